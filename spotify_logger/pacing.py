@@ -1,0 +1,128 @@
+"""When to ask next. Pure: what was seen and the time come in, seconds to wait go out.
+
+Progress and duration tell when an item ends, so the question comes just after. A listener who flips is asked
+after quickly, one who listens calmly seldom, and one who is away more and more seldom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.playback import Kind
+from spotify_logger.player import uri_of
+from spotify_logger.plays import near_end_ms
+
+if TYPE_CHECKING:
+    from spotify_logger.playback import Playback
+
+AFTER_END = 1.0
+"""Seconds after an item should have ended at which the next one shows; Home Assistant waits as long."""
+ATTENTIVE = 60.0
+"""Seconds for which a listener who did something unforeseen is asked after at the quickest pace."""
+SETTLING = 30.0
+"""Seconds at the beginning of an item in which it is most often skipped."""
+SETTLING_SHARE = 3
+"""While an item settles, the pace is this part of the slowest one."""
+IDLE_START = 10.0
+"""Seconds to the first question after playback has stopped; they grow from there."""
+IDLE_GROWTH = 1.25
+FORESEEN = 3.0
+"""Seconds by which the position may differ from the one that was foreseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of the player, and when, in seconds of the monotonic clock."""
+
+    at: float
+    uri: str
+    playing: bool
+    progress: float | None
+    duration: float | None
+
+
+class Pacer:
+    """Says how long to wait after each answer or failure.
+
+    Args:
+        poll_min: The shortest wait in seconds; only the aim at an item's end may be shorter.
+        poll_max: The longest wait in seconds while something plays; half of the longest otherwise.
+    """
+
+    def __init__(self, poll_min: float, poll_max: float) -> None:
+        self._poll_min, self._poll_max = poll_min, poll_max
+        self._seen: Seen | None = None
+        self._attentive_until = float("-inf")
+        self._idle = 0.0
+        self._failures = 0
+
+    def after_answer(self, playback: Playback, at: float) -> float:
+        """Seconds to wait after an answer that was true at `at`, in seconds of the monotonic clock."""
+        before, seen = self._seen, _seen(playback, at)
+        self._seen, self._failures = seen, 0
+        if not seen.playing or (before is not None and _stands_still(before, seen)):
+            return self._next_idle()
+        self._idle = 0.0
+        if before is None or not _was_foreseen(before, seen):
+            self._attentive_until = at + ATTENTIVE
+        if playback.kind is not Kind.ITEM:
+            return min(IDLE_START, self._poll_max)
+        return self._while_playing(seen)
+
+    def after_failure(self, chance: float) -> float:
+        """Seconds to wait after a failure: doubling from the shortest to twice the longest, with jitter.
+
+        Args:
+            chance: A random number from 0 to 1.
+        """
+        wait = self._poll_min * 2.0 ** min(self._failures, 16)
+        self._failures += 1
+        return min(wait, 2 * self._poll_max) * (0.5 + chance / 2)
+
+    def _next_idle(self) -> float:
+        start = min(IDLE_START, self._poll_max)
+        self._idle = min(max(start, self._idle * IDLE_GROWTH), 2 * self._poll_max)
+        return self._idle
+
+    def _while_playing(self, seen: Seen) -> float:
+        wait = self._poll_max
+        if seen.at < self._attentive_until:
+            wait = self._poll_min
+        elif seen.progress is not None and seen.progress < min(SETTLING, self._poll_max):
+            wait = max(self._poll_min, self._poll_max / SETTLING_SHARE)
+        if seen.progress is None or seen.duration is None or seen.progress >= seen.duration:
+            return wait
+        return min(wait, seen.duration - seen.progress + min(AFTER_END, self._poll_min))
+
+
+def _seen(playback: Playback, at: float) -> Seen:
+    duration = None if playback.item is None else playback.item.duration_ms
+    return Seen(
+        at,
+        uri_of(playback),
+        playback.playing,
+        None if playback.progress_ms is None else playback.progress_ms / 1000,
+        None if duration is None else duration / 1000,
+    )
+
+
+def _stands_still(before: Seen, seen: Seen) -> bool:
+    """Whether the player says that it plays, and does not move (spotify/web-api#626)."""
+    same = before.playing and before.uri == seen.uri and seen.progress is not None
+    return same and before.progress == seen.progress and seen.at - before.at > FORESEEN
+
+
+def _was_foreseen(before: Seen, seen: Seen) -> bool:
+    """Whether the player just went on: where it would be by now, or with the next item after the end."""
+    if not before.playing:
+        return False
+    if before.progress is None or seen.progress is None:
+        return before.uri == seen.uri
+    expected = before.progress + seen.at - before.at
+    if before.uri == seen.uri and abs(seen.progress - expected) <= FORESEEN:
+        return True
+    if before.duration is None:
+        return False
+    near_end = before.duration - near_end_ms(int(before.duration * 1000)) / 1000
+    return expected >= near_end and seen.progress <= expected - near_end + FORESEEN

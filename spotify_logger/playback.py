@@ -1,0 +1,238 @@
+"""The flat playback made of Spotify's JSON. Pure; whatever nonsense comes in, a `Playback` goes out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+Value = str | int
+"""What a field of a Redis hash holds."""
+
+ONE_DAY_MS = 86_400_000
+LONGEST_ITEM_MS = 7 * ONE_DAY_MS
+"""A duration or position beyond a week is nonsense."""
+
+LONGEST_TEXT = 4096
+"""Characters; no title is as long, and one answer must not fill a Pi's memory."""
+
+PLAYBACK_PATHS = {
+    "duration_ms": "item.duration_ms",
+    "explicit": "item.explicit",
+    "device_name": "device.name",
+    "device_type": "device.type",
+    "device_volume": "device.volume_percent",
+    "shuffle_state": "shuffle_state",
+    "repeat_state": "repeat_state",
+    "context_uri": "context.uri",
+    "timestamp": "timestamp",
+    "progress_ms": "progress_ms",
+    "playing": "is_playing",
+}
+"""Field of the hash -> where Spotify's answer has it. What the item itself says is added by `_item`."""
+
+ITEM_FIELDS = ("id", "uri", "type", "name", "artists", "album")
+"""The fields of the hash that say what is played."""
+NUMBERS = frozenset({"duration_ms", "device_volume", "timestamp", "progress_ms"})
+FLAGS = frozenset({"explicit", "shuffle_state", "playing"})
+
+
+class Kind(Enum):
+    """What an answer is about."""
+
+    ITEM = "item"
+    """A track, an episode (audiobook chapters arrive as episodes) or a local file."""
+    ADVERTISEMENT = "advertisement"
+    """No play, but the listener is there and the item before it is over."""
+    NOTHING = "nothing"
+    """No information: 204, item null, a type one does not know (spotify/web-api#662, spotipy#562)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is played.
+
+    Attributes:
+        key: The catalogue key, "track:<id>", "episode:<id>" or "local:<digest>".
+        uri: What tells one item from another.
+        duration_ms: Its length, None when Spotify does not say (a local file's may be an object).
+        catalogue: The fields of the catalogue hash.
+    """
+
+    key: str
+    uri: str
+    duration_ms: int | None
+    catalogue: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """One answer of `/v1/me/player`.
+
+    Attributes:
+        kind: What the answer is about; everything below is empty unless an item or an advertisement plays.
+        item: What is played, for `Kind.ITEM`.
+        playing: False when paused.
+        progress_ms: Position within the item, within its duration; None when Spotify leaves it out.
+        changed_ms: Spotify's `timestamp`: milliseconds since the epoch of the last play, pause, skip or seek.
+            A hint only: it is sometimes frozen for hours (spotify/web-api#640, #1073).
+        private: A private session: what is heard is not for the log.
+        fields: The flat fields of the `listening:` hash.
+    """
+
+    kind: Kind
+    item: Item | None = None
+    playing: bool = False
+    progress_ms: int | None = None
+    changed_ms: int | None = None
+    private: bool = False
+    fields: Mapping[str, Value] = field(default_factory=dict)
+
+
+NOTHING = Playback(Kind.NOTHING)
+
+
+def dict_get(d: object, path: str) -> object | None:
+    """Walk from dict to dict along `path`, its keys parted by dots.
+
+    Returns:
+        What lies there; None where a key is missing or something on the way is no dict.
+    """
+    for key in path.split("."):
+        if not isinstance(d, Mapping):
+            return None
+        d = d.get(key)
+    return d
+
+
+def redis_convert(d: Mapping[str, object]) -> dict[str, Value]:
+    """Make the values fit for a Redis hash: booleans become 1 and 0; only text and whole numbers stay."""
+    flat: dict[str, Value] = {}
+    for key, value in d.items():
+        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+            flat[key] = int(value)
+        elif isinstance(value, str):
+            flat[key] = _storable(value)
+    return flat
+
+
+def read_playback(body: object) -> Playback:
+    """Make a `Playback` of the decoded JSON body of `/v1/me/player`, or of None for a 204."""
+    kind = dict_get(body, "currently_playing_type")
+    if kind == "ad":
+        return Playback(
+            Kind.ADVERTISEMENT,
+            playing=dict_get(body, "is_playing") is True,
+            progress_ms=_duration(dict_get(body, "progress_ms")),
+        )
+    item = read_item(dict_get(body, "item"))
+    if item is None:
+        return NOTHING
+    fields = _playback_fields(body, item)
+    progress = _duration(fields.get("progress_ms"))
+    if progress is not None and item.duration_ms is not None:
+        progress = min(progress, item.duration_ms)
+    return Playback(
+        Kind.ITEM,
+        item=item,
+        playing=fields.get("playing") == 1,
+        progress_ms=progress,
+        changed_ms=whole_number(fields.get("timestamp")),
+        private=dict_get(body, "device.is_private_session") is True,
+        fields=fields,
+    )
+
+
+def read_item(raw: object) -> Item | None:
+    """Make an `Item` of a track or episode object; None when it is neither or cannot be told from others."""
+    item_type = dict_get(raw, "type")
+    uri = dict_get(raw, "uri")
+    identity = dict_get(raw, "id")
+    if not isinstance(item_type, str) or item_type not in ("track", "episode"):
+        return None
+    if not isinstance(identity, str) or not identity:
+        # A local file has no id; its uri says artist, album, title and seconds (spotify/web-api#480).
+        if not isinstance(uri, str) or not uri.startswith("spotify:local:"):
+            return None
+        identity = ""
+    uri = _storable(uri if isinstance(uri, str) and uri else f"spotify:{item_type}:{identity}")
+    key = item_key(item_type, _storable(identity), uri)
+    return Item(key, uri, _duration(dict_get(raw, "duration_ms")) or None, _catalogue(raw, uri))
+
+
+def item_key(item_type: str, identity: str, uri: str) -> str:
+    """The key of an item in the catalogue: "track:<id>" or "episode:<id>"; without an id "local:<digest>"."""
+    return f"{item_type}:{identity}" if identity else "local:" + hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+
+def _catalogue(raw: object, uri: str) -> dict[str, Value]:
+    """The catalogue's fields of a track or episode; a show stands where a track has its album."""
+    is_episode = dict_get(raw, "type") == "episode"
+    collection = dict_get(raw, "show" if is_episode else "album")
+    images = dict_get(raw, "images" if is_episode else "album.images")
+    return _without_blanks(
+        {
+            "uri": uri,
+            "type": dict_get(raw, "type"),
+            "name": dict_get(raw, "name"),
+            "artists": _joined(dict_get(raw, "artists"), "name", ", "),
+            "artist_ids": _joined(dict_get(raw, "artists"), "id", " "),
+            "album": dict_get(collection, "name"),
+            "album_id": dict_get(collection, "id"),
+            "isrc": dict_get(raw, "external_ids.isrc"),
+            "duration_ms": _duration(dict_get(raw, "duration_ms")),
+            "cover": next((dict_get(image, "url") for image in _items(images)), None),
+        },
+    )
+
+
+def _playback_fields(body: object, item: Item) -> dict[str, Value]:
+    """The flat fields of the `listening:` hash; what Spotify leaves out or garbles is left out."""
+    found = {name: dict_get(body, path) for name, path in PLAYBACK_PATHS.items()}
+    fields = _without_blanks(
+        {
+            "id": dict_get(body, "item.id"),
+            **{name: item.catalogue.get(name) for name in ITEM_FIELDS[1:]},
+            **found,
+        },
+    )
+    for name in NUMBERS & fields.keys():
+        number = whole_number(fields[name])
+        if number is None:
+            del fields[name]
+        else:
+            fields[name] = number
+    return {name: value for name, value in fields.items() if name not in FLAGS or value in (0, 1)}
+
+
+def _items(value: object) -> Iterable[object]:
+    return value if isinstance(value, list) else ()
+
+
+def _joined(values: object, key: str, separator: str) -> str:
+    found = (dict_get(value, key) for value in _items(values))
+    return separator.join(text for text in found if isinstance(text, str) and text)
+
+
+def _without_blanks(d: Mapping[str, object]) -> dict[str, Value]:
+    return {key: value for key, value in redis_convert(d).items() if value != ""}
+
+
+def whole_number(value: object) -> int | None:
+    """A whole number from 0 up that 64 bits hold; text of digits is taken too, as bodies of 2017 had it."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(2**63)):
+        value = int(value)
+    return value if isinstance(value, int) and 0 <= value < 2**63 else None
+
+
+def _duration(value: object) -> int | None:
+    whole = (
+        whole_number(int(value)) if isinstance(value, float) and value.is_integer() else whole_number(value)
+    )
+    return whole if whole is not None and whole <= LONGEST_ITEM_MS else None
+
+
+def _storable(text: str) -> str:
+    """Bounded text that can be encoded: JSON may escape half a surrogate pair, which UTF-8 does not know."""
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()

@@ -1,0 +1,184 @@
+"""What the answers so far tell of the player, and on which timeline. Pure: time comes in with each answer.
+
+Moments are milliseconds on one timeline that follows the monotonic clock, so that a step of the wall clock
+between two answers changes no length. It starts with the wall clock's stamp of the first answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spotify_logger.playback import Item, Playback
+
+JITTER_MS = 750
+"""By how much progress and clock may disagree between two answers: a request takes time to and fro."""
+STEP_BACK_MS = 3_000
+"""Progress that falls by no more is no seek: a device that takes over starts a little behind."""
+BLIP_MS = 60_000
+"""For so long an answer without information says nothing about whether music plays (spotify/web-api#1158)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the last answer that said something told about the player.
+
+    Attributes:
+        uri: The item's; empty for an advertisement.
+        progress_ms: None when the answer left it out.
+        playing: Whether it was playing, in public.
+        changed_ms: Spotify's `timestamp`.
+        at: The moment of the answer on the timeline.
+        doubted: Where the item's play would begin, should it prove to advance; None when nothing is in doubt.
+    """
+
+    uri: str
+    progress_ms: int | None
+    playing: bool
+    changed_ms: int | None
+    at: int
+    doubted: int | None = None
+
+
+class Player:
+    """The player as seen so far.
+
+    Attributes:
+        last: The last answer that said something.
+        previous: The last one about the item before that of `last`.
+        unseen: When the first answer without information came after `last`; None: none came.
+        answered: When the last answer of any kind came.
+        now: The moment of the present answer.
+    """
+
+    def __init__(self) -> None:
+        self.last: Sample | None = None
+        self.previous: Sample | None = None
+        self.unseen: int | None = None
+        self.answered: int | None = None
+        self.now = 0
+        self._stamp_ms = 0  # the wall clock's for `now`
+        self._monotonic_ms: int | None = None
+
+    def advance(self, stamp_ms: int, monotonic_ms: int) -> None:
+        """Go to the moment of the next answer; both clocks in milliseconds, the stamp since the epoch."""
+        if self._monotonic_ms is None:
+            self.now = max(self.answered or 0, stamp_ms)
+        else:
+            self.now += max(0, monotonic_ms - self._monotonic_ms)
+        self._monotonic_ms = monotonic_ms
+        self._stamp_ms = stamp_ms
+
+    def stamp(self, moment: int) -> int:
+        """The wall clock's stamp for a moment of the timeline."""
+        return self._stamp_ms - (self.now - moment)
+
+    def see(self, playback: Playback, *, playing: bool, doubted: int | None = None) -> None:
+        """Keep an answer that said something."""
+        uri = uri_of(playback)
+        if self.last is not None and self.last.uri != uri:
+            self.previous = self.last
+        self.last = Sample(uri, playback.progress_ms, playing, playback.changed_ms, self.now, doubted)
+        self.unseen = None
+
+    def miss(self, playback: Playback) -> None:
+        """Keep in mind that an answer said nothing; one delivered twice does not even say that."""
+        twice = playback.item is not None and self.now - self.last_at <= JITTER_MS
+        if self.unseen is None and not twice:
+            self.unseen = self.now
+
+    @property
+    def last_at(self) -> int:
+        """When something was last said; now, if never."""
+        return self.now if self.last is None else self.last.at
+
+    @property
+    def progress(self) -> int:
+        """The last known position, 0 if unknown."""
+        return (self.last.progress_ms or 0) if self.last is not None else 0
+
+    @property
+    def was_playing(self) -> bool:
+        """Whether it played, in public, when something was last said."""
+        return self.last is not None and self.last.playing
+
+    def changed(self, playback: Playback, earliest: int, latest: int) -> int | None:
+        """When its state last changed, if what Spotify's `timestamp` says of it lies within a stretch."""
+        if playback.changed_ms is None:
+            return None
+        moment = self.now - (self._stamp_ms - playback.changed_ms)
+        return moment if earliest <= moment <= latest else None
+
+    def age(self, playback: Playback) -> int | None:
+        """Milliseconds since its state last changed, by Spotify's `timestamp`; None when it does not say."""
+        return None if playback.changed_ms is None else self._stamp_ms - playback.changed_ms
+
+    def window(self) -> int | None:
+        """The earliest moment at which an item that was not there before can have begun; None: any."""
+        if self.answered is not None and self.unseen is not None and self.answered - self.unseen >= BLIP_MS:
+            return self.answered
+        return None if self.last is None else self.last.at
+
+    def repeats(self, playback: Playback) -> bool:
+        """Whether an answer is a stale one, or one without the progress that would tell."""
+        last, previous, uri = self.last, self.previous, uri_of(playback)
+        if previous is not None and previous.uri == uri and previous.changed_ms is not None:
+            # A cached answer of the item before, to the letter, while another plays already.
+            return (previous.progress_ms, previous.changed_ms) == (playback.progress_ms, playback.changed_ms)
+        if last is None or last.uri != uri or playback.private:
+            return False
+        if playback.progress_ms is None:
+            return True
+        fallen = (last.progress_ms or 0) - playback.progress_ms
+        stands = last.progress_ms is not None and 0 <= fallen <= step_back_ms(playback.item)
+        return last.playing and playback.playing and stands
+
+    def to_memory(self) -> dict[str, object]:
+        """What has to be kept for another process to go on, as JSON knows it."""
+        return {
+            "last": None if self.last is None else asdict(self.last),
+            "previous": None if self.previous is None else asdict(self.previous),
+            "unseen": self.unseen,
+            "answered": self.answered,
+        }
+
+    def remember(self, memory: Mapping[str, object]) -> None:
+        """Go on with what `to_memory` kept; what is garbled counts as not kept."""
+        self.last = _to_sample(memory.get("last"))
+        self.previous = _to_sample(memory.get("previous"))
+        self.unseen = _to_moment(memory.get("unseen"))
+        self.answered = _to_moment(memory.get("answered"))
+
+
+def uri_of(playback: Playback) -> str:
+    """What tells the items of answers apart; empty for an advertisement."""
+    return playback.item.uri if playback.item is not None else ""
+
+
+def step_back_ms(item: Item | None) -> int:
+    """How far progress may fall without a seek: less for items so short that it would hide a repeat."""
+    duration = item.duration_ms if item is not None else None
+    return STEP_BACK_MS if duration is None else min(STEP_BACK_MS, duration // 20)
+
+
+def _to_moment(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < 2**53 else None
+
+
+def _to_sample(value: object) -> Sample | None:
+    if not isinstance(value, dict):
+        return None
+    uri, at = value.get("uri"), _to_moment(value.get("at"))
+    if not isinstance(uri, str) or at is None:
+        return None
+    return Sample(
+        uri,
+        _to_moment(value.get("progress_ms")),
+        value.get("playing") is True,
+        _to_moment(value.get("changed_ms")),
+        at,
+        _to_moment(value.get("doubted")),
+    )

@@ -1,0 +1,134 @@
+"""The play: one stretch of listening to one item, and the hash that keeps it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from spotify_logger.playback import (
+    FLAGS,
+    ITEM_FIELDS,
+    NUMBERS,
+    PLAYBACK_PATHS,
+    Item,
+    Value,
+    item_key,
+    whole_number,
+)
+from spotify_logger.player import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRACKDONE = "trackdone"
+SKIPPED = "skipped"
+STOPPED = "stopped"
+UNKNOWN = "unknown"
+
+NEAR_END_MS = 15_000
+"""Crossfade and automix leave a track up to this long before its end, its duration unadjusted
+(multi-scrobbler#108, and gaps of 15 to 23 s in recordings of 2026)."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One stretch of listening to one item.
+
+    Attributes:
+        second: Whole seconds since the epoch that name its key; never changes, and no two plays share it.
+        item: What was played.
+        started_ms: Stamp of the start, milliseconds since the epoch, UTC.
+        ended_ms: Stamp of its end; while it is open, of the last moment at which it was heard.
+        heard_ms: Milliseconds really heard: advancing progress, never more than the time from start to end.
+        end_reason: "trackdone", "skipped", "stopped" or "unknown"; None while it is open.
+        source: "live", "backfill" or "import".
+        fields: The flat playback as last answered.
+    """
+
+    second: int
+    item: Item
+    started_ms: int
+    ended_ms: int
+    heard_ms: int
+    end_reason: str | None = None
+    source: str = "live"
+    fields: Mapping[str, Value] = field(default_factory=dict)
+
+    @classmethod
+    def from_hash(cls, second: int, kept: Mapping[str, str]) -> Play | None:
+        """The play that `to_hash` kept; None when the hash is none, or someone else's."""
+        item = _item_from_hash(kept)
+        started, ended = from_iso(kept.get("started_at", "")), from_iso(kept.get("ended_at", ""))
+        heard = whole_number(kept.get("ms_played"))
+        if item is None or started is None or ended is None or heard is None or not 0 <= started <= ended:
+            return None
+        fields: dict[str, Value] = {
+            name: text for name, text in kept.items() if name in ITEM_FIELDS or name in PLAYBACK_PATHS
+        }
+        for name in (NUMBERS | FLAGS) & fields.keys():
+            fields[name] = whole_number(fields[name]) or 0
+        return cls(
+            second, item, started, ended, heard, kept.get("end_reason"), kept.get("source", "live"), fields
+        )
+
+    def as_sample(self) -> Sample:
+        """What the last answer about it said, as far as the play itself tells."""
+        return Sample(
+            uri=self.item.uri,
+            progress_ms=whole_number(self.fields.get("progress_ms")),
+            playing=self.fields.get("playing") == 1,
+            changed_ms=whole_number(self.fields.get("timestamp")),
+            at=self.ended_ms,
+        )
+
+    @property
+    def index(self) -> str:
+        """The value in the day's index: catalogue key and milliseconds heard."""
+        return f"{self.item.key} {self.heard_ms}"
+
+    def to_hash(self) -> dict[str, Value]:
+        """The fields of `listening:<second>`."""
+        found = {
+            **self.fields,
+            "started_at": to_iso(self.started_ms),
+            "ended_at": to_iso(self.ended_ms),
+            "ms_played": self.heard_ms,
+            "source": self.source,
+        }
+        return found if self.end_reason is None else {**found, "end_reason": self.end_reason}
+
+
+def near_end_ms(duration_ms: int) -> int:
+    """How long before its end an item counts as heard through: `NEAR_END_MS`, less for very short ones."""
+    return min(NEAR_END_MS, duration_ms // 4)
+
+
+def to_iso(stamp_ms: int) -> str:
+    """Milliseconds since the epoch as ISO 8601, UTC, with milliseconds: "2026-11-22T18:00:00.000Z"."""
+    moment = EPOCH + timedelta(milliseconds=stamp_ms)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def from_iso(text: str) -> int | None:
+    """The reverse of `to_iso`, for whatever text lies there; None when it is no such moment."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return (moment - EPOCH) // timedelta(milliseconds=1)
+    except OverflowError:
+        return None
+
+
+def _item_from_hash(kept: Mapping[str, str]) -> Item | None:
+    uri = kept.get("uri", "")
+    if not uri:
+        return None
+    key = item_key(kept.get("type", ""), kept.get("id", ""), uri)
+    return Item(key, uri, whole_number(kept.get("duration_ms")), {})

@@ -1,0 +1,110 @@
+"""Histories written by hand: answers at their times, for the tests of the tracker and of the pace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.playback import NOTHING, Item, Kind, Playback
+from spotify_logger.tracker import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from spotify_logger.plays import Play
+
+NOON = 1_790_000_000_000
+"""The stamp of second 0 of every history, in milliseconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer `at` seconds after noon; by then the wall clock has been stepped by `step` seconds."""
+
+    at: float
+    playback: Playback
+    step: float = 0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What must come of a history: seconds after noon, and seconds heard; `end` None while open."""
+
+    name: str
+    start: float
+    end: float | None
+    heard: float
+    reason: str | None
+
+
+def item(name: str, duration: float | None = 200, kind: str = "track") -> Item:
+    milliseconds = None if duration is None else round(duration * 1000)
+    return Item(f"{kind}:{name}", f"spotify:{kind}:{name}", milliseconds, {"name": name})
+
+
+A, B, C = item("A"), item("B"), item("C")
+EPISODE = item("E", 3600, "episode")
+LOCAL = Item("local:0123456789abcdef", "spotify:local:Me::Demo:200", 200_000, {"name": "Demo"})
+
+
+def at(
+    second: float,
+    what: Item,
+    progress: float | None,
+    *,
+    playing: bool = True,
+    private: bool = False,
+    changed: float | None = None,
+    step: float = 0,
+) -> Answer:
+    """An answer about an item at a position; `changed` is Spotify's timestamp, in seconds after noon."""
+    progress_ms = None if progress is None else round(progress * 1000)
+    changed_ms = None if changed is None else NOON + round(changed * 1000)
+    numbers = {"progress_ms": progress_ms, "timestamp": changed_ms, "duration_ms": what.duration_ms}
+    fields: dict[str, str | int] = {name: number for name, number in numbers.items() if number is not None}
+    fields |= {"uri": what.uri, "type": what.key.partition(":")[0], "playing": int(playing)}
+    if not what.key.startswith("local:"):
+        fields["id"] = what.key.partition(":")[2]
+    playback = Playback(Kind.ITEM, what, playing, progress_ms, changed_ms, private, fields)
+    return Answer(second, playback, step)
+
+
+def none(second: float) -> Answer:
+    return Answer(second, NOTHING)
+
+
+def advertisement(second: float, progress: float) -> Answer:
+    return Answer(second, Playback(Kind.ADVERTISEMENT, playing=True, progress_ms=round(progress * 1000)))
+
+
+def played(what: Item, start: float, seconds: Iterable[float], position: float = 0) -> list[Answer]:
+    """Answers about an item that plays from `position` since `start`."""
+    return [at(second, what, position + second - start) for second in seconds]
+
+
+def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[int, Play]:
+    """Run a history through a tracker; the plays as they were last told, by their seconds."""
+    tracker = tracker or Tracker()
+    plays: dict[int, Play] = {}
+    for answer in history:
+        for play in observe(tracker, answer):
+            plays[play.second] = play
+    return plays
+
+
+def observe(tracker: Tracker, answer: Answer) -> list[Play]:
+    stamp = NOON + round((answer.at + answer.step) * 1000)
+    return tracker.observe(answer.playback, stamp, 5_000_000 + round(answer.at * 1000))
+
+
+def heard(plays: dict[int, Play]) -> list[Heard]:
+    return [
+        Heard(
+            str(play.item.catalogue.get("name", play.item.key)),
+            (play.started_ms - NOON) / 1000,
+            None if play.end_reason is None else (play.ended_ms - NOON) / 1000,
+            play.heard_ms / 1000,
+            play.end_reason,
+        )
+        for _, play in sorted(plays.items())
+    ]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.pacing import Pacer
+
+from .histories import EPISODE, A, Answer, B, advertisement, at, item, none, played
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
+
+
+def waits(history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30) -> list[float]:
+    pacer = Pacer(poll_min, poll_max)
+    return [round(pacer.after_answer(answer.playback, answer.at), 3) for answer in history]
+
+
+@pytest.mark.parametrize(
+    ("name", "history", "expected"),
+    [
+        ("a listener who was not there before", played(A, 0, (1,)), 5),
+        ("a minute later", played(A, 0, (1, 31, 61)), 30),
+        ("an item that just began as foreseen", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201,))], 10),
+        ("an item that has settled", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201, 231))], 30),
+        ("just after the end", played(A, 0, (1, 100, 185)), 16),
+        ("the aim may be as short as a second", played(A, 0, (1, 100, 199.9)), 1.1),
+        ("an item that should be over", [*played(A, 0, (1, 100)), at(201, A, 200)], 30),
+        ("skip", [*played(A, 0, (1, 61, 91)), *played(B, 100, (121,))], 5),
+        ("seek forward", [*played(A, 0, (1, 61, 91)), at(121, A, 150)], 5),
+        ("seek back", [*played(A, 0, (1, 61, 91)), at(121, A, 20)], 5),
+        ("resume", [*PAUSED, at(120, A, 55)], 5),
+        ("a minute after the skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 152))], 30),
+        ("repeat is foreseen", [*played(A, 0, (1, 61, 199)), *played(A, 200, (201,))], 10),
+        ("an episode that goes on", played(EPISODE, 0, (1, 61, 91)), 30),
+        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
+        ("progress missing", [*played(A, 0, (1, 61)), at(91, A, None)], 30),
+        ("a duration that nobody knows", played(item("X", None), 0, (1, 61, 91)), 30),
+        ("paused", PAUSED[:1], 10),
+        ("nothing", [none(0)], 10),
+        ("nothing for a while", [none(second) for second in range(0, 600, 60)], 60),
+        ("says that it plays and stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
+    ],
+)
+def test_when_to_ask_next(name: str, history: Sequence[Answer], expected: float) -> None:
+    assert waits(history)[-1] == expected, name
+
+
+def test_idle_goes_up_to_twice_the_longest_and_starts_anew_after_a_play() -> None:
+    idle = waits([none(second) for second in range(0, 1200, 60)])
+
+    assert idle[0] == 10
+    assert idle == sorted(idle)
+    assert idle[-1] == 60
+    assert waits([*(none(s) for s in range(0, 600, 60)), *played(A, 600, (601,)), none(610)])[-1] == 10
+
+
+def test_small_bounds_bound_everything() -> None:
+    assert waits([none(0)], 0.2, 1) == [1]
+    assert max(waits([none(second) for second in range(9)], 0.2, 1)) == 2
+    assert waits(played(item("S", 3), 0, (0.1, 2.95)), 0.2, 1) == [0.2, 0.2]
+    assert waits([*played(item("S", 90), 0, (0.1, 61, 89.9))], 0.2, 1)[-1] == 0.3
+
+
+def test_failures_double_the_wait_up_to_twice_the_longest() -> None:
+    pacer = Pacer(5, 30)
+
+    assert [pacer.after_failure(1) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
+    assert [Pacer(5, 30).after_failure(chance) for chance in (0, 0.5, 1)] == [2.5, 3.75, 5]
+
+
+def test_an_answer_ends_the_backoff() -> None:
+    pacer = Pacer(5, 30)
+    for _ in range(100):
+        pacer.after_failure(1)
+    pacer.after_answer(none(0).playback, 0)
+
+    assert pacer.after_failure(1) == 5
