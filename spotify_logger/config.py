@@ -1,0 +1,361 @@
+"""The settings: read once, typed, and with the name of what is wrong.
+
+Each setting is looked for in the environment, then in `.env`, then in `auth.py`, and has a default otherwise;
+one that is there but blank counts as not there.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import math
+import os
+import re
+import unicodedata
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from dotenv.parser import parse_stream
+
+from spotify_logger import authfile, files, journal
+from spotify_logger.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+AUTH_FILE = "auth.py"
+DOTENV_FILE = ".env"
+
+DEFAULTS = {
+    "SPOTIFY_CLIENT_ID": "",
+    "SPOTIFY_CLIENT_SECRET": "",
+    "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8888/callback",
+    "SPOTIFY_REFRESH_TOKEN": "",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "REDIS_PREFIX": "",
+    "STATE_DIR": "",
+    "POLL_MIN": "5",
+    "POLL_MAX": "30",
+    "SPOTIFY_API_URL": "https://api.spotify.com",
+    "SPOTIFY_ACCOUNTS_URL": "https://accounts.spotify.com",
+    "ALERT_URL": "",
+    "HEARTBEAT_URL": "",
+}
+"""Every setting, and what it is when nobody says anything. For STATE_DIR see `_default_state_dir`."""
+
+SHORTEST_POLL, LONGEST_POLL = 0.01, 3600.0
+"""Seconds that POLL_MIN and POLL_MAX may be."""
+
+_AUTH_NAMES = {name: f"SPOTIFY_{name.upper()}" for name in authfile.NAMES}
+# What is copied along with a value: blanks, quotes, byte order marks.
+_AROUND = " \t\r\n\v\f\u00a0\u200b\ufeff\"'`\u201c\u201d\u2018\u2019"
+_SHORTEST_SECRET = 4
+
+
+class NotConfigured(Misconfigured):
+    """No client id anywhere: nobody has set this up yet."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the person who runs this has decided; the README explains each.
+
+    Attributes:
+        client_id: The id of the app in Spotify's dashboard.
+        client_secret: Its secret; "" for PKCE alone.
+        redirect_uri: Where Spotify sends the browser after the login, as registered in the dashboard.
+        refresh_token: Starts a machine without a token file; "" when unset.
+        redis_url: May hold a password.
+        redis_is_default: REDIS_URL is not set, so an own server may be started at its default.
+        redis_prefix: Put before every key.
+        state_dir: An absolute path; the folder is there and may be written.
+        poll_min: Seconds.
+        poll_max: Seconds.
+        api_url: Without a slash at the end.
+        accounts_url: Without a slash at the end.
+        alert_url: "" when unset.
+        heartbeat_url: "" when unset.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    redirect_uri: str
+    refresh_token: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    redis_is_default: bool
+    redis_prefix: str
+    state_dir: Path
+    poll_min: float
+    poll_max: float
+    api_url: str
+    accounts_url: str
+    alert_url: str = field(repr=False)
+    heartbeat_url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One setting as it was found.
+
+    Attributes:
+        name: What it is called there.
+        value: What it is, without what was copied along around it.
+        origin: Where it was found; "" for the default.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    origin: str
+
+    @property
+    def label(self) -> str:
+        """What a person has to look at when the value is wrong."""
+        return f"{self.name} in {self.origin}" if self.origin else f"{self.name} (not set)"
+
+
+def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True) -> Settings:
+    """Read the settings, make the state folder (0700) if it is missing, and conceal the secrets from the log.
+
+    Args:
+        directory: The folder that `.env` and `auth.py` are in.
+        environ: The environment.
+        need_login: False for those who never ask Spotify: the client id may be missing then.
+
+    Raises:
+        NotConfigured: There is no client id; nothing else is wrong.
+        Misconfigured: A setting is wrong; the message names it, where it comes from, and what to do.
+    """
+    found = _find(directory, environ)
+    settings = Settings(
+        client_id=_word(found["SPOTIFY_CLIENT_ID"]),
+        client_secret=_word(found["SPOTIFY_CLIENT_SECRET"]),
+        redirect_uri=_redirect_uri(found["SPOTIFY_REDIRECT_URI"]),
+        refresh_token=_word(found["SPOTIFY_REFRESH_TOKEN"]),
+        redis_url=_redis_url(found["REDIS_URL"]),
+        redis_is_default=not found["REDIS_URL"].origin,
+        redis_prefix=_plain(found["REDIS_PREFIX"]),
+        state_dir=_state_dir(found["STATE_DIR"], directory, environ),
+        poll_min=_seconds(found["POLL_MIN"]),
+        poll_max=_seconds(found["POLL_MAX"]),
+        api_url=_service_url(found["SPOTIFY_API_URL"]),
+        accounts_url=_service_url(found["SPOTIFY_ACCOUNTS_URL"]),
+        alert_url=_hook_url(found["ALERT_URL"]),
+        heartbeat_url=_hook_url(found["HEARTBEAT_URL"]),
+    )
+    _conceal(settings)
+    if settings.poll_min > settings.poll_max:
+        raise Misconfigured(
+            f"{found['POLL_MIN'].label} is {settings.poll_min:g} s, which is more than the "
+            f"{settings.poll_max:g} s of {found['POLL_MAX'].label}: set both, the smaller one as POLL_MIN"
+        )
+    if need_login and not settings.client_id:
+        raise NotConfigured(
+            f"SPOTIFY_CLIENT_ID is missing: copy auth.example.py to {directory / AUTH_FILE} and fill it in, "
+            f"or set it in the environment or in {directory / DOTENV_FILE}"
+        )
+    return settings
+
+
+def exposed(directory: Path) -> list[Path]:
+    """Return which of `auth.py` and `.env` other users of this machine can read."""
+    paths = [directory / AUTH_FILE, directory / DOTENV_FILE]
+    return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
+
+
+def tidy(text: str) -> str:
+    """Return `text` without the blanks, line ends and quotes that were copied along with it."""
+    return text.strip(_AROUND)
+
+
+def is_word(text: str) -> bool:
+    """Return whether `text` can be an id, a secret or an address: printable ASCII, no blanks, not empty."""
+    return re.fullmatch(r"[!-~]+", text) is not None
+
+
+def _find(directory: Path, environ: Mapping[str, str]) -> dict[str, _Found]:
+    found = {name: _Found(name, value, "") for name, value in DEFAULTS.items()}
+    everywhere = (
+        *_in_auth_file(directory / AUTH_FILE),
+        *_in_dotenv_file(directory / DOTENV_FILE),
+        *((name, _Found(name, value, "the environment")) for name, value in environ.items()),
+    )
+    for name, candidate in everywhere:
+        value = tidy(candidate.value)
+        if name in DEFAULTS and value:
+            found[name] = replace(candidate, value=value)
+    return found
+
+
+def _in_auth_file(path: Path) -> Iterator[tuple[str, _Found]]:
+    for name, value in authfile.parse(_read(path), str(path)).items():
+        yield _AUTH_NAMES[name], _Found(name, value.text, f"{path}:{value.line}")
+
+
+def _in_dotenv_file(path: Path) -> Iterator[tuple[str, _Found]]:
+    try:
+        text = _read(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not text in UTF-8: write it again") from None
+    # Values are taken as they stand: a `${...}` in a password is no reference to another variable.
+    for binding in parse_stream(io.StringIO(text)):
+        original = binding.original.string
+        line = binding.original.line + original[: -len(original.lstrip()) or None].count("\n")
+        if binding.error:
+            raise Misconfigured(f"{path}:{line} is no NAME=value line: correct it, or put a # before it")
+        if binding.key:
+            yield binding.key, _Found(binding.key, binding.value or "", f"{path}:{line}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return files.read(path) or b""
+    except IsADirectoryError:
+        return b""  # some call their virtual environment .env
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None
+
+
+def _plain(found: _Found) -> str:
+    if any(unicodedata.category(character)[0] == "C" for character in found.value):
+        raise Misconfigured(f"{found.label} holds a control character: copy it again, without line breaks")
+    return found.value
+
+
+def _word(found: _Found) -> str:
+    if found.value and not is_word(found.value):
+        raise Misconfigured(
+            f"{found.label} holds a blank or another character that cannot be part of it: copy it again"
+        )
+    return found.value
+
+
+def _seconds(found: _Found) -> float:
+    try:
+        seconds = float(found.value)
+    except ValueError:
+        seconds = math.nan
+    if not SHORTEST_POLL <= seconds <= LONGEST_POLL:
+        raise Misconfigured(
+            f"{found.label} must be seconds, {SHORTEST_POLL:g} to {LONGEST_POLL:g}, such as 5 or 0.5"
+        )
+    return seconds
+
+
+def _address(found: _Found, *schemes: str) -> SplitResult:
+    """Take the value apart; `port` of the result may be asked for without fear."""
+    try:
+        parts = urlsplit(_word(found))
+        valid = parts.scheme in schemes and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        beginnings = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise Misconfigured(f"{found.label} must be a valid address that starts with {beginnings}")
+    return parts
+
+
+def _service_url(found: _Found) -> str:
+    parts = _address(found, "http", "https")
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise Misconfigured(
+            f"{found.label} must look like {DEFAULTS['SPOTIFY_API_URL']}, with nothing behind it"
+        )
+    return found.value.rstrip("/")
+
+
+def _hook_url(found: _Found) -> str:
+    if found.value and not _address(found, "http", "https").hostname:
+        raise Misconfigured(f"{found.label} must be an address such as https://example.org/topic")
+    return found.value
+
+
+def _redis_url(found: _Found) -> str:
+    parts = _address(found, "redis", "rediss", "unix")
+    if parts.scheme == "unix" and not parts.path.strip("/"):
+        raise Misconfigured(f"{found.label} must name a socket, such as unix:///run/redis/redis.sock?db=0")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d{1,5}", parts.path, re.ASCII):
+        raise Misconfigured(
+            f"{found.label} must end with the number of a database, as in {DEFAULTS['REDIS_URL']}"
+        )
+    return found.value
+
+
+def _redirect_uri(found: _Found) -> str:
+    """Check what Spotify accepts since 2025: https, or http with a loopback address in figures.
+
+    Source: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
+    """
+    parts = _address(found, "http", "https")
+    advice = (
+        f"write {DEFAULTS['SPOTIFY_REDIRECT_URI']}, there and in the app's settings in Spotify's dashboard"
+    )
+    if not parts.hostname or "@" in parts.netloc or parts.fragment:
+        raise Misconfigured(f"{found.label} is no redirect address; {advice}")
+    if parts.hostname == "localhost":
+        raise Misconfigured(f"{found.label} says localhost, which Spotify refuses since 2025; {advice}")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Misconfigured(f"{found.label} must begin with https://, or be on this machine; {advice}")
+    if parts.scheme == "http" and parts.port is None:
+        raise Misconfigured(f"{found.label} has no port; {advice}")
+    return found.value
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is an address in figures that never leaves this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str]) -> Path:
+    path = Path(found.value)
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+        path = (
+            directory / _expand(_plain(found), home) if found.value else _default_state_dir(environ, home)
+        ).absolute()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reason = "" if os.access(path, os.R_OK | os.W_OK | os.X_OK) else "no permission to write there"
+    except OSError as error:
+        reason = str(error.strerror)
+    except (ValueError, RuntimeError):  # a name that no file system takes; a user without a home
+        reason = "no such place"
+    if reason:
+        raise Misconfigured(
+            f"the state folder {path} cannot be used ({reason}): set STATE_DIR to one that can"
+        )
+    return path
+
+
+def _expand(path: str, home: Path) -> Path:
+    """Do what a shell does with "~" in front; no shell has read `.env`."""
+    return home / path[2:] if path == "~" or path.startswith("~/") else Path(path)
+
+
+def _default_state_dir(environ: Mapping[str, str], home: Path) -> Path:
+    """Return systemd's StateDirectory= (the first of them, systemd.exec(5)), or the XDG state folder."""
+    by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if by_systemd:
+        return Path(by_systemd)
+    base = environ.get("XDG_STATE_HOME", "")
+    # A relative one is to be ignored, says the XDG Base Directory Specification.
+    return (Path(base) if base.startswith("/") else home / ".local/state") / "spotify-logger"
+
+
+def conceal(secret: str) -> None:
+    """Keep `secret` out of the log, unless it is so short that this would riddle every line with stars."""
+    if len(secret) >= _SHORTEST_SECRET:
+        journal.conceal(secret)
+
+
+def _conceal(settings: Settings) -> None:
+    redis = urlsplit(settings.redis_url).password or ""
+    hooks = [settings.alert_url, settings.heartbeat_url]
+    paths = [
+        urlsplit(hook)._replace(scheme="", netloc="").geturl() for hook in hooks
+    ]  # often the secret part
+    for secret in (settings.client_secret, settings.refresh_token, redis, unquote(redis), *hooks, *paths):
+        conceal(secret)

@@ -1,0 +1,58 @@
+"""Small files that are whole or not there: a power cut leaves the old one or the new one, never a half."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+SIZE_LIMIT = 64 * 1024
+"""Bytes of the largest file that `read` takes; everything that is kept this way is far smaller."""
+
+
+def read(path: Path) -> bytes | None:
+    """Return what `path` holds, or None where there is no such file.
+
+    Raises:
+        OSError: The file is there and cannot be read, or is larger than `SIZE_LIMIT`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    if len(content) > SIZE_LIMIT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by a file that holds `text` in UTF-8, readable and writable by its owner only (0600).
+
+    Raises:
+        OSError: The text could not be made safe on the disk; unless the very last step failed, the old file
+            is still there, untouched.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the start
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name is an entry of the folder; without this it may be gone after a power cut.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from spotify_logger.embedded import EmbeddedServer, find_server
+from spotify_logger.errors import TryLater
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nothing listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start_server(directory: Path) -> EmbeddedServer:
+    """Start a real server; another port is tried if somebody was quicker to take it."""
+    if find_server() is None:
+        missing = "no valkey-server or redis-server on this machine"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    for _ in range(5):
+        server = EmbeddedServer(directory, "127.0.0.1", free_port())
+        try:
+            server.start()
+        except TryLater as error:
+            problem = error
+        else:
+            return server
+    raise problem
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something that is bound to happen; generously, for the machines are slow and shared."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process of that id runs; one that ended and waits for its parent to notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """One real server for all tests of a worker. A test that stops or breaks it starts its own."""
+    server = start_server(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedServer) -> str:
+    """The URL of a real server that holds nothing."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url

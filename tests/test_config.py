@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import string
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spotify_logger import config, journal
+from spotify_logger.config import NotConfigured, Settings
+from spotify_logger.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECRET = "0123456789abcdef0123456789abcdef"
+AUTH = f'client_id = "id-of-auth"\nclient_secret = "{SECRET}"\nredirect_uri = "http://127.0.0.1:7777/auth"\n'
+DOTENV = "# ours\nexport SPOTIFY_CLIENT_ID=id-of-dotenv\nPOLL_MAX='20' # seconds\n"
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What is concealed, forgotten after each test."""
+    concealed: set[str] = set()
+    monkeypatch.setattr(journal, "_secrets", concealed)
+    return concealed
+
+
+def load(directory: Path, environ: Mapping[str, str] | None = None, *, need_login: bool = True) -> Settings:
+    home = {"HOME": str(directory / "home"), "SPOTIFY_CLIENT_ID": "id-of-environment"}
+    return config.load(directory, {**home, **(environ or {})}, need_login=need_login)
+
+
+def test_nothing_but_an_id_is_needed(tmp_path: Path) -> None:
+    assert load(tmp_path) == Settings(
+        client_id="id-of-environment",
+        client_secret="",
+        redirect_uri="http://127.0.0.1:8888/callback",
+        refresh_token="",
+        redis_url="redis://127.0.0.1:6379/0",
+        redis_is_default=True,
+        redis_prefix="",
+        state_dir=tmp_path / "home/.local/state/spotify-logger",
+        poll_min=5.0,
+        poll_max=30.0,
+        api_url="https://api.spotify.com",
+        accounts_url="https://accounts.spotify.com",
+        alert_url="",
+        heartbeat_url="",
+    )
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    said = {
+        "SPOTIFY_CLIENT_ID": "an-id",
+        "SPOTIFY_CLIENT_SECRET": "a-secret",
+        "SPOTIFY_REDIRECT_URI": "https://example.org/back?from=here",
+        "SPOTIFY_REFRESH_TOKEN": "a-token",
+        "REDIS_URL": "rediss://user:pass%2Fword@example.org:6380/2",
+        "REDIS_PREFIX": "flat 2:",
+        "STATE_DIR": "state",
+        "POLL_MIN": "0.5",
+        "POLL_MAX": "0.5",
+        "SPOTIFY_API_URL": "http://127.0.0.1:8080/api/",
+        "SPOTIFY_ACCOUNTS_URL": "http://[::1]:8080",
+        "ALERT_URL": "https://me:pw@ntfy.example/topic?x=1",
+        "HEARTBEAT_URL": "https://beat.example/abc",
+    }
+    assert load(tmp_path, said) == Settings(
+        client_id="an-id",
+        client_secret="a-secret",
+        redirect_uri="https://example.org/back?from=here",
+        refresh_token="a-token",
+        redis_url="rediss://user:pass%2Fword@example.org:6380/2",
+        redis_is_default=False,
+        redis_prefix="flat 2:",
+        state_dir=tmp_path / "state",
+        poll_min=0.5,
+        poll_max=0.5,
+        api_url="http://127.0.0.1:8080/api",
+        accounts_url="http://[::1]:8080",
+        alert_url="https://me:pw@ntfy.example/topic?x=1",
+        heartbeat_url="https://beat.example/abc",
+    )
+
+
+def test_environment_wins_over_dotenv_and_dotenv_over_auth(tmp_path: Path) -> None:
+    (tmp_path / "auth.py").write_text(AUTH)
+    (tmp_path / ".env").write_text(DOTENV)
+    silent = {"SPOTIFY_CLIENT_ID": ""}
+    assert load(tmp_path).client_id == "id-of-environment"
+    assert load(tmp_path, silent).client_id == "id-of-dotenv"
+    assert load(tmp_path, silent).poll_max == 20.0
+    (tmp_path / ".env").unlink()
+    settings = load(tmp_path, silent)
+    assert (settings.client_id, settings.client_secret) == ("id-of-auth", SECRET)
+    assert settings.redirect_uri == "http://127.0.0.1:7777/auth"
+
+
+@pytest.mark.parametrize(
+    "pasted", ["abc", " abc\n", '"abc"', "'abc' ", "\u201cabc\u201d", "\ufeffabc\u200b", "\tabc\r\n", "`abc`"]
+)
+def test_what_was_copied_along_is_taken_off(tmp_path: Path, pasted: str) -> None:
+    assert load(tmp_path, {"SPOTIFY_CLIENT_SECRET": pasted}).client_secret == "abc"
+
+
+def test_dotenv_values_are_taken_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(
+        b"\xef\xbb\xbfSPOTIFY_CLIENT_SECRET=a${HOME}b\r\nREDIS_PREFIX=\r\nOTHER\r\n"
+    )
+    settings = load(tmp_path)
+    assert settings.client_secret == "a${HOME}b"
+    assert settings.redis_prefix == ""
+
+
+def test_the_example_is_as_good_as_nothing(tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "auth.example.py"
+    (tmp_path / "auth.py").write_bytes(example.read_bytes())
+    with pytest.raises(
+        NotConfigured, match=r"SPOTIFY_CLIENT_ID is missing: copy auth\.example\.py to /.*/auth\.py"
+    ):
+        load(tmp_path, {"SPOTIFY_CLIENT_ID": " "})
+    assert load(tmp_path).redirect_uri == config.DEFAULTS["SPOTIFY_REDIRECT_URI"]
+
+
+def test_who_never_asks_spotify_needs_no_id(tmp_path: Path) -> None:
+    assert load(tmp_path, {"SPOTIFY_CLIENT_ID": ""}, need_login=False).client_id == ""
+
+
+MAY_HOLD_SECRETS = {
+    "SPOTIFY_CLIENT_SECRET",
+    "SPOTIFY_REFRESH_TOKEN",
+    "REDIS_URL",
+    "ALERT_URL",
+    "HEARTBEAT_URL",
+}
+WRONG = [
+    ("SPOTIFY_CLIENT_ID", "ab cd", "copy it again"),
+    ("SPOTIFY_CLIENT_ID", "ab\x00cd", "copy it again"),
+    ("SPOTIFY_CLIENT_ID", "\u0430bcd", "copy it again"),
+    ("SPOTIFY_CLIENT_SECRET", "ab\ncd", "copy it again"),
+    ("SPOTIFY_REFRESH_TOKEN", "ab\x7fcd", "copy it again"),
+    ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"refuses since 2025; write http://127\.0\.0\.1:8888/"),
+    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "has no port; write"),
+    ("SPOTIFY_REDIRECT_URI", "http://192.168.1.2:8888/callback", "must begin with https"),
+    ("SPOTIFY_REDIRECT_URI", "http://example.org:8888/callback", "must begin with https"),
+    ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "is no redirect address"),
+    ("SPOTIFY_REDIRECT_URI", "https://example.org/#here", "is no redirect address"),
+    ("SPOTIFY_REDIRECT_URI", "https:///callback", "is no redirect address"),
+    ("SPOTIFY_REDIRECT_URI", "127.0.0.1:8888/callback", "starts with http:// or https://"),
+    ("SPOTIFY_REDIRECT_URI", "http://[::1:8888/callback", "starts with http:// or https://"),
+    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:88888/callback", "starts with http:// or https://"),
+    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:0/callback", "starts with http:// or https://"),
+    ("REDIS_URL", "localhost:6379", "starts with redis:// or rediss:// or unix://"),
+    ("REDIS_URL", "http://localhost:6379", "starts with redis:// or rediss:// or unix://"),
+    ("REDIS_URL", "redis://:pass word@host/0", "copy it again"),
+    ("REDIS_URL", "redis://host:port/0", "starts with redis://"),
+    ("REDIS_URL", "redis://host/music", "end with the number of a database"),
+    ("REDIS_URL", "redis://host/0/1", "end with the number of a database"),
+    ("REDIS_URL", "unix://u:pw@", "must name a socket"),
+    ("REDIS_PREFIX", "a\tb", "control character"),
+    ("POLL_MIN", "five", "must be seconds, 0.01 to 3600"),
+    ("POLL_MIN", "0", "must be seconds"),
+    ("POLL_MIN", "-5", "must be seconds"),
+    ("POLL_MAX", "nan", "must be seconds"),
+    ("POLL_MAX", "inf", "must be seconds"),
+    ("POLL_MAX", "1e-300", "must be seconds"),
+    ("POLL_MAX", "0,5", "such as 5 or 0.5"),
+    ("SPOTIFY_API_URL", "ftp://example.org", "starts with http:// or https://"),
+    ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing behind it"),
+    ("SPOTIFY_API_URL", "https://example.org?x=1", "with nothing behind it"),
+    ("SPOTIFY_ACCOUNTS_URL", "https://", "with nothing behind it"),
+    ("ALERT_URL", "ntfy.example/topic", "starts with http:// or https://"),
+    ("HEARTBEAT_URL", "https:///topic", "such as https://example.org/topic"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+def test_a_wrong_setting_is_named_with_its_origin_and_what_to_do(
+    tmp_path: Path, name: str, value: str, message: str
+) -> None:
+    with pytest.raises(Misconfigured, match=message) as caught:
+        load(tmp_path, {name: value})
+    assert str(caught.value).startswith(f"{name} in the environment ")
+    if name in MAY_HOLD_SECRETS:
+        assert value not in str(caught.value)
+    assert not isinstance(caught.value, NotConfigured)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SPOTIFY_REDIRECT_URI", "http://[::1]:8888/callback"),
+        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:8888"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://:pw@host"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1"),
+        ("REDIS_URL", "unix://user:pw@/run/redis.sock"),
+    ],
+)
+def test_what_is_unusual_but_right_is_taken(tmp_path: Path, name: str, value: str) -> None:
+    settings = load(tmp_path, {name: value})
+    assert value in (settings.redirect_uri, settings.redis_url)
+
+
+def test_the_pace_must_have_a_range(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\n\nPOLL_MIN=40\n")
+    message = r"POLL_MIN in .*/\.env:3 is 40 s, which is more than the 30 s of POLL_MAX \(not set\)"
+    with pytest.raises(Misconfigured, match=message):
+        load(tmp_path)
+    assert load(tmp_path, {"POLL_MAX": "40"}).poll_min == 40.0
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("auth.py", b'client_id = "a b"', r"^client_id in .*/auth\.py:1 holds a blank"),
+        ("auth.py", b"client_id = id", r"^client_id in .*/auth\.py:1 must be a text in quotes"),
+        ("auth.py", b"client_id = (", r"^/.*/auth\.py:1 is not valid Python"),
+        ("auth.py", b"#" * 70_000, r"^/.*/auth\.py cannot be read \(File too large\)"),
+        (".env", b"\nPOLL_MIN=1\n\nthis is no line\n", r"^/.*/\.env:4 is no NAME=value line"),
+        (".env", b"SPOTIFY_CLIENT_SECRET='abc\n", r"^/.*/\.env:1 is no NAME=value line"),
+        (".env", b"\xff\xfe", r"^/.*/\.env is not text in UTF-8"),
+        (".env", b"X=1\nPOLL_MIN=x\n", r"^POLL_MIN in /.*/\.env:2 must be seconds"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_line(tmp_path: Path, file: str, content: bytes, message: str) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(Misconfigured, match=message) as caught:
+        load(tmp_path, {"SPOTIFY_CLIENT_ID": ""})
+    assert "\n" not in str(caught.value)
+    assert "abc" not in str(caught.value)
+
+
+def test_a_folder_called_dotenv_is_somebodys_virtual_environment(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert load(tmp_path).client_id == "id-of-environment"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "home/.local/state/spotify-logger"),
+        ({"XDG_STATE_HOME": "{}/xdg"}, "xdg/spotify-logger"),
+        ({"XDG_STATE_HOME": "relative"}, "home/.local/state/spotify-logger"),
+        ({"XDG_STATE_HOME": "{}/xdg", "STATE_DIRECTORY": "{}/systemd"}, "systemd"),
+        ({"STATE_DIRECTORY": "{}/one:{}/two"}, "one"),
+        ({"STATE_DIRECTORY": "{}/systemd", "STATE_DIR": "{}/mine/deep"}, "mine/deep"),
+        ({"STATE_DIR": "beside"}, "beside"),
+        ({"STATE_DIR": "~/there"}, "home/there"),
+        ({"STATE_DIR": "~"}, "home"),
+    ],
+)
+def test_the_state_folder_is_found_and_made_for_its_owner_alone(
+    tmp_path: Path, environ: dict[str, str], expected: str
+) -> None:
+    said = {name: value.replace("{}", str(tmp_path)) for name, value in environ.items()}
+    before = os.umask(0)
+    try:
+        settings = load(tmp_path, said)
+    finally:
+        os.umask(before)
+    assert settings.state_dir == tmp_path / expected
+    assert stat.S_IMODE(settings.state_dir.stat().st_mode) == 0o700
+    assert load(tmp_path, said).state_dir == settings.state_dir
+
+
+def test_a_state_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below", "a\ud800b", "x" * 300):
+        with pytest.raises(Misconfigured, match=r"state folder|STATE_DIR") as caught:
+            load(tmp_path, {"STATE_DIR": place})
+        assert "STATE_DIR" in str(caught.value)
+
+
+def test_a_state_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    # Another user's eyes are needed: root may write anywhere.
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom spotify_logger import config, errors\n"
+        "if os.getuid() == 0:\n    os.setgid(65534)\n    os.setuid(65534)\n"
+        "try:\n    config.load(Path('/'), {'STATE_DIR': sys.argv[1], 'HOME': '/'})\n"
+        "except errors.Misconfigured as error:\n    print(error)\n"
+    )
+    place = Path("/usr") if os.getuid() == 0 else tmp_path
+    if os.getuid() != 0:
+        tmp_path.chmod(0o500)
+    for folder, reason in ((place, "no permission to write there"), (place / "below", "Permission denied")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, folder], capture_output=True, text=True, check=True
+        )
+        assert (
+            done.stdout
+            == f"the state folder {folder} cannot be used ({reason}): set STATE_DIR to one that can\n"
+        )
+
+
+def test_secrets_are_kept_from_the_log_and_from_every_repr(tmp_path: Path, secrets: set[str]) -> None:
+    hidden = {
+        "SPOTIFY_CLIENT_SECRET": "hidden-one",
+        "SPOTIFY_REFRESH_TOKEN": "hidden-two",
+        "REDIS_URL": "redis://user:hidden%2Fthree@host/0",
+        "ALERT_URL": "https://example.org/hidden-four?x",
+        "HEARTBEAT_URL": "https://example.org/hidden-five",
+    }
+    settings = load(tmp_path, hidden)
+    assert "hidden" not in repr(settings)
+    assert {"hidden-one", "hidden-two", "hidden%2Fthree", "hidden/three", "/hidden-four?x"} <= secrets
+    assert "hidden" not in journal.clean(" and ".join([*hidden.values(), "hidden/three", "at /hidden-five"]))
+
+
+def test_what_is_too_short_to_protect_anything_is_not_starred_out(tmp_path: Path, secrets: set[str]) -> None:
+    load(
+        tmp_path, {"SPOTIFY_CLIENT_SECRET": "e", "REDIS_URL": "redis://:pw@host/0", "ALERT_URL": "http://h/"}
+    )
+    assert secrets == {"http://h/"}
+
+
+def test_files_that_others_can_read_are_found(tmp_path: Path) -> None:
+    assert config.exposed(tmp_path) == []
+    (tmp_path / "auth.py").touch(mode=0o600)
+    (tmp_path / ".env").touch(mode=0o640)
+    (tmp_path / ".env").chmod(0o640)
+    assert config.exposed(tmp_path) == [tmp_path / ".env"]
+
+
+NAMES = st.sampled_from([*config.DEFAULTS])
+SCHEMES = st.sampled_from(["http", "https", "redis", "unix", "x"])
+VALUES = (
+    st.text(max_size=30)
+    | st.text(string.printable, max_size=30)
+    | st.sampled_from([value for _, value, _ in WRONG])
+    | st.builds("{}://{}".format, SCHEMES, st.text(":/@[]?#%1a.", max_size=12))
+)
+LINES = st.binary(max_size=60) | st.text("ab=\"'\\\n\r #$\0ä", max_size=40).map(str.encode)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(NAMES, VALUES, max_size=3), LINES)
+def test_garbage_ends_in_settings_or_in_one_error(
+    tmp_path: Path, environ: dict[str, str], dotenv: bytes
+) -> None:
+    (tmp_path / ".env").write_bytes(dotenv)
+    # Whatever else is said, nothing is made outside of the test's own folder.
+    elsewhere = {"STATE_DIRECTORY": "", "XDG_STATE_HOME": "", "HOME": str(tmp_path), "STATE_DIR": "state"}
+    with contextlib.suppress(Misconfigured):
+        config.load(tmp_path, {**environ, **elsewhere})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text(max_size=20) | st.text("./~a\0\ud800\n", max_size=8))
+def test_any_name_makes_a_state_folder_or_one_error(tmp_path: Path, name: str) -> None:
+    with contextlib.suppress(Misconfigured):
+        folder = load(tmp_path, {"STATE_DIR": f"./{name.replace('..', '')}"}).state_dir
+        assert folder.is_relative_to(tmp_path)
+        assert folder.is_dir()
