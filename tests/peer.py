@@ -1,0 +1,150 @@
+"""A server on a raw socket that does exactly what a test tells it, connection by connection."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Script = Callable[["Line"], None]
+
+
+class Line:
+    """The server's end of a connection."""
+
+    def __init__(self, peer: Peer, line: socket.socket) -> None:
+        self._peer = peer
+        self._line = line
+
+    def hear(self) -> bytes:
+        """Wait for a whole request, and note it; b"" when the client has gone."""
+        heard = b""
+        while b"\r\n\r\n" not in heard:
+            if not (piece := self._line.recv(65536)):
+                return b""
+            heard += piece
+        head, _, body = heard.partition(b"\r\n\r\n")
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                while len(body) < int(line.split(b":")[1]):
+                    body += self._line.recv(65536)
+        self._peer.requests.append(head + b"\r\n\r\n" + body)
+        return heard
+
+    def catch(self) -> bytes:
+        """Wait for whatever comes; b"" when the client has gone."""
+        return self._line.recv(65536)
+
+    def say(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self._line.sendall(piece)
+            self._peer.sent += len(piece)
+
+    def drip(self, text: bytes, pause: float = 0.05) -> None:
+        """Say a byte at a time, until the client has had enough."""
+        for position in range(len(text)):
+            self.say(text[position : position + 1])
+            if self._peer.closing.wait(pause):
+                return
+
+    def hang(self) -> None:
+        """Say nothing until the client has gone, or the test is over."""
+        while self._line.recv(65536):
+            pass
+
+    def reset(self) -> None:
+        """Close so that the client gets a reset, not an end."""
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self._line.close()
+
+
+class Peer:
+    """Runs one script for each connection, in their order; further connections are closed at once.
+
+    Attributes:
+        requests: What was asked, as it came.
+        connections: How many there were.
+        sent: Bytes that were said.
+    """
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.sent = 0
+        self.closing = threading.Event()
+        self._tls = tls
+        self._scripts = list(scripts)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lines: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        """End everything, and wait for it."""
+        if self.closing.is_set():
+            return
+        self.closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        for line in self._lines:
+            with suppress(OSError):
+                socket.socket.shutdown(line, socket.SHUT_RDWR)  # wakes whoever waits; TLS's own would not
+        for thread in self._threads[1:]:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            if not self._scripts:
+                line.close()
+                continue
+            if self._tls:
+                line = self._tls.wrap_socket(line, server_side=True, do_handshake_on_connect=False)
+            self._lines.append(line)
+            thread = threading.Thread(target=self._run, args=(self._scripts.pop(0), line))
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self, script: Script, line: socket.socket) -> None:
+        with suppress(OSError):
+            if isinstance(line, ssl.SSLSocket):
+                line.do_handshake()
+            script(Line(self, line))
+        line.close()
+
+
+def answer(body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    """A proper answer with a length."""
+    lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def replies(*answers: bytes) -> Script:
+    """Give these answers, one a request, and then wait for the client to go."""
+
+    def script(line: Line) -> None:
+        for text in answers:
+            if not line.hear():
+                return
+            line.say(text)
+        line.hang()
+
+    return script
