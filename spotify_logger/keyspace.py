@@ -1,0 +1,54 @@
+"""The names of the keys, and how what lies under them is read. Pure.
+
+Values may have been written by anyone: what cannot be ours is None.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+
+STATUS = "spotify_logger:status"
+NOW_PLAYING = "now_playing"
+
+PLAY_FIELDS = frozenset(
+    (  # noqa: SIM905 - three lines to read instead of twenty-two
+        "id uri type name artists album duration_ms explicit device_name device_type device_volume "
+        "shuffle_state repeat_state context_uri timestamp progress_ms playing "
+        "started_at ended_at ms_played end_reason source"
+    ).split()
+)
+"""The fields of a play's hash."""
+
+FIRST_DAY = date(2006, 4, 23)
+"""Spotify was founded on this day; no play is older."""
+
+_SECOND = re.compile(r"[0-9]{1,10}")
+_ROW = re.compile(r"((?:track|episode|local):\S+) ([0-9]{1,12})")
+
+
+def play_key(second: int) -> str:
+    """The key of the play that a second since the epoch names."""
+    return f"listening:{second}"
+
+
+def index_key(day: date) -> str:
+    """The key of the index of a UTC day."""
+    return f"plays:{day.isoformat()}"
+
+
+def day_of(second: int) -> date:
+    """The UTC day that a second since the epoch lies in."""
+    return datetime.fromtimestamp(second, UTC).date()
+
+
+def second_of(key: str) -> int | None:
+    """The reverse of `play_key`, whatever prefix is put before it."""
+    _, colon, digits = key.rpartition("listening:")
+    return int(digits) if colon and _SECOND.fullmatch(digits) else None
+
+
+def read_row(second: str, value: str) -> tuple[int, str, int] | None:
+    """One line of a day's index: the play's second, its catalogue key, and milliseconds heard."""
+    row = _ROW.fullmatch(value)
+    return (int(second), row[1], int(row[2])) if row and _SECOND.fullmatch(second) else None

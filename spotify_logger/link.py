@@ -1,0 +1,194 @@
+"""The one seam to Redis: commands go in, replies come out, and a failure is one line that says what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from redis import exceptions
+from redis.connection import Connection, parse_url
+
+from spotify_logger.complaints import reason, refusal
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds for a connection to come about; `?socket_connect_timeout=` in the URL says otherwise."""
+ANSWER_TIMEOUT = 5.0
+"""Seconds in which the next piece of an answer has to come; `?socket_timeout=` in the URL says otherwise."""
+
+URL_FORMS = (
+    "redis://[user:password@]host[:port][/database], rediss://... for TLS, or "
+    "unix://[user:password@]/path[?db=database]; a password's / ? # @ are written %2F %3F %23 %40"
+)
+
+Command = tuple[str | int, ...]
+"""A Redis command and its arguments."""
+Reply = Any
+"""What Redis answers: str, int, None, a list of these, or a `Refusal`."""
+
+
+class StoreError(SpotifyLoggerError):
+    """Redis does not do what it should. The message says what is wrong and what to do.
+
+    Attributes:
+        refused: Keys, without prefix, whose write Redis refused while it carried out the others of the batch.
+            Empty when there was no answer, or none to make sense of: then nothing is known of any of them.
+    """
+
+    def __init__(self, message: str, refused: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.refused = frozenset(refused)
+
+
+class Link(Protocol):
+    """A connection to a server that speaks Redis: a real one, or a stand-in in the same process.
+
+    Attributes:
+        where: The server's address without credentials.
+    """
+
+    where: str
+
+    def connect(self) -> int:
+        """Make sure that there is a live connection.
+
+        Returns:
+            How many there have been. When there are more than before, the server may have forgotten things.
+
+        Raises:
+            StoreError: There is none to be had.
+        """
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send the commands in one go, outside of any transaction, over the connection that `connect` made.
+
+        Returns:
+            A reply to each, in order.
+
+        Raises:
+            StoreError: Some or all replies are missing.
+        """
+
+    def close(self) -> None:
+        """Close the connection; the next use opens a new one."""
+
+
+class _Wire(Protocol):
+    """What is used of redis-py's connections, which have no types of their own."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def can_read(self) -> bool: ...
+    def pack_commands(self, commands: Sequence[Command]) -> list[bytes]: ...
+    def send_packed_command(self, command: list[bytes]) -> None: ...
+    def read_response(self) -> Reply: ...
+
+
+class RedisLink:
+    """A connection to Redis 5 or newer, to Valkey, or to what speaks the same. For one thread.
+
+    It is made of redis-py's connection and not of its client, which tries again by itself, sleeps silently in
+    between, and does not tell that the server behind it is a new one.
+
+    Args:
+        url: redis://, rediss:// or unix://, with redis-py's options in the query.
+
+    Attributes:
+        where: Host and port, or path.
+
+    Raises:
+        Misconfigured: `url` is none. The message names REDIS_URL and no part of it: it may hold a password.
+    """
+
+    def __init__(self, url: str) -> None:
+        options = _options(url)
+        self.where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self._wire = _wire(options)
+        self._connections = 0
+        self._is_open = False
+
+    def connect(self) -> int:
+        """See `Link.connect`."""
+        try:
+            if not self._is_alive():
+                self.close()
+                self._wire.connect()
+                self._is_open = True
+                self._connections += 1
+        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+            raise self._failure(error) from None
+        return self._connections
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """See `Link.send`."""
+        try:
+            self._wire.send_packed_command(self._wire.pack_commands(commands))
+            return [self._read() for _ in commands]
+        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+            raise self._failure(error) from None
+
+    def close(self) -> None:
+        """See `Link.close`."""
+        self._wire.disconnect()
+        self._is_open = False
+
+    def _is_alive(self) -> bool:
+        # What can be read before anything was asked is the end of the stream, or belongs to no question.
+        try:
+            return self._is_open and not self._wire.can_read()
+        except (exceptions.RedisError, OSError):
+            return False
+
+    def _read(self) -> Reply:
+        try:
+            return self._wire.read_response()
+        except exceptions.ResponseError as error:
+            return refusal(error)
+
+    def _failure(self, error: Exception) -> StoreError:
+        self.close()  # answers still to come would be taken for those to the next question
+        return StoreError(f"Redis at {self.where} {reason(error)}")
+
+
+def _options(url: str) -> dict[str, Any]:
+    """The parts of a URL, as redis-py names them."""
+    options = None
+    try:
+        if _is_plain(url):
+            options = parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        pass  # its words, and so the error's context, could hold a part of the password
+    if options is None:
+        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {URL_FORMS}")
+    return cast("dict[str, Any]", options)
+
+
+def _is_plain(url: str) -> bool:
+    """Whether no part of a password was taken for host, port, path or query; redis-py would just go there."""
+    parts = urlsplit(url)
+    if parts.query:
+        parse_qsl(parts.query, strict_parsing=True)
+    if parts.scheme == "unix":
+        return len(parts.path) > 1 and not parts.fragment
+    return not parts.fragment and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
+
+
+def _wire(options: dict[str, Any]) -> _Wire:
+    options = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": ANSWER_TIMEOUT,
+        **options,
+        "protocol": 2,  # Redis 5 knows no other
+        "decode_responses": True,
+        "encoding_errors": "replace",  # what others wrote need not be UTF-8
+    }
+    kind = options.pop("connection_class", Connection)
+    try:
+        return cast("_Wire", kind(**options))
+    except (TypeError, ValueError, exceptions.RedisError):
+        pass  # see above
+    raise Misconfigured("REDIS_URL has an option in its query that redis-py does not take")
