@@ -1,0 +1,67 @@
+"""`python -m spotify_logger.simulator`: a Spotify that is not one, on a port of the loopback."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, Login
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.service import Service
+
+FASTEST = 100.0
+LONGEST = 1000.0
+"""Days; the whole history is made before it is shown."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code is 0 then, and 1 when the port is taken."""
+    options = _parse(argv)
+    stopping = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before any thread: they inherit it
+    try:
+        server = Server(_service(options), options.port)
+    except (OSError, OverflowError) as error:
+        print(f"port {options.port}: {error}", file=sys.stderr)  # noqa: T201 - a command prints
+        return 1
+    threading.Thread(target=server.serve_forever, name="simulator", daemon=True).start()
+    print(f"listening on {server.url}", flush=True)  # noqa: T201 - a command prints
+    signal.sigwait(stopping)
+    server.shutdown()
+    server.server_close()
+    return 0
+
+
+def _service(options: argparse.Namespace) -> Service:
+    """Make the history that begins now, and its service."""
+    habits = Habits() if options.pace == 1 else Habits.dense(options.pace)
+    record = listen(options.seed, options.days, habits).moved(time.time(), options.pace)
+    login = Login(options.client_id, options.client_secret, options.refresh_token)
+    return Service(record, seed=options.seed, login=login, rotating=options.rotate)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m spotify_logger.simulator", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes any")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same listener")
+    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as in life; 1")
+    parser.add_argument("--days", type=float, default=7.0, help="how many days of the listener's life; 7")
+    parser.add_argument("--client-id", default=DEMO_CLIENT_ID, help="the only app that is known")
+    parser.add_argument("--client-secret", default=DEMO_CLIENT_SECRET, help="its made-up secret")
+    parser.add_argument(
+        "--refresh-token", default=DEMO_REFRESH_TOKEN, help="a token that works from the start"
+    )
+    parser.add_argument("--rotate", action="store_true", help="each refresh brings a new refresh token")
+    options = parser.parse_args(argv)
+    if not (0 < options.pace <= FASTEST and 0 < options.days <= LONGEST):
+        parser.error(f"the pace may be {FASTEST:g} at most, and the days {LONGEST:g}")
+    return options
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

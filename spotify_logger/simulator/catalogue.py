@@ -1,0 +1,207 @@
+"""What there is to hear: albums, podcasts, books and files that nobody ever made, the same for a seed.
+
+Among them is what play loggers stumble over: titles in a row that differ by a number, titles that several
+artists share, other scripts, emoji, very long titles, interludes of half a minute, tracks of twenty, and
+one recording under two ids.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from spotify_logger.simulator import words
+from spotify_logger.simulator.bodies import (
+    Album,
+    Artist,
+    Recording,
+    Show,
+    chapter,
+    episode,
+    local_file,
+    make_id,
+    track,
+)
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.bodies import Item
+
+ARTISTS = 36
+ALBUMS_PER_ARTIST = 2
+TWINS = 0.08
+"""Share of tracks that exist under a second id too, as on a single that went before the album."""
+INTERLUDES = 0.05
+"""Share of tracks of 20 to 45 seconds."""
+LONG = 0.02
+"""Share of tracks of 8 to 25 minutes."""
+FEATURED = 0.15
+"""Share of tracks with a second artist."""
+EXPLICIT = 0.1
+VERY_LONG_TITLES = 0.01
+ODD_TITLES = 0.25
+"""Share of titles with other letters than those of English, and such as many artists have."""
+YEAR_ONLY = 0.1
+"""Share of albums of which only the year is known."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All that can be played.
+
+    Attributes:
+        albums: Their tracks, in order.
+        shows: The episodes of each podcast, oldest first.
+        books: The chapters of each audiobook, in order.
+        files: The listener's own files.
+    """
+
+    albums: tuple[tuple[Item, ...], ...]
+    shows: tuple[tuple[Item, ...], ...]
+    books: tuple[tuple[Item, ...], ...]
+    files: tuple[Item, ...]
+
+    @property
+    def tracks(self) -> tuple[Item, ...]:
+        """Every track, the second pressings of some among them."""
+        return tuple(item for album in self.albums for item in album)
+
+    def within(self, shortest: float, longest: float) -> Catalogue:
+        """Return a catalogue whose tracks and files last between so many seconds."""
+
+        def kept(items: tuple[Item, ...]) -> tuple[Item, ...]:
+            return tuple(item for item in items if shortest <= item.seconds <= longest)
+
+        albums = tuple(filter(None, (kept(album) for album in self.albums)))
+        return replace(self, albums=albums, files=kept(self.files))
+
+
+def make_catalogue(seed: int) -> Catalogue:
+    """Make up a catalogue; the same one for the same seed."""
+    return _Maker(seed).make()
+
+
+def song(name: str, seconds: float) -> Item:
+    """Return a track of this title and length, always the same one: for histories written by hand."""
+    chance = random.Random(f"song {name}")
+    artist = Artist(make_id(chance), f"The Band of {name}")
+    album = Album(make_id(chance), f"All of {name}", artist, "2024-05-17", 1)
+    recording = Recording(name, [artist], f"ZZSNG24{chance.randrange(100_000):05}")
+    return track(make_id(chance), recording, album, 1, round(seconds * 1000))
+
+
+class _Maker:
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(f"catalogue {seed}")
+        self._count = 0
+        self._singles: list[tuple[Item, ...]] = []
+
+    def make(self) -> Catalogue:
+        artists = [self._artist(number) for number in range(ARTISTS)]
+        albums = [self._album(artist, artists) for artist in artists for _ in range(ALBUMS_PER_ARTIST)]
+        albums += [self._series(word, artist) for word, artist in zip(words.SERIES, artists, strict=False)]
+        shows = tuple(self._show(number) for number in range(6))
+        books = tuple(self._book(number) for number in range(3))
+        return Catalogue((*albums, *self._singles), shows, books, self._files())
+
+    def _words(self) -> str:
+        return f"{self._chance.choice(words.FIRST)} {self._chance.choice(words.LAST)}"
+
+    def _id(self) -> str:
+        return make_id(self._chance)
+
+    def _artist(self, number: int) -> Artist:
+        name = words.ARTISTS[number] if number < len(words.ARTISTS) else f"The {self._words()}"
+        return Artist(self._id(), name)
+
+    def _title(self) -> str:
+        roll = self._chance.random()
+        if roll < VERY_LONG_TITLES:
+            return words.LONG_TITLE
+        return self._chance.choice(words.TITLES) if roll < ODD_TITLES else self._words()
+
+    def _duration(self) -> int:
+        """Milliseconds of a track, most of them three to four and a half minutes."""
+        roll = self._chance.random()
+        if roll < INTERLUDES:
+            return self._chance.randint(20_000, 45_000)
+        if roll < INTERLUDES + LONG:
+            return self._chance.randint(480_000, 1_500_000)
+        return round(min(420_000.0, max(90_000.0, self._chance.gauss(220_000, 48_000))))
+
+    def _recording(self, name: str, artists: list[Artist]) -> Recording:
+        self._count += 1
+        return Recording(name, artists, f"ZZSIM26{self._count:05}", self._chance.random() < EXPLICIT)
+
+    def _album(self, artist: Artist, others: list[Artist]) -> tuple[Item, ...]:
+        album = self._release(artist, self._title(), self._chance.randint(8, 14))
+        return tuple(self._track(album, others, number) for number in range(1, album.total + 1))
+
+    def _release(self, artist: Artist, name: str, total: int, kind: str = "album") -> Album:
+        year = self._chance.randint(1968, 2025)
+        released = (
+            str(year) if self._chance.random() < YEAR_ONLY else f"{year}-{self._chance.randint(1, 12):02}-15"
+        )
+        return Album(self._id(), name, artist, released, total, kind)
+
+    def _track(self, album: Album, others: list[Artist], number: int) -> Item:
+        featured = [self._chance.choice(others)] if self._chance.random() < FEATURED else []
+        artists = [album.artist, *(guest for guest in featured if guest != album.artist)]
+        recording = self._recording(self._title(), artists)
+        item = track(self._id(), recording, album, number, self._duration())
+        if self._chance.random() < TWINS:
+            self._press_again(item, recording)
+        return item
+
+    def _press_again(self, item: Item, recording: Recording) -> None:
+        """Put the same recording on a single: another id, another album, and up to 1.5 s longer or shorter.
+
+        Two pressings of one recording in a published body differ by 1.4 s (rspotify's tests).
+        """
+        single = self._release(recording.artists[0], recording.name, 1, "single")
+        duration = item.duration_ms + self._chance.randint(-1500, 1500)
+        twin = track(self._id(), recording, single, 1, duration)
+        item.twin, twin.twin = twin, item
+        self._singles.append((twin,))
+
+    def _series(self, word: str, artist: Artist) -> tuple[Item, ...]:
+        """Make an album whose titles differ by a number only, as piano music has them."""
+        album = self._release(artist, f"{self._words()}: {word}s", 24)
+        return tuple(
+            track(
+                self._id(),
+                self._recording(f"{word} {number}", [artist]),
+                album,
+                number,
+                self._chance.randint(38_000, 260_000),
+            )
+            for number in range(1, album.total + 1)
+        )
+
+    def _show(self, number: int) -> tuple[Item, ...]:
+        show = Show(self._id(), f"The {self._words()} Podcast", "Two people talk, one listens.", "en-GB", 20)
+        return tuple(
+            episode(
+                self._id(),
+                f"#{count}: {self._title()}",
+                show,
+                f"2025-{1 + count % 12:02}-{1 + number:02}",
+                self._chance.randint(30 * 60_000, 90 * 60_000),
+            )
+            for count in range(1, 21)
+        )
+
+    def _book(self, number: int) -> tuple[Item, ...]:
+        about = f"Author(s): {words.SPEAKERS[number]} Narrator(s): {words.SPEAKERS[number]}"
+        book = Show(self._id(), f"{self._words()}, a Novel", about, "en", None)
+        return tuple(
+            chapter(self._id(), f"Chapter {count}", book, self._chance.randint(3 * 60_000, 16 * 60_000))
+            for count in range(1, 31)
+        )
+
+    def _files(self) -> tuple[Item, ...]:
+        songs = [
+            local_file(f"The {self._words()}", "", self._title(), self._chance.randint(120, 330))
+            for _ in range(14)
+        ]
+        return (*songs, local_file("DJ Löwe", "Live Sets", "Sunrise at the Pier", 72 * 60))

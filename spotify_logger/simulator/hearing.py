@@ -1,0 +1,183 @@
+"""What a listener does with an item, or a few in a row: hears it through, skips it, flips on, repeats it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from spotify_logger.simulator.bodies import Device
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from spotify_logger.simulator.bodies import Item
+    from spotify_logger.simulator.habits import Habits, Span
+    from spotify_logger.simulator.history import History
+
+DEVICES = (
+    Device("Pocket", "Smartphone", "5f1be0c2a47d4e8fb0a6c13b7d92e4f8a1c6d305", None),
+    Device("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0", 72),
+    Device("Kitchen", "Speaker", None, 35, restricted=True),
+    Device("Living Room", "TV", "b7c3f2d94e0a4b6f8d1e5a7092c4f6e8d0b1a3c5", 48),
+    Device("Car", "Automobile", "e2a9d4c8f7b14a6e93d05c1b8f6e7a2d4c9b0e13", 100),
+    Device("Bath", "CastAudio", "91f0e6d2c8b74a3f5e1d0c9b8a7f6e5d4c3b2a10", 20),
+)
+
+
+class Hearing:
+    """A listener's ways with items, written into a history.
+
+    Args:
+        history: Where it is written.
+        habits: How likely each of them is.
+        chance: Where chance comes from.
+    """
+
+    def __init__(self, history: History, habits: Habits, chance: random.Random) -> None:
+        self.history = history
+        self.fade_seconds: float | None = None  # crossfade of this session
+        self._habits = habits
+        self._chance = chance
+
+    def between(self, span: Span) -> float:
+        """Return a number of this span."""
+        return self._chance.uniform(*span)
+
+    def happens(self, rate: float) -> bool:
+        """Tell whether something of this chance happens."""
+        return self._chance.random() < rate
+
+    def begin(self, item: Item, position: float = 0.0) -> None:
+        """Start an item; how long it is heard is told afterwards."""
+        self.history.play(item, 0.0, position=position, load=self.between(self._habits.load_seconds))
+
+    def hear(self, item: Item, seconds: float) -> None:
+        """Start an item and leave it after some seconds, at the latest at its end."""
+        self.begin(item)
+        self.history.listen(min(max(seconds, self._habits.shortest), self.history.remaining))
+
+    def through(self, item: Item, position: float = 0.0) -> None:
+        """Hear an item to its end, with whatever comes in between."""
+        self.begin(item, position)
+        if not position and self.happens(self._habits.restart):
+            self.history.listen(self._chance.uniform(0.2, 0.6) * item.seconds).seek(0)
+        for interruption in self._interruptions():
+            self.history.listen(self._chance.uniform(0.1, 0.7) * self.history.remaining)
+            interruption()
+        self._to_the_end()
+
+    def skip_early(self, item: Item) -> None:
+        """Leave an item within its first seconds."""
+        self.hear(item, self.between(self._habits.early_seconds))
+
+    def skip_late(self, item: Item) -> None:
+        """Leave an item anywhere."""
+        self.hear(item, self._chance.uniform(min(20.0, 0.5 * item.seconds), 0.97 * item.seconds))
+
+    def flip(self, item: Item) -> None:
+        """Leave an item as one does who flips through several."""
+        self.hear(item, self.between(self._habits.flip_seconds))
+
+    def repeat(self, item: Item) -> None:
+        """Hear an item several times over, the player repeating it."""
+        before = self.history.scene.repeat
+        self.history.surround(repeat="track")
+        for _ in range(self._chance.randint(*self._habits.repeats)):
+            self.hear(item, item.seconds)
+        self.history.surround(repeat=before)
+
+    def replay(self, item: Item, other: Item) -> None:
+        """Hear part of an item, a little of another one, and then the first one from its beginning."""
+        self.hear(item, self._chance.uniform(0.2, 0.6) * item.seconds)
+        self.hear(other, min(self.between(self._habits.other_seconds), 0.8 * other.seconds))
+        self.hear(item, item.seconds)
+
+    def advertise(self) -> None:
+        """Hear one advertisement, or two in a row."""
+        for _ in range(self._chance.choice((1, 1, 2))):
+            self.history.ad(self.between(self._habits.ad_seconds))
+
+    def spoken(self, item: Item, position: float, until: float) -> None:
+        """Hear an episode or a chapter to its end, or to about a moment, jumping now and then."""
+        history = self.history
+        self.begin(item, position)
+        self._stretch(until)
+        while history.remaining > 0 and history.now < until:
+            self._jump()
+            if self.happens(self._habits.pause):
+                self._pause()
+            self._stretch(until)
+
+    def change_device(self) -> None:
+        """Move what plays to another device, in the middle of it."""
+        others = [device for device in DEVICES if device != self.history.scene.device]
+        device = self._chance.choice(others)
+        seconds = self.between(self._habits.handover_seconds)
+        self.history.hand_over(device, seconds, "unknown" if self.happens(0.4) else "nothing")
+
+    def _stretch(self, until: float) -> None:
+        """Listen on for some minutes, not far beyond a moment."""
+        seconds = min(
+            self._chance.uniform(240, 1200), max(self._habits.shortest, 10.0, until - self.history.now)
+        )
+        self.history.listen(min(seconds, self.history.remaining))
+
+    def _to_the_end(self) -> None:
+        fade = self._fade()
+        if fade is None or fade > 0.5 * self.history.remaining:
+            self.history.listen()
+        else:
+            self.history.listen(self.history.remaining - fade, fade=True)
+
+    def _fade(self) -> float | None:
+        """Seconds before its end at which the player turns to the next item; with automix it varies."""
+        if self.fade_seconds is None:
+            return None
+        return self.between(self._habits.automix_seconds) if self.fade_seconds == 0 else self.fade_seconds
+
+    def _interruptions(self) -> list[Callable[[], None]]:
+        habits = self._habits
+        possible: list[tuple[float, Callable[[], None]]] = [
+            (habits.pause, self._pause),
+            (habits.long_pause, self._pause_long),
+            (habits.seek, self._seek),
+            (habits.handover, self.change_device),
+            (habits.private_moment, self._hide),
+        ]
+        chosen = [interruption for rate, interruption in possible if self.happens(rate)]
+        self._chance.shuffle(chosen)
+        return chosen
+
+    def _pause(self) -> None:
+        shortest, longest = self._habits.pause_seconds
+        self.history.pause(math.exp(self._chance.uniform(math.log(shortest), math.log(longest))))
+
+    def _pause_long(self) -> None:
+        """Pause beyond half an hour; the device may go to sleep meanwhile."""
+        seconds = self.between(self._habits.long_pause_seconds)
+        shown = seconds if self.happens(0.5) else self._chance.uniform(300, 1500)
+        self.history.pause(shown)
+        if shown < seconds:
+            self.history.gone(seconds - shown)
+
+    def _seek(self) -> None:
+        history = self.history
+        if self.happens(0.6):
+            history.seek(history.position + self._chance.uniform(0.1, 0.7) * history.remaining)
+        else:
+            history.seek(history.position * self._chance.uniform(0.1, 0.9))
+
+    def _jump(self) -> None:
+        """Go 15 or 30 seconds forward or 15 back, as the buttons for podcasts do."""
+        if not self.happens(min(1.0, 10 * self._habits.seek)) or self.history.remaining < 60:  # noqa: PLR2004 - room
+            return
+        self.history.seek(max(0.0, self.history.position + self._chance.choice((15, 15, 30, -15))))
+
+    def _hide(self) -> None:
+        """Listen in private for a while, in the middle of the item."""
+        if self.history.scene.private:
+            return
+        self.history.surround(private=self._chance.choice(("shown", "withheld")))
+        self.history.listen(min(self.between(self._habits.private_seconds), 0.7 * self.history.remaining))
+        self.history.surround(private="")

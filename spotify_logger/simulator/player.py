@@ -1,0 +1,88 @@
+"""What `GET /v1/me/player` answers at a moment of a history."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.timeline import Record, Segment
+
+JITTER_MS = 250.0
+"""The progress of an answer lies behind the player's by up to this."""
+
+HICCUP_SECONDS = 120.0
+"""A hiccup that nobody saw for so long is over."""
+
+
+class Player:
+    """The player of one history.
+
+    Args:
+        record: The history.
+        seed: Chance, for the little differences between one answer and the next.
+    """
+
+    def __init__(self, record: Record, seed: int) -> None:
+        self._record = record
+        self._chance = random.Random(f"player {seed}")
+        self._hiccups = [[moment, float(count)] for moment, count in record.hiccups]
+        self._jitter_ms = JITTER_MS / record.pace
+
+    def answer(self, now: float, additional_types: str) -> str | None:
+        """Return the body at `now`, None for 204.
+
+        Args:
+            now: True seconds since the epoch, UTC.
+            additional_types: The query's value; without "episode" in it, an episode is an item of null
+                (spotipy#562).
+        """
+        segment = self._record.at(now)
+        if segment.face == "nothing" or self._hiccup(now, segment):
+            return None
+        if segment.face == "unknown":
+            return _body(segment, "null", "unknown", progress=0, timestamp=0)
+        progress = max(0, int(segment.position_at(now) - self._jitter_ms * self._chance.random()))
+        timestamp = int(segment.changed_at * 1000)
+        item, sort = _item(segment, additional_types)
+        return _body(segment, item, sort, progress=progress, timestamp=timestamp)
+
+    def _hiccup(self, now: float, segment: Segment) -> bool:
+        """Tell whether this answer is one of those that say 204 while music plays (spotify/web-api#662)."""
+        while self._hiccups and self._hiccups[0][0] + HICCUP_SECONDS / self._record.pace < now:
+            self._hiccups.pop(0)
+        if not self._hiccups or now < self._hiccups[0][0] or not segment.playing:
+            return False
+        self._hiccups[0][1] -= 1
+        if self._hiccups[0][1] <= 0:
+            self._hiccups.pop(0)
+        return True
+
+
+def _item(segment: Segment, additional_types: str) -> tuple[str, str]:
+    """Return the JSON of the item, and the currently playing type."""
+    if segment.face == "ad":
+        return "null", "ad"
+    if segment.face == "withheld" or segment.item is None:
+        return "null", "unknown"
+    if segment.item.kind in {"episode", "chapter"}:
+        return (segment.item.json if "episode" in additional_types.split(",") else "null"), "episode"
+    return segment.item.json, "track"
+
+
+def _body(segment: Segment, item: str, sort: str, *, progress: int, timestamp: int) -> str:
+    scene = segment.scene
+    hidden = scene.context is None or item == "null"
+    context = "null" if hidden or scene.context is None else scene.context.json
+    device = scene.device.private_json if scene.private else scene.device.json
+    disallowed = "resuming" if segment.playing else "pausing"
+    return (
+        f'{{"device":{device},"shuffle_state":{_bool(scene.shuffle)},"smart_shuffle":false,'
+        f'"repeat_state":"{scene.repeat}","timestamp":{timestamp},"context":{context},'
+        f'"progress_ms":{progress},"item":{item},"currently_playing_type":"{sort}",'
+        f'"actions":{{"disallows":{{"{disallowed}":true}}}},"is_playing":{_bool(segment.playing)}}}'
+    )
+
+
+def _bool(value: object) -> str:
+    return "true" if value else "false"

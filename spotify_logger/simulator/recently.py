@@ -1,0 +1,117 @@
+"""What `GET /v1/me/player/recently-played` answers: late, incomplete, and at most fifty items back.
+
+`played_at` is the end of the play, pauses included, as recorded bodies of 2020 to 2026 show.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from spotify_logger.simulator.bodies import API
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.bodies import Context, Item
+    from spotify_logger.simulator.timeline import Leaving, Record
+
+WINDOW = 50
+"""Items that the service offers at all (spotify/web-api#1405, #627)."""
+
+SKIP_MS = 30_000
+"""What was heard for less is told only sometimes."""
+SKIPS_TOLD = 0.5
+OTHER_PRESSING = 0.3
+"""How often an item that exists under two ids is told under the other one (spotify/web-api#1232)."""
+CONTEXT_MISSING = 0.2
+"""How often the context is null although there was one (spotify/web-api#966)."""
+LAG = 25.0
+"""Seconds after its end at which an item appears, on average; at least 2, at most 300."""
+LATENESS = 1.0
+"""Seconds by which `played_at` may lie after the moment the track was left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    played_at: int  # ms since the epoch
+    visible_at: float
+    item: Item
+    context: Context | None
+
+    @property
+    def json(self) -> str:
+        context = "null" if self.context is None else self.context.json
+        return f'{{"track":{self.item.json},"played_at":"{_stamp(self.played_at)}","context":{context}}}'
+
+
+class RecentlyPlayed:
+    """The recently played items of one history.
+
+    Args:
+        record: The history.
+        seed: Chance: what is told, how late, and under which id.
+    """
+
+    def __init__(self, record: Record, seed: int) -> None:
+        self._chance = random.Random(f"recently {seed}")
+        self._pace = record.pace
+        told = [self._entry(leaving) for leaving in record.leavings if self._is_told(leaving)]
+        self._entries = sorted(told, key=lambda entry: entry.played_at)
+        self._ends = [entry.played_at for entry in self._entries]
+
+    def page(self, now: float, limit: int, after: int | None, before: int | None) -> str:
+        """Return the body at a moment.
+
+        Args:
+            now: True seconds since the epoch, UTC.
+            limit: 1 to 50 items.
+            after: Only items that ended later, in milliseconds since the epoch.
+            before: Only items that ended earlier.
+        """
+        first = 0 if after is None else bisect_right(self._ends, after)
+        last = len(self._ends) if before is None else bisect_left(self._ends, before)
+        window = self._window(now)
+        chosen = [self._entries[index] for index in window if first <= index < last][:limit]
+        return _page(chosen, limit)
+
+    def _window(self, now: float) -> list[int]:
+        """Indices of the items that are offered at a moment, newest first."""
+        indices: list[int] = []
+        index = bisect_right(self._ends, now * 1000)
+        while index > 0 and len(indices) < WINDOW:
+            index -= 1
+            if self._entries[index].visible_at <= now:
+                indices.append(index)
+        return indices
+
+    def _is_told(self, leaving: Leaving) -> bool:
+        return leaving.heard_ms * self._pace >= SKIP_MS or self._chance.random() < SKIPS_TOLD
+
+    def _entry(self, leaving: Leaving) -> _Entry:
+        chance = self._chance
+        lag = min(300.0, 2.0 + chance.expovariate(1 / LAG))
+        late = chance.uniform(0.0, LATENESS)
+        item = leaving.item
+        other = item.twin if item.twin is not None and chance.random() < OTHER_PRESSING else item
+        context = None if chance.random() < CONTEXT_MISSING else leaving.context
+        ended = leaving.left_at + late / self._pace
+        return _Entry(int(ended * 1000), ended + lag / self._pace, other, context)
+
+
+def _page(entries: list[_Entry], limit: int) -> str:
+    href = f"{API}/me/player/recently-played"
+    items = ",".join(entry.json for entry in entries)
+    following = cursors = "null"
+    if entries:
+        oldest, newest = entries[-1].played_at, entries[0].played_at
+        following = f'"{href}?before={oldest}&limit={limit}"'
+        cursors = f'{{"after":"{newest}","before":"{oldest}"}}'
+    tail = f'"next":{following},"cursors":{cursors},"limit":{limit},"href":"{href}?limit={limit}"'
+    return f'{{"items":[{items}],{tail}}}'
+
+
+def _stamp(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"

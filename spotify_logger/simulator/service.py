@@ -1,0 +1,144 @@
+"""The services' face of a history: all endpoints, the faults, and the `Date` header. Time comes in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from email.utils import formatdate
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from spotify_logger.simulator.accounts import Accounts, Login, Refused
+from spotify_logger.simulator.bodies import text
+from spotify_logger.simulator.faults import AUTHORIZE_PATH, TOKEN_PATH, Faults, WireFault, respond
+from spotify_logger.simulator.player import Player
+from spotify_logger.simulator.recently import RecentlyPlayed
+from spotify_logger.transport import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.transport import Request
+
+PLAYER_PATH = "/v1/me/player"
+RECENTLY_PATH = "/v1/me/player/recently-played"
+
+_SCOPE_OF = {PLAYER_PATH: "user-read-playback-state", RECENTLY_PATH: "user-read-recently-played"}
+
+
+class Service:
+    """Spotify, as far as a play logger asks it.
+
+    Args:
+        record: What the listener does.
+        seed: Chance: jitter, lags, tokens, faults that strike with a probability.
+        login: The app, and a refresh token whose consent was given when the history began.
+        rotating: Whether a refresh brings a new refresh token.
+    """
+
+    def __init__(
+        self, record: Record, *, seed: int = 0, login: Login | None = None, rotating: bool = False
+    ) -> None:
+        self.record = record
+        self.faults = Faults(seed)
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """How often each path was asked, by what came of it: a status, or the name of a fault of the wire."""
+        self._accounts = Accounts(login or Login(), record.start, seed=seed, rotating=rotating)
+        self._player = Player(record, seed)
+        self._recently = RecentlyPlayed(record, seed)
+        self._last: dict[str, Response] = {}
+
+    def handle(self, request: Request, now: float) -> Response:
+        """Answer a request.
+
+        Args:
+            request: Its host does not matter, its path does.
+            now: True seconds since the epoch, UTC.
+
+        Raises:
+            WireFault: A fault of the connection, to be carried out by whoever holds it.
+        """
+        path, query = _split(request.url)
+        strike = self.faults.take(path, now)
+        date = {"date": formatdate(now, usegmt=True)}
+
+        def honest() -> Response:
+            response = self._answer(request, path, query, now)
+            return Response(response.status, {**date, **response.headers}, response.body)
+
+        try:
+            response = honest() if strike is None else strike.answer(honest, self._last.get(path))
+        except WireFault as fault:
+            self.requests[path, fault.name] += 1
+            raise
+        if strike is None:
+            self._last[path] = response
+        self.requests[path, str(response.status)] += 1
+        return Response(response.status, {**response.headers, **date}, response.body)
+
+    def _answer(self, request: Request, path: str, query: Mapping[str, str], now: float) -> Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if path == AUTHORIZE_PATH and request.method == "GET":
+            return self._authorize(query, now)
+        if path == TOKEN_PATH and request.method == "POST":
+            return self._token(headers, request.form or {}, now)
+        if path not in _SCOPE_OF or request.method != "GET":
+            return _error(404, "Service not found")
+        refusal = self._check(headers.get("authorization", ""), _SCOPE_OF[path], now)
+        if refusal is not None:
+            return refusal
+        return self._play(query, now) if path == PLAYER_PATH else self._page(query, now)
+
+    def _authorize(self, query: Mapping[str, str], now: float) -> Response:
+        try:
+            return Response(302, {"location": self._accounts.authorize(query, now)}, b"")
+        except Refused as refusal:
+            return respond(400, refusal.description, "text/plain")
+
+    def _token(self, headers: Mapping[str, str], form: Mapping[str, str], now: float) -> Response:
+        try:
+            return respond(200, text(self._accounts.token(headers, form, now)))
+        except Refused as refusal:
+            return respond(400, text({"error": refusal.error, "error_description": refusal.description}))
+
+    def _check(self, authorization: str, scope: str, now: float) -> Response | None:
+        """Return why a request may not be answered; None when it may."""
+        if not authorization:
+            return _error(401, "No token provided")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return _error(400, "Only valid bearer authentication supported")
+        try:
+            scopes = self._accounts.scopes_of(token, now)
+        except KeyError:
+            return _error(401, "Invalid access token")
+        if scopes is None:
+            return _error(401, "The access token expired")
+        return None if scope in scopes else _error(401, "Permissions missing")
+
+    def _play(self, query: Mapping[str, str], now: float) -> Response:
+        body = self._player.answer(now, query.get("additional_types", "track"))
+        return respond(204, "") if body is None else respond(200, body)
+
+    def _page(self, query: Mapping[str, str], now: float) -> Response:
+        try:
+            limit = int(query.get("limit", "20"))
+            after, before = (int(query[name]) if name in query else None for name in ("after", "before"))
+        except ValueError:
+            return _error(400, "Invalid request")
+        if not 1 <= limit <= 50:  # noqa: PLR2004 - the documented bounds
+            return _error(400, "Invalid limit")
+        if after is not None and before is not None:
+            return _error(400, "Only one of before and after may be given")
+        return respond(200, self._recently.page(now, limit, after, before))
+
+
+def _error(status: int, message: str) -> Response:
+    return respond(status, text({"error": {"status": status, "message": message}}))
+
+
+@lru_cache(maxsize=64)
+def _split(url: str) -> tuple[str, Mapping[str, str]]:
+    parts = urlsplit(url)
+    return parts.path, dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -1,0 +1,115 @@
+"""The logger in virtual time: client, tracker, pacing and store as they are, in a simulated world."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from spotify_logger.config import Settings
+from spotify_logger.gate import GATE_FILE, Gate
+from spotify_logger.oauth import TOKEN_FILE, TokenFile
+from spotify_logger.pacing import Backoff, Pacer
+from spotify_logger.plays import Play
+from spotify_logger.poller import LONGEST_WAIT, Poller
+from spotify_logger.recorder import Recorder
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.spotify import Spotify
+from spotify_logger.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from spotify_logger.playback import Playback
+    from spotify_logger.simulator.virtual import World
+    from spotify_logger.transport import Send
+
+
+class FixedPacer(Pacer):
+    """Asks every so many seconds, whatever happens, as most loggers do."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds, seconds)
+        self._seconds = seconds
+
+    def after_answer(self, playback: Playback, at: float) -> float:  # noqa: ARG002 - nothing matters
+        """See `Pacer.after_answer`."""
+        return self._seconds
+
+
+def make_settings(state_dir: Path, redis_url: str, prefix: str = "") -> Settings:
+    """Return settings that fit the simulator's app and login."""
+    return Settings(
+        client_id=DEMO_CLIENT_ID,
+        client_secret=DEMO_CLIENT_SECRET,
+        redirect_uri="http://127.0.0.1:8888/callback",
+        refresh_token=DEMO_REFRESH_TOKEN,
+        redis_url=redis_url,
+        redis_is_default=False,
+        redis_prefix=prefix,
+        state_dir=state_dir,
+        poll_min=5.0,
+        poll_max=30.0,
+        api_url="https://api.spotify.com",
+        accounts_url="https://accounts.spotify.com",
+        alert_url="",
+        heartbeat_url="",
+    )
+
+
+class Trial:
+    """A logger in a simulated world.
+
+    Args:
+        world: The world; its clock is the logger's.
+        settings: As for the real one.
+        pacer: When to ask; as the settings say unless given.
+        seed: Chance, for the jitter.
+        send: The connection, where it is not just the world's.
+
+    Attributes:
+        spotify: The client; counts its requests.
+        store: What holds the plays.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        settings: Settings,
+        pacer: Pacer | None = None,
+        *,
+        seed: int = 0,
+        send: Send | None = None,
+    ) -> None:
+        self._world = world
+        self._settings = settings
+        self._send = send or world.send
+        self._pacer = pacer or Pacer(settings.poll_min, settings.poll_max)
+        self._chance = random.Random(f"jitter {seed}").random
+        self.store = Store(settings.redis_url, settings.redis_prefix, world.clock.utc)
+        self.start()
+
+    def start(self) -> None:
+        """Start the logger, again if it was: what it had only in memory is gone."""
+        world, state_dir = self._world, self._settings.state_dir
+        gate = Gate(state_dir / GATE_FILE, world.clock, "a run of the machine")
+        token_file = TokenFile(state_dir / TOKEN_FILE)
+        self.spotify = Spotify(self._send, self._settings, token_file, world.clock, gate)
+        recorder = Recorder(self.store, world.clock, Backoff(1.0, LONGEST_WAIT, self._chance))
+        backoff = Backoff(self._settings.poll_min, 2 * self._settings.poll_max, self._chance)
+        self.poller = Poller(self.spotify, recorder, world.clock, self._pacer, backoff)
+
+    def run_until(self, moment: float) -> None:
+        """Let the logger work until a moment of the true time, in seconds since the epoch."""
+        clock = self._world.clock
+        while clock.now < moment:
+            due = self.poller.turn().due
+            clock.sleep(due - clock.monotonic())
+
+    def plays(self) -> Iterator[Play]:
+        """The plays that are in the store."""
+        for day in self.store.days():
+            for second in self.store.index(day):
+                play = Play.from_hash(second, self.store.play(second) or {})
+                if play is not None:
+                    yield play

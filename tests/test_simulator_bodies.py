@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spotify_logger.simulator.bodies import LIKED_SONGS, Device, Item, context, local_file
+from spotify_logger.simulator.catalogue import Catalogue, make_catalogue, song
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.player import Player
+from spotify_logger.simulator.recently import RecentlyPlayed
+
+RECORDED = Path(__file__).parents[1] / ".." / "shared" / "payloads"
+GONE = {"available_markets", "popularity", "preview_url", "linked_from", "publisher"}
+"""Fields that a development-mode app has not got any more since February 2026."""
+
+T = 1_700_000_000.0
+
+
+def recorded(name: str) -> dict[str, object]:
+    path = RECORDED / name
+    if not path.exists():
+        pytest.skip("no recorded bodies here")
+    body = json.loads(path.read_text())
+    assert isinstance(body, dict)
+    return body
+
+
+def shape(value: object) -> object:
+    """The keys of a body, all the way down; of a list, its first element; of anything else, the type."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items() if name not in GONE}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if type(value) in {int, float} else type(value).__name__
+
+
+def playing(item: Item) -> dict[str, object]:
+    history = History(T).surround(context=item.home).play(item)
+    body = json.loads(Player(history.finish(), 1).answer(T + 9, "track,episode") or "")
+    assert isinstance(body, dict)
+    return body
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return make_catalogue(1)
+
+
+def test_a_playing_track_has_the_shape_of_a_real_one() -> None:
+    assert shape(playing(song("A", 200))) == shape(recorded("player/playing_album_context.json"))
+
+
+def test_a_playing_episode_has_the_shape_of_a_real_one(catalogue: Catalogue) -> None:
+    real, ours = recorded("player/playing_episode.json"), playing(catalogue.shows[0][0])
+    ours["device"] = real["device"]  # a speaker there, a computer here
+    ours["item"]["audio_preview_url"] = ""  # type: ignore[index] # removed in 2026, but still a key
+    assert shape(ours) == shape(real)
+
+
+def test_a_playing_chapter_has_the_shape_of_a_real_one(catalogue: Catalogue) -> None:
+    real, ours = recorded("player/playing_audiobook_chapter.json"), playing(catalogue.books[0][0])
+    real["actions"] = {"disallows": {"resuming": True}}
+    real["item"]["show"]["is_externally_hosted"] = False  # type: ignore[index] # null in this one
+    assert shape(ours) == shape(real)
+
+
+def test_a_playing_file_has_the_shape_of_a_real_one() -> None:
+    real = recorded("player/playing_local_file.json")
+    real["actions"] = {"disallows": {"resuming": True}}
+    ours = playing(local_file("Four Tet x Fred", "", "Coachella 2023", 5432))
+    assert shape(ours) == shape(real)
+    assert ours["item"]["uri"] == "spotify:local:Four+Tet+x+Fred::Coachella+2023:5432"  # type: ignore[index]
+
+
+def test_an_unknown_item_has_the_shape_of_a_real_one() -> None:
+    history = History(T).play(song("A", 200), 5).hand_over(Device("Hall", "Speaker", "d", 20), 60, "unknown")
+    ours = json.loads(Player(history.finish(), 1).answer(T + 9, "track,episode") or "")
+    real = recorded("player/unknown_after_transfer.json")
+    assert shape(ours) == shape(real)
+    for name in ("item", "context", "is_playing", "progress_ms", "timestamp", "currently_playing_type"):
+        assert ours[name] == real[name]
+
+
+def test_an_episode_that_was_not_asked_for_has_the_shape_of_a_real_one(catalogue: Catalogue) -> None:
+    real = recorded("player/episode_without_additional_types.json")
+    real["smart_shuffle"] = False  # younger than that body
+    history = History(T).play(catalogue.shows[0][0])
+    ours = json.loads(Player(history.finish(), 1).answer(T + 9, "track") or "")
+    assert {**shape(ours), "device": 0} == {**shape(real), "device": 0}  # type: ignore[dict-item]
+
+
+def test_liked_songs_are_a_context_like_real_ones() -> None:
+    ours, real = json.loads(LIKED_SONGS.json), recorded("player/playing_liked_songs.json")["context"]
+    assert isinstance(real, dict)
+    assert shape(ours) == shape(real)
+    assert (ours["type"], ours["href"], ours["external_urls"]) == tuple(
+        real[name] for name in ("type", "href", "external_urls")
+    )
+
+
+def test_a_page_of_history_has_the_shape_of_a_real_one() -> None:
+    item = song("A", 200)
+    history = History(T).surround(context=item.home)
+    for _ in range(20):
+        history.play(item)
+    page = json.loads(RecentlyPlayed(history.finish(), 1).page(T + 9000, 50, None, None))
+    real = recorded("recently_played/48_items_2026.json")
+    page["items"] = [entry for entry in page["items"] if entry["context"]]
+    assert shape(page) == shape(real)
+
+
+def test_a_page_beyond_the_last_item_has_the_shape_of_a_real_one() -> None:
+    page = json.loads(RecentlyPlayed(History(T).finish(), 1).page(T, 50, None, None))
+    assert shape(page) == shape(recorded("recently_played/exhausted.json"))
+
+
+def test_a_speaker_of_another_maker_has_no_id_and_a_phone_no_volume() -> None:
+    speaker = json.loads(Device("Kitchen", "Speaker", None, 35, restricted=True).json)
+    assert (speaker["id"], speaker["is_restricted"], speaker["volume_percent"]) == (None, True, 35)
+    assert (speaker["is_active"], speaker["is_private_session"]) == (True, False)
+    phone = json.loads(Device("Pocket", "Smartphone", "p", None).private_json)
+    assert (phone["supports_volume"], phone["volume_percent"], phone["is_private_session"]) == (
+        False,
+        None,
+        True,
+    )
+
+
+def test_bodies_say_what_the_items_are(catalogue: Catalogue) -> None:
+    kinds = (catalogue.tracks, catalogue.files, *catalogue.shows, *catalogue.books)
+    for item in (item for items in kinds for item in items):
+        body = item.body
+        assert (body["uri"], body["id"], body["name"], body["duration_ms"]) == (
+            item.uri,
+            item.id,
+            item.name,
+            item.duration_ms,
+        )
+        assert json.loads(item.json) == body
+
+
+def test_keys_of_items(catalogue: Catalogue) -> None:
+    track, episode, file = catalogue.tracks[0], catalogue.shows[0][0], catalogue.files[0]
+    assert track.key == f"track:{track.id}"
+    assert episode.key == f"episode:{episode.id}"
+    assert file.key == file.uri
+    assert file.id is None
+    assert context("artist", "x").uri == "spotify:artist:x"
+
+
+def test_the_catalogue_is_the_same_for_a_seed_and_another_for_another() -> None:
+    uris = [[item.uri for item in make_catalogue(seed).tracks] for seed in (4, 4, 5)]
+    assert uris[0] == uris[1]
+    assert uris[0] != uris[2]
+    assert len(set(uris[0])) == len(uris[0])
+
+
+def test_the_catalogue_holds_what_loggers_stumble_over(catalogue: Catalogue) -> None:
+    tracks = catalogue.tracks
+    titles = [track.name for track in tracks]
+    assert {"Variation 9", "Variation 10"} <= set(titles)
+    assert len(titles) > len(set(titles)), "titles that several tracks share"
+    assert any(not title.isascii() for title in titles)
+    assert any("🌊" in title for title in titles)
+    assert max(map(len, titles)) > 200
+    assert sum(track.seconds < 45 for track in tracks) > 20
+    assert sum(track.seconds > 480 for track in tracks) > 5
+    assert all(30 * 60 <= episode.seconds <= 90 * 60 for show in catalogue.shows for episode in show)
+
+
+def test_some_recordings_have_two_ids(catalogue: Catalogue) -> None:
+    twins = [(track, track.twin) for track in catalogue.tracks if track.twin]
+    assert len(twins) > 20
+    for track, twin in twins:
+        assert twin.twin is track
+        assert (track.id, track.album) != (twin.id, twin.album)
+        assert (track.name, track.artists) == (twin.name, twin.artists)
+        assert track.body["external_ids"] == twin.body["external_ids"]
+        assert abs(track.duration_ms - twin.duration_ms) <= 1500
+
+
+def test_isrcs_are_well_formed_and_belong_to_one_recording(catalogue: Catalogue) -> None:
+    by_isrc: dict[str, set[str]] = {}
+    for track in catalogue.tracks:
+        isrc = track.body["external_ids"]["isrc"]  # type: ignore[index]
+        by_isrc.setdefault(isrc, set()).add(track.name)
+    assert all(len(isrc) == 12 and isrc.isalnum() for isrc in by_isrc)
+    assert all(len(names) == 1 for names in by_isrc.values())
+
+
+def test_a_catalogue_within_bounds(catalogue: Catalogue) -> None:
+    within = catalogue.within(60, 300)
+    assert all(60 <= item.seconds <= 300 for item in (*within.tracks, *within.files))
+    assert 0 < len(within.tracks) < len(catalogue.tracks)
+    assert within.shows == catalogue.shows

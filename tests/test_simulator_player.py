@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.simulator.bodies import Device, context
+from spotify_logger.simulator.catalogue import make_catalogue, song
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.player import HICCUP_SECONDS, JITTER_MS, Player
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.timeline import Record
+
+T = 1_700_000_000.0
+ONE = song("One", 200)
+EPISODE = make_catalogue(1).shows[0][0]
+SPEAKER = Device("Kitchen", "Speaker", None, 30, restricted=True)
+
+
+def ask(record: Record, seconds: float, additional_types: str = "track,episode") -> dict[str, object] | None:
+    answer = Player(record, 1).answer(T + seconds, additional_types)
+    if answer is None:
+        return None
+    body = json.loads(answer)
+    assert isinstance(body, dict)
+    return body
+
+
+def show(body: dict[str, object] | None) -> tuple[object, ...] | None:
+    """The name of the item, or what there is instead of it; whether it plays; the private flag."""
+    if body is None:
+        return None
+    item, device = body["item"], body["device"]
+    assert isinstance(device, dict)
+    name = item["name"] if isinstance(item, dict) else body["currently_playing_type"]
+    return name, body["is_playing"], device["is_private_session"]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (History(T).play(ONE), ("One", True, False)),
+        (History(T).play(ONE, 1).pause(60), ("One", False, False)),
+        (History(T).gone(60), None),
+        (History(T).play(ONE, 1).hand_over(SPEAKER, 60), None),
+        (History(T).play(ONE, 1).hand_over(SPEAKER, 60, "unknown"), ("unknown", False, False)),
+        (History(T).ad(30), ("ad", True, False)),
+        (History(T).surround(private="shown").play(ONE), ("One", True, True)),
+        (History(T).surround(private="withheld").play(ONE), ("unknown", True, True)),
+        (History(T).surround(private="nothing").play(ONE), None),
+        (History(T).play(EPISODE), (EPISODE.name, True, False)),
+    ],
+)
+def test_what_is_shown(history: History, expected: tuple[object, ...] | None) -> None:
+    assert show(ask(history.finish(), 10)) == expected
+
+
+@pytest.mark.parametrize(("types", "shown"), [("track", "episode"), ("track,episode", EPISODE.name)])
+def test_an_episode_is_shown_only_when_asked_for(types: str, shown: str) -> None:
+    record = History(T).surround(context=EPISODE.home).play(EPISODE).finish()
+    body = ask(record, 10, types)
+    assert body is not None
+    assert show(body) == (shown, True, False)
+    assert (body["context"] is None) == (types == "track")
+
+
+def test_progress_lies_behind_the_player_by_a_little_and_is_never_negative() -> None:
+    player = Player(History(T).play(ONE, load=0.5).finish(), 1)
+    lags = []
+    for tenth in range(6, 2000):
+        body = json.loads(player.answer(T + tenth / 10, "track") or "")
+        lags.append((tenth / 10 - 0.5) * 1000 - body["progress_ms"])
+        assert body["progress_ms"] >= 0
+    assert 0 <= min(lags) < 20
+    assert JITTER_MS - 20 < max(lags) <= JITTER_MS + 1
+    assert json.loads(player.answer(T + 0.3, "track") or "")["progress_ms"] == 0
+
+
+def test_progress_of_an_advertisement_runs() -> None:
+    record = History(T).ad(30).finish()
+    early, late = ask(record, 5), ask(record, 25)
+    assert early is not None
+    assert late is not None
+    assert late["progress_ms"] - early["progress_ms"] == pytest.approx(20_000, abs=JITTER_MS)  # type: ignore[operator]
+
+
+def test_timestamp_is_the_last_change_and_the_surroundings_are_told() -> None:
+    playlist = context("playlist", "p")
+    history = History(T).surround(context=playlist, shuffle=True, repeat="track", device=SPEAKER)
+    body = ask(history.play(ONE, 20).pause(10).listen().finish(), 60)
+    assert body is not None
+    assert body["timestamp"] == (T + 30) * 1000
+    assert (body["shuffle_state"], body["repeat_state"]) == (True, "track")
+    assert body["context"] == json.loads(playlist.json)
+    assert body["device"] == json.loads(SPEAKER.json)
+    assert body["actions"] == {"disallows": {"resuming": True}}
+
+
+def test_a_hiccup_takes_as_many_answers_as_it_says_and_only_while_something_plays() -> None:
+    history = History(T).play(ONE, 20).pause(60).listen(30)
+    player = Player(history.finish(((T + 30, 2),)), 1)
+    answers = [player.answer(T + moment, "track") is None for moment in (10, 40, 81, 85, 90)]
+    assert answers == [False, False, True, True, False]
+
+
+def test_a_hiccup_that_nobody_saw_is_over() -> None:
+    player = Player(History(T).play(ONE).finish(((T + 5, 3),)), 1)
+    assert player.answer(T + 6 + HICCUP_SECONDS, "track") is not None
+
+
+def test_a_paced_history_has_paced_jitter() -> None:
+    record = History(T).play(ONE).finish().moved(T, 10)
+    player = Player(record, 1)
+    lags = [
+        moment * 100 - json.loads(player.answer(T + moment / 10, "track") or "")["progress_ms"]
+        for moment in range(1, 199)
+    ]
+    assert max(lags) <= JITTER_MS / 10 + 1

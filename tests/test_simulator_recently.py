@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.simulator.bodies import context
+from spotify_logger.simulator.catalogue import make_catalogue, song
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.recently import LATENESS, SKIPS_TOLD, WINDOW, RecentlyPlayed
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.timeline import Record
+
+T = 1_700_000_000.0
+LATER = T + 10_000_000
+
+
+def page(
+    record: Record, now: float = LATER, limit: int = 50, after: int | None = None, before: int | None = None
+) -> dict[str, list[dict[str, object]]]:
+    body = json.loads(RecentlyPlayed(record, 1).page(now, limit, after, before))
+    assert isinstance(body, dict)
+    return body
+
+
+def ended(entry: dict[str, object]) -> float:
+    stamp = entry["played_at"]
+    assert isinstance(stamp, str)
+    return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
+
+
+def names(body: dict[str, list[dict[str, object]]]) -> list[str]:
+    return [entry["track"]["name"] for entry in body["items"]]  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def many() -> Record:
+    history = History(T)
+    for number in range(80):
+        history.play(song(f"Song {number}", 100))
+    return history.finish()
+
+
+def test_played_at_is_the_end_pauses_included() -> None:
+    history = History(T).play(song("A", 200), 50).pause(100).listen(50).play(song("B", 100))
+    body = page(history.finish())
+    assert names(body) == ["B", "A"]
+    assert [ended(entry) - T for entry in body["items"]] == [
+        pytest.approx(seconds + LATENESS / 2, abs=LATENESS / 2 + 0.002) for seconds in (300, 200)
+    ]
+
+
+def test_podcasts_files_private_sessions_and_advertisements_are_not_told() -> None:
+    catalogue = make_catalogue(1)
+    history = History(T).play(catalogue.shows[0][0], 900).play(catalogue.books[0][0]).ad(30)
+    history.play(catalogue.files[0]).surround(private="shown").play(song("A", 100)).surround(private="")
+    assert page(history.finish())["items"] == []
+
+
+def test_an_item_appears_some_time_after_its_end(many: Record) -> None:
+    recently = RecentlyPlayed(many, 1)
+    lags = []
+    for number in range(1, 40):
+        moment = T + 100 * number
+        seen = moment
+        while f'"Song {number - 1}"' not in recently.page(seen, 3, None, None):
+            seen += 1.0
+        lags.append(seen - moment)
+    assert min(lags) >= 2
+    assert 10 <= sum(lags) / len(lags) <= 60
+    assert max(lags) <= 302
+
+
+def test_at_most_fifty_items_are_offered(many: Record) -> None:
+    body = page(many)
+    assert names(body) == [f"Song {number}" for number in range(79, 79 - WINDOW, -1)]
+    oldest = int(body["cursors"]["before"])  # type: ignore[call-overload]
+    assert page(many, before=oldest) == {**page(many, before=1), "limit": 50}
+    assert page(many, before=oldest)["items"] == []
+    assert page(many, before=oldest)["cursors"] is None
+
+
+def test_pages_and_cursors(many: Record) -> None:
+    first = page(many, limit=10)
+    assert names(first) == [f"Song {number}" for number in range(79, 69, -1)]
+    cursors: dict[str, str] = first["cursors"]  # type: ignore[assignment]
+    assert int(cursors["after"]) == round(ended(first["items"][0]) * 1000)
+    assert int(cursors["before"]) == round(ended(first["items"][-1]) * 1000)
+    assert str(first["next"]).endswith(f"?before={cursors['before']}&limit=10")
+    following = page(many, limit=10, before=int(cursors["before"]))
+    assert names(following) == [f"Song {number}" for number in range(69, 59, -1)]
+
+
+def test_after_is_exclusive(many: Record) -> None:
+    body = page(many, limit=5)
+    third = round(ended(body["items"][2]) * 1000)
+    assert names(page(many, after=third)) == ["Song 79", "Song 78"]
+    assert names(page(many, after=third - 1)) == ["Song 79", "Song 78", "Song 77"]
+    assert page(many, after=int(body["cursors"]["after"]))["items"] == []  # type: ignore[call-overload]
+
+
+def test_short_plays_are_told_only_sometimes() -> None:
+    history = History(T)
+    for number in range(100):
+        history.play(song(f"Song {number}", 100), 10 if number % 2 else 40)
+    recently = RecentlyPlayed(history.finish(), 1)
+    told = set()
+    for moment in range(0, 3000, 100):
+        told |= {
+            entry["track"]["name"] for entry in json.loads(recently.page(T + moment, 50, None, None))["items"]
+        }
+    short = sum(f"Song {number}" in told for number in range(1, 90, 2))
+    assert all(f"Song {number}" in told for number in range(0, 90, 2))
+    assert 0.25 <= short / 45 <= 2 * SKIPS_TOLD - 0.25
+
+
+def test_the_context_is_sometimes_withheld_and_the_id_sometimes_another() -> None:
+    twin = next(item for item in make_catalogue(1).tracks if item.twin)
+    history = History(T).surround(context=context("playlist", "p"))
+    for _ in range(50):
+        history.play(twin)
+    body = page(history.finish())
+    missing = sum(entry["context"] is None for entry in body["items"])
+    ids = {entry["track"]["id"] for entry in body["items"]}  # type: ignore[index]
+    assert 3 <= missing <= 20
+    assert ids == {twin.id, twin.twin.id if twin.twin else None}
+
+
+def test_the_same_seed_tells_the_same(many: Record) -> None:
+    moment = T + 5000
+    pages = [RecentlyPlayed(many, seed).page(moment, 50, None, None) for seed in (1, 1, 2)]
+    assert pages[0] == pages[1] != pages[2]
+
+
+def test_a_paced_history_has_paced_lags_and_is_told_alike(many: Record) -> None:
+    quick = many.moved(T, 20)
+    assert names(page(quick, T + 400 + 16)) == names(page(many))
