@@ -1,0 +1,12 @@
+"""Runs the logger forever: `python run.py`, or `python run.py --demo` without a Spotify account."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from spotify_logger.supervisor import main
+
+if __name__ == "__main__":
+    os.chdir(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib is half a megabyte
+    sys.exit(main(sys.argv[1:]))

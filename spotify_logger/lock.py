@@ -1,0 +1,83 @@
+"""The lock on a state folder: one logger at a time works there.
+
+It is held by whoever has the file open, a loop that inherited it included, and gone with the last of them,
+however they ended. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+from spotify_logger.errors import SpotifyLoggerError, TryLater
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ORPHAN_PATIENCE = 3.0
+"""Seconds to wait for the loop of a supervisor that was just killed; it ends within one."""
+
+
+class Busy(SpotifyLoggerError):  # noqa: N818 - the name is the state
+    """Another logger works in this state folder. The message names it."""
+
+
+def take(state_dir: Path | str, what: str) -> int:
+    """Take the lock, and leave a note about who has it.
+
+    Args:
+        state_dir: The state folder, which has to exist.
+        what: The name of the program that takes it, e.g. "run.py".
+
+    Returns:
+        A file descriptor; the lock is held as long as it, or a copy inherited by a child, stays open.
+
+    Raises:
+        Busy: Somebody else has it.
+        TryLater: The folder cannot be used.
+    """
+    try:
+        descriptor = os.open(f"{state_dir}/lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise TryLater(f"cannot lock the state folder: {error}") from error
+    deadline = time.monotonic() + ORPHAN_PATIENCE
+    while not _try(descriptor):
+        note = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        if _is_alive(note) or time.monotonic() > deadline:
+            os.close(descriptor)
+            raise Busy(f"another logger works in {state_dir}: {note or 'it left no name'}")
+        time.sleep(0.05)
+    _leave_note(descriptor, what)
+    return descriptor
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise TryLater(f"cannot lock the state folder: {error}") from error
+    return True
+
+
+def _is_alive(note: str) -> bool:
+    # The note begins with "pid 123,". Where that process is gone, its loop holds the lock, and ends soon.
+    try:
+        os.kill(int(note.partition(",")[0].removeprefix("pid ")), 0)
+    except PermissionError:
+        return True
+    except (ValueError, OverflowError, OSError):
+        return False
+    return True
+
+
+def _leave_note(descriptor: int, what: str) -> None:
+    note = f"pid {os.getpid()}, {what}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+    # The lock is what counts: a full disk, which cannot take the note, stops nobody.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note.encode(), 0)

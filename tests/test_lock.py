@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger import lock
+from spotify_logger.errors import TryLater
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLDER = """
+import subprocess, sys
+from spotify_logger import lock
+
+descriptor = lock.take(sys.argv[1], "run.py")
+child = subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=[descriptor])
+print("taken", flush=True)
+child.wait()
+"""
+
+
+def test_it_is_taken_and_says_who_has_it(tmp_path: Path) -> None:
+    descriptor = lock.take(tmp_path, "run.py")
+    note = (tmp_path / "lock").read_text()
+    assert re.fullmatch(rf"pid {os.getpid()}, run\.py, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\n", note)
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+    os.close(descriptor)
+
+
+def test_a_second_one_is_told_who_has_it_and_at_once(tmp_path: Path) -> None:
+    descriptor = lock.take(tmp_path, "run.py")
+    began = time.monotonic()
+    with pytest.raises(lock.Busy, match=rf"works in {tmp_path}: pid {os.getpid()}, run\.py, since 20"):
+        lock.take(tmp_path, "log.py")
+    assert time.monotonic() - began < lock.ORPHAN_PATIENCE
+    os.close(descriptor)
+
+
+def test_it_can_be_taken_again_when_it_is_free(tmp_path: Path) -> None:
+    os.close(lock.take(tmp_path, "a much longer name than the one that follows"))
+    descriptor = lock.take(tmp_path, "run.py")
+    assert (tmp_path / "lock").read_text().count("\n") == 1
+    os.close(descriptor)
+
+
+def test_an_orphan_that_holds_it_is_waited_for(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        assert holder.stdout.readline() == b"taken\n"
+        holder.kill()
+        holder.wait()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lock, "ORPHAN_PATIENCE", 0.2)
+            with pytest.raises(lock.Busy, match=f"pid {holder.pid}, run.py"):
+                lock.take(tmp_path, "run.py")
+        holder.stdin.close()  # lets the orphan end
+        os.close(lock.take(tmp_path, "run.py"))
+
+
+@pytest.mark.parametrize(
+    "note", ["", "\n", "garbage", "pid x, run.py", f"pid {2**70}, run.py", "pid -7, \udcff"]
+)
+def test_a_holder_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str) -> None:
+    monkeypatch.setattr(lock, "ORPHAN_PATIENCE", 0.0)
+    (tmp_path / "lock").write_bytes(note.encode(errors="surrogateescape"))
+    with (tmp_path / "lock").open() as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(lock.Busy):
+            lock.take(tmp_path, "run.py")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TryLater, match=r"cannot lock the state folder: .*No such file"):
+        lock.take(tmp_path / "gone", "run.py")
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(TryLater, match=r"cannot lock the state folder: .*No locks available"):
+        lock.take(tmp_path, "run.py")
+
+
+def test_a_full_disk_takes_the_lock_and_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    os.close(lock.take(tmp_path, "run.py"))
