@@ -14,19 +14,21 @@ from spotify_logger.player import uri_of
 from spotify_logger.plays import near_end_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spotify_logger.playback import Playback
 
 AFTER_END = 1.0
 """Seconds after an item should have ended at which the next one shows; Home Assistant waits as long."""
 ATTENTIVE = 60.0
 """Seconds for which a listener who did something unforeseen is asked after at the quickest pace."""
-SETTLING = 30.0
+SETTLING = 20.0
 """Seconds at the beginning of an item in which it is most often skipped."""
-SETTLING_SHARE = 3
-"""While an item settles, the pace is this part of the slowest one."""
 IDLE_START = 10.0
 """Seconds to the first question after playback has stopped; they grow from there."""
-IDLE_GROWTH = 1.25
+IDLE_GROWTH = 1.1
+IDLE_LONGEST = 1.75
+"""Times the longest wait while something plays; a first play shorter than that may go unseen."""
 FORESEEN = 3.0
 """Seconds by which the position may differ from the one that was foreseen."""
 
@@ -43,7 +45,7 @@ class Seen:
 
 
 class Pacer:
-    """Says how long to wait after each answer or failure.
+    """Says how long to wait after each answer.
 
     Args:
         poll_min: The shortest wait in seconds; only the aim at an item's end may be shorter.
@@ -55,12 +57,11 @@ class Pacer:
         self._seen: Seen | None = None
         self._attentive_until = float("-inf")
         self._idle = 0.0
-        self._failures = 0
 
     def after_answer(self, playback: Playback, at: float) -> float:
         """Seconds to wait after an answer that was true at `at`, in seconds of the monotonic clock."""
         before, seen = self._seen, _seen(playback, at)
-        self._seen, self._failures = seen, 0
+        self._seen = seen
         if not seen.playing or (before is not None and _stands_still(before, seen)):
             return self._next_idle()
         self._idle = 0.0
@@ -70,30 +71,42 @@ class Pacer:
             return min(IDLE_START, self._poll_max)
         return self._while_playing(seen)
 
-    def after_failure(self, chance: float) -> float:
-        """Seconds to wait after a failure: doubling from the shortest to twice the longest, with jitter.
-
-        Args:
-            chance: A random number from 0 to 1.
-        """
-        wait = self._poll_min * 2.0 ** min(self._failures, 16)
-        self._failures += 1
-        return min(wait, 2 * self._poll_max) * (0.5 + chance / 2)
-
     def _next_idle(self) -> float:
         start = min(IDLE_START, self._poll_max)
-        self._idle = min(max(start, self._idle * IDLE_GROWTH), 2 * self._poll_max)
+        self._idle = min(max(start, self._idle * IDLE_GROWTH), IDLE_LONGEST * self._poll_max)
         return self._idle
 
     def _while_playing(self, seen: Seen) -> float:
         wait = self._poll_max
-        if seen.at < self._attentive_until:
+        if seen.at < self._attentive_until or (seen.progress is not None and seen.progress < SETTLING):
             wait = self._poll_min
-        elif seen.progress is not None and seen.progress < min(SETTLING, self._poll_max):
-            wait = max(self._poll_min, self._poll_max / SETTLING_SHARE)
         if seen.progress is None or seen.duration is None or seen.progress >= seen.duration:
             return wait
         return min(wait, seen.duration - seen.progress + min(AFTER_END, self._poll_min))
+
+
+class Backoff:
+    """Says how long to wait after failures in a row: twice as long each time, with jitter.
+
+    Args:
+        shortest: Seconds after the first.
+        longest: Seconds at most.
+        chance: Gives a number from 0 to 1.
+    """
+
+    def __init__(self, shortest: float, longest: float, chance: Callable[[], float]) -> None:
+        self._shortest, self._longest, self._chance = shortest, longest, chance
+        self._failures = 0
+
+    def failed(self) -> float:
+        """Seconds to wait after one more failure."""
+        wait = min(self._shortest * 2.0 ** min(self._failures, 16), self._longest)
+        self._failures += 1
+        return wait * (0.5 + self._chance() / 2)
+
+    def succeeded(self) -> None:
+        """Forget the failures."""
+        self._failures = 0
 
 
 def _seen(playback: Playback, at: float) -> Seen:

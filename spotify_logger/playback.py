@@ -127,8 +127,9 @@ def read_playback(body: object) -> Playback:
             progress_ms=_duration(dict_get(body, "progress_ms")),
         )
     item = read_item(dict_get(body, "item"))
+    private = dict_get(body, "device.is_private_session") is True
     if item is None:
-        return NOTHING
+        return Playback(Kind.NOTHING, private=private)
     fields = _playback_fields(body, item)
     progress = _duration(fields.get("progress_ms"))
     if progress is not None and item.duration_ms is not None:
@@ -139,7 +140,7 @@ def read_playback(body: object) -> Playback:
         playing=fields.get("playing") == 1,
         progress_ms=progress,
         changed_ms=whole_number(fields.get("timestamp")),
-        private=dict_get(body, "device.is_private_session") is True,
+        private=private,
         fields=fields,
     )
 

@@ -18,6 +18,10 @@ JITTER_MS = 750
 """By how much progress and clock may disagree between two answers: a request takes time to and fro."""
 STEP_BACK_MS = 3_000
 """Progress that falls by no more is no seek: a device that takes over starts a little behind."""
+BUTTON_MS = 15_000
+"""The buttons of a podcast go so far back, and forward."""
+REMEMBERED = 8
+"""Items whose positions are kept in mind: podcasts and albums are resumed where they were left."""
 BLIP_MS = 60_000
 """For so long an answer without information says nothing about whether music plays (spotify/web-api#1158)."""
 
@@ -27,7 +31,7 @@ class Sample:
     """What the last answer that said something told about the player.
 
     Attributes:
-        uri: The item's; empty for an advertisement.
+        uri: The item's; empty for an advertisement and for what is heard in private.
         progress_ms: None when the answer left it out.
         playing: Whether it was playing, in public.
         changed_ms: Spotify's `timestamp`.
@@ -43,6 +47,14 @@ class Sample:
     doubted: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A stretch of a private session, from the first answer that told of it to the last."""
+
+    begun: int
+    ended: int
+
+
 class Player:
     """The player as seen so far.
 
@@ -51,6 +63,7 @@ class Player:
         previous: The last one about the item before that of `last`.
         unseen: When the first answer without information came after `last`; None: none came.
         answered: When the last answer of any kind came.
+        hidden: The private session since `last`, if there was one.
         now: The moment of the present answer.
     """
 
@@ -59,6 +72,8 @@ class Player:
         self.previous: Sample | None = None
         self.unseen: int | None = None
         self.answered: int | None = None
+        self.hidden: Hidden | None = None
+        self._left: dict[str, int] = {}  # uri -> position at which an item was left
         self.now = 0
         self._stamp_ms = 0  # the wall clock's for `now`
         self._monotonic_ms: int | None = None
@@ -78,11 +93,27 @@ class Player:
 
     def see(self, playback: Playback, *, playing: bool, doubted: int | None = None) -> None:
         """Keep an answer that said something."""
-        uri = uri_of(playback)
+        uri = "" if playback.private else uri_of(playback)
         if self.last is not None and self.last.uri != uri:
             self.previous = self.last
+            self._leave(self.last)
         self.last = Sample(uri, playback.progress_ms, playing, playback.changed_ms, self.now, doubted)
-        self.unseen = None
+        self.unseen = self.hidden = None
+
+    def hide(self) -> None:
+        """Keep in mind that an answer told of a private session."""
+        self.hidden = Hidden(self.now if self.hidden is None else self.hidden.begun, self.now)
+
+    def left_at(self, uri: str) -> int | None:
+        """The position in milliseconds at which an item was left; None when that is not known any more."""
+        return self._left.get(uri)
+
+    def _leave(self, last: Sample) -> None:
+        if last.uri and last.progress_ms is not None:
+            self._left.pop(last.uri, None)
+            self._left[last.uri] = last.progress_ms
+        if len(self._left) > REMEMBERED:
+            del self._left[next(iter(self._left))]
 
     def miss(self, playback: Playback) -> None:
         """Keep in mind that an answer said nothing; one delivered twice does not even say that."""
@@ -128,13 +159,54 @@ class Player:
         if previous is not None and previous.uri == uri and previous.changed_ms is not None:
             # A cached answer of the item before, to the letter, while another plays already.
             return (previous.progress_ms, previous.changed_ms) == (playback.progress_ms, playback.changed_ms)
-        if last is None or last.uri != uri or playback.private:
+        if last is None or not uri or last.uri != uri or playback.private:
             return False
         if playback.progress_ms is None:
             return True
         fallen = (last.progress_ms or 0) - playback.progress_ms
         stands = last.progress_ms is not None and 0 <= fallen <= step_back_ms(playback.item)
         return last.playing and playback.playing and stands
+
+    def heard_since_last(self, playback: Playback) -> int:
+        """Milliseconds heard since the last sample, of the same item: advancing progress, as a rule."""
+        last, progress = self.last, playback.progress_ms
+        if last is None or last.progress_ms is None or progress is None:
+            return 0
+        elapsed, advanced = self.now - last.at, progress - last.progress_ms
+        if self.hidden is not None:
+            # It turned private and public again somewhere between two answers each: half of that is public.
+            return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
+        if not last.playing and not playback.playing:
+            return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
+        throughout = last.playing and playback.playing
+        if throughout and self._sought_back(playback, last.progress_ms, elapsed - advanced):
+            return elapsed
+        if -step_back_ms(playback.item) <= advanced <= elapsed + JITTER_MS:
+            return max(0, advanced)
+        return self._heard_around_seek(last, playback)
+
+    def _sought_back(self, playback: Playback, before_ms: int, lag: int) -> bool:
+        """Whether progress lags behind the clock because of a seek back, and not of a pause.
+
+        An episode has a button for that. Otherwise the `timestamp` tells: where the position then, at the
+        last change, was behind that of the last sample, no pause explains it.
+        """
+        if lag <= JITTER_MS or playback.progress_ms is None:
+            return False
+        is_episode = playback.item is not None and playback.item.key.startswith("episode:")
+        if is_episode and abs(lag - BUTTON_MS) <= JITTER_MS:
+            return True
+        changed = self.changed(playback, self.last_at, self.now)
+        return changed is not None and playback.progress_ms - self.now + changed < before_ms - JITTER_MS
+
+    def _heard_around_seek(self, last: Sample, playback: Playback) -> int:
+        """The position jumped. Playing before and after, it was heard throughout; else the hint decides."""
+        if last.playing and playback.playing:
+            return self.now - last.at
+        changed = self.changed(playback, last.at, self.now)
+        if changed is None:
+            return (self.now - last.at) // 2
+        return self.now - changed if playback.playing else changed - last.at
 
     def to_memory(self) -> dict[str, object]:
         """What has to be kept for another process to go on, as JSON knows it."""
@@ -143,6 +215,8 @@ class Player:
             "previous": None if self.previous is None else asdict(self.previous),
             "unseen": self.unseen,
             "answered": self.answered,
+            "hidden": None if self.hidden is None else asdict(self.hidden),
+            "left": self._left,
         }
 
     def remember(self, memory: Mapping[str, object]) -> None:
@@ -151,6 +225,8 @@ class Player:
         self.previous = _to_sample(memory.get("previous"))
         self.unseen = _to_moment(memory.get("unseen"))
         self.answered = _to_moment(memory.get("answered"))
+        self.hidden = _to_hidden(memory.get("hidden"))
+        self._left = _to_positions(memory.get("left"))
 
 
 def uri_of(playback: Playback) -> str:
@@ -166,6 +242,20 @@ def step_back_ms(item: Item | None) -> int:
 
 def _to_moment(value: object) -> int | None:
     return value if isinstance(value, int) and 0 <= value < 2**53 else None
+
+
+def _to_hidden(value: object) -> Hidden | None:
+    if not isinstance(value, dict):
+        return None
+    begun, ended = _to_moment(value.get("begun")), _to_moment(value.get("ended"))
+    return None if begun is None or ended is None else Hidden(begun, ended)
+
+
+def _to_positions(value: object) -> dict[str, int]:
+    if not isinstance(value, dict):
+        return {}
+    moments = ((uri, _to_moment(position)) for uri, position in list(value.items())[:REMEMBERED])
+    return {uri: position for uri, position in moments if position is not None}
 
 
 def _to_sample(value: object) -> Sample | None:

@@ -101,6 +101,27 @@ class Play:
         return found if self.end_reason is None else {**found, "end_reason": self.end_reason}
 
 
+def title(fields: Mapping[str, Value]) -> str:
+    """What to call what is played: "Daft Punk – Veridis Quo"; an episode is its show's."""
+    whose = fields.get("artists") or fields.get("album")
+    name = str(fields.get("name") or fields.get("uri") or "something without a name")
+    return f"{whose} – {name}" if whose else name
+
+
+def minutes(milliseconds: int) -> str:
+    """A length as "5:45", or "1:01:01" from an hour on."""
+    whole_minutes, seconds = divmod(milliseconds // 1000, 60)
+    hours, rest = divmod(whole_minutes, 60)
+    return f"{hours}:{rest:02}:{seconds:02}" if hours else f"{rest}:{seconds:02}"
+
+
+def summary(play: Play) -> str:
+    """A play in a line: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
+    length = "" if play.item.duration_ms is None else f" of {minutes(play.item.duration_ms)}"
+    device = play.fields.get("device_name")
+    return f"{title(play.fields)}, {minutes(play.heard_ms)}{length}" + (f", {device}" if device else "")
+
+
 def near_end_ms(duration_ms: int) -> int:
     """How long before its end an item counts as heard through: `NEAR_END_MS`, less for very short ones."""
     return min(NEAR_END_MS, duration_ms // 4)

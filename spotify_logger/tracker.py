@@ -63,11 +63,13 @@ class Tracker:
         player = self._player
         player.advance(stamp_ms, monotonic_ms)
         is_open = self.play is not None and self.play.item.uri == uri_of(playback)
-        if playback.kind is Kind.NOTHING or (player.repeats(playback) and not self._starts_again(playback)):
+        if (playback.kind is Kind.NOTHING and not playback.private) or (
+            player.repeats(playback) and not self._starts_again(playback)
+        ):
             player.miss(playback)
             changed = self._time_out(player.now)
         elif playback.private:
-            changed = self._private(playback, is_open=is_open)
+            changed = self._private(playback, is_same=is_open or playback.item is None)
         elif self.play is not None and is_open:
             changed = self._same(self.play, playback)
         else:
@@ -114,18 +116,20 @@ class Tracker:
         """Close a play that was paused or unseen for too long; at its natural end if it went unseen there."""
         if self.play is None or until - self._heard_until < OVER_AFTER_MS:
             return []
+        if self._player.hidden is not None:
+            return [self._lose(self.play)]
         natural, unseen = self._natural_end(), self._player.unseen
         if natural is not None and unseen is not None and unseen >= natural:
             return [self._close(self.play, natural, natural - self._player.last_at, TRACKDONE)]
         reason = UNKNOWN if unseen is None and self._player.was_playing else STOPPED
         return [self._close(self.play, self._heard_until, 0, self._reason(self.play, 0, reason))]
 
-    def _private(self, playback: Playback, *, is_open: bool) -> list[Play]:
-        """What is heard in private is not counted; another item ends the play where it was last heard."""
-        if self.play is None or is_open:
-            changed = self._time_out(self._player.now)
-        else:
-            changed = [self._close(self.play, self._heard_until, 0, UNKNOWN)]
+    def _private(self, playback: Playback, *, is_same: bool) -> list[Play]:
+        """What is heard in private is not counted; another item ends the play."""
+        self._player.hide()
+        if self.play is not None and is_same:
+            return self._time_out(self._player.now)
+        changed = [] if self.play is None else [self._lose(self.play)]
         self._player.see(playback, playing=False)
         return changed
 
@@ -179,7 +183,7 @@ class Tracker:
         if self.play is None or last is None or not last.playing or last.progress_ms is None:
             return None
         duration = self.play.item.duration_ms
-        return None if duration is None else last.at + duration - last.progress_ms
+        return None if duration is None else last.at + max(0, duration - last.progress_ms)
 
     def _starts_again(self, playback: Playback) -> bool:
         """Whether the open play's item came to its end and is back near its beginning."""
@@ -228,27 +232,16 @@ class Tracker:
     def _heard_since_last(self, play: Play, playback: Playback) -> int:
         """Milliseconds of the open play heard since the last sample."""
         last, progress = self._player.last, playback.progress_ms
-        if last is None or progress is None:
-            return 0
-        if last.progress_ms is None:
+        if progress is not None and last is not None and last.progress_ms is None:
+            # Nobody knows where it was; it cannot have been heard for longer than it is open.
             return max(0, min(progress, self._player.now - self._begun) - play.heard_ms)
-        elapsed, advanced = self._player.now - last.at, progress - last.progress_ms
-        if -step_back_ms(play.item) <= advanced <= elapsed + JITTER_MS:
-            return max(0, advanced)
-        return self._heard_around_seek(last, playback, elapsed)
-
-    def _heard_around_seek(self, last: Sample, playback: Playback, elapsed: int) -> int:
-        """The position jumped. Playing before and after, it was heard throughout; else the hint decides."""
-        if last.playing == playback.playing:
-            return elapsed if playback.playing else 0
-        changed = self._player.changed(playback, last.at, self._player.now)
-        if changed is None:
-            return elapsed // 2
-        return self._player.now - changed if playback.playing else changed - last.at
+        return self._player.heard_since_last(playback)
 
     def _heard_before_leaving(self, left: int) -> int:
         """Milliseconds heard between the last sample and the moment at which the item was left."""
         player, natural = self._player, self._natural_end()
+        if player.hidden is not None:
+            return (player.hidden.begun - player.last_at) // 2 if player.was_playing else 0
         seen = player.unseen is None or left - player.last_at <= BLIP_MS
         if natural is None:
             # Nothing says when it would have ended; while it was seen, it did play until it was left.
@@ -277,8 +270,14 @@ class Tracker:
             begun = now - playback.progress_ms
             if earliest is None:
                 return begun
-            if begun >= earliest - SEAMLESS_MS:
-                return begun if self._player.last is None else max(begun, self._player.last.at)
+            last_at = begun if self._player.last is None else self._player.last.at
+            confirmed = self._player.changed(playback, begun - SILENT_MS, begun + SILENT_MS) is not None
+            if begun >= earliest - SEAMLESS_MS or (confirmed and begun >= last_at):
+                return max(begun, last_at)
+            left = self._player.left_at(uri_of(playback))
+            since = None if left is None else max(0, playback.progress_ms - left)
+            if since is not None and playback.progress_ms > since and since <= now - earliest:
+                return now - since
         return self._guess(playback, now if earliest is None else earliest, now)
 
     def _beginning_of_paused(self, playback: Playback) -> int | None:
@@ -334,6 +333,11 @@ class Tracker:
         over = left - heard_until >= OVER_AFTER_MS
         reason = UNKNOWN if self._player.unseen is not None and not heard else STOPPED if over else SKIPPED
         return self._close(play, heard_until if over else left, heard, self._reason(play, heard, reason))
+
+    def _lose(self, play: Play) -> Play:
+        """Close a play that went on in private: where it was last heard, or a little later."""
+        heard = self._heard_before_leaving(self._player.now)
+        return self._close(play, self._heard_until + heard, heard, UNKNOWN)
 
     def _close(self, play: Play, end: int, heard: int, reason: str) -> Play:
         """Close the open play at a moment, `heard` milliseconds more than before."""

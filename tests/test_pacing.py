@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.pacing import Pacer
+from spotify_logger.pacing import Backoff, Pacer
 
 from .histories import EPISODE, A, Answer, B, advertisement, at, item, none, played
 
@@ -65,17 +65,23 @@ def test_small_bounds_bound_everything() -> None:
     assert waits([*played(item("S", 90), 0, (0.1, 61, 89.9))], 0.2, 1)[-1] == 0.3
 
 
-def test_failures_double_the_wait_up_to_twice_the_longest() -> None:
-    pacer = Pacer(5, 30)
+def test_failures_double_the_wait_up_to_the_longest() -> None:
+    backoff = Backoff(5, 60, lambda: 1)
 
-    assert [pacer.after_failure(1) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
-    assert [Pacer(5, 30).after_failure(chance) for chance in (0, 0.5, 1)] == [2.5, 3.75, 5]
+    assert [backoff.failed() for _ in range(6)] == [5, 10, 20, 40, 60, 60]
 
 
-def test_an_answer_ends_the_backoff() -> None:
-    pacer = Pacer(5, 30)
-    for _ in range(100):
-        pacer.after_failure(1)
-    pacer.after_answer(none(0).playback, 0)
+def test_the_wait_has_jitter() -> None:
+    chances = iter((0, 0.5, 1))
+    backoff = Backoff(5, 5, lambda: next(chances))
 
-    assert pacer.after_failure(1) == 5
+    assert [backoff.failed() for _ in range(3)] == [2.5, 3.75, 5]
+
+
+def test_a_success_ends_the_backoff() -> None:
+    backoff = Backoff(5, 60, lambda: 1)
+    for _ in range(10_000):
+        backoff.failed()
+    backoff.succeeded()
+
+    assert backoff.failed() == 5

@@ -68,6 +68,18 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
         [*played(A, 0, (1, 31, 61, 91)), *played(A, 0, (121, 151), -70), *played(B, 270, (271,))],
         [Heard("A", 0, 270, 270, "trackdone"), Heard("B", 270, None, 1, None)],
     ),
+    "seek a little back, which only Spotify's timestamp tells from a pause": (
+        [*played(A, 0, (1, 31)), at(61, A, 41, changed=52), *played(A, 20, (91,)), *played(B, 220, (221,))],
+        [Heard("A", 0, 220, 200, "trackdone"), Heard("B", 220, None, 1, None)],
+    ),
+    "seek back, and by the timestamp before where it was": (
+        [*played(A, 0, (1, 31)), at(61, A, 41, changed=50), *played(A, 20, (91,)), *played(B, 220, (221,))],
+        [Heard("A", 0, 220, 220, "trackdone"), Heard("B", 220, None, 1, None)],
+    ),
+    "the button of a podcast, fifteen seconds back": (
+        [*played(EPISODE, 0, (1, 31)), *played(EPISODE, 15, (61, 91))],
+        [Heard("E", 0, None, 91, None)],
+    ),
     "seek to the start": (
         [*played(A, 0, (1, 31, 61, 91)), *played(A, 100, (101, 131, 161, 299)), *played(B, 300, (301,))],
         [Heard("A", 0, 300, 300, "trackdone"), Heard("B", 300, None, 1, None)],
@@ -181,7 +193,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(301, C, 40, private=True),
             *played(C, 261, (311,)),
         ],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("C", 301, None, 10, None)],
+        [Heard("A", 0, 46, 46, "unknown"), Heard("C", 306, None, 5, None)],
     ),
     "an advertisement between tracks": (
         [*played(A, 0, (1, 181)), advertisement(201, 1), advertisement(211, 11), *played(B, 230, (231,))],

@@ -1,0 +1,137 @@
+"""The loop as a process of its own: settings, lock, signals, and the rooms put together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from spotify_logger import config, embedded, journal, lock
+from spotify_logger.clock import SystemClock
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.gate import GATE_FILE, Gate, boot_id
+from spotify_logger.lifeline import Lifeline
+from spotify_logger.oauth import TOKEN_FILE, TokenFile
+from spotify_logger.pacing import Backoff, Pacer
+from spotify_logger.poller import LONGEST_WAIT, Poller
+from spotify_logger.recorder import Recorder
+from spotify_logger.spotify import Spotify
+from spotify_logger.store import Store
+from spotify_logger.transport import HttpSender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spotify_logger.clock import Clock
+    from spotify_logger.config import Settings
+
+LONGEST_TURN = 90.0
+"""Seconds that a turn may take: two calls and a refresh of 20 s each, slow name servers, a hanging Redis."""
+
+
+def run(poller: Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
+    """Turn after turn, until somebody wants the end."""
+    while not is_stopping():
+        turn = poller.turn()
+        left = turn.due - clock.monotonic()
+        lifeline.beat(max(0.0, left) + LONGEST_TURN, "ok" if turn.ok else "trouble", turn.words)
+        while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
+            clock.sleep(left)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The loop as a process of its own.
+
+    Returns:
+        The exit code: 0 stopped on request, 78 misconfigured, 1 for another logger on the same state folder.
+    """
+    if arguments:
+        journal.error("log.py takes no arguments; what it needs is in the settings")
+        return os.EX_USAGE
+    lifeline = Lifeline.from_environment(os.environ)
+    stop = Stop()
+    try:
+        settings = config.load(Path.cwd(), os.environ)
+        held = None if lifeline.supervised else lock.take(settings.state_dir, "log.py")
+        with contextlib.ExitStack() as resources:
+            if held is not None:
+                resources.callback(os.close, held)
+                serve(settings, held, resources)
+            work(settings, lifeline, stop, resources)
+    except Misconfigured as error:
+        journal.error(str(error))
+        return os.EX_CONFIG
+    except SpotifyLoggerError as error:
+        journal.error(str(error))
+        return 1
+    return os.EX_OK
+
+
+def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
+    """Put the rooms together, and run."""
+    clock = SystemClock(stop.wake_fd)
+    send = HttpSender()
+    resources.callback(send.close)
+    store = Store(settings.redis_url, settings.redis_prefix, clock.utc)
+    resources.callback(store.close)
+    token_file = TokenFile(settings.state_dir / TOKEN_FILE)
+    gate = Gate(settings.state_dir / GATE_FILE, clock, boot_id())
+    spotify = Spotify(send, settings, token_file, clock, gate)
+    recorder = Recorder(store, clock, Backoff(1.0, LONGEST_WAIT, random.random))
+    pacer = Pacer(settings.poll_min, settings.poll_max)
+    backoff = Backoff(settings.poll_min, 2 * settings.poll_max, random.random)
+    poller = Poller(spotify, recorder, clock, pacer, backoff)
+    journal.info(
+        f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays"
+    )
+    run(poller, clock, lifeline, stop.wanted)
+    journal.info("stopped")
+
+
+def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
+    """Start a server of one's own where the settings name no Redis and none is there.
+
+    Args:
+        settings: Say where.
+        lock_fd: The lock; a server that outlives a killed loop for a moment keeps the next one waiting.
+        resources: Takes over the server.
+    """
+    address = urlsplit(settings.redis_url)
+    host, port = address.hostname or "127.0.0.1", address.port or 6379
+    if not settings.redis_is_default or embedded.is_listening(host, port):
+        return
+    server = embedded.EmbeddedServer(settings.state_dir / "redis", host, port, lock_fd)
+    try:
+        server.start()
+    except SpotifyLoggerError as error:
+        journal.warning(f"nothing listens at {host}:{port}, and {error}; what is heard waits for one")
+    else:
+        resources.callback(server.stop)
+
+
+class Stop:
+    """The wish to end, as signals bring it; they also end the clock's sleep.
+
+    Attributes:
+        wake_fd: Readable once a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.wake_fd, write_fd = os.pipe()
+        for descriptor in (self.wake_fd, write_fd):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        self._wanted = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._want)
+
+    def _want(self, *_: object) -> None:
+        self._wanted = True
+
+    def wanted(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self._wanted

@@ -1,0 +1,215 @@
+"""`run.py --demo`: the real supervisor, loop and server around a simulated Spotify, in a throw-away folder.
+
+Nothing of the listener's own is read or written: neither settings nor token, and Redis is another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from spotify_logger import embedded
+from spotify_logger.clock import SystemClock
+from spotify_logger.daemon import Stop
+from spotify_logger.embedded import EmbeddedServer
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
+from spotify_logger.keyspace import play_key
+from spotify_logger.plays import from_iso
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = "127.0.0.1"
+PACE = 40
+"""Times as fast as in life: a track of four minutes takes six seconds."""
+POLL_MIN, POLL_MAX = "0.2", "1"
+LOOK = 0.2
+"""Seconds between two looks at what has landed in Redis."""
+PATIENCE = 15.0
+"""Seconds that the logger gets to end."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show the logger at work until Ctrl-C, or for a given time; leave nothing behind."""
+    parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="end after SECONDS")
+    options = parser.parse_args(arguments)
+    stop = Stop()
+    try:
+        with ExitStack() as resources:
+            demo = Demo(resources)
+            demo.watch(time.monotonic() + options.seconds, stop)
+            demo.finish()
+    except SpotifyLoggerError as error:
+        _say(f"The demo cannot run: {error}")
+        return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
+    except BrokenPipeError:
+        # Nobody reads any more. Python flushes once more when it ends; there must be something to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return os.EX_OK
+
+
+class Demo:
+    """Everything that runs for a demonstration.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+
+    Raises:
+        Misconfigured: There is no Redis server on this machine.
+        TryLater: Something does not start.
+    """
+
+    def __init__(self, resources: ExitStack) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-demo-"))
+        resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._server, self._port = start_server(self._folder / "redis")
+        resources.callback(self._server.stop)
+        self._simulator, self._spotify = _start_simulator()
+        resources.callback(_end, self._simulator)
+        self._store = Store(self._server.url)
+        resources.callback(self._store.close)
+        self._logger = self._start_logger()
+        resources.callback(_end, self._logger)
+        self._shown: set[int] = set()
+
+    def watch(self, until: float, stop: Stop) -> None:
+        """Show each play as it lands in Redis, until a moment of the monotonic clock or Ctrl-C.
+
+        Raises:
+            TryLater: The logger has ended by itself; its log says why.
+        """
+        _say(
+            f"A simulated listener plays {PACE} times as fast as in life; the logger writes to Redis at "
+            f"{HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
+        )
+        clock = SystemClock(stop.wake_fd)
+        while not stop.wanted() and time.monotonic() < until:
+            if self._logger.poll() is not None:
+                raise TryLater("the logger has ended by itself")
+            self._show()
+            clock.sleep(min(LOOK, until - time.monotonic()))
+
+    def finish(self) -> None:
+        """End the logger, and hold what it has logged against what the listener heard."""
+        _end(self._logger)
+        self._show()
+        last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
+        heard = [play for play in self._ask("truth")["plays"] if play["started_at"] < last_poll]
+        asked = sum(sum(counts.values()) for counts in self._ask("requests").values())
+        logged = self._store.recent(len(heard) + 100)
+        still_open = sum("end_reason" not in fields for _, fields in logged)
+        _say(
+            f"Plays heard: {len(heard)}, plays logged: {len(logged)}"
+            f" ({still_open} of them still open), requests made: {asked}."
+        )
+
+    def _show(self) -> None:
+        """Tell of the plays that ended since the last look."""
+        try:
+            plays = self._store.recent(20)
+        except StoreError as error:
+            _say(str(error))
+            return
+        for second, fields in reversed(plays):
+            if "end_reason" in fields and second not in self._shown:
+                self._shown.add(second)
+                _say(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
+
+    def _start_logger(self) -> subprocess.Popen[bytes]:
+        """Start the supervisor, in a folder where no settings lie, by the same two files as always."""
+        for name in ("run.py", "log.py"):
+            shutil.copy(name, self._folder)
+        package_root = str(Path(__file__).resolve().parents[1])
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+        environment = kept | {
+            "HOME": str(self._folder),
+            "PYTHONPATH": package_root,
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+            "SPOTIFY_API_URL": self._spotify,
+            "SPOTIFY_ACCOUNTS_URL": self._spotify,
+            "REDIS_URL": self._server.url,
+            "STATE_DIR": str(self._folder / "state"),
+            "POLL_MIN": POLL_MIN,
+            "POLL_MAX": POLL_MAX,
+        }
+        command = [sys.executable, str(self._folder / "run.py")]
+        return subprocess.Popen(  # noqa: S603 - our own program
+            embedded.bound_to_parent(command),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _ask(self, what: str) -> Any:  # noqa: ANN401 - JSON of the simulator's, whose shape is known
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy does not reach this machine's loopback
+            try:
+                return session.get(f"{self._spotify}/control/{what}", timeout=PATIENCE).json()
+            except requests.RequestException:
+                raise TryLater("the simulator does not answer any more") from None
+
+
+def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
+    """Start a server on a port that nobody uses; somebody may be quicker to take it."""
+    for _ in range(5):
+        with socket.create_server((HOST, 0)) as probe:
+            port: int = probe.getsockname()[1]
+        server = EmbeddedServer(directory, HOST, port)
+        try:
+            server.start()
+        except TryLater as error:
+            problem = error
+        else:
+            return server, port
+    raise problem
+
+
+def _start_simulator() -> tuple[subprocess.Popen[str], str]:
+    """Start the simulator; its address is in the line that says it is ready."""
+    command = [sys.executable, "-m", "spotify_logger.simulator", "--pace", str(PACE)]
+    simulator = subprocess.Popen(  # noqa: S603 - our own program
+        embedded.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    ready = simulator.stdout.readline() if simulator.stdout else ""
+    if not ready.startswith("listening on "):
+        _end(simulator)
+        raise TryLater("the simulator does not start")
+    return simulator, ready.removeprefix("listening on ").strip()
+
+
+def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

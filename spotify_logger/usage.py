@@ -1,0 +1,43 @@
+"""How many requests were sent in the last 24 hours, to be held against Spotify's quota. Pure."""
+
+from __future__ import annotations
+
+import re
+
+HOUR = 3600
+HOURS = 24
+"""Spotify counts its daily quota over a rolling 24 hours."""
+
+
+class Usage:
+    """Requests by the hour in which they were sent.
+
+    Args:
+        text: What `to_text` said in another process; what makes no sense in it is passed over.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        pairs = (part.partition(":")[::2] for part in text.split(","))
+        self._by_hour = {int(hour): int(count) for hour, count in pairs if _are_numbers(hour, count)}
+
+    def add(self, requests: int, utc: float) -> None:
+        """Count requests sent at a moment, in seconds since the epoch."""
+        hour = int(utc // HOUR)
+        if requests:
+            self._by_hour[hour] = self._by_hour.get(hour, 0) + requests
+        self._by_hour = self._of_last_day(hour)
+
+    def total(self, utc: float) -> int:
+        """The requests of the last 24 hours, the present hour and the 23 before it."""
+        return sum(self._of_last_day(int(utc // HOUR)).values())
+
+    def to_text(self) -> str:
+        """The counts for another process: "<hour since the epoch>:<requests>", parted by commas."""
+        return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
+
+    def _of_last_day(self, hour: int) -> dict[int, int]:
+        return {known: count for known, count in self._by_hour.items() if hour - HOURS < known <= hour}
+
+
+def _are_numbers(*texts: str) -> bool:
+    return all(re.fullmatch("[0-9]{1,9}", text) for text in texts)
