@@ -1,0 +1,46 @@
+"""Whether the logger is well, judged by the status that it leaves in Redis. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.plays import from_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LATE = 120.0
+"""Seconds after the announced turn at which a loop that lives has been heard of: a turn takes 90 at most."""
+SILENCE = 900.0
+"""Seconds without an answer from Spotify, beyond the longest pause, that are no passing trouble any more."""
+LATEST = 2**33
+"""Seconds since the epoch; what is later than the year 2242 is no time but garbage."""
+LOGIN_ADVICE = "run `spotify-logger login`"
+
+
+def moment(status: Mapping[str, str], name: str) -> float | None:
+    """A time of the status in seconds since the epoch; None when it is not there, or no time of ours."""
+    stamp_ms = from_iso(status.get(name, ""))
+    return stamp_ms / 1000 if stamp_ms is not None and 0 <= stamp_ms < LATEST * 1000 else None
+
+
+def problems(status: Mapping[str, str], now: float, longest_pause: float) -> list[str]:
+    """What is wrong, and what to do; nothing when all is well.
+
+    Args:
+        status: The fields of the status hash.
+        now: Seconds since the epoch.
+        longest_pause: Seconds between two polls at most.
+    """
+    due, answered = moment(status, "next_poll"), moment(status, "last_poll")
+    if due is None:
+        return ["the logger has never run here: start it with `python run.py`"]
+    if now > due + LATE:
+        return ["the logger does not run any more: start it, or look into its log"]
+    found = []
+    until = moment(status, "login_valid_until")
+    if status.get("login") == "needed" or (until is not None and until < now):
+        found.append(f"the login is over: {LOGIN_ADVICE}")
+    if answered is None or now > answered + longest_pause + SILENCE:
+        found.append("Spotify gives no answer, see what the logger says below")
+    return found

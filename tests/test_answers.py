@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger import __version__, answers, counting
+from spotify_logger.faces import Table
+from spotify_logger.plays import to_iso
+from spotify_logger.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spotify_logger.faces import Answer
+
+NOW = datetime(2026, 11, 22, 18, 3, 20, tzinfo=UTC).timestamp()
+START = int(NOW) - 200
+VERIDIS = ("track:v", "Veridis Quo", "Daft Punk", "Discovery", "GBDUW0000061")
+VERIDIS_DELUXE = ("track:w", "Veridis Quo", "Daft Punk", "Discovery (Deluxe)", "GBDUW0000061")
+AERODYNAMIC = ("track:a", "Aérodynamic", "Daft Punk", "Discovery", "GBDUW0000055")
+COVER = ("track:c", "Veridis Quo (Piano)", "Łukasz Świątek, Tyler, The Creator", "Nocturnes", "")
+VARIATION_1 = ("track:1", "Variation 1", "Glenn Gould", "Goldberg Variations", "")
+VARIATION_10 = ("track:10", "Variation 10", "Glenn Gould", "Goldberg Variations", "")
+EPISODE = ("episode:e", "On Daft Punk", "", "A Show", "")
+
+Item = tuple[str, str, str, str, str]
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An hour east of Greenwich."""
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    store = Store(redis_url, utc=lambda: NOW)
+    yield store
+    store.close()
+
+
+def put(store: Store, item: Item, second: int, heard_ms: int, **more: str | int) -> None:
+    """Log a play as the poller does."""
+    key, name, artists, album, isrc = item
+    about = {"name": name, "artists": artists, "album": album}
+    fields: dict[str, str | int] = {
+        **{field: text for field, text in about.items() if text},
+        "uri": f"spotify:{key}",
+        "duration_ms": 345000,
+        "started_at": to_iso(second * 1000),
+        "ended_at": to_iso(second * 1000 + heard_ms),
+        "ms_played": heard_ms,
+        "device_name": "Kitchen",
+        "playing": 1,
+        "progress_ms": heard_ms,
+    }
+    with store.batch() as batch:
+        batch.write_play(second, {**fields, **more}, f"{key} {heard_ms}")
+        batch.write_catalogue(key, {**about, "isrc": isrc})
+
+
+def put_open(store: Store, **more: str | int) -> None:
+    put(store, VERIDIS, START, 200_000, **more)
+    with store.batch() as batch:
+        batch.set_now_playing(START, 90)
+
+
+def rows(answer: Answer) -> list[tuple[str, ...]]:
+    """All cells of the answer's tables, and its lines."""
+    found: list[tuple[str, ...]] = []
+    for block in answer.page:
+        found += [tuple(row) for row in block.rows] if isinstance(block, Table) else [(block,)]
+    return found
+
+
+WELL = {
+    "last_poll": "2026-11-22T18:03:08.000Z",
+    "next_poll": "2026-11-22T18:03:38.000Z",
+    "login_valid_until": "2027-05-14T10:00:00.000Z",
+    "state": "playing Daft Punk – Veridis Quo, Kitchen",
+    "requests_24h": "1234",
+    "version": __version__,
+    "pid": "77",
+}
+
+
+class TestStatus:
+    def status(self, store: Store, **changes: str) -> Answer:
+        with store.batch() as batch:
+            batch.write_status({**WELL, **changes})
+        return answers.status(store, NOW, longest_pause=60)
+
+    def test_all_is_well(self, store: Store) -> None:
+        put_open(store)
+        answer = self.status(store)
+        assert answer.code == 0
+        assert rows(answer) == [
+            ("health", "well"),
+            ("doing", "playing Daft Punk – Veridis Quo, Kitchen"),
+            ("last poll", "12 s ago, 2026-11-22 19:03"),
+            ("last play", "2026-11-22 19:00 Daft Punk – Veridis Quo, 3:20/5:45"),
+            ("login", "valid for 172 days, until 2027-05-14 11:00"),
+            ("requests", "1,234 in 24 hours"),
+            ("Redis", f"{store.version()} at {store.where}"),
+            ("version", __version__),
+        ]
+
+    def test_for_programs(self, store: Store) -> None:
+        put_open(store)
+        data = self.status(store).data
+        assert isinstance(data, dict)
+        assert data.pop("last_play")["key"] == f"listening:{START}"
+        assert data == {
+            "well": True,
+            "problems": [],
+            "state": "playing Daft Punk – Veridis Quo, Kitchen",
+            "last_poll": "2026-11-22T18:03:08.000Z",
+            "next_poll": "2026-11-22T18:03:38.000Z",
+            "login_valid_until": "2027-05-14T10:00:00.000Z",
+            "requests_24h": 1234,
+            "redis": {"address": store.where, "version": store.version()},
+            "version": __version__,
+            "command_version": __version__,
+            "pid": 77,
+        }
+
+    def test_what_is_wrong_comes_first(self, store: Store) -> None:
+        answer = self.status(store, next_poll="2026-11-22T17:03:38.000Z", login="needed", version="0.0.1")
+        assert answer.code == 1
+        assert rows(answer)[0] == (
+            "health",
+            "NOT WELL: the logger does not run any more: start it, or look into its log",
+        )
+        assert rows(answer)[-1] == ("version", f"0.0.1 runs, this is {__version__}")
+
+    def test_an_empty_log(self, store: Store) -> None:
+        answer = answers.status(store, NOW, 60)
+        assert answer.code == 1
+        assert [name for name, _ in rows(answer)] == ["health", "last poll", "login", "Redis", "version"]
+        assert rows(answer)[1:3] == [("last poll", "never"), ("login", "nobody knows until when")]
+
+    def test_a_login_that_is_over(self, store: Store) -> None:
+        answer = self.status(store, login_valid_until="2026-11-20T10:00:00.000Z")
+        assert answer.code == 1
+        assert ("login", "over since 2026-11-20 11:00") in rows(answer)
+
+    def test_redis_is_away(self) -> None:
+        answer = answers.status(Store("redis://127.0.0.1:1"), NOW, 60)
+        assert answer.code == 1
+        (line,) = rows(answer)
+        assert line[0].startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")
+        assert answer.data == {
+            "well": False,
+            "problems": [line[0].removeprefix("NOT WELL: ")],
+            "redis": None,
+            "command_version": __version__,
+        }
+
+    def test_garbage(self, store: Store) -> None:
+        garbage = dict.fromkeys(WELL, "\x1b[31m" + "9" * 50)
+        assert self.status(store, **garbage).code == 1
+        assert self.status(store, **dict.fromkeys(WELL, "9999-12-31T23:59:59Z")).code == 1
+
+
+class TestNow:
+    def test_nothing(self, store: Store) -> None:
+        put(store, VERIDIS, START, 200_000, end_reason="skipped")
+        answer = answers.now_playing(store, NOW)
+        assert (answer.code, answer.data, rows(answer)) == (0, {"now": None}, [("Nothing is playing.",)])
+
+    @pytest.mark.parametrize(
+        ("changes", "after", "state", "position"),
+        [
+            ({}, 0, "playing", "3:20/5:45"),
+            ({}, 25, "playing", "3:45/5:45"),
+            ({}, 600, "playing", "5:45/5:45"),
+            ({}, -600, "playing", "3:20/5:45"),  # this machine's clock is behind
+            ({"playing": 0}, 25, "paused", "3:20/5:45"),
+            ({"duration_ms": "long"}, 25, "playing", "3:45"),
+            ({"progress_ms": ""}, 25, "playing", ""),
+            ({"ended_at": ""}, 25, "playing", "3:20/5:45"),
+        ],
+    )
+    def test_the_position_goes_on(
+        self, store: Store, changes: dict[str, str | int], after: int, state: str, position: str
+    ) -> None:
+        put_open(store, **changes)
+        answer = answers.now_playing(store, NOW + after)
+        assert rows(answer) == [(state, "Daft Punk – Veridis Quo", position, "Kitchen")]
+
+    def test_for_programs(self, store: Store) -> None:
+        put_open(store, explicit=0)
+        assert answers.now_playing(store, NOW + 5).data == {
+            "now": {
+                "key": f"listening:{START}",
+                "name": "Veridis Quo",
+                "artists": "Daft Punk",
+                "album": "Discovery",
+                "uri": "spotify:track:v",
+                "duration_ms": 345000,
+                "started_at": "2026-11-22T18:00:00.000Z",
+                "ended_at": "2026-11-22T18:03:20.000Z",
+                "ms_played": 200000,
+                "device_name": "Kitchen",
+                "playing": True,
+                "explicit": False,
+                "progress_ms": 200000,
+                "position_ms": 205000,
+            }
+        }
+
+    def test_a_key_that_leads_nowhere(self, store: Store) -> None:
+        with store.batch() as batch:
+            batch.set_now_playing(START, 90)
+        assert answers.now_playing(store, NOW).data == {"now": None}
+
+
+class TestRecent:
+    def test_newest_first_with_what_became_of_them(self, store: Store) -> None:
+        put_open(store)
+        put(store, AERODYNAMIC, START - 300, 12_000, end_reason="skipped")
+        put(store, VERIDIS, START - 700, 345_000, end_reason="trackdone", device_name="")
+        put(store, VERIDIS, START - 86_400, 1_000, end_reason="stopped")
+        put(store, VERIDIS, START - 86_401, 1_000, end_reason="unknown")
+        put(store, EPISODE, START - 86_402, 3_700_000, duration_ms="?")
+        put(store, VERIDIS, START - 86_403, 1_000, end_reason="eaten")
+        assert rows(answers.recent(store, 7)) == [
+            ("2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"),
+            ("2026-11-22 18:55", "Daft Punk – Aérodynamic", "0:12/5:45", "skipped", "Kitchen"),
+            ("2026-11-22 18:48", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", ""),
+            ("2026-11-21 19:00", "Daft Punk – Veridis Quo", "0:01/5:45", "stopped", "Kitchen"),
+            ("2026-11-21 18:59", "Daft Punk – Veridis Quo", "0:01/5:45", "unknown", "Kitchen"),
+            ("2026-11-21 18:59", "A Show – On Daft Punk", "1:01:40", "open", "Kitchen"),
+            ("2026-11-21 18:59", "Daft Punk – Veridis Quo", "0:01/5:45", "eaten", "Kitchen"),
+        ]
+        assert len(rows(answers.recent(store, 2))) == 2
+
+    def test_for_programs(self, store: Store) -> None:
+        put(store, VERIDIS, START, 200_000, end_reason="skipped", device_volume="loud", shuffle_state=1)
+        data = answers.recent(store, 9).data
+        assert isinstance(data, list)
+        (play,) = data
+        assert play["key"] == f"listening:{START}"
+        assert play["ms_played"] == 200_000
+        assert play["shuffle_state"] is True
+        assert play["device_volume"] is None
+
+    def test_a_paused_play(self, store: Store) -> None:
+        put_open(store, playing=0)
+        assert rows(answers.recent(store, 1))[0][3] == "paused"
+
+    def test_an_empty_log(self, store: Store) -> None:
+        answer = answers.recent(store, 9)
+        assert (answer.code, answer.data, rows(answer)) == (0, [], [("Nothing is logged yet.",)])
+
+    def test_a_play_whose_hash_is_gone(self, store: Store) -> None:
+        with store.batch() as batch:
+            batch.write_play(START, {}, "track:v 1000")
+        assert rows(answers.recent(store, 9)) == [
+            ("2026-11-22 19:00", "something without a name", "?", "open", "")
+        ]
+
+
+class TestCount:
+    @pytest.fixture(autouse=True)
+    def history(self, store: Store) -> None:
+        put(store, VERIDIS, START, 200_000)
+        put(store, VERIDIS, START - 400, 29_999)
+        put(store, VERIDIS_DELUXE, START - 40 * 86_400, 345_000)
+        put(store, AERODYNAMIC, START - 800, 100_000)
+        put(store, COVER, START - 1200, 100_000)
+        put(store, VARIATION_1, START - 1600, 50_000)
+        put(store, VARIATION_10, START - 2000, 60_000)
+        put(store, VARIATION_10, START - 2400, 60_000)
+        put(store, EPISODE, START - 3600, 1_800_000)
+
+    def found(self, store: Store, text: str) -> list[str]:
+        data = counting.count(store, text).data
+        assert isinstance(data, dict)
+        return [track["name"] for track in data["tracks"]]
+
+    def test_one_recording_under_two_ids(self, store: Store) -> None:
+        assert rows(counting.count(store, "veridis QUO")) == [
+            ("what", "Daft Punk – Veridis Quo"),
+            ("plays", "2"),
+            ("skips", "1"),
+            ("heard", "9:34"),
+            ("first", "2026-10-13 19:00"),
+            ("last", "2026-11-22 19:00"),
+            ("Left out: 1 track with this only as a part of the name.",),
+        ]
+
+    def test_for_programs(self, store: Store) -> None:
+        sums = {
+            "plays": 2,
+            "skips": 1,
+            "heard_ms": 574_999,
+            "first": "2026-10-13T18:00:00.000Z",
+            "last": "2026-11-22T18:00:00.000Z",
+        }
+        named = {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery (Deluxe)"}
+        assert counting.count(store, "Veridis Quo").data == {
+            "text": "Veridis Quo",
+            "whole": True,
+            "at_least_ms": 30_000,
+            **sums,
+            "tracks": [{"keys": ["track:w", "track:v"], **named, **sums}],
+        }
+
+    def test_several_tracks_are_listed_by_plays(self, store: Store) -> None:
+        assert rows(counting.count(store, "goldberg variations")) == [
+            ("what", "2 tracks"),
+            ("plays", "3"),
+            ("skips", "0"),
+            ("heard", "2:50"),
+            ("first", "2026-11-22 18:20"),
+            ("last", "2026-11-22 18:33"),
+            ("Glenn Gould – Variation 10", "2", "2:00", "Goldberg Variations"),
+            ("Glenn Gould – Variation 1", "1", "0:50", "Goldberg Variations"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("Variation 1", ["Variation 1"]),
+            ("variation", ["Variation 10", "Variation 1"]),
+            ("daft punk", ["Veridis Quo", "Aérodynamic"]),
+            ("daft", ["On Daft Punk", "Veridis Quo", "Aérodynamic"]),
+            ("discovery", ["Veridis Quo", "Aérodynamic"]),
+            ("AERODYNAMIC", ["Aérodynamic"]),
+            ("lukasz swiatek", ["Veridis Quo (Piano)"]),
+            ("tyler, the creator", ["Veridis Quo (Piano)"]),
+            ("daft punk veridis quo", ["Veridis Quo"]),
+            ("a show", ["On Daft Punk"]),
+            ("[", []),
+            (".*", []),
+        ],
+    )
+    def test_what_matches(self, store: Store, text: str, names: list[str]) -> None:
+        assert sorted(self.found(store, text)) == sorted(names)
+
+    def test_nothing_matches(self, store: Store) -> None:
+        answer = counting.count(store, "nothing like it")
+        assert (answer.code, rows(answer)) == (0, [("Nothing that was played matches “nothing like it”.",)])
+
+    def test_only_skips(self, store: Store) -> None:
+        put(store, ("track:s", "Short", "X", "Y", ""), START - 5000, 5_000)
+        assert rows(counting.count(store, "short"))[1:] == [("plays", "0"), ("skips", "1"), ("heard", "0:05")]
+
+    def test_many_tracks_are_cut_short(self, store: Store) -> None:
+        for number in range(13):
+            put(store, (f"track:n{number}", f"Number {number}", "X", "Y", ""), START - 6000 - number, 40_000)
+        lines = rows(counting.count(store, "number"))
+        assert len(lines) == 5 + 1 + counting.CANDIDATES + 1
+        assert lines[-1] == ("and 3 more tracks",)
+
+    def test_plays_that_the_catalogue_does_not_know(self, store: Store) -> None:
+        with store.batch() as batch:
+            batch.write_play(START - 9, {}, "track:unknown 50000")
+        assert self.found(store, "unknown") == []

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger import __version__, cli
+from spotify_logger.plays import to_iso
+from spotify_logger.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START = 1795370400
+COMMAND = [sys.executable, "-m", "spotify_logger"]
+QUESTIONS = (["status"], ["now"], ["recent"], ["count", "x"])
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str) -> dict[str, str]:
+    """Everything that a process of the command finds in its environment."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+        "STATE_DIR": str(tmp_path / "state"),
+        "REDIS_URL": redis_url,
+        "TZ": "CET-1",
+    }
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.MonkeyPatch]:
+    """The same for this process."""
+    for name in [name for name in os.environ if name.startswith(("SPOTIFY_", "REDIS_"))]:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    time.tzset()
+    monkeypatch.chdir(tmp_path)
+    yield monkeypatch
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    store = Store(redis_url, utc=lambda: START)
+    yield store
+    store.close()
+
+
+def put(store: Store, name: str, second: int = START, **more: str | int) -> None:
+    with store.batch() as batch:
+        fields: dict[str, str | int] = {
+            "uri": f"spotify:track:{second}",
+            "name": name,
+            "artists": "Daft Punk",
+            "ms_played": 200_000,
+        }
+        batch.write_play(second, {**fields, "end_reason": "skipped", **more}, f"track:{second} 200000")
+        batch.write_catalogue(f"track:{second}", {"name": name, "artists": "Daft Punk"})
+        batch.write_status({"last_play": f"listening:{second}"})
+
+
+def run(arguments: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+class TestQuestions:
+    def test_recent(self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+        put(store, "Veridis Quo")
+        put(store, "Aerodynamic", START - 60)
+        assert cli.main(["recent", "-n", "1"]) == 0
+        assert capsys.readouterr().out == "2026-11-22 19:00\tDaft Punk – Veridis Quo\t3:20\tskipped\t\n"
+        assert cli.main(["recent", "--json"]) == 0
+        assert [play["name"] for play in json.loads(capsys.readouterr().out)] == [
+            "Veridis Quo",
+            "Aerodynamic",
+        ]
+
+    def test_recent_shows_twenty(
+        self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for number in range(25):
+            put(store, "x", START + number)
+        assert cli.main(["recent"]) == 0
+        assert capsys.readouterr().out.count("\n") == 20
+
+    def test_now(self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["now"]) == 0
+        assert capsys.readouterr().out == "Nothing is playing.\n"
+        put(store, "Veridis Quo", playing=0, progress_ms=5000)
+        with store.batch() as batch:
+            batch.set_now_playing(START, 90)
+        assert cli.main(["now", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["now"]["position_ms"] == 5000
+
+    def test_count_takes_several_words(
+        self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        put(store, "Veridis Quo")
+        assert cli.main(["count", "véridis", "QUO"]) == 0
+        assert capsys.readouterr().out.startswith("what\tDaft Punk – Veridis Quo\nplays\t1\n")
+
+    def test_status(self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["status"]) == 1
+        assert capsys.readouterr().out.startswith("health\tNOT WELL: the logger has never run here")
+        now_ms = round(time.time() * 1000)
+        with store.batch() as batch:
+            batch.write_status({"last_poll": to_iso(now_ms), "next_poll": to_iso(now_ms + 30_000)})
+        assert cli.main(["status"]) == 0
+        assert capsys.readouterr().out.startswith("health\twell\n")
+
+    def test_the_longest_pause_is_a_setting(self, here: pytest.MonkeyPatch, store: Store) -> None:
+        now_ms = round(time.time() * 1000)
+        with store.batch() as batch:
+            batch.write_status(
+                {"last_poll": to_iso(now_ms - 3_600_000), "next_poll": to_iso(now_ms + 3_000_000)}
+            )
+        assert cli.main(["status"]) == 1
+        here.setenv("POLL_MAX", "3600")
+        assert cli.main(["status"]) == 0
+
+    def test_the_prefix_is_a_setting(
+        self, here: pytest.MonkeyPatch, redis_url: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        theirs = Store(redis_url, "ann:", utc=lambda: START)
+        put(theirs, "Veridis Quo")
+        theirs.close()
+        assert cli.main(["recent"]) == 0
+        assert capsys.readouterr().out == "Nothing is logged yet.\n"
+        here.setenv("REDIS_PREFIX", "ann:")
+        assert cli.main(["recent"]) == 0
+        assert "Veridis Quo" in capsys.readouterr().out
+
+
+class TestFailures:
+    @pytest.mark.parametrize("arguments", QUESTIONS)
+    def test_redis_is_away(
+        self, here: pytest.MonkeyPatch, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        here.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+        assert cli.main(arguments) == 1
+        printed = capsys.readouterr()
+        said = printed.out if arguments == ["status"] else printed.err
+        assert "Redis at 127.0.0.1:1 cannot be reached (Connection refused)" in said
+        assert said.count("\n") == 1
+        assert "hunter2" not in said
+
+    @pytest.mark.parametrize("arguments", QUESTIONS)
+    @pytest.mark.parametrize(
+        "url", ["http://hunter2", "redis://hunter2?x@y", "redis://:hunter2@h?nonsense=1"]
+    )
+    def test_wrong_settings(
+        self, here: pytest.MonkeyPatch, arguments: list[str], url: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        here.setenv("REDIS_URL", url)
+        assert cli.main(arguments) == 78
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("spotify-logger: REDIS_URL ")
+        assert printed.err.count("\n") == 1
+        assert "hunter2" not in printed.err
+
+    def test_login_without_an_app(self, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["login"]) == 78
+        assert capsys.readouterr().err.startswith("spotify-logger: SPOTIFY_CLIENT_ID is missing")
+
+    def test_login_is_handed_on(self, here: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
+        here.setattr(
+            "spotify_logger.login.login_on_terminal", lambda settings: asked.append(settings.client_id)
+        )
+        assert cli.main(["login"]) == 0
+        assert asked == ["0123456789abcdef"]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["nonsense"],
+            ["recent", "-n", "0"],
+            ["recent", "-n", "-1"],
+            ["recent", "-n", "²"],
+            ["count"],
+            ["count", " "],
+        ],
+    )
+    def test_wrong_arguments(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+        assert "usage: spotify-logger" in capsys.readouterr().err
+
+
+class TestHelp:
+    def test_it_names_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["--help"])
+        assert caught.value.code == 0
+        said = capsys.readouterr().out
+        assert all(f"\n    {command} " in said for command in ("login", "status", "now", "recent", "count"))
+        assert max(map(len, said.splitlines())) <= 100
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            cli.main(["--version"])
+        assert capsys.readouterr().out == f"spotify-logger {__version__}\n"
+
+    def test_help_needs_neither_redis_nor_rich(self) -> None:
+        code = (
+            "import sys\n"
+            "from spotify_logger.cli import main\n"
+            "try: main(['--help'])\n"
+            "except SystemExit: print({'redis', 'rich', 'requests'} & sys.modules.keys())\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert ended.stdout.endswith("set()\n")
+
+
+class TestProcess:
+    def test_in_a_pipe(self, tmp_path: Path, settings: dict[str, str], store: Store) -> None:
+        put(store, "Łódź \x1b[31m")
+        ended = run(["recent"], settings, tmp_path)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout == "2026-11-22 19:00\tDaft Punk – Łódź \ufffd[31m\t3:20\tskipped\t\n"
+
+    def test_in_a_pipe_whose_locale_lacks_letters(
+        self, tmp_path: Path, settings: dict[str, str], store: Store
+    ) -> None:
+        put(store, "Łódź")
+        ended = run(["recent"], {**settings, "PYTHONIOENCODING": "ascii"}, tmp_path)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert "Daft Punk ? ??d?" in ended.stdout
+
+    def test_on_a_terminal(self, tmp_path: Path, settings: dict[str, str], store: Store) -> None:
+        put(store, "Veridis Quo \x1b]0;owned\x07", playing=1)
+        leader, follower = pty.openpty()
+        environment = {**settings, "COLUMNS": "90", "TERM": "xterm", "NO_COLOR": "1"}
+        with subprocess.Popen(
+            [*COMMAND, "recent"], env=environment, cwd=tmp_path, stdout=follower
+        ) as process:
+            os.close(follower)
+            printed = read_all(leader)
+        assert process.returncode == 0
+        lines = printed.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+        assert lines[0].split() == ["when", "what", "heard", "ended", "device"]
+        assert lines[1].startswith("2026-11-22 19:00  Daft Punk – Veridis Quo \ufffd]0;owned\ufffd ")
+        assert len(lines) == 2
+        assert "\x1b" not in "".join(lines)
+
+    def test_redis_is_away(self, tmp_path: Path, settings: dict[str, str]) -> None:
+        ended = run(["recent"], {**settings, "REDIS_URL": "redis://127.0.0.1:1"}, tmp_path)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr.startswith("spotify-logger: Redis at 127.0.0.1:1 cannot be reached")
+
+    def test_nobody_reads_any_more(self, tmp_path: Path, settings: dict[str, str], store: Store) -> None:
+        for number in range(300):
+            put(store, "x" * 900, START + number)
+        arguments = [*COMMAND, "recent", "-n", "999"]
+        with subprocess.Popen(
+            arguments, env=settings, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            assert process.stderr
+            assert process.stdout.readline().startswith("2026-11-22 19:0")
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode == cli.EXIT_NOBODY_READS
+
+    def test_ctrl_c(self, tmp_path: Path, settings: dict[str, str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(60)
+            url = f"redis://127.0.0.1:{silent.getsockname()[1]}?socket_timeout=60"
+            with subprocess.Popen(
+                [*COMMAND, "recent"],
+                env={**settings, "REDIS_URL": url},
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as process:
+                peer, _ = silent.accept()
+                process.send_signal(signal.SIGINT)
+                printed = process.communicate(timeout=60)
+                peer.close()
+        assert (process.returncode, *printed) == (cli.EXIT_INTERRUPTED, b"", b"")
+
+
+def read_all(descriptor: int) -> str:
+    """What a process prints on its terminal until it ends."""
+    printed = b""
+    while True:
+        try:
+            chunk = os.read(descriptor, 65536)
+        except OSError:  # how a Linux terminal says that nobody is on the other side any more
+            break
+        if not chunk:
+            break
+        printed += chunk
+    os.close(descriptor)
+    return printed.decode()
