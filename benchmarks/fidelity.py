@@ -1,0 +1,156 @@
+"""How true is the log? Simulated listeners live in virtual time; the log is held against what they heard.
+
+Client, tracker, pacing and store are the real ones, and so is the Redis server; only Spotify, its listener
+and time are simulated. Each policy sees the same lives:
+
+    python benchmarks/fidelity.py [--seeds 6] [--days 7] [--policy ours --policy 10 ...]
+
+"ours" asks as the settings say by default; a number asks every so many seconds, as most loggers do (the first
+script of this project asked every 5 s).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_logger import journal
+from spotify_logger.demo import start_server
+from spotify_logger.simulator.judge import Pair, judge
+from spotify_logger.simulator.trial import FixedPacer, Trial, make_settings
+from spotify_logger.simulator.virtual import World, make_world
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.timeline import TruePlay
+    from spotify_logger.transport import Request, Response
+
+HOUR = 3600
+OURS = "ours"
+THIRTY_SECONDS_MS = 30_000
+
+
+@dataclass
+class Score:
+    """What a policy made of all lives."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    truth: list[TruePlay] = field(default_factory=list)
+    phantoms: int = 0
+    doubles: int = 0
+    requests: Counter[bool] = field(default_factory=Counter)
+    hours: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
+
+    def found(self, *, at_least: int = 0, below: int = sys.maxsize) -> str:
+        """The share of the plays of a length that are in the log."""
+        heard = sum(at_least <= play.ms_played < below for play in self.truth)
+        logged = sum(at_least <= pair.truth.ms_played < below for pair in self.pairs)
+        return f"{logged / heard:.2%} of {heard}" if heard else "-"
+
+    def hours_found(self) -> float:
+        """The share of the time heard that is in the log."""
+        heard = sum(play.ms_played for play in self.truth)
+        return sum(min(pair.truth.ms_played, pair.logged.heard_ms) for pair in self.pairs) / heard
+
+    def within(self, milliseconds: int) -> float:
+        """The share of the plays found whose time heard is off by no more."""
+        return sum(pair.heard_error_ms <= milliseconds for pair in self.pairs) / len(self.pairs)
+
+    def per_hour(self, *, playing: bool) -> float:
+        """Requests per hour in which something played, or nothing."""
+        return self.requests[playing] / self.hours[playing]
+
+
+class CountingSend:
+    """Counts requests by whether something plays."""
+
+    def __init__(self, world: World, counts: Counter[bool]) -> None:
+        self._world, self._send, self._counts = world, world.send, counts
+
+    def __call__(self, request: Request) -> Response:
+        """See `transport.Send`."""
+        self._counts[self._world.record.at(self._world.clock.now).playing] += 1
+        return self._send(request)
+
+
+def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> None:
+    """Let one listener live with the logger, and add what came of it."""
+    world = make_world(seed, days)
+    record = world.record
+    send = CountingSend(world, score.requests)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = make_settings(Path(folder), redis_url, f"{policy}:{seed}:")
+        pacer = None if policy == OURS else FixedPacer(float(policy))
+        trial = Trial(world, settings, pacer, seed=seed, send=send)
+        trial.run_until(record.end)
+        verdict = judge(record.plays, trial.plays())
+        trial.store.close()
+    score.pairs += verdict.pairs
+    score.truth += record.plays
+    score.phantoms += len(verdict.phantoms)
+    score.doubles += len(verdict.doubles)
+    for segment, following in pairwise(record.segments[1:]):
+        score.hours[segment.playing] += (following.start - segment.start) / HOUR
+    score.hours[False] += (record.end - record.segments[-1].start) / HOUR
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def report(policy: str, score: Score, seconds: float) -> str:
+    """The lines that tell of one policy."""
+    starts = [pair.start_error_ms / 1000 for pair in score.pairs]
+    heard = [pair.heard_error_ms / 1000 for pair in score.pairs]
+    name = policy if policy == OURS else f"every {policy} s"
+    rows = [
+        ("phantom plays", f"{score.phantoms}", "none"),
+        ("double or split plays", f"{score.doubles}", "none"),
+        ("plays of 30 s and more found", score.found(at_least=THIRTY_SECONDS_MS), "99.9 %"),
+        ("skips, below 30 s, found", score.found(below=THIRTY_SECONDS_MS), ""),
+        ("all plays found", score.found(), "98.5 %"),
+        ("hours found", f"{score.hours_found():.2%}", "99.5 %"),
+        ("error of the start, median", f"{percentile(starts, 0.5):.2f} s", ""),
+        ("error of the start, p99", f"{percentile(starts, 0.99):.2f} s", "1 s"),
+        ("error of ms_played, median", f"{percentile(heard, 0.5):.2f} s", ""),
+        ("error of ms_played, p99", f"{percentile(heard, 0.99):.2f} s", ""),
+        ("ms_played within 1 s", f"{score.within(1000):.2%}", "95 %"),
+        ("ms_played within 5 s", f"{score.within(5000):.2%}", "99 %"),
+        ("requests per listening hour", f"{score.per_hour(playing=True):.0f}", "200"),
+        ("requests per idle hour", f"{score.per_hour(playing=False):.0f}", "75"),
+    ]
+    lines = [f"{name} ({seconds:.0f} s)"]
+    lines += [f"  {what:<30}{figure:>18}{'   aim ' + aim if aim else ''}" for what, figure, aim in rows]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the policies one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=6, help="how many listeners; 6")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them; 0")
+    parser.add_argument("--days", type=float, default=7.0, help="of each listener's life; 7")
+    parser.add_argument("--policy", action="append", help='"ours" or seconds; all of ours, 5, 10, 30')
+    options = parser.parse_args()
+    journal.silence()
+    with tempfile.TemporaryDirectory() as folder:
+        server, _ = start_server(Path(folder))
+        try:
+            for policy in options.policy or [OURS, "5", "10", "30"]:
+                begun, score = time.monotonic(), Score()
+                for seed in range(options.first_seed, options.first_seed + options.seeds):
+                    live(score, policy, seed, options.days, server.url)
+                print(report(policy, score, time.monotonic() - begun), flush=True)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
