@@ -35,6 +35,7 @@ LONGEST_TURN = 90.0
 
 def run(poller: Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
     """Turn after turn, until somebody wants the end."""
+    lifeline.beat(LONGEST_TURN, "trouble", "starting")
     while not is_stopping():
         turn = poller.turn()
         left = turn.due - clock.monotonic()

@@ -544,6 +544,43 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 
 @pytest.mark.usefixtures("_trusted")
+def test_a_certificate_for_another_host_is_refused(
+    patient: HttpSender, serve: Callable[..., Peer], tls: ssl.SSLContext
+) -> None:
+    port = serve(replies(answer()), tls=tls).port
+    with pytest.raises(
+        TryLater, match=rf"^localhost:{port}: TLS certificate not accepted \(Hostname mismatch"
+    ):
+        patient(get(f"https://localhost:{port}"))
+
+
+@pytest.mark.usefixtures("_trusted")
+def test_trusted_certificates_are_read_again_only_when_they_have_changed(
+    patient: HttpSender,
+    serve: Callable[..., Peer],
+    tls: ssl.SSLContext,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = []
+    read = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *locations: str | None) -> None:
+        reads.append(locations)
+        read(context, *locations)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    peer = serve(*[replies(answer())] * 3, tls=tls)
+    for expected in (1, 1, 2):
+        if expected == 2:
+            os.utime(certificate, (0, 0))
+        assert patient(get(peer.url)).status == 200
+        patient.close()
+        assert len(reads) == expected
+    assert peer.connections == 3
+
+
+@pytest.mark.usefixtures("_trusted")
 def test_tls_keeps_its_connection_and_survives_its_death(
     patient: HttpSender, serve: Callable[..., Peer], tls: ssl.SSLContext
 ) -> None:
