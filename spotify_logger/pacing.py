@@ -66,7 +66,7 @@ class Pacer:
             return self._next_idle()
         self._idle = 0.0
         if before is None or not _was_foreseen(before, seen):
-            self._attentive_until = at + ATTENTIVE
+            self._attentive_until = _changed_at(before, seen) + ATTENTIVE
         if playback.kind is not Kind.ITEM:
             return min(IDLE_START, self._poll_max)
         return self._while_playing(seen)
@@ -126,10 +126,17 @@ def _stands_still(before: Seen, seen: Seen) -> bool:
     return same and before.progress == seen.progress and seen.at - before.at > FORESEEN
 
 
+def _changed_at(before: Seen | None, seen: Seen) -> float:
+    """When the listener did what was not foreseen: a new item tells it by its position."""
+    if before is None or before.uri == seen.uri or seen.progress is None:
+        return seen.at
+    return max(before.at, seen.at - seen.progress)
+
+
 def _was_foreseen(before: Seen, seen: Seen) -> bool:
     """Whether the player just went on: where it would be by now, or with the next item after the end."""
-    if not before.playing:
-        return False
+    if not before.playing or not before.uri:
+        return before.playing  # nobody chooses what comes after an advertisement
     if before.progress is None or seen.progress is None:
         return before.uri == seen.uri
     expected = before.progress + seen.at - before.at

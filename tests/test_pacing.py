@@ -24,7 +24,7 @@ def waits(history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30) 
     [
         ("a listener who was not there before", played(A, 0, (1,)), 5),
         ("a minute later", played(A, 0, (1, 31, 61)), 30),
-        ("an item that just began as foreseen", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201,))], 10),
+        ("an item that just began as foreseen", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201,))], 5),
         ("an item that has settled", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201, 231))], 30),
         ("just after the end", played(A, 0, (1, 100, 185)), 16),
         ("the aim may be as short as a second", played(A, 0, (1, 100, 199.9)), 1.1),
@@ -33,15 +33,17 @@ def waits(history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30) 
         ("seek forward", [*played(A, 0, (1, 61, 91)), at(121, A, 150)], 5),
         ("seek back", [*played(A, 0, (1, 61, 91)), at(121, A, 20)], 5),
         ("resume", [*PAUSED, at(120, A, 55)], 5),
-        ("a minute after the skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 152))], 30),
-        ("repeat is foreseen", [*played(A, 0, (1, 61, 199)), *played(A, 200, (201,))], 10),
+        ("a minute after the skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 131))], 30),
+        ("within the minute after it", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 129))], 5),
+        ("after an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1), at(231, B, 25)], 30),
+        ("repeat is foreseen", [*played(A, 0, (1, 61, 199)), *played(A, 200, (201, 221))], 30),
         ("an episode that goes on", played(EPISODE, 0, (1, 61, 91)), 30),
         ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
         ("progress missing", [*played(A, 0, (1, 61)), at(91, A, None)], 30),
         ("a duration that nobody knows", played(item("X", None), 0, (1, 61, 91)), 30),
         ("paused", PAUSED[:1], 10),
         ("nothing", [none(0)], 10),
-        ("nothing for a while", [none(second) for second in range(0, 600, 60)], 60),
+        ("nothing for a while", [none(second) for second in range(0, 1800, 60)], 52.5),
         ("says that it plays and stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
     ],
 )
@@ -49,18 +51,18 @@ def test_when_to_ask_next(name: str, history: Sequence[Answer], expected: float)
     assert waits(history)[-1] == expected, name
 
 
-def test_idle_goes_up_to_twice_the_longest_and_starts_anew_after_a_play() -> None:
-    idle = waits([none(second) for second in range(0, 1200, 60)])
+def test_idle_waits_grow_to_a_bound_and_start_anew_after_a_play() -> None:
+    idle = waits([none(second) for second in range(0, 1800, 60)])
 
     assert idle[0] == 10
     assert idle == sorted(idle)
-    assert idle[-1] == 60
+    assert idle[-1] == 1.75 * 30
     assert waits([*(none(s) for s in range(0, 600, 60)), *played(A, 600, (601,)), none(610)])[-1] == 10
 
 
 def test_small_bounds_bound_everything() -> None:
     assert waits([none(0)], 0.2, 1) == [1]
-    assert max(waits([none(second) for second in range(9)], 0.2, 1)) == 2
+    assert max(waits([none(second) for second in range(30)], 0.2, 1)) == 1.75
     assert waits(played(item("S", 3), 0, (0.1, 2.95)), 0.2, 1) == [0.2, 0.2]
     assert waits([*played(item("S", 90), 0, (0.1, 61, 89.9))], 0.2, 1)[-1] == 0.3
 
