@@ -1,0 +1,329 @@
+"""What does the logger cost? Memory, processor time, wakeups, and the time until it is back after a death.
+
+The real thing runs: `run.py`, `log.py` under it, a Redis server, and a simulated Spotify behind HTTPS (which
+openssl makes the certificate for), all in folders that are thrown away, on ports of their own. It takes about
+four minutes, on Linux only:
+
+    python benchmarks/footprint.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from spotify_logger import embedded
+from spotify_logger.config import DEFAULTS
+from spotify_logger.demo import PACE, start_server
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
+from spotify_logger.pacing import IDLE_LONGEST
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.faults import Fault
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.server import HOST, Server
+from spotify_logger.simulator.service import PLAYER_PATH, Service
+from spotify_logger.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[1]
+POLLS = 1000
+"""Polls after which memory is looked at."""
+WARM_UP = 100
+"""Polls before processor time is counted."""
+DEATHS = 5
+"""Each under a supervisor of its own, which waits longer after a second one."""
+IDLE_STRETCH = 150.0
+"""Seconds for which nothing plays."""
+HEARD = 1.0
+"""Seconds in which the supervisor has heard of a poll, and after which the next is still far when idle."""
+QUICKEST = "0.02"
+LOOK = 0.02
+"""Seconds between two looks at whether something has come."""
+TRUSTED = "trusted.pem"
+"""The file of certificates that the logger trusts."""
+PATIENCE = 300.0
+"""Seconds that anything may take."""
+
+
+class Figure(NamedTuple):
+    """A line of the table; `aim` is what it should not exceed, if there is an aim."""
+
+    name: str
+    value: float
+    unit: str
+    aim: float | None = None
+
+    def __str__(self) -> str:
+        """Say how it compares."""
+        aim = "" if self.aim is None else f"{self.aim:g} {self.unit}"
+        missed = self.aim is not None and self.value > self.aim
+        return f"{self.name:<52}{self.value:>8.2f} {self.unit:<4}{aim:>8}{'  missed' if missed else ''}"
+
+
+class Stage:
+    """The logger at work, with everything around it.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+        poll_min: The setting.
+        poll_max: The setting.
+        silent: Whether nothing plays.
+
+    Raises:
+        SpotifyLoggerError: Something does not start.
+    """
+
+    def __init__(self, resources: ExitStack, poll_min: str, poll_max: str, *, silent: bool = False) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-footprint-"))
+        resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        server, _ = start_server(self._folder / "redis")
+        resources.callback(server.stop)
+        self._store = Store(server.url)
+        resources.callback(self._store.close)
+        self._service, spotify = _start_simulator(resources, _make_certificate(self._folder))
+        if silent:
+            self._service.faults.add(Fault("nothing"), time.time())
+        settings = {"REDIS_URL": server.url, "POLL_MIN": poll_min, "POLL_MAX": poll_max}
+        self._supervisor = self._start_logger(resources, spotify, settings)
+        self.until(lambda: "last_poll" in self.status())
+
+    @property
+    def supervisor(self) -> int:
+        """The process id of `run.py`."""
+        return self._supervisor.pid
+
+    @property
+    def loop(self) -> int:
+        """The process id of `log.py`."""
+        return int(self.status()["pid"])
+
+    def polls(self) -> int:
+        """How many polls were successful so far."""
+        return sum(self._service.requests[PLAYER_PATH, status] for status in ("200", "204"))
+
+    def status(self) -> dict[str, str]:
+        """What the logger says of itself in Redis."""
+        return self._store.read_status()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something.
+
+        Raises:
+            TryLater: It does not come.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if self._supervisor.poll() is not None or time.monotonic() > deadline:
+                raise TryLater(f"the logger does not get on: {self._last_words()}")
+            time.sleep(LOOK)
+
+    def until_polls(self, count: int) -> None:
+        """Wait for the `count`th successful poll."""
+        self.until(lambda: self.polls() >= count)
+
+    def _start_logger(
+        self, resources: ExitStack, spotify: str, settings: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start the supervisor in a folder where no settings lie."""
+        for name in ("run.py", "log.py"):
+            shutil.copy(ROOT / name, self._folder)
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(ROOT),
+            "REQUESTS_CA_BUNDLE": str(self._folder / TRUSTED),
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+            "SPOTIFY_API_URL": spotify,
+            "SPOTIFY_ACCOUNTS_URL": spotify,
+            "STATE_DIR": str(self._folder / "state"),
+        }
+        command = embedded.bound_to_parent([sys.executable, str(self._folder / "run.py")])
+        with (self._folder / "log").open("wb") as log:
+            supervisor = subprocess.Popen(
+                command,
+                env=environment | settings,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        resources.enter_context(supervisor)  # waits for it
+        resources.callback(supervisor.terminate)
+        return supervisor
+
+    def _last_words(self) -> str:
+        lines = (self._folder / "log").read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it says nothing"
+
+
+def _make_certificate(folder: Path) -> Path:
+    """Make a key and a certificate for the loopback, and have it trusted along with all that usually are."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise Misconfigured("there is no openssl on this machine: sudo apt install openssl")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=simulator"
+    files = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", "key", "-out", "certificate"]
+    subprocess.run([openssl, *words.split(), *files], cwd=folder, check=True, capture_output=True)
+    key, certificate = (folder / "key").read_bytes(), (folder / "certificate").read_bytes()
+    (folder / TRUSTED).write_bytes(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + certificate)
+    path = folder / "server.pem"
+    path.write_bytes(key + certificate)
+    return path
+
+
+def _start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
+    """Start a Spotify whose listener never stops, and give its address."""
+    record = listen(1, 1.0, Habits.dense(PACE)).moved(time.time(), PACE)
+    service = Service(record)
+    server = Server(service)
+    resources.callback(server.server_close)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    resources.callback(server.shutdown)
+    return service, f"https://{HOST}:{server.server_address[1]}"
+
+
+def busy() -> list[Figure]:
+    """Memory and processor time, after many polls in a short time."""
+    with ExitStack() as resources:
+        stage = Stage(resources, QUICKEST, QUICKEST)
+        stage.until_polls(WARM_UP)
+        polls, used = stage.polls(), processor_seconds(stage.loop)
+        stage.until_polls(POLLS)
+        each = (processor_seconds(stage.loop) - used) / (stage.polls() - polls)
+        return [
+            *memory("run.py", stage.supervisor, 14),
+            *memory("log.py", stage.loop, 42),
+            Figure("processor time of log.py per poll", each * 1000, "ms"),
+        ]
+
+
+def memory(name: str, pid: int, aim: float) -> list[Figure]:
+    """What a process has in memory, and its share of it where the kernel tells that."""
+    resident = field(pid, "status", "VmRSS") / 1024
+    figures = [Figure(f"memory of {name} after {POLLS} polls", resident, "MB", aim)]
+    try:
+        share = field(pid, "smaps_rollup", "Pss")
+    except OSError:
+        return figures
+    return [*figures, Figure("  with pages that others share counted in part", share / 1024, "MB")]
+
+
+def idle() -> list[Figure]:
+    """How often the supervisor wakes up while nothing plays.
+
+    Polls grow rarer for eight minutes. Each wakes the supervisor once, as its beat arrives; whatever else
+    wakes it is taken to come by the clock, and to go on coming when polls are rare.
+    """
+    with ExitStack() as resources:
+        stage = Stage(resources, DEFAULTS["POLL_MIN"], DEFAULTS["POLL_MAX"], silent=True)
+        first = after_next_poll(stage)
+        stage.until(lambda: time.monotonic() - first.at > IDLE_STRETCH)
+        last = after_next_poll(stage)
+    minutes = (last.at - first.at) / 60
+    polls, wakeups = last.polls - first.polls, last.wakeups - first.wakeups
+    settled = 60 / (IDLE_LONGEST * float(DEFAULTS["POLL_MAX"])) + max(0, wakeups - polls) / minutes
+    return [
+        Figure(f"wakeups of run.py in {minutes:.1f} idle minutes with {polls} polls", wakeups, ""),
+        Figure("wakeups of run.py per minute once idle has settled", settled, "", 2),
+    ]
+
+
+class Moment(NamedTuple):
+    """What was counted up to a moment, in seconds of the monotonic clock."""
+
+    at: float
+    polls: int
+    wakeups: int
+
+
+def after_next_poll(stage: Stage) -> Moment:
+    """Count between two polls, where nothing is under way."""
+    stage.until_polls(stage.polls() + 1)
+    time.sleep(HEARD)
+    return Moment(
+        time.monotonic(), stage.polls(), field(stage.supervisor, "status", "voluntary_ctxt_switches")
+    )
+
+
+def deaths() -> list[Figure]:
+    """How long it takes until the loop is back at work when it is killed."""
+    seconds = [death() for _ in range(DEATHS)]
+    name = f"SIGKILL of log.py to the next poll, {DEATHS} times: "
+    return [
+        Figure(f"{name}median", statistics.median(seconds), "s", 3),
+        Figure(f"{name}longest", max(seconds), "s", 3),
+    ]
+
+
+def death() -> float:
+    """Seconds from the first death of a loop to the moment at which the next one's first poll is in Redis."""
+    with ExitStack() as resources:
+        stage = Stage(resources, "0.2", "1")
+        victim = stage.loop
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        polled = stage.status()["last_poll"]
+
+        def is_back() -> bool:
+            status = stage.status()
+            return status["pid"] != str(victim) and status["last_poll"] != polled
+
+        stage.until(is_back)
+        return time.monotonic() - killed
+
+
+def field(pid: int, file: str, name: str) -> int:
+    """A number in one of a process's files in /proc; sizes are in units of 1024 bytes."""
+    lines = Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process has used, its own and the kernel's (proc(5))."""
+    _, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")
+    user, system = rest.split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    """Measure one thing after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="leave out the idle minutes")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends what was started, as Ctrl-C does
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
+    try:
+        for measure in (busy, deaths) if options.quick else (busy, deaths, idle):
+            print(*measure(), sep="\n", flush=True)
+    except (SpotifyLoggerError, OSError) as error:
+        print(f"This cannot be measured: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
