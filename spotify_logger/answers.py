@@ -65,7 +65,7 @@ def _status_table(
         ("doing", fields.get("state", "")),
         ("last poll", _past(moment(fields, "last_poll"), now)),
         ("last play", "" if last is None else f"{local_time(last[0])} {title(last[1])}, {_heard(last[1])}"),
-        ("login", _login(moment(fields, "login_valid_until"), now)),
+        ("login", _login(fields, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
         ("Redis", server),
         (
@@ -126,7 +126,10 @@ def _past(second: float | None, now: float) -> str:
     return "never" if second is None else f"{span(max(0.0, now - second))} ago, {local_time(second)}"
 
 
-def _login(until: float | None, now: float) -> str:
+def _login(fields: Mapping[str, str], now: float) -> str:
+    if fields.get("login") == "needed":
+        return "needed"
+    until = moment(fields, "login_valid_until")
     if until is None:
         return "nobody knows until when"
     return (

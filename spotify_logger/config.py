@@ -116,12 +116,12 @@ class _Found:
 
 
 def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True) -> Settings:
-    """Read the settings, make the state folder (0700) if it is missing, and conceal the secrets from the log.
+    """Read the settings, make the state folder (0700) if it is missing and needed, and conceal the secrets.
 
     Args:
         directory: The folder that `.env` and `auth.py` are in.
         environ: The environment.
-        need_login: False for those who never ask Spotify: the client id may be missing then.
+        need_login: False for those who never ask Spotify: they need neither client id nor state folder.
 
     Raises:
         NotConfigured: There is no client id; nothing else is wrong.
@@ -136,7 +136,7 @@ def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True
         redis_url=_redis_url(found["REDIS_URL"]),
         redis_is_default=not found["REDIS_URL"].origin,
         redis_prefix=_plain(found["REDIS_PREFIX"]),
-        state_dir=_state_dir(found["STATE_DIR"], directory, environ),
+        state_dir=_state_dir(found["STATE_DIR"], directory, environ, make=need_login),
         poll_min=_seconds(found["POLL_MIN"]),
         poll_max=_seconds(found["POLL_MAX"]),
         api_url=_service_url(found["SPOTIFY_API_URL"]),
@@ -152,10 +152,14 @@ def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True
         )
     if need_login and not settings.client_id:
         raise NotConfigured(
-            f"SPOTIFY_CLIENT_ID is missing: copy auth.example.py to {directory / AUTH_FILE} and fill it in, "
+            f"SPOTIFY_CLIENT_ID is missing: {_auth_advice(directory / AUTH_FILE)}, "
             f"or set it in the environment or in {directory / DOTENV_FILE}"
         )
     return settings
+
+
+def _auth_advice(path: Path) -> str:
+    return f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
 
 
 def exposed(directory: Path) -> list[Path]:
@@ -310,15 +314,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str]) -> Path:
+def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str], *, make: bool) -> Path:
     path = Path(found.value)
     try:
         home = Path(environ.get("HOME") or Path.home())
         path = (
             directory / _expand(_plain(found), home) if found.value else _default_state_dir(environ, home)
         ).absolute()
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        reason = "" if os.access(path, os.R_OK | os.W_OK | os.X_OK) else "no permission to write there"
+        if make:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_usable = not make or os.access(path, os.R_OK | os.W_OK | os.X_OK)
+        reason = "" if is_usable else "no permission to write there"
     except OSError as error:
         reason = str(error.strerror)
     except (ValueError, RuntimeError):  # a name that no file system takes; a user without a home

@@ -95,7 +95,7 @@ def _sums_table(sums: Tally, ranked: list[Track]) -> Table:
     rows = [
         ("what", only),
         ("plays", f"{sums.plays:,}"),
-        ("skips", f"{sums.skips:,}"),
+        ("shorter", f"{sums.skips:,}"),
         ("heard", minutes(sums.heard_ms)),
         ("first", "" if sums.first is None else local_time(sums.first)),
         ("last", "" if sums.last is None else local_time(sums.last)),

@@ -87,7 +87,8 @@ def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextl
     backoff = Backoff(settings.poll_min, 2 * settings.poll_max, random.random)
     poller = Poller(spotify, recorder, clock, pacer, backoff)
     journal.info(
-        f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays"
+        f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
+        f" writing to Redis at {store.where}"
     )
     run(poller, clock, lifeline, stop.wanted)
     journal.info("stopped")

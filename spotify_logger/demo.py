@@ -26,8 +26,10 @@ from spotify_logger.daemon import Stop
 from spotify_logger.embedded import EmbeddedServer
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.keyspace import play_key
-from spotify_logger.plays import from_iso
+from spotify_logger.plays import Play, from_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PACE = 40
 """Times as fast as in life: a track of four minutes takes six seconds."""
+SEED = 4
+"""A listener whose first plays are long enough to be seen by a machine that is busy or slow."""
 POLL_MIN, POLL_MAX = "0.2", "1"
 LOOK = 0.2
 """Seconds between two looks at what has landed in Redis."""
@@ -48,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="end after SECONDS")
     options = parser.parse_args(arguments)
+    if not options.seconds > 0:
+        parser.error("SECONDS has to be more than 0")
     stop = Stop()
     try:
         with ExitStack() as resources:
@@ -96,6 +102,7 @@ class Demo:
         _say(
             f"A simulated listener plays {PACE} times as fast as in life; the logger writes to Redis at "
             f"{HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
+            + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
         clock = SystemClock(stop.wake_fd)
         while not stop.wanted() and time.monotonic() < until:
@@ -108,15 +115,23 @@ class Demo:
         """End the logger, and hold what it has logged against what the listener heard."""
         _end(self._logger)
         self._show()
-        last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
-        heard = [play for play in self._ask("truth")["plays"] if play["started_at"] < last_poll]
+        truth = [TruePlay(**play) for play in self._ask("truth")["plays"]]
+        kept = (Play.from_hash(*play) for play in self._store.recent(len(truth) + 100))
+        logged = [play for play in kept if play is not None]
+        verdict = judge(truth, logged)
+        heard = len(verdict.pairs) + len(self._visible(verdict.missed, logged))
+        still_open = sum(play.end_reason is None for play in logged)
         asked = sum(sum(counts.values()) for counts in self._ask("requests").values())
-        logged = self._store.recent(len(heard) + 100)
-        still_open = sum("end_reason" not in fields for _, fields in logged)
         _say(
-            f"Plays heard: {len(heard)}, plays logged: {len(logged)}"
+            f"Plays heard: {heard}, plays logged: {len(logged)}"
             f" ({still_open} of them still open), requests made: {asked}."
         )
+
+    def _visible(self, plays: list[TruePlay], logged: list[Play]) -> list[TruePlay]:
+        """Those of the plays that fell into the time in which the logger was there."""
+        begin = min((play.second for play in logged), default=0)
+        last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
+        return [play for play in plays if begin < play.ended_at and play.started_at < last_poll - LOOK]
 
     def _show(self) -> None:
         """Tell of the plays that ended since the last look."""
@@ -183,7 +198,7 @@ def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
 
 def _start_simulator() -> tuple[subprocess.Popen[str], str]:
     """Start the simulator; its address is in the line that says it is ready."""
-    command = [sys.executable, "-m", "spotify_logger.simulator", "--pace", str(PACE)]
+    command = [sys.executable, "-m", "spotify_logger.simulator", "--pace", str(PACE), "--seed", str(SEED)]
     simulator = subprocess.Popen(  # noqa: S603 - our own program
         embedded.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True
     )

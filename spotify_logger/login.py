@@ -182,11 +182,13 @@ class Talk:
             self.say("A browser should show it now, and its answer arrives here by itself.")
             self.say("If it does not, paste here the address that the browser ended at.")
         else:
-            self.say("No browser could be opened on this machine. Use one on another: it ends at a page that")
             self.say(
-                "does not load there; paste that page's address here. Or let its answer arrive by itself,"
+                "This machine shows no browser: open the address on another one. There the browser ends at"
             )
-            self.say(f"through a tunnel, made there beforehand: ssh -L {_tunnel(redirect_uri)} user@host")
+            self.say(
+                "a page that does not load: paste that page's address here. Or connect to this machine with"
+            )
+            self.say(f"ssh -L {_tunnel(redirect_uri)} user@host first: then the answer arrives by itself.")
         self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
 
     def _print(self, text: str) -> None:

@@ -211,7 +211,9 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
         case "invalid_client", words:
             raise LoginNeeded(_unknown_client(words))
         case _, words:
-            raise LoginNeeded(f"Spotify does not take the login any more ({words})")
+            raise LoginNeeded(
+                f"Spotify does not take the login any more ({words}): run `spotify-logger login`"
+            )
     return _granted(response, token, now)
 
 

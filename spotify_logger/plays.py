@@ -141,10 +141,7 @@ def from_iso(text: str) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    try:
-        return (moment - EPOCH) // timedelta(milliseconds=1)
-    except OverflowError:
-        return None
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def _item_from_hash(kept: Mapping[str, str]) -> Item | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ class Poller:
         self._usage = Usage()
         self._counted = 0
         self._status: dict[str, Value] = {"pid": os.getpid(), "version": __version__}
-        self._trouble = ""
+        self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
 
     def turn(self) -> Turn:
         """Ask once, and say when to ask again."""
@@ -81,19 +82,22 @@ class Poller:
         try:
             answer = self._spotify.playback()
         except NotBefore as error:
-            return self._troubled(error, min(error.seconds, LONGEST_WAIT))
+            until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
+            return self._troubled(
+                error, min(error.seconds, LONGEST_WAIT), f"; nothing is asked until {until}"
+            )
         except LoginNeeded as error:
             return self._troubled(error, LOGIN_CHECK)
         except TryLater as error:
-            return self._troubled(error, self._backoff.failed())
+            return self._troubled(error, self._backoff.failed(), "; it is asked again")
         self._backoff.succeeded()
         return self._answered(answer)
 
     def _answered(self, answer: Answer) -> Turn:
-        if self._trouble:
-            journal.info("Spotify answers again")
-            self._trouble = ""
         playback = read_playback(answer.body)
+        if self._trouble is not None:
+            journal.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(playback)}")
+            self._trouble = None
         self._follow(playback, round(answer.utc * 1000), round(answer.monotonic * 1000))
         due = answer.monotonic + self._pacer.after_answer(playback, answer.monotonic)
         self._status["login"] = "ok"
@@ -101,12 +105,12 @@ class Poller:
         recorded = self._record(due, describe(playback), playback)
         return Turn(due, recorded, self._recorder.trouble or describe(playback))
 
-    def _troubled(self, error: Exception, wait: float) -> Turn:
-        words = str(error)
-        if words != self._trouble:
+    def _troubled(self, error: Exception, wait: float, what_next: str = "") -> Turn:
+        words = f"{error}{what_next}"
+        if str(error) != self._trouble:
             say = journal.error if isinstance(error, LoginNeeded) else journal.warning
             say(words)
-            self._trouble = words
+            self._trouble = str(error)
         due = self._clock.monotonic() + wait
         if isinstance(error, LoginNeeded):  # other errors tell nothing about the login
             self._status["login"] = "needed"

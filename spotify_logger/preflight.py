@@ -10,9 +10,14 @@ import argparse
 import getpass
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+if __name__ == "__main__":
+    # Until `main` can say so in a line, Ctrl-C just ends this; what is imported below takes a moment.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from spotify_logger import authfile, config, files, journal, oauth
 from spotify_logger.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
@@ -40,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m spotify_logger.preflight")
     parser.add_argument("--report-fd", type=int, metavar="N", help="file descriptor that gets a line of JSON")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         settings = _settings(Path.cwd())
         _ensure_login(settings)

@@ -135,7 +135,7 @@ class Recorder:
         wait = self._backoff.failed()
         self._retry_at = self._clock.monotonic() + wait
         if str(error) != self.trouble:
-            journal.warning(f"{error}; plays wait in memory, the next try is in {wait:.0f} s")
+            journal.warning(f"{error} (plays wait in memory, the next try is in {wait:.0f} s)")
         self.trouble = str(error)
 
     def _succeeded(self) -> None:

@@ -39,6 +39,20 @@ def start_server(directory: Path) -> EmbeddedServer:
     raise problem
 
 
+def start_again(server: EmbeddedServer) -> None:
+    """Start a server that was stopped or killed, and wait until it has loaded what it had."""
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+
+        def is_loaded() -> bool:
+            try:
+                return bool(client.ping())
+            except redis.BusyLoadingError:
+                return False
+
+        wait_until(is_loaded)
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for something that is bound to happen; generously, for the machines are slow and shared."""
     deadline = time.monotonic() + seconds

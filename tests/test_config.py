@@ -123,9 +123,7 @@ def test_dotenv_values_are_taken_as_they_stand(tmp_path: Path) -> None:
 def test_the_example_is_as_good_as_nothing(tmp_path: Path) -> None:
     example = Path(__file__).parent.parent / "auth.example.py"
     (tmp_path / "auth.py").write_bytes(example.read_bytes())
-    with pytest.raises(
-        NotConfigured, match=r"SPOTIFY_CLIENT_ID is missing: copy auth\.example\.py to /.*/auth\.py"
-    ):
+    with pytest.raises(NotConfigured, match=r"SPOTIFY_CLIENT_ID is missing: fill in /.*/auth\.py, or"):
         load(tmp_path, {"SPOTIFY_CLIENT_ID": " "})
     assert load(tmp_path).redirect_uri == config.DEFAULTS["SPOTIFY_REDIRECT_URI"]
 
