@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger import __version__, config, journal
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
@@ -57,20 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.command == "login":
-        return _login()
     from spotify_logger.faces import show  # noqa: PLC0415 - not for --help
 
+    if options.command == "login":
+        # With --json, standard output is for the JSON alone.
+        answer = _login(sys.stderr if options.json else sys.stdout)
+        if options.json:
+            show(answer, sys.stdout, as_json=True)
+        return answer.code
     answer = _answer(options, config.load(Path.cwd(), os.environ, need_login=False))
     show(answer, sys.stdout, as_json=options.json)
     return answer.code
 
 
-def _login() -> int:
-    from spotify_logger.login import login_on_terminal  # noqa: PLC0415 - takes a second on a Pi
+def _login(screen: TextIO) -> Answer:
+    # It takes a second on a Pi.
+    from spotify_logger.faces import Answer, utc_time  # noqa: PLC0415
+    from spotify_logger.login import login_on_terminal  # noqa: PLC0415
+    from spotify_logger.oauth import valid_until  # noqa: PLC0415
 
-    login_on_terminal(config.load(Path.cwd(), os.environ))
-    return 0
+    token = login_on_terminal(config.load(Path.cwd(), os.environ), screen)
+    return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer:
@@ -105,9 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    commands.add_parser("login", help="allow the logger to see what you play; needed every six months")
     as_json = argparse.ArgumentParser(add_help=False)
     as_json.add_argument("--json", action="store_true", help="print JSON, for programs; times are UTC")
+    login = "allow the logger to see what you play; needed every six months"
+    commands.add_parser("login", parents=[as_json], help=login)
     commands.add_parser("status", parents=[as_json], help="is the logger alive and well? exit code 1 if not")
     commands.add_parser("now", parents=[as_json], help="what is playing")
     recent = commands.add_parser("recent", parents=[as_json], help="the newest plays")

@@ -56,8 +56,8 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
     stdout: TextIO,
     open_browser: Callable[[str], bool],
     now: Callable[[], float],
-) -> None:
-    """Ask the listener to log in, as often as it takes, and save the token over whatever was there.
+) -> Token:
+    """Ask the listener to log in, as often as it takes; save the token over any other, and return it.
 
     Args:
         settings: The app.
@@ -87,13 +87,14 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
         first = False
     _save(token_file, token)
     talk.say(f"Logged in. Spotify will want this again by {_day(oauth.valid_until(token))}.")
+    return token
 
 
-def login_on_terminal(settings: Settings) -> None:
+def login_on_terminal(settings: Settings, screen: TextIO) -> Token:
     """Log in with what this process has: its terminal, a browser, the network. For the errors see `login`."""
     with closing(HttpSender()) as send:
         token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
-        login(settings, send, token_file, sys.stdin, sys.stdout, desktop_browser, time.time)
+        return login(settings, send, token_file, sys.stdin, screen, desktop_browser, time.time)
 
 
 def desktop_browser(url: str) -> bool:

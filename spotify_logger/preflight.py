@@ -121,7 +121,7 @@ def _ensure_login(settings: Settings) -> None:
     if oauth.TokenFile(path).load() or settings.refresh_token:
         return
     if _on_terminal():
-        login_on_terminal(settings)
+        login_on_terminal(settings, sys.stdout)
     elif not path.exists():  # with a damaged one the loop waits, alive, as with a dead one
         raise LoginNeeded("there is no login yet: run `spotify-logger login` on a terminal, as this user")
 

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
 from spotify_logger import __version__, cli
+from spotify_logger.oauth import Token
 from spotify_logger.plays import to_iso
 from spotify_logger.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from spotify_logger.config import Settings
 
 START = 1795370400
 COMMAND = [sys.executable, "-m", "spotify_logger"]
@@ -185,14 +188,30 @@ class TestFailures:
         assert cli.main(["login"]) == 78
         assert capsys.readouterr().err.startswith("spotify-logger: SPOTIFY_CLIENT_ID is missing")
 
-    def test_login_is_handed_on(self, here: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "printed"),
+        [(["login"], None), (["login", "--json"], {"login_valid_until": "2027-05-22T18:00:00.000Z"})],
+    )
+    def test_login_is_handed_on(
+        self,
+        here: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        printed: dict[str, str] | None,
+    ) -> None:
         asked: list[str] = []
+
+        def login(settings: Settings, screen: TextIO) -> Token:
+            asked.append(settings.client_id)
+            assert (screen is sys.stdout) == (arguments == ["login"])
+            return Token("a refresh token", authorized_at=1795370400.0)
+
         here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
-        here.setattr(
-            "spotify_logger.login.login_on_terminal", lambda settings: asked.append(settings.client_id)
-        )
-        assert cli.main(["login"]) == 0
+        here.setattr("spotify_logger.login.login_on_terminal", login)
+        assert cli.main(arguments) == 0
         assert asked == ["0123456789abcdef"]
+        out = capsys.readouterr().out
+        assert (json.loads(out) if out else None) == printed
 
     @pytest.mark.parametrize(
         "arguments",

@@ -266,6 +266,10 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
         [at(second, A, None) for second in range(1, 300, 30)],
         [Heard("A", 1, None, 0, None)],
     ),
+    "progress that would be beyond the duration is cut to it, and adds nothing more": (
+        [*played(A, 0, (1, 181)), at(216, A, 200), at(221, A, 200), *played(B, 230, (231,))],
+        [Heard("A", 0, 230, 200, "trackdone"), Heard("B", 230, None, 1, None)],
+    ),
     "the clock is stepped a day ahead": (
         [
             *played(A, 0, (1, 31)),
