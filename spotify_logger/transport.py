@@ -327,6 +327,11 @@ class _Answer(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Wire(self.fp.detach(), sock))
 
+    def flush(self) -> None:
+        # What is collected is flushed first; since Python 3.13 a stream that is closed already complains.
+        if self.fp is not None and not self.fp.closed:
+            super().flush()
+
 
 class _Line(HTTPConnection):
     response_class = _Answer
