@@ -341,7 +341,7 @@ class TestBeats:
         }
         assert all(LONGEST_TURN <= beat.seconds <= LONGEST_TURN + 60 for beat in beats)
         assert well[0].seconds == pytest.approx(LONGEST_TURN + 5, abs=0.5)
-        assert world.service.requests["/v1/me/player", "200"] == len(well) < 30
+        assert world.service.requests["/v1/me/player", "200"] == len(well) <= 18
 
     def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
         world = World.of(History(1_795_348_800.0).gone(60).finish())
