@@ -160,14 +160,17 @@ class EmbeddedServer:
             self.process.wait()
 
     def last_words(self) -> str:
-        """Give the last line of its log, or "no last words"."""
+        """Give the last line of its log that is no warning about the machine, or "no last words"."""
         try:
             log = os.open(f"{self._directory}/server.log", os.O_RDONLY)
         except OSError:
             return "no last words"
-        lines = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace").strip()
+        lines = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace")
         os.close(log)
-        return lines.rpartition("\n")[2].rpartition(" # ")[2] or "no last words"
+        words = [line.rpartition(" # ")[2].strip() for line in lines.splitlines()]
+        return next(
+            (said for said in reversed(words) if said and not said.startswith("WARNING")), "no last words"
+        )
 
     def _spawn(self) -> None:
         program = find_server()

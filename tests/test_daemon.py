@@ -14,6 +14,7 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ from tests.conftest import free_port, is_there, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from spotify_logger.transport import Request, Response
 
 ROOT = Path(__file__).parent.parent
 REDIS_PASSWORD = "a-password-of-redis"
@@ -324,7 +327,13 @@ class TestBeats:
         start = 1_795_348_800.0
         world = World.of(History(start).play(song("A", 500)).finish())
         world.clock = world.send.clock = Restless(start)
-        trial = Trial(world, make_settings(tmp_path, redis_url))
+        asked: list[float] = []
+
+        def send(request: Request) -> Response:
+            asked.append(world.clock.now)
+            return world.send(request)
+
+        trial = Trial(world, make_settings(tmp_path, redis_url), send=send)
         world.clock.now += 100
         world.service.faults.add(Fault("reset", seconds=60), start + 200)
         read_fd, write_fd = os.pipe()
@@ -341,7 +350,10 @@ class TestBeats:
         }
         assert all(LONGEST_TURN <= beat.seconds <= LONGEST_TURN + 60 for beat in beats)
         assert well[0].seconds == pytest.approx(LONGEST_TURN + 5, abs=0.5)
-        assert world.service.requests["/v1/me/player", "200"] == len(well) <= 18
+        _token, *polls = asked
+        assert len(polls) == len(beats)
+        for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
+            assert following - poll == pytest.approx(beat.seconds - LONGEST_TURN, abs=0.5)
 
     def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
         world = World.of(History(1_795_348_800.0).gone(60).finish())

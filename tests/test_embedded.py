@@ -163,7 +163,8 @@ class TestFailure:
             EmbeddedServer(tmp_path, "127.0.0.1", port).start()
 
     def test_last_words(self, stand_in: Callable[[str], EmbeddedServer]) -> None:
-        server = stand_in("echo '12:M 01 Jan 2026 00:00:00.000 # Out of luck'; exit 3")
+        time = "12:M 01 Jan 2026 00:00:00.000"
+        server = stand_in(f"echo '{time} # Out of luck'; echo '{time} # WARNING of the machine'; exit 3")
         with pytest.raises(TryLater, match=r"ended at once: Out of luck$"):
             server.start()
 
