@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -26,6 +27,7 @@ from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
 from spotify_logger.simulator.trial import FixedPacer, Trial, make_settings
 from spotify_logger.simulator.virtual import World, make_world
+from spotify_logger.transport import Response
 from tests.conftest import start_again, start_server
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from spotify_logger.embedded import EmbeddedServer
     from spotify_logger.pacing import Pacer
     from spotify_logger.plays import Play
-    from spotify_logger.transport import Request, Response
+    from spotify_logger.transport import Request
 
 T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
 PLAYER = "/v1/me/player"
@@ -251,6 +253,53 @@ class TestFaults:
         first, second = rig.turn(), rig.turn()
         assert [first.ok, second.ok] == [False, True]
         assert rig.asked[-1][0] - rig.asked[-2][0] <= 5.3
+
+
+NONSENSE: list[object] = [
+    None,
+    True,
+    -1,
+    2**70,
+    1e308,
+    1.5,
+    "",
+    "\ud800",
+    "\0\n\x1b[31m",
+    [],
+    {},
+    [{}],
+    "episode",
+]
+
+
+def garble(value: object, chance: random.Random, share: float) -> object:
+    """Replace a share of everything in a body by nonsense, and leave some of it out."""
+    if chance.random() < share:
+        return chance.choice(NONSENSE)
+    if isinstance(value, dict):
+        return {name: garble(part, chance, share) for name, part in value.items() if chance.random() > share}
+    return [garble(part, chance, share) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+def test_whatever_is_answered_it_goes_on_and_no_play_is_longer_than_its_time(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    rig = make_rig(make_world(3, 0.05, Habits(nonstop=True)))
+    chance, honest = random.Random(share), rig.world.send
+
+    def send(request: Request) -> Response:
+        response = honest(request)
+        if response.status != 200 or chance.random() < 0.3:
+            return response
+        body = garble(json.loads(response.body), chance, share)
+        return Response(200, response.headers, json.dumps(body).encode())
+
+    monkeypatch.setattr(rig.world, "send", send)
+    rig.trial.run_until(rig.world.record.end)
+    plays = list(rig.trial.plays())
+    assert len(plays) > 5
+    assert all(play.heard_ms <= play.ended_ms - play.started_ms for play in plays)
 
 
 class TestLimit:
