@@ -317,10 +317,8 @@ def is_loopback(host: str) -> bool:
 def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str], *, make: bool) -> Path:
     path = Path(found.value)
     try:
-        home = Path(environ.get("HOME") or Path.home())
-        path = (
-            directory / _expand(_plain(found), home) if found.value else _default_state_dir(environ, home)
-        ).absolute()
+        path = directory / _expand(_plain(found), environ) if found.value else _default_state_dir(environ)
+        path = path.absolute()
         if make:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_usable = not make or os.access(path, os.R_OK | os.W_OK | os.X_OK)
@@ -336,19 +334,24 @@ def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str], *, ma
     return path
 
 
-def _expand(path: str, home: Path) -> Path:
+def _home(environ: Mapping[str, str]) -> Path:
+    # Asked for only where it matters: a user of a service may have none.
+    return Path(environ.get("HOME") or Path.home())
+
+
+def _expand(path: str, environ: Mapping[str, str]) -> Path:
     """Do what a shell does with "~" in front; no shell has read `.env`."""
-    return home / path[2:] if path == "~" or path.startswith("~/") else Path(path)
+    return _home(environ) / path[2:] if path == "~" or path.startswith("~/") else Path(path)
 
 
-def _default_state_dir(environ: Mapping[str, str], home: Path) -> Path:
+def _default_state_dir(environ: Mapping[str, str]) -> Path:
     """Return systemd's StateDirectory= (the first of them, systemd.exec(5)), or the XDG state folder."""
     by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if by_systemd:
         return Path(by_systemd)
     base = environ.get("XDG_STATE_HOME", "")
     # A relative one is to be ignored, says the XDG Base Directory Specification.
-    return (Path(base) if base.startswith("/") else home / ".local/state") / "spotify-logger"
+    return (Path(base) if base.startswith("/") else _home(environ) / ".local/state") / "spotify-logger"
 
 
 def conceal(secret: str) -> None:

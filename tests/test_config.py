@@ -358,3 +358,16 @@ def test_any_name_makes_a_state_folder_or_one_error(tmp_path: Path, name: str) -
         folder = load(tmp_path, {"STATE_DIR": f"./{name.replace('..', '')}"}).state_dir
         assert folder.is_relative_to(tmp_path)
         assert folder.is_dir()
+
+
+def test_a_user_without_a_home_needs_only_a_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    environ = {"SPOTIFY_CLIENT_ID": "0123456789abcdef"}
+    with pytest.raises(Misconfigured, match="set STATE_DIR to one that can"):
+        config.load(tmp_path, environ)
+    assert config.load(tmp_path, {**environ, "STATE_DIR": str(tmp_path)}).state_dir == tmp_path
