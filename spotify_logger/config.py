@@ -1,11 +1,13 @@
 """The settings: read once, typed, and with the name of what is wrong.
 
-Each setting is looked for in the environment, then in `.env`, then in `auth.py`, and has a default otherwise;
-one that is there but blank counts as not there.
+Each setting is looked for in the environment, then among systemd's credentials, then in `.env`, then in
+`auth.py`, and has a default otherwise; one that is there but blank counts as not there. The environment and
+`.env` may also name a file that holds it, as NAME_FILE; a credential is a file called like the setting.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import ipaddress
 import math
@@ -23,7 +25,7 @@ from spotify_logger import authfile, files, journal
 from spotify_logger.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
@@ -70,7 +72,7 @@ class Settings:
         redis_url: May hold a password.
         redis_is_default: REDIS_URL is not set, so an own server may be started at its default.
         redis_prefix: Put before every key.
-        state_dir: An absolute path; the folder is there and may be written.
+        state_dir: An absolute path; the folder is there and may be read.
         poll_min: Seconds.
         poll_max: Seconds.
         api_url: Without a slash at the end.
@@ -179,17 +181,73 @@ def is_word(text: str) -> bool:
 
 
 def _find(directory: Path, environ: Mapping[str, str]) -> dict[str, _Found]:
-    found = {name: _Found(name, value, "") for name, value in DEFAULTS.items()}
-    everywhere = (
-        *_in_auth_file(directory / AUTH_FILE),
-        *_in_dotenv_file(directory / DOTENV_FILE),
-        *((name, _Found(name, value, "the environment")) for name, value in environ.items()),
-    )
-    for name, candidate in everywhere:
-        value = tidy(candidate.value)
-        if name in DEFAULTS and value:
-            found[name] = replace(candidate, value=value)
-    return found
+    environment = _said((name, _Found(name, value, "the environment")) for name, value in environ.items())
+    dotenv = _said(_in_dotenv_file(directory / DOTENV_FILE))
+    auth = _said(_in_auth_file(directory / AUTH_FILE))
+    # In this order, and no further than needed: a file that is overruled need not be readable.
+    return {
+        name: _of(environment, name, directory, environ)
+        or _credential(name, environ)
+        or _of(dotenv, name, directory, environ)
+        or auth.get(name)
+        or _Found(name, default, "")
+        for name, default in DEFAULTS.items()
+    }
+
+
+def _said(entries: Iterable[tuple[str, _Found]]) -> dict[str, _Found]:
+    """Return what is said in one place: the last of each name that is not blank."""
+    tidied = ((name, replace(found, value=tidy(found.value))) for name, found in entries)
+    return {name: found for name, found in tidied if found.value}
+
+
+def _of(place: Mapping[str, _Found], name: str, directory: Path, environ: Mapping[str, str]) -> _Found | None:
+    """Return what a place says of a setting, itself or through NAME_FILE."""
+    value, pointer = place.get(name), place.get(f"{name}_FILE")
+    if pointer is None:
+        return value
+    if value is not None:
+        raise Misconfigured(f"{value.label} is set beside {pointer.label}: remove one of the two")
+    try:
+        path = directory / _expand(_plain(pointer), environ)
+    except RuntimeError:
+        raise Misconfigured(f"{pointer.label} begins with ~, and there is no home: write it out") from None
+    return _in_file(name, path, pointer.label)
+
+
+def _credential(name: str, environ: Mapping[str, str]) -> _Found | None:
+    """Return what systemd hands over as the credential of that name (systemd.exec(5), LoadCredential=)."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder or not os.access(Path(folder, name), os.F_OK):
+        return None
+    return _in_file(name, Path(folder, name), f"the credential {name}")
+
+
+def _in_file(name: str, path: Path, label: str) -> _Found | None:
+    """Return the setting that a file holds and nothing else; None where that is blank.
+
+    Args:
+        name: The setting.
+        path: The file, which has to be there.
+        label: What a person has to look at when it is not.
+    """
+    try:
+        text = _existing(path).decode()
+    except OSError as error:
+        raise Misconfigured(
+            f"{label} is {path}, which cannot be read ({error.strerror}): correct its name, owner or mode"
+        ) from None
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{name} in {path} is not text in UTF-8: write it again") from None
+    found = _Found(name, tidy(text), str(path))
+    return found if _plain(found) else None
+
+
+def _existing(path: Path) -> bytes:
+    content = files.read(path)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return content
 
 
 def _in_auth_file(path: Path) -> Iterator[tuple[str, _Found]]:
@@ -321,8 +379,9 @@ def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str], *, ma
         path = path.absolute()
         if make:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        is_usable = not make or os.access(path, os.R_OK | os.W_OK | os.X_OK)
-        reason = "" if is_usable else "no permission to write there"
+        # One that cannot be written, as on an SD card that is dying, must not stop the logging.
+        is_usable = not make or os.access(path, os.R_OK | os.X_OK)
+        reason = "" if is_usable else "no permission to read it"
     except OSError as error:
         reason = str(error.strerror)
     except (ValueError, RuntimeError):  # a name that no file system takes; a user without a home

@@ -38,6 +38,11 @@ def load(directory: Path, environ: Mapping[str, str] | None = None, *, need_logi
     return config.load(directory, {**home, **(environ or {})}, need_login=need_login)
 
 
+def homeless() -> Path:
+    """Stand in for `Path.home` where a user has none."""
+    raise RuntimeError
+
+
 def test_nothing_but_an_id_is_needed(tmp_path: Path) -> None:
     assert load(tmp_path) == Settings(
         client_id="id-of-environment",
@@ -57,23 +62,25 @@ def test_nothing_but_an_id_is_needed(tmp_path: Path) -> None:
     )
 
 
+SAID = {
+    "SPOTIFY_CLIENT_ID": "an-id",
+    "SPOTIFY_CLIENT_SECRET": "a-secret",
+    "SPOTIFY_REDIRECT_URI": "https://example.org/back?from=here",
+    "SPOTIFY_REFRESH_TOKEN": "a-token",
+    "REDIS_URL": "rediss://user:pass%2Fword@example.org:6380/2",
+    "REDIS_PREFIX": "flat 2:",
+    "STATE_DIR": "state",
+    "POLL_MIN": "0.5",
+    "POLL_MAX": "0.5",
+    "SPOTIFY_API_URL": "http://127.0.0.1:8080/api/",
+    "SPOTIFY_ACCOUNTS_URL": "http://[::1]:8080",
+    "ALERT_URL": "https://me:pw@ntfy.example/topic?x=1",
+    "HEARTBEAT_URL": "https://beat.example/abc",
+}
+
+
 def test_everything_can_be_said(tmp_path: Path) -> None:
-    said = {
-        "SPOTIFY_CLIENT_ID": "an-id",
-        "SPOTIFY_CLIENT_SECRET": "a-secret",
-        "SPOTIFY_REDIRECT_URI": "https://example.org/back?from=here",
-        "SPOTIFY_REFRESH_TOKEN": "a-token",
-        "REDIS_URL": "rediss://user:pass%2Fword@example.org:6380/2",
-        "REDIS_PREFIX": "flat 2:",
-        "STATE_DIR": "state",
-        "POLL_MIN": "0.5",
-        "POLL_MAX": "0.5",
-        "SPOTIFY_API_URL": "http://127.0.0.1:8080/api/",
-        "SPOTIFY_ACCOUNTS_URL": "http://[::1]:8080",
-        "ALERT_URL": "https://me:pw@ntfy.example/topic?x=1",
-        "HEARTBEAT_URL": "https://beat.example/abc",
-    }
-    assert load(tmp_path, said) == Settings(
+    assert load(tmp_path, SAID) == Settings(
         client_id="an-id",
         client_secret="a-secret",
         redirect_uri="https://example.org/back?from=here",
@@ -313,6 +320,174 @@ def test_secrets_are_kept_from_the_log_and_from_every_repr(tmp_path: Path, secre
     assert "hidden" not in journal.clean(" and ".join([*hidden.values(), "hidden/three", "at /hidden-five"]))
 
 
+FILE_NAMES = [f"{name}_FILE" for name in SAID]
+"""What names a file that holds a setting."""
+
+
+def in_files(folder: Path, said: Mapping[str, str]) -> dict[str, str]:
+    """Put each setting into a file of its own in `folder`, called like it, and say so as NAME_FILE."""
+    folder.mkdir()
+    for name, value in said.items():
+        (folder / name).write_text(f"{value}\n")
+    return {f"{name}_FILE": str(folder / name) for name in said}
+
+
+def test_every_setting_can_be_in_a_file(tmp_path: Path) -> None:
+    pointers = in_files(tmp_path / "files", SAID)
+    expected = load(tmp_path, SAID)
+    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path / "files")}
+    assert load(tmp_path, {**pointers, "SPOTIFY_CLIENT_ID": ""}) == expected
+    assert load(tmp_path, {**credentials, "SPOTIFY_CLIENT_ID": ""}) == expected
+    (tmp_path / ".env").write_text("".join(f"{name}={path}\n" for name, path in pointers.items()))
+    assert load(tmp_path, {"SPOTIFY_CLIENT_ID": ""}) == expected
+
+
+def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
+    (tmp_path / "of-environment").write_text("file-of-environment")
+    (tmp_path / "of-dotenv").write_text("file-of-dotenv")
+    (tmp_path / "credentials").mkdir()
+    credential = tmp_path / "credentials" / "SPOTIFY_CLIENT_ID"
+    credential.write_text("credential")
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("SPOTIFY_CLIENT_ID=dotenv\n")
+    (tmp_path / "auth.py").write_text(AUTH)
+    silent = {"SPOTIFY_CLIENT_ID": "", "CREDENTIALS_DIRECTORY": str(credential.parent)}
+
+    assert load(tmp_path, {**silent, "SPOTIFY_CLIENT_ID": "environment"}).client_id == "environment"
+    pointing = {**silent, "SPOTIFY_CLIENT_ID_FILE": "of-environment"}
+    assert load(tmp_path, pointing).client_id == "file-of-environment"
+    assert load(tmp_path, silent).client_id == "credential"
+    credential.unlink()
+    assert load(tmp_path, silent).client_id == "dotenv"
+    dotenv.write_text("SPOTIFY_CLIENT_ID_FILE=of-dotenv\n")
+    assert load(tmp_path, silent).client_id == "file-of-dotenv"
+    dotenv.unlink()
+    assert load(tmp_path, silent).client_id == "id-of-auth"
+
+
+@pytest.mark.parametrize("content", ["abc", "abc\n", "\ufeff 'abc'\r\n\r\n"])
+def test_what_is_around_the_content_of_a_file_is_taken_off(tmp_path: Path, content: str) -> None:
+    (tmp_path / "SPOTIFY_CLIENT_SECRET").write_bytes(content.encode())
+    pointer = {"SPOTIFY_CLIENT_SECRET_FILE": "SPOTIFY_CLIENT_SECRET"}
+    assert load(tmp_path, pointer).client_secret == "abc"
+    assert load(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).client_secret == "abc"
+
+
+def test_a_blank_file_counts_as_not_there(tmp_path: Path) -> None:
+    (tmp_path / "auth.py").write_text(AUTH)
+    (tmp_path / "SPOTIFY_CLIENT_SECRET").write_text(" \n")
+    (tmp_path / ".env").write_text("SPOTIFY_CLIENT_SECRET_FILE=SPOTIFY_CLIENT_SECRET\nREDIS_URL_FILE=\n")
+    settings = load(
+        tmp_path,
+        {"SPOTIFY_CLIENT_SECRET_FILE": "SPOTIFY_CLIENT_SECRET", "CREDENTIALS_DIRECTORY": str(tmp_path)},
+    )
+    assert settings.client_secret == SECRET
+    assert settings.redis_is_default
+
+
+def test_the_path_of_a_file_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_files(tmp_path / "home", {"SPOTIFY_CLIENT_SECRET": SECRET})
+    pointer = {"SPOTIFY_CLIENT_SECRET_FILE": "~/SPOTIFY_CLIENT_SECRET"}
+    assert load(tmp_path, pointer).client_secret == SECRET
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(Misconfigured, match=r"_FILE in the environment begins with ~, and there is no home"):
+        load(tmp_path, {**pointer, "HOME": ""})
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_setting_and_its_file_in_one_place_contradict_each_other(tmp_path: Path, name: str) -> None:
+    both = {name: SAID[name], f"{name}_FILE": "hidden"}
+    message = f"^{name} in the environment is set beside {name}_FILE in the environment: remove one"
+    with pytest.raises(Misconfigured, match=message):
+        load(tmp_path, both)
+    (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in both.items()))
+    with pytest.raises(
+        Misconfigured, match=rf"^{name} in /.*/\.env:1 is set beside {name}_FILE in /.*/\.env:2: "
+    ):
+        load(tmp_path, {"SPOTIFY_CLIENT_ID": ""})
+
+
+def test_a_file_that_is_overruled_is_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SPOTIFY_CLIENT_SECRET_FILE=not-there\n")
+    (tmp_path / "SPOTIFY_CLIENT_SECRET").write_bytes(b"\xff")
+    said = {"SPOTIFY_CLIENT_SECRET": "abc", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert load(tmp_path, said).client_secret == "abc"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is {path}, which cannot be read (Is a directory): correct its name, owner or mode"),
+        (
+            b"abc" * 30_000,
+            "is {path}, which cannot be read (File too large): correct its name, owner or mode",
+        ),
+        (b"abc\xff", "SPOTIFY_CLIENT_SECRET in {path} is not text in UTF-8: write it again"),
+        (b"abc\ndef", "SPOTIFY_CLIENT_SECRET in {path} holds a control character: copy it again"),
+        (b"abc\0", "SPOTIFY_CLIENT_SECRET in {path} holds a control character: copy it again"),
+        (b"abc def", "SPOTIFY_CLIENT_SECRET in {path} holds a blank or another character"),
+    ],
+)
+def test_a_file_with_something_else_is_named_and_not_shown(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "SPOTIFY_CLIENT_SECRET"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    ways = {
+        "SPOTIFY_CLIENT_SECRET_FILE in the environment ": {"SPOTIFY_CLIENT_SECRET_FILE": str(path)},
+        "the credential SPOTIFY_CLIENT_SECRET ": {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+    }
+    for label, environ in ways.items():
+        with pytest.raises(Misconfigured) as caught:
+            load(tmp_path, environ)
+        said = str(caught.value)
+        assert said.startswith((label if message.startswith("is ") else "") + message.format(path=path))
+        assert "abc" not in said
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("not-there", "No such file or directory"),
+        ("file/below", "Not a directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_file_that_is_named_must_be_there(tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / ".env").write_text(f"\nREDIS_URL_FILE={place}\n")
+    with pytest.raises(Misconfigured) as caught:
+        load(tmp_path)
+    assert str(caught.value) == (
+        f"REDIS_URL_FILE in {tmp_path}/.env:2 is {tmp_path}/{place}, which cannot be read ({reason}): "
+        "correct its name, owner or mode"
+    )
+
+
+@pytest.mark.parametrize("place", ["a\0b", "a\nb", "a\ud800b"])
+def test_what_cannot_be_the_name_of_a_file_is_refused(tmp_path: Path, place: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^ALERT_URL_FILE in the environment holds a control character"):
+        load(tmp_path, {"ALERT_URL_FILE": place})
+
+
+@pytest.mark.parametrize("folder", ["", "not-there"])
+def test_credentials_that_are_not_there_are_not_missed(tmp_path: Path, folder: str) -> None:
+    said = {"CREDENTIALS_DIRECTORY": folder and str(tmp_path / folder)}
+    assert load(tmp_path, said) == load(tmp_path)
+
+
+def test_secrets_out_of_files_are_kept_from_the_log_as_well(tmp_path: Path, secrets: set[str]) -> None:
+    pointers = in_files(tmp_path / "files", {"SPOTIFY_CLIENT_SECRET": "hidden-one"})
+    in_files(tmp_path / "credentials", {"REDIS_URL": "redis://:hidden-two@host/0"})
+    settings = load(tmp_path, {**pointers, "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")})
+    assert secrets == {"hidden-one", "hidden-two"}
+    assert "hidden" not in repr(settings)
+
+
 def test_what_is_too_short_to_protect_anything_is_not_starred_out(tmp_path: Path, secrets: set[str]) -> None:
     load(
         tmp_path, {"SPOTIFY_CLIENT_SECRET": "e", "REDIS_URL": "redis://:pw@host/0", "ALERT_URL": "http://h/"}
@@ -328,27 +503,28 @@ def test_files_that_others_can_read_are_found(tmp_path: Path) -> None:
     assert config.exposed(tmp_path) == [tmp_path / ".env"]
 
 
-NAMES = st.sampled_from([*config.DEFAULTS])
+NAMES = st.sampled_from([*config.DEFAULTS, *FILE_NAMES])
 SCHEMES = st.sampled_from(["http", "https", "redis", "unix", "x"])
 VALUES = (
     st.text(max_size=30)
     | st.text(string.printable, max_size=30)
-    | st.sampled_from([value for _, value, _ in WRONG])
+    | st.sampled_from([*(value for _, value, _ in WRONG), "SPOTIFY_CLIENT_SECRET"])
     | st.builds("{}://{}".format, SCHEMES, st.text(":/@[]?#%1a.", max_size=12))
 )
 LINES = st.binary(max_size=60) | st.text("ab=\"'\\\n\r #$\0ä", max_size=40).map(str.encode)
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.dictionaries(NAMES, VALUES, max_size=3), LINES)
+@given(st.dictionaries(NAMES, VALUES, max_size=3), LINES, LINES)
 def test_garbage_ends_in_settings_or_in_one_error(
-    tmp_path: Path, environ: dict[str, str], dotenv: bytes
+    tmp_path: Path, environ: dict[str, str], dotenv: bytes, held: bytes
 ) -> None:
     (tmp_path / ".env").write_bytes(dotenv)
+    (tmp_path / "SPOTIFY_CLIENT_SECRET").write_bytes(held)
     # Whatever else is said, nothing is made outside of the test's own folder.
     elsewhere = {"STATE_DIRECTORY": "", "XDG_STATE_HOME": "", "HOME": str(tmp_path), "STATE_DIR": "state"}
     with contextlib.suppress(Misconfigured):
-        config.load(tmp_path, {**environ, **elsewhere})
+        config.load(tmp_path, {**environ, **elsewhere, "CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -363,9 +539,6 @@ def test_any_name_makes_a_state_folder_or_one_error(tmp_path: Path, name: str) -
 def test_a_user_without_a_home_needs_only_a_state_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def homeless() -> Path:
-        raise RuntimeError
-
     monkeypatch.setattr(Path, "home", homeless)
     environ = {"SPOTIFY_CLIENT_ID": "0123456789abcdef"}
     with pytest.raises(Misconfigured, match="set STATE_DIR to one that can"):

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-UNIT = Path(__file__).parent.parent / "deploy" / "spotify-logger.service"
+from spotify_logger.config import DEFAULTS
+
+PROJECT = Path(__file__).parent.parent
+UNIT = PROJECT / "deploy" / "spotify-logger.service"
 OFFLINE_SINCE = 250
 """The version of systemd since which `systemd-analyze security` looks at a unit that is not installed."""
 
@@ -20,16 +25,30 @@ def unit(tmp_path: Path) -> Path:
     text = UNIT.read_text()
     text = text.replace("/opt/spotify-logger/.venv/bin/python", sys.executable)
     path = tmp_path / UNIT.name
-    path.write_text(text.replace("/opt/spotify-logger", str(UNIT.parent.parent)))
+    path.write_text(text.replace("/opt/spotify-logger", str(PROJECT)))
     return path
+
+
+def lacking(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which("systemd-analyze"):
-        pytest.skip("no systemd-analyze on this machine")
+        lacking("no systemd-analyze on this machine")
     return subprocess.run(
         ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, env=dict(os.environ)
     )
+
+
+def test_nothing_is_left_out_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises((pytest.fail.Exception, pytest.skip.Exception), match="no systemd-analyze") as caught:
+        analyze("--version")
+    assert caught.type is pytest.fail.Exception
 
 
 def test_systemd_finds_no_fault(unit: Path) -> None:
@@ -39,20 +58,53 @@ def test_systemd_finds_no_fault(unit: Path) -> None:
 
 def test_its_exposure_is_small(unit: Path) -> None:
     if int(analyze("--version").stdout.split()[1]) < OFFLINE_SINCE:
-        pytest.skip("this systemd-analyze looks at running services only")
+        lacking("this systemd-analyze looks at running services only")
     done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(unit))
     assert done.returncode == 0, done.stdout.rpartition("\n\n")[2]
 
 
-def test_what_unattended_means() -> None:
-    unit = configparser.ConfigParser(strict=False)
-    unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(UNIT)
-    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
-    service = unit["Service"]
+def test_a_secret_can_be_a_credential_as_the_readme_says(unit: Path) -> None:
+    line = re.search(r"LoadCredential=(\w+):/[\w./-]+", (PROJECT / "README.md").read_text())
+    assert line is not None
+    assert line[1] in DEFAULTS
+    assert line[0] in UNIT.read_text()
+    drop_in = unit.with_name(f"{unit.name}.d") / "override.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text(f"[Service]\n{line[0]}\n")
+    test_systemd_finds_no_fault(unit)
+
+
+@pytest.fixture
+def said() -> configparser.ConfigParser:
+    """What the unit says; of a name that comes more than once, the last."""
+    parser = configparser.ConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(UNIT)
+    return parser
+
+
+def test_what_unattended_means(said: configparser.ConfigParser) -> None:
+    assert said["Unit"]["StartLimitIntervalSec"] == "0"
+    service = said["Service"]
     assert service["Type"] == "notify"
+    assert service["TimeoutStartSec"] == "infinity"
+    assert service["WatchdogSec"] == "5min"
     assert service["Restart"] == "always"
     assert service["RestartPreventExitStatus"] == "78"
-    assert service["TimeoutStartSec"] == "infinity"
+
+
+def test_it_is_nobody_and_has_a_folder_of_its_own(said: configparser.ConfigParser) -> None:
+    service = said["Service"]
+    assert service["DynamicUser"] == "yes"
     assert service["StateDirectory"] == "spotify-logger"
-    assert "WatchdogSec" in service
+    assert service["StateDirectoryMode"] == "0700"
+
+
+def test_the_sandbox_lets_it_read_the_boot_id_and_the_state_of_the_clock(
+    said: configparser.ConfigParser,
+) -> None:
+    service = said["Service"]
+    assert "ProcSubset" not in service  # hides /proc/sys/kernel/random/boot_id
+    assert "ProtectClock" not in service  # forbids adjtimex(2), which is clock_adjtime(2) in the C library
+    assert {"clock_adjtime", "clock_adjtime64"} <= set(service["SystemCallFilter"].split())
+    assert service["CapabilityBoundingSet"] == ""  # CAP_SYS_TIME is what sets a clock
