@@ -14,6 +14,10 @@ class TryLater(SpotifyLoggerError):  # noqa: N818 - the name is the advice
     """A passing fault: timeout, reset, 5xx, nonsense instead of JSON. Ask again after a backoff."""
 
 
+class Unreachable(TryLater):
+    """No whole answer came at all: this machine is offline, or the way to the service is."""
+
+
 class NotBefore(SpotifyLoggerError):  # noqa: N818 - the name is the advice
     """A rate limit or quota: nothing may be sent for `seconds` from now.
 

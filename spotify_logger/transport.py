@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from spotify_logger import __version__
-from spotify_logger.errors import TryLater
+from spotify_logger.errors import Unreachable
 from spotify_logger.journal import clean
 
 if TYPE_CHECKING:
@@ -47,19 +47,21 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. Headers and form carry secrets, so they are left out of the `repr`.
+    """What is sent. Address, headers and body carry secrets, so they are left out of the `repr`.
 
     Attributes:
         method: "GET" or "POST".
         url: Whole address, query included.
         headers: Header names and values.
         form: Sent form-encoded as the body, when there is one.
+        text: Sent as it is as the body, in UTF-8, when there is one; then there is no form.
     """
 
     method: str
-    url: str
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Send(Protocol):
         """Send and wait for the whole response, of any status.
 
         Raises:
-            TryLater: No whole response: connection refused or reset, DNS, timeout, deadline, too long a body.
+            Unreachable: No whole response: connection refused or reset, DNS, timeout, too long a body.
         """
 
 
@@ -136,7 +138,7 @@ class HttpSender:
             return self._persist(request, call)
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
             call.hang_up()
-            raise TryLater(f"{_place(request.url)}: {call.cause(error)}") from None
+            raise Unreachable(f"{_place(request.url)}: {call.cause(error)}") from None
         finally:
             _under_way.reset(before)
 
@@ -153,17 +155,20 @@ class HttpSender:
         return self._exchange(request)
 
     def _exchange(self, request: Request) -> Response:
+        headers = dict(request.headers)
+        if request.text is not None:
+            headers["Content-Type"] = "text/plain; charset=utf-8"
         with self._session.request(
             request.method,
             request.url,
-            headers=request.headers,
-            data=request.form,
+            headers=headers,
+            data=request.form if request.text is None else request.text.encode(),
             timeout=self._timeouts,
             allow_redirects=False,
             stream=True,
         ) as response:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status_code, headers, self._body(response))
+            received = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status_code, received, self._body(response))
 
     def _body(self, response: requests.Response) -> bytes:
         body = bytearray()

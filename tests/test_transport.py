@@ -124,6 +124,26 @@ def test_a_form_is_sent_as_a_form(patient: HttpSender, serve: Callable[..., Peer
     assert body == "grant_type=refresh_token&x=%C3%A4%26%3D"
 
 
+@pytest.mark.parametrize("text", ["Grüße, a=b & c\n", ""])
+def test_a_text_is_sent_as_plain_text(patient: HttpSender, serve: Callable[..., Peer], text: str) -> None:
+    peer = serve(replies(answer()))
+    patient(Request("POST", f"{peer.url}/topic", {"X": "y"}, text=text))
+    head, _, body = peer.requests[0].decode().partition("\r\n\r\n")
+    assert head.startswith("POST /topic HTTP/1.1\r\n")
+    assert {
+        "X: y",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text.encode())}",
+    } <= set(head.split("\r\n"))
+    assert body == text
+
+
+def test_what_may_be_secret_is_not_shown() -> None:
+    secret = "tops3cret"
+    request = Request("POST", f"http://api.test/{secret}", {"Authorization": secret}, {"a": secret}, secret)
+    assert repr(request) == "Request(method='POST')"
+
+
 ANSWERS = {
     "nothing": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
     "an error": (answer(b"no", status=b"404 Not Found"), 404, b"no"),
@@ -428,6 +448,8 @@ UNSENDABLE = {
     ),
     "a header beyond latin-1": Request("GET", "http://127.0.0.1:1/", {"Authorization": "Bearer tops3cret€"}),
     "a form": Request("POST", "http://127.0.0.1:1/", {}, {"refresh_token": "tops3cret"}),
+    "a text": Request("POST", "http://127.0.0.1:1/tops3cret", text="tops3cret"),
+    "a text that is none": Request("POST", "http://127.0.0.1:1/tops3cret", text="tops3cret \ud800"),
 }
 
 
