@@ -94,6 +94,12 @@ class Accounts:
         self._revoked: set[str] = set()
         self._access: dict[str, _Access] = {}
 
+    def consent(self, now: float) -> str:
+        """Let the listener log in, and return the refresh token that comes of it."""
+        token = self._make("AQ")
+        self._grants[token] = _Grant(self._login.scopes, now)
+        return token
+
     def authorize(self, query: Mapping[str, str], now: float) -> str:
         """Return where the listener's browser is sent after agreeing.
 

@@ -15,6 +15,7 @@ from spotify_logger.simulator.bodies import API
 
 if TYPE_CHECKING:
     from spotify_logger.simulator.bodies import Context, Item
+    from spotify_logger.simulator.habits import Span
     from spotify_logger.simulator.timeline import Leaving, Record
 
 WINDOW = 50
@@ -29,6 +30,8 @@ CONTEXT_MISSING = 0.2
 """How often the context is null although there was one (spotify/web-api#966)."""
 LAG = 25.0
 """Seconds after its end at which an item appears, on average; at least 2, at most 300."""
+TARDY: Span = (600.0, 6 * 3600.0)
+"""Seconds after its end at which an item appears that is late (spotify/web-api#1083)."""
 LATENESS = 1.0
 """Seconds by which `played_at` may lie after the moment the track was left."""
 
@@ -39,6 +42,7 @@ class _Entry:
     visible_at: float
     item: Item
     context: Context | None
+    leaving: Leaving
 
     @property
     def json(self) -> str:
@@ -52,14 +56,21 @@ class RecentlyPlayed:
     Args:
         record: The history.
         seed: Chance: what is told, how late, and under which id.
+        tardy: How likely it is told only hours later, when others have been told of already.
     """
 
-    def __init__(self, record: Record, seed: int) -> None:
+    def __init__(self, record: Record, seed: int, tardy: float = 0.0) -> None:
         self._chance = random.Random(f"recently {seed}")
+        self._tardy = tardy
         self._pace = record.pace
         told = [self._entry(leaving) for leaving in record.leavings if self._is_told(leaving)]
         self._entries = sorted(told, key=lambda entry: entry.played_at)
         self._ends = [entry.played_at for entry in self._entries]
+
+    def offered(self, now: float, after: int | None = None) -> list[Leaving]:
+        """Return what a request for fifty items is told of at a moment, newest first."""
+        entries = (self._entries[index] for index in self._window(now))
+        return [entry.leaving for entry in entries if after is None or entry.played_at > after]
 
     def page(self, now: float, limit: int, after: int | None, before: int | None) -> str:
         """Return the body at a moment.
@@ -92,12 +103,14 @@ class RecentlyPlayed:
     def _entry(self, leaving: Leaving) -> _Entry:
         chance = self._chance
         lag = min(300.0, 2.0 + chance.expovariate(1 / LAG))
+        if self._tardy and chance.random() < self._tardy:
+            lag = chance.uniform(*TARDY)
         late = chance.uniform(0.0, LATENESS)
         item = leaving.item
         other = item.twin if item.twin is not None and chance.random() < OTHER_PRESSING else item
         context = None if chance.random() < CONTEXT_MISSING else leaving.context
         ended = leaving.left_at + late / self._pace
-        return _Entry(int(ended * 1000), ended + lag / self._pace, other, context)
+        return _Entry(int(ended * 1000), ended + lag / self._pace, other, context, leaving)
 
 
 def _page(entries: list[_Entry], limit: int) -> str:

@@ -35,19 +35,33 @@ class Service:
         seed: Chance: jitter, lags, tokens, faults that strike with a probability.
         login: The app, and a refresh token whose consent was given when the history began.
         rotating: Whether a refresh brings a new refresh token.
+        consented_at: When the consent was given, if not then.
+        tardy: How likely a play is told of only hours later.
     """
 
-    def __init__(
-        self, record: Record, *, seed: int = 0, login: Login | None = None, rotating: bool = False
+    def __init__(  # noqa: PLR0913 - what makes a service what it is
+        self,
+        record: Record,
+        *,
+        seed: int = 0,
+        login: Login | None = None,
+        rotating: bool = False,
+        consented_at: float | None = None,
+        tardy: float = 0.0,
     ) -> None:
         self.record = record
         self.faults = Faults(seed)
         self.requests: Counter[tuple[str, str]] = Counter()
         """How often each path was asked, by what came of it: a status, or the name of a fault of the wire."""
-        self._accounts = Accounts(login or Login(), record.start, seed=seed, rotating=rotating)
+        consented = record.start if consented_at is None else consented_at
+        self._accounts = Accounts(login or Login(), consented, seed=seed, rotating=rotating)
         self._player = Player(record, seed)
-        self._recently = RecentlyPlayed(record, seed)
+        self.recently = RecentlyPlayed(record, seed, tardy)
         self._last: dict[str, Response] = {}
+
+    def log_in(self, now: float) -> str:
+        """Let the listener log in, and return the refresh token that comes of it."""
+        return self._accounts.consent(now)
 
     def handle(self, request: Request, now: float) -> Response:
         """Answer a request.
@@ -131,7 +145,7 @@ class Service:
             return _error(400, "Invalid limit")
         if after is not None and before is not None:
             return _error(400, "Only one of before and after may be given")
-        return respond(200, self._recently.page(now, limit, after, before))
+        return respond(200, self.recently.page(now, limit, after, before))
 
 
 def _error(status: int, message: str) -> Response:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from spotify_logger.assembly import Surroundings, assemble
 from spotify_logger.config import Settings
-from spotify_logger.gate import GATE_FILE, Gate
-from spotify_logger.oauth import TOKEN_FILE, TokenFile
-from spotify_logger.pacing import Backoff, Pacer
+from spotify_logger.pacing import Pacer
 from spotify_logger.plays import Play
-from spotify_logger.poller import LONGEST_WAIT, Poller
-from spotify_logger.recorder import Recorder
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
-from spotify_logger.spotify import Spotify
-from spotify_logger.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from spotify_logger.assembly import Logger
     from spotify_logger.playback import Playback
     from spotify_logger.simulator.virtual import World
     from spotify_logger.transport import Send
@@ -84,20 +80,26 @@ class Trial:
         self._world = world
         self._settings = settings
         self._send = send or world.send
-        self._pacer = pacer or Pacer(settings.poll_min, settings.poll_max)
+        self._pacer = pacer
         self._chance = random.Random(f"jitter {seed}").random
-        self.store = Store(settings.redis_url, settings.redis_prefix, world.clock.utc)
+        self._logger: Logger | None = None
         self.start()
 
     def start(self) -> None:
         """Start the logger, again if it was: what it had only in memory is gone."""
-        world, state_dir = self._world, self._settings.state_dir
-        gate = Gate(state_dir / GATE_FILE, world.clock, "a run of the machine")
-        token_file = TokenFile(state_dir / TOKEN_FILE)
-        self.spotify = Spotify(self._send, self._settings, token_file, world.clock, gate)
-        recorder = Recorder(self.store, world.clock, Backoff(1.0, LONGEST_WAIT, self._chance))
-        backoff = Backoff(self._settings.poll_min, 2 * self._settings.poll_max, self._chance)
-        self.poller = Poller(self.spotify, recorder, world.clock, self._pacer, backoff)
+        if self._logger is not None:
+            self._logger.close()
+        surroundings = Surroundings(
+            self._world.clock, self._send, self._send, "a run of the machine", self._chance
+        )
+        self._logger = assemble(self._settings, surroundings, self._pacer)
+        self.spotify, self.store = self._logger.spotify, self._logger.store
+        self.poller, self.outbox = self._logger.poller, self._logger.outbox
+
+    def close(self) -> None:
+        """Let go of Redis and of the disk."""
+        if self._logger is not None:
+            self._logger.close()
 
     def run_until(self, moment: float) -> None:
         """Let the logger work until a moment of the true time, in seconds since the epoch."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.clock import DATE_TOLERANCE
-from spotify_logger.errors import TryLater
+from spotify_logger.errors import Unreachable
 from spotify_logger.simulator.faults import WireFault
 from spotify_logger.simulator.listener import DAWN, listen
 from spotify_logger.simulator.service import Service
@@ -38,9 +38,11 @@ class VirtualClock:
     def __init__(self, start: float, ahead: float = 0.0) -> None:
         self.now = start
         """The true time, in seconds since the epoch; what the simulated service goes by."""
+        self.synchronised = False
+        """Whether a time service looks after the machine's own clock."""
         self._started = start
         self._ahead = ahead
-        self._offset = start + ahead
+        self._offset: float | None = None
 
     def monotonic(self) -> float:
         """See `clock.Clock.monotonic`."""
@@ -48,7 +50,7 @@ class VirtualClock:
 
     def utc(self) -> float:
         """See `clock.Clock.utc`."""
-        return self._offset + self.monotonic()
+        return self.now + self._ahead if self._offset is None else self._offset + self.monotonic()
 
     def heed(self, date: float) -> None:
         """See `clock.Clock.heed`."""
@@ -56,12 +58,20 @@ class VirtualClock:
         system = self.now + self._ahead
         if abs(system - truth) <= DATE_TOLERANCE:
             self._offset = system - self.monotonic()
-        elif abs(self.utc() - truth) > DATE_TOLERANCE:
+        elif self._offset is None or abs(self.utc() - truth) > DATE_TOLERANCE:
             self._offset = truth - self.monotonic()
+
+    def is_synchronised(self) -> bool:
+        """See `clock.Clock.is_synchronised`."""
+        return self.synchronised and abs(self._ahead) <= 1.0
 
     def sleep(self, seconds: float) -> None:
         """See `clock.Clock.sleep`."""
         self.now += max(0.0, seconds)
+
+    def set_right(self) -> None:
+        """Let a time service set the machine's clock right, and look after it from now on."""
+        self._ahead, self.synchronised = 0.0, True
 
     def step(self, seconds: float) -> None:
         """Let somebody set the machine's clock forward, or back."""
@@ -100,7 +110,7 @@ class VirtualSend:
             return self._suffer(fault)
         self.clock.sleep(half)
         if len(response.body) > BODY_LIMIT:
-            raise TryLater("the answer was too long")
+            raise Unreachable("the answer was too long")
         return response
 
     def _suffer(self, fault: WireFault) -> Response:
@@ -108,10 +118,10 @@ class VirtualSend:
         silence, whole = _timing(fault)
         if silence > READ_TIMEOUT or whole > DEADLINE:
             self.clock.sleep(READ_TIMEOUT if silence > READ_TIMEOUT else DEADLINE)
-            raise TryLater("no whole answer came in time")
+            raise Unreachable("no whole answer came in time")
         self.clock.sleep(whole)
         if fault.response is None or fault.name == "cut":
-            raise TryLater("the connection was closed")
+            raise Unreachable("the connection was closed")
         return fault.response
 
 
