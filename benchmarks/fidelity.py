@@ -90,7 +90,7 @@ def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> N
         trial = Trial(world, settings, pacer, seed=seed, send=send)
         trial.run_until(record.end)
         verdict = judge(record.plays, trial.plays())
-        trial.store.close()
+        trial.close()
     score.pairs += verdict.pairs
     score.truth += record.plays
     score.phantoms += len(verdict.phantoms)

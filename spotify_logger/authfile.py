@@ -47,7 +47,7 @@ def fill(source: bytes, path: str, values: Mapping[str, str]) -> str:
         values: Names out of `NAMES`, and what to give them.
 
     Raises:
-        Misconfigured: See `parse`.
+        Misconfigured: See `parse`; or the text, which is written in UTF-8, declares another encoding.
     """
     text = _decode(source, path)
     lines = text.encode().split(b"\n")
@@ -58,7 +58,10 @@ def fill(source: bytes, path: str, values: Mapping[str, str]) -> str:
     filled += "\n" if filled and not filled.endswith("\n") else ""
     written = _values(filled, path)
     missing = [name for name in values if name not in written or written[name].text != values[name]]
-    return filled + "".join(f"{name} = {values[name]!r}\n" for name in missing)
+    filled += "".join(f"{name} = {values[name]!r}\n" for name in missing)
+    if _decode(filled.encode(), path) != filled:
+        raise Misconfigured(f"{path} is not text in UTF-8: write it again")
+    return filled
 
 
 def _decode(source: bytes, path: str) -> str:

@@ -28,7 +28,7 @@ EXAMPLES = """
 examples:
   spotify-logger status || echo "look after the logger"
   spotify-logger count veridis quo
-  spotify-logger recent -n 50 --json | jq -r '.[].name'
+  spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
 
 Settings come from the environment, from .env and from auth.py in the folder in which it is called.
 Exit codes: 0 yes, 1 not well or Redis away, 2 wrong arguments, 78 wrong settings.

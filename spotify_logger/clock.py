@@ -14,6 +14,9 @@ from typing import Protocol
 DATE_TOLERANCE = 2.0
 """Seconds by which the system's clock may differ from the `Date` header (which has whole seconds)."""
 
+_TIMEX_ROOM = 512  # bytes, more than the kernel's `struct timex` has
+_TIME_ERROR = 5
+
 
 class Clock(Protocol):
     """What the rooms above know of time. The simulator has a virtual one."""
@@ -27,6 +30,9 @@ class Clock(Protocol):
     def heed(self, date: float) -> None:
         """Take note that a server's `Date` header, just received, said `date` (seconds since the epoch)."""
 
+    def is_synchronised(self) -> bool:
+        """Whether the machine's own clock is known to be right, so that `utc` is, before any answer came."""
+
     def sleep(self, seconds: float) -> None:
         """Wait, or return early when something asks for attention."""
 
@@ -34,6 +40,18 @@ class Clock(Protocol):
 def _boottime() -> float:
     # CLOCK_MONOTONIC stands still while a machine is suspended; Linux's CLOCK_BOOTTIME does not.
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _is_synchronised() -> bool:
+    # adjtimex(2): zeros ask for nothing to be changed, so it only tells; -1 is a refusal, and TIME_ERROR a
+    # clock that nobody keeps right.
+    try:
+        import ctypes  # noqa: PLC0415 - asked for seldom, and not worth its memory otherwise
+
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_ROOM))
+    except Exception:  # noqa: BLE001 - built without it, no such call, memory that may not be run: nobody knows
+        return False
+    return state in range(_TIME_ERROR)
 
 
 class SystemClock:
@@ -45,7 +63,7 @@ class SystemClock:
 
     def __init__(self, wake_fd: int | None = None) -> None:
         self._wake_fds = [] if wake_fd is None else [wake_fd]
-        self._offset = time.time() - _boottime()
+        self._offset: float | None = None
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
@@ -53,7 +71,8 @@ class SystemClock:
 
     def utc(self) -> float:
         """See `Clock.utc`."""
-        return self._offset + _boottime()
+        # Before the first answer there is only the machine's own clock, which may be set right meanwhile.
+        return time.time() if self._offset is None else self._offset + _boottime()
 
     def heed(self, date: float) -> None:
         """Follow the system's clock where Spotify's `Date` agrees with it, and the header where it does not.
@@ -64,8 +83,12 @@ class SystemClock:
         truth = date + 0.5
         if abs(time.time() - truth) <= DATE_TOLERANCE:
             self._offset = time.time() - now
-        elif abs(self._offset + now - truth) > DATE_TOLERANCE:
+        elif self._offset is None or abs(self._offset + now - truth) > DATE_TOLERANCE:
             self._offset = truth - now
+
+    def is_synchronised(self) -> bool:
+        """See `Clock.is_synchronised`: the kernel says so while a network time service keeps it right."""
+        return _is_synchronised()
 
     def sleep(self, seconds: float) -> None:
         """See `Clock.sleep`."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from spotify_logger.faces import Answer, Table, counted, local_time, utc_time
+from spotify_logger.faces import Answer, Table, counted, length, local_time, utc_time
+from spotify_logger.gaps import seconds_blind, since
 from spotify_logger.plays import minutes, title
 from spotify_logger.stats import LISTENED_MS, Fit, Tally, fit, fold, tally
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spotify_logger.store import Store
 
 CANDIDATES = 10
@@ -47,17 +50,22 @@ def count(store: Store, text: str) -> Answer:
         store: The log.
         text: The title, the album or an artist, as a whole; where nothing is called so, a part of these.
     """
-    whole, in_part = _find(store, fold(text))
+    tallies = tally(store.rows(store.days()))
+    whole, in_part = _find(store, tallies, fold(text))
     found = whole or in_part
     sums = Tally()
     for track in found:
         sums.merge(track.tally)
+    begun = min((each.first for each in tallies.values() if each.first is not None), default=None)
+    gaps = [] if begun is None else since(store.gaps(), begun)
+    blind = 0 if begun is None else seconds_blind(gaps, begun)
     ranked = sorted(found, key=lambda track: (-track.tally.plays, -track.tally.heard_ms, track.name))
     data = {
         "text": text,
         "whole": bool(whole),
         "at_least_ms": LISTENED_MS,
         **_tally_data(sums),
+        "unseen": {"gaps": len(gaps), "seconds": blind},
         "tracks": [_track_data(track) for track in ranked],
     }
     if not found:
@@ -73,12 +81,15 @@ def count(store: Store, text: str) -> Answer:
         page.append(f"and {counted(len(ranked) - CANDIDATES, 'more track')}")
     if whole and in_part:
         page.append(f"Left out: {counted(len(in_part), 'track')} with this only as a part of the name.")
+    if gaps:
+        page.append(
+            f"At least: in {counted(len(gaps), 'gap')}, {length(blind)} in all, nothing could be seen."
+        )
     return Answer(data, page)
 
 
-def _find(store: Store, wanted: str) -> tuple[list[Track], list[Track]]:
+def _find(store: Store, tallies: Mapping[str, Tally], wanted: str) -> tuple[list[Track], list[Track]]:
     """The recordings that fit as a whole, and in part."""
-    tallies = tally(store.rows(store.days()))
     found: dict[Fit, dict[str, Track]] = {Fit.WHOLE: {}, Fit.IN_PART: {}}
     for key, (name, artists, album, isrc) in store.catalogue(tallies, ("name", "artists", "album", "isrc")):
         how = fit(wanted, name, artists, album)

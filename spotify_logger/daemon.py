@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger import config, embedded, journal, lock
+from spotify_logger.assembly import Surroundings, assemble
 from spotify_logger.clock import SystemClock
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.gate import GATE_FILE, Gate, boot_id
+from spotify_logger.gate import boot_id
 from spotify_logger.lifeline import Lifeline
-from spotify_logger.oauth import TOKEN_FILE, TokenFile
-from spotify_logger.pacing import Backoff, Pacer
-from spotify_logger.poller import LONGEST_WAIT, Poller
-from spotify_logger.recorder import Recorder
-from spotify_logger.spotify import Spotify
-from spotify_logger.store import Store
 from spotify_logger.transport import HttpSender
 
 if TYPE_CHECKING:
@@ -28,9 +22,13 @@ if TYPE_CHECKING:
 
     from spotify_logger.clock import Clock
     from spotify_logger.config import Settings
+    from spotify_logger.poller import Poller
 
-LONGEST_TURN = 90.0
-"""Seconds that a turn may take: two calls and a refresh of 20 s each, slow name servers, a hanging Redis."""
+LONGEST_TURN = 120.0
+"""Seconds that a turn may take: two calls and a refresh of 20 s each, an alert and a heartbeat of 5 s each,
+plays that waited (10 s), slow name servers, a hanging Redis."""
+HASTY = 5.0
+"""Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
 
 
 def run(poller: Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
@@ -74,23 +72,23 @@ def main(arguments: Sequence[str]) -> int:
 
 def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
     """Put the rooms together, and run."""
+    if not os.access(settings.state_dir, os.W_OK):
+        journal.warning(
+            f"the state folder {settings.state_dir} cannot be written: plays wait in memory only, and a login"
+            " cannot be saved"
+        )
     clock = SystemClock(stop.wake_fd)
-    send = HttpSender()
-    resources.callback(send.close)
-    store = Store(settings.redis_url, settings.redis_prefix, clock.utc)
-    resources.callback(store.close)
-    token_file = TokenFile(settings.state_dir / TOKEN_FILE)
-    gate = Gate(settings.state_dir / GATE_FILE, clock, boot_id())
-    spotify = Spotify(send, settings, token_file, clock, gate)
-    recorder = Recorder(store, clock, Backoff(1.0, LONGEST_WAIT, random.random))
-    pacer = Pacer(settings.poll_min, settings.poll_max)
-    backoff = Backoff(settings.poll_min, 2 * settings.poll_max, random.random)
-    poller = Poller(spotify, recorder, clock, pacer, backoff)
+    send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)
+    for sender in (send, tell):
+        resources.callback(sender.close)
+    logger = assemble(settings, Surroundings(clock, send, tell, boot_id()))
+    resources.callback(logger.close)
     journal.info(
         f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
-        f" writing to Redis at {store.where}"
+        f" writing to Redis at {logger.store.where}"
     )
-    run(poller, clock, lifeline, stop.wanted)
+    run(logger.poller, clock, lifeline, stop.wanted)
+    logger.poller.settle()
     journal.info("stopped")
 
 

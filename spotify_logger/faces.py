@@ -76,6 +76,13 @@ def local_time(second: float) -> str:
     return datetime.fromtimestamp(second).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def local_period(begin: float, end: float) -> str:
+    """A stretch of time in the local time zone: "2026-11-22 19:00 to 21:10", or with both days."""
+    first, last = local_time(begin), local_time(end)
+    same_day = first.split()[0] == last.split()[0]
+    return f"{first} to {last.split()[1] if same_day else last}"
+
+
 def utc_time(second: float | None) -> str | None:
     """The same for programs: "2026-11-22T18:00:00.000Z"."""
     return None if second is None else to_iso(round(second * 1000))
@@ -89,6 +96,18 @@ def span(seconds: float) -> str:
     if whole < 2 * HOUR:
         return f"{whole // MINUTE} min"
     return f"{whole // HOUR} h" if whole < 2 * DAY else f"{whole // DAY} days"
+
+
+def length(seconds: float) -> str:
+    """A length of time that is given in full: "40 s", "50 min", "3 h 20 min", "12 days 4 h"."""
+    whole = int(seconds)
+    if whole < HOUR:
+        return span(whole)
+    if whole < 2 * DAY:
+        large, rest = f"{whole // HOUR} h", f"{whole % HOUR // MINUTE} min"
+    else:
+        large, rest = f"{whole // DAY} days", f"{whole % DAY // HOUR} h"
+    return large if rest.startswith("0 ") else f"{large} {rest}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,8 +1,8 @@
 """Nothing is sent before its time: rate limits, kept on disk, so that no restart forgets them.
 
 While the machine runs, a wait is measured by the monotonic clock, whichever process looks: no step of the
-other clock opens or prolongs it. A reboot starts the monotonic clock anew; only then the UTC clock says how
-much of the wait has passed, and where that clock lies before the wait's beginning, none of it has.
+other clock opens or prolongs it. A reboot starts the monotonic clock anew; then the UTC clock has a say, but
+only once the kernel knows it to be right: a Pi wakes up with the time of its last shutdown, or any other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeGuard, get_args
 
 from spotify_logger import files, journal
 from spotify_logger.errors import NotBefore
@@ -28,6 +28,14 @@ LONGEST_GUESS = 3600.0
 """Seconds that a wait which the server left open grows to."""
 LONGEST_COURTESY = 60.0
 """Seconds that are added at most to what a server asked for."""
+MEMORY = 6 * 3600.0
+"""Seconds after its end for which a limit is remembered: those that come again within it slow the pace."""
+SLOWEST = 4.0
+"""Times as long that is waited between two questions at most, because of limits."""
+REMEMBERED = 8
+"""Limits that are remembered."""
+MARK_EVERY = 600.0
+"""Seconds of a wait after which the disk is told how much of it has passed."""
 
 Family = Literal["api", "accounts"]
 """The endpoints that share a limit: the Web API's, and the token endpoint."""
@@ -39,15 +47,16 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Hold:
-    """A wait.
+    """A wait. It ends `seconds` after `utc`, however often it is counted anew.
 
     Attributes:
         seconds: How long, at most `LONGEST`.
-        monotonic: When it began, by the monotonic clock.
-        utc: The same moment, in seconds since the epoch.
+        monotonic: Since when, by the monotonic clock.
+        utc: The same moment, in seconds since the epoch; an earlier one if `rebooted`.
         boot: Which run of the machine the monotonic clock is of; "" when unknown.
         times: How many limits in a row, this one included.
         reason: Said when it keeps somebody waiting.
+        rebooted: Whether the machine has been off meanwhile, for longer than the monotonic clock knows.
     """
 
     seconds: float
@@ -56,17 +65,33 @@ class Hold:
     boot: str
     times: int
     reason: str
+    rebooted: bool = False
 
-    def left(self, monotonic: float) -> float:
-        """Return the seconds still to wait, in the same run of the machine."""
-        return max(0.0, self.seconds - max(0.0, monotonic - self.monotonic))
+    def resumed(self, monotonic: float, boot: str) -> Hold:
+        """Return the same wait for a process that begins now, perhaps in another run of the machine.
 
-    def carried_over(self, monotonic: float, utc: float, boot: str) -> Hold:
-        """Return what is left of it, counted from now on by the clock of this run of the machine."""
+        There at least the time since the boot has passed, at which the monotonic clock was 0.
+        """
         if boot and boot == self.boot:
-            return self
-        left = max(0.0, self.seconds - max(0.0, utc - self.utc))
-        return replace(self, seconds=left, monotonic=monotonic, utc=utc, boot=boot)
+            return replace(self, monotonic=min(self.monotonic, monotonic))
+        maybe_same_run = "" in {boot, self.boot} and self.monotonic <= monotonic
+        return replace(self, monotonic=self.monotonic if maybe_same_run else 0.0, boot=boot, rebooted=True)
+
+    def left(self, clock: Clock) -> float:
+        """Return the seconds still to wait.
+
+        For how long the machine was off only the other clock tells, and it has to be known to be right.
+        """
+        passed = clock.monotonic() - self.monotonic
+        if self.rebooted and clock.is_synchronised():
+            passed = max(passed, clock.utc() - self.utc)
+        return max(0.0, self.seconds - max(0.0, passed))
+
+    def marked(self, clock: Clock) -> Hold:
+        """Return the same wait, counted from now on."""
+        left = self.left(clock)
+        utc = self.utc + self.seconds - left
+        return replace(self, seconds=left, monotonic=clock.monotonic(), utc=utc)
 
 
 def wait(asked: float | None, guess: float, times: int) -> float:
@@ -106,9 +131,9 @@ class Gate:
         self._clock = clock
         self._boot = boot
         self._warned = False
-        kept = _load(path)
-        self._holds = {family: self._carry_over(hold) for family, hold in kept.items()}
-        self._saved = self._holds == kept
+        holds, self._limits = _load(path)
+        self._holds = {family: hold.resumed(clock.monotonic(), boot) for family, hold in holds.items()}
+        self._saved = True
 
     def check(self, family: Family) -> None:
         """Let pass who may ask now.
@@ -116,10 +141,21 @@ class Gate:
         Raises:
             NotBefore: The wait is not over.
         """
-        self._save()
         hold = self._holds.get(family)
-        if hold is not None and (left := hold.left(self._clock.monotonic())) > 0:
+        left = 0.0 if hold is None else hold.left(self._clock)
+        if hold is not None and hold.seconds - left >= MARK_EVERY:
+            # After a reboot only what the disk was told has passed for sure.
+            self._holds[family] = hold.marked(self._clock)
+            self._saved = False
+        self._save()
+        if hold is not None and left > 0:
             raise NotBefore(hold.reason, left)
+
+    def slowness(self) -> float:
+        """Return by how much to slow the pace: the API has limited us again and again in the last hours."""
+        now = self._clock.utc()
+        recent = sum(-LONGEST <= now - end < MEMORY for end in self._limits)
+        return min(SLOWEST, 2.0 ** max(0, recent - 1))
 
     def limited(
         self, family: Family, asked: float | None, reason: str, guess: float = USUAL_GUESS
@@ -138,9 +174,10 @@ class Gate:
         before = self._holds.get(family)
         times = 1 if before is None else before.times + 1
         seconds = wait(asked, guess, times)
-        self._holds[family] = Hold(
-            seconds, self._clock.monotonic(), self._clock.utc(), self._boot, times, reason
-        )
+        now = self._clock.utc()
+        self._holds[family] = Hold(seconds, self._clock.monotonic(), now, self._boot, times, reason)
+        if family == "api":
+            self._limits = [*self._limits, now + seconds][-REMEMBERED:]
         self._saved = False
         self._save()
         return NotBefore(reason, seconds)
@@ -151,14 +188,12 @@ class Gate:
             self._saved = False
             self._save()
 
-    def _carry_over(self, hold: Hold) -> Hold:
-        return hold.carried_over(self._clock.monotonic(), self._clock.utc(), self._boot)
-
     def _save(self) -> None:
         """Write what is not yet written; a disk that refuses is warned about once, and asked again."""
         if self._saved:
             return
-        text = json.dumps({family: asdict(hold) for family, hold in self._holds.items()}, indent=1) + "\n"
+        holds = {family: asdict(hold) for family, hold in self._holds.items()}
+        text = json.dumps({**holds, "limits": self._limits}, indent=1) + "\n"
         try:
             files.write_atomically(self._path, text)
         except OSError as error:
@@ -171,14 +206,16 @@ class Gate:
             self._saved, self._warned = True, False
 
 
-def _load(path: Path) -> dict[Family, Hold]:
+def _load(path: Path) -> tuple[dict[Family, Hold], list[float]]:
     try:
         content = files.read(path)
         kept = {} if content is None else _object(json.loads(content))
-        return {family: _hold(kept[family]) for family in get_args(Family) if family in kept}
+        holds = {family: _hold(kept[family]) for family in get_args(Family) if family in kept}
+        limits = kept.get("limits")
+        return holds, _numbers(limits) if isinstance(limits, list) else []
     except (OSError, ValueError, RecursionError):
         journal.warning(f"{path} cannot be read: whether Spotify asked to wait is not known any more")
-        return {}
+        return {}, []
 
 
 def _hold(value: object) -> Hold:
@@ -195,6 +232,7 @@ def _hold(value: object) -> Hold:
         boot=str(body.get("boot")),
         times=max(1, int(_number(body.get("times")))),
         reason=journal.clean(str(body.get("reason")), _REASON_LIMIT),
+        rebooted=body.get("rebooted") is True,
     )
 
 
@@ -204,7 +242,16 @@ def _object(value: object) -> dict[str, object]:
     return value
 
 
+def _numbers(values: list[object]) -> list[float]:
+    """Return the numbers among the newest of `values`: no odd one is worth the waits beside it."""
+    return [float(value) for value in values[-REMEMBERED:] if _is_number(value)]
+
+
 def _number(value: object) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
+    if not _is_number(value):
         raise ValueError
     return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value <= _LARGEST

@@ -27,10 +27,11 @@ def conceal(secret: str) -> None:
 
 def clean(text: str, limit: int = LINE_LIMIT) -> str:
     """Make `text` fit for a terminal: one bounded line without control characters and secrets."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # a shorter one may be a part of a longer one
         text = text.replace(secret, "***")
     text = " ".join(text[: 4 * limit].split())
-    text = "".join(c if unicodedata.category(c)[0] != "C" else "�" for c in text)
+    if not text.isprintable():
+        text = "".join(c if unicodedata.category(c)[0] != "C" else "�" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

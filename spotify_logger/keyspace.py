@@ -10,6 +10,8 @@ from datetime import UTC, date, datetime
 
 STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
+GAPS = "gaps"
+"""The index of the gaps: where each begins -> where it ends, and why. A year has a few dozen of them."""
 
 PLAY_FIELDS = frozenset(
     (  # noqa: SIM905 - three lines to read instead of twenty-two
@@ -24,6 +26,7 @@ FIRST_DAY = date(2006, 4, 23)
 """Spotify was founded on this day; no play is older."""
 
 _SECOND = re.compile(r"[0-9]{1,10}")
+_GAP = re.compile(r"([0-9]{1,10}) ([ -~]{1,100})")
 _ROW = re.compile(r"((?:track|episode|local):\S+) ([0-9]{1,12})")
 
 
@@ -35,6 +38,11 @@ def play_key(second: int) -> str:
 def index_key(day: date) -> str:
     """The key of the index of a UTC day."""
     return f"plays:{day.isoformat()}"
+
+
+def gap_key(second: int) -> str:
+    """The key of the gap that begins at a second since the epoch."""
+    return f"gap:{second}"
 
 
 def day_of(second: int) -> date:
@@ -52,3 +60,11 @@ def read_row(second: str, value: str) -> tuple[int, str, int] | None:
     """One line of a day's index: the play's second, its catalogue key, and milliseconds heard."""
     row = _ROW.fullmatch(value)
     return (int(second), row[1], int(row[2])) if row and _SECOND.fullmatch(second) else None
+
+
+def read_gap(second: str, value: str) -> tuple[int, int, str] | None:
+    """One line of the index of gaps: the seconds between which nothing could be seen, and why."""
+    gap = _GAP.fullmatch(value)
+    if gap is None or not _SECOND.fullmatch(second) or int(gap[1]) < int(second):
+        return None
+    return int(second), int(gap[1]), gap[2]

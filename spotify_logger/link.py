@@ -37,11 +37,13 @@ class StoreError(SpotifyLoggerError):
     Attributes:
         refused: Keys, without prefix, whose write Redis refused while it carried out the others of the batch.
             Empty when there was no answer, or none to make sense of: then nothing is known of any of them.
+        codes: The first words of its errors, such as "WRONGTYPE", where it understood what it was asked.
     """
 
-    def __init__(self, message: str, refused: Iterable[str] = ()) -> None:
+    def __init__(self, message: str, refused: Iterable[str] = (), codes: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.refused = frozenset(refused)
+        self.codes = frozenset(codes)
 
 
 class Link(Protocol):
@@ -126,8 +128,7 @@ class RedisLink:
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """See `Link.send`."""
         try:
-            self._wire.send_packed_command(self._wire.pack_commands(commands))
-            return [self._read() for _ in commands]
+            return self._exchange(commands)
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
             raise self._failure(error) from None
 
@@ -135,6 +136,13 @@ class RedisLink:
         """See `Link.close`."""
         self._wire.disconnect()
         self._is_open = False
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        if not self._is_open:
+            # redis-py would make a new connection, and nobody would know that the server may be another.
+            raise exceptions.ConnectionError
+        self._wire.send_packed_command(self._wire.pack_commands(commands))
+        return [self._read() for _ in commands]
 
     def _is_alive(self) -> bool:
         # What can be read before anything was asked is the end of the stream, or belongs to no question.

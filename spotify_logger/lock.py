@@ -1,7 +1,7 @@
 """The lock on a state folder: one logger at a time works there.
 
 It is held by whoever has the file open, a loop that inherited it included, and gone with the last of them,
-however they ended. Standard library only.
+however they ended. Where the file cannot be made, the folder itself is locked. Standard library only.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ def take(state_dir: Path | str, what: str) -> int:
         TryLater: The folder cannot be used.
     """
     try:
-        descriptor = os.open(f"{state_dir}/lock", os.O_RDWR | os.O_CREAT, 0o600)
+        return _take(state_dir, what)
     except OSError as error:
         raise TryLater(f"cannot lock the state folder: {error}") from error
+
+
+def _take(state_dir: Path | str, what: str) -> int:
+    descriptor = _open(state_dir)
     deadline = time.monotonic() + ORPHAN_PATIENCE
     while not _try(descriptor):
-        note = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        note = _note(descriptor)
         if _is_alive(note) or time.monotonic() > deadline:
             os.close(descriptor)
             raise Busy(f"another logger works in {state_dir}: {note or 'it left no name'}")
@@ -54,14 +58,29 @@ def take(state_dir: Path | str, what: str) -> int:
     return descriptor
 
 
+def _open(state_dir: Path | str) -> int:
+    """Open what is locked: the file, one that is there already, or the folder, whichever can be."""
+    path = f"{state_dir}/lock"
+    with contextlib.suppress(OSError):  # read-only, full, or somebody else's
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_RDONLY)
+    return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def _try(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError as error:
-        raise TryLater(f"cannot lock the state folder: {error}") from error
     return True
+
+
+def _note(descriptor: int) -> str:
+    try:
+        return os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+    except IsADirectoryError:
+        return ""
 
 
 def _is_alive(note: str) -> bool:

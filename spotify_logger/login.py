@@ -66,7 +66,7 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
         stdin: Where the redirected address may be pasted; None where nobody can.
         stdout: Where the address is printed, and what goes wrong.
         open_browser: Takes the address, returns whether a browser on this machine shows it.
-        now: Seconds since the epoch.
+        now: Seconds since the epoch; where Spotify tells another time, that is believed.
 
     Raises:
         LoginNeeded: No answer can come any more.

@@ -9,15 +9,16 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import urlencode
 
 from spotify_logger import files, journal
+from spotify_logger.clock import DATE_TOLERANCE
 from spotify_logger.config import conceal, is_word
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
-from spotify_logger.transport import Request
+from spotify_logger.transport import Request, http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ ACCESS_LIFETIME = 3600.0
 RATE_LIMIT_WAIT = 60.0
 """Seconds to wait after a 429 that does not say how long."""
 
+_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: what a `Date` may plausibly say
 _LATEST = 2.0**37  # seconds since the epoch, in the year 6325; what is later is no time but garbage
 _LONGEST_ACCESS = 86400.0
 _LONGEST_WAIT = 366 * 86400.0
@@ -126,9 +128,12 @@ def token_of_settings(settings: Settings) -> Token | None:
 
 def valid_until(token: Token) -> float | None:
     """Return when the refresh token ends, in seconds since the epoch; None when nobody knows."""
-    if token.authorized_at is None:
-        return None
-    start = datetime.fromtimestamp(token.authorized_at, UTC)
+    return None if token.authorized_at is None else _six_months_after(token.authorized_at)
+
+
+@lru_cache(maxsize=1)
+def _six_months_after(moment: float) -> float:
+    start = datetime.fromtimestamp(moment, UTC)
     years, month = divmod(start.month - 1 + LIFETIME_MONTHS, 12)
     last_day = calendar.monthrange(start.year + years, month + 1)[1]
     end = start.replace(year=start.year + years, month=month + 1, day=min(start.day, last_day))
@@ -166,7 +171,7 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
         settings: The app.
         code: What Spotify sent back.
         verifier: The one that made the address.
-        now: Seconds since the epoch; becomes `authorized_at`.
+        now: Seconds since the epoch; becomes `authorized_at`, unless the answer's `Date` knows better.
 
     Raises:
         LoginNeeded: The code is used up, too old, or of another login.
@@ -186,6 +191,7 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
             raise Misconfigured(_unknown_client(words))
         case _, words:
             raise LoginNeeded(f"Spotify does not take this code ({words})")
+    now = _corrected(now, response)
     token = _granted(response, Token("", authorized_at=now), now)
     if not token.refresh_token:
         raise TryLater("Spotify's answer to the login holds no refresh token")
@@ -199,7 +205,7 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
         send: Carries the request.
         settings: The app.
         token: The one to refresh.
-        now: Seconds since the epoch.
+        now: Seconds since the epoch, unless the answer's `Date` knows better.
 
     Raises:
         LoginNeeded: `invalid_grant` or `invalid_client`: only a person can help.
@@ -214,7 +220,7 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
             raise LoginNeeded(
                 f"Spotify does not take the login any more ({words}): run `spotify-logger login`"
             )
-    return _granted(response, token, now)
+    return _granted(response, token, _corrected(now, response))
 
 
 def missing_scopes(token: Token) -> list[str]:
@@ -236,10 +242,21 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return min(float(text), _LONGEST_WAIT)
-    until = _date(text)
+    until = http_date(text)
     if until is None:
         return None
-    return min(max(0.0, until - (_date(headers.get("date", "")) or now)), _LONGEST_WAIT)
+    return min(max(0.0, until - (http_date(headers.get("date", "")) or now)), _LONGEST_WAIT)
+
+
+def told_time(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds since the epoch that a response's `Date` says; None without one that is plausible.
+
+    Args:
+        headers: The response's; names in lower case.
+    """
+    date = http_date(headers.get("date", ""))
+    earliest, latest = _DATES
+    return date if date is not None and earliest < date < latest else None
 
 
 def _ask(send: Send, settings: Settings, form: dict[str, str]) -> Response:
@@ -250,6 +267,12 @@ def _ask(send: Send, settings: Settings, form: dict[str, str]) -> Response:
     else:
         form = {**form, "client_id": settings.client_id}
     return send(Request("POST", f"{settings.accounts_url}/api/token", headers, form))
+
+
+def _corrected(now: float, response: Response) -> float:
+    """Return the time that an answer tells, where `now` differs: a login's age is of interest for months."""
+    told = told_time(response.headers)
+    return now if told is None or abs(told - now) <= DATE_TOLERANCE else told
 
 
 def _refusal(response: Response) -> tuple[str, str] | None:
@@ -345,12 +368,3 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
         return None
     return float(value)
-
-
-def _date(text: str) -> float | None:
-    """Return the seconds since the epoch of an HTTP date, else None."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

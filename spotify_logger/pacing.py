@@ -50,10 +50,14 @@ class Pacer:
     Args:
         poll_min: The shortest wait in seconds; only the aim at an item's end may be shorter.
         poll_max: The longest wait in seconds while something plays; half of the longest otherwise.
+
+    Attributes:
+        slowness: By how much every wait is longer, but for the aim at an item's end.
     """
 
     def __init__(self, poll_min: float, poll_max: float) -> None:
         self._poll_min, self._poll_max = poll_min, poll_max
+        self.slowness = 1.0
         self._seen: Seen | None = None
         self._attentive_until = float("-inf")
         self._idle = 0.0
@@ -63,12 +67,12 @@ class Pacer:
         before, seen = self._seen, _seen(playback, at)
         self._seen = seen
         if not seen.playing or (before is not None and _stands_still(before, seen)):
-            return self._next_idle()
+            return self.slowness * self._next_idle()
         self._idle = 0.0
         if before is None or not _was_foreseen(before, seen):
             self._attentive_until = _changed_at(before, seen) + ATTENTIVE
         if playback.kind is not Kind.ITEM:
-            return min(IDLE_START, self._poll_max)
+            return self.slowness * min(IDLE_START, self._poll_max)
         return self._while_playing(seen)
 
     def _next_idle(self) -> float:
@@ -80,6 +84,7 @@ class Pacer:
         wait = self._poll_max
         if seen.at < self._attentive_until or (seen.progress is not None and seen.progress < SETTLING):
             wait = self._poll_min
+        wait *= self.slowness
         if seen.progress is None or seen.duration is None or seen.progress >= seen.duration:
             return wait
         return min(wait, seen.duration - seen.progress + min(AFTER_END, self._poll_min))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeGuard
 
 Value = str | int
 """What a field of a Redis hash holds."""
@@ -32,6 +33,8 @@ PLAYBACK_PATHS = {
 }
 """Field of the hash -> where Spotify's answer has it. What the item itself says is added by `_item`."""
 
+ITEM_TYPES = ("track", "episode")
+"""What can be played."""
 ITEM_FIELDS = ("id", "uri", "type", "name", "artists", "album")
 """The fields of the hash that say what is played."""
 NUMBERS = frozenset({"duration_ms", "device_volume", "timestamp", "progress_ms"})
@@ -150,9 +153,9 @@ def read_item(raw: object) -> Item | None:
     item_type = dict_get(raw, "type")
     uri = dict_get(raw, "uri")
     identity = dict_get(raw, "id")
-    if not isinstance(item_type, str) or item_type not in ("track", "episode"):
+    if not isinstance(item_type, str) or item_type not in ITEM_TYPES:
         return None
-    if not isinstance(identity, str) or not identity:
+    if not is_identity(identity):
         # A local file has no id; its uri says artist, album, title and seconds (spotify/web-api#480).
         if not isinstance(uri, str) or not uri.startswith("spotify:local:"):
             return None
@@ -160,6 +163,11 @@ def read_item(raw: object) -> Item | None:
     uri = _storable(uri if isinstance(uri, str) and uri else f"spotify:{item_type}:{identity}")
     key = item_key(item_type, _storable(identity), uri)
     return Item(key, uri, _duration(dict_get(raw, "duration_ms")) or None, _catalogue(raw, uri))
+
+
+def is_identity(value: object) -> TypeGuard[str]:
+    """Whether it can be an item's id: one word, for a line of the index is read word by word."""
+    return isinstance(value, str) and value.split() == [value]
 
 
 def item_key(item_type: str, identity: str, uri: str) -> str:
@@ -191,9 +199,10 @@ def _catalogue(raw: object, uri: str) -> dict[str, Value]:
 def _playback_fields(body: object, item: Item) -> dict[str, Value]:
     """The flat fields of the `listening:` hash; what Spotify leaves out or garbles is left out."""
     found = {name: dict_get(body, path) for name, path in PLAYBACK_PATHS.items()}
+    identity = dict_get(body, "item.id")
     fields = _without_blanks(
         {
-            "id": dict_get(body, "item.id"),
+            "id": identity if is_identity(identity) else None,
             **{name: item.catalogue.get(name) for name in ITEM_FIELDS[1:]},
             **found,
         },
@@ -222,9 +231,11 @@ def _without_blanks(d: Mapping[str, object]) -> dict[str, Value]:
 
 def whole_number(value: object) -> int | None:
     """A whole number from 0 up that 64 bits hold; text of digits is taken too, as bodies of 2017 had it."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(2**63)):
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(2**63)):
         value = int(value)
-    return value if isinstance(value, int) and 0 <= value < 2**63 else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < 2**63 else None
 
 
 def _duration(value: object) -> int | None:

@@ -6,7 +6,7 @@ between two answers changes no length. It starts with the wall clock's stamp of 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +46,17 @@ class Sample:
     at: int
     doubted: int | None = None
 
+    def to_memory(self) -> dict[str, object]:
+        """The attributes by name, as JSON knows them."""
+        return {
+            "uri": self.uri,
+            "progress_ms": self.progress_ms,
+            "playing": self.playing,
+            "changed_ms": self.changed_ms,
+            "at": self.at,
+            "doubted": self.doubted,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
@@ -64,6 +75,7 @@ class Player:
         unseen: When the first answer without information came after `last`; None: none came.
         answered: When the last answer of any kind came.
         hidden: The private session since `last`, if there was one.
+        blind: Whether nobody could look for a while since `last`: what happened meanwhile is not known.
         now: The moment of the present answer.
     """
 
@@ -73,6 +85,7 @@ class Player:
         self.unseen: int | None = None
         self.answered: int | None = None
         self.hidden: Hidden | None = None
+        self.blind = False
         self._left: dict[str, int] = {}  # uri -> position at which an item was left
         self.now = 0
         self._stamp_ms = 0  # the wall clock's for `now`
@@ -99,6 +112,13 @@ class Player:
             self._leave(self.last)
         self.last = Sample(uri, playback.progress_ms, playing, playback.changed_ms, self.now, doubted)
         self.unseen = self.hidden = None
+        self.blind = False
+
+    def lose_sight(self) -> None:
+        """Keep in mind that nobody could look between the last answer and the one to come."""
+        if self.last is not None:
+            self.blind = True
+            self.unseen = self.last.at if self.unseen is None else self.unseen
 
     def hide(self) -> None:
         """Keep in mind that an answer told of a private session."""
@@ -211,11 +231,14 @@ class Player:
     def to_memory(self) -> dict[str, object]:
         """What has to be kept for another process to go on, as JSON knows it."""
         return {
-            "last": None if self.last is None else asdict(self.last),
-            "previous": None if self.previous is None else asdict(self.previous),
+            "last": None if self.last is None else self.last.to_memory(),
+            "previous": None if self.previous is None else self.previous.to_memory(),
             "unseen": self.unseen,
             "answered": self.answered,
-            "hidden": None if self.hidden is None else asdict(self.hidden),
+            "hidden": None
+            if self.hidden is None
+            else {"begun": self.hidden.begun, "ended": self.hidden.ended},
+            "blind": self.blind,
             "left": self._left,
         }
 
@@ -226,6 +249,7 @@ class Player:
         self.unseen = _to_moment(memory.get("unseen"))
         self.answered = _to_moment(memory.get("answered"))
         self.hidden = _to_hidden(memory.get("hidden"))
+        self.blind = memory.get("blind") is True
         self._left = _to_positions(memory.get("left"))
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from spotify_logger.playback import (
     FLAGS,
     ITEM_FIELDS,
+    ITEM_TYPES,
     NUMBERS,
     PLAYBACK_PATHS,
     Item,
     Value,
+    is_identity,
     item_key,
     whole_number,
 )
@@ -30,6 +32,8 @@ NEAR_END_MS = 15_000
 """Crossfade and automix leave a track up to this long before its end, its duration unadjusted
 (multi-scrobbler#108, and gaps of 15 to 23 s in recordings of 2026)."""
 
+LATEST_MS = 2**43
+"""Milliseconds since the epoch, in the year 2248; what is later is no time but garbage."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,7 +67,9 @@ class Play:
         item = _item_from_hash(kept)
         started, ended = from_iso(kept.get("started_at", "")), from_iso(kept.get("ended_at", ""))
         heard = whole_number(kept.get("ms_played"))
-        if item is None or started is None or ended is None or heard is None or not 0 <= started <= ended:
+        if item is None or started is None or ended is None or heard is None:
+            return None
+        if not 0 <= started <= ended < LATEST_MS or heard > ended - started:
             return None
         fields: dict[str, Value] = {
             name: text for name, text in kept.items() if name in ITEM_FIELDS or name in PLAYBACK_PATHS
@@ -145,8 +151,8 @@ def from_iso(text: str) -> int | None:
 
 
 def _item_from_hash(kept: Mapping[str, str]) -> Item | None:
-    uri = kept.get("uri", "")
-    if not uri:
+    uri, item_type, identity = (kept.get(name, "") for name in ("uri", "type", "id"))
+    if not uri or (identity and not (item_type in ITEM_TYPES and is_identity(identity))):
         return None
-    key = item_key(kept.get("type", ""), kept.get("id", ""), uri)
+    key = item_key(item_type, identity, uri)
     return Item(key, uri, whole_number(kept.get("duration_ms")), {})

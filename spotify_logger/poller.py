@@ -1,32 +1,39 @@
-"""The loop: ask, follow, record, wait."""
+"""The loop: ask, follow, repair, record, wait."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger import __version__, journal
-from spotify_logger.errors import LoginNeeded, NotBefore, TryLater
+from spotify_logger.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 from spotify_logger.playback import Kind, Playback, read_playback
-from spotify_logger.plays import summary, title, to_iso
+from spotify_logger.plays import from_iso, summary, title, to_iso
+from spotify_logger.sight import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.tracker import Tracker
 from spotify_logger.usage import Usage
 
 if TYPE_CHECKING:
     from spotify_logger.clock import Clock
+    from spotify_logger.outbox import Outbox
     from spotify_logger.pacing import Backoff, Pacer
     from spotify_logger.playback import Value
+    from spotify_logger.plays import Play
     from spotify_logger.recorder import Recorder
+    from spotify_logger.repair import Repairer
     from spotify_logger.spotify import Answer, Spotify
+    from spotify_logger.watch import Watch
 
 LONGEST_WAIT = 60.0
 """Seconds between two turns at most, so that the supervisor hears of a loop that waits out a rate limit."""
 LOGIN_CHECK = 5.0
 """Seconds between two looks at the token file while only a login can help."""
-LONGEST_MEMORY = 2000
-"""Answers kept until Redis has told where the process before this one stopped; half a day of listening."""
+LONGEST_MEMORY = 20
+"""Answers that wait for Redis to tell where to go on, where the state folder is a new one."""
+REQUESTS = "requests"
+"""The note that keeps how many requests were sent, hour by hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +51,56 @@ class Turn:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An answer that waits to be followed; `blind` where nothing could be seen before it."""
+
+    playback: Playback
+    stamp_ms: int
+    monotonic_ms: int
+    blind: bool
+
+
 class Poller:
     """Asks Spotify, hands the answers to the tracker and what comes of them to the recorder.
 
     Args:
         spotify: Whom to ask.
         recorder: Who keeps the plays.
+        outbox: What survives a power cut.
+        repairer: Who finds what was missed.
+        watch: Who watches over all of it.
         clock: Tells the time.
         pacer: Says when to ask after an answer.
         backoff: Says when to ask after a failure.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that it works with is handed in
         self,
         spotify: Spotify,
         recorder: Recorder,
+        outbox: Outbox,
+        repairer: Repairer,
+        watch: Watch,
         clock: Clock,
         pacer: Pacer,
         backoff: Backoff,
     ) -> None:
         self._spotify = spotify
         self._recorder = recorder
+        self._repairer = repairer
+        self._watch = watch
         self._clock = clock
         self._pacer = pacer
         self._backoff = backoff
         self._tracker: Tracker | None = None
-        self._unfollowed: list[tuple[Playback, int, int]] = []
-        self._usage = Usage()
+        self._memory = ""
+        self._unfollowed: list[_Seen] = []
+        self._usage = Usage(outbox.note(REQUESTS))
         self._counted = 0
         self._status: dict[str, Value] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
+        self._login_trouble = ""
 
     def turn(self) -> Turn:
         """Ask once, and say when to ask again."""
@@ -83,29 +110,55 @@ class Poller:
             answer = self._spotify.playback()
         except NotBefore as error:
             until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
-            return self._troubled(
-                error, min(error.seconds, LONGEST_WAIT), f"; nothing is asked until {until}"
-            )
+            wait, what_next = min(error.seconds, LONGEST_WAIT), f"; nothing is asked until {until}"
+            turn = self._troubled(error, RATE_LIMITED, wait, what_next)
         except LoginNeeded as error:
-            return self._troubled(error, LOGIN_CHECK)
+            self._login_trouble = str(error)
+            turn = self._troubled(error, LOGIN_DEAD, LOGIN_CHECK)
         except TryLater as error:
-            return self._troubled(error, self._backoff.failed(), "; it is asked again")
-        self._backoff.succeeded()
-        return self._answered(answer)
+            reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
+            turn = self._troubled(error, reason, self._backoff.failed(), "; it is asked again")
+        else:
+            self._backoff.succeeded()
+            turn = self._answered(answer)
+        self._watch.planned(turn.due)
+        self._watch.tell(
+            self._spotify.login_valid_until,
+            self._login_trouble,
+            is_time_known=self._spotify.is_time_known,
+            well=turn.ok,
+        )
+        return turn
+
+    def settle(self) -> None:
+        """Bring to the disk what changes with every answer, before the end."""
+        if self._tracker is not None:
+            self._keep()
 
     def _answered(self, answer: Answer) -> Turn:
-        playback = read_playback(answer.body)
+        playback, stamp_ms = read_playback(answer.body), round(answer.utc * 1000)
         if self._trouble is not None:
             journal.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(playback)}")
+            if not self._trouble:
+                self._repairer.started(stamp_ms)
             self._trouble = None
-        self._follow(playback, round(answer.utc * 1000), round(answer.monotonic * 1000))
-        due = answer.monotonic + self._pacer.after_answer(playback, answer.monotonic)
+        self._login_trouble = ""
+        stretch = self._watch.saw(stamp_ms, answer.monotonic)
+        if stretch is not None:
+            self._repairer.missed()
+        seen = _Seen(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
+        self._unfollowed.append(seen)
         self._status["login"] = "ok"
-        self._status["last_poll"] = to_iso(round(answer.utc * 1000))
+        self._status["last_poll"] = to_iso(stamp_ms)
+        if self._tracker is not None:
+            self._follow(self._tracker)
+            self._repair(self._tracker)
+        self._pacer.slowness = self._spotify.slowness
+        due = answer.monotonic + self._pacer.after_answer(playback, answer.monotonic)
         recorded = self._record(due, describe(playback), playback)
         return Turn(due, recorded, self._recorder.trouble or describe(playback))
 
-    def _troubled(self, error: Exception, wait: float, what_next: str = "") -> Turn:
+    def _troubled(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
         words = f"{error}{what_next}"
         if str(error) != self._trouble:
             say = journal.error if isinstance(error, LoginNeeded) else journal.warning
@@ -114,35 +167,54 @@ class Poller:
         due = self._clock.monotonic() + wait
         if isinstance(error, LoginNeeded):  # other errors tell nothing about the login
             self._status["login"] = "needed"
+        self._watch.failed(reason)
         self._record(due, words, None)
         return Turn(due, ok=False, words=words)
 
-    def _follow(self, playback: Playback, stamp_ms: int, monotonic_ms: int) -> None:
-        """Hand an answer to the tracker, as soon as Redis has told where to go on."""
-        self._unfollowed.append((playback, stamp_ms, monotonic_ms))
-        if self._tracker is None:
-            return
-        for answer in self._unfollowed:
-            changed = self._tracker.observe(*answer)
-            self._recorder.add(changed)
+    def _follow(self, tracker: Tracker) -> None:
+        """Hand the answers to the tracker, and what it finds to the recorder."""
+        for seen in self._unfollowed:
+            if seen.blind:
+                tracker.lose_sight()
+            before = tracker.play
+            changed = tracker.observe(seen.playback, seen.stamp_ms, seen.monotonic_ms)
+            self._memory = tracker.to_memory()
+            self._recorder.add(changed, self._memory)
             for play in changed:
+                self._repairer.listened(_more(before, play))
                 if play.end_reason is not None:
                     journal.info(summary(play))
         self._unfollowed.clear()
 
+    def _repair(self, tracker: Tracker) -> None:
+        if self._recorder.knows_past:
+            now_ms = round(self._clock.utc() * 1000)
+            found = self._repairer.found(tracker.play, now_ms, self._watch.blind)
+            self._recorder.add([play for play in found if play.end_reason is not None], self._memory)
+
     def _restored(self) -> Tracker | None:
         loaded = self._recorder.load()
         if loaded is None:
-            # After so long there is nothing to be continued, and memory is small.
+            # There is nothing known to be continued, and what waits is not yet on the disk.
             return Tracker() if len(self._unfollowed) >= LONGEST_MEMORY else None
-        newest, status = loaded
-        self._usage = Usage(status.get("requests_by_hour", ""))
-        return Tracker.restore(newest, status.get("tracker", ""))
+        newest, memory, status = loaded
+        self._memory = memory
+        self._usage.merge(status.get("requests_by_hour", ""))
+        self._watch.begin(from_iso(status.get("last_poll", "")))
+        if newest is None:
+            return Tracker.restore(None, memory)
+        kept = {name: str(value) for name, value in newest.to_hash().items()}
+        tracker = Tracker.restore((newest.second, kept), memory)
+        if tracker.play is not None:
+            tracker.play = replace(tracker.play, item=newest.item)
+        return tracker
 
     def _record(self, due: float, words: str, playback: Playback | None) -> bool:
         now = self._clock.utc()
         wait = due - self._clock.monotonic()
         until = self._spotify.login_valid_until
+        self._usage.add(self._spotify.requests - self._counted, now)
+        self._counted = self._spotify.requests
         status: dict[str, Value] = {
             **self._status,
             "next_poll": to_iso(round((now + wait) * 1000)),
@@ -151,13 +223,23 @@ class Poller:
         }
         if self._tracker is None:  # what Redis has of it is not known yet, and must not be written over
             return self._recorder.write(None, wait, status)
-        self._usage.add(self._spotify.requests - self._counted, now)
-        self._counted = self._spotify.requests
+        if self._watch.is_beat_due():
+            self._keep()
         status["requests_24h"] = self._usage.total(now)
         status["requests_by_hour"] = self._usage.to_text()
-        status["tracker"] = self._tracker.to_memory()
+        status["tracker"] = self._memory
         shown = None if playback is None or playback.kind is Kind.NOTHING else self._tracker.play
         return self._recorder.write(shown, wait, status)
+
+    def _keep(self) -> None:
+        requests = {REQUESTS: self._usage.to_text()}
+        self._recorder.keep({**self._watch.beat(), **requests, **self._repairer.to_note()})
+
+
+def _more(before: Play | None, play: Play) -> int:
+    """Milliseconds of a play that were heard since its state before."""
+    same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
+    return play.heard_ms - before.heard_ms if same and before is not None else play.heard_ms
 
 
 def describe(playback: Playback) -> str:

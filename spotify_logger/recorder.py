@@ -1,34 +1,58 @@
-"""What the tracker found, on its way to Redis: kept here until Redis has taken it."""
+"""What was found, on its way to Redis: kept in the outbox until Redis has made it safe."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spotify_logger import journal
-from spotify_logger.keyspace import day_of, index_key, play_key
-from spotify_logger.plays import to_iso
+from spotify_logger.keyspace import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of
+from spotify_logger.outbox import KEPT, NEWEST, Row, identity
+from spotify_logger.persistence import Persistence, Receipt, Receipts
+from spotify_logger.plays import Play, to_iso
 from spotify_logger.store import StoreError
+from spotify_logger.tracker import age_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from spotify_logger.clock import Clock
+    from spotify_logger.outbox import GapRow, Identity, Outbox
     from spotify_logger.pacing import Backoff
     from spotify_logger.playback import Value
-    from spotify_logger.plays import Play
-    from spotify_logger.store import Store
+    from spotify_logger.store import Batch, Store
 
-LONGEST_QUEUE = 5000
-"""Plays that wait at most, about 10 MB: a month of listening."""
 NOW_PLAYING_GRACE = 30.0
 """Seconds after the next answer is due at which the open play no longer counts as open."""
+KEEP_OPEN = 30.0
+"""Seconds between two states of the open play that go to the disk, while Redis is away."""
+TOGETHER = 200
+"""Plays that go to Redis in one go."""
+LONGEST_CATCH_UP = 10.0
+"""Seconds that one turn spends on plays that waited; the rest goes with the next ones."""
+REFUSED_RETRY = 60.0
+"""Seconds before Redis is given again what it refused while it took the rest."""
+REMEMBERED = 1000
+"""Plays of this process that are remembered as such."""
+SERVER_LOOK = 60.0
+"""Seconds between two looks at how far the server has saved, where it has no append-only file."""
+MEMORY = "tracker"
+"""The note that keeps the tracker's memory."""
+WRONG_TYPE = "WRONGTYPE"
+"""The error code for a key that somebody else uses."""
+RUN = "redis_run"
+"""The note that keeps which run of the server was written to last."""
 
 
 class Recorder:
-    """Writes plays, the newest state of each, and the status; in the order of the plays' starts.
+    """Writes plays, the newest state of each, and the status; in the order of the plays' keys.
+
+    A play is on the disk before Redis hears of it, when it begins and when it ends; in between only Redis has
+    its newest state, and the disk every `KEEP_OPEN` seconds while Redis is away.
 
     Args:
         store: Where to.
+        outbox: Where plays wait.
         clock: Tells when to try again.
         backoff: Tells how long to leave Redis alone after a failure.
 
@@ -36,43 +60,126 @@ class Recorder:
         trouble: What is wrong with Redis, empty while all is well.
     """
 
-    def __init__(self, store: Store, clock: Clock, backoff: Backoff) -> None:
+    def __init__(self, store: Store, outbox: Outbox, clock: Clock, backoff: Backoff) -> None:
         self._store = store
+        self._outbox = outbox
         self._clock = clock
         self._backoff = backoff
-        self._waiting: dict[int, Play] = {}
-        self._keys: dict[int, int] = {}  # a play's second -> the one that Redis had free for it
+        self._open: Play | None = None
+        self._open_key: int | None = None
+        self._is_over = False  # a play was closed that Redis may still call the present one
+        self._last_key: int | None = None
+        self._memory = ""
+        self._kept_at = float("-inf")
+        self._own: dict[Identity, None] = {}  # plays of this process; older ones may be newer in Redis
+        self._receipts = Receipts()
+        self._refused: dict[str, float] = {}
+        self._persistence = Persistence()
+        self._looked_at = float("-inf")
+        self._connection = 0
         self._retry_at = float("-inf")
+        self._said: set[str] = set()  # of what is wrong at present
         self.trouble = ""
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    @property
+    def knows_past(self) -> bool:
+        """Whether the outbox knows the plays that Redis has."""
+        return self._connection > 0 or self._outbox.note(RUN) != ""
 
-    def load(self) -> tuple[tuple[int, dict[str, str]] | None, dict[str, str]] | None:
-        """The newest play and the status that Redis has; None while it is away."""
-        if self._is_resting():
+    def load(self) -> tuple[Play | None, str, dict[str, str]] | None:
+        """Where another process stopped, as the disk and Redis know it, whoever knows it better.
+
+        Returns:
+            The newest play, the tracker's memory, and the status that Redis has, empty while Redis is away.
+            None while Redis is away and the disk knows nothing, as that of a new state folder.
+        """
+        kept, memory = self._outbox.newest(), self._outbox.note(MEMORY)
+        loaded, status = self._load_from_redis()
+        if self.trouble and kept is None and not memory:
             return None
+        told = status.get("tracker", "")
+        self._last_key = second_of(status.get("last_play", ""))
+        if loaded is not None and age_of(told) > age_of(memory):
+            kept, memory = self._as_kept(*loaded), told
+        self._open = kept if kept is not None and kept.end_reason is None else None
+        self._memory = memory
+        return kept, memory, status
+
+    def _load_from_redis(self) -> tuple[tuple[int, dict[str, str]] | None, dict[str, str]]:
+        if self._is_resting():
+            return None, {}
         try:
-            loaded = self._store.latest_play(), self._store.read_status()
+            self._meet()
+            loaded = self._newest_live(), self._store.read_status()
         except StoreError as error:
             self._failed(error)
-            return None
+            return None, {}
         self._succeeded()
         return loaded
 
-    def add(self, plays: Sequence[Play]) -> None:
-        """Take plays over; a play that waits already is replaced by its newer state."""
-        for play in plays:
-            self._waiting[play.second] = play
-        while len(self._waiting) > LONGEST_QUEUE:
-            lost = self._forget(min(self._waiting))
-            journal.error(f"lost the play of {to_iso(lost.started_ms)}: Redis is away and memory is full")
+    def _newest_live(self) -> tuple[int, dict[str, str]] | None:
+        """The play that polling learned and that started last; repaired ones may have started later."""
+        for count in (3, NEWEST):
+            newest = self._store.recent(count)
+            live = next((play for play in newest if play[1].get("source") == "live"), None)
+            if live is not None or len(newest) < count:
+                return live
+        return None
 
-    def write(self, open_play: Play | None, due: float, status: Mapping[str, Value]) -> bool:
+    def _as_kept(self, second: int, fields: Mapping[str, str]) -> Play | None:
+        """The newest play of Redis, by the name that it has here."""
+        play = Play.from_hash(second, fields)
+        if play is None:
+            return None
+        self._outbox.adopt([(second, play)])
+        ours = next((kept for kept in self._outbox.kept() if identity(kept) == identity(play)), None)
+        return play if ours is None else replace(play, second=ours.second, item=ours.item)
+
+    def add(self, plays: Sequence[Play], memory: str) -> None:
+        """Take over what the tracker, or a repair, found; it is on the disk then.
+
+        Args:
+            plays: Newer states of plays; the last one of the tracker's may be open.
+            memory: The tracker's, from after it found them.
+        """
+        self._memory = memory
+        to_keep = []
+        for play in plays:
+            is_open = self._open is not None and identity(play) == identity(self._open)
+            if play.end_reason is not None or not is_open:
+                to_keep.append(play)
+            if play.end_reason is None:
+                self._open_key = self._open_key if is_open else None
+                self._open = play
+            elif is_open:
+                self._open, self._open_key, self._is_over = None, None, True
+        if to_keep:
+            self._put(to_keep)
+
+    def keep(self, notes: Mapping[str, str]) -> None:
+        """Bring notes to the disk, and with them the open play and the tracker's memory."""
+        self._outbox.put([] if self._open is None else [self._open], {MEMORY: self._memory, **notes})
+        self._kept_at = self._clock.monotonic()
+
+    def _put(self, plays: Sequence[Play]) -> None:
+        self._outbox.put(plays, {MEMORY: self._memory})
+        self._kept_at = self._clock.monotonic()
+        for play in plays:
+            self._remember(play)
+            if (key := self._outbox.key(play)) is not None:
+                self._receipts.discard(play_key(key))
+
+    def _remember(self, play: Play) -> None:
+        """Take note that the newest state of a play is the one that is here."""
+        self._own[identity(play)] = None
+        if len(self._own) > REMEMBERED:
+            del self._own[next(iter(self._own))]
+
+    def write(self, shown: Play | None, due: float, status: Mapping[str, Value]) -> bool:
         """Bring everything that waits to Redis, and the status with it.
 
         Args:
-            open_play: The play that the last answer showed, if it did.
+            shown: The play that the last answer showed, if it did.
             due: Seconds until the next answer.
             status: Fields of the status hash.
 
@@ -80,53 +187,194 @@ class Recorder:
             Whether Redis has all of it.
         """
         if self._is_resting():
+            self._keep_open()
             return False
         try:
-            self._send(open_play, due, status)
+            self._meet()
+            self._look_whether_safe()
+            complaint = self._send(shown, due, status)
         except StoreError as error:
-            self._forget_written(error.refused)
             self._failed(error)
+            self._keep_open()
             return False
-        for second in list(self._waiting):
-            self._forget(second)
+        if complaint is not None:
+            self._complain(complaint)
+        if complaint is not None or self._refused:
+            return False
         self._succeeded()
         return True
 
-    def _send(self, open_play: Play | None, due: float, status: Mapping[str, Value]) -> None:
-        last = {}
-        with self._store.batch() as batch:
-            for play in sorted(self._waiting.values(), key=lambda play: play.second):
-                key = self._key(play)
-                batch.write_play(key, play.to_hash(), play.index)
-                batch.write_catalogue(play.item.key, play.item.catalogue)
-                last = {"last_play": play_key(key)}
-            if open_play is not None:
-                batch.set_now_playing(self._key(open_play), due + NOW_PLAYING_GRACE)
-            elif any(play.end_reason for play in self._waiting.values()):
-                batch.clear_now_playing()
-            batch.write_status({**status, **last})
+    # The server at the other end
 
-    def _forget_written(self, refused: Collection[str]) -> None:
-        """After a failure: what is not among the refused keys is written, if Redis said so at all."""
-        if not refused:
+    def _meet(self) -> None:
+        """See whether the server is still the one that was written to before; it may have lost something."""
+        connection = self._store.connect()
+        if connection == self._connection:
             return
-        for second in list(self._waiting):
-            key = self._keys[second]
-            if not {play_key(key), index_key(day_of(key)), self._waiting[second].item.key} & set(refused):
-                self._forget(second)
+        self._receipts.clear()
+        self._look_at_server()
+        self._remember_newest()
+        run = self._persistence.run
+        if run != self._outbox.note(RUN):
+            if self._outbox.note(RUN):
+                self._outbox.doubt(self._store.missing(self._outbox.safe_keys()))
+            self._outbox.set_note(RUN, run)
+        self._connection = connection
 
-    def _forget(self, second: int) -> Play:
-        """Let go of a play that no longer waits; its key is needed again only as long as it is open."""
-        play = self._waiting.pop(second)
-        if play.end_reason is not None:
-            self._keys.pop(second, None)
-        return play
+    def _remember_newest(self) -> None:
+        """Learn what a new state folder does not know: the plays that Redis has."""
+        if self._outbox.newest() is None:
+            kept = ((second, Play.from_hash(second, fields)) for second, fields in self._store.recent(KEPT))
+            plays = [(second, play) for second, play in kept if play is not None]
+            keys = dict.fromkeys(play.item.key for _, play in plays)
+            isrcs = {key: isrc for key, (isrc,) in self._store.catalogue(keys, ["isrc"])}
+            self._outbox.adopt(
+                [(second, _recognizable(play, isrcs[play.item.key])) for second, play in plays]
+            )
 
-    def _key(self, play: Play) -> int:
-        if play.second not in self._keys:
-            started_at, uri = to_iso(play.started_ms), play.item.uri
-            self._keys[play.second] = self._store.claim(play.second, started_at, uri)
-        return self._keys[play.second]
+    def _look_at_server(self) -> None:
+        before, self._persistence = self._persistence, self._store.persistence()
+        self._looked_at = self._clock.monotonic()
+        if before.aof != self._persistence.aof:
+            self._receipts.clear()  # they tell nothing of what proves a write from now on
+
+    def _look_whether_safe(self) -> None:
+        """Let go of what Redis has made safe."""
+        if not self._receipts:
+            return
+        synced = self._store.is_synced() if self._persistence.aof else None
+        now = self._clock.monotonic()
+        if synced is None and now - self._looked_at >= (0 if self._persistence.aof else SERVER_LOOK):
+            self._look_at_server()
+        safe = self._receipts.proven(self._persistence, now, synced=synced)
+        plays = [int(key.removeprefix("listening:")) for key in safe if key.startswith("listening:")]
+        gaps = [gap.second for gap in self._outbox.waiting_gaps() if _gap_state(gap) in safe]
+        if safe:
+            self._outbox.made_safe(plays, gaps)
+
+    # What is sent
+
+    def _send(self, shown: Play | None, due: float, status: Mapping[str, Value]) -> StoreError | None:
+        """Send what waits, in portions; the open play, the gaps and the status go with the last one."""
+        begun, complaint = self._clock.monotonic(), None
+        while True:
+            rows = self._rows()
+            is_last = len(rows) < TOGETHER or self._clock.monotonic() - begun > LONGEST_CATCH_UP
+            gaps = self._gaps() if is_last else []
+            try:
+                with self._store.batch() as batch:
+                    self._fill(batch, rows, gaps)
+                    if is_last:
+                        self._finish(batch, shown, due, status)
+            except StoreError as error:
+                if _takes_nothing(error, rows):
+                    raise
+                complaint = error
+            self._sent(rows, gaps, () if complaint is None else complaint.refused)
+            if is_last:
+                return complaint
+
+    def _rows(self) -> list[Row]:
+        """The plays that are to be sent now."""
+        open_key = None if self._open is None else self._open_row(self._open).key
+        besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
+        rows = self._outbox.waiting(TOGETHER, besides | ({open_key} if open_key is not None else set()))
+        return [row for row in map(self._claimed, rows) if not self._is_outdated(row)]
+
+    def _gaps(self) -> list[GapRow]:
+        held = self._held_back("gap:")
+        return [gap for gap in self._outbox.waiting_gaps() if _gap_state(gap) not in held]
+
+    def _held_back(self, kind: str) -> set[str]:
+        """Keys that Redis has taken, or refused a moment ago."""
+        now = self._clock.monotonic()
+        self._refused = {key: until for key, until in self._refused.items() if now < until}
+        return {key for key in self._receipts.keys() | self._refused.keys() if key.startswith(kind)}
+
+    def _claimed(self, row: Row) -> Row:
+        """A play under a key that is nobody else's, neither in Redis nor here."""
+        play = row.play
+        key = self._store.claim(
+            row.key, to_iso(play.started_ms), play.item.uri, lambda key: self._outbox.is_taken(key, play)
+        )
+        if key == row.key:
+            return row
+        self._outbox.rekey(play, key)
+        return replace(row, key=key)
+
+    def _is_outdated(self, row: Row) -> bool:
+        """Whether Redis has a newer state of a play that another process left on the disk."""
+        if identity(row.play) in self._own:
+            return False
+        self._remember(row.play)
+        held = Play.from_hash(row.key, self._store.play(row.key) or {})
+        if held is None or identity(held) != identity(row.play):
+            return False
+        is_newer = (held.end_reason is not None, held.ended_ms) > (
+            row.play.end_reason is not None,
+            row.play.ended_ms,
+        )
+        if is_newer:
+            self._outbox.put([replace(held, second=row.play.second, item=row.play.item)])
+        return is_newer
+
+    def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, Value]) -> None:
+        if self._open is not None:
+            row = self._open_row(self._open)
+            self._fill(batch, [row], [])
+            if shown is not None:
+                batch.set_now_playing(row.key, due + NOW_PLAYING_GRACE)
+        elif self._is_over:
+            batch.clear_now_playing()
+        last = {} if self._last_key is None else {"last_play": play_key(self._last_key)}
+        keeping: dict[str, Value] = {
+            "outbox": len(self._outbox),
+            "outbox_trouble": self._outbox.trouble,
+            "redis_trouble": self.trouble,
+            "persistence": self._persistence.words,
+        }
+        batch.write_status({**status, **last, **keeping})
+
+    def _open_row(self, play: Play) -> Row:
+        """The open play, under a key that stays the same."""
+        if self._open_key is None:
+            if (key := self._outbox.key(play)) is None:  # somebody took it away
+                self._outbox.put([play])
+                key = self._outbox.key(play)
+            self._open_key = self._claimed(Row(play.second if key is None else key, play)).key
+        return Row(self._open_key, play)
+
+    def _fill(self, batch: Batch, rows: Sequence[Row], gaps: Sequence[GapRow]) -> None:
+        for row in rows:
+            batch.write_play(row.key, row.play.to_hash(), row.play.index)
+            batch.write_catalogue(row.play.item.key, row.play.item.catalogue)
+            self._last_key = row.key if self._last_key is None else max(self._last_key, row.key)
+        for gap in gaps:
+            batch.write_gap(gap.second, gap.fields)
+
+    def _sent(self, rows: Sequence[Row], gaps: Sequence[GapRow], refused: Collection[str]) -> None:
+        """Take note of what Redis has taken, and what not."""
+        if not rows and not gaps:
+            return
+        now = self._clock.monotonic()
+        receipt = Receipt(now, 0 if self._persistence.aof else self._store.server_second())
+        written = {
+            play_key(row.key): {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}
+            for row in rows
+        } | {_gap_state(gap): {gap_key(gap.second), GAPS} for gap in gaps}
+        for key, keys in written.items():
+            if keys & set(refused):
+                self._refused[key] = now + REFUSED_RETRY
+            else:
+                self._refused.pop(key, None)
+                self._receipts.add(key, receipt)
+
+    # Good and bad times
+
+    def _keep_open(self) -> None:
+        """While Redis is away, bring the open play to the disk now and then."""
+        if self._open is not None and self._clock.monotonic() - self._kept_at >= KEEP_OPEN:
+            self.keep({})
 
     def _is_resting(self) -> bool:
         return self._clock.monotonic() < self._retry_at
@@ -134,12 +382,44 @@ class Recorder:
     def _failed(self, error: StoreError) -> None:
         wait = self._backoff.failed()
         self._retry_at = self._clock.monotonic() + wait
-        if str(error) != self.trouble:
-            journal.warning(f"{error} (plays wait in memory, the next try is in {wait:.0f} s)")
+        self._complain(error, f" (plays wait in the outbox, the next try is in {wait:.0f} s)")
+
+    def _complain(self, error: StoreError, what_next: str = " (the rest is written)") -> None:
+        kinds = _kinds(error)
+        if not kinds <= self._said:
+            journal.warning(f"{error}{what_next}")
+        self._said |= kinds
         self.trouble = str(error)
 
     def _succeeded(self) -> None:
         self._backoff.succeeded()
+        self._is_over = False
         if self.trouble:
             journal.info("Redis is there again and takes what waited for it")
+        self._said.clear()
         self.trouble = ""
+
+
+def _gap_state(gap: GapRow) -> str:
+    """What tells the states of a gap from each other: it grows while it lasts."""
+    return f"{gap_key(gap.second)} {gap.fields['to']} {gap.fields['reason']}"
+
+
+def _takes_nothing(error: StoreError, rows: Sequence[Row]) -> bool:
+    """Whether the server is of no use at present; otherwise some keys are, and the rest is written."""
+    refused = error.refused
+    if error.codes == {WRONG_TYPE}:
+        return False
+    return not refused or STATUS in refused or (bool(rows) and refused >= {play_key(row.key) for row in rows})
+
+
+def _kinds(error: StoreError) -> set[str]:
+    """What is wrong, as far as it is worth a line of its own: every key that is somebody else's is."""
+    if error.codes == {WRONG_TYPE}:
+        return {f"{WRONG_TYPE} {key}" for key in error.refused}
+    return set(error.codes) or {str(error)}
+
+
+def _recognizable(play: Play, isrc: str) -> Play:
+    """A play with what the catalogue needs to tell its recording from others."""
+    return replace(play, item=replace(play.item, catalogue={"isrc": isrc} if isrc else {}))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 from spotify_logger.access import ADVICE, Access
 from spotify_logger.errors import LoginNeeded, TryLater
 from spotify_logger.journal import clean
-from spotify_logger.oauth import retry_after
-from spotify_logger.transport import Request, http_date
+from spotify_logger.oauth import retry_after, told_time
+from spotify_logger.transport import Request
 
 if TYPE_CHECKING:
     from spotify_logger.clock import Clock
@@ -39,7 +39,6 @@ RENEWAL_PATIENCE = 3600.0
 PROMPT = 2.0
 """Seconds within which an answer comes, as a rule; the `Date` of one that takes longer may be out of date."""
 
-_EARLIEST, _LATEST = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: what a `Date` may plausibly say
 _SAID_LIMIT = 200
 _SUCCESS = range(200, 300)
 
@@ -137,12 +136,14 @@ class Spotify:
 
     Attributes:
         requests: How many were sent so far, those to the token endpoint included.
+        is_time_known: Whether an answer has told the time, to this process.
     """
 
     def __init__(
         self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, gate: Gate
     ) -> None:
         self.requests = 0
+        self.is_time_known = False
         self._send = send
         self._url = settings.api_url
         self._clock = clock
@@ -155,6 +156,11 @@ class Spotify:
     def login_valid_until(self) -> float | None:
         """When the login ends, in seconds since the epoch; None when there is none, or nobody knows."""
         return self._access.valid_until
+
+    @property
+    def slowness(self) -> float:
+        """By how much to slow the pace, 1.0 as a rule: Spotify has limited us again and again."""
+        return self._gate.slowness()
 
     def playback(self) -> Answer:
         """Ask what the player does at this moment (`GET /v1/me/player`).
@@ -195,16 +201,18 @@ class Spotify:
         return self._judged(reply, refusal)
 
     def _counted(self, request: Request) -> Response:
+        """Send a request, to either service, and take the time from its answer."""
         self.requests += 1
-        return self._send(request)
+        before = self._clock.monotonic()
+        response = self._send(request)
+        self._heed(response, self._clock.monotonic() - before)
+        return response
 
     def _ask(self, url: str, token: Token) -> _Reply:
         headers = {"Authorization": f"Bearer {token.access_token}"}
         before = self._clock.monotonic()
         response = self._counted(Request("GET", url, headers))
-        taken = self._clock.monotonic() - before
-        self._heed(response, taken)
-        return _Reply(response, before + taken / 2, token)
+        return _Reply(response, (before + self._clock.monotonic()) / 2, token)
 
     def _heed(self, response: Response, taken: float) -> None:
         """Tell the clock what the answer's `Date` says, unless the clock may know it better.
@@ -212,9 +220,10 @@ class Spotify:
         The server looked at its clock at some moment of the `taken` seconds, on average in their middle, and
         cut it to whole seconds. So a slow answer can only show that a clock is grossly wrong.
         """
-        date = http_date(response.headers.get("date", ""))
-        if date is None or not _EARLIEST < date < _LATEST:
+        date = told_time(response.headers)
+        if date is None:
             return
+        self.is_time_known = True
         is_possible = 0 <= self._clock.utc() - date <= taken + 1
         if taken <= PROMPT or not is_possible:
             self._clock.heed(date + taken / 2)

@@ -16,16 +16,21 @@ from spotify_logger.complaints import Refusal
 from spotify_logger.journal import clean
 from spotify_logger.keyspace import (
     FIRST_DAY,
+    GAPS,
     NOW_PLAYING,
     PLAY_FIELDS,
     STATUS,
     day_of,
+    gap_key,
     index_key,
     play_key,
+    read_gap,
     read_row,
     second_of,
 )
 from spotify_logger.link import Command, Link, RedisLink, Reply, StoreError
+from spotify_logger.persistence import Persistence, read_persistence
+from spotify_logger.plays import from_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +49,8 @@ TOGETHER = 200
 DAYS_TOGETHER = 32
 """Days of the index that are read in one go."""
 ONE_DAY = 86_400
+SYNC_PATIENCE_MS = 10
+"""Milliseconds that the server may take to say that it has synced; it is asked again with the next answer."""
 
 
 class Batch:
@@ -83,6 +90,17 @@ class Batch:
             fields: Name, artists and so on.
         """
         self._add(key, fields)
+
+    def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
+        """Write a stretch in which nothing could be seen, and its line in the index of gaps.
+
+        Args:
+            second: Where it begins: whole seconds since the epoch, UTC.
+            fields: "from", "to" (ISO 8601, UTC) and "reason".
+        """
+        ended_ms = from_iso(fields["to"]) or 0
+        self._add(gap_key(second), fields)
+        self._add(GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
         """Write fields of the status. What Redis has and is not given here stays."""
@@ -161,7 +179,54 @@ class Store:
         yield batch
         self._write(batch)
 
-    def claim(self, key_second: int, started_at: str, uri: str) -> int:
+    def connect(self) -> int:
+        """Make sure that there is a connection, and tell how many there have been."""
+        return self._link.connect()
+
+    def persistence(self) -> Persistence:
+        """How the server keeps what it is given, as far as it says."""
+        server, kept, saves = self._link.send(
+            [("INFO", "server"), ("INFO", "persistence"), ("CONFIG", "GET", "save")]
+        )
+        return read_persistence(server, kept, saves)
+
+    def is_synced(self) -> bool | None:
+        """Whether all that was written over this connection is on the server's disk (`WAITAOF`).
+
+        None where the server does not say: before Redis 7.2, or without an append-only file.
+        """
+        (reply,) = self._link.send([("WAITAOF", 1, 0, SYNC_PATIENCE_MS)])
+        if not isinstance(reply, list) or not reply or isinstance(reply[0], Refusal):
+            return None
+        return str(reply[0]).isdigit() and int(reply[0]) >= 1
+
+    def server_second(self) -> int:
+        """The server's clock, in whole seconds since the epoch; 0 where it does not tell."""
+        (reply,) = self._link.send([("TIME",)])
+        is_time = isinstance(reply, list) and reply and str(reply[0]).isdigit()
+        return int(reply[0]) if is_time else 0
+
+    def missing(self, key_seconds: Sequence[int]) -> list[int]:
+        """Which of these seconds name no play that is over; an old copy may know one only as open."""
+        missing: list[int] = []
+        for chunk in _chunks(key_seconds, TOGETHER):
+            ends = self._read([("HGET", self._prefix + play_key(second), "end_reason") for second in chunk])
+            missing += [second for second, end in zip(chunk, ends, strict=True) if not end]
+        return missing
+
+    def gaps(self) -> list[tuple[int, int, str]]:
+        """The stretches in which nothing could be seen, oldest first: from, to (seconds), and why."""
+        lines = self._hashes([GAPS])[0]
+        gaps = (read_gap(second, value) for second, value in lines.items())
+        return sorted(gap for gap in gaps if gap is not None)
+
+    def claim(
+        self,
+        key_second: int,
+        started_at: str,
+        uri: str,
+        is_taken: Callable[[int], bool] = lambda _: False,
+    ) -> int:
         """Find the second that names a play's key: the first that is free, or is this very play's already.
 
         It is that play's from now on, for this object at least; Redis learns of it when the play is written.
@@ -170,8 +235,11 @@ class Store:
             key_second: The second in which the play started; none before it is looked at.
             started_at: As in its hash.
             uri: As in its hash.
+            is_taken: Tells which seconds name plays that Redis is still to be given.
         """
         for second in range(key_second, key_second + CLAIM_SPAN):
+            if is_taken(second):
+                continue
             holder = self._claims.get(second) or self._holder(second)
             if holder in (None, (started_at, uri)):
                 self._claims[second] = (started_at, uri)
@@ -258,7 +326,7 @@ class Store:
         replies = self._send(commands)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
-                raise StoreError(f"Redis at {self.where} {reply.advice}")
+                raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
     def _hashes(self, keys: Sequence[str]) -> list[dict[str, str]]:
@@ -339,7 +407,8 @@ class Store:
             keys_by_advice.setdefault(refusal.advice, []).append(clean(key, 100))
         complaints = (f"{advice} ({_some(keys)})" for advice, keys in keys_by_advice.items())
         refused = (key.removeprefix(self._prefix) for key in refusals)
-        return StoreError(f"Redis at {self.where} {'; and '.join(complaints)}", refused)
+        codes = (refusal.code for refusal in refusals.values())
+        return StoreError(f"Redis at {self.where} {'; and '.join(complaints)}", refused, codes)
 
 
 def _some(keys: Sequence[str]) -> str:

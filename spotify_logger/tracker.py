@@ -77,6 +77,14 @@ class Tracker:
         player.answered = player.now
         return changed
 
+    def lose_sight(self) -> None:
+        """Take note that nobody could look since the last answer, for longer than was planned.
+
+        A play that was left meanwhile ends where it was last heard, unless the next one followed directly;
+        `recently-played` may know better.
+        """
+        self._player.lose_sight()
+
     # A restart
 
     def to_memory(self) -> str:
@@ -121,6 +129,8 @@ class Tracker:
         natural, unseen = self._natural_end(), self._player.unseen
         if natural is not None and unseen is not None and unseen >= natural:
             return [self._close(self.play, natural, natural - self._player.last_at, TRACKDONE)]
+        if self._player.blind and self._player.was_playing:
+            return [self._close(self.play, self._heard_until, 0, UNKNOWN)]
         reason = UNKNOWN if unseen is None and self._player.was_playing else STOPPED
         return [self._close(self.play, self._heard_until, 0, self._reason(self.play, 0, reason))]
 
@@ -331,7 +341,10 @@ class Tracker:
         heard = max(0, self._heard_before_leaving(left))
         heard_until = self._player.last_at + heard if heard else self._heard_until
         over = left - heard_until >= OVER_AFTER_MS
-        reason = UNKNOWN if self._player.unseen is not None and not heard else STOPPED if over else SKIPPED
+        lost = self._player.unseen is not None and not heard
+        if lost and self._player.blind and self._player.was_playing:
+            return self._close(play, self._heard_until, 0, UNKNOWN)
+        reason = UNKNOWN if lost else STOPPED if over else SKIPPED
         return self._close(play, heard_until if over else left, heard, self._reason(play, heard, reason))
 
     def _lose(self, play: Play) -> Play:
@@ -360,6 +373,12 @@ class Tracker:
 
     def _stamp(self, play: Play, moment: int) -> int:
         return play.started_ms + moment - self._begun
+
+
+def age_of(memory: str) -> int:
+    """The moment of the last answer that a memory knows, by which the newer of two is told; -1 for none."""
+    answered = _parse(memory).get("answered")
+    return answered if isinstance(answered, int) else -1
 
 
 def _parse(memory: str) -> dict[str, object]:

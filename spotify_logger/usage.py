@@ -27,6 +27,11 @@ class Usage:
             self._by_hour[hour] = self._by_hour.get(hour, 0) + requests
         self._by_hour = self._of_last_day(hour)
 
+    def merge(self, text: str) -> None:
+        """Take in what another process counted, which may have been taken in before."""
+        for hour, count in Usage(text)._by_hour.items():  # noqa: SLF001 - of the same class
+            self._by_hour[hour] = max(count, self._by_hour.get(hour, 0))
+
     def total(self, utc: float) -> int:
         """The requests of the last 24 hours, the present hour and the 23 before it."""
         return sum(self._of_last_day(int(utc // HOUR)).values())

@@ -39,7 +39,8 @@ class Heard:
 
 def item(name: str, duration: float | None = 200, kind: str = "track") -> Item:
     milliseconds = None if duration is None else round(duration * 1000)
-    return Item(f"{kind}:{name}", f"spotify:{kind}:{name}", milliseconds, {"name": name})
+    identity = name.replace(" ", "")  # Spotify's are words
+    return Item(f"{kind}:{identity}", f"spotify:{kind}:{identity}", milliseconds, {"name": name})
 
 
 A, B, C = item("A"), item("B"), item("C")

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from spotify_logger import __version__, answers, counting
 from spotify_logger.faces import Table
+from spotify_logger.keyspace import GAPS
+from spotify_logger.persistence import Persistence
 from spotify_logger.plays import to_iso
 from spotify_logger.store import Store
 
@@ -72,6 +75,11 @@ def put_open(store: Store, **more: str | int) -> None:
         batch.set_now_playing(START, 90)
 
 
+def put_gap(store: Store, begin: int, end: int, reason: str = "offline") -> None:
+    with store.batch() as batch:
+        batch.write_gap(begin, {"from": to_iso(begin * 1000), "to": to_iso(end * 1000), "reason": reason})
+
+
 def rows(answer: Answer) -> list[tuple[str, ...]]:
     """All cells of the answer's tables, and its lines."""
     found: list[tuple[str, ...]] = []
@@ -80,15 +88,25 @@ def rows(answer: Answer) -> list[tuple[str, ...]]:
     return found
 
 
+def named(answer: Answer) -> dict[str, str]:
+    """The values of a table of names and values."""
+    return {name: value for name, value in rows(answer)}  # noqa: C416 - its rows have two cells, but not by type
+
+
 WELL = {
     "last_poll": "2026-11-22T18:03:08.000Z",
     "next_poll": "2026-11-22T18:03:38.000Z",
     "login_valid_until": "2027-05-14T10:00:00.000Z",
     "state": "playing Daft Punk – Veridis Quo, Kitchen",
     "requests_24h": "1234",
+    "outbox": "0",
+    "outbox_trouble": "",
+    "persistence": "append-only file",
     "version": __version__,
     "pid": "77",
 }
+DAY, HOUR, MINUTE = 86_400, 3600, 60
+LAST_POLL = int(NOW) - 12
 
 
 class TestStatus:
@@ -108,7 +126,7 @@ class TestStatus:
             ("last play", "2026-11-22 19:00 Daft Punk – Veridis Quo, 3:20/5:45"),
             ("login", "valid for 172 days, until 2027-05-14 11:00"),
             ("requests", "1,234 in 24 hours"),
-            ("Redis", f"{store.version()} at {store.where}"),
+            ("Redis", f"{store.version()} at {store.where}, append-only file"),
             ("version", __version__),
         ]
 
@@ -123,9 +141,17 @@ class TestStatus:
             "state": "playing Daft Punk – Veridis Quo, Kitchen",
             "last_poll": "2026-11-22T18:03:08.000Z",
             "next_poll": "2026-11-22T18:03:38.000Z",
+            "blind_since": None,
+            "gaps_30_days": [],
             "login_valid_until": "2027-05-14T10:00:00.000Z",
             "requests_24h": 1234,
-            "redis": {"address": store.where, "version": store.version()},
+            "outbox": 0,
+            "outbox_trouble": "",
+            "redis": {
+                "address": store.where,
+                "version": store.version(),
+                "persistence": "append-only file",
+            },
             "version": __version__,
             "command_version": __version__,
             "pid": 77,
@@ -162,6 +188,91 @@ class TestStatus:
             "redis": None,
             "command_version": __version__,
         }
+
+    def test_gaps_of_thirty_days(self, store: Store) -> None:
+        put_gap(store, int(NOW) - 41 * DAY, int(NOW) - 30 * DAY - 1)
+        put_gap(store, int(NOW) - 40 * DAY, int(NOW) - 30 * DAY + 50 * MINUTE, "not running")
+        assert named(self.status(store))["gaps"] == (
+            "1 in 30 days, 50 min in all; the last 2026-10-13 19:03 to 2026-10-23 19:53, not running"
+        )
+        put_gap(store, START - 9 * HOUR, START - 7 * HOUR - 10 * MINUTE)
+        answer = self.status(store)
+        assert answer.code == 0
+        assert named(answer)["gaps"] == (
+            "2 in 30 days, 2 h 40 min in all; the last 2026-11-22 10:00 to 11:50, offline"
+        )
+        data = answer.data
+        assert isinstance(data, dict)
+        assert data["gaps_30_days"] == [
+            {
+                "from": "2026-10-13T18:03:20.000Z",
+                "to": "2026-10-23T18:53:20.000Z",
+                "reason": "not running",
+            },
+            {"from": "2026-11-22T09:00:00.000Z", "to": "2026-11-22T10:50:00.000Z", "reason": "offline"},
+        ]
+
+    @pytest.mark.parametrize("after", [300, -600])
+    def test_a_passing_silence_is_no_gap(self, store: Store, after: int) -> None:
+        with store.batch() as batch:
+            batch.write_status(WELL)
+        answer = answers.status(store, LAST_POLL + after, 60)
+        assert "blind" not in named(answer)
+
+    def test_a_gap_that_is_under_way(self, store: Store) -> None:
+        last_poll = to_iso((LAST_POLL - 900) * 1000)
+        put_gap(store, START - 9 * HOUR, START - 8 * HOUR, "suspended")
+        answer = self.status(store, last_poll=last_poll)
+        assert named(answer)["blind"] == "since 2026-11-22 18:48"
+        put_gap(store, LAST_POLL - 900, LAST_POLL - 500, "Spotify down")  # the logger says how far it has got
+        answer = self.status(store, last_poll=last_poll)
+        shown = named(answer)
+        assert shown["blind"] == "since 2026-11-22 18:48, Spotify down"
+        assert shown["gaps"] == "1 in 30 days, 1 h in all; the last 2026-11-22 10:00 to 11:00, suspended"
+        data = answer.data
+        assert isinstance(data, dict)
+        assert data["blind_since"] == last_poll
+        assert [gap["reason"] for gap in data["gaps_30_days"]] == ["suspended"]
+
+    def test_a_gap_that_the_last_answer_ended_is_over(self, store: Store) -> None:
+        put_gap(store, LAST_POLL - 900, LAST_POLL + 1)  # its end is rounded up
+        shown = named(self.status(store))
+        assert "blind" not in shown
+        assert shown["gaps"].startswith("1 in 30 days, 15 min in all")
+
+    @pytest.mark.parametrize(
+        ("outbox", "shown"),
+        [
+            ("0", None),
+            ("1", "1 play, not yet safe in Redis"),
+            ("1000", "1,000 plays, not yet safe in Redis"),
+            ("many", None),
+        ],
+    )
+    def test_plays_that_wait(self, store: Store, outbox: str, shown: str | None) -> None:
+        answer = self.status(store, outbox=outbox)
+        assert answer.code == 0
+        assert named(answer).get("outbox") == shown
+
+    def test_a_redis_that_forgets(self, store: Store) -> None:
+        answer = self.status(store, persistence=Persistence(saves=False).words)
+        assert answer.code == 1
+        assert rows(answer)[0][1].startswith("NOT WELL: this Redis forgets everything with its next restart")
+        assert named(answer)["Redis"] == f"{store.version()} at {store.where}, nothing on its disk"
+
+    @pytest.mark.parametrize("persistence", [Persistence().words, Persistence(aof=True).words])
+    def test_a_redis_that_does_not(self, store: Store, persistence: str) -> None:
+        answer = self.status(store, persistence=persistence)
+        assert answer.code == 0
+        assert named(answer)["Redis"].endswith(f", {persistence}")
+
+    def test_a_disk_that_refuses(self, store: Store) -> None:
+        answer = self.status(store, outbox_trouble="/x/outbox.sqlite: \x1b[31m disk full")
+        assert answer.code == 1
+        assert rows(answer)[0] == (
+            "health",
+            "NOT WELL: /x/outbox.sqlite: \ufffd[31m disk full (until it can, plays wait in memory alone)",
+        )
 
     def test_garbage(self, store: Store) -> None:
         garbage = dict.fromkeys(WELL, "\x1b[31m" + "9" * 50)
@@ -256,7 +367,57 @@ class TestRecent:
         put_open(store, playing=0)
         assert rows(answers.recent(store, 1))[0][3] == "paused"
 
+    def test_what_was_found_later(self, store: Store) -> None:
+        put(store, VERIDIS, START, 200_000, end_reason="trackdone", source="backfill")
+        put(store, VERIDIS, START - 400, 200_000, end_reason="unknown", source="backfill")
+        put(store, VERIDIS, START - 800, 200_000, end_reason="trackdone", source="live")
+        answer = answers.recent(store, 9)
+        assert [row[3] for row in rows(answer)] == ["found later", "found later", "finished"]
+        assert isinstance(answer.data, list)
+        assert [play["source"] for play in answer.data] == ["backfill", "backfill", "live"]
+
+    def test_gaps_stand_between_the_plays(self, store: Store) -> None:
+        put_open(store)
+        put_gap(store, START - HOUR, START - 100)
+        put(store, AERODYNAMIC, START - 2 * HOUR, 212_000, end_reason="trackdone")
+        put_gap(store, START - 3 * HOUR, START - 2 * HOUR + 1, "rate limited")
+        put_gap(store, START - 4 * HOUR, START - 2 * HOUR, "before all that is shown")
+        put(store, VERIDIS, START - 5 * HOUR, 345_000, end_reason="trackdone")
+        answer = answers.recent(store, 2)
+        assert rows(answer) == [
+            ("2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"),
+            ("2026-11-22 18:00", "(offline for 58 min)", "", "gap", ""),
+            ("2026-11-22 17:00", "Daft Punk – Aérodynamic", "3:32/5:45", "finished", "Kitchen"),
+            ("2026-11-22 16:00", "(rate limited for 1 h)", "", "gap", ""),
+        ]
+        data = answer.data
+        assert isinstance(data, list)
+        assert [play.get("name") for play in data] == ["Veridis Quo", None, "Aérodynamic", None]
+        assert data[1] == {
+            "gap": {
+                "from": "2026-11-22T17:00:00.000Z",
+                "to": "2026-11-22T17:58:20.000Z",
+                "reason": "offline",
+            }
+        }
+
+    def test_a_gap_that_is_not_over_comes_first(self, store: Store) -> None:
+        put(store, VERIDIS, START, 200_000, end_reason="unknown")
+        put_gap(store, START, START + HOUR, "login dead")
+        assert [row[3] for row in rows(answers.recent(store, 9))] == ["gap", "unknown"]
+
+    def test_garbage_in_the_place_of_gaps(self, store: Store, redis_url: str) -> None:
+        put_open(store)
+        hostile = f"{START + 600} \x1b[31moffline"
+        with redis.Redis.from_url(redis_url) as client:
+            client.hset(GAPS, mapping={START: hostile, "soon": f"{START} offline", START - 9: "offline"})
+            assert len(rows(answers.recent(store, 9))) == 1
+            client.delete(GAPS)
+            client.set(GAPS, "another type")
+            assert len(rows(answers.recent(store, 9))) == 1
+
     def test_an_empty_log(self, store: Store) -> None:
+        put_gap(store, START, START + HOUR)
         answer = answers.recent(store, 9)
         assert (answer.code, answer.data, rows(answer)) == (0, [], [("Nothing is logged yet.",)])
 
@@ -311,6 +472,7 @@ class TestCount:
             "whole": True,
             "at_least_ms": 30_000,
             **sums,
+            "unseen": {"gaps": 0, "seconds": 0},
             "tracks": [{"keys": ["track:w", "track:v"], **named, **sums}],
         }
 
@@ -361,6 +523,34 @@ class TestCount:
         lines = rows(counting.count(store, "number"))
         assert len(lines) == 5 + 1 + counting.CANDIDATES + 1
         assert lines[-1] == ("and 3 more tracks",)
+
+    def test_gaps_make_it_at_least_so_many(self, store: Store) -> None:
+        begun = START - 40 * DAY  # the first play that counts; it is none of this title's
+        put(store, AERODYNAMIC, begun - 100, 5_000)
+        put_gap(store, begun - 2 * HOUR, begun)
+        first = rows(counting.count(store, "aerodynamic"))
+        assert first[-1][0] == "last"
+        put_gap(store, begun - HOUR, begun + 10 * MINUTE)
+        put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
+        answer = counting.count(store, "aerodynamic")
+        assert rows(answer) == [*first, ("At least: in 2 gaps, 2 h 10 min in all, nothing could be seen.",)]
+        assert isinstance(answer.data, dict)
+        assert answer.data["unseen"] == {"gaps": 2, "seconds": 2 * HOUR + 10 * MINUTE}
+
+    def test_nothing_matches_and_gaps(self, store: Store) -> None:
+        put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
+        answer = counting.count(store, "nothing like it")
+        assert len(rows(answer)) == 1
+        assert isinstance(answer.data, dict)
+        assert answer.data["unseen"] == {"gaps": 1, "seconds": 2 * HOUR}
+
+    def test_an_empty_log(self, store: Store, redis_url: str) -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
+        answer = counting.count(store, "veridis")
+        assert isinstance(answer.data, dict)
+        assert answer.data["unseen"] == {"gaps": 0, "seconds": 0}
 
     def test_plays_that_the_catalogue_does_not_know(self, store: Store) -> None:
         with store.batch() as batch:

@@ -92,6 +92,15 @@ def test_a_file_that_makes_no_sense_is_not_filled_in() -> None:
         authfile.fill(b"client_id = (", "auth.py", {"client_id": "A"})
 
 
+def test_a_file_that_would_be_read_as_another_is_not_filled_in() -> None:
+    latin = '# coding: latin-1\nclient_id = ""  # \xe4\n'.encode("latin-1")
+    with pytest.raises(Misconfigured, match=r"^auth\.py is not text in UTF-8: write it again$"):
+        authfile.fill(latin, "auth.py", {"client_id": "A"})
+    ascii_only = b"# coding: latin-1\nclient_id = ''\n"
+    filled = authfile.fill(ascii_only, "auth.py", {"client_id": "A"})
+    assert filled == "# coding: latin-1\nclient_id = 'A'\n"
+
+
 @settings(deadline=None)
 @given(st.text("!\"#'\\{}azAZ09~ä", max_size=20), st.text("!\"#'\\{}azAZ09~ä", max_size=20))
 def test_what_is_filled_in_is_read_again(client_id: str, secret: str) -> None:

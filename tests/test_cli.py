@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import pytest
+import redis
 
 from spotify_logger import __version__, cli
+from spotify_logger.keyspace import GAPS
 from spotify_logger.oauth import Token
 from spotify_logger.plays import to_iso
 from spotify_logger.store import Store
@@ -76,6 +78,13 @@ def put(store: Store, name: str, second: int = START, **more: str | int) -> None
         batch.write_status({"last_play": f"listening:{second}"})
 
 
+def put_gap(store: Store, reason: str) -> None:
+    """Log a gap of an hour that began five minutes after the play."""
+    begin, end = START + 300, START + 3900
+    with store.batch() as batch:
+        batch.write_gap(begin, {"from": to_iso(begin * 1000), "to": to_iso(end * 1000), "reason": reason})
+
+
 def run(arguments: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -99,6 +108,18 @@ class TestQuestions:
             "Veridis Quo",
             "Aerodynamic",
         ]
+
+    def test_gaps_are_told_from_plays(
+        self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        put(store, "Veridis Quo")
+        put_gap(store, "offline")
+        assert cli.main(["recent"]) == 0
+        lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert [line[1] for line in lines if line[3] != "gap"] == ["Daft Punk – Veridis Quo"]
+        assert lines[0] == ["2026-11-22 19:05", "(offline for 1 h)", "", "gap", ""]
+        assert cli.main(["recent", "--json"]) == 0
+        assert [entry.get("name") for entry in json.loads(capsys.readouterr().out)] == [None, "Veridis Quo"]
 
     def test_recent_shows_twenty(
         self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
@@ -287,6 +308,27 @@ class TestProcess:
         assert lines[1].startswith("2026-11-22 19:00  Daft Punk – Veridis Quo \ufffd]0;owned\ufffd ")
         assert len(lines) == 2
         assert "\x1b" not in "".join(lines)
+
+    @pytest.mark.parametrize("question", [["status"], ["recent"], ["count", "veridis"]])
+    def test_nothing_of_a_gap_or_of_the_status_harms_a_terminal(
+        self, tmp_path: Path, settings: dict[str, str], store: Store, question: list[str]
+    ) -> None:
+        put(store, "Veridis Quo")
+        put_gap(store, "offline")
+        hostile = "\x1b]0;owned\x07\u202e"
+        with store.batch() as batch:
+            names = ("state", "outbox", "outbox_trouble", "persistence", "version", "last_poll")
+            now_ms = round(time.time() * 1000)
+            batch.write_status({**dict.fromkeys(names, hostile), "next_poll": to_iso(now_ms)})
+        with redis.Redis.from_url(settings["REDIS_URL"]) as client:
+            client.hset(GAPS, str(START + 400), f"{START + 5000} {hostile}")
+        leader, follower = pty.openpty()
+        environment = {**settings, "COLUMNS": "90", "TERM": "dumb"}
+        with subprocess.Popen([*COMMAND, *question], env=environment, cwd=tmp_path, stdout=follower):
+            os.close(follower)
+            printed = read_all(leader)
+        assert printed
+        assert not {"\x1b", "\x07", "\u202e"} & set(printed)
 
     def test_redis_is_away(self, tmp_path: Path, settings: dict[str, str]) -> None:
         ended = run(["recent"], {**settings, "REDIS_URL": "redis://127.0.0.1:1"}, tmp_path)

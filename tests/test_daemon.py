@@ -52,111 +52,6 @@ IMPORT = re.compile(r"import time:\s+\d+ \|\s+\d+ \| +(\S+)")
 """A line of `python -X importtime`."""
 
 
-class Stage:
-    """A folder to run in, a simulated Spotify on a real port, a real Redis, and the processes of a test."""
-
-    def __init__(self, folder: Path, redis_url: str) -> None:
-        self.folder = folder
-        self.raw = redis.Redis.from_url(redis_url, decode_responses=True)
-        self.store = Store(redis_url)
-        self.server = Server(self.service(History(time.time()).play(song("Long", LONG))))
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),
-            "STATE_DIR": str(folder / "state"),
-            "REDIS_URL": redis_url.replace("//", f"//default:{REDIS_PASSWORD}@"),
-            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
-            "SPOTIFY_API_URL": self.server.url,
-            "SPOTIFY_ACCOUNTS_URL": self.server.url,
-            "POLL_MIN": "0.1",
-            "POLL_MAX": "0.3",
-        }
-
-    @staticmethod
-    def service(history: History) -> Service:
-        return Service(history.finish())
-
-    def plays_now(self, history: History) -> None:
-        """From now on the listener does this; tokens of before are void, and the login is not."""
-        self.server._service = self.service(history)
-
-    def start(self, *arguments: str, **environ: str | None) -> subprocess.Popen[bytes]:
-        """Start Python with these arguments; None takes a variable out of the environment."""
-        wanted = {**self.environ, **environ}
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=self.folder,
-                env={name: value for name, value in wanted.items() if value is not None},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self.processes.append(process)
-        return process
-
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-    def lines(self) -> list[str]:
-        """What was logged, without the time, and without what Python says about imports."""
-        return [line[20:] for line in self.log().splitlines() if not line.startswith("import time:")]
-
-    def imported(self) -> set[str]:
-        """The packages that a process with `-X importtime` has imported."""
-        return {name.partition(".")[0] for name in IMPORT.findall(self.log())}
-
-    def status(self) -> dict[str, str]:
-        return self.store.read_status()
-
-    def wait_for_poll(self) -> None:
-        wait_until(lambda: self.status().get("last_poll"))
-
-    def newest(self) -> tuple[str, int, bool]:
-        """The name, the second, and whether it is open, of the play that started last."""
-        second, fields = self.store.latest_play() or (0, {})
-        return fields.get("name", ""), second, "end_reason" not in fields
-
-    def ask(self, what: str) -> object:
-        with urllib.request.urlopen(f"{self.server.url}/control/{what}", timeout=20) as answer:
-            return json.load(answer)
-
-    def assert_no_secret_is_told(self) -> None:
-        secrets = [REDIS_PASSWORD, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN]
-        secrets += [json.loads((self.folder / "state/token.json").read_text())["access_token"]]
-        assert all(secrets)
-        told = [self.log()]
-        told += [path.read_text() for path in map(cmdline, self.processes) if path.exists()]
-        assert [secret for secret in secrets if any(secret in text for text in told)] == []
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-        self.store.close()
-        self.raw.close()
-
-
-def cmdline(process: subprocess.Popen[bytes]) -> Path:
-    return Path(f"/proc/{process.pid}/cmdline")
-
-
-@pytest.fixture
-def stage(tmp_path: Path, redis_url: str) -> Iterator[Stage]:
-    stage = Stage(tmp_path, redis_url)
-    yield stage
-    stage.close()
-
-
 LOG = str(ROOT / "log.py")
 
 
@@ -341,7 +236,7 @@ class TestBeats:
         first, *beats = BeatReader().feed(os.read(read_fd, 65536))
         for descriptor in (read_fd, write_fd):
             os.close(descriptor)
-        trial.store.close()
+        trial.close()
         assert first == (LONGEST_TURN, False, "starting")
         well = [beat for beat in beats if beat.ok]
         assert {beat.words for beat in well} == {"playing The Band of A – A, Desk"}
@@ -359,5 +254,5 @@ class TestBeats:
         world = World.of(History(1_795_348_800.0).gone(60).finish())
         trial = Trial(world, make_settings(tmp_path, redis_url))
         run(trial.poller, world.clock, Lifeline(), lambda: True)
-        trial.store.close()
+        trial.close()
         assert trial.spotify.requests == 0

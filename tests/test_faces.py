@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.faces import Answer, Table, counted, local_time, show, span, utc_time
+from spotify_logger.faces import (
+    Answer,
+    Table,
+    counted,
+    length,
+    local_period,
+    local_time,
+    show,
+    span,
+    utc_time,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +133,30 @@ def test_utc_time() -> None:
 )
 def test_spans(seconds: float, words: str) -> None:
     assert span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (40.9, "40 s"),
+        (3599, "59 min"),
+        (3600, "1 h"),
+        (6600, "1 h 50 min"),
+        (7259, "2 h"),
+        (172_799, "47 h 59 min"),
+        (172_800, "2 days"),
+        (10**6, "11 days 13 h"),
+    ],
+)
+def test_lengths(seconds: float, words: str) -> None:
+    assert length(seconds) == words
+
+
+def test_periods(zone: str) -> None:
+    begin, hour = 1767265200, 3600
+    first = local_time(begin)
+    assert local_period(begin, begin + hour) == f"{first} to {local_time(begin + hour)[-5:]}"
+    assert local_period(begin, begin + 24 * hour) == f"{first} to {local_time(begin + 24 * hour)}"
 
 
 def test_counted() -> None:

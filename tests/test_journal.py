@@ -69,6 +69,12 @@ def test_a_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "9f86d081884c7d65" not in capsys.readouterr().err
 
 
+def test_a_secret_that_is_a_part_of_another_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for secrets in (["abc1", "abc12345", "x/abc1234567"], ["x/abc1234567", "abc12345", "abc1"]):
+        monkeypatch.setattr(journal, "_secrets", dict.fromkeys(secrets))
+        assert journal.clean("x/abc1234567, abc12345 and abc1") == "***, *** and ***"
+
+
 def test_nobody_reading_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()

@@ -372,3 +372,39 @@ class TestOutages:
         assert link.connect() == 2
         assert link.send([("PING",)]) == ["PONG"]
         link.close()
+
+    def test_nothing_is_sent_without_a_connection(self, redis_url: str) -> None:
+        link = RedisLink(redis_url)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="closed the connection"):
+                link.send([("PING",)])
+        assert link.connect() == 1
+        link.close()
+        with pytest.raises(StoreError):
+            link.send([("PING",)])
+        assert link.connect() == 2
+        link.close()
+
+    @pytest.mark.parametrize("options", ["", "?health_check_interval=1", "?retry_on_timeout=true"])
+    def test_a_broken_connection_is_not_replaced_in_silence(
+        self, redis_url: str, monkeypatch: pytest.MonkeyPatch, options: str
+    ) -> None:
+        """A proof over a new connection would be one for writes that the old one has lost."""
+        link = RedisLink(redis_url + options)
+        assert link.connect() == 1
+        link.send([("SET", "a", 1)])
+        with redis.Redis.from_url(redis_url) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            before = connections(client)
+            monkeypatch.setattr(time, "monotonic", lambda real=time.monotonic: real() + 60)
+            for _ in range(2):
+                with pytest.raises(StoreError):
+                    link.send([("WAITAOF", 1, 0, 10)])
+            assert connections(client) == before
+        assert link.connect() == 2
+        link.close()
+
+
+def connections(client: redis.Redis) -> int:
+    """How many connections the server has seen."""
+    return int(client.info("stats")["total_connections_received"])

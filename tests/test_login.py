@@ -6,7 +6,6 @@ import re
 import socket
 import sys
 import threading
-import time
 import urllib.request
 import webbrowser
 from concurrent.futures import Future
@@ -63,7 +62,7 @@ def service(record: Record) -> Service:
 @pytest.fixture
 def accounts(service: Service) -> Iterator[str]:
     """The address of a simulated accounts service on a real port."""
-    server = Server(service)
+    server = Server(service, now=lambda: CONSENT)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server.url
@@ -102,6 +101,8 @@ class Person:
         self.token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         self.opened: list[str] = []
         self.has_browser = False
+        self.now = CONSENT
+        """What this machine's clock says."""
 
     @contextmanager
     def logging_in(self, stdin: TextIO | None = None) -> Iterator[Future[None]]:
@@ -119,7 +120,7 @@ class Person:
 
     def _log_in(self, done: Future[None], send: HttpSender, stdin: TextIO) -> None:
         try:
-            login(self.settings, send, self.token_file, stdin, self.screen, self._open, lambda: CONSENT)
+            login(self.settings, send, self.token_file, stdin, self.screen, self._open, lambda: self.now)
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
             done.set_exception(error)
         else:
@@ -235,6 +236,16 @@ def test_an_address_elsewhere_is_only_pasted(person: Person, uri: str) -> None:
     assert "ssh -L" not in person.screen.getvalue()
 
 
+@pytest.mark.parametrize("now", [60.0, CONSENT - 86400, CONSENT + 86400])
+def test_the_login_is_as_old_as_spotify_says_on_a_machine_with_a_wrong_clock(
+    person: Person, now: float
+) -> None:
+    person.now = now
+    with person.logging_in() as done:
+        person.paste(person.agree())
+        assert_logged_in(person, done)
+
+
 def test_a_new_login_wins_over_whatever_was_there(person: Person) -> None:
     person.token_file.save(
         Token("old", "old", CONSENT, dead_at=CONSENT - 1, dead_reason="revoked", asked_at=1.0)
@@ -299,7 +310,7 @@ def test_other_requests_do_not_end_the_waiting(person: Person) -> None:
 
 
 def test_a_listener_who_declines_is_asked_again(person: Person, service: Service) -> None:
-    service.faults.add(Fault("access_denied", requests=1), time.time())
+    service.faults.add(Fault("access_denied", requests=1), CONSENT)
     with person.logging_in() as done:
         assert visit(person.agree())[0] == 200
         person.screen.wait_for(r"Spotify did not log you in \(access_denied\). Once more:")
@@ -318,7 +329,7 @@ def test_a_code_that_is_not_taken_is_asked_for_again(person: Person, service: Se
                 code = parse_qs(urlsplit(answer).query)["code"][0]
                 oauth.exchange_code(send, person.settings, code, "", CONSENT)
         else:
-            service.faults.add(Fault("invalid_grant", requests=1), time.time())
+            service.faults.add(Fault("invalid_grant", requests=1), CONSENT)
         person.paste(answer)
         person.screen.wait_for(r"Spotify does not take this code \(invalid_grant: .*\)\. Once more:")
         person.paste(person.agree(2))
@@ -326,7 +337,7 @@ def test_a_code_that_is_not_taken_is_asked_for_again(person: Person, service: Se
 
 
 def test_an_old_answer_does_not_fit_a_new_attempt(person: Person, service: Service) -> None:
-    service.faults.add(Fault("invalid_grant", requests=1), time.time())
+    service.faults.add(Fault("invalid_grant", requests=1), CONSENT)
     with person.logging_in() as done:
         first = person.agree()
         visit(first)
@@ -345,8 +356,8 @@ def test_a_scope_that_was_not_given_is_asked_for_again(person: Person) -> None:
 
 
 def test_a_passing_fault_is_waited_out(person: Person, service: Service) -> None:
-    service.faults.add(Fault("error_503", path=TOKEN_PATH, requests=1), time.time())
-    service.faults.add(Fault("rate_limit", path=TOKEN_PATH, requests=1, value=1), time.time())
+    service.faults.add(Fault("error_503", path=TOKEN_PATH, requests=1), CONSENT)
+    service.faults.add(Fault("rate_limit", path=TOKEN_PATH, requests=1, value=1), CONSENT)
     with person.logging_in() as done:
         person.paste(person.agree())
         assert_logged_in(person, done)
@@ -355,7 +366,7 @@ def test_a_passing_fault_is_waited_out(person: Person, service: Service) -> None
 
 
 def test_a_fault_that_stays_costs_the_code_and_another_is_asked_for(person: Person, service: Service) -> None:
-    service.faults.add(Fault("reset", path=TOKEN_PATH, requests=3), time.time())
+    service.faults.add(Fault("reset", path=TOKEN_PATH, requests=3), CONSENT)
     with person.logging_in() as done:
         person.paste(person.agree())
         person.screen.wait_for("Trying again in 0 s", 2)
@@ -364,7 +375,7 @@ def test_a_fault_that_stays_costs_the_code_and_another_is_asked_for(person: Pers
 
 
 def test_a_long_rate_limit_ends_the_login(person: Person, service: Service) -> None:
-    service.faults.add(Fault("rate_limit", path=TOKEN_PATH, value=3600), time.time())
+    service.faults.add(Fault("rate_limit", path=TOKEN_PATH, value=3600), CONSENT)
     with person.logging_in() as done:
         person.paste(person.agree())
         with pytest.raises(NotBefore, match="asks to wait for 3600 s"):

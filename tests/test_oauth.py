@@ -71,14 +71,15 @@ class Accounts:
     def __init__(self, *, rotating: bool = False) -> None:
         self.service = Service(RECORD, rotating=rotating)
         self.requests: list[Request] = []
+        self.now = NOW
 
     def __call__(self, request: Request) -> Response:
         self.requests.append(request)
-        return self.service.handle(request, NOW)
+        return self.service.handle(request, self.now)
 
     def consent(self, url: str) -> str:
         """Agree at this address, and return the code."""
-        response = self.service.handle(Request("GET", url), NOW)
+        response = self.service.handle(Request("GET", url), self.now)
         return parse_qs(urlsplit(response.headers["location"]).query)["code"][0]
 
 
@@ -116,6 +117,7 @@ def test_a_code_becomes_a_token_that_can_be_refreshed(app: Settings, secret: str
     code = accounts.consent(oauth.authorize_url(app, "state", VERIFIER))
     token = oauth.exchange_code(accounts, app, code, VERIFIER, NOW)
     assert (token.authorized_at, token.expires_at, token.scope) == (NOW, NOW + 3600, oauth.SCOPES)
+    accounts.now += 10
     later = oauth.refresh(accounts, app, token, NOW + 10)
     assert later == replace(token, access_token=later.access_token, expires_at=NOW + 3610)
     assert later.access_token != token.access_token
@@ -174,6 +176,76 @@ def test_a_client_that_spotify_does_not_know_is_a_setting_to_correct(app: Settin
         oauth.exchange_code(accounts, wrong, code, VERIFIER, NOW)
     with pytest.raises(LoginNeeded, match=message):
         oauth.refresh(accounts, wrong, TOKEN, NOW)
+
+
+# The time: a machine's clock may be wrong, and the answer's `Date` is not
+
+GIVEN = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_in": 60}
+DATE = formatdate(NOW, usegmt=True)
+
+
+def logged_in(app: Settings, now: float, date: str | None) -> Token:
+    """The token of a login, and that of a refresh, which must agree on the time."""
+    send = answering(200, GIVEN, {} if date is None else {"date": date})
+    token = oauth.exchange_code(send, app, "code", VERIFIER, now)
+    assert token.authorized_at == token.expires_at - 60
+    refreshed = oauth.refresh(send, app, TOKEN, now)
+    assert (refreshed.authorized_at, refreshed.expires_at) == (TOKEN.authorized_at, token.expires_at)
+    return token
+
+
+@pytest.mark.parametrize(
+    "now", [60.0, NOW - 86400, NOW - 2.5, NOW + 2.5, NOW + 86400, NOW + 5e8], ids=lambda now: f"{now - NOW:+}"
+)
+def test_a_login_on_a_machine_with_a_wrong_clock_is_as_old_as_spotify_says(app: Settings, now: float) -> None:
+    token = logged_in(app, now, DATE)
+    assert token.authorized_at == NOW
+    assert oauth.valid_until(token) == oauth.valid_until(replace(TOKEN, authorized_at=NOW))
+
+
+@pytest.mark.parametrize("now", [NOW - 2, NOW - 0.25, NOW, NOW + 0.75, NOW + 2])
+def test_a_clock_that_is_right_knows_it_better_than_whole_seconds_do(app: Settings, now: float) -> None:
+    assert logged_in(app, now, DATE).authorized_at == now
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + 86400])
+@pytest.mark.parametrize(
+    "date",
+    [
+        None,
+        "",
+        "today",
+        "\x00" * 50,
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        formatdate(1.59e9, usegmt=True),
+        formatdate(4.2e9, usegmt=True),
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2400",
+        "Sun, 42 Nov 2026 18:00:00 GMT",
+        "9" * 5000,
+    ],
+)
+def test_without_a_date_that_makes_sense_the_machine_is_believed(
+    app: Settings, now: float, date: str | None
+) -> None:
+    assert logged_in(app, now, date).authorized_at == now
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (DATE, NOW),
+        (formatdate(1.7e9, usegmt=True), 1.7e9),
+        (formatdate(4.09e9, usegmt=True), 4.09e9),
+        ("Fri, 13 Sep 2019 12:00:00 GMT", None),
+        ("Thu, 01 Jan 2100 00:00:00 GMT", None),
+        ("soon", None),
+    ],
+)
+def test_what_a_date_may_say(text: str, expected: float | None) -> None:
+    assert oauth.told_time({"date": text}) == expected
+    assert oauth.told_time({"Date": text}) is None, "names are in lower case"
+    assert oauth.told_time({}) is None
 
 
 GRANT = {"error": "invalid_grant", "error_description": "Refresh token revoked"}
@@ -424,7 +496,8 @@ def test_any_answer_ends_in_a_token_or_in_one_of_the_errors(
             line = token.scope
             assert config.is_word(token.refresh_token)
             assert config.is_word(token.access_token)
-            assert NOW < token.expires_at <= NOW + 86400
+            told = oauth.told_time(headers)
+            assert NOW < token.expires_at <= NOW + 86400 or told is not None
         assert line.isprintable()
 
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
 
 
-def waits(history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30) -> list[float]:
+def waits(
+    history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30, slowness: float = 1
+) -> list[float]:
     pacer = Pacer(poll_min, poll_max)
+    pacer.slowness = slowness
     return [round(pacer.after_answer(answer.playback, answer.at), 3) for answer in history]
 
 
@@ -65,6 +68,49 @@ def test_small_bounds_bound_everything() -> None:
     assert max(waits([none(second) for second in range(30)], 0.2, 1)) == 1.75
     assert waits(played(item("S", 3), 0, (0.1, 2.95)), 0.2, 1) == [0.2, 0.2]
     assert waits([*played(item("S", 90), 0, (0.1, 61, 89.9))], 0.2, 1)[-1] == 0.3
+
+
+@pytest.mark.parametrize("slowness", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("name", "history", "expected"),
+    [
+        ("quick", played(A, 0, (1,)), 5),
+        ("calm", played(EPISODE, 0, (1, 31, 61)), 30),
+        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
+        ("just stopped", [none(0)], 10),
+        ("away", [none(second) for second in range(0, 1800, 60)], 52.5),
+        ("stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
+    ],
+)
+def test_whoever_was_limited_again_and_again_waits_longer(
+    name: str, history: Sequence[Answer], expected: float, slowness: float
+) -> None:
+    assert waits(history, slowness=slowness)[-1] == expected * slowness, name
+
+
+@pytest.mark.parametrize("slowness", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("history", "poll_min", "expected"),
+    [
+        (played(A, 0, (1, 100, 185)), 5, 16),
+        (played(A, 0, (1, 100, 185)), 0.2, 15.2),
+        (played(A, 0, (1, 100, 199.9)), 5, 1.1),
+        (played(item("S", 3), 0, (1,)), 5, 3),
+    ],
+)
+def test_the_aim_at_the_end_of_an_item_stays_as_it_is(
+    history: Sequence[Answer], poll_min: float, expected: float, slowness: float
+) -> None:
+    assert waits(history, poll_min, slowness=slowness)[-1] == expected
+
+
+def test_the_pace_changes_at_once_in_both_directions() -> None:
+    pacer = Pacer(5, 30)
+    seen = []
+    for second, pacer.slowness in enumerate((1, 1, 4, 4, 1, 1)):
+        seen.append(round(pacer.after_answer(none(60 * second).playback, 60 * second), 2))
+
+    assert seen == [10, 11, 48.4, 53.24, 14.64, 16.11]
 
 
 def test_failures_double_the_wait_up_to_the_longest() -> None:

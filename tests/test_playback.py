@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.playback import Kind, dict_get, read_playback, redis_convert
+from spotify_logger.playback import Kind, dict_get, read_playback, redis_convert, whole_number
 
 PAYLOADS = Path(__file__).parents[2] / "shared" / "payloads" / "player"
 
@@ -152,6 +152,14 @@ def test_a_local_file_is_known_by_its_uri() -> None:
     assert playback.fields["artists"] == "Me"
 
 
+def test_an_id_that_no_line_of_the_index_can_hold_is_none() -> None:
+    playback = read_playback(body({**LOCAL, "id": "two words"}))
+
+    assert playback.item is not None
+    assert playback.item.key.startswith("local:")
+    assert "id" not in playback.fields
+
+
 def test_a_local_file_whose_duration_is_an_object() -> None:
     playback = read_playback(body({**LOCAL, "duration_ms": {"totalMilliseconds": 200_000}}))
 
@@ -174,6 +182,8 @@ def test_a_local_file_whose_duration_is_an_object() -> None:
         body({**TRACK, "type": "chapter"}),
         body({**TRACK, "type": ["track"]}),
         body({**TRACK, "id": None, "uri": None}),
+        body({**TRACK, "id": "two words"}),
+        body({**TRACK, "id": "\n"}),
         body([TRACK]),
     ],
 )
@@ -221,6 +231,24 @@ def test_a_number_that_is_none_is_left_out(nonsense: object) -> None:
 
 def test_progress_as_text_of_2017() -> None:
     assert read_playback(body(TRACK, progress_ms="44272")).progress_ms == 44_272
+
+
+@pytest.mark.parametrize("number", [0, 10**18, 2**63 - 1])
+def test_a_number_is_the_same_as_text(number: int) -> None:
+    assert whole_number(str(number)) == whole_number(number) == number
+
+
+@pytest.mark.parametrize("text", [str(2**63), "-1", "1" * 20, "\u0665"])
+def test_text_that_is_no_number(text: str) -> None:
+    assert whole_number(text) is None
+
+
+def test_a_duration_that_is_true_is_none() -> None:
+    playback = read_playback(body({**TRACK, "duration_ms": True}))
+
+    assert playback.item is not None
+    assert playback.item.duration_ms is None
+    assert type(playback.progress_ms) is int
 
 
 JSON = st.recursive(

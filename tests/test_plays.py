@@ -107,6 +107,11 @@ class TestHash:
             {"ms_played": "-5"},
             {"ms_played": "9" * 30},
             {"ms_played": "1e9"},
+            {"ms_played": "61001"},
+            {"started_at": "9999-12-31T23:59:59Z", "ended_at": "9999-12-31T23:59:59-23:59"},
+            {"id": "two words"},
+            {"type": "chapter"},
+            {"type": ""},
         ],
     )
     def test_what_makes_no_sense_is_no_play(self, changes: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from spotify_logger import config
-from spotify_logger.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater
+from spotify_logger.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from spotify_logger.gate import GATE_FILE, Gate
 from spotify_logger.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.simulator.virtual import VirtualClock
@@ -214,7 +214,10 @@ ANSWERS: dict[str, tuple[Scripted, object]] = {
     ),
     "599": (says(599), TryLater("Spotify answers 599")),
     "999": (says(999), TryLater("Spotify answers 999")),
-    "no answer": (TryLater("api.test: connection refused"), TryLater("api.test: connection refused")),
+    "no answer": (
+        Unreachable("api.test: connection refused"),
+        Unreachable("api.test: connection refused"),
+    ),
     "a scope is missing": (
         SCOPELESS,
         LoginNeeded("this login may not see what plays (Permissions missing): run `spotify-logger login`"),
@@ -322,9 +325,9 @@ LOGINS: dict[str, tuple[list[Scripted], list[Scripted], str, object, Token]] = {
     ),
     "the token endpoint is silent": (
         [EXPIRED],
-        [TryLater("accounts.test: no answer within 10 s")],
+        [Unreachable("accounts.test: no answer within 10 s")],
         "pt",
-        TryLater("accounts.test: no answer within 10 s"),
+        Unreachable("accounts.test: no answer within 10 s"),
         TOKEN,
     ),
 }
@@ -622,6 +625,22 @@ def test_an_answer_that_is_no_limit_ends_the_growth_of_the_waits(bench: Bench) -
     assert waits == [60, 120, 60]
 
 
+def test_repeated_limits_slow_the_pace_for_hours(bench: Bench) -> None:
+    bench.script.always = {"api": says(429, LIMITED, {"retry-after": "9"})}
+    seen = [bench.spotify.slowness]
+    for _ in range(3):
+        limit = bench.result()
+        assert isinstance(limit, NotBefore)
+        bench.clock.sleep(limit.seconds)
+        seen.append(bench.spotify.slowness)
+    bench.script.always = {"api": PLAYING}
+    bench.result()
+    seen.append(bench.start().slowness)
+    bench.clock.sleep(7 * HOUR)
+    seen.append(bench.spotify.slowness)
+    assert seen == [1, 1, 2, 4, 4, 1]
+
+
 def test_repeated_limits_of_the_token_endpoint_grow_until_it_answers(bench: Bench) -> None:
     waits = []
     bench.script.api = [EXPIRED, PLAYING, EXPIRED]
@@ -700,6 +719,60 @@ def test_which_answers_tell_the_time(
     still_ahead = bench.clock.utc() - bench.clock.now
     assert (still_ahead != pytest.approx(ahead)) == corrected
     assert abs(still_ahead) <= abs(ahead)
+
+
+@pytest.mark.parametrize(
+    ("answer", "latency", "known"),
+    [
+        (dated(PLAYING, NOON), LATENCY, True),
+        (dated(NOTHING, NOON), LATENCY, True),
+        (dated(says(500), NOON), LATENCY, True),
+        (dated(says(200, HTML), NOON), LATENCY, True),
+        (dated(LAPSED, NOON), LATENCY, True),
+        (dated(says(429), NOON), LATENCY, True),
+        (dated(PLAYING, NOON), 9, True),
+        (dated(PLAYING, 1.59e9), LATENCY, False),
+        (dated(PLAYING, 4.2e9), LATENCY, False),
+        (says(200, {}, {"date": "today"}), LATENCY, False),
+        (PLAYING, LATENCY, False),
+        (Unreachable("api.test: connection refused"), LATENCY, False),
+    ],
+)
+def test_the_time_is_known_once_an_answer_has_told_it(
+    bench: Bench, answer: Scripted, latency: float, *, known: bool
+) -> None:
+    bench.script.latency = latency
+    bench.script.api = [answer, Unreachable("api.test: connection refused")]
+    assert not bench.spotify.is_time_known
+    bench.result()
+    assert bench.spotify.is_time_known is known
+    bench.result()
+    assert bench.spotify.is_time_known is known
+    assert not bench.start().is_time_known
+
+
+@pytest.mark.parametrize("ahead", [-1e8, -86400, 86400, 1e8])
+def test_the_token_endpoint_tells_the_time_too(bench: Bench, ahead: float) -> None:
+    bench.clock = bench.script.clock = VirtualClock(NOON, ahead)
+    bench.log_in(replace(TOKEN, access_token=""))
+    bench.script.accounts, bench.script.api = [dated(RENEWED, NOON)], [PLAYING]
+    answer = bench.start().playback()
+    assert bench.spotify.is_time_known
+    assert answer.utc == pytest.approx(bench.clock.now, abs=1)
+    assert bench.saved.expires_at == pytest.approx(NOON + HOUR, abs=1)
+
+
+@pytest.mark.parametrize("ahead", [-1e8, -86400, 86400, 1e8])
+def test_a_wrong_clock_says_nothing_of_when_a_login_died_or_a_wait_began(bench: Bench, ahead: float) -> None:
+    bench.clock = bench.script.clock = VirtualClock(NOON, ahead)
+    bench.log_in(replace(TOKEN, access_token=""))
+    bench.script.accounts = [dated(says(429), NOON), REVOKED]
+    bench.start()
+    assert isinstance(bench.result(), NotBefore)
+    assert json.loads((bench.folder / GATE_FILE).read_text())["accounts"]["utc"] == pytest.approx(NOON, abs=1)
+    bench.clock.sleep(61)
+    assert isinstance(bench.result(), LoginNeeded)
+    assert bench.saved.dead_at == pytest.approx(NOON + 61, abs=1)
 
 
 # Whatever comes

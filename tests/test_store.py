@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ import redis
 
 from spotify_logger.keyspace import PLAY_FIELDS
 from spotify_logger.link import Link, RedisLink
+from spotify_logger.persistence import Persistence
 from spotify_logger.playback import read_playback
 from spotify_logger.plays import Play
+from spotify_logger.simulator.standin import StandIn
+from spotify_logger.simulator.virtual import VirtualClock
 from spotify_logger.store import REMEMBERED, Store, StoreError
 from tests.conftest import start_server
 
@@ -328,6 +332,11 @@ class TestClaim:
         assert restarted.store.claim(START, self.AT, "spotify:track:other") == START + 1
         restarted.close()
 
+    def test_nor_one_that_redis_is_still_to_be_told_of(self, rig: Rig) -> None:
+        rig.play(START + 1, {"started_at": self.AT, "uri": "spotify:track:other"})
+        assert rig.store.claim(START, self.AT, self.URI, {START, START + 2}.__contains__) == START + 3
+        assert rig.store.claim(START, self.AT, self.URI, lambda _: False) == START
+
     def test_what_others_left_there_is_not_free(self, rig: Rig) -> None:
         rig.raw.hset(f"listening:{START}", "mine", "x")
         rig.raw.set(f"listening:{START + 1}", "x")
@@ -438,6 +447,52 @@ class TestReading:
         assert rig.store.days() == [date(2026, 11, 21), date(2026, 11, 22)]
 
 
+class TestGaps:
+    GAP: Mapping[str, str] = {
+        "from": "2026-11-22T18:00:00.900Z",
+        "to": "2026-11-22T19:00:00.001Z",
+        "reason": "login dead",
+    }
+
+    def write(self, rig: Rig, second: int, fields: Mapping[str, str]) -> None:
+        with rig.store.batch() as batch:
+            batch.write_gap(second, fields)
+
+    def test_a_hash_and_a_line_in_the_index(self, rig: Rig) -> None:
+        self.write(rig, START, self.GAP)
+        assert rig.everything() == {
+            f"gap:{START}": self.GAP,
+            "gaps": {str(START): f"{START + 3601} login dead"},
+        }
+        assert rig.store.gaps() == [(START, START + 3601, "login dead")]
+
+    def test_one_that_grows_is_still_one(self, rig: Rig) -> None:
+        self.write(rig, START, self.GAP)
+        self.write(rig, START, {**self.GAP, "to": "2026-11-22T20:00:00.000Z", "reason": "offline"})
+        assert rig.store.gaps() == [(START, START + 7200, "offline")]
+        assert rig.raw.hget(f"gap:{START}", "to") == "2026-11-22T20:00:00.000Z"
+
+    def test_they_come_oldest_first_and_what_is_none_is_passed_over(self, rig: Rig) -> None:
+        assert rig.store.gaps() == []
+        for hours in (3, 1, 2):
+            self.write(rig, START - hours * 7200, self.GAP)
+        self.write(rig, START, {**self.GAP, "to": "soon"})
+        rig.raw.hset("gaps", mapping={"x": f"{START} offline", str(START + 9): "", "7": "1"})
+        rig.raw.hset("gaps", "8", b"9 \xff\xfe")
+        assert [second for second, _, _ in rig.store.gaps()] == [START - hours * 7200 for hours in (3, 2, 1)]
+        rig.raw.delete("gaps")
+        rig.raw.set("gaps", "not a hash")
+        assert rig.store.gaps() == []
+
+    def test_two_listeners_have_their_own(self, redis_url: str) -> None:
+        ours, theirs = Rig(redis_url, "ann:"), Rig(redis_url, "ben:")
+        self.write(ours, START, self.GAP)
+        assert ours.everything().keys() == {f"ann:gap:{START}", "ann:gaps"}
+        assert theirs.store.gaps() == []
+        ours.close()
+        theirs.close()
+
+
 class TestWhereItIs:
     def test_database_numbers(self, redis_url: str) -> None:
         url = redis_url.removesuffix("/0")
@@ -456,6 +511,108 @@ class TestWhereItIs:
         pipe.execute()
         for key in ("listening:1795370400", "plays:2026-11-22"):
             assert rig.raw.object("encoding", key) == "listpack"
+
+
+class TestProof:
+    """What the server says of its disk, over the connection that there is."""
+
+    @pytest.mark.parametrize(
+        ("settings", "synced", "words"),
+        [
+            ({"appendfsync": "always"}, True, "append-only file"),
+            ({"appendfsync": "no"}, False, "append-only file"),
+            ({"appendonly": "no", "save": ""}, None, "none: it forgets with its next restart"),
+            ({"appendonly": "no", "save": "3600 1"}, None, "snapshots"),
+        ],
+    )
+    def test_what_it_says_of_a_write(
+        self, own_server: EmbeddedServer, settings: dict[str, str], *, synced: bool | None, words: str
+    ) -> None:
+        rig = Rig(own_server.url)
+        for name, value in settings.items():
+            rig.raw.config_set(name, value)
+        rig.play()
+        assert rig.store.is_synced() is synced
+        persistence = rig.store.persistence()
+        assert (persistence.run, persistence.words) == (rig.raw.info("server")["run_id"], words)
+        assert (persistence.aof, persistence.aof_ok) == (synced is not None, True)
+        rig.close()
+
+    def test_with_a_file_that_is_synced_every_second_it_says_so_within_two(self, redis_url: str) -> None:
+        rig = Rig(redis_url)
+        rig.play()
+        wait_for(lambda: rig.store.is_synced() is True)
+        rig.close()
+
+    def test_a_server_that_must_not_say_anything(self, redis_url: str) -> None:
+        rig = Rig(redis_url)
+        rig.raw.acl_setuser(
+            "mute",
+            enabled=True,
+            passwords=["+secret"],
+            keys=["*"],
+            categories=["+@all"],
+            commands=["-waitaof", "-config", "-info", "-time"],
+        )
+        mute = Rig(redis_url.replace("//", "//mute:secret@"))
+        mute.play()
+        assert mute.store.is_synced() is None
+        assert mute.store.persistence() == Persistence(aof_ok=True)
+        assert mute.store.server_second() == 0
+        rig.raw.acl_deluser("mute")
+        for each in (rig, mute):
+            each.close()
+
+    def test_a_server_from_before_redis_7_2(self) -> None:
+        clock = VirtualClock(START)
+        store = Store("", connect=StandIn(clock.utc, clock.sleep, waitaof=False).link)
+        assert store.connect() == 1
+        assert store.is_synced() is None
+        assert store.persistence().aof
+
+    def test_its_clock(self, rig: Rig) -> None:
+        rig.store.connect()
+        second, _ = rig.raw.time()
+        assert second <= rig.store.server_second() <= second + 20
+
+    def test_a_snapshot_that_holds_what_was_written_before_it(self, own_server: EmbeddedServer) -> None:
+        rig = Rig(own_server.url)
+        rig.raw.config_set("appendonly", "no")
+        rig.play()
+        written = rig.store.server_second()
+        assert rig.store.persistence().saved_before <= written
+
+        def is_saved() -> bool:
+            with suppress(redis.ResponseError):  # one is under way
+                rig.raw.bgsave()
+            return written < rig.store.persistence().saved_before
+
+        wait_for(is_saved)
+        assert rig.store.server_second() >= written + 2
+        rig.close()
+
+    def test_nothing_of_it_is_asked_over_a_new_connection(self, rig: Rig) -> None:
+        """What a broken one had sent may be lost, and the new one has nothing to be synced."""
+        rig.play()
+        for question in (rig.store.is_synced, rig.store.server_second, rig.store.persistence):
+            rig.raw.client_kill_filter(_type="normal", skipme=True)
+            for _ in range(2):
+                with pytest.raises(StoreError):
+                    question()
+            rig.store.connect()
+            question()
+
+    def test_which_plays_it_has_not(self, rig: Rig) -> None:
+        seconds = [START + number for number in range(450)]
+        for second in seconds[::2]:
+            rig.play(second, {"uri": "u", "end_reason": "skipped"})
+        assert rig.store.missing(seconds) == seconds[1::2]
+        assert rig.store.missing([]) == []
+
+    def test_one_that_it_knows_only_as_open_is_missing_too(self, rig: Rig) -> None:
+        rig.play(START, {"uri": "u"})
+        rig.raw.set(f"listening:{START + 1}", "not a hash")
+        assert rig.store.missing([START, START + 1]) == [START, START + 1]
 
 
 class TestRefusals:
@@ -484,6 +641,7 @@ class TestRefusals:
                 write()
             assert str(caught.value).endswith(f"rename or delete that key, or set REDIS_PREFIX ({key})")
             assert caught.value.refused == {key}
+            assert caught.value.codes == {"WRONGTYPE"}
             assert left <= rig.everything().keys()
         rig.raw.delete(key)
         write()
@@ -523,6 +681,7 @@ class TestRefusals:
         with pytest.raises(StoreError, match=r"has no memory left \(maxmemory\): raise it") as caught:
             fill(rig)
         assert "listening:1795370400" in caught.value.refused
+        assert caught.value.codes == {"OOM"}
         assert rig.store.recent(1) == []
         rig.raw.config_set("maxmemory", "0")
         rig.play()
@@ -566,9 +725,11 @@ class TestRefusals:
         with pytest.raises(StoreError, match="refuses this user: its ACL has to allow the command") as caught:
             reader.play()
         assert "secret" not in str(caught.value)
+        assert caught.value.codes == {"NOPERM"}
         stranger = Rig(redis_url.replace("//", "//reader:secret@"), "ben:")
-        with pytest.raises(StoreError, match=r"on keys that begin with REDIS_PREFIX$"):
+        with pytest.raises(StoreError, match=r"on keys that begin with REDIS_PREFIX$") as caught:
             stranger.store.recent(1)
+        assert caught.value.codes == {"NOPERM"}
         rig.raw.acl_deluser("reader")
         for each in (rig, reader, stranger):
             each.close()
@@ -581,7 +742,7 @@ class TestOutages:
         own_server.stop()
         with pytest.raises(StoreError, match=r"cannot be reached \(Connection refused\)") as caught:
             rig.play(fields={**FIELDS, "ms_played": 216000})
-        assert caught.value.refused == frozenset()
+        assert caught.value.refused == caught.value.codes == frozenset()
         come_back_empty(own_server, rig)
         rig.play(fields={**FIELDS, "ms_played": 216000})
         assert rig.store.play(START) == {**STORED, "ms_played": "216000"}

@@ -121,8 +121,8 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
         ],
     ),
     "like titles in a row are different tracks": (
-        [*played(item("Variation 9", 60), 0, (1, 31)), *played(item("Variation 10", 60), 60, (61, 91))],
-        [Heard("Variation 9", 0, 60, 60, "trackdone"), Heard("Variation 10", 60, None, 31, None)],
+        [*played(item("Variation-9", 60), 0, (1, 31)), *played(item("Variation-10", 60), 60, (61, 91))],
+        [Heard("Variation-9", 0, 60, 60, "trackdone"), Heard("Variation-10", 60, None, 31, None)],
     ),
     "handover with 204 and unknown in between": (
         [*played(A, 0, (1, 31)), none(41), none(51), *played(A, 8, (61, 91, 121)), *played(B, 208, (209,))],

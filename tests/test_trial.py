@@ -39,7 +39,7 @@ def make_trial(world: World, tmp_path: Path, redis_url: str) -> Iterator[Callabl
 
     yield make
     for trial in trials:
-        trial.store.close()
+        trial.close()
 
 
 def test_it_logs_what_is_heard(world: World, make_trial: Callable[..., Trial]) -> None:

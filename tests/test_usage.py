@@ -74,3 +74,29 @@ def test_garbage_is_passed_over(text: str) -> None:
     usage = Usage(f"498713:3,{text},498715:4")
     assert usage.total(NOON + HOUR) == 7
     assert usage.to_text() == "498713:3,498715:4"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "merged"),
+    [
+        pytest.param("", "498714:5", "498714:5", id="a new state folder"),
+        pytest.param("498714:5", "", "498714:5", id="a new Redis"),
+        pytest.param("498714:5,498715:1", "498714:5,498715:8", "498714:5,498715:8", id="it knows more"),
+        pytest.param("498714:5,498715:9", "498714:5,498715:8", "498714:5,498715:9", id="it knows less"),
+        pytest.param("498715:9", "498713:2,498714:4", "498713:2,498714:4,498715:9", id="other hours"),
+        pytest.param("498714:5", "garbage,:,498714:x,498715:-1", "498714:5", id="garbage"),
+    ],
+)
+def test_what_another_process_counted_is_taken_in_once(ours: str, theirs: str, merged: str) -> None:
+    usage = Usage(ours)
+    for _ in range(2):
+        usage.merge(theirs)
+    assert usage.to_text() == merged
+
+
+def test_counting_goes_on_from_what_was_taken_in() -> None:
+    usage = Usage()
+    usage.merge("498690:100,498714:5")
+    usage.add(2, NOON)
+    assert usage.total(NOON) == 7
+    assert usage.to_text() == "498714:7"

@@ -1,0 +1,77 @@
+"""Does it lose a play? A year of listening in virtual time, with more than a thousand things that go wrong.
+
+    python benchmarks/year.py [--days 365] [--seed 1] [--per-day 4] [--redis aof|rdb|none]
+
+All rooms of the logger are the real ones; Spotify, the listener, the Redis server, the machine and time are
+simulated. It ends with a table, or with the first thing that is wrong and what led to it: the same seed shows
+it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_logger.simulator.year import Life, Wrong
+
+if TYPE_CHECKING:
+    from spotify_logger.simulator.year import Sum
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made there
+"""A file system in memory, if there is one: what is measured is not the disk."""
+
+
+def table(life: Life, total: Sum, seconds: float) -> str:
+    """The figures of a life."""
+    rows = [
+        ("mishaps", f"{total.mishaps.total():,}"),
+        ("plays heard", f"{total.heard:,}"),
+        ("  found by polling", f"{total.live:,}"),
+        ("  brought by recently-played", f"{total.repaired:,}"),
+        ("  in recorded gaps, told by nobody", f"{total.in_gaps:,}"),
+        ("  over between two answers, told by nobody", f"{total.in_blinks:,}"),
+        ("  started again at once, and one play with the next", f"{total.merged:,}"),
+        ("  lost", f"{total.lost:,}"),
+        ("plays doubled, or never heard", f"{total.doubled:,}"),
+        ("ms_played within 5 s, of those found by polling", f"{total.close:.2%}"),
+        ("hours in recorded gaps", f"{total.gap_hours:.1f} in {total.gaps}"),
+        ("requests", f"{total.requests:,} ({total.requests / life.days:.0f} a day)"),
+        ("alerts", f"{total.alerts:,}"),
+        ("seconds it took", f"{seconds:.0f}"),
+    ]
+    kinds = ", ".join(f"{count} {name}" for name, count in total.mishaps.most_common())
+    return "\n".join([*(f"{what:<52}{figure:>16}" for what, figure in rows), f"mishaps: {kinds}"])
+
+
+def main() -> int:
+    """Live one life, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--days", type=float, default=365.0, help="365")
+    parser.add_argument("--seed", type=int, default=1, help="1; the same one gives the same life")
+    parser.add_argument("--per-day", type=float, default=4.0, help="mishaps a day, on average; 4")
+    parser.add_argument("--redis", choices=("aof", "rdb", "none"), default="aof", help="how it keeps; aof")
+    options = parser.parse_args()
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    where = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        begun = time.monotonic()
+        life = Life(options.seed, options.days, Path(folder), options.per_day, options.redis)
+        gc.freeze()  # a year of truth is large, and stays
+        try:
+            total = life.live()
+        except Wrong as wrong:
+            print(wrong)
+            return 1
+        print(table(life, total, time.monotonic() - begun))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The rooms put together to a logger: the real one, and those that live in virtual time."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.alerts import Alerts, Heartbeat
+from spotify_logger.gate import GATE_FILE, Gate
+from spotify_logger.link import RedisLink
+from spotify_logger.oauth import TOKEN_FILE, TokenFile
+from spotify_logger.outbox import OUTBOX_FILE, Outbox
+from spotify_logger.pacing import IDLE_LONGEST, Backoff, Pacer
+from spotify_logger.poller import LONGEST_WAIT, Poller
+from spotify_logger.recorder import Recorder
+from spotify_logger.repair import Repairer
+from spotify_logger.spotify import Spotify
+from spotify_logger.store import Store
+from spotify_logger.watch import Watch
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from spotify_logger.clock import Clock
+    from spotify_logger.config import Settings
+    from spotify_logger.link import Link
+    from spotify_logger.transport import Send
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a logger runs on.
+
+    Attributes:
+        clock: Time.
+        send: The way to Spotify.
+        tell: The way to whoever is alerted.
+        boot: Which run of the machine it is.
+        chance: Gives a number from 0 to 1.
+        connect: The way to Redis.
+        open_database: The way to the disk of the outbox; None for the usual one.
+    """
+
+    clock: Clock
+    send: Send
+    tell: Send
+    boot: str
+    chance: Callable[[], float] = random.random
+    connect: Callable[[str], Link] = RedisLink
+    open_database: Callable[[str], sqlite3.Connection] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logger:
+    """A logger, ready to take its turns."""
+
+    poller: Poller
+    spotify: Spotify
+    recorder: Recorder
+    store: Store
+    outbox: Outbox
+
+    def close(self) -> None:
+        """Let go of Redis and of the disk."""
+        self.store.close()
+        self.outbox.close()
+
+
+def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = None) -> Logger:
+    """Put a logger together.
+
+    Args:
+        settings: What the person who runs it has decided.
+        around: What it runs on.
+        pacer: When to ask; as the settings say unless given.
+    """
+    clock, state_dir = around.clock, settings.state_dir
+    store = Store(settings.redis_url, settings.redis_prefix, clock.utc, around.connect)
+    outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, around.open_database)
+    gate = Gate(state_dir / GATE_FILE, clock, around.boot)
+    spotify = Spotify(around.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, gate)
+    watch = Watch(
+        outbox,
+        clock,
+        Alerts(around.tell, settings.alert_url, clock, outbox, around.chance),
+        Heartbeat(around.tell, settings.heartbeat_url, clock),
+        IDLE_LONGEST * settings.poll_max,
+    )
+    recorder = Recorder(store, outbox, clock, Backoff(1.0, LONGEST_WAIT, around.chance))
+    poller = Poller(
+        spotify,
+        recorder,
+        outbox,
+        Repairer(spotify, outbox, clock),
+        watch,
+        clock,
+        pacer or Pacer(settings.poll_min, settings.poll_max),
+        Backoff(settings.poll_min, 2 * settings.poll_max, around.chance),
+    )
+    return Logger(poller, spotify, recorder, store, outbox)

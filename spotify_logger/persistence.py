@@ -1,0 +1,127 @@
+"""When Redis has made safe what it was given: what it says of its disk, and what follows from that. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SETTLED = 2.0
+"""Seconds after which a server that syncs every second, and reports no error, has done so."""
+ONE_DAY = 86_400.0
+"""Seconds for which a play is kept for a Redis that forgets: long enough to see it, and to change that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How a server keeps what it is given.
+
+    Attributes:
+        run: What tells one run of the server from another; "" when it does not say.
+        aof: Whether it keeps an append-only file.
+        aof_ok: Whether its last write to that file went well.
+        saved_before: What was written before this second of the server's clock is in its last snapshot.
+        saves: Whether snapshots are made; None when it does not say.
+    """
+
+    run: str = ""
+    aof: bool = False
+    aof_ok: bool = False
+    saved_before: int = 0
+    saves: bool | None = None
+
+    @property
+    def words(self) -> str:
+        """What a person may know of it."""
+        if self.aof:
+            return "append-only file"
+        if self.saves is None:
+            return "unknown"
+        return "snapshots" if self.saves else "none: it forgets with its next restart"
+
+
+def read_persistence(server: object, persistence: object, save: object) -> Persistence:
+    """Make sense of the replies to `INFO server`, `INFO persistence` and `CONFIG GET save`.
+
+    A snapshot holds what was written before it was begun; `rdb_last_save_time` says when it was ready.
+    """
+    said = _fields(server) | _fields(persistence)
+    ready, took = _number(said.get("rdb_last_save_time")), _number(said.get("rdb_last_bgsave_time_sec"))
+    went_well = said.get("rdb_last_bgsave_status", "ok") == "ok"
+    known = isinstance(save, list) and len(save) == 2  # noqa: PLR2004 - name and value
+    return Persistence(
+        run=said.get("run_id", ""),
+        aof=said.get("aof_enabled") == "1",
+        aof_ok=said.get("aof_last_write_status", "ok") == "ok",
+        saved_before=max(0, ready - took - 1) if went_well else 0,
+        saves=bool(str(save[1]).strip()) if known and isinstance(save, list) else None,
+    )
+
+
+def _fields(reply: object) -> dict[str, str]:
+    lines = str(reply).splitlines() if isinstance(reply, str) else []
+    return dict(line.partition(":")[::2] for line in lines if ":" in line)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else 0  # noqa: PLR2004 - digits of a time
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Something that Redis has taken: when, by our monotonic clock, and by the server's in whole seconds."""
+
+    at: float
+    server_second: int
+
+
+class Receipts:
+    """What Redis has taken over the present connection, and not yet made safe."""
+
+    def __init__(self) -> None:
+        self._receipts: dict[str, Receipt] = {}
+
+    def __len__(self) -> int:
+        return len(self._receipts)
+
+    def keys(self) -> set[str]:
+        """What it is all about."""
+        return set(self._receipts)
+
+    def add(self, key: str, receipt: Receipt) -> None:
+        """Redis has taken what lies under a key."""
+        self._receipts[key] = receipt
+
+    def discard(self, key: str) -> None:
+        """What lies under a key has changed."""
+        self._receipts.pop(key, None)
+
+    def clear(self) -> None:
+        """The connection broke: nobody knows what the server still has."""
+        self._receipts.clear()
+
+    def proven(self, persistence: Persistence, now: float, *, synced: bool | None) -> list[str]:
+        """Take out what is safe by now, and return its keys.
+
+        Args:
+            persistence: What the server said last.
+            now: Seconds of the monotonic clock.
+            synced: What `WAITAOF` said; None where there is no such thing.
+        """
+        safe = [
+            key
+            for key, receipt in self._receipts.items()
+            if _is_safe(receipt, persistence, now, synced=synced)
+        ]
+        for key in safe:
+            del self._receipts[key]
+        return safe
+
+
+def _is_safe(receipt: Receipt, persistence: Persistence, now: float, *, synced: bool | None) -> bool:
+    age = now - receipt.at
+    if persistence.aof and synced is not None:
+        return synced or age >= ONE_DAY  # it never says so where it leaves syncing to the kernel
+    if persistence.aof:
+        return persistence.aof_ok and age >= SETTLED
+    if 0 < receipt.server_second < persistence.saved_before:
+        return True
+    return persistence.saves is False and age >= ONE_DAY

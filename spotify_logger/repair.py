@@ -1,0 +1,123 @@
+"""Asks `recently-played` where something may have been missed, and says what it adds.
+
+Asked after every stretch in which nothing could be seen, and once more when what comes late has come; and
+after half an hour of listening, for what was too short to be seen, or not shown by the player.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from spotify_logger import journal
+from spotify_logger.backfill import read_history, repair
+from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.plays import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spotify_logger.clock import Clock
+    from spotify_logger.outbox import Outbox
+    from spotify_logger.plays import Play
+    from spotify_logger.spotify import Spotify
+
+FOLLOW_UP = 360.0
+"""Seconds after the first question at which the second one is asked: a play is told of up to minutes late."""
+LISTENING_MS = 30 * 60_000
+"""Milliseconds of listening after which it is asked without any gap."""
+LISTENING_RETRY_MS = 10 * 60_000
+"""The same after a question that brought no answer."""
+LOOKED_BACK_MS = 24 * 3600_000
+"""Milliseconds by which a play may have begun before the oldest item."""
+JUST_NOW_MS = 120_000
+"""Milliseconds within which a loop that starts again and again does not ask anew."""
+NOTE = "repair"
+
+
+class Repairer:
+    """Says what polling missed.
+
+    Args:
+        spotify: Whom to ask.
+        outbox: Knows the plays, and keeps when it was asked.
+        clock: Tells the time.
+    """
+
+    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock) -> None:
+        self._spotify = spotify
+        self._outbox = outbox
+        self._clock = clock
+        self._asked_ms, self._listened_ms = _read_note(outbox.note(NOTE))
+        self._questions: list[float] = []
+        self._trouble = ""
+
+    def started(self, now_ms: int) -> None:
+        """This process begins to see: something may have been missed before."""
+        if not 0 <= now_ms - self._asked_ms < JUST_NOW_MS:
+            self._questions = [self._clock.monotonic()]
+
+    def missed(self) -> None:
+        """A stretch in which nothing could be seen is over."""
+        now = self._clock.monotonic()
+        self._questions = [now, now + FOLLOW_UP]
+
+    def listened(self, milliseconds: int) -> None:
+        """So much was heard since the last answer."""
+        self._listened_ms += milliseconds
+
+    def to_note(self) -> dict[str, str]:
+        """What has to be kept for another process."""
+        return {NOTE: json.dumps({"asked_ms": self._asked_ms, "listened_ms": self._listened_ms})}
+
+    def found(self, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]) -> list[Play]:
+        """Ask if it is time to, and give the plays that are new, or known better now.
+
+        Args:
+            open_play: The play that is not over, in its newest state.
+            now_ms: Now, in milliseconds since the epoch, UTC.
+            blind: See `backfill.repair`.
+        """
+        now = self._clock.monotonic()
+        by_plan = bool(self._questions) and self._questions[0] <= now
+        if not by_plan and self._listened_ms < LISTENING_MS:
+            return []
+        self._questions = [question for question in self._questions if question > now]
+        self._asked_ms = now_ms
+        try:
+            body = self._spotify.recently_played().body
+        except SpotifyLoggerError as error:
+            self._failed(error)
+            return []
+        self._listened_ms, self._trouble = 0, ""
+        return self._added(body, open_play, now_ms, blind)
+
+    def _added(
+        self, body: object, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
+    ) -> list[Play]:
+        horizon_ms = self._outbox.horizon_ms()
+        history = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
+        if not history:
+            return []
+        kept = self._outbox.kept(history[0].ended_ms - LOOKED_BACK_MS)
+        known = [play for play in kept if play.end_reason is not None]
+        known += [] if open_play is None else [open_play]
+        plays = repair(known, history, now_ms, blind)
+        for play in plays:
+            journal.info(f"recently played: {summary(play)}")
+        return plays
+
+    def _failed(self, error: SpotifyLoggerError) -> None:
+        self._listened_ms = min(self._listened_ms, LISTENING_MS - LISTENING_RETRY_MS)
+        if str(error) != self._trouble:
+            journal.warning(f"what was played lately cannot be learned ({error}); it is asked again later")
+        self._trouble = str(error)
+
+
+def _read_note(text: str) -> tuple[int, int]:
+    """When it was asked, and how much was listened to since; 0 where the note makes no sense."""
+    try:
+        note = json.loads(text)
+        return int(note["asked_ms"]), min(max(0, int(note["listened_ms"])), LISTENING_MS)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return 0, 0

@@ -1,0 +1,514 @@
+"""What the fuzz is made of: what comes from outside, what hurts of it, and ways to garble it."""
+
+# ruff: noqa: ANN401 - JSON can be anything
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from spotify_logger.complaints import Refusal
+from spotify_logger.link import StoreError
+from spotify_logger.oauth import SCOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from spotify_logger.link import Command, Reply
+
+PAYLOADS = Path(__file__).parents[2] / "shared" / "payloads"
+"""Recorded answers; where they are not, there are still those written here."""
+SECOND = 1_795_348_800
+"""Seconds since the epoch at which what is written here was true: 2026-11-22T12:00:00Z."""
+SECRET = "hush"
+"""Is in every secret that is handed out here."""
+
+# What hurts
+
+CONTROLS = (
+    "\0", "\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "\x7f", "\x85", "a\tb", "a\nb", "a\r\nb", "\x08\x08",
+    "\u202egnp.exe", "\u200f", "\u2066", "\ufeff", "\u2028", "\u00a0", "\ufffe", "\ue000",
+)  # fmt: skip
+TEXTS = (
+    "", " ", "0", "-1", "1e9", "NaN", "None", "true", "٣", "\uff11", "²", "1" * 30, "9" * 4400, "%00", "{}",
+    "\ud83d", "\udc00\ud800", "\ud83c\udfb5", "🎵" * 5000, "e" + "\u0301" * 99, "日本語 " * 40, "[bold]b[/]",
+    "track", "episode", "ad", "unknown", "spotify:track:", "spotify:local:", "spotify:local:::\x1b:", "live",
+    "open", "needed", "trackdone", "two words", "listening:9999999999", "listening:1795348800", ":smile:",
+    "track:a 999999999999", "local:\x1b 1", "episode: 5", "track:a  5", "498708:999999999", "2026-11-22",
+    "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "12:00",
+    "2026-11-22T12:00:00Z", "invalid_grant", "invalid_client", "http://[", "redis://:x@h:99999/0",
+)  # fmt: skip
+"""Numbers of other scripts, halves of pairs, what is too long, what nearly fits, what fits elsewhere."""
+NUMBERS: tuple[int | float, ...] = (
+    0, 1, -1, 2, 3.0, 0.5, -0.0, 1e16, 1e308, -1e308, 5e-324, 61_000.0, 200, 429, 2**31, 2**53 - 1, 2**53,
+    2**63 - 1, 2**63, -(2**63), 2**64, 10**12, 10**18, 10**30, 10**4200, -(10**4000), 86_400_000, 604_800_001,
+    SECOND, SECOND * 1000, SECOND * 1000 - 90_000, SECOND * 1000 + 10**9, 253_402_300_799_999,
+)  # fmt: skip
+
+texts = st.sampled_from(CONTROLS + TEXTS) | st.text(st.characters(exclude_categories=()), max_size=12)
+redis_texts = texts.map(lambda text: as_read(text))  # noqa: PLW0108 - it is defined below
+leaves = st.sampled_from((None, True, False)) | st.sampled_from(NUMBERS) | st.integers() | texts
+values: st.SearchStrategy[object] = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+"""JSON of any shape; none of it is NaN."""
+
+# Spotify's answers
+
+TRACK = {
+    "album": {"id": "al", "images": [{"url": "https://i.example/1"}], "name": "Discovery", "type": "album"},
+    "artists": [{"id": "ar", "name": "Daft Punk"}, {"id": "as", "name": "Panda Bear"}],
+    "duration_ms": 345_000,
+    "explicit": True,
+    "external_ids": {"isrc": "GBDUW0000059"},
+    "id": "veridis",
+    "name": "Veridis Quo",
+    "type": "track",
+    "uri": "spotify:track:veridis",
+}
+EPISODE = {
+    "duration_ms": 3_600_000,
+    "id": "pilot",
+    "images": [{"url": "https://i.example/2"}],
+    "name": "The Pilot",
+    "show": {"id": "sh", "name": "A Show"},
+    "type": "episode",
+    "uri": "spotify:episode:pilot",
+}
+LOCAL = {**TRACK, "id": None, "is_local": True, "uri": "spotify:local:Me::Demo:200", "duration_ms": 200_000}
+
+
+def player(item: object, **changes: object) -> dict[str, object]:
+    """The body of an answer about what plays."""
+    return {
+        "context": {"type": "album", "uri": "spotify:album:al"},
+        "currently_playing_type": "track",
+        "device": {"is_private_session": False, "name": "Kitchen", "type": "Speaker", "volume_percent": 34},
+        "is_playing": True,
+        "item": item,
+        "progress_ms": 61_000,
+        "repeat_state": "off",
+        "shuffle_state": False,
+        "timestamp": SECOND * 1000 - 61_000,
+        **changes,
+    }
+
+
+def recorded(folder: str) -> list[object]:
+    """The recorded answers of a kind; without the long lists, of which the fuzz would hit nothing else."""
+    paths = sorted(PAYLOADS.glob(f"{folder}/*.json"))
+    return [_short(json.loads(path.read_bytes())) for path in paths]
+
+
+def _short(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    return [_short(inner) for inner in value[:3]] if isinstance(value, list) else value
+
+
+PLAYERS = [
+    player(TRACK),
+    player(LOCAL),
+    player(EPISODE, currently_playing_type="episode"),
+    player(TRACK, is_playing=False),
+    player(TRACK, device={"is_private_session": True}),
+    player(None, currently_playing_type="ad"),
+    player(None, currently_playing_type="unknown"),
+    *recorded("player"),
+]
+HISTORIES = [
+    {
+        "cursors": {"after": f"{SECOND}000", "before": f"{SECOND - 400}000"},
+        "items": [
+            {"context": None, "played_at": "2026-11-22T12:00:00.000Z", "track": TRACK},
+            {"context": {"uri": "spotify:album:al"}, "played_at": "2026-11-22T11:54:00Z", "track": TRACK},
+        ],
+        "limit": 50,
+        "next": None,
+    },
+    *recorded("recently_played"),
+]
+FAULTS = [
+    {"error": {"status": 401, "message": "The access token expired"}},
+    {"error": {"status": 401, "message": "Permissions missing"}},
+    {"error": {"status": 429, "message": "Too many requests", "reason": "QUOTA_EXCEEDED"}},
+    *recorded("errors"),
+]
+GRANTS = [
+    {
+        "access_token": "access-2",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+        "scope": "user-read-playback-state",
+    },
+    {"access_token": "access-2", "expires_in": 3600, "refresh_token": "refresh-2", "scope": ""},
+    {"error": "invalid_grant", "error_description": "Refresh token revoked"},
+    {"error": "invalid_client", "error_description": "Invalid client secret"},
+    *recorded("token"),
+]
+
+# The files of a machine
+
+TOKENS: list[object] = [
+    {
+        "refresh_token": "refresh-1",
+        "access_token": "access-1",
+        "expires_at": SECOND + 3600.0,
+        "scope": SCOPES,
+        "authorized_at": float(SECOND),
+        "dead_at": None,
+        "dead_reason": "",
+        "asked_at": None,
+    },
+    {"refresh_token": "refresh-1", "dead_at": 1.0, "dead_reason": "Spotify does not take it", "asked_at": 2},
+]
+HOLD: dict[str, object] = {
+    "seconds": 36_000.0,
+    "monotonic": 5.0,
+    "utc": float(SECOND),
+    "boot": "boot",
+    "times": 3,
+    "reason": "quota",
+}
+HOLDS: list[dict[str, object]] = [
+    {"api": HOLD, "accounts": {**HOLD, "boot": ""}, "limits": [SECOND - 60.0, float(SECOND)]},
+    {"api": HOLD},
+    {"accounts": HOLD},
+]
+AUTH_FILES = (
+    f'client_id = "0123456789abcdef"\nclient_secret = "{SECRET}-client"\n',
+    f"\"\"\"Words.\"\"\"\nclient_id = 'abc'  # here\nclient_secret: str = ('{SECRET}'\n  '-more')\nx = [1]\n",
+    f'import os\r\nclient_id = client_secret = "{SECRET}"\r\nredirect_uri = None\r\n',
+    f'# coding: latin-1\nx = "ä"; client_secret = "{SECRET}-ä"\n',
+)
+DOTENV_FILES = (
+    f"SPOTIFY_CLIENT_ID=0123456789abcdef\nSPOTIFY_CLIENT_SECRET={SECRET}-client\nPOLL_MIN=5\nPOLL_MAX=30\n",
+    f"export SPOTIFY_CLIENT_ID='abc'\nREDIS_URL=\"redis://me:{SECRET}-redis@h:6379/0\"\nREDIS_PREFIX=x:\n",
+    f"# words\nALERT_URL=https://ntfy.sh/{SECRET}-topic\nHEARTBEAT_URL=http://h.example/{SECRET}-beat\n",
+    f"SPOTIFY_REFRESH_TOKEN = {SECRET}-token # new\nSPOTIFY_REDIRECT_URI=http://127.0.0.1:8888/callback\n",
+)
+SECRETIVE = ("SPOTIFY_CLIENT_SECRET", "SPOTIFY_REFRESH_TOKEN", "REDIS_URL", "ALERT_URL", "HEARTBEAT_URL")
+"""The settings whose values nobody else may see, and such values."""
+CONFIDENTIAL = (f"redis://me:{SECRET}@h:6379/0", f"https://{SECRET}@h.example/{SECRET}", f"{SECRET}-word")
+
+# What a person or a server says in a line
+
+REDIRECTS = (
+    "http://127.0.0.1:8888/callback?code=AQAb-123_x&state=s",
+    "http://127.0.0.1:8888/callback?error=access_denied&state=s",
+    "code=AQ&state=s#_=_",
+    "?code=%41%ff%1b&code=2&state=%00&error=%e2%80%ae%0a",
+)
+DATES = (
+    "Sun, 22 Nov 2026 12:00:05 GMT",
+    "Sun, 22 Nov 2026 13:00:00 +0100",
+    "22 Nov 26 12:00",
+    "3600",
+    "999999.5",
+)
+
+# Redis
+
+START = SECOND - 200
+NEWEST = {
+    "uri": "spotify:track:veridis",
+    "id": "veridis",
+    "type": "track",
+    "name": "Veridis Quo",
+    "artists": "Daft Punk",
+    "album": "Discovery",
+    "duration_ms": "345000",
+    "device_name": "Kitchen",
+    "progress_ms": "195000",
+    "playing": "1",
+    "timestamp": f"{START}000",
+    "started_at": "2026-11-22T11:56:40.000Z",
+    "ended_at": "2026-11-22T11:59:55.000Z",
+    "ms_played": "195000",
+    "source": "live",
+}
+OLDER = NEWEST | {
+    "started_at": "2026-11-22T11:50:00Z",
+    "ended_at": "2026-11-22T11:54:00Z",
+    "end_reason": "skipped",
+}
+SAMPLE = {
+    "uri": "spotify:track:veridis",
+    "progress_ms": 195_000,
+    "playing": True,
+    "changed_ms": START * 1000,
+    "at": (SECOND - 5) * 1000,
+    "doubted": None,
+}
+MEMORY = {
+    "play": [START, 195_000],
+    "last": SAMPLE,
+    "previous": {**SAMPLE, "uri": "spotify:episode:pilot"},
+    "unseen": (SECOND - 4) * 1000,
+    "answered": (SECOND - 3) * 1000,
+    "hidden": {"begun": (SECOND - 4) * 1000, "ended": (SECOND - 3) * 1000},
+    "left": {"spotify:episode:pilot": 61_000},
+}
+MEMORIES: list[dict[str, object]] = [
+    MEMORY,
+    {**MEMORY, "hidden": None},
+    {**MEMORY, "hidden": None, "unseen": None, "answered": SAMPLE["at"]},
+    {**MEMORY, "hidden": None, "blind": True},
+]
+"""What a tracker keeps beside the newest play."""
+STATUS = {
+    "last_poll": "2026-11-22T12:00:00.000Z",
+    "next_poll": "2026-11-22T12:00:30.000Z",
+    "login_valid_until": "2027-05-14T10:00:00.000Z",
+    "last_play": f"listening:{START}",
+    "login": "ok",
+    "state": "playing Daft Punk – Veridis Quo, Kitchen",
+    "requests_24h": "1234",
+    "requests_by_hour": "498708:99,498709:6",
+    "tracker": json.dumps(MEMORY),
+    "version": "0.1.0",
+    "pid": "77",
+}
+FOLLOWING = [
+    player(TRACK, progress_ms=200_000),
+    player(TRACK, progress_ms=230_000, is_playing=False),
+    player(TRACK, progress_ms=1_000),
+    player(EPISODE, currently_playing_type="episode"),
+    {},
+]
+"""What may be answered after a restart."""
+SUMMER = 1_147_000_000
+"""Seconds since the epoch, 2006-05-07T11:06:40Z: in Spotify's first days there are few to look back on."""
+LOG: dict[str, object] = {
+    "spotify_logger:status": {**STATUS, "last_play": f"listening:{SUMMER - 200}"},
+    "now_playing": f"listening:{SUMMER - 200}",
+    f"listening:{SUMMER - 200}": NEWEST,
+    f"listening:{SUMMER - 600}": OLDER,
+    "plays:2006-05-07": {f"{SUMMER - 200}": "track:veridis 195000", f"{SUMMER - 600}": "episode:pilot 61000"},
+    "plays:2006-05-06": {f"{SUMMER - 86_400}": "track:veridis 345000"},
+    "track:veridis": {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery", "isrc": "GB1"},
+    "episode:pilot": {"name": "The Pilot", "album": "A Show about Daft Punk"},
+    "server": "# Server\r\nredis_version:7.0.15\r\n",
+}
+
+# Ways to garble
+
+Spot = tuple[Any, ...]
+"""The keys and indices that lead to a part of a JSON value."""
+Deed = Callable[[Any, Any, object], None]
+"""Takes a dict or list, a key or index of it, and anything."""
+Way = Callable[[str, int], bytes]
+"""Takes JSON, and a place in it."""
+
+NAMES = frozenset(
+    (  # noqa: SIM905 - six lines to read instead of fifty
+        "id uri type name artists album show device context item items track played_at duration_ms timestamp "
+        "progress_ms is_playing is_private_session currently_playing_type error reason error_description "
+        "expires_in access_token refresh_token expires_at authorized_at started_at ended_at ms_played "
+        "message at play last answered unseen hidden seconds monotonic utc boot times limits last_play "
+        "last_poll next_poll login_valid_until"
+    ).split()
+)
+"""What the program looks at; it is garbled more often than the rest."""
+
+
+def mutated(bodies: Sequence[object]) -> st.SearchStrategy[Any]:
+    """One of the bodies, with up to three of its parts replaced, left out, retyped, doubled or renamed."""
+    return st.builds(_mutate, st.sampled_from(bodies), CHANGES)
+
+
+def _mutate(body: object, changes: Sequence[tuple[int, Deed, object]]) -> object:
+    for number, deed, other in changes:
+        spots = list(_spots(body))
+        if spots:
+            body = _changed(body, spots[number % len(spots)], deed, other)
+    return body
+
+
+def _spots(value: object, path: Spot = ()) -> Iterator[Spot]:
+    """The ways to every part; to those that matter several times."""
+    parts: Iterable[tuple[Any, object]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    for key, part in parts:
+        yield from [(*path, key)] * (10 if key in NAMES else 1)
+        yield from _spots(part, (*path, key))
+
+
+def _changed(body: Any, path: Spot, deed: Deed, other: object) -> Any:
+    """A copy in which something was done to the part at the end of the path."""
+    copy = body.copy()
+    if path[1:]:
+        copy[path[0]] = _changed(body[path[0]], path[1:], deed, other)
+    else:
+        deed(copy, path[0], other)
+    return copy
+
+
+def _replace(parent: Any, key: Any, other: object) -> None:
+    parent[key] = other
+
+
+def _leave_out(parent: Any, key: Any, other: object) -> None:
+    del parent[key]
+
+
+def _as_text(parent: Any, key: Any, other: object) -> None:
+    parent[key] = str(parent[key])[:100]
+
+
+def _as_list(parent: Any, key: Any, other: object) -> None:
+    parent[key] = [parent[key], other]
+
+
+def _as_object(parent: Any, key: Any, other: object) -> None:
+    parent[key] = {str(other)[:20]: parent[key], "id": other}
+
+
+def _as_float(parent: Any, key: Any, other: object) -> None:
+    parent[key] = parent[key] / 2 if isinstance(parent[key], int) and abs(parent[key]) < 2**53 else 0.25
+
+
+def _with_a_bit(parent: Any, key: Any, other: object) -> None:
+    text = str(parent[key])[:100]
+    parent[key] = f"{text[:3]}{str(other)[:100]}{text[3:]}"
+
+
+def _double(parent: Any, key: Any, other: object) -> None:
+    if isinstance(parent, list):
+        parent.insert(key, parent[key])
+    else:
+        parent[f"{key} "] = parent[key]
+
+
+def _rename(parent: Any, key: Any, other: object) -> None:
+    if isinstance(parent, dict):
+        parent[str(other)[:5000]] = parent.pop(key)
+
+
+DEEDS: tuple[Deed, ...] = (
+    *[_replace] * 8,
+    *(_leave_out, _as_text, _as_list, _as_object, _as_float, _with_a_bit, _with_a_bit, _double, _rename),
+)
+ANYWHERE = st.integers(0, 2**16)
+OTHERS = st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | leaves | values
+CHANGES = st.lists(st.tuples(ANYWHERE, st.sampled_from(DEEDS), OTHERS), max_size=3)
+
+
+def garbled(bases: Sequence[str], bits: st.SearchStrategy[str] = texts) -> st.SearchStrategy[str]:
+    """One of the texts, with up to three pieces of it replaced, left out, doubled, or put in."""
+    lengths = st.sampled_from((0, 0, 1, 5, 10**6))
+    edits = st.tuples(ANYWHERE, lengths, st.just("") | st.none() | bits | bits)
+    return st.builds(_edit, st.sampled_from(bases), st.lists(edits, max_size=3))
+
+
+def _edit(text: str, edits: Sequence[tuple[int, int, str | None]]) -> str:
+    for number, length, bit in edits:
+        start = number % (len(text) + 1)
+        piece = text[start : start + length]
+        text = text[:start] + (2 * piece if bit is None else bit) + text[start + length :]
+    return text
+
+
+def encoded(bodies: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
+    """Bodies as they come over the wire, now and then damaged there."""
+    return st.builds(encode, bodies, st.sampled_from(WAYS), ANYWHERE)
+
+
+def encode(body: object, way: Way, number: int) -> bytes:
+    """The bytes of a body that came in such a way."""
+    text = json.dumps(body, ensure_ascii=number % 2 == 0)
+    return way(text, number % (len(text) + 1))
+
+
+def _utf8(text: str, at: int = 0) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+WAYS: tuple[Way, ...] = (
+    *[_utf8] * 10,
+    lambda text, at: _utf8(text[:at]),
+    lambda text, at: _utf8(text)[:at] + b"\xff\x00\x1b" + _utf8(text)[at:],
+    lambda text, at: _utf8(text)[:at] + b"," + _utf8(text)[at + 1 :],
+    lambda text, at: _utf8("\ufeff" + text),
+    lambda text, at: text.encode("utf-16", "surrogatepass"),
+    lambda text, at: text.encode("utf-32-be", "surrogatepass"),
+    lambda text, at: text.encode("latin-1", "replace"),
+    lambda text, at: _utf8(text + text),
+    lambda text, at: _utf8(text.replace("{", '{"item": 5, "error": [], ', 1)),
+    lambda text, at: _utf8(text.replace("0", "NaN", 1)),
+    lambda text, at: _utf8(text.replace("0", "9" * 5000, 1)),
+    lambda text, at: _utf8('{"item":' * 3000 + text),
+    lambda text, at: b"<!doctype html><title>502</title>" + _utf8(text),
+    lambda text, at: b"",
+)
+"""What can happen to JSON on its way, half of the time nothing."""
+
+# A Redis in which anybody may have written
+
+
+class Someone:
+    """A stand-in for a server: hashes, texts, and keys of other types, which it refuses to read as these.
+
+    Args:
+        keys: A dict is a hash, a text is a text; anything else is of a type that nobody asks for.
+        refuses: Beginning of keys that may not be touched.
+        fails: The number of the call that gets no answer.
+    """
+
+    where = "someone:6379"
+
+    def __init__(self, keys: Mapping[str, object], refuses: str = "-", fails: int = 0) -> None:
+        self._keys = {as_read(key): value for key, value in keys.items()}
+        self._refuses = refuses
+        self._fails = fails
+
+    def connect(self) -> int:
+        return 1
+
+    def close(self) -> None:
+        pass
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        self._fails -= 1
+        if self._fails == 0:
+            raise StoreError("Redis at someone:6379 closed the connection: it may be restarting")
+        return [self._reply(str(command[0]), str(command[1]), command[2:]) for command in commands]
+
+    def _reply(self, name: str, key: str, arguments: Command) -> Reply:
+        value = self._keys.get(key)
+        if key.startswith(self._refuses):
+            return Refusal("NOPERM", "does not allow this user to do that")
+        if name in {"EXISTS", "DEL", "HSET", "HDEL"}:
+            return int(value is not None)
+        if name in {"GET", "INFO", "SET"}:
+            return None if value is None else as_read(value) if isinstance(value, str) else WRONG_TYPE
+        if not isinstance(value, dict | None):
+            return WRONG_TYPE
+        known = {as_read(field): as_read(inner) for field, inner in (value or {}).items()}
+        if name == "HGETALL":
+            return [part for pair in known.items() for part in pair]
+        assert name == "HMGET", name
+        return [known.get(str(field)) for field in arguments]
+
+
+WRONG_TYPE = Refusal("WRONGTYPE", "holds another kind of value there")
+
+
+def as_read(value: object) -> str:
+    """A value as a client reads it that replaces what is no UTF-8."""
+    return str(value)[:4096].encode("utf-8", "replace").decode()
+
+
+def as_hash(value: object) -> dict[str, str]:
+    """What a client would read of a hash with these fields."""
+    pairs = value.items() if isinstance(value, dict) else ()
+    return {as_read(name): as_read(inner) for name, inner in pairs}

@@ -1,0 +1,154 @@
+"""Weeks in virtual time in which everything goes wrong; `benchmarks/year.py` does the same for a year."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.backfill import BACKFILL
+from spotify_logger.plays import Play
+from spotify_logger.recorder import Recorder
+from spotify_logger.simulator import year
+from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.mishaps import BREAKS, DAY, EXCLUSIVE, KINDS, make_mishaps
+from spotify_logger.simulator.year import Crash, Life, Wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from spotify_logger.simulator.standin import Persistence
+
+DAYS = 7
+SEEDS = range(100, 110)
+KEEPING: tuple[Persistence, ...] = ("aof", "aof", "aof", "rdb", "none")
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, tmp_path: Path) -> None:
+    total = Life(seed, DAYS, tmp_path, 5.0, KEEPING[seed % len(KEEPING)]).live()
+    assert (total.lost, total.doubled) == (0, 0)
+    assert total.mishaps.total() > DAYS
+    assert total.live > 0.5 * total.heard
+    assert total.close > 0.95
+    found = total.live + total.repaired
+    assert found + total.in_gaps + total.in_blinks + total.merged == total.heard
+    assert total.requests < DAYS * 24 * 150
+
+
+class TestTheLifeItself:
+    """What it is to notice, it notices."""
+
+    def live(self, folder: Path, seed: int = 101) -> str:
+        with pytest.raises(Wrong) as wrong:
+            Life(seed, DAYS, folder, 5.0).live()
+        assert f"seed {seed}, at " in str(wrong.value)
+        return str(wrong.value)
+
+    def test_a_play_that_is_lost(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forgetful(self: Recorder, plays: Sequence[Play], memory: str) -> None:
+            honest(self, [play for play in plays if "Harbour" not in str(play.fields.get("name"))], memory)
+
+        honest = Recorder.add
+        monkeypatch.setattr(Recorder, "add", forgetful)
+        words = self.live(tmp_path)
+        assert "are lost" in words or "neither Redis nor the outbox" in words
+
+    def test_a_play_that_is_told_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def doubling(self: Recorder, plays: Sequence[Play], memory: str) -> None:
+            again = [
+                Play(play.second, play.item, play.started_ms + 5, play.ended_ms + 5, 0, "unknown", BACKFILL)
+                for play in plays
+                if play.end_reason is not None
+            ]
+            honest(self, [*plays, *again], memory)
+
+        honest = Recorder.add
+        monkeypatch.setattr(Recorder, "add", doubling)
+        assert "were not heard, or not as often" in self.live(tmp_path)
+
+    def test_a_request_before_its_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("spotify_logger.gate.Hold.left", lambda *_: 0.0)
+        assert "before its time" in self.live(tmp_path)
+
+    def test_a_secret_in_the_log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("spotify_logger.poller.describe", lambda _: DEMO_REFRESH_TOKEN)
+        monkeypatch.setattr("spotify_logger.journal.conceal", lambda _: None)
+        monkeypatch.setattr("spotify_logger.journal._secrets", set())
+        assert "a secret is in the log" in self.live(tmp_path)
+
+    def test_an_outbox_that_keeps_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("spotify_logger.outbox.Outbox.waiting", lambda *_: [])
+        words = self.live(tmp_path)
+        assert "are lost" in words or "outside of any gap" in words
+
+    def test_repair_that_brings_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("spotify_logger.repair.repair", lambda *_: [])
+        assert "are lost" in self.live(tmp_path)
+
+    def test_gaps_that_are_not_recorded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("spotify_logger.sight.GAP_MS", 1e12)
+        monkeypatch.setattr("spotify_logger.repair.repair", lambda *_: [])
+        assert "are lost" in self.live(tmp_path)
+
+    def test_crashes_do_happen_at_every_kind_of_write(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        crashes: list[str] = []
+
+        class Noted(Crash):
+            def __init__(self) -> None:
+                super().__init__()
+                crashes.append(life.struck)
+
+        monkeypatch.setattr(year, "Crash", Noted)
+        seen: set[str] = set()
+        for seed in SEEDS:
+            folder = tmp_path / str(seed)
+            folder.mkdir()
+            life = Life(seed, 3, folder, 12.0)
+            life.live()
+            seen |= set(crashes)
+            if len(seen) == 6:  # every one
+                break
+        assert seen == {
+            "redis before",
+            "redis after",
+            "disk before",
+            "disk after",
+            "file before",
+            "file after",
+        }
+
+
+class TestMishaps:
+    def test_the_same_for_the_same_seed(self) -> None:
+        assert make_mishaps(1, 0, 30 * DAY, 4) == make_mishaps(1, 0, 30 * DAY, 4)
+        assert make_mishaps(1, 0, 30 * DAY, 4) != make_mishaps(2, 0, 30 * DAY, 4)
+
+    def test_a_thousand_a_year_of_every_kind_and_all_of_them_over_in_the_end(self) -> None:
+        mishaps = make_mishaps(1, 0, 365 * DAY, 4)
+        assert len(mishaps) > 1000
+        assert {mishap.name for mishap in mishaps} == set(KINDS)
+        assert all(mishap.at >= 0 and mishap.at + mishap.seconds < 365 * DAY for mishap in mishaps)
+        assert mishaps == sorted(mishaps, key=lambda mishap: mishap.at)
+
+    def test_nothing_that_takes_memory_away_comes_with_a_full_disk(self) -> None:
+        for seed in range(20):
+            mishaps = make_mishaps(seed, 0, 60 * DAY, 8)
+            full = [mishap for mishap in mishaps if mishap.name in EXCLUSIVE]
+            others = [mishap for mishap in mishaps if mishap.name in BREAKS]
+            for disk in full:
+                assert not [
+                    other
+                    for other in others
+                    if disk.at - 60 < other.at + other.seconds and other.at < disk.at + disk.seconds + 60
+                ]
