@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -190,7 +190,7 @@ class Alerts:
             self._noted = text
 
     def _to_note(self) -> str:
-        return json.dumps(asdict(self._memory))
+        return json.dumps(vars(self._memory))
 
     def _failed(self, status: int, problem: str) -> None:
         wait = self._backoff.failed()

@@ -118,8 +118,8 @@ def repair(
     for play in completed:
         plays = list(_cut(plays, play, changed))
     for heard in unknown:
-        new = _fitted(plays, heard, now_ms)
-        if any((new.started_ms, new.item.uri) == (play.started_ms, play.item.uri) for play in plays):
+        new = _told_apart(_fitted(plays, heard, now_ms), plays)
+        if new is None:
             continue
         plays = sorted([*_cut(plays, new, changed), new], key=attrgetter("started_ms"))
         changed[new.started_ms, new.item.uri] = new
@@ -227,7 +227,7 @@ def _is_repetition(play: Play, ended_ms: int) -> bool:
 
 def _followed_ms(play: Play, ended_ms: int) -> int | None:
     """When a later play began, if that is known: one that is known by its end may have begun later."""
-    return None if play.source == BACKFILL and play.ended_ms >= ended_ms else play.started_ms
+    return None if play.source == BACKFILL and play.ended_ms > ended_ms else play.started_ms
 
 
 def is_same(item: Item, other: Item) -> bool:
@@ -320,6 +320,16 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
         BACKFILL,
         heard.fields,
     )
+
+
+def _told_apart(new: Play, plays: Iterable[Play]) -> Play | None:
+    """A new play, a little later where one of the same starts at its start; None where there is no room."""
+    taken = {play.started_ms for play in plays if play.item.uri == new.item.uri}
+    while new.started_ms in taken:
+        if not new.heard_ms:
+            return None
+        new = replace(new, started_ms=new.started_ms + 1, heard_ms=new.heard_ms - 1)
+    return replace(new, second=new.started_ms // 1000, end_reason=_reason(new, new.heard_ms))
 
 
 def _cut(plays: Iterable[Play], new: Play, changed: dict[tuple[int, str], Play]) -> Iterator[Play]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+pytest.register_assert_rewrite("tests.stage")
+
+
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

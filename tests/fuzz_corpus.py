@@ -132,6 +132,14 @@ HISTORIES = [
         "limit": 50,
         "next": None,
     },
+    {
+        "items": [
+            {"played_at": "2199-11-22T12:00:00.000Z", "track": TRACK},
+            {"played_at": "9999-12-31T23:59:59-23:59", "track": TRACK},
+            {"played_at": "0001-01-01T00:00:00+23:59", "track": LOCAL},
+            {"played_at": "1970-01-01T00:00:00Z", "track": EPISODE},
+        ],
+    },
     *recorded("recently_played"),
 ]
 FAULTS = [
@@ -178,8 +186,9 @@ HOLD: dict[str, object] = {
 }
 HOLDS: list[dict[str, object]] = [
     {"api": HOLD, "accounts": {**HOLD, "boot": ""}, "limits": [SECOND - 60.0, float(SECOND)]},
-    {"api": HOLD},
-    {"accounts": HOLD},
+    {"api": {**HOLD, "seconds": 1e9}},
+    {"api": {**HOLD, "monotonic": 1e9}, "limits": [1e300, -1, "x", 0]},
+    {"accounts": {**HOLD, "utc": 1e11, "rebooted": True}},
 ]
 AUTH_FILES = (
     f'client_id = "0123456789abcdef"\nclient_secret = "{SECRET}-client"\n',
@@ -296,6 +305,12 @@ LOG: dict[str, object] = {
     "episode:pilot": {"name": "The Pilot", "album": "A Show about Daft Punk"},
     "server": "# Server\r\nredis_version:7.0.15\r\n",
 }
+
+LOGS: list[dict[str, object]] = [
+    LOG,
+    {**LOG, "spotify_logger:status": {**STATUS, "last_poll": "9999-12-31T23:59:59-23:59", "last_play": "0"}},
+    {**LOG, "spotify_logger:status": "no hash", "plays:2006-05-07": {f"{SUMMER - 200}": "track:veridis 1"}},
+]
 
 # Ways to garble
 

@@ -295,6 +295,21 @@ def test_a_wait_that_seems_to_begin_in_the_future_is_no_longer(
     machine.reboot(5 * HOUR)
     machine.set_right()
     assert 9 * HOUR <= machine.left <= 9 * HOUR + LOST
+    assert 9 * HOUR - 5 * MINUTE <= machine.run(5 * MINUTE) < 9 * HOUR
+    assert machine.run(9 * HOUR + LOST) == 0
+
+
+def test_a_process_knows_that_the_one_before_it_found_the_machine_rebooted(
+    make_machine: Callable[..., Machine],
+) -> None:
+    machine = make_machine()
+    machine.limited(10 * HOUR)
+    machine.run(HOUR)
+    machine.reboot(5 * HOUR, -DAY)
+    machine.run(HOUR)
+    machine.restart()
+    machine.set_right()
+    assert machine.left == pytest.approx(3 * HOUR, abs=1)
 
 
 def test_once_the_clock_has_told_the_time_no_step_of_it_changes_anything(

@@ -256,6 +256,12 @@ class TestWaiting:
             (60, over("C", 60)),
         ]
 
+    def test_in_the_order_of_their_keys_where_that_is_not_the_one_of_their_starts(self, rig: Rig) -> None:
+        for each in (over("A"), over("B", 1), over("C", 0.5)):
+            rig.outbox.put([each])
+        assert list(waiting(rig.outbox).values()) == ["A", "B", "C"]
+        assert names(rig.outbox.kept()) == ["A", "C", "B"]
+
     @pytest.mark.parametrize(
         ("limit", "besides", "expected"),
         [
