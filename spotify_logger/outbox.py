@@ -99,6 +99,7 @@ class Outbox:
 
     Attributes:
         trouble: What is wrong with the disk, empty while all is well.
+        changes: How many there were, so that nobody has to look for what can only be as it was.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Outbox:
         self._whole = True  # whether the memory knows all that the disk does
         self._retry_at = 0.0
         self.trouble = ""
+        self.changes = 0
         self._database = self._open()
 
     def close(self) -> None:
@@ -309,6 +311,7 @@ class Outbox:
 
     def _write(self, change: Callable[[sqlite3.Connection], object]) -> None:
         """Make a change, on the disk where possible."""
+        self.changes += 1
         self._return_to_disk()
         try:
             _transact(self._database, change)

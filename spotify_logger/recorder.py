@@ -76,6 +76,7 @@ class Recorder:
         self._refused: dict[str, float] = {}
         self._persistence = Persistence()
         self._looked_at = float("-inf")
+        self._looked_for = self._nothing_at = -1  # the outbox's changes then, and when nothing was found
         self._connection = 0
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # of what is wrong at present
@@ -212,6 +213,7 @@ class Recorder:
         if connection == self._connection:
             return
         self._receipts.clear()
+        self._nothing_at = -1
         self._look_at_server()
         self._remember_newest()
         run = self._persistence.run
@@ -237,14 +239,15 @@ class Recorder:
         self._looked_at = self._clock.monotonic()
         if before.aof != self._persistence.aof:
             self._receipts.clear()  # they tell nothing of what proves a write from now on
+            self._nothing_at = -1
 
     def _look_whether_safe(self) -> None:
         """Let go of what Redis has made safe."""
-        if not self._receipts:
+        now, has_file = self._clock.monotonic(), self._persistence.aof
+        if not self._receipts or (not has_file and now - self._looked_at < SERVER_LOOK):
             return
-        synced = self._store.is_synced() if self._persistence.aof else None
-        now = self._clock.monotonic()
-        if synced is None and now - self._looked_at >= (0 if self._persistence.aof else SERVER_LOOK):
+        synced = self._store.is_synced() if has_file else None
+        if synced is None:
             self._look_at_server()
         safe = self._receipts.proven(self._persistence, now, synced=synced)
         plays = [int(key.removeprefix("listening:")) for key in safe if key.startswith("listening:")]
@@ -260,7 +263,7 @@ class Recorder:
         while True:
             rows = self._rows()
             is_last = len(rows) < TOGETHER or self._clock.monotonic() - begun > LONGEST_CATCH_UP
-            gaps = self._gaps() if is_last else []
+            gaps = self._gaps(rows) if is_last else []
             try:
                 with self._store.batch() as batch:
                     self._fill(batch, rows, gaps)
@@ -275,15 +278,22 @@ class Recorder:
                 return complaint
 
     def _rows(self) -> list[Row]:
-        """The plays that are to be sent now."""
+        """The plays that are to be sent now; nobody looks where nothing has changed since there were none."""
+        if self._outbox.changes == self._nothing_at:
+            return []
+        self._looked_for = self._outbox.changes
         open_key = None if self._open is None else self._open_row(self._open).key
         besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
         rows = self._outbox.waiting(TOGETHER, besides | ({open_key} if open_key is not None else set()))
         return [row for row in map(self._claimed, rows) if not self._is_outdated(row)]
 
-    def _gaps(self) -> list[GapRow]:
+    def _gaps(self, rows: Sequence[Row]) -> list[GapRow]:
+        if self._outbox.changes == self._nothing_at:
+            return []
         held = self._held_back("gap:")
-        return [gap for gap in self._outbox.waiting_gaps() if _gap_state(gap) not in held]
+        gaps = [gap for gap in self._outbox.waiting_gaps() if _gap_state(gap) not in held]
+        self._nothing_at = -1 if rows or gaps or self._refused else self._looked_for
+        return gaps
 
     def _held_back(self, kind: str) -> set[str]:
         """Keys that Redis has taken, or refused a moment ago."""

@@ -341,6 +341,13 @@ class TestKept:
         rig.outbox.put([play("A")])
         assert rig.another().kept()[0].item == play("A").item
 
+    def test_it_stays_where_a_newer_state_knows_nothing_of_it(self, rig: Rig) -> None:
+        """A play that was read from Redis again has no catalogue."""
+        rig.outbox.put([play("A")])
+        closed = over("A", heard=60)
+        rig.outbox.put([replace(closed, item=replace(closed.item, catalogue={}))])
+        assert rig.another().kept() == [closed]
+
     def test_from_when_on_every_play_is_known(self, rig: Rig) -> None:
         assert rig.outbox.horizon_ms() == 0
         rig.outbox.put([over(f"P{number}", number) for number in range(KEPT + 20)])

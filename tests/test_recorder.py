@@ -269,6 +269,11 @@ class TestWriting:
         assert rig.kept()["end_reason"] == "skipped"
         assert "end_reason" not in rig.kept(90)
 
+    def test_a_correction_counts_though_it_ends_earlier(self, rig: RealRig) -> None:
+        rig.write(over("A", heard=60))
+        rig.write(over("A", heard=40))
+        assert rig.heard() == {0: "track:A 40000"}
+
     def test_the_last_play_is_the_one_that_started_last(self, rig: RealRig) -> None:
         rig.write(play("C", 300), over("A"), over("B", 200))
         assert rig.raw.hget(STATUS, "last_play") == f"listening:{SECOND + 300}"
@@ -477,7 +482,7 @@ class TestProof:
         for wait in (1, 3600, ONE_DAY - 3602):
             fragile.later(wait)
             assert len(fragile.outbox) == 1
-        fragile.later(1)
+        fragile.later(SERVER_LOOK)
         assert len(fragile.outbox) == 0
         assert fragile.line.written() == [0]
 
@@ -567,7 +572,7 @@ class TestProof:
         fragile.raw.config_set("save", "3600 1")
         fragile.write()
         written_at = int(fragile.raw.time()[0])
-        wait_until(lambda: int(fragile.raw.time()[0]) > written_at + 1)
+        wait_until(lambda: int(fragile.raw.time()[0]) > written_at + 3)
         snapshot(fragile.raw)
         fragile.later(SERVER_LOOK)
         assert len(fragile.outbox) == 0

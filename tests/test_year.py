@@ -49,7 +49,7 @@ class TestTheLifeItself:
 
     def live(self, folder: Path, seed: int = 101) -> str:
         with pytest.raises(Wrong) as wrong:
-            Life(seed, DAYS, folder, 5.0).live()
+            Life(seed, 3, folder, 12.0).live()
         assert f"seed {seed}, at " in str(wrong.value)
         return str(wrong.value)
 

@@ -517,7 +517,7 @@ class Life:
             for started_ms, uri in found:
                 if started_ms > oldest and (started_ms, uri) not in there:
                     raise Wrong(f"neither Redis nor the outbox has the play of {started_ms}: {uri}")
-            self._judge(plays)
+            self._judge(plays, plays[0].started_ms / 1000 - HOUR)
 
     def _kept(self) -> set[tuple[int, str]]:
         """The plays of the outbox, as another process would see them."""
@@ -531,9 +531,9 @@ class Life:
         database.close()
         return {(started_ms, uri) for started_ms, uri in rows}
 
-    def _judge(self, plays: list[Play]) -> Verdict:
-        oldest, now = plays[0].started_ms / 1000, self.clock.now
-        truth = [play for play in self._truth if play.ended_at >= oldest - HOUR and play.started_at <= now]
+    def _judge(self, plays: list[Play], since: float = 0.0) -> Verdict:
+        now = self.clock.now
+        truth = [play for play in self._truth if play.ended_at >= since and play.started_at <= now]
         verdict = judge(truth, [self._comparable(play) for play in plays])
         extra = [*verdict.doubles, *verdict.phantoms]
         self.sum.doubled = max(self.sum.doubled, len(extra))
