@@ -199,10 +199,13 @@ class _Matching:
         """Whether a play that was heard until some time ago may have been left only now.
 
         It was paused, then, or out of sight. A paused play is over after half an hour: if it was heard again
-        later, that was a new one. But nothing was heard while the player was seen to stand still.
+        later, that was a new one. But nothing was heard while the player was seen to stand still, unless so
+        little was left that it was over between two answers.
         """
         over_ms = play.ended_ms + (_unheard_ms(play) or 0) + PAUSE_MS
-        return until_ms <= over_ms + NEAR_MS or self._unseen_ms(over_ms, until_ms) < NEAR_MS
+        if until_ms <= over_ms + NEAR_MS:
+            return True
+        return self._unseen_ms(over_ms, until_ms) < NEAR_MS and not _is_almost_done(play)
 
     def _unseen_ms(self, from_ms: int, to_ms: int) -> int:
         return sum(max(0, min(to_ms, end) - max(from_ms, begin)) for begin, end in self._blind)
@@ -213,6 +216,12 @@ def _is_before(play: Play, ended_ms: int) -> bool:
     length = None if play.end_reason is None else play.ended_ms - play.started_ms
     at_once = AT_ONCE_MS if length is None else min(AT_ONCE_MS, length // 2)
     return abs(ended_ms - play.started_ms) <= at_once
+
+
+def _is_almost_done(play: Play) -> bool:
+    """Whether the rest of a play's item is shorter than the time between two looks at an idle player."""
+    progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
+    return isinstance(progress, int) and duration is not None and duration - progress <= NEAR_MS
 
 
 def _is_repetition(play: Play, ended_ms: int) -> bool:

@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS plays (
     catalogue TEXT NOT NULL,
     PRIMARY KEY (started_ms, uri)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS waiting ON plays (key) WHERE safe = 0;
+CREATE INDEX IF NOT EXISTS waiting ON plays (key, closed) WHERE safe = 0;
 CREATE TABLE IF NOT EXISTS gaps (
     second INTEGER PRIMARY KEY, safe INTEGER NOT NULL, fields TEXT NOT NULL
 );
@@ -116,6 +116,7 @@ class Outbox:
         self._retry_at = 0.0
         self.trouble = ""
         self.changes = 0
+        self._counted_at, self._count = -1, 0
         self._database = self._open()
 
     def close(self) -> None:
@@ -213,8 +214,10 @@ class Outbox:
 
     def __len__(self) -> int:
         """How many plays that are over wait for Redis to make them safe."""
-        ((count,),) = self._read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
-        return int(count)
+        if self._counted_at != self.changes:
+            ((self._count,),) = self._read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
+            self._counted_at = self.changes
+        return self._count
 
     # Gaps and notes
 

@@ -82,7 +82,7 @@ class Sight:
         if self._turned is not None:
             self._count(now, "")
         stretch = None
-        if before_ms is not None and elapsed_ms > 1000 * self._planned + BLIND_MS:
+        if before_ms is not None and self._is_blind(elapsed_ms):
             stretch = Stretch(before_ms, max(before_ms, stamp_ms), self._reason(elapsed_ms))
         self._answered_ms, self._answered = stamp_ms, now
         self._reasons.clear()
@@ -98,7 +98,11 @@ class Sight:
             return None
         elapsed_ms = round((now - self._answered) * 1000)
         stretch = Stretch(self._answered_ms, self._answered_ms + elapsed_ms, self._reason(elapsed_ms))
-        return stretch if stretch.is_gap and self._reasons else None
+        return stretch if stretch.is_gap and self._is_blind(elapsed_ms) and self._reasons else None
+
+    def _is_blind(self, elapsed_ms: int) -> bool:
+        """Whether the next answer is missed by now."""
+        return elapsed_ms > 1000 * self._planned + BLIND_MS
 
     def _elapsed_ms(self, stamp_ms: int, now: float) -> int:
         if self._answered is not None:
@@ -107,7 +111,8 @@ class Sight:
 
     def _count(self, now: float, reason: str) -> None:
         """Say what the time since the last turn was lost to: sleep beyond its end, and then the reason."""
-        turned, due = self._turned or now, self._due or now
+        turned = now if self._turned is None else self._turned
+        due = now if self._due is None else self._due
         late = now - max(due, turned)
         asleep = late if late > OVERSLEPT else 0.0
         self._reasons[SUSPENDED] += round(1000 * asleep)

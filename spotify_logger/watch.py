@@ -54,6 +54,7 @@ class Watch:
         self._beat_ms = _whole(outbox.note(BEAT))
         self._gap_at = float("-inf")
         self._lost_sight = False
+        self._has_seen = False
 
     def _sight_since(self, answered_ms: int | None) -> Sight:
         sight = Sight(answered_ms, self._planned)
@@ -77,7 +78,9 @@ class Watch:
         """An answer came, see `Sight.saw`; a gap that it ends is recorded."""
         stretch = self._sight.saw(stamp_ms, now)
         self._lost_sight = False
+        self._has_seen = True
         if stretch is not None:
+            self._gap_at = float("-inf")
             self.blind = [*self.blind, (stretch.from_ms, stretch.to_ms)][-REMEMBERED:]
             notes = {BLIND: json.dumps(self.blind), GAP: ""}
             if stretch.is_gap:
@@ -125,7 +128,8 @@ class Watch:
             is_time_known: Whether an answer has told the time.
             well: Whether Spotify answered and Redis took what came of it.
         """
-        if is_time_known or trouble:
+        # A process that had no answer yet does not know whether the login works.
+        if trouble or (is_time_known and self._has_seen):
             self._alerts.login(login_valid_until, trouble, self._clock.utc())
         self._alerts.deliver()
         self._heartbeat.beat(well=well)
