@@ -235,7 +235,8 @@ def _in_file(name: str, path: Path, label: str) -> _Found | None:
         text = _existing(path).decode()
     except OSError as error:
         raise Misconfigured(
-            f"{label} is {path}, which cannot be read ({error.strerror}): correct its name, owner or mode"
+            f"{label} is {journal.clean(str(path))}, which cannot be read ({error.strerror}): "
+            "correct its name, owner or mode"
         ) from None
     except UnicodeDecodeError:
         raise Misconfigured(f"{name} in {path} is not text in UTF-8: write it again") from None
@@ -388,7 +389,8 @@ def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str], *, ma
         reason = "no such place"
     if reason:
         raise Misconfigured(
-            f"the state folder {path} cannot be used ({reason}): set STATE_DIR to one that can"
+            f"the state folder {journal.clean(str(path))} cannot be used ({reason}): "
+            "set STATE_DIR to one that can"
         )
     return path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from spotify_logger import config, embedded, journal, lock
+from spotify_logger import config, embedded, files, journal, lock
 from spotify_logger.assembly import Surroundings, assemble
 from spotify_logger.clock import SystemClock
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
@@ -72,10 +72,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
     """Put the rooms together, and run."""
-    if not os.access(settings.state_dir, os.W_OK):
+    if why := files.refusal(settings.state_dir):
         journal.warning(
-            f"the state folder {settings.state_dir} cannot be written: plays wait in memory only, and a login"
-            " cannot be saved"
+            f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
+            " a login cannot be saved"
         )
     clock = SystemClock(stop.wake_fd)
     send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)

@@ -28,6 +28,18 @@ def read(path: Path) -> bytes | None:
     return content
 
 
+def refusal(folder: Path) -> str:
+    """Return why no file can be written in a folder, "" where one can.
+
+    Only a try tells: permissions say nothing of a disk that failed and was made read-only by the kernel.
+    """
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.strerror or "no reason given"
+    return ""
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace `path` by a file that holds `text` in UTF-8, readable and writable by its owner only (0600).
 

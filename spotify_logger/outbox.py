@@ -293,7 +293,7 @@ class Outbox:
         except (sqlite3.Error, OSError) as error:
             database.close()
             raise (
-                error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError(str(error))
+                error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError(error.strerror)
             ) from None
         return database
 

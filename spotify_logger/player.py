@@ -251,6 +251,21 @@ class Player:
         self.hidden = _to_hidden(memory.get("hidden"))
         self.blind = memory.get("blind") is True
         self._left = _to_positions(memory.get("left"))
+        if not self._is_in_order():
+            self.forget()
+
+    def _is_in_order(self) -> bool:
+        """Whether the moments can have come after each other; those of a garbled memory cannot."""
+        hidden = (None, None) if self.hidden is None else (self.hidden.begun, self.hidden.ended)
+        seen = [None if sample is None else sample.at for sample in (self.previous, self.last)]
+        moments = [moment for moment in (*seen, *hidden, self.answered) if moment is not None]
+        return moments == sorted(moments) and (self.unseen or 0) <= (self.answered or 0)
+
+    def forget(self) -> None:
+        """Begin anew, as if nothing had been seen."""
+        self.last = self.previous = self.unseen = self.answered = self.hidden = None
+        self.blind = False
+        self._left.clear()
 
 
 def uri_of(playback: Playback) -> str:

@@ -63,6 +63,10 @@ class Sight:
         """Take note of a turn, and of when the next one is to be; seconds of the monotonic clock."""
         self._turned, self._due = now, due
 
+    def know(self, lost: Stretch) -> None:
+        """Take note of what another process has seen of the stretch that is under way."""
+        self._reasons[lost.reason] += lost.to_ms - lost.from_ms
+
     def failed(self, now: float, reason: str) -> None:
         """A turn brought no answer."""
         if self._turned is not None:

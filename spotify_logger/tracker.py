@@ -112,8 +112,13 @@ class Tracker:
         else:
             tracker.play = play
             tracker._begun, tracker._heard_until = play.started_ms, play.ended_ms
+            if (tracker._player.answered or 0) - play.ended_ms > 2 * OVER_AFTER_MS:
+                # Long before that it would have been over: this memory is of something else.
+                tracker._player.forget()
         known = tracker._player.last
-        if kept.get("play") != [play.second, play.heard_ms] and (known is None or known.at < play.ended_ms):
+        is_older = known is None or known.at < play.ended_ms
+        is_garbled = tracker.play is not None and known is not None and known.at < play.started_ms
+        if is_garbled or (is_older and kept.get("play") != [play.second, play.heard_ms]):
             # The process died between writing the play and writing its memory: the play is the newer one.
             tracker._player.last = play.as_sample()
         return tracker

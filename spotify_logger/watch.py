@@ -6,19 +6,18 @@ import json
 from typing import TYPE_CHECKING
 
 from spotify_logger import journal
-from spotify_logger.plays import to_iso
-from spotify_logger.sight import Sight
+from spotify_logger.plays import LATEST_MS, to_iso
+from spotify_logger.sight import Sight, Stretch
 
 if TYPE_CHECKING:
     from spotify_logger.alerts import Alerts, Heartbeat
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import Outbox
-    from spotify_logger.sight import Stretch
 
 BEAT = "beat"
 """The note that says when the last answer came; the newest is on the disk within `BEAT_EVERY` seconds."""
 GAP = "gap"
-"""The note that says when the gap under way began; empty while there is none."""
+"""The note of the gap under way: from, to and reason, as known so far; empty while there is none."""
 BLIND = "blind"
 """The note that holds the latest stretches in which nothing could be seen."""
 BEAT_EVERY = 60.0
@@ -67,10 +66,11 @@ class Watch:
 
         Where that one already knew of the gap, it goes on from where it began.
         """
-        gap_ms = _whole(self._outbox.note(GAP))
+        gap = _read_gap(self._outbox.note(GAP))
         known = [moment for moment in (answered_ms, self._beat_ms) if moment is not None]
-        if gap_ms is not None:
-            self._sight = self._sight_since(gap_ms)
+        if gap is not None:
+            self._sight = self._sight_since(gap.from_ms)
+            self._sight.know(gap)
         elif known:
             self._sight = self._sight_since(max(known))
 
@@ -100,7 +100,7 @@ class Watch:
         gap = self._sight.so_far(now)
         if gap is not None and now - self._gap_at >= GAP_EVERY:
             self._gap_at = now
-            self._record(gap, {GAP: str(gap.from_ms)})
+            self._record(gap, {GAP: json.dumps([gap.from_ms, gap.to_ms, gap.reason])})
 
     def planned(self, due: float) -> None:
         """Take note of when the next turn is to be, in seconds of the monotonic clock."""
@@ -149,6 +149,16 @@ def _words(gap: Stretch) -> str:
 
 def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None  # noqa: PLR2004 - digits
+
+
+def _read_gap(text: str) -> Stretch | None:
+    """The gap that is kept as a note; None where there is none, or the note makes no sense."""
+    try:
+        begin, end, reason = json.loads(text)
+        gap = Stretch(int(begin), int(end), str(reason))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return gap if 0 < gap.from_ms <= gap.to_ms < LATEST_MS else None
 
 
 def _read_stretches(text: str) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.playback import NOTHING, Item, Kind, Playback
@@ -19,11 +19,15 @@ NOON = 1_790_000_000_000
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer `at` seconds after noon; by then the wall clock has been stepped by `step` seconds."""
+    """An answer `at` seconds after noon; by then the wall clock has been stepped by `step` seconds.
+
+    `blind`: for longer than was planned, nobody could look before it.
+    """
 
     at: float
     playback: Playback
     step: float = 0
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,16 @@ def played(what: Item, start: float, seconds: Iterable[float], position: float =
     return [at(second, what, position + second - start) for second in seconds]
 
 
+def after_blindness(history: Sequence[Answer]) -> list[Answer]:
+    """The same answers, the first of them after a stretch in which nobody could look."""
+    return [replace(answer, blind=number == 0) for number, answer in enumerate(history)]
+
+
+def twice(history: Iterable[Answer]) -> list[Answer]:
+    """The same answers, each of them delivered twice."""
+    return [again for answer in history for again in (answer, replace(answer, blind=False))]
+
+
 def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[int, Play]:
     """Run a history through a tracker; the plays as they were last told, by their seconds."""
     tracker = tracker or Tracker()
@@ -95,6 +109,8 @@ def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[in
 
 def observe(tracker: Tracker, answer: Answer) -> list[Play]:
     stamp = NOON + round((answer.at + answer.step) * 1000)
+    if answer.blind:
+        tracker.lose_sight()
     return tracker.observe(answer.playback, stamp, 5_000_000 + round(answer.at * 1000))
 
 

@@ -6,6 +6,7 @@ import stat
 import string
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from spotify_logger.config import NotConfigured, Settings
 from spotify_logger.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 SECRET = "0123456789abcdef0123456789abcdef"
 AUTH = f'client_id = "id-of-auth"\nclient_secret = "{SECRET}"\nredirect_uri = "http://127.0.0.1:7777/auth"\n'
@@ -285,25 +286,46 @@ def test_a_state_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         assert "STATE_DIR" in str(caught.value)
 
 
-def test_a_state_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
-    # Another user's eyes are needed: root may write anywhere.
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that another user reaches, too."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+        Path(name, "folder").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("mode", "below", "reason"),
+    [
+        # An SD card that turned read-only must not stop the logging: the loop warns of it.
+        (0o555, "", ""),
+        (0o555, "below", "Permission denied"),
+        (0o300, "", "no permission to read it"),
+        (0o644, "", "no permission to read it"),
+    ],
+)
+def test_a_state_folder_has_to_be_there_and_to_be_read(
+    place: Path, mode: int, below: str, reason: str
+) -> None:
+    # Another user's eyes are needed: root may do anything anywhere.
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom spotify_logger import config, errors\n"
         "if os.getuid() == 0:\n    os.setgid(65534)\n    os.setuid(65534)\n"
-        "try:\n    config.load(Path('/'), {'STATE_DIR': sys.argv[1], 'HOME': '/'})\n"
+        "environ = {'STATE_DIR': sys.argv[1], 'HOME': '/', 'SPOTIFY_CLIENT_ID': 'x'}\n"
+        "try:\n    config.load(Path('/'), environ)\n"
         "except errors.Misconfigured as error:\n    print(error)\n"
     )
-    place = Path("/usr") if os.getuid() == 0 else tmp_path
-    if os.getuid() != 0:
-        tmp_path.chmod(0o500)
-    for folder, reason in ((place, "no permission to write there"), (place / "below", "Permission denied")):
-        done = subprocess.run(
-            [sys.executable, "-c", script, folder], capture_output=True, text=True, check=True
-        )
-        assert (
-            done.stdout
-            == f"the state folder {folder} cannot be used ({reason}): set STATE_DIR to one that can\n"
-        )
+    folder = place / "folder"
+    folder.mkdir()
+    folder.chmod(mode)
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder / below], capture_output=True, text=True, check=True
+    )
+    complaint = (
+        f"the state folder {folder / below} cannot be used ({reason}): set STATE_DIR to one that can\n"
+    )
+    assert done.stdout == (complaint if reason else "")
 
 
 def test_secrets_are_kept_from_the_log_and_from_every_repr(tmp_path: Path, secrets: set[str]) -> None:

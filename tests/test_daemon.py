@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
-import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,34 +21,30 @@ from spotify_logger import embedded
 from spotify_logger.daemon import LONGEST_TURN, run, serve
 from spotify_logger.embedded import is_listening
 from spotify_logger.lifeline import BeatReader, Lifeline
-from spotify_logger.plays import Play
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.outbox import OUTBOX_FILE, Outbox
+from spotify_logger.plays import Play, from_iso
+from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalogue import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
-from spotify_logger.simulator.server import Server
-from spotify_logger.simulator.service import Service
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.simulator.trial import Trial, make_settings
 from spotify_logger.simulator.virtual import VirtualClock, World
-from spotify_logger.store import Store
 from tests.conftest import free_port, is_there, wait_until
+from tests.stage import LOG, LONG, REDIS_PASSWORD, ROOT, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.transport import Request, Response
 
-ROOT = Path(__file__).parent.parent
-REDIS_PASSWORD = "a-password-of-redis"
-LONG = 36_000.0
-"""Seconds of a track that outlasts every test."""
-IMPORT = re.compile(r"import time:\s+\d+ \|\s+\d+ \| +(\S+)")
-"""A line of `python -X importtime`."""
 
-
-LOG = str(ROOT / "log.py")
+@pytest.fixture
+def stage(tmp_path: Path, redis_url: str) -> Iterator[Stage]:
+    stage = Stage(tmp_path, redis_url)
+    yield stage
+    stage.close()
 
 
 class TestAlone:
@@ -256,3 +248,30 @@ class TestBeats:
         run(trial.poller, world.clock, Lifeline(), lambda: True)
         trial.close()
         assert trial.spotify.requests == 0
+
+
+class TestSettling:
+    def test_at_its_end_the_disk_has_what_changes_with_every_answer(self, stage: Stage) -> None:
+        process = stage.start(LOG)
+        wait_until(lambda: stage.newest()[0] == "Long")
+        polled = stage.status()["last_poll"]
+        wait_until(lambda: stage.status()["last_poll"] != polled)
+        process.terminate()
+        assert process.wait(30) == 0
+        status, (second, kept) = stage.status(), stage.store.latest_play() or (0, {})
+        with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
+            play, in_redis = outbox.newest(), Play.from_hash(second, kept)
+            assert play is not None
+            assert in_redis is not None
+            assert replace(play, item=in_redis.item) == in_redis
+            assert outbox.note("beat") == str(from_iso(status["last_poll"]))
+            assert outbox.note("tracker") == status["tracker"]
+            assert outbox.note("requests") == status["requests_by_hour"]
+
+    def test_where_nothing_is_known_there_is_nothing_to_keep(self, tmp_path: Path) -> None:
+        world = World.of(History(1_795_348_800.0).play(song("A", 500)).finish())
+        trial = Trial(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
+        trial.poller.turn()
+        trial.poller.settle()
+        assert trial.outbox.note("tracker") == ""
+        trial.close()

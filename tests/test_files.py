@@ -111,3 +111,19 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         content = path.read_text()
         assert len(content) == 50_000
         assert len(set(content)) == 1
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    assert files.refusal(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_a_folder_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files.refusal(tmp_path / "gone") == "No such file or directory"
+    monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
+    monkeypatch.setattr(os, "open", refuse)
+    assert files.refusal(tmp_path) == "Read-only file system"
+
+
+def refuse(*_: object) -> int:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))

@@ -81,6 +81,56 @@ def test_a_holder_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             lock.take(tmp_path, "run.py")
 
 
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be written any more, as on a card that the kernel has given up."""
+    opened = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def test_a_read_only_folder_is_locked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    os.close(lock.take(tmp_path, "run.py"))
+    before = (tmp_path / "lock").read_text()
+    request.getfixturevalue("read_only")
+    descriptor = lock.take(tmp_path, "log.py")
+    assert (tmp_path / "lock").read_text() == before
+    with pytest.raises(lock.Busy, match=r"pid \d+, run\.py"):
+        lock.take(tmp_path, "log.py")
+    os.close(descriptor)
+    os.close(lock.take(tmp_path, "log.py"))
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_read_only_folder_that_was_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "ORPHAN_PATIENCE", 0.0)
+    descriptor = lock.take(tmp_path, "run.py")
+    with pytest.raises(lock.Busy, match=r"works in .*: it left no name"):
+        lock.take(tmp_path, "log.py")
+    os.close(descriptor)
+    os.close(lock.take(tmp_path, "log.py"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder must not be locked instead: that one holds the file."""
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        assert path.endswith("/lock")
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(TryLater, match=r"cannot lock the state folder: .*Permission denied"):
+        lock.take(tmp_path, "run.py")
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TryLater, match=r"cannot lock the state folder: .*No such file"):
         lock.take(tmp_path / "gone", "run.py")

@@ -14,6 +14,7 @@ from .histories import (
     C,
     Heard,
     advertisement,
+    after_blindness,
     at,
     follow,
     heard,
@@ -21,6 +22,7 @@ from .histories import (
     none,
     observe,
     played,
+    twice,
 )
 
 DAY = 86_400
@@ -336,6 +338,111 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
         [*played(item("X", None), 0, (1, 31, 61)), *played(A, 80, (81,))],
         [Heard("X", 0, 80, 80, "skipped"), Heard("A", 80, None, 1, None)],
     ),
+    "nobody could look, and the track went on": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(A, 0, (151, 181)))],
+        [Heard("A", 0, None, 181, None)],
+    ),
+    "nobody could look for an hour, and an episode went on": (
+        [*played(EPISODE, 0, (1, 31)), *after_blindness(played(EPISODE, 0, (3500, 3530)))],
+        [Heard("E", 0, None, 3530, None)],
+    ),
+    "nobody could look, and the next one followed directly": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(B, 200, (231, 261)))],
+        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 61, None)],
+    ),
+    "nobody could look, and automix went on to the next one": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(B, 186, (231, 261)))],
+        [Heard("A", 0, 186, 186, "trackdone"), Heard("B", 186, None, 75, None)],
+    ),
+    "nobody could look, and it was skipped within a minute": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(B, 80, (231,)))],
+        [Heard("A", 0, 80, 80, "skipped"), Heard("B", 80, None, 151, None)],
+    ),
+    "nobody could look, and another one was started sooner or later": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(B, 150, (231,)))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 150, None, 81, None)],
+    ),
+    "nobody could look for twenty minutes: the end is not known": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(C, 1180, (1231,)))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("C", 1180, None, 51, None)],
+    ),
+    "nobody could look for hours": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(B, 20_000, (20_030,)))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 20_000, None, 30, None)],
+    ),
+    "nobody could look, twice in one track": (
+        [
+            *played(A, 0, (1, 31)),
+            *after_blindness(played(A, 0, (121,))),
+            *after_blindness(played(B, 1000, (1010,))),
+        ],
+        [Heard("A", 0, 121, 121, "unknown"), Heard("B", 1000, None, 10, None)],
+    ),
+    "nobody could look, it was seen again, and skipped": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(A, 0, (121,))), *played(B, 130, (131,))],
+        [Heard("A", 0, 130, 130, "skipped"), Heard("B", 130, None, 1, None)],
+    ),
+    "nobody could look, and it was paused meanwhile": (
+        [*played(A, 0, (1, 31)), *after_blindness([at(1000, A, 90, playing=False), at(1010, A, 90)])],
+        [Heard("A", 0, None, 90, None)],
+    ),
+    "nobody could look for an hour, and it was resumed where it was": (
+        [*played(A, 0, (1, 31)), *after_blindness(played(A, 3570, (3600, 3630), 70))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("A", 3531, None, 99, None)],
+    ),
+    "nobody could look, and it was started again": (
+        [*played(A, 0, (1, 91)), *after_blindness(played(A, 600, (640, 670)))],
+        [Heard("A", 0, 91, 91, "unknown"), Heard("A", 600, None, 70, None)],
+    ),
+    "nobody could look at a paused one, and it stands still": (
+        [
+            *played(A, 0, (1, 31)),
+            at(41, A, 35, playing=False),
+            *after_blindness([at(1000, A, 35, playing=False)]),
+            *played(A, 1010, (1040,), 35),
+        ],
+        [Heard("A", 0, None, 65, None)],
+    ),
+    "nobody could look at a paused one, and another one was started": (
+        [
+            *played(A, 0, (1, 31)),
+            at(41, A, 35, playing=False),
+            *after_blindness(played(B, 1300, (1350,))),
+        ],
+        [Heard("A", 0, 1300, 35, "unknown"), Heard("B", 1300, None, 50, None)],
+    ),
+    "nobody could look, and then the player says nothing": (
+        [*played(A, 0, (1, 31)), *after_blindness([none(second) for second in range(900, 2000, 60)])],
+        [Heard("A", 0, 31, 31, "unknown")],
+    ),
+    "nobody could look for long, and then the player says nothing": (
+        [*played(A, 0, (1, 31)), *after_blindness([none(5000), none(5060)])],
+        [Heard("A", 0, 31, 31, "unknown")],
+    ),
+    "nobody could look, the player says nothing, and another one is started": (
+        [*played(A, 0, (1, 31)), *after_blindness([none(900), none(960)]), *played(B, 1000, (1001,))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 1000, None, 1, None)],
+    ),
+    "nobody could look, the player says nothing at first, and the track went on": (
+        [*played(A, 0, (1, 31)), *after_blindness([none(90)]), *played(A, 0, (100, 130))],
+        [Heard("A", 0, None, 130, None)],
+    ),
+    "nobody could look, and the first answer is a stale one": (
+        [*played(A, 0, (1, 31)), *after_blindness([at(900, A, 31)]), *played(B, 950, (961,))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 950, None, 11, None)],
+    ),
+    "nobody could look, and an advertisement plays": (
+        [*played(A, 0, (1, 31)), *after_blindness([advertisement(900, 5)]), *played(B, 925, (931,))],
+        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 925, None, 6, None)],
+    ),
+    "nobody could look, and nobody knows how long it is": (
+        [*played(item("X", None), 0, (1, 31)), *after_blindness(played(B, 600, (610,)))],
+        [Heard("X", 0, 31, 31, "unknown"), Heard("B", 600, None, 10, None)],
+    ),
+    "nobody could look before the first answer": (
+        after_blindness(played(A, 0, (31, 61))),
+        [Heard("A", 0, None, 61, None)],
+    ),
     "plays within one second have different keys": (
         [*played(A, 0.1, (0.2,)), *played(B, 0.3, (0.4,)), *played(C, 0.5, (0.6,))],
         [
@@ -374,7 +481,7 @@ def test_every_history_survives_a_restart_after_every_answer(name: str) -> None:
 def test_an_answer_delivered_twice_changes_nothing(name: str) -> None:
     history, expected = HISTORIES[name]
 
-    assert heard(follow([answer for answer in history for _ in range(2)])) == expected
+    assert heard(follow(twice(history))) == expected
 
 
 def test_a_play_keeps_its_key_and_its_start() -> None:

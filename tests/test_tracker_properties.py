@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spotify_logger.playback import NOTHING, Kind, Playback
 from spotify_logger.tracker import Tracker
 
-from .histories import EPISODE, LOCAL, NOON, A, Answer, B, at, follow, item, none, observe
+from .histories import EPISODE, LOCAL, NOON, A, Answer, B, at, follow, item, none, observe, twice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +25,13 @@ HALF_HOUR = 1800
 
 
 @st.composite
-def wild_histories(draw: st.DrawFn) -> list[Answer]:
-    """Answers that need not fit together at all."""
+def wild_histories(
+    draw: st.DrawFn, steps: Sequence[float] = (0, 0.3, 5, 10, 30, 60, 700, 4000)
+) -> list[Answer]:
+    """Answers that need not fit together at all, so many seconds after each other."""
     second, answers = 0.0, []
     for _ in range(draw(st.integers(1, 30))):
-        second += draw(st.sampled_from((0, 0.3, 5, 10, 30, 60, 700, 4000)))
+        second += draw(st.sampled_from(steps))
         what = draw(st.sampled_from(ITEMS))
         playback = draw(
             st.sampled_from((NOTHING, Playback(Kind.ADVERTISEMENT, playing=True, progress_ms=5000)))
@@ -72,7 +74,18 @@ def listened(draw: st.DrawFn) -> list[Answer]:
     return answers
 
 
-histories = wild_histories() | listened()
+@st.composite
+def blinded(draw: st.DrawFn, histories: st.SearchStrategy[list[Answer]]) -> list[Answer]:
+    """The same, but before some of the answers nobody could look."""
+    history = draw(histories)
+    blind = draw(st.sets(st.integers(0, len(history) - 1), min_size=1, max_size=4))
+    return [replace(answer, blind=number in blind) for number, answer in enumerate(history)]
+
+
+quick_histories = wild_histories((0, 0.3, 5, 10, 30, 60)) | listened()
+within_half_an_hour = quick_histories | blinded(quick_histories)
+"""One that was paused for longer before it was seen at all is over with the next answer, even the same."""
+histories = wild_histories() | listened() | blinded(wild_histories() | listened())
 
 
 def check(plays: Sequence[Play], history: Sequence[Answer]) -> None:
@@ -98,10 +111,10 @@ def test_plays_never_overlap_and_are_never_longer_than_the_time_that_passed(hist
     check([plays[second] for second in sorted(plays)], history)
 
 
-@given(histories)
+@given(within_half_an_hour)
 @settings(max_examples=100, deadline=None)
 def test_answers_delivered_twice_change_nothing(history: list[Answer]) -> None:
-    assert follow([answer for answer in history for _ in range(2)]) == follow(history)
+    assert follow(twice(history)) == follow(history)
 
 
 @given(listened(), st.data())
@@ -166,6 +179,16 @@ def test_a_step_of_the_clock_changes_no_length(history: list[Answer], step: int,
         assert 0 <= right.heard_ms - play.heard_ms <= right.ended_ms - right.started_ms
         if step >= 0:
             assert play.heard_ms == right.heard_ms
+
+
+@given(blinded(listened()))
+@settings(max_examples=100, deadline=None)
+def test_who_loses_sight_makes_nothing_up(history: list[Answer]) -> None:
+    """What nobody saw may be missing then; it was not heard for longer than one who looked has seen."""
+    seen = follow([replace(answer, blind=False) for answer in history])
+    plays = follow(history)
+
+    assert sum(play.heard_ms for play in plays.values()) <= sum(play.heard_ms for play in seen.values())
 
 
 def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.backfill import BACKFILL
-from spotify_logger.plays import Play
 from spotify_logger.recorder import Recorder
 from spotify_logger.simulator import year
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
@@ -16,14 +19,25 @@ from spotify_logger.simulator.mishaps import BREAKS, DAY, EXCLUSIVE, KINDS, make
 from spotify_logger.simulator.year import Crash, Life, Wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
+    from spotify_logger.plays import Play
     from spotify_logger.simulator.standin import Persistence
 
+MEMORY = Path("/dev/shm")
 DAYS = 7
 SEEDS = range(100, 110)
-KEEPING: tuple[Persistence, ...] = ("aof", "aof", "aof", "rdb", "none")
+KEEPING: tuple[Persistence, ...] = ("aof", "aof", "aof", "aof", "rdb")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of writes are synced, and no disk is being tested."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        yield Path(name)
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +47,8 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, tmp_path: Path) -> None:
-    total = Life(seed, DAYS, tmp_path, 5.0, KEEPING[seed % len(KEEPING)]).live()
+def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, folder: Path) -> None:
+    total = Life(seed, DAYS, folder, 5.0, KEEPING[seed % len(KEEPING)]).live()
     assert (total.lost, total.doubled) == (0, 0)
     assert total.mishaps.total() > DAYS
     assert total.live > 0.5 * total.heard
@@ -53,19 +67,19 @@ class TestTheLifeItself:
         assert f"seed {seed}, at " in str(wrong.value)
         return str(wrong.value)
 
-    def test_a_play_that_is_lost(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_play_that_is_lost(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def forgetful(self: Recorder, plays: Sequence[Play], memory: str) -> None:
             honest(self, [play for play in plays if "Harbour" not in str(play.fields.get("name"))], memory)
 
         honest = Recorder.add
         monkeypatch.setattr(Recorder, "add", forgetful)
-        words = self.live(tmp_path)
+        words = self.live(folder)
         assert "are lost" in words or "neither Redis nor the outbox" in words
 
-    def test_a_play_that_is_told_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_play_that_is_told_twice(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def doubling(self: Recorder, plays: Sequence[Play], memory: str) -> None:
             again = [
-                Play(play.second, play.item, play.started_ms + 5, play.ended_ms + 5, 0, "unknown", BACKFILL)
+                replace(play, started_ms=play.started_ms + 5, ended_ms=play.ended_ms + 5, source=BACKFILL)
                 for play in plays
                 if play.end_reason is not None
             ]
@@ -73,34 +87,34 @@ class TestTheLifeItself:
 
         honest = Recorder.add
         monkeypatch.setattr(Recorder, "add", doubling)
-        assert "were not heard, or not as often" in self.live(tmp_path)
+        assert "were not heard, or not as often" in self.live(folder)
 
-    def test_a_request_before_its_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_request_before_its_time(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.gate.Hold.left", lambda *_: 0.0)
-        assert "before its time" in self.live(tmp_path)
+        assert "before its time" in self.live(folder)
 
-    def test_a_secret_in_the_log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_secret_in_the_log(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.poller.describe", lambda _: DEMO_REFRESH_TOKEN)
         monkeypatch.setattr("spotify_logger.journal.conceal", lambda _: None)
         monkeypatch.setattr("spotify_logger.journal._secrets", set())
-        assert "a secret is in the log" in self.live(tmp_path)
+        assert "a secret is in the log" in self.live(folder)
 
-    def test_an_outbox_that_keeps_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_outbox_that_keeps_nothing(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.outbox.Outbox.waiting", lambda *_: [])
-        words = self.live(tmp_path)
+        words = self.live(folder)
         assert "are lost" in words or "outside of any gap" in words
 
-    def test_repair_that_brings_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_repair_that_brings_nothing(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.repair.repair", lambda *_: [])
-        assert "are lost" in self.live(tmp_path)
+        assert "are lost" in self.live(folder)
 
-    def test_gaps_that_are_not_recorded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_gaps_that_are_not_recorded(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.sight.GAP_MS", 1e12)
         monkeypatch.setattr("spotify_logger.repair.repair", lambda *_: [])
-        assert "are lost" in self.live(tmp_path)
+        assert "are lost" in self.live(folder)
 
     def test_crashes_do_happen_at_every_kind_of_write(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         crashes: list[str] = []
 
@@ -112,9 +126,9 @@ class TestTheLifeItself:
         monkeypatch.setattr(year, "Crash", Noted)
         seen: set[str] = set()
         for seed in SEEDS:
-            folder = tmp_path / str(seed)
-            folder.mkdir()
-            life = Life(seed, 3, folder, 12.0)
+            of_seed = folder / str(seed)
+            of_seed.mkdir()
+            life = Life(seed, 2.5, of_seed, 24.0)
             life.live()
             seen |= set(crashes)
             if len(seen) == 6:  # every one

@@ -565,7 +565,7 @@ class Life:
         plays = self._plays()
         verdict = self._judge(plays)
         total = self.sum
-        total.heard = len(self.record.plays)
+        total.heard = sum(play.started_at <= self.clock.now for play in self._truth)
         total.live = sum(pair.logged.source == "live" for pair in verdict.pairs)
         total.repaired = len(verdict.pairs) - total.live
         gaps = self._gaps()

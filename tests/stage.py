@@ -1,0 +1,390 @@
+"""Real processes on a stage: a simulated Spotify that knows what it showed to whom, and a real Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import redis
+
+from spotify_logger.plays import Play
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.faults import Fault
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.service import PLAYER_PATH, Service
+from spotify_logger.store import Store
+from tests.conftest import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spotify_logger.simulator.judge import Verdict
+    from spotify_logger.simulator.timeline import Record, TruePlay
+    from spotify_logger.transport import Request, Response
+
+ROOT = Path(__file__).parent.parent
+LOG = str(ROOT / "log.py")
+REDIS_PASSWORD = "a-password-of-redis"
+LONG = 36_000.0
+"""Seconds of a track that outlasts every test."""
+IMPORT = re.compile(r"import time:\s+\d+ \|\s+\d+ \| +(\S+)")
+"""A line of `python -X importtime`."""
+
+PACE = 60
+"""Times as fast as in life: a track of four minutes takes four seconds."""
+HABITS = replace(
+    Habits.dense(PACE),
+    flip=0.25,
+    # What the tracker tells from other things by seconds, which do not shrink with the pace, is left out.
+    podcast=0.0,
+    audiobook=0.0,
+    private=0.0,
+    private_moment=0.0,
+    repeat_one=0.0,
+    replay=0.0,
+    restart=0.0,
+    seek=0.0,
+)
+DARK = 0.6
+"""Seconds between two answers from which on the logger counts as blind; while it sees it asks quicker."""
+SLACK_MS = 750
+"""Milliseconds by which a play may be off that was in sight from its beginning to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer about the player: when and to which process it was given, and the item's uri, if any."""
+
+    at: float
+    pid: int
+    uri: str
+
+
+class Witness(Server):
+    """A simulated Spotify that remembers what it showed to whom."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.shown: list[Shown] = []
+
+    def respond(self, request: Request, body: bytes) -> Response:
+        response = super().respond(request, body)
+        if request.url.partition("?")[0] == PLAYER_PATH and response.status in {200, 204}:
+            with suppress(ValueError):  # a body that a fault has spoilt shows nothing
+                item = (json.loads(response.body) if response.body else {}).get("item") or {}
+                # The wrapper around log.py tells the process by its version, see `Life`.
+                pid = request.headers.get("User-Agent", "").rpartition("/")[2]
+                self.shown.append(Shown(time.time(), int(pid) if pid.isdigit() else 0, item.get("uri", "")))
+        return response
+
+    def heeded(self) -> list[Shown]:
+        """The answers that were surely made something of: their process lived to ask the next one."""
+        by_pid: dict[int, list[Shown]] = {}
+        for shown in self.shown:
+            by_pid.setdefault(shown.pid, []).append(shown)
+        heeded = (shown for answers in by_pid.values() for shown in answers[:-1])
+        return sorted(heeded, key=lambda shown: shown.at)
+
+
+class Stage:
+    """A folder to run in, a simulated Spotify on a real port, a real Redis, and the processes of a test."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self.folder = folder
+        self.raw = redis.Redis.from_url(redis_url, decode_responses=True)
+        self.store = Store(redis_url)
+        self.server = Witness(self.service(History(time.time()).play(song("Long", LONG))))
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "STATE_DIR": str(folder / "state"),
+            "REDIS_URL": redis_url.replace("//", f"//default:{REDIS_PASSWORD}@"),
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+            "SPOTIFY_API_URL": self.server.url,
+            "SPOTIFY_ACCOUNTS_URL": self.server.url,
+            "POLL_MIN": "0.1",
+            "POLL_MAX": "0.3",
+        }
+
+    @property
+    def state_dir(self) -> Path:
+        return Path(self.environ["STATE_DIR"])
+
+    @staticmethod
+    def service(history: History) -> Service:
+        return Service(history.finish())
+
+    def plays_now(self, history: History) -> None:
+        """From now on the listener does this; tokens of before are void, and the login is not."""
+        self.server._service = self.service(history)
+
+    def start(self, *arguments: str, **environ: str | None) -> subprocess.Popen[bytes]:
+        """Start Python with these arguments; None takes a variable out of the environment."""
+        wanted = {**self.environ, **environ}
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                env={name: value for name, value in wanted.items() if value is not None},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def lines(self) -> list[str]:
+        """What was logged, without the time, and without what Python says about imports."""
+        return [line[20:] for line in self.log().splitlines() if not line.startswith("import time:")]
+
+    def imported(self) -> set[str]:
+        """The packages that a process with `-X importtime` has imported."""
+        return {name.partition(".")[0] for name in IMPORT.findall(self.log())}
+
+    def status(self) -> dict[str, str]:
+        return self.store.read_status()
+
+    def wait_for_poll(self) -> None:
+        wait_until(lambda: self.status().get("last_poll"))
+
+    def newest(self) -> tuple[str, int, bool]:
+        """The name, the second, and whether it is open, of the play that started last."""
+        second, fields = self.store.latest_play() or (0, {})
+        return fields.get("name", ""), second, "end_reason" not in fields
+
+    def ask(self, what: str) -> object:
+        with urllib.request.urlopen(f"{self.server.url}/control/{what}", timeout=20) as answer:
+            return json.load(answer)
+
+    def assert_no_secret_is_told(self) -> None:
+        secrets = [REDIS_PASSWORD, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN]
+        secrets += [json.loads((self.state_dir / "token.json").read_text())["access_token"]]
+        assert all(secrets)
+        told = [self.log()]
+        told += [path.read_text() for path in map(cmdline, self.processes) if path.exists()]
+        assert [secret for secret in secrets if any(secret in text for text in told)] == []
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+        self.store.close()
+        self.raw.close()
+
+
+def cmdline(process: subprocess.Popen[bytes]) -> Path:
+    return Path(f"/proc/{process.pid}/cmdline")
+
+
+RUN = """
+import sys
+from spotify_logger import keeper, supervisor
+
+keeper.SHORTEST_DELAY, keeper.LONGEST_DELAY, keeper.BEAT_GRACE = 0.1, 0.4, 0.5
+sys.exit(supervisor.main(sys.argv[1:]))
+"""
+LOOP = """
+import os, sys
+from functools import partial
+from spotify_logger import assembly, backfill, daemon, lock, outbox, poller, repair, sight, tracker, transport
+
+transport.__version__ = str(os.getpid())
+daemon.LONGEST_TURN = 1.5
+outbox.RETRY = assembly.LONGEST_WAIT = 0.5
+poller.LOGIN_CHECK = 0.3
+%s
+sys.exit(daemon.main(sys.argv[1:]))
+"""
+
+
+class Life(Stage):
+    """A listener who is quick, a logger whose patience is short, and whatever befalls it.
+
+    The folder has `run.py` and `log.py`: the real ones, but for the seconds that nobody wants to wait for.
+    """
+
+    def __init__(self, folder: Path, redis_url: str, seed: int | None = None) -> None:
+        super().__init__(folder, redis_url)
+        self.seed = int.from_bytes(os.urandom(4)) if seed is None else seed
+        self.chance = random.Random(self.seed)
+        self.plays_now(History(time.time()).gone(LONG))
+        self.record = self.server._service.record
+        sys.stdout.write(f"seed {self.seed}\n")  # to be seen when the test fails
+        patience = "?socket_timeout=0.5&socket_connect_timeout=0.5"
+        self.environ["REDIS_URL"] += patience
+        self.tune()
+
+    def tune(self, statements: str = "") -> None:
+        """Let the loop be in a hurry; the statements say in what else."""
+        (self.folder / "run.py").write_text(RUN)
+        (self.folder / "log.py").write_text(LOOP % statements)
+
+    def begin(self, record: Record | None = None) -> subprocess.Popen[bytes]:
+        """Start the logger, and then the listener; a record at the pace of life becomes a fast one."""
+        supervisor = self.start("run.py")
+        self.wait_for_answers(1)
+        self.record = (record or listening(self.seed)).moved(time.time(), PACE)
+        self.server._service = Service(self.record, seed=self.seed)
+        self.wait_for_answers(3)
+        return supervisor
+
+    def loop_of(self, supervisor: subprocess.Popen[bytes]) -> int | None:
+        """The process that the supervisor looks after at this moment, if there is one."""
+        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def wait_for_answers(self, count: int) -> None:
+        """Wait until one process has been given so many answers from now on."""
+        before = len(self.server.shown)
+
+        def are_given() -> bool:
+            pids = [shown.pid for shown in self.server.shown[before:]]
+            return len(pids) >= count and len(set(pids[-count:])) == 1
+
+        wait_until(are_given, 30)
+
+    def befall(self, seconds: float, *misfortunes: Callable[[], None]) -> None:
+        """Let one misfortune after the other happen, at random moments, for some seconds."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(self.chance.uniform(0.3, 2.5))
+            self.chance.choice(misfortunes)()
+
+    def fault(self, name: str, **how: object) -> None:
+        """Switch a fault of the simulator on, see `Fault`."""
+        self.server._service.faults.add(Fault(name, **how), time.time())  # type: ignore[arg-type]
+
+    def send(self, pid: int | None, number: signal.Signals) -> None:
+        """Send a signal to a process, which may have ended."""
+        with suppress(ProcessLookupError):
+            if pid is not None:
+                os.kill(pid, number)
+
+    def stop_for(self, seconds: float, pid: int | None) -> None:
+        """Let a process stand still for a while."""
+        self.send(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        self.send(pid, signal.SIGCONT)
+
+    def wait_for_line(self, words: str, count: int = 1) -> None:
+        """Wait until so many lines were logged that hold these words."""
+        wait_until(lambda: sum(words in line for line in self.lines()) >= count)
+
+    def end(self, supervisor: subprocess.Popen[bytes]) -> None:
+        """Let the logger look a little longer, and end it."""
+        self.wait_for_answers(4)
+        supervisor.terminate()
+        assert supervisor.wait(30) == 0
+
+    def logged(self) -> list[Play]:
+        """The plays that Redis has, every hash of which the index knows."""
+        kept = self.store.recent(1000)
+        keys = set(self.raw.keys("listening:*"))
+        assert keys == {f"listening:{second}" for second, _ in kept}
+        plays = [Play.from_hash(*play) for play in kept]
+        assert None not in plays
+        return [play for play in plays if play is not None]
+
+    def judge(self) -> tuple[Verdict, list[TruePlay]]:
+        """Hold what was logged against what was heard; and tell which plays were surely made something of."""
+        truth = self.record.heard_by(self.server.shown[-1].at)
+        heeded = self.server.heeded()
+        shown = [play for play in truth if any(is_of(answer, play) for answer in heeded)]
+        verdict = judge(truth, self.logged())
+        blind = sum(end - begin for begin, end in self.dark())
+        sys.stdout.write(
+            f"{len(truth)} plays heard, {len(shown)} shown, {len(verdict.pairs)} found, "
+            f"{len(verdict.doubles)} twice; blind for {blind:.1f} s\n"
+        )
+        return verdict, shown
+
+    def dark(self) -> list[tuple[float, float]]:
+        """The stretches in which nobody looked."""
+        return [(a.at, b.at) for a, b in pairwise(self.server.heeded()) if b.at - a.at > DARK]
+
+    def assert_all_is_logged(self, fewest: int) -> None:
+        """Every play that was shown, and made something of, is there, once, and nothing else is.
+
+        How long it was heard is right, but for what nobody could see of it.
+
+        Args:
+            fewest: How many plays have to have been shown, or the test was none.
+        """
+        assert "Traceback" not in self.log()
+        self.assert_no_secret_is_told()
+        pids = [pid for pid, _ in groupby(shown.pid for shown in self.server.shown)]
+        assert len(pids) == len(set(pids)), "two loops asked at the same time"
+        verdict, shown = self.judge()
+        missed = [play for play in verdict.missed if play in shown]
+        assert [missed, verdict.doubles, verdict.phantoms] == [[], [], []]
+        assert_precise(verdict, self.dark())
+        assert len(shown) >= fewest
+
+    def assert_outages_are_told(self) -> None:
+        """Each outage of Redis has a line for each thing that is wrong, and one when it is over."""
+        lines = [line for line in self.lines() if "Redis at" in line or "Redis is there" in line]
+        begun, back = r"Redis at .* \(plays wait in the outbox", "Redis is there again"
+        lines = [line for line in lines if re.match(f"{begun}|{back}", line)]
+        outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(back))]
+        assert len(outages) % 2 == 0, lines
+        for told, over in zip(outages[::2], outages[1::2], strict=True):
+            assert len({line.partition("(plays")[0] for line in told}) == len(told), lines
+            assert len(over) == 1, lines
+
+
+def listening(seed: int) -> Record:
+    """Two minutes of a listener who is quick in the beginning, and hears nothing twice within four items.
+
+    At this pace an item that is heard twice looks like a seek. The record is one at the pace of life.
+    """
+    while True:
+        record = listen(seed, 120 * PACE / 86400, HABITS)
+        uris = [play.uri for play in record.plays]
+        again = any(uri in uris[index + 1 : index + 4] for index, uri in enumerate(uris))
+        if not again and record.plays[9].started_at - record.plays[0].started_at < 10 * PACE:
+            return record
+        seed += 1
+
+
+def is_of(answer: Shown, play: TruePlay) -> bool:
+    """Whether an answer showed a play."""
+    return answer.uri == play.uri and play.started_at <= answer.at <= play.ended_at
+
+
+def assert_precise(verdict: Verdict, dark: list[tuple[float, float]]) -> None:
+    """See to it that starts and lengths are right, but for the blindness in which a play began or ended."""
+    for pair in verdict.pairs:
+        ends = (pair.truth.started_at, pair.truth.ended_at)
+        unseen = sum(until - since for since, until in dark if any(since <= end <= until for end in ends))
+        within = SLACK_MS + 1000 * unseen
+        assert max(pair.start_error_ms, pair.heard_error_ms) <= within, (pair, unseen)

@@ -1,0 +1,168 @@
+"""The rooms put together work together; each of them has tests of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.assembly import Logger, Surroundings, assemble
+from spotify_logger.backfill import BACKFILL
+from spotify_logger.errors import Unreachable
+from spotify_logger.gate import GATE_FILE
+from spotify_logger.oauth import TOKEN_FILE
+from spotify_logger.outbox import OUTBOX_FILE
+from spotify_logger.plays import TRACKDONE, Play
+from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.standin import StandIn
+from spotify_logger.simulator.trial import FixedPacer, make_settings
+from spotify_logger.simulator.virtual import World
+from spotify_logger.transport import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from spotify_logger.pacing import Pacer
+    from spotify_logger.transport import Request
+
+HOUR = 3600
+T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
+OFFLINE = range(150, 800)
+"""Seconds in which there is no way to Spotify."""
+
+
+class Home:
+    """A machine, its Redis, and a world in which five tracks are played."""
+
+    def __init__(self, folder: Path) -> None:
+        history = History(T)
+        for name in "ABCDE":
+            history = history.play(song(name, 200))
+        self.world = World.of(history.gone(HOUR).finish())
+        self.clock = self.world.clock
+        self.redis = StandIn(lambda: self.clock.now, self.clock.sleep)
+        self.settings = replace(
+            make_settings(folder, "redis://stand-in", "me:"),
+            alert_url="https://ntfy.test/x",
+            heartbeat_url="https://hc.test/x",
+        )
+        self.is_limited = False
+        self.told: list[Request] = []
+        self.databases: list[str] = []
+        self.loggers: list[Logger] = []
+
+    def send(self, request: Request) -> Response:
+        if self.is_limited:
+            return Response(429, {"retry-after": "60"}, b"")
+        if int(self.clock.now - T) in OFFLINE:
+            self.clock.sleep(1)
+            raise Unreachable("no route to host")
+        return self.world.send(request)
+
+    def tell(self, request: Request) -> Response:
+        self.told.append(request)
+        return Response(200, {}, b"")
+
+    def open_database(self, name: str) -> sqlite3.Connection:
+        self.databases.append(name)
+        return sqlite3.connect(name, isolation_level=None)
+
+    def start(self, pacer: Pacer | None = None) -> Logger:
+        around = Surroundings(
+            self.clock, self.send, self.tell, "a run", lambda: 0.5, self.redis.link, self.open_database
+        )
+        self.loggers.append(assemble(self.settings, around, pacer))
+        return self.loggers[-1]
+
+    def run(self, logger: Logger, until: float) -> list[float]:
+        """Let it run until so many seconds after noon; return how long it waited after each turn."""
+        waits = []
+        while self.clock.now < T + until:
+            wait = logger.poller.turn().due - self.clock.monotonic()
+            waits.append(wait)
+            self.clock.sleep(wait)
+        return waits
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    yield home
+    for logger in home.loggers:
+        logger.close()
+
+
+def logged(logger: Logger) -> dict[str, tuple[str, str | None]]:
+    """The plays in Redis: name, source and how they ended."""
+    kept = [
+        Play.from_hash(second, logger.store.play(second) or {})
+        for day in logger.store.days()
+        for second in logger.store.index(day)
+    ]
+    return {str(play.fields["name"]): (play.source, play.end_reason) for play in kept if play is not None}
+
+
+def test_what_is_seen_and_what_is_missed_comes_to_redis(home: Home) -> None:
+    logger = home.start()
+    home.run(logger, HOUR)
+
+    assert logged(logger) == {
+        "A": ("live", TRACKDONE),
+        "B": (BACKFILL, TRACKDONE),
+        "C": (BACKFILL, TRACKDONE),
+        "D": (BACKFILL, TRACKDONE),
+        "E": ("live", TRACKDONE),
+    }
+    ((begin, end, reason),) = logger.store.gaps()
+    assert (begin < T + OFFLINE.start, end >= T + OFFLINE.stop, reason) == (True, True, "offline")
+    assert len(logger.outbox) == 0
+
+
+def test_another_process_goes_on_where_the_first_one_died(home: Home) -> None:
+    home.run(home.start(), 100)
+    logger = home.start()
+    home.run(logger, 140)
+
+    assert logged(logger) == {"A": ("live", None)}
+
+
+def test_everything_lies_in_the_state_folder_and_under_the_prefix(home: Home) -> None:
+    logger = home.start()
+    home.run(logger, 100)
+    home.is_limited = True
+    home.run(logger, 150)
+
+    folder = home.settings.state_dir
+    assert home.databases == [str(folder / OUTBOX_FILE)]
+    assert {TOKEN_FILE, OUTBOX_FILE, GATE_FILE} <= {path.name for path in folder.iterdir()}
+    assert logger.store.read_status()["version"]
+    link = home.redis.link()
+    link.connect()
+    (without,) = link.send([("EXISTS", "spotify_logger:status")])
+    (within,) = link.send([("EXISTS", "me:spotify_logger:status")])
+    assert (without, within) == (0, 1)
+
+
+def test_who_is_called_and_who_waits_for_the_heartbeat_hear_of_it_by_another_way(home: Home) -> None:
+    home.settings = replace(home.settings, refresh_token="")
+    home.run(home.start(), 60)
+    assert [request.url for request in home.told] == ["https://ntfy.test/x"]
+
+    home.told.clear()
+    home.settings = replace(
+        home.settings, refresh_token=make_settings(home.settings.state_dir, "").refresh_token
+    )
+    home.run(home.start(), 120)
+    assert {request.url for request in home.told} == {"https://ntfy.test/x", "https://hc.test/x"}
+
+
+def test_the_settings_say_how_often_to_ask(home: Home) -> None:
+    home.settings = replace(home.settings, poll_min=10.0, poll_max=20.0)
+    waits = home.run(home.start(), 140)
+    assert 10 <= max(waits) <= 20
+
+    assert set(map(round, home.run(home.start(FixedPacer(7)), 145))) == {7}
