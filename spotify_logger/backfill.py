@@ -118,7 +118,7 @@ def repair(
     for play in completed:
         plays = list(_cut(plays, play, changed))
     for heard in unknown:
-        new = _told_apart(_fitted(plays, heard, now_ms), plays)
+        new = _finished(_fitted(plays, heard, now_ms), plays)
         if new is None:
             continue
         plays = sorted([*_cut(plays, new, changed), new], key=attrgetter("started_ms"))
@@ -317,7 +317,6 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
     room = until_ms - from_ms
     duration = heard.item.duration_ms
     heard_ms = min(room, duration) if duration is not None else 0
-    is_done = duration is not None and heard_ms >= duration - near_end_ms(duration)
     started_ms = until_ms - heard_ms
     return Play(
         started_ms // 1000,
@@ -325,14 +324,17 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
         started_ms,
         until_ms,
         heard_ms,
-        TRACKDONE if is_done else UNKNOWN,
+        UNKNOWN,
         BACKFILL,
         heard.fields,
     )
 
 
-def _told_apart(new: Play, plays: Iterable[Play]) -> Play | None:
-    """A new play, a little later where one of the same starts at its start; None where there is no room."""
+def _finished(new: Play, plays: Iterable[Play]) -> Play | None:
+    """A new play with the reason of its end, and with a start at which no other play of the same starts.
+
+    Two of them may have the same room to fill; None for one to which nothing at all is left of it.
+    """
     taken = {play.started_ms for play in plays if play.item.uri == new.item.uri}
     while new.started_ms in taken:
         if not new.heard_ms:

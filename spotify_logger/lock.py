@@ -17,8 +17,8 @@ from spotify_logger.errors import SpotifyLoggerError, TryLater
 if TYPE_CHECKING:
     from pathlib import Path
 
-ORPHAN_PATIENCE = 3.0
-"""Seconds to wait for the loop of a supervisor that was just killed; it ends within one."""
+ORPHAN_PATIENCE = 10.0
+"""Seconds to wait for what a killed supervisor leaves: a loop, and a server that syncs before it ends."""
 
 
 class Busy(SpotifyLoggerError):  # noqa: N818 - the name is the state

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from spotify_logger.plays import Play
+from spotify_logger.plays import Play, from_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalogue import song
 from spotify_logger.simulator.faults import Fault
@@ -301,8 +301,10 @@ class Life(Stage):
         wait_until(lambda: sum(words in line for line in self.lines()) >= count)
 
     def end(self, supervisor: subprocess.Popen[bytes]) -> None:
-        """Let the logger look a little longer, and end it."""
+        """Let the logger look a little longer, and bring to Redis what waits, and end it."""
         self.wait_for_answers(4)
+        from_ms = time.time() * 1000
+        wait_until(lambda: (from_iso(self.status().get("last_poll", "")) or 0) > from_ms, 30)
         supervisor.terminate()
         assert supervisor.wait(30) == 0
 
@@ -332,7 +334,7 @@ class Life(Stage):
         """The stretches in which nobody looked."""
         return [(a.at, b.at) for a, b in pairwise(self.server.heeded()) if b.at - a.at > DARK]
 
-    def assert_all_is_logged(self, fewest: int) -> None:
+    def assert_all_is_logged(self, fewest: int = 1) -> None:
         """Every play that was shown, and made something of, is there, once, and nothing else is.
 
         How long it was heard is right, but for what nobody could see of it.

@@ -52,7 +52,7 @@ class Home:
         )
         self.is_limited = False
         self.told: list[Request] = []
-        self.databases: list[str] = []
+        self.databases: dict[str, sqlite3.Connection] = {}
         self.loggers: list[Logger] = []
 
     def send(self, request: Request) -> Response:
@@ -68,8 +68,8 @@ class Home:
         return Response(200, {}, b"")
 
     def open_database(self, name: str) -> sqlite3.Connection:
-        self.databases.append(name)
-        return sqlite3.connect(name, isolation_level=None)
+        self.databases[name] = sqlite3.connect(name, isolation_level=None)
+        return self.databases[name]
 
     def start(self, pacer: Pacer | None = None) -> Logger:
         around = Surroundings(
@@ -130,6 +130,27 @@ def test_another_process_goes_on_where_the_first_one_died(home: Home) -> None:
     assert logged(logger) == {"A": ("live", None)}
 
 
+def test_what_happened_while_the_machine_was_off_is_found(home: Home) -> None:
+    home.run(home.start(), 100)
+    home.clock.sleep(750)
+    logger = home.start()
+    home.run(logger, 900)
+
+    assert list(logged(logger)) == ["A", "B", "C", "D", "E"]
+    ((_, _, reason),) = logger.store.gaps()
+    assert reason == "not running"
+
+
+def test_at_the_end_everything_is_let_go_of(home: Home) -> None:
+    logger = home.start()
+    home.run(logger, 10)
+    logger.close()
+
+    (database,) = home.databases.values()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
+
+
 def test_everything_lies_in_the_state_folder_and_under_the_prefix(home: Home) -> None:
     logger = home.start()
     home.run(logger, 100)
@@ -137,7 +158,7 @@ def test_everything_lies_in_the_state_folder_and_under_the_prefix(home: Home) ->
     home.run(logger, 150)
 
     folder = home.settings.state_dir
-    assert home.databases == [str(folder / OUTBOX_FILE)]
+    assert list(home.databases) == [str(folder / OUTBOX_FILE)]
     assert {TOKEN_FILE, OUTBOX_FILE, GATE_FILE} <= {path.name for path in folder.iterdir()}
     assert logger.store.read_status()["version"]
     link = home.redis.link()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spotify_logger.embedded import EmbeddedServer
     from spotify_logger.simulator.timeline import Record
 
-SECONDS = 6.0
+SECONDS = 5.0
 """How long a misfortune goes on."""
 FEWEST = 5
 """Plays that are shown in that time, or the machine was too slow for the test to be one."""
@@ -138,7 +138,7 @@ def test_the_supervisor_is_killed(life: Life, misfortunes: Misfortunes) -> None:
 
 def test_the_supervisor_stands_still(life: Life, misfortunes: Misfortunes) -> None:
     loop = misfortunes.loop
-    life.befall(SECONDS, misfortunes.supervisor_stopped)
+    life.befall(SECONDS / 2, misfortunes.supervisor_stopped)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
     assert {shown.pid for shown in life.server.shown} == {loop}
@@ -165,7 +165,7 @@ def test_the_network_is_lost(life: Life, server: EmbeddedServer) -> None:
 def test_everything_goes_wrong(life: Life, misfortunes: Misfortunes) -> None:
     everything = ("loop_killed", "loop_stopped", "supervisor_killed", "supervisor_stopped", "network_lost")
     redis = ("redis_killed", "redis_stopped", "redis_and_loop_killed")
-    life.befall(25, *(getattr(misfortunes, name) for name in everything + redis))
+    life.befall(24, *(getattr(misfortunes, name) for name in everything + redis))
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(2 * FEWEST)
 

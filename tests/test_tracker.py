@@ -382,6 +382,14 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
         [*played(A, 0, (1, 31)), *after_blindness(played(A, 0, (121,))), *played(B, 130, (131,))],
         [Heard("A", 0, 130, 130, "skipped"), Heard("B", 130, None, 1, None)],
     ),
+    "nobody could look, it was seen again, and then the player says nothing": (
+        [
+            *played(A, 0, (1, 31)),
+            *after_blindness(played(A, 0, (121,))),
+            *(none(second) for second in range(131, 2000, 60)),
+        ],
+        [Heard("A", 0, 121, 121, "stopped")],
+    ),
     "nobody could look, and it was paused meanwhile": (
         [*played(A, 0, (1, 31)), *after_blindness([at(1000, A, 90, playing=False), at(1010, A, 90)])],
         [Heard("A", 0, None, 90, None)],
