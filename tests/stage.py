@@ -331,8 +331,9 @@ class Life(Stage):
         return verdict, shown
 
     def dark(self) -> list[tuple[float, float]]:
-        """The stretches in which nobody looked."""
-        return [(a.at, b.at) for a, b in pairwise(self.server.heeded()) if b.at - a.at > DARK]
+        """The stretches in which nobody saw an item."""
+        seen = [shown.at for shown in self.server.heeded() if shown.uri]
+        return [(since, until) for since, until in pairwise(seen) if until - since > DARK]
 
     def assert_all_is_logged(self, fewest: int = 1) -> None:
         """Every play that was shown, and made something of, is there, once, and nothing else is.

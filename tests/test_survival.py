@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """How long a misfortune goes on."""
-FEWEST = 5
-"""Plays that are shown in that time, or the machine was too slow for the test to be one."""
+FEWEST = 2
+"""Plays that are shown in that time, five to fifteen as a rule, or the test was none."""
 HASTY = """
 daemon.HttpSender = partial(transport.HttpSender, read_timeout=0.7, deadline=1.5)
 daemon.LONGEST_TURN = 6.0
