@@ -305,6 +305,7 @@ class Life(Stage):
         self.wait_for_answers(4)
         from_ms = time.time() * 1000
         wait_until(lambda: (from_iso(self.status().get("last_poll", "")) or 0) > from_ms, 30)
+        self.assert_no_secret_is_told()  # while there are command lines to look at
         supervisor.terminate()
         assert supervisor.wait(30) == 0
 

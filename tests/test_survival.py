@@ -75,6 +75,7 @@ class Misfortunes:
     def supervisor_killed(self) -> None:
         self.supervisor.kill()
         self.supervisor.wait()
+        time.sleep(self.life.chance.uniform(0.0, 1.0))
         self.supervisor = self.life.start("run.py")
         if self.life.chance.random() < 0.7:  # otherwise the next thing befalls one that has barely started
             self.life.wait_for_answers(1)

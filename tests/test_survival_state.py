@@ -114,7 +114,7 @@ def run(*command: str) -> None:
     except OSError as error:
         pytest.skip(f"{command[0]} cannot be run: {error}")
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no disk can be mounted here: {error.stderr.strip()}")
+        pytest.skip(f"no disk can be had here: {error.stderr.partition(chr(10))[0]}")
 
 
 class TestDisk:
@@ -195,6 +195,7 @@ class TestDisk:
         life.wait_for_line("outbox.sqlite cannot be written")
         life.wait_for_answers(10)
         life.send(life.loop_of(supervisor), signal.SIGKILL)
+        life.wait_for_line(f"the state folder {card.folder} cannot be written (Read-only file system)")
         life.wait_for_answers(10)
         life.end(supervisor)
         life.assert_all_is_logged()
