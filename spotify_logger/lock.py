@@ -86,12 +86,22 @@ def _note(descriptor: int) -> str:
 def _is_alive(note: str) -> bool:
     # The note begins with "pid 123,". Where that process is gone, its loop holds the lock, and ends soon.
     try:
-        os.kill(int(note.partition(",")[0].removeprefix("pid ")), 0)
+        pid = int(note.partition(",")[0].removeprefix("pid "))
+        os.kill(pid, 0)
     except PermissionError:
         return True
     except (ValueError, OverflowError, OSError):
         return False
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Tell whether a process has ended and its parent has not noticed yet (proc(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - the supervisor does without pathlib
+            return stat.read().rpartition(b")")[2].split()[:1] == [b"Z"]
+    except OSError:
+        return False
 
 
 def _leave_note(descriptor: int, what: str) -> None:

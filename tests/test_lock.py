@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 
 from spotify_logger import lock
 from spotify_logger.errors import TryLater
+from tests.conftest import is_there, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,20 @@ def test_an_orphan_that_holds_it_is_waited_for(tmp_path: Path) -> None:
                 lock.take(tmp_path, "run.py")
         holder.stdin.close()  # lets the orphan end
         os.close(lock.take(tmp_path, "run.py"))
+
+
+def test_one_whose_parent_has_not_noticed_its_end_is_as_good_as_gone(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        holder.stdout.readline()
+        holder.kill()
+        wait_until(lambda: not is_there(holder.pid))  # a zombie from here on; its child holds the lock
+        threading.Timer(0.3, holder.stdin.close).start()
+        descriptor = lock.take(tmp_path, "run.py")
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize(
