@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from spotify_logger.playback import LONGEST_ITEM_MS, Item, dict_get, read_item
-from spotify_logger.plays import SKIPPED, TRACKDONE, UNKNOWN, Play, from_iso, near_end_ms
+from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso, near_end_ms
 from spotify_logger.stats import fold
 
 if TYPE_CHECKING:
@@ -315,8 +315,8 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
         heard_until = play.ended_ms if play.ended_ms <= until_ms else play.started_ms + play.heard_ms
         from_ms = max(from_ms, min(heard_until, until_ms))
     room = until_ms - from_ms
-    duration = heard.item.duration_ms
-    heard_ms = min(room, duration) if duration is not None else 0
+    longest = _longest_ms([play for play in plays if play.started_ms < until_ms], heard.item)
+    heard_ms = min(room, longest)
     started_ms = until_ms - heard_ms
     return Play(
         started_ms // 1000,
@@ -328,6 +328,17 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
         BACKFILL,
         heard.fields,
     )
+
+
+def _longest_ms(before: Sequence[Play], item: Item) -> int:
+    """For how long an item can have been heard: all of it, or the rest where it was paused before."""
+    if item.duration_ms is None:
+        return 0
+    paused = before[-1] if before else None
+    progress = None if paused is None or paused.end_reason != STOPPED else paused.fields.get("progress_ms")
+    if paused is not None and isinstance(progress, int) and is_same(_named(paused), item):
+        return max(0, item.duration_ms - progress)
+    return item.duration_ms
 
 
 def _finished(new: Play, plays: Iterable[Play]) -> Play | None:

@@ -50,17 +50,19 @@ class Repairer:
         self._clock = clock
         self._asked_ms, self._listened_ms = _read_note(outbox.note(NOTE))
         self._questions: list[float] = []
+        self._may_repeat = False  # one question was planned, and may be followed by another if it fails
         self._trouble = ""
 
     def started(self, now_ms: int) -> None:
         """This process begins to see: something may have been missed before."""
         if not 0 <= now_ms - self._asked_ms < JUST_NOW_MS:
             self._questions = [self._clock.monotonic()]
+            self._may_repeat = True
 
     def missed(self) -> None:
         """A stretch in which nothing could be seen is over."""
         now = self._clock.monotonic()
-        self._questions = [now, now + FOLLOW_UP]
+        self._questions, self._may_repeat = [now, now + FOLLOW_UP], False
 
     def listened(self, milliseconds: int) -> None:
         """So much was heard since the last answer."""
@@ -88,8 +90,10 @@ class Repairer:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
             self._failed(error)
+            if self._may_repeat:
+                self._questions, self._may_repeat = [now + FOLLOW_UP], False
             return []
-        self._listened_ms, self._trouble = 0, ""
+        self._listened_ms, self._trouble, self._may_repeat = 0, "", False
         return self._added(body, open_play, now_ms, blind)
 
     def _added(

@@ -255,6 +255,8 @@ class Tracker:
     def _heard_before_leaving(self, left: int) -> int:
         """Milliseconds heard between the last sample and the moment at which the item was left."""
         player, natural = self._player, self._natural_end()
+        if player.hidden is not None and player.blind:
+            return 0  # nobody knows when it turned private
         if player.hidden is not None:
             return (player.hidden.begun - player.last_at) // 2 if player.was_playing else 0
         seen = player.unseen is None or left - player.last_at <= BLIP_MS

@@ -376,10 +376,10 @@ SCENARIOS = {
     "paused, and told of hours later, while it was seen to stand still": Scenario(
         [Known("A", 0, 100, 100, STOPPED, playing=False)], [("A", 5 * HOUR)], []
     ),
-    "paused just before its end: what is told of hours later may have been heard unseen": Scenario(
+    "paused just before its end: what is told of hours later may be its rest, heard unseen": Scenario(
         [Known("A", 0, 150, 150, STOPPED, playing=False)],
         [("A", 5 * HOUR)],
-        [Found("A", 5 * HOUR - 200, 5 * HOUR, 200, TRACKDONE)],
+        [Found("A", 5 * HOUR - 50, 5 * HOUR, 50, UNKNOWN)],
     ),
     "the same with an outage while the play was not over yet": Scenario(
         [Known("A", 0, 100, 100, STOPPED, playing=False)], [("A", 5 * HOUR)], [], blind=[(200, 30 * MINUTE)]
@@ -387,7 +387,7 @@ SCENARIOS = {
     "told of hours later, while nobody could see": Scenario(
         [Known("A", 0, 100, 100, STOPPED, playing=False)],
         [("A", 5 * HOUR)],
-        [Found("A", 5 * HOUR - 200, 5 * HOUR, 200, TRACKDONE)],
+        [Found("A", 5 * HOUR - 100, 5 * HOUR, 100, UNKNOWN)],
         blind=[(-9 * HOUR, -8 * HOUR), (HOUR, 6 * HOUR)],
     ),
     "out of sight, and told of hours later": Scenario(

@@ -173,7 +173,8 @@ PLANS: dict[str, tuple[list[tuple[float, Callable[[Bench], None]]], list[float]]
         [600, 600 + FOLLOW_UP],
     ),
     "a gap of which both questions fail": ([(600, misses), (600, fails)], [600, 600 + FOLLOW_UP]),
-    "a start of which the question fails": ([(0, starts), (0, fails)], [0]),
+    "a start of which the question fails": ([(0, starts), (0, fails), (30, recovers)], [0, FOLLOW_UP]),
+    "a start of which both questions fail": ([(0, starts), (0, fails)], [0, FOLLOW_UP]),
 }
 
 

@@ -338,6 +338,10 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
         [*played(item("X", None), 0, (1, 31, 61)), *played(A, 80, (81,))],
         [Heard("X", 0, 80, 80, "skipped"), Heard("A", 80, None, 1, None)],
     ),
+    "sight lost, then another item in private: nobody knows since when": (
+        [*played(A, 0, (1, 31)), *after_blindness([at(900, B, 10, private=True)])],
+        [Heard("A", 0, 31, 31, "unknown")],
+    ),
     "nobody could look, and the track went on": (
         [*played(A, 0, (1, 31)), *after_blindness(played(A, 0, (151, 181)))],
         [Heard("A", 0, None, 181, None)],
