@@ -141,7 +141,7 @@ def test_the_supervisor_stands_still(life: Life, misfortunes: Misfortunes) -> No
     loop = misfortunes.loop
     life.befall(SECONDS / 2, misfortunes.supervisor_stopped)
     life.end(misfortunes.supervisor)
-    life.assert_all_is_logged(FEWEST)
+    life.assert_all_is_logged()
     assert {shown.pid for shown in life.server.shown} == {loop}
 
 
