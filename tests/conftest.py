@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("tests.stage")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest, so that no worker is left alone with one in the end."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_survival"))
+
+
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -166,7 +166,7 @@ def test_the_network_is_lost(life: Life, server: EmbeddedServer) -> None:
 def test_everything_goes_wrong(life: Life, misfortunes: Misfortunes) -> None:
     everything = ("loop_killed", "loop_stopped", "supervisor_killed", "supervisor_stopped", "network_lost")
     redis = ("redis_killed", "redis_stopped", "redis_and_loop_killed")
-    life.befall(24, *(getattr(misfortunes, name) for name in everything + redis))
+    life.befall(60, *(getattr(misfortunes, name) for name in everything + redis))
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(2 * FEWEST)
 
