@@ -14,7 +14,7 @@ import redis
 from spotify_logger import embedded
 from spotify_logger.embedded import EmbeddedServer, find_server, is_listening
 from spotify_logger.errors import Misconfigured, TryLater
-from tests.conftest import free_port, is_there, start_server, wait_until
+from tests.conftest import free_port, is_there, start_again, start_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ class TestServer:
         assert server.process
         server.process.send_signal(end)
         wait_until(lambda: not server.alive)
-        server.start()
+        start_again(server)
         assert client.get("key") == "value"
 
     def test_stop(self, tmp_path: Path) -> None:
