@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.playback import LONGEST_ITEM_MS, Item, dict_get, read_item
 from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso, near_end_ms
-from spotify_logger.stats import fold
+from spotify_logger.text import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from spotify_logger.faces import Answer, Table, counted, length, local_time, utc_time
 from spotify_logger.gaps import seconds_blind, since
 from spotify_logger.plays import minutes, title
-from spotify_logger.stats import LISTENED_MS, Fit, Tally, fit, fold, tally
+from spotify_logger.stats import LISTENED_MS, Tally, tally
+from spotify_logger.text import Fit, fit, fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,8 @@ def count(store: Store, text: str) -> Answer:
         store: The log.
         text: The title, the album or an artist, as a whole; where nothing is called so, a part of these.
     """
-    tallies = tally(store.rows(store.days()))
+    days = store.archive().rows()
+    tallies = tally(row for rows in days for row in zip(rows.seconds, rows.items, rows.heard, strict=True))
     whole, in_part = _find(store, tallies, fold(text))
     found = whole or in_part
     sums = Tally()

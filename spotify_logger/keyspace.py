@@ -22,12 +22,20 @@ PLAY_FIELDS = frozenset(
 )
 """The fields of a play's hash."""
 
+EPOCH_DAY = date(1970, 1, 1)
 FIRST_DAY = date(2006, 4, 23)
 """Spotify was founded on this day; no play is older."""
 
 _SECOND = re.compile(r"[0-9]{1,10}")
 _GAP = re.compile(r"([0-9]{1,10}) ([ -~]{1,100})")
-_ROW = re.compile(r"((?:track|episode|local):\S+) ([0-9]{1,12})")
+_ROW = re.compile(
+    r"((?:track|episode|local):\S+) ([0-9]{1,12})(?: (open|trackdone|skipped|stopped|unknown))?"
+)
+
+ENDS = ("trackdone", "skipped", "stopped", "unknown")
+"""How a play ends."""
+OPEN = "open"
+"""What stands in their place while it is not over."""
 
 
 def play_key(second: int) -> str:
@@ -50,16 +58,31 @@ def day_of(second: int) -> date:
     return datetime.fromtimestamp(second, UTC).date()
 
 
+def second_of_day(day: date) -> int:
+    """The first second of a UTC day."""
+    return (day - EPOCH_DAY).days * 86_400
+
+
 def second_of(key: str) -> int | None:
     """The reverse of `play_key`, whatever prefix is put before it."""
     _, colon, digits = key.rpartition("listening:")
     return int(digits) if colon and _SECOND.fullmatch(digits) else None
 
 
-def read_row(second: str, value: str) -> tuple[int, str, int] | None:
-    """One line of a day's index: the play's second, its catalogue key, and milliseconds heard."""
+def row_value(item: str, heard_ms: int, end: str | None) -> str:
+    """What a day's index holds of a play: catalogue key, milliseconds heard, and how it ended, if it did."""
+    return f"{item} {heard_ms} {OPEN if end is None else end if end in ENDS else 'unknown'}"
+
+
+def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:
+    """One line of a day's index: the play's second, its catalogue key, milliseconds heard, and its end.
+
+    Lines of the first versions do not tell the end, which is "unknown" then.
+    """
     row = _ROW.fullmatch(value)
-    return (int(second), row[1], int(row[2])) if row and _SECOND.fullmatch(second) else None
+    if row is None or not _SECOND.fullmatch(second):
+        return None
+    return int(second), row[1], int(row[2]), row[3] or "unknown"
 
 
 def read_gap(second: str, value: str) -> tuple[int, int, str] | None:

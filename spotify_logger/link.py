@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,6 +14,7 @@ from spotify_logger.complaints import reason, refusal
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Sequence
 
 CONNECT_TIMEOUT = 3.0
@@ -24,6 +26,13 @@ URL_FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://... for TLS, or "
     "unix://[user:password@]/path[?db=database]; a password's / ? # @ are written %2F %3F %23 %40"
 )
+
+_PIECE = 1 << 18
+"""Bytes that are read from a socket at once."""
+_END_WORD = secrets.token_hex(16)
+_END_WANTED = b"*2\r\n$4\r\nPING\r\n$32\r\n%b\r\n" % _END_WORD.encode()
+_END = b"$32\r\n%b\r\n" % _END_WORD.encode()
+"""What is said to be the end of many replies: no other reply can hold a word that nobody knows."""
 
 Command = tuple[str | int, ...]
 """A Redis command and its arguments."""
@@ -75,6 +84,22 @@ class Link(Protocol):
             StoreError: Some or all replies are missing.
         """
 
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+        """Ask the same of many keys, and give the text of all replies as it is, to be taken apart at once.
+
+        Args:
+            verb: A command that only reads.
+            keys: Each is asked for with it.
+            arguments: What follows on the key, every time.
+
+        Returns:
+            The replies in the words of the protocol (RESP2); None where they cannot be had in this way, and
+            `send` has to be used.
+
+        Raises:
+            StoreError: There is no answer.
+        """
+
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
 
@@ -82,11 +107,13 @@ class Link(Protocol):
 class _Wire(Protocol):
     """What is used of redis-py's connections, which have no types of their own."""
 
+    _sock: socket.socket
+
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def can_read(self) -> bool: ...
     def pack_commands(self, commands: Sequence[Command]) -> list[bytes]: ...
-    def send_packed_command(self, command: list[bytes]) -> None: ...
+    def send_packed_command(self, command: list[bytes] | bytes) -> None: ...
     def read_response(self) -> Reply: ...
 
 
@@ -132,6 +159,20 @@ class RedisLink:
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
             raise self._failure(error) from None
 
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+        """See `Link.ask`."""
+        try:
+            self.connect()
+            self._wire.send_packed_command(_packed(verb, keys, arguments) + _END_WANTED)
+            text = self._read_until_end()
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+            raise self._failure(error) from None
+        if text is None:
+            self.close()
+        return text
+
     def close(self) -> None:
         """See `Link.close`."""
         self._wire.disconnect()
@@ -143,6 +184,19 @@ class RedisLink:
             raise exceptions.ConnectionError
         self._wire.send_packed_command(self._wire.pack_commands(commands))
         return [self._read() for _ in commands]
+
+    def _read_until_end(self) -> str | None:
+        # redis-py hands out objects only. What is read here has nothing of it in its buffers, for every
+        # question is answered in full before the next one is asked.
+        read = self._wire._sock.recv  # noqa: SLF001
+        text = bytearray()
+        while piece := read(_PIECE):
+            text += piece
+            if text.endswith(_END):
+                return text[: -len(_END)].decode(errors="replace")
+            if text.endswith(b"\r\n") and text.startswith(b"-", text.rfind(b"\r\n", 0, -2) + 2):
+                return None  # this may be the last line: a refusal, and the end will not come
+        raise exceptions.ConnectionError
 
     def _is_alive(self) -> bool:
         # What can be read before anything was asked is the end of the stream, or belongs to no question.
@@ -160,6 +214,18 @@ class RedisLink:
     def _failure(self, error: Exception) -> StoreError:
         self.close()  # answers still to come would be taken for those to the next question
         return StoreError(f"Redis at {self.where} {reason(error)}")
+
+
+def _packed(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> bytes:
+    """The same command for many keys, in the words of the protocol."""
+    tail = b"".join(map(_bulk, arguments))
+    head = b"*%d\r\n%b" % (2 + len(arguments), _bulk(verb))
+    return b"".join([head + _bulk(key) + tail for key in keys])
+
+
+def _bulk(text: str) -> bytes:
+    encoded = text.encode()
+    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
 
 
 def _options(url: str) -> dict[str, Any]:

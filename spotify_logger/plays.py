@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from spotify_logger.keyspace import row_value
 from spotify_logger.playback import (
     FLAGS,
     ITEM_FIELDS,
@@ -92,8 +93,8 @@ class Play:
 
     @property
     def index(self) -> str:
-        """The value in the day's index: catalogue key and milliseconds heard."""
-        return f"{self.item.key} {self.heard_ms}"
+        """The value in the day's index: catalogue key, milliseconds heard, and how it ended."""
+        return row_value(self.item.key, self.heard_ms, self.end_reason)
 
     def to_hash(self) -> dict[str, Value]:
         """The fields of `listening:<second>`."""

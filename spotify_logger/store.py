@@ -10,8 +10,9 @@ import time
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from spotify_logger.archive import Archive
 from spotify_logger.complaints import Refusal
 from spotify_logger.journal import clean
 from spotify_logger.keyspace import (
@@ -31,6 +32,7 @@ from spotify_logger.keyspace import (
 from spotify_logger.link import Command, Link, RedisLink, Reply, StoreError
 from spotify_logger.persistence import Persistence, read_persistence
 from spotify_logger.plays import from_iso
+from spotify_logger.portions import portions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,16 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Store", "StoreError"]
 
-T = TypeVar("T")
-
 CLAIM_SPAN = 3600
 """Seconds from the wanted one on in which a free key is looked for."""
 REMEMBERED = 64
 """Keys whose last written fields are kept in mind."""
 TOGETHER = 200
 """Hashes that are read in one go; so many plays are about 200 KB."""
-DAYS_TOGETHER = 32
-"""Days of the index that are read in one go."""
 ONE_DAY = 86_400
 SYNC_PATIENCE_MS = 10
 """Milliseconds that the server may take to say that it has synced; it is asked again with the next answer."""
@@ -74,7 +72,7 @@ class Batch:
         Args:
             key_second: Whole seconds since the epoch, UTC, that name its key.
             fields: The whole hash; fields of a play that are missing here are taken away in Redis.
-            index: "<catalogue key> <milliseconds heard>".
+            index: "<catalogue key> <milliseconds heard> <end>".
         """
         key = self._prefix + play_key(key_second)
         self.hashes.pop(key, None)
@@ -162,6 +160,10 @@ class Store:
         """The server's address without credentials."""
         return self._link.where
 
+    def archive(self) -> Archive:
+        """The same log for reading and writing in bulk, over the same connection."""
+        return Archive(self._link, self._prefix, self._utc)
+
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
         self._link.close()
@@ -209,7 +211,7 @@ class Store:
     def missing(self, key_seconds: Sequence[int]) -> list[int]:
         """Which of these seconds name no play that is over; an old copy may know one only as open."""
         missing: list[int] = []
-        for chunk in _chunks(key_seconds, TOGETHER):
+        for chunk in portions(key_seconds, TOGETHER):
             ends = self._read([("HGET", self._prefix + play_key(second), "end_reason") for second in chunk])
             missing += [second for second, end in zip(chunk, ends, strict=True) if not end]
         return missing
@@ -265,7 +267,7 @@ class Store:
         seconds = list(islice(newest, count))
         keys = [play_key(second) for second in seconds]
         return list(
-            zip(seconds, chain.from_iterable(map(self._hashes, _chunks(keys, TOGETHER))), strict=True)
+            zip(seconds, chain.from_iterable(map(self._hashes, portions(keys, TOGETHER))), strict=True)
         )
 
     def play(self, key_second: int) -> dict[str, str] | None:
@@ -278,18 +280,9 @@ class Store:
 
     def index(self, day: date) -> dict[int, tuple[str, int]]:
         """The plays that started on a UTC day: second -> catalogue key and milliseconds heard."""
-        return {second: (item, heard_ms) for second, item, heard_ms in self.rows([day])}
-
-    def rows(self, days: Iterable[date]) -> Iterator[tuple[int, str, int]]:
-        """The plays of many days, from the index alone, and never all of them in memory.
-
-        Yields:
-            Second, catalogue key, milliseconds heard: day after day as given, in order of time within each.
-        """
-        for chunk in _chunks(days, DAYS_TOGETHER):
-            for lines in self._hashes([index_key(day) for day in chunk]):
-                rows = (read_row(second, value) for second, value in lines.items())
-                yield from sorted(row for row in rows if row is not None)
+        lines = self._hashes([index_key(day)])[0]
+        rows = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
+        return {second: (item, heard_ms) for second, item, heard_ms, _ in rows}
 
     def item(self, key: str) -> dict[str, str]:
         """What the catalogue has of "track:<id>", "episode:<id>" or "local:<digest>"; empty if nothing."""
@@ -305,7 +298,7 @@ class Store:
         Yields:
             Each key with its values of those fields, "" where one is missing.
         """
-        for chunk in _chunks(keys, TOGETHER):
+        for chunk in portions(keys, TOGETHER):
             replies = self._read([("HMGET", self._prefix + key, *names) for key in chunk])
             for key, values in zip(chunk, replies, strict=True):
                 yield key, [value or "" for value in values or [None] * len(names)]
@@ -413,9 +406,3 @@ class Store:
 
 def _some(keys: Sequence[str]) -> str:
     return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
-
-
-def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -294,7 +294,8 @@ def check_play(play: Play) -> None:
     fields = play.to_hash()
     assert fields.keys() <= PLAY_FIELDS
     check_fields({**fields, **play.item.catalogue})
-    assert read_row(str(play.second), play.index) == (play.second, play.item.key, play.heard_ms)
+    row = (play.second, play.item.key, play.heard_ms, play.end_reason or "open")
+    assert read_row(str(play.second), play.index) == row
     again = Play.from_hash(play.second, as_hash(fields))
     assert again is not None
     assert as_hash(again.to_hash()) == as_hash(fields)

@@ -11,6 +11,7 @@ from spotify_logger.keyspace import (
     play_key,
     read_gap,
     read_row,
+    row_value,
     second_of,
 )
 
@@ -86,13 +87,25 @@ def test_a_line_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, in
 @pytest.mark.parametrize(
     ("second", "value", "row"),
     [
-        ("1795370400", "track:x 215000", (SECOND, "track:x", 215_000)),
-        ("1795370400", "local:0123456789abcdef 0", (SECOND, "local:0123456789abcdef", 0)),
+        ("1795370400", "track:x 215000 trackdone", (SECOND, "track:x", 215_000, "trackdone")),
+        ("1795370400", "local:0123456789abcdef 0 open", (SECOND, "local:0123456789abcdef", 0, "open")),
+        ("1795370400", "track:x 215000", (SECOND, "track:x", 215_000, "unknown")),
+        ("1795370400", "track:x 215000 never", None),
+        ("1795370400", "track:x 215000 open ", None),
         ("1795370400", "gap:x 1", None),
         ("1795370400", "track: 1", None),
         ("1795370400", "track:x", None),
         ("soon", "track:x 1", None),
     ],
 )
-def test_a_line_of_the_index_of_a_day(second: str, value: str, row: tuple[int, str, int] | None) -> None:
+def test_a_line_of_the_index_of_a_day(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
     assert read_row(second, value) == row
+
+
+@pytest.mark.parametrize(
+    ("end", "value"),
+    [("skipped", "track:x 5 skipped"), (None, "track:x 5 open"), ("a b", "track:x 5 unknown")],
+)
+def test_what_the_index_of_a_day_holds(end: str | None, value: str) -> None:
+    assert row_value("track:x", 5, end) == value
+    assert read_row("1795370400", value) == (SECOND, "track:x", 5, value.split()[2])

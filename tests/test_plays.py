@@ -56,7 +56,7 @@ class TestHash:
             "ms_played": 60_900,
             "source": "live",
         }
-        assert PLAY.index == "track:4uLU6h 60900"
+        assert PLAY.index == "track:4uLU6h 60900 open"
 
     def test_a_closed_one_says_why(self) -> None:
         closed = Play(SECOND, ITEM, STARTED_MS, STARTED_MS, 0, "skipped", fields=FIELDS)

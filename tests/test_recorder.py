@@ -191,8 +191,9 @@ class RealRig(Rig):
         return {str(name): str(value) for name, value in fields.items()}
 
     def heard(self) -> dict[int, str]:
-        """What the index of the day says: seconds after six o'clock, and what is kept for them."""
-        rows = {int(second) - SECOND: str(row) for second, row in self.raw.hgetall(INDEX).items()}
+        """What the index of the day says: seconds after six o'clock, and what was heard, but for its end."""
+        lines = self.raw.hgetall(INDEX).items()
+        rows = {int(second) - SECOND: str(row).rpartition(" ")[0] for second, row in lines}
         return dict(sorted(rows.items()))
 
     def close(self) -> None:

@@ -681,10 +681,10 @@ class TestStore:
         assert [second for second, _ in store.recent(3)] == [START + 1, START, START - 86_400]
         assert store.play(START) == {"uri": "spotify:track:a", "started_at": "A", "ms_played": "5"}
         assert store.days() == [date(2026, 11, 21), date(2026, 11, 22)]
-        assert list(store.rows([date(2026, 11, 22)])) == [
-            (START, "track:4uLU6hMCjMI75M1A2tKUQC", 215000),
-            (START + 1, "track:4uLU6hMCjMI75M1A2tKUQC", 7000),
-        ]
+        assert store.index(date(2026, 11, 22)) == {
+            START: ("track:4uLU6hMCjMI75M1A2tKUQC", 215000),
+            START + 1: ("track:4uLU6hMCjMI75M1A2tKUQC", 7000),
+        }
         assert list(store.catalogue(["track:4uLU6hMCjMI75M1A2tKUQC", "track:none"], ["name", "album"])) == [
             ("track:4uLU6hMCjMI75M1A2tKUQC", ["Veridis Quo", ""]),
             ("track:none", ["", ""]),

@@ -631,6 +631,10 @@ class StandInLink:
         except Broken as broken:
             raise self._failure(broken) from None
 
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:  # noqa: ARG002
+        """See `Link.ask`; there is no text of replies here."""
+        return None
+
     def close(self) -> None:
         """See `Link.close`."""
         self.session = self.written = 0

@@ -1,0 +1,206 @@
+"""The log read in bulk, for whom a play is one of a million; and written in bulk.
+
+What is asked for is answered in portions, so that memory does not grow with the years.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from spotify_logger.complaints import Refusal
+from spotify_logger.keyspace import (
+    FIRST_DAY,
+    GAPS,
+    STATUS,
+    day_of,
+    index_key,
+    play_key,
+    read_gap,
+    second_of,
+    second_of_day,
+)
+from spotify_logger.link import StoreError
+from spotify_logger.portions import portions
+from spotify_logger.rows import Rows, read_days, read_values, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from spotify_logger.link import Command, Link, Reply
+
+DAYS_TOGETHER = 64
+"""Days of the index that are read in one go: half a megabyte, of a busy listener."""
+ITEMS_TOGETHER = 1000
+"""Hashes of which a few fields are read in one go."""
+HASHES_TOGETHER = 200
+"""Hashes that are read whole in one go; so many plays are about 200 KB."""
+KEYS_TOGETHER = 1000
+"""Keys that the server looks at in one step of a search through all of them."""
+ONE_DAY = 86_400
+FIRST_SECOND = second_of_day(FIRST_DAY)
+"""No play is older than Spotify."""
+
+
+class Archive:
+    """The log in bulk. For one thread.
+
+    What others wrote is passed over where it cannot be ours.
+
+    Args:
+        link: The connection.
+        prefix: Put before every key; only `key` returns one with it.
+        utc: Seconds since the epoch; tells up to which day to look.
+
+    Raises:
+        StoreError: By every method: there is no answer, or a refusal.
+    """
+
+    def __init__(self, link: Link, prefix: str = "", utc: Callable[[], float] = time.time) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._utc = utc
+
+    @property
+    def where(self) -> str:
+        """The server's address without credentials."""
+        return self._link.where
+
+    def key(self, name: str) -> str:
+        """A key with the prefix before it."""
+        return self._prefix + name
+
+    # What was played
+
+    def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[Rows]:
+        """The plays that started in a stretch, a UTC day at a time, in order of time.
+
+        Args:
+            begin: Its first second; no play is older than Spotify.
+            end: The second after its last one; None for all that there is.
+        """
+        end = self._end() if end is None else min(end, self._end())
+        begin = max(begin, FIRST_SECOND)
+        for days in portions(_days(begin, end), DAYS_TOGETHER):
+            for rows in self._indexes(days):
+                inside = rows.cut(begin, end)
+                if inside:
+                    yield inside
+
+    def items_before(self, second: int) -> set[str]:
+        """The catalogue keys of everything that was played, however shortly, before a second."""
+        found: set[str] = set()
+        for rows in self.rows(end=second):
+            found.update(rows.items)
+        return found
+
+    def _indexes(self, days: Sequence[date]) -> list[Rows]:
+        keys = [self.key(index_key(day)) for day in days]
+        text = self._link.ask("HGETALL", keys)
+        found = None if text is None else read_days(text, len(days))
+        return found if found is not None else [rows_of(lines) for lines in self.hashes(map(index_key, days))]
+
+    def _end(self) -> int:
+        """The second up to which there may be plays: a Pi may wake up in 1970, so the status has a say."""
+        (last,) = self.send([("HGET", self.key(STATUS), "last_play")])
+        return max(second_of(str(last)) or 0, int(self._utc())) + ONE_DAY
+
+    # What is known of it
+
+    def catalogue(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Look many items up.
+
+        Args:
+            keys: Catalogue keys, "track:<id>", "episode:<id>" or "local:<digest>".
+            names: The fields that are wanted.
+
+        Yields:
+            Each key with its values of those fields, "" where one is missing.
+        """
+        for chunk in portions(keys, ITEMS_TOGETHER):
+            yield from zip(chunk, self._values(chunk, names), strict=True)
+
+    def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Look a few fields of many plays up, as `catalogue` does: the second that names each, its values."""
+        for chunk in portions(seconds, ITEMS_TOGETHER):
+            yield from zip(chunk, self._values(list(map(play_key, chunk)), names), strict=True)
+
+    def plays(self, seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
+        """The whole hashes of plays, empty where there is none: the second that names each, and its hash."""
+        for chunk in portions(seconds, HASHES_TOGETHER):
+            yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
+
+    def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
+        """Whole hashes, empty where there is none, by the names of their keys."""
+        for chunk in portions(names, HASHES_TOGETHER):
+            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
+                is_hash = isinstance(reply, list)
+                yield dict(zip(reply[::2], reply[1::2], strict=False)) if is_hash else {}
+
+    def gaps(self) -> list[tuple[int, int, str]]:
+        """The stretches in which nothing could be seen, oldest first: from, to (seconds), and why."""
+        (lines,) = self.hashes([GAPS])
+        return sorted(gap for gap in map(read_gap, lines.keys(), lines.values()) if gap is not None)
+
+    def _values(self, names: Sequence[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
+        keys = list(map(self.key, names))
+        text = self._link.ask("HMGET", keys, fields)
+        found = None if text is None else read_values(text, len(keys), len(fields))
+        if found is not None:
+            return found
+        replies = self.send([("HMGET", key, *fields) for key in keys])
+        return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
+
+    # Keys and commands
+
+    def scan(self, pattern: str) -> Iterator[list[str]]:
+        """Search through all keys.
+
+        Args:
+            pattern: What is put before them aside, such as "listening:*".
+
+        Yields:
+            The names of some of the keys, without what is put before them; a key may come more than once.
+        """
+        wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
+        cursor = "0"
+        while True:
+            (reply,) = self.send([("SCAN", cursor, "MATCH", wanted, "COUNT", KEYS_TOGETHER)])
+            cursor, keys = str(reply[0]), reply[1]
+            if keys:
+                yield [key.removeprefix(self._prefix) for key in keys]
+            if cursor == "0":
+                return
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """The replies to commands; None where a key holds another type, and so nothing of ours."""
+        replies = self._exchange(commands)
+        return [None if isinstance(reply, Refusal) else reply for reply in replies]
+
+    def write(self, commands: Sequence[Command]) -> None:
+        """Carry commands out that write.
+
+        Raises:
+            StoreError: Some of them are not carried out; what it says names one of the keys.
+        """
+        for command, reply in zip(commands, self._exchange(commands), strict=True):
+            if isinstance(reply, Refusal):
+                raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        self._link.connect()
+        replies = self._link.send(commands)
+        for reply in replies:
+            if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
+                raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
+        return replies
+
+
+def _days(begin: int, end: int) -> Iterator[date]:
+    """The UTC days that a stretch touches."""
+    day = day_of(begin)
+    while second_of_day(day) < end:
+        yield day
+        day += timedelta(days=1)

@@ -1,0 +1,131 @@
+"""Many lines of the index at once, as columns. Pure: the text of Redis' replies in, columns out.
+
+A client library makes an object of every field and value, one after the other: with a million plays that
+takes longer than all the rest. Here the text of a reply is taken apart in a few steps that each do the whole
+of it, and then proven to be what was expected. Where it is not, the caller has to ask in the ordinary way.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from spotify_logger.keyspace import ENDS, OPEN, read_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WORDS = 6
+"""Words of a line in a reply: a length, the second, another length, catalogue key, milliseconds, and end."""
+_ENDS = frozenset((*ENDS, OPEN))
+_KINDS = ("\r\ntrack:", "\r\nepisode:", "\r\nlocal:")
+_SECOND_DIGITS, _HEARD_DIGITS = 10, 12
+_NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Rows:
+    """The plays that started on one UTC day, in order of time; the columns are of the same length.
+
+    Attributes:
+        seconds: Whole seconds since the epoch, UTC, that name the plays.
+        items: Catalogue keys.
+        heard: Milliseconds heard.
+        ends: "trackdone", "skipped", "stopped" or "unknown"; "open" while the play is not over.
+    """
+
+    seconds: list[int] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    heard: list[int] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def cut(self, begin: int, end: int) -> Rows:
+        """Those that started in a stretch.
+
+        Args:
+            begin: Its first second.
+            end: The second after its last one.
+        """
+        if not self.seconds or (begin <= self.seconds[0] and self.seconds[-1] < end):
+            return self
+        part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
+        return Rows(self.seconds[part], self.items[part], self.heard[part], self.ends[part])
+
+
+def rows_of(lines: Mapping[str, str]) -> Rows:
+    """The columns of a day's index; lines that cannot be ours are left out."""
+    read = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
+    return Rows(*map(list, zip(*read, strict=True))) if read else Rows()
+
+
+def read_days(text: str, days: int) -> list[Rows] | None:
+    """The columns of many days at once.
+
+    Args:
+        text: The replies to `HGETALL` of the days' indexes.
+        days: How many there are.
+
+    Returns:
+        A `Rows` for each day; None when there is anything in the text that is not expected.
+    """
+    replies = text[1:-2].split("\r\n*") if text.startswith("*") and text.endswith("\r\n") else []
+    if len(replies) != days:
+        return None
+    read = [_read_day(reply) for reply in replies]
+    found = [rows for rows in read if rows is not None]
+    return found if len(found) == days else None
+
+
+def _read_day(reply: str) -> Rows | None:
+    words = reply.split()
+    plays = len(words) // _WORDS
+    if words[0] != str(2 * plays) or len(words) != 1 + _WORDS * plays:
+        return None
+    if not plays:
+        return Rows()
+    seconds, items, heard, ends = (words[column::_WORDS] for column in (2, 4, 5, 6))
+    if sum(map(reply.count, _KINDS)) != plays or ": " in reply or not _ENDS.issuperset(ends):
+        return None
+    if not (_are_numbers(seconds, _SECOND_DIGITS) and _are_numbers(heard, _HEARD_DIGITS)):
+        return None
+    rows = Rows(list(map(int, seconds)), items, list(map(int, heard)), ends)
+    return rows if _is_ascending(rows.seconds) else _sorted(rows)
+
+
+def _are_numbers(words: Sequence[str], digits: int) -> bool:
+    together = "".join(words)
+    return together.isascii() and together.isdigit() and max(map(len, words)) <= digits
+
+
+def _is_ascending(seconds: Sequence[int]) -> bool:
+    return all(map(int.__lt__, seconds, seconds[1:]))
+
+
+def _sorted(rows: Rows) -> Rows:
+    ordered = sorted(zip(rows.seconds, rows.items, rows.heard, rows.ends, strict=True))
+    return Rows(*map(list, zip(*ordered, strict=True)))
+
+
+def read_values(text: str, keys: int, names: int) -> list[tuple[str, ...]] | None:
+    """The values of the same fields of many hashes.
+
+    Args:
+        text: The replies to `HMGET`.
+        keys: How many hashes there are.
+        names: How many fields of each.
+
+    Returns:
+        The values for each hash, "" where one is missing; None when the text is not as expected.
+    """
+    width = 1 + 2 * names
+    lines = text.replace(_NOTHING, _EMPTY).split("\r\n")
+    if len(lines) != 1 + keys * width or lines[:-1:width].count(f"*{names}") != keys:
+        return None
+    lengths = [lines[2 * name + 1 : -1 : width] for name in range(names)]
+    if not all(line.startswith("$") for column in lengths for line in column):
+        return None
+    return list(zip(*(lines[2 * name + 2 :: width] for name in range(names)), strict=True))
