@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from spotify_logger.keyspace import ENDS, OPEN, read_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _WORDS = 6
 """Words of a line in a reply: a length, the second, another length, catalogue key, milliseconds, and end."""
 _ENDS = frozenset((*ENDS, OPEN))
-_KINDS = ("\r\ntrack:", "\r\nepisode:", "\r\nlocal:")
-_SECOND_DIGITS, _HEARD_DIGITS = 10, 12
+_SECONDS, _LONGEST_MS = 10**10, 10**12
 _NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
 
 
@@ -88,21 +87,21 @@ def _read_day(reply: str) -> Rows | None:
     if not plays:
         return Rows()
     seconds, items, heard, ends = (words[column::_WORDS] for column in (2, 4, 5, 6))
-    if sum(map(reply.count, _KINDS)) != plays or ": " in reply or not _ENDS.issuperset(ends):
+    if not _ENDS.issuperset(ends) or not _are_items(reply, plays):
         return None
-    if not (_are_numbers(seconds, _SECOND_DIGITS) and _are_numbers(heard, _HEARD_DIGITS)):
+    try:
+        rows = Rows(list(map(int, seconds)), items, list(map(int, heard)), ends)
+    except ValueError:
         return None
-    rows = Rows(list(map(int, seconds)), items, list(map(int, heard)), ends)
-    return rows if _is_ascending(rows.seconds) else _sorted(rows)
+    if rows.seconds != sorted(rows.seconds):
+        rows = _sorted(rows)
+    is_sound = min(rows.seconds[0], *rows.heard) >= 0 and rows.seconds[-1] < _SECONDS
+    return rows if is_sound and max(rows.heard) < _LONGEST_MS else None
 
 
-def _are_numbers(words: Sequence[str], digits: int) -> bool:
-    together = "".join(words)
-    return together.isascii() and together.isdigit() and max(map(len, words)) <= digits
-
-
-def _is_ascending(seconds: Sequence[int]) -> bool:
-    return all(map(int.__lt__, seconds, seconds[1:]))
+def _are_items(reply: str, plays: int) -> bool:
+    tracks = reply.count("\r\ntrack:")
+    return tracks == plays or tracks + reply.count("\r\nepisode:") + reply.count("\r\nlocal:") == plays
 
 
 def _sorted(rows: Rows) -> Rows:
