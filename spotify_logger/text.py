@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from enum import IntEnum
 
@@ -13,6 +14,9 @@ _ALIKE = str.maketrans(
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 )
 """Letters that Unicode does not take apart, and signs that keyboards lack."""
+
+
+_PLAIN = re.compile("[a-z0-9]+")
 
 
 class Fit(IntEnum):
@@ -56,3 +60,23 @@ def _without_accents(decomposed: str) -> str:
         if not (unicodedata.combining(character) and kept and kept[-1].isascii()):
             kept.append(character)
     return "".join(kept)
+
+
+class Finder:
+    """Looks for one text in many items, quickly where they do not have it.
+
+    Args:
+        text: What is looked for.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.wanted = fold(text)
+        # A run of plain letters and digits that plain text has in it whatever else folding does.
+        self._run = max(_PLAIN.findall(self.wanted), key=len, default="")
+
+    def fit(self, title: str, artists: str, album: str) -> Fit:
+        """See `fit`."""
+        plain = f"{artists}\n{title}\n{album}"
+        if plain.isascii() and self._run not in plain.lower():
+            return Fit.NOT
+        return fit(self.wanted, title, artists, album)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from spotify_logger import __version__, answers, counting
+from spotify_logger import __version__
+from spotify_logger.answers import count as counting
+from spotify_logger.answers import status, timeline
 from spotify_logger.faces import Table
-from spotify_logger.keyspace import GAPS
+from spotify_logger.keyspace import GAPS, row_value
 from spotify_logger.persistence import Persistence
 from spotify_logger.plays import to_iso
+from spotify_logger.questions import Question
 from spotify_logger.store import Store
 
 if TYPE_CHECKING:
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
     from spotify_logger.faces import Answer
 
 NOW = datetime(2026, 11, 22, 18, 3, 20, tzinfo=UTC).timestamp()
+
+
+def recent(store: Store, number: int) -> Answer:
+    return timeline.recent(store, Question(NOW, number=number))
+
+
+def count(store: Store, text: str) -> Answer:
+    return counting.count(store.archive(), Question(NOW), text)
+
+
 START = int(NOW) - 200
 VERIDIS = ("track:v", "Veridis Quo", "Daft Punk", "Discovery", "GBDUW0000061")
 VERIDIS_DELUXE = ("track:w", "Veridis Quo", "Daft Punk", "Discovery (Deluxe)", "GBDUW0000061")
@@ -65,7 +78,8 @@ def put(store: Store, item: Item, second: int, heard_ms: int, **more: str | int)
         "progress_ms": heard_ms,
     }
     with store.batch() as batch:
-        batch.write_play(second, {**fields, **more}, f"{key} {heard_ms}")
+        end = more.get("end_reason")
+        batch.write_play(second, {**fields, **more}, row_value(key, heard_ms, str(end) if end else None))
         batch.write_catalogue(key, {**about, "isrc": isrc})
 
 
@@ -84,7 +98,7 @@ def rows(answer: Answer) -> list[tuple[str, ...]]:
     """All cells of the answer's tables, and its lines."""
     found: list[tuple[str, ...]] = []
     for block in answer.page:
-        found += [tuple(row) for row in block.rows] if isinstance(block, Table) else [(block,)]
+        found += [tuple(row) for row in block.rows] if isinstance(block, Table) else [(str(block),)]
     return found
 
 
@@ -113,7 +127,7 @@ class TestStatus:
     def status(self, store: Store, **changes: str) -> Answer:
         with store.batch() as batch:
             batch.write_status({**WELL, **changes})
-        return answers.status(store, NOW, longest_pause=60)
+        return status.status(store, NOW, longest_pause=60)
 
     def test_all_is_well(self, store: Store) -> None:
         put_open(store)
@@ -167,7 +181,7 @@ class TestStatus:
         assert rows(answer)[-1] == ("version", f"0.0.1 runs, this is {__version__}")
 
     def test_an_empty_log(self, store: Store) -> None:
-        answer = answers.status(store, NOW, 60)
+        answer = status.status(store, NOW, 60)
         assert answer.code == 1
         assert [name for name, _ in rows(answer)] == ["health", "last poll", "login", "Redis", "version"]
         assert rows(answer)[1:3] == [("last poll", "never"), ("login", "nobody knows until when")]
@@ -178,7 +192,7 @@ class TestStatus:
         assert ("login", "over since 2026-11-20 11:00") in rows(answer)
 
     def test_redis_is_away(self) -> None:
-        answer = answers.status(Store("redis://127.0.0.1:1"), NOW, 60)
+        answer = status.status(Store("redis://127.0.0.1:1"), NOW, 60)
         assert answer.code == 1
         (line,) = rows(answer)
         assert line[0].startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")
@@ -216,7 +230,7 @@ class TestStatus:
     def test_a_passing_silence_is_no_gap(self, store: Store, after: int) -> None:
         with store.batch() as batch:
             batch.write_status(WELL)
-        answer = answers.status(store, LAST_POLL + after, 60)
+        answer = status.status(store, LAST_POLL + after, 60)
         assert "blind" not in named(answer)
 
     def test_a_gap_that_is_under_way(self, store: Store) -> None:
@@ -283,7 +297,7 @@ class TestStatus:
 class TestNow:
     def test_nothing(self, store: Store) -> None:
         put(store, VERIDIS, START, 200_000, end_reason="skipped")
-        answer = answers.now_playing(store, NOW)
+        answer = status.now_playing(store, NOW)
         assert (answer.code, answer.data, rows(answer)) == (0, {"now": None}, [("Nothing is playing.",)])
 
     @pytest.mark.parametrize(
@@ -303,12 +317,12 @@ class TestNow:
         self, store: Store, changes: dict[str, str | int], after: int, state: str, position: str
     ) -> None:
         put_open(store, **changes)
-        answer = answers.now_playing(store, NOW + after)
+        answer = status.now_playing(store, NOW + after)
         assert rows(answer) == [(state, "Daft Punk – Veridis Quo", position, "Kitchen")]
 
     def test_for_programs(self, store: Store) -> None:
         put_open(store, explicit=0)
-        assert answers.now_playing(store, NOW + 5).data == {
+        assert status.now_playing(store, NOW + 5).data == {
             "now": {
                 "key": f"listening:{START}",
                 "name": "Veridis Quo",
@@ -330,7 +344,7 @@ class TestNow:
     def test_a_key_that_leads_nowhere(self, store: Store) -> None:
         with store.batch() as batch:
             batch.set_now_playing(START, 90)
-        assert answers.now_playing(store, NOW).data == {"now": None}
+        assert status.now_playing(store, NOW).data == {"now": None}
 
 
 class TestRecent:
@@ -342,7 +356,7 @@ class TestRecent:
         put(store, VERIDIS, START - 86_401, 1_000, end_reason="unknown")
         put(store, EPISODE, START - 86_402, 3_700_000, duration_ms="?")
         put(store, VERIDIS, START - 86_403, 1_000, end_reason="eaten")
-        assert rows(answers.recent(store, 7)) == [
+        assert rows(recent(store, 7)) == [
             ("2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"),
             ("2026-11-22 18:55", "Daft Punk – Aérodynamic", "0:12/5:45", "skipped", "Kitchen"),
             ("2026-11-22 18:48", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", ""),
@@ -351,11 +365,11 @@ class TestRecent:
             ("2026-11-21 18:59", "A Show – On Daft Punk", "1:01:40", "open", "Kitchen"),
             ("2026-11-21 18:59", "Daft Punk – Veridis Quo", "0:01/5:45", "eaten", "Kitchen"),
         ]
-        assert len(rows(answers.recent(store, 2))) == 2
+        assert len(rows(recent(store, 2))) == 2
 
     def test_for_programs(self, store: Store) -> None:
         put(store, VERIDIS, START, 200_000, end_reason="skipped", device_volume="loud", shuffle_state=1)
-        data = answers.recent(store, 9).data
+        data = recent(store, 9).data
         assert isinstance(data, list)
         (play,) = data
         assert play["key"] == f"listening:{START}"
@@ -365,13 +379,13 @@ class TestRecent:
 
     def test_a_paused_play(self, store: Store) -> None:
         put_open(store, playing=0)
-        assert rows(answers.recent(store, 1))[0][3] == "paused"
+        assert rows(recent(store, 1))[0][3] == "paused"
 
     def test_what_was_found_later(self, store: Store) -> None:
         put(store, VERIDIS, START, 200_000, end_reason="trackdone", source="backfill")
         put(store, VERIDIS, START - 400, 200_000, end_reason="unknown", source="backfill")
         put(store, VERIDIS, START - 800, 200_000, end_reason="trackdone", source="live")
-        answer = answers.recent(store, 9)
+        answer = recent(store, 9)
         assert [row[3] for row in rows(answer)] == ["found later", "found later", "finished"]
         assert isinstance(answer.data, list)
         assert [play["source"] for play in answer.data] == ["backfill", "backfill", "live"]
@@ -383,7 +397,7 @@ class TestRecent:
         put_gap(store, START - 3 * HOUR, START - 2 * HOUR + 1, "rate limited")
         put_gap(store, START - 4 * HOUR, START - 2 * HOUR, "before all that is shown")
         put(store, VERIDIS, START - 5 * HOUR, 345_000, end_reason="trackdone")
-        answer = answers.recent(store, 2)
+        answer = recent(store, 2)
         assert rows(answer) == [
             ("2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"),
             ("2026-11-22 18:00", "(offline for 58 min)", "", "gap", ""),
@@ -404,36 +418,34 @@ class TestRecent:
     def test_a_gap_that_is_not_over_comes_first(self, store: Store) -> None:
         put(store, VERIDIS, START, 200_000, end_reason="unknown")
         put_gap(store, START, START + HOUR, "login dead")
-        assert [row[3] for row in rows(answers.recent(store, 9))] == ["gap", "unknown"]
+        assert [row[3] for row in rows(recent(store, 9))] == ["gap", "unknown"]
 
     def test_garbage_in_the_place_of_gaps(self, store: Store, redis_url: str) -> None:
         put_open(store)
         hostile = f"{START + 600} \x1b[31moffline"
         with redis.Redis.from_url(redis_url) as client:
             client.hset(GAPS, mapping={START: hostile, "soon": f"{START} offline", START - 9: "offline"})
-            assert len(rows(answers.recent(store, 9))) == 1
+            assert len(rows(recent(store, 9))) == 1
             client.delete(GAPS)
             client.set(GAPS, "another type")
-            assert len(rows(answers.recent(store, 9))) == 1
+            assert len(rows(recent(store, 9))) == 1
 
     def test_an_empty_log(self, store: Store) -> None:
         put_gap(store, START, START + HOUR)
-        answer = answers.recent(store, 9)
+        answer = recent(store, 9)
         assert (answer.code, answer.data, rows(answer)) == (0, [], [("Nothing is logged yet.",)])
 
     def test_a_play_whose_hash_is_gone(self, store: Store) -> None:
         with store.batch() as batch:
             batch.write_play(START, {}, "track:v 1000")
-        assert rows(answers.recent(store, 9)) == [
-            ("2026-11-22 19:00", "something without a name", "?", "open", "")
-        ]
+        assert rows(recent(store, 9)) == [("2026-11-22 19:00", "something without a name", "?", "open", "")]
 
 
 class TestCount:
     @pytest.fixture(autouse=True)
     def history(self, store: Store) -> None:
         put(store, VERIDIS, START, 200_000)
-        put(store, VERIDIS, START - 400, 29_999)
+        put(store, VERIDIS, START - 400, 29_999, end_reason="skipped")
         put(store, VERIDIS_DELUXE, START - 40 * 86_400, 345_000)
         put(store, AERODYNAMIC, START - 800, 100_000)
         put(store, COVER, START - 1200, 100_000)
@@ -443,16 +455,18 @@ class TestCount:
         put(store, EPISODE, START - 3600, 1_800_000)
 
     def found(self, store: Store, text: str) -> list[str]:
-        data = counting.count(store, text).data
+        data = count(store, text).data
         assert isinstance(data, dict)
         return [track["name"] for track in data["tracks"]]
 
     def test_one_recording_under_two_ids(self, store: Store) -> None:
-        assert rows(counting.count(store, "veridis QUO")) == [
+        assert rows(count(store, "veridis QUO")) == [
             ("what", "Daft Punk – Veridis Quo"),
             ("plays", "2"),
             ("shorter", "1"),
+            ("skipped", "1"),
             ("heard", "9:34"),
+            ("rank", "1 of 5 tracks"),
             ("first", "2026-10-13 19:00"),
             ("last", "2026-11-22 19:00"),
             ("Left out: 1 track with this only as a part of the name.",),
@@ -461,31 +475,36 @@ class TestCount:
     def test_for_programs(self, store: Store) -> None:
         sums = {
             "plays": 2,
+            "shorter": 1,
             "skips": 1,
             "heard_ms": 574_999,
             "first": "2026-10-13T18:00:00.000Z",
             "last": "2026-11-22T18:00:00.000Z",
         }
         named = {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery (Deluxe)"}
-        assert counting.count(store, "Veridis Quo").data == {
+        assert count(store, "Veridis Quo").data == {
             "text": "Veridis Quo",
             "whole": True,
             "at_least_ms": 30_000,
+            "from": None,
+            "to": None,
             **sums,
+            "ranked": 5,
             "unseen": {"gaps": 0, "seconds": 0},
-            "tracks": [{"keys": ["track:w", "track:v"], **named, **sums}],
+            "tracks": [{"keys": ["track:w", "track:v"], **named, **sums, "rank": 1}],
         }
 
     def test_several_tracks_are_listed_by_plays(self, store: Store) -> None:
-        assert rows(counting.count(store, "goldberg variations")) == [
+        assert rows(count(store, "goldberg variations")) == [
             ("what", "2 tracks"),
             ("plays", "3"),
             ("shorter", "0"),
+            ("skipped", "0"),
             ("heard", "2:50"),
             ("first", "2026-11-22 18:20"),
             ("last", "2026-11-22 18:33"),
-            ("Glenn Gould – Variation 10", "2", "2:00", "Goldberg Variations"),
-            ("Glenn Gould – Variation 1", "1", "0:50", "Goldberg Variations"),
+            ("Glenn Gould – Variation 10", "2", "2:00", "1", "Goldberg Variations"),
+            ("Glenn Gould – Variation 1", "1", "0:50", "3", "Goldberg Variations"),
         ]
 
     @pytest.mark.parametrize(
@@ -509,37 +528,37 @@ class TestCount:
         assert sorted(self.found(store, text)) == sorted(names)
 
     def test_nothing_matches(self, store: Store) -> None:
-        answer = counting.count(store, "nothing like it")
+        answer = count(store, "nothing like it")
         assert (answer.code, rows(answer)) == (0, [("Nothing that was played matches “nothing like it”.",)])
 
     def test_only_skips(self, store: Store) -> None:
         put(store, ("track:s", "Short", "X", "Y", ""), START - 5000, 5_000)
-        counted = rows(counting.count(store, "short"))
-        assert counted[1:] == [("plays", "0"), ("shorter", "1"), ("heard", "0:05")]
+        counted = rows(count(store, "short"))
+        assert counted[1:] == [("plays", "0"), ("shorter", "1"), ("skipped", "0"), ("heard", "0:05")]
 
     def test_many_tracks_are_cut_short(self, store: Store) -> None:
         for number in range(13):
             put(store, (f"track:n{number}", f"Number {number}", "X", "Y", ""), START - 6000 - number, 40_000)
-        lines = rows(counting.count(store, "number"))
-        assert len(lines) == 5 + 1 + counting.CANDIDATES + 1
+        lines = rows(count(store, "number"))
+        assert len(lines) == 6 + 1 + 10 + 1
         assert lines[-1] == ("and 3 more tracks",)
 
     def test_gaps_make_it_at_least_so_many(self, store: Store) -> None:
-        begun = START - 40 * DAY  # the first play that counts; it is none of this title's
-        put(store, AERODYNAMIC, begun - 100, 5_000)
+        begun = START - 40 * DAY - 100  # the first play
+        put(store, AERODYNAMIC, begun, 5_000)
         put_gap(store, begun - 2 * HOUR, begun)
-        first = rows(counting.count(store, "aerodynamic"))
+        first = rows(count(store, "aerodynamic"))
         assert first[-1][0] == "last"
         put_gap(store, begun - HOUR, begun + 10 * MINUTE)
         put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
-        answer = counting.count(store, "aerodynamic")
+        answer = count(store, "aerodynamic")
         assert rows(answer) == [*first, ("At least: in 2 gaps, 2 h 10 min in all, nothing could be seen.",)]
         assert isinstance(answer.data, dict)
         assert answer.data["unseen"] == {"gaps": 2, "seconds": 2 * HOUR + 10 * MINUTE}
 
     def test_nothing_matches_and_gaps(self, store: Store) -> None:
         put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
-        answer = counting.count(store, "nothing like it")
+        answer = count(store, "nothing like it")
         assert len(rows(answer)) == 1
         assert isinstance(answer.data, dict)
         assert answer.data["unseen"] == {"gaps": 1, "seconds": 2 * HOUR}
@@ -548,7 +567,7 @@ class TestCount:
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
         put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
-        answer = counting.count(store, "veridis")
+        answer = count(store, "veridis")
         assert isinstance(answer.data, dict)
         assert answer.data["unseen"] == {"gaps": 0, "seconds": 0}
 

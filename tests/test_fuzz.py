@@ -21,7 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotify_logger import answers, authfile, config, counting, faces, files, health, journal, oauth
+from spotify_logger import authfile, config, faces, files, health, journal, oauth
+from spotify_logger.answers import count, status, timeline
 from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 from spotify_logger.gate import GATE_FILE, LONGEST, Family, Gate
@@ -39,6 +40,7 @@ from spotify_logger.playback import (
 )
 from spotify_logger.player import JITTER_MS
 from spotify_logger.plays import Play, summary, title
+from spotify_logger.questions import Question
 from spotify_logger.simulator.virtual import VirtualClock
 from spotify_logger.spotify import Spotify
 from spotify_logger.store import Store, StoreError
@@ -646,10 +648,10 @@ def test_redis() -> None:
         link = Someone(keys, refuses, fails)
         store = Store("", utc=lambda: SUMMER, connect=lambda _: link)
         faces_of: tuple[Callable[[], faces.Answer], ...] = (
-            lambda: answers.status(store, SUMMER, 60),
-            lambda: answers.now_playing(store, SUMMER),
-            lambda: answers.recent(store, 5),
-            lambda: counting.count(store, wanted),
+            lambda: status.status(store, SUMMER, 60),
+            lambda: status.now_playing(store, SUMMER),
+            lambda: timeline.recent(store, Question(SUMMER, number=5)),
+            lambda: count.count(store.archive(), Question(SUMMER), wanted),
         )
         for face in faces_of:
             with suppress(StoreError):
@@ -673,9 +675,12 @@ def test_redis() -> None:
 def check_shown(answer: faces.Answer) -> None:
     """Show an answer in each of its ways."""
     for out in (Terminal(), io.StringIO()):
-        faces.show(answer, out, as_json=False)
+        faces.show(answer, out)
         assert is_shown_safely(out.getvalue(), but="\n" if out.isatty() else "\n\t")
     out = Terminal()
-    faces.show(answer, out, as_json=True)
+    faces.show(answer, out, "json")
     assert is_shown_safely(out.getvalue(), but="\n")
     json.loads(out.getvalue())
+    out = Terminal()
+    faces.show(answer, out, "csv")
+    assert is_shown_safely(out.getvalue(), but="\r\n")

@@ -1,35 +1,26 @@
-"""What the command answers about now: is the logger alive, what plays, what was played last."""
+"""What the command answers about now: is the logger alive and well, and what plays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from spotify_logger import __version__
-from spotify_logger.backfill import BACKFILL
+from spotify_logger.answers.timeline import Play, ending, heard_words, play_data
 from spotify_logger.faces import DAY, Answer, Table, counted, local_time, span, utc_time
-from spotify_logger.gaps import Gap, gap_data, gap_words, gaps_words, since
+from spotify_logger.gaps import Gap, gap_data, gaps_words, since
 from spotify_logger.health import FORGETS, blind_since, moment, problems
-from spotify_logger.keyspace import play_key
-from spotify_logger.playback import FLAGS, NUMBERS, whole_number
+from spotify_logger.playback import whole_number
 from spotify_logger.plays import from_iso, minutes, title
 from spotify_logger.store import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spotify_logger.store import Store
 
 DAYS = 30
 """Days of which the status tells the gaps."""
-FOUND_LATER = "found later"
-"""How a play ended that nobody saw: there is only a guess."""
-ENDINGS = {"trackdone": "finished", "skipped": "skipped", "stopped": "stopped", "unknown": "unknown"}
-
-Play = tuple[int, Mapping[str, str]]
-"""The second that names a play's key, and its hash."""
-Row = tuple[str, str, str, str, str]
-"""When it began, what it was, how much of it was heard, how it ended, and on which device."""
 
 
 def status(store: Store, now: float, longest_pause: float) -> Answer:
@@ -106,7 +97,10 @@ def _status_rows(found: _Found, blind: float | None, now: float) -> list[tuple[s
         ("doing", fields.get("state", "")),
         ("last poll", _past(moment(fields, "last_poll"), now)),
         ("blind", "" if blind is None else f"since {local_time(blind)}{found.why_blind(blind)}"),
-        ("last play", "" if last is None else f"{local_time(last[0])} {title(last[1])}, {_heard(last[1])}"),
+        (
+            "last play",
+            "" if last is None else f"{local_time(last[0])} {title(last[1])}, {heard_words(last[1])}",
+        ),
         ("gaps", gaps_words(found.lately(blind, now), DAYS, now - DAYS * DAY)),
         ("login", _login(fields, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
@@ -129,47 +123,8 @@ def now_playing(store: Store, now: float) -> Answer:
     data = {**play_data((second, fields)), "position_ms": position}
     length = whole_number(fields.get("duration_ms"))
     at = "" if position is None else minutes(position) + ("" if length is None else f"/{minutes(length)}")
-    row = (_ending(fields, is_now=True), title(fields), at, fields.get("device_name", ""))
+    row = (ending(fields, is_now=True), title(fields), at, fields.get("device_name", ""))
     return Answer({"now": data}, [Table([row], numbers=[2])])
-
-
-def recent(store: Store, count: int) -> Answer:
-    """The newest plays, newest first, and the gaps between them and since."""
-    open_second = store.now_playing()
-    plays = store.recent(count)
-    if not plays:
-        return Answer([], ["Nothing is logged yet."])
-    gaps = since(store.gaps(), plays[-1][0])
-    lines: list[tuple[int, Row, object]] = [
-        *((gap[0], _gap_row(gap), {"gap": gap_data(gap)}) for gap in gaps),
-        *((play[0], _play_row(play, open_second), play_data(play)) for play in plays),
-    ]
-    lines.sort(key=itemgetter(0), reverse=True)
-    rows = [row for _, row, _ in lines]
-    return Answer(
-        [data for *_, data in lines], [Table(rows, ("when", "what", "heard", "ended", "device"), [2])]
-    )
-
-
-def _play_row(play: Play, open_second: int | None) -> Row:
-    second, fields = play
-    ended = _ending(fields, is_now=second == open_second)
-    return local_time(second), title(fields), _heard(fields), ended, fields.get("device_name", "")
-
-
-def _gap_row(gap: Gap) -> Row:
-    return local_time(gap[0]), gap_words(gap), "", "gap", ""
-
-
-def play_data(play: Play) -> dict[str, object]:
-    """A play for programs: its hash with numbers and flags as such, and its key."""
-    second, fields = play
-    data: dict[str, object] = {"key": play_key(second), **fields}
-    for name in fields.keys() & (NUMBERS | {"ms_played"}):
-        data[name] = whole_number(fields[name])
-    for name in fields.keys() & FLAGS:
-        data[name] = fields[name] == "1"
-    return data
 
 
 def _past(second: float | None, now: float) -> str:
@@ -193,22 +148,6 @@ def _kept_in(fields: Mapping[str, str]) -> str:
     """How Redis keeps what it is given, as the logger has seen it."""
     kept = fields.get("persistence", "")
     return ", nothing on its disk" if kept == FORGETS else kept and f", {kept}"
-
-
-def _heard(fields: Mapping[str, str]) -> str:
-    """How much of it: "3:35/5:45"."""
-    heard, length = whole_number(fields.get("ms_played")), whole_number(fields.get("duration_ms"))
-    return ("?" if heard is None else minutes(heard)) + ("" if length is None else f"/{minutes(length)}")
-
-
-def _ending(fields: Mapping[str, str], *, is_now: bool) -> str:
-    if fields.get("source") == BACKFILL:
-        return FOUND_LATER
-    if "end_reason" in fields:
-        return ENDINGS.get(fields["end_reason"], fields["end_reason"])
-    if not is_now:
-        return "open"
-    return "playing" if fields.get("playing") == "1" else "paused"
 
 
 def _position(fields: Mapping[str, str], now: float) -> int | None:

@@ -1,0 +1,194 @@
+"""How often something was played, from the index and the catalogue alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.answers.ranking import TRACKS, groups_of, ranked
+from spotify_logger.answers.reading import Reading
+from spotify_logger.answers.words import at_least, moment, unseen_data
+from spotify_logger.faces import Answer, Table, counted, utc_time
+from spotify_logger.plays import minutes, title
+from spotify_logger.questions import FINISHED, HALF
+from spotify_logger.recordings import recording
+from spotify_logger.stats import Details, Tally
+from spotify_logger.text import Finder, Fit
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.faces import Block
+    from spotify_logger.questions import Question
+    from spotify_logger.recordings import Entry
+    from spotify_logger.stretch import Zone
+
+
+@dataclass(slots=True)
+class Track:
+    """A recording and what was heard of it; the same one may have several ids at Spotify.
+
+    Attributes:
+        keys: Its catalogue keys that fit, the most played first.
+        entry: What the catalogue knows of the first one.
+        tally: Its plays, under all of these keys.
+        rank: Its place among all recordings, 1 being the first; None for an episode, and without plays.
+    """
+
+    keys: list[str]
+    entry: Entry
+    tally: Tally
+    rank: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        return title({"name": self.entry.name, "artists": self.entry.artists, "uri": self.keys[0]})
+
+
+def count(archive: Archive, question: Question, text: str) -> Answer:
+    """How often something was played.
+
+    Args:
+        archive: The log.
+        question: What is asked.
+        text: The title, the album or an artist, as a whole; where nothing is called so, a part of these.
+    """
+    reading = Reading(archive, question)
+    details = Details()
+    for rows, counts in reading.days():
+        details.add(rows, counts)
+    entries = reading.entries(details.heard)
+    fitting = _fitting(text, entries)
+    keys = fitting[Fit.WHOLE] or fitting[Fit.IN_PART]
+    places, number = _ranks(details, entries, question)
+    tracks = _tracks(keys, entries, details, places, question)
+    sums = Tally()
+    for track in tracks:
+        sums.merge(track.tally)
+    data = {
+        "text": text,
+        "whole": bool(fitting[Fit.WHOLE]),
+        "at_least_ms": None if question.least in (HALF, FINISHED) else question.least,
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        **_tally_data(sums),
+        "ranked": number,
+        "unseen": unseen_data(reading),
+        "tracks": [_track_data(track) for track in tracks],
+    }
+    if not tracks:
+        return Answer(data, [f"Nothing that was played matches “{text}”."])
+    left_out = len(fitting[Fit.IN_PART]) if fitting[Fit.WHOLE] else 0
+    page = [*_page(tracks, sums, number, question), *_left_out(left_out), *at_least(reading)]
+    return Answer(data, page, sheet=[_sheet_row(track) for track in tracks])
+
+
+def _fitting(text: str, entries: Mapping[str, Entry]) -> dict[Fit, list[str]]:
+    finder = Finder(text)
+    found: dict[Fit, list[str]] = {how: [] for how in Fit}
+    for key, entry in entries.items():
+        found[finder.fit(entry.name, entry.artists, entry.album)].append(key)
+    return found
+
+
+def _ranks(
+    details: Details, entries: Mapping[str, Entry], question: Question
+) -> tuple[dict[Hashable, int], int]:
+    """The places of all recordings, those of equals being the same, and how many there are."""
+    everything = ranked(details, groups_of(TRACKS, entries, exact=question.exact), question.by)
+    places: dict[Hashable, int] = {}
+    place, previous = 0, -1
+    for number, each in enumerate(everything, 1):
+        if each.measure(question.by) != previous:
+            place, previous = number, each.measure(question.by)
+        places[each.group] = place
+    return places, len(everything)
+
+
+def _tracks(
+    keys: Sequence[str],
+    entries: Mapping[str, Entry],
+    details: Details,
+    places: Mapping[Hashable, int],
+    question: Question,
+) -> list[Track]:
+    """The recordings that have these keys, the most played first."""
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys, key=lambda key: (-details.plays[key], -details.heard[key], key)):
+        groups.setdefault(recording(key, entries[key].isrc, exact=question.exact), []).append(key)
+    tracks = []
+    for group, own in groups.items():
+        track = Track(own, entries[own[0]], Tally(), places.get(group))
+        for key in own:
+            track.tally.merge(details.tally(key))
+        tracks.append(track)
+    return sorted(tracks, key=lambda track: (-track.tally.plays, -track.tally.heard_ms, track.title))
+
+
+def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question) -> list[Block]:
+    only = tracks[0].title if len(tracks) == 1 else counted(len(tracks), "track")
+    rank = tracks[0].rank if len(tracks) == 1 else None
+    page: list[Block] = [_sums_table(only, sums, rank, number, question.zone)]
+    if len(tracks) > 1:
+        rows = [
+            (
+                track.title,
+                f"{track.tally.plays:,}",
+                minutes(track.tally.heard_ms),
+                "" if track.rank is None else f"{track.rank:,}",
+                track.entry.album,
+            )
+            for track in tracks[: question.number]
+        ]
+        page.append(Table(rows, ("track", "plays", "heard", "rank", "album"), numbers=[1, 2, 3], wide=0))
+    if len(tracks) > question.number:
+        page.append(f"and {counted(len(tracks) - question.number, 'more track')}")
+    return page
+
+
+def _left_out(number: int) -> list[str]:
+    words = f"Left out: {counted(number, 'track')} with this only as a part of the name."
+    return [words] if number else []
+
+
+def _sums_table(only: str, sums: Tally, rank: int | None, number: int, zone: Zone) -> Table:
+    rows = [
+        ("what", only),
+        ("plays", f"{sums.plays:,}"),
+        ("shorter", f"{sums.shorter:,}"),
+        ("skipped", f"{sums.skips:,}"),
+        ("heard", minutes(sums.heard_ms)),
+        ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
+        ("first", moment(zone, sums.first)),
+        ("last", moment(zone, sums.last)),
+    ]
+    return Table([row for row in rows if row[1]])
+
+
+def _track_data(track: Track) -> dict[str, object]:
+    entry = track.entry
+    about = {"keys": track.keys, "name": entry.name, "artists": entry.artists, "album": entry.album}
+    return {**about, **_tally_data(track.tally), "rank": track.rank}
+
+
+def _sheet_row(track: Track) -> dict[str, str | int | None]:
+    entry, tally = track.entry, track.tally
+    return {
+        "name": entry.name,
+        "artists": entry.artists,
+        "album": entry.album,
+        "plays": tally.plays,
+        "shorter": tally.shorter,
+        "skips": tally.skips,
+        "heard_ms": tally.heard_ms,
+        "first": utc_time(tally.first),
+        "last": utc_time(tally.last),
+        "rank": track.rank,
+        "key": track.keys[0],
+    }
+
+
+def _tally_data(sums: Tally) -> dict[str, object]:
+    return {**asdict(sums), "first": utc_time(sums.first), "last": utc_time(sums.last)}

@@ -1,0 +1,214 @@
+"""A stretch in figures: how much was played, how it was spread over the days, and what was new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from spotify_logger.answers.reading import Reading
+from spotify_logger.answers.words import at_least, moment, nothing, unseen_data
+from spotify_logger.faces import Answer, Table, counted, listened, percentage, utc_time
+from spotify_logger.recordings import albums, credited, is_episode, recording
+from spotify_logger.stats import Calendar, Session, Sessions, Streak, Sums, Tallies, date_of, streaks
+from spotify_logger.stretch import LocalClock
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+    from datetime import date
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.questions import Question
+    from spotify_logger.recordings import Entry
+    from spotify_logger.rows import Rows
+    from spotify_logger.stretch import Stretch, Zone
+
+
+@dataclass(slots=True)
+class Figures:
+    """Running figures of a stretch.
+
+    Attributes:
+        calendar: By day and hour.
+        sums: Over all of it.
+        tallies: By item.
+        sessions: How many, and the longest.
+    """
+
+    calendar: Calendar
+    sums: Sums = field(default_factory=Sums)
+    tallies: Tallies = field(default_factory=Tallies)
+    sessions: Sessions = field(default_factory=Sessions)
+
+    @classmethod
+    def of(cls, reading: Reading, stretch: Stretch | None = None) -> Figures:
+        """Those of the question's stretch, unless another one is given."""
+        figures = cls(Calendar(LocalClock(reading.question.zone)))
+        for rows, counts in reading.days(stretch):
+            figures.add(rows, counts)
+        return figures
+
+    def add(self, rows: Rows, counts: list[bool]) -> None:
+        """Take in a day."""
+        self.calendar.add(rows, counts)
+        self.sums.add(rows, counts)
+        self.tallies.add(rows, counts)
+        self.sessions.add(rows)
+
+    def busiest(self) -> tuple[date, int, int] | None:
+        """The day with the most time heard, with its plays and milliseconds; the earlier one of equals."""
+        heard = self.calendar.heard
+        day = min(heard, key=lambda day: (-heard[day], day), default=None)
+        return None if day is None else (date_of(day), self.calendar.plays[day], heard[day])
+
+    def days_with_plays(self) -> list[int]:
+        """The days with plays that count, in days since the epoch."""
+        return [day for day, plays in self.calendar.plays.items() if plays]
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How many different things were played so that it counts, and which of them had never been heard before.
+
+    Attributes:
+        tracks: Recordings, episodes aside.
+        artists: Artists.
+        albums: Albums.
+        shows: Shows of episodes.
+        new_tracks: Recordings that were never heard before the stretch, not even in part.
+        new_artists: Artists of whom that is true.
+    """
+
+    tracks: int
+    artists: int
+    albums: int
+    shows: int
+    new_tracks: int
+    new_artists: int
+
+
+def variety(reading: Reading, figures: Figures, stretch: Stretch | None = None) -> Variety:
+    """Count the different things of a stretch, and look for them in everything before it."""
+    wanted = reading.question.stretch if stretch is None else stretch
+    exact = reading.question.exact
+    counted_items = [key for key, plays in figures.tallies.plays.items() if plays]
+    entries = reading.entries(counted_items)
+    before = set() if wanted.begin is None else reading.archive.items_before(wanted.begin)
+    names = ("artists", "artist_ids", "isrc")
+    known = {**reading.entries(before - entries.keys(), names), **_only(entries, before)}
+    tracks, artists = _tracks(entries, exact=exact), _artists(entries)
+    return Variety(
+        tracks=len(tracks),
+        artists=len(artists),
+        albums=len(set(albums(entries, exact=exact).values())),
+        shows=len({entry.album for key, entry in entries.items() if is_episode(key) and entry.album}),
+        new_tracks=len(tracks - _tracks(known, exact=exact)),
+        new_artists=len(artists - _artists(known)),
+    )
+
+
+def _only(entries: Mapping[str, Entry], keys: Iterable[str]) -> dict[str, Entry]:
+    return {key: entries[key] for key in keys if key in entries}
+
+
+def _tracks(entries: Mapping[str, Entry], *, exact: bool) -> set[Hashable]:
+    return {recording(key, entry.isrc, exact=exact) for key, entry in entries.items() if not is_episode(key)}
+
+
+def _artists(entries: Mapping[str, Entry]) -> set[str]:
+    return {name for key, entry in entries.items() if not is_episode(key) for name in credited(entry)}
+
+
+def stats(archive: Archive, question: Question) -> Answer:
+    """A stretch in figures."""
+    reading = Reading(archive, question)
+    figures = Figures.of(reading)
+    if not figures.sums.rows:
+        return Answer(_data(reading, figures, None), [nothing(question.stretch)])
+    found = variety(reading, figures)
+    data = _data(reading, figures, found)
+    rows = [(name, value) for name, value in _rows(reading, figures, found) if value]
+    flat = [{"figure": name, "value": _flat(value)} for name, value in data.items()]
+    return Answer(data, [Table(rows), *at_least(reading)], sheet=flat)
+
+
+def _rows(reading: Reading, figures: Figures, found: Variety) -> list[tuple[str, str]]:
+    question, sums = reading.question, figures.sums
+    longest, lasting = streaks(figures.days_with_plays(), question.today)
+    fresh = question.stretch.begin is not None
+    return [
+        ("stretch", question.stretch.words),
+        ("plays", f"{sums.plays:,} {question.rule_words}, {sums.rows - sums.plays:,} others"),
+        ("heard", listened(sums.heard_ms)),
+        ("tracks", _with_new(found.tracks, found.new_tracks, fresh=fresh)),
+        ("artists", _with_new(found.artists, found.new_artists, fresh=fresh)),
+        ("albums", f"{found.albums:,}"),
+        ("shows", f"{found.shows:,}" if found.shows else ""),
+        ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
+        ("sessions", f"{figures.sessions.number:,}{_longest(figures.sessions.longest, question.zone)}"),
+        ("days", f"{len(figures.days_with_plays()):,} with plays"),
+        ("longest streak", _streak(longest)),
+        ("current streak", _streak(lasting)),
+        ("busiest day", _busiest(figures)),
+    ]
+
+
+def _with_new(number: int, new: int, *, fresh: bool) -> str:
+    return f"{number:,}, {new:,} of them new" if fresh else f"{number:,}"
+
+
+def _longest(session: Session | None, zone: Zone) -> str:
+    if session is None:
+        return ""
+    return f"; the longest {listened(session.length_ms)}, from {moment(zone, session.begin)}"
+
+
+def _streak(streak: Streak) -> str:
+    return "" if streak.first is None else f"{counted(streak.days, 'day')}, from {streak.first}"
+
+
+def _busiest(figures: Figures) -> str:
+    found = figures.busiest()
+    if found is None:
+        return ""
+    day, plays, heard_ms = found
+    return f"{day}, {listened(heard_ms)}, {counted(plays, 'play')}"
+
+
+def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str, object]:
+    question, sums = reading.question, figures.sums
+    longest, lasting = streaks(figures.days_with_plays(), question.today)
+    busiest = figures.busiest()
+    session = figures.sessions.longest
+    return {
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "plays": sums.plays,
+        "shorter": sums.rows - sums.plays,
+        "heard_ms": sums.heard_ms,
+        "tracks": found.tracks if found else 0,
+        "artists": found.artists if found else 0,
+        "albums": found.albums if found else 0,
+        "shows": found.shows if found else 0,
+        "new_tracks": found.new_tracks if found else 0,
+        "new_artists": found.new_artists if found else 0,
+        "skips": sums.skips,
+        "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
+        "sessions": figures.sessions.number,
+        "longest_session": session and {"from": utc_time(session.begin), "ms": session.length_ms},
+        "days": len(figures.days_with_plays()),
+        "longest_streak": _streak_data(longest),
+        "current_streak": _streak_data(lasting),
+        "busiest_day": busiest and {"day": str(busiest[0]), "plays": busiest[1], "heard_ms": busiest[2]},
+        "unseen": unseen_data(reading),
+    }
+
+
+def _streak_data(streak: Streak) -> dict[str, object]:
+    return {"days": streak.days, "from": None if streak.first is None else str(streak.first)}
+
+
+def _flat(value: object) -> str | int | float | None:
+    """A figure as a cell; what has parts is written one after the other."""
+    if isinstance(value, dict):
+        return " ".join(str(part) for part in value.values())
+    return value if isinstance(value, str | int | float) else None

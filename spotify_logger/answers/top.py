@@ -1,0 +1,226 @@
+"""What was played most: tracks, artists, albums, shows; and on which devices and from where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS, Ranked, groups_of, ranked
+from spotify_logger.answers.reading import Reading
+from spotify_logger.answers.words import at_least, called, nothing, unseen_data
+from spotify_logger.faces import Answer, Table, change, counted, listened, percentage, utc_time
+from spotify_logger.questions import TIME
+from spotify_logger.recordings import Album, Entry, credited
+from spotify_logger.rows import Rows
+from spotify_logger.stats import Tallies
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.faces import Block
+    from spotify_logger.questions import Question
+    from spotify_logger.stretch import Stretch
+
+DEVICES, CONTEXTS = "devices", "contexts"
+CHOICES = (*KINDS, DEVICES, CONTEXTS)
+NEEDED: Mapping[str, Sequence[str]] = {
+    TRACKS: ("isrc",),
+    ARTISTS: ("artists", "artist_ids"),
+    ALBUMS: Entry._fields,
+    SHOWS: ("album",),
+    DEVICES: (),
+    CONTEXTS: (),
+}
+"""The fields of the catalogue that tell which things of a kind an item belongs to."""
+PLAY_FIELD = {DEVICES: "device_name", CONTEXTS: "context_uri"}
+"""The field of a play that names what it was played on, or from: these are in no index."""
+NOUNS = {
+    TRACKS: "track",
+    ARTISTS: "artist",
+    ALBUMS: "album",
+    SHOWS: "show",
+    DEVICES: "device",
+    CONTEXTS: "context",
+}
+UNKNOWN = "unknown"
+VARIOUS = "various artists"
+
+
+class Line(NamedTuple):
+    """A line of the list.
+
+    Attributes:
+        name: What it is called.
+        about: What else tells it from others: the artists of a track or an album.
+        now: What was played of it in the stretch.
+        before: Plays and milliseconds in the stretch before; None where there is none.
+    """
+
+    name: str
+    about: str
+    now: Ranked
+    before: tuple[int, int] | None
+
+    @property
+    def title(self) -> str:
+        """Both in one."""
+        return f"{self.about} – {self.name}" if self.about else self.name
+
+
+def top(archive: Archive, question: Question, kind: str) -> Answer:
+    """What was played most.
+
+    Args:
+        archive: The log.
+        question: What is asked.
+        kind: One of `CHOICES`.
+    """
+    reading = Reading(archive, question)
+    tallies = tally(reading, kind, question.stretch)
+    groups = _groups(reading, kind, tallies)
+    everything = ranked(tallies, groups, question.by)
+    if not everything:
+        return Answer(_data(reading, kind, [], Tallies(), 0), [nothing(question.stretch)])
+    shown = everything[: question.number]
+    before = _before(reading, kind, shown)
+    names = names_of(reading, kind, shown)
+    lines = [
+        Line(*names[each.group], each, None if before is None else before.get(each.group, (0, 0)))
+        for each in shown
+    ]
+    return Answer(
+        _data(reading, kind, lines, tallies, len(everything)),
+        _page(reading, kind, lines, tallies, len(everything)),
+        sheet=[_line_data(number, line, question, tallies) for number, line in enumerate(lines, 1)],
+    )
+
+
+def tally(reading: Reading, kind: str, stretch: Stretch) -> Tallies:
+    """What was played in a stretch, by item; by device or context for these kinds."""
+    tallies = Tallies()
+    for rows, counts in reading.days(stretch):
+        tallies.add(_renamed(reading, kind, rows) if kind in PLAY_FIELD else rows, counts)
+    return tallies
+
+
+def _renamed(reading: Reading, kind: str, rows: Rows) -> Rows:
+    """The rows with the devices or contexts of the plays in place of their items."""
+    found = reading.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
+    return Rows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
+
+
+def _groups(reading: Reading, kind: str, tallies: Tallies) -> Mapping[str, Iterable[Hashable]]:
+    if kind in PLAY_FIELD:
+        return {name: [name] for name in tallies.heard}
+    entries = reading.entries(tallies.heard, NEEDED[kind])
+    return groups_of(kind, entries, exact=reading.question.exact)
+
+
+def _before(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[int, int]] | None:
+    """Plays and milliseconds of what is shown, in the stretch before."""
+    previous = reading.question.stretch.previous
+    if previous is None:
+        return None
+    tallies = tally(reading, kind, previous)
+    groups = _groups(reading, kind, tallies)
+    wanted = {each.group for each in shown}
+    found = ranked(tallies, groups, reading.question.by, counted=False)
+    return {each.group: (each.plays, each.heard_ms) for each in found if each.group in wanted}
+
+
+def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[str, str]]:
+    """What things are called: a name, and what is said before it."""
+    if kind == CONTEXTS:
+        return {each.group: (_context(str(each.group)), "") for each in shown}
+    if kind in (ARTISTS, SHOWS, DEVICES):
+        return {each.group: (str(each.group), "") for each in shown}
+    entries = reading.entries(key for each in shown for key in each.keys)
+    if kind == ALBUMS:
+        return {each.group: _album(each, entries) for each in shown}
+    return {each.group: _track(each.keys[0], entries) for each in shown}
+
+
+def _track(key: str, entries: Mapping[str, Entry]) -> tuple[str, str]:
+    entry = entries.get(key)
+    if entry is None or not entry.name:
+        return called(key, None), ""
+    return entry.name, entry.artists
+
+
+def _album(each: Ranked, entries: Mapping[str, Entry]) -> tuple[str, str]:
+    album = each.group
+    assert isinstance(album, Album)  # noqa: S101 - so are the groups of this kind
+    firsts = {next(iter(credited(entries[key])), "") for key in each.keys if key in entries}
+    return album.name, firsts.pop() if len(firsts) == 1 else VARIOUS
+
+
+def _context(uri: str) -> str:
+    """What a person would call it; Spotify has many forms for the songs that one likes."""
+    return "Liked Songs" if uri.endswith(":collection") else uri
+
+
+def _page(reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, number: int) -> list[Block]:
+    question = reading.question
+    plays, heard = sums(tallies)
+    rows = []
+    for place, line in enumerate(lines, 1):
+        share = percentage(line.now.measure(question.by), heard if question.by == TIME else plays)
+        row = [str(place), line.title, f"{line.now.plays:,}", listened(line.now.heard_ms), share]
+        rows.append(row if line.before is None else [*row, _change(line, question.by)])
+    headings = ["", NOUNS[kind], "plays", "heard", "share"]
+    numbers = [0, 2, 3, 4]
+    previous = question.stretch.previous
+    if previous is not None:
+        headings, numbers = [*headings, previous.words], [*numbers, 5]
+    total = f"{question.stretch.words}: {counted(plays, 'play')} {question.rule_words}"
+    in_all = f"{total}, of {counted(number, NOUNS[kind])}; {listened(heard)} heard in all"
+    return [Table(rows, headings, numbers), in_all, *at_least(reading)]
+
+
+def _change(line: Line, by: str) -> str:
+    plays, heard_ms = line.before or (0, 0)
+    if by != TIME:
+        return change(line.now.plays, plays)
+    return change(line.now.heard_ms // 60_000, heard_ms // 60_000) + (" min" if heard_ms else "")
+
+
+def sums(tallies: Tallies) -> tuple[int, int]:
+    """Plays and milliseconds in all."""
+    return tallies.plays.total(), sum(tallies.heard.values())
+
+
+def _data(
+    reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, number: int
+) -> dict[str, object]:
+    question = reading.question
+    plays, heard = sums(tallies)
+    return {
+        "kind": kind,
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "by": question.by,
+        "plays": plays,
+        "heard_ms": heard,
+        "number": number,
+        "unseen": unseen_data(reading),
+        "top": [_line_data(place, line, question, tallies) for place, line in enumerate(lines, 1)],
+    }
+
+
+def _line_data(
+    place: int, line: Line, question: Question, tallies: Tallies
+) -> dict[str, str | int | float | None]:
+    plays, heard = sums(tallies)
+    whole = heard if question.by == TIME else plays
+    before_plays, before_ms = line.before or (None, None)
+    return {
+        "rank": place,
+        "name": line.name,
+        "artists": line.about,
+        "plays": line.now.plays,
+        "heard_ms": line.now.heard_ms,
+        "share": round(line.now.measure(question.by) / whole, 6) if whole else 0.0,
+        "plays_before": before_plays,
+        "heard_ms_before": before_ms,
+        "key": line.now.keys[0],
+    }

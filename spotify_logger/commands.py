@@ -1,0 +1,206 @@
+"""What can be asked of the command, and who answers it.
+
+Everything that takes long to import is imported by the one who needs it: on a Pi, help need not take seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from spotify_logger import __version__, config, questions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spotify_logger.config import Settings
+    from spotify_logger.faces import Answer
+    from spotify_logger.store import Store
+
+EXAMPLES = """
+examples:
+  spotify-logger status || echo "look after the logger"
+  spotify-logger count veridis quo
+  spotify-logger top artists --year 2026 --by time
+  spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
+
+Settings come from the environment, from .env and from auth.py in the folder in which it is called.
+Exit codes: 0 yes, 1 not well or Redis away, 2 wrong arguments, 78 wrong settings.
+"""
+TOP = ("tracks", "artists", "albums", "shows", "devices", "contexts")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; ends the process with 2 where they make no sense."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.question = questions.read(options, time.time())
+        if "day" in options:
+            options.day = questions.read_day(options.question.zone, options.question.now, options.day)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the options ask for, and return the exit code."""
+    from spotify_logger.faces import show  # noqa: PLC0415 - not for --help
+
+    if options.command == "login":
+        # With --json, standard output is for the JSON alone.
+        answer = _login(sys.stderr if options.json else sys.stdout)
+        if options.json:
+            show(answer, sys.stdout, "json")
+        return answer.code
+    answer = _answered(options, config.load(Path.cwd(), os.environ, need_login=False))
+    show(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
+    return answer.code
+
+
+def _login(screen: TextIO) -> Answer:
+    # It takes a second on a Pi.
+    from spotify_logger.faces import Answer, utc_time  # noqa: PLC0415
+    from spotify_logger.login import login_on_terminal  # noqa: PLC0415
+    from spotify_logger.oauth import valid_until  # noqa: PLC0415
+
+    token = login_on_terminal(config.load(Path.cwd(), os.environ), screen)
+    return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
+
+
+def _answered(options: argparse.Namespace, settings: Settings) -> Answer:
+    from spotify_logger.store import Store  # noqa: PLC0415 - redis-py takes seconds to import on a Pi
+
+    with closing(Store(settings.redis_url, settings.redis_prefix)) as store:
+        answer: Answer = options.answer(options, store, settings)
+        return answer
+
+
+# Who answers
+
+
+def _status(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
+    from spotify_logger.answers import status  # noqa: PLC0415
+
+    return status.status(store, options.question.now, 2 * settings.poll_max)
+
+
+def _now(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import status  # noqa: PLC0415
+
+    return status.now_playing(store, options.question.now)
+
+
+def _recent(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import timeline  # noqa: PLC0415
+
+    return timeline.recent(store, options.question)
+
+
+def _day(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import timeline  # noqa: PLC0415
+
+    return timeline.day(store, options.question, options.day)
+
+
+def _on_this_day(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import timeline  # noqa: PLC0415
+
+    return timeline.on_this_day(store, options.question)
+
+
+def _count(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import count  # noqa: PLC0415
+
+    return count.count(store.archive(), options.question, " ".join(options.text))
+
+
+def _top(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import top  # noqa: PLC0415
+
+    return top.top(store.archive(), options.question, options.kind)
+
+
+def _stats(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import summary  # noqa: PLC0415
+
+    return summary.stats(store.archive(), options.question)
+
+
+# What can be asked
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="spotify-logger",
+        description="Ask the log of what you played on Spotify.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    add = _Adding(commands)
+    add.command("login", None, "allow the logger to see what you play; needed every six months", csv=False)
+    add.command("status", _status, "is the logger alive and well? exit code 1 if not", csv=False)
+    add.command("now", _now, "what is playing", csv=False)
+    recent = add.command("recent", _recent, "the newest plays")
+    questions.add_number(recent, 20)
+    questions.add_stretch(recent)
+    day = add.command("day", _day, "a day from its first play to its last")
+    day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help="or today, or yesterday")
+    on_this_day = add.command("on-this-day", _on_this_day, "what was played on this day in other years")
+    for parser_of_days in (day, on_this_day):
+        questions.add_zone(parser_of_days)
+        questions.add_least(parser_of_days)
+    count = add.command("count", _count, "how often something was played")
+    _add_text(count, "a title, an artist or an album, case and accents aside")
+    top = add.command("top", _top, "what was played most")
+    top.add_argument("kind", choices=TOP, metavar="KIND", help=", ".join(TOP))
+    for ranking in (count, top):
+        questions.add_ranking(ranking)
+    stats = add.command("stats", _stats, "a stretch in figures")
+    questions.add_exact(stats)
+    for about_a_stretch in (count, top, stats):
+        questions.add_least(about_a_stretch)
+        questions.add_stretch(about_a_stretch)
+    return parser
+
+
+class _Adding:
+    """Adds commands with what all of them have.
+
+    Args:
+        commands: Where to.
+    """
+
+    def __init__(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        self._commands = commands
+
+    def command(
+        self,
+        name: str,
+        answer: Callable[[argparse.Namespace, Store, Settings], Answer] | None,
+        what: str,
+        *,
+        csv: bool = True,
+    ) -> argparse.ArgumentParser:
+        """Add one that `answer` answers."""
+        parser = self._commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        forms = parser.add_mutually_exclusive_group()
+        forms.add_argument("--json", action="store_true", help="print JSON, for programs; times are UTC")
+        if csv:
+            forms.add_argument(
+                "--csv", action="store_true", help="print CSV, for spreadsheets; times are UTC"
+            )
+        parser.set_defaults(answer=answer, csv=False)
+        return parser
+
+
+def _add_text(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("text", nargs="+", metavar="TEXT", type=questions.text_to_find, help=what)

@@ -1,0 +1,105 @@
+"""What belongs together: items of the catalogue as recordings, artists, albums and shows. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
+EPISODE = "episode:"
+
+
+class Entry(NamedTuple):
+    """What the catalogue knows of an item, as far as it is needed here; "" where it knows nothing.
+
+    Attributes:
+        name: Its title.
+        artists: Their names, parted by ", ".
+        artist_ids: Their ids, parted by blanks.
+        album: A show's name for an episode.
+        album_id: The album's id at Spotify.
+        isrc: What tells recordings from each other, whatever ids they have.
+    """
+
+    name: str = ""
+    artists: str = ""
+    artist_ids: str = ""
+    album: str = ""
+    album_id: str = ""
+    isrc: str = ""
+
+
+NOBODY = Entry()
+
+
+def recording(key: str, isrc: str, *, exact: bool) -> str:
+    """What is the same for all ids of a recording.
+
+    Args:
+        key: An item's catalogue key.
+        isrc: Its ISRC, "" where none is known.
+        exact: Every id is one of its own.
+    """
+    return key if exact or not isrc else isrc.upper()
+
+
+def credited(entry: Entry) -> list[str]:
+    """The names of an item's artists.
+
+    A name may hold ", " itself; so the text is cut only where that makes as many names as there are ids.
+    Without ids it is one name: Spotify's export knows the album's artist alone.
+    """
+    names = entry.artists.split(", ")
+    if len(names) == len(entry.artist_ids.split()):
+        return list(dict.fromkeys(names))
+    return [entry.artists] if entry.artists else []
+
+
+def is_episode(key: str) -> bool:
+    """Whether a catalogue key is that of an episode of a show, and not of music."""
+    return key.startswith(EPISODE)
+
+
+class Album(NamedTuple):
+    """What tells one album from another: its name, and its first artist; none for those of many artists."""
+
+    name: str
+    artist: str
+
+
+def albums(entries: Mapping[str, Entry], *, exact: bool) -> dict[str, Album]:
+    """The albums of music: catalogue key -> album.
+
+    The pressings of an album have several ids and one name; an album of many artists has one id. Editions
+    with another name stay others.
+
+    Args:
+        entries: What the catalogue knows, by key.
+        exact: Every id is an album of its own.
+    """
+    artists: dict[str, set[str]] = {}
+    for entry in entries.values():
+        if entry.album_id:
+            artists.setdefault(entry.album_id, set()).add(_first(entry))
+    found = {}
+    for key, entry in entries.items():
+        if not entry.album or is_episode(key):
+            continue
+        many = len(artists.get(entry.album_id, ())) > 1
+        artist = entry.album_id if entry.album_id and (many or exact) else _first(entry)
+        found[key] = Album(entry.album, artist)
+    return found
+
+
+def _first(entry: Entry) -> str:
+    return next(iter(credited(entry)), "")
+
+
+def grouped(keys: Iterable[str], groups: Mapping[str, Iterable[Hashable]]) -> dict[Hashable, list[str]]:
+    """Turn groups by key into keys by group, in the order of the keys."""
+    found: dict[Hashable, list[str]] = {}
+    for key in keys:
+        for group in groups.get(key, ()):
+            found.setdefault(group, []).append(key)
+    return found
