@@ -1,4 +1,4 @@
-"""How answers look: tables on a terminal, tab-separated lines in a pipe, JSON for programs.
+"""How answers look: drawn on a terminal, tab-separated lines in a pipe, JSON and CSV for programs.
 
 Text of others never brings a control character to a terminal. Times are local on the screen and UTC in JSON.
 """
@@ -8,23 +8,41 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
+from spotify_logger import sheets
 from spotify_logger.journal import clean
 from spotify_logger.plays import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
-    from rich.console import Console
+    from spotify_logger.sheets import Row
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-GAP = 2
-"""Blanks between two columns."""
-WIDEST = 16
-"""Characters of a column on a terminal, but for the one that gets all the room that is left."""
-NARROWEST = 12
-"""Characters that are left for that one on the narrowest of terminals."""
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+Form = Literal["page", "json", "csv"]
+"""What an answer is shown as: for people, for programs, for spreadsheets."""
+Line: TypeAlias = "Sequence[str]"
+"""The cells of a line in a pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A line above the block that comes next.
+
+    Attributes:
+        text: What it says.
+    """
+
+    text: str
+
+    def lines(self) -> Iterator[Line]:
+        """The line for a pipe."""
+        yield (self.text,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,110 @@ class Table:
     numbers: Sequence[int] = ()
     wide: int = 1
 
+    def lines(self) -> Iterator[Line]:
+        """The lines for a pipe: the rows, without the headings."""
+        yield from self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Two tables, beside each other where there is room, else below each other.
+
+    Attributes:
+        left: The first one.
+        right: The second one.
+    """
+
+    left: Table
+    right: Table
+
+    def lines(self) -> Iterator[Line]:
+        """The lines for a pipe: those of the first table, then those of the second."""
+        yield from self.left.lines()
+        yield from self.right.lines()
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """A number for each pair of two kinds of things, such as weekdays and hours, as shades.
+
+    Attributes:
+        rows: What each row is called.
+        columns: What each column is called; on a terminal, as many are named as there is room for.
+        values: From 0 up, row by row.
+        unit: What is counted: "plays".
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[int]]
+    unit: str
+
+    def lines(self) -> Iterator[Line]:
+        """The lines for a pipe: what the row is called, and its numbers."""
+        for label, values in zip(self.rows, self.values, strict=True):
+            yield (label, *map(str, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A number for each day of a year, as shades.
+
+    Attributes:
+        year: Which one.
+        values: From 0 up, by day. A day that is missing stays blank: nobody asked for it, or it is to come.
+        unit: What is counted: "plays".
+    """
+
+    year: int
+    values: Mapping[date, int]
+    unit: str
+
+    def lines(self) -> Iterator[Line]:
+        """The lines for a pipe: day and number, in the order of time."""
+        for day, value in sorted(self.values.items()):
+            yield (day.isoformat(), str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A bar for each thing.
+
+    Attributes:
+        rows: What it is called, how long its bar is (from 0 up, in any unit), and the number in words.
+    """
+
+    rows: Sequence[tuple[str, float, str]]
+
+    def lines(self) -> Iterator[Line]:
+        """The lines for a pipe: what it is called, and the number in words."""
+        for label, _, text in self.rows:
+            yield (label, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """A row of numbers, such as those of twelve months, as heights.
+
+    Attributes:
+        labels: What each is called; where room is scarce, its first letter has to do.
+        values: From 0 up.
+        unit: What is counted: "plays".
+    """
+
+    labels: Sequence[str]
+    values: Sequence[int]
+    unit: str
+
+    def lines(self) -> Iterator[Line]:
+        """The lines for a pipe: what each is called, and its number."""
+        for label, value in zip(self.labels, self.values, strict=True):
+            yield (label, str(value))
+
+
+Block: TypeAlias = str | Heading | Table | Columns | Heatmap | Calendar | Bars | Sparkline
+"""A part of a page; text is a paragraph."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -50,25 +172,33 @@ class Answer:
 
     Attributes:
         data: For programs: what JSON can hold, times in UTC.
-        page: For people: lines of text, and tables.
+        page: For people.
         code: The exit code.
+        sheet: For spreadsheets: rows with the same names in each.
     """
 
     data: object
-    page: Sequence[str | Table]
+    page: Sequence[Block]
     code: int = 0
+    sheet: Sequence[Row] = ()
 
 
-def show(answer: Answer, out: TextIO, *, as_json: bool) -> None:
+def show(answer: Answer, out: TextIO, form: Form = "page") -> None:
     """Print an answer in the way that suits who reads it."""
-    if as_json:
+    if form == "json":
         # ASCII escapes all that could change a terminal's state or a text's direction.
         print(json.dumps(answer.data, indent=2), file=out)
+    elif form == "csv":
+        sheets.write(answer.sheet, out)
     elif out.isatty():
-        _show_on_terminal(answer.page, out)
+        # rich takes longer to import than everything else; who reads from a pipe need not wait for it.
+        from spotify_logger.drawing import draw  # noqa: PLC0415
+
+        draw(answer.page, out)
     else:
         for block in answer.page:
-            _show_in_pipe(block, out)
+            for line in [[block]] if isinstance(block, str) else block.lines():
+                print("\t".join(map(clean, line)), file=out)
 
 
 def local_time(second: float) -> str:
@@ -115,43 +245,22 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _show_in_pipe(block: str | Table, out: TextIO) -> None:
-    rows = [[block]] if isinstance(block, str) else block.rows
-    for row in rows:
-        print("\t".join(map(clean, row)), file=out)
+def listened(milliseconds: int) -> str:
+    """How long something was heard, in full: "40 s", "50 min", "3 h 20 min", "1,234 h 5 min"."""
+    whole = milliseconds // 1000
+    if whole < HOUR:
+        return span(whole)
+    hours, rest = f"{whole // HOUR:,} h", whole % HOUR // MINUTE
+    return f"{hours} {rest} min" if rest else hours
 
 
-def _show_on_terminal(page: Sequence[str | Table], out: TextIO) -> None:
-    # rich takes longer to import than everything else; who reads from a pipe need not wait for it.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(file=out, highlight=False, markup=False, emoji=False)
-    for number, block in enumerate(page):
-        if number:
-            console.print()
-        if isinstance(block, Table):
-            _print_table(block, console)
-        else:
-            console.print(Text(clean(block)))
+def percentage(part: float, whole: float) -> str:
+    """A part of something: "12.3 %"; a dash where there is nothing to have a part of."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def _print_table(table: Table, console: Console) -> None:
-    from rich.cells import cell_len  # noqa: PLC0415 - see above
-    from rich.table import Table as RichTable  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    lines = [table.headings, *table.rows] if table.headings else table.rows
-    cells = [[clean(cell) for cell in line] for line in lines]
-    widths = [min(max(map(cell_len, column)), WIDEST) for column in zip(*cells, strict=True)]
-    room = console.width - sum(widths) + widths[table.wide] - GAP * (len(widths) - 1)
-    grid = RichTable(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=False)
-    for column, width in enumerate(widths):
-        justify: Literal["left", "right"] = "right" if column in table.numbers else "left"
-        widest = max(NARROWEST, room) if column == table.wide else width
-        # Under headings a row is a line; a list of names and values may need more.
-        one_line = bool(table.headings)
-        grid.add_column(justify=justify, max_width=widest, no_wrap=one_line, overflow="ellipsis")
-    for number, row in enumerate(cells):
-        grid.add_row(*map(Text, row), style="bold" if table.headings and number == 0 else "")
-    console.print(grid)
+def change(number: int, before: int) -> str:
+    """A number against an earlier one: "+12", "-3", "new" where there was none, "=" where nothing changed."""
+    if number == before:
+        return "="
+    return f"{number - before:+,}" if before else "new"

@@ -2,18 +2,31 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import time
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.faces import (
     Answer,
+    Bars,
+    Block,
+    Calendar,
+    Columns,
+    Heading,
+    Heatmap,
+    Sparkline,
     Table,
+    change,
     counted,
     length,
+    listened,
     local_period,
     local_time,
+    percentage,
     show,
     span,
     utc_time,
@@ -47,66 +60,70 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
-def on_terminal(page: list[str | Table], monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> list[str]:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("NO_COLOR", "1")
-    out = Terminal()
-    show(Answer({}, page), out, as_json=False)
-    text = out.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")
-    assert "\x1b" not in text
-    return [line.rstrip() for line in text.splitlines()]
-
-
-def in_pipe(page: list[str | Table]) -> str:
+def in_pipe(page: list[Block]) -> str:
     out = io.StringIO()
-    show(Answer({}, page), out, as_json=False)
+    show(Answer({}, page), out)
     return out.getvalue()
 
 
+LEFT, RIGHT = Table([["a", "b"]], headings=["x", "y"]), Table([["c", "d"], ["e", "f"]])
+
+
 class TestInAPipe:
-    def test_rows_are_lines_and_cells_are_parted_by_tabs(self) -> None:
-        page: list[str | Table] = [Table([["a", "b c"], ["d", ""]], headings=["x", "y"]), "The end."]
-        assert in_pipe(page) == "a\tb c\nd\t\nThe end.\n"
+    @pytest.mark.parametrize(
+        ("block", "lines"),
+        [
+            ("The end.", "The end."),
+            (Heading("Artists"), "Artists"),
+            (Table([["a", "b c"], ["d", ""]], headings=["x", "y"]), "a\tb c\nd\t"),
+            (Columns(LEFT, RIGHT), "a\tb\nc\td\ne\tf"),
+            (Heatmap(["Mon", "Tue"], ["0", "1"], [[0, 12345], [2, 3]], "plays"), "Mon\t0\t12345\nTue\t2\t3"),
+            (
+                Calendar(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
+                "2026-01-09\t0\n2026-11-22\t1234",
+            ),
+            (Bars([("Air", 1, "1 play"), ("No\tbody", 0, "none")]), "Air\t1 play\nNo body\tnone"),
+            (Sparkline(["Jan", "Feb"], [3, 1000], "plays"), "Jan\t3\nFeb\t1000"),
+        ],
+    )
+    def test_a_block_is_lines_of_cells_parted_by_tabs(self, block: Block, lines: str) -> None:
+        assert in_pipe([block, "And more."]) == f"{lines}\nAnd more.\n"
 
-    def test_nothing_in_a_title_gets_through(self) -> None:
-        assert in_pipe([Table([[NASTY, "b"]]), NASTY]) == f"{HARMLESS}\tb\n{HARMLESS}\n"
+    @pytest.mark.parametrize(
+        "block",
+        [
+            NASTY,
+            Heading(NASTY),
+            Table([[NASTY]]),
+            Heatmap([NASTY], [], [[]], "plays"),
+            Sparkline([NASTY], [1], "plays"),
+            Bars([(NASTY, 1, NASTY)]),
+        ],
+    )
+    def test_nothing_in_a_title_gets_through(self, block: Block) -> None:
+        shown = in_pipe([block])
+        assert HARMLESS in shown
+        assert shown.replace("\t", "").removesuffix("\n").isprintable()
+
+    def test_rich_is_not_even_imported(self) -> None:
+        code = "import sys; from spotify_logger.faces import *; show(Answer(1, ['x']), sys.stdout)"
+        command = [sys.executable, "-c", f"{code}; print('rich' in sys.modules)"]
+        ended = subprocess.run(command, capture_output=True, check=True)
+        assert ended.stdout == b"x\nFalse\n"
 
 
-class TestOnATerminal:
-    def test_columns_are_aligned_under_headings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        table = Table([["1", "x", "9"], ["22", "日本", "10"]], headings=["n", "name", "plays"], numbers=[2])
-        assert on_terminal([table, "The end."], monkeypatch) == [
-            "n   name  plays",
-            "1   x         9",
-            "22  日本     10",
-            "",
-            "The end.",
-        ]
-
-    def test_the_wide_column_gets_the_room_that_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        table = Table([["2026-11-22 19:00", "x" * 60, "y" * 30]], headings=["when", "what", "where"])
-        line = on_terminal([table], monkeypatch, columns=60)[1]
-        assert line == "2026-11-22 19:00  " + "x" * 23 + "…  " + "y" * 15 + "…"
-
-    def test_names_and_values_are_wrapped_and_not_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        lines = on_terminal([Table([["health", "one two three four"]])], monkeypatch, columns=20)
-        assert lines == ["health  one two", "        three four"]
-
-    def test_the_narrowest_terminal_breaks_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert on_terminal([Table([["when", "what" * 9, "how"]], headings=["a", "b", "c"])], monkeypatch, 10)
-
-    def test_nothing_in_a_title_gets_through(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert on_terminal([Table([["x", NASTY]]), NASTY], monkeypatch) == [f"x  {HARMLESS}", "", HARMLESS]
-
-
-class TestAsJson:
-    def test_it_is_all_ascii(self) -> None:
+class TestForPrograms:
+    def test_json_is_all_ascii(self) -> None:
         out = Terminal()
-        show(Answer({"name": NASTY, "n": 1, "none": None}, ["not this"]), out, as_json=True)
+        show(Answer({"name": NASTY, "n": 1, "none": None}, ["not this"]), out, "json")
         assert out.getvalue().isascii()
         assert "\x1b" not in out.getvalue()
         assert json.loads(out.getvalue()) == {"name": NASTY, "n": 1, "none": None}
+
+    def test_csv_is_the_sheet(self) -> None:
+        out = Terminal()
+        show(Answer({}, ["not this"], sheet=[{"track": "=1\x1b", "plays": -3}]), out, "csv")
+        assert out.getvalue() == "track,plays\r\n'=1\ufffd,-3\r\n"
 
 
 def test_local_time(zone: str) -> None:
@@ -161,3 +178,43 @@ def test_periods(zone: str) -> None:
 
 def test_counted() -> None:
     assert [counted(number, "play") for number in (0, 1, 12345)] == ["0 plays", "1 play", "12,345 plays"]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [
+        (0, "0 s"),
+        (40_999, "40 s"),
+        (3_599_999, "59 min"),
+        (3_600_000, "1 h"),
+        (3_659_999, "1 h"),
+        (12_000_000, "3 h 20 min"),
+        (4_442_700_000, "1,234 h 5 min"),
+    ],
+)
+def test_how_long_something_was_heard(milliseconds: int, words: str) -> None:
+    assert listened(milliseconds) == words
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "words"),
+    [(0, 7, "0.0 %"), (123, 1000, "12.3 %"), (2, 3, "66.7 %"), (7, 7, "100.0 %"), (0, 0, "–")],
+)
+def test_percentages(part: int, whole: int, words: str) -> None:
+    assert percentage(part, whole) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "words"),
+    [
+        (13, 1, "+12"),
+        (1, 4, "-3"),
+        (0, 4, "-4"),
+        (5, 0, "new"),
+        (5, 5, "="),
+        (0, 0, "="),
+        (2001, 1, "+2,000"),
+    ],
+)
+def test_changes(number: int, before: int, words: str) -> None:
+    assert change(number, before) == words
