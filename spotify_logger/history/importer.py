@@ -1,0 +1,107 @@
+"""`spotify-logger import`: what Spotify's exports, and this program's own, tell of, into the log.
+
+It may be ended at any moment; begun again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.history.intake import Intake
+from spotify_logger.history.progress import progress_on
+from spotify_logger.history.records import GapRecord, ItemRecord
+from spotify_logger.history.sources import find_sources
+from spotify_logger.history.survey import Survey
+from spotify_logger.history.tally import Tally, told
+from spotify_logger.history.writing import Writer
+from spotify_logger.link import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.faces import Answer
+    from spotify_logger.history.progress import Progress
+    from spotify_logger.history.sources import Source
+
+
+def import_history(
+    archive: Archive,
+    paths: Sequence[Path],
+    *,
+    private: bool = False,
+    dry_run: bool = False,
+    screen: TextIO | None = None,
+) -> Answer:
+    """Take in what files tell of.
+
+    Args:
+        archive: The log.
+        paths: Files, folders and zips.
+        private: What was heard in private sessions as well.
+        dry_run: Write nothing, only tell what would come of it.
+        screen: Where progress is shown, if it is a terminal.
+
+    Returns:
+        What came of it; exit code 1 if a file could not be read, or not to its end.
+
+    Raises:
+        SpotifyLoggerError: There is nothing to be taken in.
+        StoreError: Redis went away. What came in until then stays.
+    """
+    found = find_sources(paths)
+    if not found.sources and not found.refused:
+        names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
+        raise SpotifyLoggerError(f"there is nothing to import: Spotify calls its files {names}")
+    tally = Tally()
+    survey = Survey(
+        int(time.time() * 1000), tally, _Besides(archive, tally, dry_run=dry_run), private=private
+    )
+    with resumable(), progress_on(screen) as progress:
+        _look(survey, found.sources, progress)
+        done = 0
+        for number in Intake(archive, tally, dry_run=dry_run).take(survey.in_order()):
+            done += number
+            progress("importing", done, survey.entries)
+    return told(tally, found, dry_run=dry_run)
+
+
+def _look(survey: Survey, sources: Sequence[Source], progress: Progress) -> None:
+    before, size = 0, sum(source.size for source in sources)
+    for source in sources:
+        for offset in survey.look(source):
+            progress("reading", before + offset, size)
+        before += source.size
+        progress("reading", before, size)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """What is done in the block may be done again: say so where Redis does not let it come to its end.
+
+    Raises:
+        StoreError: It did not.
+    """
+    try:
+        yield
+    except StoreError as error:
+        words = f"{error}; what came in until then stays: run the import again to go on"
+        raise StoreError(words, error.refused, error.codes) from None
+
+
+class _Besides:
+    """Takes what is no play: the catalogue, and the gaps."""
+
+    def __init__(self, archive: Archive, tally: Tally, *, dry_run: bool) -> None:
+        self._writer = Writer(archive, dry_run=dry_run)
+        self._tally = tally
+
+    def __call__(self, records: Sequence[ItemRecord | GapRecord]) -> None:
+        items = [record for record in records if isinstance(record, ItemRecord)]
+        gaps = [record for record in records if isinstance(record, GapRecord)]
+        self._tally.items += self._writer.write_items(items)
+        self._tally.gaps += self._writer.write_gaps(gaps)

@@ -1,0 +1,267 @@
+"""Rows of exports held against each other and against known plays. Pure.
+
+Each step takes the pairs that fit best first. A row that stays without a partner has taken none from the
+others: so the same rows come to the same end when some of the plays that they tell of are known already.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from spotify_logger.history.entries import IMPORT, Entry
+from spotify_logger.history.traces import (
+    AGAIN_MS,
+    JITTER_MS,
+    SAME_HEARD_MS,
+    Kind,
+    Trace,
+    account_cost,
+    cost,
+    is_again,
+    is_part,
+    kind_of,
+    trace_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from spotify_logger.plays import Play
+
+
+class Verdict(Enum):
+    """What a row is; the value says it to a person."""
+
+    NEW = "new"
+    LIVE = "known, logged live"
+    IMPORTED = "known, imported before"
+    DOUBLE = "told twice in these files"
+    FORGOTTEN = "forgotten, and stays so"
+
+
+@dataclass(slots=True)
+class Known:
+    """A play that is known.
+
+    Attributes:
+        play: The play.
+        trace: What it tells.
+        verdict: The one on rows that tell of the same.
+        used_ms: How much of it rows have told of.
+        is_claimed: Whether, of one from an export, a row of the other export told of it.
+    """
+
+    play: Play
+    trace: Trace
+    verdict: Verdict
+    used_ms: int = 0
+    is_claimed: bool = False
+
+
+@dataclass(slots=True)
+class Row:
+    """A row, and the verdict on it, once there is one."""
+
+    entry: Entry
+    trace: Trace
+    verdict: Verdict | None = None
+    is_claimed: bool = False
+
+
+Partner = TypeVar("Partner", bound=Row | Known)
+
+
+def known_play(play: Play, isrc: str = "") -> Known:
+    """A play that is in the log."""
+    verdict = Verdict.IMPORTED if play.source == IMPORT else Verdict.LIVE
+    return Known(play, trace_of(play, kind_of(play), play.ended_ms, isrc), verdict)
+
+
+def identity(play: Play) -> tuple[int, str]:
+    """What tells a play from all others."""
+    return play.started_ms, play.item.uri
+
+
+def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
+    """Give a verdict on every row that tells of a play which is known, or which another row tells of.
+
+    Args:
+        rows: In the order of their starts.
+        known: The plays that are known around them.
+    """
+    plays = list(known)
+    plays += _watched([row for row in rows if _is_play(row.entry)], plays)
+    by_kind: dict[Kind, list[Known]] = defaultdict(list)
+    for play in plays:
+        by_kind[play.trace.kind].append(play)
+    extended = [row for row in rows if row.verdict is None and row.trace.kind is Kind.EXTENDED]
+    accounts = [row for row in rows if row.verdict is None and row.trace.kind is Kind.ACCOUNT]
+    _told_again(extended, by_kind[Kind.EXTENDED])
+    _pair_exports(accounts, extended, by_kind)
+    watched = _ByTime([*by_kind[Kind.SEEN], *by_kind[Kind.TOLD]])
+    _find_in_plays([row for row in extended if row.verdict is None], watched)
+    _find_in_plays([row for row in accounts if row.verdict is None], watched)
+
+
+def _is_play(entry: Entry) -> bool:
+    return entry.kept is not None or entry.kind is Kind.SEEN
+
+
+# Plays that come as such
+
+
+def _watched(rows: Iterable[Row], known: Iterable[Known]) -> list[Known]:
+    """Find those among them that are known; what is given back is what is not.
+
+    What was a play in a log is the same one only if it is that to the letter; what samples tell may be known
+    from exports.
+    """
+    plays = {identity(play.play): play for play in known}
+    by_time = _ByTime(list(plays.values()))
+    new = []
+    for row in rows:
+        partner = plays.get(identity(row.entry.play))
+        if partner is None and row.entry.kept is None:
+            near = by_time.around(row.trace.begin_ms - JITTER_MS, row.trace.end_ms + JITTER_MS)
+            partner = next((play for play in near if cost(play.trace, row.trace) is not None), None)
+        row.verdict = Verdict.NEW if partner is None else partner.verdict
+        if partner is None:
+            new.append(Known(row.entry.play, row.trace, Verdict.DOUBLE))
+            plays[identity(row.entry.play)] = new[-1]
+    return new
+
+
+# Rows of exports
+
+
+def _told_again(rows: Iterable[Row], known: Sequence[Known]) -> None:
+    """Find the rows of extended histories that tell of the same play as another one, or as a known one."""
+    by_time = _ByTime(known)
+    recent: list[Row] = []
+    for row in rows:
+        begin, end = row.trace.begin_ms - AGAIN_MS, row.trace.end_ms + AGAIN_MS
+        recent = [other for other in recent if other.trace.end_ms >= begin]
+        partner = next((play for play in by_time.around(begin, end) if is_again(row.trace, play.trace)), None)
+        if partner is not None:
+            row.verdict = partner.verdict
+            partner.trace = row.trace  # the log does not keep when the row said that it ended
+        elif any(is_again(row.trace, other.trace) for other in recent):
+            row.verdict = Verdict.DOUBLE
+        else:
+            recent.append(row)
+
+
+def _pair_exports(accounts: Sequence[Row], extended: Sequence[Row], known: dict[Kind, list[Known]]) -> None:
+    """Find the plays that both an account's data and the extended history tell of, each of them once."""
+    single = _single(accounts, known[Kind.ACCOUNT])
+    told = [row for row in extended if row.verdict is None]
+    partners: list[Row | Known] = [*told]
+    partners += (play for play in known[Kind.EXTENDED] if not play.is_claimed)
+    for row, partner in _best_pairs(single, partners, account_cost):
+        partner.is_claimed = True
+        if isinstance(partner, Row):
+            # Where one of the two is in the log, both are known.
+            partner.verdict, row.verdict = row.verdict, row.verdict or Verdict.DOUBLE
+        else:
+            row.verdict = row.verdict or partner.verdict
+    told = [row for row in told if not row.is_claimed]
+    free = [play for play in known[Kind.ACCOUNT] if not play.is_claimed]
+    for row, play in _best_pairs(told, free, _extended_cost):
+        row.verdict, play.is_claimed = play.verdict, True
+
+
+def _extended_cost(extended: Trace, account: Trace) -> int | None:
+    return account_cost(account, extended)
+
+
+def _single(accounts: Sequence[Row], known: Iterable[Known]) -> list[Row]:
+    """Find the rows of an account's data that are in the log; what is given back has each of them once."""
+    plays = {_to_the_letter(play.trace): play for play in known}
+    single: dict[tuple[str, int, int], Row] = {}
+    for row in accounts:
+        word = _to_the_letter(row.trace)
+        if word in single:
+            row.verdict = single[word].verdict or Verdict.DOUBLE
+            continue
+        single[word] = row
+        if word in plays:
+            row.verdict, plays[word].is_claimed = plays[word].verdict, True
+    return list(single.values())
+
+
+def _to_the_letter(trace: Trace) -> tuple[str, int, int]:
+    return trace.uri, trace.told_ms, trace.heard_ms
+
+
+def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
+    """Find the rows that tell of plays which were seen, or of parts of them."""
+    costs = []
+    for number, row in enumerate(rows):
+        for order, play in enumerate(_candidates(row.trace, known)):
+            price = cost(row.trace, play.trace)
+            if price is not None:
+                costs.append((price, number, order, play))
+    for _, number, _, play in sorted(costs, key=lambda found: found[:3]):
+        row = rows[number]
+        if row.verdict is None and (not play.used_ms or _has_room(play, row.trace)):
+            row.verdict = play.verdict
+            play.used_ms += row.trace.heard_ms
+
+
+def _candidates(row: Trace, known: _ByTime) -> Iterator[Known]:
+    yield from known.around(row.begin_ms - JITTER_MS, row.end_ms + JITTER_MS)
+    if row.told_ms > row.end_ms + JITTER_MS:
+        yield from known.around(row.told_ms - JITTER_MS, row.told_ms + JITTER_MS)
+
+
+def _has_room(play: Known, row: Trace) -> bool:
+    """Whether a row may be another part of a play that rows told of before."""
+    heard_ms = play.trace.heard_ms
+    is_enough = play.used_ms + row.heard_ms <= heard_ms + min(JITTER_MS, heard_ms // 4)
+    return play.trace.kind is Kind.SEEN and is_enough and is_part(row, play.trace)
+
+
+# Who may belong together
+
+
+class _ByTime:
+    """Finds the plays that were heard in a stretch of time."""
+
+    def __init__(self, plays: Iterable[Known]) -> None:
+        self._plays = sorted(plays, key=lambda play: play.trace.begin_ms)
+        self._begins = [play.trace.begin_ms for play in self._plays]
+        self._longest = max((play.trace.end_ms - play.trace.begin_ms for play in self._plays), default=0)
+
+    def around(self, begin_ms: int, end_ms: int) -> Iterator[Known]:
+        """Those that were heard, or may have been, between two moments."""
+        first = bisect_left(self._begins, begin_ms - self._longest)
+        last = bisect_right(self._begins, end_ms)
+        return (play for play in self._plays[first:last] if play.trace.end_ms >= begin_ms)
+
+
+def _best_pairs(
+    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Trace, Trace], int | None]
+) -> Iterator[tuple[Row, Partner]]:
+    """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
+    by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
+    for order, partner in enumerate(partners):
+        by_length[partner.trace.heard_ms // SAME_HEARD_MS].append((order, partner))
+    costs = []
+    for number, row in enumerate(rows):
+        length = row.trace.heard_ms // SAME_HEARD_MS
+        for near in (length - 1, length, length + 1):
+            for order, partner in by_length.get(near, ()):
+                paid = price(row.trace, partner.trace)
+                if paid is not None:
+                    costs.append((paid, number, order, partner))
+    paired: set[int] = set()
+    taken: set[int] = set()
+    for _, number, order, partner in sorted(costs, key=lambda found: found[:3]):
+        if number not in paired and order not in taken:
+            paired.add(number)
+            taken.add(order)
+            yield rows[number], partner

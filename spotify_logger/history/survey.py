@@ -1,0 +1,160 @@
+"""All rows of all files in the order of time, in little memory: files are read twice, nothing is put aside.
+
+First it is seen which rows there are, and from which days those of each piece of each file are. Then, one
+stretch of time after the other, those pieces are read again that have rows of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from spotify_logger.history.elements import Broken, Mark, read_elements
+from spotify_logger.history.entries import Entry, Left, read_row
+from spotify_logger.history.records import GapRecord, ItemRecord, Record, read_record
+from spotify_logger.playback import ONE_DAY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from spotify_logger.history.sources import Source
+    from spotify_logger.history.tally import Tally
+
+TOGETHER = 16_384
+"""Entries that are put in order together; so many are 25 MB. A day is not parted, however many it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file.
+
+    Attributes:
+        source: The file.
+        mark: Where it begins.
+        elements: How many there are in it.
+        first: The first day on which a play of it started, in days since the epoch, UTC.
+        last: The last one.
+    """
+
+    source: Source
+    mark: Mark
+    elements: int
+    first: int
+    last: int
+
+
+class Survey:
+    """Knows which rows the files have, and gives those that tell of plays.
+
+    Args:
+        now_ms: Now, in milliseconds since the epoch, UTC.
+        private: Whether what was heard in a private session is wanted.
+        tally: Where rows are counted that tell of no play.
+        besides: Takes what else there is, some of it at a time.
+    """
+
+    def __init__(
+        self,
+        now_ms: int,
+        tally: Tally,
+        besides: Callable[[list[ItemRecord | GapRecord]], None],
+        *,
+        private: bool = False,
+    ) -> None:
+        self._now_ms = now_ms
+        self._private = private
+        self._tally = tally
+        self._besides = besides
+        self._pieces: list[Piece] = []
+        self._days: Counter[int] = Counter()
+
+    @property
+    def entries(self) -> int:
+        """How many rows tell of plays, as far as was looked."""
+        return self._days.total()
+
+    def look(self, source: Source) -> Iterator[int]:
+        """See what a file has.
+
+        Yields:
+            How many bytes of it are seen.
+        """
+        try:
+            with source.open() as stream:
+                for mark, elements in read_elements(stream):
+                    self._look_at(source, mark, elements)
+                    yield mark.offset
+        except Broken as error:
+            self._tally.broken.append((source.name, error.number, str(error)))
+
+    def _look_at(self, source: Source, mark: Mark, elements: list[object]) -> None:
+        days, besides = [], []
+        for number, element in enumerate(elements, mark.number + 1):
+            record = self._read(element)
+            if isinstance(record, Entry):
+                days.append(_day(record))
+            elif isinstance(record, Left):
+                self._tally.leave(record, source.name, number)
+            else:
+                besides.append(record)
+        self._tally.rows += len(elements) - len(besides)
+        if days:
+            self._days.update(days)
+            self._pieces.append(Piece(source, mark, len(elements), min(days), max(days)))
+        if besides:
+            self._besides(besides)
+
+    def in_order(self) -> Iterator[Entry]:
+        """The rows that tell of plays, in the order of the plays' starts."""
+        for first, last in self._stretches():
+            pieces = [piece for piece in self._pieces if piece.first <= last and piece.last >= first]
+            entries = [entry for entry in self._again(pieces) if first <= _day(entry) <= last]
+            entries.sort(key=attrgetter("play.started_ms"))
+            yield from entries
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Days, from and to, that have not too many entries together."""
+        first, last, together = 0, 0, 0
+        for day in sorted(self._days):
+            if together and together + self._days[day] > TOGETHER:
+                yield first, last
+                together = 0
+            first = first if together else day
+            last, together = day, together + self._days[day]
+        if together:
+            yield first, last
+
+    def _again(self, pieces: list[Piece]) -> Iterator[Entry]:
+        """The entries of pieces, which are in the order of the files, and of their places in them."""
+        runs: list[list[Piece]] = []
+        for piece in pieces:
+            before = runs[-1][-1] if runs else None
+            follows = before is not None and before.source is piece.source
+            if before is not None and follows and before.mark.number + before.elements == piece.mark.number:
+                runs[-1].append(piece)
+            else:
+                runs.append([piece])
+        for run in runs:
+            yield from self._run(run[0].source, run[0].mark, run[-1].mark.number + run[-1].elements)
+
+    def _run(self, source: Source, begin: Mark, until: int) -> Iterator[Entry]:
+        try:
+            with source.open(begin.offset) as stream:
+                for mark, elements in read_elements(stream, begin):
+                    records = map(self._read, elements[: until - mark.number])
+                    yield from (record for record in records if isinstance(record, Entry))
+                    if mark.number + len(elements) >= until:
+                        return
+        except Broken as error:
+            self._tally.broken.append((source.name, error.number, f"it changed meanwhile: {error}"))
+
+    def _read(self, element: object) -> Record:
+        if isinstance(element, dict) and "kind" in element:
+            return read_record(element, self._now_ms)
+        return read_row(element, self._now_ms, private=self._private)
+
+
+def _day(entry: Entry) -> int:
+    return entry.play.started_ms // ONE_DAY_MS
