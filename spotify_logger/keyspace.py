@@ -12,6 +12,9 @@ STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"
 """The index of the gaps: where each begins -> where it ends, and why. A year has a few dozen of them."""
+FORGOTTEN = "forgotten"
+"""The plays that somebody wanted to be forgotten: the second that named each -> the second at which it ended.
+Nothing tells what they were. It keeps `recently-played` and exports from bringing them back."""
 
 PLAY_FIELDS = frozenset(
     (  # noqa: SIM905 - three lines to read instead of twenty-two
@@ -91,3 +94,10 @@ def read_gap(second: str, value: str) -> tuple[int, int, str] | None:
     if gap is None or not _SECOND.fullmatch(second) or int(gap[1]) < int(second):
         return None
     return int(second), int(gap[1]), gap[2]
+
+
+def read_forgotten(second: str, value: str) -> tuple[int, int] | None:
+    """A play that was forgotten: the second that named it, and the one at which it ended."""
+    if not _SECOND.fullmatch(second) or not _SECOND.fullmatch(value) or int(value) < int(second):
+        return None
+    return int(second), int(value)

@@ -1,7 +1,8 @@
 """Plays that Redis has not yet made safe, on disk; and what else has to survive a power cut.
 
 A play stays here after it is safe, too, for as long as `recently-played` may still tell of it: against these
-plays its items are held, and a Redis that comes back from an old copy is given them again.
+plays its items are held, and a Redis that comes back from an old copy is given them again. So does one that
+somebody forgot, without its names: else its item would be a new play. It never goes to Redis again.
 
 Where the disk is full, read-only or broken, everything goes on in memory, and to the disk again when it can.
 """
@@ -18,9 +19,10 @@ from urllib.parse import quote
 
 from spotify_logger import journal
 from spotify_logger.plays import Play, from_iso, to_iso
+from spotify_logger.portions import portions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from spotify_logger.playback import Value
@@ -37,12 +39,18 @@ KEPT = 500
 """Plays that stay after they are safe: fifty items of `recently-played`, and all that lies between them."""
 KEPT_GAPS = 100
 """Gaps that stay after they are safe, for a Redis that comes back from an old copy."""
+TOGETHER = 200
+"""Plays that are looked at in one go."""
 RETRY = 60.0
 """Seconds between two tries of a disk that failed."""
 NEWEST = 100
 """Plays among which the newest live one is looked for; repaired ones may have started later."""
+WAITING, SAFE, FORGOTTEN = 0, 1, 2
+"""What is written of a play under `safe`."""
 TABLES = ("plays", "gaps", "notes")
 GAP_FIELDS = ("from", "to", "reason")
+NAMELESS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")
+"""The fields by which a play that was forgotten is told from others."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS plays (
@@ -177,11 +185,23 @@ class Outbox:
         keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
 
         def mark(database: sqlite3.Connection) -> None:
-            database.executemany("UPDATE plays SET safe = ? WHERE key = ?", keys)
+            database.executemany("UPDATE plays SET safe = ? WHERE key = ? AND safe < 2", keys)
             database.executemany("UPDATE gaps SET safe = ? WHERE second = ?", seconds)
 
         if keys or seconds:
             self._write(mark)
+
+    def forget(self, keys: Container[int]) -> None:
+        """Let plays never wait again, whatever becomes of them, and take their names away."""
+        known = self._read("SELECT key FROM plays WHERE safe < 2")
+        for portion in portions((key for (key,) in known if key in keys), TOGETHER):
+            rows = self._rows(f"WHERE key IN ({_marks(len(portion))})", *portion)
+            self._write(lambda database, rows=rows: _forget(database, rows))  # type: ignore[misc]
+
+    def is_forgotten(self, play: Play) -> bool:
+        """Whether it is a play that is here and was forgotten."""
+        query = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND safe = 2"
+        return bool(self._read(query, *identity(play)))
 
     def safe_keys(self) -> list[int]:
         """The keys of the plays that are kept although they are safe."""
@@ -193,12 +213,12 @@ class Outbox:
 
     def horizon_ms(self) -> int:
         """The start of the oldest play that is known of; 0 where no play was let go of yet."""
-        ((count, oldest),) = self._read("SELECT count(*), min(started_ms) FROM plays WHERE safe = 1")
+        ((count, oldest),) = self._read("SELECT count(*), min(started_ms) FROM plays WHERE safe > 0")
         return int(oldest) if count >= KEPT else 0
 
     def newest(self) -> Play | None:
         """The play that was learned by polling and started last."""
-        rows = self._rows("ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST)
+        rows = self._rows("WHERE safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST)
         return next((row.play for row in rows if row.play.source == "live"), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
@@ -494,7 +514,7 @@ def _place(
     """Update a play; where it is new, under the first free key from the given one on."""
     # A play that a restart found again knows no catalogue any more; what is known of it stays.
     update = (
-        "UPDATE plays SET ended_ms = ?, closed = ?, safe = ?, fields = ?,"
+        "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"
         " catalogue = coalesce(nullif(?, '{}'), catalogue) WHERE started_ms = ? AND uri = ?"
     )
     if database.execute(update, (*values, *play)).rowcount:
@@ -526,6 +546,20 @@ def _row(key: int, second: int, fields: str, catalogue: str) -> Row | None:
     return None if play is None else Row(key, replace(play, item=replace(play.item, catalogue=known)))
 
 
+def _forget(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    replace_row = f"REPLACE INTO plays VALUES ({_marks(9)})"  # noqa: S608 - question marks
+    for row in rows:
+        values = _values(_nameless(row.play), safe=FORGOTTEN)
+        database.execute(replace_row, (*identity(row.play), row.play.second, row.key, *values))
+
+
+def _nameless(play: Play) -> Play:
+    """A play without all that is only for people."""
+    fields = {name: play.fields[name] for name in NAMELESS if name in play.fields}
+    catalogue = {name: play.item.catalogue[name] for name in ("isrc",) if name in play.item.catalogue}
+    return replace(play, fields=fields, item=replace(play.item, catalogue=catalogue))
+
+
 def _gap_fields(text: str) -> dict[str, str] | None:
     try:
         fields = {name: str(json.loads(text)[name]) for name in GAP_FIELDS}
@@ -541,10 +575,10 @@ def _note(database: sqlite3.Connection, notes: Mapping[str, str]) -> None:
 def _forget_oldest(database: sqlite3.Connection) -> None:
     """Keep the newest of what is safe."""
     oldest = database.execute(
-        "SELECT started_ms FROM plays WHERE safe = 1 ORDER BY started_ms DESC LIMIT 1 OFFSET ?", (KEPT,)
+        "SELECT started_ms FROM plays WHERE safe > 0 ORDER BY started_ms DESC LIMIT 1 OFFSET ?", (KEPT,)
     ).fetchone()
     if oldest is not None:
-        database.execute("DELETE FROM plays WHERE safe = 1 AND started_ms <= ?", oldest)
+        database.execute("DELETE FROM plays WHERE safe > 0 AND started_ms <= ?", oldest)
     database.execute(
         "DELETE FROM gaps WHERE safe = 1 AND second <= "
         "(SELECT second FROM gaps WHERE safe = 1 ORDER BY second DESC LIMIT 1 OFFSET ?)",

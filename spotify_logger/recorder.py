@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spotify_logger import journal
+from spotify_logger.forgotten import Forgotten
 from spotify_logger.keyspace import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of
 from spotify_logger.outbox import KEPT, NEWEST, Row, identity
 from spotify_logger.persistence import Persistence, Receipt, Receipts
@@ -78,6 +79,7 @@ class Recorder:
         self._looked_at = float("-inf")
         self._looked_for = self._nothing_at = -1  # the outbox's changes then, and when nothing was found
         self._connection = 0
+        self._forgotten = Forgotten(store, outbox)
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # of what is wrong at present
         self.trouble = ""
@@ -96,6 +98,7 @@ class Recorder:
         """
         kept, memory = self._outbox.newest(), self._outbox.note(MEMORY)
         loaded, status = self._load_from_redis()
+        kept = kept and self._outbox.newest()  # somebody may have forgotten it
         if self.trouble and kept is None and not memory:
             return None
         told = status.get("tracker", "")
@@ -122,10 +125,13 @@ class Recorder:
         """The play that polling learned and that started last; repaired ones may have started later."""
         for count in (3, NEWEST):
             newest = self._store.recent(count)
-            live = next((play for play in newest if play[1].get("source") == "live"), None)
+            live = next((play for play in newest if self._is_live(*play)), None)
             if live is not None or len(newest) < count:
                 return live
         return None
+
+    def _is_live(self, second: int, fields: Mapping[str, str]) -> bool:
+        return fields.get("source") == "live" and second not in self._forgotten.plays
 
     def _as_kept(self, second: int, fields: Mapping[str, str]) -> Play | None:
         """The newest play of Redis, by the name that it has here."""
@@ -216,9 +222,11 @@ class Recorder:
         self._nothing_at = -1
         self._look_at_server()
         self._remember_newest()
+        self._forgotten.heed(anew=True)
         run = self._persistence.run
         if run != self._outbox.note(RUN):
             if self._outbox.note(RUN):
+                self._forgotten.bring_back()
                 self._outbox.doubt(self._store.missing(self._outbox.safe_keys()))
             self._outbox.set_note(RUN, run)
         self._connection = connection
@@ -255,6 +263,16 @@ class Recorder:
         if safe:
             self._outbox.made_safe(plays, gaps)
 
+    def forgotten(self) -> Mapping[int, int]:
+        """What nobody shall bring back, see `Forgotten.plays`, as far as that can be known now."""
+        if not self._is_resting():
+            try:
+                self._meet()
+                self._forgotten.heed()
+            except StoreError as error:
+                self._failed(error)
+        return self._forgotten.plays
+
     # What is sent
 
     def _send(self, shown: Play | None, due: float, status: Mapping[str, Value]) -> StoreError | None:
@@ -281,6 +299,7 @@ class Recorder:
         """The plays that are to be sent now; nobody looks where nothing has changed since there were none."""
         if self._outbox.changes == self._nothing_at:
             return []
+        self._forgotten.heed()
         self._looked_for = self._outbox.changes
         open_key = None if self._open is None else self._open_row(self._open).key
         besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
@@ -302,11 +321,15 @@ class Recorder:
         return {key for key in self._receipts.keys() | self._refused.keys() if key.startswith(kind)}
 
     def _claimed(self, row: Row) -> Row:
-        """A play under a key that is nobody else's, neither in Redis nor here."""
+        """A play under a key that is nobody else's, neither in Redis nor here, nor was before."""
         play = row.play
         key = self._store.claim(
-            row.key, to_iso(play.started_ms), play.item.uri, lambda key: self._outbox.is_taken(key, play)
+            row.key,
+            to_iso(play.started_ms),
+            play.item.uri,
+            lambda key: key in self._forgotten.plays or self._outbox.is_taken(key, play),
         )
+        self._store.unlearn(play_key(key), play.item.key)
         if key == row.key:
             return row
         self._outbox.rekey(play, key)

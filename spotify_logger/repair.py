@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from spotify_logger import journal
 from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.forgotten import is_forgotten
 from spotify_logger.plays import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import Outbox
@@ -42,12 +43,16 @@ class Repairer:
         spotify: Whom to ask.
         outbox: Knows the plays, and keeps when it was asked.
         clock: Tells the time.
+        forgotten: Tells what nobody shall bring back, see `Forgotten.plays`.
     """
 
-    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self, spotify: Spotify, outbox: Outbox, clock: Clock, forgotten: Callable[[], Mapping[int, int]]
+    ) -> None:
         self._spotify = spotify
         self._outbox = outbox
         self._clock = clock
+        self._forgotten = forgotten
         self._asked_ms, self._listened_ms = _read_note(outbox.note(NOTE))
         self._questions: list[float] = []
         self._may_repeat = False  # one question was planned, and may be followed by another if it fails
@@ -99,14 +104,16 @@ class Repairer:
     def _added(
         self, body: object, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
     ) -> list[Play]:
-        horizon_ms = self._outbox.horizon_ms()
-        history = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
+        forgotten, horizon_ms = self._forgotten(), self._outbox.horizon_ms()
+        told = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
+        history = [heard for heard in told if not is_forgotten(forgotten, heard.ended_ms)]
         if not history:
             return []
         kept = self._outbox.kept(history[0].ended_ms - LOOKED_BACK_MS)
         known = [play for play in kept if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
-        plays = repair(known, history, now_ms, blind)
+        repaired = repair(known, history, now_ms, blind)
+        plays = [play for play in repaired if not self._outbox.is_forgotten(play)]
         for play in plays:
             journal.info(f"recently played: {summary(play)}")
         return plays

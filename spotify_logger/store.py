@@ -17,6 +17,7 @@ from spotify_logger.complaints import Refusal
 from spotify_logger.journal import clean
 from spotify_logger.keyspace import (
     FIRST_DAY,
+    FORGOTTEN,
     GAPS,
     NOW_PLAYING,
     PLAY_FIELDS,
@@ -25,6 +26,7 @@ from spotify_logger.keyspace import (
     gap_key,
     index_key,
     play_key,
+    read_forgotten,
     read_gap,
     read_row,
     second_of,
@@ -99,6 +101,10 @@ class Batch:
         ended_ms = from_iso(fields["to"]) or 0
         self._add(gap_key(second), fields)
         self._add(GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
+
+    def write_forgotten(self, forgotten: Mapping[int, int]) -> None:
+        """Write what nobody shall bring back, see `Store.forgotten`. What Redis has of it stays."""
+        self._add(FORGOTTEN, {str(second): end for second, end in forgotten.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
         """Write fields of the status. What Redis has and is not given here stays."""
@@ -221,6 +227,22 @@ class Store:
         lines = self._hashes([GAPS])[0]
         gaps = (read_gap(second, value) for second, value in lines.items())
         return sorted(gap for gap in gaps if gap is not None)
+
+    def forgotten(self) -> dict[int, int]:
+        """The plays that nobody shall bring back: second that named each -> second at which it ended."""
+        lines = self._hashes([FORGOTTEN])[0]
+        found = map(read_forgotten, lines.keys(), lines.values())
+        return dict(line for line in found if line is not None)
+
+    def count_forgotten(self) -> int:
+        """How many there are."""
+        (count,) = self._read([("HLEN", self._prefix + FORGOTTEN)])
+        return int(count or 0)
+
+    def unlearn(self, *keys: str) -> None:
+        """Take what is known to be written under keys for unknown: somebody may have taken it away since."""
+        for key in keys:
+            self._written.pop(self._prefix + key, None)
 
     def claim(
         self,

@@ -9,6 +9,7 @@ from spotify_logger.keyspace import (
     gap_key,
     index_key,
     play_key,
+    read_forgotten,
     read_gap,
     read_row,
     row_value,
@@ -109,3 +110,18 @@ def test_a_line_of_the_index_of_a_day(second: str, value: str, row: tuple[int, s
 def test_what_the_index_of_a_day_holds(end: str | None, value: str) -> None:
     assert row_value("track:x", 5, end) == value
     assert read_row("1795370400", value) == (SECOND, "track:x", 5, value.split()[2])
+
+
+@pytest.mark.parametrize(
+    ("second", "value", "forgotten"),
+    [
+        ("1795370400", "1795370615", (SECOND, SECOND + 215)),
+        ("1795370400", "1795370400", (SECOND, SECOND)),
+        ("1795370400", "1795370399", None),
+        ("1795370400", "", None),
+        ("listening:7", "8", None),
+        ("7", "track:A", None),
+    ],
+)
+def test_a_play_that_was_forgotten(second: str, value: str, forgotten: tuple[int, int] | None) -> None:
+    assert read_forgotten(second, value) == forgotten

@@ -380,6 +380,67 @@ class TestAdopting:
         assert rig.outbox.kept() == [over("A", heard=90), over("B", 30)]
 
 
+class TestForgotten:
+    def test_one_that_was_forgotten_never_waits_again(self, rig: Rig) -> None:
+        rig.outbox.put([over("A"), over("B", 30), over("C", 60)])
+        rig.outbox.made_safe([SECOND, SECOND + 30])
+        rig.outbox.forget({SECOND, SECOND + 60, 77})
+        assert [rig.outbox.is_forgotten(over(*one)) for one in (("A", 0), ("B", 30), ("C", 60))] == [
+            True,
+            False,
+            True,
+        ]
+        rig.outbox.doubt([SECOND, SECOND + 30])
+        rig.outbox.put([over("A", heard=60)])
+        rig.outbox.made_safe([SECOND + 60])
+        other = rig.another()
+        assert waiting(other) == {30: "B"}
+        assert (len(other), other.safe_keys()) == (1, [])
+        assert other.is_forgotten(over("A"))
+
+    def test_it_stays_known_without_its_names(self, rig: Rig) -> None:
+        known = replace(
+            over("A"), item=replace(over("A").item, catalogue={"name": "A", "isrc": "FRZ030000001"})
+        )
+        rig.outbox.put([known, over("B", 30)])
+        rig.outbox.forget([SECOND])
+        kept, other = rig.another().kept()
+        assert identity(kept) == identity(known)
+        assert (kept.item.catalogue, kept.item.duration_ms) == ({"isrc": "FRZ030000001"}, 200_000)
+        assert (kept.ended_ms, kept.heard_ms, kept.end_reason) == (known.ended_ms, known.heard_ms, "skipped")
+        assert set(kept.fields) == {"uri", "type", "id", "duration_ms", "playing"}
+        assert other == over("B", 30)
+
+    def test_another_is_the_newest_then(self, rig: Rig) -> None:
+        rig.outbox.put([over("A"), over("B", 30)])
+        rig.outbox.forget([SECOND + 30])
+        assert rig.outbox.newest() == over("A")
+
+    def test_it_counts_among_those_that_are_known_and_goes_with_them(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(room, "KEPT", 10)
+        rig.outbox.put([over(f"P{number}", number) for number in range(15)])
+        rig.outbox.made_safe(range(SECOND, SECOND + 15))
+        rig.outbox.forget(range(SECOND + 7, SECOND + 12))
+        assert rig.outbox.horizon_ms() == (SECOND + 5) * 1000
+        rig.outbox.put([over(f"Q{number}", 100 + number) for number in range(8)])
+        rig.outbox.made_safe(range(SECOND + 100, SECOND + 108))
+        assert names(rig.outbox.kept()) == ["P13", "P14", *(f"Q{number}" for number in range(8))]
+
+    def test_there_may_be_thousands(self, rig: Rig) -> None:
+        rig.outbox.put([over(f"P{number}", number) for number in range(1200)])
+        rig.outbox.forget(range(SECOND + 1, SECOND + 1300))
+        assert waiting(rig.outbox) == {0: "P0"}
+
+    def test_what_the_disk_still_calls_waiting_while_it_could_not_be_written(self, rig: Rig) -> None:
+        rig.outbox.put([over("A")])
+        rig.outbox.adopt([(SECOND, over("A"))])
+        rig.outbox.forget([SECOND])
+        rig.outbox.adopt([(SECOND, over("A"))])
+        assert rig.outbox.is_forgotten(over("A"))
+
+
 class TestGapsAndNotes:
     def test_a_gap_waits_in_its_newest_state(self, rig: Rig) -> None:
         rig.outbox.put_gap(SECOND + 9, NIGHT)

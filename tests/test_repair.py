@@ -53,11 +53,14 @@ class Bench:
         self.clock = VirtualClock(T)
         self.service = Service(self.clock)
         self.outbox = Outbox(path, self.clock.monotonic)
+        self.forgotten: dict[int, int] = {}
         self.start()
 
     def start(self) -> None:
         """Another process begins, with what the one before left on the disk."""
-        self.repairer = Repairer(cast("Spotify", self.service), self.outbox, self.clock)
+        self.repairer = Repairer(
+            cast("Spotify", self.service), self.outbox, self.clock, lambda: self.forgotten
+        )
 
     def keep(self) -> None:
         """Bring the note to the disk, as the loop does every minute."""
@@ -375,6 +378,25 @@ class TestAnswer:
         bench.outbox.made_safe(keys)
         misses(bench)
         assert names(bench.found()) == [("B", horizon + 250, BACKFILL)]
+
+    def test_what_was_forgotten_is_not_brought_back(self, bench: Bench) -> None:
+        bench.put(play("C", -900, -700))
+        bench.forgotten = {int(T - 600): int(T - 400)}
+        bench.tell(("A", -400.5), ("B", -190), ("C", -700))
+        misses(bench)
+        assert names(bench.found()) == [("B", -190, BACKFILL)]
+
+    def test_nor_completed_nor_found_hours_later(
+        self, bench: Bench, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Spotify tells of a play when the player leaves it."""
+        bench.put(play("A", -900, -800, UNKNOWN), play("B", -700, -600, STOPPED, playing=False))
+        bench.outbox.forget([int(T - 900), int(T - 700)])
+        bench.forgotten = {int(T - 900): int(T - 800), int(T - 700): int(T - 600)}
+        bench.tell(("A", -720), ("B", -100))
+        misses(bench)
+        assert bench.found() == []
+        assert logged(capsys) == []
 
     @pytest.mark.parametrize("body", [None, {}, {"items": None}, {"items": [None, {"track": 7}]}])
     def test_one_that_makes_no_sense_adds_nothing_and_is_no_failure(

@@ -1,0 +1,81 @@
+"""The plays that somebody wanted to be forgotten: from when to when they lasted is all that is known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from spotify_logger.backfill import AT_ONCE_MS
+from spotify_logger.keyspace import FORGOTTEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spotify_logger.outbox import Outbox
+    from spotify_logger.store import Store
+
+MOST = 500
+"""Of the newest, so many are kept in mind: with them, all that `recently-played` may still tell of."""
+
+
+class Forgotten:
+    """What the logger has to know of them: it never sends them again, nor lets anybody bring them back.
+
+    Args:
+        store: Where others say what is to be forgotten.
+        outbox: Remembers it for a Redis that does not.
+
+    Attributes:
+        plays: The newest of them: the second that named each -> the second at which it ended.
+    """
+
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._count = -1  # how many there were when they were last read
+        self.plays = _read_note(outbox.note(FORGOTTEN))
+
+    def heed(self, *, anew: bool = False) -> None:
+        """Learn what was forgotten since anybody looked.
+
+        Args:
+            anew: Whether Redis may be another one than it was.
+        """
+        count = self._store.count_forgotten()
+        if count == self._count and not anew:
+            return
+        found = self._store.forgotten()
+        self._outbox.forget(found)
+        known = dict(sorted((self.plays | found).items())[-MOST:])
+        if known != self.plays:
+            self._outbox.set_note(FORGOTTEN, json.dumps(known, separators=(",", ":")))
+        self.plays, self._count = known, count
+
+    def bring_back(self) -> None:
+        """Tell a Redis that has lost something what was forgotten."""
+        lost = self.plays.keys() - self._store.forgotten().keys()
+        if lost:
+            with self._store.batch() as batch:
+                batch.write_forgotten({second: self.plays[second] for second in lost})
+
+
+def is_forgotten(forgotten: Mapping[int, int], ended_ms: int) -> bool:
+    """Whether an item of `recently-played` can be one of these plays.
+
+    An item that ended as such a play began is the one before it.
+
+    Args:
+        forgotten: The second that named each -> the second at which it ended.
+        ended_ms: When the item ended: milliseconds since the epoch, UTC.
+    """
+    return any(
+        second * 1000 + min(AT_ONCE_MS, (end - second) * 500 - 2000) <= ended_ms <= end * 1000 + AT_ONCE_MS
+        for second, end in forgotten.items()
+    )
+
+
+def _read_note(text: str) -> dict[int, int]:
+    try:
+        return {int(second): int(end) for second, end in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return {}  # there is none, or it makes no sense
