@@ -1,0 +1,181 @@
+"""How fast are the answers, and how large is the log? A server with up to a million plays, asked everything.
+
+    python benchmarks/answers.py [--plays 100000 1000000]
+
+The plays are made up, written as the logger writes them, and read in a process of its own for each question:
+"alone" is the answer without the start of the command, "whole" is `spotify-logger ...` from its start to its
+end; "memory" is the most that such a process held. Beside it the plain way: a client that reads each play's
+hash. All over loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import redis
+
+from spotify_logger.embedded import EmbeddedServer
+from spotify_logger.keyspace import day_of, index_key, play_key
+from spotify_logger.portions import portions
+from spotify_logger.simulator.decades import Decades
+from spotify_logger.store import Store
+
+PORT = 7919
+YEARS = 20.0
+UNTIL = 1_795_737_600
+"""27 November 2026."""
+TRACKS_PER_PLAY = 0.06
+TOGETHER = 500
+ENOUGH = 3
+"""Runs of each question; the fastest one counts: the others waited for somebody else."""
+QUESTIONS = (
+    "top tracks",
+    "top tracks --year 2025",
+    "top artists",
+    "top artists --year 2025",
+    "top albums --year 2025",
+    "count amber harbour",
+    "count amber harbour --year 2025",
+    "stats",
+    "stats --year 2025",
+    "recent -n 50",
+    "day 2025-06-01",
+)
+
+
+def fill(server: EmbeddedServer, plays: int) -> dict[str, float]:
+    """Write a past as the logger writes it, and tell what it takes, in bytes a play."""
+    client = redis.Redis.from_url(server.url)
+    store = Store(server.url)
+    archive = store.archive()
+    sizes = {"nothing": used(client)}
+    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL)
+    items: dict[str, dict[str, str | int]] = {}
+    for portion in portions(past.live(), TOGETHER):
+        archive.write(
+            [("HSET", index_key(day_of(play.second)), str(play.second), play.index) for play in portion]
+        )
+        items.update((play.item.key, {**play.item.catalogue}) for play in portion)
+    sizes["index"] = used(client)
+    for keys in portions(items, TOGETHER):
+        archive.write([("HSET", key, *_flat(items[key])) for key in keys])
+    sizes["catalogue"] = used(client)
+    for portion in portions(past.live(), TOGETHER):
+        archive.write([("HSET", play_key(play.second), *_flat(play.to_hash())) for play in portion])
+    sizes["plays"] = used(client)
+    store.close()
+    client.close()
+    steps = list(sizes.items())
+    return {name: (size - before) / plays for (_, before), (name, size) in pairwise(steps)}
+
+
+def _flat(fields: dict[str, str | int]) -> list[str | int]:
+    return [part for pair in fields.items() for part in pair]
+
+
+def used(client: redis.Redis) -> int:
+    """Bytes that the server's data takes."""
+    return int(client.info("memory")["used_memory"])
+
+
+def command(question: str, url: str) -> tuple[float, float, float]:
+    """Seconds of the answer alone, seconds of the whole command, and megabytes it held at most."""
+    alone, whole, memory = 1e9, 1e9, 0.0
+    environment = {**os.environ, "REDIS_URL": url}
+    program = [sys.executable, "-m", "spotify_logger", *question.split()]
+    for _ in range(ENOUGH):
+        begun = time.perf_counter()
+        subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)
+        whole = min(whole, time.perf_counter() - begun)
+        told = subprocess.run(
+            [sys.executable, __file__, "--ask", question], env=environment, check=True, capture_output=True
+        )
+        seconds, megabytes = map(float, told.stdout.split())
+        alone, memory = min(alone, seconds), max(memory, megabytes)
+    return alone, whole, memory
+
+
+def ask(question: str) -> tuple[float, float]:
+    """Seconds that an answer takes in a process that is connected already, and the megabytes it held."""
+    from spotify_logger import commands, config  # noqa: PLC0415 - only this process needs them
+
+    settings = config.load(Path.cwd(), os.environ, need_login=False)
+    options = commands.parse(question.split())
+    store = Store(settings.redis_url, settings.redis_prefix)
+    options.answer(options, store, settings)  # imports what it needs
+    begun = time.perf_counter()
+    options.answer(options, store, settings)
+    return time.perf_counter() - begun, most_memory(os.getpid())
+
+
+def most_memory(pid: int) -> float:
+    """The most megabytes that a process has held so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def plain(url: str) -> tuple[float, float]:
+    """The most played tracks the plain way: seconds, and megabytes held."""
+    begun = time.perf_counter()
+    program = (
+        "import redis, sys\nfrom collections import Counter\n"
+        "client = redis.Redis.from_url(sys.argv[1], decode_responses=True)\n"
+        "found, keys = Counter(), []\n"
+        "def take():\n"
+        "    pipe = client.pipeline(transaction=False)\n"
+        "    for key in keys: pipe.hgetall(key)\n"
+        "    for play in pipe.execute():\n"
+        "        if int(play['ms_played']) >= 30000: found[play['id']] += 1\n"
+        "for key in client.scan_iter('listening:*', count=1000):\n"
+        "    keys.append(key)\n"
+        "    if len(keys) == 1000: take(); keys.clear()\n"
+        "take()\nassert found.most_common(10)\n"
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True)
+    return time.perf_counter() - begun, int(told.stdout) / 1024
+
+
+def measure(plays: int) -> None:
+    """Fill a server, ask, and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedServer(folder, "127.0.0.1", PORT)
+        server.start()
+        try:
+            begun = time.perf_counter()
+            sizes = fill(server, plays)
+            print(f"\n{plays:,} plays, written in {time.perf_counter() - begun:.0f} s; bytes a play:")
+            print(", ".join(f"{name} {size:.0f}" for name, size in sizes.items()), end="; ")
+            print(f"in all {sum(sizes.values()):.0f}, {sum(sizes.values()) * plays / 1e6:,.0f} MB")
+            seconds, memory = plain(server.url)
+            print(f"{'':34}{'alone':>10}{'whole':>10}{'memory':>10}")
+            print(f"{'top tracks, the plain way':<34}{'':>10}{seconds:>8.2f} s{memory:>7.0f} MB")
+            for question in QUESTIONS:
+                alone, whole, most = command(question, server.url)
+                print(f"{question:<34}{alone:>8.2f} s{whole:>8.2f} s{most:>7.0f} MB")
+        finally:
+            server.stop()
+
+
+def main() -> None:
+    """Measure, or be one of the processes that are measured."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--plays", type=int, nargs="+", default=[100_000, 1_000_000], help="100000 1000000")
+    parser.add_argument("--ask", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.ask:
+        print(*ask(options.ask))
+        return
+    for plays in options.plays:
+        measure(plays)
+
+
+if __name__ == "__main__":
+    main()
