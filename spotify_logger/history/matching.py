@@ -16,11 +16,13 @@ from spotify_logger.history.entries import IMPORT, Entry
 from spotify_logger.history.traces import (
     AGAIN_MS,
     JITTER_MS,
+    PARTLY_MS,
     SAME_HEARD_MS,
     Kind,
     Trace,
     account_cost,
     cost,
+    has_room,
     is_again,
     is_part,
     kind_of,
@@ -205,9 +207,10 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
             price = cost(row.trace, play.trace)
             if price is not None:
                 costs.append((price, number, order, play))
-    for _, number, _, play in sorted(costs, key=lambda found: found[:3]):
+    for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
-        if row.verdict is None and (not play.used_ms or _has_room(play, row.trace)):
+        may_be_part = is_part(row.trace, play.trace) and has_room(play.trace, play.used_ms, row.trace)
+        if row.verdict is None and (may_be_part if play.used_ms else price < PARTLY_MS):
             row.verdict = play.verdict
             play.used_ms += row.trace.heard_ms
 
@@ -216,13 +219,6 @@ def _candidates(row: Trace, known: _ByTime) -> Iterator[Known]:
     yield from known.around(row.begin_ms - JITTER_MS, row.end_ms + JITTER_MS)
     if row.told_ms > row.end_ms + JITTER_MS:
         yield from known.around(row.told_ms - JITTER_MS, row.told_ms + JITTER_MS)
-
-
-def _has_room(play: Known, row: Trace) -> bool:
-    """Whether a row may be another part of a play that rows told of before."""
-    heard_ms = play.trace.heard_ms
-    is_enough = play.used_ms + row.heard_ms <= heard_ms + min(JITTER_MS, heard_ms // 4)
-    return play.trace.kind is Kind.SEEN and is_enough and is_part(row, play.trace)
 
 
 # Who may belong together

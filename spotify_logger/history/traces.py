@@ -29,6 +29,10 @@ NEAR_MS = 60_000
 """Ends of the same play differ by no more, where one of them is not of a player that was watched."""
 MINUTE_MS = 60_000
 """An account's data say only in which minute a play ended."""
+PART_MS = 15_000
+"""By so much the parts of a play may stand out from it; a player may be seen late to have begun."""
+PARTLY_MS = 32 * ONE_DAY_MS
+"""Costs more than anything else."""
 AGAIN_MS = 30_000
 """Rows that are alike but for their end, so near, are one play told twice (rule of maloja's importer)."""
 SAME_START_MS = 1_000
@@ -152,14 +156,18 @@ def _is_left_later(account: Trace, extended: Trace, late_ms: int) -> bool:
 
 
 def cost(row: Trace, known: Trace) -> int | None:
-    """How badly a row of an export fits a play that was seen, or told of; None: not at all."""
+    """How badly a row of an export fits a play that was seen, or told of; None: not at all.
+
+    From `PARTLY_MS` on it can be no more than a part of it.
+    """
     is_near = known.kind is Kind.TOLD and _ends_apart_ms(row, known) <= AT_ONCE_MS
-    if not is_near and not _may_be_same(row, known):
+    is_whole = is_near or _may_be_whole(row, known)
+    if not (is_whole or is_part(row, known)) or not is_alike(row, known):
         return None
-    return distance_ms(row, known) if is_alike(row, known) else None
+    return distance_ms(row, known) + (0 if is_whole else PARTLY_MS)
 
 
-def _may_be_same(row: Trace, known: Trace) -> bool:
+def _may_be_whole(row: Trace, known: Trace) -> bool:
     if known.kind is Kind.TOLD and _ends_apart_ms(row, known) > NEAR_MS:
         return False
     return common_ms(row, known) >= min(row.heard_ms, known.heard_ms) - JITTER_MS
@@ -171,11 +179,16 @@ def _ends_apart_ms(row: Trace, known: Trace) -> int:
 
 
 def is_part(row: Trace, known: Trace) -> bool:
-    """Whether a row tells of a part of a play that has others too: it lies inside of it.
+    """Whether a row may tell of a part of a play, other rows telling of the rest: it lies inside of it.
 
     A player that is closed while paused, or sent back to the beginning, ends a row, and not the play.
     """
-    return common_ms(row, known) >= row.heard_ms - min(JITTER_MS, row.heard_ms // 4)
+    return common_ms(row, known) >= row.heard_ms - min(PART_MS, row.heard_ms // 4)
+
+
+def has_room(known: Trace, used_ms: int, row: Trace) -> bool:
+    """Whether so much more may be a part of what was heard, of which rows told of some already."""
+    return used_ms + row.heard_ms <= known.heard_ms + min(PART_MS, known.heard_ms // 4)
 
 
 # What was heard
