@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import date, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.complaints import Refusal
@@ -24,7 +25,7 @@ from spotify_logger.keyspace import (
 )
 from spotify_logger.link import StoreError
 from spotify_logger.portions import portions
-from spotify_logger.rows import Rows, read_days, read_values, rows_of
+from spotify_logger.rows import Rows, read_days, read_items, read_values, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -92,7 +93,14 @@ class Archive:
     def items_before(self, second: int) -> set[str]:
         """The catalogue keys of everything that was played, however shortly, before a second."""
         found: set[str] = set()
-        for rows in self.rows(end=second):
+        whole = second // ONE_DAY * ONE_DAY
+        for days in portions(_days(FIRST_SECOND, min(whole, self._end())), DAYS_TOGETHER):
+            text = self._link.ask("HVALS", [self.key(index_key(day)) for day in days])
+            items = None if text is None else read_items(text, len(days))
+            found.update(
+                chain.from_iterable(rows.items for rows in self._indexes(days)) if items is None else items
+            )
+        for rows in self.rows(whole, second):
             found.update(rows.items)
         return found
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from spotify_logger.keyspace import ENDS, OPEN, read_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _WORDS = 6
 """Words of a line in a reply: a length, the second, another length, catalogue key, milliseconds, and end."""
+_VALUE_WORDS = 4
+"""Words of its value alone."""
 _ENDS = frozenset((*ENDS, OPEN))
-_SECONDS, _LONGEST_MS = 10**10, 10**12
+_FOREIGN = ("_", "+", "-", "\t", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f")
+"""What `int` and `split` put up with, and no line of ours has."""
+_FIRST_SECOND, _SECONDS, _LONGEST_MS = 10**9, 10**10, 10**12
+"""Seconds have ten digits since 2001."""
 _NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
 
 
@@ -54,6 +60,15 @@ class Rows:
         part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
         return Rows(self.seconds[part], self.items[part], self.heard[part], self.ends[part])
 
+    def chosen(self, which: Sequence[bool]) -> Rows:
+        """Those that are chosen."""
+        return Rows(
+            list(compress(self.seconds, which)),
+            list(compress(self.items, which)),
+            list(compress(self.heard, which)),
+            list(compress(self.ends, which)),
+        )
+
 
 def rows_of(lines: Mapping[str, str]) -> Rows:
     """The columns of a day's index; lines that cannot be ours are left out."""
@@ -71,23 +86,58 @@ def read_days(text: str, days: int) -> list[Rows] | None:
     Returns:
         A `Rows` for each day; None when there is anything in the text that is not expected.
     """
-    replies = text[1:-2].split("\r\n*") if text.startswith("*") and text.endswith("\r\n") else []
-    if len(replies) != days:
+    replies = _replies(text, days)
+    if replies is None:
         return None
     read = [_read_day(reply) for reply in replies]
     found = [rows for rows in read if rows is not None]
-    return found if len(found) == days else None
+    return found if len(found) == days and _are_lines(text, days, sum(map(len, found))) else None
+
+
+def read_items(text: str, days: int) -> set[str] | None:
+    """The catalogue keys of many days at once.
+
+    Args:
+        text: The replies to `HVALS` of the days' indexes.
+        days: How many there are.
+
+    Returns:
+        The keys; None when there is anything in the text that is not expected.
+    """
+    replies = _replies(text, days)
+    found: set[str] = set()
+    for reply in replies or ():
+        words = reply.split()
+        plays = len(words) // _VALUE_WORDS
+        if words[:1] != [str(plays)] or len(words) != 1 + _VALUE_WORDS * plays:
+            return None
+        if not _are_items(reply, plays) or not _ENDS.issuperset(words[4::_VALUE_WORDS]):
+            return None
+        found.update(words[2::_VALUE_WORDS])
+    return None if replies is None else found
+
+
+def _replies(text: str, number: int) -> list[str] | None:
+    """Replies that are arrays, without the mark at their beginning; None where there are not so many."""
+    replies = text[1:-2].split("\r\n*") if text.startswith("*") and text.endswith("\r\n") else []
+    is_plain = text.isascii() and not any(sign in text for sign in _FOREIGN)
+    return replies if len(replies) == number and is_plain else None
+
+
+def _are_lines(text: str, days: int, plays: int) -> bool:
+    """Whether blanks and line breaks part the words as often as they should."""
+    return text.count(" ") == 2 * plays and text.count("\n") == 4 * plays + days
 
 
 def _read_day(reply: str) -> Rows | None:
     words = reply.split()
     plays = len(words) // _WORDS
-    if words[0] != str(2 * plays) or len(words) != 1 + _WORDS * plays:
+    if words[:1] != [str(2 * plays)] or len(words) != 1 + _WORDS * plays:
         return None
     if not plays:
         return Rows()
-    seconds, items, heard, ends = (words[column::_WORDS] for column in (2, 4, 5, 6))
-    if not _ENDS.issuperset(ends) or not _are_items(reply, plays):
+    lengths, seconds, items, heard, ends = (words[column::_WORDS] for column in (1, 2, 4, 5, 6))
+    if lengths.count("$10") != plays or not _ENDS.issuperset(ends) or not _are_items(reply, plays):
         return None
     try:
         rows = Rows(list(map(int, seconds)), items, list(map(int, heard)), ends)
@@ -95,7 +145,7 @@ def _read_day(reply: str) -> Rows | None:
         return None
     if rows.seconds != sorted(rows.seconds):
         rows = _sorted(rows)
-    is_sound = min(rows.seconds[0], *rows.heard) >= 0 and rows.seconds[-1] < _SECONDS
+    is_sound = rows.seconds[0] >= _FIRST_SECOND and rows.seconds[-1] < _SECONDS
     return rows if is_sound and max(rows.heard) < _LONGEST_MS else None
 
 
