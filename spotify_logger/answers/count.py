@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.answers.ranking import TRACKS, groups_of, ranked
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import at_least, moment, unseen_data
 from spotify_logger.faces import Answer, Table, counted, utc_time
 from spotify_logger.plays import minutes, title
-from spotify_logger.questions import FINISHED, HALF
+from spotify_logger.questions import FINISHED, HALF, PLAYS
 from spotify_logger.recordings import recording
 from spotify_logger.stats import Details, Tally
 from spotify_logger.text import Finder, Fit
@@ -30,7 +30,7 @@ class Track:
     """A recording and what was heard of it; the same one may have several ids at Spotify.
 
     Attributes:
-        keys: Its catalogue keys that fit, the most played first.
+        keys: Its catalogue keys, the most played first; where an album was asked for, those on it.
         entry: What the catalogue knows of the first one.
         tally: Its plays, under all of these keys.
         rank: Its place among all recordings, 1 being the first; None for an episode, and without plays.
@@ -60,16 +60,15 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     for rows, counts in reading.days():
         details.add(rows, counts)
     entries = reading.entries(details.heard)
-    fitting = _fitting(text, entries)
-    keys = fitting[Fit.WHOLE] or fitting[Fit.IN_PART]
+    found = _find(text, entries, exact=question.exact)
     places, number = _ranks(details, entries, question)
-    tracks = _tracks(keys, entries, details, places, question)
+    tracks = _tracks(found.keys, entries, details, places, question)
     sums = Tally()
     for track in tracks:
         sums.merge(track.tally)
     data = {
         "text": text,
-        "whole": bool(fitting[Fit.WHOLE]),
+        "whole": found.whole,
         "at_least_ms": None if question.least in (HALF, FINISHED) else question.least,
         "from": utc_time(question.stretch.begin),
         "to": utc_time(question.stretch.end),
@@ -80,17 +79,38 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     }
     if not tracks:
         return Answer(data, [f"Nothing that was played matches “{text}”."])
-    left_out = len(fitting[Fit.IN_PART]) if fitting[Fit.WHOLE] else 0
-    page = [*_page(tracks, sums, number, question), *_left_out(left_out), *at_least(reading)]
+    page = [*_page(tracks, sums, number, question), *_left_out(found.left_out), *at_least(reading)]
     return Answer(data, page, sheet=[_sheet_row(track) for track in tracks])
 
 
-def _fitting(text: str, entries: Mapping[str, Entry]) -> dict[Fit, list[str]]:
+class Found(NamedTuple):
+    """What a text fits.
+
+    Attributes:
+        keys: Catalogue keys.
+        whole: Whether it is a whole title, album or artist.
+        left_out: How many other recordings have it as a part of the name.
+    """
+
+    keys: list[str]
+    whole: bool
+    left_out: int
+
+
+def _find(text: str, entries: Mapping[str, Entry], *, exact: bool) -> Found:
     finder = Finder(text)
-    found: dict[Fit, list[str]] = {how: [] for how in Fit}
+    fitting: dict[Fit, list[str]] = {how: [] for how in Fit}
     for key, entry in entries.items():
-        found[finder.fit(entry.name, entry.artists, entry.album)].append(key)
-    return found
+        fitting[finder.fit(entry.name, entry.artists, entry.album)].append(key)
+    how = Fit.WHOLE if fitting[Fit.WHOLE] else Fit.IN_PART
+    same = {key: recording(key, entry.isrc, exact=exact) for key, entry in entries.items()}
+    # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
+    meant = {
+        same[key] for key in fitting[how] if finder.fit(entries[key].name, entries[key].artists, "") >= how
+    }
+    keys = {*fitting[how], *(key for key, recorded in same.items() if recorded in meant)}
+    others = {same[key] for key in fitting[Fit.IN_PART]} - {same[key] for key in keys}
+    return Found(list(keys), how is Fit.WHOLE, len(others))
 
 
 def _ranks(
@@ -124,7 +144,13 @@ def _tracks(
         for key in own:
             track.tally.merge(details.tally(key))
         tracks.append(track)
-    return sorted(tracks, key=lambda track: (-track.tally.plays, -track.tally.heard_ms, track.title))
+    return sorted(tracks, key=lambda track: (*_most(track.tally, question.by), track.title))
+
+
+def _most(tally: Tally, by: str) -> tuple[int, int]:
+    """What sorts the most played first."""
+    most = -tally.plays, -tally.heard_ms
+    return most if by == PLAYS else most[::-1]
 
 
 def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question) -> list[Block]:

@@ -90,16 +90,18 @@ def variety(reading: Reading, figures: Figures, stretch: Stretch | None = None) 
     """Count the different things of a stretch, and look for them in everything before it."""
     wanted = reading.question.stretch if stretch is None else stretch
     exact = reading.question.exact
-    counted_items = [key for key, plays in figures.tallies.plays.items() if plays]
-    entries = reading.entries(counted_items)
+    # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
+    heard = reading.entries(figures.tallies.heard)
+    album_of = albums(heard, exact=exact)
+    entries = _only(heard, [key for key, plays in figures.tallies.plays.items() if plays])
     before = set() if wanted.begin is None else reading.archive.items_before(wanted.begin)
     names = ("artists", "artist_ids", "isrc")
-    known = {**reading.entries(before - entries.keys(), names), **_only(entries, before)}
+    known = {**reading.entries(before - heard.keys(), names), **_only(heard, before)}
     tracks, artists = _tracks(entries, exact=exact), _artists(entries)
     return Variety(
         tracks=len(tracks),
         artists=len(artists),
-        albums=len(set(albums(entries, exact=exact).values())),
+        albums=len({album_of[key] for key in entries.keys() & album_of.keys()}),
         shows=len({entry.album for key, entry in entries.items() if is_episode(key) and entry.album}),
         new_tracks=len(tracks - _tracks(known, exact=exact)),
         new_artists=len(artists - _artists(known)),
@@ -146,9 +148,9 @@ def _rows(reading: Reading, figures: Figures, found: Variety) -> list[tuple[str,
         ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
         ("sessions", f"{figures.sessions.number:,}{_longest(figures.sessions.longest, question.zone)}"),
         ("days", f"{len(figures.days_with_plays()):,} with plays"),
-        ("longest streak", _streak(longest)),
-        ("current streak", _streak(lasting)),
-        ("busiest day", _busiest(figures)),
+        ("longest streak", streak_words(longest)),
+        ("current streak", streak_words(lasting)),
+        ("busiest day", busiest_words(figures)),
     ]
 
 
@@ -162,11 +164,13 @@ def _longest(session: Session | None, zone: Zone) -> str:
     return f"; the longest {listened(session.length_ms)}, from {moment(zone, session.begin)}"
 
 
-def _streak(streak: Streak) -> str:
+def streak_words(streak: Streak) -> str:
+    """Days in a row, "12 days, from 2026-11-11"; empty for none."""
     return "" if streak.first is None else f"{counted(streak.days, 'day')}, from {streak.first}"
 
 
-def _busiest(figures: Figures) -> str:
+def busiest_words(figures: Figures) -> str:
+    """The day with the most time heard, "2026-11-22, 7 h 41 min, 130 plays"; empty for none."""
     found = figures.busiest()
     if found is None:
         return ""
@@ -177,7 +181,6 @@ def _busiest(figures: Figures) -> str:
 def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str, object]:
     question, sums = reading.question, figures.sums
     longest, lasting = streaks(figures.days_with_plays(), question.today)
-    busiest = figures.busiest()
     session = figures.sessions.longest
     return {
         "from": utc_time(question.stretch.begin),
@@ -196,14 +199,21 @@ def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str
         "sessions": figures.sessions.number,
         "longest_session": session and {"from": utc_time(session.begin), "ms": session.length_ms},
         "days": len(figures.days_with_plays()),
-        "longest_streak": _streak_data(longest),
-        "current_streak": _streak_data(lasting),
-        "busiest_day": busiest and {"day": str(busiest[0]), "plays": busiest[1], "heard_ms": busiest[2]},
+        "longest_streak": streak_data(longest),
+        "current_streak": streak_data(lasting),
+        "busiest_day": busiest_data(figures),
         "unseen": unseen_data(reading),
     }
 
 
-def _streak_data(streak: Streak) -> dict[str, object]:
+def busiest_data(figures: Figures) -> dict[str, object] | None:
+    """The day with the most time heard, for programs."""
+    found = figures.busiest()
+    return found and {"day": str(found[0]), "plays": found[1], "heard_ms": found[2]}
+
+
+def streak_data(streak: Streak) -> dict[str, object]:
+    """Days in a row, for programs."""
     return {"days": streak.days, "from": None if streak.first is None else str(streak.first)}
 
 

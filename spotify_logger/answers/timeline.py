@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypedDict
 
 from spotify_logger import stretch
+from spotify_logger.answers.ranking import ranked
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import called, moment, nothing
 from spotify_logger.backfill import BACKFILL
@@ -16,6 +17,7 @@ from spotify_logger.gaps import Gap, gap_data, gap_words, since
 from spotify_logger.keyspace import play_key
 from spotify_logger.playback import FLAGS, NUMBERS, whole_number
 from spotify_logger.plays import minutes, title
+from spotify_logger.recordings import recording
 from spotify_logger.stats import Sums, Tallies
 
 if TYPE_CHECKING:
@@ -107,7 +109,12 @@ def on_this_day(store: Store, question: Question) -> Answer:
 
 
 def _memory_row(memory: Memory) -> SheetRow:
-    return {"day": memory["day"], "plays": memory["plays"], "heard_ms": memory["heard_ms"], "most": memory["most"]}
+    return {
+        "day": memory["day"],
+        "plays": memory["plays"],
+        "heard_ms": memory["heard_ms"],
+        "most": memory["most"],
+    }
 
 
 def _same_days(today: date) -> Iterable[date]:
@@ -126,8 +133,10 @@ def _remembered(reading: Reading, when: date) -> Memory | None:
         sums.add(rows, counts)
     if not sums.rows:
         return None
-    best = min(tallies.heard, key=lambda key: (-tallies.plays[key], -tallies.heard[key], key))
-    most = called(best, reading.entries([best])[best])
+    entries = reading.entries(tallies.heard)
+    groups = {key: [recording(key, entry.isrc, exact=False)] for key, entry in entries.items()}
+    best = ranked(tallies, groups, reading.question.by, counted=False)[0].keys[0]
+    most = called(best, entries[best])
     return Memory(day=str(when), plays=sums.plays, heard_ms=sums.heard_ms, most=most, key=best)
 
 

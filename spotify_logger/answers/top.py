@@ -8,7 +8,7 @@ from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import at_least, called, nothing, unseen_data
 from spotify_logger.faces import Answer, Table, change, counted, listened, percentage, utc_time
-from spotify_logger.questions import TIME
+from spotify_logger.questions import PLAYS, TIME
 from spotify_logger.recordings import Album, Entry, credited
 from spotify_logger.rows import Rows
 from spotify_logger.stats import Tallies
@@ -76,14 +76,16 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
         kind: One of `CHOICES`.
     """
     reading = Reading(archive, question)
+    previous = question.stretch.previous
     tallies = tally(reading, kind, question.stretch)
-    groups = _groups(reading, kind, tallies)
+    earlier = Tallies() if previous is None else tally(reading, kind, previous)
+    groups = _groups(reading, kind, tallies.heard.keys() | earlier.heard.keys())
     everything = ranked(tallies, groups, question.by)
     if not everything:
-        return Answer(_data(reading, kind, [], Tallies(), 0), [nothing(question.stretch)])
+        return Answer(_data(reading, kind, [], tallies, 0), [_none(kind, question, tallies)])
     shown = everything[: question.number]
-    before = _before(reading, kind, shown)
     names = names_of(reading, kind, shown)
+    before = None if previous is None else _before(earlier, groups, shown)
     lines = [
         Line(*names[each.group], each, None if before is None else before.get(each.group, (0, 0)))
         for each in shown
@@ -109,23 +111,26 @@ def _renamed(reading: Reading, kind: str, rows: Rows) -> Rows:
     return Rows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
 
 
-def _groups(reading: Reading, kind: str, tallies: Tallies) -> Mapping[str, Iterable[Hashable]]:
+def _groups(reading: Reading, kind: str, items: Iterable[str]) -> Mapping[str, Iterable[Hashable]]:
     if kind in PLAY_FIELD:
-        return {name: [name] for name in tallies.heard}
-    entries = reading.entries(tallies.heard, NEEDED[kind])
-    return groups_of(kind, entries, exact=reading.question.exact)
+        return {name: [name] for name in items}
+    return groups_of(kind, reading.entries(items, NEEDED[kind]), exact=reading.question.exact)
 
 
-def _before(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[int, int]] | None:
+def _before(
+    earlier: Tallies, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[Ranked]
+) -> dict[Hashable, tuple[int, int]]:
     """Plays and milliseconds of what is shown, in the stretch before."""
-    previous = reading.question.stretch.previous
-    if previous is None:
-        return None
-    tallies = tally(reading, kind, previous)
-    groups = _groups(reading, kind, tallies)
     wanted = {each.group for each in shown}
-    found = ranked(tallies, groups, reading.question.by, counted=False)
+    found = ranked(earlier, groups, PLAYS, counted=False)
     return {each.group: (each.plays, each.heard_ms) for each in found if each.group in wanted}
+
+
+def _none(kind: str, question: Question, tallies: Tallies) -> str:
+    """What is said where no line is to be shown, although other things may have been played."""
+    if not tallies.heard:
+        return nothing(question.stretch)
+    return f"No {NOUNS[kind]} was played {question.rule_words}: {question.stretch.words}."
 
 
 def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[str, str]]:
@@ -181,7 +186,10 @@ def _change(line: Line, by: str) -> str:
     plays, heard_ms = line.before or (0, 0)
     if by != TIME:
         return change(line.now.plays, plays)
-    return change(line.now.heard_ms // 60_000, heard_ms // 60_000) + (" min" if heard_ms else "")
+    if not heard_ms:
+        return change(line.now.heard_ms, 0)
+    more = line.now.heard_ms // 60_000 - heard_ms // 60_000
+    return f"{more:+,} min" if more else "="
 
 
 def sums(tallies: Tallies) -> tuple[int, int]:
