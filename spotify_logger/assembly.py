@@ -93,7 +93,7 @@ def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = Non
         spotify,
         recorder,
         outbox,
-        Repairer(spotify, outbox, clock, recorder.forgotten),
+        Repairer(spotify, outbox, clock, recorder),
         watch,
         clock,
         pacer or Pacer(settings.poll_min, settings.poll_max),

@@ -273,6 +273,21 @@ class Recorder:
                 self._failed(error)
         return self._forgotten.plays
 
+    def imported(self, since_ms: int) -> list[Play]:
+        """Plays that an import brought since a moment, as far as that can be known now: the disk knows none.
+
+        Args:
+            since_ms: Milliseconds since the epoch, UTC.
+        """
+        if self._is_resting():
+            return []
+        try:
+            self._meet()
+            return self._store.imported(since_ms // 1000)
+        except StoreError as error:
+            self._failed(error)
+            return []
+
     # What is sent
 
     def _send(self, shown: Play | None, due: float, status: Mapping[str, Value]) -> StoreError | None:

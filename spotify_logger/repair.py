@@ -7,16 +7,17 @@ after half an hour of listening, for what was too short to be seen, or not shown
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from spotify_logger import journal
 from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.forgotten import is_forgotten
+from spotify_logger.outbox import identity
 from spotify_logger.plays import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import Outbox
@@ -36,6 +37,16 @@ JUST_NOW_MS = 120_000
 NOTE = "repair"
 
 
+class Log(Protocol):
+    """What others did to the log, as far as that can be known at this moment."""
+
+    def forgotten(self) -> Mapping[int, int]:
+        """What nobody shall bring back, see `Forgotten.plays`."""
+
+    def imported(self, since_ms: int) -> list[Play]:
+        """Plays that an import brought, since some milliseconds after the epoch."""
+
+
 class Repairer:
     """Says what polling missed.
 
@@ -43,16 +54,14 @@ class Repairer:
         spotify: Whom to ask.
         outbox: Knows the plays, and keeps when it was asked.
         clock: Tells the time.
-        forgotten: Tells what nobody shall bring back, see `Forgotten.plays`.
+        log: Knows what others did to the log.
     """
 
-    def __init__(
-        self, spotify: Spotify, outbox: Outbox, clock: Clock, forgotten: Callable[[], Mapping[int, int]]
-    ) -> None:
+    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, log: Log) -> None:
         self._spotify = spotify
         self._outbox = outbox
         self._clock = clock
-        self._forgotten = forgotten
+        self._log = log
         self._asked_ms, self._listened_ms = _read_note(outbox.note(NOTE))
         self._questions: list[float] = []
         self._may_repeat = False  # one question was planned, and may be followed by another if it fails
@@ -104,13 +113,15 @@ class Repairer:
     def _added(
         self, body: object, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
     ) -> list[Play]:
-        forgotten, horizon_ms = self._forgotten(), self._outbox.horizon_ms()
-        told = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
-        history = [heard for heard in told if not is_forgotten(forgotten, heard.ended_ms)]
+        forgotten, horizon_ms = self._log.forgotten(), self._outbox.horizon_ms()
+        items = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
+        history = [heard for heard in items if not is_forgotten(forgotten, heard.ended_ms)]
         if not history:
             return []
-        kept = self._outbox.kept(history[0].ended_ms - LOOKED_BACK_MS)
-        known = [play for play in kept if play.end_reason is not None]
+        since_ms = history[0].ended_ms - LOOKED_BACK_MS
+        told = {identity(play): play for play in self._log.imported(since_ms)}
+        told |= {identity(play): play for play in self._outbox.kept(since_ms)}
+        known = [play for play in told.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
         repaired = repair(known, history, now_ms, blind)
         plays = [play for play in repaired if not self._outbox.is_forgotten(play)]

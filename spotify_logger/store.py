@@ -33,7 +33,7 @@ from spotify_logger.keyspace import (
 )
 from spotify_logger.link import Command, Link, RedisLink, Reply, StoreError
 from spotify_logger.persistence import Persistence, read_persistence
-from spotify_logger.plays import from_iso
+from spotify_logger.plays import Play, from_iso
 from spotify_logger.portions import portions
 
 if TYPE_CHECKING:
@@ -273,6 +273,14 @@ class Store:
     def read_status(self) -> dict[str, str]:
         """All fields of the status; empty when there is none."""
         return self._hashes([STATUS])[0]
+
+    def imported(self, since: int) -> list[Play]:
+        """The plays that an import brought and that started from a second on."""
+        archive = self.archive()
+        seconds = chain.from_iterable(rows.seconds for rows in archive.rows(since))
+        ours = [second for second, (source,) in archive.fields(seconds, ["source"]) if source == "import"]
+        plays = (Play.from_hash(second, fields) for second, fields in archive.plays(ours))
+        return [play for play in plays if play is not None]
 
     def now_playing(self) -> int | None:
         """The second that names the open play's key; None when nothing plays, or nobody says so any more."""

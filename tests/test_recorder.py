@@ -790,6 +790,22 @@ class TestForgetful:
         rig.close()
 
 
+class TestImported:
+    def test_what_others_brought_is_known_while_redis_is_there(
+        self, fragile: RealRig, server: EmbeddedServer
+    ) -> None:
+        fragile.write(over("A"))
+        brought = replace(over("B", 30), source="import")
+        early = replace(over("C", -90_000), source="import")
+        with fragile.store.batch() as batch:
+            for play in (brought, early):
+                batch.write_play(play.second, play.to_hash(), play.index)
+        assert [play.item.uri for play in fragile.recorder.imported(SECOND * 1000)] == ["spotify:track:B"]
+        server.stop()
+        assert fragile.recorder.imported(SECOND * 1000) == []
+        start_again(server)
+
+
 class TestForgotten:
     """What somebody wanted to be forgotten stays away, whatever the outbox still has of it."""
 

@@ -46,6 +46,20 @@ class Service:
         return Answer(self.body, self._clock.monotonic(), self._clock.utc())
 
 
+class OthersDid:
+    """What others did to the log."""
+
+    def __init__(self) -> None:
+        self.plays: list[Play] = []
+        self.stretches: dict[int, int] = {}
+
+    def forgotten(self) -> dict[int, int]:
+        return self.stretches
+
+    def imported(self, since_ms: int) -> list[Play]:
+        return [play for play in self.plays if play.started_ms >= since_ms]
+
+
 class Bench:
     """A repairer, and what it works with."""
 
@@ -53,14 +67,12 @@ class Bench:
         self.clock = VirtualClock(T)
         self.service = Service(self.clock)
         self.outbox = Outbox(path, self.clock.monotonic)
-        self.forgotten: dict[int, int] = {}
+        self.log = OthersDid()
         self.start()
 
     def start(self) -> None:
         """Another process begins, with what the one before left on the disk."""
-        self.repairer = Repairer(
-            cast("Spotify", self.service), self.outbox, self.clock, lambda: self.forgotten
-        )
+        self.repairer = Repairer(cast("Spotify", self.service), self.outbox, self.clock, self.log)
 
     def keep(self) -> None:
         """Bring the note to the disk, as the loop does every minute."""
@@ -379,9 +391,15 @@ class TestAnswer:
         misses(bench)
         assert names(bench.found()) == [("B", horizon + 250, BACKFILL)]
 
+    def test_what_an_import_brought_is_not_found_again(self, bench: Bench) -> None:
+        bench.log.plays = [replace(play("A", -601, -401), source="import")]
+        bench.tell(("A", -400), ("B", -190))
+        misses(bench)
+        assert names(bench.found()) == [("B", -190, BACKFILL)]
+
     def test_what_was_forgotten_is_not_brought_back(self, bench: Bench) -> None:
         bench.put(play("C", -900, -700))
-        bench.forgotten = {int(T - 600): int(T - 400)}
+        bench.log.stretches = {int(T - 600): int(T - 400)}
         bench.tell(("A", -400.5), ("B", -190), ("C", -700))
         misses(bench)
         assert names(bench.found()) == [("B", -190, BACKFILL)]
@@ -392,7 +410,7 @@ class TestAnswer:
         """Spotify tells of a play when the player leaves it."""
         bench.put(play("A", -900, -800, UNKNOWN), play("B", -700, -600, STOPPED, playing=False))
         bench.outbox.forget([int(T - 900), int(T - 700)])
-        bench.forgotten = {int(T - 900): int(T - 800), int(T - 700): int(T - 600)}
+        bench.log.stretches = {int(T - 900): int(T - 800), int(T - 700): int(T - 600)}
         bench.tell(("A", -720), ("B", -100))
         misses(bench)
         assert bench.found() == []
