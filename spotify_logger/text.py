@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ALIKE = str.maketrans(
     dict(zip("øłđðħıŧ", "olddhit", strict=True))
@@ -28,19 +32,19 @@ class Fit(IntEnum):
 
 
 def fit(wanted: str, title: str, artists: str, album: str) -> Fit:
-    """How a text fits a track: as the whole of its title, album or an artist; somewhere in all of it; or not.
+    """How a text fits a track: as the whole of its title, album or artists; somewhere in all of it; or not.
 
     Args:
         wanted: Folded; what is empty fits nothing.
         title: As in the catalogue, as are the others.
-        artists: Parted by ", ".
+        artists: All of them in one.
         album: A show's name for an episode.
     """
     everything = fold(f"{artists} {title} {album}")
     if not wanted or wanted not in everything:
         return Fit.NOT
-    names = (title, album, artists, *artists.split(", "))
-    return Fit.WHOLE if any(fold(name) == wanted for name in names) else Fit.IN_PART
+    is_whole = wanted in map(fold, (title, album, artists))
+    return Fit.WHOLE if is_whole else Fit.IN_PART
 
 
 def fold(text: str) -> str:
@@ -80,3 +84,7 @@ class Finder:
         if plain.isascii() and self._run not in plain.lower():
             return Fit.NOT
         return fit(self.wanted, title, artists, album)
+
+    def is_any(self, names: Iterable[str]) -> bool:
+        """Whether it is one of these names, as a whole."""
+        return self.wanted in map(fold, names)

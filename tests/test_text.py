@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.text import Fit, fit, fold
+from spotify_logger.text import Finder, Fit, fit, fold
 
 
 class TestFit:
@@ -15,7 +15,7 @@ class TestFit:
         [
             ("veridis quo", Fit.WHOLE),
             ("DISCOVERY", Fit.WHOLE),
-            ("daft punk", Fit.WHOLE),
+            ("daft punk", Fit.IN_PART),
             ("tyler, the creator", Fit.IN_PART),
             ("daft punk, tyler, the creator", Fit.WHOLE),
             ("quo", Fit.IN_PART),
@@ -33,6 +33,22 @@ class TestFit:
 
     def test_what_has_no_name_fits_nothing(self) -> None:
         assert fit("a", "", "", "") is Fit.NOT
+
+
+class TestFinder:
+    @given(
+        wanted=st.text("aAbé' `1ﬁ\u0301", max_size=3),
+        title=st.text("aAbBé' `1ﬁ\u0301\n", max_size=5),
+        artists=st.text("aAbB, `1", max_size=5),
+        album=st.text("aAb1\x1c\u00a0", max_size=3),
+    )
+    def test_it_finds_the_same_quickly(self, wanted: str, title: str, artists: str, album: str) -> None:
+        assert Finder(wanted).fit(title, artists, album) is fit(fold(wanted), title, artists, album)
+
+    def test_one_of_several_names(self) -> None:
+        names = ["Daft Punk", "Tyler, The Creator"]
+        assert Finder("tyler, the creator").is_any(names)
+        assert not Finder("tyler").is_any(names)
 
 
 class TestFold:

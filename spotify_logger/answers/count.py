@@ -11,7 +11,7 @@ from spotify_logger.answers.words import at_least, moment, unseen_data
 from spotify_logger.faces import Answer, Table, counted, utc_time
 from spotify_logger.plays import minutes, title
 from spotify_logger.questions import FINISHED, HALF, PLAYS
-from spotify_logger.recordings import recording
+from spotify_logger.recordings import credited, recording
 from spotify_logger.stats import Details, Tally
 from spotify_logger.text import Finder, Fit
 
@@ -101,16 +101,19 @@ def _find(text: str, entries: Mapping[str, Entry], *, exact: bool) -> Found:
     finder = Finder(text)
     fitting: dict[Fit, list[str]] = {how: [] for how in Fit}
     for key, entry in entries.items():
-        fitting[finder.fit(entry.name, entry.artists, entry.album)].append(key)
+        fitting[_fit(finder, entry)].append(key)
     how = Fit.WHOLE if fitting[Fit.WHOLE] else Fit.IN_PART
     same = {key: recording(key, entry.isrc, exact=exact) for key, entry in entries.items()}
     # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
-    meant = {
-        same[key] for key in fitting[how] if finder.fit(entries[key].name, entries[key].artists, "") >= how
-    }
+    meant = {same[key] for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how}
     keys = {*fitting[how], *(key for key, recorded in same.items() if recorded in meant)}
     others = {same[key] for key in fitting[Fit.IN_PART]} - {same[key] for key in keys}
     return Found(list(keys), how is Fit.WHOLE, len(others))
+
+
+def _fit(finder: Finder, entry: Entry) -> Fit:
+    how = finder.fit(entry.name, entry.artists, entry.album)
+    return Fit.WHOLE if how is Fit.IN_PART and finder.is_any(credited(entry)) else how
 
 
 def _ranks(
