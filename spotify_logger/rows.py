@@ -91,7 +91,7 @@ def read_days(text: str, days: int) -> list[Rows] | None:
         return None
     read = [_read_day(reply) for reply in replies]
     found = [rows for rows in read if rows is not None]
-    return found if len(found) == days and _are_lines(text, days, sum(map(len, found))) else None
+    return found if len(found) == days and _are_lines(text, days, sum(map(len, found)), 4) else None
 
 
 def read_items(text: str, days: int) -> set[str] | None:
@@ -106,6 +106,7 @@ def read_items(text: str, days: int) -> set[str] | None:
     """
     replies = _replies(text, days)
     found: set[str] = set()
+    lines = 0
     for reply in replies or ():
         words = reply.split()
         plays = len(words) // _VALUE_WORDS
@@ -114,7 +115,8 @@ def read_items(text: str, days: int) -> set[str] | None:
         if not _are_items(reply, plays) or not _ENDS.issuperset(words[4::_VALUE_WORDS]):
             return None
         found.update(words[2::_VALUE_WORDS])
-    return None if replies is None else found
+        lines += plays
+    return found if replies is not None and _are_lines(text, days, lines, 2) else None
 
 
 def _replies(text: str, number: int) -> list[str] | None:
@@ -124,9 +126,9 @@ def _replies(text: str, number: int) -> list[str] | None:
     return replies if len(replies) == number and is_plain else None
 
 
-def _are_lines(text: str, days: int, plays: int) -> bool:
-    """Whether blanks and line breaks part the words as often as they should."""
-    return text.count(" ") == 2 * plays and text.count("\n") == 4 * plays + days
+def _are_lines(text: str, days: int, plays: int, breaks: int) -> bool:
+    """Whether blanks and line breaks, so many for each play, part the words as often as they should."""
+    return text.count(" ") == 2 * plays and text.count("\n") == breaks * plays + days
 
 
 def _read_day(reply: str) -> Rows | None:
