@@ -5,17 +5,21 @@ It may be ended at any moment; begun again, it goes on where it was.
 
 from __future__ import annotations
 
+import re
 import time
+from array import array
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.history.intake import Intake
 from spotify_logger.history.progress import progress_on
 from spotify_logger.history.records import GapRecord, ItemRecord
+from spotify_logger.history.samples import plays_of, read_sample
 from spotify_logger.history.sources import find_sources
 from spotify_logger.history.survey import Survey
-from spotify_logger.history.tally import Tally, told
+from spotify_logger.history.tally import Tally, told, told_of_samples
 from spotify_logger.history.writing import Writer
 from spotify_logger.link import StoreError
 
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
     from spotify_logger.faces import Answer
     from spotify_logger.history.progress import Progress
     from spotify_logger.history.sources import Source
+    from spotify_logger.playback import Playback
+
+SAMPLES = "activity:*"
+"""The keys of the samples."""
+_SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
 
 def import_history(
@@ -68,6 +77,61 @@ def import_history(
             done += number
             progress("importing", done, survey.entries)
     return told(tally, found, dry_run=dry_run)
+
+
+def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:
+    """Make plays of the samples that the script of 2019 left in the same Redis; they stay as they are.
+
+    Args:
+        archive: The log, and the samples.
+        dry_run: Write nothing, only tell what would come of it.
+        screen: Where progress is shown, if it is a terminal.
+
+    Raises:
+        SpotifyLoggerError: There are none.
+        StoreError: Redis went away. What came in until then stays.
+    """
+    tally, samples = Tally(), _Samples(archive)
+    with resumable(), progress_on(screen) as progress:
+        total = samples.find()
+        if not total:
+            raise SpotifyLoggerError(
+                f"Redis at {archive.where} has no samples: no key {SAMPLES} (REDIS_PREFIX?)"
+            )
+        for _ in Intake(archive, tally, dry_run=dry_run).take(plays_of(samples.read())):
+            progress("importing", samples.done, total)
+    return told_of_samples(tally, total, samples.empty, dry_run=dry_run)
+
+
+class _Samples:
+    """The samples in the order of time; only when they were taken is in memory.
+
+    Attributes:
+        done: How many were read.
+        empty: How many of them told of nothing.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._seconds = array("q")
+        self.done = self.empty = 0
+
+    def find(self) -> int:
+        """See which there are, and tell how many."""
+        found = (match for names in self._archive.scan(SAMPLES) for match in map(_SAMPLE.fullmatch, names))
+        seconds = array("q", (int(match[1]) for match in found if match is not None))
+        # A key may be found more than once.
+        self._seconds = array("q", (second for second, _ in groupby(sorted(seconds))))
+        return len(self._seconds)
+
+    def read(self) -> Iterator[tuple[int, Playback]]:
+        """When each was taken, in seconds since the epoch, and what it tells."""
+        names = (f"activity:{second}" for second in self._seconds)
+        for second, fields in zip(self._seconds, self._archive.hashes(names), strict=True):
+            playback = read_sample(fields)
+            self.done += 1
+            self.empty += playback.item is None
+            yield second, playback
 
 
 def _look(survey: Survey, sources: Sequence[Source], progress: Progress) -> None:

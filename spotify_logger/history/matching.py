@@ -22,7 +22,6 @@ from spotify_logger.history.traces import (
     Trace,
     account_cost,
     cost,
-    has_room,
     is_again,
     is_part,
     kind_of,
@@ -209,8 +208,8 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
                 costs.append((price, number, order, play))
     for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
-        may_be_part = is_part(row.trace, play.trace) and has_room(play.trace, play.used_ms, row.trace)
-        if row.verdict is None and (may_be_part if play.used_ms else price < PARTLY_MS):
+        fits = is_part(row.trace, play.trace, play.used_ms) if play.used_ms else price < PARTLY_MS
+        if row.verdict is None and fits:
             row.verdict = play.verdict
             play.used_ms += row.trace.heard_ms
 

@@ -12,7 +12,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from spotify_logger.history.matching import Known, Row, Verdict, identity, match
-from spotify_logger.history.traces import MINUTE_MS, Kind, Trace, trace_of
+from spotify_logger.history.traces import JITTER_MS, MINUTE_MS, Kind, Trace, trace_of
 from spotify_logger.keyspace import read_forgotten
 from spotify_logger.playback import ONE_DAY_MS
 
@@ -124,10 +124,11 @@ def _untangled(entries: Sequence[Entry]) -> Iterator[Entry]:
     """Rows that were uploaded together end where they were heard, and not all at the same moment."""
     last: dict[int, int] = defaultdict(int)
     for entry in entries:
-        if entry.kind is Kind.EXTENDED:
+        # What began just before is what came next, and was left at once.
+        if entry.kind is Kind.EXTENDED and entry.play.started_ms < entry.told_ms - JITTER_MS:
             last[entry.told_ms] = max(last[entry.told_ms], entry.play.started_ms)
     for entry in entries:
         play = entry.play
-        is_last = entry.kind is not Kind.EXTENDED or play.started_ms == last[entry.told_ms]
+        is_followed = entry.kind is Kind.EXTENDED and play.started_ms < last[entry.told_ms]
         heard_until_ms = play.started_ms + play.heard_ms
-        yield entry if is_last else replace(entry, play=replace(play, ended_ms=heard_until_ms))
+        yield replace(entry, play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry

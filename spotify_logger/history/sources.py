@@ -142,7 +142,7 @@ class _Search:
             self._named_file(Source(str(path), path, "", status.st_size))
 
     def _named_file(self, source: Source) -> None:
-        if zipfile.is_zipfile(source.path):
+        if zipfile.is_zipfile(source.path) or _is_called_zip(source.path):
             self._zip(source)
         elif _HISTORY.fullmatch(source.path.name) or _holds_plays(source):
             self.found.sources.append(source)
@@ -176,7 +176,7 @@ class _Search:
             self._folder(path, depth)
         elif stat.S_ISREG(status.st_mode) and self._is_new(status.st_dev, status.st_ino):
             source = Source(str(path), path, "", status.st_size)
-            if path.suffix.lower() == ".zip":
+            if _is_called_zip(path):
                 self._zip(source)
             else:
                 self._file(source, path.name)
@@ -204,7 +204,7 @@ class _Search:
             return
         if any(_is_outside(member.filename) for member in members):
             self.found.refused.append(
-                (source.name, "it names files outside of itself: this is no zip of Spotify's")
+                (source.name, "it names files outside of itself: no zip of Spotify's does")
             )
         elif sum(member.compress_size for member in members) > source.size:
             self.found.refused.append((source.name, "its files lie one over the other: it is a zip bomb"))
@@ -232,6 +232,10 @@ def _why_refused(member: zipfile.ZipInfo) -> str:
     if member.file_size > min(LONGEST_FILE, max(RATIO_FROM, RATIO * member.compress_size)):
         return "it would be far too long: it is a zip bomb"
     return ""
+
+
+def _is_called_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def _is_outside(name: str) -> bool:

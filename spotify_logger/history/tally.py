@@ -82,6 +82,24 @@ def told(tally: Tally, found: Found, *, dry_run: bool) -> Answer:
     return Answer(_data(tally, found, dry_run=dry_run), page, 1 if tally.broken or found.refused else 0)
 
 
+def told_of_samples(tally: Tally, samples: int, empty: int, *, dry_run: bool) -> Answer:
+    """The answer to the command that makes plays of samples.
+
+    Args:
+        tally: The figures.
+        samples: How many samples were read.
+        empty: How many of them told of nothing.
+        dry_run: Whether nothing was written.
+    """
+    plays = tally.verdicts.total()
+    head = f"{counted(plays, 'play')} in {counted(samples, 'sample')}, {empty:,} of which tell of nothing"
+    figures = [(f"{number:,}", name) for name, number in _figures(tally) if number]
+    page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
+    page += [Table(rows, numbers=(0,)) for rows in [figures] if rows]
+    verdicts = {verdict.name.lower(): tally.verdicts[verdict] for verdict in Verdict}
+    return Answer({"dry_run": dry_run, "samples": samples, "empty": empty, "plays": plays, **verdicts}, page)
+
+
 def _figures(tally: Tally) -> Iterator[tuple[str, int]]:
     """All the rows, by what became of them, and then what else there was."""
     yield from ((verdict.value, tally.verdicts[verdict]) for verdict in Verdict)

@@ -120,11 +120,10 @@ def distance_ms(one: Trace, other: Trace) -> int:
 
 def is_again(one: Trace, other: Trace) -> bool:
     """Whether two rows of extended histories are one play, told twice."""
+    is_as_long, have_starts = one.heard_ms == other.heard_ms, one.has_start and other.has_start
     if one.uri == other.uri and abs(one.begin_ms - other.begin_ms) < SAME_START_MS:
-        return True
-    if one.heard_ms != other.heard_ms or abs(one.told_ms - other.told_ms) > AGAIN_MS:
-        return False
-    if one.has_start and other.has_start and abs(one.begin_ms - other.begin_ms) >= SAME_START_MS:
+        return is_as_long or have_starts
+    if have_starts or not is_as_long or abs(one.told_ms - other.told_ms) > AGAIN_MS:
         return False
     # What is heard to its end again and again is heard for as long each time.
     is_repeated = one.is_done and other.is_done and 2 * common_ms(one, other) < one.heard_ms
@@ -135,13 +134,12 @@ def account_cost(account: Trace, extended: Trace) -> int | None:
     """How badly a row of an account's data fits one of the extended history; None: not at all."""
     differs_ms = abs(account.heard_ms - extended.heard_ms)
     late_ms = account.told_ms - extended.told_ms
-    if differs_ms > SAME_HEARD_MS or not (_in_minute(late_ms) or _is_left_later(account, extended, late_ms)):
+    outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
+    if differs_ms > SAME_HEARD_MS:
         return None
-    return differs_ms * ONE_DAY_MS + abs(late_ms) if is_alike(account, extended) else None
-
-
-def _in_minute(late_ms: int) -> bool:
-    return -MINUTE_MS - AT_ONCE_MS <= late_ms <= AT_ONCE_MS
+    if outside_ms > AT_ONCE_MS and not _is_left_later(account, extended, late_ms):
+        return None
+    return differs_ms * ONE_DAY_MS + outside_ms if is_alike(account, extended) else None
 
 
 def _is_left_later(account: Trace, extended: Trace, late_ms: int) -> bool:
@@ -178,17 +176,19 @@ def _ends_apart_ms(row: Trace, known: Trace) -> int:
     return max(0, late_ms - MINUTE_MS, -late_ms) if row.kind is Kind.ACCOUNT else abs(late_ms)
 
 
-def is_part(row: Trace, known: Trace) -> bool:
-    """Whether a row may tell of a part of a play, other rows telling of the rest: it lies inside of it.
+def is_part(row: Trace, known: Trace, used_ms: int = 0) -> bool:
+    """Whether a row may tell of a part of a play: it lies inside of it, and there is that much left to tell.
 
     A player that is closed while paused, or sent back to the beginning, ends a row, and not the play.
+
+    Args:
+        row: The row.
+        known: The play.
+        used_ms: How much of it other rows have told of.
     """
-    return common_ms(row, known) >= row.heard_ms - min(PART_MS, row.heard_ms // 4)
-
-
-def has_room(known: Trace, used_ms: int, row: Trace) -> bool:
-    """Whether so much more may be a part of what was heard, of which rows told of some already."""
-    return used_ms + row.heard_ms <= known.heard_ms + min(PART_MS, known.heard_ms // 4)
+    slack_ms = min(PART_MS, row.heard_ms // 4)
+    is_inside = common_ms(row, known) >= row.heard_ms - slack_ms
+    return is_inside and used_ms + row.heard_ms <= known.heard_ms + slack_ms
 
 
 # What was heard
