@@ -12,6 +12,8 @@ from spotify_logger.assembly import Logger, Surroundings, assemble
 from spotify_logger.backfill import BACKFILL
 from spotify_logger.errors import Unreachable
 from spotify_logger.gate import GATE_FILE
+from spotify_logger.history.forget import forget
+from spotify_logger.history.forget_finding import Wanted, find
 from spotify_logger.oauth import TOKEN_FILE
 from spotify_logger.outbox import OUTBOX_FILE
 from spotify_logger.plays import TRACKDONE, Play
@@ -139,6 +141,32 @@ def test_what_happened_while_the_machine_was_off_is_found(home: Home) -> None:
     assert list(logged(logger)) == ["A", "B", "C", "D", "E"]
     ((_, _, reason),) = logger.store.gaps()
     assert reason == "not running"
+
+
+@pytest.mark.parametrize("how", ["it goes on", "restarted", "with a new state folder"])
+def test_what_somebody_forgets_does_not_come_back(home: Home, how: str) -> None:
+    logger = home.start()
+    home.run(logger, 1000)
+    home.redis.restart()
+    home.run(logger, 1100)
+    plays = find(logger.store.archive(), Wanted("B"))
+    forget(logger.store.archive(), Wanted("B"), home.clock.now, None)
+    home.redis.restart()
+    home.clock.sleep(600)
+    if how != "it goes on":
+        logger.close()
+    if how == "with a new state folder":
+        (home.settings.state_dir / OUTBOX_FILE).unlink()
+    if how != "it goes on":
+        logger = home.start()
+    home.run(logger, HOUR)
+
+    assert len(plays) == 1
+    assert list(logged(logger)) == ["A", "C", "D", "E"]
+    names = [name.removeprefix("me:") for name in home.redis.names()]
+    kept = list(logger.store.archive().hashes(names))
+    assert any("name" in fields for fields in kept)
+    assert not any("B" in {fields.get("name"), fields.get("id")} for fields in kept)
 
 
 def test_at_the_end_everything_is_let_go_of(home: Home) -> None:
