@@ -44,8 +44,13 @@ def complaint(url: str, *commands: Command) -> str:
 
 
 @contextmanager
-def listener(answer: bytes, *, then_close: bool = True, rudely: bool = False) -> Iterator[int]:
-    """A port on which something listens that is no Redis: it says `answer` to whatever it is told."""
+def listener(
+    answer: bytes, *, then_close: bool = True, rudely: bool = False, politely: bool = False
+) -> Iterator[int]:
+    """A port on which something listens that is no Redis: it says `answer` to whatever it is told.
+
+    Politely, it first says that it has heard by whom.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -57,7 +62,10 @@ def listener(answer: bytes, *, then_close: bool = True, rudely: bool = False) ->
                 with peer:
                     if rudely:  # the connection is reset instead of being ended
                         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    peer.recv(65536)
+                    said = peer.recv(65536)
+                    while politely and b"SETINFO" in said:
+                        peer.sendall(b"+OK\r\n" * said.count(b"SETINFO"))
+                        said = peer.recv(65536)
                     peer.sendall(answer)
                     while not then_close and peer.recv(65536):
                         pass
@@ -279,6 +287,110 @@ class TestRefusals:
                 assert "has no connection left for us (maxclients)" in complaint(server.url)
         finally:
             server.stop()
+
+
+SILENCE = "does not answer in time: it hangs, is overloaded"
+MISTAKEN = pytest.mark.xfail(reason="a socket that times out is taken for something that is no Redis")
+
+
+class TestAskingTheSameOfManyKeys:
+    @pytest.fixture
+    def link(self, redis_url: str) -> Iterator[RedisLink]:
+        link = RedisLink(redis_url)
+        yield link
+        link.close()
+
+    def test_the_text_of_all_replies(self, link: RedisLink) -> None:
+        link.connect()
+        link.send([("HSET", "ä", "x", "ö\r\n-"), ("HSET", "b", "x", "")])
+        replies = "*2\r\n$5\r\nö\r\n-\r\n$-1\r\n*2\r\n$0\r\n\r\n$-1\r\n*2\r\n$-1\r\n$-1\r\n"
+        assert link.ask("HMGET", ["ä", "b", "c"], ["x", "y"]) == replies
+        assert link.ask("HLEN", ["b", "ä"]) == ":1\r\n:1\r\n"
+        assert link.ask("HLEN", []) == ""
+
+    def test_it_connects_by_itself_and_only_once(self, link: RedisLink) -> None:
+        for _ in range(3):
+            assert link.ask("GET", ["a"]) == "$-1\r\n"
+        assert link.connect() == 1
+
+    def test_more_than_comes_at_once(self, link: RedisLink) -> None:
+        link.connect()
+        text = "x\r\n" * 300_000
+        link.send([("SET", "a", text)])
+        reply = f"${len(text)}\r\n{text}\r\n"
+        assert link.ask("GET", ["a", "a", "a"]) == 3 * reply
+        assert link.send([("ECHO", "in step")]) == ["in step"]
+
+    def test_refusals_among_the_replies(self, link: RedisLink) -> None:
+        link.connect()
+        link.send([("SET", "a", "x"), ("HSET", "b", "x", "y")])
+        text = link.ask("HGETALL", ["a", "b", "a"])
+        if text is not None:  # it may be read when a refusal is the last that has come
+            first, _, rest = text.partition("\r\n")
+            assert first.startswith("-WRONGTYPE ")
+            assert rest == f"*2\r\n$1\r\nx\r\n$1\r\ny\r\n{first}\r\n"
+        link.connect()
+        assert link.send([("ECHO", "in step")]) == ["in step"]
+
+    def test_who_must_not_ping(self, redis_url: str, locked: str) -> None:
+        with redis.Redis.from_url(f"redis://ann:hunter2@{locked}") as client:
+            client.acl_setuser("ben", enabled=True, passwords=["+x"], keys="*", commands=["+@all", "-ping"])
+            link = RedisLink(f"redis://ben:x@{locked}?socket_timeout=9")
+            begun = time.monotonic()
+            assert link.ask("GET", ["a"]) is None
+            assert time.monotonic() - begun < 5
+            assert link.connect() == 2
+            assert link.send([("ECHO", "in step")]) == ["in step"]
+            link.close()
+            client.acl_deluser("ben")
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            pytest.param(
+                b"-ERR nothing at all\r\n", marks=pytest.mark.xfail(reason="one line is no last line")
+            ),
+            b"-LOADING Redis is loading\r\n-LOADING\r\n",
+        ],
+    )
+    def test_nothing_but_refusals(self, answer: bytes) -> None:
+        with listener(answer, then_close=False, politely=True) as port:
+            link = RedisLink(f"redis://127.0.0.1:{port}?socket_timeout=0.5")
+            assert link.ask("GET", ["a"]) is None
+            link.close()
+
+    @pytest.mark.parametrize(
+        ("answer", "then_close", "said"),
+        [
+            (b"$5\r\nhel", True, "closed the connection: it may be restarting"),
+            pytest.param(b"$5\r\nhel", False, SILENCE, marks=MISTAKEN),
+            pytest.param(b"$5\r\nhello\r\n", False, SILENCE, marks=MISTAKEN),
+            (b"HTTP/1.1 400 Bad\r\n\r\n", True, "closed the connection: it may be restarting"),
+        ],
+    )
+    def test_no_end_comes(self, answer: bytes, said: str, *, then_close: bool) -> None:
+        with listener(answer, then_close=then_close, politely=True) as port:
+            link = RedisLink(f"redis://127.0.0.1:{port}?socket_timeout=0.2")
+            with pytest.raises(StoreError, match=said):
+                link.ask("GET", ["a"])
+            link.close()
+
+    @MISTAKEN
+    def test_replies_never_shift(self, redis_url: str) -> None:
+        link = RedisLink(f"{redis_url}?socket_timeout=0.2")
+        with redis.Redis.from_url(redis_url) as client:
+            assert link.connect() == 1
+            client.client_pause(600)
+            with pytest.raises(StoreError, match=SILENCE):
+                link.ask("GET", ["a"])
+            client.client_unpause()
+        assert link.ask("GET", ["a"]) == "$-1\r\n"
+        assert link.connect() == 2
+        link.close()
+
+    def test_nobody_listens(self) -> None:
+        with pytest.raises(StoreError, match="cannot be reached"):
+            RedisLink(f"redis://127.0.0.1:{free_port()}").ask("GET", ["a"])
 
 
 class TestOutages:
