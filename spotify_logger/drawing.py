@@ -137,7 +137,7 @@ def _table(table: Table, width: int) -> Grid:
         justify: Literal["left", "right"] = "right" if column in table.numbers else "left"
         widest = max(NARROWEST, room) if column == table.wide else own
         # Under headings a row is a line; a list of names and values may need more.
-        one_line = bool(table.headings)
+        one_line = table.one_line or bool(table.headings)
         grid.add_column(justify=justify, max_width=widest, no_wrap=one_line, overflow="ellipsis")
     for number, row in enumerate(_cells(table)):
         grid.add_row(*map(Text, row), style="bold" if table.headings and number == 0 else "")

@@ -54,12 +54,14 @@ class Table:
         headings: What is above the columns, on a terminal.
         numbers: Columns that are flush right.
         wide: The column that gets the room that the others leave.
+        one_line: Cut what is too long for it, as below headings; else a row takes as many lines as it needs.
     """
 
     rows: Sequence[Sequence[str]]
     headings: Sequence[str] = ()
     numbers: Sequence[int] = ()
     wide: int = 1
+    one_line: bool = False
 
     def lines(self) -> Iterator[Line]:
         """The lines for a pipe: the rows, without the headings."""

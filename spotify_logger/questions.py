@@ -27,6 +27,8 @@ _YEAR = re.compile(r"[0-9]{4}")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
 """Beyond these, some machine's calendar does not go."""
+_THIS_YEAR = 0
+"""Stands for it where no year is told: which one it is depends on the zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,24 @@ def add_least(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_year(parser: argparse.ArgumentParser, name: str = "--year") -> None:
+    """Add the year that everything is about, this one unless told: as an option, or as a word of its own."""
+    nargs = None if name.startswith("-") else "?"
+    words = "a year (default: this one)"
+    parser.add_argument(name, type=_year, nargs=nargs, default=_THIS_YEAR, metavar="2026", help=words)
+    add_zone(parser)
+
+
 def add_ranking(parser: argparse.ArgumentParser, number: int = 10) -> None:
     """Add the options of a list with the most played on top."""
-    parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what counts (default: plays)")
+    add_by(parser)
     add_number(parser, number)
     add_exact(parser)
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what makes more of something."""
+    parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what counts (default: plays)")
 
 
 def add_number(parser: argparse.ArgumentParser, number: int) -> None:
@@ -140,7 +155,7 @@ def _stretch(told: dict[str, object], zone: Zone, now: float) -> Stretch:
         one, other = (given + bounds)[:2]
         raise ValueError(f"--{one} and --{other} both say when: use one of them")
     if told.get("year") is not None:
-        return stretch.year(zone, int(str(told["year"])))
+        return stretch.year(zone, int(str(told["year"])) or zone.day(now).year)
     if isinstance(first := told.get("month"), date):
         return stretch.month(zone, first)
     if isinstance(last := told.get("last"), tuple):

@@ -107,6 +107,10 @@ class TestTable:
         lines = drawn(Table([["health", "one two three four"]]), columns=20)
         assert lines == ["health  one two", "        three four"]
 
+    def test_in_one_line_they_are_cut_and_not_wrapped(self, drawn: Drawn) -> None:
+        table = Table([["health", "one two three four"]], one_line=True)
+        assert drawn(table, columns=20) == ["health  one two thr…"]
+
     def test_without_rows(self, drawn: Drawn) -> None:
         assert drawn(Table([], headings=["what", "plays"]), Table([])) == ["what  plays", "", ""]
 

@@ -135,11 +135,18 @@ def _none(kind: str, question: Question, tallies: Tallies) -> str:
 
 def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[str, str]]:
     """What things are called: a name, and what is said before it."""
+    keys = [key for each in shown for key in each.keys] if kind in (TRACKS, ALBUMS) else []
+    return named(kind, shown, reading.entries(keys))
+
+
+def named(
+    kind: str, shown: Iterable[Ranked], entries: Mapping[str, Entry]
+) -> dict[Hashable, tuple[str, str]]:
+    """The same, for whom knows already what the catalogue has of them."""
     if kind == CONTEXTS:
         return {each.group: (_context(str(each.group)), "") for each in shown}
     if kind in (ARTISTS, SHOWS, DEVICES):
         return {each.group: (str(each.group), "") for each in shown}
-    entries = reading.entries(key for each in shown for key in each.keys)
     if kind == ALBUMS:
         return {each.group: _album(each, entries) for each in shown}
     return {each.group: _track(each.keys[0], entries) for each in shown}

@@ -1,0 +1,117 @@
+"""Plays in the index of a real Redis, and what the catalogue knows of them: all that the answers read."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.faces import Answer, Table, show
+from spotify_logger.keyspace import day_of, index_key, row_value
+from spotify_logger.plays import SKIPPED, TRACKDONE, to_iso
+from spotify_logger.questions import Question
+from spotify_logger.store import Store
+from spotify_logger.stretch import Stretch, Zone, year
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.faces import Block
+
+
+class Item(NamedTuple):
+    """What the catalogue knows of an item."""
+
+    key: str
+    name: str = ""
+    artists: Sequence[str] = ()
+    album: str = ""
+    album_id: str = ""
+    isrc: str = ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        ids = " ".join(f"id{number}" for number, _ in enumerate(self.artists))
+        about = {"name": self.name, "album": self.album, "album_id": self.album_id, "isrc": self.isrc}
+        found = {**about, "artists": ", ".join(self.artists), "artist_ids": ids}
+        return {name: value for name, value in found.items() if value}
+
+
+@dataclass
+class Listened:
+    """A log, and who asks it: in a zone, at a moment that clocks show there."""
+
+    url: str
+    zone: Zone
+    now: str
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.url, utc=lambda: self.second(self.now))
+
+    @property
+    def archive(self) -> Archive:
+        return self.store.archive()
+
+    def second(self, moment: str) -> int:
+        return self.zone.second(datetime.fromisoformat(moment))
+
+    def to(self, item: Item, moment: str | int, heard: float = 200, end: str = TRACKDONE) -> None:
+        """A play that starts then; it was heard for so many seconds."""
+        second = self.second(moment) if isinstance(moment, str) else moment
+        row = row_value(item.key, round(heard * 1000), end)
+        fields = [part for pair in item.fields.items() for part in pair]
+        catalogue = [("HSET", item.key, *fields)] if fields else []
+        self.archive.write([("HSET", index_key(day_of(second)), str(second), row), *catalogue])
+
+    def skipped(self, item: Item, moment: str) -> None:
+        self.to(item, moment, 5, SKIPPED)
+
+    def gap(self, begin: str, end: str) -> None:
+        first, last = self.second(begin), self.second(end)
+        with self.store.batch() as batch:
+            told = {"from": to_iso(first * 1000), "to": to_iso(last * 1000), "reason": "offline"}
+            batch.write_gap(first, told)
+
+    def ask(self, **more: object) -> Question:
+        """About all time, unless `year` or `stretch` says otherwise."""
+        number = more.pop("year", None)
+        if isinstance(number, int):
+            more["stretch"] = year(self.zone, number)
+        return Question(self.second(self.now), self.zone, **more)  # type: ignore[arg-type]
+
+    def between(self, begin: str, end: str) -> Stretch:
+        return Stretch(self.second(begin), self.second(end), "then")
+
+
+def rows(answer: Answer) -> dict[str, str]:
+    """The names and values of all tables with two columns and no headings."""
+    tables = [block for block in answer.page if isinstance(block, Table) and not block.headings]
+    return {row[0]: row[1] for table in tables for row in table.rows if len(row) == 2}
+
+
+def blocks(answer: Answer, kind: type[Block]) -> list[Block]:
+    return [block for block in answer.page if isinstance(block, kind)]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(answer: Answer, monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> list[str]:
+    """The lines on a terminal."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("TERM", "dumb")
+    out = _Terminal()
+    show(answer, out)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def data_of(answer: Answer) -> dict[str, object]:
+    assert isinstance(answer.data, dict)
+    return answer.data
