@@ -77,7 +77,7 @@ def ranked(
         if times or not counted:
             found.append(Ranked(group, keys, times, sum(heard[key] for key in keys)))
     if by == TIME:
-        found.sort(key=lambda each: (-each.heard_ms, -each.plays, each.keys[0]))
+        found.sort(key=lambda each: (-each.heard_ms, -each.plays, each.keys[0], str(each.group)))
     else:
-        found.sort(key=lambda each: (-each.plays, -each.heard_ms, each.keys[0]))
+        found.sort(key=lambda each: (-each.plays, -each.heard_ms, each.keys[0], str(each.group)))
     return found

@@ -1,0 +1,555 @@
+"""What the answers have to be: every figure from a plain list of plays, slowly and obviously.
+
+Nothing here comes from the code that is tested, and nothing is quick: each figure goes through all plays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Data = dict[str, object]
+Gap = tuple[int, int, str]
+HALF_AN_HOUR_MS = 1_800_000
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be played.
+
+    `has_ids`: the catalogue knows the artists' ids; `is_known`: it knows anything at all.
+    """
+
+    key: str
+    name: str = ""
+    artists: tuple[str, ...] = ()
+    album: str = ""
+    album_id: str = ""
+    isrc: str = ""
+    duration_ms: int | None = 200_000
+    has_ids: bool = True
+    is_known: bool = True
+
+    @property
+    def is_music(self) -> bool:
+        return not self.key.startswith("episode:")
+
+    @property
+    def artists_text(self) -> str:
+        return ", ".join(self.artists)
+
+    @property
+    def credited(self) -> list[str]:
+        """The artists, each once, as far as the catalogue can tell them from each other."""
+        if not self.artists:
+            return []
+        can_be_told = self.has_ids and not any(", " in name for name in self.artists)
+        return list(dict.fromkeys(self.artists)) if can_be_told else [self.artists_text]
+
+    @property
+    def first_artist(self) -> str:
+        return self.credited[0] if self.artists else ""
+
+    def known(self) -> Item:
+        """What the catalogue makes of it."""
+        return self if self.is_known else Item(self.key, duration_ms=None)
+
+
+@dataclass(frozen=True)
+class Play:
+    """A play; `end` is "open" while it is not over."""
+
+    second: int
+    item: Item
+    heard_ms: int
+    end: str = "trackdone"
+    device: str = "Kitchen"
+    context: str = ""
+
+
+class Stretch(NamedTuple):
+    """From a second up to another one, and the stretch before: its first second; None where there is none."""
+
+    begin: int | None = None
+    end: int | None = None
+    earlier: int | None = None
+
+    def has(self, second: int) -> bool:
+        return (self.begin is None or self.begin <= second) and (self.end is None or second < self.end)
+
+    @property
+    def before(self) -> Stretch | None:
+        return None if self.earlier is None else Stretch(self.earlier, self.begin)
+
+
+# Clocks
+
+
+def shown(second: int, zone: str) -> datetime:
+    """What the clocks of a zone show."""
+    return datetime.fromtimestamp(second, ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+
+
+def day_of(second: int, zone: str) -> date:
+    return shown(second, zone).date()
+
+
+def first_second(moment: datetime, zone: str) -> int:
+    """The first second at which clocks show a moment; the one at which they leave it out."""
+    as_utc = int(moment.replace(tzinfo=UTC).timestamp())
+    near = range(as_utc - 30 * 3600, as_utc + 30 * 3600, 900)
+    offsets = {int((shown(second, zone) - shown(second, "UTC")).total_seconds()) for second in near}
+    found = [as_utc - offset for offset in offsets if shown(as_utc - offset, zone) == moment]
+    if found:
+        return min(found)
+    later = next(second for second in near if shown(second, zone) > moment)
+    return next(second for second in range(later - 900, later + 1) if shown(second, zone) > moment)
+
+
+def midnight(day: date, zone: str) -> int:
+    return first_second(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001 - what clocks show
+
+
+def year(number: int, zone: str) -> Stretch:
+    begin, end, earlier = (midnight(date(which, 1, 1), zone) for which in (number, number + 1, number - 1))
+    return Stretch(begin, end, earlier)
+
+
+def month(first: date, zone: str) -> Stretch:
+    after, before = (first + 31 * ONE_DAY).replace(day=1), (first - ONE_DAY).replace(day=1)
+    return Stretch(*(midnight(day, zone) for day in (first, after, before)))
+
+
+def day(which: date, zone: str) -> Stretch:
+    return Stretch(*(midnight(day, zone) for day in (which, which + ONE_DAY, which - ONE_DAY)))
+
+
+def last(number: int, unit: str, now: float, zone: str) -> Stretch:
+    end = int(now) + 1
+    return Stretch(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
+
+
+def _back(second: int, number: int, unit: str, zone: str) -> int:
+    if unit == "h":
+        return second - number * 3600
+    moment = shown(second, zone)
+    if unit in ("d", "w"):
+        return first_second(moment - number * ONE_DAY * (7 if unit == "w" else 1), zone)
+    first = moment.replace(day=1)
+    for _ in range(number * (12 if unit == "y" else 1)):
+        first = (first - ONE_DAY).replace(day=1)
+    while first.day < moment.day and (first + ONE_DAY).month == first.month:  # 31 January, and then February
+        first += ONE_DAY
+    return first_second(first, zone)
+
+
+# What counts
+
+
+def counts(play: Play, least: int | str) -> bool:
+    """Whether something is a play, by milliseconds heard, "half" or "finished"."""
+    if least == "finished":
+        return play.end == "trackdone"
+    if least == "half":
+        length = play.item.known().duration_ms
+        return play.end == "trackdone" or bool(length and play.heard_ms >= length / 2)
+    return play.heard_ms >= int(least)
+
+
+@dataclass(frozen=True)
+class Log:
+    """All that was played, and what is asked of it.
+
+    Attributes:
+        plays: In order of time.
+        gaps: From, to, and why nothing could be seen.
+        now: The second in which it is asked.
+        zone: Whose clocks.
+        stretch: About when.
+        least: What counts as a play.
+        by: "plays" or "time".
+        exact: Every id is one of its own.
+    """
+
+    plays: Sequence[Play] = ()
+    gaps: Sequence[Gap] = ()
+    now: int = 0
+    zone: str = "UTC"
+    stretch: Stretch = Stretch()  # noqa: RUF009 - it never changes
+    least: int | str = 30_000
+    by: str = "plays"
+    exact: bool = False
+
+    @cached_property
+    def inside(self) -> list[Play]:
+        return [play for play in self.plays if self.stretch.has(play.second)]
+
+    @cached_property
+    def counted(self) -> list[Play]:
+        return [play for play in self.inside if counts(play, self.least)]
+
+    @cached_property
+    def before(self) -> list[Play]:
+        """What was played in the stretch before."""
+        before = self.stretch.before
+        return [play for play in self.plays if before is not None and before.has(play.second)]
+
+    @property
+    def heard_ms(self) -> int:
+        return sum(play.heard_ms for play in self.inside)
+
+    def on(self, stretch: Stretch) -> Log:
+        return replace(self, stretch=stretch)
+
+    def unseen(self) -> Data:
+        """How many gaps there are, and how long they are in all, from the first play on."""
+        begin, end = self.stretch.begin, self.stretch.end
+        if begin is None:
+            if not self.inside:
+                return {"gaps": 0, "seconds": 0}
+            begin = min(play.second for play in self.inside)
+        end = self.now if end is None else end
+        parts = [min(to, end) - max(since, begin) for since, to, _ in self.gaps if since < end and to > begin]
+        return {"gaps": len(parts), "seconds": sum(parts)}
+
+    # What there is to be ranked
+
+    def track(self, item: Item) -> str:
+        return item.key if self.exact or not item.known().isrc else item.known().isrc.upper()
+
+    def album(self, item: Item, among: Sequence[Play]) -> tuple[str, str] | None:
+        """An album is known by its name and artist; by its id if several artists are on it."""
+        known = item.known()
+        if not known.album or not item.is_music:
+            return None
+        on_it = {play.item.first_artist for play in among if play.item.known().album_id == known.album_id}
+        if known.album_id and (self.exact or len(on_it) > 1):
+            return known.album, f"id {known.album_id}"
+        return known.album, known.first_artist
+
+    def things(self, kind: str, play: Play) -> Sequence[object]:
+        """What a play is one of."""
+        known = play.item.known()
+        if kind == "devices":
+            return [play.device or "unknown"]
+        if kind == "contexts":
+            return [play.context or "unknown"]
+        if kind == "shows":
+            return [known.album] if not known.is_music and known.album else []
+        return self._music(kind, play.item) if known.is_music else []
+
+    def _music(self, kind: str, item: Item) -> Sequence[object]:
+        if kind == "artists":
+            return item.known().credited
+        if kind == "tracks":
+            return [self.track(item)]
+        album = self.album(item, [*self.inside, *self.before])
+        return [] if album is None else [album]
+
+    def amounts(self, plays: Sequence[Play]) -> tuple[int, int]:
+        """How many of them count, and how long all of them were heard."""
+        return len([play for play in plays if counts(play, self.least)]), sum(play.heard_ms for play in plays)
+
+    def most_first(self, plays: int, heard_ms: int) -> tuple[int, int]:
+        return (-heard_ms, -plays) if self.by == "time" else (-plays, -heard_ms)
+
+    def most_played_item(self, plays: Sequence[Play]) -> Item:
+        """The one that counts most often, was heard longest, or has the first key."""
+
+        def order(item: Item) -> tuple[int, int, str]:
+            times, heard_ms = self.amounts([play for play in plays if play.item == item])
+            return -times, -heard_ms, item.key
+
+        return min({play.item for play in plays}, key=order)
+
+    def ranked(self, kind: str) -> list[tuple[object, list[Play]]]:
+        """Things that count at least once, the most played first, each with all its plays.
+
+        Of equals, the one comes first that has the first key; of artists of one item, the first name.
+        """
+        things = {thing for play in self.counted for thing in self.things(kind, play)}
+        found = [
+            (thing, [play for play in self.inside if thing in self.things(kind, play)]) for thing in things
+        ]
+
+        def order(each: tuple[object, list[Play]]) -> tuple[int, int, str, str]:
+            thing, plays = each
+            return *self.most_first(*self.amounts(plays)), self.first_key(kind, plays), str(thing)
+
+        return sorted(found, key=order)
+
+    def first_key(self, kind: str, plays: Sequence[Play]) -> str:
+        if kind in ("devices", "contexts"):
+            return str(self.things(kind, plays[0])[0])
+        return self.most_played_item(plays).key
+
+    # The answers, as programs get them
+
+    def top(self, kind: str, number: int) -> Data:
+        everything = self.ranked(kind)
+        plays, heard_ms = self.amounts(self.inside)
+        return {
+            "kind": kind,
+            "from": iso(self.stretch.begin),
+            "to": iso(self.stretch.end),
+            "by": self.by,
+            "plays": plays,
+            "heard_ms": heard_ms,
+            "number": len(everything),
+            "unseen": self.unseen(),
+            "top": [
+                {"rank": rank, **self._top_line(kind, thing, own)}
+                for rank, (thing, own) in enumerate(everything[:number], 1)
+            ],
+        }
+
+    def _top_line(self, kind: str, thing: object, own: list[Play]) -> Data:
+        plays, heard_ms = self.amounts(own)
+        part = (heard_ms, self.heard_ms) if self.by == "time" else (plays, len(self.counted))
+        before = self.amounts([play for play in self.before if thing in self.things(kind, play)])
+        is_compared = self.stretch.before is not None
+        name, artists = self._called(kind, thing, own)
+        return {
+            "name": name,
+            "artists": artists,
+            "plays": plays,
+            "heard_ms": heard_ms,
+            "share": round(part[0] / part[1], 6) if part[1] else 0.0,
+            "plays_before": before[0] if is_compared else None,
+            "heard_ms_before": before[1] if is_compared else None,
+            "key": self.first_key(kind, own),
+        }
+
+    def _called(self, kind: str, thing: object, own: list[Play]) -> tuple[str, str]:
+        if kind == "tracks":
+            item = self.most_played_item(own)
+            return (item.name, item.artists_text) if item.is_known else (item.key, "")
+        if kind == "albums":
+            firsts = {play.item.first_artist for play in own}
+            return own[0].item.album, firsts.pop() if len(firsts) == 1 else "various artists"
+        return "Liked Songs" if str(thing).endswith(":collection") else str(thing), ""
+
+    def count(self, text: str) -> Data:
+        items = {play.item for play in self.inside if play.item.is_known}
+        whole = {item for item in items if is_whole(text, item)}
+        fitting = whole or {item for item in items if is_part(text, item)}
+        fits: Callable[[str, Item], bool] = is_whole if whole else is_part
+        named = {self.track(item) for item in fitting if fits(text, replace(item, album=""))}
+        meant = fitting | {item for item in items if self.track(item) in named}
+        tracks = [self._counted_track({item for item in meant if self.track(item) == track}, track)
+                  for track in {self.track(item) for item in meant}]  # fmt: skip
+        return {
+            "text": text,
+            "whole": bool(whole),
+            "at_least_ms": self.least if isinstance(self.least, int) else None,
+            "from": iso(self.stretch.begin),
+            "to": iso(self.stretch.end),
+            **self.told([play for play in self.inside if play.item in meant]),
+            "ranked": len(self.ranked("tracks")),
+            "unseen": self.unseen(),
+            "tracks": sorted(tracks, key=self._track_order),
+        }
+
+    def left_out(self, text: str) -> int:
+        """How many recordings have a text only as a part of the name, where others have it as the whole."""
+        items = {play.item for play in self.inside if play.item.is_known}
+        counted: list[Data] = self.count(text)["tracks"]  # type: ignore[assignment]
+        meant = {self.track(item) for item in items for track in counted if item.key in str(track["keys"])}
+        return len({self.track(item) for item in items if is_part(text, item)} - meant)
+
+    def _track_order(self, track: Data) -> tuple[int, int, str]:
+        plays, heard_ms = int(str(track["plays"])), int(str(track["heard_ms"]))
+        title = f"{track['artists'] or track['album']} – {track['name']}"
+        return *self.most_first(plays, heard_ms), title
+
+    def _counted_track(self, items: set[Item], track: str) -> Data:
+        plays = [play for play in self.inside if play.item in items]
+        keys: list[str] = []
+        while rest := [play for play in plays if play.item.key not in keys]:
+            keys.append(self.most_played_item(rest).key)
+        item = self.most_played_item(plays)
+        about = {"keys": keys, "name": item.name, "artists": item.artists_text, "album": item.album}
+        return {**about, **self.told(plays), "rank": self.rank(track)}
+
+    def rank(self, track: str) -> int | None:
+        """One more than there are recordings with more plays, or more time."""
+        amounts = {thing: self.amounts(plays) for thing, plays in self.ranked("tracks")}
+        if track not in amounts:
+            return None
+        which = 1 if self.by == "time" else 0
+        return 1 + len([1 for each in amounts.values() if each[which] > amounts[track][which]])
+
+    def told(self, plays: Sequence[Play]) -> Data:
+        """What is told of a track's plays."""
+        seconds = [play.second for play in plays if counts(play, self.least)]
+        return {
+            "plays": len(seconds),
+            "shorter": len(plays) - len(seconds),
+            "skips": len([play for play in plays if play.end == "skipped"]),
+            "heard_ms": sum(play.heard_ms for play in plays),
+            "first": iso(min(seconds)) if seconds else None,
+            "last": iso(max(seconds)) if seconds else None,
+        }
+
+    def stats(self) -> Data:
+        inside, counted = self.inside, self.counted
+        over = [play for play in inside if play.end != "open"]
+        skips = [play for play in inside if play.end == "skipped"]
+        variety = {kind: {thing for play in counted for thing in self.things_of_stretch(kind, play)}
+                   for kind in ("tracks", "artists", "albums", "shows")}  # fmt: skip
+        sessions = self.sessions()
+        longest = max(sessions, key=lambda session: (session[1] - session[0], -session[0]), default=None)
+        return {
+            "from": iso(self.stretch.begin),
+            "to": iso(self.stretch.end),
+            "plays": len(counted),
+            "shorter": len(inside) - len(counted),
+            "heard_ms": self.heard_ms,
+            **{kind: len(things) for kind, things in variety.items()},
+            "new_tracks": len(variety["tracks"] - self.heard_before("tracks")),
+            "new_artists": len(variety["artists"] - self.heard_before("artists")),
+            "skips": len(skips),
+            "skip_rate": round(len(skips) / len(over), 6) if over else None,
+            "sessions": len(sessions),
+            "longest_session": longest
+            and {"from": iso(longest[0] // 1000), "ms": longest[1] - longest[0]},
+            **self.days(),
+            "unseen": self.unseen(),
+        }  # fmt: skip
+
+    def things_of_stretch(self, kind: str, play: Play) -> Sequence[object]:
+        """The same, where the stretch before plays no role."""
+        return self.on(Stretch(self.stretch.begin, self.stretch.end)).things(kind, play)
+
+    def heard_before(self, kind: str) -> set[object]:
+        """What had been heard, however shortly, before the stretch began."""
+        begin = self.stretch.begin
+        earlier = [play for play in self.plays if begin is not None and play.second < begin]
+        return {thing for play in earlier for thing in self.things(kind, play)}
+
+    def sessions(self) -> list[tuple[int, int]]:
+        """From and to in milliseconds: each begins with a play before which half an hour was silent."""
+        heard = [
+            (play.second * 1000, play.second * 1000 + play.heard_ms) for play in self.inside if play.heard_ms
+        ]
+        firsts = [
+            start
+            for start, _ in heard
+            if all(start - end >= HALF_AN_HOUR_MS for begin, end in heard if begin < start)
+        ]
+        return [
+            (first, max(end for begin, end in heard if first <= begin < after))
+            for first, after in pairwise([*firsts, 10**15])
+        ]
+
+    def days(self) -> Data:
+        """How the plays are spread over the local days."""
+        days = sorted({day_of(play.second, self.zone) for play in self.counted})
+        runs = [self._run(day, days) for day in days]
+        longest = max(runs, key=len, default=[])
+        today = day_of(self.now, self.zone)
+        lasting = next((run for run in runs if run[-1] >= today - ONE_DAY), [])
+        heard = {day_of(play.second, self.zone) for play in self.inside}
+        busiest = min(heard, key=lambda day: (-self._heard_on(day), day), default=None)
+        return {
+            "days": len(days),
+            "longest_streak": _streak(longest),
+            "current_streak": _streak(lasting),
+            "busiest_day": busiest
+            and {"day": str(busiest), "plays": self._plays_on(busiest), "heard_ms": self._heard_on(busiest)},
+        }
+
+    def _run(self, first: date, days: Sequence[date]) -> list[date]:
+        """The days in a row from one on."""
+        run = [first]
+        while run[-1] + ONE_DAY in days:
+            run.append(run[-1] + ONE_DAY)
+        return run
+
+    def _plays_on(self, day: date) -> int:
+        return len([play for play in self.counted if day_of(play.second, self.zone) == day])
+
+    def _heard_on(self, day: date) -> int:
+        return sum(play.heard_ms for play in self.inside if day_of(play.second, self.zone) == day)
+
+    def day(self, which: date) -> Data:
+        """A day: what began on it, and the gaps that reach into it."""
+        plays = [play for play in self.plays if day_of(play.second, self.zone) == which]
+        begin, end, _ = day(which, self.zone)
+        end = min(end or 0, self.now)
+        lines: list[tuple[int, int, object]] = [
+            (play.second, 0, f"listening:{play.second}") for play in plays
+        ]
+        lines += [
+            (since, 1, {"from": iso(since), "to": iso(to), "reason": reason})
+            for since, to, reason in self.gaps
+            if since < end and to > (begin or 0)
+        ]
+        times, heard_ms = self.amounts(plays)
+        timeline = [each for *_, each in sorted(lines, key=lambda line: line[:2])]
+        return {"day": str(which), "plays": times, "heard_ms": heard_ms, "timeline": timeline}
+
+    def on_this_day(self) -> list[Data]:
+        """What was played on days of other years that have the same date, the latest first."""
+        today = day_of(self.now, self.zone)
+        days = {day_of(play.second, self.zone) for play in self.plays}
+        same = [day for day in days if (day.month, day.day) == (today.month, today.day) and day < today]
+        return [self._memory(day) for day in sorted(same, reverse=True)]
+
+    def _memory(self, which: date) -> Data:
+        plays = [play for play in self.plays if day_of(play.second, self.zone) == which]
+        tracks = {self.track(play.item) for play in plays}
+        best = min(
+            ([play for play in plays if self.track(play.item) == track] for track in tracks),
+            key=lambda own: (*self.most_first(*self.amounts(own)), self.most_played_item(own).key),
+        )
+        item = self.most_played_item(best)
+        times, heard_ms = self.amounts(plays)
+        whose = item.artists_text or item.album
+        named = (f"{whose} – {item.name}" if whose else item.name) if item.is_known else item.key
+        return {"day": str(which), "plays": times, "heard_ms": heard_ms, "most": named, "key": item.key}
+
+    def week(self) -> list[Data]:
+        """By hour of the week, Monday's first one first."""
+        hours = [(weekday, hour) for weekday in range(7) for hour in range(24)]
+        return [self._hour(weekday, hour) for weekday, hour in hours]
+
+    def _hour(self, weekday: int, hour: int) -> Data:
+        plays = [
+            play
+            for play in self.inside
+            if (shown(play.second, self.zone).weekday(), shown(play.second, self.zone).hour)
+            == (weekday, hour)
+        ]
+        times, heard_ms = self.amounts(plays)
+        name = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[weekday]
+        return {"weekday": name, "hour": hour, "plays": times, "heard_ms": heard_ms}
+
+
+def _streak(run: Sequence[date]) -> Data:
+    return {"days": len(run), "from": str(run[0]) if run else None}
+
+
+def iso(second: int | None) -> str | None:
+    if second is None:
+        return None
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def is_whole(text: str, item: Item) -> bool:
+    """Whether a text is the whole title, album or artist; case aside."""
+    names = (item.name, item.album, item.artists_text, *item.credited)
+    return text.lower() in [name.lower() for name in names]
+
+
+def is_part(text: str, item: Item) -> bool:
+    everything = f"{item.artists_text} {item.name} {item.album}".strip()
+    return text.lower() in everything.lower()
