@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from spotify_logger import __version__, config, questions
+from spotify_logger import __version__, config, moving, questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +41,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     try:
         options.question = questions.read(options, time.time())
+        if "check" in options:
+            options.check(options)
         if "day" in options:
             options.day = questions.read_day(options.question.zone, options.question.now, options.day)
     except ValueError as error:
@@ -58,9 +60,11 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             show(answer, sys.stdout, "json")
         return answer.code
-    answer = _answered(options, config.load(Path.cwd(), os.environ, need_login=False))
-    show(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
-    return answer.code
+    told = _answered(options, config.load(Path.cwd(), os.environ, need_login=False))
+    if told is None:
+        return 0
+    show(told, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
+    return told.code
 
 
 def _login(screen: TextIO) -> Answer:
@@ -73,11 +77,11 @@ def _login(screen: TextIO) -> Answer:
     return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
 
 
-def _answered(options: argparse.Namespace, settings: Settings) -> Answer:
+def _answered(options: argparse.Namespace, settings: Settings) -> Answer | None:
     from spotify_logger.store import Store  # noqa: PLC0415 - redis-py takes seconds to import on a Pi
 
     with closing(Store(settings.redis_url, settings.redis_prefix)) as store:
-        answer: Answer = options.answer(options, store, settings)
+        answer: Answer | None = options.answer(options, store, settings)
         return answer
 
 
@@ -132,6 +136,30 @@ def _stats(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
     return summary.stats(store.archive(), options.question)
 
 
+def _clock(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import heat  # noqa: PLC0415
+
+    return heat.clock(store.archive(), options.question)
+
+
+def _calendar(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import heat  # noqa: PLC0415
+
+    return heat.calendar(store.archive(), options.question)
+
+
+def _year(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import review  # noqa: PLC0415
+
+    return review.year(store.archive(), options.question)
+
+
+def _page(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import pages  # noqa: PLC0415
+
+    return pages.page(store.archive(), options.question, options.kind, " ".join(options.text))
+
+
 # What can be asked
 
 
@@ -145,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    add = _Adding(commands)
+    add = Adding(commands)
     add.command("login", None, "allow the logger to see what you play; needed every six months", csv=False)
     add.command("status", _status, "is the logger alive and well? exit code 1 if not", csv=False)
     add.command("now", _now, "what is playing", csv=False)
@@ -166,13 +194,36 @@ def _parser() -> argparse.ArgumentParser:
         questions.add_ranking(ranking)
     stats = add.command("stats", _stats, "a stretch in figures")
     questions.add_exact(stats)
-    for about_a_stretch in (count, top, stats):
+    clock = add.command("clock", _clock, "the hours of the week, as a picture")
+    calendar = add.command("calendar", _calendar, "the days of a year, as a picture")
+    year = add.command("year", _year, "a year in review, on one screen")
+    questions.add_year(calendar)
+    questions.add_year(year, "year")
+    for about_a_year in (calendar, year):
+        questions.add_least(about_a_year)
+    for ranked in (clock, calendar, year):
+        questions.add_by(ranked)
+    for about_a_stretch in (count, top, stats, clock, *_add_pages(add)):
         questions.add_least(about_a_stretch)
         questions.add_stretch(about_a_stretch)
+    moving.add_commands(add)
     return parser
 
 
-class _Adding:
+def _add_pages(add: Adding) -> list[argparse.ArgumentParser]:
+    """Add the commands that are about one thing."""
+    pages = {
+        noun: add.command(noun, _page, f"the page of one {noun}") for noun in ("artist", "album", "track")
+    }
+    for noun, page in pages.items():
+        page.set_defaults(kind=f"{noun}s")
+        whose = "" if noun == "artist" else ", whose it is before it or not; or its key"
+        _add_text(page, f"what it is called{whose}; case and accents aside")
+        questions.add_ranking(page, 5)
+    return list(pages.values())
+
+
+class Adding:
     """Adds commands with what all of them have.
 
     Args:
@@ -185,20 +236,22 @@ class _Adding:
     def command(
         self,
         name: str,
-        answer: Callable[[argparse.Namespace, Store, Settings], Answer] | None,
+        answer: Callable[[argparse.Namespace, Store, Settings], Answer | None] | None,
         what: str,
         *,
+        json: bool = True,
         csv: bool = True,
     ) -> argparse.ArgumentParser:
-        """Add one that `answer` answers."""
+        """Add one that `answer` answers; one that has its own ways of printing answers nothing."""
         parser = self._commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-        forms = parser.add_mutually_exclusive_group()
-        forms.add_argument("--json", action="store_true", help="print JSON, for programs; times are UTC")
-        if csv:
+        if json:
+            forms = parser.add_mutually_exclusive_group()
+            forms.add_argument("--json", action="store_true", help="print JSON, for programs; times are UTC")
+        if json and csv:
             forms.add_argument(
                 "--csv", action="store_true", help="print CSV, for spreadsheets; times are UTC"
             )
-        parser.set_defaults(answer=answer, csv=False)
+        parser.set_defaults(answer=answer, json=False, csv=False)
         return parser
 
 
