@@ -21,7 +21,7 @@ from spotify_logger.history.importer import import_history
 from spotify_logger.link import StoreError
 from spotify_logger.playback import item_key
 from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN
-from tests.logs import NIGHT, NIGHT_SECOND, SECOND, Log, item, play
+from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, Log, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -334,7 +334,7 @@ def test_what_is_given_out_is_taken_in_again_without_loss(redis_url: str, tmp_pa
     ours, theirs = Log(redis_url, "ours:"), Log(redis_url, "theirs:")
     path = tmp_path / f"log.{form}"
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(LISTENING, st.booleans(), st.booleans())
     def check(history: list[tuple[float, Item, float, str, str]], is_open: bool, has_gap: bool) -> None:  # noqa: FBT001
         ours.begin()

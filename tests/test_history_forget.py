@@ -13,7 +13,7 @@ from spotify_logger.link import RedisLink, StoreError
 from spotify_logger.plays import STOPPED
 from spotify_logger.store import Store
 from spotify_logger.stretch import Zone
-from tests.logs import SECOND, Log, item, play
+from tests.keptlog import SECOND, Log, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

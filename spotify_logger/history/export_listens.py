@@ -25,6 +25,7 @@ UNKNOWN_LENGTH_MS = 30_000
 """Where no length is known, its importer of Spotify's exports leaves out what was heard for less, unless the
 track came to its end."""
 CATALOGUE = ("name", "artists", "artist_ids", "album", "album_id", "isrc", "duration_ms")
+PLAY = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
 CLIENT = {
     "media_player": "Spotify",
     "submission_client": "Spotify Logger",
@@ -41,7 +42,7 @@ def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str,
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
     """
-    for portion in plays(archive, begin, end):
+    for portion in plays(archive, begin, end, PLAY):
         items = known(archive, portion, CATALOGUE)
         for play in portion:
             told = {**items[play.item], **play.fields}

@@ -31,7 +31,7 @@ def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, Ce
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
     """
-    for portion in plays(archive, begin, end):
+    for portion in plays(archive, begin, end, COLUMNS):
         items = known(archive, portion, CATALOGUE)
         for play in portion:
             told = {**items[play.item], **play.fields}

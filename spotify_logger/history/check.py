@@ -1,0 +1,95 @@
+"""`spotify-logger check`: whether index, catalogue and plays tell the same; the index made anew of the plays.
+
+Plays and gaps are the truth, and nobody changes them here. All keys are looked at, some at a time; what is
+kept in memory of each play is a number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.faces import Answer, Table, counted
+from spotify_logger.history.check_findings import Findings, Kind
+from spotify_logger.history.check_plays import PlayCheck
+from spotify_logger.history.check_rest import RestCheck
+from spotify_logger.keyspace import second_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spotify_logger.archive import Archive
+
+ITEMS = ("track:", "episode:", "local:")
+NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "forgotten play"}
+
+
+def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
+    """Hold everything in a log against everything else.
+
+    Args:
+        archive: The log.
+        now: Seconds since the epoch.
+        repair: Whether to make index and catalogue what the plays say. Plays stay as they are.
+
+    Returns:
+        What differs; exit code 1 if anything does, or still does after the repair.
+
+    Raises:
+        StoreError: Redis went away, or refused something. Done again, it comes to its end.
+    """
+    findings = Findings()
+    plays = PlayCheck(archive, findings, repair=repair)
+    rest = RestCheck(archive, findings, now, repair=repair)
+    plays.look_at_index()
+    items: set[str] = set()
+    gaps: set[int] = set()
+    for names in archive.scan("*"):
+        plays.look_at_plays(_seconds(names, "listening:"))
+        gaps.update(_seconds(names, "gap:"))
+        items.update(name for name in names if name.startswith(ITEMS))
+    rest.look_at_catalogue(plays.items, items, plays.is_indexed)
+    rest.look_at_gaps(gaps)
+    rest.look_at_forgotten()
+    return _told(findings, repair=repair)
+
+
+def _seconds(names: Iterable[str], kind: str) -> list[int]:
+    """The seconds that keys of a kind name."""
+    digits = (name.removeprefix(kind) for name in names if name.startswith(kind))
+    seconds = ((text, second_of(f"listening:{text}")) for text in digits)
+    return [second for text, second in seconds if second is not None and str(second) == text]
+
+
+def _told(findings: Findings, *, repair: bool) -> Answer:
+    is_well = findings.is_well(repaired=repair)
+    found = [kind for kind in Kind if findings.counts[kind]]
+    seen = ", ".join(
+        counted(findings.seen[name], noun) for name, noun in NOUNS.items() if findings.seen[name]
+    )
+    page: list[str | Table] = [
+        f"{seen or 'nothing is logged yet'}: {_verdict(is_well=is_well, repair=repair)}"
+    ]
+    if found:
+        rows = [_row(findings, kind, repair=repair) for kind in found]
+        page.append(Table(rows, ("", "what", "", "the first"), numbers=[0], wide=3))
+    data = {
+        "well": is_well,
+        "repaired": repair,
+        "seen": {name: findings.seen[name] for name in NOUNS},
+        "found": {
+            kind.name.lower(): {"count": findings.counts[kind], "first": findings.first[kind]}
+            for kind in found
+        },
+    }
+    return Answer(data, page, code=not is_well)
+
+
+def _verdict(*, is_well: bool, repair: bool) -> str:
+    if is_well:
+        return "all is well now" if repair else "all is well"
+    return "the rest is for you to decide" if repair else "not all is well, see what --repair makes right"
+
+
+def _row(findings: Findings, kind: Kind, *, repair: bool) -> tuple[str, str, str, str]:
+    fate = "left as it is" if not kind.is_mended else "repaired" if repair else "can be repaired"
+    return f"{findings.counts[kind]:,}", kind.value, fate, ", ".join(findings.first[kind])

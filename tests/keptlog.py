@@ -1,0 +1,107 @@
+"""A log in a real Redis, written as the logger writes it, to be looked at, damaged and compared."""
+
+from __future__ import annotations
+
+import redis
+
+from spotify_logger.playback import Item
+from spotify_logger.plays import TRACKDONE, Play
+from spotify_logger.store import Store
+
+SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
+NIGHT = {"from": "2026-11-22T01:00:00.250Z", "to": "2026-11-22T02:00:00.500Z", "reason": "offline"}
+NIGHT_SECOND = 1_795_309_200
+TOLD = ("uri", "type", "name", "artists", "album", "duration_ms")
+"""What a play's hash has of its item, beside the id."""
+
+
+def item(identity: str, /, key: str = "", **about: str | int | None) -> Item:
+    """A track of three minutes and twenty seconds; what is None is not known of it."""
+    known: dict[str, str | int | None] = {
+        "uri": f"spotify:track:{identity}",
+        "type": "track",
+        "name": identity,
+        "artists": "Daft Punk",
+        "artist_ids": "4tZ",
+        "album": "Discovery",
+        "album_id": "2no",
+        "isrc": f"FR{identity}",
+        "duration_ms": 200_000,
+        **about,
+    }
+    catalogue = {field: value for field, value in known.items() if value is not None}
+    duration = catalogue.get("duration_ms")
+    milliseconds = duration if isinstance(duration, int) else None
+    return Item(key or f"{known['type']}:{identity}", str(known["uri"]), milliseconds, catalogue)
+
+
+def play(
+    what: str | Item,
+    start: float = 0,
+    heard: float = 200,
+    reason: str | None = TRACKDONE,
+    *,
+    source: str = "live",
+    second: int | None = None,
+    **fields: str | int,
+) -> Play:
+    """A play that starts so many seconds after six o'clock."""
+    played = item(what) if isinstance(what, str) else what
+    begun, length = round((SECOND + start) * 1000), round(heard * 1000)
+    told = {name: played.catalogue[name] for name in TOLD if name in played.catalogue}
+    if not played.key.startswith("local:"):
+        told["id"] = played.key.partition(":")[2]
+    return Play(
+        begun // 1000 if second is None else second,
+        played,
+        begun,
+        begun + length,
+        length,
+        reason,
+        source,
+        {**told, "device_name": "Desk", **fields},
+    )
+
+
+class Log:
+    """The log, and a second look at the same server."""
+
+    def __init__(self, url: str, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.store = Store(url, prefix, utc=lambda: SECOND + 86_400.0)
+        self.archive = self.store.archive()
+        self.raw = redis.Redis.from_url(url, decode_responses=True)
+
+    def begin(self) -> None:
+        """Let the server hold nothing."""
+        self.raw.flushall()
+        self.store.close()
+
+    def write(self, *plays: Play) -> None:
+        with self.store.batch() as batch:
+            for each in plays:
+                batch.write_play(each.second, each.to_hash(), each.index)
+                batch.write_catalogue(each.item.key, each.item.catalogue)
+
+    def write_gap(self) -> None:
+        with self.store.batch() as batch:
+            batch.write_gap(NIGHT_SECOND, NIGHT)
+
+    def names(self) -> set[str]:
+        """The keys, without what is put before them."""
+        return {str(key).removeprefix(self.prefix) for key in self.raw.scan_iter(f"{self.prefix}*")}
+
+    def kept(self, name: str) -> dict[str, str]:
+        return {str(field): str(value) for field, value in self.raw.hgetall(self.prefix + name).items()}
+
+    def everything(self) -> dict[str, dict[str, str]]:
+        """All hashes."""
+        return {name: self.kept(name) for name in self.names()}
+
+    def dump(self) -> dict[str, object]:
+        """All that the server holds, of whatever type, as it is kept."""
+        return {str(key): self.raw.dump(key) for key in self.raw.scan_iter()}
+
+    def close(self) -> None:
+        self.store.close()
+        self.raw.close()
