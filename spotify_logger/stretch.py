@@ -159,14 +159,14 @@ def last(zone: Zone, now: float, number: int, unit: str) -> Stretch:
     begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))
     noun = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}[unit]
     words = f"last {noun}" if number == 1 else f"last {number} {noun}s"
-    return Stretch(begin, end, f"the {words}", Stretch(earlier, begin, f"the {words} before"))
+    return Stretch(begin, end, f"the {words}", Stretch(earlier, begin, "before"))
 
 
 def between(begin: int | None, end: int | None, words: str) -> Stretch:
     """A stretch, and as long a one before it, if it has both ends."""
     if begin is None or end is None:
         return Stretch(begin, end, words)
-    return Stretch(begin, end, words, Stretch(begin - (end - begin), begin, "as long before"))
+    return Stretch(begin, end, words, Stretch(begin - (end - begin), begin, "before"))
 
 
 def _back(zone: Zone, second: int, number: int, unit: str) -> int:

@@ -29,7 +29,7 @@ SKIPS = 0.16
 STOPS = 0.02
 LATELY, LATELY_PLAYS = 0.55, 3000
 """Share of what is known already that was heard among the last plays, and how many these are."""
-FAVOURITES = 4.0
+FAVOURITES = 2.0
 """How much the first tracks of a life are preferred; 1 would be not at all."""
 HOURS = (7, 7, 8, 8, 9, 12, 13, 16, 17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 23, 0)
 """Hours (UTC) in which a stretch of listening begins."""
