@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,7 @@ class Home:
         self.world = World.of(history.gone(HOUR).finish())
         self.clock = self.world.clock
         self.redis = StandIn(lambda: self.clock.now, self.clock.sleep)
+        self.redis._commands["SCAN"] = (self.scan, 3, 5)
         self.settings = replace(
             make_settings(folder, "redis://stand-in", "me:"),
             alert_url="https://ntfy.test/x",
@@ -56,6 +58,10 @@ class Home:
         self.told: list[Request] = []
         self.databases: dict[str, sqlite3.Connection] = {}
         self.loggers: list[Logger] = []
+
+    def scan(self, _: str, __: str, pattern: str, *___: str) -> list[object]:
+        """A command that no logger needs, but who deletes plays."""
+        return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
 
     def send(self, request: Request) -> Response:
         if self.is_limited:

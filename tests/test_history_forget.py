@@ -118,6 +118,11 @@ class TestDeleting:
         assert gone(log, -400 * DAY) == {f"listening:{SECOND - 400 * DAY}", "plays:2025-10-18", "track:A"}
         assert log.names() == {"forgotten"}
 
+    @pytest.mark.parametrize("start", [-SECOND + 5, 900 * DAY])
+    def test_also_one_that_a_wrong_clock_put_into_another_age(self, log: Log, start: float) -> None:
+        log.write(play("A"), play("A", start))
+        assert gone(log, 0) == {f"listening:{SECOND}", INDEX}
+
     def test_a_play_under_a_later_key_lasted_at_least_until_that(self, log: Log) -> None:
         log.write(play("A", 0, 0.5, second=SECOND + 3))
         gone(log, 3)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.archive import DAYS_TOGETHER
 from spotify_logger.backfill import AT_ONCE_MS
 from spotify_logger.history.check_findings import Findings, Kind
+from spotify_logger.history.forget_finding import all_days
 from spotify_logger.keyspace import day_of, index_key, play_key, second_of
 from spotify_logger.plays import Play
 from spotify_logger.portions import portions
@@ -17,6 +17,7 @@ from spotify_logger.store import CLAIM_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
 
     from spotify_logger.archive import Archive
     from spotify_logger.link import Command
@@ -65,7 +66,7 @@ class PlayCheck:
 
     def look_at_index(self) -> None:
         """See what the index says, day by day."""
-        for days in portions(self._days(), DAYS_TOGETHER):
+        for days in portions(all_days(self._archive), DAYS_TOGETHER):
             self._look_at_days(days)
 
     def look_at_plays(self, seconds: Iterable[int]) -> None:
@@ -84,10 +85,6 @@ class PlayCheck:
         return place < len(self._indexed) and self._indexed[place] == second
 
     # The index
-
-    def _days(self) -> list[date]:
-        names = {name for names in self._archive.scan("plays:*") for name in names}
-        return sorted(day for day in map(_day, names) if day is not None)
 
     def _look_at_days(self, days: Sequence[date]) -> None:
         lines: dict[int, str] = {}
@@ -201,11 +198,3 @@ def _read(second: int, values: Iterable[str | None]) -> Play | None:
 def _name(second: int, kind: Kind) -> str:
     is_of_play = kind in {Kind.UNLISTED, Kind.STRANGE}
     return play_key(second) if is_of_play else f"{index_key(day_of(second))} {second}"
-
-
-def _day(name: str) -> date | None:
-    try:
-        day = date.fromisoformat(name.removeprefix("plays:"))
-    except ValueError:
-        return None
-    return day if index_key(day) == name else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from spotify_logger.archive import FIRST_SECOND, ONE_DAY
@@ -57,6 +58,20 @@ def open_plays(archive: Archive, now: float) -> set[int]:
     for rows in archive.rows(int(now) - ONE_DAY):
         newest = rows.seconds[-1] if rows.ends[-1] == OPEN else None
     return {second for second in (second_of(str(named)), newest) if second is not None}
+
+
+def all_days(archive: Archive) -> list[date]:
+    """All UTC days of which there is an index, whatever clock they came from; the oldest first."""
+    names = {name for names in archive.scan("plays:*") for name in names}
+    return sorted(day for day in map(_day, names) if day is not None)
+
+
+def _day(name: str) -> date | None:
+    try:
+        day = date.fromisoformat(name.removeprefix("plays:"))
+    except ValueError:
+        return None
+    return day if index_key(day) == name else None
 
 
 def _named(archive: Archive, text: str) -> int | None:

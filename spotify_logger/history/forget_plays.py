@@ -12,14 +12,23 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.history.forget_finding import open_plays
+from spotify_logger.history.forget_finding import all_days, open_plays
 from spotify_logger.history.forget_items import remove_items
-from spotify_logger.keyspace import FORGOTTEN, day_of, index_key, play_key, read_forgotten, read_row
+from spotify_logger.keyspace import (
+    FIRST_DAY,
+    FORGOTTEN,
+    day_of,
+    index_key,
+    play_key,
+    read_forgotten,
+    read_row,
+)
 from spotify_logger.plays import Play
 from spotify_logger.portions import portions
+from spotify_logger.rows import Rows, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.archive import Archive
 
@@ -117,7 +126,7 @@ class _Deletion:
         (lines,) = self._archive.hashes([FORGOTTEN])
         forgotten = {int(second) for second, _ in filter(None, map(read_forgotten, lines, lines.values()))}
         left: dict[int, str] = {}
-        for rows in self._archive.rows():
+        for rows in self._index():
             for second, item in zip(rows.seconds, rows.items, strict=True):
                 if second in self._going:
                     self._items.add(item)
@@ -126,6 +135,13 @@ class _Deletion:
                 else:
                     self._used.add(item)
         self._take_up(left)
+
+    def _index(self) -> Iterator[Rows]:
+        """All that the index has, the days of wrong clocks included: an item may be used there alone."""
+        yield from self._archive.rows()
+        today = day_of(int(self._now))
+        odd = [day for day in all_days(self._archive) if not FIRST_DAY <= day <= today]
+        yield from map(rows_of, self._archive.hashes(map(index_key, odd)))
 
     def _take_up(self, left: Mapping[int, str]) -> None:
         for second, (started_at,) in self._archive.fields(left, ["started_at"]):
