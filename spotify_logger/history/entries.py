@@ -207,7 +207,7 @@ def _nameless(item_type: str, names: _Names) -> Item:
 
 
 def _made(item_type: str, identity: str, uri: str, names: _Names) -> Item:
-    told = {"uri": uri, "type": item_type, **names._asdict()}
+    told = {"uri": uri, "type": item_type, "name": names.name, "artists": names.artists, "album": names.album}
     catalogue: dict[str, Value] = {field: text for field, text in told.items() if text}
     return Item(item_key(item_type, identity, uri), uri, None, catalogue)
 

@@ -106,6 +106,10 @@ def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
     watched = _ByTime([*by_kind[Kind.SEEN], *by_kind[Kind.TOLD]])
     _find_in_plays([row for row in extended if row.verdict is None], watched)
     _find_in_plays([row for row in accounts if row.verdict is None], watched)
+    names = {identity(play.play): play.verdict for play in plays}
+    for row in rows:
+        # Whatever else speaks against it: a play of that name is not to be overwritten.
+        row.verdict = row.verdict or names.get(identity(row.entry.play))
 
 
 def _is_play(entry: Entry) -> bool:
@@ -181,21 +185,17 @@ def _extended_cost(extended: Trace, account: Trace) -> int | None:
 
 def _single(accounts: Sequence[Row], known: Iterable[Known]) -> list[Row]:
     """Find the rows of an account's data that are in the log; what is given back has each of them once."""
-    plays = {_to_the_letter(play.trace): play for play in known}
-    single: dict[tuple[str, int, int], Row] = {}
+    plays = {identity(play.play): play for play in known}
+    single: dict[tuple[int, str], Row] = {}
     for row in accounts:
-        word = _to_the_letter(row.trace)
-        if word in single:
-            row.verdict = single[word].verdict or Verdict.DOUBLE
+        name = identity(row.entry.play)
+        if name in single:
+            row.verdict = single[name].verdict or Verdict.DOUBLE
             continue
-        single[word] = row
-        if word in plays:
-            row.verdict, plays[word].is_claimed = plays[word].verdict, True
+        single[name] = row
+        if name in plays:
+            row.verdict, plays[name].is_claimed = plays[name].verdict, True
     return list(single.values())
-
-
-def _to_the_letter(trace: Trace) -> tuple[str, int, int]:
-    return trace.uri, trace.told_ms, trace.heard_ms
 
 
 def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:

@@ -6,8 +6,10 @@ stretch of time after the other, those pieces are read again that have rows of i
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -17,13 +19,17 @@ from spotify_logger.history.records import GapRecord, ItemRecord, Record, read_r
 from spotify_logger.playback import ONE_DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from spotify_logger.history.sources import Source
     from spotify_logger.history.tally import Tally
 
 TOGETHER = 16_384
 """Entries that are put in order together; so many are 25 MB. A day is not parted, however many it has."""
+
+
+NO_DAY = 0
+"""Stands for the day of what is no play: the first day of the epoch, long before Spotify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +39,21 @@ class Piece:
     Attributes:
         source: The file.
         mark: Where it begins.
-        elements: How many there are in it.
-        first: The first day on which a play of it started, in days since the epoch, UTC.
-        last: The last one.
+        days: Of each of its elements, the day on which the play started: days since the epoch, UTC.
     """
 
     source: Source
     mark: Mark
-    elements: int
-    first: int
-    last: int
+    days: array[int]
+
+    @property
+    def until(self) -> int:
+        """How many elements of the file there are up to its end."""
+        return self.mark.number + len(self.days)
+
+    def follows(self, other: Piece) -> bool:
+        """Whether it begins where the other one ends."""
+        return self.source is other.source and self.mark.number == other.until
 
 
 class Survey:
@@ -90,27 +101,26 @@ class Survey:
             self._tally.broken.append((source.name, error.number, str(error)))
 
     def _look_at(self, source: Source, mark: Mark, elements: list[object]) -> None:
-        days, besides = [], []
-        for number, element in enumerate(elements, mark.number + 1):
+        days, besides = array("H", [NO_DAY]) * len(elements), []
+        for number, element in enumerate(elements):
             record = self._read(element)
             if isinstance(record, Entry):
-                days.append(_day(record))
+                days[number] = _day(record)
             elif isinstance(record, Left):
-                self._tally.leave(record, source.name, number)
+                self._tally.leave(record, source.name, mark.number + number + 1)
             else:
                 besides.append(record)
         self._tally.rows += len(elements) - len(besides)
-        if days:
-            self._days.update(days)
-            self._pieces.append(Piece(source, mark, len(elements), min(days), max(days)))
+        self._days.update(day for day in days if day != NO_DAY)
+        self._pieces.append(Piece(source, mark, days))
         if besides:
             self._besides(besides)
 
     def in_order(self) -> Iterator[Entry]:
         """The rows that tell of plays, in the order of the plays' starts."""
         for first, last in self._stretches():
-            pieces = [piece for piece in self._pieces if piece.first <= last and piece.last >= first]
-            entries = [entry for entry in self._again(pieces) if first <= _day(entry) <= last]
+            pieces = [piece for piece in self._pieces if any(first <= day <= last for day in piece.days)]
+            entries = [entry for run in _runs(pieces) for entry in self._again(run, first, last)]
             entries.sort(key=attrgetter("play.started_ms"))
             yield from entries
 
@@ -126,26 +136,18 @@ class Survey:
         if together:
             yield first, last
 
-    def _again(self, pieces: list[Piece]) -> Iterator[Entry]:
-        """The entries of pieces, which are in the order of the files, and of their places in them."""
-        runs: list[list[Piece]] = []
-        for piece in pieces:
-            before = runs[-1][-1] if runs else None
-            follows = before is not None and before.source is piece.source
-            if before is not None and follows and before.mark.number + before.elements == piece.mark.number:
-                runs[-1].append(piece)
-            else:
-                runs.append([piece])
-        for run in runs:
-            yield from self._run(run[0].source, run[0].mark, run[-1].mark.number + run[-1].elements)
-
-    def _run(self, source: Source, begin: Mark, until: int) -> Iterator[Entry]:
+    def _again(self, run: list[Piece], first: int, last: int) -> Iterator[Entry]:
+        """The entries of some days in pieces that follow on each other."""
+        source, begin = run[0].source, run[0].mark
+        days = chain.from_iterable(piece.days for piece in run)
         try:
             with source.open(begin.offset) as stream:
                 for mark, elements in read_elements(stream, begin):
-                    records = map(self._read, elements[: until - mark.number])
-                    yield from (record for record in records if isinstance(record, Entry))
-                    if mark.number + len(elements) >= until:
+                    wanted = (
+                        element for element, day in zip(elements, days, strict=False) if first <= day <= last
+                    )
+                    yield from (record for record in map(self._read, wanted) if isinstance(record, Entry))
+                    if mark.number + len(elements) >= run[-1].until:
                         return
         except Broken as error:
             self._tally.broken.append((source.name, error.number, f"it changed meanwhile: {error}"))
@@ -154,6 +156,17 @@ class Survey:
         if isinstance(element, dict) and "kind" in element:
             return read_record(element, self._now_ms)
         return read_row(element, self._now_ms, private=self._private)
+
+
+def _runs(pieces: Iterable[Piece]) -> list[list[Piece]]:
+    """Put those together that can be read in one go."""
+    runs: list[list[Piece]] = []
+    for piece in pieces:
+        if runs and piece.follows(runs[-1][-1]):
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return runs
 
 
 def _day(entry: Entry) -> int:

@@ -121,8 +121,9 @@ def distance_ms(one: Trace, other: Trace) -> int:
 def is_again(one: Trace, other: Trace) -> bool:
     """Whether two rows of extended histories are one play, told twice."""
     is_as_long, have_starts = one.heard_ms == other.heard_ms, one.has_start and other.has_start
-    if one.uri == other.uri and abs(one.begin_ms - other.begin_ms) < SAME_START_MS:
-        return is_as_long or have_starts
+    begin_apart_ms = abs(one.begin_ms - other.begin_ms)
+    if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
+        return is_as_long or have_starts or not begin_apart_ms
     if have_starts or not is_as_long or abs(one.told_ms - other.told_ms) > AGAIN_MS:
         return False
     # What is heard to its end again and again is heard for as long each time.
