@@ -8,19 +8,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.faces import Answer, Table, show
-from spotify_logger.keyspace import day_of, index_key, row_value
+from spotify_logger.keyspace import OPEN, day_of, index_key, row_value
 from spotify_logger.plays import SKIPPED, TRACKDONE, to_iso
 from spotify_logger.questions import Question
 from spotify_logger.store import Store
 from spotify_logger.stretch import Stretch, Zone, year
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pytest
 
     from spotify_logger.archive import Archive
     from spotify_logger.faces import Block
+    from spotify_logger.link import Command
 
 
 class Item(NamedTuple):
@@ -61,11 +62,18 @@ class Listened:
 
     def to(self, item: Item, moment: str | int, heard: float = 200, end: str = TRACKDONE) -> None:
         """A play that starts then; it was heard for so many seconds."""
+        self.all([(item, moment, heard, end)])
+
+    def all(self, plays: Iterable[tuple[Item, str | int, float, str]]) -> None:
+        """Many of them at once."""
+        self.archive.write([command for play in plays for command in self._commands(*play)])
+
+    def _commands(self, item: Item, moment: str | int, heard: float, end: str) -> list[Command]:
         second = self.second(moment) if isinstance(moment, str) else moment
-        row = row_value(item.key, round(heard * 1000), end)
+        row = row_value(item.key, round(heard * 1000), None if end == OPEN else end)
         fields = [part for pair in item.fields.items() for part in pair]
-        catalogue = [("HSET", item.key, *fields)] if fields else []
-        self.archive.write([("HSET", index_key(day_of(second)), str(second), row), *catalogue])
+        catalogue: list[Command] = [("HSET", item.key, *fields)] if fields else []
+        return [("HSET", index_key(day_of(second)), str(second), row), *catalogue]
 
     def skipped(self, item: Item, moment: str) -> None:
         self.to(item, moment, 5, SKIPPED)
