@@ -40,7 +40,7 @@ DEVICES = (
     ("Desk", "Computer"),
 )
 PAUSE_MS = 1200
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(slots=True)
@@ -61,6 +61,7 @@ class Decades:
     until: float
     seed: int = 1
     _chance: random.Random = field(init=False, repr=False)
+    _now_ms: int = field(init=False, repr=False, default=0)
     _known: list[Item] = field(init=False, repr=False, default_factory=list)
     _lately: list[Item] = field(init=False, repr=False, default_factory=list)
 
@@ -69,6 +70,7 @@ class Decades:
         self._chance = random.Random(self.seed)
         days = max(1, round(self.years * 365.25))
         first_ms = int(self.until // 86_400) * DAY_MS - days * DAY_MS
+        self._now_ms = first_ms
         told = 0
         for day in range(days):
             due = round(self.plays * (day + 1) / days) - told
@@ -77,14 +79,14 @@ class Decades:
 
     def _day(self, midnight_ms: int, number: int) -> Iterator[Play]:
         """A day in up to three stretches."""
-        now_ms = midnight_ms
         hours = sorted(self._chance.choices(HOURS, k=3))
         for stretch, hour in enumerate(hours):
-            now_ms = max(now_ms, midnight_ms + hour * 3_600_000 + self._chance.randrange(3_600_000))
+            begin_ms = midnight_ms + hour * HOUR_MS + self._chance.randrange(HOUR_MS)
+            self._now_ms = max(self._now_ms, begin_ms)
             device = self._chance.choice(DEVICES)
             for _ in range(number // 3 + (stretch < number % 3)):
-                play = self._play(self._item(), now_ms, device)
-                now_ms = play.ended_ms + PAUSE_MS
+                play = self._play(self._item(), self._now_ms, device)
+                self._now_ms = play.ended_ms + PAUSE_MS
                 yield play
 
     def _play(self, item: Item, started_ms: int, device: tuple[str, str]) -> Play:
