@@ -52,7 +52,7 @@ def credited(entry: Entry) -> list[str]:
     """
     names = entry.artists.split(", ")
     if len(names) == len(entry.artist_ids.split()):
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(filter(None, names)))
     return [entry.artists] if entry.artists else []
 
 
