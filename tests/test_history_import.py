@@ -7,6 +7,7 @@ import random
 import zipfile
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +20,12 @@ from spotify_logger.history.entries import Entry
 from spotify_logger.history.importer import import_history
 from spotify_logger.history.sources import find_sources
 from spotify_logger.history.tally import Tally
+from spotify_logger.history.writing import Writer
 from spotify_logger.keyspace import FORGOTTEN
 from spotify_logger.link import StoreError
 from spotify_logger.playback import item_key
 from spotify_logger.store import Store
+from tests.conftest import start_again, start_server
 from tests.exports import NOON, NOW_MS, A, B, C, Song, account, extended, write
 from tests.test_history_merge import seen
 
@@ -355,6 +358,35 @@ def test_a_redis_that_goes_away_is_told_in_a_line(tmp_path: Path, archive: Archi
         import_history(store.archive(), [path])
     assert str(error.value).endswith("; what came in until then stays: run the import again to go on")
     assert "\n" not in str(error.value)
+
+
+def test_a_redis_that_dies_in_the_middle_has_all_of_it_after_another_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "TOGETHER", 20)
+    path = write(tmp_path / "endsong_0.json", a_life(5, 100))
+    server = start_server(tmp_path / "server")
+    write_plays, calls = Writer.write, count()
+
+    def until_it_dies(writer: Writer, entries: Sequence[Entry]) -> None:
+        if next(calls) == 3:
+            server.stop()
+        write_plays(writer, entries)
+
+    try:
+        with closing(Store(server.url)) as store, monkeypatch.context() as patch:
+            patch.setattr(Writer, "write", until_it_dies)
+            with pytest.raises(
+                StoreError, match="what came in until then stays: run the import again to go on"
+            ):
+                import_history(store.archive(), [path])
+        start_again(server)
+        with closing(Store(server.url)) as store:
+            found = figures(import_history(store.archive(), [path]))
+            assert int(str(found["new"])) < 100
+            assert len([second for rows in store.archive().rows() for second in rows.seconds]) == 100
+    finally:
+        server.stop()
 
 
 def test_a_redis_that_takes_nothing_is_told_in_a_line(

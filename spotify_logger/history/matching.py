@@ -65,7 +65,14 @@ class Known:
 
 @dataclass(slots=True)
 class Row:
-    """A row, and the verdict on it, once there is one."""
+    """A row.
+
+    Attributes:
+        entry: What it tells of.
+        trace: The same, to be held against others.
+        verdict: What it is, once that is decided.
+        is_claimed: Whether, of one of the extended history, a row of an account's data told of it.
+    """
 
     entry: Entry
     trace: Trace
