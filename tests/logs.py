@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING
 
 import redis
@@ -18,6 +19,7 @@ from tests.reference import Item, Log, Play, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from spotify_logger.embedded import EmbeddedServer
     from spotify_logger.questions import Question
@@ -26,27 +28,43 @@ if TYPE_CHECKING:
 Asking = tuple[Log, list[str]]
 """A log with a question about it, and the question in the words of the command."""
 
-ITEMS = (
-    Item("track:quo1", "Veridis Quo", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000061", 345_000),
-    Item("track:quo2", "Veridis Quo - Live", ("Daft Punk",), "Discovery", "disc2", "gbduw0000061", 344_999),
-    Item("track:quo3", "Veridis Quo", ("Daft Punk",), "Discovery (Deluxe)", "disc3", "GBDUW0000061", None),
-    Item("track:aero", "Aerodynamic", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000055", 59_999),
-    Item("track:duet", "Duet", ("Daft Punk", "Air", "Air"), "Hits", "hits", "", 200_000),
-    Item("track:sexy", "Sexy Boy", ("Air",), "Hits", "hits", "FRDUW0000001", 200_001),
-    Item("track:hits", "Hits", ("Air",), "Hits", "hits2", "", 60_000),
-    Item("track:igor", "Igor", ("Tyler, The Creator",), "IGOR", "igor", "USQX91900001", 1),
-    Item("track:feat", "Feature", ("Air", "Tyler, The Creator"), "IGOR", "igor", "USQX91900002"),
-    Item("track:years", "Old", ("Air", "Daft Punk"), "Years", has_ids=False),
-    Item("track:nobody", "Untitled", (), "", ""),
-    Item("track:gone", is_known=False),
-    Item("local:0123456789abcdef", "Demo", ("Air",), "Discovery", has_ids=False),
-    Item("episode:one", "On Daft Punk", (), "A Show", duration_ms=3_600_000),
-    Item("episode:two", "Discovery", (), "Another Show", duration_ms=1_800_000),
-    Item("episode:gone", is_known=False),
+QUO1 = Item("track:quo1", "Veridis Quo", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000061", 345_000)
+QUO2 = Item("track:quo2", "Veridis Quo - Live", ("Daft Punk",), "Discovery", "disc2", "gbduw0000061", 344_999)
+QUO3 = Item("track:quo3", "Veridis Quo", ("Daft Punk",), "Discovery (Deluxe)", "disc3", "GBDUW0000061", None)
+AERO = Item("track:aero", "Aerodynamic", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000055", 60_000)
+DEMO = Item("local:0123456789abcdef", "Demo", ("Daft Punk",), "Discovery", has_ids=False)
+DUET = Item("track:duet", "Duet", ("Daft Punk", "Air", "Air"), "Hits", "hits", "", 200_000)
+SEXY = Item("track:sexy", "Sexy Boy", ("Air",), "Hits", "hits", "FRDUW0000001", 200_001)
+HITS = Item("track:hits", "Hits", ("Air",), "Hits", "hits2", "", 60_000)
+IGOR = Item("track:igor", "Igor", ("Tyler, The Creator",), "IGOR", "igor", "USQX91900001", 1)
+FEATURE = Item("track:feat", "Feature", ("Air", "Tyler, The Creator"), "IGOR", "igor", "USQX91900002")
+OLD = Item("track:years", "Old", ("Air", "Daft Punk"), "Years", has_ids=False)
+NAMELESS = Item("track:nobody", "Untitled")
+GONE = Item("track:gone", is_known=False)
+EPISODE = Item("episode:one", "On Daft Punk", (), "A Show", duration_ms=3_600_000)
+OTHER_EPISODE = Item("episode:two", "Discovery", (), "Another Show", duration_ms=1_800_000)
+GONE_EPISODE = Item("episode:gone", is_known=False)
+
+FAMILIES = (
+    (QUO1, QUO2, QUO3),
+    (QUO2, QUO1, AERO, DEMO),
+    (DUET, SEXY, HITS),
+    (DUET, SEXY, QUO1, OLD),
+    (IGOR, FEATURE, SEXY),
+    (GONE, NAMELESS, OLD, GONE_EPISODE),
+    (EPISODE, OTHER_EPISODE, AERO),
 )
+"""Items that are easily taken for each other: pressings, albums of several artists, names with commas."""
 ENDS = ("trackdone", "trackdone", "skipped", "stopped", "unknown", "open")
-HEARD_MS = (0, 1, 29_999, 30_000, 30_001, 100_000, 172_500, 345_000, 1_799_000, 1_800_000, 90_000_000)
-WAITS = (1, 30, 200, 200, 350, 1799, 3600, 20_000, 86_399, 86_400, 86_400, 90_000, 3 * 86_400, 28 * 86_400)
+HEARD_MS = (0, 1, 29_999, 30_000, 100_000, 172_500, 345_000, 1_799_000, 1_800_000)
+HOUR, DAY = 3600, 86_400
+PACES = (
+    (1, 200, 200, 350, HOUR),
+    (200, 1799, HOUR, 20_000, DAY),
+    (350, DAY - 1, DAY, DAY, DAY + 1, 90_000),
+    (200, HOUR, 3 * DAY, 28 * DAY, 31 * DAY),
+)
+"""Seconds from one play to the next: of an evening, of days, of months."""
 DEVICES = ("Kitchen", "Phone", "")
 CONTEXTS = ("spotify:album:disc1", "spotify:user:me:collection", "")
 
@@ -72,86 +90,111 @@ RULES: dict[int | str, str] = {
 }
 """What counts as a play, and the words of the command for it."""
 
-one_of = st.sampled_from
+
+def logs(most: int = 30) -> st.SearchStrategy[Asking]:
+    """Logs of so many plays at most; by a seed, as chance is much quicker than Hypothesis."""
+    return st.builds(
+        lambda seed, plays: Made(Random(seed), plays).asking, st.integers(0, 2**40), st.integers(0, most)
+    )
 
 
-@st.composite
-def logs(draw: st.DrawFn) -> Asking:
-    """A log of listening around a moment at which clocks change, and a question."""
-    zone = draw(one_of(sorted(MOMENTS)))
-    second = draw(one_of(MOMENTS[zone])) - draw(one_of((0, 1, 600, 7200, 86_400, 40 * 86_400)))
-    plays: list[Play] = []
-    items = draw(st.lists(one_of(ITEMS), min_size=1, max_size=8))
-    for _ in range(draw(st.integers(0, 25))):
-        play = Play(
+class Made:
+    """A log of listening around a moment at which clocks change, and a question; both by chance.
+
+    Args:
+        chance: What decides.
+        number: Of plays.
+    """
+
+    def __init__(self, chance: Random, number: int) -> None:
+        self._one_of = chance.choice
+        self._zone = self._one_of(sorted(MOMENTS))
+        self._plays = self._listened(number)
+        self._now = self._last_second() + self._one_of((0, 1, HOUR, DAY, 40 * DAY))
+        stretch, words = self._stretch()
+        rule, by, exact = (
+            self._one_of(tuple(RULES)),
+            self._one_of(("plays", "time")),
+            self._one_of((True, False, False)),
+        )
+        words = [
+            *words,
+            "--tz",
+            self._zone,
+            "--by",
+            by,
+            "--min",
+            RULES[rule],
+            *(["--exact"] if exact else []),
+        ]
+        gaps = self._gaps(stretch)
+        self.asking = Log(self._plays, gaps, self._now, self._zone, stretch, rule, by, exact), words
+
+    def _listened(self, number: int) -> list[Play]:
+        items = (*self._one_of(FAMILIES), *self._one_of(FAMILIES))
+        heard_ms = [self._one_of(HEARD_MS) for _ in range(3)]
+        pace = self._one_of(PACES)
+        second = self._one_of(MOMENTS[self._zone]) - self._one_of((0, 1, 600, 7200, DAY, 40 * DAY))
+        plays: list[Play] = []
+        for _ in range(number):
+            plays.append(self._play(second, items, heard_ms))
+            pause = plays[-1].heard_ms // 1000 + 1800 + self._one_of((-1, 0, 1))
+            second += self._one_of((*pace, pause))
+        return plays
+
+    def _play(self, second: int, items: Sequence[Item], heard_ms: Sequence[int]) -> Play:
+        return Play(
             second,
-            draw(one_of(items)),
-            draw(one_of(HEARD_MS)),
-            draw(one_of(ENDS)),
-            draw(one_of(DEVICES)),
-            draw(one_of(CONTEXTS)),
+            self._one_of(items),
+            self._one_of(heard_ms),
+            self._one_of(ENDS),
+            self._one_of(DEVICES),
+            self._one_of(CONTEXTS),
         )
-        plays.append(play)
-        after_a_pause = play.heard_ms // 1000 + 1800 + draw(one_of((-1, 0, 1)))
-        second += draw(one_of((*WAITS, after_a_pause)))
-    now = second + draw(one_of((0, 3600, 86_400, 40 * 86_400)))
-    stretch, words = draw(stretches(zone, now, plays))
-    least: int | str = draw(one_of(tuple(RULES)))
-    by, exact = draw(one_of(("plays", "time"))), draw(st.booleans())
-    words = [*words, "--tz", zone, "--by", by, "--min", RULES[least], *(["--exact"] if exact else [])]
-    return Log(plays, draw(gaps(plays, now)), now, zone, stretch, least, by, exact), words
 
+    def _last_second(self) -> int:
+        return self._plays[-1].second if self._plays else MOMENTS[self._zone][0]
 
-def stretches(zone: str, now: int, plays: Sequence[Play]) -> st.SearchStrategy[tuple[Stretch, list[str]]]:
-    """Stretches as the reference has them, and in the words of the command."""
-    return one_of([play.second for play in plays] or [now]).flatmap(
-        lambda second: (
-            st.just((Stretch(), [])) | calendars(zone, second) | backwards(zone, now) | betweens(zone, second)
+    def _some_second(self) -> int:
+        return self._one_of(self._plays).second if self._plays else self._last_second()
+
+    def _stretch(self) -> tuple[Stretch, list[str]]:
+        """As the reference has it, and in the words of the command."""
+        zone, second = self._zone, self._some_second()
+        day, moment = reference.day_of(second, zone), reference.shown(second, zone)
+        kind = self._one_of(
+            ("all", "year", "month", "last", "moment", "since", "until", "between", "between")
         )
-    )
+        if kind == "year":
+            return reference.year(day.year, zone), ["--year", f"{day:%Y}"]
+        if kind == "month":
+            return reference.month(day.replace(day=1), zone), ["--month", f"{day:%Y-%m}"]
+        if kind == "last":
+            number, unit = self._one_of(((2, "h"), (1, "d"), (5, "d"), (2, "w"), (1, "m"), (1, "y")))
+            return reference.last(number, unit, self._now, zone), ["--last", f"{number}{unit}"]
+        if kind == "moment":
+            return Stretch(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
+        return self._between(kind, day) if kind != "all" else (Stretch(), [])
 
+    def _between(self, kind: str, day: date) -> tuple[Stretch, list[str]]:
+        last = day + timedelta(days=self._one_of((0, 1, 4, 30)))
+        begin = reference.midnight(day, self._zone)
+        end = reference.midnight(last + timedelta(days=1), self._zone)
+        since, until = ["--since", f"{day}"], ["--until", f"{last}"]
+        if kind == "between":
+            return Stretch(begin, end, begin - (end - begin)), since + until
+        return (Stretch(begin), since) if kind == "since" else (Stretch(None, end), until)
 
-@st.composite
-def calendars(draw: st.DrawFn, zone: str, second: int) -> tuple[Stretch, list[str]]:
-    day = reference.day_of(second, zone)
-    if draw(st.booleans()):
-        return reference.year(day.year, zone), ["--year", f"{day:%Y}"]
-    return reference.month(day.replace(day=1), zone), ["--month", f"{day:%Y-%m}"]
-
-
-@st.composite
-def backwards(draw: st.DrawFn, zone: str, now: int) -> tuple[Stretch, list[str]]:
-    number, unit = draw(st.integers(1, 40)), draw(one_of("hdwmy"))
-    return reference.last(number, unit, now, zone), ["--last", f"{number}{unit}"]
-
-
-@st.composite
-def betweens(draw: st.DrawFn, zone: str, second: int) -> tuple[Stretch, list[str]]:
-    day = reference.day_of(second, zone)
-    last = day + timedelta(days=draw(one_of((0, 0, 1, 30))))
-    begin, end = reference.midnight(day, zone), reference.midnight(last + timedelta(days=1), zone)
-    since, until = ["--since", f"{day}"], ["--until", f"{last}"]
-    moment = reference.shown(second, zone)
-    return draw(
-        one_of(
-            (
-                (Stretch(begin), since),
-                (Stretch(None, end), until),
-                (Stretch(begin, end, begin - (end - begin)), since + until),
-                (Stretch(reference.first_second(moment, zone)), ["--since", moment.isoformat()]),
-            )
-        )
-    )
-
-
-@st.composite
-def gaps(draw: st.DrawFn, plays: Sequence[Play], now: int) -> list[Gap]:
-    """Gaps that do not overlap, around some of the plays."""
-    found: dict[int, Gap] = {}
-    for second in draw(st.lists(one_of([play.second for play in plays] or [now]), max_size=2, unique=True)):
-        begin = second + draw(one_of((-3600, -100, 0, 50)))
-        found[begin] = (begin, begin + draw(one_of((60, 100, 7200))), "offline")
-    return [found[begin] for begin in sorted(found)]
+    def _gaps(self, stretch: Stretch) -> list[Gap]:
+        """Gaps around a play, and around the ends of the stretch: begun before, or ending just there."""
+        moments = [
+            second for second in (self._some_second(), stretch.begin, stretch.end, self._now) if second
+        ]
+        found: dict[int, Gap] = {}
+        for _ in range(self._one_of((0, 1, 3))):
+            begin = self._one_of(moments) + self._one_of((-HOUR, -100, 0, 50))
+            found[begin] = (begin, begin + self._one_of((60, 100, HOUR, 2 * HOUR)), "offline")
+        return [found[begin] for begin in sorted(found)]
 
 
 def write(server: EmbeddedServer, log: Log, *, is_old: bool = False) -> Store:

@@ -365,10 +365,10 @@ class Log:
         meant = {self.track(item) for item in items for track in counted if item.key in str(track["keys"])}
         return len({self.track(item) for item in items if is_part(text, item)} - meant)
 
-    def _track_order(self, track: Data) -> tuple[int, int, str]:
+    def _track_order(self, track: Data) -> tuple[int, int, str, str]:
         plays, heard_ms = int(str(track["plays"])), int(str(track["heard_ms"]))
         title = f"{track['artists'] or track['album']} – {track['name']}"
-        return *self.most_first(plays, heard_ms), title
+        return *self.most_first(plays, heard_ms), title, str(track["keys"])
 
     def _counted_track(self, items: set[Item], track: str) -> Data:
         plays = [play for play in self.inside if play.item in items]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spotify_logger.answers import count, summary, timeline, top
 from spotify_logger.faces import counted
 from tests import reference
-from tests.logs import asked, logs, one_of, write
+from tests.logs import DAY, asked, logs, write
 from tests.reference import Stretch
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def data_of(answer: Answer) -> Data:
     return answer.data
 
 
-examples = settings(max_examples=40, deadline=None)
+examples = settings(max_examples=60, deadline=None)
 
 
 @examples
@@ -54,7 +54,7 @@ def test_top(redis_server: EmbeddedServer, asking: Asking, number: int, *, is_ol
 
 
 @examples
-@given(asking=logs(), text=one_of(TEXTS))
+@given(asking=logs(), text=st.sampled_from(TEXTS))
 def test_count(redis_server: EmbeddedServer, asking: Asking, text: str) -> None:
     log, words = asking
     with closing(write(redis_server, log)) as store:
@@ -80,7 +80,9 @@ def test_stats(redis_server: EmbeddedServer, asking: Asking, *, is_old: bool) ->
 def test_a_day(redis_server: EmbeddedServer, asking: Asking, data: st.DataObject) -> None:
     log, words = asking
     seconds = [play.second for play in log.plays] or [log.now]
-    which = reference.day_of(data.draw(one_of(seconds)) + data.draw(one_of((0, 0, -86_400, 3600))), log.zone)
+    which = reference.day_of(
+        data.draw(st.sampled_from(seconds)) + data.draw(st.sampled_from((0, 0, -86_400, 3600))), log.zone
+    )
     with closing(write(redis_server, log)) as store:
         found = data_of(timeline.day(store, asked(log, words), which))
     lines: list[Data] = found["timeline"]  # type: ignore[assignment]
@@ -89,10 +91,15 @@ def test_a_day(redis_server: EmbeddedServer, asking: Asking, data: st.DataObject
 
 
 @examples
-@given(asking=logs(), later=one_of((0, 1, 365, 730)), hours=one_of((-24, -1, 0, 1, 24)))
-def test_on_this_day(redis_server: EmbeddedServer, asking: Asking, later: int, hours: int) -> None:
+@given(asking=logs(), data=st.data())
+def test_on_this_day(redis_server: EmbeddedServer, asking: Asking, data: st.DataObject) -> None:
     log, words = asking
-    log = replace(log, exact=False, stretch=Stretch(), now=log.now + later * 86_400 + hours * 3600)
+    now = data.draw(st.sampled_from([play.second for play in log.plays] or [log.now]))
+    now += data.draw(st.sampled_from((0, 365 * DAY, 365 * DAY, 730 * DAY))) + data.draw(
+        st.sampled_from((0, 0, DAY, 3600))
+    )
+    plays = [play for play in log.plays if play.second <= now]
+    log = replace(log, plays=plays, exact=False, stretch=Stretch(), now=now)
     with closing(write(redis_server, log)) as store:
         found = timeline.on_this_day(store, replace(asked(log, words), exact=False))
     assert found.data == log.on_this_day()

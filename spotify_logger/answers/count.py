@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.answers.ranking import TRACKS, groups_of, ranked
 from spotify_logger.answers.reading import Reading
-from spotify_logger.answers.words import at_least, moment, unseen_data
+from spotify_logger.answers.words import at_least, called, moment, unseen_data
 from spotify_logger.faces import Answer, Table, counted, utc_time
-from spotify_logger.plays import minutes, title
+from spotify_logger.plays import minutes
 from spotify_logger.questions import FINISHED, HALF, PLAYS
 from spotify_logger.recordings import credited, recording
 from spotify_logger.stats import Details, Tally
@@ -44,7 +44,7 @@ class Track:
     @property
     def title(self) -> str:
         """What to call it."""
-        return title({"name": self.entry.name, "artists": self.entry.artists, "uri": self.keys[0]})
+        return called(self.keys[0], self.entry)
 
 
 def count(archive: Archive, question: Question, text: str) -> Answer:
@@ -147,7 +147,7 @@ def _tracks(
         for key in own:
             track.tally.merge(details.tally(key))
         tracks.append(track)
-    return sorted(tracks, key=lambda track: (*_most(track.tally, question.by), track.title))
+    return sorted(tracks, key=lambda track: (*_most(track.tally, question.by), track.title, track.keys))
 
 
 def _most(tally: Tally, by: str) -> tuple[int, int]:

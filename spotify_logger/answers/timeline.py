@@ -95,8 +95,7 @@ def on_this_day(store: Store, question: Question) -> Answer:
     """What was played on this day of the calendar in other years, the latest first."""
     today = question.today
     reading = Reading(store.archive(), question)
-    days = [when for when in _same_days(today) if when < today]
-    found = [_remembered(reading, when) for when in days]
+    found = [_remembered(reading, when) for when in _same_days(today)]
     memories = [memory for memory in found if memory]
     if not memories:
         return Answer([], [f"Nothing is known of a {today:%-d %B} before this one."])
