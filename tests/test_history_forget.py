@@ -351,6 +351,7 @@ class TestAsking:
         with pytest.raises(SpotifyLoggerError, match="no terminal to ask on; --yes does without"):
             forget(log.archive, Wanted("a"), NOW, self.person("y\n", is_there=False))
         assert log.everything() == before
+        assert self.screen.getvalue() == ""
 
     def test_where_there_is_nothing_nobody_is_asked(self, log: Log) -> None:
         answer = forget(log.archive, Wanted("b"), NOW, self.person(""))

@@ -44,11 +44,11 @@ class Person:
         Raises:
             SpotifyLoggerError: There is nobody to be asked.
         """
-        show(preview(archive, seconds, self.zone), self.screen)
         if not (self.keyboard.isatty() and self.screen.isatty()):
             raise SpotifyLoggerError(
                 "nothing is forgotten: there is no terminal to ask on; --yes does without"
             )
+        show(preview(archive, seconds, self.zone), self.screen)
         these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
         self.screen.write(f"Forget {these} for good? [y/N] ")
         self.screen.flush()
