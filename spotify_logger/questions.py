@@ -186,7 +186,7 @@ def _bounds(zone: Zone, now: float, text: str, option: str) -> tuple[int, int]:
     try:
         return _seconds(zone, now, text)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{option} {text} is no day: it has to be like {DAY_FORMS}") from None
+        raise ValueError(f"{option} {text!r} is no day: it has to be like {DAY_FORMS}") from None
 
 
 def _seconds(zone: Zone, now: float, text: str) -> tuple[int, int]:
@@ -208,11 +208,14 @@ def read_day(zone: Zone, now: float, text: str) -> date:
     """The local day that a text names.
 
     Raises:
-        ValueError: It names none.
+        ValueError: It names none; the message says so.
     """
     days_ago = {"today": 0, "yesterday": 1}.get(text)
-    day = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
-    _checked(day.year)
+    try:
+        day = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
+        _checked(day.year)
+    except ValueError:
+        raise ValueError(f"{text!r} is no day, such as 2026-11-22, today or yesterday") from None
     return day
 
 

@@ -236,7 +236,7 @@ class TestStretches:
         assert found.previous is not None
         assert (found.begin, found.end) == (utc(begin), int(now) + 1)
         assert (found.previous.begin, found.previous.end) == (utc(earlier), found.begin)
-        assert (found.words, found.previous.words) == (f"the last {words}", f"the last {words} before")
+        assert (found.words, found.previous.words) == (f"the last {words}", "before")
 
     def test_a_leap_day_a_year_later(self) -> None:
         found = stretch.last(Zone("UTC"), utc("2028-02-29 12:00") - 1, 1, "y")
@@ -248,7 +248,7 @@ class TestStretches:
             stretch.last(Zone(BERLIN), utc("2026-03-30 10:30"), 999_999, unit)
 
     def test_as_long_a_one_before(self) -> None:
-        assert stretch.between(100, 150, "x") == Stretch(100, 150, "x", Stretch(50, 100, "as long before"))
+        assert stretch.between(100, 150, "x") == Stretch(100, 150, "x", Stretch(50, 100, "before"))
         assert stretch.between(None, 150, "x") == Stretch(None, 150, "x")
         assert stretch.between(100, None, "x") == Stretch(100, None, "x")
 
