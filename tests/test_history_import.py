@@ -26,7 +26,7 @@ from spotify_logger.link import StoreError
 from spotify_logger.playback import item_key
 from spotify_logger.store import Store
 from tests.conftest import start_again, start_server
-from tests.exports import NOON, NOW_MS, A, B, C, Song, account, extended, write
+from tests.exports import NOON, NOW_MS, A, B, C, Song, account, entry, extended, write
 from tests.test_history_merge import seen
 
 if TYPE_CHECKING:
@@ -167,6 +167,19 @@ def test_what_was_logged_live_stays_as_it_is(
     assert "track:C" not in after
 
 
+def test_what_the_logger_wrote_to_the_catalogue_meanwhile_stays(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    client.hset("track:A", mapping={"name": "As the player calls it", "isrc": "GBDUW0000053"})
+    import_history(archive, [write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])])
+    assert client.hmget("track:A", "name", "isrc", "uri", "artists") == [
+        "As the player calls it",
+        "GBDUW0000053",
+        "spotify:track:A",
+        "Daft Punk",
+    ]
+
+
 def test_a_relinked_track_is_known_by_what_the_catalogue_says(
     tmp_path: Path, archive: Archive, store: Store, client: redis.Redis
 ) -> None:
@@ -285,14 +298,14 @@ def test_names_of_others_bring_nothing_to_a_terminal(tmp_path: Path, archive: Ar
 # Whatever the order is, and wherever it ends
 
 
-def a_life(seed: int, plays: int) -> list[dict[str, object]]:
+def a_life(seed: int, plays: int, songs: Sequence[Song] = (A, B, C)) -> list[dict[str, object]]:
     """Rows of both exports, some of them twice."""
     chance, now, rows = random.Random(seed), 0.0, []
     for number in range(plays):
         now += chance.choice((0, 0, 0, 600, 30_000))
         done = chance.random() < 0.6
         heard = 200 if done else chance.uniform(0.5, 190) + number / 1e3
-        song = chance.choice((A, B, C))
+        song = chance.choice(songs)
         rows.append(extended(song, now, heard, reason="trackdone" if done else "fwdbtn"))
         if chance.random() < 0.3:
             rows.append(rows[-1] | {"conn_country": "ZZ"})
@@ -327,7 +340,8 @@ def test_what_was_ended_anywhere_comes_to_the_same_end(
     tmp_path: Path, archive: Archive, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "TOGETHER", 20)
-    path = write(tmp_path / "endsong_0.json", a_life(2, 100))
+    songs = [Song(str(number)) for number in range(100)]
+    path = write(tmp_path / "endsong_0.json", a_life(2, 100, songs))
     import_history(archive, [path])
     expected = everything(client)
     client.flushdb()
@@ -346,7 +360,11 @@ def test_what_was_ended_anywhere_comes_to_the_same_end(
             import_history(archive, [path])
             break
         except Enough:
-            assert everything(client).keys() <= expected.keys()
+            found = everything(client)
+            days = [key for key in found if key.startswith("plays:")]
+            # What the index knows is whole.
+            assert all(found[f"listening:{second}"] for day in days for second in found[day])
+            assert all(found[line.split()[0]]["uri"] for day in days for line in found[day].values())
     else:
         pytest.fail("it did not come to its end")
     assert everything(client) == expected
@@ -408,8 +426,8 @@ def test_memory_does_not_grow_with_the_years(tmp_path: Path, monkeypatch: pytest
     all_rows = survey.Survey(NOW_MS, Tally(), lambda _: None)
     list(all_rows.look(source))
     most, starts = 0, []
-    for number, entry in enumerate(all_rows.in_order()):
-        starts.append(entry.play.started_ms)
+    for number, found in enumerate(all_rows.in_order()):
+        starts.append(found.play.started_ms)
         if number % 25 == 0:
             most = max(most, sum(type(thing) is Entry for thing in gc.get_objects()))
     assert len(starts) == 500
@@ -499,6 +517,27 @@ def test_an_own_export_overwrites_nothing(
         f"{NOON}": "track:B 200000 trackdone",
         f"{NOON + 1}": "track:A 200000 trackdone",
     }
+
+
+def test_a_play_of_an_own_export_keeps_its_name_before_others_get_one(
+    tmp_path: Path, archive: Archive, store: Store, client: redis.Redis
+) -> None:
+    log(store, seen(A, 0.5, 200))
+    own = tmp_path / "backup.jsonl"
+    own.write_text("".join(json.dumps(record) + "\n" for record in records(client)))
+    client.flushdb()
+    path = write(tmp_path / "endsong_0.json", [extended(B, 0, 200)])
+    assert figures(import_history(archive, [path, own])) == {"rows": 2, "new": 2}
+    assert client.hget("plays:2026-01-01", f"{NOON}") == "track:A 199500 trackdone"
+    assert client.hget("plays:2026-01-01", f"{NOON + 1}") == "track:B 200000 trackdone"
+
+
+def test_a_stretch_without_a_pause_is_taken_in_parts(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "TOGETHER", 20)
+    entries = [entry(extended(A, start, 200)) for start in range(0, 10_000, 200)]
+    assert list(intake.Intake(archive, Tally()).take(entries)) == [20, 20, 10]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ SHOUTED = Song("a", "DAFT PUNK", "Discovery (Deluxe)", "W")
         ([extended(A, None, 9, 9), extended(A, None, 9, 18)], [], [NEW, NEW]),
         ([extended(A, 0, 9), extended(A, 0, 9, offline_timestamp=NOON * 1000 + 999)], [], [NEW, DOUBLE]),
         ([extended(A, None, 9.1, 9), extended(A, None, 9.2, 9)], [], [NEW, NEW]),
+        ([extended(A, start, 9, start + 10, "fwdbtn") for start in (0, 12)], [], [NEW, NEW]),
         ([extended(A, None, 9, 9), extended(B, None, 9, 9)], [], [NEW, NEW]),
         ([extended(A, 0, 200), extended(A, 200, 200)], [], [NEW, NEW]),
         # Uploaded together, from a device that was offline
@@ -213,6 +214,18 @@ def test_what_was_left_long_after_it_was_paused_is_known_from_the_accounts_data(
     assert verdicts([account(B, 29_000, 200)], known) == [NEW]
 
 
+def test_a_row_that_comes_again_tells_when_its_play_was_left() -> None:
+    row = extended(A, 0, 200, 9000)
+    assert verdicts([row, account(A, 9000, 200)], new_plays([row])) == [IMPORTED, IMPORTED]
+
+
+def test_a_play_of_the_accounts_data_is_one_row_of_the_extended_history() -> None:
+    known = new_plays([account(A, 20, 20)])
+    rows = [account(A, 20, 20), extended(A, 0, 20), extended(A, 20, 20)]
+    assert sorted(verdict.name for verdict in verdicts(rows)) == ["DOUBLE", "NEW", "NEW"]
+    assert sorted(verdict.name for verdict in verdicts(rows, known)) == ["IMPORTED", "IMPORTED", "NEW"]
+
+
 def test_the_same_rows_in_the_same_run_are_doubles_however_far_apart() -> None:
     merger = Merger()
     first = merger.decide([entry(extended(A, 0, 12.3, 9000))], [], {})
@@ -227,6 +240,12 @@ def test_what_is_forgotten_stays_so() -> None:
     assert stretches == [((NOON + 100) * 1000, (NOON + 299) * 1000)]
     found = [(found.play.item.uri[-3:], verdict) for found, verdict in decided(rows, (), None, stretches)]
     assert found == [("k:A", NEW), ("k:B", FORGOTTEN), ("B:0", FORGOTTEN), ("k:C", NEW)]
+
+
+def test_what_ended_somewhere_in_a_minute_is_not_forgotten_with_its_neighbour() -> None:
+    stretches = [((NOON + 340) * 1000, (NOON + 400) * 1000)]
+    found = decided([account(A, 330, 20), account(B, 399, 50)], (), None, stretches)
+    assert [verdict for _, verdict in found] == [NEW, FORGOTTEN]
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
