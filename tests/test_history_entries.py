@@ -245,14 +245,14 @@ def test_how_it_ended(reason_end: object, skipped: object, expected: str) -> Non
         ([], Left(Why.BAD, "it is no object")),
         ({}, Left(Why.BAD, "it has neither ts nor endTime")),
         *(
-            (extended(A, 0, 100, ts=ts), Left(Why.BAD, "ts is no time"))
+            (extended(A, 0, 100, ts=ts), Left(Why.BAD, "ts is no time from 2006 to now"))
             for ts in (None, 5, "", "yesterday", "1970-01-01T00:00:00Z", "2027-02-01T00:00:00Z", "9999-12-31")
         ),
         *(
             (extended(A, 0, 100, ms_played=heard), Left(Why.BAD, "ms_played is no number of milliseconds"))
             for heard in (None, "x", -1, 1.5, True, 8 * DAY * 1000)
         ),
-        (account(A, 60, 1) | {"endTime": "?"}, Left(Why.BAD, "endTime is no time")),
+        (account(A, 60, 1) | {"endTime": "?"}, Left(Why.BAD, "endTime is no time from 2006 to now")),
         (account(A, 60, 1) | {"msPlayed": "?"}, Left(Why.BAD, "msPlayed is no number of milliseconds")),
     ],
 )

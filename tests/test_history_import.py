@@ -240,11 +240,11 @@ def test_bad_rows_are_counted_shown_and_skipped(tmp_path: Path, archive: Archive
         "1\tnew",
         "22\tnot understood",
         "1\tnothing was heard",
-        f"{path}, row 3\tts is no time",
-        f"{path}, row 4\tit is no object",
-        f"{path}, row 5\tms_played is no number of milliseconds",
+        f"{path}, row 3: ts is no time from 2006 to now",
+        f"{path}, row 4: it is no object",
+        f"{path}, row 5: ms_played is no number of milliseconds",
     ]
-    assert out.getvalue().splitlines()[-1] == "and more\t12 rows of the kind"
+    assert out.getvalue().splitlines()[-1] == "12 more rows not understood"
 
 
 def test_a_broken_file_keeps_what_came_before_and_the_others_go_on(tmp_path: Path, archive: Archive) -> None:
@@ -278,7 +278,7 @@ def test_a_zip_is_read_and_what_is_wrong_with_it_told(tmp_path: Path, archive: A
     out = io.StringIO()
     show(answer, out)
     assert out.getvalue().splitlines()[-2:] == [
-        f"{tmp_path}/my_spotify_data.zip/MyData/more.zip\tit is a zip in a zip: unpack the outer one",
+        f"{tmp_path}/my_spotify_data.zip/MyData/more.zip: it is a zip in a zip: unpack the outer one",
         "1 other file passed over",
     ]
 

@@ -131,7 +131,9 @@ def bad(words: str) -> Left:
 def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry | Left:
     told_ms, heard_ms = _moment(row["ts"], now_ms), _heard(row.get("ms_played"))
     if told_ms is None or heard_ms is None:
-        return bad("ts is no time" if told_ms is None else "ms_played is no number of milliseconds")
+        return bad(
+            "ts is no time from 2006 to now" if told_ms is None else "ms_played is no number of milliseconds"
+        )
     if _flag(row.get("incognito_mode")) and not private:
         return Left(Why.PRIVATE)
     if not heard_ms:
@@ -157,7 +159,11 @@ def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry
 def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
     told_ms, heard_ms = _moment(row["endTime"], now_ms), _heard(row.get("msPlayed"))
     if told_ms is None or heard_ms is None:
-        return bad("endTime is no time" if told_ms is None else "msPlayed is no number of milliseconds")
+        return bad(
+            "endTime is no time from 2006 to now"
+            if told_ms is None
+            else "msPlayed is no number of milliseconds"
+        )
     if not heard_ms:
         return Left(Why.SILENT)
     track, episode = _text(row.get("trackName")), _text(row.get("episodeName"))

@@ -77,8 +77,7 @@ def told(tally: Tally, found: Found, *, dry_run: bool) -> Answer:
     figures = [(f"{number:,}", name) for name, number in _figures(tally) if number]
     page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
     page += [Table(rows, numbers=(0,)) for rows in [figures] if rows]
-    page += [Table(rows, wide=1) for rows in [list(_troubles(tally, found))] if rows]
-    page += _passed_over(found)
+    page += [Table(rows, wide=0) for rows in [[(line,) for line in _notes(tally, found)]] if rows]
     return Answer(_data(tally, found, dry_run=dry_run), page, 1 if tally.broken or found.refused else 0)
 
 
@@ -110,15 +109,14 @@ def _figures(tally: Tally) -> Iterator[tuple[str, int]]:
     yield "gaps, known", tally.gaps.known
 
 
-def _troubles(tally: Tally, found: Found) -> Iterator[tuple[str, str]]:
-    yield from ((f"{name}, row {number:,}", words) for name, number, words in tally.bad + tally.broken)
+def _notes(tally: Tally, found: Found) -> Iterator[str]:
+    """What could not be read, and what was not looked at."""
+    yield from (f"{name}, row {number:,}: {words}" for name, number, words in tally.bad)
     more = tally.left[Why.BAD] - len(tally.bad)
     if more:
-        yield "and more", f"{counted(more, 'row')} of the kind"
-    yield from found.refused
-
-
-def _passed_over(found: Found) -> Iterator[str]:
+        yield f"{counted(more, 'more row')} not understood"
+    yield from (f"{name}, row {number:,}: {words}" for name, number, words in tally.broken)
+    yield from (f"{name}: {words}" for name, words in found.refused)
     if found.videos:
         yield f"{counted(found.videos, 'file')} about videos passed over: what was watched is no play"
     if found.others:
