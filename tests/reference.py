@@ -316,7 +316,7 @@ class Log:
         part = (heard_ms, self.heard_ms) if self.by == "time" else (plays, len(self.counted))
         before = self.amounts([play for play in self.before if thing in self.things(kind, play)])
         is_compared = self.stretch.before is not None
-        name, artists = self._called(kind, thing, own)
+        name, artists = self.called(kind, thing, own)
         return {
             "name": name,
             "artists": artists,
@@ -328,7 +328,7 @@ class Log:
             "key": self.first_key(kind, own),
         }
 
-    def _called(self, kind: str, thing: object, own: list[Play]) -> tuple[str, str]:
+    def called(self, kind: str, thing: object, own: list[Play]) -> tuple[str, str]:
         if kind == "tracks":
             item = self.most_played_item(own)
             return (item.name, item.artists_text) if item.is_known else (item.key, "")
