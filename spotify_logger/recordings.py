@@ -78,22 +78,19 @@ def albums(entries: Mapping[str, Entry], *, exact: bool) -> dict[str, Album]:
         entries: What the catalogue knows, by key.
         exact: Every id is an album of its own.
     """
+    firsts = {key: next(iter(credited(entry)), "") for key, entry in entries.items()}
     artists: dict[str, set[str]] = {}
-    for entry in entries.values():
+    for key, entry in entries.items():
         if entry.album_id:
-            artists.setdefault(entry.album_id, set()).add(_first(entry))
+            artists.setdefault(entry.album_id, set()).add(firsts[key])
     found = {}
     for key, entry in entries.items():
         if not entry.album or is_episode(key):
             continue
         many = len(artists.get(entry.album_id, ())) > 1
-        artist = entry.album_id if entry.album_id and (many or exact) else _first(entry)
+        artist = entry.album_id if entry.album_id and (many or exact) else firsts[key]
         found[key] = Album(entry.album, artist)
     return found
-
-
-def _first(entry: Entry) -> str:
-    return next(iter(credited(entry)), "")
 
 
 def grouped(keys: Iterable[str], groups: Mapping[str, Iterable[Hashable]]) -> dict[Hashable, list[str]]:

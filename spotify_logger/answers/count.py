@@ -16,7 +16,7 @@ from spotify_logger.stats import Details, Tally
 from spotify_logger.text import Finder, Fit
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from spotify_logger.archive import Archive
     from spotify_logger.faces import Block
@@ -103,12 +103,18 @@ def _find(text: str, entries: Mapping[str, Entry], *, exact: bool) -> Found:
     for key, entry in entries.items():
         fitting[_fit(finder, entry)].append(key)
     how = Fit.WHOLE if fitting[Fit.WHOLE] else Fit.IN_PART
-    same = {key: recording(key, entry.isrc, exact=exact) for key, entry in entries.items()}
     # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
-    meant = {same[key] for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how}
-    keys = {*fitting[how], *(key for key, recorded in same.items() if recorded in meant)}
-    others = {same[key] for key in fitting[Fit.IN_PART]} - {same[key] for key in keys}
-    return Found(list(keys), how is Fit.WHOLE, len(others))
+    named = [key for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how]
+    meant = {recording(key, entries[key].isrc, exact=exact) for key in named}
+    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in meant]
+    keys = list(dict.fromkeys((*fitting[how], *others)))
+    return Found(keys, how is Fit.WHOLE, _number(set(fitting[Fit.IN_PART]), keys, entries, exact=exact))
+
+
+def _number(fitting: set[str], keys: Iterable[str], entries: Mapping[str, Entry], *, exact: bool) -> int:
+    """How many recordings fit besides those that have some keys."""
+    same = [{recording(key, entries[key].isrc, exact=exact) for key in some} for some in (fitting, keys)]
+    return len(same[0] - same[1])
 
 
 def _fit(finder: Finder, entry: Entry) -> Fit:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.questions import TIME
 from spotify_logger.recordings import albums, credited, grouped, is_episode, recording
@@ -18,8 +17,7 @@ TRACKS, ARTISTS, ALBUMS, SHOWS = "tracks", "artists", "albums", "shows"
 KINDS = (TRACKS, ARTISTS, ALBUMS, SHOWS)
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A thing and how it was played.
 
     Attributes:
