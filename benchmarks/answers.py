@@ -29,8 +29,8 @@ from spotify_logger.store import Store
 
 PORT = 7919
 YEARS = 20.0
-UNTIL = 1_795_737_600
-"""27 November 2026."""
+UNTIL = 1_793_491_200
+"""1 November 2026."""
 TRACKS_PER_PLAY = 0.06
 TOGETHER = 500
 ENOUGH = 3

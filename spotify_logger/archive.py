@@ -25,7 +25,7 @@ from spotify_logger.keyspace import (
 )
 from spotify_logger.link import StoreError
 from spotify_logger.portions import portions
-from spotify_logger.rows import Rows, read_days, read_items, read_values, rows_of
+from spotify_logger.rows import Rows, read_days, read_hashes, read_items, read_values, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -143,7 +143,13 @@ class Archive:
     def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
         """Whole hashes, empty where there is none, by the names of their keys."""
         for chunk in portions(names, HASHES_TOGETHER):
-            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
+            keys = list(map(self.key, chunk))
+            text = self._link.ask("HGETALL", keys)
+            found = None if text is None else read_hashes(text, len(keys))
+            if found is not None:
+                yield from found
+                continue
+            for reply in self.send([("HGETALL", key) for key in keys]):
                 is_hash = isinstance(reply, list)
                 yield dict(zip(reply[::2], reply[1::2], strict=False)) if is_hash else {}
 

@@ -161,6 +161,36 @@ def _sorted(rows: Rows) -> Rows:
     return Rows(*map(list, zip(*ordered, strict=True)))
 
 
+def read_hashes(text: str, keys: int) -> list[dict[str, str]] | None:
+    """Whole hashes.
+
+    Args:
+        text: The replies to `HGETALL`.
+        keys: How many hashes there are.
+
+    Returns:
+        The fields and values of each; None when the text is not as expected.
+    """
+    lines = text.split("\r\n")
+    size = len if text.isascii() else _bytes
+    found, place, last = [], 0, len(lines) - 1
+    for _ in range(keys):
+        header = lines[place] if place < last else ""
+        if not (header[:1] == "*" and header[1:].isdigit()):
+            return None
+        end = place + 1 + 2 * int(header[1:])
+        lengths, words = lines[place + 1 : end : 2], lines[place + 2 : end + 1 : 2]
+        if end > last or lengths != [f"${size(word)}" for word in words]:
+            return None
+        found.append(dict(zip(words[::2], words[1::2], strict=True)))
+        place = end
+    return found if place == last else None
+
+
+def _bytes(word: str) -> int:
+    return len(word.encode())
+
+
 def read_values(text: str, keys: int, names: int) -> list[tuple[str, ...]] | None:
     """The values of the same fields of many hashes.
 

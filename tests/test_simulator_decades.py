@@ -27,3 +27,5 @@ def test_one_thing_is_heard_after_the_other() -> None:
 def test_the_same_seed_gives_the_same_past() -> None:
     one, same, other = (list(Decades(50, 1.0, 9, UNTIL, seed).live()) for seed in (1, 1, 2))
     assert one == same != other
+    again = Decades(50, 1.0, 9, UNTIL)
+    assert list(again.live()) == list(again.live()) == one

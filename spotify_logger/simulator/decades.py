@@ -68,6 +68,7 @@ class Decades:
     def live(self) -> Iterator[Play]:
         """The plays, in order of time; no two share the second that names them."""
         self._chance = random.Random(self.seed)
+        self._known, self._lately = [], []
         days = max(1, round(self.years * 365.25))
         first_ms = int(self.until // 86_400) * DAY_MS - days * DAY_MS
         self._now_ms = first_ms
