@@ -48,11 +48,16 @@ BY_TEXT = (
 )
 """Errors that have no code of their own."""
 
+_SILENT = "does not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
+_CLOSED = "closed the connection: it may be restarting"
+
 BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data: it answers when that is done"),
     (exceptions.AuthenticationError, "does not accept user name or password: check both in REDIS_URL"),
-    (exceptions.TimeoutError, "does not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"),
-    (exceptions.ConnectionError, "closed the connection: it may be restarting"),
+    (exceptions.TimeoutError, _SILENT),
+    (TimeoutError, _SILENT),
+    (exceptions.ConnectionError, _CLOSED),
+    (ConnectionError, _CLOSED),
 )
 
 CLOSED = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
