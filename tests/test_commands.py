@@ -121,8 +121,8 @@ def test_for_programs_and_spreadsheets(words: str, capsys: pytest.CaptureFixture
         ("top", "KIND"),
         ("top songs", "invalid choice: 'songs'"),
         ("top tracks --year 2026 --last 30d", "--year and --last both say when: use one of them"),
-        ("top tracks --since 2026-02-30", "--since 2026-02-30 is no day: it has to be like 2026, 2026-11"),
-        ("top tracks --since 2026 --until 2025", "--until 2025 lies before --since 2026"),
+        ("top tracks --since 2026-02-30", "--since '2026-02-30' is no day: it has to be like 2026, 2026-11"),
+        ("top tracks --since 2026 --until 2025", "lies before --since"),
         ("top tracks --last 3 weeks", "'3' is no stretch, such as 12h, 30d, 4w, 6m or 1y"),
         ("top tracks --min long", "'long' is none of 30s (or another number), half, finished and 0"),
         ("top tracks --tz Mars/Olympus", "'Mars/Olympus' is no time zone, such as Europe/Berlin"),
@@ -167,6 +167,7 @@ def test_samples(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_forget(redis_url: str, plays: list[Play], capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "export", "--output", "log.jsonl")
     assert cli.main(["forget", "superheroes"]) == 1
     assert "nothing is forgotten: there is no terminal to ask on" in capsys.readouterr().err
     assert len(said(capsys, "recent")) == 5
@@ -175,6 +176,7 @@ def test_forget(redis_url: str, plays: list[Play], capsys: pytest.CaptureFixture
     said(capsys, "forget", "--year", "2025", "--yes")
     said(capsys, "forget", f"listening:{plays[0].second}", "--yes")
     assert [line.split("\t")[0] for line in said(capsys, "recent")] == ["2026-11-22 18:30"]
+    assert "4\tforgotten, and stays so" in said(capsys, "import", "log.jsonl")
     assert said(capsys, "check")[0].endswith("all is well")
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert set(client.keys("track:*")) == {"track:v"}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.history.intake import Intake
+from spotify_logger.history.matching import Verdict
 from spotify_logger.history.progress import progress_on
 from spotify_logger.history.records import GapRecord, ItemRecord
 from spotify_logger.history.samples import plays_of, read_sample
@@ -67,15 +68,16 @@ def import_history(
         names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
         raise SpotifyLoggerError(f"there is nothing to import: Spotify calls its files {names}")
     tally = Tally()
-    survey = Survey(
-        int(time.time() * 1000), tally, _Besides(archive, tally, dry_run=dry_run), private=private
-    )
+    besides = _Besides(archive, tally, dry_run=dry_run)
+    survey = Survey(int(time.time() * 1000), tally, besides, private=private)
     with resumable(), progress_on(screen) as progress:
         _look(survey, found.sources, progress)
         done = 0
         for number in Intake(archive, tally, dry_run=dry_run).take(survey.in_order()):
             done += number
             progress("importing", done, survey.entries)
+        if tally.verdicts[Verdict.FORGOTTEN]:
+            besides.take_back()
     return told(tally, found, dry_run=dry_run)
 
 
@@ -161,6 +163,7 @@ class _Besides:
     """Takes what is no play: the catalogue, and the gaps."""
 
     def __init__(self, archive: Archive, tally: Tally, *, dry_run: bool) -> None:
+        self._archive = archive
         self._writer = Writer(archive, dry_run=dry_run)
         self._tally = tally
 
@@ -169,3 +172,9 @@ class _Besides:
         gaps = [record for record in records if isinstance(record, GapRecord)]
         self._tally.items += self._writer.write_items(items)
         self._tally.gaps += self._writer.write_gaps(gaps)
+
+    def take_back(self) -> None:
+        """Take those items out of the catalogue again that nobody needs: their plays stay forgotten."""
+        unused = self._writer.items - self._archive.items_before(int(time.time()))
+        if unused:
+            self._archive.write([("DEL", self._archive.key(key)) for key in sorted(unused)])

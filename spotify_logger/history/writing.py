@@ -40,12 +40,16 @@ class Writer:
     Args:
         archive: Where to.
         dry_run: Look only.
+
+    Attributes:
+        items: Those that `write_items` has written.
     """
 
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
         self._archive = archive
         self._dry_run = dry_run
         self._catalogued: set[str] = set()
+        self.items: set[str] = set()
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Write plays; so many that they go to Redis together."""
@@ -67,7 +71,8 @@ class Writer:
         missing, commands = self._missing(fields)
         if not self._dry_run:
             self._archive.write(commands)
-        return Things(missing, len(fields) - missing)
+            self.items.update(missing)
+        return Things(len(missing), len(fields) - len(missing))
 
     def write_gaps(self, gaps: Sequence[GapRecord]) -> Things:
         """Write gaps that are not there."""
@@ -81,8 +86,8 @@ class Writer:
             self._archive.write([*hashes, *(("HSET", key(GAPS), gap.second, gap.line) for gap in new)])
         return Things(len(new), len(gaps) - len(new))
 
-    def _missing(self, items: Mapping[str, Mapping[str, Value]]) -> tuple[int, list[Command]]:
-        """How many of these items the catalogue does not have, and the commands that put them there."""
+    def _missing(self, items: Mapping[str, Mapping[str, Value]]) -> tuple[list[str], list[Command]]:
+        """Which of these items the catalogue does not have, and the commands that put them there."""
         if len(self._catalogued) > REMEMBERED:
             self._catalogued.clear()
         asked = [key for key in items if key not in self._catalogued]
@@ -90,7 +95,7 @@ class Writer:
         # What is no hash is somebody else's, and stays.
         missing = [key for key, is_there in zip(asked, found, strict=True) if is_there == 0]
         self._catalogued.update(asked)
-        return len(missing), list(chain.from_iterable(self._filling(key, items[key]) for key in missing))
+        return missing, list(chain.from_iterable(self._filling(key, items[key]) for key in missing))
 
     def _filling(self, key: str, fields: Mapping[str, Value]) -> Iterator[Command]:
         """Commands that change nothing which the logger writes at the same time."""
