@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.keyspace import row_value
-from spotify_logger.rows import Rows, read_days, read_items, read_values, rows_of
+from spotify_logger.rows import Rows, read_days, read_hashes, read_items, read_values, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,6 +209,34 @@ class TestValues:
     )
     def test_what_is_not_as_expected(self, text: str) -> None:
         assert read_values(text, 2, 2) is None
+
+
+NAMES = st.sampled_from(("name", "uri", "", "ü", "*2", "$1"))
+WORDS = st.sampled_from(("", "Air", "Łódź", "-1", "*2", "a\nb", "\r", "x\r\n$1\r\ny")) | HOSTILE_TEXTS
+
+
+class TestHashes:
+    @given(kept=st.lists(st.dictionaries(NAMES, WORDS, max_size=4), max_size=4))
+    def test_it_reads_them_or_says_that_it_cannot(self, kept: list[dict[str, str]]) -> None:
+        read = read_hashes(hashes(*kept), len(kept))
+        is_plain = all("\r\n" not in text for each in kept for text in (*each, *each.values()))
+        assert read == kept if is_plain else read in (None, kept)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "*0\r\n*0\r\n",
+            "-WRONGTYPE a key of another kind\r\n",
+            "*2\r\n$4\r\nname\r\n$4\r\nAir\r\n",
+            "*2\r\n$4\r\nname\r\n",
+            "*2\r\n$4\r\nname\r\n$3\r\nAir",
+            "*x\r\n",
+            "*99\r\n$4\r\nname\r\n",
+        ],
+    )
+    def test_anything_else_is_none(self, text: str) -> None:
+        assert read_hashes(text, 1) is None
 
 
 class TestCut:
