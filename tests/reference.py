@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
@@ -93,6 +93,7 @@ class Stretch(NamedTuple):
 # Clocks
 
 
+@cache
 def shown(second: int, zone: str) -> datetime:
     """What the clocks of a zone show."""
     return datetime.fromtimestamp(second, ZoneInfo(zone)).replace(tzinfo=None, fold=0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger import commands
 from spotify_logger.answers import summary, timeline, top
 from spotify_logger.faces import Answer, Table
 from spotify_logger.keyspace import play_key
@@ -54,6 +55,9 @@ def texts(answer: Answer) -> list[str]:
 
 
 class TestTop:
+    def test_the_command_knows_all_kinds(self) -> None:
+        assert commands.TOP == top.CHOICES
+
     def test_tracks_of_a_year(self, history: Listened) -> None:
         answer = top.top(history.archive, history.ask(year=2026), "tracks")
         assert list(table(answer).headings) == ["", "track", "plays", "heard", "share", "2025"]

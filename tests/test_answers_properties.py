@@ -40,7 +40,7 @@ def data_of(answer: Answer) -> Data:
     return answer.data
 
 
-examples = settings(max_examples=60, deadline=None)
+examples = settings(max_examples=40, deadline=None)
 
 
 @examples

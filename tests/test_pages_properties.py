@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.logs import Asking
     from tests.reference import Data, Item, Log
 
-examples = settings(max_examples=40, deadline=None)
+examples = settings(max_examples=30, deadline=None)
 ITEMS = sorted({item for family in FAMILIES for item in family}, key=lambda item: item.key)
 
 
