@@ -61,9 +61,9 @@ def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, folder: Path)
 class TestTheLifeItself:
     """What it is to notice, it notices."""
 
-    def live(self, folder: Path, seed: int = 101) -> str:
+    def live(self, folder: Path, seed: int = 102, days: int = 1) -> str:
         with pytest.raises(Wrong) as wrong:
-            Life(seed, 3, folder, 12.0).live()
+            Life(seed, days, folder, 24.0).live()
         assert f"seed {seed}, at " in str(wrong.value)
         return str(wrong.value)
 
@@ -91,7 +91,7 @@ class TestTheLifeItself:
 
     def test_a_request_before_its_time(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.gate.Hold.left", lambda *_: 0.0)
-        assert "before its time" in self.live(folder)
+        assert "before its time" in self.live(folder, 101, 3)
 
     def test_a_secret_in_the_log(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.poller.describe", lambda _: DEMO_REFRESH_TOKEN)
