@@ -47,6 +47,10 @@ QUESTIONS = (
     "stats --year 2025",
     "recent -n 50",
     "day 2025-06-01",
+    "clock --year 2025",
+    "calendar --year 2025",
+    "year 2025",
+    "artist quiet signal 0",
 )
 
 

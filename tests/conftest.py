@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from spotify_logger.embedded import EmbeddedServer, find_server
 from spotify_logger.errors import TryLater
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 
 pytest.register_assert_rewrite("tests.stage")
+
+
+# No example fails for the time it took: the machines are slow and shared.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import chain, compress
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.answers.ranking import TRACKS, groups_of, ranked
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import at_least, called, moment, unseen_data
+from spotify_logger.archive import DAYS_TOGETHER
 from spotify_logger.faces import Answer, Table, counted, utc_time
 from spotify_logger.plays import minutes
+from spotify_logger.portions import portions
 from spotify_logger.questions import FINISHED, HALF, PLAYS
 from spotify_logger.recordings import credited, recording
-from spotify_logger.stats import Details, Tally
+from spotify_logger.stats import Details, Tallies, Tally
 from spotify_logger.text import Finder, Fit
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from spotify_logger.faces import Block
     from spotify_logger.questions import Question
     from spotify_logger.recordings import Entry
+    from spotify_logger.rows import Rows
     from spotify_logger.stretch import Zone
 
 
@@ -56,13 +60,12 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         text: The title, the album or an artist, as a whole; where nothing is called so, a part of these.
     """
     reading = Reading(archive, question)
-    details = Details()
-    for rows, counts in reading.days():
-        details.add(rows, counts)
-    entries = reading.entries(details.heard)
-    found = _find(text, entries, exact=question.exact)
-    places, number = _ranks(details, entries, question)
-    tracks = _tracks(found.keys, entries, details, places, question)
+    search = _Search(reading, Finder(text))
+    for days in portions(reading.days(), DAYS_TOGETHER):
+        search.add(days)
+    found = _find(search.finder, search.entries, exact=question.exact)
+    places, number = _ranks(search.tallies, search.entries, question)
+    tracks = _tracks(found.keys, search.entries, search.details_of(found.keys), places, question)
     sums = Tally()
     for track in tracks:
         sums.merge(track.tally)
@@ -83,6 +86,56 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     return Answer(data, page, sheet=[_sheet_row(track) for track in tracks])
 
 
+class _Search:
+    """Looks for a text while the days go by: only of what fits, more than plays and time is added up.
+
+    Args:
+        reading: What is read.
+        finder: Looks for the text.
+
+    Attributes:
+        finder: The same.
+        tallies: Of all items.
+        entries: What the catalogue knows of them.
+    """
+
+    def __init__(self, reading: Reading, finder: Finder) -> None:
+        self.finder = finder
+        self.tallies = Tallies()
+        self.entries: dict[str, Entry] = {}
+        self._reading = reading
+        self._fitting: set[str] = set()
+        self._details = Details()
+
+    def add(self, days: Sequence[tuple[Rows, list[bool]]]) -> None:
+        """Take in some days."""
+        for rows, counts in days:
+            self.tallies.add(rows, counts)
+        items = set(chain.from_iterable(rows.items for rows, _ in days))
+        new = self._reading.entries([item for item in items if item not in self.entries])
+        self.entries |= new
+        self._fitting.update(key for key, entry in new.items() if _fit(self.finder, entry) is not Fit.NOT)
+        for rows, counts in days:
+            _add_some(self._details, self._fitting, rows, counts)
+
+    def details_of(self, keys: Sequence[str]) -> Details:
+        """All there is to say of some items."""
+        if self._fitting.issuperset(keys):
+            return self._details
+        # Other ids of a recording that fits, which do not fit themselves: they may have been heard before it.
+        details, wanted = Details(), set(keys)
+        for rows, counts in self._reading.days():
+            _add_some(details, wanted, rows, counts)
+        return details
+
+
+def _add_some(details: Details, wanted: set[str], rows: Rows, counts: Sequence[bool]) -> None:
+    """Take in those rows of a day that are about certain items."""
+    if not wanted.isdisjoint(rows.items):
+        chosen = list(map(wanted.__contains__, rows.items))
+        details.add(rows.chosen(chosen), list(compress(counts, chosen)))
+
+
 class Found(NamedTuple):
     """What a text fits.
 
@@ -97,8 +150,7 @@ class Found(NamedTuple):
     left_out: int
 
 
-def _find(text: str, entries: Mapping[str, Entry], *, exact: bool) -> Found:
-    finder = Finder(text)
+def _find(finder: Finder, entries: Mapping[str, Entry], *, exact: bool) -> Found:
     fitting: dict[Fit, list[str]] = {how: [] for how in Fit}
     for key, entry in entries.items():
         fitting[_fit(finder, entry)].append(key)
@@ -123,10 +175,10 @@ def _fit(finder: Finder, entry: Entry) -> Fit:
 
 
 def _ranks(
-    details: Details, entries: Mapping[str, Entry], question: Question
+    tallies: Tallies, entries: Mapping[str, Entry], question: Question
 ) -> tuple[dict[Hashable, int], int]:
     """The places of all recordings, those of equals being the same, and how many there are."""
-    everything = ranked(details, groups_of(TRACKS, entries, exact=question.exact), question.by)
+    everything = ranked(tallies, groups_of(TRACKS, entries, exact=question.exact), question.by)
     places: dict[Hashable, int] = {}
     place, previous = 0, -1
     for number, each in enumerate(everything, 1):

@@ -164,7 +164,8 @@ class Search:
 
     def _learn(self, items: set[str]) -> None:
         """Look up what is met first."""
-        new = self._reading.entries(items - self.entries.keys(), NEEDED[self.wanted.kind])
+        unknown = [item for item in items if item not in self.entries]
+        new = self._reading.entries(unknown, NEEDED[self.wanted.kind])
         self.entries.update(new)
         for key, entry in new.items():
             if is_episode(key):

@@ -69,11 +69,13 @@ def ranked(
     plays, heard = tallies.plays, tallies.heard
     found = []
     for group, keys in grouped(heard, groups).items():
-        if len(keys) > 1:
+        if len(keys) == 1:  # most things have one: nothing is to be added up
+            times, milliseconds = plays[keys[0]], heard[keys[0]]
+        else:
             keys.sort(key=lambda key: (-plays[key], -heard[key], key))
-        times = sum(plays[key] for key in keys)
+            times, milliseconds = sum(plays[key] for key in keys), sum(heard[key] for key in keys)
         if times or not counted:
-            found.append(Ranked(group, keys, times, sum(heard[key] for key in keys)))
+            found.append(Ranked(group, keys, times, milliseconds))
     if by == TIME:
         found.sort(key=lambda each: (-each.heard_ms, -each.plays, each.keys[0], str(each.group)))
     else:

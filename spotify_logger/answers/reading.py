@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from spotify_logger.archive import FIRST_SECOND
@@ -61,14 +62,10 @@ class Reading:
             keys: Theirs.
             names: The fields that are needed; the others stay empty.
         """
-        places = [Entry._fields.index(name) for name in names]
-        found = {}
-        for key, values in self.archive.catalogue(keys, names):
-            fields = [""] * len(Entry._fields)
-            for place, value in zip(places, values, strict=True):
-                fields[place] = value
-            found[key] = Entry._make(fields)
-        return found
+        found = self.archive.catalogue(keys, names)
+        # Each field from its place among the values, or from the blank that is put behind them.
+        fields = itemgetter(*(names.index(name) if name in names else -1 for name in Entry._fields))
+        return {key: Entry._make(fields((*values, ""))) for key, values in found}
 
     def gaps(self, stretch: Stretch | None = None) -> list[Gap]:
         """The gaps that reach into a stretch, but not those before anything was played at all."""

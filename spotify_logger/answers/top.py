@@ -122,7 +122,8 @@ def _before(
 ) -> dict[Hashable, tuple[int, int]]:
     """Plays and milliseconds of what is shown, in the stretch before."""
     wanted = {each.group for each in shown}
-    found = ranked(earlier, groups, PLAYS, counted=False)
+    ours = {key: groups[key] for key in earlier.heard if not wanted.isdisjoint(groups.get(key, ()))}
+    found = ranked(earlier, ours, PLAYS, counted=False)
     return {each.group: (each.plays, each.heard_ms) for each in found if each.group in wanted}
 
 
