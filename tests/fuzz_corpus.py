@@ -514,10 +514,9 @@ class Someone:
         known = {as_read(field): as_read(inner) for field, inner in (value or {}).items()}
         if name == "HGETALL":
             return [part for pair in known.items() for part in pair]
-        if name == "HGET":
-            return known.get(str(arguments[0]))
-        assert name == "HMGET", name
-        return [known.get(str(field)) for field in arguments]
+        assert name in {"HGET", "HMGET"}, name
+        values = [known.get(str(field)) for field in arguments]
+        return values[0] if name == "HGET" else values
 
 
 WRONG_TYPE = Refusal("WRONGTYPE", "holds another kind of value there")
