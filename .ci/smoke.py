@@ -133,8 +133,10 @@ def check_play(server: redis.Redis, second: int) -> None:
     )
 
     index = hash_at(server, f"plays:{datetime.fromtimestamp(second, UTC):%Y-%m-%d}")
-    item, _, indexed = index.get(str(second), "").partition(" ")
-    expect(indexed == play["ms_played"], f"{key} has {heard} ms, its index {indexed or 'nothing'}")
+    line = index.get(str(second), "nothing")
+    item = line.partition(" ")[0]
+    told = f"{item} {play['ms_played']} {play.get('end_reason', 'open')}"
+    expect(line == told, f"{key} should have '{told}' in its index, and has '{line}'")
     catalogue = hash_at(server, item)
     expect(catalogue.keys() >= IN_CATALOGUE, f"{item} is not in the catalogue")
     expect(catalogue["uri"] == play["uri"], f"{key} has {play['uri']}, {item} has {catalogue['uri']}")
