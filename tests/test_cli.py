@@ -361,6 +361,7 @@ class TestProcess:
                 stderr=subprocess.PIPE,
             ) as process:
                 peer, _ = silent.accept()
+                peer.recv(1)  # it has asked, and waits; a signal amid the connecting may get lost
                 process.send_signal(signal.SIGINT)
                 printed = process.communicate(timeout=60)
                 peer.close()
