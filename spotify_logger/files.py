@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SIZE_LIMIT = 64 * 1024
 """Bytes of the largest file that `read` takes; everything that is kept this way is far smaller."""
@@ -47,10 +51,24 @@ def write_atomically(path: Path, text: str) -> None:
         OSError: The text could not be made safe on the disk; unless the very last step failed, the old file
             is still there, untouched.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the start
+    with replacing(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Write a file, in UTF-8, a little at a time: at the end of the block it replaces `path`, see above.
+
+    Where the block raises, the old file stays.
+
+    Raises:
+        OSError: It could not be made safe on the disk.
+    """
+    # 0600 from the start. No name is longer than 255 bytes.
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,23 @@ settings.load_profile("patient")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that take longest, so that no worker is left alone with one in the end."""
     items.sort(key=lambda item: not item.path.name.startswith("test_survival"))
+
+
+@pytest.fixture
+def memory_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of writes are synced, and no disk is being tested."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def young_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked for in the years before 2016: that takes a while where there are only a few plays."""
+    monkeypatch.setattr("spotify_logger.archive.FIRST_SECOND", 1_451_606_400)
 
 
 def free_port() -> int:

@@ -114,7 +114,7 @@ class TestTop:
         assert texts(top.top(log.archive, log.ask(), "tracks")) == ["Nothing is logged yet."]
         log.to(QUO, "2026-11-22 10:00", 20)
         answer = top.top(log.archive, log.ask(year=2026), "shows")
-        assert texts(answer) == ["No show was played of at least 30 s: 2026."]
+        assert texts(answer) == ["No show has plays of at least 30 s: 2026."]
         assert (data_of(answer)["plays"], data_of(answer)["heard_ms"]) == (0, 20_000)
         assert texts(top.top(log.archive, log.ask(year=2025), "shows")) == ["Nothing was played: 2025."]
 

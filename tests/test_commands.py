@@ -91,7 +91,7 @@ LINES = {
     "top albums --min finished": "1\tDaft Punk – Discovery\t4\t17 min\t100.0 %",
     "top devices": "1\tKitchen\t4\t17 min\t100.0 %",
     "top contexts --min half": "1\tspotify:album:2no\t4\t17 min\t100.0 %",
-    "top shows": "No show was played of at least 30 s: all time.",
+    "top shows": "No show has plays of at least 30 s: all time.",
     "stats --year 2026": "stretch\t2026",
     "clock": "Mon" + "\t0" * 24,
     "calendar": "2026-01-01\t0",

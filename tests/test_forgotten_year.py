@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
 import time
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,10 +19,10 @@ from spotify_logger.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from spotify_logger.archive import Archive
 
-MEMORY = Path("/dev/shm")
 DAYS = 2
 SEED = 1
 
@@ -99,18 +96,8 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of writes are synced, and no disk is being tested."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
-        yield Path(name)
-
-
-def test_what_is_forgotten_stays_away_and_nothing_else_does(folder: Path) -> None:
-    life, other = Forgetful(folder / "a"), Watched(folder / "b")
+def test_what_is_forgotten_stays_away_and_nothing_else_does(memory_folder: Path) -> None:
+    life, other = Forgetful(memory_folder / "a"), Watched(memory_folder / "b")
     life.live()
     other.live()
     assert (life.well, other.well) == (True, True)

@@ -22,16 +22,12 @@ if TYPE_CHECKING:
     from spotify_logger.link import Command, Reply
     from spotify_logger.plays import Play
 
+pytestmark = pytest.mark.usefixtures("young_world")
+
 NOW = SECOND + 7200.0
 DAY = 86_400
 INDEX = "plays:2026-11-22"
 A, B = f"listening:{SECOND}", f"listening:{SECOND + 300}"
-
-
-@pytest.fixture(autouse=True)
-def _young_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is looked for in the years before: that takes a while where there are only a few plays."""
-    monkeypatch.setattr("spotify_logger.archive.FIRST_SECOND", SECOND - 500 * DAY)
 
 
 @pytest.fixture

@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     from spotify_logger.plays import Play
 
 
-@pytest.fixture(autouse=True)
-def _young_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is looked for in the years before: that takes a while where there are only a few plays."""
-    monkeypatch.setattr("spotify_logger.archive.FIRST_SECOND", SECOND - 320_000_000)
+pytestmark = pytest.mark.usefixtures("young_world")
 
 
 @pytest.fixture

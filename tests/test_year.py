@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,25 +16,15 @@ from spotify_logger.simulator.mishaps import BREAKS, DAY, EXCLUSIVE, KINDS, make
 from spotify_logger.simulator.year import Crash, Life, Wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from spotify_logger.plays import Play
     from spotify_logger.simulator.standin import Persistence
 
-MEMORY = Path("/dev/shm")
 DAYS = 7
 SEEDS = range(100, 110)
 KEEPING: tuple[Persistence, ...] = ("aof", "aof", "aof", "aof", "rdb")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of writes are synced, and no disk is being tested."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
-        yield Path(name)
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +34,8 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, folder: Path) -> None:
-    total = Life(seed, DAYS, folder, 5.0, KEEPING[seed % len(KEEPING)]).live()
+def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, memory_folder: Path) -> None:
+    total = Life(seed, DAYS, memory_folder, 5.0, KEEPING[seed % len(KEEPING)]).live()
     assert (total.lost, total.doubled) == (0, 0)
     assert total.mishaps.total() > DAYS
     assert total.live > 0.5 * total.heard
@@ -61,22 +48,22 @@ def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, folder: Path)
 class TestTheLifeItself:
     """What it is to notice, it notices."""
 
-    def live(self, folder: Path, seed: int = 102, days: int = 1) -> str:
+    def live(self, memory_folder: Path, seed: int = 102, days: int = 1) -> str:
         with pytest.raises(Wrong) as wrong:
-            Life(seed, days, folder, 24.0).live()
+            Life(seed, days, memory_folder, 24.0).live()
         assert f"seed {seed}, at " in str(wrong.value)
         return str(wrong.value)
 
-    def test_a_play_that_is_lost(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_play_that_is_lost(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def forgetful(self: Recorder, plays: Sequence[Play], memory: str) -> None:
             honest(self, [play for play in plays if "Harbour" not in str(play.fields.get("name"))], memory)
 
         honest = Recorder.add
         monkeypatch.setattr(Recorder, "add", forgetful)
-        words = self.live(folder)
+        words = self.live(memory_folder)
         assert "are lost" in words or "neither Redis nor the outbox" in words
 
-    def test_a_play_that_is_told_twice(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_play_that_is_told_twice(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def doubling(self: Recorder, plays: Sequence[Play], memory: str) -> None:
             again = [
                 replace(play, started_ms=play.started_ms + 5, ended_ms=play.ended_ms + 5, source=BACKFILL)
@@ -87,34 +74,34 @@ class TestTheLifeItself:
 
         honest = Recorder.add
         monkeypatch.setattr(Recorder, "add", doubling)
-        assert "were not heard, or not as often" in self.live(folder)
+        assert "were not heard, or not as often" in self.live(memory_folder)
 
-    def test_a_request_before_its_time(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_request_before_its_time(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.gate.Hold.left", lambda *_: 0.0)
-        assert "before its time" in self.live(folder, 101, 3)
+        assert "before its time" in self.live(memory_folder, 101, 3)
 
-    def test_a_secret_in_the_log(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_secret_in_the_log(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.poller.describe", lambda _: DEMO_REFRESH_TOKEN)
         monkeypatch.setattr("spotify_logger.journal.conceal", lambda _: None)
         monkeypatch.setattr("spotify_logger.journal._secrets", set())
-        assert "a secret is in the log" in self.live(folder)
+        assert "a secret is in the log" in self.live(memory_folder)
 
-    def test_an_outbox_that_keeps_nothing(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_outbox_that_keeps_nothing(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.outbox.Outbox.waiting", lambda *_: [])
-        words = self.live(folder)
+        words = self.live(memory_folder)
         assert "are lost" in words or "outside of any gap" in words
 
-    def test_repair_that_brings_nothing(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_repair_that_brings_nothing(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.repair.repair", lambda *_: [])
-        assert "are lost" in self.live(folder)
+        assert "are lost" in self.live(memory_folder)
 
-    def test_gaps_that_are_not_recorded(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_gaps_that_are_not_recorded(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.sight.GAP_MS", 1e12)
         monkeypatch.setattr("spotify_logger.repair.repair", lambda *_: [])
-        assert "are lost" in self.live(folder)
+        assert "are lost" in self.live(memory_folder)
 
     def test_crashes_do_happen_at_every_kind_of_write(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+        self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         crashes: list[str] = []
 
@@ -126,7 +113,7 @@ class TestTheLifeItself:
         monkeypatch.setattr(year, "Crash", Noted)
         seen: set[str] = set()
         for seed in SEEDS:
-            of_seed = folder / str(seed)
+            of_seed = memory_folder / str(seed)
             of_seed.mkdir()
             life = Life(seed, 2.5, of_seed, 24.0)
             life.live()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from itertools import chain, compress
+from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.answers.ranking import TRACKS, groups_of, ranked
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import at_least, called, moment, unseen_data
-from spotify_logger.archive import DAYS_TOGETHER
 from spotify_logger.faces import Answer, Table, counted, utc_time
 from spotify_logger.plays import minutes
-from spotify_logger.portions import portions
 from spotify_logger.questions import FINISHED, HALF, PLAYS
 from spotify_logger.recordings import credited, recording
 from spotify_logger.stats import Details, Tallies, Tally
@@ -61,8 +59,8 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     """
     reading = Reading(archive, question)
     search = _Search(reading, Finder(text))
-    for days in portions(reading.days(), DAYS_TOGETHER):
-        search.add(days)
+    for days, new in reading.met():
+        search.add(days, new)
     found = _find(search.finder, search.entries, exact=question.exact)
     places, number = _ranks(search.tallies, search.entries, question)
     tracks = _tracks(found.keys, search.entries, search.details_of(found.keys), places, question)
@@ -107,15 +105,12 @@ class _Search:
         self._fitting: set[str] = set()
         self._details = Details()
 
-    def add(self, days: Sequence[tuple[Rows, list[bool]]]) -> None:
-        """Take in some days."""
-        for rows, counts in days:
-            self.tallies.add(rows, counts)
-        items = set(chain.from_iterable(rows.items for rows, _ in days))
-        new = self._reading.entries([item for item in items if item not in self.entries])
-        self.entries |= new
+    def add(self, days: Sequence[tuple[Rows, list[bool]]], new: Mapping[str, Entry]) -> None:
+        """Take in some days, and what is known of the items that are new in them."""
+        self.entries.update(new)
         self._fitting.update(key for key, entry in new.items() if _fit(self.finder, entry) is not Fit.NOT)
         for rows, counts in days:
+            self.tallies.add(rows, counts)
             _add_some(self._details, self._fitting, rows, counts)
 
     def details_of(self, keys: Sequence[str]) -> Details:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.answers.following import Following
 from spotify_logger.answers.ranking import ALBUMS, ARTISTS, TRACKS, Ranked, groups_of, ranked
-from spotify_logger.portions import portions
 from spotify_logger.recordings import credited, is_episode, recording
 from spotify_logger.stats import Tallies
 from spotify_logger.stretch import LocalClock
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from spotify_logger.recordings import Entry
     from spotify_logger.rows import Rows
 
-DAYS_TOGETHER = 64
-"""Days of rows whose items are looked up in one go."""
 NEEDED: Mapping[str, Sequence[str]] = {
     ARTISTS: ("artists", "artist_ids"),
     ALBUMS: ("artists", "artist_ids", "album", "album_id"),
@@ -133,8 +130,8 @@ class Search:
         self._exact = reading.question.exact
         self._clock = LocalClock(reading.question.zone)
         self._trails: dict[How, Trail] = {}
-        for days in portions(reading.days(), DAYS_TOGETHER):
-            self._learn({item for rows, _ in days for item in rows.items})
+        for days, new in reading.met(NEEDED[wanted.kind]):
+            self._learn(new)
             for rows, counts in days:
                 self._add(rows, counts)
         groups = groups_of(wanted.kind, self.entries, exact=self._exact)
@@ -162,10 +159,8 @@ class Search:
             following.add(rows, counts)
         return following
 
-    def _learn(self, items: set[str]) -> None:
-        """Look up what is met first."""
-        unknown = [item for item in items if item not in self.entries]
-        new = self._reading.entries(unknown, NEEDED[self.wanted.kind])
+    def _learn(self, new: Mapping[str, Entry]) -> None:
+        """See whether anything fits of what is met first."""
         self.entries.update(new)
         for key, entry in new.items():
             if is_episode(key):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.answers.finding import How, Search, Wanted
 from spotify_logger.answers.portrait import IDS, Portrait, blocks, cells, data_of, sheet
-from spotify_logger.answers.ranking import ALBUMS, ARTISTS, TRACKS, Ranked, groups_of, ranked
+from spotify_logger.answers.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, ranked
 from spotify_logger.answers.reading import Reading
-from spotify_logger.answers.top import NOUNS, VARIOUS, Line, named, sums
+from spotify_logger.answers.top import NOUNS, VARIOUS, Line, lines_of, sums
 from spotify_logger.answers.words import at_least, nothing, unseen_data
 from spotify_logger.faces import Answer, Table, counted, utc_time
 from spotify_logger.questions import PLAYS
@@ -18,12 +18,11 @@ from spotify_logger.stretch import Stretch
 from spotify_logger.text import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from spotify_logger.archive import Archive
     from spotify_logger.faces import Block
     from spotify_logger.questions import Question
-    from spotify_logger.recordings import Entry
 
 
 def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
@@ -37,7 +36,7 @@ def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
     """
     reading = Reading(archive, question)
     search = Search(reading, Wanted(kind, text))
-    lines = _lines(kind, search.candidates, search.entries)
+    lines = lines_of(kind, search.candidates, search.entries)
     is_one = len({fold(line.title) for line in lines}) == 1
     candidates = [] if is_one else [cells(line) for line in lines]
     data = {
@@ -57,11 +56,6 @@ def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
     found = _portrait(reading, search, lines)
     told = [*blocks(found), *at_least(reading)]
     return Answer({**data, "found": data_of(found)}, told, sheet=sheet(found))
-
-
-def _lines(kind: str, shown: Sequence[Ranked], entries: Mapping[str, Entry]) -> list[Line]:
-    names = named(kind, shown, entries)
-    return [Line(*names[each.group], each, None) for each in shown]
 
 
 def _not_found(search: Search, question: Question) -> str:
@@ -119,7 +113,7 @@ def _portrait(reading: Reading, search: Search, lines: Sequence[Line]) -> Portra
 
 def _others(search: Search, lines: Sequence[Line]) -> list[Line]:
     """Things with the same name as the first one, also those for which only case or accents differ."""
-    less = _lines(search.wanted.kind, search.fitting(How.WHOLE), search.entries)
+    less = lines_of(search.wanted.kind, search.fitting(How.WHOLE), search.entries)
     name = fold(lines[0].title)
     alike = {line.now.group: line for line in (*lines, *less) if fold(line.title) == name}
     return list(alike.values())[1:]
@@ -134,6 +128,6 @@ def _parts(reading: Reading, search: Search, keys: Sequence[str]) -> dict[str, l
         ids = ranked(own, {key: [key] for key in keys}, by, counted=False)
         return {IDS: [Line(entries[each.keys[0]].album, "", each, None) for each in ids]}
     return {
-        part: _lines(part, ranked(own, groups_of(part, entries, exact=exact), by), entries)
+        part: lines_of(part, ranked(own, groups_of(part, entries, exact=exact), by), entries)
         for part in ((TRACKS, ALBUMS) if kind == ARTISTS else (TRACKS,))
     }

@@ -5,15 +5,16 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from spotify_logger.archive import FIRST_SECOND
+from spotify_logger.archive import DAYS_TOGETHER, FIRST_SECOND
 from spotify_logger.gaps import seconds_blind
 from spotify_logger.playback import whole_number
+from spotify_logger.portions import portions
 from spotify_logger.questions import FINISHED, HALF
 from spotify_logger.recordings import Entry
 from spotify_logger.stats import at_least, finished, half
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.archive import Archive
     from spotify_logger.gaps import Gap
@@ -66,6 +67,31 @@ class Reading:
         # Each field from its place among the values, or from the blank that is put behind them.
         fields = itemgetter(*(names.index(name) if name in names else -1 for name in Entry._fields))
         return {key: Entry._make(fields((*values, ""))) for key, values in found}
+
+    def met(
+        self, names: Sequence[str] = Entry._fields
+    ) -> Iterator[tuple[list[tuple[Rows, list[bool]]], dict[str, Entry]]]:
+        """The question's days, some at a time, each time with what the catalogue knows of items met first.
+
+        Args:
+            names: See `entries`.
+        """
+        met: set[str] = set()
+        for days in portions(self.days(), DAYS_TOGETHER):
+            new = {item for rows, _ in days for item in rows.items} - met
+            met |= new
+            yield days, self.entries(new, names)
+
+    def before(self, heard: Mapping[str, Entry]) -> dict[str, Entry]:
+        """What tells the tracks and artists that were heard before the question's stretch, if only in part.
+
+        Args:
+            heard: What the catalogue knows of what was heard in it: that is not looked up again.
+        """
+        begin = self.question.stretch.begin
+        items = set() if begin is None else self.archive.items_before(begin)
+        again = {key: heard[key] for key in items & heard.keys()}
+        return {**self.entries(items - heard.keys(), ("artists", "artist_ids", "isrc")), **again}
 
     def gaps(self, stretch: Stretch | None = None) -> list[Gap]:
         """The gaps that reach into a stretch, but not those before anything was played at all."""

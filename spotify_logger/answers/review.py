@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.answers.highlights import Highlights, Repeated
-from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS, Ranked, groups_of, ranked
+from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS, groups_of, ranked
 from spotify_logger.answers.reading import Reading, begin_of
 from spotify_logger.answers.summary import Figures, busiest_data, streak_data
-from spotify_logger.answers.top import NOUNS, Line, named
+from spotify_logger.answers.top import NOUNS, Line, lines_of
 from spotify_logger.answers.words import called, moment, nothing, unseen_data
 from spotify_logger.faces import (
     MONTHS,
@@ -121,29 +121,22 @@ def _review(reading: Reading, figures: Figures, found: Highlights) -> Review:
     return Review(
         reading,
         figures,
-        {kind: _lines(kind, everything[kind][:BEST], entries) for kind in KINDS},
+        {kind: lines_of(kind, everything[kind][:BEST], entries) for kind in KINDS},
         (len(new[TRACKS]), len(new[ARTISTS])) if has_past else None,
         [
             *_first(found, entries, reading.question.zone),
-            *_repeated(repeated, _lines(TRACKS, on_repeat, entries)),
-            *_most_played(LATE, _lines(TRACKS, late[:1], entries), by),
-            *_most_played(DISCOVERY, _lines(TRACKS, new[TRACKS][:has_past], entries), by),
+            *_repeated(repeated, lines_of(TRACKS, on_repeat, entries)),
+            *_most_played(LATE, lines_of(TRACKS, late[:1], entries), by),
+            *_most_played(DISCOVERY, lines_of(TRACKS, new[TRACKS][:has_past], entries), by),
         ],
     )
 
 
 def _before(reading: Reading, entries: Mapping[str, Entry]) -> dict[str, set[Hashable]]:
     """The tracks and artists that were heard before the year."""
-    items = reading.archive.items_before(begin_of(reading.question.stretch))
-    known = reading.entries(items - entries.keys(), KNOWN_BY)
-    known.update((key, entries[key]) for key in items & entries.keys())
+    known = reading.before(entries)
     groups = {kind: groups_of(kind, known, exact=reading.question.exact) for kind in (TRACKS, ARTISTS)}
     return {kind: {group for own in found.values() for group in own} for kind, found in groups.items()}
-
-
-def _lines(kind: str, shown: Sequence[Ranked], entries: Mapping[str, Entry]) -> list[Line]:
-    names = named(kind, shown, entries)
-    return [Line(*names[each.group], each, None) for each in shown]
 
 
 # What stands out

@@ -13,7 +13,7 @@ from spotify_logger.stats import Calendar, Session, Sessions, Streak, Sums, Tall
 from spotify_logger.stretch import LocalClock
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Hashable, Mapping
     from datetime import date
 
     from spotify_logger.archive import Archive
@@ -86,17 +86,14 @@ class Variety:
     new_artists: int
 
 
-def variety(reading: Reading, figures: Figures, stretch: Stretch | None = None) -> Variety:
-    """Count the different things of a stretch, and look for them in everything before it."""
-    wanted = reading.question.stretch if stretch is None else stretch
+def variety(reading: Reading, figures: Figures) -> Variety:
+    """Count the different things of the question's stretch, and look for them in everything before it."""
     exact = reading.question.exact
     # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
     heard = reading.entries(figures.tallies.heard)
     album_of = albums(heard, exact=exact)
-    entries = _only(heard, [key for key, plays in figures.tallies.plays.items() if plays])
-    before = set() if wanted.begin is None else reading.archive.items_before(wanted.begin)
-    names = ("artists", "artist_ids", "isrc")
-    known = {**reading.entries(before - heard.keys(), names), **_only(heard, before)}
+    entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
+    known = reading.before(heard)
     tracks, artists = _tracks(entries, exact=exact), _artists(entries)
     return Variety(
         tracks=len(tracks),
@@ -106,10 +103,6 @@ def variety(reading: Reading, figures: Figures, stretch: Stretch | None = None) 
         new_tracks=len(tracks - _tracks(known, exact=exact)),
         new_artists=len(artists - _artists(known)),
     )
-
-
-def _only(entries: Mapping[str, Entry], keys: Iterable[str]) -> dict[str, Entry]:
-    return {key: entries[key] for key in keys if key in entries}
 
 
 def _tracks(entries: Mapping[str, Entry], *, exact: bool) -> set[Hashable]:

@@ -131,7 +131,7 @@ def _none(kind: str, question: Question, tallies: Tallies) -> str:
     """What is said where no line is to be shown, although other things may have been played."""
     if not tallies.heard:
         return nothing(question.stretch)
-    return f"No {NOUNS[kind]} was played {question.rule_words}: {question.stretch.words}."
+    return f"No {NOUNS[kind]} has plays {question.rule_words}: {question.stretch.words}."
 
 
 def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[str, str]]:
@@ -151,6 +151,12 @@ def named(
     if kind == ALBUMS:
         return {each.group: _album(each, entries) for each in shown}
     return {each.group: _track(each.keys[0], entries) for each in shown}
+
+
+def lines_of(kind: str, shown: Sequence[Ranked], entries: Mapping[str, Entry]) -> list[Line]:
+    """Things with their names, of which nothing is to be told but the stretch."""
+    names = named(kind, shown, entries)
+    return [Line(*names[each.group], each, None) for each in shown]
 
 
 def _track(key: str, entries: Mapping[str, Entry]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger import __version__
-from spotify_logger.history.export_plays import known, plays
+from spotify_logger.history.export_plays import told
 from spotify_logger.playback import whole_number
 from spotify_logger.plays import TRACKDONE
 
@@ -42,49 +42,50 @@ def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str,
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
     """
-    for portion in plays(archive, begin, end, PLAY):
-        items = known(archive, portion, CATALOGUE)
-        for play in portion:
-            told = {**items[play.item], **play.fields}
-            if told.get("type") == "track" and told.get("name") and told.get("artists") and counts(told):
-                yield _listen(play, told)
+    for play, fields in told(archive, begin, end, PLAY, CATALOGUE):
+        if fields.get("type") == "track" and fields.get("name") and fields.get("artists") and counts(fields):
+            yield _listen(play, fields)
 
 
-def counts(told: Mapping[str, str]) -> bool:
+def counts(fields: Mapping[str, str]) -> bool:
     """Whether enough of a track was heard.
 
     Args:
-        told: The fields of the play, and those of the catalogue.
+        fields: Those of the play, and of the catalogue.
     """
-    heard_ms = whole_number(told.get("ms_played")) or 0
-    duration_ms = whole_number(told.get("duration_ms"))
+    heard_ms = whole_number(fields.get("ms_played")) or 0
+    duration_ms = whole_number(fields.get("duration_ms"))
     if duration_ms:
         return heard_ms >= min(duration_ms / 2, FOUR_MINUTES_MS)
-    return heard_ms >= UNKNOWN_LENGTH_MS or told.get("end_reason") == TRACKDONE
+    return heard_ms >= UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
 
 
-def _listen(play: Kept, told: Mapping[str, str]) -> dict[str, object]:
-    track = {"artist_name": told["artists"], "track_name": told["name"], "release_name": told.get("album")}
+def _listen(play: Kept, fields: Mapping[str, str]) -> dict[str, object]:
+    track = {
+        "artist_name": fields["artists"],
+        "track_name": fields["name"],
+        "release_name": fields.get("album"),
+    }
     about = {
-        "duration_ms": whole_number(told.get("duration_ms")),
-        "isrc": told.get("isrc"),
-        **(_at_spotify(play.item, told) if play.item.startswith("track:") else {}),
+        "duration_ms": whole_number(fields.get("duration_ms")),
+        "isrc": fields.get("isrc"),
+        **(_at_spotify(play.item, fields) if play.item.startswith("track:") else {}),
         **CLIENT,
     }
     metadata = {**_without_blanks(track), "additional_info": _without_blanks(about)}
     return {"listened_at": play.second, "track_metadata": metadata}
 
 
-def _at_spotify(item: str, told: Mapping[str, str]) -> dict[str, object]:
+def _at_spotify(item: str, fields: Mapping[str, str]) -> dict[str, object]:
     """What a local file has not: its place at Spotify."""
     url = f"{WEB}/track/{item.removeprefix('track:')}"
-    album = told.get("album_id")
+    album = fields.get("album_id")
     return {
         "music_service": "spotify.com",
         "origin_url": url,
         "spotify_id": url,
         "spotify_album_id": album and f"{WEB}/album/{album}",
-        "spotify_artist_ids": [f"{WEB}/artist/{artist}" for artist in told.get("artist_ids", "").split()],
+        "spotify_artist_ids": [f"{WEB}/artist/{artist}" for artist in fields.get("artist_ids", "").split()],
     }
 
 

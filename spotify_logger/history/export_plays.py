@@ -52,6 +52,23 @@ def plays(
         yield [Kept(second, item, fields) for (second, item), (_, fields) in told if fields]
 
 
+def told(
+    archive: Archive, begin: int, end: int | None, names: Sequence[str], of_items: Sequence[str]
+) -> Iterator[tuple[Kept, dict[str, str]]]:
+    """Plays with what the catalogue knows better: those that were learned of later may have little of it.
+
+    Args:
+        archive: The log.
+        begin: See `plays`, as `end` and `names`.
+        end: The second after the stretch.
+        names: The fields of the play that are wanted.
+        of_items: Those of the catalogue.
+    """
+    for portion in plays(archive, begin, end, names):
+        items = _known(archive, portion, of_items)
+        yield from ((play, {**items[play.item], **play.fields}) for play in portion)
+
+
 def _some(
     archive: Archive, seconds: Sequence[int], names: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
@@ -70,7 +87,7 @@ def as_value(text: str) -> Value:
     return text if number is None or str(number) != text else number
 
 
-def known(archive: Archive, kept: Sequence[Kept], names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _known(archive: Archive, kept: Sequence[Kept], names: Sequence[str]) -> dict[str, dict[str, str]]:
     """What the catalogue tells of the items of plays: by its key, the fields that it has of these."""
     keys = dict.fromkeys(play.item for play in kept)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.history.export_plays import NUMERIC, as_value, known, plays
+from spotify_logger.history.export_plays import as_values, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,5 @@ def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, Ce
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
     """
-    for portion in plays(archive, begin, end, COLUMNS):
-        items = known(archive, portion, CATALOGUE)
-        for play in portion:
-            told = {**items[play.item], **play.fields}
-            cells = {name: told.get(name, "") for name in COLUMNS}
-            yield {
-                "second": play.second,
-                **{name: as_value(text) if name in NUMERIC else text for name, text in cells.items()},
-            }
+    for play, fields in told(archive, begin, end, COLUMNS, CATALOGUE):
+        yield {"second": play.second, **as_values({name: fields.get(name, "") for name in COLUMNS})}

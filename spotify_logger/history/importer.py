@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.history.forget_items import remove_items
 from spotify_logger.history.intake import Intake
 from spotify_logger.history.matching import Verdict
 from spotify_logger.history.progress import progress_on
@@ -175,6 +176,5 @@ class _Besides:
 
     def take_back(self) -> None:
         """Take those items out of the catalogue again that nobody needs: their plays stay forgotten."""
-        unused = self._writer.items - self._archive.items_before(int(time.time()))
-        if unused:
-            self._archive.write([("DEL", self._archive.key(key)) for key in sorted(unused)])
+        now = time.time()
+        remove_items(self._archive, self._writer.items - self._archive.items_before(int(now)), now)
