@@ -5,6 +5,7 @@ What is asked for is answered in portions, so that memory does not grow with the
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from datetime import date, timedelta
@@ -40,6 +41,8 @@ HASHES_TOGETHER = 200
 """Hashes that are read whole in one go; so many plays are about 200 KB."""
 KEYS_TOGETHER = 1000
 """Keys that the server looks at in one step of a search through all of them."""
+YOUNG_DAYS = 3
+"""Days back from now on which plays may still change: later, they come and go at most."""
 ONE_DAY = 86_400
 FIRST_SECOND = second_of_day(FIRST_DAY)
 """No play is older than Spotify."""
@@ -103,6 +106,42 @@ class Archive:
         for rows in self.rows(whole, second):
             found.update(rows.items)
         return found
+
+    def mark(self, begin: int = FIRST_SECOND, end: int | None = None) -> tuple[str, int]:
+        """Whether anything has changed since it was last asked, without reading all of it.
+
+        Args:
+            begin: The first second of the stretch in question.
+            end: The second after its last one; None for all that there is.
+
+        Returns:
+            A text that is another one when plays of the stretch have come or gone, when some of its
+            `YOUNG_DAYS` have changed in any way, or when gaps have; and how many plays its UTC days have.
+        """
+        last = self._end()
+        end = last if end is None else min(end, last)
+        days = list(_days(max(begin, FIRST_SECOND), end))
+        names = [index_key(day) for day in days]
+        lengths = self._lengths(names)
+        young = [
+            index_key(day)
+            for day in days[-YOUNG_DAYS - 1 :]
+            if second_of_day(day) > last - YOUNG_DAYS * ONE_DAY
+        ]
+        hashes = list(self.hashes([*young, GAPS]))
+        told = repr(
+            (begin, end if end != last else None, lengths, [sorted(lines.items()) for lines in hashes])
+        )
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest(), sum(lengths)
+
+    def _lengths(self, names: Sequence[str]) -> list[int]:
+        """How many plays there are on many days, by the names of their indexes."""
+        keys = list(map(self.key, names))
+        text = self._link.ask("HLEN", keys) if keys else ""
+        lines = [] if text is None else text.split("\r\n")[:-1]
+        if len(lines) == len(keys) and all(line[:1] == ":" and line[1:].isdigit() for line in lines):
+            return [int(line[1:]) for line in lines]
+        return [reply or 0 for reply in self.send([("HLEN", key) for key in keys])]
 
     def _indexes(self, days: Sequence[date]) -> list[Rows]:
         keys = [self.key(index_key(day)) for day in days]

@@ -33,11 +33,19 @@ Settings come from the environment, from .env and from auth.py in the folder in 
 Exit codes: 0 yes, 1 not well or Redis away, 2 wrong arguments, 78 wrong settings.
 """
 TOP = ("tracks", "artists", "albums", "shows", "devices", "contexts")
+PERIODS = ("day", "week", "month")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the arguments; ends the process with 2 where they make no sense."""
-    parser = _parser()
+def parse(
+    arguments: Sequence[str] | None, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
+) -> argparse.Namespace:
+    """Read the arguments.
+
+    Args:
+        arguments: Those of the process, unless others are given.
+        kind: What reads them; it ends the process with 2 where they make no sense, unless it has another way.
+    """
+    parser = _parser(kind)
     options = parser.parse_args(arguments)
     try:
         options.question = questions.read(options, time.time())
@@ -54,6 +62,11 @@ def run(options: argparse.Namespace) -> int:
     """Do what the options ask for, and return the exit code."""
     from spotify_logger.faces import show  # noqa: PLC0415 - not for --help
 
+    if options.command == "web":
+        # Nothing of it is imported but here: it is an extra, and larger than all the rest.
+        from spotify_logger.serving import serve  # noqa: PLC0415
+
+        return serve(options, config.load(Path.cwd(), os.environ, need_login=False))
     if options.command == "login":
         # With --json, standard output is for the JSON alone.
         answer = _login(sys.stderr if options.json else sys.stdout)
@@ -154,6 +167,12 @@ def _year(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
     return review.year(store.archive(), options.question)
 
 
+def _course(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+    from spotify_logger.answers import course  # noqa: PLC0415
+
+    return course.course(store.archive(), options.question, options.per)
+
+
 def _page(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
     from spotify_logger.answers import pages  # noqa: PLC0415
 
@@ -163,8 +182,8 @@ def _page(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
 # What can be asked
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    parser = kind(
         prog="spotify-logger",
         description="Ask the log of what you played on Spotify.",
         epilog=EXAMPLES,
@@ -197,17 +216,47 @@ def _parser() -> argparse.ArgumentParser:
     clock = add.command("clock", _clock, "the hours of the week, as a picture")
     calendar = add.command("calendar", _calendar, "the days of a year, as a picture")
     year = add.command("year", _year, "a year in review, on one screen")
+    course = add.command(
+        "course", _course, "how listening went on, day by day, week by week or month by month"
+    )
+    course.add_argument(
+        "--per", choices=PERIODS, default="month", help="what each line is about (default: month)"
+    )
     questions.add_year(calendar)
     questions.add_year(year, "year")
     for about_a_year in (calendar, year):
         questions.add_least(about_a_year)
-    for ranked in (clock, calendar, year):
+    for ranked in (clock, calendar, year, course):
         questions.add_by(ranked)
-    for about_a_stretch in (count, top, stats, clock, *_add_pages(add)):
+    for about_a_stretch in (count, top, stats, clock, course, *_add_pages(add)):
         questions.add_least(about_a_stretch)
         questions.add_stretch(about_a_stretch)
     moving.add_commands(add)
+    web = add.command("web", None, "serve the page, for a browser", json=False)
+    web.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where others may reach it, 0.0.0.0 for all (default: %(default)s)",
+    )
+    web.add_argument("--port", type=_port, default=8877, help="default: %(default)s")
+    web.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        dest="names",
+        help="a name of this machine that browsers may use",
+    )
+    web.add_argument(
+        "--no-covers", dest="covers", action="store_false", help="no album covers from Spotify's image host"
+    )
     return parser
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - there are so many
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port, from 0 to 65535")
 
 
 def _add_pages(add: Adding) -> list[argparse.ArgumentParser]:

@@ -44,6 +44,7 @@ DEFAULTS = {
     "SPOTIFY_ACCOUNTS_URL": "https://accounts.spotify.com",
     "ALERT_URL": "",
     "HEARTBEAT_URL": "",
+    "WEB_PASSWORD": "",
 }
 """Every setting, and what it is when nobody says anything. For STATE_DIR see `_default_state_dir`."""
 
@@ -79,6 +80,7 @@ class Settings:
         accounts_url: Without a slash at the end.
         alert_url: "" when unset.
         heartbeat_url: "" when unset.
+        web_password: What the page asks for beyond this machine; "" when unset.
     """
 
     client_id: str
@@ -95,6 +97,7 @@ class Settings:
     accounts_url: str
     alert_url: str = field(repr=False)
     heartbeat_url: str = field(repr=False)
+    web_password: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True
         accounts_url=_service_url(found["SPOTIFY_ACCOUNTS_URL"]),
         alert_url=_hook_url(found["ALERT_URL"]),
         heartbeat_url=_hook_url(found["HEARTBEAT_URL"]),
+        web_password=_plain(found["WEB_PASSWORD"]),
     )
     _conceal(settings)
     if settings.poll_min > settings.poll_max:
@@ -427,5 +431,6 @@ def _conceal(settings: Settings) -> None:
     paths = [
         urlsplit(hook)._replace(scheme="", netloc="").geturl() for hook in hooks
     ]  # often the secret part
-    for secret in (settings.client_secret, settings.refresh_token, redis, unquote(redis), *hooks, *paths):
+    secrets = (settings.client_secret, settings.refresh_token, settings.web_password, redis, unquote(redis))
+    for secret in (*secrets, *hooks, *paths):
         conceal(secret)

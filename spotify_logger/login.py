@@ -76,16 +76,16 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
     talk, lines = Talk(stdout), _Lines(stdin)
     token, first = None, True
     while token is None:
-        attempt = _Attempt(settings, talk)
-        with _listener(attempt, talk) as listener:
+        attempt = Attempt(settings, talk)
+        with listener_of(attempt, talk) as listener:
             talk.offer(attempt.url)
             if first:
                 shown = open_browser(attempt.url)
                 talk.explain(settings.redirect_uri, shown=shown, listening=listener is not None)
             answer = _wait(attempt, listener, lines)
-        token = _token(send, attempt, answer, now, talk)
+        token = token_of(send, attempt, answer, now, talk)
         first = False
-    _save(token_file, token)
+    save(token_file, token)
     talk.say(f"Logged in. Spotify will want this again by {_day(oauth.valid_until(token))}.")
     return token
 
@@ -120,8 +120,19 @@ def redirect_of(address: str) -> Redirect:
     return Redirect(state, code, journal.clean(error, _WORDS_LIMIT))
 
 
-class _Attempt:
-    """One address that is handed out, and the first answer that belongs to it."""
+class Attempt:
+    """One address that is handed out, and the first answer that belongs to it.
+
+    Args:
+        settings: The app.
+        talk: Is told what is wrong with an answer.
+
+    Attributes:
+        settings: The same.
+        url: The address.
+        verifier: The secret that goes with the answer's code (PKCE).
+        answer: What Spotify sent the browser back with; None until it is here.
+    """
 
     def __init__(self, settings: Settings, talk: Talk) -> None:
         self.settings = settings
@@ -226,7 +237,8 @@ class _Lines:
             return b""
 
 
-def _listener(attempt: _Attempt, talk: Talk) -> AbstractContextManager[Listener | None]:
+def listener_of(attempt: Attempt, talk: Talk) -> AbstractContextManager[Listener | None]:
+    """What takes the answer that a browser on this machine brings; None where that cannot be."""
     parts = urlsplit(attempt.settings.redirect_uri)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         return nullcontext()
@@ -241,7 +253,7 @@ def _listener(attempt: _Attempt, talk: Talk) -> AbstractContextManager[Listener 
     return nullcontext()
 
 
-def _wait(attempt: _Attempt, listener: Listener | None, lines: _Lines) -> Redirect:
+def _wait(attempt: Attempt, listener: Listener | None, lines: _Lines) -> Redirect:
     """Wait until the attempt has its answer, from wherever.
 
     Raises:
@@ -259,8 +271,8 @@ def _wait(attempt: _Attempt, listener: Listener | None, lines: _Lines) -> Redire
     return attempt.answer
 
 
-def _token(
-    send: Send, attempt: _Attempt, answer: Redirect, now: Callable[[], float], talk: Talk
+def token_of(
+    send: Send, attempt: Attempt, answer: Redirect, now: Callable[[], float], talk: Talk
 ) -> Token | None:
     """Exchange the answer's code; None when the listener has to try once more, and has been told why."""
     if answer.error:
@@ -278,7 +290,7 @@ def _token(
     return token
 
 
-def _exchange(send: Send, attempt: _Attempt, code: str, now: Callable[[], float], talk: Talk) -> Token:
+def _exchange(send: Send, attempt: Attempt, code: str, now: Callable[[], float], talk: Talk) -> Token:
     for delay in RETRY_DELAYS:
         try:
             return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
@@ -291,7 +303,12 @@ def _exchange(send: Send, attempt: _Attempt, code: str, now: Callable[[], float]
     return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
 
 
-def _save(token_file: TokenFile, token: Token) -> None:
+def save(token_file: TokenFile, token: Token) -> None:
+    """Keep the token.
+
+    Raises:
+        Misconfigured: It cannot be written.
+    """
     try:
         token_file.save(token)
     except OSError as error:

@@ -6,7 +6,7 @@ What is kept grows with the number of different things played, never with the nu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -83,6 +83,12 @@ class Tallies:
         heard = self.heard
         for item, milliseconds in zip(rows.items, rows.heard, strict=True):
             heard[item] += milliseconds
+
+    def copy(self) -> Tallies:
+        """As they are now; later ones are added to the one or the other."""
+        found = Tallies()
+        found.plays, found.heard = self.plays.copy(), self.heard.copy()
+        return found
 
 
 @dataclass(slots=True)
@@ -213,6 +219,13 @@ class Calendar:
             self.hour_plays[of_week] += plays[hour]
             self.hour_heard[of_week] += milliseconds
 
+    def copy(self) -> Calendar:
+        """As it is now; later plays are added to the one or the other."""
+        found = Calendar(self._clock)
+        found.plays, found.heard = self.plays.copy(), self.heard.copy()
+        found.hour_plays, found.hour_heard = self.hour_plays.copy(), self.hour_heard.copy()
+        return found
+
 
 @dataclass(slots=True)
 class Session:
@@ -251,6 +264,12 @@ class Sessions:
         for second, heard_ms in zip(rows.seconds, rows.heard, strict=True):
             if heard_ms:
                 self._hear(second, second * 1000 + heard_ms)
+
+    def copy(self) -> Sessions:
+        """As they are now; what is heard later is added to the one or the other."""
+        now = self._now and replace(self._now)
+        longest = now if self.longest is self._now else self.longest and replace(self.longest)
+        return Sessions(self.number, longest, now)
 
     def _hear(self, second: int, end_ms: int) -> None:
         now = self._now

@@ -60,6 +60,7 @@ def test_nothing_but_an_id_is_needed(tmp_path: Path) -> None:
         accounts_url="https://accounts.spotify.com",
         alert_url="",
         heartbeat_url="",
+        web_password="",
     )
 
 
@@ -77,6 +78,7 @@ SAID = {
     "SPOTIFY_ACCOUNTS_URL": "http://[::1]:8080",
     "ALERT_URL": "https://me:pw@ntfy.example/topic?x=1",
     "HEARTBEAT_URL": "https://beat.example/abc",
+    "WEB_PASSWORD": "open, sesame",
 }
 
 
@@ -96,6 +98,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         accounts_url="http://[::1]:8080",
         alert_url="https://me:pw@ntfy.example/topic?x=1",
         heartbeat_url="https://beat.example/abc",
+        web_password="open, sesame",
     )
 
 

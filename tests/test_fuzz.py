@@ -27,7 +27,7 @@ from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 from spotify_logger.gate import GATE_FILE, LONGEST, Family, Gate
 from spotify_logger.keyspace import PLAY_FIELDS, read_row, second_of
-from spotify_logger.login import Talk, _Attempt, redirect_of
+from spotify_logger.login import Talk, Attempt, redirect_of
 from spotify_logger.oauth import Token, TokenFile, retry_after, valid_until
 from spotify_logger.pacing import IDLE_LONGEST, Pacer
 from spotify_logger.playback import (
@@ -492,7 +492,7 @@ def test_redirected_addresses(desk: Desk) -> None:
         assert is_shown_safely(redirect.error)
         assert repr(redirect) == f"Redirect(error={redirect.error!r})"
         screen = io.StringIO()
-        attempt = _Attempt(desk.settings, Talk(screen))
+        attempt = Attempt(desk.settings, Talk(screen))
         attempt.take_line(address)
         _, answer = attempt.take_request(address)
         assert attempt.answer is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.answers.reading import Reading
@@ -53,6 +53,10 @@ class Figures:
         self.sums.add(rows, counts)
         self.tallies.add(rows, counts)
         self.sessions.add(rows)
+
+    def copy(self) -> Figures:
+        """As they are now: what is added to the one is not added to the other."""
+        return Figures(self.calendar.copy(), replace(self.sums), self.tallies.copy(), self.sessions.copy())
 
     def busiest(self) -> tuple[date, int, int] | None:
         """The day with the most time heard, with its plays and milliseconds; the earlier one of equals."""

@@ -50,6 +50,7 @@ def make_settings(state_dir: Path, redis_url: str, prefix: str = "") -> Settings
         accounts_url="https://accounts.spotify.com",
         alert_url="",
         heartbeat_url="",
+        web_password="",
     )
 
 

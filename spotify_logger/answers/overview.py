@@ -1,0 +1,154 @@
+"""The last twelve months at a glance, again and again: the days that are past are added up once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from spotify_logger.answers.course import WEEK, periods
+from spotify_logger.answers.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, ranked
+from spotify_logger.answers.reading import Reading, begin_of
+from spotify_logger.answers.summary import Figures, busiest_data, streak_data
+from spotify_logger.answers.top import lines_of
+from spotify_logger.answers.words import unseen_data
+from spotify_logger.archive import YOUNG_DAYS
+from spotify_logger.faces import utc_time
+from spotify_logger.recordings import Entry
+from spotify_logger.stats import Calendar, streaks
+from spotify_logger.stretch import LocalClock, Stretch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Mapping
+
+    from spotify_logger.answers.ranking import Ranked
+    from spotify_logger.archive import Archive
+    from spotify_logger.questions import Question
+
+KINDS = (TRACKS, ARTISTS, ALBUMS)
+BEST = 5
+NEEDED = ("artists", "artist_ids", "album", "album_id", "isrc")
+"""The fields of the catalogue that tell things from each other; titles are asked for of the few that are shown."""
+AGE = 3600.0
+"""Seconds after which the past is added up anew: what is rewritten in place, as by `check --repair`, and what
+the catalogue learns, changes nothing that would be noticed."""
+
+
+@dataclass(slots=True)
+class Fold:
+    """The part of a stretch that is past, added up.
+
+    Attributes:
+        stretch: From when to when.
+        mark: What it was made of, see `Archive.mark`.
+        until: The moment of the monotonic clock up to which it is good.
+        figures: All that was added up.
+        entries: What the catalogue knows of its items, and of those that came later, as far as it is `NEEDED`.
+        groups: For each kind, which things each of these belongs to.
+    """
+
+    stretch: Stretch
+    mark: str
+    until: float
+    figures: Figures
+    entries: dict[str, Entry]
+    groups: dict[str, dict[str, list[Hashable]]]
+
+    def learn(self, reading: Reading, items: Iterable[str]) -> None:
+        """Look up which things the items belong to that were not met before."""
+        new = set(items) - self.entries.keys()
+        if not new and self.groups:
+            return
+        seen: dict[str, str] = {}
+        for entry in self.entries.values():
+            for text in entry[:-1]:
+                seen.setdefault(text, text)
+        for key, entry in reading.entries(new, NEEDED).items():
+            # Most texts come many times; each is kept once.
+            self.entries[key] = Entry._make(seen.setdefault(text, text) for text in entry)
+        exact = reading.question.exact
+        self.groups = {kind: groups_of(kind, self.entries, exact=exact) for kind in KINDS}
+
+
+class Overview:
+    """Answers the same question again and again, quickly.
+
+    Args:
+        monotonic: Seconds since some fixed moment.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._fold: Fold | None = None
+
+    def data(self, archive: Archive, question: Question) -> dict[str, object]:
+        """What a stretch was made of, in short, for programs.
+
+        Args:
+            archive: The log.
+            question: What is asked; its stretch begins at a local midnight, and reaches into the present.
+        """
+        reading = Reading(archive, question)
+        fold = self._past(reading)
+        figures = fold.figures.copy()
+        rest = replace(question.stretch, begin=fold.stretch.end)
+        for rows, counts in reading.days(rest):
+            figures.add(rows, counts)
+        fold.learn(reading, figures.tallies.heard)
+        best = {kind: ranked(figures.tallies, fold.groups[kind], question.by) for kind in KINDS}
+        entries = reading.entries(
+            {key for kind in (TRACKS, ALBUMS) for each in best[kind][:BEST] for key in each.keys}
+        )
+        return _data(reading, figures, best, entries)
+
+    def _past(self, reading: Reading) -> Fold:
+        """What is past of the question's stretch, added up now unless it was before."""
+        question = reading.question
+        begin = begin_of(question.stretch)
+        end = max(begin, question.zone.midnight(question.today - timedelta(days=YOUNG_DAYS - 1)))
+        past = Stretch(begin, end, question.stretch.words)
+        mark, _ = reading.archive.mark(begin, end)
+        fold, now = self._fold, self._monotonic()
+        if fold is None or fold.stretch != past or fold.mark != mark or now >= fold.until:
+            self._fold = None  # so that the two of them are never there at the same time
+            figures = Figures(Calendar(LocalClock(question.zone)))
+            for rows, counts in reading.days(past):
+                figures.add(rows, counts)
+            fold = self._fold = Fold(past, mark, now + AGE, figures, {}, {})
+        return fold
+
+
+def _data(
+    reading: Reading, figures: Figures, best: Mapping[str, list[Ranked]], entries: Mapping[str, Entry]
+) -> dict[str, object]:
+    question, sums, played = reading.question, figures.sums, figures.days_with_plays()
+    longest, lasting = streaks(played, question.today)
+    return {
+        "from": utc_time(question.stretch.begin),
+        "plays": sums.plays,
+        "shorter": sums.rows - sums.plays,
+        "heard_ms": sums.heard_ms,
+        "skips": sums.skips,
+        "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
+        "days": len(played),
+        "longest_streak": streak_data(longest),
+        "current_streak": streak_data(lasting),
+        "busiest_day": busiest_data(figures),
+        **{kind: len(everything) for kind, everything in best.items()},
+        "top": {
+            kind: [
+                {
+                    "name": line.name,
+                    "artists": line.about,
+                    "plays": line.now.plays,
+                    "heard_ms": line.now.heard_ms,
+                    "key": line.now.keys[0],
+                }
+                for line in lines_of(kind, everything[:BEST], entries)
+            ]
+            for kind, everything in best.items()
+        },
+        "weeks": periods(figures.calendar, question, WEEK),
+        "unseen": unseen_data(reading),
+    }

@@ -1,0 +1,239 @@
+"""The page as a whole: its addresses, what guards them, and what comes of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from spotify_logger import journal
+from spotify_logger.config import is_loopback
+from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.stretch import Zone
+from spotify_logger.web.asked import Odd
+from spotify_logger.web.assets import Assets
+from spotify_logger.web.covers import Covers
+from spotify_logger.web.desk import Busy, Desk
+from spotify_logger.web.guard import COOKIE, SIGN_IN, Hosts, Manners, SameOrigin, SignIn, own_names
+from spotify_logger.web.live import Live
+from spotify_logger.web.pages import Pages
+from spotify_logger.web.password import VALID, Door, Keep
+from spotify_logger.web.spotify_login import SpotifyLogin
+from spotify_logger.web.views import Views, form_of
+from spotify_logger.web.wire import Server, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from spotify_logger.config import Settings
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - to tell them from others
+"""Not one address, but all that the machine has."""
+SMALLEST_PACKED = 500
+"""Bytes from which on an answer is compressed."""
+
+
+class Page:
+    """Everything that the page is made of.
+
+    Args:
+        settings: Where Redis is, and the app to log in with.
+        names: Those that the machine goes by beside its own.
+        door: Knows the password; None where none is asked for.
+        covers: Whether images may come from Spotify's host.
+
+    Attributes:
+        app: What answers requests.
+    """
+
+    def __init__(self, settings: Settings, names: Iterable[str], door: Door | None, *, covers: bool) -> None:
+        zone = Zone()
+        self._door = door
+        self._desk = Desk(settings)
+        self._login = SpotifyLogin(settings)
+        shown = Covers(shown=covers)
+        self._live = Live(settings, shown)
+        assets = Assets()
+        self._pages = Pages(assets, zone, {"protected": door is not None})
+        views = Views(self._desk, self._pages, self._live, shown, self._login, zone)
+        guards = [
+            Middleware(Manners, covers=covers),
+            Middleware(Hosts, names=own_names(names)),
+            Middleware(SameOrigin),
+            *([Middleware(SignIn, door=door)] if door else []),
+            Middleware(GZipMiddleware, minimum_size=SMALLEST_PACKED, compresslevel=6),
+        ]
+        self.app: ASGIApp = Starlette(
+            routes=[
+                Route("/", views.home),
+                Route("/today", views.today),
+                Route("/live", views.live),
+                Route("/recent", views.recent),
+                Route("/day/{day}", views.day),
+                Route("/top/{kind}", views.top),
+                Route("/top", _to("/top/tracks")),
+                Route("/clock", views.clock),
+                Route("/chart", views.chart),
+                Route("/calendar", views.calendar),
+                Route("/calendar/{year:int}", views.calendar),
+                Route("/year", views.review),
+                Route("/year/{year:int}", views.review),
+                Route("/year/{year:int}/image.svg", views.review_image),
+                Route("/track", views.track),
+                Route("/artist", views.artist),
+                Route("/album", views.album),
+                Route("/search", views.search),
+                Route("/health", views.health),
+                Route("/health/login", views.log_in, methods=["POST"]),
+                Route("/health/login", views.log_in_state),
+                Route(SIGN_IN, self._ask_password),
+                Route(SIGN_IN, self._take_password, methods=["POST"]),
+                Route("/sign-out", self._sign_out, methods=["POST"]),
+                Route("/static/{digest}/{name}", assets.answer),
+            ],
+            middleware=guards,
+            exception_handlers={
+                Odd: self._odd,
+                Busy: self._busy,
+                SpotifyLoggerError: self._trouble,
+                404: self._not_found,
+                500: self._broken,
+            },
+        )
+
+    async def end(self) -> None:
+        """End what is under way."""
+        await self._live.end()
+        self._login.end()
+        self._desk.close()
+
+    # The password
+
+    async def _ask_password(self, request: Request, told: str = "", status: int = 200) -> Response:
+        to = _inside(request.query_params.get("to", "/"))
+        if self._door is None:
+            return RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        return self._pages.show(request, "sign_in.html", status, to=to, told=told)
+
+    async def _take_password(self, request: Request) -> Response:
+        form = await form_of(request)
+        to = _inside(request.query_params.get("to", "/"))
+        if self._door is None:
+            return RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        if wait := self._door.wait():
+            told = f"Too many wrong passwords: try again in {wait:.0f} s."
+            return await self._ask_password(request, told, HTTPStatus.TOO_MANY_REQUESTS)
+        shown = self._door.open(form.get("password", ""))
+        if shown is None:
+            return await self._ask_password(request, "That is not the password.", HTTPStatus.FORBIDDEN)
+        answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        answer.set_cookie(COOKIE, shown, max_age=VALID, httponly=True, samesite="strict")
+        return answer
+
+    async def _sign_out(self, _: Request) -> Response:
+        answer = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    # Errors
+
+    async def _odd(self, request: Request, error: Exception) -> Response:
+        return self._say(request, HTTPStatus.BAD_REQUEST, "That cannot be asked", f"{error}")
+
+    async def _busy(self, request: Request, error: Exception) -> Response:
+        return self._say(request, HTTPStatus.SERVICE_UNAVAILABLE, "One moment", f"{error}")
+
+    async def _trouble(self, request: Request, error: Exception) -> Response:
+        return self._say(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", journal.clean(f"{error}")
+        )
+
+    async def _not_found(self, request: Request, _: Exception) -> Response:
+        return self._say(request, HTTPStatus.NOT_FOUND, "There is no such page", "")
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        journal.error(f"{request.url.path}: {type(error).__name__} {error}")
+        return self._say(
+            request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something is broken", "The page's log says more."
+        )
+
+    def _say(self, request: Request, status: int, title: str, told: str) -> Response:
+        return self._pages.show(request, "error.html", status, title=title, told=told)
+
+
+def serve(host: str, port: int, names: Iterable[str], settings: Settings, *, covers: bool) -> int:
+    """Serve the page until the process is asked to end, and return the exit code.
+
+    Args:
+        host: Where to listen: a name, or an address in figures.
+        port: 0 for any that is free.
+        names: Names of this machine beside its own.
+        settings: Where Redis is, the password, the app to log in with.
+        covers: Whether images may come from Spotify's host.
+
+    Raises:
+        Misconfigured: A setting is wrong.
+        SpotifyLoggerError: The address cannot be had.
+    """
+    is_ours = is_loopback(host) or host == "localhost"
+    keep = None if is_ours else Keep(settings.state_dir)
+    sockets = listen(host, port)
+    if keep and not settings.web_password:
+        _tell_password(keep)
+    door = Door(settings.web_password or keep.password, keep.key) if keep else None
+    page = Page(settings, [*names, host], door, covers=covers)
+    address = _address(host, sockets[0].getsockname()[1])
+    asyncio.run(_serve(page, sockets, f"The page is at {address}"))
+    return os.EX_OK
+
+
+async def _serve(page: Page, sockets: list[socket.socket], ready: str) -> None:
+    await Server(page.app, lambda: _say(ready), page.end).serve(sockets)
+
+
+def _tell_password(keep: Keep) -> None:
+    # A log is no place for it, and without a terminal this is one.
+    if sys.stdout.isatty():
+        _say(f"Its password is {keep.password}")
+    else:
+        journal.info(f"the password of the page is in {keep.path}; WEB_PASSWORD sets another one")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _address(host: str, port: int) -> str:
+    """What to open in a browser."""
+    name = socket.gethostname() if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/"
+
+
+def _inside(target: str) -> str:
+    """Where to go on: a path of the page itself, whatever was asked for."""
+    parts = urlsplit(target)
+    is_path = (
+        not parts.scheme and not parts.netloc and target.startswith("/") and target[1:2] not in ("/", "\\")
+    )
+    return target if is_path and target.isprintable() else "/"
+
+
+def _to(target: str) -> Callable[[Request], Awaitable[Response]]:
+    async def go(_: Request) -> Response:
+        return RedirectResponse(target, HTTPStatus.PERMANENT_REDIRECT)
+
+    return go

@@ -1,0 +1,56 @@
+"""Which image belongs to what: Spotify's cover, in the size that is needed, or none."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from spotify_logger.playback import item_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from spotify_logger.store import Store
+
+# An address says how large its image is: of the three that Spotify has of an album, the one of 640 pixels is kept
+# in the catalogue. Seen in every answer of the API; where an address is another one, it is taken as it is.
+_COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
+_LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
+
+
+class Covers:
+    """Looks covers up.
+
+    Args:
+        shown: False where no image is wanted from elsewhere.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        self.shown = shown
+
+    def of(self, store: Store, keys: Iterable[str]) -> dict[str, str]:
+        """The covers of items, by their catalogue keys: addresses of images of 300 pixels, where there are some."""
+        if not self.shown:
+            return {}
+        found = store.archive().catalogue(list(dict.fromkeys(keys)), ["cover"])
+        return {key: sized(cover, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
+
+    def of_play(self, store: Store, play: Mapping[str, Any]) -> str:
+        """The cover of a play's item; "" where there is none."""
+        key = key_of(play)
+        return self.of(store, [key]).get(key, "")
+
+
+def small(cover: str) -> str:
+    """The same image in 64 pixels."""
+    return sized(cover, _SMALL)
+
+
+def sized(cover: str, size: str) -> str:
+    """The same image in another size."""
+    return cover.replace(_LARGE, size).replace(_MIDDLE, size)
+
+
+def key_of(play: Mapping[str, Any]) -> str:
+    """The catalogue key of a play's item."""
+    return item_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))

@@ -1,0 +1,169 @@
+"""Who answers what the page asks: the command's own answers, one at a time, and again without work.
+
+All that Redis is asked for goes through one thread and one connection. An answer is kept for as long as nothing
+has changed of what it was made of. What goes through very many plays is asked of the command in a process
+of its own, so that this one stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from spotify_logger import commands
+from spotify_logger.answers.reading import begin_of
+from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.store import Store
+from spotify_logger.web.asked import Parser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from spotify_logger.config import Settings
+
+T = TypeVar("T")
+
+KEPT = 64
+"""Answers that are kept."""
+AGE = 600.0
+"""Seconds that an answer is kept at most: the catalogue, and what is rewritten in place, change unseen."""
+MANY_PLAYS = 150_000
+"""Plays that are gone through in this process; the memory that more of them take is not given back."""
+MOST_WAITING = 16
+"""Questions that wait for their turn."""
+PATIENCE = 180.0
+"""Seconds that the command gets: on a Pi it takes twenty for a million plays."""
+CHEAP = frozenset(("status", "now", "recent", "day"))
+"""Commands whose answers are not kept: they read little, and tell of this moment."""
+WITH_PAST = frozenset(("year", "stats"))
+"""Commands that look through all that was played before their stretch as well."""
+
+
+class Busy(SpotifyLoggerError):  # noqa: N818 - the name is the advice
+    """Too many questions wait already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer.
+
+    Attributes:
+        mark: What it was made of, see `Archive.mark`.
+        until: The moment of the monotonic clock up to which it is good.
+        data: What it says.
+    """
+
+    mark: str
+    until: float
+    data: Any
+
+
+class Desk:
+    """Answers questions, one after the other.
+
+    Args:
+        settings: Where Redis is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = Store(settings.redis_url, settings.redis_prefix)
+        self._thread = ThreadPoolExecutor(1, "desk")
+        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._waiting = 0
+        self._large = asyncio.Semaphore(1)
+
+    async def ask(self, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
+        """What the command answers to these words, for programs.
+
+        Raises:
+            Odd: They make no sense.
+            Busy: Too many others wait.
+            StoreError: Redis gives no answer.
+        """
+        options = commands.parse(words, Parser)
+        if options.command in CHEAP:
+            return await self.run(lambda store: self._answer(options, store))
+        day = str(options.question.today)
+        key = (*words, day)
+        mark, plays = await self.run(lambda store: _mark(options, store))
+        kept = self._kept.get(key)
+        if kept and kept.mark == mark and time.monotonic() < kept.until:
+            self._kept.move_to_end(key)
+            return kept.data
+        if plays > MANY_PLAYS:
+            data = await self._command(words)
+        else:
+            data = await self.run(lambda store: self._answer(options, store))
+        self._kept[key] = _Kept(mark, time.monotonic() + AGE, data)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return data
+
+    async def run(self, work: Callable[[Store], T]) -> T:
+        """Do something with the log when it is its turn.
+
+        Raises:
+            Busy: Too many others wait.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise Busy("too many questions wait already; ask again in a moment")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """End the thread, and close the connection."""
+        self._thread.submit(self._store.close)
+        self._thread.shutdown(wait=False, cancel_futures=False)
+
+    def _answer(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - see `ask`
+        return options.answer(options, store, self._settings).data
+
+    async def _command(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
+        async with self._large:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "spotify_logger",
+                *words[:1],
+                "--json",
+                *words[1:],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                told, complaint = await asyncio.wait_for(process.communicate(), PATIENCE)
+            except BaseException:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+                raise
+        if process.returncode:
+            raise SpotifyLoggerError(
+                complaint.decode(errors="replace").removeprefix("spotify-logger: ").strip()
+            )
+        return json.loads(told)
+
+
+def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
+    """What tells whether something has changed since, and how many plays the question is about."""
+    asked = options.question.stretch
+    begin = begin_of(asked)
+    archive = store.archive()
+    if options.command in WITH_PAST:
+        return archive.mark(end=asked.end)
+    previous = asked.previous
+    if options.command == "top" and previous is not None and previous.begin is not None:
+        begin = previous.begin
+    return archive.mark(begin, asked.end)

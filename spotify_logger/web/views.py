@@ -1,0 +1,317 @@
+"""What each address of the page shows: the command's answer, and a template to show it with."""
+
+from __future__ import annotations
+
+import time
+from datetime import date, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+
+from spotify_logger.answers.course import PERIODS, WEEK
+from spotify_logger.answers.overview import Overview
+from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
+from spotify_logger.questions import Question
+from spotify_logger.recordings import Entry, credited
+from spotify_logger.stretch import between
+from spotify_logger.web.asked import Asked, Odd, text_of, year_before
+from spotify_logger.web.covers import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.requests import Request
+
+    from spotify_logger.store import Store
+    from spotify_logger.stretch import Zone
+    from spotify_logger.web.covers import Covers
+    from spotify_logger.web.desk import Desk
+    from spotify_logger.web.live import Live
+    from spotify_logger.web.pages import Pages
+    from spotify_logger.web.spotify_login import SpotifyLogin
+
+NEWEST = 50
+"""Plays among which a page that is not about a day looks."""
+LINES = 50
+"""Lines of a list of what was played most."""
+LONGEST_FORM = 16 * 1024
+"""Bytes of what a form sends."""
+NOUNS = {TRACKS: "track", ARTISTS: "artist", ALBUMS: "album"}
+
+
+class Views:
+    """Answers requests.
+
+    Args:
+        desk: Knows the answers.
+        pages: Show them.
+        live: Tells what plays now.
+        covers: Knows the images.
+        login: Logs in at Spotify.
+        zone: Whose days count.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that a page is made of
+        self, desk: Desk, pages: Pages, live: Live, covers: Covers, login: SpotifyLogin, zone: Zone
+    ) -> None:
+        self._desk = desk
+        self._pages = pages
+        self._live = live
+        self._covers = covers
+        self._login = login
+        self._zone = zone
+        self._overview = Overview()
+
+    # What plays, and what played
+
+    async def home(self, request: Request) -> Response:
+        """The last twelve months at a glance, today, and what plays now."""
+        now = await self._desk.ask("now")
+        today = await self._desk.ask("day", "today")
+        overview = await self._desk.run(self._look_back)
+        keys = [*_keys_of(overview["top"]), *_keys_of_plays(today["timeline"])]
+        playing = now["now"]
+        if playing:
+            keys.append(key_of(playing))
+        return self._pages.show(
+            request, "home.html", now=playing, today=today, overview=overview, covers=await self._images(keys)
+        )
+
+    async def today(self, request: Request) -> Response:
+        """The part of the first page that changes with every play."""
+        today = await self._desk.ask("day", "today")
+        covers = await self._images(_keys_of_plays(today["timeline"]))
+        return self._pages.show(request, "part_today.html", today=today, covers=covers)
+
+    async def live(self, _: Request) -> Response:
+        """What plays now, as a stream."""
+        if self._live.is_full:
+            return Response("Too many listen already.\n", 503, {"retry-after": "60"}, "text/plain")
+        return StreamingResponse(
+            self._live.events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        )
+
+    async def recent(self, request: Request) -> Response:
+        """The newest plays, with the gaps between them."""
+        timeline = await self._desk.ask("recent", f"-n{NEWEST}")
+        timeline.reverse()
+        covers = await self._images(_keys_of_plays(timeline))
+        return self._pages.show(request, "recent.html", timeline=timeline, covers=covers)
+
+    async def day(self, request: Request) -> Response:
+        """A day from its first play to its last."""
+        asked = self._asked(request, when=False)
+        told = await self._desk.ask("day", *asked.options("min"), "--", request.path_params["day"])
+        day = date.fromisoformat(told["day"])
+        covers = await self._images(_keys_of_plays(told["timeline"]))
+        later = day + timedelta(days=1)
+        return self._pages.show(
+            request,
+            "day.html",
+            told=told,
+            before=str(day - timedelta(days=1)),
+            after=str(later) if later <= self._today else "",
+            covers=covers,
+        )
+
+    # A stretch
+
+    async def top(self, request: Request) -> Response:
+        """What was played most."""
+        kind = request.path_params["kind"]
+        if kind not in KINDS:
+            raise Odd(f"there is no list of {kind}")
+        asked = self._asked(request)
+        options = asked.options("by", "min", "n")
+        told = await self._desk.ask("top", f"-n{LINES}", *options, kind)
+        covers = {} if kind == ARTISTS else await self._images(line["key"] for line in told["top"])
+        return self._pages.show(
+            request, "top.html", kind=kind, kinds=KINDS, told=told, asked=asked, covers=covers
+        )
+
+    async def clock(self, request: Request) -> Response:
+        """The hours of the week."""
+        asked = self._asked(request)
+        told = await self._desk.ask("clock", *asked.options("by", "min"))
+        return self._pages.show(request, "clock.html", told=told, asked=asked)
+
+    async def chart(self, request: Request) -> Response:
+        """How listening went on."""
+        asked = self._asked(request)
+        per = request.query_params.get("per", WEEK)
+        if per not in PERIODS:
+            raise Odd("per has to be day, week or month")
+        told = await self._desk.ask("course", f"--per={per}", *asked.options("min"))
+        return self._pages.show(request, "chart.html", told=told, asked=asked, per=per, periods=PERIODS)
+
+    async def calendar(self, request: Request) -> Response:
+        """The days of a year."""
+        year, asked = self._year(request), self._asked(request, when=False)
+        told = await self._desk.ask("calendar", f"--year={year}", *asked.options("by", "min"))
+        return self._pages.show(
+            request,
+            "calendar.html",
+            told=told,
+            year=year,
+            asked=asked,
+            before=year - 1,
+            after=self._later(year),
+        )
+
+    async def review(self, request: Request) -> Response:
+        """A year in review."""
+        year, asked = self._year(request), self._asked(request, when=False)
+        told = await self._desk.ask("year", *asked.options("by", "min"), str(year))
+        covers = await self._images(_keys_of(told["top"]))
+        return self._pages.show(
+            request,
+            "review.html",
+            told=told,
+            year=year,
+            asked=asked,
+            covers=covers,
+            before=year - 1,
+            after=self._later(year),
+        )
+
+    async def review_image(self, request: Request) -> Response:
+        """The same as an image to be shared: nothing but figures and names is in it."""
+        year, asked = self._year(request), self._asked(request, when=False)
+        told = await self._desk.ask("year", *asked.options("by", "min"), str(year))
+        text = self._pages.text("review.svg", told=told, year=year, asked=asked)
+        headers = {
+            "cache-control": "private, no-cache",
+            "content-disposition": f'inline; filename="spotify-{year}.svg"',
+        }
+        return Response(text, media_type="image/svg+xml", headers=headers)
+
+    # One thing
+
+    async def track(self, request: Request) -> Response:
+        """One track's own page."""
+        return await self._portrait(request, TRACKS)
+
+    async def artist(self, request: Request) -> Response:
+        """One artist's own page."""
+        return await self._portrait(request, ARTISTS)
+
+    async def album(self, request: Request) -> Response:
+        """One album's own page."""
+        return await self._portrait(request, ALBUMS)
+
+    async def _portrait(self, request: Request, kind: str) -> Response:
+        asked = self._asked(request, whole=True)
+        text = text_of(request.query_params, "q")
+        if not text:
+            raise Odd("what is it called?")
+        told = await self._desk.ask(NOUNS[kind], f"-n{LINES}", *asked.options("by", "min"), "--", text)
+        found = told["found"]
+        keys = [line["key"] for line in told["candidates"]]
+        about = Entry()
+        if found:
+            keys = [found["key"], *(line["key"] for part in (TRACKS, ALBUMS) for line in found.get(part, ()))]
+            about = await self._desk.run(lambda store: _entry(store, found["key"]))
+        return self._pages.show(
+            request,
+            "portrait.html",
+            kind=NOUNS[kind],
+            text=text,
+            told=told,
+            asked=asked,
+            about=about,
+            artists=credited(about),
+            covers=await self._images(keys),
+        )
+
+    async def search(self, request: Request) -> Response:
+        """How many times?"""
+        asked = self._asked(request, whole=True)
+        text = text_of(request.query_params, "q")
+        told = None
+        covers: Mapping[str, str] = {}
+        if text:
+            told = await self._desk.ask("count", *asked.options("by", "min"), "--", text)
+            covers = await self._images(track["keys"][0] for track in told["tracks"][:LINES])
+        return self._pages.show(
+            request, "search.html", text=text, told=told, asked=asked, covers=covers, lines=LINES
+        )
+
+    # The logger
+
+    async def health(self, request: Request) -> Response:
+        """Is the logger alive and well, and the login?"""
+        told = await self._desk.ask("status")
+        return self._pages.show(request, "health.html", told=told, login=self._login, now=time.time())
+
+    async def log_in(self, request: Request) -> Response:
+        """Begin a login at Spotify, or take what somebody pasted."""
+        form = await form_of(request)
+        pasted = form.get("address", "").strip()
+        if pasted:
+            self._login.paste(pasted)
+        else:
+            await self._desk.run(lambda _: self._login.begin())
+        return RedirectResponse("/health#login", HTTPStatus.SEE_OTHER)
+
+    async def log_in_state(self, _: Request) -> Response:
+        """How far the login is."""
+        return JSONResponse(
+            {"waiting": bool(self._login.url), "done": self._login.is_done, "lines": self._login.lines}
+        )
+
+    # Common to several
+
+    def _look_back(self, store: Store) -> dict[str, Any]:
+        now = time.time()
+        begin = self._zone.midnight(year_before(self._zone.day(now)))
+        question = Question(now, self._zone, between(begin, None, "the last 12 months"))
+        found: dict[str, Any] = self._overview.data(store.archive(), question)
+        return found
+
+    @property
+    def _today(self) -> date:
+        return self._zone.day(time.time())
+
+    def _asked(self, request: Request, *, whole: bool = False, when: bool = True) -> Asked:
+        return Asked(request.query_params, self._today, whole=whole, when=when)
+
+    def _year(self, request: Request) -> int:
+        number = request.path_params.get("year")
+        return self._today.year if number is None else int(number)
+
+    def _later(self, year: int) -> int | None:
+        """The year after, unless it is still to come."""
+        return year + 1 if year < self._today.year else None
+
+    async def _images(self, keys: Iterable[str]) -> dict[str, str]:
+        wanted = list(keys)
+        return await self._desk.run(lambda store: self._covers.of(store, wanted))
+
+
+def _keys_of(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    return [line["key"] for kind in (TRACKS, ALBUMS) for line in best[kind]]
+
+
+def _keys_of_plays(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [key_of(play) for play in timeline if "gap" not in play]
+
+
+def _entry(store: Store, key: str) -> Entry:
+    ((_, values),) = store.archive().catalogue([key], Entry._fields)
+    return Entry._make(values)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """What a form sent.
+
+    Raises:
+        Odd: It is too much.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_FORM:
+            raise Odd("that is too long")
+    return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10))
