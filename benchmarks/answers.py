@@ -54,13 +54,13 @@ QUESTIONS = (
 )
 
 
-def fill(server: EmbeddedServer, plays: int) -> dict[str, float]:
+def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, float]:
     """Write a past as the logger writes it, and tell what it takes, in bytes a play."""
     client = redis.Redis.from_url(server.url)
     store = Store(server.url)
     archive = store.archive()
     sizes = {"nothing": used(client)}
-    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL)
+    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
     items: dict[str, dict[str, str | int]] = {}
     for portion in portions(past.live(), TOGETHER):
         archive.write(

@@ -41,7 +41,10 @@ def recording(key: str, isrc: str, *, exact: bool) -> str:
         isrc: Its ISRC, "" where none is known.
         exact: Every id is one of its own.
     """
-    return key if exact or not isrc else isrc.upper()
+    if exact or not isrc:
+        return key
+    # Most are in capitals already; a copy of each would take as much memory again.
+    return isrc if isrc.isupper() else isrc.upper()
 
 
 def credited(entry: Entry) -> list[str]:

@@ -336,3 +336,56 @@ class TestUsers:
 def test_the_first_day() -> None:
     assert day_of(FIRST_SECOND) == FIRST_DAY
     assert day_of(FIRST_SECOND - 1) < FIRST_DAY
+
+
+class TestMark:
+    """What changes when anything has changed that an answer is made of."""
+
+    EARLY = NOW - 100 * DAY
+
+    @pytest.fixture
+    def marked(self, client: redis.Redis, archive: Archive) -> Archive:
+        put(client, self.EARLY)
+        put(client, NOW - 60)
+        return archive
+
+    def test_nothing_has_changed(self, marked: Archive) -> None:
+        assert marked.mark() == marked.mark()
+        assert marked.mark(self.EARLY, NOW) == marked.mark(self.EARLY, NOW)
+
+    def test_it_tells_how_many_plays_there_are(self, marked: Archive) -> None:
+        assert marked.mark()[1] == 2
+        assert marked.mark(self.EARLY - DAY, self.EARLY + 1)[1] == 1
+        assert marked.mark(self.EARLY - 3 * DAY, self.EARLY - 2 * DAY)[1] == 0
+
+    def test_a_play_more_or_less(self, client: redis.Redis, marked: Archive) -> None:
+        marks = [marked.mark()]
+        put(client, self.EARLY + 1)
+        marks.append(marked.mark())
+        client.hdel(PREFIX + index_key(day_of(NOW)), str(NOW - 60))
+        marks.append(marked.mark())
+        assert len({mark for mark, _ in marks}) == 3
+        assert [plays for _, plays in marks] == [2, 3, 2]
+
+    def test_a_play_of_the_last_days_that_goes_on(self, client: redis.Redis, marked: Archive) -> None:
+        before = marked.mark()
+        put(client, NOW - 60, f"{TRACK} 2000 skipped")
+        assert marked.mark() != before
+
+    def test_what_is_not_in_the_stretch_changes_nothing(self, client: redis.Redis, marked: Archive) -> None:
+        before = marked.mark(self.EARLY - DAY, self.EARLY + DAY)
+        put(client, NOW - 60, f"{TRACK} 2000 skipped")
+        put(client, NOW - 30)
+        assert marked.mark(self.EARLY - DAY, self.EARLY + DAY) == before
+
+    def test_another_stretch_is_another_one(self, marked: Archive) -> None:
+        assert marked.mark(self.EARLY)[0] != marked.mark(self.EARLY + 1)[0]
+
+    def test_a_gap(self, client: redis.Redis, marked: Archive) -> None:
+        before = marked.mark()
+        client.hset(PREFIX + GAPS, str(self.EARLY), f"{self.EARLY + 600} offline")
+        assert marked.mark() != before
+
+    def test_a_key_that_is_no_index(self, client: redis.Redis, marked: Archive) -> None:
+        client.set(PREFIX + index_key(day_of(self.EARLY + DAY)), "something else")
+        assert marked.mark()[1] == 2

@@ -15,16 +15,28 @@ from spotify_logger.config import DEFAULTS
 
 PROJECT = Path(__file__).parent.parent
 UNIT = PROJECT / "deploy" / "spotify-logger.service"
+PAGE = PROJECT / "deploy" / "spotify-logger-web.service"
 OFFLINE_SINCE = 250
 """The version of systemd since which `systemd-analyze security` looks at a unit that is not installed."""
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, for an installation that is there: the project and the interpreter of this test."""
-    text = UNIT.read_text()
+    """The logger's unit, for an installation that is there."""
+    return installed(UNIT, tmp_path)
+
+
+@pytest.fixture(params=[UNIT, PAGE], ids=["logger", "page"])
+def any_unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """One of the units, for an installation that is there."""
+    return installed(request.param, tmp_path)
+
+
+def installed(unit: Path, tmp_path: Path) -> Path:
+    """A unit with the project and the interpreter of this test."""
+    text = unit.read_text()
     text = text.replace("/opt/spotify-logger/.venv/bin/python", sys.executable)
-    path = tmp_path / UNIT.name
+    path = tmp_path / unit.name
     path.write_text(text.replace("/opt/spotify-logger", str(PROJECT)))
     return path
 
@@ -51,15 +63,19 @@ def test_nothing_is_left_out_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.type is pytest.fail.Exception
 
 
-def test_systemd_finds_no_fault(unit: Path) -> None:
+def test_systemd_finds_no_fault(any_unit: Path) -> None:
+    finds_no_fault(any_unit)
+
+
+def finds_no_fault(unit: Path) -> None:
     done = analyze("verify", str(unit))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_its_exposure_is_small(unit: Path) -> None:
+def test_its_exposure_is_small(any_unit: Path) -> None:
     if int(analyze("--version").stdout.split()[1]) < OFFLINE_SINCE:
         lacking("this systemd-analyze looks at running services only")
-    done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(unit))
+    done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(any_unit))
     assert done.returncode == 0, done.stdout.rpartition("\n\n")[2]
 
 
@@ -71,15 +87,20 @@ def test_a_secret_can_be_a_credential_as_the_readme_says(unit: Path) -> None:
     drop_in = unit.with_name(f"{unit.name}.d") / "override.conf"
     drop_in.parent.mkdir()
     drop_in.write_text(f"[Service]\n{line[0]}\n")
-    test_systemd_finds_no_fault(unit)
+    finds_no_fault(unit)
 
 
 @pytest.fixture
 def said() -> configparser.ConfigParser:
-    """What the unit says; of a name that comes more than once, the last."""
+    """What the logger's unit says."""
+    return read(UNIT)
+
+
+def read(unit: Path) -> configparser.ConfigParser:
+    """What a unit says; of a name that comes more than once, the last."""
     parser = configparser.ConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read(UNIT)
+    parser.read(unit)
     return parser
 
 
@@ -108,3 +129,17 @@ def test_the_sandbox_lets_it_read_the_boot_id_and_the_state_of_the_clock(
     assert "ProtectClock" not in service  # forbids adjtimex(2), which is clock_adjtime(2) in the C library
     assert {"clock_adjtime", "clock_adjtime64"} <= set(service["SystemCallFilter"].split())
     assert service["CapabilityBoundingSet"] == ""  # CAP_SYS_TIME is what sets a clock
+
+
+def test_the_page_is_who_the_logger_is_and_shares_its_folder() -> None:
+    logger, page = read(UNIT)["Service"], read(PAGE)["Service"]
+    assert page["User"] == UNIT.stem  # the name of a dynamic user that is given none
+    for name in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "EnvironmentFile", "WorkingDirectory"):
+        assert page[name] == logger[name]
+
+
+def test_the_page_is_not_in_the_loggers_way() -> None:
+    service = read(PAGE)["Service"]
+    assert int(service["Nice"]) > 0
+    assert int(service["OOMScoreAdjust"]) > 0
+    assert service["RestartPreventExitStatus"] == "78"

@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from spotify_logger.answers.course import WEEK, periods
-from spotify_logger.answers.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, ranked
+from spotify_logger.answers.ranking import ALBUMS, ARTISTS, TRACKS, best, groups_of
 from spotify_logger.answers.reading import Reading, begin_of
 from spotify_logger.answers.summary import Figures, busiest_data, streak_data
 from spotify_logger.answers.top import lines_of
 from spotify_logger.answers.words import unseen_data
-from spotify_logger.archive import YOUNG_DAYS
+from spotify_logger.archive import ITEMS_TOGETHER, YOUNG_DAYS
 from spotify_logger.faces import utc_time
+from spotify_logger.portions import portions
 from spotify_logger.recordings import Entry
 from spotify_logger.stats import Calendar, streaks
 from spotify_logger.stretch import LocalClock, Stretch
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 KINDS = (TRACKS, ARTISTS, ALBUMS)
 BEST = 5
 NEEDED = ("artists", "artist_ids", "album", "album_id", "isrc")
-"""The fields of the catalogue that tell things from each other; titles are asked for of the few that are shown."""
+"""The fields of the catalogue that tell things from each other; titles are asked for only where they
+are shown."""
 AGE = 3600.0
 """Seconds after which the past is added up anew: what is rewritten in place, as by `check --repair`, and what
 the catalogue learns, changes nothing that would be noticed."""
@@ -40,35 +42,29 @@ class Fold:
     """The part of a stretch that is past, added up.
 
     Attributes:
-        stretch: From when to when.
+        asked: The question, as if it were about that part alone.
         mark: What it was made of, see `Archive.mark`.
         until: The moment of the monotonic clock up to which it is good.
         figures: All that was added up.
-        entries: What the catalogue knows of its items, and of those that came later, as far as it is `NEEDED`.
-        groups: For each kind, which things each of these belongs to.
+        entries: What the catalogue knows of its items, and of later ones, as far as it is `NEEDED`.
     """
 
-    stretch: Stretch
+    asked: Question
     mark: str
     until: float
     figures: Figures
     entries: dict[str, Entry]
-    groups: dict[str, dict[str, list[Hashable]]]
 
     def learn(self, reading: Reading, items: Iterable[str]) -> None:
         """Look up which things the items belong to that were not met before."""
         new = set(items) - self.entries.keys()
-        if not new and self.groups:
+        if not new:
             return
-        seen: dict[str, str] = {}
-        for entry in self.entries.values():
-            for text in entry[:-1]:
-                seen.setdefault(text, text)
-        for key, entry in reading.entries(new, NEEDED).items():
-            # Most texts come many times; each is kept once.
-            self.entries[key] = Entry._make(seen.setdefault(text, text) for text in entry)
-        exact = reading.question.exact
-        self.groups = {kind: groups_of(kind, self.entries, exact=exact) for kind in KINDS}
+        # Most texts come many times: each is kept once, as this is kept for long.
+        texts = {text: text for entry in self.entries.values() for text in entry}
+        for some in portions(new, ITEMS_TOGETHER):
+            for key, entry in reading.entries(some, NEEDED).items():
+                self.entries[key] = Entry._make(texts.setdefault(text, text) for text in entry)
 
 
 class Overview:
@@ -92,35 +88,44 @@ class Overview:
         reading = Reading(archive, question)
         fold = self._past(reading)
         figures = fold.figures.copy()
-        rest = replace(question.stretch, begin=fold.stretch.end)
+        rest = replace(question.stretch, begin=fold.asked.stretch.end)
         for rows, counts in reading.days(rest):
             figures.add(rows, counts)
         fold.learn(reading, figures.tallies.heard)
-        best = {kind: ranked(figures.tallies, fold.groups[kind], question.by) for kind in KINDS}
+        # Without what was met once, and is forgotten since.
+        known = {key: fold.entries[key] for key in figures.tallies.heard}
+        found = {}
+        for kind in KINDS:
+            # Made anew each time, one after the other: to keep them would take much memory.
+            groups = groups_of(kind, known, exact=question.exact)
+            found[kind] = best(figures.tallies, groups, question.by, BEST)
         entries = reading.entries(
-            {key for kind in (TRACKS, ALBUMS) for each in best[kind][:BEST] for key in each.keys}
+            {key for kind in (TRACKS, ALBUMS) for each in found[kind][0] for key in each.keys}
         )
-        return _data(reading, figures, best, entries)
+        return _data(reading, figures, found, entries)
 
     def _past(self, reading: Reading) -> Fold:
         """What is past of the question's stretch, added up now unless it was before."""
         question = reading.question
         begin = begin_of(question.stretch)
         end = max(begin, question.zone.midnight(question.today - timedelta(days=YOUNG_DAYS - 1)))
-        past = Stretch(begin, end, question.stretch.words)
+        asked = replace(question, now=0.0, stretch=Stretch(begin, end))
         mark, _ = reading.archive.mark(begin, end)
         fold, now = self._fold, self._monotonic()
-        if fold is None or fold.stretch != past or fold.mark != mark or now >= fold.until:
+        if fold is None or fold.asked != asked or fold.mark != mark or now >= fold.until:
             self._fold = None  # so that the two of them are never there at the same time
             figures = Figures(Calendar(LocalClock(question.zone)))
-            for rows, counts in reading.days(past):
+            for rows, counts in reading.days(asked.stretch):
                 figures.add(rows, counts)
-            fold = self._fold = Fold(past, mark, now + AGE, figures, {}, {})
+            fold = self._fold = Fold(asked, mark, now + AGE, figures, {})
         return fold
 
 
 def _data(
-    reading: Reading, figures: Figures, best: Mapping[str, list[Ranked]], entries: Mapping[str, Entry]
+    reading: Reading,
+    figures: Figures,
+    found: Mapping[str, tuple[list[Ranked], int]],
+    entries: Mapping[str, Entry],
 ) -> dict[str, object]:
     question, sums, played = reading.question, figures.sums, figures.days_with_plays()
     longest, lasting = streaks(played, question.today)
@@ -135,7 +140,7 @@ def _data(
         "longest_streak": streak_data(longest),
         "current_streak": streak_data(lasting),
         "busiest_day": busiest_data(figures),
-        **{kind: len(everything) for kind, everything in best.items()},
+        **{kind: number for kind, (_, number) in found.items()},
         "top": {
             kind: [
                 {
@@ -145,9 +150,9 @@ def _data(
                     "heard_ms": line.now.heard_ms,
                     "key": line.now.keys[0],
                 }
-                for line in lines_of(kind, everything[:BEST], entries)
+                for line in lines_of(kind, shown, entries)
             ]
-            for kind, everything in best.items()
+            for kind, (shown, _) in found.items()
         },
         "weeks": periods(figures.calendar, question, WEEK),
         "unseen": unseen_data(reading),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from heapq import nlargest
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.questions import TIME
@@ -81,3 +83,33 @@ def ranked(
     else:
         found.sort(key=lambda each: (-each.plays, -each.heard_ms, each.keys[0], str(each.group)))
     return found
+
+
+def best(
+    tallies: Tallies, groups: Mapping[str, Iterable[Hashable]], by: str, number: int
+) -> tuple[list[Ranked], int]:
+    """The first ones of `ranked`, and how many there are in all, without bringing the others into an order.
+
+    Args:
+        tallies: By item.
+        groups: See `groups_of`.
+        by: "plays" or "time".
+        number: How many are wanted.
+    """
+    plays: defaultdict[Hashable, int] = defaultdict(int)
+    heard: defaultdict[Hashable, int] = defaultdict(int)
+    for key, milliseconds in tallies.heard.items():
+        times = tallies.plays[key]
+        for group in groups.get(key, ()):
+            plays[group] += times
+            heard[group] += milliseconds
+    measure = heard if by == TIME else plays
+    counted = [group for group, times in plays.items() if times]
+    least = min(nlargest(number, map(measure.__getitem__, counted)), default=0)
+    wanted = {group for group in counted if measure[group] >= least}
+    few = {
+        key: [group for group in groups[key] if group in wanted]
+        for key in tallies.heard
+        if not wanted.isdisjoint(groups.get(key, ()))
+    }
+    return ranked(tallies, few, by)[:number], len(counted)

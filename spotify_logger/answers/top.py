@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS, Ranked, groups_of, ranked
+from spotify_logger.answers.ranking import (
+    ALBUMS,
+    ARTISTS,
+    KINDS,
+    SHOWS,
+    TRACKS,
+    Ranked,
+    best,
+    groups_of,
+    ranked,
+)
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import at_least, called, nothing, unseen_data
 from spotify_logger.faces import Answer, Table, change, counted, listened, percentage, utc_time
@@ -80,10 +90,9 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
     tallies = tally(reading, kind, question.stretch)
     earlier = Tallies() if previous is None else tally(reading, kind, previous)
     groups = _groups(reading, kind, tallies.heard.keys() | earlier.heard.keys())
-    everything = ranked(tallies, groups, question.by)
-    if not everything:
+    shown, number = best(tallies, groups, question.by, question.number)
+    if not shown:
         return Answer(_data(reading, kind, [], tallies, 0), [_none(kind, question, tallies)])
-    shown = everything[: question.number]
     names = names_of(reading, kind, shown)
     before = None if previous is None else _before(earlier, groups, shown)
     lines = [
@@ -91,8 +100,8 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
         for each in shown
     ]
     return Answer(
-        _data(reading, kind, lines, tallies, len(everything)),
-        _page(reading, kind, lines, tallies, len(everything)),
+        _data(reading, kind, lines, tallies, number),
+        _page(reading, kind, lines, tallies, number),
         sheet=[_line_data(number, line, question, tallies) for number, line in enumerate(lines, 1)],
     )
 

@@ -1,19 +1,21 @@
 """Who answers what the page asks: the command's own answers, one at a time, and again without work.
 
 All that Redis is asked for goes through one thread and one connection. An answer is kept for as long as nothing
-has changed of what it was made of. What goes through very many plays is asked of the command in a process
-of its own, so that this one stays small.
+has changed of what it was made of. What would make this process large is asked of the command in one of its
+own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spotify_logger import commands
@@ -34,8 +36,8 @@ KEPT = 64
 """Answers that are kept."""
 AGE = 600.0
 """Seconds that an answer is kept at most: the catalogue, and what is rewritten in place, change unseen."""
-MANY_PLAYS = 150_000
-"""Plays that are gone through in this process; the memory that more of them take is not given back."""
+MOST_RESIDENT, BYTES_A_PLAY = 60_000_000, 100
+"""Bytes that this process may hold, and those that it takes, of each play that is gone through, for good."""
 MOST_WAITING = 16
 """Questions that wait for their turn."""
 PATIENCE = 180.0
@@ -98,7 +100,7 @@ class Desk:
         if kept and kept.mark == mark and time.monotonic() < kept.until:
             self._kept.move_to_end(key)
             return kept.data
-        if plays > MANY_PLAYS:
+        if _resident() + plays * BYTES_A_PLAY > MOST_RESIDENT:
             data = await self._command(words)
         else:
             data = await self.run(lambda store: self._answer(options, store))
@@ -154,6 +156,14 @@ class Desk:
                 complaint.decode(errors="replace").removeprefix("spotify-logger: ").strip()
             )
         return json.loads(told)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where nobody knows."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:  # no Linux
+        return 0
 
 
 def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
