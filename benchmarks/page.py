@@ -1,4 +1,4 @@
-"""How fast is the page, how heavy, and how much memory does it take? A server with up to a million plays behind it.
+"""How fast is the page, how heavy, how large? With up to a million plays behind it.
 
     python benchmarks/page.py [--plays 100000 1000000]
 
@@ -118,13 +118,9 @@ def weigh(address: str) -> None:
         sizes = {name.decode(): ask(address, name.decode()).size for name in files}
         again = ask(address, view, page.tag)
         total = page.size + sum(sizes.values())
-        print(
-            f"  {view}: {total:,} bytes the first time, {again.size:,} ({again.status}) when nothing has changed,"
-        )
-        print(
-            f"    {page.size:,} when something has; of files "
-            + ", ".join(f"{name.rpartition('/')[2]} {size:,}" for name, size in sizes.items())
-        )
+        print(f"  {view}: {total:,} bytes the first time, {again.size:,} when nothing has changed,")
+        parts = ", ".join(f"{name.rpartition('/')[2]} {size:,}" for name, size in sizes.items())
+        print(f"    {page.size:,} when something has; of files {parts}")
 
 
 def main() -> None:

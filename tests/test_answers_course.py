@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +28,7 @@ def log(redis_url: str) -> Iterator[Listened]:
 
 
 def periods(log: Listened, per: str, **more: object) -> list[tuple[str, int, int]]:
-    told = data_of(course(log.archive, log.ask(**more), per))["periods"]
+    told: Any = data_of(course(log.archive, log.ask(**more), per))["periods"]
     return [(each["from"], each["plays"], each["heard_ms"]) for each in told]
 
 

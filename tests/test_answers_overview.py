@@ -1,11 +1,11 @@
-"""The overview says what `stats` and `top` say of the same stretch, whatever has happened since it was last asked."""
+"""The overview says what `stats` and `top` say of the same stretch, whatever happened since it was asked."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -48,9 +48,9 @@ def expected(log: Listened) -> dict[str, object]:
     """What the answers of the command say."""
     question = replace(question_of(log), number=BEST)
     stats = data_of(summary.stats(log.archive, question))
-    names = ("from", "plays", "shorter", "heard_ms", "skips", "skip_rate", "days", "unseen")
-    names += ("longest_streak", "current_streak", "busiest_day", *KINDS)
-    tops = {kind: data_of(top.top(log.archive, question, kind))["top"] for kind in KINDS}
+    names = ["from", "plays", "shorter", "heard_ms", "skips", "skip_rate", "days", "unseen"]
+    names += ["longest_streak", "current_streak", "busiest_day", *KINDS]
+    tops: dict[str, Any] = {kind: data_of(top.top(log.archive, question, kind))["top"] for kind in KINDS}
     shown = ("name", "artists", "plays", "heard_ms", "key")
     weeks = data_of(course.course(log.archive, question, "week"))["periods"]
     return {

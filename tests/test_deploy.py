@@ -134,7 +134,8 @@ def test_the_sandbox_lets_it_read_the_boot_id_and_the_state_of_the_clock(
 def test_the_page_is_who_the_logger_is_and_shares_its_folder() -> None:
     logger, page = read(UNIT)["Service"], read(PAGE)["Service"]
     assert page["User"] == UNIT.stem  # the name of a dynamic user that is given none
-    for name in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "EnvironmentFile", "WorkingDirectory"):
+    shared = "DynamicUser StateDirectory StateDirectoryMode EnvironmentFile WorkingDirectory"
+    for name in shared.split():
         assert page[name] == logger[name]
 
 
