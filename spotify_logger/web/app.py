@@ -57,6 +57,7 @@ class Page:
 
     Attributes:
         app: What answers requests.
+        warm: Does beforehand what would else be done while somebody waits.
     """
 
     def __init__(self, settings: Settings, names: Iterable[str], door: Door | None, *, covers: bool) -> None:
@@ -69,6 +70,7 @@ class Page:
         assets = Assets()
         self._pages = Pages(assets, zone, {"protected": door is not None})
         views = Views(self._desk, self._pages, self._live, shown, self._login, zone)
+        self.warm = views.warm
         guards = [
             Middleware(Manners, covers=covers),
             Middleware(Hosts, names=own_names(names)),
@@ -201,7 +203,13 @@ def serve(host: str, port: int, names: Iterable[str], settings: Settings, *, cov
 
 
 async def _serve(page: Page, sockets: list[socket.socket], ready: str) -> None:
-    await Server(page.app, lambda: _say(ready), page.end).serve(sockets)
+    tasks: list[asyncio.Task[None]] = []  # a loop alone would let go of them
+
+    def be_ready() -> None:
+        _say(ready)
+        tasks.append(asyncio.create_task(page.warm()))
+
+    await Server(page.app, be_ready, page.end).serve(sockets)
 
 
 def _tell_password(keep: Keep) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from spotify_logger.answers.course import PERIODS, WEEK
 from spotify_logger.answers.overview import Overview
 from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
+from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.questions import Question
 from spotify_logger.recordings import Entry, credited
 from spotify_logger.stretch import between
@@ -63,6 +65,11 @@ class Views:
         self._login = login
         self._zone = zone
         self._overview = Overview()
+
+    async def warm(self) -> None:
+        """Add the past up before anybody waits for it."""
+        with suppress(SpotifyLoggerError):  # Redis is away; who comes is told so
+            await self._desk.run(self._look_back)
 
     # What plays, and what played
 
