@@ -15,7 +15,7 @@ from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from spotify_logger.config import Settings
     from spotify_logger.web.covers import Covers
@@ -56,7 +56,7 @@ class Live:
         """Whether nobody else can listen."""
         return self._listeners >= MOST_LISTENERS
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncGenerator[str, None]:
         """The stream for one browser: what plays now, and each change."""
         self._listeners += 1
         self._said = {}  # so that the next look is told to all: the player has gone on since the last one
@@ -74,6 +74,8 @@ class Live:
 
     async def end(self) -> None:
         """End every stream."""
+        if self._over:
+            return
         self._over = True
         async with self._changed:
             self._changed.notify_all()

@@ -1,0 +1,135 @@
+"""A real browser for tests: Chromium of the system, without a screen, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",  # as root, as CI is, there is none
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+PATIENCE_MS = 30_000
+"""How long something may take that is bound to happen."""
+NARROW, WIDE = 320, 1440
+"""Pixels of a small telephone, and of a desk."""
+
+
+def lacking(what: str) -> NoReturn:
+    """Leave the test out; in CI, where nothing may be lacking, let it fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser of this machine."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        lacking("no Chromium on this machine: sudo apt install chromium")
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - there is none for every machine
+    except ImportError:
+        lacking("no Playwright on this machine: pip install playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Looked:
+    """A page of a browser, and everything that went wrong in it.
+
+    Args:
+        page: The page.
+        address: Where what is tested is.
+
+    Attributes:
+        page: The page.
+        troubles: Errors of scripts and of the console, what the policy of the page forbade, what could not be
+            loaded, and what was asked for elsewhere.
+    """
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.troubles: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", self._note_message)
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("request", self._note_request)
+        page.on("dialog", self._note_dialog)
+
+    def open(self, target: str) -> Page:
+        """Open an address of the page, until it has loaded."""
+        self.page.goto(self.address + target, wait_until="load")
+        return self.page
+
+    def overflow(self) -> int:
+        """Pixels by which the page is wider than its window."""
+        found: int = self.page.evaluate(
+            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return found
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.troubles.append(message.text)
+
+    def _note_dialog(self, dialog: Dialog) -> None:
+        self.troubles.append(f"a dialog says {dialog.message}")
+        dialog.dismiss()
+
+    def _note_request(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "blob:", "data:")):
+            self.troubles.append(f"asks for {request.url}")
+
+
+@contextmanager
+def looked(
+    browser: Browser,
+    address: str,
+    *,
+    width: int = WIDE,
+    height: int = 900,
+    dark: bool = False,
+    script: bool = True,
+) -> Iterator[Looked]:
+    """A new window of a browser, at the address of the page.
+
+    Args:
+        browser: Which one.
+        address: "http://127.0.0.1:8877", without a slash at the end.
+        width: Pixels.
+        height: Pixels.
+        dark: Whether its user likes it dark.
+        script: Whether scripts are run.
+    """
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        java_script_enabled=script,
+        accept_downloads=True,
+    )
+    try:
+        yield Looked(context.new_page(), address)
+    finally:
+        context.close()
