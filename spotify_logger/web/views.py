@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from datetime import date, timedelta
 from http import HTTPStatus
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 
 from spotify_logger.answers.course import PERIODS, WEEK
 from spotify_logger.answers.overview import Overview
+from spotify_logger.answers.portrait import IDS
 from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.questions import Question
@@ -38,8 +40,12 @@ NEWEST = 50
 """Plays among which a page that is not about a day looks."""
 LINES = 50
 """Lines of a list of what was played most."""
+LENGTHS = (LINES, 100, 500)
+"""How many lines such a list can have."""
 LONGEST_FORM = 16 * 1024
 """Bytes of what a form sends."""
+PARTS = (TRACKS, ALBUMS, IDS)
+"""What a thing consists of."""
 NOUNS = {TRACKS: "track", ARTISTS: "artist", ALBUMS: "album"}
 
 
@@ -135,14 +141,23 @@ class Views:
         told = await self._desk.ask("top", f"-n{LINES}", *options, kind)
         covers = {} if kind == ARTISTS else await self._images(line["key"] for line in told["top"])
         return self._pages.show(
-            request, "top.html", kind=kind, kinds=KINDS, told=told, asked=asked, covers=covers
+            request,
+            "top.html",
+            kind=kind,
+            kinds=KINDS,
+            told=told,
+            asked=asked,
+            covers=covers,
+            albums=await self._albums(line["key"] for line in told["top"] if kind == ALBUMS),
+            lengths=LENGTHS,
         )
 
     async def clock(self, request: Request) -> Response:
         """The hours of the week."""
         asked = self._asked(request)
         told = await self._desk.ask("clock", *asked.options("by", "min"))
-        return self._pages.show(request, "clock.html", told=told, asked=asked)
+        hours, weekdays = _summed(told["week"], "hour"), _summed(told["week"], "weekday")
+        return self._pages.show(request, "clock.html", told=told, asked=asked, hours=hours, weekdays=weekdays)
 
     async def chart(self, request: Request) -> Response:
         """How listening went on."""
@@ -150,8 +165,12 @@ class Views:
         per = request.query_params.get("per", WEEK)
         if per not in PERIODS:
             raise Odd("per has to be day, week or month")
-        told = await self._desk.ask("course", f"--per={per}", *asked.options("min"))
-        return self._pages.show(request, "chart.html", told=told, asked=asked, per=per, periods=PERIODS)
+        told = await self._desk.ask("course", f"--per={per}", *asked.options("by", "min"))
+        # There may be thousands of them, and nobody sees milliseconds.
+        seconds = [round(each["heard_ms"] / 1000) for each in told["periods"]]
+        return self._pages.show(
+            request, "chart.html", told=told, asked=asked, per=per, periods=PERIODS, seconds=seconds
+        )
 
     async def calendar(self, request: Request) -> Response:
         """The days of a year."""
@@ -161,6 +180,7 @@ class Views:
             request,
             "calendar.html",
             told=told,
+            months=[list(days) for _, days in groupby(told["calendar"], _month_of)],
             year=year,
             asked=asked,
             before=year - 1,
@@ -179,6 +199,7 @@ class Views:
             year=year,
             asked=asked,
             covers=covers,
+            albums=await self._albums(line["key"] for line in told["top"][ALBUMS]),
             before=year - 1,
             after=self._later(year),
         )
@@ -215,10 +236,10 @@ class Views:
             raise Odd("what is it called?")
         told = await self._desk.ask(NOUNS[kind], f"-n{LINES}", *asked.options("by", "min"), "--", text)
         found = told["found"]
-        keys = [line["key"] for line in told["candidates"]]
+        keys = [line["key"] for line in told["candidates"][:LINES]]
         about = Entry()
         if found:
-            keys = [found["key"], *(line["key"] for part in (TRACKS, ALBUMS) for line in found.get(part, ()))]
+            keys = [found["key"], *(line["key"] for part in PARTS for line in found.get(part, ()))]
             about = await self._desk.run(lambda store: _entry(store, found["key"]))
         return self._pages.show(
             request,
@@ -230,6 +251,8 @@ class Views:
             about=about,
             artists=credited(about),
             covers=await self._images(keys),
+            albums=await self._albums(keys),
+            lines=LINES,
         )
 
     async def search(self, request: Request) -> Response:
@@ -296,6 +319,12 @@ class Views:
         wanted = list(keys)
         return await self._desk.run(lambda store: self._covers.of(store, wanted))
 
+    async def _albums(self, keys: Iterable[str]) -> dict[str, str]:
+        """What to ask for to see the album of an item, by its key: names alone may be those of several."""
+        wanted = list(dict.fromkeys(keys))
+        found = await self._desk.run(lambda store: list(store.archive().catalogue(wanted, ["album_id"])))
+        return {key: f"album:{album}" for key, (album,) in found if album}
+
 
 def _keys_of(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     return [line["key"] for kind in (TRACKS, ALBUMS) for line in best[kind]]
@@ -303,6 +332,20 @@ def _keys_of(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
 
 def _keys_of_plays(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
     return [key_of(play) for play in timeline if "gap" not in play]
+
+
+def _summed(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, int]]:
+    """What cells with the same hour, or the same weekday, have together, in their order."""
+    found: dict[object, dict[str, int]] = {}
+    for each in cells:
+        sums = found.setdefault(each[name], {"plays": 0, "heard_ms": 0})
+        for measure in sums:
+            sums[measure] += each[measure]
+    return list(found.values())
+
+
+def _month_of(each: Mapping[str, str]) -> str:
+    return each["day"][: len("2026-11")]
 
 
 def _entry(store: Store, key: str) -> Entry:

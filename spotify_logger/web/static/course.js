@@ -1,0 +1,189 @@
+"use strict";
+// Draws how listening went on, and lets one look at a part of it closer: whole days, weeks or months.
+
+{
+  const MANY = 300; // from so many on, bars would be thinner than what can be seen: a line it is
+  const FEWEST = 4;
+  const told = JSON.parse(document.getElementById("course-data").textContent);
+  const box = document.getElementById("course-box");
+  const canvas = document.getElementById("course");
+  const total = told.plays.length;
+  const isTime = told.by === "time";
+
+  // What is what
+
+  const [YEAR, MONTH, DAY] = told.from.split("-").map(Number);
+  const begin = (at) =>
+    told.per === "month" ? new Date(YEAR, MONTH - 1 + at, 1) : new Date(YEAR, MONTH - 1, DAY + at * (told.per === "week" ? 7 : 1));
+  const end = (at) => {
+    const day = begin(at + 1);
+    day.setDate(day.getDate() - 1);
+    return day;
+  };
+  const format = (options) => new Intl.DateTimeFormat("en-GB", options);
+  const inFull = format({ day: "numeric", month: "long", year: "numeric" });
+  const withWeekday = format({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  const monthAlone = format({ month: "long", year: "numeric" });
+  const iso = (day) =>
+    `${day.getFullYear()}-${String(day.getMonth() + 1).padStart(2, "0")}-${String(day.getDate()).padStart(2, "0")}`;
+  const number = new Intl.NumberFormat("en-US");
+  const counted = (amount, noun) => `${number.format(amount)} ${noun}${amount === 1 ? "" : "s"}`;
+
+  function listened(seconds) {
+    if (seconds < 120) return `${seconds} s`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+    const rest = Math.floor((seconds % 3600) / 60);
+    return `${number.format(Math.floor(seconds / 3600))} h${rest ? ` ${rest} min` : ""}`;
+  }
+
+  function name(at) {
+    if (told.per === "month") return monthAlone.format(begin(at));
+    return told.per === "day" ? withWeekday.format(begin(at)) : `${inFull.format(begin(at))} to ${inFull.format(end(at))}`;
+  }
+
+  const HALF = (told.per === "month" ? 30 : told.per === "week" ? 7 : 1) * 43200000; // half a period, in milliseconds
+  const points = told.plays.map((plays, at) => ({ x: begin(at).getTime(), y: isTime ? told.seconds[at] / 3600 : plays, at }));
+
+  // The chart
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const selection = { from: null, to: null };
+  const marker = {
+    id: "marker",
+    afterDraw({ ctx, chartArea }) {
+      if (selection.from === null) return;
+      ctx.save();
+      ctx.globalAlpha = 0.25;
+      ctx.fillStyle = colour("--accent");
+      const left = Math.max(chartArea.left, Math.min(selection.from, selection.to));
+      const right = Math.min(chartArea.right, Math.max(selection.from, selection.to));
+      ctx.fillRect(left, chartArea.top, right - left, chartArea.bottom - chartArea.top);
+      ctx.restore();
+    },
+  };
+
+  function hours(value) {
+    return value && value < 1 ? `${Math.round(value * 60)} min` : `${number.format(value)} h`;
+  }
+
+  function options() {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches || total > MANY;
+    return {
+      parsing: false,
+      normalized: true,
+      maintainAspectRatio: false,
+      animation: calm ? false : { duration: 300 },
+      interaction: { mode: "index", intersect: false, axis: "x" },
+      scales: {
+        x: {
+          type: "time",
+          offset: false,
+            time: { minUnit: told.per === "month" ? "month" : "day", displayFormats: { day: "d MMM", week: "d MMM", month: "MMM yyyy", quarter: "MMM yyyy" } },
+          grid: { display: false },
+          ticks: { maxRotation: 0, autoSkipPadding: 20 },
+        },
+        y: { beginAtZero: true, border: { display: false }, ticks: { maxTicksLimit: 6, precision: isTime ? undefined : 0, callback: isTime ? hours : (value) => number.format(value) } },
+      },
+      plugins: {
+        legend: { display: false },
+        tooltip: {
+          displayColors: false,
+          padding: 10,
+          callbacks: {
+            title: ([item]) => name(item.raw.at),
+            label: ({ raw }) => [listened(told.seconds[raw.at]), counted(told.plays[raw.at], "play")],
+          },
+        },
+      },
+    };
+  }
+
+  function paint() {
+    const set = chart.data.datasets[0];
+    const isLine = set.type === "line";
+    Object.assign(set, {
+      backgroundColor: colour(isLine ? "--step-1" : "--step-4"),
+      hoverBackgroundColor: colour("--accent"),
+      borderColor: colour("--step-4"),
+    });
+    for (const scale of Object.values(chart.options.scales)) {
+      scale.ticks.color = colour("--muted");
+      scale.grid.color = colour("--line");
+      scale.border = { ...scale.border, color: colour("--line") };
+    }
+    Object.assign(chart.options.plugins.tooltip, { backgroundColor: colour("--text"), titleColor: colour("--surface"), bodyColor: colour("--surface") });
+  }
+
+  function draw() {
+    Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+    const set = { data: [], borderRadius: 3, maxBarThickness: 56, barPercentage: 0.95, categoryPercentage: 0.9, pointRadius: 0, fill: "origin" };
+    return new Chart(canvas, { type: "bar", data: { datasets: [set] }, options: options(), plugins: [marker] });
+  }
+
+  // What of it is shown
+
+  const shown = () => [Math.floor(zoom.begin + 0.01), Math.min(total, Math.ceil(zoom.end - 0.01)) - 1];
+
+  function update() {
+    const [first, last] = shown();
+    const set = chart.data.datasets[0];
+    set.data = points.slice(first, last + 1);
+    // The first and the last bar have as much room as the others.
+    chart.options.scales.x.min = begin(first).getTime() - HALF;
+    chart.options.scales.x.max = begin(last).getTime() + HALF;
+    set.type = set.data.length > MANY ? "line" : "bar";
+    set.borderWidth = set.type === "line" ? 1.5 : 0;
+    paint();
+    chart.update(zoom.isWhole ? undefined : "none");
+    for (const button of tools.querySelectorAll("button")) {
+      const isVain = button.dataset.do === "closer" ? zoom.length <= FEWEST : zoom.isWhole;
+      button.setAttribute("aria-disabled", String(isVain));
+    }
+    clearTimeout(telling);
+    telling = setTimeout(tell, 250); // who listens is told of the end of a movement, and not of each step
+  }
+
+  const sum = (values, first, last) => values.slice(first, last + 1).reduce((sums, value) => sums + value, 0);
+
+  function tell() {
+    const [first, last] = shown();
+    const days = `${inFull.format(begin(first))} to ${inFull.format(end(last))}`;
+    const amounts = `${listened(sum(told.seconds, first, last))}, ${counted(sum(told.plays, first, last), "play")}`;
+    document.getElementById("course-range").textContent = zoom.isWhole ? days : `${days}: ${amounts}`;
+    const query = new URLSearchParams({ since: iso(begin(first)), until: iso(end(last)), by: told.by });
+    document.getElementById("course-top").href = `/top/tracks?${query}`;
+  }
+
+  const KEYS = { ArrowLeft: "earlier", ArrowRight: "later", "+": "closer", "=": "closer", "-": "wider", 0: "all", Home: "first", End: "last" };
+
+  function listen() {
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", "Chart");
+    box.setAttribute("aria-describedby", "course-help");
+    box.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
+      if (zoom.act(KEYS[event.key])) event.preventDefault();
+    });
+    tools.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) zoom.act(button.dataset.do);
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
+    for (const part of [tools, document.getElementById("course-help")]) part.hidden = false;
+  }
+
+  const tools = document.getElementById("course-tools");
+  let telling = 0;
+  const chart = draw();
+  const zoom = new Zoom(canvas, total, FEWEST, {
+    area: () => chart.chartArea,
+    changed: update,
+    selecting: (from, to) => {
+      Object.assign(selection, { from, to });
+      chart.draw();
+    },
+  });
+  listen();
+  update();
+}

@@ -1,0 +1,50 @@
+"use strict";
+// Saves a year's image as PNG. Without this script its link gives the SVG itself, which few can share.
+
+{
+  const SCALE = 2;
+
+  function loaded(address) {
+    return new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => resolve(image);
+      image.onerror = () => reject(new Error("the image cannot be drawn"));
+      image.src = address;
+    });
+  }
+
+  function drawn(image) {
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth * SCALE;
+    canvas.height = image.naturalHeight * SCALE;
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    return new Promise((resolve, reject) => {
+      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the image is too large"))), "image/png");
+    });
+  }
+
+  function download(blob, name) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
+  async function save(event) {
+    event.preventDefault();
+    const link = event.currentTarget;
+    const told = document.getElementById("save-told");
+    told.textContent = "Drawing …";
+    try {
+      download(await drawn(await loaded(link.href)), link.dataset.name);
+      told.textContent = `Saved as ${link.dataset.name}.`;
+    } catch (error) {
+      told.textContent = `That did not work: ${error.message}. The next try gives the image as SVG.`;
+      link.removeEventListener("click", save);
+    }
+  }
+
+  const link = document.getElementById("save");
+  if (link) link.addEventListener("click", save);
+}

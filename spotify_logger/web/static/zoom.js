@@ -1,0 +1,119 @@
+"use strict";
+// Which part of a row of things is shown, and what moves it: mouse, wheel, fingers, keys, buttons.
+
+/**
+ * The part is `begin` up to, not including, `end`; both may lie within a thing, so that small movements add up.
+ * `area()` says where the row is drawn, in pixels of the canvas; `changed()` and `selecting(from, to)` are told.
+ */
+class Zoom {
+  constructor(canvas, total, fewest, { area, changed, selecting }) {
+    Object.assign(this, { canvas, total, area, changed, selecting });
+    this.fewest = Math.min(fewest, total);
+    this.begin = 0;
+    this.end = total;
+    this.pointers = new Map();
+    this.start = null;
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    canvas.addEventListener("pointerdown", (event) => this.down(event));
+    canvas.addEventListener("pointermove", (event) => this.move(event));
+    canvas.addEventListener("pointerup", (event) => this.up(event));
+    canvas.addEventListener("pointercancel", (event) => this.forget(event));
+  }
+
+  get length() {
+    return this.end - this.begin;
+  }
+
+  get isWhole() {
+    return this.length >= this.total;
+  }
+
+  /** Show from here to there, as far as there is something. */
+  show(begin, length) {
+    const shown = Math.min(this.total, Math.max(this.fewest, length));
+    this.begin = Math.min(Math.max(0, begin), this.total - shown);
+    this.end = this.begin + shown;
+    this.changed();
+  }
+
+  /** Show `factor` times as much; what is at `place`, 0 being the left and 1 the right end, stays where it is. */
+  by(factor, place = 0.5) {
+    const length = Math.min(this.total, Math.max(this.fewest, this.length * factor));
+    this.show(this.begin + place * (this.length - length), length);
+  }
+
+  moveBy(parts) {
+    this.show(this.begin + parts * this.length, this.length);
+  }
+
+  /** Do what a button or a key is called: whether there is such a thing. */
+  act(what) {
+    const length = Math.max(1 / this.length, 0.2);
+    const acts = {
+      closer: () => this.by(0.5),
+      wider: () => this.by(2),
+      all: () => this.show(0, this.total),
+      earlier: () => this.moveBy(-length),
+      later: () => this.moveBy(length),
+      first: () => this.show(0, this.length),
+      last: () => this.show(this.total, this.length),
+    };
+    if (!acts[what]) return false;
+    acts[what]();
+    return true;
+  }
+
+  place(x) {
+    const { left, right } = this.area();
+    return Math.min(1, Math.max(0, (x - left) / (right - left)));
+  }
+
+  wheel(event) {
+    const pixels = event.deltaMode === 0 ? 1 : 30;
+    const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    // Where there is nothing more to be seen, the page scrolls on.
+    if (this.isWhole && (sideways || event.deltaY > 0)) return;
+    event.preventDefault();
+    if (sideways) this.moveBy((event.deltaX * pixels) / this.canvas.clientWidth);
+    else this.by(Math.exp(Math.max(-1, Math.min(1, event.deltaY * pixels * 0.004))), this.place(event.offsetX));
+  }
+
+  down(event) {
+    if (event.pointerType === "mouse" && event.button !== 0) return;
+    this.pointers.set(event.pointerId, event.offsetX);
+    this.canvas.setPointerCapture(event.pointerId);
+    if (event.pointerType === "mouse") this.start = event.offsetX;
+  }
+
+  move(event) {
+    const before = this.pointers.get(event.pointerId);
+    if (before === undefined) return;
+    this.pointers.set(event.pointerId, event.offsetX);
+    if (this.start !== null) this.selecting(this.start, event.offsetX);
+    else if (this.pointers.size === 1) this.moveBy((before - event.offsetX) / this.canvas.clientWidth);
+    else this.pinch(event.pointerId, before, event.offsetX);
+  }
+
+  pinch(moved, before, now) {
+    const [, other] = [...this.pointers].find(([pointer]) => pointer !== moved);
+    const apart = Math.max(20, Math.abs(now - other));
+    this.by(Math.max(20, Math.abs(before - other)) / apart, this.place((now + other) / 2));
+  }
+
+  up(event) {
+    const from = this.start;
+    this.forget(event);
+    if (from === null || Math.abs(event.offsetX - from) < 8) return;
+    const [left, right] = [from, event.offsetX].sort((one, other) => one - other).map((x) => this.place(x));
+    const [begin, end] = [Math.floor(this.begin + left * this.length), Math.ceil(this.begin + right * this.length)];
+    this.show(begin, end - begin);
+  }
+
+  /** A pointer is away, and what it selected is no more. */
+  forget(event) {
+    this.pointers.delete(event.pointerId);
+    if (this.start === null) return;
+    this.start = null;
+    this.selecting(null, null);
+  }
+}
