@@ -27,7 +27,7 @@ from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 from spotify_logger.gate import GATE_FILE, LONGEST, Family, Gate
 from spotify_logger.keyspace import PLAY_FIELDS, read_row, second_of
-from spotify_logger.login import Talk, Attempt, redirect_of
+from spotify_logger.login import Attempt, Talk, redirect_of
 from spotify_logger.oauth import Token, TokenFile, retry_after, valid_until
 from spotify_logger.pacing import IDLE_LONGEST, Pacer
 from spotify_logger.playback import (

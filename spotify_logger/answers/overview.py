@@ -21,7 +21,7 @@ from spotify_logger.stats import Calendar, streaks
 from spotify_logger.stretch import LocalClock, Stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from spotify_logger.answers.ranking import Ranked
     from spotify_logger.archive import Archive

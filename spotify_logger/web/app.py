@@ -84,6 +84,7 @@ class Page:
                 Route("/today", views.today),
                 Route("/live", views.live),
                 Route("/recent", views.recent),
+                Route("/day", views.some_day),
                 Route("/day/{day}", views.day),
                 Route("/top/{kind}", views.top),
                 Route("/top", _to("/top/tracks")),

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__, faces
 from spotify_logger.plays import from_iso, minutes
-from spotify_logger.web.covers import small
+from spotify_logger.web.covers import key_of, small
 from spotify_logger.web.fitting import fitted
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Pages:
             "step": _step,
             "link": _link,
             "query": urlencode,
+            "item": key_of,
             "fitted": fitted,
         }
 

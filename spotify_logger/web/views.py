@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from http import HTTPStatus
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
@@ -17,11 +17,15 @@ from spotify_logger.answers.overview import Overview
 from spotify_logger.answers.portrait import IDS
 from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.keyspace import second_of
+from spotify_logger.plays import from_iso
 from spotify_logger.questions import Question
 from spotify_logger.recordings import Entry, credited
 from spotify_logger.stretch import between
+from spotify_logger.text import fold
 from spotify_logger.web.asked import Asked, Odd, text_of, year_before
 from spotify_logger.web.covers import key_of
+from spotify_logger.web.strip import strip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,21 +86,34 @@ class Views:
     async def home(self, request: Request) -> Response:
         """The last twelve months at a glance, today, and what plays now."""
         now = await self._desk.ask("now")
-        today = await self._desk.ask("day", "today")
+        today = await self._latest_day()
         overview = await self._desk.run(self._look_back)
-        keys = [*_keys_of(overview["top"]), *_keys_of_plays(today["timeline"])]
         playing = now["now"]
-        if playing:
-            keys.append(key_of(playing))
+        plays = [*today["timeline"], *([playing] if playing else [])]
         return self._pages.show(
-            request, "home.html", now=playing, today=today, overview=overview, covers=await self._images(keys)
+            request,
+            "home.html",
+            now=playing,
+            open_key=playing and playing["key"],
+            today=today,
+            this_day=str(self._today),
+            overview=overview,
+            covers=await self._images([*_keys_of(overview["top"]), *_keys_of_plays(plays)]),
+            albums=await self._albums(line["key"] for line in overview["top"][ALBUMS]),
         )
 
     async def today(self, request: Request) -> Response:
         """The part of the first page that changes with every play."""
-        today = await self._desk.ask("day", "today")
+        today = await self._latest_day()
         covers = await self._images(_keys_of_plays(today["timeline"]))
-        return self._pages.show(request, "part_today.html", today=today, covers=covers)
+        return self._pages.show(
+            request,
+            "part_today.html",
+            today=today,
+            this_day=str(self._today),
+            covers=covers,
+            open_key=await self._open_key(),
+        )
 
     async def live(self, _: Request) -> Response:
         """What plays now, as a stream."""
@@ -109,9 +126,14 @@ class Views:
     async def recent(self, request: Request) -> Response:
         """The newest plays, with the gaps between them."""
         timeline = await self._desk.ask("recent", f"-n{NEWEST}")
-        timeline.reverse()
-        covers = await self._images(_keys_of_plays(timeline))
-        return self._pages.show(request, "recent.html", timeline=timeline, covers=covers)
+        days = [(day, list(eachs)[::-1]) for day, eachs in groupby(timeline, self._day_of)]
+        return self._pages.show(
+            request,
+            "recent.html",
+            days=days,
+            covers=await self._images(_keys_of_plays(timeline)),
+            open_key=await self._open_key(),
+        )
 
     async def day(self, request: Request) -> Response:
         """A day from its first play to its last."""
@@ -127,7 +149,14 @@ class Views:
             before=str(day - timedelta(days=1)),
             after=str(later) if later <= self._today else "",
             covers=covers,
+            open_key=await self._open_key(),
+            strip=strip(self._zone, day, told["timeline"]),
         )
+
+    async def some_day(self, request: Request) -> Response:
+        """The day that somebody chose in a form."""
+        day = text_of(request.query_params, "day") or "today"
+        return RedirectResponse(f"/day/{quote(day, safe='')}", HTTPStatus.SEE_OTHER)
 
     # A stretch
 
@@ -265,7 +294,14 @@ class Views:
             told = await self._desk.ask("count", *asked.options("by", "min"), "--", text)
             covers = await self._images(track["keys"][0] for track in told["tracks"][:LINES])
         return self._pages.show(
-            request, "search.html", text=text, told=told, asked=asked, covers=covers, lines=LINES
+            request,
+            "search.html",
+            text=text,
+            told=told,
+            asked=asked,
+            covers=covers,
+            lines=LINES,
+            pages=[] if told is None else _pages_of(text, told["tracks"]),
         )
 
     # The logger
@@ -300,6 +336,25 @@ class Views:
         found: dict[str, Any] = self._overview.data(store.archive(), question)
         return found
 
+    async def _latest_day(self) -> dict[str, Any]:
+        """Today, or yesterday as long as nothing was played today."""
+        today: dict[str, Any] = await self._desk.ask("day", "today")
+        if today["timeline"]:
+            return today
+        yesterday: dict[str, Any] = await self._desk.ask("day", "yesterday")
+        return yesterday if yesterday["timeline"] else today
+
+    async def _open_key(self) -> str | None:
+        """The key of the play that goes on."""
+        playing = (await self._desk.ask("now"))["now"]
+        return playing and str(playing["key"])
+
+    def _day_of(self, each: Mapping[str, Any]) -> str:
+        """The local day of a play or a gap."""
+        begin = from_iso(each["gap"]["from"]) if "gap" in each else None
+        second = (second_of(each["key"]) or 0) if begin is None else begin / 1000
+        return str(self._zone.day(second))
+
     @property
     def _today(self) -> date:
         return self._zone.day(time.time())
@@ -332,6 +387,19 @@ def _keys_of(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
 
 def _keys_of_plays(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
     return [key_of(play) for play in timeline if "gap" not in play]
+
+
+def _pages_of(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """The pages of artists and albums that are called as a text is: the kind, the name, what to ask for."""
+    wanted, found = fold(text), {}
+    for track in tracks:
+        for name in {track["artists"], *track["artists"].split(", ")}:
+            if name and fold(name) == wanted:
+                found["artist", fold(name)] = (name, name)
+        album = track["album"]
+        if album and fold(album) == wanted:
+            found["album", fold(album)] = (album, album)
+    return [(kind, name, target) for (kind, _), (name, target) in found.items()]
 
 
 def _summed(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, int]]:
