@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__, faces
+from spotify_logger.keyspace import PLAY_FIELDS
 from spotify_logger.plays import from_iso, minutes
 from spotify_logger.web.covers import key_of, small
 from spotify_logger.web.fitting import fitted
@@ -68,6 +69,7 @@ class Pages:
             "link": _link,
             "query": urlencode,
             "item": key_of,
+            "whole": _whole,
             "fitted": fitted,
         }
 
@@ -107,6 +109,11 @@ def _second(stamp: str) -> float:
     if len(stamp) == len("2026-11-22"):
         return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
     return (from_iso(stamp) or 0) / 1000
+
+
+def _whole(play: Mapping[str, Any]) -> dict[str, Any]:
+    """A play with all its fields; what Spotify has left out is None."""
+    return {**dict.fromkeys(PLAY_FIELDS), **play}
 
 
 def _percentage(share: float | None) -> str:
