@@ -151,7 +151,10 @@ class Attempt:
         if trouble:
             self._talk.say(f"The browser brought an answer that cannot be used. {trouble}")
             return HTTPStatus.BAD_REQUEST, trouble
-        return HTTPStatus.OK, "The answer has arrived; the terminal says what came of it. You can close this."
+        return (
+            HTTPStatus.OK,
+            "The answer has arrived: look where you began what came of it. You can close this.",
+        )
 
     def take_line(self, text: str) -> None:
         """Take what somebody pasted."""

@@ -1,4 +1,4 @@
-"""The files of the page: styles, scripts, and the chart library as its package has it; cached by browsers for good."""
+"""The files of the page, and the chart library as its package has it; browsers keep them for good."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.store import Store
 
-# An address says how large its image is: of the three that Spotify has of an album, the one of 640 pixels is kept
-# in the catalogue. Seen in every answer of the API; where an address is another one, it is taken as it is.
+# An address says how large its image is: of the three that Spotify has of an album, the one of 640 pixels is
+# in the catalogue. So it is in every answer of the API; another address is taken as it is.
 _COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
 _LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
 
@@ -29,7 +29,7 @@ class Covers:
         self.shown = shown
 
     def of(self, store: Store, keys: Iterable[str]) -> dict[str, str]:
-        """The covers of items, by their catalogue keys: addresses of images of 300 pixels, where there are some."""
+        """The addresses of covers, in 300 pixels, by the catalogue keys of the items that have one."""
         if not self.shown:
             return {}
         found = store.archive().catalogue(list(dict.fromkeys(keys)), ["cover"])

@@ -1,8 +1,8 @@
 """Who answers what the page asks: the command's own answers, one at a time, and again without work.
 
-All that Redis is asked for goes through one thread and one connection. An answer is kept for as long as nothing
-has changed of what it was made of. What would make this process large is asked of the command in one of its
-own.
+All that Redis is asked for goes through one thread and one connection. An answer is kept for as long as
+nothing has changed of what it was made of. What would make this process large is asked of the command in one
+of its own.
 """
 
 from __future__ import annotations

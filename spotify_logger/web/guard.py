@@ -44,8 +44,8 @@ def own_names(more: Iterable[str] = ()) -> frozenset[str]:
 class Hosts:
     """Answers to its own names alone.
 
-    Otherwise a page elsewhere could have its own name point to this machine (DNS rebinding), and read along. An
-    address in figures is safe: what a browser shows under it comes from there.
+    Otherwise a page elsewhere could have its own name point to this machine (DNS rebinding), and read along.
+    An address in figures is safe: what a browser shows under it comes from there.
 
     Args:
         app: What is guarded.
@@ -104,7 +104,7 @@ class Manners:
         images = f"'self' {IMAGE_HOST}" if covers else "'self'"
         self._headers = {
             "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-            f"img-src {images}; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+            f"img-src {images}; connect-src 'self'; form-action 'self'; base-uri 'none'; "
             "frame-ancestors 'none'",
             "x-content-type-options": "nosniff",
             "x-frame-options": "DENY",

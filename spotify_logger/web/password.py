@@ -52,8 +52,8 @@ class Keep:
                 files.write_atomically(self.path, json.dumps(told) + "\n")
         except OSError as error:
             raise Misconfigured(
-                f"{self.path} cannot be read or written ({error.strerror}): correct its owner or mode, or set "
-                "STATE_DIR"
+                f"{self.path} cannot be read or written ({error.strerror}): correct its owner or mode, or "
+                "set STATE_DIR"
             ) from None
         self.key = bytes.fromhex(told["key"])
         self.password = told["password"]

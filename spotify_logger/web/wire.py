@@ -125,7 +125,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """See uvicorn, which would let the signal end the process once more: to be asked to end is no failure."""
+        """See uvicorn, which would let the signal end the process once more: it is no failure to be asked."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
