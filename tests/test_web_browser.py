@@ -7,18 +7,23 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from spotify_logger.plays import SKIPPED, TRACKDONE, to_iso
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
+from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.service import Service
 from spotify_logger.store import Store
 from spotify_logger.stretch import Zone
 from tests.browser import NARROW, Looked, chromium, lacking, looked
-from tests.conftest import start_server, wait_until
+from tests.conftest import free_port, start_server, wait_until
 from tests.listened import Item, Listened
 
 if TYPE_CHECKING:
@@ -166,10 +171,10 @@ def fill(url: str) -> None:
 
 
 @contextmanager
-def serving(url: str, folder: Path, *arguments: str) -> Iterator[str]:
+def serving(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
     """The page as a process of its own; its address, without a slash at the end."""
     environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
-    environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder)}
+    environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder), **more}
     command = [sys.executable, "-m", "spotify_logger", "web", "--port", "0", *arguments]
     with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -460,6 +465,44 @@ class TestKeyboard:
         for _ in range(12):
             page.keyboard.press("Tab")
             assert page.evaluate(outline) != "none"
+
+
+def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
+    server = start_server(tmp_path / "redis")
+    accounts = Server(Service(listen(1, 0.1)))
+    thread = threading.Thread(target=accounts.serve_forever, args=(0.01,))
+    thread.start()
+    now = time.time()
+    with closing(Store(server.url)) as store, store.batch() as batch:
+        batch.write_status(
+            {
+                "last_poll": to_iso(round(now * 1000)),
+                "next_poll": to_iso(round(now + 600) * 1000),
+                "login": "needed",
+            }
+        )
+    more = {
+        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
+        "SPOTIFY_ACCOUNTS_URL": accounts.url,
+    }
+    try:
+        with serving(server.url, tmp_path, **more) as address, looked(browser, address) as window:
+            page = window.open("/health")
+            shown_text(page, "main", "the login is over")
+            page.get_by_role("button", name="Log in at Spotify").click()
+            with page.expect_popup() as opening:
+                page.get_by_role("link", name="Open Spotify").click()
+            shown_text(opening.value, "body", "The answer has arrived")
+            shown_text(page, "#login", "You are logged in")
+            assert (tmp_path / "token.json").exists()
+            assert window.troubles == []
+    finally:
+        accounts.shutdown()
+        thread.join()
+        accounts.server_close()
+        server.stop()
 
 
 def test_beyond_this_machine_it_asks_for_a_password(
