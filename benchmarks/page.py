@@ -2,7 +2,7 @@
 
     python benchmarks/page.py [--plays 100000 1000000]
 
-The page runs as `spotify-logger web`, in a process of its own, and is asked over loopback as a browser asks:
+The page runs as its unit in `deploy/` runs it, and is asked over loopback as a browser asks:
 compressed, with what it has already. "First" is the first time after the start, "again" the fastest of a few
 afterwards; "bytes" is what goes over the wire then, head and body.
 """
@@ -42,6 +42,8 @@ VIEWS = (
 )
 ENOUGH = 5
 """Times that each view is asked for again; the fastest one counts: the others waited for somebody else."""
+UNIT = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""The environment that the unit in `deploy/` gives the page."""
 HEADERS = {"Accept": "text/html", "Accept-Encoding": "gzip"}
 
 
@@ -81,7 +83,7 @@ def memory(pid: int) -> float:
 
 def measure(url: str, folder: Path) -> None:
     """Start the page, look at everything, and print what it took."""
-    environment = {**os.environ, "REDIS_URL": url, "STATE_DIR": str(folder)}
+    environment = {**os.environ, **UNIT, "REDIS_URL": url, "STATE_DIR": str(folder)}
     program = [sys.executable, "-m", "spotify_logger", "web", "--port", "0"]
     begun = time.perf_counter()
     with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as page:

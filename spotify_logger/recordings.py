@@ -82,16 +82,17 @@ def albums(entries: Mapping[str, Entry], *, exact: bool) -> dict[str, Album]:
         exact: Every id is an album of its own.
     """
     firsts = {key: next(iter(credited(entry)), "") for key, entry in entries.items()}
-    artists: dict[str, set[str]] = {}
+    only: dict[str, str] = {}
+    of_many = set()
     for key, entry in entries.items():
-        if entry.album_id:
-            artists.setdefault(entry.album_id, set()).add(firsts[key])
+        if entry.album_id and only.setdefault(entry.album_id, firsts[key]) != firsts[key]:
+            of_many.add(entry.album_id)
     found = {}
     for key, entry in entries.items():
         if not entry.album or is_episode(key):
             continue
-        many = len(artists.get(entry.album_id, ())) > 1
-        artist = entry.album_id if entry.album_id and (many or exact) else firsts[key]
+        is_by_id = exact or entry.album_id in of_many
+        artist = entry.album_id if entry.album_id and is_by_id else firsts[key]
         found[key] = Album(entry.album, artist)
     return found
 
