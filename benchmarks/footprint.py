@@ -29,7 +29,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from spotify_logger import embedded
 from spotify_logger.config import DEFAULTS
-from spotify_logger.demo import PACE, start_server
+from spotify_logger.demo import ALONE, start_server
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.pacing import IDLE_LONGEST
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
@@ -191,7 +191,7 @@ def _make_certificate(folder: Path) -> Path:
 
 def _start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
     """Start a Spotify whose listener never stops, and give its address."""
-    record = listen(1, 1.0, Habits.dense(PACE)).moved(time.time(), PACE)
+    record = listen(1, 1.0, Habits.dense(ALONE.pace)).moved(time.time(), ALONE.pace)
     service = Service(record)
     server = Server(service)
     resources.callback(server.server_close)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from spotify_logger.keyspace import play_key
 from spotify_logger.plays import Play, from_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.past import make_past
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.store import Store, StoreError
 
@@ -36,11 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOST = "127.0.0.1"
-PACE = 40
-"""Times as fast as in life: a track of four minutes takes six seconds."""
 SEED = 4
 """A listener whose first plays are long enough to be seen by a machine that is busy or slow."""
-POLL_MIN, POLL_MAX = "0.2", "1"
+PAST_DAYS, PAST_ENDS = 400, 900.0
+"""Days of the past that the page has, and how many seconds ago it ended."""
 LOOK = 0.2
 """Seconds between two looks at what has landed in Redis."""
 PATIENCE = 15.0
@@ -50,6 +51,7 @@ PATIENCE = 15.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the logger at work until Ctrl-C, or for a given time; leave nothing behind."""
     parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--web", action="store_true", help="with the page, and a made-up year behind it")
     parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="end after SECONDS")
     options = parser.parse_args(arguments)
     if not options.seconds > 0:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = Stop()
     try:
         with ExitStack() as resources:
-            demo = Demo(resources)
+            demo = Demo(resources, WITH_PAGE if options.web else ALONE)
             demo.watch(time.monotonic() + options.seconds, stop)
             demo.finish()
     except SpotifyLoggerError as error:
@@ -69,28 +71,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return os.EX_OK
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is shown.
+
+    Attributes:
+        pace: How many times as fast as in life the listener plays.
+        poll_min: Seconds between two requests at least.
+        poll_max: And at most.
+        simulator: More arguments of the simulator.
+        page: Whether there is the page, and a past for it.
+    """
+
+    pace: int
+    poll_min: str
+    poll_max: str
+    simulator: tuple[str, ...] = ()
+    page: bool = False
+
+
+ALONE = Scene(40, "0.2", "1")
+"""A track of four minutes takes six seconds."""
+WITH_PAGE = Scene(4, "1", "5", ("--favourites",), page=True)
+"""It takes a minute: on the page one can see it go on."""
+
+
 class Demo:
     """Everything that runs for a demonstration.
 
     Args:
         resources: Takes over what has to be ended and removed.
+        scene: What is shown.
 
     Raises:
         Misconfigured: There is no Redis server on this machine.
         TryLater: Something does not start.
     """
 
-    def __init__(self, resources: ExitStack) -> None:
+    def __init__(self, resources: ExitStack, scene: Scene = ALONE) -> None:
+        self._scene = scene
         self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-demo-"))
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         self._server, self._port = start_server(self._folder / "redis")
         resources.callback(self._server.stop)
-        self._simulator, self._spotify = _start_simulator()
-        resources.callback(_end, self._simulator)
         self._store = Store(self._server.url)
         resources.callback(self._store.close)
-        self._logger = self._start_logger()
+        if scene.page:
+            make_past(SEED, PAST_DAYS, time.time() - PAST_ENDS).write(self._store.archive())
+        self._begun = int(time.time())
+        self._simulator, self._spotify = _start_simulator(scene)
+        resources.callback(_end, self._simulator)
+        self._logger = self._start(str(self._folder / "run.py"))
         resources.callback(_end, self._logger)
+        self._running = {"the logger": self._logger}
+        self._address = self._start_page(resources) if scene.page else ""
         self._shown: set[int] = set()
 
     def watch(self, until: float, stop: Stop) -> None:
@@ -99,15 +133,18 @@ class Demo:
         Raises:
             TryLater: The logger has ended by itself; its log says why.
         """
+        if self._address:
+            _say(f"The page is at {self._address} - open it in a browser. A made-up year lies behind it.")
         _say(
-            f"A simulated listener plays {PACE} times as fast as in life; the logger writes to Redis at "
-            f"{HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
+            f"A simulated listener plays {self._scene.pace} times as fast as in life; the logger writes to "
+            f"Redis at {HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
         clock = SystemClock(stop.wake_fd)
         while not stop.wanted() and time.monotonic() < until:
-            if self._logger.poll() is not None:
-                raise TryLater("the logger has ended by itself")
+            for name, process in self._running.items():
+                if process.poll() is not None:
+                    raise TryLater(f"{name} has ended by itself")
             self._show()
             clock.sleep(min(LOOK, until - time.monotonic()))
 
@@ -117,7 +154,7 @@ class Demo:
         self._show()
         truth = [TruePlay(**play) for play in self._ask("truth")["plays"]]
         kept = (Play.from_hash(*play) for play in self._store.recent(len(truth) + 100))
-        logged = [play for play in kept if play is not None]
+        logged = [play for play in kept if play is not None and play.second >= self._begun]
         verdict = judge(truth, logged)
         heard = len(verdict.pairs) + len(self._visible(verdict.missed, logged))
         still_open = sum(play.end_reason is None for play in logged)
@@ -141,12 +178,12 @@ class Demo:
             _say(str(error))
             return
         for second, fields in reversed(plays):
-            if "end_reason" in fields and second not in self._shown:
+            if "end_reason" in fields and second not in self._shown and second >= self._begun:
                 self._shown.add(second)
                 _say(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
 
-    def _start_logger(self) -> subprocess.Popen[bytes]:
-        """Start the supervisor, in a folder where no settings lie, by the same two files as always."""
+    def _start(self, *arguments: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
+        """Start a program of ours, in a folder where no settings lie but those that are told here."""
         for name in ("run.py", "log.py"):
             shutil.copy(name, self._folder)
         package_root = str(Path(__file__).resolve().parents[1])
@@ -161,16 +198,29 @@ class Demo:
             "SPOTIFY_ACCOUNTS_URL": self._spotify,
             "REDIS_URL": self._server.url,
             "STATE_DIR": str(self._folder / "state"),
-            "POLL_MIN": POLL_MIN,
-            "POLL_MAX": POLL_MAX,
+            "POLL_MIN": self._scene.poll_min,
+            "POLL_MAX": self._scene.poll_max,
         }
-        command = [sys.executable, str(self._folder / "run.py")]
         return subprocess.Popen(  # noqa: S603 - our own program
-            embedded.bound_to_parent(command),
+            embedded.bound_to_parent([sys.executable, *arguments]),
             env=environment,
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            **more,
         )
+
+    def _start_page(self, resources: ExitStack) -> str:
+        """Start the page; its address is in the line that says it is ready."""
+        # Without covers: those of the made-up albums are nowhere, and nobody else is asked for anything.
+        arguments = ("-m", "spotify_logger", "web", "--port", "0", "--no-covers")
+        page = self._start(*arguments, stdout=subprocess.PIPE, text=True)
+        resources.callback(_end, page)
+        ready = page.stdout.readline() if page.stdout else ""
+        if not ready.startswith("The page is at "):
+            raise Misconfigured("the page does not start; the line above says why")
+        self._running["the page"] = page
+        return str(ready.removeprefix("The page is at ").strip())
 
     def _ask(self, what: str) -> Any:  # noqa: ANN401 - JSON of the simulator's, whose shape is known
         with requests.Session() as session:
@@ -196,9 +246,10 @@ def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
     raise problem
 
 
-def _start_simulator() -> tuple[subprocess.Popen[str], str]:
+def _start_simulator(scene: Scene) -> tuple[subprocess.Popen[str], str]:
     """Start the simulator; its address is in the line that says it is ready."""
-    command = [sys.executable, "-m", "spotify_logger.simulator", "--pace", str(PACE), "--seed", str(SEED)]
+    command = [sys.executable, "-m", "spotify_logger.simulator", "--seed", str(SEED)]
+    command += ["--pace", str(scene.pace), *scene.simulator]
     simulator = subprocess.Popen(  # noqa: S603 - our own program
         embedded.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
     from spotify_logger.keeper import Action
 
-USAGE = """usage: run.py [--demo [--for SECONDS]]
+USAGE = """usage: run.py [--demo [--web] [--for SECONDS]]
 
 Keeps every play of a Spotify listener in Redis: runs log.py, and starts it again whenever it dies or hangs.
 
   --demo           needs no Spotify account: a simulated listener, and a Redis server of its own
+  --web            with the page, and a made-up year of listening behind it
   --for SECONDS    end the demo after that time
 """
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,23 @@ def test_it_ends_after_a_given_time_with_everything_that_was_heard(stage: Stage)
     stage.assert_nothing_is_left()
 
 
+def test_with_the_page_there_is_a_year_to_look_at(stage: Stage) -> None:
+    process = stage.start("--web", "--for", "12")
+    assert process.stdout is not None
+    words = process.stdout.readline().decode()
+    address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) - open it in a browser", words)
+    assert address, words
+    with urllib.request.urlopen(f"{address[1]}top/tracks", timeout=LONG) as answer:
+        assert answer.status == 200
+        assert b"Top tracks" in answer.read()
+    *_, summary = stage.read().splitlines()
+    assert process.returncode == 0
+    found = re.fullmatch(r"Plays heard: (\d+), plays logged: (\d+) .*", summary)
+    assert found, summary
+    assert found[1] == found[2]  # of now alone, without the year before
+    stage.assert_nothing_is_left()
+
+
 def test_ctrl_c_leaves_no_process_and_no_file_behind(stage: Stage) -> None:
     process = stage.start()
     stage.wait_for_all()
@@ -155,7 +173,7 @@ def test_a_logger_that_ends_by_itself_is_no_demonstration(stage: Stage) -> None:
 
 def test_its_first_plays_can_be_seen_by_a_busy_machine() -> None:
     """If this fails, people have other habits now, and the demonstration wants another seed."""
-    record = listen(demo.SEED, 0.1, Habits.dense(demo.PACE)).moved(0, demo.PACE)
+    record = listen(demo.SEED, 0.1, Habits.dense(demo.ALONE.pace)).moved(0, demo.ALONE.pace)
     first_minute = [play for play in record.plays if play.started_at < 60]
     assert first_minute[0].ended_at > 4
     assert min(play.ended_at - play.started_at for play in first_minute) > 1
@@ -167,7 +185,7 @@ def test_its_first_plays_can_be_seen_by_a_busy_machine() -> None:
 def test_what_it_needs_is_not_there(
     problem: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise problem
 
     monkeypatch.setattr(demo, "Demo", fail)
@@ -190,4 +208,4 @@ def test_wrong_arguments_start_nothing(arguments: list[str], capsys: pytest.Capt
     with pytest.raises(SystemExit) as caught:
         demo.main(arguments)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: run.py --demo [-h] [--for SECONDS]\n")
+    assert capsys.readouterr().err.startswith("usage: run.py --demo [-h] [--web] [--for SECONDS]\n")

@@ -673,7 +673,7 @@ class TestCommand:
 
     def test_anything_else_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert supervisor.main(["--frobnicate"]) == 2
-        assert capsys.readouterr() == ("", "usage: run.py [--demo [--for SECONDS]]\n")
+        assert capsys.readouterr() == ("", "usage: run.py [--demo [--web] [--for SECONDS]]\n")
 
     def test_the_demo_takes_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls: list[list[str]] = []

@@ -7,8 +7,10 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, Login
+from spotify_logger.simulator.favourites import make_favourites
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import Server
@@ -40,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
 def _service(options: argparse.Namespace) -> Service:
     """Make the history that begins now, and its service."""
     habits = Habits() if options.pace == 1 else Habits.dense(options.pace)
-    record = listen(options.seed, options.days, habits).moved(time.time(), options.pace)
+    catalogue = make_favourites(options.seed) if options.favourites else None
+    if catalogue:
+        habits = replace(habits, audiobook=0.0)
+    record = listen(options.seed, options.days, habits, catalogue=catalogue).moved(time.time(), options.pace)
     login = Login(options.client_id, options.client_secret, options.refresh_token)
     return Service(record, seed=options.seed, login=login, rotating=options.rotate)
 
@@ -51,6 +56,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same listener")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as in life; 1")
     parser.add_argument("--days", type=float, default=7.0, help="how many days of the listener's life; 7")
+    parser.add_argument(
+        "--favourites", action="store_true", help="what is heard is somebody's music, and not made to be hard"
+    )
     parser.add_argument("--client-id", default=DEMO_CLIENT_ID, help="the only app that is known")
     parser.add_argument("--client-secret", default=DEMO_CLIENT_SECRET, help="its made-up secret")
     parser.add_argument(

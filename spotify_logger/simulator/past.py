@@ -1,0 +1,175 @@
+"""A simulated listener's past: what the logger would have kept of it, gaps and all.
+
+For what has to be shown with some time behind it. The plays are those of a listener's true history, and what
+was heard comes from the same catalogue as what the simulated Spotify plays now.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.backfill import BACKFILL
+from spotify_logger.keyspace import day_of, gap_key, index_key, play_key
+from spotify_logger.playback import read_item
+from spotify_logger.plays import Play, to_iso
+from spotify_logger.portions import portions
+from spotify_logger.simulator.favourites import make_favourites
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.listener import DAWN, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.link import Command
+    from spotify_logger.playback import Item, Value
+    from spotify_logger.simulator.catalogue import Catalogue
+    from spotify_logger.simulator.timeline import Record, Scene, TruePlay
+
+DAY = 86_400
+DAYS_PER_GAP = 24.0
+GAP_SECONDS = (20 * 60, 5 * 3600)
+REASONS = ("offline", "not running", "offline", "Spotify's rate limit", "not running")
+FOUND_LATER = 12
+"""Plays in a gap that Spotify still tells of."""
+TOGETHER = 500
+
+
+class Gap(NamedTuple):
+    """A stretch in which nothing could be seen: from and to in whole seconds, and why."""
+
+    begin: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the logger has kept.
+
+    Attributes:
+        plays: In order of time; no two share the second that names them.
+        gaps: In order of time.
+    """
+
+    plays: list[Play]
+    gaps: list[Gap]
+
+    def write(self, archive: Archive) -> None:
+        """Put it into a Redis that holds nothing."""
+        items = {play.item.key: play.item for play in self.plays}
+        for some in portions(items.values(), TOGETHER):
+            archive.write([("HSET", archive.key(item.key), *_flat(item.catalogue.items())) for item in some])
+        for portion in portions(self.plays, TOGETHER):
+            archive.write([command for play in portion for command in _commands(archive, play)])
+        for gap in self.gaps:
+            fields = {"from": to_iso(gap.begin * 1000), "to": to_iso(gap.end * 1000), "reason": gap.reason}
+            archive.write(
+                [
+                    ("HSET", archive.key(gap_key(gap.begin)), *_flat(fields.items())),
+                    ("HSET", archive.key("gaps"), str(gap.begin), f"{gap.end} {gap.reason}"),
+                ]
+            )
+
+
+def make_past(seed: int, days: int, until: float, catalogue: Catalogue | None = None) -> Past:
+    """Make up a past, the same one for the same arguments.
+
+    Args:
+        seed: Chance.
+        days: How many days of it.
+        until: When it ends, in seconds since the epoch.
+        catalogue: What there is to hear; made up from the seed unless given.
+    """
+    # Days begin when they do in the listener's life, and the last one ends before it is over.
+    begin = until // DAY * DAY + DAWN % DAY - days * DAY
+    habits = replace(Habits(), audiobook=0.0, local=0.01, podcast=0.05)
+    record = listen(seed, days + 1, habits, start=begin, catalogue=catalogue or make_favourites(seed))
+    gaps = list(_gaps(random.Random(f"gaps {seed}"), begin, until))
+    plays = takewhile(lambda play: play.ended_ms < until * 1000, _kept(record))
+    return Past(list(_seen(plays, gaps)), gaps)
+
+
+def _gaps(chance: random.Random, begin: float, end: float) -> Iterator[Gap]:
+    moment = begin + DAY * chance.uniform(1, DAYS_PER_GAP)
+    while moment < end - DAY:
+        length = chance.uniform(*GAP_SECONDS)
+        yield Gap(int(moment), int(moment + length), chance.choice(REASONS))
+        moment += length + DAY * chance.expovariate(1 / DAYS_PER_GAP)
+
+
+def _kept(record: Record) -> Iterator[Play]:
+    """The plays as a logger keeps them that sees everything."""
+    scenes: dict[int, Scene] = {}
+    items: dict[str, Item] = {}
+    for segment in record.segments:
+        if segment.play is not None and segment.item is not None:
+            scenes.setdefault(segment.play, segment.scene)
+            if segment.item.uri not in items and (item := read_item(segment.item.body)):
+                # No cover: there is none at Spotify, and a demonstration asks nobody else.
+                items[segment.item.uri] = replace(
+                    item, catalogue={name: value for name, value in item.catalogue.items() if name != "cover"}
+                )
+    second = 0
+    for number, play in enumerate(record.plays):
+        if play.uri in items and play.end_reason:
+            second = max(second + 1, round(play.started_at * 1000) // 1000)
+            yield _play(second, play, items[play.uri], scenes[number])
+
+
+def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
+    started_ms, ended_ms = round(play.started_at * 1000), round(play.ended_at * 1000)
+    heard_ms = min(play.ms_played, ended_ms - started_ms)
+    named = ("name", "artists", "album")
+    fields: dict[str, Value] = {
+        "uri": item.uri,
+        "type": str(item.catalogue["type"]),
+        **{name: item.catalogue[name] for name in named if name in item.catalogue},
+        "duration_ms": play.duration_ms,
+        "device_name": scene.device.name,
+        "device_type": scene.device.type,
+        "shuffle_state": int(scene.shuffle),
+        "repeat_state": scene.repeat,
+        "timestamp": started_ms,
+        "progress_ms": min(heard_ms, play.duration_ms),
+        "playing": 1,
+    }
+    if not item.key.startswith("local:"):
+        fields["id"] = item.key.partition(":")[2]
+    if scene.context is not None:
+        fields["context_uri"] = scene.context.uri
+    return Play(second, item, started_ms, ended_ms, heard_ms, play.end_reason, "live", fields)
+
+
+def _seen(plays: Iterable[Play], gaps: list[Gap]) -> Iterator[Play]:
+    """Those of the plays that were seen, or that Spotify told of afterwards."""
+    hidden: dict[Gap, list[Play]] = {gap: [] for gap in gaps}
+    seen: list[Play] = []
+    for play in plays:
+        gap = next((gap for gap in gaps if gap.begin <= play.second < gap.end), None)
+        (seen if gap is None else hidden[gap]).append(play)
+    found = (_found_later(play) for some in hidden.values() for play in some[-FOUND_LATER:])
+    return iter(sorted(chain(seen, filter(None, found)), key=lambda play: play.second))
+
+
+def _found_later(play: Play) -> Play | None:
+    """What `recently-played` tells of a play: tracks alone, and neither device nor how long it was heard."""
+    if not play.item.key.startswith("track:"):
+        return None
+    kept = ("id", "uri", "type", "name", "artists", "album", "duration_ms", "context_uri")
+    fields = {name: play.fields[name] for name in kept if name in play.fields}
+    return replace(play, end_reason="unknown", source=BACKFILL, fields=fields)
+
+
+def _commands(archive: Archive, play: Play) -> list[Command]:
+    return [
+        ("HSET", archive.key(play_key(play.second)), *_flat(play.to_hash().items())),
+        ("HSET", archive.key(index_key(day_of(play.second))), str(play.second), play.index),
+    ]
+
+
+def _flat(fields: Iterable[tuple[str, Value]]) -> list[str | int]:
+    return list(chain.from_iterable(fields))
