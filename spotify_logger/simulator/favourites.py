@@ -40,7 +40,6 @@ _BANDS = (
     "The {} {}s",
     "{} {}",
     "{} {} Orchestra",
-    "{}{}",
     "{} & the {}s",
 )
 _FIRST = (  # noqa: SIM905 - a few lines to read instead of many

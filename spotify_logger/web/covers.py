@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 # in the catalogue. So it is in every answer of the API; another address is taken as it is.
 _COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
 _LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
+TILES = 8
+"""Colours of tiles."""
 
 
 class Covers:
@@ -39,6 +42,11 @@ class Covers:
         """The cover of a play's item; "" where there is none."""
         key = key_of(play)
         return self.of(store, [key]).get(key, "")
+
+
+def tile(name: str) -> int:
+    """Which colour the tile has that stands where no cover is: for one name always the same."""
+    return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILES
 
 
 def small(cover: str) -> str:

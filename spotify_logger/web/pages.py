@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from spotify_logger import __version__, faces
 from spotify_logger.keyspace import PLAY_FIELDS
 from spotify_logger.plays import from_iso, minutes
-from spotify_logger.web.covers import key_of, small
+from spotify_logger.web.covers import key_of, small, tile
 from spotify_logger.web.fitting import fitted
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from spotify_logger.stretch import Zone
     from spotify_logger.web.assets import Assets
 
-TILES = 8
-"""Colours of the tiles that stand where no cover is."""
 STEPS = 5
 """Shades of a heatmap, beside that of nothing."""
 
@@ -63,7 +61,7 @@ class Pages:
             "day": self._day,
             "moment": self._moment,
             "weekday": _weekday,
-            "tile": _tile,
+            "tile": tile,
             "small": small,
             "step": _step,
             "link": _link,
@@ -123,11 +121,6 @@ def _percentage(share: float | None) -> str:
 def _weekday(day: str) -> str:
     """What to call a day: "Sunday, 22 November 2026"."""
     return f"{date.fromisoformat(day):%A, %-d %B %Y}"
-
-
-def _tile(name: str) -> int:
-    """Which colour a thing without a cover has, always the same one."""
-    return hashlib.blake2b(name.encode(), digest_size=1).digest()[0] % TILES
 
 
 def _step(value: float, most: float) -> int:

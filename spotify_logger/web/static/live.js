@@ -37,9 +37,23 @@
     parts.name.replaceChildren(link);
   }
 
+  /** What stands where no cover is: the first letter, on a colour of its own. */
+  function tile(play) {
+    const make = (name, attributes) => {
+      const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+      for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+      return element;
+    };
+    const drawn = make("svg", { class: `cover large tile-${play.tile}`, viewBox: "0 0 48 48", width: 160, height: 160, "aria-hidden": "true", focusable: "false" });
+    const letter = make("text", { x: 24, y: 32, "text-anchor": "middle" });
+    letter.textContent = [...(play.name || "?")][0].toUpperCase();
+    drawn.append(make("rect", { width: 48, height: 48 }), letter);
+    return drawn;
+  }
+
   function showCover(play) {
     if (!play || !play.cover) {
-      if (!play || play.key !== parts.cover.dataset.key) parts.cover.replaceChildren();
+      parts.cover.replaceChildren(...(play ? [tile(play)] : []));
       return;
     }
     const image = document.createElement("img");
