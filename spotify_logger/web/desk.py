@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
@@ -131,6 +132,12 @@ class Desk:
     def _answer(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - see `ask`
         return options.answer(options, store, self._settings).data
 
+    def _environment(self) -> dict[str, str]:
+        """That of the command: it asks the same Redis, wherever this process has learned of it."""
+        told = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE")
+        kept = {name: value for name, value in os.environ.items() if name not in told}
+        return kept | {"REDIS_URL": self._settings.redis_url, "REDIS_PREFIX": self._settings.redis_prefix}
+
     async def _command(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
         async with self._large:
             process = await asyncio.create_subprocess_exec(
@@ -143,6 +150,7 @@ class Desk:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=self._environment(),
             )
             try:
                 told, complaint = await asyncio.wait_for(process.communicate(), PATIENCE)

@@ -1,0 +1,113 @@
+"""The page as it is, on a free port of the loopback, in a thread of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import threading
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.config import load
+from spotify_logger.web.app import Page
+from spotify_logger.web.wire import Server, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from spotify_logger.config import Settings
+    from spotify_logger.web.password import Door
+
+PATIENCE = 30.0
+
+
+class _Threaded(Server):
+    """A server that is told to end, and not by a signal: these belong to the main thread."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Answer(NamedTuple):
+    """What came of a request, uncompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class Served:
+    """A page that is served.
+
+    Attributes:
+        port: Its port of 127.0.0.1.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(
+        self,
+        target: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        more: Mapping[str, str] | None = None,
+        **headers: str,
+    ) -> Answer:
+        """Ask as a browser does; `_` in the name of a header stands for `-`."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            told = {"Accept": "text/html", "Accept-Encoding": "gzip"}
+            told |= {**(more or {}), **{name.replace("_", "-"): value for name, value in headers.items()}}
+            connection.request(method, target, body, told)
+            response = connection.getresponse()
+            content = response.read()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            if found.get("content-encoding") == "gzip":
+                content = gzip.decompress(content)
+            return Answer(response.status, found, content)
+
+    def post(self, target: str, body: str, **headers: str) -> Answer:
+        """Send a form, as the page's own does."""
+        kind = "application/x-www-form-urlencoded"
+        origin = f"http://127.0.0.1:{self.port}"
+        more = {"Content-Type": kind, "Origin": origin, "Sec-Fetch-Site": "same-origin"}
+        return self.ask(target, "POST", body.encode(), more, **headers)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+
+def settings_for(url: str, folder: Path, **more: str) -> Settings:
+    """The settings of somebody who has told no more than this."""
+    return load(folder, {"REDIS_URL": url, "STATE_DIR": str(folder), **more}, need_login=False)
+
+
+@contextmanager
+def served(settings: Settings, door: Door | None = None, *, covers: bool = True) -> Iterator[Served]:
+    """The page, for as long as the block lasts."""
+    sockets = listen("127.0.0.1", 0)
+    ready = threading.Event()
+    servers: list[_Threaded] = []
+
+    async def serve() -> None:
+        page = Page(settings, ["music.example"], door, covers=covers)
+        servers.append(_Threaded(page.app, ready.set, page.end))
+        await servers[0].serve(sockets)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE)
+        yield Served(sockets[0].getsockname()[1])
+    finally:
+        servers[0].should_exit = True
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
