@@ -100,9 +100,10 @@ class Asked:
         wanted = [*(WHEN if self._when else ()), *names]
         found = [f"--{name}={self._given[name]}" for name in wanted if name in self._given and name != "n"]
         if "n" in names and "n" in self._given:
-            if not self._given["n"].isdigit() or not 0 < int(self._given["n"]) <= MOST_LINES:
+            number = self._given["n"]
+            if not (number.isascii() and number.isdigit() and 0 < int(number) <= MOST_LINES):
                 raise Odd(f"n has to be a number up to {MOST_LINES}")
-            found.append(f"-n{self._given['n']}")
+            found.append(f"-n{number}")
         if self._when and not self._is_stretch and not self._is_all and not self._whole:
             found.append(f"--since={self.year_ago}")
         return found
