@@ -37,7 +37,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
-        raise Odd(message.removeprefix("argument ").replace("--", ""))
+        name, colon, told = message.removeprefix("argument ").partition(": ")
+        # What has no name of its own is called by an example, which would only confuse.
+        has_name = name.startswith("-")
+        words = told if colon and not has_name else message.removeprefix("argument ")
+        raise Odd(words.replace("--", ""))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """See `argparse.ArgumentParser.exit`."""

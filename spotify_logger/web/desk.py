@@ -154,11 +154,12 @@ class Desk:
             )
             try:
                 told, complaint = await asyncio.wait_for(process.communicate(), PATIENCE)
-            except BaseException:
+            except TimeoutError:
+                raise SpotifyLoggerError("that takes too long; a shorter stretch takes less") from None
+            finally:
                 if process.returncode is None:
                     process.kill()
-                await process.wait()
-                raise
+                    await process.wait()
         if process.returncode:
             raise SpotifyLoggerError(
                 complaint.decode(errors="replace").removeprefix("spotify-logger: ").strip()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__, faces
-from spotify_logger.keyspace import PLAY_FIELDS
+from spotify_logger.keyspace import PLAY_FIELDS, second_of
 from spotify_logger.plays import from_iso, minutes
 from spotify_logger.web.covers import key_of, small, tile
 from spotify_logger.web.fitting import fitted
@@ -68,6 +68,7 @@ class Pages:
             "query": urlencode,
             "item": key_of,
             "whole": _whole,
+            "begun": _begun,
             "fitted": fitted,
         }
 
@@ -112,6 +113,11 @@ def _second(stamp: str) -> float:
 def _whole(play: Mapping[str, Any]) -> dict[str, Any]:
     """A play with all its fields; what Spotify has left out is None."""
     return {**dict.fromkeys(PLAY_FIELDS), **play}
+
+
+def _begun(play: Mapping[str, Any]) -> str:
+    """When a play began, as a UTC stamp: its key tells it, whatever its hash has lost."""
+    return faces.utc_time(second_of(str(play["key"])) or 0) or ""
 
 
 def _percentage(share: float | None) -> str:

@@ -17,7 +17,7 @@ from spotify_logger.answers.overview import Overview
 from spotify_logger.answers.portrait import IDS
 from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.errors import SpotifyLoggerError
-from spotify_logger.keyspace import second_of
+from spotify_logger.keyspace import FIRST_DAY, second_of
 from spotify_logger.plays import from_iso
 from spotify_logger.questions import Question
 from spotify_logger.recordings import Entry, credited
@@ -212,7 +212,7 @@ class Views:
             months=[list(days) for _, days in groupby(told["calendar"], _month_of)],
             year=year,
             asked=asked,
-            before=year - 1,
+            before=year - 1 if year > FIRST_DAY.year else None,
             after=self._later(year),
         )
 
@@ -229,7 +229,7 @@ class Views:
             asked=asked,
             covers=covers,
             albums=await self._albums(line["key"] for line in told["top"][ALBUMS]),
-            before=year - 1,
+            before=year - 1 if year > FIRST_DAY.year else None,
             after=self._later(year),
         )
 

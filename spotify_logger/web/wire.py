@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from contextlib import contextmanager
@@ -89,6 +90,10 @@ class PatientProtocol(H11Protocol):
         self._request_due.end()
         self._read_due.end()
         super().connection_lost(exc)
+
+
+# Nonsense that comes over the wire makes no lines; what is broken in the page itself has its traceback.
+logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 class Server(uvicorn.Server):
