@@ -119,7 +119,7 @@ def test_it_ends_after_a_given_time_with_everything_that_was_heard(stage: Stage)
 
 
 def test_with_the_page_there_is_a_year_to_look_at(stage: Stage) -> None:
-    process = stage.start("--web", "--for", "12")
+    process = stage.start("--web", "--for", "5")
     assert process.stdout is not None
     words = process.stdout.readline().decode()
     address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) - open it in a browser", words)

@@ -124,6 +124,7 @@ def test_a_year_with_today(today: date, begin: date) -> None:
 def test_a_text_is_tidied_and_of_a_certain_length() -> None:
     assert text_of({"q": "  veridis \n quo "}, "q") == "veridis quo"
     assert text_of({}, "q") == ""
+    assert text_of({"q": "a\0b"}, "q") == "a b"
     with pytest.raises(Odd, match="more than can be searched for"):
         text_of({"q": "x" * (LONGEST_TEXT + 1)}, "q")
 

@@ -171,6 +171,18 @@ class TestManners:
         assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", text)
         assert not re.search(r"<style|\sstyle=|\son\w+=", text)
 
+    def test_so_does_the_answer_of_what_is_broken(
+        self, page: Served, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("spotify_logger.web.desk._mark", broken)
+        answer = page.ask("/clock")
+        assert answer.status == 500
+        assert "content-security-policy" in answer.headers
+        assert "ZeroDivisionError" not in answer.text
+
     def test_what_was_not_changed_is_not_sent_again(self, page: Served) -> None:
         first = page.ask("/top/tracks")
         assert first.status == 200, first.text

@@ -9,8 +9,10 @@ import threading
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, NamedTuple
+from unittest.mock import patch
 
 from spotify_logger.config import load
+from spotify_logger.web import desk
 from spotify_logger.web.app import Page
 from spotify_logger.web.wire import Server, listen
 
@@ -94,6 +96,9 @@ def settings_for(url: str, folder: Path, **more: str) -> Settings:
 def served(settings: Settings, door: Door | None = None, *, covers: bool = True) -> Iterator[Served]:
     """The page, for as long as the block lasts."""
     sockets = listen("127.0.0.1", 0)
+    # This process has all tests in it, and is as large as they are: that is no reason to ask another one.
+    room = patch.object(desk, "MOST_RESIDENT", 1 << 40)
+    room.start()
     ready = threading.Event()
     servers: list[_Threaded] = []
 
@@ -108,6 +113,7 @@ def served(settings: Settings, door: Door | None = None, *, covers: bool = True)
         assert ready.wait(PATIENCE)
         yield Served(sockets[0].getsockname()[1])
     finally:
+        room.stop()
         servers[0].should_exit = True
         thread.join(PATIENCE)
         assert not thread.is_alive()

@@ -72,13 +72,12 @@ class Page:
         views = Views(self._desk, self._pages, self._live, shown, self._login, zone)
         self.warm = views.warm
         guards = [
-            Middleware(Manners, covers=covers),
             Middleware(Hosts, names=own_names(names)),
             Middleware(SameOrigin),
             *([Middleware(SignIn, door=door)] if door else []),
             Middleware(GZipMiddleware, minimum_size=SMALLEST_PACKED, compresslevel=6),
         ]
-        self.app: ASGIApp = Starlette(
+        app = Starlette(
             routes=[
                 Route("/", views.home),
                 Route("/today", views.today),
@@ -116,6 +115,8 @@ class Page:
                 500: self._broken,
             },
         )
+        # Around everything, so that even of what is broken a browser knows how to take it.
+        self.app: ASGIApp = Manners(app, covers=covers)
 
     async def end(self) -> None:
         """End what is under way."""

@@ -185,7 +185,7 @@ def text_of(given: Mapping[str, str], name: str) -> str:
     Raises:
         Odd: It is too long.
     """
-    text = " ".join(given.get(name, "").split())
+    text = " ".join(given.get(name, "").replace("\0", " ").split())  # which no process can be asked
     if len(text) > LONGEST_TEXT:
         raise Odd(f"that is more than can be searched for: {LONGEST_TEXT} characters")
     return text
