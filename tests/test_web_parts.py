@@ -20,7 +20,7 @@ from spotify_logger.store import Store
 from spotify_logger.stretch import Zone
 from spotify_logger.web import assets as assets_room
 from spotify_logger.web.assets import Assets
-from spotify_logger.web.covers import TILES, Covers, key_of, small, tile
+from spotify_logger.web.covers import TILES, Covers, initial, key_of, small, tile
 from spotify_logger.web.fitting import ELLIPSIS, fitted
 from spotify_logger.web.strip import BLIND, HEARD, LEFT, Part, strip
 from tests.listened import Item, Listened
@@ -102,6 +102,13 @@ class TestCovers:
         assert key_of({"id": "a", "type": "episode"}) == "episode:a"
         assert key_of({"uri": "spotify:local:x", "type": "track"}).startswith("local:")
         assert key_of({}).startswith("local:")
+
+    @pytest.mark.parametrize(
+        ("name", "letter"),
+        [("quo", "Q"), ("<script>", "S"), ("🌊 wave", "W"), ("ßa", "S"), ("", "?"), ("…", "?")],
+    )
+    def test_a_tile_has_the_first_letter(self, name: str, letter: str) -> None:
+        assert initial(name) == letter
 
     @given(st.text())
     def test_a_tile_has_one_of_the_colours(self, name: str) -> None:

@@ -49,6 +49,11 @@ def tile(name: str) -> int:
     return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILES
 
 
+def initial(name: str) -> str:
+    """What stands on that tile: the first letter or figure; "?" where there is none."""
+    return next((character for character in name if character.isalnum()), "?").upper()[:1]
+
+
 def small(cover: str) -> str:
     """The same image in 64 pixels."""
     return sized(cover, _SMALL)

@@ -13,7 +13,7 @@ from spotify_logger.answers import status
 from spotify_logger.answers.timeline import play_data
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.store import Store
-from spotify_logger.web.covers import tile
+from spotify_logger.web.covers import initial, tile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -107,7 +107,8 @@ class Live:
         latest = self._store.latest_play()
         if now is not None:
             name = str(now.get("name") or "?")
-            now = now | {"cover": self._covers.of_play(self._store, now), "tile": tile(name)}
+            cover = self._covers.of_play(self._store, now)
+            now = now | {"cover": cover, "tile": tile(name), "initial": initial(name)}
         return {"now": now, "latest": latest and play_data(latest)["key"]}
 
     def _is_news(self, found: dict[str, Any]) -> bool:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 600.0
 """Seconds after which an attempt is given up: the page can begin another one."""
+GOODBYE = 5.0
+"""Seconds that an attempt gets to end; one that asks Spotify for the token just now may take longer."""
 LOOK = 0.2
 """Seconds between two looks at whether somebody has pasted something."""
 
@@ -55,7 +57,7 @@ class LoginThread(threading.Thread):
     def stop(self) -> None:
         """Give it up, and wait until the port is free again."""
         self._stopped.set()
-        self.join()
+        self.join(GOODBYE)
 
     def run(self) -> None:
         """Wait for the answer, and make a token of it."""

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from spotify_logger import __version__, faces
 from spotify_logger.keyspace import PLAY_FIELDS, second_of
 from spotify_logger.plays import from_iso, minutes
-from spotify_logger.web.covers import key_of, small, tile
+from spotify_logger.web.covers import initial, key_of, small, tile
 from spotify_logger.web.fitting import fitted
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Pages:
             "moment": self._moment,
             "weekday": _weekday,
             "tile": tile,
+            "initial": initial,
             "small": small,
             "step": _step,
             "link": _link,

@@ -46,7 +46,7 @@
     };
     const drawn = make("svg", { class: `cover large tile-${play.tile}`, viewBox: "0 0 48 48", width: 160, height: 160, "aria-hidden": "true", focusable: "false" });
     const letter = make("text", { x: 24, y: 32, "text-anchor": "middle" });
-    letter.textContent = [...(play.name || "?")][0].toUpperCase();
+    letter.textContent = play.initial;
     drawn.append(make("rect", { width: 48, height: 48 }), letter);
     return drawn;
   }
