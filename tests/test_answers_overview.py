@@ -170,7 +170,7 @@ lengths = st.sampled_from((0, 10, 29.999, 30, 200))
 plays = st.tuples(st.sampled_from(ITEMS), moments, lengths, st.sampled_from((TRACKDONE, SKIPPED)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     batches=st.lists(st.lists(plays, max_size=12), min_size=1, max_size=4), days=st.lists(st.integers(0, 3))
 )

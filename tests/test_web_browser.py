@@ -22,7 +22,7 @@ from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import Service
 from spotify_logger.store import Store
 from spotify_logger.stretch import Zone
-from tests.browser import NARROW, Looked, chromium, lacking, looked
+from tests.browser import NARROW, WIDE, Looked, chromium, lacking, looked
 from tests.conftest import free_port, start_server, wait_until
 from tests.listened import Item, Listened
 
@@ -237,13 +237,19 @@ def test_every_view_opens_without_a_fault_fits_and_is_accessible(window: Looked,
     assert page.title().endswith(" · Spotify Logger")
     assert page.evaluate(SHIFT) < 0.02
     assert window.overflow() <= 0
+    assert width_of(page.screenshot(full_page=True)) == WIDE
     assert complaints(page) == ""
     page.set_viewport_size({"width": NARROW, "height": 640})
     page.emulate_media(color_scheme="dark")
     assert window.overflow() <= 0
     assert complaints(page) == ""
-    # What is wider than a telephone is in a box that scrolls, and nothing sticks out of another box.
-    assert len(page.screenshot(full_page=True)) > 1000
+    # What is wider than a telephone is in a box that scrolls: a picture of all there is is no wider.
+    assert width_of(page.screenshot(full_page=True)) == NARROW
+
+
+def width_of(image: bytes) -> int:
+    """How many pixels wide a PNG is."""
+    return int.from_bytes(image[16:20])
 
 
 def complaints(page: Page) -> str:

@@ -47,7 +47,7 @@ words = st.one_of(st.sampled_from(VALUES), st.text(max_size=30))
 queries = st.lists(st.tuples(st.sampled_from(NAMES), words), max_size=4)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(path=st.sampled_from(PATHS), query=queries)
 @example(path="/year/99999", query=[])
 @example(path="/calendar/1970", query=[("by", "time")])
