@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.standin import Persistence
 
 DAYS = 7
-SEEDS = range(100, 110)
+SEEDS = range(100, 107)
 KEEPING: tuple[Persistence, ...] = ("aof", "aof", "aof", "aof", "rdb")
 
 
