@@ -37,10 +37,10 @@ HOSTILE = '<script>alert("loud")</script>'
 
 _BANDS = (
     "{} {}",
-    "The {} {}s",
+    "The {} {}",
     "{} {}",
     "{} {} Orchestra",
-    "{} & the {}s",
+    "{} & the {}",
 )
 _FIRST = (  # noqa: SIM905 - a few lines to read instead of many
     "Amber Ash Birch Blue Brass Cedar Chalk Cinder Clover Cobalt Copper Coral Crystal Distant Dusty "

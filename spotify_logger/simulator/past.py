@@ -16,6 +16,7 @@ from spotify_logger.keyspace import day_of, gap_key, index_key, play_key
 from spotify_logger.playback import read_item
 from spotify_logger.plays import Play, to_iso
 from spotify_logger.portions import portions
+from spotify_logger.sight import NOT_RUNNING, OFFLINE, RATE_LIMITED
 from spotify_logger.simulator.favourites import make_favourites
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import DAWN, listen
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 DAY = 86_400
 DAYS_PER_GAP = 24.0
 GAP_SECONDS = (20 * 60, 5 * 3600)
-REASONS = ("offline", "not running", "offline", "Spotify's rate limit", "not running")
+REASONS = (OFFLINE, NOT_RUNNING, OFFLINE, RATE_LIMITED, NOT_RUNNING)
 FOUND_LATER = 12
 """Plays in a gap that Spotify still tells of."""
 TOGETHER = 500
