@@ -206,6 +206,7 @@ class TestSameOrigin:
         [
             {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
             {"Origin": "null"},
+            {"Origin": "http://["},
             {},
             {"Sec-Fetch-Site": "same-site"},
             {"Origin": "http://127.0.0.1:1"},
@@ -263,6 +264,8 @@ class TestSignIn:
             "/\\evil.example",
             "\\\\evil",
             "javascript:alert(1)",
+            "http://[",
+            "//[",
             "",
             "/a\nb",
             "x",

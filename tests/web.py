@@ -106,6 +106,7 @@ def served(settings: Settings, door: Door | None = None, *, covers: bool = True)
         page = Page(settings, ["music.example"], door, covers=covers)
         servers.append(_Threaded(page.app, ready.set, page.end))
         await servers[0].serve(sockets)
+        page.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

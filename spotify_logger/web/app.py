@@ -8,11 +8,11 @@ import socket
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.config import Settings
 
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - to tell them from others
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
 """Not one address, but all that the machine has."""
 SMALLEST_PACKED = 500
 """Bytes from which on an answer is compressed."""
@@ -111,6 +111,7 @@ class Page:
                 Odd: self._odd,
                 Busy: self._busy,
                 SpotifyLoggerError: self._trouble,
+                ClientDisconnect: self._gone,
                 404: self._not_found,
                 500: self._broken,
             },
@@ -119,9 +120,12 @@ class Page:
         self.app: ASGIApp = Manners(app, covers=covers)
 
     async def end(self) -> None:
-        """End what is under way."""
+        """End what would not end by itself."""
         await self._live.end()
         self._login.end()
+
+    def close(self) -> None:
+        """Let go of Redis, when nothing is answered any more."""
         self._desk.close()
 
     # The password
@@ -164,6 +168,9 @@ class Page:
         return self._say(
             request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", journal.clean(f"{error}")
         )
+
+    async def _gone(self, _request: Request, _: Exception) -> Response:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
         return self._say(request, HTTPStatus.NOT_FOUND, "There is no such page", "")
@@ -212,6 +219,7 @@ async def _serve(page: Page, sockets: list[socket.socket], ready: str) -> None:
         tasks.append(asyncio.create_task(page.warm()))
 
     await Server(page.app, be_ready, page.end).serve(sockets)
+    page.close()
 
 
 def _tell_password(keep: Keep) -> None:
@@ -235,11 +243,9 @@ def _address(host: str, port: int) -> str:
 
 def _inside(target: str) -> str:
     """Where to go on: a path of the page itself, whatever was asked for."""
-    parts = urlsplit(target)
-    is_path = (
-        not parts.scheme and not parts.netloc and target.startswith("/") and target[1:2] not in ("/", "\\")
-    )
-    return target if is_path and target.isprintable() else "/"
+    # Two of them begin the name of another machine; what cannot be printed, browsers leave out.
+    is_path = target.startswith("/") and target[1:2] not in ("/", "\\") and target.isprintable()
+    return target if is_path else "/"
 
 
 def _to(target: str) -> Callable[[Request], Awaitable[Response]]:

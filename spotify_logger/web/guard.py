@@ -144,7 +144,7 @@ class SameOrigin:
             headers = Headers(scope=scope)
             # Every browser of the last years sends at least one of them with a form.
             site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-            is_own = origin is not None and urlsplit(origin).netloc == headers.get("host")
+            is_own = origin is not None and origin.partition("://")[2] == headers.get("host")
             if site not in (None, "same-origin") or not (is_own or site == "same-origin"):
                 told = PlainTextResponse("This has to come from the page itself.\n", status_code=403)
                 await told(scope, receive, send)

@@ -22,8 +22,6 @@ VALID = 90 * 86_400
 """Seconds after which a browser is asked again."""
 FREE_TRIES, TRIES_SPAN = 5, 60.0
 """So many wrong passwords in so many seconds are taken; then nobody's is, until some of them are older."""
-LONGEST = 200
-"""Characters of a password."""
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """Of a password that is made: nothing that looks like something else."""
 GROUPS, GROUP = 4, 5

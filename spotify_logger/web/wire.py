@@ -93,7 +93,8 @@ class PatientProtocol(H11Protocol):
 
 
 # Nonsense that comes over the wire makes no lines; what is broken in the page itself has its traceback.
-logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+_log = logging.getLogger("uvicorn.error")
+_log.setLevel(logging.ERROR)
 
 
 class Server(uvicorn.Server):
@@ -142,9 +143,12 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
+        """See uvicorn, which would call it a failure that an answer is cut off in the end."""
         await self._ending()
+        _log.setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
+        _log.setLevel(logging.ERROR)
 
     def _stop(self) -> None:
         self.should_exit = True
@@ -168,6 +172,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
             place = (address[0], found[0].getsockname()[1]) if found and not port else address[:2]
             each = socket.create_server(place, family=family, backlog=MOST_CONNECTIONS)
             found.append(each)
+    except (socket.gaierror, UnicodeError):
+        raise SpotifyLoggerError(f"no address is known of {host!r}; --host takes another name") from None
     except OSError as error:
         for each in found:
             each.close()
