@@ -9,8 +9,7 @@ import hashlib
 import re
 import time
 from datetime import date, timedelta
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from spotify_logger.complaints import Refusal
 from spotify_logger.keyspace import (
@@ -26,12 +25,22 @@ from spotify_logger.keyspace import (
 )
 from spotify_logger.link import StoreError
 from spotify_logger.portions import portions
-from spotify_logger.rows import Rows, read_days, read_hashes, read_items, read_values, rows_of
+from spotify_logger.rows import (
+    Rows,
+    read_days,
+    read_hashes,
+    read_items,
+    read_numbers,
+    read_values,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spotify_logger.link import Command, Link, Reply
+
+Answer = TypeVar("Answer")
 
 DAYS_TOGETHER = 64
 """Days of the index that are read in one go: half a megabyte, of a busy listener."""
@@ -98,11 +107,11 @@ class Archive:
         found: set[str] = set()
         whole = second // ONE_DAY * ONE_DAY
         for days in portions(_days(FIRST_SECOND, min(whole, self._end())), DAYS_TOGETHER):
-            text = self._link.ask("HVALS", [self.key(index_key(day)) for day in days])
-            items = None if text is None else read_items(text, len(days))
-            found.update(
-                chain.from_iterable(rows.items for rows in self._indexes(days)) if items is None else items
-            )
+            parts = self._link.ask("HVALS", [self.key(index_key(day)) for day in days])
+            items = [read_items(text, len(which)) for which, text in parts or ()]
+            if parts is None or None in items:
+                items = [set(rows.items) for rows in self._indexes(days)]
+            found.update(*filter(None, items))
         for rows in self.rows(whole, second):
             found.update(rows.items)
         return found
@@ -136,18 +145,15 @@ class Archive:
 
     def _lengths(self, names: Sequence[str]) -> list[int]:
         """How many plays there are on many days, by the names of their indexes."""
-        keys = list(map(self.key, names))
-        text = self._link.ask("HLEN", keys) if keys else ""
-        lines = [] if text is None else text.split("\r\n")[:-1]
-        if len(lines) == len(keys) and all(line[:1] == ":" and line[1:].isdigit() for line in lines):
-            return [int(line[1:]) for line in lines]
-        return [reply or 0 for reply in self.send([("HLEN", key) for key in keys])]
+        found = self._told("HLEN", names, read_numbers)
+        if found is not None:
+            return found
+        return [reply or 0 for reply in self.send([("HLEN", self.key(name)) for name in names])]
 
     def _indexes(self, days: Sequence[date]) -> list[Rows]:
-        keys = [self.key(index_key(day)) for day in days]
-        text = self._link.ask("HGETALL", keys)
-        found = None if text is None else read_days(text, len(days))
-        return found if found is not None else [rows_of(lines) for lines in self.hashes(map(index_key, days))]
+        names = list(map(index_key, days))
+        found = self._told("HGETALL", names, read_days)
+        return found if found is not None else [rows_of(lines) for lines in self.hashes(names)]
 
     def _end(self) -> int:
         """The second up to which there may be plays: a Pi may wake up in 1970, so the status has a say."""
@@ -182,13 +188,11 @@ class Archive:
     def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
         """Whole hashes, empty where there is none, by the names of their keys."""
         for chunk in portions(names, HASHES_TOGETHER):
-            keys = list(map(self.key, chunk))
-            text = self._link.ask("HGETALL", keys)
-            found = None if text is None else read_hashes(text, len(keys))
+            found = self._told("HGETALL", chunk, read_hashes)
             if found is not None:
                 yield from found
                 continue
-            for reply in self.send([("HGETALL", key) for key in keys]):
+            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
                 is_hash = isinstance(reply, list)
                 yield dict(zip(reply[::2], reply[1::2], strict=False)) if is_hash else {}
 
@@ -198,13 +202,39 @@ class Archive:
         return sorted(gap for gap in map(read_gap, lines.keys(), lines.values()) if gap is not None)
 
     def _values(self, names: Sequence[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
-        keys = list(map(self.key, names))
-        text = self._link.ask("HMGET", keys, fields)
-        found = None if text is None else read_values(text, len(keys), len(fields))
+        found = self._told("HMGET", names, lambda text, keys: read_values(text, keys, len(fields)), fields)
         if found is not None:
             return found
-        replies = self.send([("HMGET", key, *fields) for key in keys])
+        replies = self.send([("HMGET", self.key(name), *fields) for name in names])
         return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
+
+    def _told(
+        self,
+        verb: str,
+        names: Sequence[str],
+        read: Callable[[str, int], list[Answer] | None],
+        arguments: Sequence[str] = (),
+    ) -> list[Answer] | None:
+        """What is answered about each of many keys, in their order, read as text all at once.
+
+        Args:
+            verb: What to ask.
+            names: The keys, without what is put before them.
+            read: Takes the text of so many replies apart; None when there is anything in it that it does not
+                expect.
+            arguments: What follows on each key.
+
+        Returns:
+            The answers; None where they cannot be had in this way.
+        """
+        parts = self._link.ask(verb, list(map(self.key, names)), arguments) if names else []
+        told: dict[int, Answer] = {}
+        for which, text in parts or ():
+            found = read(text, len(which))
+            if found is None:
+                return None
+            told.update(zip(which, found, strict=True))
+        return None if parts is None else [told[place] for place in range(len(names))]
 
     # Keys and commands
 
@@ -218,14 +248,15 @@ class Archive:
             The names of some of the keys, without what is put before them; a key may come more than once.
         """
         wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
-        cursor = "0"
-        while True:
-            (reply,) = self.send([("SCAN", cursor, "MATCH", wanted, "COUNT", KEYS_TOGETHER)])
-            cursor, keys = str(reply[0]), reply[1]
-            if keys:
-                yield [key.removeprefix(self._prefix) for key in keys]
-            if cursor == "0":
-                return
+        self._link.connect()
+        for node in self._link.nodes():
+            cursor = None
+            while cursor != "0":
+                command = ("SCAN", cursor or "0", "MATCH", wanted, "COUNT", KEYS_TOGETHER)
+                (reply,) = self._exchange([command], node)
+                cursor, keys = str(reply[0]), reply[1]
+                if keys:
+                    yield [key.removeprefix(self._prefix) for key in keys]
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies to commands; None where a key holds another type, and so nothing of ours."""
@@ -242,9 +273,10 @@ class Archive:
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        self._link.connect()
-        replies = self._link.send(commands)
+    def _exchange(self, commands: Sequence[Command], node: Link | None = None) -> list[Reply]:
+        link = node or self._link
+        link.connect()
+        replies = link.send(commands)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.alerts import Alerts, Heartbeat
 from spotify_logger.gate import GATE_FILE, Gate
-from spotify_logger.link import RedisLink
+from spotify_logger.links import open_link
 from spotify_logger.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.pacing import IDLE_LONGEST, Backoff, Pacer
@@ -48,7 +48,7 @@ class Surroundings:
     tell: Send
     boot: str
     chance: Callable[[], float] = random.random
-    connect: Callable[[str], Link] = RedisLink
+    connect: Callable[[str], Link] = open_link
     open_database: Callable[[str], sqlite3.Connection] | None = None
 
 

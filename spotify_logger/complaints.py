@@ -12,7 +12,7 @@ SERVER_TEXT = 200
 """Characters of a server's own words that are passed on."""
 
 REPLICA = "is a read-only replica: let REDIS_URL point to the primary"
-CLUSTER = "is a node of a Redis Cluster: let REDIS_URL point to a server of its own"
+CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
 BY_CODE = {
     "WRONGTYPE": "holds something else there than a play log: rename or delete that key, or set REDIS_PREFIX",
@@ -24,7 +24,7 @@ BY_CODE = {
     "MASTERDOWN": REPLICA,
     "MOVED": CLUSTER,
     "ASK": CLUSTER,
-    "CLUSTERDOWN": CLUSTER,
+    "CLUSTERDOWN": "is a node of a Redis Cluster that is not whole: some of its masters are down",
 }
 """The error codes of Redis that a logger can meet."""
 
@@ -70,10 +70,12 @@ class Refusal:
     Attributes:
         code: The first word of its error, such as "WRONGTYPE" or "OOM"; "ERR" where there is none.
         advice: What is wrong and what to do about it, without naming server or key.
+        elsewhere: Host and port of the node of a cluster that has the key; the host is "" for the same one.
     """
 
     code: str
     advice: str
+    elsewhere: tuple[str, int] | None = None
 
 
 def refusal(error: exceptions.ResponseError) -> Refusal:
@@ -81,6 +83,8 @@ def refusal(error: exceptions.ResponseError) -> Refusal:
     text = str(error)
     known = next((code for kind, code in CODES if isinstance(error, kind)), None)
     code = known or text.split(" ", 1)[0]
+    if isinstance(error, exceptions.AskError):
+        return Refusal(code, BY_CODE[code], (error.host, error.port))
     if code in BY_CODE:
         return Refusal(code, BY_CODE[code])
     words = next((words for part, words in BY_TEXT if part in text), None)

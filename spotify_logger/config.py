@@ -23,6 +23,7 @@ from dotenv.parser import parse_stream
 
 from spotify_logger import authfile, files, journal
 from spotify_logger.errors import Misconfigured
+from spotify_logger.redis_address import FORMS, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -339,6 +340,11 @@ def _hook_url(found: _Found) -> str:
 
 
 def _redis_url(found: _Found) -> str:
+    try:
+        if read_places(_word(found)) is not None:
+            return found.value
+    except ValueError:
+        raise Misconfigured(f"{found.label} must look like {FORMS}") from None
     parts = _address(found, "redis", "rediss", "unix")
     if parts.scheme == "unix" and not parts.path.strip("/"):
         raise Misconfigured(f"{found.label} must name a socket, such as unix:///run/redis/redis.sock?db=0")

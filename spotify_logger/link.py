@@ -12,6 +12,7 @@ from redis.connection import Connection, parse_url
 
 from spotify_logger.complaints import reason, refusal
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.redis_address import FORMS
 
 if TYPE_CHECKING:
     import socket
@@ -21,11 +22,6 @@ CONNECT_TIMEOUT = 3.0
 """Seconds for a connection to come about; `?socket_connect_timeout=` in the URL says otherwise."""
 ANSWER_TIMEOUT = 5.0
 """Seconds in which the next piece of an answer has to come; `?socket_timeout=` in the URL says otherwise."""
-
-URL_FORMS = (
-    "redis://[user:password@]host[:port][/database], rediss://... for TLS, or "
-    "unix://[user:password@]/path[?db=database]; a password's / ? # @ are written %2F %3F %23 %40"
-)
 
 _PIECE = 1 << 18
 """Bytes that are read from a socket at once."""
@@ -38,6 +34,9 @@ Command = tuple[str | int, ...]
 """A Redis command and its arguments."""
 Reply = Any
 """What Redis answers: str, int, None, a list of these, or a `Refusal`."""
+Part = tuple[list[int], str]
+"""What one server answers to the same question about many keys: the places of those that it has among all of
+them, and the text of its replies, in that order."""
 
 
 class StoreError(SpotifyLoggerError):
@@ -84,7 +83,10 @@ class Link(Protocol):
             StoreError: Some or all replies are missing.
         """
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+    def nodes(self) -> Sequence[Link]:
+        """The servers that hold the keys between them, over the connections that `connect` made."""
+
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
         """Ask the same of many keys, and give the text of all replies as it is, to be taken apart at once.
 
         Args:
@@ -93,8 +95,8 @@ class Link(Protocol):
             arguments: What follows on the key, every time.
 
         Returns:
-            The replies in the words of the protocol (RESP2); None where they cannot be had in this way, and
-            `send` has to be used.
+            For each server that has some of the keys, its replies in the words of the protocol (RESP2); None
+            where they cannot be had in this way, and `send` has to be used.
 
         Raises:
             StoreError: There is no answer.
@@ -133,7 +135,7 @@ class RedisLink:
     """
 
     def __init__(self, url: str) -> None:
-        options = _options(url)
+        options = read_options(url)
         self.where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         self._wire = _wire(options)
         self._connections = 0
@@ -142,7 +144,7 @@ class RedisLink:
     def connect(self) -> int:
         """See `Link.connect`."""
         try:
-            if not self._is_alive():
+            if not self.is_alive():
                 self.close()
                 self._wire.connect()
                 self._is_open = True
@@ -158,7 +160,11 @@ class RedisLink:
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
             raise self._failure(error) from None
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+    def nodes(self) -> Sequence[Link]:
+        """See `Link.nodes`."""
+        return [self]
+
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
         """See `Link.ask`."""
         try:
             self.connect()
@@ -170,7 +176,16 @@ class RedisLink:
             raise self._failure(error) from None
         if text is None:
             self.close()
-        return text
+            return None
+        return [(list(range(len(keys))), text)]
+
+    def is_alive(self) -> bool:
+        """Whether there is a connection, and nothing to be seen of its end."""
+        # What can be read before anything was asked is the end of the stream, or belongs to no question.
+        try:
+            return self._is_open and not self._wire.can_read()
+        except (exceptions.RedisError, OSError):
+            return False
 
     def close(self) -> None:
         """See `Link.close`."""
@@ -196,13 +211,6 @@ class RedisLink:
             if _ends_with_refusal(text):
                 return None  # the end will not come
         raise exceptions.ConnectionError
-
-    def _is_alive(self) -> bool:
-        # What can be read before anything was asked is the end of the stream, or belongs to no question.
-        try:
-            return self._is_open and not self._wire.can_read()
-        except (exceptions.RedisError, OSError):
-            return False
 
     def _read(self) -> Reply:
         try:
@@ -238,8 +246,12 @@ def _ends_with_refusal(text: bytearray) -> bool:
     return text.endswith(b"\r\n") and text.startswith(b"-", 0 if before < 0 else before + 2)
 
 
-def _options(url: str) -> dict[str, Any]:
-    """The parts of a URL, as redis-py names them."""
+def read_options(url: str) -> dict[str, Any]:
+    """The parts of a URL, as redis-py names them, and how patient a connection is.
+
+    Raises:
+        Misconfigured: `url` is none.
+    """
     options = None
     try:
         if _is_plain(url):
@@ -247,8 +259,8 @@ def _options(url: str) -> dict[str, Any]:
     except ValueError:
         pass  # its words, and so the error's context, could hold a part of the password
     if options is None:
-        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {URL_FORMS}")
-    return cast("dict[str, Any]", options)
+        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {FORMS}")
+    return {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": ANSWER_TIMEOUT, **options}
 
 
 def _is_plain(url: str) -> bool:
@@ -263,8 +275,6 @@ def _is_plain(url: str) -> bool:
 
 def _wire(options: dict[str, Any]) -> _Wire:
     options = {
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_timeout": ANSWER_TIMEOUT,
         **options,
         "protocol": 2,  # Redis 5 knows no other
         "decode_responses": True,

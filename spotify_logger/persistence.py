@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SETTLED = 2.0
 """Seconds after which a server that syncs every second, and reports no error, has done so."""
@@ -56,6 +60,23 @@ def read_persistence(server: object, persistence: object, save: object) -> Persi
     )
 
 
+def together(servers: Sequence[Persistence]) -> Persistence:
+    """How several servers keep what they are given between them: as the worst of them does."""
+    saves = {server.saves for server in servers}
+    return Persistence(
+        run=" ".join(sorted(server.run for server in servers)),
+        aof=all(server.aof for server in servers),
+        aof_ok=all(server.aof_ok for server in servers),
+        saved_before=min(server.saved_before for server in servers),
+        saves=None if None in saves else False not in saves,
+    )
+
+
+def count_replicas(replication: object) -> int:
+    """How many replicas a server has, by its reply to `INFO replication`; 0 where it does not say."""
+    return _number(_fields(replication).get("connected_slaves"))
+
+
 def _fields(reply: object) -> dict[str, str]:
     lines = str(reply).splitlines() if isinstance(reply, str) else []
     return dict(line.partition(":")[::2] for line in lines if ":" in line)
@@ -98,26 +119,33 @@ class Receipts:
         """The connection broke: nobody knows what the server still has."""
         self._receipts.clear()
 
-    def proven(self, persistence: Persistence, now: float, *, synced: bool | None) -> list[str]:
+    def proven(
+        self, persistence: Persistence, now: float, *, synced: bool | None, replicated: bool
+    ) -> list[str]:
         """Take out what is safe by now, and return its keys.
 
         Args:
             persistence: What the server said last.
             now: Seconds of the monotonic clock.
             synced: What `WAITAOF` said; None where there is no such thing.
+            replicated: Whether all replicas have it; before that, one could take the server's place without.
         """
         safe = [
             key
             for key, receipt in self._receipts.items()
-            if _is_safe(receipt, persistence, now, synced=synced)
+            if _is_safe(receipt, persistence, now, synced=synced, replicated=replicated)
         ]
         for key in safe:
             del self._receipts[key]
         return safe
 
 
-def _is_safe(receipt: Receipt, persistence: Persistence, now: float, *, synced: bool | None) -> bool:
+def _is_safe(
+    receipt: Receipt, persistence: Persistence, now: float, *, synced: bool | None, replicated: bool
+) -> bool:
     age = now - receipt.at
+    if not replicated:
+        return age >= ONE_DAY  # a replica may hang for ever
     if persistence.aof and synced is not None:
         return synced or age >= ONE_DAY  # it never says so where it leaves syncing to the kernel
     if persistence.aof:

@@ -257,7 +257,8 @@ class Recorder:
         synced = self._store.is_synced() if has_file else None
         if synced is None:
             self._look_at_server()
-        safe = self._receipts.proven(self._persistence, now, synced=synced)
+        replicated = self._store.is_replicated()
+        safe = self._receipts.proven(self._persistence, now, synced=synced, replicated=replicated)
         plays = [int(key.removeprefix("listening:")) for key in safe if key.startswith("listening:")]
         gaps = [gap.second for gap in self._outbox.waiting_gaps() if _gap_state(gap) in safe]
         if safe:

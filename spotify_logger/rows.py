@@ -119,6 +119,14 @@ def read_items(text: str, days: int) -> set[str] | None:
     return found if replies is not None and _are_lines(text, days, lines, 2) else None
 
 
+def read_numbers(text: str, number: int) -> list[int] | None:
+    """The replies that are numbers; None when there is anything else, or not so many."""
+    lines = text.split("\r\n")[:-1]
+    if len(lines) != number or not all(line[:1] == ":" and line[1:].isdigit() for line in lines):
+        return None
+    return [int(line[1:]) for line in lines]
+
+
 def _replies(text: str, number: int) -> list[str] | None:
     """Replies that are arrays, without the mark at their beginning; None where there are not so many."""
     replies = text[1:-2].split("\r\n*") if text.startswith("*") and text.endswith("\r\n") else []

@@ -31,8 +31,9 @@ from spotify_logger.keyspace import (
     read_row,
     second_of,
 )
-from spotify_logger.link import Command, Link, RedisLink, Reply, StoreError
-from spotify_logger.persistence import Persistence, read_persistence
+from spotify_logger.link import Command, Link, Reply, StoreError
+from spotify_logger.links import open_link
+from spotify_logger.persistence import Persistence, count_replicas, read_persistence, together
 from spotify_logger.plays import Play, from_iso
 from spotify_logger.portions import portions
 
@@ -137,7 +138,7 @@ class Store:
     connection stays the same. What others wrote is taken as it is, and passed over where it cannot be ours.
 
     Args:
-        url: redis://, rediss:// or unix://.
+        url: As REDIS_URL, see `redis_address`.
         prefix: Put before every key; no method takes or returns a key with it.
         utc: Seconds since the epoch; tells from which day on to look back.
         connect: Opens the link; another one is a stand-in for a server.
@@ -152,7 +153,7 @@ class Store:
         url: str,
         prefix: str = "",
         utc: Callable[[], float] = time.time,
-        connect: Callable[[str], Link] = RedisLink,
+        connect: Callable[[str], Link] = open_link,
     ) -> None:
         self._link = connect(url)
         self._prefix = prefix
@@ -193,26 +194,34 @@ class Store:
 
     def persistence(self) -> Persistence:
         """How the server keeps what it is given, as far as it says."""
-        server, kept, saves = self._link.send(
-            [("INFO", "server"), ("INFO", "persistence"), ("CONFIG", "GET", "save")]
-        )
-        return read_persistence(server, kept, saves)
+        questions: list[Command] = [("INFO", "server"), ("INFO", "persistence"), ("CONFIG", "GET", "save")]
+        return together([read_persistence(*node.send(questions)) for node in self._link.nodes()])
 
     def is_synced(self) -> bool | None:
         """Whether all that was written over this connection is on the server's disk (`WAITAOF`).
 
         None where the server does not say: before Redis 7.2, or without an append-only file.
         """
-        (reply,) = self._link.send([("WAITAOF", 1, 0, SYNC_PATIENCE_MS)])
-        if not isinstance(reply, list) or not reply or isinstance(reply[0], Refusal):
+        replies = [node.send([("WAITAOF", 1, 0, SYNC_PATIENCE_MS)])[0] for node in self._link.nodes()]
+        if not all(isinstance(reply, list) and reply for reply in replies):
             return None
-        return str(reply[0]).isdigit() and int(reply[0]) >= 1
+        if any(isinstance(reply[0], Refusal) for reply in replies):
+            return None
+        return all(str(reply[0]).isdigit() and int(reply[0]) >= 1 for reply in replies)
+
+    def is_replicated(self) -> bool:
+        """Whether the server's replicas, as many as it has, hold all that was written over this connection.
+
+        Which of them is to take its place some day nobody knows, so all of them are waited for (`WAIT`).
+        """
+        return all(map(_is_replicated, self._link.nodes()))
 
     def server_second(self) -> int:
         """The server's clock, in whole seconds since the epoch; 0 where it does not tell."""
-        (reply,) = self._link.send([("TIME",)])
-        is_time = isinstance(reply, list) and reply and str(reply[0]).isdigit()
-        return int(reply[0]) if is_time else 0
+        replies = [node.send([("TIME",)])[0] for node in self._link.nodes()]
+        if not all(isinstance(reply, list) and reply and str(reply[0]).isdigit() for reply in replies):
+            return 0
+        return max(int(reply[0]) for reply in replies)
 
     def missing(self, key_seconds: Sequence[int]) -> list[int]:
         """Which of these seconds name no play that is over; an old copy may know one only as open."""
@@ -432,6 +441,14 @@ class Store:
         refused = (key.removeprefix(self._prefix) for key in refusals)
         codes = (refusal.code for refusal in refusals.values())
         return StoreError(f"Redis at {self.where} {'; and '.join(complaints)}", refused, codes)
+
+
+def _is_replicated(node: Link) -> bool:
+    replicas = count_replicas(*node.send([("INFO", "replication")]))
+    if not replicas:
+        return True
+    (reply,) = node.send([("WAIT", replicas, SYNC_PATIENCE_MS)])
+    return isinstance(reply, int) and reply >= replicas
 
 
 def _some(keys: Sequence[str]) -> str:

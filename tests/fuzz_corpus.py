@@ -18,7 +18,7 @@ from spotify_logger.oauth import SCOPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from spotify_logger.link import Command, Reply
+    from spotify_logger.link import Command, Link, Part, Reply
 
 PAYLOADS = Path(__file__).parents[2] / "shared" / "payloads"
 """Recorded answers; where they are not, there are still those written here."""
@@ -498,8 +498,11 @@ class Someone:
             raise StoreError("Redis at someone:6379 closed the connection: it may be restarting")
         return [self._reply(str(command[0]), str(command[1]), command[2:]) for command in commands]
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
         return None
+
+    def nodes(self) -> Sequence[Link]:
+        return [self]
 
     def _reply(self, name: str, key: str, arguments: Command) -> Reply:
         value = self._keys.get(key)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from spotify_logger.faces import Answer
-    from spotify_logger.link import Command, Reply
+    from spotify_logger.link import Command, Part, Reply
     from spotify_logger.plays import Play
 
 pytestmark = pytest.mark.usefixtures("young_world")
@@ -277,7 +277,7 @@ class Line(RedisLink):
         )
         return super().send(commands)
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
         self.before(verb, keys)
         return super().ask(verb, keys, arguments)
 

@@ -114,11 +114,16 @@ class TestReading:
 
 
 def is_safe(
-    persistence: Persistence, age: float, *, server_second: int = T, synced: bool | None = None
+    persistence: Persistence,
+    age: float,
+    *,
+    server_second: int = T,
+    synced: bool | None = None,
+    replicated: bool = True,
 ) -> bool:
     receipts = Receipts()
     receipts.add("a", Receipt(1000.0, server_second))
-    return receipts.proven(persistence, 1000.0 + age, synced=synced) == ["a"]
+    return receipts.proven(persistence, 1000.0 + age, synced=synced, replicated=replicated) == ["a"]
 
 
 class TestProofs:
@@ -176,16 +181,16 @@ class TestReceipts:
         receipts = Receipts()
         receipts.add("a", Receipt(0.0, T))
         receipts.add("b", Receipt(1.0, T))
-        assert receipts.proven(AOF, SETTLED, synced=None) == ["a"]
+        assert receipts.proven(AOF, SETTLED, synced=None, replicated=True) == ["a"]
         assert receipts.keys() == {"b"}
-        assert receipts.proven(AOF, SETTLED + 1, synced=None) == ["b"]
+        assert receipts.proven(AOF, SETTLED + 1, synced=None, replicated=True) == ["b"]
         assert len(receipts) == 0
 
     def test_a_newer_write_begins_anew(self) -> None:
         receipts = Receipts()
         receipts.add("a", Receipt(0.0, T))
         receipts.add("a", Receipt(1.0, T))
-        assert receipts.proven(AOF, SETTLED, synced=None) == []
+        assert receipts.proven(AOF, SETTLED, synced=None, replicated=True) == []
 
     def test_what_changed_or_broke_is_no_longer_proven(self) -> None:
         receipts = Receipts()
@@ -195,4 +200,4 @@ class TestReceipts:
         receipts.discard("never heard of")
         assert receipts.keys() == {"b"}
         receipts.clear()
-        assert receipts.proven(AOF, ONE_DAY, synced=True) == []
+        assert receipts.proven(AOF, ONE_DAY, synced=True, replicated=True) == []

