@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from spotify_logger.embedded import bound_to_parent
 from tests.conftest import free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SLOTS = 16384
 PATIENCE = 60.0
@@ -74,6 +75,11 @@ class Server:
             return bool(self.client.ping())
         except redis.RedisError:
             return False
+
+    def freeze(self, *, frozen: bool = True) -> None:
+        """Let it do nothing, and hear nothing, for a while."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -141,9 +147,8 @@ class Watched(Group):
         _, port = self.sentinels[0].client.sentinel_get_master_addr_by_name("log")
         return next(server for server in self.servers if server.port == int(port))
 
-    def replace(self) -> None:
-        """Kill the master, and wait until another server has taken its place."""
-        self.master.kill()
+    def wait_for_successor(self) -> None:
+        """Wait until another server has taken the place of a master that was killed."""
         killed = self.master
 
         def is_replaced() -> bool:
@@ -236,12 +241,7 @@ class Cluster(Group):
                 return False
         return True
 
-    def replace(self, master: Server) -> None:
-        """Kill a master, and wait until its replica has taken its place."""
-        master.kill()
-        wait_until(self.is_whole, PATIENCE)
-
-    def move(self, slots: range, source: Server, target: Server) -> Iterator[int]:
+    def move(self, slots: Iterable[int], source: Server, target: Server) -> Iterator[int]:
         """Move slots from one master to another, a key at a time; yields between two steps."""
         for slot in slots:
             target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.identity(source))
