@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.alerts import Alerts, Heartbeat
+from spotify_logger.duty import Duty, identity_of, stood_by
 from spotify_logger.gate import GATE_FILE, Gate
+from spotify_logger.lease import Lease
 from spotify_logger.links import open_link
 from spotify_logger.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.outbox import OUTBOX_FILE, Outbox
@@ -41,6 +43,7 @@ class Surroundings:
         chance: Gives a number from 0 to 1.
         connect: The way to Redis.
         open_database: The way to the disk of the outbox; None for the usual one.
+        may_write: Tells whether another logger has not taken over.
     """
 
     clock: Clock
@@ -50,6 +53,7 @@ class Surroundings:
     chance: Callable[[], float] = random.random
     connect: Callable[[str], Link] = open_link
     open_database: Callable[[str], sqlite3.Connection] | None = None
+    may_write: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = Non
         Heartbeat(around.tell, settings.heartbeat_url, clock),
         IDLE_LONGEST * settings.poll_max,
     )
-    recorder = Recorder(store, outbox, clock, Backoff(1.0, LONGEST_WAIT, around.chance))
+    recorder = Recorder(store, outbox, clock, Backoff(1.0, LONGEST_WAIT, around.chance), around.may_write)
     poller = Poller(
         spotify,
         recorder,
@@ -100,3 +104,26 @@ def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = Non
         Backoff(settings.poll_min, 2 * settings.poll_max, around.chance),
     )
     return Logger(poller, spotify, recorder, store, outbox)
+
+
+def make_duty(settings: Settings, around: Surroundings, machine: str, pacer: Pacer | None = None) -> Duty:
+    """Put together a logger that gives way to another one which keeps the same log.
+
+    Args:
+        settings: See `assemble`.
+        around: See `assemble`.
+        machine: The machine's name, for people.
+        pacer: See `assemble`.
+    """
+    clock = around.clock
+
+    def make_lease(outbox: Outbox) -> Lease:
+        link = around.connect(settings.redis_url)
+        prefix, identity = settings.redis_prefix, identity_of(outbox)
+        return Lease(link, prefix, identity, machine, clock, stood_by=stood_by(outbox))
+
+    def assemble_for(duty: Duty) -> Logger:
+        send, tell = duty.sending(around.send), duty.sending(around.tell)
+        return assemble(settings, replace(around, send=send, tell=tell, may_write=duty.may_write), pacer)
+
+    return Duty(make_lease, assemble_for, clock)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger import config, embedded, files, journal, lock
-from spotify_logger.assembly import Surroundings, assemble
+from spotify_logger.assembly import Surroundings, make_duty
 from spotify_logger.clock import SystemClock
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.gate import boot_id
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.clock import Clock
     from spotify_logger.config import Settings
+    from spotify_logger.duty import Duty
     from spotify_logger.poller import Poller
 
 LONGEST_TURN = 120.0
@@ -31,11 +32,11 @@ HASTY = 5.0
 """Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
 
 
-def run(poller: Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
+def run(logger: Duty | Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
     """Turn after turn, until somebody wants the end."""
     lifeline.beat(LONGEST_TURN, "trouble", "starting")
     while not is_stopping():
-        turn = poller.turn()
+        turn = logger.turn()
         left = turn.due - clock.monotonic()
         lifeline.beat(max(0.0, left) + LONGEST_TURN, "ok" if turn.ok else "trouble", turn.words)
         while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
@@ -81,14 +82,14 @@ def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextl
     send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)
     for sender in (send, tell):
         resources.callback(sender.close)
-    logger = assemble(settings, Surroundings(clock, send, tell, boot_id()))
-    resources.callback(logger.close)
+    duty = make_duty(settings, Surroundings(clock, send, tell, boot_id()), os.uname().nodename)
+    resources.callback(duty.close)
     journal.info(
         f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
-        f" writing to Redis at {logger.store.where}"
+        f" writing to Redis at {duty.logger.store.where}"
     )
-    run(logger.poller, clock, lifeline, stop.wanted)
-    logger.poller.settle()
+    run(duty, clock, lifeline, stop.wanted)
+    duty.settle()
     journal.info("stopped")
 
 

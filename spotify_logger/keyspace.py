@@ -15,6 +15,12 @@ GAPS = "gaps"
 FORGOTTEN = "forgotten"
 """The plays that somebody wanted to be forgotten: the second that named each -> the second at which it ended.
 Nothing tells what they were. It keeps `recently-played` and exports from bringing them back."""
+LEASE = "spotify_logger:lease"
+"""Who asks Spotify for this log, while it does: fencing number, id and machine. It expires."""
+FENCE = "spotify_logger:fence"
+"""The last fencing number that was given out."""
+STANDBY = "spotify_logger:standby"
+"""The machine of a logger that waits for the lease. It expires."""
 
 PLAY_FIELDS = frozenset(
     (  # noqa: SIM905 - three lines to read instead of twenty-two

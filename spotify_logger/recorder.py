@@ -10,12 +10,12 @@ from spotify_logger.forgotten import Forgotten
 from spotify_logger.keyspace import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of
 from spotify_logger.outbox import KEPT, NEWEST, Row, identity
 from spotify_logger.persistence import Persistence, Receipt, Receipts
-from spotify_logger.plays import Play, to_iso
+from spotify_logger.plays import UNKNOWN, Play, to_iso
 from spotify_logger.store import StoreError
 from spotify_logger.tracker import age_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import GapRow, Identity, Outbox
@@ -41,6 +41,10 @@ MEMORY = "tracker"
 """The note that keeps the tracker's memory."""
 WRONG_TYPE = "WRONGTYPE"
 """The error code for a key that somebody else uses."""
+LIVE = "live"
+"""The source of a play that was seen while it lasted."""
+LONGEST_APART = 6 * 3600
+"""Seconds before its start in which the same play may have begun for another logger."""
 RUN = "redis_run"
 """The note that keeps which run of the server was written to last."""
 
@@ -56,12 +60,21 @@ class Recorder:
         outbox: Where plays wait.
         clock: Tells when to try again.
         backoff: Tells how long to leave Redis alone after a failure.
+        may_write: Tells whether another logger, on another machine, has not taken over.
 
     Attributes:
+        duty: Fields of the status that say who writes.
         trouble: What is wrong with Redis, empty while all is well.
     """
 
-    def __init__(self, store: Store, outbox: Outbox, clock: Clock, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        clock: Clock,
+        backoff: Backoff,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._outbox = outbox
         self._clock = clock
@@ -82,6 +95,9 @@ class Recorder:
         self._forgotten = Forgotten(store, outbox)
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # of what is wrong at present
+        self._may_write = may_write
+        self._must_learn = False
+        self.duty: Mapping[str, Value] = {}
         self.trouble = ""
 
     @property
@@ -193,7 +209,7 @@ class Recorder:
         Returns:
             Whether Redis has all of it.
         """
-        if self._is_resting():
+        if self._is_resting() or not self._may_write():
             self._keep_open()
             return False
         try:
@@ -210,6 +226,73 @@ class Recorder:
             return False
         self._succeeded()
         return True
+
+    # Another logger on another machine
+
+    def learn_newest(self) -> None:
+        """Learn the plays that another logger wrote, when Redis is met next: the disk does not know them."""
+        self._must_learn = True
+
+    def distrust(self) -> None:
+        """Write everything again, as another logger may have written over it."""
+        self._store.unlearn_all()
+        self._receipts.clear()
+        self._outbox.doubt(self._outbox.safe_keys())
+
+    def deliver(self) -> None:
+        """Bring to Redis what was left here, while another logger is on duty."""
+        if self._is_resting() or (self._outbox.changes == self._nothing_at and not self._receipts):
+            return
+        try:
+            self._meet()
+            self._look_whether_safe()
+            rows = self._rows(self._left_over)
+            gaps = self._gaps(rows)
+            with self._store.batch() as batch:
+                self._fill(batch, rows, gaps)
+            self._sent(rows, gaps, ())
+        except StoreError as error:
+            self._failed(error)
+        else:
+            self._succeeded()
+
+    def _left_over(self, row: Row) -> Row | None:
+        """What Redis has to be given of a play that was left here; None for one that it knows as well."""
+        if identity(row.play) in self._own:
+            return self._claimed(row)
+        self._remember(row.play)
+        if (another := self._another(row.play)) is not None:
+            return self._instead_of(another, row)
+        row = self._claimed(row)
+        held = self._store.play(row.key)
+        if held and (held.get("end_reason") or row.play.end_reason is None):
+            self._outbox.made_safe([row.key])
+            return None
+        if row.play.end_reason is None:  # nobody will see its end
+            row = replace(row, play=replace(row.play, end_reason=UNKNOWN))
+            self._outbox.put([row.play])
+        return row
+
+    def _another(self, play: Play) -> Play | None:
+        """The play by which another logger knows what is a play of an earlier process here."""
+        begin, end = play.started_ms // 1000, play.ended_ms // 1000
+        for day in sorted({day_of(begin - LONGEST_APART), day_of(begin), day_of(end)}):
+            for second, (item, _) in self._store.index(day).items():
+                if item == play.item.key and begin - LONGEST_APART <= second <= end:
+                    another = Play.from_hash(second, self._store.play(second) or {})
+                    if another is not None and _is_the_same(play, another):
+                        return another
+        return None
+
+    def _instead_of(self, another: Play, row: Row) -> Row | None:
+        """Put a play that was seen in the place of one that was told of later; any other one is let go."""
+        key = another.second
+        if another.source == LIVE or row.play.source != LIVE or self._outbox.is_taken(key, row.play):
+            self._outbox.made_safe([row.key])
+            return None
+        self._outbox.rekey(row.play, key)
+        self._store.unlearn(play_key(key))
+        return replace(row, key=key)
 
     # The server at the other end
 
@@ -232,8 +315,9 @@ class Recorder:
         self._connection = connection
 
     def _remember_newest(self) -> None:
-        """Learn what a new state folder does not know: the plays that Redis has."""
-        if self._outbox.newest() is None:
+        """Learn the plays of Redis that a state folder does not know which is new, or was not in use."""
+        if self._must_learn or self._outbox.newest() is None:
+            self._must_learn = False
             kept = ((second, Play.from_hash(second, fields)) for second, fields in self._store.recent(KEPT))
             plays = [(second, play) for second, play in kept if play is not None]
             keys = dict.fromkeys(play.item.key for _, play in plays)
@@ -295,7 +379,7 @@ class Recorder:
         """Send what waits, in portions; the open play, the gaps and the status go with the last one."""
         begun, complaint = self._clock.monotonic(), None
         while True:
-            rows = self._rows()
+            rows = self._rows(self._to_send)
             is_last = len(rows) < TOGETHER or self._clock.monotonic() - begun > LONGEST_CATCH_UP
             gaps = self._gaps(rows) if is_last else []
             try:
@@ -311,8 +395,12 @@ class Recorder:
             if is_last:
                 return complaint
 
-    def _rows(self) -> list[Row]:
-        """The plays that are to be sent now; nobody looks where nothing has changed since there were none."""
+    def _rows(self, ready: Callable[[Row], Row | None]) -> list[Row]:
+        """The plays that are to be sent now; nobody looks where nothing has changed since there were none.
+
+        Args:
+            ready: Gives a play the key under which it is to be sent; None if it is not to be.
+        """
         if self._outbox.changes == self._nothing_at:
             return []
         self._forgotten.heed()
@@ -320,7 +408,14 @@ class Recorder:
         open_key = None if self._open is None else self._open_row(self._open).key
         besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
         rows = self._outbox.waiting(TOGETHER, besides | ({open_key} if open_key is not None else set()))
-        return [row for row in map(self._claimed, rows) if not self._is_outdated(row)]
+        return [sent for sent in map(ready, rows) if sent is not None]
+
+    def _to_send(self, row: Row) -> Row | None:
+        if identity(row.play) not in self._own and (another := self._another(row.play)) is not None:
+            self._remember(row.play)
+            return self._instead_of(another, row)
+        row = self._claimed(row)
+        return None if self._is_outdated(row) else row
 
     def _gaps(self, rows: Sequence[Row]) -> list[GapRow]:
         if self._outbox.changes == self._nothing_at:
@@ -382,7 +477,7 @@ class Recorder:
             "redis_trouble": self.trouble,
             "persistence": self._persistence.words,
         }
-        batch.write_status({**status, **last, **keeping})
+        batch.write_status({**status, **last, **keeping, **self.duty})
 
     def _open_row(self, play: Play) -> Row:
         """The open play, under a key that stays the same."""
@@ -447,6 +542,14 @@ class Recorder:
             journal.info("Redis is there again and takes what waited for it")
         self._said.clear()
         self.trouble = ""
+
+
+def _is_the_same(play: Play, another: Play) -> bool:
+    """Whether two plays of an item, which differ in their starts, are one: nobody hears it twice at once."""
+    if identity(play) == identity(another):
+        return False
+    shared = min(play.ended_ms, another.ended_ms) - max(play.started_ms, another.started_ms)
+    return 2 * shared > min(play.ended_ms - play.started_ms, another.ended_ms - another.started_ms) >= 0
 
 
 def _gap_state(gap: GapRow) -> str:

@@ -253,6 +253,10 @@ class Store:
         for key in keys:
             self._written.pop(self._prefix + key, None)
 
+    def unlearn_all(self) -> None:
+        """Take all that is known to be written for unknown."""
+        self._written.clear()
+
     def claim(
         self,
         key_second: int,

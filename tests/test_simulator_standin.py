@@ -13,6 +13,7 @@ import redis
 
 from spotify_logger.complaints import BY_CODE, Refusal
 from spotify_logger.embedded import find_server
+from spotify_logger.lease import RELEASE, RENEW
 from spotify_logger.link import ANSWER_TIMEOUT, Link, RedisLink, StoreError
 from spotify_logger.simulator.standin import SAVE_SECONDS, SNAPSHOT_SECONDS, StandIn
 from spotify_logger.simulator.virtual import VirtualClock
@@ -285,6 +286,26 @@ class TestReplies:
                 (("GET", "a"), "y"),
             ],
             [
+                (("SET", "a", "x", "NX", "PX", 60_000), "OK"),
+                (("SET", "a", "y", "NX", "PX", 60_000), None),
+                (("EVAL", RENEW, 1, "a", "y", 50_000), 0),
+                (("EVAL", RENEW, 1, "a", "x", 50_000), 1),
+                (("EVAL", RENEW, 1, "none", "x", 50_000), 0),
+                (("GET", "a"), "x"),
+                (("EVAL", RELEASE, 1, "a", "y"), 0),
+                (("EVAL", RELEASE, 1, "a", "x"), 1),
+                (("EVAL", RELEASE, 1, "a", "x"), 0),
+                (("PTTL", "a"), -2),
+                (("SET", "a", "5"), "OK"),
+                (("PTTL", "a"), -1),
+                (("INCR", "a"), 6),
+                (("INCR", "b"), 1),
+                (("SET", "a", "x"), "OK"),
+                (("INCR", "a"), err("value is not an integer or out of range")),
+                (("INCR",), wrong_number("incr")),
+                (("PTTL",), wrong_number("pttl")),
+            ],
+            [
                 (("SET", "a", "x"), "OK"),
                 (("HSET", "h", "f", "v"), 1),
                 (("EXISTS", "a", "a", "h", "none"), 3),
@@ -362,7 +383,7 @@ class TestReplies:
                 (("CONFIG",), wrong_number("config")),
             ],
         ],
-        ids=["ping", "strings", "expiry", "keys", "hashes", "types", "unknown", "waitaof", "config"],
+        ids=["ping", "strings", "expiry", "lease", "keys", "hashes", "types", "unknown", "waitaof", "config"],
     )
     def test_in_one_batch_and_one_by_one(self, rig: Rig, talk: Sequence[tuple[Command, Reply]]) -> None:
         link = rig.link()

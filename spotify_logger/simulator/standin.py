@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 from redis import exceptions
 
 from spotify_logger.complaints import reason, refusal
+from spotify_logger.lease import RELEASE, RENEW
 from spotify_logger.link import ANSWER_TIMEOUT, StoreError
 
 if TYPE_CHECKING:
@@ -172,6 +173,10 @@ class _Keys:
         if isinstance(value, str):
             raise exceptions.ResponseError(_WRONG_TYPE)
         return {} if value is None else value
+
+    def expires(self, key: str) -> float | None:
+        """When a key expires; None for never."""
+        return self._expires.get(key)
 
     def put(self, key: str, value: str | None, expires: float | None = None) -> None:
         """Replace whatever a key holds; None takes the key away."""
@@ -454,6 +459,9 @@ class StandIn:
             "FLUSHALL": (self._flushall, 0, 0),
             "GET": (self._keys.text, 1, 1),
             "SET": (self._set, 2, math.inf),
+            "INCR": (self._incr, 1, 1),
+            "PTTL": (self._pttl, 1, 1),
+            "EVAL": (self._eval, 2, math.inf),
             "HGET": (self._hget, 2, 2),
             "HMGET": (self._hmget, 2, math.inf),
             "HGETALL": (self._hgetall, 1, 1),
@@ -561,9 +569,37 @@ class StandIn:
         self._del(*self._keys.names())
         return "OK"
 
-    def _set(self, key: str, value: str, *options: str) -> str:
-        self._keys.put(key, value, self._expiry(*options) if options else None)
+    def _set(self, key: str, value: str, *options: str) -> str | None:
+        if_new = bool(options) and options[0].upper() == "NX"
+        options = options[if_new:]
+        expires = self._expiry(*options) if options else None
+        if if_new and self._keys.value(key) is not None:
+            return None
+        self._keys.put(key, value, expires)
         return "OK"
+
+    def _incr(self, key: str) -> int:
+        number = _integer(self._keys.text(key) or "0") + 1
+        self._keys.put(key, str(number), self._keys.expires(key))
+        return number
+
+    def _pttl(self, key: str) -> int:
+        if self._keys.value(key) is None:
+            return -2
+        expires = self._keys.expires(key)
+        return -1 if expires is None else round(1000 * (expires - self._keys.time))
+
+    def _eval(self, script: str, keys: str, key: str = "", *arguments: str) -> int:
+        """The scripts of a lease, and no others: there is no Lua here."""
+        if script not in {RENEW, RELEASE} or keys != "1":
+            raise exceptions.ResponseError("this script is not known here")
+        held, *milliseconds = arguments
+        if self._keys.text(key) != held:
+            return 0
+        if script == RELEASE:
+            return self._del(key)
+        self._keys.put(key, held, self._keys.time + int(milliseconds[0]) / 1000)
+        return 1
 
     def _expiry(self, option: str, milliseconds: str = "", *more: str) -> float:
         if option.upper() != "PX" or not milliseconds or more:
