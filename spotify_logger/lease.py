@@ -120,7 +120,8 @@ class Lease:
             return max(0.0, self._retry_at - now)
         if self.standing is Standing.ANOTHERS:
             return min(self._left, RENEWED_EVERY)
-        return max(0.0, self._renewed_at + RENEWED_EVERY - now) if self.is_awaited else float("inf")
+        due = self._renewed_at + RENEWED_EVERY if self.is_awaited else self._expires_at - RENEWED_EVERY
+        return max(0.0, due - now)
 
     def keep(self, due: float = 0.0) -> Standing:
         """Look at it, unless that was done a moment ago and it is good until the next turn.

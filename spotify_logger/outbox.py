@@ -72,6 +72,11 @@ CREATE TABLE IF NOT EXISTS gaps (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_IF_NEWER = (
+    "UPDATE plays SET ended_ms = ?1, closed = ?2, safe = ?3, fields = ?4"
+    " WHERE started_ms = ?6 AND uri = ?7 AND safe < 2 AND (?2, ?1) > (closed, ended_ms)"
+)
+
 Identity = tuple[int, str]
 """What tells a play from all others: its start in milliseconds, and its item's uri."""
 
@@ -171,6 +176,12 @@ class Outbox:
         change = "UPDATE plays SET key = ? WHERE started_ms = ? AND uri = ?"
         self._write(lambda database: database.execute(change, (key, *identity(play))))
 
+    def replace(self, play: Play, another: tuple[int, Play]) -> None:
+        """Take in the state of a play that Redis has, with its key, in the place of the one that is here."""
+        delete = "DELETE FROM plays WHERE started_ms = ? AND uri = ? AND safe < 2"
+        self._write(lambda database: database.execute(delete, identity(play)))
+        self.adopt([another])
+
     def made_safe(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
         """Take note of keys of plays, and seconds of gaps, that Redis has made safe."""
         self._mark(plays, gaps, safe=1)
@@ -203,6 +214,10 @@ class Outbox:
         query = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND safe = 2"
         return bool(self._read(query, *identity(play)))
 
+    def keys(self) -> set[int]:
+        """The keys of all plays that are here."""
+        return {key for (key,) in self._read("SELECT key FROM plays")}
+
     def safe_keys(self) -> list[int]:
         """The keys of the plays that are kept although they are safe."""
         return [key for (key,) in self._read("SELECT key FROM plays WHERE safe = 1")]
@@ -222,13 +237,15 @@ class Outbox:
         return next((row.play for row in rows if row.play.source == "live"), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
-        """Take in plays that Redis has, with the seconds that name their keys; known ones stay as is."""
+        """Take in plays that Redis has, and the seconds that name their keys, where it knows more of them."""
         rows = [(key, play) for key, play in plays]
 
         def adopt(database: sqlite3.Connection) -> None:
             insert = f"INSERT OR IGNORE INTO plays VALUES ({_marks(9)})"  # noqa: S608 - question marks
             for key, play in rows:
-                database.execute(insert, (*identity(play), play.second, key, *_values(play, safe=1)))
+                values = _values(play, safe=1)
+                database.execute(_IF_NEWER, (*values, *identity(play)))
+                database.execute(insert, (*identity(play), play.second, key, *values))
 
         self._write(adopt)
 

@@ -45,6 +45,8 @@ LIVE = "live"
 """The source of a play that was seen while it lasted."""
 LONGEST_APART = 6 * 3600
 """Seconds before its start in which the same play may have begun for another logger."""
+UNSEEN_END_MS = 60_000
+"""Milliseconds by which the end of a play that was left open is looked for beyond what was seen of it."""
 RUN = "redis_run"
 """The note that keeps which run of the server was written to last."""
 
@@ -264,9 +266,9 @@ class Recorder:
         if (another := self._another(row.play)) is not None:
             return self._instead_of(another, row)
         row = self._claimed(row)
-        held = self._store.play(row.key)
-        if held and (held.get("end_reason") or row.play.end_reason is None):
-            self._outbox.made_safe([row.key])
+        held = Play.from_hash(row.key, self._store.play(row.key) or {})
+        if held is not None and (held.end_reason is not None or row.play.end_reason is None):
+            self._outbox.replace(row.play, (row.key, replace(held, item=row.play.item)))
             return None
         if row.play.end_reason is None:  # nobody will see its end
             row = replace(row, play=replace(row.play, end_reason=UNKNOWN))
@@ -275,7 +277,7 @@ class Recorder:
 
     def _another(self, play: Play) -> Play | None:
         """The play by which another logger knows what is a play of an earlier process here."""
-        begin, end = play.started_ms // 1000, play.ended_ms // 1000
+        begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
         for day in sorted({day_of(begin - LONGEST_APART), day_of(begin), day_of(end)}):
             for second, (item, _) in self._store.index(day).items():
                 if item == play.item.key and begin - LONGEST_APART <= second <= end:
@@ -285,10 +287,10 @@ class Recorder:
         return None
 
     def _instead_of(self, another: Play, row: Row) -> Row | None:
-        """Put a play that was seen in the place of one that was told of later; any other one is let go."""
-        key = another.second
-        if another.source == LIVE or row.play.source != LIVE or self._outbox.is_taken(key, row.play):
-            self._outbox.made_safe([row.key])
+        """Put a play that was seen to its end in the place of one that was told of; let any other one go."""
+        key, is_better = another.second, row.play.source == LIVE and row.play.end_reason is not None
+        if another.source == LIVE or not is_better or self._outbox.is_taken(key, row.play):
+            self._outbox.replace(row.play, (key, replace(another, item=row.play.item)))
             return None
         self._outbox.rekey(row.play, key)
         self._store.unlearn(play_key(key))
@@ -320,11 +322,14 @@ class Recorder:
             self._must_learn = False
             kept = ((second, Play.from_hash(second, fields)) for second, fields in self._store.recent(KEPT))
             plays = [(second, play) for second, play in kept if play is not None]
-            keys = dict.fromkeys(play.item.key for _, play in plays)
-            isrcs = {key: isrc for key, (isrc,) in self._store.catalogue(keys, ["isrc"])}
-            self._outbox.adopt(
-                [(second, _recognizable(play, isrcs[play.item.key])) for second, play in plays]
-            )
+            seconds = [second for second, _ in plays]
+            self._outbox.adopt(zip(seconds, self._recognizable([play for _, play in plays]), strict=True))
+
+    def _recognizable(self, plays: Sequence[Play]) -> list[Play]:
+        """Plays with what the catalogue needs to tell their recordings from others."""
+        keys = dict.fromkeys(play.item.key for play in plays)
+        isrcs = {key: isrc for key, (isrc,) in self._store.catalogue(keys, ["isrc"])}
+        return [_with_isrc(play, isrcs[play.item.key]) for play in plays]
 
     def _look_at_server(self) -> None:
         before, self._persistence = self._persistence, self._store.persistence()
@@ -358,8 +363,10 @@ class Recorder:
                 self._failed(error)
         return self._forgotten.plays
 
-    def imported(self, since_ms: int) -> list[Play]:
-        """Plays that an import brought since a moment, as far as that can be known now: the disk knows none.
+    def others(self, since_ms: int) -> list[Play]:
+        """Plays since a moment that the disk knows nothing of, as far as that can be known now.
+
+        An import brought them, or another logger did.
 
         Args:
             since_ms: Milliseconds since the epoch, UTC.
@@ -368,7 +375,7 @@ class Recorder:
             return []
         try:
             self._meet()
-            return self._store.imported(since_ms // 1000)
+            return self._recognizable(self._store.others(since_ms // 1000, self._outbox.keys()))
         except StoreError as error:
             self._failed(error)
             return []
@@ -548,8 +555,13 @@ def _is_the_same(play: Play, another: Play) -> bool:
     """Whether two plays of an item, which differ in their starts, are one: nobody hears it twice at once."""
     if identity(play) == identity(another):
         return False
-    shared = min(play.ended_ms, another.ended_ms) - max(play.started_ms, another.started_ms)
-    return 2 * shared > min(play.ended_ms - play.started_ms, another.ended_ms - another.started_ms) >= 0
+    ended_ms = play.ended_ms
+    if play.end_reason is None:  # nobody saw its end
+        length_ms = play.item.duration_ms or UNSEEN_END_MS
+        ended_ms = max(ended_ms, min(ended_ms + UNSEEN_END_MS, play.started_ms + length_ms))
+    shared = min(ended_ms, another.ended_ms) - max(play.started_ms, another.started_ms)
+    shorter = min(play.ended_ms - play.started_ms, another.ended_ms - another.started_ms)
+    return 2 * shared >= max(shorter, 0)
 
 
 def _gap_state(gap: GapRow) -> str:
@@ -572,6 +584,5 @@ def _kinds(error: StoreError) -> set[str]:
     return set(error.codes) or {str(error)}
 
 
-def _recognizable(play: Play, isrc: str) -> Play:
-    """A play with what the catalogue needs to tell its recording from others."""
+def _with_isrc(play: Play, isrc: str) -> Play:
     return replace(play, item=replace(play.item, catalogue={"isrc": isrc} if isrc else {}))

@@ -43,7 +43,7 @@ class Log(Protocol):
     def forgotten(self) -> Mapping[int, int]:
         """What nobody shall bring back, see `Forgotten.plays`."""
 
-    def imported(self, since_ms: int) -> list[Play]:
+    def others(self, since_ms: int) -> list[Play]:
         """Plays that an import brought, since some milliseconds after the epoch."""
 
 
@@ -119,7 +119,7 @@ class Repairer:
         if not history:
             return []
         since_ms = history[0].ended_ms - LOOKED_BACK_MS
-        told = {identity(play): play for play in self._log.imported(since_ms)}
+        told = {identity(play): play for play in self._log.others(since_ms)}
         told |= {identity(play): play for play in self._outbox.kept(since_ms)}
         known = [play for play in told.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]

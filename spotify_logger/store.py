@@ -38,7 +38,7 @@ from spotify_logger.plays import Play, from_iso
 from spotify_logger.portions import portions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
 __all__ = ["Batch", "Store", "StoreError"]
@@ -287,12 +287,17 @@ class Store:
         """All fields of the status; empty when there is none."""
         return self._hashes([STATUS])[0]
 
-    def imported(self, since: int) -> list[Play]:
-        """The plays that an import brought and that started from a second on."""
+    def others(self, since: int, known: Container[int]) -> list[Play]:
+        """The plays that started from a second on and that somebody else wrote: an import, another logger.
+
+        Args:
+            since: The second.
+            known: The seconds that name the plays which need not be read.
+        """
         archive = self.archive()
         seconds = chain.from_iterable(rows.seconds for rows in archive.rows(since))
-        ours = [second for second, (source,) in archive.fields(seconds, ["source"]) if source == "import"]
-        plays = (Play.from_hash(second, fields) for second, fields in archive.plays(ours))
+        unknown = [second for second in seconds if second not in known]
+        plays = (Play.from_hash(second, fields) for second, fields in archive.plays(unknown))
         return [play for play in plays if play is not None]
 
     def now_playing(self) -> int | None:

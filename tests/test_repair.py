@@ -56,7 +56,7 @@ class OthersDid:
     def forgotten(self) -> dict[int, int]:
         return self.stretches
 
-    def imported(self, since_ms: int) -> list[Play]:
+    def others(self, since_ms: int) -> list[Play]:
         return [play for play in self.plays if play.started_ms >= since_ms]
 
 

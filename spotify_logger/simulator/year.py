@@ -169,7 +169,7 @@ class Life:
         self._told: set[int] = set()
         self.seen: Counter[int] = Counter()
         self.told: set[int] = set()
-        self._recording = _recordings(self.record)
+        self._recording = recordings(self.record)
         self._truth = [
             replace(play, uri=self._recording.get(play.uri, play.uri)) for play in self.record.plays
         ]
@@ -619,7 +619,7 @@ def _is_part(play: TruePlay, pair: Pair) -> bool:
     return pair.truth.uri == play.uri and within
 
 
-def _recordings(record: Record) -> dict[str, str]:
+def recordings(record: Record) -> dict[str, str]:
     """The uri that stands for a recording, by the uris of its pressings."""
     items = [segment.item for segment in record.segments if segment.item is not None]
     return {item.uri: min(item.uri, item.twin.uri) for item in items if item.twin is not None} | {

@@ -30,9 +30,9 @@ class TestImported:
         with fragile.store.batch() as batch:
             for play in (brought, early):
                 batch.write_play(play.second, play.to_hash(), play.index)
-        assert [play.item.uri for play in fragile.recorder.imported(SECOND * 1000)] == ["spotify:track:B"]
+        assert [play.item.uri for play in fragile.recorder.others(SECOND * 1000)] == ["spotify:track:B"]
         server.stop()
-        assert fragile.recorder.imported(SECOND * 1000) == []
+        assert fragile.recorder.others(SECOND * 1000) == []
         start_again(server)
 
 

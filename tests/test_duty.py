@@ -1,0 +1,385 @@
+"""Two machines that keep the same log, in virtual time; either may die at any moment."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.assembly import Surroundings, make_duty
+from spotify_logger.lease import SECONDS
+from spotify_logger.plays import Play
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.standin import StandIn
+from spotify_logger.simulator.trial import make_settings
+from spotify_logger.simulator.virtual import World, make_world
+from spotify_logger.simulator.year import recordings
+from spotify_logger.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spotify_logger.duty import Duty
+    from spotify_logger.simulator.judge import Verdict
+    from spotify_logger.simulator.timeline import TruePlay
+    from spotify_logger.transport import Request, Response
+
+HASTY = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
+MINUTE, HOUR = 60.0, 3600.0
+SHORT_MS = 30_000
+MOMENT = SECONDS + 5
+"""Seconds in which one takes over from another one that died."""
+
+
+class Crash(BaseException):
+    """A machine dies here."""
+
+
+class Machine:
+    """One of the two.
+
+    Attributes:
+        duty: What runs on it, while it does.
+        due: When its next turn is.
+        asked: When it asked Spotify.
+        died: When it ended.
+    """
+
+    def __init__(self, name: str, world: World, redis: StandIn, folder: Path) -> None:
+        self.name = name
+        self.asked: list[float] = []
+        self.died: list[float] = []
+        self.duty: Duty | None = None
+        self.due = 0.0
+        self.dies_in = 0
+        self._world = world
+        self._redis = redis
+        self._settings = make_settings(folder / name, "redis://stand-in/0")
+        self._settings.state_dir.mkdir()
+
+    def start(self) -> None:
+        around = Surroundings(self._world.clock, self._send, self._send, "boot", connect=self._redis.link)
+        self.duty = make_duty(self._settings, around, self.name)
+        self.due, self.dies_in = self._world.clock.now, 0
+
+    def stop(self) -> None:
+        """End it in good order."""
+        assert self.duty is not None
+        self.duty.settle()
+        self.kill()
+
+    def kill(self) -> None:
+        if self.duty is not None:
+            self.died.append(self._world.clock.now)
+            self.duty.close()
+        self.duty = None
+
+    def turn(self) -> None:
+        assert self.duty is not None
+        clock = self._world.clock
+        try:
+            turn = self.duty.turn()
+        except Crash:
+            self.kill()
+            return
+        self.due = clock.now + max(0.001, turn.due - clock.monotonic())
+
+    def step(self) -> None:
+        """Something is written or sent: if it was to die about now, it does."""
+        self.dies_in -= 1
+        if self.dies_in == 0:
+            raise Crash
+
+    def _send(self, request: Request) -> Response:
+        self.step()
+        self.asked.append(self._world.clock.now)
+        response = self._world.send(request)
+        self.step()
+        return response
+
+
+@dataclass
+class Pair:
+    """Both machines, their Redis, and the listener."""
+
+    folder: Path
+    seed: int = 11
+    days: float = 1
+    machines: list[Machine] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.world = make_world(self.seed, self.days, HASTY)
+        self.redis = StandIn(lambda: self.world.clock.now, self.world.clock.sleep, "aof")
+        self.machines = [Machine(name, self.world, self.redis, self.folder) for name in ("attic", "cellar")]
+        self._working = self.machines[0]
+        self._pressings = recordings(self.world.record)
+        self.redis.before_send = self.redis.after_send = lambda _: self._working.step()
+
+    @property
+    def now(self) -> float:
+        return self.world.clock.now
+
+    def until(self, moment: float) -> None:
+        """Let whoever lives work until then."""
+        while True:
+            alive = [machine for machine in self.machines if machine.duty is not None]
+            following = min(alive, key=lambda machine: machine.due, default=None)
+            if following is None or following.due >= moment:
+                break
+            self.world.clock.sleep(following.due - self.now)
+            self._working = following
+            following.turn()
+        self.world.clock.sleep(moment - self.now)
+
+    def goes_on(self, seconds: float) -> None:
+        self.until(self.now + seconds)
+
+    def first_sound(self) -> float:
+        """When the listener begins to hear something, and seldom stops for an hour."""
+        return self.world.record.plays[0].started_at
+
+    def logged(self) -> list[Play]:
+        store = Store("", utc=lambda: self.now, connect=self.redis.link)
+        seconds = [second for day in store.days() for second in store.index(day)]
+        plays = [Play.from_hash(second, store.play(second) or {}) for second in seconds]
+        return [play for play in plays if play is not None]
+
+    def verdict(self) -> Verdict:
+        """What was logged of what has begun; what was too short for the pace is not held against it."""
+        heard = [play for play in self.world.record.plays if play.started_at < self.now]
+        verdict = judge([self._recorded(play) for play in heard], map(self._recorded_as, self.logged()))
+        verdict.missed = [play for play in verdict.missed if play.ms_played >= SHORT_MS]
+        return verdict
+
+    def _recorded(self, play: TruePlay) -> TruePlay:
+        """A play with the uri that stands for all pressings of what was recorded."""
+        return replace(play, uri=self._pressings.get(play.uri, play.uri))
+
+    def _recorded_as(self, play: Play) -> Play:
+        uri = self._pressings.get(play.item.uri, play.item.uri)
+        return replace(play, item=replace(play.item, uri=uri))
+
+    def was_unseen(self, play: TruePlay) -> bool:
+        """Whether nobody asked for longer than the pace at some moment of a play."""
+        asked = sorted(moment for machine in self.machines for moment in machine.asked)
+        silent = [(a, b) for a, b in pairwise(asked) if b - a > MOMENT - 5]
+        return any(a < play.ended_at and play.started_at < b for a, b in silent)
+
+    def changes_without_a_death(self) -> list[tuple[float, float]]:
+        """When one machine asked after the other one, which had not died since it asked itself."""
+        asked = sorted((moment, machine.name) for machine in self.machines for moment in machine.asked)
+        died = {machine.name: machine.died for machine in self.machines}
+        return [
+            (before, after)
+            for (before, one), (after, other) in pairwise(asked)
+            if one != other and not any(before <= moment <= after for moment in died[one])
+        ]
+
+    def status(self) -> dict[str, str]:
+        return Store("", connect=self.redis.link).read_status()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+def test_one_asks_and_the_other_stands_by(pair: Pair) -> None:
+    attic, cellar = pair.machines
+    attic.start()
+    pair.until(pair.first_sound() - MINUTE)
+    cellar.start()
+    pair.goes_on(HOUR)
+    assert len(attic.asked) > 200
+    assert cellar.asked == []
+    assert pair.status()["machine"] == "attic"
+    assert pair.status()["fence"] == "1"
+
+
+def test_the_other_takes_over_and_continues_the_open_play(pair: Pair) -> None:
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    playing = next(play for play in pair.world.record.plays if play.ms_played > 150_000)
+    pair.until(playing.started_at + 60)
+    attic.kill()
+    died = pair.now
+    pair.until(playing.ended_at + 30)
+    assert 0 < cellar.asked[0] - died <= 30
+    assert cellar.asked[0] < playing.ended_at
+    found = [each.logged for each in pair.verdict().pairs if each.truth.started_at == playing.started_at]
+    assert len(found) == 1
+    assert found[0].heard_ms == pytest.approx(playing.ms_played, abs=2000)
+    assert found[0].end_reason == "trackdone"
+    assert pair.status()["machine"] == "cellar"
+    assert pair.status()["fence"] == "2"
+
+
+def test_who_leaves_in_good_order_is_followed_at_once(pair: Pair) -> None:
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    pair.until(pair.first_sound() + MINUTE)
+    attic.stop()
+    left = pair.now
+    pair.goes_on(10)
+    assert 0 < cellar.asked[0] - left <= 5.5
+
+
+def test_who_comes_back_stands_by(pair: Pair) -> None:
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    pair.until(pair.first_sound() + MINUTE)
+    attic.kill()
+    pair.goes_on(MOMENT)
+    before = len(attic.asked)
+    attic.start()
+    pair.goes_on(HOUR)
+    assert len(attic.asked) == before
+    assert pair.verdict().doubles == []
+
+
+def test_a_restart_on_the_same_machine_needs_no_wait(pair: Pair) -> None:
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    pair.until(pair.first_sound() + MINUTE)
+    attic.kill()
+    pair.goes_on(2)
+    attic.start()
+    before = len(attic.asked)
+    pair.goes_on(MINUTE)
+    assert len(attic.asked) > before
+    assert cellar.asked == []
+
+
+class TestRedisAway:
+    def test_the_holder_goes_on_and_the_other_does_not_start(self, pair: Pair) -> None:
+        attic, cellar = pair.machines
+        attic.start()
+        cellar.start()
+        pair.until(pair.first_sound() + MINUTE)
+        pair.redis.down = True
+        before = len(attic.asked)
+        pair.goes_on(HOUR)
+        assert len(attic.asked) - before > 150
+        pair.redis.down = False
+        pair.goes_on(10 * MINUTE)
+        assert cellar.asked == []
+        assert pair.verdict().missed == []
+
+    @pytest.mark.parametrize("dies", [True, False])
+    def test_it_comes_back_with_less_than_it_had(self, pair: Pair, *, dies: bool) -> None:
+        """The lease is gone, and everything else: who had it gets it again, if he lives."""
+        attic, cellar = pair.machines
+        attic.start()
+        cellar.start()
+        pair.until(pair.first_sound() + MINUTE)
+        pair.redis.stop()
+        pair.goes_on(10 * MINUTE)
+        if dies:
+            attic.kill()
+        pair.redis.restart()
+        back = pair.now
+        pair.goes_on(2 * MINUTE)
+        if dies:
+            assert SECONDS <= cellar.asked[0] - back <= SECONDS + 16
+        else:
+            assert cellar.asked == []
+        pair.goes_on(HOUR)
+        assert pair.verdict().doubles == []
+
+    def test_who_stood_by_does_not_start_after_a_restart_either(self, pair: Pair) -> None:
+        attic, cellar = pair.machines
+        attic.start()
+        cellar.start()
+        pair.until(pair.first_sound() + MINUTE)
+        pair.redis.down = True
+        for machine in pair.machines:
+            machine.kill()
+            machine.start()
+        before = len(attic.asked)
+        pair.goes_on(10 * MINUTE)
+        assert len(attic.asked) > before + 20
+        assert cellar.asked == []
+
+    def test_plays_that_waited_on_the_dead_one_are_brought_when_it_is_back(self, pair: Pair) -> None:
+        attic, cellar = pair.machines
+        attic.start()
+        cellar.start()
+        pair.until(pair.first_sound() + MINUTE)
+        pair.redis.down = True
+        pair.goes_on(40 * MINUTE)
+        attic.kill()
+        pair.redis.down = False
+        pair.goes_on(10 * MINUTE)
+        assert cellar.asked
+        attic.start()
+        pair.goes_on(MINUTE)
+        verdict = pair.verdict()
+        assert [*verdict.doubles, *verdict.phantoms, *verdict.missed] == []
+
+
+def test_one_that_was_asleep_writes_over_nothing(pair: Pair) -> None:
+    """It sleeps between its question and its write, which another logger has made its own meanwhile."""
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    pair.until(pair.first_sound() + 5 * MINUTE)
+    attic.due = pair.now
+    send = pair.world.send
+    slept: list[float] = []
+
+    def slow(request: Request) -> Response:
+        response = send(request)
+        if not slept and pair._working is attic:
+            slept.append(pair.now)
+            # What the others do meanwhile.
+            attic.due = pair.now + 10 * HOUR
+            pair.until(pair.now + 10 * MINUTE)
+            pair._working = attic
+        return response
+
+    pair.world.send = slow  # type: ignore[assignment]
+    pair.goes_on(MINUTE)
+    assert slept
+    assert cellar.asked[0] - slept[0] <= MOMENT
+    assert pair.status()["machine"] == "cellar"
+    pair.goes_on(HOUR)
+    assert pair.verdict().doubles == []
+    assert attic.asked[-1] < slept[0] + 11 * MINUTE
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_in_turn_at_random(tmp_path: Path, seed: int) -> None:
+    """The plays are those of one machine: none twice, and none lost that somebody could see."""
+    chance = random.Random(f"pair {seed}")
+    pair = Pair(tmp_path, seed)
+    for machine in pair.machines:
+        machine.start()
+    pair.until(pair.first_sound() - MINUTE)
+    for number in range(1000):
+        pair.goes_on(chance.uniform(1, 30) * MINUTE)
+        if pair.now > pair.world.record.start + 22 * HOUR:
+            break
+        if chance.random() < 0.2:
+            pair.redis.down = True
+            pair.goes_on(chance.uniform(5, 300))
+        machine = pair.machines[number % 2]
+        machine.dies_in = chance.randint(1, 12)
+        pair.goes_on(20)
+        machine.kill()
+        pair.goes_on(chance.uniform(1, 120))
+        pair.redis.down = False
+        machine.start()
+    pair.goes_on(HOUR)
+    verdict = pair.verdict()
+    assert [*verdict.doubles, *verdict.phantoms] == []
+    assert len(verdict.pairs) > 60
+    assert all(pair.was_unseen(play) for play in verdict.missed)
+    assert pair.changes_without_a_death() == []
