@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SLOTS = 16384
+USER, PASSWORD = "spotify-logger", "hunter2"
+"""The user as whom the logger, the command and the page come, and who may do no more than they need."""
 PATIENCE = 60.0
 """Seconds in which a failover has to be over; it takes two or three."""
 
@@ -34,6 +37,16 @@ def programs() -> list[Any]:
     valkey = shutil.which("valkey-server") or (str(in_wheel) if in_wheel.exists() else None)
     found = {"valkey": valkey, "redis": shutil.which("redis-server")}
     return [pytest.param(program, id=name) for name, program in found.items() if program is not None]
+
+
+def rights(version: str) -> list[str]:
+    """The command that makes the logger's user, as the README gives it for a server of that version."""
+    readme = Path(__file__).parents[1] / "README.md"
+    line = re.search(r"^ACL SETUSER .*$", readme.read_text(encoding="utf-8"), re.MULTILINE)
+    assert line is not None
+    words = line[0].replace("PASSWORD", PASSWORD).split()
+    is_old = tuple(map(int, version.split(".")[:2])) < (7, 2)
+    return [word for word in words if not (is_old and word == "+waitaof")]
 
 
 @dataclass
@@ -64,6 +77,27 @@ class Server:
         command[command.index("--save") + 1 : command.index("--save") + 1] = [""]
         self.process = subprocess.Popen(
             bound_to_parent(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(self.answers, PATIENCE)
+        self.client.execute_command(*rights(self.info("server")["redis_version"]))
+        return self
+
+    def start_as_sentinel(self, master_port: int, *options: str, quorum: int = 1) -> Server:
+        """Let it watch a server, which it calls "log"."""
+        self.folder.mkdir(parents=True)
+        configuration = self.folder / "sentinel.conf"
+        configuration.write_text(
+            f"sentinel monitor log 127.0.0.1 {master_port} {quorum}\n"
+            "sentinel down-after-milliseconds log 500\n"
+            "sentinel failover-timeout log 2000\n"
+        )
+        address = f"--port {self.port} --bind 127.0.0.1 --logfile {self.folder / 'log'}"
+        command = [self.program, str(configuration), "--sentinel", *address.split(), *options]
+        self.process = subprocess.Popen(
+            bound_to_parent(command),
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         wait_until(self.answers, PATIENCE)
         return self
@@ -133,7 +167,7 @@ class Watched(Group):
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{hosts}/log/0"
+        return f"redis+sentinel://{USER}:{PASSWORD}@{hosts}/log/0"
 
     def is_whole(self) -> bool:
         """Whether one is the master of all others, and they have what it has."""
@@ -163,29 +197,8 @@ class Watched(Group):
             sentinel.stop()
 
     def _sentinel(self, number: int) -> Server:
-        folder = self.folder / f"sentinel{number}"
-        folder.mkdir(parents=True)
-        (folder / "sentinel.conf").write_text(
-            f"sentinel monitor log 127.0.0.1 {self.master.port} 2\n"
-            "sentinel down-after-milliseconds log 500\n"
-            "sentinel failover-timeout log 2000\n"
-        )
-        sentinel = Server(self.program, folder)
-        sentinel.process = subprocess.Popen(
-            bound_to_parent(
-                [
-                    self.program,
-                    str(folder / "sentinel.conf"),
-                    "--sentinel",
-                    *f"--port {sentinel.port} --bind 127.0.0.1 --logfile {folder / 'log'}".split(),
-                ]
-            ),
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_until(sentinel.answers, PATIENCE)
-        return sentinel
+        sentinel = Server(self.program, self.folder / f"sentinel{number}")
+        return sentinel.start_as_sentinel(self.master.port, quorum=2)
 
     def _know_each_other(self) -> bool:
         states = [sentinel.client.sentinel_master("log") for sentinel in self.sentinels]
@@ -209,7 +222,7 @@ class Cluster(Group):
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{master.port}" for master in self.masters[:2])
-        return f"redis+cluster://{hosts}"
+        return f"redis+cluster://{USER}:{PASSWORD}@{hosts}"
 
     def add_replica(self, master: Server) -> Server:
         replica = self._node()

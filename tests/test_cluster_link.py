@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from redis.crc import key_slot
 
-from spotify_logger import cli
+from spotify_logger import cli, cluster_link
 from spotify_logger.errors import Misconfigured
 from spotify_logger.link import RedisLink, StoreError
 from spotify_logger.links import open_link
@@ -17,15 +23,13 @@ from spotify_logger.plays import to_iso
 from spotify_logger.simulator.past import make_past
 from spotify_logger.store import Store
 from tests.conftest import free_port, wait_until
-from tests.servers import Cluster, programs
+from tests.servers import PASSWORD, USER, Cluster, Server, programs, rights
 from tests.web import served, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from spotify_logger.link import Link
-    from tests.servers import Server
 
 KEYS = [f"key:{number}" for number in range(100)]
 
@@ -125,10 +129,21 @@ def test_a_broken_connection_is_a_new_one_even_if_it_is_one_of_three(cluster: Cl
 
 
 def test_it_needs_one_of_the_nodes_only_to_find_all(cluster: Cluster) -> None:
-    link = open_link(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{cluster.masters[2].port}")
+    link = open_link(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{cluster.masters[2].port}/0")
     assert link.connect() == 1
     assert len(link.nodes()) == 3
     link.close()
+
+
+def test_all_that_is_ever_sent_is_allowed_and_no_more(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        commands = {name.decode().upper() for name in client.command_list()}
+    allowed = {word[1:].partition("|")[0].upper() for word in rights("9.0.0") if word.startswith("+")}
+    folder = Path(cluster_link.__file__).parent
+    rooms = [room for room in folder.rglob("*.py") if "simulator" not in room.parts]
+    text = "".join(room.read_text(encoding="utf-8") for room in rooms)
+    words = set(re.findall(r"[(\s]\"([A-Z]+)\",", text)) | set(re.findall(r"redis\.call\('([A-Z]+)'", text))
+    assert words & commands | {"PING", "SELECT"} == allowed
 
 
 class TestWhatIsWrong:
@@ -265,3 +280,70 @@ def test_every_command_and_view_gives_the_answers_of_one_server(
 
 def test_a_link_of_one_server_is_still_one(redis_url: str) -> None:
     assert isinstance(open_link(redis_url), RedisLink)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate that signs itself, for servers and clients, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "cert.pem", folder / "key.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=127.0.0.1"
+    more = f"-addext subjectAltName=IP:127.0.0.1 -keyout {files[1]} -out {files[0]}"
+    subprocess.run([*make.split(), *more.split()], check=True, capture_output=True)
+    return files
+
+
+@pytest.mark.parametrize("kind", ["rediss", "rediss+cluster", "rediss+sentinel"])
+def test_servers_that_want_a_certificate_of_the_client(
+    kind: str, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    program = shutil.which("redis-server") or ""  # the server in the wheel knows no TLS
+    if not program:
+        pytest.fail("no redis-server") if os.environ.get("CI") == "true" else pytest.skip("no redis-server")
+    secure = [free_port(), free_port()]
+    trust = f"--tls-ca-cert-file {certificate[0]} --tls-cert-file {certificate[0]}"
+    trust += f" --tls-key-file {certificate[1]}"
+    options = f"{trust} --tls-auth-clients yes --tls-port {secure[0]}".split()
+    if kind == "rediss+cluster":
+        options += f"--cluster-enabled yes --tls-cluster yes --cluster-port {free_port()}".split()
+    server = Server(program, tmp_path / "server", tuple(options)).start()
+    sentinel = Server(program, tmp_path / "sentinel")
+    url = f"{kind}://{USER}:{PASSWORD}@127.0.0.1:{secure[0]}"
+    try:
+        if kind == "rediss+cluster":
+            server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: server.client.cluster("info")["cluster_state"] == "ok")
+        if kind == "rediss+sentinel":
+            more = f"{trust} --tls-auth-clients yes --tls-replication yes --tls-port {secure[1]}"
+            sentinel.start_as_sentinel(secure[0], *more.split())
+            url = f"{kind}://{USER}:{PASSWORD}@127.0.0.1:{secure[1]}/log/0"
+        ours = f"ssl_certfile={certificate[0]}&ssl_keyfile={certificate[1]}"
+        link = open_link(f"{url}?ssl_ca_certs={certificate[0]}&{ours}")
+        wait_until(lambda: is_connected(link))
+        assert link.send([("SET", "a", "x"), ("GET", "a")]) == ["OK", "x"]
+        link.close()
+        with pytest.raises(StoreError):
+            ask_once(f"{url}?ssl_ca_certs={certificate[0]}")
+    finally:
+        for each in (server, sentinel):
+            each.stop()
+
+
+def is_connected(link: Link) -> bool:
+    try:
+        return link.connect() > 0
+    except StoreError:
+        return False
+
+
+def ask_once(url: str) -> None:
+    """A server may refuse a certificate only after it was greeted."""
+    link = open_link(url)
+    try:
+        link.connect()
+        link.send([("GET", "a")])
+    finally:
+        link.close()
