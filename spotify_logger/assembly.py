@@ -81,7 +81,7 @@ def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = Non
         pacer: When to ask; as the settings say unless given.
     """
     clock, state_dir = around.clock, settings.state_dir
-    store = Store(settings.redis_url, settings.redis_prefix, clock.utc, around.connect)
+    store = Store(settings.redis_url, settings.redis_prefix, clock.utc, around.connect, settings.listener)
     outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, around.open_database)
     gate = Gate(state_dir / GATE_FILE, clock, around.boot)
     spotify = Spotify(around.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, gate)

@@ -66,34 +66,38 @@ def run(options: argparse.Namespace) -> int:
         # Nothing of it is imported but here: it is an extra, and larger than all the rest.
         from spotify_logger.serving import serve  # noqa: PLC0415
 
-        return serve(options, config.load(Path.cwd(), os.environ, need_login=False))
+        return serve(options, _settings(options))
     if options.command == "login":
         # With --json, standard output is for the JSON alone.
-        answer = _login(sys.stderr if options.json else sys.stdout)
+        answer = _login(options, sys.stderr if options.json else sys.stdout)
         if options.json:
             show(answer, sys.stdout, "json")
         return answer.code
-    told = _answered(options, config.load(Path.cwd(), os.environ, need_login=False))
+    told = _answered(options, _settings(options))
     if told is None:
         return 0
     show(told, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
     return told.code
 
 
-def _login(screen: TextIO) -> Answer:
+def _settings(options: argparse.Namespace, *, need_login: bool = False) -> Settings:
+    return config.load(Path.cwd(), os.environ, need_login=need_login, listener=options.listener)
+
+
+def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
     # It takes a second on a Pi.
     from spotify_logger.faces import Answer, utc_time  # noqa: PLC0415
     from spotify_logger.login import login_on_terminal  # noqa: PLC0415
     from spotify_logger.oauth import valid_until  # noqa: PLC0415
 
-    token = login_on_terminal(config.load(Path.cwd(), os.environ), screen)
+    token = login_on_terminal(_settings(options, need_login=True), screen)
     return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
 
 
 def _answered(options: argparse.Namespace, settings: Settings) -> Answer | None:
     from spotify_logger.store import Store  # noqa: PLC0415 - redis-py takes seconds to import on a Pi
 
-    with closing(Store(settings.redis_url, settings.redis_prefix)) as store:
+    with closing(Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
         answer: Answer | None = options.answer(options, store, settings)
         return answer
 
@@ -104,6 +108,8 @@ def _answered(options: argparse.Namespace, settings: Settings) -> Answer | None:
 def _status(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
     from spotify_logger.answers import status  # noqa: PLC0415
 
+    if options.all:
+        return status.statuses(settings, options.question.now)
     return status.status(store, options.question.now, 2 * settings.poll_max)
 
 
@@ -191,10 +197,14 @@ def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
+    parser.add_argument(
+        "--listener", metavar="NAME", help="whose log it is about, where several listeners have one"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     add = Adding(commands)
     add.command("login", None, "allow the logger to see what you play; needed every six months", csv=False)
-    add.command("status", _status, "is the logger alive and well? exit code 1 if not", csv=False)
+    status = add.command("status", _status, "is the logger alive and well? exit code 1 if not", csv=False)
+    status.add_argument("--all", action="store_true", help="every listener's")
     add.command("now", _now, "what is playing", csv=False)
     recent = add.command("recent", _recent, "the newest plays")
     questions.add_number(recent, 20)

@@ -23,6 +23,7 @@ from dotenv.parser import parse_stream
 
 from spotify_logger import authfile, files, journal
 from spotify_logger.errors import Misconfigured
+from spotify_logger.keyspace import RESERVED, is_listener
 from spotify_logger.redis_address import FORMS, read_places
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ DEFAULTS = {
     "SPOTIFY_REFRESH_TOKEN": "",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
     "REDIS_PREFIX": "",
+    "LISTENER": "",
     "STATE_DIR": "",
     "POLL_MIN": "5",
     "POLL_MAX": "30",
@@ -73,8 +75,9 @@ class Settings:
         refresh_token: Starts a machine without a token file; "" when unset.
         redis_url: May hold a password.
         redis_is_default: REDIS_URL is not set, so an own server may be started at its default.
-        redis_prefix: Put before every key.
-        state_dir: An absolute path; the folder is there and may be read.
+        listener: Whose log it is, where several share the other settings; "" for the one without a name.
+        redis_prefix: Put before every key; ends with the listener's name and a colon where there is one.
+        state_dir: An absolute path; the folder is there and may be read. A listener's has that name.
         poll_min: Seconds.
         poll_max: Seconds.
         api_url: Without a slash at the end.
@@ -90,6 +93,7 @@ class Settings:
     refresh_token: str = field(repr=False)
     redis_url: str = field(repr=False)
     redis_is_default: bool
+    listener: str
     redis_prefix: str
     state_dir: Path
     poll_min: float
@@ -99,6 +103,25 @@ class Settings:
     alert_url: str = field(repr=False)
     heartbeat_url: str = field(repr=False)
     web_password: str = field(repr=False)
+
+    @property
+    def household_prefix(self) -> str:
+        """What is put before the keys that all listeners share."""
+        return self.redis_prefix.removesuffix(f"{self.listener}:") if self.listener else self.redis_prefix
+
+    def of(self, listener: str) -> Settings:
+        """The same for another listener of the household.
+
+        Args:
+            listener: The name; "" for the one without a name.
+        """
+        household_dir = self.state_dir.parent if self.listener else self.state_dir
+        return replace(
+            self,
+            listener=listener,
+            redis_prefix=_with_listener(self.household_prefix, listener),
+            state_dir=household_dir / listener if listener else household_dir,
+        )
 
 
 @dataclass(frozen=True)
@@ -121,19 +144,25 @@ class _Found:
         return f"{self.name} in {self.origin}" if self.origin else f"{self.name} (not set)"
 
 
-def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True) -> Settings:
+def load(
+    directory: Path, environ: Mapping[str, str], *, need_login: bool = True, listener: str | None = None
+) -> Settings:
     """Read the settings, make the state folder (0700) if it is missing and needed, and conceal the secrets.
 
     Args:
         directory: The folder that `.env` and `auth.py` are in.
         environ: The environment.
         need_login: False for those who never ask Spotify: they need neither client id nor state folder.
+        listener: Whose log it is, whatever LISTENER says.
 
     Raises:
         NotConfigured: There is no client id; nothing else is wrong.
         Misconfigured: A setting is wrong; the message names it, where it comes from, and what to do.
     """
     found = _find(directory, environ)
+    if listener is not None:
+        found["LISTENER"] = _Found("LISTENER", listener, "--listener")
+    name = _listener(found["LISTENER"])
     settings = Settings(
         client_id=_word(found["SPOTIFY_CLIENT_ID"]),
         client_secret=_word(found["SPOTIFY_CLIENT_SECRET"]),
@@ -141,8 +170,9 @@ def load(directory: Path, environ: Mapping[str, str], *, need_login: bool = True
         refresh_token=_word(found["SPOTIFY_REFRESH_TOKEN"]),
         redis_url=_redis_url(found["REDIS_URL"]),
         redis_is_default=not found["REDIS_URL"].origin,
-        redis_prefix=_plain(found["REDIS_PREFIX"]),
-        state_dir=_state_dir(found["STATE_DIR"], directory, environ, make=need_login),
+        listener=name,
+        redis_prefix=_with_listener(_plain(found["REDIS_PREFIX"]), name),
+        state_dir=_state_dir(found["STATE_DIR"], name, directory, environ, make=need_login),
         poll_min=_seconds(found["POLL_MIN"]),
         poll_max=_seconds(found["POLL_MAX"]),
         api_url=_service_url(found["SPOTIFY_API_URL"]),
@@ -355,6 +385,20 @@ def _redis_url(found: _Found) -> str:
     return found.value
 
 
+def _listener(found: _Found) -> str:
+    name = found.value
+    if name and not is_listener(name):
+        raise Misconfigured(
+            f"{found.label} has to be a name of up to 32 letters, digits, - and _, such as anna, and none of"
+            f" these, with which keys begin: {', '.join(sorted(RESERVED))}"
+        )
+    return name
+
+
+def _with_listener(prefix: str, listener: str) -> str:
+    return f"{prefix}{listener}:" if listener else prefix
+
+
 def _redirect_uri(found: _Found) -> str:
     """Check what Spotify accepts since 2025: https, or http with a loopback address in figures.
 
@@ -383,11 +427,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _state_dir(found: _Found, directory: Path, environ: Mapping[str, str], *, make: bool) -> Path:
+def _state_dir(
+    found: _Found, listener: str, directory: Path, environ: Mapping[str, str], *, make: bool
+) -> Path:
     path = Path(found.value)
     try:
         path = directory / _expand(_plain(found), environ) if found.value else _default_state_dir(environ)
-        path = path.absolute()
+        path = path.absolute() / listener
         if make:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One that cannot be written, as on an SD card that is dying, must not stop the logging.

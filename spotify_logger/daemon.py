@@ -103,7 +103,7 @@ def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> 
     """
     address = urlsplit(settings.redis_url)
     host, port = address.hostname or "127.0.0.1", address.port or 6379
-    if not settings.redis_is_default or embedded.is_listening(host, port):
+    if not settings.redis_is_default or settings.listener or embedded.is_listening(host, port):
         return
     server = embedded.EmbeddedServer(settings.state_dir / "redis", host, port, lock_fd)
     try:

@@ -15,6 +15,8 @@ GAPS = "gaps"
 FORGOTTEN = "forgotten"
 """The plays that somebody wanted to be forgotten: the second that named each -> the second at which it ended.
 Nothing tells what they were. It keeps `recently-played` and exports from bringing them back."""
+LISTENERS = "spotify_logger:listeners"
+"""The listeners of a household that have a name -> since when each has a log; no name is put before it."""
 LEASE = "spotify_logger:lease"
 """Who asks Spotify for this log, while it does: fencing number, id and machine. It expires."""
 FENCE = "spotify_logger:fence"
@@ -35,6 +37,14 @@ EPOCH_DAY = date(1970, 1, 1)
 FIRST_DAY = date(2006, 4, 23)
 """Spotify was founded on this day; no play is older."""
 
+RESERVED = frozenset(
+    (  # noqa: SIM905 - one line to read
+        "listening plays track episode local gap gaps now_playing forgotten spotify_logger redis"
+    ).split()
+)
+"""What no listener can be called: keys begin with it, or the state folder has a folder of that name."""
+
+_LISTENER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SECOND = re.compile(r"[0-9]{1,10}")
 _GAP = re.compile(r"([0-9]{1,10}) ([ -~]{1,100})")
 _ROW = re.compile(
@@ -45,6 +55,11 @@ ENDS = ("trackdone", "skipped", "stopped", "unknown")
 """How a play ends."""
 OPEN = "open"
 """What stands in their place while it is not over."""
+
+
+def is_listener(name: str) -> bool:
+    """Whether a listener can be called so."""
+    return _LISTENER.fullmatch(name) is not None and name not in RESERVED
 
 
 def play_key(second: int) -> str:

@@ -127,7 +127,8 @@ def _ensure_login(settings: Settings) -> None:
 
 
 def _report(settings: Settings, descriptor: int) -> None:
-    redis = REDIS_ADDRESS if settings.redis_is_default else None
+    # Several listeners share one Redis: it must not live and die with the logger of one of them.
+    redis = REDIS_ADDRESS if settings.redis_is_default and not settings.listener else None
     report = {"state_dir": str(settings.state_dir), "redis": redis}
     os.write(descriptor, f"{json.dumps(report)}\n".encode())
 

@@ -305,6 +305,7 @@ class Recorder:
             return
         self._receipts.clear()
         self._nothing_at = -1
+        self._store.enlist()
         self._look_at_server()
         self._remember_newest()
         self._forgotten.heed(anew=True)

@@ -19,12 +19,14 @@ from spotify_logger.keyspace import (
     FIRST_DAY,
     FORGOTTEN,
     GAPS,
+    LISTENERS,
     NOW_PLAYING,
     PLAY_FIELDS,
     STATUS,
     day_of,
     gap_key,
     index_key,
+    is_listener,
     play_key,
     read_forgotten,
     read_gap,
@@ -34,7 +36,7 @@ from spotify_logger.keyspace import (
 from spotify_logger.link import Command, Link, Reply, StoreError
 from spotify_logger.links import open_link
 from spotify_logger.persistence import Persistence, count_replicas, read_persistence, together
-from spotify_logger.plays import Play, from_iso
+from spotify_logger.plays import Play, from_iso, to_iso
 from spotify_logger.portions import portions
 
 if TYPE_CHECKING:
@@ -142,6 +144,7 @@ class Store:
         prefix: Put before every key; no method takes or returns a key with it.
         utc: Seconds since the epoch; tells from which day on to look back.
         connect: Opens the link; another one is a stand-in for a server.
+        listener: Whose log it is; the prefix ends with that name.
 
     Raises:
         Misconfigured: `url` is no address of a Redis.
@@ -154,9 +157,12 @@ class Store:
         prefix: str = "",
         utc: Callable[[], float] = time.time,
         connect: Callable[[str], Link] = open_link,
+        listener: str = "",
     ) -> None:
         self._link = connect(url)
         self._prefix = prefix
+        self._listener = listener
+        self._household = prefix.removesuffix(f"{listener}:") if listener else prefix
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
@@ -282,6 +288,19 @@ class Store:
                 self._claims[second] = (started_at, uri)
                 return second
         raise StoreError(f"Redis at {self.where} has no free key from {play_key(key_second)} on")
+
+    def enlist(self) -> None:
+        """Let others know that this listener has a log."""
+        if self._listener:
+            key, since = self._household + LISTENERS, to_iso(round(self._utc() * 1000))
+            self._read([("HSETNX", key, self._listener, since)])
+
+    def listeners(self) -> list[str]:
+        """The listeners that have a log here, by name; "" first, where the one without a name has one."""
+        names, unnamed = self._read(
+            [("HKEYS", self._household + LISTENERS), ("EXISTS", self._household + STATUS)]
+        )
+        return [*([""] if unnamed else []), *sorted(filter(is_listener, names or []))]
 
     def read_status(self) -> dict[str, str]:
         """All fields of the status; empty when there is none."""

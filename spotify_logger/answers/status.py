@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from spotify_logger import __version__
 from spotify_logger.answers.timeline import Play, ending, heard_words, play_data
@@ -12,13 +13,15 @@ from spotify_logger.gaps import Gap, gap_data, gaps_words, since
 from spotify_logger.health import FORGETS, blind_since, moment, problems
 from spotify_logger.playback import whole_number
 from spotify_logger.plays import from_iso, minutes, title
-from spotify_logger.store import StoreError
+from spotify_logger.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spotify_logger.store import Store
+    from spotify_logger.config import Settings
 
+UNNAMED = "(no name)"
+"""What the listener is called who has none."""
 DAYS = 30
 """Days of which the status tells the gaps."""
 
@@ -42,6 +45,41 @@ def status(store: Store, now: float, longest_pause: float) -> Answer:
     health = ("health", "NOT WELL: " + "; ".join(wrong) if wrong else "well")
     rows = [health, *_status_rows(found, blind, now)]
     return Answer(data, [Table([row for row in rows if row[1]])], code=bool(wrong))
+
+
+def statuses(settings: Settings, now: float) -> Answer:
+    """Are the loggers of all listeners alive and well? Exit code 1 when one is not.
+
+    Args:
+        settings: Of any of them.
+        now: Seconds since the epoch.
+    """
+    with closing(Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
+        try:
+            names = store.listeners()
+        except StoreError:
+            return status(store, now, 2 * settings.poll_max)
+    if not names:
+        return Answer({"listeners": []}, ["No logger has written here yet."], code=1)
+    told = {}
+    for name in names:
+        with closing(Store(settings.redis_url, settings.of(name).redis_prefix)) as store:
+            told[name] = status(store, now, 2 * settings.poll_max)
+    return Answer(
+        {"listeners": [{"name": name, **_of(answer)} for name, answer in told.items()]},
+        [Table([_line(name, _of(answer)) for name, answer in told.items()], wide=2)],
+        code=any(answer.code for answer in told.values()),
+    )
+
+
+def _of(answer: Answer) -> Mapping[str, Any]:
+    data: Any = answer.data
+    return cast("Mapping[str, Any]", data)
+
+
+def _line(name: str, data: Mapping[str, Any]) -> tuple[str, str, str]:
+    wrong = "; ".join(data["problems"])
+    return name or UNNAMED, "well" if data["well"] else "NOT WELL", wrong or data["state"] or ""
 
 
 @dataclass(frozen=True, slots=True)

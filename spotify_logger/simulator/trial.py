@@ -42,6 +42,7 @@ def make_settings(state_dir: Path, redis_url: str, prefix: str = "") -> Settings
         refresh_token=DEMO_REFRESH_TOKEN,
         redis_url=redis_url,
         redis_is_default=False,
+        listener="",
         redis_prefix=prefix,
         state_dir=state_dir,
         poll_min=5.0,
