@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger import __version__, config, moving, questions
+from spotify_logger.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,9 +96,7 @@ def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
 
 
 def _answered(options: argparse.Namespace, settings: Settings) -> Answer | None:
-    from spotify_logger.store import Store  # noqa: PLC0415 - redis-py takes seconds to import on a Pi
-
-    with closing(Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
+    with closing(open_store(settings)) as store:
         answer: Answer | None = options.answer(options, store, settings)
         return answer
 
@@ -173,6 +172,36 @@ def _year(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
     return review.year(store.archive(), options.question)
 
 
+def _compare(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
+    from spotify_logger.answers import compare  # noqa: PLC0415
+
+    name = listener_meant(options.other, store)
+    with closing(open_store(settings.of(name))) as other:
+        archives = store.archive(), other.archive()
+        return compare.compare(archives, (settings.listener, name), options.question)
+
+
+def listener_meant(text: str, store: Store) -> str:
+    """The name of the listener that a word of the command means; "-" is the one without a name.
+
+    Raises:
+        SpotifyLoggerError: Nobody is called so; the message says who there is.
+    """
+    name = "" if text == "-" else text
+    known = store.listeners()
+    if name not in known:
+        there = ", ".join(each or "-" for each in known) or "nobody"
+        raise SpotifyLoggerError(f"no listener called {text!r} has a log here; there is {there}")
+    return name
+
+
+def open_store(settings: Settings) -> Store:
+    """The log of a listener."""
+    from spotify_logger.store import Store  # noqa: PLC0415 - redis-py takes seconds to import on a Pi
+
+    return Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)
+
+
 def _course(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
     from spotify_logger.answers import course  # noqa: PLC0415
 
@@ -221,6 +250,13 @@ def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     top.add_argument("kind", choices=TOP, metavar="KIND", help=", ".join(TOP))
     for ranking in (count, top):
         questions.add_ranking(ranking)
+    compare = add.command(
+        "compare", _compare, "what two listeners have in common, and who was first", csv=False
+    )
+    compare.add_argument(
+        "other", metavar="LISTENER", help="whom to compare with; - for the one without a name"
+    )
+    questions.add_ranking(compare)
     stats = add.command("stats", _stats, "a stretch in figures")
     questions.add_exact(stats)
     clock = add.command("clock", _clock, "the hours of the week, as a picture")
@@ -238,7 +274,7 @@ def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         questions.add_least(about_a_year)
     for ranked in (clock, calendar, year, course):
         questions.add_by(ranked)
-    for about_a_stretch in (count, top, stats, clock, course, *_add_pages(add)):
+    for about_a_stretch in (count, top, compare, stats, clock, course, *_add_pages(add)):
         questions.add_least(about_a_stretch)
         questions.add_stretch(about_a_stretch)
     moving.add_commands(add)

@@ -15,6 +15,7 @@ from spotify_logger.config import DEFAULTS
 
 PROJECT = Path(__file__).parent.parent
 UNIT = PROJECT / "deploy" / "spotify-logger.service"
+EACH = PROJECT / "deploy" / "spotify-logger@.service"
 PAGE = PROJECT / "deploy" / "spotify-logger-web.service"
 OFFLINE_SINCE = 250
 """The version of systemd since which `systemd-analyze security` looks at a unit that is not installed."""
@@ -26,7 +27,7 @@ def unit(tmp_path: Path) -> Path:
     return installed(UNIT, tmp_path)
 
 
-@pytest.fixture(params=[UNIT, PAGE], ids=["logger", "page"])
+@pytest.fixture(params=[UNIT, EACH, PAGE], ids=["logger", "listener", "page"])
 def any_unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """One of the units, for an installation that is there."""
     return installed(request.param, tmp_path)
@@ -36,7 +37,7 @@ def installed(unit: Path, tmp_path: Path) -> Path:
     """A unit with the project and the interpreter of this test."""
     text = unit.read_text()
     text = text.replace("/opt/spotify-logger/.venv/bin/python", sys.executable)
-    path = tmp_path / unit.name
+    path = tmp_path / unit.name.replace("@", "@anna")
     path.write_text(text.replace("/opt/spotify-logger", str(PROJECT)))
     return path
 
@@ -98,7 +99,7 @@ def said() -> configparser.ConfigParser:
 
 def read(unit: Path) -> configparser.ConfigParser:
     """What a unit says; of a name that comes more than once, the last."""
-    parser = configparser.ConfigParser(strict=False)
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(unit)
     return parser
@@ -137,6 +138,17 @@ def test_the_page_is_who_the_logger_is_and_shares_its_folder() -> None:
     shared = "DynamicUser StateDirectory StateDirectoryMode EnvironmentFile WorkingDirectory"
     for name in shared.split():
         assert page[name] == logger[name]
+
+
+def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
+    alone, each = read(UNIT)["Service"], read(EACH)["Service"]
+    assert each["Environment"] == "LISTENER=%i"
+    assert each["EnvironmentFile"] == "-/etc/spotify-logger-%i.env"
+    assert each["User"] == UNIT.stem
+    own = {"Environment", "EnvironmentFile", "User", "SyslogIdentifier"}
+    assert {name: alone[name] for name in alone if name not in own} == {
+        name: each[name] for name in each if name not in own
+    }
 
 
 def test_the_page_is_not_in_the_loggers_way() -> None:

@@ -18,6 +18,7 @@ import pytest
 from spotify_logger.plays import SKIPPED, TRACKDONE, to_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.past import make_past
 from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import Service
 from spotify_logger.store import Store
@@ -64,6 +65,7 @@ VIEWS = (
     "/album?q=Discovery",
     "/search?q=veridis+quo",
     "/search?q=nothing+of+it",
+    "/compare?with=ben",
     "/health",
 )
 
@@ -162,6 +164,10 @@ def fill(url: str) -> None:
             }
         )
     log.store.close()
+    other = Store(url, "ben:", listener="ben")
+    other.enlist()
+    make_past(1, 5, time.time() - 3600).write(other.archive())
+    other.close()
 
 
 @contextmanager

@@ -23,13 +23,12 @@ from spotify_logger.stretch import Zone
 from spotify_logger.web.asked import Odd
 from spotify_logger.web.assets import Assets
 from spotify_logger.web.covers import Covers
-from spotify_logger.web.desk import Busy, Desk
+from spotify_logger.web.desk import Busy
 from spotify_logger.web.guard import COOKIE, SIGN_IN, Hosts, Manners, SameOrigin, SignIn, own_names
-from spotify_logger.web.live import Live
+from spotify_logger.web.household import People
 from spotify_logger.web.pages import Pages
 from spotify_logger.web.password import VALID, Door, Keep
-from spotify_logger.web.spotify_login import SpotifyLogin
-from spotify_logger.web.views import Views, form_of
+from spotify_logger.web.views import form_of
 from spotify_logger.web.wire import Server, listen
 
 if TYPE_CHECKING:
@@ -63,14 +62,11 @@ class Page:
     def __init__(self, settings: Settings, names: Iterable[str], door: Door | None, *, covers: bool) -> None:
         zone = Zone()
         self._door = door
-        self._desk = Desk(settings)
-        self._login = SpotifyLogin(settings)
-        shown = Covers(shown=covers)
-        self._live = Live(settings, shown)
         assets = Assets()
         self._pages = Pages(assets, zone, {"protected": door is not None})
-        views = Views(self._desk, self._pages, self._live, shown, self._login, zone)
-        self.warm = views.warm
+        self._people = People(settings, self._pages, Covers(shown=covers), zone)
+        self.warm = self._people.warm
+        view = self._people.view
         guards = [
             Middleware(Hosts, names=own_names(names)),
             Middleware(SameOrigin),
@@ -79,28 +75,30 @@ class Page:
         ]
         app = Starlette(
             routes=[
-                Route("/", views.home),
-                Route("/today", views.today),
-                Route("/live", views.live),
-                Route("/recent", views.recent),
-                Route("/day", views.some_day),
-                Route("/day/{day}", views.day),
-                Route("/top/{kind}", views.top),
+                Route("/", view("home")),
+                Route("/today", view("today")),
+                Route("/live", view("live")),
+                Route("/recent", view("recent")),
+                Route("/day", view("some_day")),
+                Route("/day/{day}", view("day")),
+                Route("/top/{kind}", view("top")),
                 Route("/top", _to("/top/tracks")),
-                Route("/clock", views.clock),
-                Route("/chart", views.chart),
-                Route("/calendar", views.calendar),
-                Route("/calendar/{year:int}", views.calendar),
-                Route("/year", views.review),
-                Route("/year/{year:int}", views.review),
-                Route("/year/{year:int}/image.svg", views.review_image),
-                Route("/track", views.track),
-                Route("/artist", views.artist),
-                Route("/album", views.album),
-                Route("/search", views.search),
-                Route("/health", views.health),
-                Route("/health/login", views.log_in, methods=["POST"]),
-                Route("/health/login", views.log_in_state),
+                Route("/compare", view("compare")),
+                Route("/listener", self._people.choose, methods=["POST"]),
+                Route("/clock", view("clock")),
+                Route("/chart", view("chart")),
+                Route("/calendar", view("calendar")),
+                Route("/calendar/{year:int}", view("calendar")),
+                Route("/year", view("review")),
+                Route("/year/{year:int}", view("review")),
+                Route("/year/{year:int}/image.svg", view("review_image")),
+                Route("/track", view("track")),
+                Route("/artist", view("artist")),
+                Route("/album", view("album")),
+                Route("/search", view("search")),
+                Route("/health", view("health")),
+                Route("/health/login", view("log_in"), methods=["POST"]),
+                Route("/health/login", view("log_in_state")),
                 Route(SIGN_IN, self._ask_password),
                 Route(SIGN_IN, self._take_password, methods=["POST"]),
                 Route("/sign-out", self._sign_out, methods=["POST"]),
@@ -121,12 +119,11 @@ class Page:
 
     async def end(self) -> None:
         """End what would not end by itself."""
-        await self._live.end()
-        self._login.end()
+        await self._people.end()
 
     def close(self) -> None:
         """Let go of Redis, when nothing is answered any more."""
-        self._desk.close()
+        self._people.close()
 
     # The password
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from spotify_logger import commands
 from spotify_logger.answers.reading import begin_of
 from spotify_logger.errors import SpotifyLoggerError
-from spotify_logger.store import Store
 from spotify_logger.web.asked import Parser
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config import Settings
+    from spotify_logger.store import Store
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = Store(settings.redis_url, settings.redis_prefix)
+        self._store = commands.open_store(settings)
         self._thread = ThreadPoolExecutor(1, "desk")
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._waiting = 0
@@ -96,7 +97,7 @@ class Desk:
             return await self.run(lambda store: self._answer(options, store))
         day = str(options.question.today)
         key = (*words, day)
-        mark, plays = await self.run(lambda store: _mark(options, store))
+        mark, plays = await self.run(lambda store: self._mark(options, store))
         kept = self._kept.get(key)
         if kept and kept.mark == mark and time.monotonic() < kept.until:
             self._kept.move_to_end(key)
@@ -134,9 +135,23 @@ class Desk:
 
     def _environment(self) -> dict[str, str]:
         """That of the command: it asks the same Redis, wherever this process has learned of it."""
-        told = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE")
+        told = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE", "LISTENER_FILE")
         kept = {name: value for name, value in os.environ.items() if name not in told}
-        return kept | {"REDIS_URL": self._settings.redis_url, "REDIS_PREFIX": self._settings.redis_prefix}
+        return kept | {
+            "REDIS_URL": self._settings.redis_url,
+            "REDIS_PREFIX": self._settings.household_prefix,
+            "LISTENER": self._settings.listener,
+        }
+
+    def _mark(self, options: argparse.Namespace, store: Store) -> tuple[str, int]:
+        """What tells whether something has changed since, and how many plays the question is about."""
+        mark, plays = _mark(options, store)
+        if options.command == "compare":
+            name = commands.listener_meant(options.other, store)
+            with closing(commands.open_store(self._settings.of(name))) as other:
+                others_mark, others_plays = _mark(options, other)
+            return mark + others_mark, plays + others_plays
+        return mark, plays
 
     async def _command(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
         async with self._large:
@@ -176,7 +191,7 @@ def _resident() -> int:
 
 
 def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
-    """What tells whether something has changed since, and how many plays the question is about."""
+    """The same for one log."""
     asked = options.question.stretch
     begin = begin_of(asked)
     archive = store.archive()

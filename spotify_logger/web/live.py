@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_logger.answers import status
 from spotify_logger.answers.timeline import play_data
+from spotify_logger.commands import open_store
 from spotify_logger.errors import SpotifyLoggerError
-from spotify_logger.store import Store
 from spotify_logger.web.covers import initial, tile
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Live:
     """
 
     def __init__(self, settings: Settings, covers: Covers) -> None:
-        self._store = Store(settings.redis_url, settings.redis_prefix)
+        self._store = open_store(settings)
         self._covers = covers
         self._thread = ThreadPoolExecutor(1, "live")
         self._changed = asyncio.Condition()

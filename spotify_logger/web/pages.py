@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,13 +12,14 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__, faces
+from spotify_logger.answers.status import UNNAMED
 from spotify_logger.keyspace import PLAY_FIELDS, second_of
 from spotify_logger.plays import from_iso, minutes
 from spotify_logger.web.covers import initial, key_of, small, tile
 from spotify_logger.web.fitting import fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -27,6 +28,23 @@ if TYPE_CHECKING:
 
 STEPS = 5
 """Shades of a heatmap, beside that of nothing."""
+
+
+class Household(NamedTuple):
+    """Whose page it is.
+
+    Attributes:
+        listener: The name; "" for the one without a name.
+        listeners: All that have a log.
+    """
+
+    listener: str
+    listeners: Sequence[str]
+
+    @property
+    def others(self) -> list[str]:
+        """All but this one."""
+        return [name for name in self.listeners if name != self.listener]
 
 
 class Pages:
@@ -67,6 +85,7 @@ class Pages:
             "step": _step,
             "link": _link,
             "query": urlencode,
+            "called": _called,
             "item": key_of,
             "whole": _whole,
             "begun": _begun,
@@ -79,7 +98,8 @@ class Pages:
 
     def show(self, request: Request, template: str, status: int = 200, **told: object) -> Response:
         """A page, or that the browser has it already."""
-        body = self.text(template, path=request.url.path, **told).encode()
+        household = getattr(request.state, "household", Household("", ()))
+        body = self.text(template, path=request.url.path, household=household, **told).encode()
         headers = {"cache-control": "private, no-cache", "vary": "accept-encoding, cookie"}
         if status != 200:  # noqa: PLR2004 - all is well
             return HTMLResponse(body, status, headers)
@@ -119,6 +139,10 @@ def _whole(play: Mapping[str, Any]) -> dict[str, Any]:
 def _begun(play: Mapping[str, Any]) -> str:
     """When a play began, as a UTC stamp: its key tells it, whatever its hash has lost."""
     return faces.utc_time(second_of(str(play["key"])) or 0) or ""
+
+
+def _called(listener: str) -> str:
+    return listener or UNNAMED
 
 
 def _percentage(share: float | None) -> str:

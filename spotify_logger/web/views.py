@@ -181,6 +181,20 @@ class Views:
             lengths=LENGTHS,
         )
 
+    async def compare(self, request: Request) -> Response:
+        """What two listeners have in common."""
+        asked = self._asked(request, whole=True)
+        others = request.state.household.others
+        chosen = request.query_params.get("with", "")
+        other = chosen if chosen in others else next(iter(others), None)
+        if other is None:
+            raise Odd("there is nobody to compare with")
+        told = await self._desk.ask("compare", f"-n{LINES}", *asked.options("by", "min"), "--", other or "-")
+        covers = await self._images(line["key"] for line in told["tracks"])
+        return self._pages.show(
+            request, "compare.html", told=told, asked=asked, other=other, others=others, covers=covers
+        )
+
     async def clock(self, request: Request) -> Response:
         """The hours of the week."""
         asked = self._asked(request)

@@ -1,0 +1,175 @@
+"""What two listeners have in common: artists and tracks, how often each heard them, and who did so first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.answers.ranking import ARTISTS, TRACKS, Ranked, groups_of, ranked
+from spotify_logger.answers.reading import Reading
+from spotify_logger.answers.status import UNNAMED
+from spotify_logger.answers.words import called
+from spotify_logger.faces import Answer, Heading, Table, counted, listened, utc_time
+from spotify_logger.questions import TIME
+from spotify_logger.stats import Tallies
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.faces import Block
+    from spotify_logger.questions import Question
+    from spotify_logger.recordings import Entry
+
+KINDS = {ARTISTS: "artist", TRACKS: "track"}
+NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
+"""The fields of the catalogue that tell both, and what they are called."""
+
+
+@dataclass
+class Heard:
+    """What one of the two heard.
+
+    Attributes:
+        name: Whose it is; "" where it has no name.
+        tallies: By item.
+        firsts: The second of the first play that counts, by item.
+        entries: What is known of the items.
+        things: Artists and tracks, by what tells them from others of their kind.
+    """
+
+    name: str
+    tallies: Tallies = field(default_factory=Tallies)
+    firsts: dict[str, int] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    things: dict[str, dict[Hashable, Ranked]] = field(default_factory=dict)
+
+    def first(self, each: Ranked) -> int:
+        """The second in which something was first heard so that it counts."""
+        return min(self.firsts[key] for key in each.keys if key in self.firsts)
+
+
+class Both(NamedTuple):
+    """Something that both heard.
+
+    Attributes:
+        name: What it is called.
+        ones: What the one made of it.
+        others: What the other one made of it.
+        firsts: The seconds in which each first heard it.
+    """
+
+    name: str
+    ones: Ranked
+    others: Ranked
+    firsts: tuple[int, int]
+
+    def measures(self, by: str) -> tuple[int, int]:
+        """What it is ranked by, for each."""
+        return self.ones.measure(by), self.others.measure(by)
+
+
+def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
+    """What two listeners have in common.
+
+    Args:
+        archives: Their logs.
+        names: What they are called; "" for the one without a name.
+        question: What is asked; who was first is told of its stretch.
+    """
+    pair = [_heard(Reading(archive, question), name) for archive, name in zip(archives, names, strict=True)]
+    common = {kind: _common(pair, kind, question.by) for kind in KINDS}
+    return Answer(_data(pair, common, question), _page(pair, common, question))
+
+
+def _heard(reading: Reading, name: str) -> Heard:
+    heard = Heard(name)
+    for rows, counts in reading.days():
+        heard.tallies.add(rows, counts)
+        for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
+            heard.firsts.setdefault(item, second)
+    heard.entries = reading.entries(heard.tallies.heard, NEEDED)
+    for kind in KINDS:
+        groups = groups_of(kind, heard.entries, exact=reading.question.exact)
+        found = ranked(heard.tallies, groups, reading.question.by)
+        heard.things[kind] = {each.group: each for each in found}
+    return heard
+
+
+def _common(pair: Sequence[Heard], kind: str, by: str) -> list[Both]:
+    """What both heard, first what the one of them who heard it less heard most."""
+    one, other = pair
+    found = []
+    for group, ours in one.things[kind].items():
+        theirs = other.things[kind].get(group)
+        if theirs is not None:
+            name = str(group) if kind == ARTISTS else called(ours.keys[0], one.entries.get(ours.keys[0]))
+            found.append(Both(name, ours, theirs, (one.first(ours), other.first(theirs))))
+    return sorted(found, key=lambda each: (-min(each.measures(by)), -sum(each.measures(by)), each.name))
+
+
+def _page(pair: Sequence[Heard], common: Mapping[str, list[Both]], question: Question) -> list[Block]:
+    names = [each.name or UNNAMED for each in pair]
+    figures = [
+        ("plays", *(f"{each.tallies.plays.total():,}" for each in pair)),
+        ("heard", *(listened(sum(each.tallies.heard.values())) for each in pair)),
+        *((kind, *(f"{len(each.things[kind]):,}" for each in pair)) for kind in KINDS),
+    ]
+    blocks: list[Block] = [Table(figures, [question.stretch.words, *names], numbers=[1, 2], wide=0)]
+    for kind, noun in KINDS.items():
+        found = common[kind]
+        blocks.append(Heading(f"{counted(len(found), noun)} in common"))
+        if found:
+            rows = [
+                _row(place, each, names, question) for place, each in enumerate(found[: question.number], 1)
+            ]
+            blocks.append(Table(rows, ["", noun, *names, "first"], numbers=[0, 2, 3]))
+    return blocks
+
+
+def _row(place: int, each: Both, names: Sequence[str], question: Question) -> Sequence[str]:
+    amounts = [
+        listened(amount) if question.by == TIME else f"{amount:,}" for amount in each.measures(question.by)
+    ]
+    first = min(each.firsts)
+    day = f"{question.zone.day(first)}"
+    return str(place), each.name, *amounts, f"{_who_first(each, names)}, {day}"
+
+
+def _who_first(each: Both, names: Sequence[str]) -> str:
+    ones, others = each.firsts
+    return "both" if ones == others else names[0] if ones < others else names[1]
+
+
+def _data(pair: Sequence[Heard], common: Mapping[str, list[Both]], question: Question) -> dict[str, object]:
+    return {
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "by": question.by,
+        "listeners": [
+            {
+                "name": each.name,
+                "plays": each.tallies.plays.total(),
+                "heard_ms": sum(each.tallies.heard.values()),
+                **{kind: len(each.things[kind]) for kind in KINDS},
+            }
+            for each in pair
+        ],
+        "common": {kind: len(found) for kind, found in common.items()},
+        **{
+            kind: [_line(place, each) for place, each in enumerate(found[: question.number], 1)]
+            for kind, found in common.items()
+        },
+    }
+
+
+def _line(place: int, each: Both) -> dict[str, object]:
+    return {
+        "rank": place,
+        "name": each.name,
+        "plays": [each.ones.plays, each.others.plays],
+        "heard_ms": [each.ones.heard_ms, each.others.heard_ms],
+        "first": [utc_time(second) for second in each.firsts],
+        "key": each.ones.keys[0],
+    }
