@@ -105,7 +105,7 @@ class Lease:
         self._renewed_at = self._expires_at = self._retry_at = self._watched_since = float("-inf")
         self._connection = 0
         self._left = RENEWED_EVERY
-        self._is_shown = False
+        self._is_shown = self._has_seen = False
         self.standing = Standing.UNKNOWN
         self.number = 0
         self.other = ""
@@ -169,7 +169,7 @@ class Lease:
         connection = self._link.connect()
         if connection != self._connection:
             self._connection = connection
-            self._watched_since = self._clock.monotonic()
+            self._has_seen, self._watched_since = False, self._clock.monotonic()
 
     def _renewed(self, due: float) -> Standing:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
@@ -202,13 +202,15 @@ class Lease:
         announced = f"{self._identity} {self.machine}"
         self._send(("SET", self._standby, announced, "PX", round(3 * SECONDS * 1000)))
         self._stood_by = True
+        self._has_seen |= value is not None
         self._left = left / 1000 if isinstance(left, int) and left > 0 else RENEWED_EVERY
         self.other = self.other if value is None else "?" if holder is None else holder.machine
         return Standing.ANOTHERS
 
     def _may_take(self) -> bool:
-        """Whether its last holder had the time to renew it, should Redis have been away or forgotten it."""
-        return not self._stood_by or self._clock.monotonic() - self._watched_since >= SECONDS
+        """Whether its last holder gave it up: Redis may just have been away, or have forgotten it."""
+        waited = self._clock.monotonic() - self._watched_since
+        return not self._stood_by or self._has_seen or waited >= SECONDS
 
     def _taken(self, due: float) -> Standing:
         (number,) = self._send(("INCR", self._fence))

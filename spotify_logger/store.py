@@ -22,6 +22,7 @@ from spotify_logger.keyspace import (
     LISTENERS,
     NOW_PLAYING,
     PLAY_FIELDS,
+    STANDBY,
     STATUS,
     day_of,
     gap_key,
@@ -301,6 +302,11 @@ class Store:
             [("HKEYS", self._household + LISTENERS), ("EXISTS", self._household + STATUS)]
         )
         return [*([""] if unnamed else []), *sorted(filter(is_listener, names or []))]
+
+    def standby(self) -> str:
+        """The machine of a logger that stands by; "" where there is none."""
+        (waiting,) = self._read([("GET", self._prefix + STANDBY)])
+        return clean(str(waiting or "").partition(" ")[2], 80)
 
     def read_status(self) -> dict[str, str]:
         """All fields of the status; empty when there is none."""

@@ -11,7 +11,7 @@ from spotify_logger import __version__
 from spotify_logger.answers import count as counting
 from spotify_logger.answers import status, timeline
 from spotify_logger.faces import Table
-from spotify_logger.keyspace import GAPS, row_value
+from spotify_logger.keyspace import GAPS, STANDBY, row_value
 from spotify_logger.persistence import Persistence
 from spotify_logger.plays import to_iso
 from spotify_logger.questions import Question
@@ -166,6 +166,8 @@ class TestStatus:
                 "version": store.version(),
                 "persistence": "append-only file",
             },
+            "machine": None,
+            "standby": None,
             "version": __version__,
             "command_version": __version__,
             "pid": 77,
@@ -179,6 +181,14 @@ class TestStatus:
             "NOT WELL: the logger does not run any more: start it, or look into its log",
         )
         assert rows(answer)[-1] == ("version", f"0.0.1 runs, this is {__version__}")
+
+    def test_another_machine_stands_by(self, store: Store, redis_url: str) -> None:
+        with store.batch() as batch:
+            batch.write_status({"machine": "attic", "fence": 3})
+        with redis.Redis.from_url(redis_url) as client:
+            client.set(STANDBY, "0123456789abcdef cellar")
+        assert named(self.status(store))["machine"] == "attic; cellar stands by"
+        assert self.status(store).data["standby"] == "cellar"  # type: ignore[index, call-overload]
 
     def test_an_empty_log(self, store: Store) -> None:
         answer = status.status(store, NOW, 60)

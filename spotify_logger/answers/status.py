@@ -35,7 +35,8 @@ def status(store: Store, now: float, longest_pause: float) -> Answer:
         longest_pause: Seconds between two polls at most.
     """
     try:
-        found = _Found(store.read_status(), store.latest_play(), store.where, store.version(), store.gaps())
+        about = store.where, store.version(), store.standby(), store.gaps()
+        found = _Found(store.read_status(), store.latest_play(), *about)
     except StoreError as error:
         data = {"well": False, "problems": [str(error)], "redis": None, "command_version": __version__}
         return Answer(data, [f"NOT WELL: {error}"], code=1)
@@ -84,12 +85,17 @@ def _line(name: str, data: Mapping[str, Any]) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What Redis knows of the logger: its status, the last play, the gaps; and which server that is."""
+    """What Redis knows of the logger: its status, the last play, the gaps; and which server that is.
+
+    Attributes:
+        standby: The machine of another logger, which waits to take over; "" where there is none.
+    """
 
     fields: Mapping[str, str]
     last: Play | None
     where: str
     server: str
+    standby: str
     gaps: list[Gap]
 
     def lately(self, blind: float | None, now: float) -> list[Gap]:
@@ -120,6 +126,8 @@ def _status_data(found: _Found, blind: float | None, now: float) -> dict[str, ob
             "version": found.server,
             "persistence": fields.get("persistence"),
         },
+        "machine": fields.get("machine"),
+        "standby": found.standby or None,
         "version": fields.get("version"),
         "command_version": __version__,
         "pid": whole_number(fields.get("pid")),
@@ -143,6 +151,10 @@ def _status_rows(found: _Found, blind: float | None, now: float) -> list[tuple[s
         ("login", _login(fields, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", f"{counted(waiting, 'play')}, not yet safe in Redis" if waiting else ""),
+        (
+            "machine",
+            f"{fields.get('machine', '?')}; {found.standby} stands by" if found.standby else "",
+        ),
         ("Redis", f"{found.server} at {found.where}{_kept_in(fields)}"),
         (
             "version",
