@@ -188,7 +188,7 @@ class TestStatus:
         with redis.Redis.from_url(redis_url) as client:
             client.set(STANDBY, "0123456789abcdef cellar")
         assert named(self.status(store))["machine"] == "attic; cellar stands by"
-        assert self.status(store).data["standby"] == "cellar"  # type: ignore[index, call-overload]
+        assert self.status(store).data["standby"] == "cellar"  # type: ignore[index]
 
     def test_an_empty_log(self, store: Store) -> None:
         answer = status.status(store, NOW, 60)
