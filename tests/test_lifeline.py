@@ -136,7 +136,7 @@ class TestInheritance:
             assert child.stdout.readline().startswith(b"None")
             assert child.poll() is None
             os.close(life_write)
-            assert child.wait(5) == 1
+            assert child.wait(30) == 1
 
     def test_signals_are_left_to_the_main_thread(self, pipes: list[int]) -> None:
         with self.child([pipes[1], pipes[2], pipes[3]]) as child:
