@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import signal
 import ssl
@@ -61,6 +62,9 @@ TRUSTED = "trusted.pem"
 """The file of certificates that the logger trusts."""
 PATIENCE = 300.0
 """Seconds that anything may take."""
+MAPPING = re.compile(r"([0-9a-f]+)-[0-9a-f]+ ")
+EMULATOR = 1 << 40
+"""The address from which on memory is QEMU's, which puts what it runs far below itself."""
 
 
 class Figure(NamedTuple):
@@ -219,14 +223,27 @@ def busy() -> list[Figure]:
 
 
 def memory(name: str, pid: int, aim: float) -> list[Figure]:
-    """What a process has in memory, and its share of it where the kernel tells that."""
-    resident = field(pid, "status", "VmRSS") / 1024
-    figures = [Figure(f"memory of {name} after {POLLS} polls", resident, "MB", aim)]
-    try:
-        share = field(pid, "smaps_rollup", "Pss")
-    except OSError:
-        return figures
-    return [*figures, Figure("  with pages that others share counted in part", share / 1024, "MB")]
+    """What a process has in memory, and its share of it."""
+    return [
+        Figure(f"memory of {name} after {POLLS} polls", mapped(pid, "Rss"), "MB", aim),
+        Figure("  with pages that others share counted in part", mapped(pid, "Pss"), "MB"),
+    ]
+
+
+def mapped(pid: int, name: str) -> float:
+    """Add up a size of all that a process has mapped, in units of 1024 * 1024 bytes (proc(5), smaps).
+
+    QEMU, in user mode, is in the same process as the program that it runs. Its own memory is left out.
+    """
+    lines = Path(f"/proc/{pid}/smaps").read_text(encoding="ascii", errors="replace").splitlines()
+    is_emulated = any("/qemu-" in line for line in lines)
+    total, counts = 0, True
+    for line in lines:
+        if mapping := MAPPING.match(line):
+            counts = not is_emulated or int(mapping[1], 16) < EMULATOR
+        elif counts and line.startswith(f"{name}:"):
+            total += int(line.split()[1])
+    return total / 1024
 
 
 def idle() -> list[Figure]:
@@ -261,9 +278,7 @@ def after_next_poll(stage: Stage) -> Moment:
     """Count between two polls, where nothing is under way."""
     stage.until_polls(stage.polls() + 1)
     time.sleep(HEARD)
-    return Moment(
-        time.monotonic(), stage.polls(), field(stage.supervisor, "status", "voluntary_ctxt_switches")
-    )
+    return Moment(time.monotonic(), stage.polls(), field(stage.supervisor, "voluntary_ctxt_switches"))
 
 
 def deaths() -> list[Figure]:
@@ -293,9 +308,9 @@ def death() -> float:
         return time.monotonic() - killed
 
 
-def field(pid: int, file: str, name: str) -> int:
-    """A number in one of a process's files in /proc; sizes are in units of 1024 bytes."""
-    lines = Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines()
+def field(pid: int, name: str) -> int:
+    """A number that the kernel tells of a process (proc(5), status)."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 

@@ -6,7 +6,6 @@ What was told is noted, so that neither the next turn of the loop nor a restart 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +14,7 @@ from spotify_logger import journal
 from spotify_logger.errors import TryLater
 from spotify_logger.health import LOGIN_ADVICE
 from spotify_logger.pacing import Backoff
+from spotify_logger.plays import local
 from spotify_logger.transport import Request
 
 if TYPE_CHECKING:
@@ -279,4 +279,4 @@ def _recovered(valid_until: float | None, now: float) -> str:
 
 
 def _local(second: float, form: str = "%Y-%m-%d") -> str:
-    return time.strftime(form, time.localtime(second))
+    return f"{local(second):{form}}"

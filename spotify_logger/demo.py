@@ -166,7 +166,8 @@ class Demo:
 
     def _visible(self, plays: list[TruePlay], logged: list[Play]) -> list[TruePlay]:
         """Those of the plays that fell into the time in which the logger was there."""
-        begin = min((play.second for play in logged), default=0)
+        # The one before the first is not among them, although it ended when that one began.
+        begin = min((play.started_ms for play in logged), default=0) / 1000 + LOOK
         last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
         return [play for play in plays if begin < play.ended_at and play.started_at < last_poll - LOOK]
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from spotify_logger import sheets
 from spotify_logger.journal import clean
-from spotify_logger.plays import to_iso
+from spotify_logger.plays import local, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -205,7 +204,7 @@ def show(answer: Answer, out: TextIO, form: Form = "page") -> None:
 
 def local_time(second: float) -> str:
     """A moment in the local time zone: "2026-11-22 19:00"."""
-    return datetime.fromtimestamp(second).astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"{local(second):%Y-%m-%d %H:%M}"
 
 
 def local_period(begin: float, end: float) -> str:

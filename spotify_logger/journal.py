@@ -5,6 +5,7 @@ Standard library only: the supervisor speaks through it too.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -76,3 +77,13 @@ def _is_journald() -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return expected == f"{stat.st_dev}:{stat.st_ino}"
+
+
+@atexit.register
+def _give_up() -> None:
+    # What could not be written is still in a buffer. Python would try again as it ends, and fail with an exit
+    # code of its own, 120, instead of that which says why the logger ends.
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        sys.stderr = None

@@ -6,7 +6,7 @@ Values may have been written by anyone: what cannot be ours is None.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 
 STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
@@ -79,7 +79,8 @@ def gap_key(second: int) -> str:
 
 def day_of(second: int) -> date:
     """The UTC day that a second since the epoch lies in."""
-    return datetime.fromtimestamp(second, UTC).date()
+    # Not `fromtimestamp`: on a 32-bit system it ends in 2038.
+    return EPOCH_DAY + timedelta(days=second // 86_400)
 
 
 def second_of_day(day: date) -> int:

@@ -10,7 +10,6 @@ import time
 import webbrowser
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +19,7 @@ from spotify_logger.config import is_loopback
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
 from spotify_logger.loopback import Listener
 from spotify_logger.oauth import Token, TokenFile
+from spotify_logger.plays import local
 from spotify_logger.transport import HttpSender
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ def save(token_file: TokenFile, token: Token) -> None:
 
 
 def _day(moment: float | None) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC).astimezone():%Y-%m-%d}" if moment else "an unknown day"
+    return f"{local(moment):%Y-%m-%d}" if moment else "an unknown day"
 
 
 def _tunnel(redirect_uri: str) -> str:

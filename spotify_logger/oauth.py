@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeGuard
@@ -18,6 +18,7 @@ from spotify_logger import files, journal
 from spotify_logger.clock import DATE_TOLERANCE
 from spotify_logger.config import conceal, is_word
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
+from spotify_logger.plays import EPOCH
 from spotify_logger.transport import Request, http_date
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def valid_until(token: Token) -> float | None:
 
 @lru_cache(maxsize=1)
 def _six_months_after(moment: float) -> float:
-    start = datetime.fromtimestamp(moment, UTC)
+    start = EPOCH + timedelta(seconds=moment)  # on a 32-bit system, `fromtimestamp` ends in 2038
     years, month = divmod(start.month - 1 + LIFETIME_MONTHS, 12)
     last_day = calendar.monthrange(start.year + years, month + 1)[1]
     end = start.replace(year=start.year + years, month=month + 1, day=min(start.day, last_day))

@@ -140,6 +140,25 @@ def to_iso(stamp_ms: int) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
+def local(second: float) -> datetime:
+    """What the machine's clocks show at a second since the epoch (without the zone).
+
+    The calendar of many a 32-bit system ends in 2038. What lies beyond is shown as UTC there.
+    """
+    try:
+        return datetime.fromtimestamp(second)  # noqa: DTZ006 - the machine's clocks
+    except OverflowError:
+        return (EPOCH + timedelta(seconds=second)).replace(tzinfo=None)
+
+
+def second_of_local(moment: datetime) -> float:
+    """The reverse of `local`: the second since the epoch at which the machine's clocks show a moment."""
+    try:
+        return moment.timestamp()
+    except OverflowError:
+        return moment.replace(tzinfo=UTC).timestamp()
+
+
 def from_iso(text: str) -> int | None:
     """The reverse of `to_iso`, for whatever text lies there; None when it is no such moment."""
     try:

@@ -5,12 +5,13 @@ A day begins at its local midnight and has 23, 24 or 25 hours.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from spotify_logger.plays import EPOCH, local, second_of_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,10 @@ class Zone:
 
     def local(self, second: float) -> datetime:
         """What clocks show at a second since the epoch (without the zone)."""
-        return datetime.fromtimestamp(second, self._zone).replace(tzinfo=None, fold=0)
+        if self._zone is None:
+            return local(second).replace(fold=0)
+        # Not `fromtimestamp`, which ends in 2038 on many a 32-bit system.
+        return (EPOCH + timedelta(seconds=second)).astimezone(self._zone).replace(tzinfo=None, fold=0)
 
     def day(self, second: float) -> date:
         """The local day that a second since the epoch lies in."""
@@ -46,10 +50,8 @@ class Zone:
 
     def offset(self, second: int) -> int:
         """Seconds by which clocks are ahead of UTC at a second since the epoch."""
-        if self._zone is None:
-            return time.localtime(second).tm_gmtoff
-        ahead = datetime.fromtimestamp(second, self._zone).utcoffset()
-        return 0 if ahead is None else int(ahead.total_seconds())
+        there = EPOCH.replace(tzinfo=None) + timedelta(seconds=second)
+        return int((self.local(second) - there).total_seconds())
 
     def second(self, moment: datetime) -> int:
         """The second since the epoch at which clocks show a moment: the first one, where they do so twice.
@@ -57,8 +59,8 @@ class Zone:
         A moment that they leave out in spring is the one at which they were put forward.
         """
         naive = moment.replace(tzinfo=None, fold=0)
-        exact = naive.timestamp() if self._zone is None else naive.replace(tzinfo=self._zone).timestamp()
-        found = int(exact)
+        zone = self._zone
+        found = int(second_of_local(naive) if zone is None else naive.replace(tzinfo=zone).timestamp())
         return found if self.local(found) == naive else self._change_near(found, naive)
 
     def midnight(self, day: date) -> int:

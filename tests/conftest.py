@@ -5,6 +5,8 @@ import os
 import socket
 import tempfile
 import time
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from spotify_logger.embedded import EmbeddedServer, find_server
 from spotify_logger.errors import TryLater
+from spotify_logger.plays import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +97,11 @@ def start_again(server: EmbeddedServer) -> None:
                 return False
 
         wait_until(is_loaded)
+
+
+def date_header(second: float) -> str:
+    """A second since the epoch as HTTP says it. `formatdate` ends in 2038 on many a 32-bit system."""
+    return format_datetime(EPOCH + timedelta(seconds=second), usegmt=True)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -96,7 +96,8 @@ class Stretch(NamedTuple):
 @cache
 def shown(second: int, zone: str) -> datetime:
     """What the clocks of a zone show."""
-    return datetime.fromtimestamp(second, ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+    return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
 
 def day_of(second: int, zone: str) -> date:

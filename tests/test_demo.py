@@ -9,16 +9,21 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
 from spotify_logger import demo
 from spotify_logger.embedded import NO_SERVER
 from spotify_logger.errors import Misconfigured, TryLater
+from spotify_logger.playback import Item
+from spotify_logger.plays import Play, from_iso
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.timeline import TruePlay
 from tests.conftest import free_port, wait_until
 
 if TYPE_CHECKING:
@@ -116,6 +121,20 @@ def test_it_ends_after_a_given_time_with_everything_that_was_heard(stage: Stage)
     assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", stage.log.read_text())) == len(commands)
     assert requests >= logged
     stage.assert_nothing_is_left()
+
+
+def test_what_ended_before_the_logger_was_there_is_not_counted() -> None:
+    """A slow machine begins with the second play, whose first second has the end of the first one in it."""
+    shown = demo.Demo.__new__(demo.Demo)
+    shown._store = Mock(read_status=lambda: {"last_poll": "2026-11-22T18:01:00.000Z"})
+    started_ms = from_iso("2026-11-22T18:00:10.700Z") or 0
+    item = Item("track:x", "spotify:track:x", 5000, {})
+    truth = [
+        TruePlay(began, ended, 3000, item.key, item.uri, "Loser", ("Beck",), "", 5000, "skipped", "track")
+        for began, ended in pairwise([started_ms / 1000 - 5, started_ms / 1000, started_ms / 1000 + 3])
+    ]
+    logged = Play(started_ms // 1000, item, started_ms + 40, started_ms + 2900, 2860)
+    assert shown._visible(truth, [logged]) == truth[1:]
 
 
 def test_with_the_page_there_is_a_year_to_look_at(stage: Stage) -> None:

@@ -136,13 +136,14 @@ class TestInheritance:
             assert child.stdout.readline().startswith(b"None")
             assert child.poll() is None
             os.close(life_write)
-            assert child.wait(5) == 1
+            assert child.wait(30) == 1
 
     def test_signals_are_left_to_the_main_thread(self, pipes: list[int]) -> None:
         with self.child([pipes[1], pipes[2], pipes[3]]) as child:
             assert child.stdout
             assert child.stdout.readline()
-            wait_until(lambda: sorted(blocks_sigterm(child.pid)) == [False, True])
+            # Not two threads exactly: under an emulator there is one of its own, which blocks everything.
+            wait_until(lambda: sorted(blocks_sigterm(child.pid))[:2] == [False, True])
             child.kill()
 
     @pytest.mark.parametrize("names", ["", "1", "one,two,three", "3,4,999", "-1,-1,-1"])

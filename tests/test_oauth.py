@@ -7,7 +7,6 @@ import stat
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +22,7 @@ from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import DAWN, listen
 from spotify_logger.simulator.service import Service
 from spotify_logger.transport import Request, Response
+from tests.conftest import date_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -181,7 +181,7 @@ def test_a_client_that_spotify_does_not_know_is_a_setting_to_correct(app: Settin
 # The time: a machine's clock may be wrong, and the answer's `Date` is not
 
 GIVEN = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_in": 60}
-DATE = formatdate(NOW, usegmt=True)
+DATE = date_header(NOW)
 
 
 def logged_in(app: Settings, now: float, date: str | None) -> Token:
@@ -217,8 +217,8 @@ def test_a_clock_that_is_right_knows_it_better_than_whole_seconds_do(app: Settin
         "today",
         "\x00" * 50,
         "Thu, 01 Jan 1970 00:00:00 GMT",
-        formatdate(1.59e9, usegmt=True),
-        formatdate(4.2e9, usegmt=True),
+        date_header(1.59e9),
+        date_header(4.2e9),
         "Fri, 31 Dec 9999 23:59:59 GMT",
         "Fri, 31 Dec 9999 23:59:59 -2400",
         "Sun, 42 Nov 2026 18:00:00 GMT",
@@ -235,8 +235,8 @@ def test_without_a_date_that_makes_sense_the_machine_is_believed(
     ("text", "expected"),
     [
         (DATE, NOW),
-        (formatdate(1.7e9, usegmt=True), 1.7e9),
-        (formatdate(4.09e9, usegmt=True), 4.09e9),
+        (date_header(1.7e9), 1.7e9),
+        (date_header(4.09e9), 4.09e9),
         ("Fri, 13 Sep 2019 12:00:00 GMT", None),
         ("Thu, 01 Jan 2100 00:00:00 GMT", None),
         ("soon", None),
@@ -321,11 +321,11 @@ def test_a_login_without_a_refresh_token_is_none(app: Settings) -> None:
         ({"retry-after": "nan"}, 60.0),
         ({"retry-after": "١٢"}, 60.0),
         ({"retry-after": "9" * 5000}, 366 * 86400.0),
-        ({"retry-after": formatdate(NOW + 90, usegmt=True)}, 90.0),
-        ({"retry-after": formatdate(NOW - 90, usegmt=True)}, 0.0),
-        ({"retry-after": formatdate(5090, usegmt=True), "date": formatdate(5000, usegmt=True)}, 90.0),
-        ({"retry-after": formatdate(NOW + 90, usegmt=True), "date": "today"}, 90.0),
-        ({"retry-after": "Thu, 01 Jan 1970 01:01:30 -0000", "date": formatdate(3600, usegmt=True)}, 90.0),
+        ({"retry-after": date_header(NOW + 90)}, 90.0),
+        ({"retry-after": date_header(NOW - 90)}, 0.0),
+        ({"retry-after": date_header(5090), "date": date_header(5000)}, 90.0),
+        ({"retry-after": date_header(NOW + 90), "date": "today"}, 90.0),
+        ({"retry-after": "Thu, 01 Jan 1970 01:01:30 -0000", "date": date_header(3600)}, 90.0),
         ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2400"}, 60.0),
     ],
 )

@@ -1,18 +1,31 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spotify_logger import plays
 from spotify_logger.playback import Item
 from spotify_logger.player import Sample
-from spotify_logger.plays import Play, from_iso, minutes, near_end_ms, summary, title, to_iso
+from spotify_logger.plays import (
+    Play,
+    from_iso,
+    local,
+    minutes,
+    near_end_ms,
+    second_of_local,
+    summary,
+    title,
+    to_iso,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from datetime import tzinfo
 
     from spotify_logger.playback import Value
 
@@ -228,3 +241,38 @@ class TestIso:
     @pytest.mark.parametrize("text", ["", "now", "22.11.2026", "2026-13-01T00:00:00Z", "1795370400", "\0"])
     def test_what_is_no_moment(self, text: str) -> None:
         assert from_iso(text) is None
+
+
+class Short(datetime):
+    """A calendar as that of a 32-bit system."""
+
+    @classmethod
+    def fromtimestamp(cls, timestamp: float, tz: tzinfo | None = None) -> Self:
+        if timestamp >= 2**31:
+            raise OverflowError
+        return super().fromtimestamp(timestamp, tz)
+
+    def timestamp(self) -> float:
+        if self.year > 2037 and self.tzinfo is None:
+            raise OverflowError
+        return super().timestamp()
+
+
+class TestLocal:
+    @pytest.fixture(autouse=True)
+    def two_hours_behind(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setenv("TZ", "XXX2")
+        time.tzset()
+        yield
+        monkeypatch.undo()
+        time.tzset()
+
+    def test_there_and_back(self) -> None:
+        assert local(SECOND + 0.5) == datetime(2026, 11, 22, 16, 0, 0, 500_000)  # noqa: DTZ001
+        assert second_of_local(local(SECOND + 0.5)) == SECOND + 0.5
+
+    def test_where_the_calendar_of_the_system_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(plays, "datetime", Short)
+        assert local(SECOND) == datetime(2026, 11, 22, 16)  # noqa: DTZ001
+        assert local(2**33) == datetime(2242, 3, 16, 12, 56, 32)  # noqa: DTZ001
+        assert second_of_local(Short(2242, 3, 16, 12, 56, 32)) == 2**33

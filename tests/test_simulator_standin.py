@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -63,6 +64,8 @@ def wrong_number(command: str) -> Refusal:
 class Rig(Protocol):
     """A server, real or not, and what can be done to it."""
 
+    knows_waitaof: bool
+
     def link(self, patience: float = ANSWER_TIMEOUT) -> Link: ...
     def now(self) -> float: ...
     def wait_until(self, condition: Callable[[], object]) -> None: ...
@@ -83,6 +86,7 @@ class Rig(Protocol):
 
 class StandInRig:
     def __init__(self, persistence: Persistence = "aof", *, waitaof: bool = True) -> None:
+        self.knows_waitaof = waitaof
         self.clock = VirtualClock(T)
         self.server = StandIn(self.now, self.clock.sleep, persistence, waitaof=waitaof)
 
@@ -134,6 +138,8 @@ class RealRig:
         self._folder = folder
         self._links: list[Link] = []
         self._admin = self.link()
+        (reply,) = ask(self._admin, PROOF)
+        self.knows_waitaof = not isinstance(reply, Refusal)
 
     def link(self, patience: float = ANSWER_TIMEOUT) -> Link:
         link = RedisLink(f"{self._url}?socket_timeout={patience}")
@@ -229,6 +235,11 @@ def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 @pytest.fixture
 def standin() -> StandInRig:
     return StandInRig()
+
+
+def needs_waitaof(rig: Rig) -> None:
+    if not rig.knows_waitaof:
+        pytest.skip("this server is from before Redis 7.2, as Debian 12's is")
 
 
 def ask(link: Link, *commands: Command) -> list[Reply]:
@@ -386,11 +397,13 @@ class TestReplies:
         ids=["ping", "strings", "expiry", "lease", "keys", "hashes", "types", "unknown", "waitaof", "config"],
     )
     def test_in_one_batch_and_one_by_one(self, rig: Rig, talk: Sequence[tuple[Command, Reply]]) -> None:
+        if talk[0][0][0] == "WAITAOF":
+            needs_waitaof(rig)
         link = rig.link()
         expected = [reply for _, reply in talk]
         assert ask(link, *(command for command, _ in talk)) == expected
         ask(link, ("FLUSHALL",))
-        rig.wait_until(lambda: ask(link, PROOF) == [[1, 0]])
+        rig.wait_until(lambda: not rig.knows_waitaof or ask(link, PROOF) == [[1, 0]])
         assert [ask(link, command) for command, _ in talk] == [[reply] for reply in expected]
 
     def test_of_no_commands_there_are_none(self, rig: Rig) -> None:
@@ -463,7 +476,7 @@ class TestInfo:
         assert "run_id" not in facts(link, "persistence")
         assert facts(link).keys() >= facts(link, "server", "persistence", "memory").keys()
         (said,) = ask(link, ("INFO", "server"))
-        assert said.startswith("# Server\r\nredis_version:7.2.4\r\n")
+        assert re.match(r"# Server\r\nredis_version:\d+\.\d+\.\d+\r\n", said)
         assert said.endswith("\r\n")
         (said,) = ask(link, ("INFO", "persistence", "server"))
         assert "\r\n\r\n# Persistence\r\nloading:0\r\n" in said
@@ -506,7 +519,7 @@ class TestConnections:
         assert not caught.value.refused
         why = "cannot be reached (Connection refused): is it running, and REDIS_URL right?"
         assert complaint(link) == why
-        assert complaint(breakable.link()) == why
+        assert complaint(breakable.link(), ("PING",)) == why
         breakable.start()
         assert link.connect() == 2
         assert ask(link, ("GET", "a")) == [None]
@@ -542,13 +555,15 @@ class TestRefusing:
         waitaof = replies.pop("WAITAOF")
         said = {name: reply for name, reply in replies.items() if isinstance(reply, Refusal)}
         assert said == dict.fromkeys(refused - {"WAITAOF"}, Refusal(code, BY_CODE[code]))
-        assert isinstance(waitaof, Refusal) == (code in ("READONLY", "NOPERM"))
+        is_refused = code in ("READONLY", "NOPERM") or not breakable.knows_waitaof
+        assert isinstance(waitaof, Refusal) == is_refused
         assert ask(breakable.link(), ("GET",), ("NONSENSE",)) == [
             wrong_number("get"),
             err("unknown command 'NONSENSE', with args beginning with:"),
         ]
 
     def test_what_a_replica_says_to_waitaof(self, breakable: Rig) -> None:
+        needs_waitaof(breakable)
         breakable.refuse("READONLY")
         said = "says: WAITAOF cannot be used with replica instances. Please also note that"
         (refusal,) = ask(breakable.link(), PROOF)
@@ -562,7 +577,7 @@ class TestRefusing:
     def test_everybody_who_has_no_password(self, breakable: Rig) -> None:
         breakable.refuse("NOAUTH")
         why = "wants a password: put it into REDIS_URL, redis://:password@host"
-        assert complaint(breakable.link()) == why
+        assert complaint(breakable.link(), ("PING",)) == why
 
     @pytest.mark.parametrize("kind", ["stand-in", "real"])
     def test_while_it_is_loading(self, kind: str, tmp_path: Path) -> None:
@@ -614,12 +629,14 @@ def is_there(link: Link) -> bool:
 
 class TestProof:
     def test_it_comes(self, rig: Rig) -> None:
+        needs_waitaof(rig)
         link = rig.link()
         ask(link, ("HSET", "h", "f", 1))
         rig.wait_until(lambda: ask(link, PROOF) == [[1, 0]])
         assert ask(link, ("WAITAOF", 0, 0, 100), PROOF) == [[1, 0], [1, 0]]
 
     def test_it_is_about_what_was_written_over_the_same_connection(self, breakable: Rig) -> None:
+        needs_waitaof(breakable)
         breakable.delay_proof()
         writer, reader = breakable.link(), breakable.link()
         assert ask(writer, ("HSET", "h", "f", 1), ("WAITAOF", 0, 0, 0), PROOF) == [1, [0, 0], [0, 0]]
@@ -630,6 +647,7 @@ class TestProof:
         assert ask(writer, ("HSET", "h", "f", 1), PROOF) == [0, [0, 0]]  # the same value is a write
 
     def test_there_is_none_without_an_append_only_file(self, breakable: Rig) -> None:
+        needs_waitaof(breakable)
         breakable.turn_aof_off()
         link = breakable.link()
         refusal = Refusal("WAITAOF", f"says: {NO_AOF}")
@@ -639,6 +657,7 @@ class TestProof:
         assert facts(link)["aof_enabled"] == "0"
 
     def test_what_is_proven_survives_a_kill(self, breakable: Rig) -> None:
+        needs_waitaof(breakable)
         link = breakable.link()
         ask(link, ("HSET", "h", "f", 1, "g", 2), ("SET", "a", "x"), ("SET", "b", "y", "PX", 600_000))
         before = facts(link, "server")

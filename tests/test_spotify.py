@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +17,7 @@ from spotify_logger.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.simulator.virtual import VirtualClock
 from spotify_logger.spotify import Spotify
 from spotify_logger.transport import Response
+from tests.conftest import date_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -568,7 +568,7 @@ def test_a_refusal_holds_for_the_endpoint_that_refused(bench: Bench) -> None:
 
 LIMITED = b'{"error": {"status": 429, "message": "API rate limit exceeded"}}'
 QUOTA = b'{"error": {"status": 429, "message": "Too many requests", "reason": "QUOTA_EXCEEDED"}}'
-IN_A_MINUTE = formatdate(NOON + 60, usegmt=True)
+IN_A_MINUTE = date_header(NOON + 60)
 LIMITS: dict[str, tuple[Mapping[str, str], bytes, float]] = {
     "seconds": ({"retry-after": "15"}, LIMITED, 16),
     "seconds with blanks and parts": ({"retry-after": " 2.5 "}, LIMITED, 3.5),
@@ -577,7 +577,7 @@ LIMITS: dict[str, tuple[Mapping[str, str], bytes, float]] = {
     "more than two days": ({"retry-after": "9" * 400}, LIMITED, 48 * HOUR),
     "a date": ({"retry-after": IN_A_MINUTE}, LIMITED, 61 - LATENCY),
     "a date, by a server whose clock is wrong": (
-        {"retry-after": formatdate(1e6 + 60, usegmt=True), "date": formatdate(1e6, usegmt=True)},
+        {"retry-after": date_header(1e6 + 60), "date": date_header(1e6)},
         LIMITED,
         61,
     ),
@@ -672,7 +672,7 @@ def test_a_limit_of_the_token_endpoint_does_not_stop_the_api(bench: Bench) -> No
 
 
 def dated(answer: Response, date: float) -> Response:
-    return replace(answer, headers={"date": formatdate(date, usegmt=True)})
+    return replace(answer, headers={"date": date_header(date)})
 
 
 def test_an_answer_is_of_the_middle_of_its_request(bench: Bench) -> None:

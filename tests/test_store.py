@@ -87,6 +87,10 @@ class Rig:
         with self.store.batch() as batch:
             batch.write_play(second, fields, row)
 
+    def knows_waitaof(self) -> bool:
+        """Whether it says what is on its disk, as Redis does since 7.2; that of Debian 12 is older."""
+        return "waitaof" in self.raw.command()
+
     def close(self) -> None:
         self.store.close()
         self.raw.close()
@@ -540,7 +544,7 @@ class TestProof:
         for name, value in settings.items():
             rig.raw.config_set(name, value)
         rig.play()
-        assert rig.store.is_synced() is synced
+        assert rig.store.is_synced() is (synced if rig.knows_waitaof() else None)
         persistence = rig.store.persistence()
         assert (persistence.run, persistence.words) == (rig.raw.info("server")["run_id"], words)
         assert (persistence.aof, persistence.aof_ok) == (synced is not None, True)
@@ -549,7 +553,7 @@ class TestProof:
     def test_with_a_file_that_is_synced_every_second_it_says_so_within_two(self, redis_url: str) -> None:
         rig = Rig(redis_url)
         rig.play()
-        wait_for(lambda: rig.store.is_synced() is True)
+        wait_for(lambda: rig.store.is_synced() is (True if rig.knows_waitaof() else None))
         rig.close()
 
     def test_a_server_that_must_not_say_anything(self, redis_url: str) -> None:
@@ -560,7 +564,7 @@ class TestProof:
             passwords=["+secret"],
             keys=["*"],
             categories=["+@all"],
-            commands=["-waitaof", "-config", "-info", "-time"],
+            commands=["-config", "-info", "-time", *(["-waitaof"] if rig.knows_waitaof() else [])],
         )
         mute = Rig(redis_url.replace("//", "//mute:secret@"))
         mute.play()

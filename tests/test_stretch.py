@@ -132,6 +132,13 @@ class TestZone:
     def test_there_and_back(self, name: str, moment: datetime) -> None:
         assert Zone(name).second(moment) == reference.first_second(moment, name)
 
+    def test_beyond_2038_there_are_clocks_on_every_system(self, make: type[Zone]) -> None:
+        zone = make(BERLIN)
+        for second in (utc("2038-01-19 03:14:08"), utc("2040-07-01 12:00"), utc("2200-01-01 00:00")):
+            assert zone.second(zone.local(second)) == second
+            assert zone.offset(second) in (0, HOUR, 2 * HOUR)
+            assert zone.midnight(zone.day(second)) <= second
+
     @pytest.mark.parametrize(
         "name", ["", "Nowhere", "Europe", "/etc/passwd", "../UTC", "Europe/Berlin\0", "\udc80", "x" * 5000]
     )

@@ -296,7 +296,9 @@ class TestTwo:
             assert sum(line.startswith(busy) for line in life.lines()) == times
         life.end(supervisor)
         life.assert_all_is_logged()
-        assert len({shown.pid for shown in life.server.shown}) == 1
+        # A slow machine is in time too rarely for this hasty supervisor, which starts the loop again then.
+        starts = 1 + sum("it starts again" in line for line in life.lines())
+        assert len({shown.pid for shown in life.server.shown}) <= starts
 
     def test_on_two_one_stands_by_until_the_other_one_ends(self, rig: Rig) -> None:
         life = rig.life()
