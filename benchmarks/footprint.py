@@ -102,7 +102,7 @@ class Stage:
         resources.callback(server.stop)
         self._store = Store(server.url)
         resources.callback(self._store.close)
-        self._service, spotify = _start_simulator(resources, _make_certificate(self._folder))
+        self._service, spotify = start_simulator(resources, make_certificate(self._folder))
         if silent:
             self._service.faults.add(Fault("nothing"), time.time())
         settings = {"REDIS_URL": server.url, "POLL_MIN": poll_min, "POLL_MAX": poll_max}
@@ -178,7 +178,7 @@ class Stage:
         return lines[-1] if lines else "it says nothing"
 
 
-def _make_certificate(folder: Path) -> Path:
+def make_certificate(folder: Path) -> Path:
     """Make a key and a certificate for the loopback, and have it trusted along with all that usually are."""
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -193,7 +193,7 @@ def _make_certificate(folder: Path) -> Path:
     return path
 
 
-def _start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
+def start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
     """Start a Spotify whose listener never stops, and give its address."""
     record = listen(1, 1.0, Habits.dense(ALONE.pace)).moved(time.time(), ALONE.pace)
     service = Service(record)
