@@ -1,3 +1,3 @@
 """Spotify Logger: keeps every play of a Spotify listener in Redis."""
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

@@ -66,6 +66,7 @@ class Duty:
         self._clock = clock
         self._turn: Turn | None = None
         self._has_begun = False
+        self._said = ""
         self.logger = assemble(self)
         self._lease = make_lease(self.logger.outbox)
         self._is_on_duty = not stood_by(self.logger.outbox)
@@ -79,6 +80,7 @@ class Duty:
         standing = self._lease.keep(left)
         if standing is Standing.ANOTHERS or (standing is Standing.UNKNOWN and not self._is_on_duty):
             return self._stand_by()
+        self._complain()
         self._begin(standing)
         if self._lease.is_overwritten:
             self._lease.is_overwritten = False
@@ -118,6 +120,11 @@ class Duty:
     def may_write(self) -> bool:
         """Whether nobody else can have taken over, as far as that can be known now."""
         return self._lease.keep() is not Standing.ANOTHERS
+
+    def _complain(self) -> None:
+        if self._lease.refusal not in ("", self._said):
+            journal.warning(f"{self._lease.refusal}; another logger for this listener would not be noticed")
+        self._said = self._lease.refusal
 
     def _begin(self, standing: Standing) -> None:
         """Take note of being on duty; of a lease that is a new one, too, and of who had it in between."""

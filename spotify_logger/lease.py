@@ -89,6 +89,7 @@ class Lease:
         other: Where the logger runs that has it, or that waits for it; "" where there is none.
         is_awaited: Whether somebody waits for it, while it is ours.
         is_overwritten: Whether a holder before us has written since we do.
+        refusal: What Redis said where it understood and refused; "" otherwise.
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
@@ -111,6 +112,7 @@ class Lease:
         self.other = ""
         self.is_awaited = False
         self.is_overwritten = False
+        self.refusal = ""
 
     @property
     def wait(self) -> float:
@@ -146,9 +148,10 @@ class Lease:
         try:
             self._meet()
             self.standing = self._renewed(due) if self._held else self._wanted(due)
-            self._retry_at = float("-inf")
-        except StoreError:
+            self._retry_at, self.refusal = float("-inf"), ""
+        except StoreError as error:
             self.standing = Standing.UNKNOWN
+            self.refusal = str(error) if error.codes else ""
             self._retry_at = self._clock.monotonic() + RETRY
         return self.standing
 

@@ -325,6 +325,21 @@ class TestRedisAway:
         assert [*verdict.doubles, *verdict.phantoms, *verdict.missed] == []
 
 
+def test_a_redis_that_refuses_the_lease_is_no_reason_not_to_log(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user of Redis with the rights of before."""
+    attic, _ = pair.machines
+    for command in ("EVAL", "INCR"):
+        del pair.redis._commands[command]
+    attic.start()
+    pair.until(pair.first_sound() + MINUTE)
+    assert len(attic.asked) > 10
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("another logger for this listener would not be noticed" in line for line in lines) == 1
+    assert pair.logged()
+
+
 def test_one_that_was_asleep_writes_over_nothing(pair: Pair) -> None:
     """It sleeps between its question and its write, which another logger has made its own meanwhile."""
     attic, cellar = pair.machines
