@@ -7,6 +7,7 @@ loop begins, so that nothing of it stays in memory.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import os
@@ -129,7 +130,10 @@ def _ensure_login(settings: Settings) -> None:
 def _report(settings: Settings, descriptor: int) -> None:
     redis = REDIS_ADDRESS if settings.redis_is_default else None
     report = {"state_dir": str(settings.state_dir), "redis": redis}
-    os.write(descriptor, f"{json.dumps(report)}\n".encode())
+    with contextlib.suppress(
+        BrokenPipeError
+    ):  # the supervisor was killed meanwhile, and nothing is to be done
+        os.write(descriptor, f"{json.dumps(report)}\n".encode())
 
 
 def _on_terminal() -> bool:
