@@ -130,9 +130,7 @@ def _ensure_login(settings: Settings) -> None:
 def _report(settings: Settings, descriptor: int) -> None:
     redis = REDIS_ADDRESS if settings.redis_is_default else None
     report = {"state_dir": str(settings.state_dir), "redis": redis}
-    with contextlib.suppress(
-        BrokenPipeError
-    ):  # the supervisor was killed meanwhile, and nothing is to be done
+    with contextlib.suppress(BrokenPipeError):  # the supervisor was killed meanwhile
         os.write(descriptor, f"{json.dumps(report)}\n".encode())
 
 
