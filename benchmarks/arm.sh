@@ -19,10 +19,11 @@ CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 # Where the tests go, seen from inside.
 CHECKOUT=/root/spotify-logger
 
+SLOWNESS=4 # an emulated processor is that much slower
 PYTEST=(
     -n "$(nproc)"
-    --timeout 1800                     # an emulated processor is ten to twenty times slower
-    --ignore tests/test_web_browser.py # Chromium does not start under emulation
+    --timeout 1800
+    --ignore tests/test_web_browser.py # Chromium is not expected to run in QEMU's user mode
 )
 
 say() { printf '\n== %s\n' "$*"; }
@@ -56,7 +57,7 @@ enter() {
     passed+=("PIP_INDEX_URL=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null ||
         echo https://pypi.org/simple)}")
     shift
-    env --ignore-environment "${passed[@]}" PIP_CERT=$CERTIFICATES PIP_QUIET=1 CI=true \
+    env --ignore-environment "${passed[@]}" PIP_CERT=$CERTIFICATES PIP_QUIET=1 CI=true SLOWNESS=$SLOWNESS \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
         chroot "$root" env --chdir=$CHECKOUT "$@"
 }

@@ -7,6 +7,7 @@ loop begins, so that nothing of it stays in memory.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import os
@@ -130,7 +131,8 @@ def _report(settings: Settings, descriptor: int) -> None:
     # Several listeners share one Redis: it must not live and die with the logger of one of them.
     redis = REDIS_ADDRESS if settings.redis_is_default and not settings.listener else None
     report = {"state_dir": str(settings.state_dir), "redis": redis}
-    os.write(descriptor, f"{json.dumps(report)}\n".encode())
+    with contextlib.suppress(BrokenPipeError):  # the supervisor was killed meanwhile
+        os.write(descriptor, f"{json.dumps(report)}\n".encode())
 
 
 def _on_terminal() -> bool:

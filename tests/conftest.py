@@ -104,9 +104,13 @@ def date_header(second: float) -> str:
     return format_datetime(EPOCH + timedelta(seconds=second), usegmt=True)
 
 
+SLOWNESS = float(os.environ.get("SLOWNESS", "1"))
+"""How many times as long everything may take. `benchmarks/arm.sh`, where a processor is emulated, says so."""
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for something that is bound to happen; generously, for the machines are slow and shared."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < deadline, "it did not come true"
         time.sleep(0.01)

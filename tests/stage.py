@@ -31,7 +31,7 @@ from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import PLAYER_PATH, Service
 from spotify_logger.store import Store
-from tests.conftest import wait_until
+from tests.conftest import SLOWNESS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ HABITS = replace(
 )
 DARK = 0.6
 """Seconds between two answers from which on the logger counts as blind; while it sees it asks quicker."""
-SLACK_MS = 750
+SLACK_MS = 750 * SLOWNESS
 """Milliseconds by which a play may be off that was in sight from its beginning to its end."""
 
 

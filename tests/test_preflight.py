@@ -300,6 +300,21 @@ def test_a_refresh_token_starts_a_machine_without_a_login(tmp_path: Path, enviro
     assert json.loads(report) == {"state_dir": str(tmp_path / "state"), "redis": None}
 
 
+def test_a_supervisor_that_is_gone_is_told_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*PREFLIGHT, "--report-fd", str(write)],
+        cwd=tmp_path,
+        env={**environ, "SPOTIFY_CLIENT_ID": "x", "SPOTIFY_REFRESH_TOKEN": "refresh-1"},
+        capture_output=True,
+        pass_fds=[write],
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_dead_or_damaged_login_is_left_to_the_loop(
     tmp_path: Path, environ: dict[str, str], *, damaged: bool
