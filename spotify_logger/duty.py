@@ -67,6 +67,7 @@ class Duty:
         self._turn: Turn | None = None
         self._has_begun = False
         self._said = ""
+        self._other = "another machine"
         self.logger = assemble(self)
         self._lease = make_lease(self.logger.outbox)
         self._is_on_duty = not stood_by(self.logger.outbox)
@@ -130,7 +131,7 @@ class Duty:
         """Take note of being on duty; of a lease that is a new one, too, and of who had it in between."""
         takes_over = not self._is_on_duty
         if takes_over:
-            journal.info(f"takes over from the logger on {self._lease.other or 'another machine'}")
+            journal.info(f"takes over from the logger on {self._other}")
         number = self._lease.number
         if standing is Standing.OURS and number != self._number:
             if takes_over or (self._number and number != self._number + 1):
@@ -145,17 +146,17 @@ class Duty:
         self.logger.recorder.duty = {"fence": self._number, "machine": self._lease.machine}
 
     def _stand_by(self) -> Turn:
-        other = self._lease.other or "another machine"
+        self._other = self._lease.other or self._other
         if self._is_on_duty or not self._has_begun:
             if self._is_on_duty and self._has_begun:
                 self.logger.poller.settle()
                 self._renew_logger()
-            journal.info(f"the logger on {other} asks Spotify; this one stands by")
+            journal.info(f"the logger on {self._other} asks Spotify; this one stands by")
             self.logger.outbox.set_note(DUTY, STOOD_BY)
             self._is_on_duty, self._has_begun, self._turn = False, True, None
         self.logger.recorder.deliver()
         due = self._clock.monotonic() + min(self._lease.wait, RENEWED_EVERY)
-        return Turn(due, ok=True, words=f"stands by: the logger on {other} is on duty")
+        return Turn(due, ok=True, words=f"stands by: the logger on {self._other} is on duty")
 
     def _renew_logger(self) -> None:
         self.logger.close()

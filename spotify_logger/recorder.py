@@ -16,6 +16,7 @@ from spotify_logger.tracker import age_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import date
 
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import GapRow, Identity, Outbox
@@ -98,6 +99,7 @@ class Recorder:
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # of what is wrong at present
         self._may_write = may_write
+        self._days: dict[date, dict[int, tuple[str, int]]] = {}
         self._must_learn = False
         self.duty: Mapping[str, Value] = {}
         self.trouble = ""
@@ -279,12 +281,18 @@ class Recorder:
         """The play by which another logger knows what is a play of an earlier process here."""
         begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
         for day in sorted({day_of(begin - LONGEST_APART), day_of(begin), day_of(end)}):
-            for second, (item, _) in self._store.index(day).items():
+            for second, (item, _) in self._index(day).items():
                 if item == play.item.key and begin - LONGEST_APART <= second <= end:
                     another = Play.from_hash(second, self._store.play(second) or {})
                     if another is not None and _is_the_same(play, another):
                         return another
         return None
+
+    def _index(self, day: date) -> dict[int, tuple[str, int]]:
+        """The index of a day, read once for all the plays that are sent together."""
+        if day not in self._days:
+            self._days[day] = self._store.index(day)
+        return self._days[day]
 
     def _instead_of(self, another: Play, row: Row) -> Row | None:
         """Put a play that was seen to its end in the place of one that was told of; let any other one go."""
@@ -416,6 +424,7 @@ class Recorder:
         open_key = None if self._open is None else self._open_row(self._open).key
         besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
         rows = self._outbox.waiting(TOGETHER, besides | ({open_key} if open_key is not None else set()))
+        self._days.clear()
         return [sent for sent in map(ready, rows) if sent is not None]
 
     def _to_send(self, row: Row) -> Row | None:

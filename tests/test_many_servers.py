@@ -12,7 +12,7 @@ from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.trial import Trial, make_settings
 from spotify_logger.simulator.virtual import make_world
 from tests.conftest import start_server, wait_until
-from tests.servers import PATIENCE, SLOTS, Cluster, Watched, programs
+from tests.servers import PATIENCE, SLOTS, Cluster, Watched, one_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,6 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return kept
 
 
-@pytest.mark.parametrize("program", programs())
 class TestSentinel:
     @pytest.fixture
     def servers(self, program: str, tmp_path: Path) -> Iterator[Watched]:
@@ -81,6 +80,7 @@ class TestSentinel:
         yield servers
         servers.stop()
 
+    @pytest.mark.parametrize("program", one_program("redis"))
     def test_a_master_is_killed_and_replaced(self, servers: Watched, tmp_path: Path, expected: Kept) -> None:
         with life(servers.url, tmp_path / "state") as alive:
             alive.until(475.2)
@@ -92,6 +92,7 @@ class TestSentinel:
             killed.start()  # it still takes itself for the master
             assert alive.ends() == expected
 
+    @pytest.mark.parametrize("program", one_program("valkey"))
     def test_what_no_replica_has_yet_is_not_lost_with_the_master(
         self, servers: Watched, tmp_path: Path, expected: Kept
     ) -> None:
@@ -110,8 +111,8 @@ class TestSentinel:
             assert alive.ends() == expected
 
 
-@pytest.mark.parametrize("program", programs())
 class TestCluster:
+    @pytest.mark.parametrize("program", one_program("valkey"))
     def test_a_node_is_killed_and_replaced(self, program: str, tmp_path: Path, expected: Kept) -> None:
         cluster = Cluster(program, tmp_path / "servers", replicas=1)
         try:
@@ -128,6 +129,7 @@ class TestCluster:
         finally:
             cluster.stop()
 
+    @pytest.mark.parametrize("program", one_program("redis"))
     def test_slots_move_to_a_new_node(self, program: str, tmp_path: Path, expected: Kept) -> None:
         cluster = Cluster(program, tmp_path / "servers")
         try:
