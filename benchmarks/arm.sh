@@ -13,8 +13,9 @@
 set -euo pipefail
 
 MIRROR=http://deb.debian.org/debian
-# What the tests use beside Python: it makes certificates, and looks at the units.
-PACKAGES=python3-venv,openssl,systemd
+# What the tests use beside Python: certificates, a look at the units, and a Redis beside the Valkey in the wheel,
+# which is not for 32 bits.
+PACKAGES=python3-venv,openssl,systemd,redis-server
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 # Where the tests go, seen from inside.
 CHECKOUT=/root/spotify-logger
@@ -68,11 +69,11 @@ inside() {
     case $architecture in
     arm64)
         register qemu-aarch64
-        make "$architecture" "$root" $PACKAGES # there is a server in a wheel
+        make "$architecture" "$root" $PACKAGES
         ;;
     armhf)
         register qemu-arm
-        make "$architecture" "$root" $PACKAGES,redis-server
+        make "$architecture" "$root" $PACKAGES
         ;;
     esac
     mount -t proc proc "$root/proc"

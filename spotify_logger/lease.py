@@ -186,12 +186,13 @@ class Lease:
             return self._wanted(due)
         self._stood_by = False
         self._renewed_at, self._expires_at = asked_at, asked_at + milliseconds / 1000
-        waiting = read_holder(f"0 {awaited}")
+        waiting, was_awaited = read_holder(f"0 {awaited}"), self.is_awaited
         self.is_awaited = waiting is not None and waiting.identity != self._identity
         self.other = waiting.machine if waiting is not None and self.is_awaited else ""
         self.is_overwritten |= self._is_shown and _number(shown) < self.number
         self._is_shown = _number(shown) == self.number
-        return Standing.OURS
+        # Whoever has just come must not have to wait for what was taken alone.
+        return self._renewed(due) if self.is_awaited and not was_awaited else Standing.OURS
 
     def _wanted(self, due: float) -> Standing:
         """See who has it, and take it where that is nobody."""

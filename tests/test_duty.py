@@ -200,6 +200,18 @@ def test_one_asks_and_the_other_stands_by(pair: Pair) -> None:
     assert pair.status()["fence"] == "1"
 
 
+def test_the_other_need_not_have_waited_for_long(pair: Pair) -> None:
+    attic, cellar = pair.machines
+    attic.start()
+    pair.until(pair.first_sound() + MINUTE)
+    cellar.start()
+    pair.goes_on(6)
+    attic.kill()
+    died = pair.now
+    pair.goes_on(MINUTE)
+    assert 0 < cellar.asked[0] - died <= 30
+
+
 def test_the_other_takes_over_and_continues_the_open_play(pair: Pair) -> None:
     attic, cellar = pair.machines
     attic.start()
