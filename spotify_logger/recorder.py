@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger import journal
 from spotify_logger.forgotten import Forgotten
+from spotify_logger.handover import Handover
 from spotify_logger.keyspace import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of
 from spotify_logger.outbox import KEPT, NEWEST, Row, identity
 from spotify_logger.persistence import Persistence, Receipt, Receipts
@@ -16,7 +17,6 @@ from spotify_logger.tracker import age_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from datetime import date
 
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import GapRow, Identity, Outbox
@@ -44,10 +44,6 @@ WRONG_TYPE = "WRONGTYPE"
 """The error code for a key that somebody else uses."""
 LIVE = "live"
 """The source of a play that was seen while it lasted."""
-LONGEST_APART = 6 * 3600
-"""Seconds before its start in which the same play may have begun for another logger."""
-UNSEEN_END_MS = 60_000
-"""Milliseconds by which the end of a play that was left open is looked for beyond what was seen of it."""
 RUN = "redis_run"
 """The note that keeps which run of the server was written to last."""
 
@@ -99,7 +95,7 @@ class Recorder:
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # of what is wrong at present
         self._may_write = may_write
-        self._days: dict[date, dict[int, tuple[str, int]]] = {}
+        self._handover = Handover(store)
         self._must_learn = False
         self.duty: Mapping[str, Value] = {}
         self.trouble = ""
@@ -265,7 +261,7 @@ class Recorder:
         if identity(row.play) in self._own:
             return self._claimed(row)
         self._remember(row.play)
-        if (another := self._another(row.play)) is not None:
+        if (another := self._handover.same(row.play)) is not None:
             return self._instead_of(another, row)
         row = self._claimed(row)
         held = Play.from_hash(row.key, self._store.play(row.key) or {})
@@ -276,23 +272,6 @@ class Recorder:
             row = replace(row, play=replace(row.play, end_reason=UNKNOWN))
             self._outbox.put([row.play])
         return row
-
-    def _another(self, play: Play) -> Play | None:
-        """The play by which another logger knows what is a play of an earlier process here."""
-        begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
-        for day in sorted({day_of(begin - LONGEST_APART), day_of(begin), day_of(end)}):
-            for second, (item, _) in self._index(day).items():
-                if item == play.item.key and begin - LONGEST_APART <= second <= end:
-                    another = Play.from_hash(second, self._store.play(second) or {})
-                    if another is not None and _is_the_same(play, another):
-                        return another
-        return None
-
-    def _index(self, day: date) -> dict[int, tuple[str, int]]:
-        """The index of a day, read once for all the plays that are sent together."""
-        if day not in self._days:
-            self._days[day] = self._store.index(day)
-        return self._days[day]
 
     def _instead_of(self, another: Play, row: Row) -> Row | None:
         """Put a play that was seen to its end in the place of one that was told of; let any other one go."""
@@ -424,11 +403,11 @@ class Recorder:
         open_key = None if self._open is None else self._open_row(self._open).key
         besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
         rows = self._outbox.waiting(TOGETHER, besides | ({open_key} if open_key is not None else set()))
-        self._days.clear()
+        self._handover.begin()
         return [sent for sent in map(ready, rows) if sent is not None]
 
     def _to_send(self, row: Row) -> Row | None:
-        if identity(row.play) not in self._own and (another := self._another(row.play)) is not None:
+        if identity(row.play) not in self._own and (another := self._handover.same(row.play)) is not None:
             self._remember(row.play)
             return self._instead_of(another, row)
         row = self._claimed(row)
@@ -559,19 +538,6 @@ class Recorder:
             journal.info("Redis is there again and takes what waited for it")
         self._said.clear()
         self.trouble = ""
-
-
-def _is_the_same(play: Play, another: Play) -> bool:
-    """Whether two plays of an item, which differ in their starts, are one: nobody hears it twice at once."""
-    if identity(play) == identity(another):
-        return False
-    ended_ms = play.ended_ms
-    if play.end_reason is None:  # nobody saw its end
-        length_ms = play.item.duration_ms or UNSEEN_END_MS
-        ended_ms = max(ended_ms, min(ended_ms + UNSEEN_END_MS, play.started_ms + length_ms))
-    shared = min(ended_ms, another.ended_ms) - max(play.started_ms, another.started_ms)
-    shorter = min(play.ended_ms - play.started_ms, another.ended_ms - another.started_ms)
-    return 2 * shared >= max(shorter, 0)
 
 
 def _gap_state(gap: GapRow) -> str:

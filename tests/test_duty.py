@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.assembly import Surroundings, make_duty
+from spotify_logger.keyspace import STATUS
 from spotify_logger.lease import SECONDS
 from spotify_logger.plays import Play
 from spotify_logger.simulator.habits import Habits
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.duty import Duty
+    from spotify_logger.link import Command
     from spotify_logger.simulator.judge import Verdict
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.transport import Request, Response
@@ -380,6 +382,27 @@ def test_one_that_was_asleep_writes_over_nothing(pair: Pair) -> None:
     pair.goes_on(HOUR)
     assert pair.verdict().doubles == []
     assert attic.asked[-1] < slept[0] + 11 * MINUTE
+
+
+def test_what_an_earlier_holder_wrote_over_is_written_again(pair: Pair) -> None:
+    """The fencing number in the status shows that it was there once more."""
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    playing = next(play for play in pair.world.record.plays if play.ms_played > 150_000)
+    pair.until(playing.started_at + 20)
+    attic.kill()
+    pair.until(playing.started_at + 70)
+    assert pair.status()["fence"] == "2"
+    link = pair.redis.link()
+    link.connect()
+    key = str(link.send([("GET", "now_playing")])[0])
+    stale: list[Command] = [("HSET", key, "name", "stale"), ("HSET", STATUS, "fence", "1", "pid", "0")]
+    link.send(stale)
+    pair.goes_on(40)
+    assert link.send([("HGET", key, "name")]) == [playing.name]
+    assert pair.status()["fence"] == "2"
+    assert pair.status()["pid"] != "0"
 
 
 @pytest.mark.parametrize("seed", range(2))
