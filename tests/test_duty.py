@@ -12,20 +12,22 @@ import pytest
 from spotify_logger.assembly import Surroundings, make_duty
 from spotify_logger.keyspace import STATUS
 from spotify_logger.lease import SECONDS
+from spotify_logger.link import StoreError
 from spotify_logger.plays import Play
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.judge import judge
-from spotify_logger.simulator.standin import StandIn
+from spotify_logger.simulator.standin import StandIn, StandInLink
 from spotify_logger.simulator.trial import make_settings
 from spotify_logger.simulator.virtual import World, make_world
 from spotify_logger.simulator.year import recordings
 from spotify_logger.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from spotify_logger.duty import Duty
-    from spotify_logger.link import Command
+    from spotify_logger.link import Command, Reply
     from spotify_logger.simulator.judge import Verdict
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.transport import Request, Response
@@ -39,6 +41,27 @@ MOMENT = SECONDS + 5
 
 class Crash(BaseException):
     """A machine dies here."""
+
+
+class Line(StandInLink):
+    """The connection of a machine, which may be cut off from Redis while others are not."""
+
+    def __init__(self, redis: StandIn, machine: Machine) -> None:
+        super().__init__(redis)
+        self._machine = machine
+
+    def connect(self) -> int:
+        self._look()
+        return super().connect()
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        self._look()
+        return super().send(commands)
+
+    def _look(self) -> None:
+        if self._machine.is_cut_off:
+            self.close()
+            raise StoreError("Redis at stand-in cannot be reached")
 
 
 class Machine:
@@ -58,13 +81,14 @@ class Machine:
         self.duty: Duty | None = None
         self.due = 0.0
         self.dies_in = 0
+        self.is_cut_off = False
         self._world = world
         self._redis = redis
         self._settings = make_settings(folder / name, "redis://stand-in/0")
         self._settings.state_dir.mkdir()
 
     def start(self) -> None:
-        around = Surroundings(self._world.clock, self._send, self._send, "boot", connect=self._redis.link)
+        around = Surroundings(self._world.clock, self._send, self._send, "boot", connect=self._link)
         self.duty = make_duty(self._settings, around, self.name)
         self.due, self.dies_in = self._world.clock.now, 0
 
@@ -95,6 +119,9 @@ class Machine:
         self.dies_in -= 1
         if self.dies_in == 0:
             raise Crash
+
+    def _link(self, _: str) -> Line:
+        return Line(self._redis, self)
 
     def _send(self, request: Request) -> Response:
         self.step()
@@ -352,6 +379,25 @@ def test_a_redis_that_refuses_the_lease_is_no_reason_not_to_log(
     lines = capsys.readouterr().err.splitlines()
     assert sum("another logger for this listener would not be noticed" in line for line in lines) == 1
     assert pair.logged()
+
+
+def test_only_the_one_on_duty_is_cut_off_from_redis(pair: Pair) -> None:
+    """Both ask then, and neither can know; when it is over there is one log."""
+    attic, cellar = pair.machines
+    attic.start()
+    cellar.start()
+    pair.until(pair.first_sound() + 2 * MINUTE)
+    attic.is_cut_off = True
+    pair.goes_on(40 * MINUTE)
+    assert cellar.asked
+    assert attic.asked[-1] > pair.now - MINUTE
+    attic.is_cut_off = False
+    pair.goes_on(MINUTE)
+    stepped_back = attic.asked[-1]
+    pair.goes_on(HOUR)
+    assert attic.asked[-1] == stepped_back
+    verdict = pair.verdict()
+    assert [*verdict.doubles, *verdict.phantoms, *verdict.missed] == []
 
 
 def test_one_that_was_asleep_writes_over_nothing(pair: Pair) -> None:
