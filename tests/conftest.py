@@ -138,3 +138,11 @@ def redis_url(redis_server: EmbeddedServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture
+def waitaof(redis_url: str) -> None:
+    """For a test that needs a server which says what is on its disk."""
+    with redis.Redis.from_url(redis_url) as client:
+        if "waitaof" not in client.command():
+            pytest.skip("this server is from before Redis 7.2, as Debian 12's is")

@@ -230,6 +230,7 @@ def on_disk(path: Path, key: int) -> tuple[int, ...]:
 class TestProof:
     """When Redis has made a play safe; until then it waits, but is not sent again."""
 
+    @pytest.mark.usefixtures("waitaof")
     def test_with_an_append_only_file_when_it_is_synced(self, fragile: RealRig) -> None:
         assert fragile.write(over("A"), over("B", 30))
         assert fragile.line.written() == [0, 30]
@@ -239,6 +240,7 @@ class TestProof:
         assert len(fragile.outbox) == 0
         assert [kept.item.key for kept in fragile.outbox.kept()] == ["track:A", "track:B"]
 
+    @pytest.mark.usefixtures("waitaof")
     def test_where_syncing_is_left_to_the_kernel_after_a_day(self, fragile: RealRig) -> None:
         fragile.raw.config_set("appendfsync", "no")
         fragile.write(over("A"))
@@ -250,8 +252,9 @@ class TestProof:
         assert fragile.line.written() == [0]
 
     def test_without_waitaof_two_seconds_after_the_write(self, rig: RealRig, redis_url: str) -> None:
+        without = ["-waitaof"] if "waitaof" in rig.raw.command() else []
         rig.raw.acl_setuser(
-            "old", enabled=True, passwords=["+x"], keys=["*"], categories=["+@all"], commands=["-waitaof"]
+            "old", enabled=True, passwords=["+x"], keys=["*"], categories=["+@all"], commands=without
         )
         old = RealRig(rig.path.with_name("old.sqlite"), redis_url.replace("//", "//old:x@"))
         old.write(over("A"))
@@ -334,6 +337,7 @@ class TestProof:
         assert rig.waiting() == []
         rig.close()
 
+    @pytest.mark.usefixtures("waitaof")
     def test_a_newer_state_needs_a_proof_of_its_own(self, fragile: RealRig) -> None:
         fragile.raw.config_set("appendfsync", "no")
         fragile.write(over("A"))
@@ -348,6 +352,7 @@ class TestProof:
         assert fragile.waiting() == []
         assert fragile.heard() == {0: "track:A 60000"}
 
+    @pytest.mark.usefixtures("waitaof")
     def test_a_broken_connection_proves_nothing(self, fragile: RealRig) -> None:
         """Over the new one, the server would say that all is synced that came over it: nothing."""
         fragile.raw.config_set("appendfsync", "no")
@@ -389,6 +394,7 @@ class TestGaps:
     def gap(self, rig: RealRig) -> dict[str, str]:
         return {str(name): str(value) for name, value in rig.raw.hgetall(f"gap:{SECOND}").items()}
 
+    @pytest.mark.usefixtures("waitaof")
     def test_one_waits_for_its_proof(self, rig: RealRig) -> None:
         rig.outbox.put_gap(SECOND, OUTAGE)
         assert rig.write()
@@ -398,6 +404,7 @@ class TestGaps:
         rig.write()
         assert rig.outbox.waiting_gaps() == []
 
+    @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("turns", [0, 1])
     def test_one_that_has_grown_is_written_again_whenever_it_grew(self, rig: RealRig, turns: int) -> None:
         rig.outbox.put_gap(SECOND, OUTAGE)
@@ -658,6 +665,7 @@ class TestLoading:
             assert (loaded[0].item.key, loaded[0].heard_ms) == ("track:A", 60_000)
         process.close()
 
+    @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("is_latest", [True, False])
     def test_an_older_state_of_another_process_does_not_write_over_a_newer_one(
         self, rig: RealRig, *, is_latest: bool

@@ -59,6 +59,7 @@ class TestForgetful:
         assert fragile.raw.hget("track:B", "name") == "B"
         assert fragile.raw.get("now_playing") == f"listening:{SECOND + 60}"
 
+    @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("restarted", [False, True])
     def test_restored_from_an_old_copy_it_is_given_again_what_was_safe(
         self, fragile: RealRig, server: EmbeddedServer, tmp_path: Path, *, restarted: bool
@@ -85,6 +86,7 @@ class TestForgetful:
         assert fragile.kept(30)["end_reason"] == "skipped"
         assert fragile.line.written() == [30, 90, 91]
 
+    @pytest.mark.usefixtures("waitaof")
     def test_one_that_has_forgotten_all_is_given_the_newest_five_hundred(
         self, fragile: RealRig, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -98,6 +100,7 @@ class TestForgetful:
         assert fragile.later(60)
         assert list(fragile.heard()) == list(range(10, 60))
 
+    @pytest.mark.usefixtures("waitaof")
     def test_one_that_has_all_is_given_nothing(self, fragile: RealRig, server: EmbeddedServer) -> None:
         fragile.raw.config_set("appendfsync", "always")
         fragile.write(over("A"), over("B", 30))
@@ -108,6 +111,7 @@ class TestForgetful:
         assert fragile.later(60)
         assert fragile.line.written() == []
 
+    @pytest.mark.usefixtures("waitaof")
     def test_flushed_without_a_restart_it_is_left_as_it_is(self, rig: RealRig) -> None:
         rig.write(over("A"))
         rig.write()
@@ -116,6 +120,7 @@ class TestForgetful:
         assert rig.later(60)
         assert rig.heard() == {}
 
+    @pytest.mark.usefixtures("waitaof")
     def test_it_is_given_the_gaps_again_too(
         self, fragile: RealRig, server: EmbeddedServer, tmp_path: Path
     ) -> None:
@@ -341,6 +346,7 @@ def kill_at(rig: RealRig, server: EmbeddedServer, trip: int) -> Callable[[Sequen
 class TestWrongType:
     """A key that holds something else keeps nothing but what belongs there from being written."""
 
+    @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("key", ["track:A", INDEX])
     def test_the_others_are_written_meanwhile(
         self, rig: RealRig, capsys: pytest.CaptureFixture[str], key: str
@@ -416,6 +422,7 @@ class TestWrongType:
 class TestCatchUp:
     COUNT = 5000
 
+    @pytest.mark.usefixtures("waitaof")
     def test_after_a_long_outage_in_portions_and_in_order(self, rig: RealRig, server: EmbeddedServer) -> None:
         rig.outbox.put([over(f"P{number:04}", number) for number in range(self.COUNT)])
         rig.restart()
