@@ -11,6 +11,7 @@ masters, which keep nothing on a disk, and tells what a hundred million would ta
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -371,7 +372,7 @@ def tell_keys(plays: int) -> None:
         whole = TARGET * a_play / (1 << 30)
         print(
             f"\nA hundred million plays: {whole:.0f} GB, {whole / 3:.0f} GB on each of three masters; "
-            f"{whole / 24:.0f} masters of 32 GB that are filled to three quarters."
+            f"{math.ceil(whole / 24)} masters of 32 GB that are filled to three quarters."
         )
         print(f"The first limit is this memory: {TARGET / EACH:.0f} listeners with {EACH:,} plays each.")
 
