@@ -206,6 +206,8 @@ QUESTIONS = (
     "top albums --last 30d --csv",
     "top devices",
     "count the",
+    "artist the",
+    "album the",
     "stats",
     "clock",
     "calendar",
@@ -276,6 +278,28 @@ def test_every_command_and_view_gives_the_answers_of_one_server(
             assert {answer.status for answer in answers} == {200}
             shown.append([nameless(answer.text, url) for answer in answers])
     assert shown[0] == shown[1]
+
+
+def test_what_was_exported_from_one_server_is_imported_into_a_cluster(
+    cluster: Cluster, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for master in cluster.masters:
+        master.client.flushall()
+    fill(redis_url)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    for url, words in (
+        (redis_url, "export --output one.jsonl"),
+        (cluster.url, "import one.jsonl"),
+        (cluster.url, "export --output other.jsonl"),
+        (cluster.url, "import one.jsonl"),
+        (cluster.url, "check"),
+    ):
+        monkeypatch.setenv("REDIS_URL", url)
+        assert cli.main(words.split()) == 0
+    one, other = ((tmp_path / name).read_text().splitlines() for name in ("one.jsonl", "other.jsonl"))
+    assert len(one) > 1000
+    assert list(map(json.loads, one)) == list(map(json.loads, other))
 
 
 def test_a_link_of_one_server_is_still_one(redis_url: str) -> None:
