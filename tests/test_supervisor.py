@@ -574,14 +574,14 @@ class TestQuiet:
     def test_a_stopped_supervisor_is_fair_when_it_goes_on(self, stage: Stage, manager: socket.socket) -> None:
         stage.loop("""
             for turn in range(10_000):
-                line.beat(1.5, "ok", f"turn {turn}")
+                line.beat(4, "ok", f"turn {turn}")
                 time.sleep(0.02)
         """)
         process = stage.start(environ={"NOTIFY_SOCKET": str(stage.folder / "notify")})
         stage.wait_for_start()
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: state(process.pid) == "T")
-        time.sleep(2.5)  # longer than the loop may be silent
+        time.sleep(5)  # longer than the loop may be silent
         process.send_signal(signal.SIGCONT)
         turn = 0
         while turn < 50:  # it has read at least a second of what the loop said meanwhile
