@@ -1,0 +1,609 @@
+"""How far does it go? Many loggers on one machine with one Redis, and the keys of very many plays.
+
+    python benchmarks/scale.py listeners [--for 300] [1 5 50]
+    python benchmarks/scale.py keys [--plays 1000000] [--servers 3]
+
+`listeners` runs real loops, `log.py`, each with a folder and a prefix of its own, at the pace they have in
+life. They ask one simulated Spotify behind HTTPS, whose listener never stops, and write to one real Redis.
+
+`keys` writes made-up plays into a cluster of real servers, as the logger writes them, and says what they
+take, how evenly they lie, whether answers grow slower by them, and what a hundred million would need. Nothing
+is kept on disk meanwhile. Both are for Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import os
+import platform
+import shutil
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import redis
+from answers import TRACKS_PER_PLAY, UNTIL, used
+from footprint import ROOT, TRUSTED, _make_certificate, field
+
+from spotify_logger import commands, config
+from spotify_logger.demo import start_server
+from spotify_logger.embedded import NO_SERVER, bound_to_parent, find_server
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
+from spotify_logger.keyspace import day_of, index_key, play_key
+from spotify_logger.portions import portions
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.decades import Decades
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.server import HOST, Server
+from spotify_logger.simulator.service import PLAYER_PATH, Service
+from spotify_logger.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from spotify_logger.archive import Archive
+    from spotify_logger.embedded import EmbeddedServer
+    from spotify_logger.link import Command
+
+MEGABYTE = 1_000_000
+GIGABYTE = 1_000_000_000
+PI_MEMORY = 1_000 * MEGABYTE
+"""What a Raspberry Pi with 1 GB has, about."""
+SYSTEM_MEMORY = 250 * MEGABYTE
+"""What the system itself is taken to need of it."""
+APP_LISTENERS = 5
+"""Listeners whom Spotify allows an app in development mode."""
+PATIENCE = 300.0
+"""Seconds that a start may take."""
+LOOK = 0.05
+
+SLOTS = 16384
+"""Every cluster has as many."""
+LISTENER_PLAYS = 200_000
+"""Plays of one listener: thirty a day for eighteen years."""
+YEARS = 18.0
+TOGETHER = 500
+STEPS = 10
+"""How often the memory is looked at on the way."""
+LARGE = 100_000_000
+"""Plays for which it is extrapolated."""
+SERVER_SIZES = (8, 16, 32)
+"""Gigabytes of memory of servers that one may have."""
+FILLED = 0.6
+"""The share of a server's memory that its data may take: rewriting the append-only file needs some too."""
+NEEDED = 800
+"""Bytes a play of this machine's memory that have to be free before it begins."""
+ENOUGH = 3
+"""Runs of each question; the fastest one counts: the others waited for somebody else."""
+QUESTIONS = ("top tracks", "day 2025-06-01")
+OPTIONS = (
+    "--save  --appendonly no --loglevel warning --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
+)
+"""The sizes of hashes are those that `embedded` gives its server; nothing goes to the disk."""
+
+
+class Moment(NamedTuple):
+    """What has been used up to a moment: seconds of the monotonic clock and of processors, and counts."""
+
+    at: float
+    loggers: float
+    server: float
+    polls: int
+    requests: int
+    operations: int
+
+
+class Cost(NamedTuple):
+    """What so many loggers cost; memory in bytes, processor time in seconds."""
+
+    loggers: int
+    resident: float
+    share: float
+    hourly: float
+    per_poll: float
+    requests: float
+    operations: float
+    server_memory: int
+    server_hourly: float
+
+
+class Crowd:
+    """Many loggers at work beside one Redis.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+        number: How many.
+
+    Raises:
+        SpotifyLoggerError: Something does not start.
+    """
+
+    def __init__(self, resources: ExitStack, number: int) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
+        resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        server, _ = start_server(self._folder / "redis")
+        resources.callback(server.stop)
+        self._client = redis.Redis.from_url(server.url)
+        resources.callback(self._client.close)
+        self._service, spotify = _start_simulator(resources, _make_certificate(self._folder))
+        shutil.copy(ROOT / "log.py", self._folder)  # away from the settings that lie where it was
+        self._loggers = [self._start(resources, each, server, spotify) for each in range(number)]
+        for each in range(number):
+            store = Store(server.url, _prefix(each))
+            self._until(lambda store=store: "last_poll" in store.read_status())  # type: ignore[misc]
+            store.close()
+
+    def measure(self, seconds: float) -> Cost:
+        """Look on for so many seconds."""
+        before = self._moment()
+        deadline = time.monotonic() + seconds
+        self._until(lambda: time.monotonic() > deadline, seconds + PATIENCE)
+        after = self._moment()
+        passed, number = after.at - before.at, len(self._loggers)
+        used_by_loggers = after.loggers - before.loggers
+        pids = [logger.pid for logger in self._loggers]
+        return Cost(
+            number,
+            statistics.mean(1024 * field(pid, "smaps_rollup", "Rss") for pid in pids),
+            statistics.mean(1024 * field(pid, "smaps_rollup", "Pss") for pid in pids),
+            used_by_loggers / number / passed * 3600,
+            used_by_loggers / max(1, after.polls - before.polls),
+            (after.requests - before.requests) / passed,
+            (after.operations - before.operations) / passed,
+            used(self._client),
+            (after.server - before.server) / passed * 3600,
+        )
+
+    def _moment(self) -> Moment:
+        told = self._client.info()
+        requests = dict(self._service.requests)
+        return Moment(
+            time.monotonic(),
+            sum(running_seconds(logger.pid) for logger in self._loggers),
+            told["used_cpu_user"] + told["used_cpu_sys"],
+            sum(requests.get((PLAYER_PATH, status), 0) for status in ("200", "204")),
+            sum(requests.values()),
+            told["total_commands_processed"],
+        )
+
+    def _start(
+        self, resources: ExitStack, number: int, server: EmbeddedServer, spotify: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a logger in a folder of its own, where no settings lie."""
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(ROOT),
+            "REQUESTS_CA_BUNDLE": str(self._folder / TRUSTED),
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+            "SPOTIFY_API_URL": spotify,
+            "SPOTIFY_ACCOUNTS_URL": spotify,
+            "STATE_DIR": str(self._folder / f"state-{number}"),
+            "REDIS_URL": server.url,
+            "REDIS_PREFIX": _prefix(number),
+        }
+        with (self._folder / f"log-{number}").open("wb") as log:
+            logger = subprocess.Popen(
+                bound_to_parent([sys.executable, str(self._folder / "log.py")]),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+            )
+        resources.enter_context(logger)  # waits for it
+        resources.callback(logger.terminate)
+        return logger
+
+    def _until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Wait for something.
+
+        Raises:
+            TryLater: It does not come, or a logger ends.
+        """
+        deadline = time.monotonic() + patience
+        while not condition():
+            ended = [number for number, logger in enumerate(self._loggers) if logger.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                raise TryLater(f"a logger does not get on: {self._last_words(ended[0] if ended else 0)}")
+            time.sleep(LOOK)
+
+    def _last_words(self, number: int) -> str:
+        lines = (self._folder / f"log-{number}").read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it says nothing"
+
+
+def _prefix(number: int) -> str:
+    return f"listener-{number}:"
+
+
+def _start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
+    """Start a Spotify whose listener never stops, at the pace of life, and give its address."""
+    service = Service(listen(1, 1.0, Habits.dense(1.0)).moved(time.time(), 1.0))
+    server = Server(service)
+    resources.callback(server.server_close)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    resources.callback(server.shutdown)
+    return service, f"https://{HOST}:{server.server_address[1]}"
+
+
+def running_seconds(pid: int) -> float:
+    """The processor time of a process's threads, finer than in ticks: a logger needs a few in a minute."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+
+
+def measure_listeners(numbers: list[int], seconds: float) -> None:
+    """Measure, print, and say what comes to its end first."""
+    print("loggers   memory of one: resident, share   processor of one: hour, poll   requests", end="")
+    print("   Redis: operations, memory, processor", flush=True)
+    costs = []
+    for number in numbers:
+        with ExitStack() as resources:
+            cost = Crowd(resources, number).measure(seconds)
+        costs.append(cost)
+        print(
+            f"{cost.loggers:>7}{cost.resident / MEGABYTE:>22.1f} MB{cost.share / MEGABYTE:>6.1f} MB"
+            f"{cost.hourly:>19.2f} s/h{1000 * cost.per_poll:>5.1f} ms{cost.requests:>9.2f}/s"
+            f"{cost.operations:>17.2f}/s{cost.server_memory / MEGABYTE:>6.1f} MB"
+            f"{cost.server_hourly:>8.1f} s/h",
+            flush=True,
+        )
+    print(*limits(costs), sep="\n")
+
+
+def limits(costs: list[Cost]) -> Iterator[str]:
+    """What allows how many listeners, the narrowest first."""
+    few, many = costs[0], costs[-1]
+    further = many.loggers - few.loggers
+    if further:
+        together = [cost.share * cost.loggers + cost.server_memory for cost in (few, many)]
+        each = (together[1] - together[0]) / further
+        yield f"memory of one further logger, with its part of Redis: {each / MEGABYTE:.1f} MB"
+    else:
+        each = many.share
+    server_each = many.server_hourly / many.loggers
+    found = {
+        "an app of Spotify's in development mode": float(APP_LISTENERS),
+        "the memory of a Pi with 1 GB": (PI_MEMORY - SYSTEM_MEMORY) / each,
+        "one such processor for the loggers": 3600 / many.hourly,
+        "one such processor for Redis": 3600 / server_each,
+    }
+    for name, number in sorted(found.items(), key=lambda limit: limit[1]):
+        yield f"{name} is enough for {number:,.0f} listeners"
+
+
+# Keys
+
+
+class Node:
+    """A server of a cluster, or the only one; ends with this process.
+
+    Args:
+        folder: For what it logs.
+        is_alone: Whether there is no cluster.
+
+    Raises:
+        SpotifyLoggerError: It does not start.
+    """
+
+    def __init__(self, folder: Path, *, is_alone: bool) -> None:
+        program = find_server()
+        if program is None:
+            raise Misconfigured(NO_SERVER)
+        self.port, self.bus = free_port(), free_port()
+        folder.mkdir()
+        options = [*f"--port {self.port} --bind {HOST} --dir {folder} --logfile log".split(" ")]
+        if not is_alone:
+            options += f"--cluster-enabled yes --cluster-port {self.bus}".split()
+        self.process = subprocess.Popen(
+            bound_to_parent([program, *options, *OPTIONS.split(" ")]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+        )
+        # redis-py's types are of little use
+        self.client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True)
+
+    def stop(self) -> None:
+        """End it; there is nothing that it would have to keep."""
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+
+    def answers(self) -> bool:
+        """Whether it has started."""
+        if self.process.poll() is not None:
+            raise TryLater("a server ended at once")
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def is_whole(self, number: int) -> bool:
+        """Whether it knows so many nodes, and all slots have one."""
+        told = self.client.cluster("info")
+        return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == number
+
+
+class Servers:
+    """A cluster of masters without replicas, or a single server.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+        number: How many.
+
+    Attributes:
+        nodes: The servers.
+        url: Their address, as REDIS_URL.
+
+    Raises:
+        SpotifyLoggerError: They do not start, or do not get together.
+    """
+
+    def __init__(self, resources: ExitStack, number: int) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
+        resources.callback(shutil.rmtree, folder, ignore_errors=True)
+        self.nodes: list[Node] = []
+        for place in range(number):
+            node = Node(folder / f"{place}", is_alone=number == 1)
+            resources.callback(node.stop)
+            self.nodes.append(node)
+        for node in self.nodes:
+            until(node.answers)
+        self.url = f"redis://{HOST}:{self.nodes[0].port}/0"
+        if number > 1:
+            self._join()
+            self.url = "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes)
+
+    def _join(self) -> None:
+        """Share the slots out, and let the servers meet."""
+        number = len(self.nodes)
+        bounds = [SLOTS * place // number for place in range(number + 1)]
+        for node, (first, end) in zip(self.nodes, pairwise(bounds), strict=True):
+            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+        for node in self.nodes[1:]:
+            node.client.execute_command("CLUSTER", "MEET", HOST, self.nodes[0].port, self.nodes[0].bus)
+        until(lambda: all(node.is_whole(number) for node in self.nodes))
+
+    def memory(self) -> list[int]:
+        """Bytes that each one's data takes."""
+        return [used(node.client) for node in self.nodes]
+
+    def resident(self) -> list[int]:
+        """Bytes that each one takes of the machine."""
+        return [int(node.client.info("memory")["used_memory_rss"]) for node in self.nodes]
+
+    def keys(self) -> list[int]:
+        """How many keys each one has."""
+        return [int(node.client.dbsize()) for node in self.nodes]
+
+
+def free_port() -> int:
+    """A port that nobody uses; somebody may be quicker to take it."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something.
+
+    Raises:
+        TryLater: It does not come.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TryLater("the servers do not get together")
+        time.sleep(LOOK)
+
+
+def write_past(url: str, number: int, plays: int) -> None:
+    """Write the whole past of one listener, catalogue and all, as the logger writes it."""
+    store = Store(url, _prefix(number))
+    archive = store.archive()
+    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
+    known: set[str] = set()
+    for portion in portions(past.live(), TOGETHER):
+        written: list[Command] = []
+        for play in portion:
+            if play.item.key not in known:
+                known.add(play.item.key)
+                written.append(_hash(archive, play.item.key, play.item.catalogue))
+            written.append(_hash(archive, play_key(play.second), play.to_hash()))
+            written.append(_hash(archive, index_key(day_of(play.second)), {str(play.second): play.index}))
+        archive.write(written)
+    store.close()
+
+
+def _hash(archive: Archive, key: str, fields: Mapping[str, str | int]) -> Command:
+    return ("HSET", archive.key(key), *(part for pair in fields.items() for part in pair))
+
+
+def write(url: str, numbers: list[int], plays: int) -> None:
+    """Write several listeners' pasts, and say after each one that it is done: one of several processes."""
+    for number in numbers:
+        write_past(url, number, plays)
+        print(number, flush=True)
+
+
+def answer_seconds(question: str, url: str, number: int) -> float:
+    """Seconds until a question about one listener is answered, over a connection that is there already."""
+    environment = {"REDIS_URL": url, "REDIS_PREFIX": _prefix(number)}
+    with tempfile.TemporaryDirectory() as nothing:
+        settings = config.load(Path(nothing), environment, need_login=False)
+    options = commands.parse(question.split())
+    store = Store(settings.redis_url, settings.redis_prefix)
+    fastest = math.inf
+    for _ in range(ENOUGH):
+        begun = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            options.answer(options, store, settings)
+        fastest = min(fastest, time.perf_counter() - begun)
+    store.close()
+    return fastest
+
+
+def say_answers(url: str, plays: int) -> None:
+    """Print how long answers about the first listener take among so many plays."""
+    told = (f"{question}: {answer_seconds(question, url, 0):.3f} s" for question in QUESTIONS)
+    print(f"answers about one listener among {plays:,} plays: {', '.join(told)}", flush=True)
+
+
+def measure_keys(plays: int, servers: int, writers: int) -> None:
+    """Write, look, ask, print.
+
+    Raises:
+        SpotifyLoggerError: There is not enough memory, or something does not start, or ends.
+    """
+    free = 1024 * _memory_available()
+    if plays * NEEDED > free:
+        raise Misconfigured(f"{plays:,} plays need {plays * NEEDED / GIGABYTE:.1f} GB of memory to be free")
+    each = min(plays, LISTENER_PLAYS)
+    listeners = plays // each
+    plays = listeners * each
+    with ExitStack() as resources:
+        cluster = Servers(resources, servers)
+        version = cluster.nodes[0].client.info("server")
+        name = "Valkey" if "valkey_version" in version else "Redis"
+        number = version.get("valkey_version", version["redis_version"])
+        print(f"{plays:,} plays of {listeners} listeners; {servers} of {name} {number}", flush=True)
+        nothing = cluster.memory()
+        write_past(cluster.url, 0, each)
+        say_answers(cluster.url, each)
+        begun = time.perf_counter()
+        written = 0
+        for written in _write_others(resources, cluster.url, range(1, listeners), each, writers):
+            if written * STEPS // listeners > (written - 1) * STEPS // listeners:
+                taken = sum(cluster.memory()) - sum(nothing)
+                speed = written * each / (time.perf_counter() - begun)
+                done = (written + 1) * each
+                print(f"{done:>13,} plays, {taken / done:.0f} bytes a play, {speed:,.0f} plays/s", flush=True)
+        say_answers(cluster.url, plays)
+        say_cluster(cluster, nothing, plays)
+
+
+def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, writers: int) -> Iterator[int]:
+    """Write listeners' pasts with several processes; tells how many are done, after each one."""
+    processes = []
+    lines: list[str] = []
+    came = threading.Condition()
+
+    def read(process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            with came:
+                lines.append(line)
+                came.notify()
+
+    for place in range(writers):
+        share = numbers[place::writers]
+        if not share:
+            continue
+        command = [sys.executable, __file__, "write", url, str(plays), *map(str, share)]
+        process = subprocess.Popen(
+            bound_to_parent([command[0], *command[1:]]),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+        )
+        resources.enter_context(process)  # waits for it
+        resources.callback(process.kill)
+        threading.Thread(target=read, args=[process], daemon=True).start()
+        processes.append(process)
+    for done in range(1, len(numbers) + 1):
+        with came:
+            while len(lines) < done:
+                came.wait(1.0)
+                if any(process.poll() for process in processes):
+                    raise TryLater("a process that writes has failed")
+        yield done
+
+
+def say_cluster(cluster: Servers, nothing: list[int], plays: int) -> None:
+    """Print what each server has, and what very many plays would need."""
+    memory, resident, keys = cluster.memory(), cluster.resident(), cluster.keys()
+    for place, (taken, held, number) in enumerate(zip(memory, resident, keys, strict=True)):
+        print(
+            f"server {place + 1}: {number:,} keys, {number / sum(keys):.2%} of all; "
+            f"{taken / GIGABYTE:.3f} GB used, {held / GIGABYTE:.3f} GB resident"
+        )
+    average = sum(keys) / len(keys)
+    print(f"the fullest server has {max(keys) / average - 1:.2%} more keys than the average", end=", ")
+    print(f"and {max(memory) / (sum(memory) / len(memory)) - 1:.2%} more memory")
+    each = (sum(memory) - sum(nothing)) / plays
+    whole = each * LARGE
+    print(f"{each:.0f} bytes a play, {sum(keys) / plays:.3f} keys a play", end="; ")
+    print(f"{LARGE:,} plays take {whole / GIGABYTE:.0f} GB", end=": ")
+    told = (f"{math.ceil(whole / (size * GIGABYTE * FILLED))} servers of {size} GB" for size in SERVER_SIZES)
+    print(", or ".join(told) + f", filled to {FILLED:.0%}, and as many replicas")
+
+
+def _memory_available() -> int:
+    """Units of 1024 bytes that are free on this machine."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parts = parser.add_subparsers(dest="part", required=True, metavar="listeners|keys")
+    listeners = parts.add_parser("listeners", help="many loggers beside one Redis")
+    listeners.add_argument("--for", dest="seconds", type=float, default=300.0, help="seconds for each number")
+    listeners.add_argument("numbers", type=int, nargs="*", default=[1, 5, 50], help="how many; 1 5 50")
+    keys = parts.add_parser("keys", help="very many plays in a cluster")
+    keys.add_argument("--plays", type=int, default=10_000_000, help="how many; ten million")
+    keys.add_argument("--servers", type=int, default=3, help="three, or more; or one, which is no cluster")
+    keys.add_argument("--writers", type=int, default=os.cpu_count() or 1, help="processes that write")
+    writer = parts.add_parser("write")  # one of the processes of `keys`
+    writer.add_argument("url")
+    writer.add_argument("plays", type=int)
+    writer.add_argument("numbers", type=int, nargs="+")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, or be one of the processes that write."""
+    options = _parse()
+    if options.part == "write":
+        write(options.url, options.numbers, options.plays)
+        return os.EX_OK
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends what was started, as Ctrl-C does
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
+    try:
+        if options.part == "listeners":
+            measure_listeners(options.numbers, options.seconds)
+        else:
+            measure_keys(options.plays, options.servers, options.writers)
+    except (SpotifyLoggerError, OSError) as error:
+        print(f"This cannot be measured: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
