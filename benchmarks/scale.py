@@ -1,10 +1,11 @@
 """How far does it go? Many loggers on one machine with one Redis, and the keys of very many plays.
 
-    python benchmarks/scale.py listeners [--for 300] [1 5 50]
+    python benchmarks/scale.py listeners [--for 300] [--supervised] [1 5 50]
     python benchmarks/scale.py keys [--plays 1000000] [--servers 3]
 
-`listeners` runs real loops, `log.py`, each with a folder and a prefix of its own, at the pace they have in
-life. They ask one simulated Spotify behind HTTPS, whose listener never stops, and write to one real Redis.
+`listeners` runs real loops, `log.py`, or with `--supervised` each under its `run.py`, with folders and
+prefixes of their own, at the pace they have in life. They ask one simulated Spotify behind HTTPS, whose
+listener never stops, and write to one real Redis.
 
 `keys` writes made-up plays into a cluster of real servers, as the logger writes them, and says what they
 take, how evenly they lie, whether answers grow slower by them, and what a hundred million would need. Nothing
@@ -23,7 +24,6 @@ import shutil
 import signal
 import socket
 import ssl
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,6 +32,7 @@ import time
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from queue import Queue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
@@ -64,7 +65,13 @@ GIGABYTE = 1_000_000_000
 PI_MEMORY = 1_000 * MEGABYTE
 """What a Raspberry Pi with 1 GB has, about."""
 SYSTEM_MEMORY = 250 * MEGABYTE
-"""What the system itself is taken to need of it."""
+"""What the system itself, and Redis with nothing in it, are taken to need of it."""
+PI_SLOWNESS = 10
+"""How many times as long a Raspberry Pi 3 takes; estimated."""
+LATER_PLAYS = 100_000
+"""What a listener has after nine years, with thirty plays a day."""
+PLAY_SIZE = 850
+"""Bytes a play in Redis, as `keys` finds them."""
 APP_LISTENERS = 5
 """Listeners whom Spotify allows an app in development mode."""
 PATIENCE = 300.0
@@ -85,7 +92,7 @@ SERVER_SIZES = (8, 16, 32)
 """Gigabytes of memory of servers that one may have."""
 FILLED = 0.6
 """The share of a server's memory that its data may take: rewriting the append-only file needs some too."""
-NEEDED = 800
+NEEDED = 950
 """Bytes a play of this machine's memory that have to be free before it begins."""
 ENOUGH = 3
 """Runs of each question; the fastest one counts: the others waited for somebody else."""
@@ -127,12 +134,13 @@ class Crowd:
     Args:
         resources: Takes over what has to be ended and removed.
         number: How many.
+        program: What to start, "log.py" or "run.py".
 
     Raises:
         SpotifyLoggerError: Something does not start.
     """
 
-    def __init__(self, resources: ExitStack, number: int) -> None:
+    def __init__(self, resources: ExitStack, number: int, program: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         server, _ = start_server(self._folder / "redis")
@@ -140,11 +148,15 @@ class Crowd:
         self._client = redis.Redis.from_url(server.url)
         resources.callback(self._client.close)
         self._service, spotify = _start_simulator(resources, _make_certificate(self._folder))
-        shutil.copy(ROOT / "log.py", self._folder)  # away from the settings that lie where it was
-        self._loggers = [self._start(resources, each, server, spotify) for each in range(number)]
+        for name in ("log.py", "run.py"):
+            shutil.copy(ROOT / name, self._folder)  # away from the settings that lie where it was
+        command = [sys.executable, str(self._folder / program)]
+        self._loggers = [self._start(resources, each, command, server, spotify) for each in range(number)]
+        self._pids = {logger.pid for logger in self._loggers}
         for each in range(number):
             store = Store(server.url, _prefix(each))
             self._until(lambda store=store: "last_poll" in store.read_status())  # type: ignore[misc]
+            self._pids.add(int(store.read_status()["pid"]))  # the loop's, under a supervisor
             store.close()
 
     def measure(self, seconds: float) -> Cost:
@@ -155,11 +167,10 @@ class Crowd:
         after = self._moment()
         passed, number = after.at - before.at, len(self._loggers)
         used_by_loggers = after.loggers - before.loggers
-        pids = [logger.pid for logger in self._loggers]
         return Cost(
             number,
-            statistics.mean(1024 * field(pid, "smaps_rollup", "Rss") for pid in pids),
-            statistics.mean(1024 * field(pid, "smaps_rollup", "Pss") for pid in pids),
+            sum(1024 * field(pid, "smaps_rollup", "Rss") for pid in self._pids) / number,
+            sum(1024 * field(pid, "smaps_rollup", "Pss") for pid in self._pids) / number,
             used_by_loggers / number / passed * 3600,
             used_by_loggers / max(1, after.polls - before.polls),
             (after.requests - before.requests) / passed,
@@ -173,7 +184,7 @@ class Crowd:
         requests = dict(self._service.requests)
         return Moment(
             time.monotonic(),
-            sum(running_seconds(logger.pid) for logger in self._loggers),
+            sum(map(running_seconds, self._pids)),
             told["used_cpu_user"] + told["used_cpu_sys"],
             sum(requests.get((PLAYER_PATH, status), 0) for status in ("200", "204")),
             sum(requests.values()),
@@ -181,7 +192,7 @@ class Crowd:
         )
 
     def _start(
-        self, resources: ExitStack, number: int, server: EmbeddedServer, spotify: str
+        self, resources: ExitStack, number: int, command: list[str], server: EmbeddedServer, spotify: str
     ) -> subprocess.Popen[bytes]:
         """Start a logger in a folder of its own, where no settings lie."""
         environment = {
@@ -199,7 +210,7 @@ class Crowd:
         }
         with (self._folder / f"log-{number}").open("wb") as log:
             logger = subprocess.Popen(
-                bound_to_parent([sys.executable, str(self._folder / "log.py")]),
+                bound_to_parent(command),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -251,44 +262,60 @@ def running_seconds(pid: int) -> float:
     return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
 
 
-def measure_listeners(numbers: list[int], seconds: float) -> None:
+def measure_listeners(numbers: list[int], seconds: float, program: str) -> None:
     """Measure, print, and say what comes to its end first."""
+    print(
+        f"loggers ({program}), each for {seconds:g} s at the pace of life, while something plays", flush=True
+    )
     print("loggers   memory of one: resident, share   processor of one: hour, poll   requests", end="")
     print("   Redis: operations, memory, processor", flush=True)
     costs = []
-    for number in numbers:
+    for number in sorted(numbers):
         with ExitStack() as resources:
-            cost = Crowd(resources, number).measure(seconds)
+            cost = Crowd(resources, number, program).measure(seconds)
         costs.append(cost)
         print(
             f"{cost.loggers:>7}{cost.resident / MEGABYTE:>22.1f} MB{cost.share / MEGABYTE:>6.1f} MB"
-            f"{cost.hourly:>19.2f} s/h{1000 * cost.per_poll:>5.1f} ms{cost.requests:>9.2f}/s"
+            f"{cost.hourly:>18.2f} s/h{1000 * cost.per_poll:>6.1f} ms{cost.requests:>9.2f}/s"
             f"{cost.operations:>17.2f}/s{cost.server_memory / MEGABYTE:>6.1f} MB"
             f"{cost.server_hourly:>8.1f} s/h",
             flush=True,
         )
-    print(*limits(costs), sep="\n")
+    if len(costs) > 1:
+        print(*limits(costs[0], costs[-1]), sep="\n")
 
 
-def limits(costs: list[Cost]) -> Iterator[str]:
-    """What allows how many listeners, the narrowest first."""
-    few, many = costs[0], costs[-1]
-    further = many.loggers - few.loggers
-    if further:
-        together = [cost.share * cost.loggers + cost.server_memory for cost in (few, many)]
-        each = (together[1] - together[0]) / further
-        yield f"memory of one further logger, with its part of Redis: {each / MEGABYTE:.1f} MB"
-    else:
-        each = many.share
-    server_each = many.server_hourly / many.loggers
+def limits(few: Cost, many: Cost) -> Iterator[str]:
+    """What allows how many listeners, the narrowest first: by what each further one costs."""
+
+    def further(measure: Callable[[Cost], float]) -> float:
+        return (measure(many) - measure(few)) / (many.loggers - few.loggers)
+
+    memory = further(lambda cost: cost.share * cost.loggers + cost.server_memory)
+    loggers = further(lambda cost: cost.hourly * cost.loggers)
+    server = further(lambda cost: cost.server_hourly)
+    requests = further(lambda cost: cost.requests)
+    operations = further(lambda cost: cost.operations)
+    yield (
+        f"each further logger: {memory / MEGABYTE:.1f} MB, {loggers:.2f} s of processor in an hour"
+        f" and {server:.2f} s of that of Redis,"
+        f" {requests:.3f} requests and {operations:.2f} operations a second"
+    )
+    free = PI_MEMORY - SYSTEM_MEMORY
     found = {
         "an app of Spotify's in development mode": float(APP_LISTENERS),
-        "the memory of a Pi with 1 GB": (PI_MEMORY - SYSTEM_MEMORY) / each,
-        "one such processor for the loggers": 3600 / many.hourly,
-        "one such processor for Redis": 3600 / server_each,
+        "the memory of a Pi with 1 GB, at first": free / memory,
+        f"the memory of a Pi with 1 GB, when each has {LATER_PLAYS:,} plays": (
+            free / (memory + LATER_PLAYS * PLAY_SIZE)
+        ),
+        "a processor like this one, for all": 3600 / (loggers + server),
+        f"a processor that takes {PI_SLOWNESS} times as long, for all": (
+            3600 / (loggers + server) / PI_SLOWNESS
+        ),
+        "a processor like this one, for Redis alone": 3600 / server,
     }
     for name, number in sorted(found.items(), key=lambda limit: limit[1]):
-        yield f"{name} is enough for {number:,.0f} listeners"
+        yield f"{name}: enough for {number:,.0f} listeners"
 
 
 # Keys
@@ -418,8 +445,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(LOOK)
 
 
-def write_past(url: str, number: int, plays: int) -> None:
-    """Write the whole past of one listener, catalogue and all, as the logger writes it."""
+def write_past(url: str, number: int, plays: int) -> Iterator[int]:
+    """Write the whole past of one listener, catalogue and all, as the logger writes it.
+
+    Yields:
+        How many plays were written, whenever some were.
+    """
     store = Store(url, _prefix(number))
     archive = store.archive()
     past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
@@ -433,6 +464,7 @@ def write_past(url: str, number: int, plays: int) -> None:
             written.append(_hash(archive, play_key(play.second), play.to_hash()))
             written.append(_hash(archive, index_key(day_of(play.second)), {str(play.second): play.index}))
         archive.write(written)
+        yield len(portion)
     store.close()
 
 
@@ -441,10 +473,10 @@ def _hash(archive: Archive, key: str, fields: Mapping[str, str | int]) -> Comman
 
 
 def write(url: str, numbers: list[int], plays: int) -> None:
-    """Write several listeners' pasts, and say after each one that it is done: one of several processes."""
+    """Write several listeners' pasts, and say how many plays were written: one of several processes."""
     for number in numbers:
-        write_past(url, number, plays)
-        print(number, flush=True)
+        for written in write_past(url, number, plays):
+            print(written, flush=True)
 
 
 def answer_seconds(question: str, url: str, number: int) -> float:
@@ -489,39 +521,31 @@ def measure_keys(plays: int, servers: int, writers: int) -> None:
         number = version.get("valkey_version", version["redis_version"])
         print(f"{plays:,} plays of {listeners} listeners; {servers} of {name} {number}", flush=True)
         nothing = cluster.memory()
-        write_past(cluster.url, 0, each)
-        say_answers(cluster.url, each)
-        begun = time.perf_counter()
-        written = 0
+        done = sum(write_past(cluster.url, 0, each))
+        say_answers(cluster.url, done)
+        begun, first = time.perf_counter(), done
         for written in _write_others(resources, cluster.url, range(1, listeners), each, writers):
-            if written * STEPS // listeners > (written - 1) * STEPS // listeners:
+            done += written
+            if done * STEPS // plays > (done - written) * STEPS // plays:
                 taken = sum(cluster.memory()) - sum(nothing)
-                speed = written * each / (time.perf_counter() - begun)
-                done = (written + 1) * each
+                speed = (done - first) / (time.perf_counter() - begun)
                 print(f"{done:>13,} plays, {taken / done:.0f} bytes a play, {speed:,.0f} plays/s", flush=True)
         say_answers(cluster.url, plays)
         say_cluster(cluster, nothing, plays)
 
 
 def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, writers: int) -> Iterator[int]:
-    """Write listeners' pasts with several processes; tells how many are done, after each one."""
-    processes = []
-    lines: list[str] = []
-    came = threading.Condition()
+    """Write listeners' pasts with several processes; yields how many plays were written, whenever some were.
 
-    def read(process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            with came:
-                lines.append(line)
-                came.notify()
-
-    for place in range(writers):
-        share = numbers[place::writers]
-        if not share:
-            continue
-        command = [sys.executable, __file__, "write", url, str(plays), *map(str, share)]
+    Raises:
+        TryLater: One of them fails.
+    """
+    heard: Queue[str] = Queue()
+    running = []
+    for place in range(min(writers, len(numbers))):
+        command = [sys.executable, __file__, "write", url, str(plays), *map(str, numbers[place::writers])]
         process = subprocess.Popen(
-            bound_to_parent([command[0], *command[1:]]),
+            bound_to_parent(command),
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -530,15 +554,24 @@ def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, wr
         )
         resources.enter_context(process)  # waits for it
         resources.callback(process.kill)
-        threading.Thread(target=read, args=[process], daemon=True).start()
-        processes.append(process)
-    for done in range(1, len(numbers) + 1):
-        with came:
-            while len(lines) < done:
-                came.wait(1.0)
-                if any(process.poll() for process in processes):
-                    raise TryLater("a process that writes has failed")
-        yield done
+        threading.Thread(target=_listen, args=[process, heard], daemon=True).start()
+        running.append(process)
+    ended = 0
+    while ended < len(running):
+        line = heard.get()
+        if line:
+            yield int(line)
+        else:
+            ended += 1
+    if any(process.wait() for process in running):
+        raise TryLater("a process that writes has failed")
+
+
+def _listen(process: subprocess.Popen[str], heard: Queue[str]) -> None:
+    """Pass on what a process says, and at last an empty line."""
+    for line in process.stdout or ():
+        heard.put(line)
+    heard.put("")
 
 
 def say_cluster(cluster: Servers, nothing: list[int], plays: int) -> None:
@@ -571,6 +604,7 @@ def _parse() -> argparse.Namespace:
     parts = parser.add_subparsers(dest="part", required=True, metavar="listeners|keys")
     listeners = parts.add_parser("listeners", help="many loggers beside one Redis")
     listeners.add_argument("--for", dest="seconds", type=float, default=300.0, help="seconds for each number")
+    listeners.add_argument("--supervised", action="store_true", help="each under a run.py of its own")
     listeners.add_argument("numbers", type=int, nargs="*", default=[1, 5, 50], help="how many; 1 5 50")
     keys = parts.add_parser("keys", help="very many plays in a cluster")
     keys.add_argument("--plays", type=int, default=10_000_000, help="how many; ten million")
@@ -594,7 +628,7 @@ def main() -> int:
     print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
     try:
         if options.part == "listeners":
-            measure_listeners(options.numbers, options.seconds)
+            measure_listeners(options.numbers, options.seconds, "run.py" if options.supervised else "log.py")
         else:
             measure_keys(options.plays, options.servers, options.writers)
     except (SpotifyLoggerError, OSError) as error:
