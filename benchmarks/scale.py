@@ -1,417 +1,647 @@
-"""How far does it go? Many listeners on one machine and one Redis, and a cluster with many millions of plays.
+"""How far does it go? Many loggers on one machine with one Redis, and the keys of very many plays.
 
-    python benchmarks/scale.py listeners [--for SECONDS] [1 5 50]
-    python benchmarks/scale.py keys [--plays 10000000]
+    python benchmarks/scale.py listeners [--for 300] [--supervised] [1 5 50]
+    python benchmarks/scale.py keys [--plays 1000000] [--servers 3]
 
-`listeners` runs the real thing for each: `run.py` with `log.py` under it, at the usual pace, against a
-simulated Spotify behind HTTPS whose listener never stops. `keys` writes plays as the logger does into three
-masters, which keep nothing on a disk, and tells what a hundred million would take. Linux only.
+`listeners` runs real loops, `log.py`, or with `--supervised` each under its `run.py`, with folders and
+prefixes of their own, at the pace they have in life. They ask one simulated Spotify behind HTTPS, whose
+listener never stops, and write to one real Redis.
+
+`keys` writes made-up plays into a cluster of real servers, as the logger writes them, and says what they
+take, how evenly they lie, whether answers grow slower by them, and what a hundred million would need. Nothing
+is kept on disk meanwhile. Both are for Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import math
 import os
-import random
+import platform
 import shutil
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from queue import Queue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
-from footprint import TRUSTED, make_certificate, mapped, processor_seconds, start_simulator
+from answers import TRACKS_PER_PLAY, UNTIL, used
+from footprint import ROOT, TRUSTED, field, make_certificate
 
-from spotify_logger import embedded
-from spotify_logger.answers.top import top
+from spotify_logger import commands, config
 from spotify_logger.demo import start_server
-from spotify_logger.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.embedded import NO_SERVER, bound_to_parent, find_server
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.keyspace import day_of, index_key, play_key
-from spotify_logger.plays import TRACKDONE, to_iso
-from spotify_logger.questions import Question
+from spotify_logger.portions import portions
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.service import PLAYER_PATH
+from spotify_logger.simulator.decades import Decades
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.listener import listen
+from spotify_logger.simulator.server import HOST, Server
+from spotify_logger.simulator.service import PLAYER_PATH, Service
 from spotify_logger.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from spotify_logger.archive import Archive
+    from spotify_logger.embedded import EmbeddedServer
     from spotify_logger.link import Command
 
-ROOT = Path(__file__).resolve().parents[1]
-SETTLED = 30.0
-"""Seconds after which everybody has started, and asks at the usual pace."""
-PATIENCE = 600.0
-PI_MEMORY = 1024 - 250
-"""Megabytes of a Pi 3 that Debian and Redis leave."""
+MEGABYTE = 1_000_000
+GIGABYTE = 1_000_000_000
+PI_MEMORY = 1_000 * MEGABYTE
+"""What a Raspberry Pi with 1 GB has, about."""
+SYSTEM_MEMORY = 250 * MEGABYTE
+"""What the system itself, and Redis with nothing in it, are taken to need of it."""
+PI_SLOWNESS = 10
+"""How many times as long a Raspberry Pi 3 takes; estimated."""
+LATER_PLAYS = 100_000
+"""What a listener has after nine years, with thirty plays a day."""
+PLAY_SIZE = 850
+"""Bytes a play in Redis 7.0, as `keys` finds them; in Valkey 9.1 it is a fifth less."""
 APP_LISTENERS = 5
-"""Listeners that an app in development mode may have (developer.spotify.com, since February 2026)."""
+"""Listeners whom Spotify allows an app in development mode."""
+PATIENCE = 300.0
+"""Seconds that a start may take."""
+LOOK = 0.05
 
-EACH = 200_000
-"""Plays of a listener: eighteen years of thirty a day."""
-FIRST = 1_230_768_000  # 2009-01-01
-SPACING = 2900
-"""Seconds between two plays: thirty a day."""
-TRACKS = 20_000
-"""Different tracks that a listener hears."""
-TOGETHER = 500
-"""Plays that are written in one go."""
 SLOTS = 16384
-TARGET = 100_000_000
-MEGABYTE = 1 << 20
+"""Every cluster has as many."""
+LISTENER_PLAYS = 200_000
+"""Plays of one listener: thirty a day for eighteen years."""
+YEARS = 18.0
+TOGETHER = 500
+STEPS = 10
+"""How often the memory is looked at on the way."""
+LARGE = 100_000_000
+"""Plays for which it is extrapolated."""
+SERVER_SIZES = (8, 16, 32)
+"""Gigabytes of memory of servers that one may have."""
+FILLED = 0.6
+"""The share of a server's memory that its data may take: rewriting the append-only file needs some too."""
+NEEDED = 950
+"""Bytes a play of this machine's memory that have to be free before it begins."""
+ENOUGH = 3
+"""Runs of each question; the fastest one counts: the others waited for somebody else."""
+QUESTIONS = ("top tracks", "day 2025-06-01")
+OPTIONS = (
+    "--save  --appendonly no --loglevel warning --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
+)
+"""The sizes of hashes are those that `embedded` gives its server; nothing goes to the disk."""
 
 
-# Listeners
+class Moment(NamedTuple):
+    """What has been used up to a moment: seconds of the monotonic clock and of processors, and counts."""
+
+    at: float
+    loggers: float
+    server: float
+    polls: int
+    requests: int
+    operations: int
 
 
-class Figures(NamedTuple):
-    """What so many listeners take, while all of them listen."""
+class Cost(NamedTuple):
+    """What so many loggers cost; memory in bytes, processor time in seconds."""
 
-    memory: float
-    supervisor: float
-    loop: float
-    processor: float
-    polls: float
+    loggers: int
+    resident: float
+    share: float
+    hourly: float
+    per_poll: float
+    requests: float
     operations: float
-    redis_memory: float
-    redis_processor: float
+    server_memory: int
+    server_hourly: float
 
 
-def listeners(count: int, seconds: float) -> Figures:
-    """Let so many loggers work for some seconds, and see what they take."""
-    with ExitStack() as resources:
-        folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
-        resources.callback(shutil.rmtree, folder, ignore_errors=True)
-        server, _ = start_server(folder / "redis")
+class Crowd:
+    """Many loggers at work beside one Redis.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+        number: How many.
+        program: What to start, "log.py" or "run.py".
+
+    Raises:
+        SpotifyLoggerError: Something does not start.
+    """
+
+    def __init__(self, resources: ExitStack, number: int, program: str) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
+        resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        server, _ = start_server(self._folder / "redis")
         resources.callback(server.stop)
-        service, spotify = start_simulator(resources, make_certificate(folder))
-        names = [f"listener{number}" for number in range(count)]
-        supervisors = [start_logger(resources, folder, name, spotify, server.url) for name in names]
-        loops = [wait_for(Store(server.url, f"{name}:")) for name in names]
-        time.sleep(SETTLED)
-        pids = [*supervisors, *loops]
-        client = redis.Redis.from_url(server.url)
-        resources.callback(client.close)
+        self._client = redis.Redis.from_url(server.url)
+        resources.callback(self._client.close)
+        self._service, spotify = _start_simulator(resources, make_certificate(self._folder))
+        for name in ("log.py", "run.py"):
+            shutil.copy(ROOT / name, self._folder)  # away from the settings that lie where it was
+        command = [sys.executable, str(self._folder / program)]
+        self._loggers = [self._start(resources, each, command, server, spotify) for each in range(number)]
+        self._pids = {logger.pid for logger in self._loggers}
+        for each in range(number):
+            store = Store(server.url, _prefix(each))
+            self._until(lambda store=store: "last_poll" in store.read_status())  # type: ignore[misc]
+            self._pids.add(int(store.read_status()["pid"]))  # the loop's, under a supervisor
+            store.close()
 
-        def now() -> tuple[float, int, int, float]:
-            polls = sum(service.requests[PLAYER_PATH, status] for status in ("200", "204"))
-            operations = int(client.info("stats")["total_commands_processed"])
-            return sum(map(processor_seconds, pids)), polls, operations, processor_seconds(server.pid or 0)
-
-        before, began = now(), time.monotonic()
-        time.sleep(seconds)
-        after, took = now(), time.monotonic() - began
-        used, polls, operations, redis_used = (b - a for a, b in zip(before, after, strict=True))
-        return Figures(
-            sum(mapped(pid, "Pss") for pid in pids),
-            sum(mapped(pid, "Rss") for pid in supervisors) / count,
-            sum(mapped(pid, "Rss") for pid in loops) / count,
-            used / took,
-            polls / took,
-            operations / took,
-            int(client.info("memory")["used_memory"]) / MEGABYTE,
-            redis_used / took,
+    def measure(self, seconds: float) -> Cost:
+        """Look on for so many seconds."""
+        before = self._moment()
+        deadline = time.monotonic() + seconds
+        self._until(lambda: time.monotonic() > deadline, seconds + PATIENCE)
+        after = self._moment()
+        passed, number = after.at - before.at, len(self._loggers)
+        used_by_loggers = after.loggers - before.loggers
+        return Cost(
+            number,
+            sum(1024 * field(pid, "smaps_rollup", "Rss") for pid in self._pids) / number,
+            sum(1024 * field(pid, "smaps_rollup", "Pss") for pid in self._pids) / number,
+            used_by_loggers / number / passed * 3600,
+            used_by_loggers / max(1, after.polls - before.polls),
+            (after.requests - before.requests) / passed,
+            (after.operations - before.operations) / passed,
+            used(self._client),
+            (after.server - before.server) / passed * 3600,
         )
 
-
-def start_logger(resources: ExitStack, folder: Path, name: str, spotify: str, redis_url: str) -> int:
-    """Start the logger of a listener, and give the process id of its supervisor."""
-    home = folder / f"home of {name}"
-    home.mkdir()
-    for file in ("run.py", "log.py"):
-        shutil.copy(ROOT / file, home)
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": str(ROOT),
-        "REQUESTS_CA_BUNDLE": str(folder / TRUSTED),
-        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-        "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
-        "SPOTIFY_API_URL": spotify,
-        "SPOTIFY_ACCOUNTS_URL": spotify,
-        "STATE_DIR": str(folder / "state"),
-        "LISTENER": name,
-        "REDIS_URL": redis_url,
-    }
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            embedded.bound_to_parent([sys.executable, str(home / "run.py")]),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
+    def _moment(self) -> Moment:
+        told = self._client.info()
+        requests = dict(self._service.requests)
+        return Moment(
+            time.monotonic(),
+            sum(map(running_seconds, self._pids)),
+            told["used_cpu_user"] + told["used_cpu_sys"],
+            sum(requests.get((PLAYER_PATH, status), 0) for status in ("200", "204")),
+            sum(requests.values()),
+            told["total_commands_processed"],
         )
-    resources.enter_context(process)  # waits for it
-    resources.callback(process.terminate)
-    return process.pid
+
+    def _start(
+        self, resources: ExitStack, number: int, command: list[str], server: EmbeddedServer, spotify: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a logger in a folder of its own, where no settings lie."""
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(ROOT),
+            "REQUESTS_CA_BUNDLE": str(self._folder / TRUSTED),
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+            "SPOTIFY_API_URL": spotify,
+            "SPOTIFY_ACCOUNTS_URL": spotify,
+            "STATE_DIR": str(self._folder / f"state-{number}"),
+            "REDIS_URL": server.url,
+            "REDIS_PREFIX": _prefix(number),
+        }
+        with (self._folder / f"log-{number}").open("wb") as log:
+            logger = subprocess.Popen(
+                bound_to_parent(command),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+            )
+        resources.enter_context(logger)  # waits for it
+        resources.callback(logger.terminate)
+        return logger
+
+    def _until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Wait for something.
+
+        Raises:
+            TryLater: It does not come, or a logger ends.
+        """
+        deadline = time.monotonic() + patience
+        while not condition():
+            ended = [number for number, logger in enumerate(self._loggers) if logger.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                raise TryLater(f"a logger does not get on: {self._last_words(ended[0] if ended else 0)}")
+            time.sleep(LOOK)
+
+    def _last_words(self, number: int) -> str:
+        lines = (self._folder / f"log-{number}").read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it says nothing"
 
 
-def wait_for(store: Store) -> int:
-    """Wait for the first poll of a logger, and give its process id."""
-    deadline = time.monotonic() + PATIENCE
-    while "last_poll" not in (status := store.read_status()):
-        if time.monotonic() > deadline:
-            raise SpotifyLoggerError("a logger does not get on")
-        time.sleep(0.2)
-    store.close()
-    return int(status["pid"])
+def _prefix(number: int) -> str:
+    return f"listener-{number}:"
 
 
-def tell_listeners(counts: list[int], seconds: float) -> None:
-    """Print what each number of listeners takes, and where that ends."""
-    print(f"{'listeners':<46}" + "".join(f"{count:>12}" for count in counts))
-    found = [listeners(count, seconds) for count in counts]
-    lines = {
-        "memory of all (PSS), MB": [each.memory for each in found],
-        "  of each further one": [
-            (each.memory - found[0].memory) / max(1, count - counts[0])
-            for each, count in zip(found, counts, strict=True)
-        ],
-        "resident: each run.py, MB": [each.supervisor for each in found],
-        "resident: each log.py, MB": [each.loop for each in found],
-        "processor time of all, % of one": [100 * each.processor for each in found],
-        "requests to Spotify per second": [each.polls for each in found],
-        "processor time per request, ms": [1000 * each.processor / each.polls for each in found],
-        "Redis: operations per second": [each.operations for each in found],
-        "Redis: processor time, % of one": [100 * each.redis_processor for each in found],
-        "Redis: memory, MB": [each.redis_memory for each in found],
+def _start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
+    """Start a Spotify whose listener never stops, at the pace of life, and give its address."""
+    service = Service(listen(1, 1.0, Habits.dense(1.0)).moved(time.time(), 1.0))
+    server = Server(service)
+    resources.callback(server.server_close)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    resources.callback(server.shutdown)
+    return service, f"https://{HOST}:{server.server_address[1]}"
+
+
+def running_seconds(pid: int) -> float:
+    """The processor time of a process's threads, finer than in ticks: a logger needs a few in a minute."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+
+
+def measure_listeners(numbers: list[int], seconds: float, program: str) -> None:
+    """Measure, print, and say what comes to its end first."""
+    print(
+        f"loggers ({program}), each for {seconds:g} s at the pace of life, while something plays", flush=True
+    )
+    print("loggers   memory of one: resident, share   processor of one: hour, poll   requests", end="")
+    print("   Redis: operations, memory, processor", flush=True)
+    costs = []
+    for number in sorted(numbers):
+        with ExitStack() as resources:
+            cost = Crowd(resources, number, program).measure(seconds)
+        costs.append(cost)
+        print(
+            f"{cost.loggers:>7}{cost.resident / MEGABYTE:>22.1f} MB{cost.share / MEGABYTE:>6.1f} MB"
+            f"{cost.hourly:>18.2f} s/h{1000 * cost.per_poll:>6.1f} ms{cost.requests:>9.2f}/s"
+            f"{cost.operations:>17.2f}/s{cost.server_memory / MEGABYTE:>6.1f} MB"
+            f"{cost.server_hourly:>8.1f} s/h",
+            flush=True,
+        )
+    if len(costs) > 1:
+        print(*limits(costs[0], costs[-1]), sep="\n")
+
+
+def limits(few: Cost, many: Cost) -> Iterator[str]:
+    """What allows how many listeners, the narrowest first: by what each further one costs."""
+
+    def further(measure: Callable[[Cost], float]) -> float:
+        return (measure(many) - measure(few)) / (many.loggers - few.loggers)
+
+    memory = further(lambda cost: cost.share * cost.loggers + cost.server_memory)
+    loggers = further(lambda cost: cost.hourly * cost.loggers)
+    server = further(lambda cost: cost.server_hourly)
+    requests = further(lambda cost: cost.requests)
+    operations = further(lambda cost: cost.operations)
+    yield (
+        f"each further logger: {memory / MEGABYTE:.1f} MB, {loggers:.2f} s of processor in an hour"
+        f" and {server:.2f} s of that of Redis,"
+        f" {requests:.3f} requests and {operations:.2f} operations a second"
+    )
+    free = PI_MEMORY - SYSTEM_MEMORY
+    found = {
+        "an app of Spotify's in development mode": float(APP_LISTENERS),
+        "the memory of a Pi with 1 GB, at first": free / memory,
+        f"the memory of a Pi with 1 GB, when each has {LATER_PLAYS:,} plays": (
+            free / (memory + LATER_PLAYS * PLAY_SIZE)
+        ),
+        "a processor like this one, for all": 3600 / (loggers + server),
+        f"a processor that takes {PI_SLOWNESS} times as long, for all": (
+            3600 / (loggers + server) / PI_SLOWNESS
+        ),
+        "a processor like this one, for Redis alone": 3600 / server,
     }
-    for name, values in lines.items():
-        print(f"{name:<46}" + "".join(f"{value:>12.2f}" for value in values))
-    further, processor = lines["  of each further one"][-1], found[-1].processor / counts[-1]
-    if further:
-        print(f"\nThe first limit: an app in development mode has {APP_LISTENERS} listeners.")
-        print(f"Then memory: {PI_MEMORY / further:.0f} listeners in the {PI_MEMORY} MB that a Pi 3 has left.")
-        print(f"Then the processor: {1 / processor:.0f} listeners keep one as fast as this one busy.")
+    for place, (name, number) in enumerate(sorted(found.items(), key=lambda limit: limit[1])):
+        yield f"{'the first limit' if place == 0 else 'then'}: {name}, enough for {int(number):,} listeners"
 
 
 # Keys
 
 
-def start_cluster(resources: ExitStack, folder: Path) -> list[Any]:
-    """Start three masters, and give a client for each."""
-    program = embedded.find_server()
-    if program is None:
-        raise Misconfigured(embedded.NO_SERVER)
-    ports = [(free_port(), free_port()) for _ in range(3)]
-    clients: list[Any] = []
-    for port, bus in ports:
-        home = folder / f"{port}"
-        home.mkdir()
-        words = f"--port {port} --cluster-port {bus} --cluster-enabled yes --bind 127.0.0.1 --dir {home}"
-        more = "--hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024 --logfile log"
-        process = subprocess.Popen(
-            embedded.bound_to_parent([program, *words.split(), *more.split(), "--save", ""])
+class Node:
+    """A server of a cluster, or the only one; ends with this process.
+
+    Args:
+        folder: For what it logs.
+        is_alone: Whether there is no cluster.
+
+    Raises:
+        SpotifyLoggerError: It does not start.
+    """
+
+    def __init__(self, folder: Path, *, is_alone: bool) -> None:
+        program = find_server()
+        if program is None:
+            raise Misconfigured(NO_SERVER)
+        self.port, self.bus = free_port(), free_port()
+        folder.mkdir()
+        options = [*f"--port {self.port} --bind {HOST} --dir {folder} --logfile log".split(" ")]
+        if not is_alone:
+            options += f"--cluster-enabled yes --cluster-port {self.bus}".split()
+        self.process = subprocess.Popen(
+            bound_to_parent([program, *options, *OPTIONS.split(" ")]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us alone
         )
-        resources.enter_context(process)
-        resources.callback(process.kill)
-        clients.append(redis.Redis(host="127.0.0.1", port=port))
-    for number, client in enumerate(clients):
-        until(partial(answers, client))
-        first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        if number:
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", *ports[0])
-    for client in clients:
-        until(partial(is_whole, client))
-    return clients
+        # redis-py's types are of little use
+        self.client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True)
+
+    def stop(self) -> None:
+        """End it; there is nothing that it would have to keep."""
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+
+    def answers(self) -> bool:
+        """Whether it has started."""
+        if self.process.poll() is not None:
+            raise TryLater("a server ended at once")
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def is_whole(self, number: int) -> bool:
+        """Whether it knows so many nodes, and all slots have one."""
+        told = self.client.cluster("info")
+        return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == number
+
+
+class Servers:
+    """A cluster of masters without replicas, or a single server.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+        number: How many.
+
+    Attributes:
+        nodes: The servers.
+        url: Their address, as REDIS_URL.
+
+    Raises:
+        SpotifyLoggerError: They do not start, or do not get together.
+    """
+
+    def __init__(self, resources: ExitStack, number: int) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
+        resources.callback(shutil.rmtree, folder, ignore_errors=True)
+        self.nodes: list[Node] = []
+        for place in range(number):
+            node = Node(folder / f"{place}", is_alone=number == 1)
+            resources.callback(node.stop)
+            self.nodes.append(node)
+        for node in self.nodes:
+            until(node.answers)
+        self.url = f"redis://{HOST}:{self.nodes[0].port}/0"
+        if number > 1:
+            self._join()
+            self.url = "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes)
+
+    def _join(self) -> None:
+        """Share the slots out, and let the servers meet."""
+        number = len(self.nodes)
+        bounds = [SLOTS * place // number for place in range(number + 1)]
+        for node, (first, end) in zip(self.nodes, pairwise(bounds), strict=True):
+            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+        for node in self.nodes[1:]:
+            node.client.execute_command("CLUSTER", "MEET", HOST, self.nodes[0].port, self.nodes[0].bus)
+        until(lambda: all(node.is_whole(number) for node in self.nodes))
+
+    def memory(self) -> list[int]:
+        """Bytes that each one's data takes."""
+        return [used(node.client) for node in self.nodes]
+
+    def resident(self) -> list[int]:
+        """Bytes that each one takes of the machine."""
+        return [int(node.client.info("memory")["used_memory_rss"]) for node in self.nodes]
+
+    def keys(self) -> list[int]:
+        """How many keys each one has."""
+        return [int(node.client.dbsize()) for node in self.nodes]
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
+    """A port that nobody uses; somebody may be quicker to take it."""
+    with socket.create_server((HOST, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something."""
+    """Wait for something.
+
+    Raises:
+        TryLater: It does not come.
+    """
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise SpotifyLoggerError("the cluster does not come about")
-        time.sleep(0.1)
+            raise TryLater("the servers do not get together")
+        time.sleep(LOOK)
 
 
-def answers(client: Any) -> bool:  # noqa: ANN401 - redis-py's types are of little use
-    """Whether a server has started."""
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
+def write_past(url: str, number: int, plays: int) -> Iterator[int]:
+    """Write the whole past of one listener, catalogue and all, as the logger writes it.
 
-
-def is_whole(client: Any) -> bool:  # noqa: ANN401 - see above
-    """Whether a master knows all others, and what they have."""
-    state = client.cluster("info")
-    return bool(state["cluster_state"] == "ok" and int(state["cluster_known_nodes"]) == 3)
-
-
-def write(url: str, listener: int, plays: int) -> None:
-    """Write the plays of a listener as the logger writes them when they are over."""
-    chance = random.Random(listener)  # noqa: S311 - nothing is secret
-    store = Store(url, f"{listener}:")
+    Yields:
+        How many plays were written, whenever some were.
+    """
+    store = Store(url, _prefix(number))
     archive = store.archive()
-    commands: list[Command] = [
-        ("HSET", archive.key(f"track:{identity(number)}"), *flat(catalogue(number)))
-        for number in range(TRACKS)
-    ]
-    for number in range(plays):
-        commands += play(archive, FIRST + number * SPACING + chance.randrange(SPACING // 2), chance)
-        if len(commands) >= 2 * TOGETHER:
-            archive.write(commands)
-            commands.clear()
-    archive.write(commands)
-    with store.batch() as batch:
-        batch.write_status({"last_play": play_key(FIRST + plays * SPACING)})
+    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
+    known: set[str] = set()
+    for portion in portions(past.live(), TOGETHER):
+        written: list[Command] = []
+        for play in portion:
+            if play.item.key not in known:
+                known.add(play.item.key)
+                written.append(_hash(archive, play.item.key, play.item.catalogue))
+            written.append(_hash(archive, play_key(play.second), play.to_hash()))
+            written.append(_hash(archive, index_key(day_of(play.second)), {str(play.second): play.index}))
+        archive.write(written)
+        yield len(portion)
     store.close()
 
 
-def identity(number: int) -> str:
-    """The id of a track, as long as Spotify's."""
-    return f"{number:06d}sDGJyVqL3C2h0sG2"
+def _hash(archive: Archive, key: str, fields: Mapping[str, str | int]) -> Command:
+    return ("HSET", archive.key(key), *(part for pair in fields.items() for part in pair))
 
 
-def catalogue(number: int) -> dict[str, str | int]:
-    """What is known of a track."""
-    return {
-        "uri": f"spotify:track:{identity(number)}",
-        "type": "track",
-        "name": f"A Song of the Night, Number {number}",
-        "artists": f"The Band of {number // 12} Friends",
-        "artist_ids": f"{number // 12:06d}4tZwfgrHOc3mvq",
-        "album": f"The Album {number // 10} of Discovery",
-        "album_id": f"{number // 10:06d}2noRn2Aes5aoNVsU",
-        "isrc": f"GBDUW{number:07d}",
-        "duration_ms": 150_000 + number * 7,
-        "cover": f"ab67616d0000b273{number:024d}",
-    }
+def write(url: str, numbers: list[int], plays: int) -> None:
+    """Write several listeners' pasts, and say how many plays were written: one of several processes."""
+    for number in numbers:
+        for written in write_past(url, number, plays):
+            print(written, flush=True)
 
 
-def play(archive: Archive, second: int, chance: random.Random) -> list[Command]:
-    """The commands that write a play which was heard to its end."""
-    number = min(int(chance.expovariate(8 / TRACKS)), TRACKS - 1)
-    known = catalogue(number)
-    heard = int(known["duration_ms"])
-    fields = {
-        "id": identity(number),
-        **{name: known[name] for name in ("uri", "type", "name", "artists", "album", "duration_ms")},
-        "explicit": 0,
-        "device_name": "Kitchen",
-        "device_type": "Speaker",
-        "device_volume": 40,
-        "shuffle_state": 0,
-        "repeat_state": "off",
-        "context_uri": "spotify:playlist:37i9dQZF1DXcBWIGoYBM5M",
-        "timestamp": second * 1000,
-        "progress_ms": heard,
-        "playing": 1,
-        "started_at": to_iso(second * 1000),
-        "ended_at": to_iso(second * 1000 + heard),
-        "ms_played": heard,
-        "source": "live",
-        "end_reason": TRACKDONE,
-    }
-    line = f"track:{identity(number)} {heard} {TRACKDONE}"
-    return [
-        ("HSET", archive.key(play_key(second)), *flat(fields)),
-        ("HSET", archive.key(index_key(day_of(second))), str(second), line),
-    ]
+def answer_seconds(question: str, url: str, number: int) -> float:
+    """Seconds until a question about one listener is answered, over a connection that is there already."""
+    environment = {"REDIS_URL": url, "REDIS_PREFIX": _prefix(number)}
+    with tempfile.TemporaryDirectory() as nothing:
+        settings = config.load(Path(nothing), environment, need_login=False)
+    options = commands.parse(question.split())
+    store = Store(settings.redis_url, settings.redis_prefix)
+    fastest = math.inf
+    for _ in range(ENOUGH):
+        begun = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            options.answer(options, store, settings)
+        fastest = min(fastest, time.perf_counter() - begun)
+    store.close()
+    return fastest
 
 
-def flat(fields: dict[str, str | int]) -> list[str | int]:
-    """Names and values, one after the other."""
-    return [word for pair in fields.items() for word in pair]
+def say_answers(url: str, plays: int) -> None:
+    """Print how long answers about the first listener take among so many plays."""
+    told = (f"{question}: {answer_seconds(question, url, 0):.3f} s" for question in QUESTIONS)
+    print(f"answers about one listener among {plays:,} plays: {', '.join(told)}", flush=True)
 
 
-def tell_keys(plays: int) -> None:
-    """Print what many plays take on three masters, and what a hundred million would."""
+def measure_keys(plays: int, servers: int, writers: int) -> None:
+    """Write, look, ask, print.
+
+    Raises:
+        SpotifyLoggerError: There is not enough memory, or something does not start, or ends.
+    """
+    free = 1024 * _memory_available()
+    if plays * NEEDED > free:
+        raise Misconfigured(f"{plays:,} plays need {plays * NEEDED / GIGABYTE:.1f} GB of memory to be free")
+    each = min(plays, LISTENER_PLAYS)
+    listeners = plays // each
+    plays = listeners * each
     with ExitStack() as resources:
-        folder = Path(tempfile.mkdtemp(prefix="spotify-logger-scale-"))
-        resources.callback(shutil.rmtree, folder, ignore_errors=True)
-        clients = start_cluster(resources, folder)
-        url = f"redis+cluster://127.0.0.1:{clients[0].connection_pool.connection_kwargs['port']}"
-        empty = sum(used_memory(client) for client in clients)
-        count = max(1, plays // EACH)
-        each = plays // count
-        began, first = time.monotonic(), 0.0
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for number, _ in enumerate(pool.map(write, [url] * count, range(count), [each] * count)):
-                if number == 0:
-                    first = seconds_of_top(url, 0)
-        took = time.monotonic() - began
-        used = [used_memory(client) - empty / 3 for client in clients]
-        keys = [client.dbsize() for client in clients]
-        written = count * each
-        a_play = sum(used) / written
-        print(
-            f"plays                              {written:>14,} of {count} listeners, {TRACKS:,} tracks each"
-        )
-        print(f"written, by {os.cpu_count()} processes             {written / took:>14,.0f} a second")
-        print(f"keys                               {sum(keys):>14,}")
-        print(
-            f"  on each master                   {' '.join(f'{share / sum(keys):.1%}' for share in keys):>14}"
-        )
-        print(
-            f"memory                             {sum(used) / MEGABYTE:>14,.0f} MB, {a_play:.0f} bytes a play"
-        )
-        print(
-            f"  on each master                   {' '.join(f'{share / sum(used):.1%}' for share in used):>14}"
-        )
-        print(
-            f"top tracks of one listener         {seconds_of_top(url, 0):>14.2f} s; {first:.2f} s when alone"
-        )
-        whole = TARGET * a_play / (1 << 30)
-        print(
-            f"\nA hundred million plays: {whole:.0f} GB, {whole / 3:.0f} GB on each of three masters; "
-            f"{math.ceil(whole / 24)} masters of 32 GB that are filled to three quarters."
-        )
-        print(f"The first limit is this memory: {TARGET / EACH:.0f} listeners with {EACH:,} plays each.")
+        cluster = Servers(resources, servers)
+        version = cluster.nodes[0].client.info("server")
+        name = "Valkey" if "valkey_version" in version else "Redis"
+        number = version.get("valkey_version", version["redis_version"])
+        print(f"{plays:,} plays of {listeners} listeners; {servers} of {name} {number}", flush=True)
+        nothing = cluster.memory()
+        done = sum(write_past(cluster.url, 0, each))
+        say_answers(cluster.url, done)
+        begun, first = time.perf_counter(), done
+        for written in _write_others(resources, cluster.url, range(1, listeners), each, writers):
+            done += written
+            if done * STEPS // plays > (done - written) * STEPS // plays:
+                taken = sum(cluster.memory()) - sum(nothing)
+                speed = (done - first) / (time.perf_counter() - begun)
+                print(f"{done:>13,} plays, {taken / done:.0f} bytes a play, {speed:,.0f} plays/s", flush=True)
+        say_answers(cluster.url, plays)
+        say_cluster(cluster, nothing, plays)
 
 
-def used_memory(client: Any) -> float:  # noqa: ANN401 - see above
-    """Bytes that a server has allocated."""
-    return float(client.info("memory")["used_memory"])
+def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, writers: int) -> Iterator[int]:
+    """Write listeners' pasts with several processes; yields how many plays were written, whenever some were.
+
+    Raises:
+        TryLater: One of them fails.
+    """
+    heard: Queue[str] = Queue()
+    running = []
+    for place in range(min(writers, len(numbers))):
+        command = [sys.executable, __file__, "write", url, str(plays), *map(str, numbers[place::writers])]
+        process = subprocess.Popen(
+            bound_to_parent(command),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+        )
+        resources.enter_context(process)  # waits for it
+        resources.callback(process.kill)
+        threading.Thread(target=_listen, args=[process, heard], daemon=True).start()
+        running.append(process)
+    ended = 0
+    while ended < len(running):
+        line = heard.get()
+        if line:
+            yield int(line)
+        else:
+            ended += 1
+    if any(process.wait() for process in running):
+        raise TryLater("a process that writes has failed")
 
 
-def seconds_of_top(url: str, listener: int) -> float:
-    """How long one listener waits for what was played most, over all time."""
-    store = Store(url, f"{listener}:")
-    began = time.monotonic()
-    top(store.archive(), Question(time.time()), "tracks")
-    store.close()
-    return time.monotonic() - began
+def _listen(process: subprocess.Popen[str], heard: Queue[str]) -> None:
+    """Pass on what a process says, and at last an empty line."""
+    for line in process.stdout or ():
+        heard.put(line)
+    heard.put("")
+
+
+def say_cluster(cluster: Servers, nothing: list[int], plays: int) -> None:
+    """Print what each server has, and what very many plays would need."""
+    memory, resident, keys = cluster.memory(), cluster.resident(), cluster.keys()
+    for place, (taken, held, number) in enumerate(zip(memory, resident, keys, strict=True)):
+        print(
+            f"server {place + 1}: {number:,} keys, {number / sum(keys):.2%} of all; "
+            f"{taken / GIGABYTE:.3f} GB used, {held / GIGABYTE:.3f} GB resident"
+        )
+    average = sum(keys) / len(keys)
+    print(f"the fullest server has {max(keys) / average - 1:.2%} more keys than the average", end=", ")
+    print(f"and {max(memory) / (sum(memory) / len(memory)) - 1:.2%} more memory")
+    each = (sum(memory) - sum(nothing)) / plays
+    whole = each * LARGE
+    print(f"{each:.0f} bytes a play, {sum(keys) / plays:.3f} keys a play", end="; ")
+    print(f"{LARGE:,} plays take {whole / GIGABYTE:.0f} GB", end=": ")
+    told = (f"{math.ceil(whole / (size * GIGABYTE * FILLED))} servers of {size} GB" for size in SERVER_SIZES)
+    print(", or ".join(told) + f", filled to {FILLED:.0%}, and as many replicas")
+
+
+def _memory_available() -> int:
+    """Units of 1024 bytes that are free on this machine."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parts = parser.add_subparsers(dest="part", required=True, metavar="listeners|keys")
+    listeners = parts.add_parser("listeners", help="many loggers beside one Redis")
+    listeners.add_argument("--for", dest="seconds", type=float, default=300.0, help="seconds for each number")
+    listeners.add_argument("--supervised", action="store_true", help="each under a run.py of its own")
+    listeners.add_argument("numbers", type=int, nargs="*", default=[1, 5, 50], help="how many; 1 5 50")
+    keys = parts.add_parser("keys", help="very many plays in a cluster")
+    keys.add_argument("--plays", type=int, default=10_000_000, help="how many; ten million")
+    keys.add_argument("--servers", type=int, default=3, help="three, or more; or one, which is no cluster")
+    keys.add_argument("--writers", type=int, default=os.cpu_count() or 1, help="processes that write")
+    writer = parts.add_parser("write")  # one of the processes of `keys`
+    writer.add_argument("url")
+    writer.add_argument("plays", type=int)
+    writer.add_argument("numbers", type=int, nargs="+")
+    return parser.parse_args()
 
 
 def main() -> int:
-    """Measure what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    people = commands.add_parser("listeners", help="many listeners on one machine")
-    people.add_argument("counts", nargs="*", type=int, default=[1, 5, 50], help="default: 1 5 50")
-    people.add_argument("--for", type=float, default=120.0, dest="seconds", help="seconds for each")
-    keys = commands.add_parser("keys", help="many plays on three masters")
-    keys.add_argument("--plays", type=int, default=10_000_000, help="default: %(default)s")
-    options = parser.parse_args()
+    """Measure, or be one of the processes that write."""
+    options = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends what was started, as Ctrl-C does
     try:
-        if options.command == "listeners":
-            tell_listeners(options.counts, options.seconds)
-        else:
-            tell_keys(options.plays)
-    except SpotifyLoggerError as error:
-        print(error, file=sys.stderr)
+        return measure(options)
+    except (SpotifyLoggerError, redis.RedisError, OSError) as error:
+        print(f"This cannot be measured: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Do what was asked for."""
+    if options.part == "write":
+        write(options.url, options.numbers, options.plays)
+        return os.EX_OK
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
+    if options.part == "listeners":
+        measure_listeners(options.numbers, options.seconds, "run.py" if options.supervised else "log.py")
+    else:
+        measure_keys(options.plays, options.servers, options.writers)
+    return os.EX_OK
 
 
 if __name__ == "__main__":
