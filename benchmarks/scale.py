@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from answers import TRACKS_PER_PLAY, UNTIL, used
-from footprint import ROOT, TRUSTED, field, make_certificate
+from footprint import ROOT, TRUSTED, make_certificate, mapped
 
 from spotify_logger import commands, config
 from spotify_logger.demo import start_server
@@ -169,8 +169,8 @@ class Crowd:
         used_by_loggers = after.loggers - before.loggers
         return Cost(
             number,
-            sum(1024 * field(pid, "smaps_rollup", "Rss") for pid in self._pids) / number,
-            sum(1024 * field(pid, "smaps_rollup", "Pss") for pid in self._pids) / number,
+            sum(2**20 * mapped(pid, "Rss") for pid in self._pids) / number,
+            sum(2**20 * mapped(pid, "Pss") for pid in self._pids) / number,
             used_by_loggers / number / passed * 3600,
             used_by_loggers / max(1, after.polls - before.polls),
             (after.requests - before.requests) / passed,
