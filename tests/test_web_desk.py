@@ -108,6 +108,19 @@ def test_so_it_does_where_the_command_is_asked(settings: Settings, monkeypatch: 
     assert asked == []
 
 
+@pytest.mark.usefixtures("log")
+def test_the_command_is_asked_about_the_same_listener(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("LISTENER=anna\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+    anna = settings_for(redis_url, tmp_path)
+    assert anna.listener == "anna"
+    assert run(anna, lambda desk: desk.ask("top", "tracks"))["plays"] == 0
+    assert run(anna.of(""), lambda desk: desk.ask("top", "tracks"))["plays"] == 2
+
+
 def test_an_answer_is_kept_until_something_changes(
     settings: Settings, log: Listened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

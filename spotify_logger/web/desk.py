@@ -135,12 +135,11 @@ class Desk:
 
     def _environment(self) -> dict[str, str]:
         """That of the command: it asks the same Redis, wherever this process has learned of it."""
-        told = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE", "LISTENER_FILE")
+        told = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE")
         kept = {name: value for name, value in os.environ.items() if name not in told}
         return kept | {
             "REDIS_URL": self._settings.redis_url,
             "REDIS_PREFIX": self._settings.household_prefix,
-            "LISTENER": self._settings.listener,
         }
 
     def _mark(self, options: argparse.Namespace, store: Store) -> tuple[str, int]:
@@ -159,6 +158,8 @@ class Desk:
                 sys.executable,
                 "-m",
                 "spotify_logger",
+                # Not in the environment, where none at all would leave it to what `.env` says.
+                f"--listener={self._settings.listener}",
                 *words[:1],
                 "--json",
                 *words[1:],
