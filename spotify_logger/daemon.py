@@ -78,6 +78,12 @@ def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextl
             f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
             " a login cannot be saved"
         )
+    host, port = _place(settings)
+    if settings.listener and settings.redis_is_default and not embedded.is_listening(host, port):
+        journal.warning(
+            f"nothing listens at {host}:{port}, and the logger of a named listener starts no server,"
+            " as several share one: sudo apt install redis-server; what is heard waits for it"
+        )
     clock = SystemClock(stop.wake_fd)
     send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)
     for sender in (send, tell):
@@ -101,8 +107,7 @@ def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> 
         lock_fd: The lock; a server that outlives a killed loop for a moment keeps the next one waiting.
         resources: Takes over the server.
     """
-    address = urlsplit(settings.redis_url)
-    host, port = address.hostname or "127.0.0.1", address.port or 6379
+    host, port = _place(settings)
     if not settings.redis_is_default or settings.listener or embedded.is_listening(host, port):
         return
     server = embedded.EmbeddedServer(settings.state_dir / "redis", host, port, lock_fd)
@@ -112,6 +117,11 @@ def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> 
         journal.warning(f"nothing listens at {host}:{port}, and {error}; what is heard waits for one")
     else:
         resources.callback(server.stop)
+
+
+def _place(settings: Settings) -> tuple[str, int]:
+    address = urlsplit(settings.redis_url)
+    return address.hostname or "127.0.0.1", address.port or 6379
 
 
 class Stop:

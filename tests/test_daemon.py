@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from spotify_logger import embedded
-from spotify_logger.daemon import LONGEST_TURN, run, serve
+from spotify_logger.daemon import LONGEST_TURN, Stop, run, serve, work
 from spotify_logger.embedded import is_listening
 from spotify_logger.lifeline import BeatReader, Lifeline
 from spotify_logger.outbox import OUTBOX_FILE, Outbox
@@ -159,6 +159,16 @@ class TestSupervised:
         assert imported - stage.imported() - sys.stdlib_module_names == {"spotify_logger"}
 
 
+class Stopped(Stop):
+    """The wish to end, from the start."""
+
+    def __init__(self, resources: ExitStack) -> None:
+        self.wake_fd, write_fd = os.pipe()
+        for descriptor in (self.wake_fd, write_fd):
+            resources.callback(os.close, descriptor)
+        self._wanted = True
+
+
 class TestServer:
     def test_one_of_its_own_is_started_and_ends_with_it(self, tmp_path: Path) -> None:
         port = free_port()
@@ -187,6 +197,21 @@ class TestServer:
         assert list(tmp_path.iterdir()) == []
         with redis.Redis.from_url(redis_url) as client:
             assert client.ping()
+
+    def test_not_for_one_of_several_listeners_who_are_told_what_to_do(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        port = free_port()
+        alone = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
+        anna = alone.of("anna")
+        anna.state_dir.mkdir()
+        with ExitStack() as resources:
+            serve(anna, 0, resources)
+            assert not is_listening("127.0.0.1", port)
+            work(anna, Lifeline(), Stopped(resources), resources)
+        first = capsys.readouterr().err.splitlines()[0]
+        assert f"nothing listens at 127.0.0.1:{port}" in first
+        assert "sudo apt install redis-server; what is heard waits for it" in first
 
     def test_a_machine_without_one_is_told_what_to_do_and_goes_on(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

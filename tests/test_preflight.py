@@ -300,6 +300,13 @@ def test_a_refresh_token_starts_a_machine_without_a_login(tmp_path: Path, enviro
     assert json.loads(report) == {"state_dir": str(tmp_path / "state"), "redis": None}
 
 
+def test_a_listeners_supervisor_starts_no_redis(tmp_path: Path, environ: dict[str, str]) -> None:
+    said = {"SPOTIFY_CLIENT_ID": "x", "SPOTIFY_REFRESH_TOKEN": "refresh-1", "LISTENER": "anna"}
+    code, _, report = without_terminal(tmp_path, {**environ, **said})
+    assert code == 0
+    assert json.loads(report) == {"state_dir": str(tmp_path / "state" / "anna"), "redis": None}
+
+
 def test_a_supervisor_that_is_gone_is_told_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
     read, write = os.pipe()
     os.close(read)
