@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from spotify_logger.simulator.favourites import make_favourites
 from spotify_logger.simulator.past import make_past
 from spotify_logger.store import Store
+from tests.conftest import free_port
 from tests.web import Served, served, settings_for
 
 if TYPE_CHECKING:
@@ -65,6 +67,33 @@ def test_whom_nobody_knows(page: Served) -> None:
     assert "anna hears nothing" in page.ask("/health", Cookie="spotify_logger_listener=zoe").text
 
 
+def test_what_an_open_page_asks_for_is_about_the_one_it_shows(page: Served) -> None:
+    anna, cookie = page.ask("/today").text, chosen(page, "ben")
+    assert page.ask("/today", Cookie=cookie).text != anna
+    assert page.ask("/today?listener=anna", Cookie=cookie).text == anna
+    assert 'data-whose="?listener=anna"' in page.ask("/health").text
+    assert page.ask("/live?listener=zoe", Cookie=cookie).status == 400
+
+
+def test_a_login_is_for_the_one_whose_page_it_was_begun_on(redis_url: str, tmp_path: Path) -> None:
+    for seed, name in enumerate(("", *NAMES)):
+        begin(redis_url, name, seed)
+    app = {
+        "SPOTIFY_CLIENT_ID": "x",
+        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
+    }
+    with served(settings_for(redis_url, tmp_path, **app)) as page:
+        assert 'action="/health/login?listener=-"' in page.ask("/health").text
+        cookie = chosen(page, "ben")
+        answer = page.post("/health/login?listener=-", "", Cookie=cookie)
+        assert answer.headers["location"] == "/health?listener=-#login"
+
+        def waits(query: str) -> bool:
+            return bool(json.loads(page.ask(f"/health/login{query}", Cookie=cookie).text)["waiting"])
+
+        assert [waits(query) for query in ("?listener=-", "?listener=anna", "")] == [True, False, False]
+
+
 def test_a_choice_has_to_come_from_the_page(page: Served) -> None:
     assert page.ask("/listener", "POST", b"listener=ben", Origin="http://evil.example").status == 403
 
@@ -94,6 +123,7 @@ def test_who_is_alone_has_no_choice(redis_url: str, tmp_path: Path) -> None:
         text = page.ask("/").text
         assert "/listener" not in text
         assert "/compare" not in text
+        assert "listener=" not in page.ask("/health").text
         assert page.ask("/compare").status == 400
 
 

@@ -11,7 +11,7 @@ from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.web.asked import Odd
 from spotify_logger.web.desk import Desk
 from spotify_logger.web.live import Live
-from spotify_logger.web.pages import Household
+from spotify_logger.web.pages import NOBODY, Household
 from spotify_logger.web.password import VALID
 from spotify_logger.web.spotify_login import SpotifyLogin
 from spotify_logger.web.views import Views, form_of
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from spotify_logger.web.pages import Pages
 
 COOKIE = "spotify_logger_listener"
-"""What a browser keeps of the choice; a name, and "-" for the listener without one."""
+"""What a browser keeps of the choice: a name, or `NOBODY`."""
 KNOWN_FOR = 10.0
 """Seconds for which the names are known that were read last."""
+UNKNOWN = "nobody of that name has a log here"
 
 
 class Person:
@@ -92,9 +93,9 @@ class People:
         """Take note of whose page a browser wants to see."""
         chosen = (await form_of(request)).get("listener", "")
         if chosen not in await self._listeners():
-            raise Odd("nobody of that name has a log here")
+            raise Odd(UNKNOWN)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, chosen or "-", max_age=VALID, httponly=True, samesite="strict")
+        answer.set_cookie(COOKIE, chosen or NOBODY, max_age=VALID, httponly=True, samesite="strict")
         return answer
 
     async def warm(self) -> None:
@@ -114,9 +115,14 @@ class People:
 
     async def _listener(self, request: Request) -> str:
         names = await self._listeners()
-        chosen = request.cookies.get(COOKIE, "")
-        name = "" if chosen == "-" else chosen
-        return name if chosen and name in names else self._first(names)
+        asked = request.query_params.get("listener", "")
+        chosen = asked or request.cookies.get(COOKIE, "")
+        name = "" if chosen == NOBODY else chosen
+        if chosen and name in names:
+            return name
+        if asked:
+            raise Odd(UNKNOWN)
+        return self._first(names)
 
     def _first(self, names: Sequence[str]) -> str:
         """Whose page is shown where nobody was chosen."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from spotify_logger.stretch import Zone
     from spotify_logger.web.assets import Assets
 
+NOBODY = "-"
+"""Stands for the listener without a name, where a blank would stand for no choice."""
 STEPS = 5
 """Shades of a heatmap, beside that of nothing."""
 
@@ -45,6 +47,11 @@ class Household(NamedTuple):
     def others(self) -> list[str]:
         """All but this one."""
         return [name for name in self.listeners if name != self.listener]
+
+    @property
+    def query(self) -> str:
+        """What an open page puts behind an address to ask about this one, whoever was chosen meanwhile."""
+        return f"?listener={self.listener or NOBODY}" if self.others else ""
 
 
 class Pages:

@@ -333,7 +333,7 @@ class Views:
             self._login.paste(pasted)
         else:
             await self._desk.run(lambda _: self._login.begin())
-        return RedirectResponse("/health#login", HTTPStatus.SEE_OTHER)
+        return RedirectResponse(f"/health{request.state.household.query}#login", HTTPStatus.SEE_OTHER)
 
     async def log_in_state(self, _: Request) -> Response:
         """How far the login is."""

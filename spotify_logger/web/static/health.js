@@ -3,10 +3,11 @@
 
 {
   const EVERY = 2000;
+  const whose = document.documentElement.dataset.whose || ""; // another window may choose somebody else
 
   async function look() {
     try {
-      const state = await (await fetch("/health/login")).json();
+      const state = await (await fetch(`/health/login${whose}`)).json();
       if (state.done || !state.waiting) {
         location.reload();
         return;

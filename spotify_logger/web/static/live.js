@@ -10,6 +10,7 @@
   let now = null; // what plays, and since when that is known
   let latest = null;
   let lost = 0;
+  const whose = document.documentElement.dataset.whose || ""; // another window may choose somebody else
 
   const itemOf = (play) => (play.id ? `${play.type || "track"}:${play.id}` : play.uri || "");
 
@@ -96,7 +97,7 @@
   async function refresh() {
     const today = document.getElementById("today");
     try {
-      const answer = await fetch("/today");
+      const answer = await fetch(`/today${whose}`);
       if (!answer.ok) return;
       const part = new DOMParser().parseFromString(await answer.text(), "text/html");
       const focused = today.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
@@ -123,7 +124,7 @@
 
   function open() {
     if (stream || document.hidden) return;
-    stream = new EventSource("/live");
+    stream = new EventSource(`/live${whose}`);
     stream.addEventListener("now", take);
     stream.addEventListener("open", found);
     stream.addEventListener("error", () => {
