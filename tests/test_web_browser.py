@@ -23,6 +23,7 @@ from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import Service
 from spotify_logger.store import Store
 from spotify_logger.stretch import Zone
+from spotify_logger.web.household import COOKIE
 from tests.browser import NARROW, WIDE, Looked, chromium, lacking, looked
 from tests.conftest import free_port, start_server, wait_until
 from tests.listened import Item, Listened
@@ -305,6 +306,17 @@ class TestNow:
         shown_text(page, "main", HOSTILE)
         served.stop()
         shown_text(page, "main", "Nothing is playing")
+
+    def test_an_open_page_stays_with_its_listener_when_another_window_chooses_one(
+        self, window: Looked, served: Served
+    ) -> None:
+        page = window.open("/")
+        page.context.add_cookies([{"name": COOKIE, "value": "ben", "url": served.address}])
+        page.evaluate("() => { dispatchEvent(new Event('pagehide')); }")
+        page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')); }")
+        served.play(QUO)
+        shown_text(page, "#now", "Veridis Quo")
+        served.stop()
 
     def test_its_position_moves_on_by_itself(self, window: Looked, served: Served) -> None:
         served.play(QUO)
