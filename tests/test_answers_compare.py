@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 NOW = 1_795_348_800.0
 Plain = dict[str, tuple[int, int, int]]
-"""Of each thing: plays, milliseconds heard in all, second of the first play that counts."""
+"""Of each thing: plays and milliseconds heard in a stretch, second of the first play ever that counts."""
+MIDDLE = int(NOW) - 2 * 86_400
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return redis_url
 
 
-def plainly(url: str, name: str, kind: str) -> Plain:
-    """One play after the other."""
+def plainly(url: str, name: str, kind: str, begin: int = 0) -> Plain:
+    """One play after the other, those from a second on."""
     store = Store(url, f"{name}:", utc=lambda: NOW)
     plays: dict[str, int] = defaultdict(int)
     heard: dict[str, int] = defaultdict(int)
@@ -50,12 +51,12 @@ def plainly(url: str, name: str, kind: str) -> Plain:
                 continue
             names = entry["artists"].split(", ") if kind == "artists" else [entry.get("isrc") or item]
             for thing in names:
-                heard[thing] += milliseconds
+                heard[thing] += milliseconds if second >= begin else 0
                 if milliseconds >= 30_000:
-                    plays[thing] += 1
+                    plays[thing] += second >= begin
                     firsts[thing] = min(second, firsts.get(thing, second))
     store.close()
-    return {thing: (plays[thing], heard[thing], firsts[thing]) for thing in plays}
+    return {thing: (plays[thing], heard[thing], firsts[thing]) for thing in plays if plays[thing]}
 
 
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -66,10 +67,14 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["artists", "tracks"])
 @pytest.mark.parametrize("by", ["plays", "time"])
-def test_what_both_heard(household: str, capsys: pytest.CaptureFixture[str], kind: str, by: str) -> None:
-    told = asked(capsys, "--listener", "anna", "compare", "ben", f"--by={by}", "-n5000")
-    anna, ben = (plainly(household, name, kind) for name in ("anna", "ben"))
-    assert told["common"][kind] == len(anna.keys() & ben.keys()) == len(told[kind]) > 20
+@pytest.mark.parametrize("begin", [0, MIDDLE])
+def test_what_both_heard(
+    household: str, capsys: pytest.CaptureFixture[str], kind: str, by: str, begin: int
+) -> None:
+    stretch = [f"--since={to_iso(begin * 1000)}"] if begin else []
+    told = asked(capsys, "--listener", "anna", "compare", "ben", f"--by={by}", "-n5000", *stretch)
+    anna, ben = (plainly(household, name, kind, begin) for name in ("anna", "ben"))
+    assert told["common"][kind] == len(anna.keys() & ben.keys()) == len(told[kind]) > 10
     assert [each[kind] for each in told["listeners"]] == [len(anna), len(ben)]
     place = by == "time"
     least = sorted((min(anna[thing][place], ben[thing][place]) for thing in anna.keys() & ben), reverse=True)

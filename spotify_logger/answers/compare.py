@@ -1,4 +1,8 @@
-"""What two listeners have in common: artists and tracks, how often each heard them, and who did so first."""
+"""What two listeners have in common: artists and tracks, how often each heard them, and who did so first.
+
+How often is about a stretch. Who was first is about all time up to its end: who has known something for years
+is first in every year.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ from spotify_logger.answers.status import UNNAMED
 from spotify_logger.answers.words import called
 from spotify_logger.faces import Answer, Heading, Table, counted, listened, utc_time
 from spotify_logger.questions import TIME
+from spotify_logger.recordings import grouped
 from spotify_logger.stats import Tallies
+from spotify_logger.stretch import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from spotify_logger.faces import Block
     from spotify_logger.questions import Question
     from spotify_logger.recordings import Entry
+    from spotify_logger.rows import Rows
 
 KINDS = {ARTISTS: "artist", TRACKS: "track"}
 NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
@@ -34,20 +41,16 @@ class Heard:
     Attributes:
         name: Whose it is; "" where it has no name.
         tallies: By item.
-        firsts: The second of the first play that counts, by item.
         entries: What is known of the items.
         things: Artists and tracks, by what tells them from others of their kind.
+        firsts: The second of the first play ever that counts, by kind and by the same.
     """
 
     name: str
     tallies: Tallies = field(default_factory=Tallies)
-    firsts: dict[str, int] = field(default_factory=dict)
     entries: Mapping[str, Entry] = field(default_factory=dict)
     things: dict[str, dict[Hashable, Ranked]] = field(default_factory=dict)
-
-    def first(self, each: Ranked) -> int:
-        """The second in which something was first heard so that it counts."""
-        return min(self.firsts[key] for key in each.keys if key in self.firsts)
+    firsts: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
 
 class Both(NamedTuple):
@@ -57,7 +60,7 @@ class Both(NamedTuple):
         name: What it is called.
         ones: What the one made of it.
         others: What the other one made of it.
-        firsts: The seconds in which each first heard it.
+        firsts: The seconds in which each first heard it, be it before the stretch.
     """
 
     name: str
@@ -76,7 +79,7 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
     Args:
         archives: Their logs.
         names: What they are called; "" for the one without a name.
-        question: What is asked; who was first is told of its stretch.
+        question: What is asked.
     """
     pair = [_heard(Reading(archive, question), name) for archive, name in zip(archives, names, strict=True)]
     common = {kind: _common(pair, kind, question.by) for kind in KINDS}
@@ -85,16 +88,29 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
 
 def _heard(reading: Reading, name: str) -> Heard:
     heard = Heard(name)
-    for rows, counts in reading.days():
-        heard.tallies.add(rows, counts)
-        for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
-            heard.firsts.setdefault(item, second)
-    heard.entries = reading.entries(heard.tallies.heard, NEEDED)
+    firsts: dict[str, int] = {}
+    begin = reading.question.stretch.begin
+    if begin is not None:
+        for day in reading.days(Stretch(end=begin)):
+            _note_firsts(firsts, *day)
+    for day in reading.days():
+        heard.tallies.add(*day)
+        _note_firsts(firsts, *day)
+    heard.entries = reading.entries(heard.tallies.heard.keys() | firsts.keys(), NEEDED)
     for kind in KINDS:
         groups = groups_of(kind, heard.entries, exact=reading.question.exact)
         found = ranked(heard.tallies, groups, reading.question.by)
         heard.things[kind] = {each.group: each for each in found}
+        heard.firsts[kind] = {
+            group: min(firsts[key] for key in keys) for group, keys in grouped(firsts, groups).items()
+        }
     return heard
+
+
+def _note_firsts(firsts: dict[str, int], rows: Rows, counts: Sequence[bool]) -> None:
+    """Note when items were first heard so that it counts, of a day that is later than those before."""
+    for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
+        firsts.setdefault(item, second)
 
 
 def _common(pair: Sequence[Heard], kind: str, by: str) -> list[Both]:
@@ -105,7 +121,8 @@ def _common(pair: Sequence[Heard], kind: str, by: str) -> list[Both]:
         theirs = other.things[kind].get(group)
         if theirs is not None:
             name = str(group) if kind == ARTISTS else called(ours.keys[0], one.entries.get(ours.keys[0]))
-            found.append(Both(name, ours, theirs, (one.first(ours), other.first(theirs))))
+            firsts = one.firsts[kind][group], other.firsts[kind][group]
+            found.append(Both(name, ours, theirs, firsts))
     return sorted(found, key=lambda each: (-min(each.measures(by)), -sum(each.measures(by)), each.name))
 
 

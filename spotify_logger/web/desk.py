@@ -46,7 +46,7 @@ PATIENCE = 180.0
 """Seconds that the command gets: on a Pi it takes twenty for a million plays."""
 CHEAP = frozenset(("status", "now", "recent", "day"))
 """Commands whose answers are not kept: they read little, and tell of this moment."""
-WITH_PAST = frozenset(("year", "stats"))
+WITH_PAST = frozenset(("year", "stats", "compare"))
 """Commands that look through all that was played before their stretch as well."""
 
 
