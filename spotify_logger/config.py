@@ -390,7 +390,7 @@ def _listener(found: _Found) -> str:
     if name and not is_listener(name):
         raise Misconfigured(
             f"{found.label} has to be a name of up to 32 letters, digits, - and _, such as anna, and none of"
-            f" these, with which keys begin: {', '.join(sorted(RESERVED))}"
+            f" these, which are taken: {', '.join(sorted(RESERVED))}"
         )
     return name
 

@@ -39,10 +39,10 @@ FIRST_DAY = date(2006, 4, 23)
 
 RESERVED = frozenset(
     (  # noqa: SIM905 - one line to read
-        "listening plays track episode local gap gaps now_playing forgotten spotify_logger redis"
+        "listening plays track episode local gap gaps now_playing forgotten spotify_logger redis lock"
     ).split()
 )
-"""What no listener can be called: keys begin with it, or the state folder has a folder of that name."""
+"""What no listener can be called: keys begin with it, or something in the state folder is called so."""
 
 _LISTENER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SECOND = re.compile(r"[0-9]{1,10}")

@@ -70,7 +70,9 @@ class TestSettings:
             assert anna.of(other) == expected
             assert expected.of("anna") == anna
 
-    @pytest.mark.parametrize("name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted(RESERVED)])
+    @pytest.mark.parametrize(
+        "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED, "lock"})]
+    )
     def test_what_is_no_name(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(Misconfigured, match="LISTENER in the environment has to be a name of up to 32"):
             load(tmp_path, {"STATE_DIR": str(tmp_path), "LISTENER": name}, need_login=False)
