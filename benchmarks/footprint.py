@@ -102,7 +102,7 @@ class Stage:
         resources.callback(server.stop)
         self._store = Store(server.url)
         resources.callback(self._store.close)
-        self._service, spotify = start_simulator(resources, make_certificate(self._folder))
+        self._service, spotify = start_simulator(resources, make_certificate(self._folder), ALONE.pace)
         if silent:
             self._service.faults.add(Fault("nothing"), time.time())
         settings = {"REDIS_URL": server.url, "POLL_MIN": poll_min, "POLL_MAX": poll_max}
@@ -149,22 +149,15 @@ class Stage:
         """Start the supervisor in a folder where no settings lie."""
         for name in ("run.py", "log.py"):
             shutil.copy(ROOT / name, self._folder)
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(ROOT),
-            "REQUESTS_CA_BUNDLE": str(self._folder / TRUSTED),
-            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
-            "SPOTIFY_API_URL": spotify,
-            "SPOTIFY_ACCOUNTS_URL": spotify,
-            "STATE_DIR": str(self._folder / "state"),
-        }
         command = embedded.bound_to_parent([sys.executable, str(self._folder / "run.py")])
         with (self._folder / "log").open("wb") as log:
             supervisor = subprocess.Popen(
                 command,
-                env=environment | settings,
+                env={
+                    **environment(spotify, self._folder / TRUSTED),
+                    "STATE_DIR": str(self._folder / "state"),
+                    **settings,
+                },
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
@@ -193,9 +186,23 @@ def make_certificate(folder: Path) -> Path:
     return path
 
 
-def start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
-    """Start a Spotify whose listener never stops, and give its address."""
-    record = listen(1, 1.0, Habits.dense(ALONE.pace)).moved(time.time(), ALONE.pace)
+def environment(spotify: str, trusted: Path) -> dict[str, str]:
+    """What a logger is told of a simulated Spotify, and nothing else of where it runs."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "PYTHONPATH": str(ROOT),
+        "REQUESTS_CA_BUNDLE": str(trusted),
+        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+        "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+        "SPOTIFY_API_URL": spotify,
+        "SPOTIFY_ACCOUNTS_URL": spotify,
+    }
+
+
+def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tuple[Service, str]:
+    """Start a Spotify whose listener never stops, so many times as fast as in life, and give its address."""
+    record = listen(1, 1.0, Habits.dense(pace)).moved(time.time(), pace)
     service = Service(record)
     server = Server(service)
     resources.callback(server.server_close)

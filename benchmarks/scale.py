@@ -23,7 +23,6 @@ import platform
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from answers import TRACKS_PER_PLAY, UNTIL, used
-from footprint import ROOT, TRUSTED, make_certificate, mapped
+from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, start_simulator
 
 from spotify_logger import commands, config
 from spotify_logger.demo import start_server
@@ -45,12 +44,9 @@ from spotify_logger.embedded import NO_SERVER, bound_to_parent, find_server
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.keyspace import day_of, index_key, play_key
 from spotify_logger.portions import portions
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.decades import Decades
-from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import HOST, Server
-from spotify_logger.simulator.service import PLAYER_PATH, Service
+from spotify_logger.simulator.server import HOST
+from spotify_logger.simulator.service import PLAYER_PATH
 from spotify_logger.store import Store
 
 if TYPE_CHECKING:
@@ -147,7 +143,7 @@ class Crowd:
         resources.callback(server.stop)
         self._client = redis.Redis.from_url(server.url)
         resources.callback(self._client.close)
-        self._service, spotify = _start_simulator(resources, make_certificate(self._folder))
+        self._service, spotify = start_simulator(resources, make_certificate(self._folder), 1.0)
         for name in ("log.py", "run.py"):
             shutil.copy(ROOT / name, self._folder)  # away from the settings that lie where it was
         command = [sys.executable, str(self._folder / program)]
@@ -195,15 +191,7 @@ class Crowd:
         self, resources: ExitStack, number: int, command: list[str], server: EmbeddedServer, spotify: str
     ) -> subprocess.Popen[bytes]:
         """Start a logger in a folder of its own, where no settings lie."""
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(ROOT),
-            "REQUESTS_CA_BUNDLE": str(self._folder / TRUSTED),
-            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
-            "SPOTIFY_API_URL": spotify,
-            "SPOTIFY_ACCOUNTS_URL": spotify,
+        settings = {
             "STATE_DIR": str(self._folder / f"state-{number}"),
             "REDIS_URL": server.url,
             "REDIS_PREFIX": _prefix(number),
@@ -211,7 +199,7 @@ class Crowd:
         with (self._folder / f"log-{number}").open("wb") as log:
             logger = subprocess.Popen(
                 bound_to_parent(command),
-                env=environment,
+                env=environment(spotify, self._folder / TRUSTED) | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -241,19 +229,6 @@ class Crowd:
 
 def _prefix(number: int) -> str:
     return f"listener-{number}:"
-
-
-def _start_simulator(resources: ExitStack, certificate: Path) -> tuple[Service, str]:
-    """Start a Spotify whose listener never stops, at the pace of life, and give its address."""
-    service = Service(listen(1, 1.0, Habits.dense(1.0)).moved(time.time(), 1.0))
-    server = Server(service)
-    resources.callback(server.server_close)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    server.socket = tls.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    resources.callback(server.shutdown)
-    return service, f"https://{HOST}:{server.server_address[1]}"
 
 
 def running_seconds(pid: int) -> float:

@@ -28,8 +28,8 @@ SLOTS = 16384
 """Every cluster has as many (redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec)."""
 REDIRECTIONS = 8
 """Times that commands are sent elsewhere before the cluster counts as being in disorder."""
-KEYLESS = frozenset({"PING", "TIME", "INFO"})
-"""Commands that any master can answer."""
+KEYLESS = frozenset({"INFO"})
+"""What any master can be asked; of all of them it is asked node by node."""
 
 
 class ClusterLink:

@@ -23,7 +23,7 @@ from dotenv.parser import parse_stream
 
 from spotify_logger import authfile, files, journal
 from spotify_logger.errors import Misconfigured
-from spotify_logger.keyspace import RESERVED, is_listener
+from spotify_logger.keyspace import RESERVED, is_listener, with_listener, without_listener
 from spotify_logger.redis_address import FORMS, read_places
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Settings:
     @property
     def household_prefix(self) -> str:
         """What is put before the keys that all listeners share."""
-        return self.redis_prefix.removesuffix(f"{self.listener}:") if self.listener else self.redis_prefix
+        return without_listener(self.redis_prefix, self.listener)
 
     def of(self, listener: str) -> Settings:
         """The same for another listener of the household.
@@ -119,7 +119,7 @@ class Settings:
         return replace(
             self,
             listener=listener,
-            redis_prefix=_with_listener(self.household_prefix, listener),
+            redis_prefix=with_listener(self.household_prefix, listener),
             state_dir=household_dir / listener if listener else household_dir,
         )
 
@@ -171,7 +171,7 @@ def load(
         redis_url=_redis_url(found["REDIS_URL"]),
         redis_is_default=not found["REDIS_URL"].origin,
         listener=name,
-        redis_prefix=_with_listener(_plain(found["REDIS_PREFIX"]), name),
+        redis_prefix=with_listener(_plain(found["REDIS_PREFIX"]), name),
         state_dir=_state_dir(found["STATE_DIR"], name, directory, environ, make=need_login),
         poll_min=_seconds(found["POLL_MIN"]),
         poll_max=_seconds(found["POLL_MAX"]),
@@ -393,10 +393,6 @@ def _listener(found: _Found) -> str:
             f" these, which are taken: {', '.join(sorted(RESERVED))}"
         )
     return name
-
-
-def _with_listener(prefix: str, listener: str) -> str:
-    return f"{prefix}{listener}:" if listener else prefix
 
 
 def _redirect_uri(found: _Found) -> str:

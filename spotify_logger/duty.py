@@ -72,7 +72,7 @@ class Duty:
         self._lease = make_lease(self.logger.outbox)
         self._is_on_duty = not stood_by(self.logger.outbox)
         noted = self.logger.outbox.note(NUMBER)
-        self._number = int(noted) if noted.isdigit() else 0
+        self._number = self._noted = int(noted) if noted.isdigit() else 0
 
     def turn(self) -> Turn:
         """Do what is due: ask Spotify once, renew the lease, or look whether it is free."""
@@ -89,6 +89,7 @@ class Duty:
             self.logger.recorder.distrust()
         if self._turn is None or left <= 0:
             self._turn = self.logger.poller.turn()
+            self._note_number()
             self._lease.keep(max(0.0, self._turn.due - self._clock.monotonic()))
         due = min(self._turn.due, self._clock.monotonic() + self._lease.wait)
         return Turn(due, self._turn.ok, self._turn.words)
@@ -139,11 +140,16 @@ class Duty:
                 self._renew_logger()
                 self.logger.recorder.learn_newest()
             self._number = number
-            self.logger.outbox.set_note(NUMBER, str(number))
         if takes_over or not self._has_begun:
             self.logger.outbox.set_note(DUTY, ON_DUTY)
         self._is_on_duty = self._has_begun = True
         self.logger.recorder.duty = {"fence": self._number, "machine": self._lease.machine}
+
+    def _note_number(self) -> None:
+        """Keep the number on the disk, but not before the disk has what others wrote under numbers before."""
+        if self._number != self._noted and self.logger.recorder.has_learned:
+            self.logger.outbox.set_note(NUMBER, str(self._number))
+            self._noted = self._number
 
     def _stand_by(self) -> Turn:
         self._other = self._lease.other or self._other

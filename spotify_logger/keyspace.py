@@ -62,6 +62,16 @@ def is_listener(name: str) -> bool:
     return _LISTENER.fullmatch(name) is not None and name not in RESERVED
 
 
+def with_listener(prefix: str, listener: str) -> str:
+    """What is put before the keys of a listener of a household; the same where there is no name."""
+    return f"{prefix}{listener}:" if listener else prefix
+
+
+def without_listener(prefix: str, listener: str) -> str:
+    """The reverse of `with_listener`: what is put before the keys that all listeners share."""
+    return prefix.removesuffix(f"{listener}:") if listener else prefix
+
+
 def play_key(second: int) -> str:
     """The key of the play that a second since the epoch names."""
     return f"listening:{second}"

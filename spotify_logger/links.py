@@ -21,12 +21,12 @@ def open_link(url: str) -> Link:
     Raises:
         Misconfigured: `url` is none. The message names REDIS_URL and no part of it: it may hold a password.
     """
+    places, is_address = None, True
     try:
         places = read_places(url)
     except ValueError:
-        places = None
-        url = ""
-    if not url:
+        is_address = False  # raised outside, where the error has no context that could hold a password
+    if not is_address:
         raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {FORMS}")
     if places is None:
         return RedisLink(url)

@@ -110,12 +110,13 @@ class Recorder:
 
         Returns:
             The newest play, the tracker's memory, and the status that Redis has, empty while Redis is away.
-            None while Redis is away and the disk knows nothing, as that of a new state folder.
+            None while Redis is away and the disk knows nothing, as that of a new state folder, or nothing of
+            how another logger went on.
         """
         kept, memory = self._outbox.newest(), self._outbox.note(MEMORY)
         loaded, status = self._load_from_redis()
         kept = kept and self._outbox.newest()  # somebody may have forgotten it
-        if self.trouble and kept is None and not memory:
+        if self.trouble and (self._must_learn or (kept is None and not memory)):
             return None
         told = status.get("tracker", "")
         self._last_key = second_of(status.get("last_play", ""))
@@ -233,6 +234,11 @@ class Recorder:
         """Learn the plays that another logger wrote, when Redis is met next: the disk does not know them."""
         self._must_learn = True
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether nothing of that is left to be learned."""
+        return not self._must_learn
+
     def distrust(self) -> None:
         """Write everything again, as another logger may have written over it."""
         self._store.unlearn_all()
@@ -307,11 +313,11 @@ class Recorder:
     def _remember_newest(self) -> None:
         """Learn the plays of Redis that a state folder does not know which is new, or was not in use."""
         if self._must_learn or self._outbox.newest() is None:
-            self._must_learn = False
             kept = ((second, Play.from_hash(second, fields)) for second, fields in self._store.recent(KEPT))
             plays = [(second, play) for second, play in kept if play is not None]
             seconds = [second for second, _ in plays]
             self._outbox.adopt(zip(seconds, self._recognizable([play for _, play in plays]), strict=True))
+            self._must_learn = False
 
     def _recognizable(self, plays: Sequence[Play]) -> list[Play]:
         """Plays with what the catalogue needs to tell their recordings from others."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spotify_logger.link import Command, Link, Part, Reply
     from spotify_logger.redis_address import Places
 
-REPLACED = frozenset({"READONLY", "MASTERDOWN", "UNKILLABLE"})
+REPLACED = frozenset({"READONLY", "MASTERDOWN"})
 """Error codes of a server that was replaced and does not know it yet, or that is a replica now."""
 
 

@@ -33,6 +33,7 @@ from spotify_logger.keyspace import (
     read_gap,
     read_row,
     second_of,
+    without_listener,
 )
 from spotify_logger.link import Command, Link, Reply, StoreError
 from spotify_logger.links import open_link
@@ -163,7 +164,7 @@ class Store:
         self._link = connect(url)
         self._prefix = prefix
         self._listener = listener
-        self._household = prefix.removesuffix(f"{listener}:") if listener else prefix
+        self._household = without_listener(prefix, listener)
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}

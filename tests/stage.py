@@ -216,12 +216,14 @@ sys.exit(supervisor.main(sys.argv[1:]))
 LOOP = """
 import os, sys
 from functools import partial
-from spotify_logger import assembly, backfill, daemon, lock, outbox, poller, repair, sight, tracker, transport
+from spotify_logger import assembly, backfill, daemon, duty, lease, lock, outbox, poller, repair, sight
+from spotify_logger import tracker, transport
 
 transport.__version__ = str(os.getpid())
 daemon.LONGEST_TURN = 1.5
 outbox.RETRY = assembly.LONGEST_WAIT = 0.5
 poller.LOGIN_CHECK = 0.3
+duty.RENEWED_EVERY = lease.RENEWED_EVERY = 0.1
 %s
 sys.exit(daemon.main(sys.argv[1:]))
 """
