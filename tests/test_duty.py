@@ -142,6 +142,8 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.world = make_world(self.seed, self.days, HASTY)
+        # The night before is silent.
+        self.world.clock.sleep(self.first_sound() - 5 * MINUTE - self.now)
         self.redis = StandIn(lambda: self.world.clock.now, self.world.clock.sleep, "aof")
         self.machines = [Machine(name, self.world, self.redis, self.folder) for name in ("attic", "cellar")]
         self._working = self.machines[0]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 HASTY = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
 """Somebody who seldom lets a track end."""
-END = 600
-"""Minutes that the day is followed. This listener hears something from minute 460 to 580."""
+BEGIN, END = 455, 600
+"""Minutes between which the day is followed. This listener hears something from 460 to 580."""
 Kept = dict[str, dict[str, str]]
 """All hashes of a log, but the status, by the names of their keys."""
 
@@ -34,6 +34,7 @@ class Life:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.world = make_world(11, 1, HASTY)
+        self.world.clock.sleep((BEGIN - 1) * 60)
         folder.mkdir(parents=True)
         self.trial = Trial(self.world, make_settings(folder, url))
         self.store: Store = self.trial.store
