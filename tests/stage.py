@@ -65,6 +65,8 @@ HABITS = replace(
 )
 DARK = 0.6
 """Seconds between two answers from which on the logger counts as blind; while it sees it asks quicker."""
+AWAY, BACK = r"Redis at .*\(plays wait in the outbox", "Redis is there again"
+"""How the lines begin that tell of an outage of Redis, and of its end."""
 SLACK_MS = 750 * SLOWNESS
 """Milliseconds by which a play may be off that was in sight from its beginning to its end."""
 
@@ -302,6 +304,14 @@ class Life(Stage):
         """Wait until so many lines were logged that hold these words."""
         wait_until(lambda: sum(words in line for line in self.lines()) >= count)
 
+    def wait_until_redis_is(self, *, away: bool) -> None:
+        """Wait until the last that was logged of Redis is that it is away, or that it is there again."""
+        wait_until(lambda: [not line.startswith(BACK) for line in self.told_of_redis()][-1:] == [away])
+
+    def told_of_redis(self) -> list[str]:
+        """The lines that tell of an outage's begin, or of its end."""
+        return [line for line in self.lines() if re.match(f"{AWAY}|{BACK}", line)]
+
     def end(self, supervisor: subprocess.Popen[bytes]) -> None:
         """Let the logger look a little longer, and bring to Redis what waits, and end it."""
         self.wait_for_answers(4)
@@ -358,10 +368,8 @@ class Life(Stage):
 
     def assert_outages_are_told(self) -> None:
         """Each outage of Redis has a line for each thing that is wrong, and one when it is over."""
-        lines = [line for line in self.lines() if "Redis at" in line or "Redis is there" in line]
-        begun, back = r"Redis at .* \(plays wait in the outbox", "Redis is there again"
-        lines = [line for line in lines if re.match(f"{begun}|{back}", line)]
-        outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(back))]
+        lines = self.told_of_redis()
+        outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(BACK))]
         assert len(outages) % 2 == 0, lines
         for told, over in zip(outages[::2], outages[1::2], strict=True):
             assert len({line.partition("(plays")[0] for line in told}) == len(told), lines

@@ -146,10 +146,12 @@ def test_the_supervisor_stands_still(life: Life, misfortunes: Misfortunes) -> No
 
 
 @pytest.mark.parametrize("how", ["redis_killed", "redis_stopped"])
-def test_redis_is_away(life: Life, misfortunes: Misfortunes, how: str) -> None:
+def test_redis_is_away(life: Life, server: EmbeddedServer, misfortunes: Misfortunes, how: str) -> None:
     life.befall(SECONDS, getattr(misfortunes, how))
-    misfortunes.redis_killed()
-    life.wait_for_line("Redis is there again")
+    misfortunes.kill_redis()
+    life.wait_until_redis_is(away=True)
+    start_again(server)
+    life.wait_until_redis_is(away=False)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
     life.assert_outages_are_told()
