@@ -20,8 +20,6 @@ from spotify_logger.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOW = time.time()
-
 
 @pytest.fixture
 def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -37,12 +35,13 @@ def is_well(url: str, name: str, prefix: str = "home:", *, ago: float = 0) -> No
     """A logger of that listener has just asked."""
     store = Store(url, f"{prefix}{name}:" if name else prefix, listener=name)
     store.enlist()
+    now = time.time()
     with store.batch() as batch:
         batch.write_status(
             {
-                "last_poll": to_iso(round((NOW - ago) * 1000)),
-                "next_poll": to_iso(round((NOW - ago + 30) * 1000)),
-                "login_valid_until": to_iso(round((NOW + 86_400 * 90) * 1000)),
+                "last_poll": to_iso(round((now - ago) * 1000)),
+                "next_poll": to_iso(round((now - ago + 30) * 1000)),
+                "login_valid_until": to_iso(round((now + 86_400 * 90) * 1000)),
                 "state": f"{name or 'somebody'} hears nothing",
             }
         )
