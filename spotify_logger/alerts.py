@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from spotify_logger import journal
@@ -169,7 +170,7 @@ class Alerts:
         if left <= 0 or days >= memory.days:
             return
         memory.days = days
-        text = _ends(valid_until, max(1, round(left)))
+        text = _ends(valid_until, ceil(left))
         say = journal.error if days == DAYS_AHEAD[-1] else journal.warning
         say(text)
         self._queue(_DAYS_LEFT, text)
