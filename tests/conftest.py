@@ -104,6 +104,11 @@ def date_header(second: float) -> str:
     return format_datetime(EPOCH + timedelta(seconds=second), usegmt=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what lasts longest, and mostly waits: in the end everybody would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_survival.py")
+
+
 SLOWNESS = float(os.environ.get("SLOWNESS", "1"))
 """How many times as long everything may take. `benchmarks/arm.sh`, where a processor is emulated, says so."""
 
