@@ -41,8 +41,8 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take longest, so that no worker is left alone with one in the end."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_survival"))
+    """Begin with what takes longest, so that no worker is left alone with it in the end; one has it to do."""
+    items.sort(key=lambda item: item.path.name != "test_survival.py")
 
 
 @pytest.fixture
@@ -102,11 +102,6 @@ def start_again(server: EmbeddedServer) -> None:
 def date_header(second: float) -> str:
     """A second since the epoch as HTTP says it. `formatdate` ends in 2038 on many a 32-bit system."""
     return format_datetime(EPOCH + timedelta(seconds=second), usegmt=True)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what lasts longest, and mostly waits: in the end everybody would wait for it."""
-    items.sort(key=lambda item: item.path.name != "test_survival.py")
 
 
 SLOWNESS = float(os.environ.get("SLOWNESS", "1"))
