@@ -84,9 +84,10 @@ class Looked:
         return self.page
 
     def overflow(self) -> int:
-        """Pixels by which the page is wider than its window."""
+        """Pixels by which the page, and a picture of all of it, is wider than its window."""
         found: int = self.page.evaluate(
-            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+            " - document.documentElement.clientWidth"
         )
         return found
 
