@@ -370,19 +370,23 @@ def _hook_url(found: _Found) -> str:
 
 
 def _redis_url(found: _Found) -> str:
+    value = _word(found)
     try:
-        if read_places(_word(found)) is not None:
-            return found.value
+        places, parts = read_places(value), urlsplit(value)
+        is_address = places is not None or (parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0)
     except ValueError:
-        raise Misconfigured(f"{found.label} must look like {FORMS}") from None
-    parts = _address(found, "redis", "rediss", "unix")
+        is_address = False  # raised outside, where the error has no context that could hold a password
+    if not is_address:
+        raise Misconfigured(f"{found.label} must look like {FORMS}")
+    if places is not None:
+        return value
     if parts.scheme == "unix" and not parts.path.strip("/"):
         raise Misconfigured(f"{found.label} must name a socket, such as unix:///run/redis/redis.sock?db=0")
     if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d{1,5}", parts.path, re.ASCII):
         raise Misconfigured(
             f"{found.label} must end with the number of a database, as in {DEFAULTS['REDIS_URL']}"
         )
-    return found.value
+    return value
 
 
 def _listener(found: _Found) -> str:

@@ -69,7 +69,7 @@ def statuses(settings: Settings, now: float) -> Answer:
     return Answer(
         {"listeners": [{"name": name, **_of(answer)} for name, answer in told.items()]},
         [Table([_line(name, _of(answer)) for name, answer in told.items()], wide=2)],
-        code=any(answer.code for answer in told.values()),
+        code=max(answer.code for answer in told.values()),
     )
 
 
