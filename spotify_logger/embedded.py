@@ -42,6 +42,12 @@ _OPTIONS = (
     " --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
 )
 
+# Every user of this machine can connect, as `redis-cli` does: they may read and write keys, and look at the
+# server, but not change its settings, its role or its users, empty it, or end it.
+_RIGHTS = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
+_FIRST_WITH_USERS = 6
+"""The major version of Redis from which on it has users with rights."""
+
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:
     """The command that runs another one, a path and its arguments, which then ends when this process does."""
@@ -57,6 +63,13 @@ def find_server() -> str | None:
 
 def _is_program(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - see the module
+
+
+def _major_version(program: str) -> int:
+    """Return the major version, as in "Redis server v=7.0.15 sha=..."; 0 where the program does not say."""
+    said = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - a program found by `find_server`
+    number = said.stdout.partition(b" v=")[2].partition(b".")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _in_wheel() -> list[str]:
@@ -181,12 +194,16 @@ class EmbeddedServer:
         except OSError as error:
             raise TryLater(f"cannot start the embedded Redis server: {error}") from error
 
+    def _rights(self, program: str) -> list[str]:
+        return _RIGHTS.split() if _major_version(program) >= _FIRST_WITH_USERS else []
+
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
-        options = [option.strip("'") for option in _OPTIONS.split()]
+        options = [option.strip("'") for option in _OPTIONS.split()] + self._rights(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
-        # The log of one run, so that it stays small.
-        log = os.open(f"{self._directory}/server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # The log of one run, so that it stays small. Never a file elsewhere, which a link would empty.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        log = os.open(f"{self._directory}/server.log", flags, 0o600)
         try:
             return subprocess.Popen(  # noqa: S603 - a program found by `find_server`
                 bound_to_parent([program, *address, *options]),

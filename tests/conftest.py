@@ -69,13 +69,20 @@ def free_port() -> int:
         return port
 
 
-def start_server(directory: Path) -> EmbeddedServer:
+class OpenServer(EmbeddedServer):
+    """The embedded server, where everything is allowed: tests empty it, change its settings, and break it."""
+
+    def _rights(self, program: str) -> list[str]:
+        return []
+
+
+def start_server(directory: Path, kind: type[EmbeddedServer] = OpenServer) -> EmbeddedServer:
     """Start a real server; another port is tried if somebody was quicker to take it."""
     if find_server() is None:
         missing = "no valkey-server or redis-server on this machine"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     for _ in range(5):
-        server = EmbeddedServer(directory, "127.0.0.1", free_port())
+        server = kind(directory, "127.0.0.1", free_port())
         try:
             server.start()
         except TryLater as error:

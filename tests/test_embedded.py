@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from spotify_logger import embedded
 from spotify_logger.embedded import EmbeddedServer, find_server, is_listening
 from spotify_logger.errors import Misconfigured, TryLater
 from tests.conftest import free_port, is_there, start_again, start_server, wait_until
+from tests.servers import programs, rights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +50,9 @@ def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], EmbeddedServer]:
     """Make a shell script the server program of this machine."""
 
-    def make(script: str) -> EmbeddedServer:
+    def make(script: str, version: str = "exit") -> EmbeddedServer:
         program = tmp_path / "valkey-server"
-        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.write_text(f"#!/bin/sh\n[ $1 = --version ] && {version}\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
         return EmbeddedServer(tmp_path / "redis", "127.0.0.1", free_port())
@@ -127,6 +129,101 @@ class TestServer:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@pytest.fixture(scope="module", params=programs())
+def anybody(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[redis.Redis]:
+    """A client of an embedded server, as any user of the machine can be one; for each kind of server."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "valkey-server").symlink_to(request.param)  # the name that is looked for first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(folder), prepend=os.pathsep)
+        server = start_server(folder / "redis", EmbeddedServer)
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        yield client
+    server.stop()
+
+
+def ask(client: redis.Redis, *words: str) -> object:
+    reply: object = client.execute_command(*words)  # type: ignore[no-untyped-call]
+    return reply
+
+
+class TestOtherUsersOfTheMachine:
+    """Whoever reaches its port may read and write plays, and nothing else."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "config set requirepass hack",
+            "config set appendonly no",
+            "config set maxmemory 1mb",
+            "config rewrite",
+            "replicaof 127.0.0.1 1",
+            "slaveof 127.0.0.1 1",
+            "flushall",
+            "flushdb",
+            "swapdb 0 1",
+            "shutdown nosave",
+            "acl setuser default +@all",
+            "client kill type normal",
+            "client pause 100000",
+            "bgrewriteaof",
+            "monitor",
+            "migrate 127.0.0.1 1 key 0 1",
+            "module list",
+        ],
+    )
+    def test_what_they_may_not(self, anybody: redis.Redis, command: str) -> None:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            ask(anybody, *command.split())
+
+    def test_a_script_may_no_more(self, anybody: redis.Redis) -> None:
+        anybody.set("key", "value")
+        with pytest.raises(redis.ResponseError):
+            anybody.eval("return redis.call('flushall')", 0)
+        assert anybody.delete("key") == 1
+
+    def test_what_redis_cli_is_for(self, anybody: redis.Redis) -> None:
+        anybody.hset("listening:1", mapping={"name": "Veridis Quo"})
+        assert anybody.hgetall("listening:1") == {"name": "Veridis Quo"}
+        assert anybody.keys("listening:*") == ["listening:1"] == list(anybody.scan_iter("listening:*"))
+        assert anybody.hdel("listening:1", "name") == 1
+        anybody.set("now_playing", "listening:1")
+        assert anybody.get("now_playing") == "listening:1"
+        assert anybody.delete("now_playing") == 1
+        assert anybody.info("persistence")["aof_enabled"] == 1
+        assert anybody.config_get("appendonly") == {"appendonly": "yes"}
+        assert anybody.dbsize() == 0
+
+    def test_what_the_logger_the_command_and_the_page_need(self, anybody: redis.Redis) -> None:
+        arities = {name: abs(known["arity"]) for name, known in anybody.command().items()}
+        words = rights(anybody.info("server")["redis_version"])
+        needed = [word[1:].split("|") for word in words if re.match(r"\+[a-z]", word)]
+        assert ["config", "get"] in needed
+        refused = []
+        for name, *subcommand in needed:
+            # Rights are looked at once the number of arguments is right, and before they have to make sense.
+            arguments = [*subcommand, "x"] if subcommand else ["x"] * (arities[name] - 1)
+            try:
+                ask(anybody, name, *arguments)
+            except redis.exceptions.NoPermissionError:
+                refused.append(name)
+            except redis.ResponseError:
+                pass
+        assert refused == []
+
+    def test_a_redis_without_users_is_started_without_their_rights(
+        self, stand_in: Callable[..., EmbeddedServer], tmp_path: Path
+    ) -> None:
+        script = f'echo "$@" > {tmp_path}/said; exit 1'
+        for version, is_told in (("5.0.7", False), ("6.0.16", True)):
+            server = stand_in(script, f'echo "Redis server v={version} sha=0" && exit')
+            with pytest.raises(TryLater):
+                server.start()
+            assert ("--user" in (tmp_path / "said").read_text()) is is_told
+
+
 class TestEndOfTheStarter:
     def test_the_server_ends_with_a_starter_that_is_killed(self, tmp_path: Path) -> None:
         command = [sys.executable, "-c", STARTER, str(tmp_path), str(free_port())]
@@ -187,6 +284,15 @@ class TestFailure:
         server = EmbeddedServer(tmp_path / "file" / "redis", "127.0.0.1", free_port())
         with pytest.raises(TryLater, match=r"cannot start the embedded Redis server: .*Not a directory"):
             server.start()
+
+    def test_a_log_that_leads_elsewhere(self, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        (tmp_path / "redis").mkdir()
+        (tmp_path / "redis" / "server.log").symlink_to(precious)
+        with pytest.raises(TryLater, match="cannot start"):
+            EmbeddedServer(tmp_path / "redis", "127.0.0.1", free_port()).start()
+        assert precious.read_text() == "precious"
 
     def test_there_is_no_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
