@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv.parser import parse_stream
 
-from spotify_logger import authfile, files, journal
+from spotify_logger import authfile, files, journal, ownership
 from spotify_logger.errors import Misconfigured
 from spotify_logger.keyspace import RESERVED, is_listener, with_listener, without_listener
 from spotify_logger.redis_address import FORMS, read_places
@@ -53,6 +53,19 @@ DEFAULTS = {
 
 SHORTEST_POLL, LONGEST_POLL = 0.01, 3600.0
 """Seconds that POLL_MIN and POLL_MAX may be."""
+
+CREDENTIALS = frozenset(
+    {
+        "SPOTIFY_CLIENT_ID",
+        "SPOTIFY_CLIENT_SECRET",
+        "SPOTIFY_REFRESH_TOKEN",
+        "REDIS_URL",
+        "ALERT_URL",
+        "HEARTBEAT_URL",
+        "WEB_PASSWORD",
+    }
+)
+"""The settings that are or may hold a secret, and the id that goes with one."""
 
 _AUTH_NAMES = {name: f"SPOTIFY_{name.upper()}" for name in authfile.NAMES}
 # What is copied along with a value: blanks, quotes, byte order marks.
@@ -218,6 +231,10 @@ def is_word(text: str) -> bool:
 def _find(directory: Path, environ: Mapping[str, str]) -> dict[str, _Found]:
     environment = _said((name, _Found(name, value, "the environment")) for name, value in environ.items())
     dotenv = _said(_in_dotenv_file(directory / DOTENV_FILE))
+    for name in DEFAULTS.keys() - CREDENTIALS:
+        if pointer := dotenv.get(f"{name}_FILE"):
+            # What a file holds would be shown wherever that setting is, to whoever is asked in its name.
+            raise Misconfigured(f"{pointer.label} is not for a secret: write {name}=... there instead")
     auth = _said(_in_auth_file(directory / AUTH_FILE))
     # In this order, and no further than needed: a file that is overruled need not be readable.
     return {
@@ -307,12 +324,30 @@ def _in_dotenv_file(path: Path) -> Iterator[tuple[str, _Found]]:
 
 
 def _read(path: Path) -> bytes:
+    """Return what `.env` or `auth.py` holds, b"" where it is not there.
+
+    Raises:
+        Misconfigured: It cannot be read, or others can change it: the command is called in any folder, where
+            somebody else may have put it to send secrets to a server of their own.
+    """
+
+    def inspect(status: os.stat_result) -> None:
+        _refuse(path, "it", ownership.doubt(path, status))
+
     try:
-        return files.read(path) or b""
-    except IsADirectoryError:
-        return b""  # some call their virtual environment .env
+        if not os.path.lexists(path) or path.is_dir():  # some call their virtual environment .env
+            return b""
+        _refuse(path, "its folder", ownership.doubt(path.parent, path.parent.stat()))
+        return files.read(path, inspect) or b""
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None
+
+
+def _refuse(path: Path, what: str, doubt: str) -> None:
+    if doubt:
+        raise Misconfigured(
+            f"{path} is not trusted, because {what} {doubt}: correct that, or call this from another folder"
+        )
 
 
 def _plain(found: _Found) -> str:
@@ -359,6 +394,10 @@ def _service_url(found: _Found) -> str:
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         raise Misconfigured(
             f"{found.label} must look like {DEFAULTS['SPOTIFY_API_URL']}, with nothing behind it"
+        )
+    if parts.scheme == "http" and parts.hostname != "localhost" and not is_loopback(parts.hostname):
+        raise Misconfigured(
+            f"{found.label} must begin with https://, unless it is on this machine: it is sent secrets"
         )
     return found.value.rstrip("/")
 
@@ -433,9 +472,11 @@ def _state_dir(
     path = Path(found.value)
     try:
         path = directory / _expand(_plain(found), environ) if found.value else _default_state_dir(environ)
-        path = path.absolute() / listener
+        household = path.absolute()
+        path = household / listener
         if make:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_state_folder(household)
+            files.make_state_folder(path)
         # One that cannot be written, as on an SD card that is dying, must not stop the logging.
         is_usable = not make or os.access(path, os.R_OK | os.X_OK)
         reason = "" if is_usable else "no permission to read it"

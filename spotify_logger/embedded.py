@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from spotify_logger import ownership
 from spotify_logger.errors import Misconfigured, TryLater
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class EmbeddedServer:
             patience: Seconds to wait at most.
 
         Raises:
-            Misconfigured: There is no server program on this machine.
+            Misconfigured: There is no server program on this machine, or others can change its folder.
             TryLater: It cannot be started, or ended at once (then with its last words), or does not answer.
         """
         self._spawn()
@@ -199,6 +200,8 @@ class EmbeddedServer:
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
+        if doubt := ownership.doubt(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
+            raise Misconfigured(f"{self._directory} is not trusted, because it {doubt}")
         options = [option.strip("'") for option in _OPTIONS.split()] + self._rights(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. Never a file elsewhere, which a link would empty.

@@ -9,27 +9,51 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from spotify_logger import ownership
+from spotify_logger.errors import Misconfigured
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SIZE_LIMIT = 64 * 1024
 """Bytes of the largest file that `read` takes; everything that is kept this way is far smaller."""
 
 
-def read(path: Path) -> bytes | None:
+def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) -> bytes | None:
     """Return what `path` holds, or None where there is no such file.
+
+    Args:
+        path: The file.
+        inspect: Is given the status of the file once it is open, and may raise to keep it from being read.
 
     Raises:
         OSError: The file is there and cannot be read, or is larger than `SIZE_LIMIT`.
     """
     try:
         with path.open("rb") as file:
+            if inspect:
+                inspect(os.fstat(file.fileno()))
             content = file.read(SIZE_LIMIT + 1)
     except FileNotFoundError:
         return None
     if len(content) > SIZE_LIMIT:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
+
+
+def make_state_folder(folder: Path) -> None:
+    """Make a folder for secrets and plays (0700) where it is missing.
+
+    Raises:
+        Misconfigured: Users other than this one and root can change what is in it.
+        OSError: It cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if doubt := ownership.doubt(folder, folder.stat()):
+        raise Misconfigured(
+            f"the state folder {folder} is not trusted, because it {doubt}: correct that, or set STATE_DIR to"
+            " another one"
+        )
 
 
 def refusal(folder: Path) -> str:

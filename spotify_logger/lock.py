@@ -7,12 +7,13 @@ however they ended. Where the file cannot be made, the folder itself is locked. 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from typing import TYPE_CHECKING
 
-from spotify_logger.errors import SpotifyLoggerError, TryLater
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +38,14 @@ def take(state_dir: Path | str, what: str) -> int:
 
     Raises:
         Busy: Somebody else has it.
+        Misconfigured: It is a symbolic link, and would be written elsewhere.
         TryLater: The folder cannot be used.
     """
     try:
         return _take(state_dir, what)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Misconfigured(f"{state_dir}/lock is a symbolic link: remove it") from error
         raise TryLater(f"cannot lock the state folder: {error}") from error
 
 
@@ -62,9 +66,9 @@ def _open(state_dir: Path | str) -> int:
     """Open what is locked: the file, one that is there already, or the folder, whichever can be."""
     path = f"{state_dir}/lock"
     with contextlib.suppress(OSError):  # read-only, full, or somebody else's
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_RDONLY)
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger import journal, lock
 from spotify_logger.embedded import NO_SERVER, EmbeddedServer, find_server, is_listening
-from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.keeper import Ask, End, Kill, Retry, Start
 from spotify_logger.systemd import Herald, Systemd
 from spotify_logger.wards import Check, Loop, Server, Ward
@@ -200,7 +200,7 @@ class Supervisor:
             lock_fd = lock.take(report.state_dir, "run.py")
         except SpotifyLoggerError as error:
             journal.error(str(error))
-            self._code = 1
+            self._code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1
             return
         if report.redis:
             self._serve(f"{report.state_dir}/redis", lock_fd, *report.redis)

@@ -384,3 +384,24 @@ def read_all(descriptor: int) -> str:
         printed += chunk
     os.close(descriptor)
     return printed.decode()
+
+
+def test_settings_that_somebody_planted_reach_nobody(settings: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-secret-of-the-victim")
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    planted.chmod(0o777)
+    with socket.create_server(("127.0.0.1", 0)) as attacker:
+        (planted / ".env").write_text(
+            f"REDIS_URL=redis://127.0.0.1:{attacker.getsockname()[1]}/0\nREDIS_PREFIX_FILE=../token\n"
+        )
+        environ = {name: value for name, value in settings.items() if name != "REDIS_URL"}
+        done = subprocess.run(
+            [*COMMAND, "recent"], cwd=planted, env=environ, capture_output=True, text=True, check=False
+        )
+        attacker.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            attacker.accept()
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 1
+    assert str(planted / ".env") in done.stderr

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
+import pwd
 import stat
 import string
 import subprocess
@@ -21,6 +23,8 @@ from spotify_logger.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+SOMEBODY = 54_321
+"""The number of a user and a group that nobody has."""
 SECRET = "0123456789abcdef0123456789abcdef"
 AUTH = f'client_id = "id-of-auth"\nclient_secret = "{SECRET}"\nredirect_uri = "http://127.0.0.1:7777/auth"\n'
 DOTENV = "# ours\nexport SPOTIFY_CLIENT_ID=id-of-dotenv\nPOLL_MAX='20' # seconds\n"
@@ -189,6 +193,8 @@ WRONG = [
     ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing behind it"),
     ("SPOTIFY_API_URL", "https://example.org?x=1", "with nothing behind it"),
     ("SPOTIFY_ACCOUNTS_URL", "https://", "with nothing behind it"),
+    ("SPOTIFY_ACCOUNTS_URL", "http://example.org", "must begin with https"),
+    ("SPOTIFY_API_URL", "http://192.168.1.2:8080", "must begin with https"),
     ("ALERT_URL", "ntfy.example/topic", "starts with http:// or https://"),
     ("HEARTBEAT_URL", "https:///topic", "such as https://example.org/topic"),
 ]  # fmt: skip
@@ -211,6 +217,7 @@ def test_a_wrong_setting_is_named_with_its_origin_and_what_to_do(
     [
         ("SPOTIFY_REDIRECT_URI", "http://[::1]:8888/callback"),
         ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:8888"),
+        ("SPOTIFY_ACCOUNTS_URL", "http://localhost:8080"),
         ("REDIS_URL", "redis://"),
         ("REDIS_URL", "redis://:pw@host"),
         ("REDIS_URL", "unix:///run/redis.sock?db=1"),
@@ -219,7 +226,7 @@ def test_a_wrong_setting_is_named_with_its_origin_and_what_to_do(
 )
 def test_what_is_unusual_but_right_is_taken(tmp_path: Path, name: str, value: str) -> None:
     settings = load(tmp_path, {name: value})
-    assert value in (settings.redirect_uri, settings.redis_url)
+    assert value in (settings.redirect_uri, settings.redis_url, settings.accounts_url)
 
 
 def test_the_pace_must_have_a_range(tmp_path: Path) -> None:
@@ -334,6 +341,123 @@ def test_a_state_folder_has_to_be_there_and_to_be_read(
     assert done.stdout == (complaint if reason else "")
 
 
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a path belong to somebody who is neither this user nor root."""
+    if os.getuid() == 0:
+        os.chown(path, SOMEBODY, SOMEBODY)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
+
+
+@pytest.fixture
+def planted(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder with an `.env` or `auth.py` that somebody put there for others to fall for."""
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    content = {".env": "REDIS_URL=redis://127.0.0.1:17099/0\n", "auth.py": "client_id = 'planted'\n"}
+    path = folder / str(request.param)
+    path.write_text(content[path.name])
+    return path
+
+
+@pytest.mark.parametrize("planted", [".env", "auth.py"], indirect=True)
+class TestPlantedSettings:
+    """The command looks for settings in the folder in which it is called, which may be anybody's."""
+
+    @staticmethod
+    def refused(planted: Path) -> str:
+        with pytest.raises(Misconfigured, match="is not trusted") as caught:
+            load(planted.parent, need_login=False)
+        assert str(caught.value).startswith(f"{planted} ")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_a_file_of_somebody_else(self, planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        give_away(planted, monkeypatch)
+        assert "chown" in self.refused(planted)
+
+    def test_a_folder_of_somebody_else(self, planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        give_away(planted.parent, monkeypatch)
+        assert "chown" in self.refused(planted)
+
+    @pytest.mark.parametrize("mode", [0o602, 0o666])
+    def test_a_file_that_others_may_write(self, planted: Path, mode: int) -> None:
+        planted.chmod(mode)
+        assert f"chmod go-w '{planted}'" in self.refused(planted)
+
+    def test_a_folder_that_others_may_write(self, planted: Path) -> None:
+        planted.parent.chmod(0o777)
+        assert f"chmod go-w '{planted.parent}'" in self.refused(planted)
+
+    def test_a_folder_for_everybody(self, planted: Path) -> None:
+        planted.parent.chmod(0o1777)
+        assert "chmod" not in self.refused(planted)
+
+    def test_a_link_to_a_file_that_others_may_write(self, planted: Path) -> None:
+        target = planted.rename(planted.parent / "target")
+        target.chmod(0o666)
+        planted.symlink_to(target)
+        self.refused(planted)
+
+    def test_a_file_that_is_swapped_for_another_one_meanwhile(
+        self, planted: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is looked at is the file that was opened."""
+        theirs = planted.with_name("theirs")
+        theirs.write_bytes(planted.read_bytes())
+        theirs.chmod(0o666)
+        opened = Path.open
+
+        def swap_and_open(path: Path, mode: str = "r") -> object:
+            if path == planted:
+                theirs.replace(planted)
+            return opened(path, mode)
+
+        monkeypatch.setattr(Path, "open", swap_and_open)
+        self.refused(planted)
+
+    def test_the_group_of_nobody_else_may_write(self, planted: Path) -> None:
+        """Some systems give each user such a group, and let it write by default."""
+        me = pwd.getpwuid(os.getuid())
+        if grp.getgrgid(me.pw_gid).gr_name != me.pw_name:
+            pytest.skip("this user has no such group")
+        for path in (planted, planted.parent):
+            os.chown(path, -1, me.pw_gid)
+            path.chmod(0o775)
+        load(planted.parent, need_login=False)
+
+    def test_a_group_of_others(self, planted: Path) -> None:
+        others = [gid for gid in os.getgroups() or [SOMEBODY] if gid != pwd.getpwuid(os.getuid()).pw_gid]
+        if os.getuid() != 0 and not others:
+            pytest.skip("this user has no second group")
+        os.chown(planted, -1, others[0] if others else SOMEBODY)
+        planted.chmod(0o660)
+        assert "chmod go-w" in self.refused(planted)
+
+
+class TestStateFolderOfOthers:
+    """Whoever can change it could let the logger write, and send, what they please."""
+
+    @staticmethod
+    def refused(folder: Path, environ: Mapping[str, str] | None = None) -> None:
+        with pytest.raises(Misconfigured, match=rf"^the state folder {folder} .* set STATE_DIR"):
+            load(folder.parent, {"STATE_DIR": "state", **(environ or {})})
+
+    @pytest.mark.parametrize("mode", [0o777, 0o702, 0o1777])
+    def test_others_may_write_there(self, tmp_path: Path, mode: int) -> None:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state").chmod(mode)
+        self.refused(tmp_path / "state")
+        self.refused(tmp_path / "state", {"LISTENER": "anna"})
+        # Who only asks Redis has no business there.
+        assert load(tmp_path, {"STATE_DIR": "state"}, need_login=False).state_dir == tmp_path / "state"
+
+    def test_it_belongs_to_somebody_else(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "state").mkdir()
+        give_away(tmp_path / "state", monkeypatch)
+        self.refused(tmp_path / "state")
+
+
 def test_secrets_are_kept_from_the_log_and_from_every_repr(tmp_path: Path, secrets: set[str]) -> None:
     hidden = {
         "SPOTIFY_CLIENT_SECRET": "hidden-one",
@@ -366,8 +490,22 @@ def test_every_setting_can_be_in_a_file(tmp_path: Path) -> None:
     credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path / "files")}
     assert load(tmp_path, {**pointers, "SPOTIFY_CLIENT_ID": ""}) == expected
     assert load(tmp_path, {**credentials, "SPOTIFY_CLIENT_ID": ""}) == expected
-    (tmp_path / ".env").write_text("".join(f"{name}={path}\n" for name, path in pointers.items()))
+    plain = {name: value for name, value in SAID.items() if name not in config.CREDENTIALS}
+    lines = {
+        **plain,
+        **{f"{name}_FILE": pointers[f"{name}_FILE"] for name in config.CREDENTIALS & SAID.keys()},
+    }
+    (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in lines.items()))
     assert load(tmp_path, {"SPOTIFY_CLIENT_ID": ""}) == expected
+
+
+@pytest.mark.parametrize("name", sorted(config.DEFAULTS.keys() - config.CREDENTIALS))
+def test_dotenv_names_files_for_secrets_only(tmp_path: Path, name: str) -> None:
+    """Whoever wrote it could show the content of any file to whoever is asked in the name of that setting."""
+    (tmp_path / "file").write_text("10")
+    (tmp_path / ".env").write_text(f"\n{name}_FILE=file\n")
+    with pytest.raises(Misconfigured, match=rf"^{name}_FILE in /.*/\.env:2 "):
+        load(tmp_path)
 
 
 def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
@@ -428,6 +566,8 @@ def test_a_setting_and_its_file_in_one_place_contradict_each_other(tmp_path: Pat
     message = f"^{name} in the environment is set beside {name}_FILE in the environment: remove one"
     with pytest.raises(Misconfigured, match=message):
         load(tmp_path, both)
+    if name not in config.CREDENTIALS:
+        return
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in both.items()))
     with pytest.raises(
         Misconfigured, match=rf"^{name} in /.*/\.env:1 is set beside {name}_FILE in /.*/\.env:2: "

@@ -294,6 +294,12 @@ class TestFailure:
             EmbeddedServer(tmp_path / "redis", "127.0.0.1", free_port()).start()
         assert precious.read_text() == "precious"
 
+    def test_a_folder_that_others_may_write(self, tmp_path: Path) -> None:
+        (tmp_path / "redis").mkdir()
+        (tmp_path / "redis").chmod(0o777)
+        with pytest.raises(Misconfigured, match="is not trusted"):
+            EmbeddedServer(tmp_path / "redis", "127.0.0.1", free_port()).start()
+
     def test_there_is_no_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr(sys, "path", [])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger import lock
-from spotify_logger.errors import TryLater
+from spotify_logger.errors import Misconfigured, TryLater
 from tests.conftest import is_there, wait_until
 
 if TYPE_CHECKING:
@@ -145,6 +145,16 @@ def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(TryLater, match=r"cannot lock the state folder: .*Permission denied"):
         lock.take(tmp_path, "run.py")
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "lock").symlink_to(precious)
+    with pytest.raises(Misconfigured, match=r"state/lock is a symbolic link"):
+        lock.take(tmp_path / "state", "log.py")
+    assert precious.read_text() == "precious"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -271,6 +271,12 @@ class TestRenewal:
         process.send_signal(signal.SIGHUP)
         stage.wait_for_start(2)
 
+    def test_a_lock_that_is_a_link_needs_a_person(self, stage: Stage) -> None:
+        (stage.folder / "precious").write_text("precious")
+        (stage.folder / "lock").symlink_to("precious")
+        assert stage.start().wait(30) == 78
+        assert (stage.folder / "precious").read_text() == "precious"
+
 
 class TestCheck:
     def test_78(self, stage: Stage) -> None:

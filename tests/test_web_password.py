@@ -48,6 +48,12 @@ class TestKeep:
         with pytest.raises(Misconfigured, match=r"web\.json cannot be read or written .*: correct its owner"):
             Keep(tmp_path / "file")
 
+    def test_a_folder_that_others_may_write(self, tmp_path: Path) -> None:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state").chmod(0o777)
+        with pytest.raises(Misconfigured, match="is not trusted"):
+            Keep(tmp_path / "state")
+
     def test_the_password_is_in_no_line_of_the_log(self, tmp_path: Path) -> None:
         keep = Keep(tmp_path)
         assert journal.clean(f"it is {keep.password}") == "it is ***"

@@ -43,7 +43,7 @@ class Keep:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_state_folder(folder)
             told = _read(self.path)
             if told is None:
                 told = {"key": secrets.token_hex(32), "password": _make()}

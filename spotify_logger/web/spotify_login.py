@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spotify_logger import files
 from spotify_logger.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class SpotifyLogin:
         from spotify_logger.web.login_thread import LoginThread  # noqa: PLC0415 - it is seldom needed, and large
 
         try:
-            self._settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_state_folder(self._settings.state_dir)
         except OSError as error:
             raise Misconfigured(
                 f"{self._settings.state_dir} cannot be made ({error.strerror}): set STATE_DIR to the logger's"
