@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -14,14 +13,13 @@ from hypothesis import strategies as st
 from spotify_logger.complaints import Refusal
 from spotify_logger.link import StoreError
 from spotify_logger.oauth import SCOPES
+from tests.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.link import Command, Link, Part, Reply
 
-PAYLOADS = Path(__file__).parents[2] / "shared" / "payloads"
-"""Recorded answers; where they are not, there are still those written here."""
 SECOND = 1_795_348_800
 """Seconds since the epoch at which what is written here was true: 2026-11-22T12:00:00Z."""
 SECRET = "hush"
@@ -100,18 +98,6 @@ def player(item: object, **changes: object) -> dict[str, object]:
     }
 
 
-def recorded(folder: str) -> list[object]:
-    """The recorded answers of a kind; without the long lists, of which the fuzz would hit nothing else."""
-    paths = sorted(PAYLOADS.glob(f"{folder}/*.json"))
-    return [_short(json.loads(path.read_bytes())) for path in paths]
-
-
-def _short(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _short(inner) for key, inner in value.items()}
-    return [_short(inner) for inner in value[:3]] if isinstance(value, list) else value
-
-
 PLAYERS = [
     player(TRACK),
     player(LOCAL),
@@ -120,7 +106,7 @@ PLAYERS = [
     player(TRACK, device={"is_private_session": True}),
     player(None, currently_playing_type="ad"),
     player(None, currently_playing_type="unknown"),
-    *recorded("player"),
+    *examples("player"),
 ]
 HISTORIES = [
     {
@@ -140,26 +126,10 @@ HISTORIES = [
             {"played_at": "1970-01-01T00:00:00Z", "track": EPISODE},
         ],
     },
-    *recorded("recently_played"),
+    *examples("recently_played"),
 ]
-FAULTS = [
-    {"error": {"status": 401, "message": "The access token expired"}},
-    {"error": {"status": 401, "message": "Permissions missing"}},
-    {"error": {"status": 429, "message": "Too many requests", "reason": "QUOTA_EXCEEDED"}},
-    *recorded("errors"),
-]
-GRANTS = [
-    {
-        "access_token": "access-2",
-        "token_type": "Bearer",
-        "expires_in": 3600,
-        "scope": "user-read-playback-state",
-    },
-    {"access_token": "access-2", "expires_in": 3600, "refresh_token": "refresh-2", "scope": ""},
-    {"error": "invalid_grant", "error_description": "Refresh token revoked"},
-    {"error": "invalid_client", "error_description": "Invalid client secret"},
-    *recorded("token"),
-]
+FAULTS = examples("errors")
+GRANTS = examples("token")
 
 # The files of a machine
 

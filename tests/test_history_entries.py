@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import math
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,10 +9,10 @@ from hypothesis import strategies as st
 from spotify_logger.history.entries import Entry, Left, Why, read_row
 from spotify_logger.history.traces import Kind
 from spotify_logger.playback import item_key
-from spotify_logger.plays import Play
+from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, Play, to_iso
+from tests.examples import example
 from tests.exports import NOON, NOW_MS, A, account, entry, extended
 
-RECORDED = Path(__file__).parents[2] / "shared" / "payloads" / "export" / "Streaming_History_Audio_2025.json"
 DAY = 86_400
 
 
@@ -304,16 +301,22 @@ def test_whatever_comes_is_a_play_that_can_be_kept_or_left_out(
         assert (again.item.key, again.to_hash()) == (found.play.item.key, found.play.to_hash())
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded export is not here")
-def test_a_recorded_export() -> None:
-    rows = json.loads(RECORDED.read_text())
-    plays = [entry(row).play for row in rows]
-    assert len(plays) == 39
-    assert sum(play.heard_ms for play in plays) == sum(row["ms_played"] for row in rows)
-    assert all(play.started_ms % 1000 == 0 for play in plays)
-    overlaps = [
-        later.started_ms - play.ended_ms
-        for play, later in pairwise(plays)
-        if later.started_ms < play.ended_ms
+def test_the_example_of_an_export() -> None:
+    rows = example("export/Streaming_History_Audio_2025.json")
+    found = [read_row(row, NOW_MS) for row in rows]
+    assert [
+        one.why
+        if isinstance(one, Left)
+        else (*map(to_iso, (one.play.started_ms, one.play.ended_ms)), one.play.end_reason)
+        for one in found
+    ] == [
+        ("2025-06-03T18:00:29.000Z", "2025-06-03T18:00:42.000Z", SKIPPED),
+        ("2025-06-03T18:00:41.000Z", "2025-06-03T18:04:16.000Z", TRACKDONE),
+        ("2025-06-03T18:04:16.000Z", "2025-06-03T18:04:51.940Z", STOPPED),
+        ("2025-06-04T06:09:54.080Z", "2025-06-04T06:12:51.000Z", TRACKDONE),
+        Why.SILENT,
+        ("2025-06-04T06:13:02.000Z", "2025-06-04T06:41:38.000Z", SKIPPED),
+        ("2025-06-04T19:42:26.000Z", "2025-06-04T20:05:31.000Z", TRACKDONE),
+        Why.PRIVATE,
+        ("2025-06-05T11:02:37.000Z", "2025-06-05T11:06:48.480Z", TRACKDONE),
     ]
-    assert all(overlap >= -2000 for overlap in overlaps)

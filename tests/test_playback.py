@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.playback import Kind, dict_get, read_playback, redis_convert, whole_number
-
-PAYLOADS = Path(__file__).parents[2] / "shared" / "payloads" / "player"
+from tests.examples import example
 
 TRACK: dict[str, Any] = {
     "album": {
@@ -273,27 +270,26 @@ def test_whatever_comes_in_only_text_and_whole_numbers_go_out(garbled: object) -
         str(value).encode()
 
 
-@pytest.mark.skipif(not PAYLOADS.is_dir(), reason="no recorded answers here")
 @pytest.mark.parametrize(
-    ("name", "key", "playing"),
+    ("name", "uri", "playing", "progress_ms"),
     [
-        ("context_null", "track:01iyCAUm8EvOFqVWYJ3dVX", True),
-        ("episode_without_additional_types", None, False),
-        ("item_empty_2017", None, False),
-        ("no_progress_ms", "track:43cFjTTCD9Cni4aSL0sORz", True),
-        ("paused_inactive_device_2017", "track:5vAcFQwUOfnbVLqIDQN7aJ", False),
-        ("paused_repeat_context", "track:1cxegHCKLxQrcxsBzXmWpB", False),
-        ("playing_album_context", None, True),
-        ("playing_audiobook_chapter", "episode:3NW4BmIOG0qzQZgtLgsydR", True),
-        ("playing_episode", "episode:3o0RYoo5iOMKSmEbunsbvW", True),
-        ("playing_local_file", None, True),
-        ("unknown_after_transfer", None, False),
+        ("context_null", "spotify:track:3iX8dKOOVjwbmnZFCyqkM1", True, 120_733),
+        ("no_progress", "spotify:track:2DPOvYQKiXk5QmPr1hOObA", True, None),
+        ("paused_2017", "spotify:track:3ksVDJinPTtJy3sz0ANdGE", False, 66_301),
+        ("playing_album", "spotify:track:1PUTtQrNfNVdu02ypqSZsf", True, 83_120),
+        ("playing_chapter", "spotify:episode:7K9ZvKDXLk1PKOkLFrG5Rw", True, 15_402),
+        ("playing_episode", "spotify:episode:0tYV0xHmwBpTuC2g3a0oDf", True, 612_004),
+        ("playing_liked_songs", "spotify:track:1hlyGNCR2ngBavOqgaSMjx", True, 9_276),
+        ("playing_local_file", "spotify:local:The+Hedda+Trio::Kitchen+Tape+2:1863", True, 74_810),
     ],
 )
-def test_recorded_answers(name: str, key: str | None, playing: bool) -> None:  # noqa: FBT001
-    playback = read_playback(json.loads((PAYLOADS / f"{name}.json").read_text()))
+def test_examples_with_an_item(name: str, uri: str, playing: bool, progress_ms: int | None) -> None:  # noqa: FBT001
+    playback = read_playback(example(f"player/{name}.json"))
 
-    assert playback.playing == playing
-    if key is not None and name != "paused_inactive_device_2017":
-        assert playback.item is not None
-        assert playback.item.key == key
+    assert playback.item is not None
+    assert (playback.item.uri, playback.playing, playback.progress_ms) == (uri, playing, progress_ms)
+
+
+@pytest.mark.parametrize("name", ["episode_not_asked_for", "item_empty_2017", "unknown_after_transfer"])
+def test_examples_without_an_item(name: str) -> None:
+    assert read_playback(example(f"player/{name}.json")).kind is Kind.NOTHING

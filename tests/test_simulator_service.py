@@ -12,6 +12,7 @@ from spotify_logger.simulator.faults import NAMES, Fault, WireFault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
 from spotify_logger.transport import Request, Response
+from tests.examples import example
 
 T = 1_700_000_000.0
 PLAYER = f"https://api.spotify.com{PLAYER_PATH}?additional_types=track,episode"
@@ -158,13 +159,8 @@ def test_the_same_seed_answers_the_same() -> None:
 
 
 ERRORS = [
-    ("expired", 401, '{"error":{"status":401,"message":"The access token expired"}}'),
-    ("permissions_missing", 401, '{"error":{"status":401,"message":"Permissions missing"}}'),
-    ("not_registered", 403, "User not registered in the Developer Dashboard"),
     ("premium_required", 403, "Active premium subscription required for the owner of the app."),
-    ("error_500", 500, '{"error":{"status":502,"message":"Backend respond with 500"}}'),
     ("error_502", 502, '{"error":{"status":502,"message":"Bad gateway."}}'),
-    ("error_503", 503, "upstream connect error or disconnect/reset before headers"),
     ("html", 503, "<!DOCTYPE html>"),
     ("html_200", 200, "<!DOCTYPE html>"),
     ("empty", 200, ""),
@@ -183,6 +179,26 @@ def test_faults_of_the_answer(service: Service, name: str, status: int, begins: 
     assert response.body.decode().startswith(begins)
     assert bool(response.body) == bool(begins)
     assert get(service, PLAYER, T + 2).status == 200, "it is over after one request"
+
+
+@pytest.mark.parametrize(
+    ("name", "real"),
+    [
+        ("expired", "401_expired.json"),
+        ("permissions_missing", "401_permissions_missing.json"),
+        ("not_registered", "403_not_registered.txt"),
+        ("rate_limit", "429_rate_limit.json"),
+        ("quota_exceeded", "429_quota_exceeded.json"),
+        ("error_500", "500_says_502.json"),
+        ("error_503", "503_plain.txt"),
+    ],
+)
+def test_faults_say_what_spotify_says(service: Service, name: str, real: str) -> None:
+    service.faults.add(Fault(name, requests=1), T)
+    response = get(service, PLAYER, T + 1)
+    said = response.body.decode()
+    assert response.status == int(real[:3])
+    assert (json.loads(said) if real.endswith(".json") else said) == example(f"errors/{real}")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +265,7 @@ def test_a_stale_answer_is_the_last_true_one(service: Service) -> None:
 def test_false_refusals_of_the_token_endpoint(service: Service, name: str) -> None:
     service.faults.add(Fault(name, requests=1), T)
     response = refresh(service)
-    assert (response.status, json.loads(response.body)["error"]) == (400, name)
+    assert (response.status, json.loads(response.body)) == (400, example(f"token/{name}.json"))
     assert refresh(service).status == 200
 
 
