@@ -9,31 +9,27 @@ nobody saw, and fills at most the room that its neighbours leave.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from spotify_logger.playback import LONGEST_ITEM_MS, Item, dict_get, read_item
-from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso, near_end_ms
-from spotify_logger.text import fold
+from spotify_logger.matching import (
+    SAME_END_MS,
+    UNSEEN_END_MS,
+    distance_ms,
+    end_of,
+    ended_within,
+    is_same_recording,
+    item_with_names,
+    unheard_ms,
+)
+from spotify_logger.playback import Item, dict_get, read_item
+from spotify_logger.plays import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso, near_end_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from spotify_logger.playback import Value
 
-BACKFILL = "backfill"
-"""The `source` of a play that was learned of this way."""
-AT_ONCE_MS = 5_000
-"""`played_at` and the moment at which the player was seen to go on differ by so much at most."""
-NEAR_MS = 60_000
-"""By so much the end of a play may be off that was left between two answers."""
-PAUSE_MS = 30 * 60_000
-"""A play that is paused for longer is over; Spotify tells of it when the player leaves it."""
-SAME_LENGTH_MS = 3_000
-"""By so much the pressings of one recording may differ in length."""
-REPEAT_MS = 3_000
-"""By so much each repetition may be longer than the track."""
 MOST = 100
 """Items of an answer that are looked at; Spotify gives fifty at most (spotify/web-api#1405)."""
 LATEST_MS = 2**43
@@ -105,8 +101,8 @@ def repair(
         New plays, and newer states of known ones whose end nobody saw.
     """
     plays = sorted(known, key=attrgetter("started_ms"))
-    told = [heard for heard in history if heard.ended_ms <= now_ms + NEAR_MS]
-    pairs, unknown = _Matching(plays, now_ms, blind).of(told)
+    told = [heard for heard in history if heard.ended_ms <= now_ms + UNSEEN_END_MS]
+    pairs, unknown = _paired(plays, told, now_ms, blind)
     completed = []
     for index, heard in pairs:
         followed = (_followed_ms(play, heard.ended_ms) for play in plays[index + 1 :])
@@ -129,109 +125,36 @@ def repair(
 # Which items are known
 
 
-class _Matching:
-    """Finds out which items are known.
+def _paired(
+    plays: Sequence[Play], history: Sequence[Heard], now_ms: int, blind: Sequence[tuple[int, int]]
+) -> tuple[list[tuple[int, Heard]], list[Heard]]:
+    """Pair plays, by number, with items, the best fitting first; and return the items of no known play.
 
-    Args:
-        plays: In the order of their starts.
-        now_ms: See `repair`, as `blind`.
+    The arguments are those of `repair`, the plays in the order of their starts.
     """
-
-    def __init__(self, plays: Sequence[Play], now_ms: int, blind: Sequence[tuple[int, int]]) -> None:
-        self._plays = plays
-        self._items = [_named(play) for play in plays]
-        self._now_ms = now_ms
-        self._blind = blind
-
-    def of(self, history: Sequence[Heard]) -> tuple[list[tuple[int, Heard]], list[Heard]]:
-        """Pair plays (their numbers) and items, the best fitting first; and give the unknown items."""
-        costs = sorted(
-            (cost, number, index)
-            for number, heard in enumerate(history)
-            for index, item in enumerate(self._items)
-            if is_same(item, heard.item) and (cost := self._distance(index, heard.ended_ms)) is not None
+    names = [item_with_names(play) for play in plays]
+    distances = sorted(
+        (distance, number, index)
+        for number, heard in enumerate(history)
+        for index, play in enumerate(plays)
+        if is_same_recording(names[index], heard.item)
+        and (distance := distance_ms(play, heard.ended_ms, plays[index + 1 :], now_ms, blind)) is not None
+    )
+    of_item: dict[int, int] = {}
+    for _, number, index in distances:
+        if number not in of_item and index not in of_item.values():
+            of_item[number] = index
+    pairs = [(index, history[number]) for number, index in of_item.items()]
+    rest = (heard for number, heard in enumerate(history) if number not in of_item)
+    unknown = [
+        heard
+        for heard in rest
+        if not any(
+            ended_within(play, heard.ended_ms, now_ms) and is_same_recording(item, heard.item)
+            for play, item in zip(plays, names, strict=True)
         )
-        of_item: dict[int, int] = {}
-        for _, number, index in costs:
-            if number not in of_item and index not in of_item.values():
-                of_item[number] = index
-        pairs = [(index, history[number]) for number, index in of_item.items()]
-        rest = (heard for number, heard in enumerate(history) if number not in of_item)
-        return pairs, [heard for heard in rest if not self._is_inside(heard)]
-
-    def _distance(self, index: int, ended_ms: int) -> int | None:
-        """How well an item's end fits a play of the same, the smaller the better; None: not at all."""
-        play = self._plays[index]
-        end = self._end(play)
-        if play.source == BACKFILL:
-            return abs(ended_ms - end) if abs(ended_ms - end) <= AT_ONCE_MS else None
-        if _is_before(play, ended_ms) or _is_repetition(play, ended_ms):
-            return None
-        if play.started_ms - AT_ONCE_MS <= ended_ms <= end and play.end_reason is None:
-            return end - ended_ms
-        if ended_ms >= play.started_ms - AT_ONCE_MS and abs(ended_ms - end) <= NEAR_MS:
-            return abs(ended_ms - end)
-        if ended_ms < end or self._is_followed(index, ended_ms):
-            return None
-        return ended_ms - end if self._may_have_lasted(play, ended_ms) else None
-
-    def _end(self, play: Play) -> int:
-        return self._now_ms if play.end_reason is None else play.ended_ms
-
-    def _is_inside(self, heard: Heard) -> bool:
-        """Whether an item ended within a play of the same that was seen: it went back to its beginning."""
-        return any(
-            play.source != BACKFILL
-            and play.started_ms <= heard.ended_ms <= self._end(play)
-            and not _is_before(play, heard.ended_ms)
-            and is_same(item, heard.item)
-            for play, item in zip(self._plays, self._items, strict=True)
-        )
-
-    def _is_followed(self, index: int, until_ms: int) -> bool:
-        """Whether anything else was played after a play, and well before a moment."""
-        end = self._plays[index].ended_ms - AT_ONCE_MS
-        others = self._plays[index + 1 :]
-        moments = (play.ended_ms if play.source == BACKFILL else play.started_ms for play in others)
-        return any(end <= moment < until_ms - AT_ONCE_MS for moment in moments)
-
-    def _may_have_lasted(self, play: Play, until_ms: int) -> bool:
-        """Whether a play that was heard until some time ago may have been left only now.
-
-        It was paused, then, or out of sight. A paused play is over after half an hour: if it was heard again
-        later, that was a new one. But nothing was heard while the player was seen to stand still, unless so
-        little was left that it was over between two answers.
-        """
-        over_ms = play.ended_ms + (_unheard_ms(play) or 0) + PAUSE_MS
-        if until_ms <= over_ms + NEAR_MS:
-            return True
-        return self._unseen_ms(over_ms, until_ms) < NEAR_MS and not _is_almost_done(play)
-
-    def _unseen_ms(self, from_ms: int, to_ms: int) -> int:
-        return sum(max(0, min(to_ms, end) - max(from_ms, begin)) for begin, end in self._blind)
-
-
-def _is_before(play: Play, ended_ms: int) -> bool:
-    """Whether an item of the same ended as a play began: on repeat, that was the one before."""
-    length = None if play.end_reason is None else play.ended_ms - play.started_ms
-    at_once = AT_ONCE_MS if length is None else min(AT_ONCE_MS, length // 2)
-    return abs(ended_ms - play.started_ms) <= at_once
-
-
-def _is_almost_done(play: Play) -> bool:
-    """Whether the rest of a play's item is shorter than the time between two looks at an idle player."""
-    progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
-    return isinstance(progress, int) and duration is not None and duration - progress <= NEAR_MS
-
-
-def _is_repetition(play: Play, ended_ms: int) -> bool:
-    """Whether a play that went out of sight may have been repeated until a moment, whole each time."""
-    left, duration = _unheard_ms(play), play.item.duration_ms
-    if left is None or not duration:
-        return False
-    beyond = ended_ms - play.ended_ms - left
-    times = round(beyond / duration)
-    return times >= 1 and abs(beyond - times * duration) <= times * REPEAT_MS
+    ]
+    return pairs, unknown
 
 
 def _followed_ms(play: Play, ended_ms: int) -> int | None:
@@ -239,49 +162,9 @@ def _followed_ms(play: Play, ended_ms: int) -> int | None:
     return None if play.source == BACKFILL and play.ended_ms > ended_ms else play.started_ms
 
 
-def is_same(item: Item, other: Item) -> bool:
-    """Whether two items are the same recording: by uri, ISRC, or artists, title and length.
-
-    The same play may be told under another id, of another album (spotify/web-api#1232).
-    """
-    if item.uri == other.uri:
-        return True
-    isrc, other_isrc = item.catalogue.get("isrc"), other.catalogue.get("isrc")
-    if isrc and other_isrc:
-        return str(isrc).upper() == str(other_isrc).upper()
-    if not item.catalogue.get("name") or _names(item) != _names(other):
-        return False
-    if item.duration_ms is None or other.duration_ms is None:
-        return True
-    return abs(item.duration_ms - other.duration_ms) <= SAME_LENGTH_MS
-
-
-def _named(play: Play) -> Item:
-    """A play's item, with the names that its hash tells where the catalogue's are not at hand."""
-    return replace(play.item, catalogue={**play.fields, **play.item.catalogue})
-
-
-def _names(item: Item) -> str:
-    return _folded(f"{item.catalogue.get('artists', '')}\n{item.catalogue.get('name', '')}")
-
-
-@lru_cache(maxsize=512)
-def _folded(text: str) -> str:
-    return fold(text)
-
-
-def _unheard_ms(play: Play) -> int | None:
-    """What was left of a play when it went out of sight, playing; None for one whose end was seen."""
-    progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
-    went_on = play.end_reason == UNKNOWN and play.fields.get("playing") == 1
-    if not went_on or duration is None or not isinstance(progress, int):
-        return None
-    return max(0, min(duration, LONGEST_ITEM_MS) - progress)
-
-
 def _completed(play: Play, ended_ms: int) -> Play | None:
     """A play that went out of sight, with the end that its item tells; None where nothing is to be added."""
-    left = _unheard_ms(play)
+    left = unheard_ms(play)
     if left is None or ended_ms <= play.ended_ms:
         return None
     more = min(left, ended_ms - play.ended_ms)
@@ -301,11 +184,11 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
     """The play of an item that nobody saw: it ends with the item, and fills the room before, if it can."""
     until_ms, from_ms = heard.ended_ms, 0
     for play in plays:
-        end = now_ms if play.end_reason is None else play.ended_ms
+        end = end_of(play, now_ms)
         if play.started_ms > heard.ended_ms:
             break
         is_seen = play.source != BACKFILL
-        if is_seen and end > heard.ended_ms and heard.ended_ms - play.started_ms <= AT_ONCE_MS:
+        if is_seen and end > heard.ended_ms and heard.ended_ms - play.started_ms <= SAME_END_MS:
             until_ms = min(until_ms, play.started_ms)  # this one came next
     for play in plays:
         if play.started_ms >= until_ms:
@@ -336,7 +219,7 @@ def _longest_ms(before: Sequence[Play], item: Item) -> int:
         return 0
     paused = before[-1] if before else None
     progress = None if paused is None or paused.end_reason != STOPPED else paused.fields.get("progress_ms")
-    if paused is not None and isinstance(progress, int) and is_same(_named(paused), item):
+    if paused is not None and isinstance(progress, int) and is_same_recording(item_with_names(paused), item):
         return max(0, item.duration_ms - progress)
     return item.duration_ms
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from spotify_logger.backfill import AT_ONCE_MS
 from spotify_logger.keyspace import FORGOTTEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from spotify_logger.outbox import Outbox
     from spotify_logger.store import Store
 
@@ -57,21 +54,6 @@ class Forgotten:
         if lost:
             with self._store.batch() as batch:
                 batch.write_forgotten({second: self.plays[second] for second in lost})
-
-
-def is_forgotten(forgotten: Mapping[int, int], ended_ms: int) -> bool:
-    """Whether an item of `recently-played` can be one of these plays.
-
-    An item that ended as such a play began is the one before it.
-
-    Args:
-        forgotten: The second that named each -> the second at which it ended.
-        ended_ms: When the item ended: milliseconds since the epoch, UTC.
-    """
-    return any(
-        second * 1000 + min(AT_ONCE_MS, (end - second) * 500 - 2000) <= ended_ms <= end * 1000 + AT_ONCE_MS
-        for second, end in forgotten.items()
-    )
 
 
 def _read_note(text: str) -> dict[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger.keyspace import day_of
-from spotify_logger.outbox import identity
+from spotify_logger.matching import UNSEEN_END_MS, is_same_play
 from spotify_logger.plays import Play
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 LONGEST_APART = 6 * 3600
 """Seconds before its start in which the same play may have begun for another logger."""
-UNSEEN_END_MS = 60_000
-"""Milliseconds by which the end of a play that was left open is looked for beyond what was seen of it."""
 
 
 class Handover:
@@ -44,7 +42,7 @@ class Handover:
             for second, (item, _) in self._index(day).items():
                 if item == play.item.key and begin - LONGEST_APART <= second <= end:
                     another = Play.from_hash(second, self._store.play(second) or {})
-                    if another is not None and are_one(play, another):
+                    if another is not None and is_same_play(play, another):
                         return another
         return None
 
@@ -52,21 +50,3 @@ class Handover:
         if day not in self._days:
             self._days[day] = self._store.index(day)
         return self._days[day]
-
-
-def are_one(play: Play, another: Play) -> bool:
-    """Whether two plays of an item, which differ in their starts, are one: nobody hears it twice at once.
-
-    Args:
-        play: One of an earlier process; where it is open, nobody saw its end.
-        another: One that is in Redis.
-    """
-    if identity(play) == identity(another):
-        return False
-    ended_ms = play.ended_ms
-    if play.end_reason is None:
-        length_ms = play.item.duration_ms or UNSEEN_END_MS
-        ended_ms = max(ended_ms, min(ended_ms + UNSEEN_END_MS, play.started_ms + length_ms))
-    shared = min(ended_ms, another.ended_ms) - max(play.started_ms, another.started_ms)
-    shorter = min(play.ended_ms - play.started_ms, another.ended_ms - another.started_ms)
-    return 2 * shared >= max(shorter, 0)

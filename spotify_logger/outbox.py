@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from spotify_logger import journal
-from spotify_logger.plays import Play, from_iso, to_iso
+from spotify_logger.matching import identity, next_free_second
+from spotify_logger.plays import LIVE, Play, from_iso, to_iso
 from spotify_logger.portions import portions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from spotify_logger.matching import Identity
     from spotify_logger.playback import Value
 
 OUTBOX_FILE = "outbox.sqlite"
@@ -77,9 +79,6 @@ _IF_NEWER = (
     " WHERE started_ms = ?6 AND uri = ?7 AND safe < 2 AND (?2, ?1) > (closed, ended_ms)"
 )
 
-Identity = tuple[int, str]
-"""What tells a play from all others: its start in milliseconds, and its item's uri."""
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -95,11 +94,6 @@ class GapRow:
 
     second: int
     fields: Mapping[str, str]
-
-
-def identity(play: Play) -> Identity:
-    """What tells a play from all others."""
-    return play.started_ms, play.item.uri
 
 
 class Outbox:
@@ -234,7 +228,7 @@ class Outbox:
     def newest(self) -> Play | None:
         """The play that was learned by polling and started last."""
         rows = self._rows("WHERE safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST)
-        return next((row.play for row in rows if row.play.source == "live"), None)
+        return next((row.play for row in rows if row.play.source == LIVE), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
         """Take in plays that Redis has, and the seconds that name their keys, where it knows more of them."""
@@ -541,11 +535,8 @@ def _place(
 
 
 def _free_key(database: sqlite3.Connection, second: int) -> int:
-    for (taken,) in database.execute("SELECT key FROM plays WHERE key >= ? ORDER BY key", (second,)):
-        if taken != second:
-            break
-        second += 1
-    return second
+    is_taken = "SELECT 1 FROM plays WHERE key = ?"
+    return next_free_second(second, lambda key: database.execute(is_taken, (key,)).fetchone() is not None)
 
 
 def _values(play: Play, *, safe: int) -> tuple[int, int, int, str, str]:

@@ -29,6 +29,13 @@ SKIPPED = "skipped"
 STOPPED = "stopped"
 UNKNOWN = "unknown"
 
+LIVE = "live"
+"""The `source` of a play that was polled."""
+BACKFILL = "backfill"
+"""The `source` of a play that `recently-played` reported."""
+IMPORT = "import"
+"""The `source` of a play from an export of Spotify's, or from the script of 2019."""
+
 NEAR_END_MS = 15_000
 """Crossfade and automix leave a track up to this long before its end, its duration unadjusted
 (multi-scrobbler#108, and gaps of 15 to 23 s in recordings of 2026)."""

@@ -9,9 +9,10 @@ from spotify_logger import journal
 from spotify_logger.forgotten import Forgotten
 from spotify_logger.handover import Handover
 from spotify_logger.keyspace import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of
-from spotify_logger.outbox import KEPT, NEWEST, Row, identity
+from spotify_logger.matching import identity
+from spotify_logger.outbox import KEPT, NEWEST, Row
 from spotify_logger.persistence import Persistence, Receipt, Receipts
-from spotify_logger.plays import UNKNOWN, Play, to_iso
+from spotify_logger.plays import LIVE, UNKNOWN, Play, to_iso
 from spotify_logger.store import StoreError
 from spotify_logger.tracker import age_of
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from spotify_logger.clock import Clock
-    from spotify_logger.outbox import GapRow, Identity, Outbox
+    from spotify_logger.matching import Identity
+    from spotify_logger.outbox import GapRow, Outbox
     from spotify_logger.pacing import Backoff
     from spotify_logger.playback import Value
     from spotify_logger.store import Batch, Store
@@ -42,8 +44,6 @@ MEMORY = "tracker"
 """The note that keeps the tracker's memory."""
 WRONG_TYPE = "WRONGTYPE"
 """The error code for a key that somebody else uses."""
-LIVE = "live"
-"""The source of a play that was seen while it lasted."""
 RUN = "redis_run"
 """The note that keeps which run of the server was written to last."""
 
@@ -148,7 +148,7 @@ class Recorder:
         return None
 
     def _is_live(self, second: int, fields: Mapping[str, str]) -> bool:
-        return fields.get("source") == "live" and second not in self._forgotten.plays
+        return fields.get("source") == LIVE and second not in self._forgotten.plays
 
     def _as_kept(self, second: int, fields: Mapping[str, str]) -> Play | None:
         """The newest play of Redis, by the name that it has here."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from spotify_logger import journal
 from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import SpotifyLoggerError
-from spotify_logger.forgotten import is_forgotten
-from spotify_logger.outbox import identity
+from spotify_logger.matching import identity, matches_tombstone
 from spotify_logger.plays import summary
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Repairer:
     ) -> list[Play]:
         forgotten, horizon_ms = self._log.forgotten(), self._outbox.horizon_ms()
         items = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
-        history = [heard for heard in items if not is_forgotten(forgotten, heard.ended_ms)]
+        history = [heard for heard in items if not matches_tombstone(forgotten, heard.ended_ms)]
         if not history:
             return []
         since_ms = history[0].ended_ms - LOOKED_BACK_MS

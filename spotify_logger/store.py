@@ -37,6 +37,7 @@ from spotify_logger.keyspace import (
 )
 from spotify_logger.link import Command, Link, Reply, StoreError
 from spotify_logger.links import open_link
+from spotify_logger.matching import naming_seconds, next_free_second
 from spotify_logger.persistence import Persistence, count_replicas, read_persistence, together
 from spotify_logger.plays import Play, from_iso, to_iso
 from spotify_logger.portions import portions
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Store", "StoreError"]
 
-CLAIM_SPAN = 3600
-"""Seconds from the wanted one on in which a free key is looked for."""
 REMEMBERED = 64
 """Keys whose last written fields are kept in mind."""
 TOGETHER = 200
@@ -282,14 +281,18 @@ class Store:
             uri: As in its hash.
             is_taken: Tells which seconds name plays that Redis is still to be given.
         """
-        for second in range(key_second, key_second + CLAIM_SPAN):
+
+        def is_anothers(second: int) -> bool:
+            if second not in naming_seconds(key_second):
+                raise StoreError(f"Redis at {self.where} has no free key from {play_key(key_second)} on")
             if is_taken(second):
-                continue
+                return True
             holder = self._claims.get(second) or self._holder(second)
-            if holder in (None, (started_at, uri)):
-                self._claims[second] = (started_at, uri)
-                return second
-        raise StoreError(f"Redis at {self.where} has no free key from {play_key(key_second)} on")
+            return holder not in (None, (started_at, uri))
+
+        second = next_free_second(key_second, is_anothers)
+        self._claims[second] = (started_at, uri)
+        return second
 
     def enlist(self) -> None:
         """Let others know that this listener has a log."""

@@ -219,7 +219,7 @@ LOOP = """
 import os, sys
 from functools import partial
 from spotify_logger import assembly, backfill, daemon, duty, lease, lock, outbox, poller, repair, sight
-from spotify_logger import tracker, transport
+from spotify_logger import matching, tracker, transport
 
 transport.__version__ = str(os.getpid())
 daemon.LONGEST_TURN = 1.5

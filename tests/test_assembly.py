@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.assembly import Logger, Surroundings, assemble
-from spotify_logger.backfill import BACKFILL
 from spotify_logger.errors import Unreachable
 from spotify_logger.gate import GATE_FILE
 from spotify_logger.history.forget import forget
 from spotify_logger.history.forget_finding import Wanted, find
 from spotify_logger.oauth import TOKEN_FILE
 from spotify_logger.outbox import OUTBOX_FILE
-from spotify_logger.plays import TRACKDONE, Play
+from spotify_logger.plays import BACKFILL, TRACKDONE, Play
 from spotify_logger.simulator.catalogue import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.standin import StandIn

@@ -10,19 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.backfill import (
-    AT_ONCE_MS,
-    BACKFILL,
-    MOST,
-    Heard,
-    is_same,
-    item_fields,
-    read_history,
-    repair,
-)
-from spotify_logger.outbox import identity
+from spotify_logger.backfill import MOST, Heard, item_fields, read_history, repair
+from spotify_logger.matching import SAME_END_MS, identity, is_same_recording
 from spotify_logger.playback import Item
-from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso, near_end_ms, to_iso
+from spotify_logger.plays import (
+    BACKFILL,
+    SKIPPED,
+    STOPPED,
+    TRACKDONE,
+    UNKNOWN,
+    Play,
+    from_iso,
+    near_end_ms,
+    to_iso,
+)
 
 from .examples import example
 from .histories import NOON
@@ -593,11 +594,11 @@ class TestSameRecording:
     def test_by_uri_isrc_or_names_and_length(self, other: Item, same: bool) -> None:  # noqa: FBT001 - a table
         song = recording("Song", isrc="X1")
 
-        assert is_same(song, other) is same
-        assert is_same(other, song) is same
+        assert is_same_recording(song, other) is same
+        assert is_same_recording(other, song) is same
 
     def test_without_a_name_only_the_uri_tells(self) -> None:
-        assert not is_same(recording("", identity="1"), recording("", identity="2"))
+        assert not is_same_recording(recording("", identity="1"), recording("", identity="2"))
 
     def test_without_a_catalogue_the_fields_of_the_play_tell(self) -> None:
         """As of a play that was read from Redis."""
@@ -882,7 +883,7 @@ class TestExamples:
         assert len(plays) == count
         for play, following in pairwise(plays):
             assert play.ended_ms <= following.ended_ms - following.heard_ms
-        assert repair(plays, history, now_ms + AT_ONCE_MS) == []
+        assert repair(plays, history, now_ms + SAME_END_MS) == []
         assert repair([], list(reversed(history)), now_ms) != [] or not count
 
     def test_all_but_the_skipped_one_were_heard_through(self) -> None:

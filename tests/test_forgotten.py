@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.forgotten import MOST, Forgotten, is_forgotten
+from spotify_logger.forgotten import MOST, Forgotten
 from spotify_logger.keyspace import FORGOTTEN
 from spotify_logger.outbox import Outbox
 from spotify_logger.simulator.standin import StandIn
@@ -16,27 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
-
-
-@pytest.mark.parametrize(
-    ("ended", "expected"),
-    [
-        pytest.param(-0.5, False, id="the one before"),
-        pytest.param(4.9, False, id="the one before, told a little late"),
-        pytest.param(30, True, id="gone back to its beginning"),
-        pytest.param(200, True, id="itself"),
-        pytest.param(204.9, True, id="itself, told a little late"),
-        pytest.param(230.5, False, id="the one after"),
-    ],
-)
-def test_which_item_is_one_that_was_forgotten(ended: float, *, expected: bool) -> None:
-    assert is_forgotten({5: 6, SECOND: SECOND + 200}, round((SECOND + ended) * 1000)) == expected
-
-
-def test_one_of_which_nothing_was_heard() -> None:
-    """A play that was found later, between two others, may have no room at all."""
-    assert is_forgotten({SECOND: SECOND}, SECOND * 1000 - 500)
-    assert is_forgotten({SECOND: SECOND + 1}, SECOND * 1000 + 500)
 
 
 class Memory:

@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.history.check import check
 from spotify_logger.history.forget_plays import delete
-from spotify_logger.outbox import Identity, identity
+from spotify_logger.matching import Identity, identity
 from spotify_logger.simulator.listener import DAWN
 from spotify_logger.simulator.mishaps import HOUR
 from spotify_logger.simulator.year import Life

@@ -1,44 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.handover import Handover, are_one
+from spotify_logger.handover import Handover
 from tests.keptlog import SECOND, Log, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.mark.parametrize(
-    ("start", "heard", "expected"),
-    [
-        pytest.param(0.3, 200, True, id="seen a moment later"),
-        pytest.param(100, 90, True, id="its second half"),
-        pytest.param(-100, 180, False, id="the repetition before, which overlaps by a little"),
-        pytest.param(200, 200, False, id="the next repetition"),
-        pytest.param(150, 0, True, id="told without any length"),
-        pytest.param(300, 0, False, id="told without any length, later"),
-        pytest.param(0, 200, False, id="itself"),
-    ],
-)
-def test_two_plays_of_a_track(start: float, heard: float, *, expected: bool) -> None:
-    assert are_one(play("A", 0, 200), play("A", start, heard)) is expected
-
-
-@pytest.mark.parametrize(
-    ("end", "expected"),
-    [
-        pytest.param(40, True, id="its end was told"),
-        pytest.param(100, False, id="later than anybody looks"),
-    ],
-)
-def test_one_whose_end_nobody_saw(end: float, *, expected: bool) -> None:
-    left = play("A", 0, 5, None)
-    assert are_one(left, play("A", end, 0)) is expected
-    assert not are_one(replace(left, end_reason="skipped"), play("A", end, 0))
 
 
 class TestInRedis:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.history.entries import Entry, Left, Why, read_row
-from spotify_logger.history.traces import Kind
+from spotify_logger.matching_exports import SourceKind
 from spotify_logger.playback import item_key
 from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, Play, to_iso
 from tests.examples import example
@@ -48,7 +48,7 @@ def test_a_row_becomes_a_play() -> None:
         "source": "import",
     }
     assert found.play.index == "track:A 100250 trackdone"
-    assert (found.kind, found.told_ms) == (Kind.EXTENDED, (NOON + 101) * 1000)
+    assert (found.kind, found.told_ms) == (SourceKind.EXTENDED, (NOON + 101) * 1000)
 
 
 def test_a_row_of_an_accounts_data_becomes_a_play_without_an_id() -> None:
@@ -66,7 +66,7 @@ def test_a_row_of_an_accounts_data_becomes_a_play_without_an_id() -> None:
         "source": "import",
     }
     assert found.play.item.key == item_key("track", "", uri)
-    assert found.kind is Kind.ACCOUNT
+    assert found.kind is SourceKind.ACCOUNT
 
 
 def test_what_has_no_id_is_written_as_spotify_writes_local_files() -> None:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.history.entries import Entry
-from spotify_logger.history.matching import Verdict, identity, known_play
+from spotify_logger.history.matching import Verdict, known_play
 from spotify_logger.history.merge import Merger, forgotten_stretches
-from spotify_logger.history.traces import kind_of
+from spotify_logger.matching import identity
+from spotify_logger.matching_exports import kind_of
 from spotify_logger.playback import Item
 from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from tests.exports import NOON, A, B, C, Song, account, entry, extended

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spotify_logger import outbox as room
-from spotify_logger.outbox import KEPT, RETRY, GapRow, Outbox, identity
+from spotify_logger.matching import identity
+from spotify_logger.outbox import KEPT, RETRY, GapRow, Outbox
 from spotify_logger.playback import Item
 from spotify_logger.plays import Play, to_iso
 from spotify_logger.simulator.virtual import VirtualClock

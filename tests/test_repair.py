@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from spotify_logger.backfill import BACKFILL
 from spotify_logger.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from spotify_logger.outbox import KEPT, Outbox
 from spotify_logger.playback import Item
-from spotify_logger.plays import STOPPED, TRACKDONE, UNKNOWN, Play, to_iso
+from spotify_logger.plays import BACKFILL, STOPPED, TRACKDONE, UNKNOWN, Play, to_iso
 from spotify_logger.repair import FOLLOW_UP, NOTE, Repairer
 from spotify_logger.simulator.virtual import VirtualClock
 from spotify_logger.spotify import Answer

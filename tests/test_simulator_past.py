@@ -6,9 +6,8 @@ from contextlib import closing
 import pytest
 
 from spotify_logger.answers import top
-from spotify_logger.backfill import BACKFILL
 from spotify_logger.history.check import check
-from spotify_logger.plays import SKIPPED, TRACKDONE
+from spotify_logger.plays import BACKFILL, SKIPPED, TRACKDONE
 from spotify_logger.questions import Question
 from spotify_logger.simulator.favourites import HOSTILE, make_favourites
 from spotify_logger.simulator.past import Past, make_past

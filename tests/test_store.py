@@ -360,7 +360,7 @@ class TestClaim:
         assert rig.store._claims == {}
 
     def test_the_search_ends(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("spotify_logger.store.CLAIM_SPAN", 2)
+        monkeypatch.setattr("spotify_logger.matching.NAMING_SPAN", 2)
         rig.raw.set(f"listening:{START}", "x")
         rig.raw.set(f"listening:{START + 1}", "x")
         with pytest.raises(StoreError, match="no free key from listening:1795370400 on"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.backfill import BACKFILL
+from spotify_logger.plays import BACKFILL
 from spotify_logger.recorder import Recorder
 from spotify_logger.simulator import year
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN

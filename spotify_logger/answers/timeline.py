@@ -11,12 +11,11 @@ from spotify_logger import stretch
 from spotify_logger.answers.ranking import ranked
 from spotify_logger.answers.reading import Reading
 from spotify_logger.answers.words import called, moment, nothing
-from spotify_logger.backfill import BACKFILL
 from spotify_logger.faces import Answer, Table, counted, listened, utc_time
 from spotify_logger.gaps import Gap, gap_data, gap_words, since
 from spotify_logger.keyspace import play_key
 from spotify_logger.playback import FLAGS, NUMBERS, whole_number
-from spotify_logger.plays import minutes, title
+from spotify_logger.plays import BACKFILL, minutes, title
 from spotify_logger.recordings import recording
 from spotify_logger.stats import Sums, Tallies
 

@@ -7,13 +7,12 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.archive import DAYS_TOGETHER
-from spotify_logger.backfill import AT_ONCE_MS
 from spotify_logger.history.check_findings import Findings, Kind
 from spotify_logger.history.forget_finding import all_days
 from spotify_logger.keyspace import day_of, index_key, play_key, second_of
-from spotify_logger.plays import Play
+from spotify_logger.matching import SAME_END_MS, naming_seconds
+from spotify_logger.plays import LIVE, Play
 from spotify_logger.portions import portions
-from spotify_logger.store import CLAIM_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,12 +125,12 @@ class PlayCheck:
     def _take_note(self, play: Play) -> None:
         self._findings.seen["plays"] += 1
         self.items[play.item.key] = play.second
-        if not 0 <= play.second - play.started_ms // 1000 < CLAIM_SPAN:
+        if play.second not in naming_seconds(play.started_ms // 1000):
             self._findings.add(Kind.MISNAMED, play_key(play.second))
 
     def _hold_against_the_one_before(self, play: Play) -> None:
-        if play.source == "live":
-            if play.started_ms < self._until_ms - AT_ONCE_MS:
+        if play.source == LIVE:
+            if play.started_ms < self._until_ms - SAME_END_MS:
                 self._findings.add(Kind.OVERLAPPING, play_key(play.second))
             self._until_ms = max(self._until_ms, play.ended_ms)
 

@@ -13,8 +13,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_plus
 
-from spotify_logger.history.traces import Kind
 from spotify_logger.keyspace import FIRST_DAY, second_of_day
+from spotify_logger.matching_exports import SourceKind
 from spotify_logger.playback import (
     LONGEST_ITEM_MS,
     LONGEST_TEXT,
@@ -24,14 +24,12 @@ from spotify_logger.playback import (
     item_key,
     whole_number,
 )
-from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso
+from spotify_logger.plays import IMPORT, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, from_iso
 from spotify_logger.tracker import OVER_AFTER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-IMPORT = "import"
-"""The `source` of a play that was learned of this way."""
 FIRST_MS = second_of_day(FIRST_DAY) * 1000
 """No play is older than Spotify."""
 LATE_START_MS = 5_000
@@ -103,7 +101,7 @@ class Entry:
     """
 
     play: Play
-    kind: Kind
+    kind: SourceKind
     told_ms: int
     kept: Mapping[str, str] | None = None
 
@@ -153,7 +151,7 @@ def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry
         IMPORT,
         _fields(item, row),
     )
-    return Entry(play, Kind.EXTENDED, told_ms)
+    return Entry(play, SourceKind.EXTENDED, told_ms)
 
 
 def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
@@ -175,7 +173,7 @@ def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
         return Left(Why.NAMELESS)
     started_ms = told_ms - heard_ms
     play = Play(started_ms // 1000, item, started_ms, told_ms, heard_ms, UNKNOWN, IMPORT, item.catalogue)
-    return Entry(play, Kind.ACCOUNT, told_ms)
+    return Entry(play, SourceKind.ACCOUNT, told_ms)
 
 
 # What was played

@@ -12,25 +12,27 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-from spotify_logger.history.entries import IMPORT, Entry
-from spotify_logger.history.traces import (
-    AGAIN_MS,
-    JITTER_MS,
-    PARTLY_MS,
+from spotify_logger.matching import identity
+from spotify_logger.matching_exports import (
+    DUPLICATE_END_MS,
+    PART_COST,
     SAME_HEARD_MS,
-    Kind,
-    Trace,
+    TIME_TOLERANCE_MS,
+    Report,
+    SourceKind,
     account_cost,
     cost,
-    is_again,
+    is_duplicate,
     is_part,
     kind_of,
-    trace_of,
+    report_of,
 )
+from spotify_logger.plays import IMPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from spotify_logger.history.entries import Entry
     from spotify_logger.plays import Play
 
 
@@ -50,14 +52,14 @@ class Known:
 
     Attributes:
         play: The play.
-        trace: What it tells.
+        report: What it tells.
         verdict: The one on rows that tell of the same.
         used_ms: How much of it rows have told of.
         is_claimed: Whether, of one from an export, a row of the other export told of it.
     """
 
     play: Play
-    trace: Trace
+    report: Report
     verdict: Verdict
     used_ms: int = 0
     is_claimed: bool = False
@@ -69,13 +71,13 @@ class Row:
 
     Attributes:
         entry: What it tells of.
-        trace: The same, to be held against others.
+        report: The same, to be held against others.
         verdict: What it is, once that is decided.
         is_claimed: Whether, of one of the extended history, a row of an account's data told of it.
     """
 
     entry: Entry
-    trace: Trace
+    report: Report
     verdict: Verdict | None = None
     is_claimed: bool = False
 
@@ -86,12 +88,7 @@ Partner = TypeVar("Partner", bound=Row | Known)
 def known_play(play: Play, isrc: str = "") -> Known:
     """A play that is in the log."""
     verdict = Verdict.IMPORTED if play.source == IMPORT else Verdict.LIVE
-    return Known(play, trace_of(play, kind_of(play), play.ended_ms, isrc), verdict)
-
-
-def identity(play: Play) -> tuple[int, str]:
-    """What tells a play from all others."""
-    return play.started_ms, play.item.uri
+    return Known(play, report_of(play, kind_of(play), play.ended_ms, isrc), verdict)
 
 
 def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
@@ -103,14 +100,14 @@ def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
     """
     plays = list(known)
     plays += _watched([row for row in rows if _is_play(row.entry)], plays)
-    by_kind: dict[Kind, list[Known]] = defaultdict(list)
+    by_kind: dict[SourceKind, list[Known]] = defaultdict(list)
     for play in plays:
-        by_kind[play.trace.kind].append(play)
-    extended = [row for row in rows if row.verdict is None and row.trace.kind is Kind.EXTENDED]
-    accounts = [row for row in rows if row.verdict is None and row.trace.kind is Kind.ACCOUNT]
-    _told_again(extended, by_kind[Kind.EXTENDED])
+        by_kind[play.report.kind].append(play)
+    extended = [row for row in rows if row.verdict is None and row.report.kind is SourceKind.EXTENDED]
+    accounts = [row for row in rows if row.verdict is None and row.report.kind is SourceKind.ACCOUNT]
+    _told_again(extended, by_kind[SourceKind.EXTENDED])
     _pair_exports(accounts, extended, by_kind)
-    watched = _ByTime([*by_kind[Kind.SEEN], *by_kind[Kind.TOLD]])
+    watched = _ByTime([*by_kind[SourceKind.POLLED], *by_kind[SourceKind.RECENTLY_PLAYED]])
     _find_in_plays([row for row in extended if row.verdict is None], watched)
     _find_in_plays([row for row in accounts if row.verdict is None], watched)
     names = {identity(play.play): play.verdict for play in plays}
@@ -120,7 +117,7 @@ def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
 
 
 def _is_play(entry: Entry) -> bool:
-    return entry.kept is not None or entry.kind is Kind.SEEN
+    return entry.kept is not None or entry.kind is SourceKind.POLLED
 
 
 # Plays that come as such
@@ -138,11 +135,13 @@ def _watched(rows: Iterable[Row], known: Iterable[Known]) -> list[Known]:
     for row in rows:
         partner = plays.get(identity(row.entry.play))
         if partner is None and row.entry.kept is None:
-            near = by_time.around(row.trace.begin_ms - JITTER_MS, row.trace.end_ms + JITTER_MS)
-            partner = next((play for play in near if cost(play.trace, row.trace) is not None), None)
+            near = by_time.around(
+                row.report.begin_ms - TIME_TOLERANCE_MS, row.report.end_ms + TIME_TOLERANCE_MS
+            )
+            partner = next((play for play in near if cost(play.report, row.report) is not None), None)
         row.verdict = Verdict.NEW if partner is None else partner.verdict
         if partner is None:
-            new.append(Known(row.entry.play, row.trace, Verdict.DOUBLE))
+            new.append(Known(row.entry.play, row.report, Verdict.DOUBLE))
             plays[identity(row.entry.play)] = new[-1]
     return new
 
@@ -155,24 +154,28 @@ def _told_again(rows: Iterable[Row], known: Sequence[Known]) -> None:
     by_time = _ByTime(known)
     recent: list[Row] = []
     for row in rows:
-        begin, end = row.trace.begin_ms - AGAIN_MS, row.trace.end_ms + AGAIN_MS
-        recent = [other for other in recent if other.trace.end_ms >= begin]
-        partner = next((play for play in by_time.around(begin, end) if is_again(row.trace, play.trace)), None)
+        begin, end = row.report.begin_ms - DUPLICATE_END_MS, row.report.end_ms + DUPLICATE_END_MS
+        recent = [other for other in recent if other.report.end_ms >= begin]
+        partner = next(
+            (play for play in by_time.around(begin, end) if is_duplicate(row.report, play.report)), None
+        )
         if partner is not None:
             row.verdict = partner.verdict
-            partner.trace = row.trace  # the log does not keep when the row said that it ended
-        elif any(is_again(row.trace, other.trace) for other in recent):
+            partner.report = row.report  # the log does not keep when the row said that it ended
+        elif any(is_duplicate(row.report, other.report) for other in recent):
             row.verdict = Verdict.DOUBLE
         else:
             recent.append(row)
 
 
-def _pair_exports(accounts: Sequence[Row], extended: Sequence[Row], known: dict[Kind, list[Known]]) -> None:
+def _pair_exports(
+    accounts: Sequence[Row], extended: Sequence[Row], known: dict[SourceKind, list[Known]]
+) -> None:
     """Find the plays that both an account's data and the extended history tell of, each of them once."""
-    single = _single(accounts, known[Kind.ACCOUNT])
+    single = _single(accounts, known[SourceKind.ACCOUNT])
     told = [row for row in extended if row.verdict is None]
     partners: list[Row | Known] = [*told]
-    partners += (play for play in known[Kind.EXTENDED] if not play.is_claimed)
+    partners += (play for play in known[SourceKind.EXTENDED] if not play.is_claimed)
     for row, partner in _best_pairs(single, partners, account_cost):
         partner.is_claimed = True
         if isinstance(partner, Row):
@@ -181,12 +184,12 @@ def _pair_exports(accounts: Sequence[Row], extended: Sequence[Row], known: dict[
         else:
             row.verdict = row.verdict or partner.verdict
     told = [row for row in told if not row.is_claimed]
-    free = [play for play in known[Kind.ACCOUNT] if not play.is_claimed]
+    free = [play for play in known[SourceKind.ACCOUNT] if not play.is_claimed]
     for row, play in _best_pairs(told, free, _extended_cost):
         row.verdict, play.is_claimed = play.verdict, True
 
 
-def _extended_cost(extended: Trace, account: Trace) -> int | None:
+def _extended_cost(extended: Report, account: Report) -> int | None:
     return account_cost(account, extended)
 
 
@@ -209,22 +212,24 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
     """Find the rows that tell of plays which were seen, or of parts of them."""
     costs = []
     for number, row in enumerate(rows):
-        for order, play in enumerate(_candidates(row.trace, known)):
-            price = cost(row.trace, play.trace)
+        for order, play in enumerate(_candidates(row.report, known)):
+            price = cost(row.report, play.report)
             if price is not None:
                 costs.append((price, number, order, play))
     for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
-        fits = is_part(row.trace, play.trace, play.used_ms) if play.used_ms else price < PARTLY_MS
+        fits = is_part(row.report, play.report, play.used_ms) if play.used_ms else price < PART_COST
         if row.verdict is None and fits:
             row.verdict = play.verdict
-            play.used_ms += row.trace.heard_ms
+            play.used_ms += row.report.heard_ms
 
 
-def _candidates(row: Trace, known: _ByTime) -> Iterator[Known]:
-    yield from known.around(row.begin_ms - JITTER_MS, row.end_ms + JITTER_MS)
-    if row.told_ms > row.end_ms + JITTER_MS:
-        yield from known.around(row.told_ms - JITTER_MS, row.told_ms + JITTER_MS)
+def _candidates(row: Report, known: _ByTime) -> Iterator[Known]:
+    yield from known.around(row.begin_ms - TIME_TOLERANCE_MS, row.end_ms + TIME_TOLERANCE_MS)
+    if row.reported_end_ms > row.end_ms + TIME_TOLERANCE_MS:
+        yield from known.around(
+            row.reported_end_ms - TIME_TOLERANCE_MS, row.reported_end_ms + TIME_TOLERANCE_MS
+        )
 
 
 # Who may belong together
@@ -234,30 +239,30 @@ class _ByTime:
     """Finds the plays that were heard in a stretch of time."""
 
     def __init__(self, plays: Iterable[Known]) -> None:
-        self._plays = sorted(plays, key=lambda play: play.trace.begin_ms)
-        self._begins = [play.trace.begin_ms for play in self._plays]
-        self._longest = max((play.trace.end_ms - play.trace.begin_ms for play in self._plays), default=0)
+        self._plays = sorted(plays, key=lambda play: play.report.begin_ms)
+        self._begins = [play.report.begin_ms for play in self._plays]
+        self._longest = max((play.report.end_ms - play.report.begin_ms for play in self._plays), default=0)
 
     def around(self, begin_ms: int, end_ms: int) -> Iterator[Known]:
         """Those that were heard, or may have been, between two moments."""
         first = bisect_left(self._begins, begin_ms - self._longest)
         last = bisect_right(self._begins, end_ms)
-        return (play for play in self._plays[first:last] if play.trace.end_ms >= begin_ms)
+        return (play for play in self._plays[first:last] if play.report.end_ms >= begin_ms)
 
 
 def _best_pairs(
-    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Trace, Trace], int | None]
+    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Report, Report], int | None]
 ) -> Iterator[tuple[Row, Partner]]:
     """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
     for order, partner in enumerate(partners):
-        by_length[partner.trace.heard_ms // SAME_HEARD_MS].append((order, partner))
+        by_length[partner.report.heard_ms // SAME_HEARD_MS].append((order, partner))
     costs = []
     for number, row in enumerate(rows):
-        length = row.trace.heard_ms // SAME_HEARD_MS
+        length = row.report.heard_ms // SAME_HEARD_MS
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
-                paid = price(row.trace, partner.trace)
+                paid = price(row.report, partner.report)
                 if paid is not None:
                     costs.append((paid, number, order, partner))
     paired: set[int] = set()

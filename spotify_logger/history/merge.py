@@ -11,9 +11,17 @@ from dataclasses import replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from spotify_logger.history.matching import Known, Row, Verdict, identity, match
-from spotify_logger.history.traces import JITTER_MS, MINUTE_MS, Kind, Trace, trace_of
+from spotify_logger.history.matching import Known, Row, Verdict, match
 from spotify_logger.keyspace import read_forgotten
+from spotify_logger.matching import identity
+from spotify_logger.matching_exports import (
+    TIME_TOLERANCE_MS,
+    TOMBSTONE_MS,
+    Report,
+    SourceKind,
+    report_of,
+    was_deleted,
+)
 from spotify_logger.playback import ONE_DAY_MS
 
 if TYPE_CHECKING:
@@ -25,8 +33,6 @@ REACH_MS = ONE_DAY_MS
 """Milliseconds around a row within which the plays have to be known that it may be about."""
 APART_MS = 120_000
 """Rows between which nothing was heard for so long have nothing to do with each other."""
-STAMP_MS = 1_000
-"""What is forgotten is kept in whole seconds."""
 
 
 class Merger:
@@ -56,32 +62,30 @@ class Merger:
         """
         rows = [_row(entry, isrcs) for entry in _untangled(sorted(entries, key=_order))]
         for row in rows:
-            if self._is_forgotten(row.trace):
+            if self._is_forgotten(row.report):
                 row.verdict = Verdict.FORGOTTEN
         match([row for row in rows if row.verdict is None], self._with_fresh(rows, known))
         return [(row.entry, self._settled(row)) for row in rows]
 
     def _with_fresh(self, rows: Sequence[Row], known: Iterable[Known]) -> list[Known]:
         """What is known; of what was only just taken in, as it was then."""
-        since = min((row.trace.begin_ms for row in rows), default=0) - REACH_MS
-        self._fresh = [play for play in self._fresh if play.trace.told_ms >= since]
+        since = min((row.report.begin_ms for row in rows), default=0) - REACH_MS
+        self._fresh = [play for play in self._fresh if play.report.reported_end_ms >= since]
         fresh = {identity(play.play) for play in self._fresh}
         return [*self._fresh, *(play for play in known if identity(play.play) not in fresh)]
 
     def _settled(self, row: Row) -> Verdict:
         if row.verdict not in {None, Verdict.NEW}:
             return row.verdict
-        self._fresh.append(Known(row.entry.play, row.trace, Verdict.DOUBLE))
+        self._fresh.append(Known(row.entry.play, row.report, Verdict.DOUBLE))
         return Verdict.NEW
 
-    def _is_forgotten(self, trace: Trace) -> bool:
-        """Whether half of it or more was heard in a stretch that is forgotten, as far as stamps tell."""
-        middle_ms = MINUTE_MS // 2 if trace.kind is Kind.ACCOUNT else 0
-        begin, end = trace.begin_ms + middle_ms, trace.end_ms - middle_ms
-        stretches = islice(self._forgotten, bisect_left(self._ends, begin - STAMP_MS), None)
-        near = takewhile(lambda stretch: stretch[0] <= end + STAMP_MS, stretches)
-        enough = trace.heard_ms // 2 - STAMP_MS
-        return any(min(end, until) - max(begin, since) >= enough for since, until in near)
+    def _is_forgotten(self, report: Report) -> bool:
+        """Whether it is of a play that was deleted, of those near it."""
+        first = bisect_left(self._ends, report.begin_ms - TOMBSTONE_MS)
+        later = islice(self._forgotten, first, None)
+        near = takewhile(lambda stretch: stretch[0] <= report.end_ms + TOMBSTONE_MS, later)
+        return any(was_deleted(report, since, until) for since, until in near)
 
 
 def forgotten_stretches(lines: Mapping[str, str]) -> list[tuple[int, int]]:
@@ -103,7 +107,7 @@ def _united(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _row(entry: Entry, isrcs: Mapping[str, str]) -> Row:
     isrc = isrcs.get(entry.play.item.key, "")
-    return Row(entry, trace_of(entry.play, entry.kind, entry.told_ms, isrc))
+    return Row(entry, report_of(entry.play, entry.kind, entry.told_ms, isrc))
 
 
 def _order(entry: Entry) -> tuple[object, ...]:
@@ -125,10 +129,10 @@ def _untangled(entries: Sequence[Entry]) -> Iterator[Entry]:
     last: dict[int, int] = defaultdict(int)
     for entry in entries:
         # What began just before is what came next, and was left at once.
-        if entry.kind is Kind.EXTENDED and entry.play.started_ms < entry.told_ms - JITTER_MS:
+        if entry.kind is SourceKind.EXTENDED and entry.play.started_ms < entry.told_ms - TIME_TOLERANCE_MS:
             last[entry.told_ms] = max(last[entry.told_ms], entry.play.started_ms)
     for entry in entries:
         play = entry.play
-        is_followed = entry.kind is Kind.EXTENDED and play.started_ms < last[entry.told_ms]
+        is_followed = entry.kind is SourceKind.EXTENDED and play.started_ms < last[entry.told_ms]
         heard_until_ms = play.started_ms + play.heard_ms
         yield replace(entry, play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry

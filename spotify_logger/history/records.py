@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.history.entries import FIRST_MS, Entry, Left, bad
-from spotify_logger.history.traces import kind_of
 from spotify_logger.keyspace import read_gap
+from spotify_logger.matching import naming_seconds
+from spotify_logger.matching_exports import kind_of
 from spotify_logger.playback import ONE_DAY_MS, redis_convert, whole_number
 from spotify_logger.plays import Play, from_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-CLAIMED = 3600
-"""Seconds by which a play's key may be later than its start, where others began at that second."""
 
 _KEY = re.compile(r"(track|episode|local):\S{1,200}")
 
@@ -92,7 +90,7 @@ def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> Record:
     play = None if second is None else Play.from_hash(second, fields)
     if play is None or not FIRST_MS <= play.started_ms <= now_ms + ONE_DAY_MS:
         return bad("its fields are not those of a play")
-    if not 0 <= play.second - play.started_ms // 1000 < CLAIMED:
+    if play.second not in naming_seconds(play.started_ms // 1000):
         return bad("its second is not the one at which it started")
     return Entry(play, kind_of(play), play.ended_ms, fields)
 

@@ -11,9 +11,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.history.entries import IMPORT, Entry
-from spotify_logger.history.traces import Kind
+from spotify_logger.history.entries import Entry
+from spotify_logger.matching_exports import SourceKind
 from spotify_logger.playback import NOTHING, Playback, read_playback
+from spotify_logger.plays import IMPORT
 from spotify_logger.tracker import AWAY_MS, OVER_AFTER_MS, Tracker
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def plays_of(samples: Iterable[tuple[int, Playback]]) -> Iterator[Entry]:
 def _over(plays: Iterable[Play]) -> Iterator[Entry]:
     for play in plays:
         if play.end_reason is not None:
-            yield Entry(replace(play, source=IMPORT), Kind.SEEN, play.ended_ms)
+            yield Entry(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
 
 
 # Fields

@@ -10,10 +10,10 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.history.records import CLAIMED
 from spotify_logger.history.tally import Things
 from spotify_logger.keyspace import GAPS, day_of, gap_key, index_key, play_key
 from spotify_logger.link import StoreError
+from spotify_logger.matching import naming_seconds, next_free_second
 from spotify_logger.plays import to_iso
 
 if TYPE_CHECKING:
@@ -118,14 +118,18 @@ class _Naming:
 
     def _claim(self, play: Play) -> int:
         who = (to_iso(play.started_ms), play.item.uri)
-        for second in range(play.second, play.second + CLAIMED):
+
+        def is_anothers(second: int) -> bool:
+            if second not in naming_seconds(play.second):
+                where = self._archive.where
+                raise StoreError(f"Redis at {where} has no free key from {play_key(play.second)} on")
             if second not in self._holders:
                 self._look(range(second, second + AHEAD))
-            if self._holders[second] in {None, who}:
-                self._holders[second] = who
-                return second
-        where = self._archive.where
-        raise StoreError(f"Redis at {where} has no free key from {play_key(play.second)} on")
+            return self._holders[second] not in {None, who}
+
+        second = next_free_second(play.second, is_anothers)
+        self._holders[second] = who
+        return second
 
     def _look(self, seconds: Iterable[int]) -> None:
         """See whose the keys are, by start and uri, as far as they have them."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.backfill import BACKFILL
 from spotify_logger.keyspace import day_of, gap_key, index_key, play_key
+from spotify_logger.matching import next_free_second
 from spotify_logger.playback import read_item
-from spotify_logger.plays import Play, to_iso
+from spotify_logger.plays import BACKFILL, LIVE, Play, to_iso
 from spotify_logger.portions import portions
 from spotify_logger.sight import NOT_RUNNING, OFFLINE, RATE_LIMITED
 from spotify_logger.simulator.favourites import make_favourites
@@ -114,10 +114,11 @@ def _kept(record: Record) -> Iterator[Play]:
                 items[segment.item.uri] = replace(
                     item, catalogue={name: value for name, value in item.catalogue.items() if name != "cover"}
                 )
-    second = 0
+    taken: set[int] = set()
     for number, play in enumerate(record.plays):
         if play.uri in items and play.end_reason:
-            second = max(second + 1, round(play.started_at * 1000) // 1000)
+            second = next_free_second(round(play.started_at * 1000) // 1000, taken.__contains__)
+            taken.add(second)
             yield _play(second, play, items[play.uri], scenes[number])
 
 
@@ -142,7 +143,7 @@ def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
         fields["id"] = item.key.partition(":")[2]
     if scene.context is not None:
         fields["context_uri"] = scene.context.uri
-    return Play(second, item, started_ms, ended_ms, heard_ms, play.end_reason, "live", fields)
+    return Play(second, item, started_ms, ended_ms, heard_ms, play.end_reason, LIVE, fields)
 
 
 def _seen(plays: Iterable[Play], gaps: list[Gap]) -> Iterator[Play]:

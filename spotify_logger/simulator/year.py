@@ -21,11 +21,10 @@ from urllib.parse import urlsplit
 
 from spotify_logger import files
 from spotify_logger.assembly import Logger, Surroundings, assemble
-from spotify_logger.backfill import BACKFILL
 from spotify_logger.errors import Unreachable
+from spotify_logger.matching import identity
 from spotify_logger.oauth import TOKEN_FILE, Token, TokenFile, retry_after
-from spotify_logger.outbox import identity
-from spotify_logger.plays import Play
+from spotify_logger.plays import BACKFILL, Play
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
 from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
 from spotify_logger.simulator.judge import Pair, Verdict, judge

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spotify_logger.matching import (
+    NAMING_SPAN,
+    is_same_play,
+    matches_tombstone,
+    naming_seconds,
+    next_free_second,
+)
+from tests.keptlog import SECOND, play
+
+
+@pytest.mark.parametrize(
+    ("start", "heard", "expected"),
+    [
+        pytest.param(0.3, 200, True, id="seen a moment later"),
+        pytest.param(100, 90, True, id="its second half"),
+        pytest.param(-100, 180, False, id="the repetition before, which overlaps by a little"),
+        pytest.param(200, 200, False, id="the next repetition"),
+        pytest.param(150, 0, True, id="told without any length"),
+        pytest.param(300, 0, False, id="told without any length, later"),
+        pytest.param(0, 200, False, id="itself"),
+    ],
+)
+def test_two_plays_of_a_track(start: float, heard: float, *, expected: bool) -> None:
+    assert is_same_play(play("A", 0, 200), play("A", start, heard)) is expected
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        pytest.param(40, True, id="its end was told"),
+        pytest.param(100, False, id="later than anybody looks"),
+    ],
+)
+def test_one_whose_end_nobody_saw(end: float, *, expected: bool) -> None:
+    left = play("A", 0, 5, None)
+    assert is_same_play(left, play("A", end, 0)) is expected
+    assert not is_same_play(replace(left, end_reason="skipped"), play("A", end, 0))
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        pytest.param(-0.5, False, id="the one before"),
+        pytest.param(4.9, False, id="the one before, told a little late"),
+        pytest.param(30, True, id="gone back to its beginning"),
+        pytest.param(200, True, id="itself"),
+        pytest.param(204.9, True, id="itself, told a little late"),
+        pytest.param(230.5, False, id="the one after"),
+    ],
+)
+def test_which_item_is_one_that_was_forgotten(ended: float, *, expected: bool) -> None:
+    assert matches_tombstone({5: 6, SECOND: SECOND + 200}, round((SECOND + ended) * 1000)) == expected
+
+
+def test_one_of_which_nothing_was_heard() -> None:
+    """A play that was found later, between two others, may have no room at all."""
+    assert matches_tombstone({SECOND: SECOND}, SECOND * 1000 - 500)
+    assert matches_tombstone({SECOND: SECOND + 1}, SECOND * 1000 + 500)
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        pytest.param((), SECOND, id="its own"),
+        pytest.param((SECOND - 1, SECOND + 1), SECOND, id="its own, between others"),
+        pytest.param((SECOND, SECOND + 1, SECOND + 3), SECOND + 2, id="the first gap"),
+    ],
+)
+def test_the_next_free_second(taken: tuple[int, ...], expected: int) -> None:
+    assert next_free_second(SECOND, taken.__contains__) == expected
+
+
+def test_the_seconds_that_may_name_a_play() -> None:
+    seconds = naming_seconds(SECOND)
+    assert SECOND in seconds
+    assert SECOND + NAMING_SPAN - 1 in seconds
+    assert SECOND - 1 not in seconds
+    assert SECOND + NAMING_SPAN not in seconds
