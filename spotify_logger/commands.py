@@ -294,6 +294,11 @@ def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         help="a name of this machine that browsers may use",
     )
     web.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        help="always ask for a password, and believe the X-Forwarded headers of a proxy on this machine",
+    )
+    web.add_argument(
         "--no-covers", dest="covers", action="store_false", help="no album covers from Spotify's image host"
     )
     return parser

@@ -97,7 +97,7 @@ class Settings:
         accounts_url: Without a slash at the end.
         alert_url: "" when unset.
         heartbeat_url: "" when unset.
-        web_password: What the page asks for beyond this machine; "" when unset.
+        web_password: What the page asks for; "" when unset.
     """
 
     client_id: str

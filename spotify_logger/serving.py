@@ -16,7 +16,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     """Serve the page until the process is asked to end, and return the exit code.
 
     Args:
-        options: host, port, names, covers.
+        options: host, port, names, covers, behind_proxy.
         settings: Where Redis is, the password, the app to log in with.
 
     Raises:
@@ -31,4 +31,11 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
             f"the page needs more than is installed ({error.name}): pip install 'spotify-logger[web]', or "
             "'.[web]' in a clone"
         ) from None
-    return serve(options.host, options.port, options.names, settings, covers=options.covers)
+    return serve(
+        options.host,
+        options.port,
+        options.names,
+        settings,
+        covers=options.covers,
+        behind_proxy=options.behind_proxy,
+    )

@@ -38,8 +38,12 @@ def lacking(what: str) -> NoReturn:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser of this machine."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """The browser of this machine.
+
+    Args:
+        more: Arguments for it.
+    """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         lacking("no Chromium on this machine: sudo apt install chromium")
@@ -48,7 +52,7 @@ def chromium() -> Iterator[Browser]:
     except ImportError:
         lacking("no Playwright on this machine: pip install playwright")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
         try:
             yield browser
         finally:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from spotify_logger.web.household import COOKIE
 from tests.browser import NARROW, Looked, chromium, lacking, looked
 from tests.conftest import free_port, start_server, wait_until
 from tests.listened import Item, Listened
+from tests.web import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,21 +170,6 @@ def fill(url: str) -> None:
     other.enlist()
     make_past(1, 5, time.time() - 3600).write(other.archive())
     other.close()
-
-
-@contextmanager
-def serving(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
-    """The page as a process of its own; its address, without a slash at the end."""
-    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
-    environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder), **more}
-    command = [sys.executable, "-m", "spotify_logger", "web", "--port", "0", *arguments]
-    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().rpartition(" ")[2].strip().rstrip("/")
-        finally:
-            process.terminate()
-    assert process.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -513,29 +499,6 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
         thread.join()
         accounts.server_close()
         server.stop()
-
-
-def test_beyond_this_machine_it_asks_for_a_password(
-    browser: Browser, server: EmbeddedServer, tmp_path: Path
-) -> None:
-    with serving(server.url, tmp_path, "--host", "0.0.0.0") as address:
-        port = address.rpartition(":")[2]
-        with looked(browser, f"http://127.0.0.1:{port}") as window:
-            page = window.open("/top/tracks")
-            assert "/sign-in" in page.url
-            assert "Veridis Quo" not in page.content()
-            page.get_by_label("Password").fill("a wrong one")
-            page.keyboard.press("Enter")
-            shown_text(page, "main", "not the password")
-            window.troubles.clear()  # the browser says that the answer was a refusal
-            page.get_by_label("Password").fill(json.loads((tmp_path / "web.json").read_text())["password"])
-            page.keyboard.press("Enter")
-            page.wait_for_url("**/top/tracks")
-            assert "Veridis Quo" in text(page)
-            page.get_by_role("button", name="Sign out").click()
-            page.wait_for_url("**/sign-in*")
-            assert "/sign-in" in window.open("/").url
-            assert window.troubles == []
 
 
 def test_redis_is_away_and_back(browser: Browser, tmp_path: Path) -> None:

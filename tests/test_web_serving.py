@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,15 @@ def test_without_the_extra_one_is_told_what_to_install(page: Process) -> None:
         )
 
 
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=LONG) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 class TestPassword:
     def test_beyond_this_machine_it_makes_one_and_tells_no_log(self, page: Process) -> None:
         process, address = page.ready("--host", "0.0.0.0")
@@ -149,9 +159,27 @@ class TestPassword:
         assert f"Its password is {kept['password']}" in told.decode()
 
     def test_one_may_be_set(self, page: Process) -> None:
-        process, _ = page.ready("--host", "0.0.0.0", WEB_PASSWORD="sesame")
+        process, _ = page.ready("--host", "0.0.0.0", WEB_PASSWORD="open, sesame")
         process.terminate()
         assert process.communicate(timeout=LONG) == ("", "")
+
+    def test_one_that_is_set_is_asked_for_on_this_machine_too(self, page: Process) -> None:
+        _, address = page.ready(WEB_PASSWORD="sesame")
+        assert status(f"{address}recent") == 401
+
+    def test_behind_a_proxy_it_makes_one_as_well(self, page: Process) -> None:
+        process, address = page.ready("--behind-proxy")
+        assert address.startswith("http://127.0.0.1:")
+        assert status(f"{address}recent") == 401
+        process.terminate()
+        assert "the password of the page is in" in process.communicate(timeout=LONG)[1]
+
+    @pytest.mark.parametrize("how", [["--host", "0.0.0.0"], ["--host", "::1", "--behind-proxy"]])
+    def test_one_that_is_too_short_for_others(self, page: Process, how: list[str]) -> None:
+        code, out, err = page.ended("--port", "0", *how, WEB_PASSWORD="123456789")
+        assert (code, out) == (78, "")
+        assert re.fullmatch(r"spotify-logger: WEB_PASSWORD is too short .*\n", err)
+        assert "123456789" not in err
 
     def test_on_this_machine_there_is_none(self, page: Process) -> None:
         for host in ("127.0.0.1", "::1", "localhost"):

@@ -1,10 +1,13 @@
-"""The page as it is, on a free port of the loopback, in a thread of the test."""
+"""The page as it is, on a free port: in a thread of the test, or as a process."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -14,14 +17,16 @@ from unittest.mock import patch
 from spotify_logger.config import load
 from spotify_logger.web import desk
 from spotify_logger.web.app import Page
+from spotify_logger.web.password import Door, Keep
+from spotify_logger.web.sessions import Sessions
+from spotify_logger.web.throttle import Throttle
 from spotify_logger.web.wire import Server, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from spotify_logger.config import Settings
-    from spotify_logger.web.password import Door
 
 PATIENCE = 30.0
 
@@ -77,11 +82,9 @@ class Served:
             return Answer(response.status, found, content)
 
     def post(self, target: str, body: str, **headers: str) -> Answer:
-        """Send a form, as the page's own does."""
-        kind = "application/x-www-form-urlencoded"
-        origin = f"http://127.0.0.1:{self.port}"
-        more = {"Content-Type": kind, "Origin": origin, "Sec-Fetch-Site": "same-origin"}
-        return self.ask(target, "POST", body.encode(), more, **headers)
+        """Send a form as a program does that is no browser; what browsers send, real ones are asked for."""
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.ask(target, "POST", body.encode(), kind, **headers)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
@@ -92,8 +95,30 @@ def settings_for(url: str, folder: Path, **more: str) -> Settings:
     return load(folder, {"REDIS_URL": url, "STATE_DIR": str(folder), **more}, need_login=False)
 
 
+def door_of(folder: Path, password: str, now: Callable[[], float]) -> Door:
+    """What a page asks for that keeps its sessions in a folder."""
+    return Door(password, Sessions(Keep(folder), password, now), Throttle(now))
+
+
 @contextmanager
-def served(settings: Settings, door: Door | None = None, *, covers: bool = True) -> Iterator[Served]:
+def serving(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
+    """The page as a process of its own; its address, without a slash at the end."""
+    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+    environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder), **more}
+    command = [sys.executable, "-m", "spotify_logger", "web", "--port", "0", *arguments]
+    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().rpartition(" ")[2].strip().rstrip("/")
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+@contextmanager
+def served(
+    settings: Settings, door: Door | None = None, *, covers: bool = True, behind_proxy: bool = False
+) -> Iterator[Served]:
     """The page, for as long as the block lasts."""
     sockets = listen("127.0.0.1", 0)
     # This process has all tests in it, and is as large as they are: that is no reason to ask another one.
@@ -103,7 +128,7 @@ def served(settings: Settings, door: Door | None = None, *, covers: bool = True)
     servers: list[_Threaded] = []
 
     async def serve() -> None:
-        page = Page(settings, ["music.example"], door, covers=covers)
+        page = Page(settings, ["music.example"], door, covers=covers, behind_proxy=behind_proxy)
         servers.append(_Threaded(page.app, ready.set, page.end))
         await servers[0].serve(sockets)
         page.close()

@@ -18,16 +18,19 @@ from starlette.routing import Route
 
 from spotify_logger import journal
 from spotify_logger.config import is_loopback
-from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.stretch import Zone
 from spotify_logger.web.asked import Odd
 from spotify_logger.web.assets import Assets
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.desk import Busy
-from spotify_logger.web.guard import COOKIE, SIGN_IN, Hosts, Manners, SameOrigin, SignIn, own_names
+from spotify_logger.web.guard import COOKIE, SIGN_IN, SIGN_OUT, Hosts, Manners, SameOrigin, SignIn, own_names
 from spotify_logger.web.household import People
 from spotify_logger.web.pages import Pages
-from spotify_logger.web.password import VALID, Door, Keep
+from spotify_logger.web.password import Door, Keep
+from spotify_logger.web.proxy import BehindProxy, Unforwarded
+from spotify_logger.web.sessions import VALID, Sessions
+from spotify_logger.web.throttle import Throttle
 from spotify_logger.web.views import form_of
 from spotify_logger.web.wire import Server, listen
 
@@ -43,6 +46,8 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
 """Not one address, but all that the machine has."""
 SMALLEST_PACKED = 500
 """Bytes from which on an answer is compressed."""
+MIN_PASSWORD = 10
+"""Characters of a password, where others than this machine can try one."""
 
 
 class Page:
@@ -53,13 +58,22 @@ class Page:
         names: Those that the machine goes by beside its own.
         door: Knows the password; None where none is asked for.
         covers: Whether images may come from Spotify's host.
+        behind_proxy: Whether a proxy on this machine says who asks, and how.
 
     Attributes:
         app: What answers requests.
         warm: Does beforehand what would else be done while somebody waits.
     """
 
-    def __init__(self, settings: Settings, names: Iterable[str], door: Door | None, *, covers: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        names: Iterable[str],
+        door: Door | None,
+        *,
+        covers: bool,
+        behind_proxy: bool = False,
+    ) -> None:
         zone = Zone()
         self._door = door
         assets = Assets()
@@ -68,6 +82,8 @@ class Page:
         self.warm = self._people.warm
         view = self._people.view
         guards = [
+            *([Middleware(BehindProxy)] if behind_proxy else []),
+            *([] if door else [Middleware(Unforwarded)]),
             Middleware(Hosts, names=own_names(names)),
             Middleware(SameOrigin),
             *([Middleware(SignIn, door=door)] if door else []),
@@ -101,7 +117,7 @@ class Page:
                 Route("/health/login", view("log_in_state")),
                 Route(SIGN_IN, self._ask_password),
                 Route(SIGN_IN, self._take_password, methods=["POST"]),
-                Route("/sign-out", self._sign_out, methods=["POST"]),
+                Route(SIGN_OUT, self._sign_out, methods=["POST"]),
                 Route("/static/{digest}/{name}", assets.answer),
             ],
             middleware=guards,
@@ -138,17 +154,22 @@ class Page:
         to = _inside(request.query_params.get("to", "/"))
         if self._door is None:
             return RedirectResponse(to, HTTPStatus.SEE_OTHER)
-        if wait := self._door.wait():
+        address = request.client.host if request.client else ""
+        if wait := self._door.wait(address):
             told = f"Too many wrong passwords: try again in {wait:.0f} s."
             return await self._ask_password(request, told, HTTPStatus.TOO_MANY_REQUESTS)
-        shown = self._door.open(form.get("password", ""))
-        if shown is None:
+        token = self._door.open(form.get("password", ""), address)
+        if token is None:
             return await self._ask_password(request, "That is not the password.", HTTPStatus.FORBIDDEN)
         answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
-        answer.set_cookie(COOKIE, shown, max_age=VALID, httponly=True, samesite="strict")
+        secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, token, max_age=VALID, secure=secure, httponly=True, samesite="strict")
         return answer
 
-    async def _sign_out(self, _: Request) -> Response:
+    async def _sign_out(self, request: Request) -> Response:
+        if self._door:
+            self._door.sign_out(request.cookies.get(COOKIE, ""))
+            await self._people.recheck()
         answer = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
@@ -182,7 +203,9 @@ class Page:
         return self._pages.show(request, "error.html", status, title=title, told=told)
 
 
-def serve(host: str, port: int, names: Iterable[str], settings: Settings, *, covers: bool) -> int:
+def serve(  # noqa: PLR0913 - as many as the command has options
+    host: str, port: int, names: Iterable[str], settings: Settings, *, covers: bool, behind_proxy: bool
+) -> int:
     """Serve the page until the process is asked to end, and return the exit code.
 
     Args:
@@ -191,21 +214,31 @@ def serve(host: str, port: int, names: Iterable[str], settings: Settings, *, cov
         names: Names of this machine beside its own.
         settings: Where Redis is, the password, the app to log in with.
         covers: Whether images may come from Spotify's host.
+        behind_proxy: Whether a proxy on this machine says who asks, and how.
 
     Raises:
         Misconfigured: A setting is wrong.
         SpotifyLoggerError: The address cannot be had.
     """
-    is_ours = is_loopback(host) or host == "localhost"
-    keep = None if is_ours else Keep(settings.state_dir)
+    is_exposed = behind_proxy or not (is_loopback(host) or host == "localhost")
+    if is_exposed and 0 < len(settings.web_password) < MIN_PASSWORD:
+        raise Misconfigured(
+            f"WEB_PASSWORD is too short for a page that others can open: it needs at least {MIN_PASSWORD} "
+            "characters; without it, the page makes a password"
+        )
+    keep = Keep(settings.state_dir) if is_exposed or settings.web_password else None
     sockets = listen(host, port)
     if keep and not settings.web_password:
         _tell_password(keep)
-    door = Door(settings.web_password or keep.password, keep.key) if keep else None
-    page = Page(settings, [*names, host], door, covers=covers)
+    door = _door(settings.web_password or keep.password, keep) if keep else None
+    page = Page(settings, [*names, host], door, covers=covers, behind_proxy=behind_proxy)
     address = _address(host, sockets[0].getsockname()[1])
     asyncio.run(_serve(page, sockets, f"The page is at {address}"))
     return os.EX_OK
+
+
+def _door(password: str, keep: Keep) -> Door:
+    return Door(password, Sessions(keep, password), Throttle())
 
 
 async def _serve(page: Page, sockets: list[socket.socket], ready: str) -> None:

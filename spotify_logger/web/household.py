@@ -12,7 +12,7 @@ from spotify_logger.web.asked import Odd
 from spotify_logger.web.desk import Desk
 from spotify_logger.web.live import Live
 from spotify_logger.web.pages import NOBODY, Household
-from spotify_logger.web.password import VALID
+from spotify_logger.web.sessions import VALID
 from spotify_logger.web.spotify_login import SpotifyLogin
 from spotify_logger.web.views import Views, form_of
 
@@ -53,6 +53,10 @@ class Person:
         self._live = Live(settings, covers)
         self._login = SpotifyLogin(settings)
         self.views = Views(self.desk, pages, self._live, covers, self._login, zone)
+
+    async def recheck(self) -> None:
+        """End the streams of browsers that are no longer signed in."""
+        await self._live.recheck()
 
     async def end(self) -> None:
         """End what would not end by itself."""
@@ -95,13 +99,25 @@ class People:
         if chosen not in await self._listeners():
             raise Odd(UNKNOWN)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, chosen or NOBODY, max_age=VALID, httponly=True, samesite="strict")
+        answer.set_cookie(
+            COOKIE,
+            chosen or NOBODY,
+            max_age=VALID,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
         return answer
 
     async def warm(self) -> None:
         """Do beforehand what would else be done while somebody waits."""
         names = await self._listeners()
         await self._person(self._first(names)).views.warm()
+
+    async def recheck(self) -> None:
+        """End the streams of browsers that are no longer signed in."""
+        for person in self._people.values():
+            await person.recheck()
 
     async def end(self) -> None:
         """End what would not end by itself."""

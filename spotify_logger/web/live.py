@@ -16,7 +16,7 @@ from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.web.covers import initial, tile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from spotify_logger.config import Settings
     from spotify_logger.web.covers import Covers
@@ -57,8 +57,12 @@ class Live:
         """Whether nobody else can listen."""
         return self._listeners >= MOST_LISTENERS
 
-    async def events(self) -> AsyncGenerator[str, None]:
-        """The stream for one browser: what plays now, and each change."""
+    async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
+        """The stream for one browser: what plays now, and each change.
+
+        Args:
+            is_signed_in: Whether the browser may still see it; asked before anything is sent.
+        """
         self._listeners += 1
         self._said = {}  # so that the next look is told to all: the player has gone on since the last one
         if self._looking is None or self._looking.done():
@@ -66,8 +70,10 @@ class Live:
         seen, end = self._told[0], time.monotonic() + LONGEST
         try:
             yield "retry: 3000\n\n"
-            while not self._over and time.monotonic() < end:
-                number, text = await self._next(seen)
+            while time.monotonic() < end:
+                number, text = await self._next(seen, is_signed_in)
+                if self._over or not is_signed_in():
+                    return
                 yield f"event: now\ndata: {text}\n\n" if number != seen else ": still here\n\n"
                 seen = number
         finally:
@@ -83,11 +89,18 @@ class Live:
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False)
 
-    async def _next(self, seen: int) -> tuple[int, str]:
+    async def recheck(self) -> None:
+        """End the streams of browsers that are no longer signed in."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _next(self, seen: int, is_signed_in: Callable[[], bool]) -> tuple[int, str]:
         """What there is to be told beyond what was seen; the same again when nothing comes for a while."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT), self._changed:
-                await self._changed.wait_for(lambda: self._told[0] != seen or self._over)
+                await self._changed.wait_for(
+                    lambda: self._told[0] != seen or self._over or not is_signed_in()
+                )
         return self._told
 
     async def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""The password of the page, and how a browser shows that it knows it."""
+"""The password of the page, and what the page keeps on the disk."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import hashlib
 import hmac
 import json
 import secrets
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from spotify_logger import files, journal
 from spotify_logger.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from spotify_logger.web.sessions import Sessions
+    from spotify_logger.web.throttle import Throttle
+
 FILE = "web.json"
-"""In STATE_DIR: the key that signs, and the password, if the page made it."""
-VALID = 90 * 86_400
-"""Seconds after which a browser is asked again."""
-FREE_TRIES, TRIES_SPAN = 5, 60.0
-"""So many wrong passwords in so many seconds are taken; then nobody's is, until some of them are older."""
+"""In STATE_DIR: a key, a password, for when no other one is set, and the digests of the sessions."""
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """Of a password that is made: nothing that looks like something else."""
 GROUPS, GROUP = 4, 5
 
 
 class Keep:
-    """What the page keeps on the disk: a key of its own, and the password that it made.
+    """What the page keeps on the disk: a key of its own, the password that it made, and who is signed in.
 
     Args:
         folder: STATE_DIR.
@@ -44,18 +43,45 @@ class Keep:
         self.path = folder / FILE
         try:
             files.make_state_folder(folder)
-            told = _read(self.path)
-            if told is None:
-                told = {"key": secrets.token_hex(32), "password": _make()}
-                files.write_atomically(self.path, json.dumps(told) + "\n")
+            kept = _read(self.path)
+            if kept is None:
+                kept = {"key": secrets.token_hex(32), "password": _make()}
+                files.write_atomically(self.path, json.dumps(kept) + "\n")
         except OSError as error:
             raise Misconfigured(
                 f"{self.path} cannot be read or written ({error.strerror}): correct its owner or mode, or "
                 "set STATE_DIR"
             ) from None
-        self.key = bytes.fromhex(told["key"])
-        self.password = told["password"]
+        self.key = bytes.fromhex(kept["key"])
+        self.password = kept["password"]
+        self._sessions: Mapping[str, int] = {}
+        self._version: tuple[int, ...] = ()
         journal.conceal(self.password)
+
+    def sessions(self) -> Mapping[str, int]:
+        """Return when each session ends, in seconds since the epoch, by its digest."""
+        with suppress(OSError):  # what was read last holds
+            version = _version(self.path)
+            if version != self._version:  # another page has signed somebody in or out
+                self._sessions, self._version = _read_sessions(self.path), version
+        return self._sessions
+
+    def save_sessions(self, sessions: Mapping[str, int]) -> None:
+        """Replace the sessions.
+
+        Raises:
+            OSError: They are replaced until the page ends, and could not be written.
+        """
+        self._sessions = sessions
+        kept = {"key": self.key.hex(), "password": self.password, "sessions": sessions}
+        files.write_atomically(self.path, json.dumps(kept) + "\n")
+        self._version = _version(self.path)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what is another one whenever the file is replaced."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path) -> dict[str, str] | None:
@@ -68,6 +94,15 @@ def _read(path: Path) -> dict[str, str] | None:
     return {name: str(told[name]) for name in ("key", "password")} if good else None
 
 
+def _read_sessions(path: Path) -> dict[str, int]:
+    """Return the sessions in the file; it has none when it is as 0.5.0 wrote it."""
+    try:
+        kept = json.loads(files.read(path) or b"null")
+        return {str(digest): int(until) for digest, until in kept["sessions"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
 def _make() -> str:
     """A password of a hundred bits."""
     return "-".join("".join(secrets.choice(LETTERS) for _ in range(GROUP)) for _ in range(GROUPS))
@@ -78,46 +113,32 @@ class Door:
 
     Args:
         password: What it is.
-        key: Signs what a browser shows afterwards. With another password, what was signed before is void.
-        now: Seconds since the epoch.
-        monotonic: Seconds since some fixed moment.
+        sessions: Who is signed in.
+        throttle: Slows down who guesses.
     """
 
-    def __init__(
-        self,
-        password: str,
-        key: bytes,
-        now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, password: str, sessions: Sessions, throttle: Throttle) -> None:
         self._password = password.encode()
-        self._key = hmac.digest(key, self._password, "sha256")
-        self._now = now
-        self._monotonic = monotonic
-        self._wrong: list[float] = []
+        self._sessions = sessions
+        self._throttle = throttle
 
-    def wait(self) -> float:
-        """Seconds until a password is taken again; 0 when it is at once."""
-        now = self._monotonic()
-        self._wrong = [moment for moment in self._wrong if now - moment < TRIES_SPAN]
-        return 0.0 if len(self._wrong) < FREE_TRIES else TRIES_SPAN - (now - self._wrong[-FREE_TRIES])
+    def wait(self, address: str) -> float:
+        """Return the seconds until a password is taken from an address; 0 when it is at once."""
+        return self._throttle.wait(address)
 
-    def open(self, password: str) -> str | None:
-        """What a browser that gave the right password shows from now on; None for a wrong one."""
-        if self.wait():
+    def open(self, password: str, address: str) -> str | None:
+        """Return the token of a new session; None for a wrong password, or one that came too soon."""
+        if self.wait(address):
             return None
         if not hmac.compare_digest(password.strip().encode(), self._password):
-            self._wrong.append(self._monotonic())
+            self._throttle.note_wrong(address)
             return None
-        until = str(int(self._now()) + VALID)
-        return f"{until}.{self._sign(until)}"
+        return self._sessions.begin()
 
-    def lets_in(self, shown: str) -> bool:
-        """Whether what a browser shows is good."""
-        until, _, signature = shown.partition(".")
-        if not (until.isascii() and until.isdigit() and signature.isascii()):
-            return False
-        return hmac.compare_digest(signature, self._sign(until)) and self._now() < int(until[:12])
+    def lets_in(self, token: str) -> bool:
+        """Return whether the session of a token has begun and not ended."""
+        return self._sessions.is_valid(token)
 
-    def _sign(self, until: str) -> str:
-        return hmac.new(self._key, until.encode(), "sha256").hexdigest()
+    def sign_out(self, token: str) -> None:
+        """End the session of a token."""
+        self._sessions.end(token)

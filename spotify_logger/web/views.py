@@ -115,12 +115,17 @@ class Views:
             open_key=await self._open_key(),
         )
 
-    async def live(self, _: Request) -> Response:
+    async def live(self, request: Request) -> Response:
         """What plays now, as a stream."""
         if self._live.is_full:
             return Response("Too many listen already.\n", 503, {"retry-after": "60"}, "text/plain")
+        is_signed_in = getattr(
+            request.state, "is_signed_in", lambda: True
+        )  # without a password, everybody is
         return StreamingResponse(
-            self._live.events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+            self._live.events(is_signed_in),
+            media_type="text/event-stream",
+            headers={"x-accel-buffering": "no"},
         )
 
     async def recent(self, request: Request) -> Response:

@@ -1,0 +1,71 @@
+"""Who is signed in: a short list beside the password in STATE_DIR, so that it outlives the process."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from spotify_logger import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from spotify_logger.web.password import Keep
+
+VALID = 90 * 86_400
+"""Seconds after which a browser is asked again."""
+MAX_SESSIONS = 100
+"""When there are more, the oldest one ends."""
+
+
+class Sessions:
+    """Begins and ends sessions.
+
+    The file holds a keyed digest of each session's token, never the token itself. The key depends on the
+    password: a new one ends all sessions. Several pages may share the file, so it is asked on every request.
+
+    Args:
+        keep: The file, and the key in it.
+        password: What the page asks for.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, keep: Keep, password: str, now: Callable[[], float] = time.time) -> None:
+        self._keep = keep
+        self._key = hmac.digest(keep.key, password.encode(), "sha256")
+        self._now = now
+
+    def begin(self) -> str:
+        """Begin a session and return the token that stands for it."""
+        token = secrets.token_urlsafe(32)
+        until = int(self._now()) + VALID
+        self._save({**self._keep.sessions(), self._digest(token): until})
+        return token
+
+    def end(self, token: str) -> None:
+        """End the session of a token, if there is one."""
+        digest = self._digest(token)
+        sessions = self._keep.sessions()
+        if digest in sessions:
+            self._save({each: until for each, until in sessions.items() if each != digest})
+
+    def is_valid(self, token: str) -> bool:
+        """Return whether the session of a token has begun and not ended."""
+        return self._now() < self._keep.sessions().get(self._digest(token), 0)
+
+    def _digest(self, token: str) -> str:
+        return hmac.digest(self._key, token.encode(), "sha256").hex()
+
+    def _save(self, sessions: Mapping[str, int]) -> None:
+        now = self._now()
+        current = sorted((until, digest) for digest, until in sessions.items() if until > now)
+        kept = {digest: until for until, digest in current[-MAX_SESSIONS:]}
+        try:
+            self._keep.save_sessions(kept)
+        except OSError as error:
+            journal.warning(
+                f"{self._keep.path} cannot be written ({error.strerror}): signing in or out lasts only until "
+                "the page is restarted"
+            )
