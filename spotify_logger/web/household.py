@@ -116,7 +116,7 @@ class People:
 
     async def recheck(self) -> None:
         """End the streams of browsers that are no longer signed in."""
-        for person in self._people.values():
+        for person in list(self._people.values()):  # somebody may be added meanwhile
             await person.recheck()
 
     async def end(self) -> None:
