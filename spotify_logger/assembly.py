@@ -126,4 +126,7 @@ def make_duty(settings: Settings, around: Surroundings, machine: str, pacer: Pac
         send, tell = duty.sending(around.send), duty.sending(around.tell)
         return assemble(settings, replace(around, send=send, tell=tell, may_write=duty.may_write), pacer)
 
-    return Duty(make_lease, assemble_for, clock)
+    def make_alerts(outbox: Outbox) -> Alerts:
+        return Alerts(around.tell, settings.alert_url, clock, outbox, around.chance)
+
+    return Duty(make_lease, assemble_for, make_alerts, clock)

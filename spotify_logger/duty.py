@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from spotify_logger import journal
 from spotify_logger.errors import TryLater
-from spotify_logger.lease import RENEWED_EVERY, Standing
+from spotify_logger.keyspace import LEASE
+from spotify_logger.lease import RENEWED_EVERY, VOID_AFTER, Standing
 from spotify_logger.poller import Turn
 from spotify_logger.watch import GAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spotify_logger.alerts import Alerts
     from spotify_logger.assembly import Logger
     from spotify_logger.clock import Clock
     from spotify_logger.lease import Lease
@@ -31,6 +33,9 @@ DUTY = "duty"
 NUMBER = "lease"
 """The note that keeps the fencing number of the lease that it had last."""
 ON_DUTY, STOOD_BY = "on duty", "stood by"
+LONG_SILENCE = 600.0
+"""Seconds without a write of the logger on duty after which the one that stands by calls a person."""
+_VOID, _SILENT = "lease", "standby"  # keys of alerts
 
 
 def identity_of(outbox: Outbox) -> str:
@@ -53,6 +58,7 @@ class Duty:
     Args:
         make_lease: Gives what says who is on duty, for the logger that an outbox belongs to.
         assemble: Puts a logger together that knows what Redis and the disk know now.
+        make_alerts: Gives what calls a person while this logger stands by.
         clock: Tells the time.
 
     Attributes:
@@ -60,15 +66,21 @@ class Duty:
     """
 
     def __init__(
-        self, make_lease: Callable[[Outbox], Lease], assemble: Callable[[Duty], Logger], clock: Clock
+        self,
+        make_lease: Callable[[Outbox], Lease],
+        assemble: Callable[[Duty], Logger],
+        make_alerts: Callable[[Outbox], Alerts],
+        clock: Clock,
     ) -> None:
         self._assemble = assemble
+        self._make_alerts = make_alerts
         self._clock = clock
         self._turn: Turn | None = None
         self._has_begun = False
         self._said = ""
         self._other = "another machine"
         self.logger = assemble(self)
+        self._alerts = make_alerts(self.logger.outbox)
         self._lease = make_lease(self.logger.outbox)
         self._is_on_duty = not stood_by(self.logger.outbox)
         noted = self.logger.outbox.note(NUMBER)
@@ -133,6 +145,8 @@ class Duty:
         takes_over = not self._is_on_duty
         if takes_over:
             journal.info(f"takes over from the logger on {self._other}")
+            self._alerts.forget(_SILENT)
+            self._report_void()
         number = self._lease.number
         if standing is Standing.OURS and number != self._number:
             if takes_over or (self._number and number != self._number + 1):
@@ -160,11 +174,38 @@ class Duty:
             journal.info(f"the logger on {self._other} asks Spotify; this one stands by")
             self.logger.outbox.set_note(DUTY, STOOD_BY)
             self._is_on_duty, self._has_begun, self._turn = False, True, None
+            self._alerts.forget(_VOID)
+        self._watch_silence()
         self.logger.recorder.deliver()
         due = self._clock.monotonic() + min(self._lease.wait, RENEWED_EVERY)
         return Turn(due, ok=True, words=f"stands by: the logger on {self._other} is on duty")
 
+    def _watch_silence(self) -> None:
+        """Call a person where nobody logs although this logger must not."""
+        silence = self._lease.silence
+        if silence >= LONG_SILENCE:
+            self._alerts.tell(
+                _SILENT,
+                f"The logger on {self._lease.machine} stands by for the one on {self._other}, which has"
+                f" written nothing for {silence / 60:.0f} minutes: look after that one, or end it",
+            )
+        else:
+            self._alerts.forget(_SILENT)
+        self._alerts.deliver()
+
+    def _report_void(self) -> None:
+        """Tell the log and a person of a lease that was taken over because it would not have ended."""
+        if self._lease.void:
+            text = (
+                f"The lease in Redis (key {LEASE}) {self._lease.void}, and nobody wrote for"
+                f" {VOID_AFTER:.0f} s: the logger on {self._lease.machine} has taken over"
+            )
+            journal.warning(text)
+            self._alerts.tell(_VOID, text)
+            self._lease.void = ""
+
     def _renew_logger(self) -> None:
         self.logger.close()
         self.logger = self._assemble(self)
+        self._alerts = self._make_alerts(self.logger.outbox)
         self._turn = None

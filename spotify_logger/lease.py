@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from spotify_logger.complaints import Refusal
+from spotify_logger.health import moment
 from spotify_logger.journal import clean
 from spotify_logger.keyspace import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.link import StoreError
@@ -31,11 +32,23 @@ ALONE_SECONDS = 60.0
 """For so long it is good beyond the next turn, while nobody waits."""
 RETRY = 10.0
 """Seconds before Redis is asked again after it gave no answer; each try may take a few."""
+LONGEST = 8 * 3600.0
+"""Seconds that no logger asks for: the largest POLL_MAX, nothing playing, and rate limits make it 7 hours."""
+VOID_AFTER = 60.0
+"""Seconds without a write after which a lease that does not end by itself is taken over."""
 
 _IF_HELD = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 RENEW = _IF_HELD + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 RELEASE = _IF_HELD + "return redis.call('DEL', KEYS[1])"
 """What only the holder may do, as scripts: every server that is new enough for the rest knows these."""
+DROP = (
+    "local held = redis.pcall('GET', KEYS[1]) "
+    "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
+    " then return 0 end "
+    "return redis.call('DEL', KEYS[1])"
+)
+"""Delete a void lease, unless a logger has put its own there since; other types make `GET` fail."""
+_READS = frozenset({"GET", "HGET", "HMGET"})
 _VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
 
 
@@ -71,6 +84,20 @@ def read_holder(value: object) -> Holder | None:
     return None if found is None else Holder(int(found[1]), found[2], found[3])
 
 
+class _Unchanged:
+    """Measures for how long something has been the same."""
+
+    def __init__(self) -> None:
+        self._what: object = None
+        self._since = 0.0
+
+    def seconds(self, what: object, now: float) -> float:
+        """Return the seconds since `what` was first seen in a row; `now` is monotonic."""
+        if what != self._what:
+            self._what, self._since = what, now
+        return now - self._since
+
+
 class Lease:
     """The lease of one log, as one logger sees it. For one thread.
 
@@ -90,6 +117,8 @@ class Lease:
         is_awaited: Whether somebody waits for it, while it is ours.
         is_overwritten: Whether a holder before us has written since we do.
         refusal: What Redis said where it understood and refused; "" otherwise.
+        void: What was wrong with a lease that was taken over without having ended; "" where none was.
+        silence: Seconds since the last write of the logger on duty was due, while this one waits for it.
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
@@ -113,6 +142,9 @@ class Lease:
         self.is_awaited = False
         self.is_overwritten = False
         self.refusal = ""
+        self.void = ""
+        self.silence = 0.0
+        self._forget_seen()
 
     @property
     def wait(self) -> float:
@@ -173,6 +205,11 @@ class Lease:
         if connection != self._connection:
             self._connection = connection
             self._has_seen, self._watched_since = False, self._clock.monotonic()
+            self._forget_seen()
+
+    def _forget_seen(self) -> None:
+        """Measure anew: while Redis was away, nobody could write."""
+        self._same_lease, self._same_status = _Unchanged(), _Unchanged()
 
     def _renewed(self, due: float) -> Standing:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
@@ -196,12 +233,23 @@ class Lease:
 
     def _wanted(self, due: float) -> Standing:
         """See who has it, and take it where that is nobody."""
-        value, left = self._send(("GET", self._lease), ("PTTL", self._lease))
+        value, left, written = self._send(
+            ("GET", self._lease),
+            ("PTTL", self._lease),
+            ("HMGET", self._status, "last_poll", "next_poll", "fence"),
+        )
         holder = read_holder(value)
         if holder is not None and holder.identity == self._identity:
             self._held, self.number = str(holder), holder.number  # that was ourselves, before a restart
             return self._renewed(due)
+        self._measure_silence(written)
         if value is None and self._may_take():
+            return self._taken(due)
+        void = "" if value is None else _why_void(holder, left)
+        same = self._same_lease.seconds((void, f"{value}", written), self._clock.monotonic())
+        if void and same >= VOID_AFTER:
+            self._send(("EVAL", DROP, 1, self._lease, value if isinstance(value, str) else ""))
+            self.void = void
             return self._taken(due)
         announced = f"{self._identity} {self.machine}"
         self._send(("SET", self._standby, announced, "PX", round(3 * SECONDS * 1000)))
@@ -210,6 +258,12 @@ class Lease:
         self._left = left / 1000 if isinstance(left, int) and left > 0 else RENEWED_EVERY
         self.other = self.other if value is None else "?" if holder is None else holder.machine
         return Standing.ANOTHERS
+
+    def _measure_silence(self, written: Reply) -> None:
+        next_poll = moment({"next_poll": f"{written[1]}"}, "next_poll") if isinstance(written, list) else None
+        is_due = next_poll is None or next_poll <= self._clock.utc()
+        same = self._same_status.seconds((is_due, written), self._clock.monotonic())
+        self.silence = same if is_due else 0.0
 
     def _may_take(self) -> bool:
         """Whether its last holder gave it up: Redis may just have been away, or have forgotten it."""
@@ -230,11 +284,27 @@ class Lease:
         return round(1000 * (SECONDS if self.is_awaited else max(SECONDS, due + ALONE_SECONDS)))
 
     def _send(self, *commands: Command) -> list[Reply]:
+        """Send commands, and return the replies: to a question about a key of another type, the `Refusal`."""
         replies = self._link.send(commands)
-        for reply in replies:
-            if isinstance(reply, Refusal):
+        for command, reply in zip(commands, replies, strict=True):
+            is_other_type = command[0] in _READS and isinstance(reply, Refusal) and reply.code == "WRONGTYPE"
+            if isinstance(reply, Refusal) and not is_other_type:
                 raise StoreError(f"Redis at {self._link.where} {reply.advice}", codes=[reply.code])
         return replies
+
+
+def _why_void(holder: Holder | None, left: Reply) -> str:
+    """What is wrong with a lease that does not end by itself; "" for one that does.
+
+    Args:
+        holder: Who has it; None where its value is none that a logger writes.
+        left: Milliseconds to its end, as `PTTL` says.
+    """
+    if holder is None:
+        return "is not one that a logger writes"
+    if left == -1:
+        return "cannot expire"
+    return "lasts longer than any logger asks for" if left > LONGEST * 1000 else ""
 
 
 def _number(text: object) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.assembly import Surroundings, make_duty
-from spotify_logger.keyspace import STATUS
-from spotify_logger.lease import SECONDS
+from spotify_logger.keyspace import LEASE, STATUS
+from spotify_logger.lease import SECONDS, VOID_AFTER
 from spotify_logger.link import StoreError
 from spotify_logger.plays import Play
 from spotify_logger.simulator.habits import Habits
@@ -21,6 +21,7 @@ from spotify_logger.simulator.trial import make_settings
 from spotify_logger.simulator.virtual import World, make_world
 from spotify_logger.simulator.year import recordings
 from spotify_logger.store import Store
+from spotify_logger.transport import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from spotify_logger.link import Command, Reply
     from spotify_logger.simulator.judge import Verdict
     from spotify_logger.simulator.timeline import TruePlay
-    from spotify_logger.transport import Request, Response
+    from spotify_logger.transport import Request
 
 HASTY = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
 MINUTE, HOUR = 60.0, 3600.0
@@ -72,23 +73,26 @@ class Machine:
         due: When its next turn is.
         asked: When it asked Spotify.
         died: When it ended.
+        alerts: What it has told a person.
     """
 
     def __init__(self, name: str, world: World, redis: StandIn, folder: Path) -> None:
         self.name = name
         self.asked: list[float] = []
         self.died: list[float] = []
+        self.alerts: list[str] = []
         self.duty: Duty | None = None
         self.due = 0.0
         self.dies_in = 0
         self.is_cut_off = False
         self._world = world
         self._redis = redis
-        self._settings = make_settings(folder / name, "redis://stand-in/0")
+        settings = make_settings(folder / name, "redis://stand-in/0")
+        self._settings = replace(settings, alert_url="https://alert.example/")
         self._settings.state_dir.mkdir()
 
     def start(self) -> None:
-        around = Surroundings(self._world.clock, self._send, self._send, "boot", connect=self._link)
+        around = Surroundings(self._world.clock, self._send, self._tell, "boot", connect=self._link)
         self.duty = make_duty(self._settings, around, self.name)
         self.due, self.dies_in = self._world.clock.now, 0
 
@@ -119,6 +123,10 @@ class Machine:
         self.dies_in -= 1
         if self.dies_in == 0:
             raise Crash
+
+    def _tell(self, request: Request) -> Response:
+        self.alerts.append(request.text or "")
+        return Response(200, {}, b"")
 
     def _link(self, _: str) -> Line:
         return Line(self._redis, self)
@@ -210,6 +218,14 @@ class Pair:
             for (before, one), (after, other) in pairwise(asked)
             if one != other and not any(before <= moment <= after for moment in died[one])
         ]
+
+    def plant(self, *commands: Command) -> None:
+        """Let somebody else write to Redis."""
+        link = StandInLink(self.redis)
+        before, self.redis.before_send, self.redis.after_send = self.redis.before_send, None, None
+        link.connect()
+        link.send(commands)
+        self.redis.before_send = self.redis.after_send = before
 
     def status(self) -> dict[str, str]:
         return Store("", connect=self.redis.link).read_status()
@@ -379,6 +395,86 @@ def test_a_redis_that_refuses_the_lease_is_no_reason_not_to_log(
     lines = capsys.readouterr().err.splitlines()
     assert sum("another logger for this listener would not be noticed" in line for line in lines) == 1
     assert pair.logged()
+
+
+OLD = "7 deadbeefdeadbeef oldpi"
+VOID: dict[str, list[Command]] = {
+    "without an end": [("SET", LEASE, OLD)],
+    "far beyond any": [("SET", LEASE, OLD, "PX", 30 * 86_400_000)],
+    "no lease": [("SET", LEASE, "x")],
+    "no lease, with an end": [("SET", LEASE, "", "PX", 86_400_000)],
+    "another type": [("DEL", LEASE), ("HSET", LEASE, "holder", OLD)],
+}
+
+
+class TestVoidLease:
+    @pytest.mark.parametrize("planted", VOID.values(), ids=VOID)
+    def test_it_is_taken_over_after_a_minute(
+        self, pair: Pair, planted: list[Command], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        attic, _ = pair.machines
+        pair.plant(*planted)
+        attic.start()
+        begun = pair.now
+        pair.until(pair.first_sound() + MINUTE)
+        assert VOID_AFTER <= attic.asked[0] - begun <= VOID_AFTER + MOMENT
+        assert "has taken over" in capsys.readouterr().err
+        assert [text for text in attic.alerts if LEASE in text]
+
+    @pytest.mark.parametrize("planted", VOID.values(), ids=VOID)
+    def test_one_that_is_put_in_the_place_of_ours(
+        self, pair: Pair, both: tuple[Machine, Machine], planted: list[Command]
+    ) -> None:
+        pair.plant(*planted)
+        planted_at = pair.now
+        pair.goes_on(2 * MINUTE)
+        assert max(moment for machine in both for moment in machine.asked) > planted_at + MINUTE
+        fence = int(pair.status()["fence"])
+        pair.goes_on(HOUR)
+        assert int(pair.status()["fence"]) == fence
+        assert len(pair.changes_without_a_death()) <= 1
+        assert pair.verdict().doubles == []
+
+    def test_it_stands_while_its_holder_writes(self, pair: Pair) -> None:
+        attic, cellar = pair.machines
+        attic.start()
+        pair.until(pair.first_sound() + MINUTE)
+        cellar.start()
+        for _ in range(30):
+            pair.goes_on(MINUTE / 3)
+            holder = pair.redis._keys.text(LEASE)
+            pair.plant(("SET", LEASE, str(holder)))
+        assert cellar.asked == []
+
+    def test_redis_that_was_away_is_no_reason(self, pair: Pair, both: tuple[Machine, Machine]) -> None:
+        """Nobody could write meanwhile."""
+        attic, cellar = both
+        pair.plant(("SET", LEASE, str(pair.redis._keys.text(LEASE))))
+        pair.redis.down = True
+        pair.goes_on(10 * MINUTE)
+        pair.redis.down = False
+        pair.goes_on(10 * MINUTE)
+        assert cellar.asked == []
+        assert attic.asked[-1] > pair.now - MINUTE
+
+
+def test_who_stands_by_for_one_that_writes_nothing_says_so(pair: Pair, both: tuple[Machine, Machine]) -> None:
+    attic, cellar = both
+    attic.kill()
+    renewed = ("SET", LEASE, str(pair.redis._keys.text(LEASE)), "PX", 60_000)
+    for _ in range(60):
+        pair.plant(renewed)
+        pair.goes_on(MINUTE / 2)
+    assert cellar.asked == []
+    assert [text for text in cellar.alerts if "stands by" in text and "attic" in text] == cellar.alerts
+    assert len(cellar.alerts) == 1
+    attic.start()
+    pair.goes_on(10 * MINUTE)
+    attic.kill()
+    for _ in range(30):
+        pair.plant(renewed)
+        pair.goes_on(MINUTE / 2)
+    assert len(cellar.alerts) == 2
 
 
 def test_only_the_one_on_duty_is_cut_off_from_redis(pair: Pair) -> None:

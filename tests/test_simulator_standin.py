@@ -14,7 +14,7 @@ import redis
 
 from spotify_logger.complaints import BY_CODE, Refusal
 from spotify_logger.embedded import find_server
-from spotify_logger.lease import RELEASE, RENEW
+from spotify_logger.lease import DROP, RELEASE, RENEW
 from spotify_logger.link import ANSWER_TIMEOUT, Link, RedisLink, StoreError
 from spotify_logger.simulator.standin import SAVE_SECONDS, SNAPSHOT_SECONDS, StandIn
 from spotify_logger.simulator.virtual import VirtualClock
@@ -307,6 +307,15 @@ class TestReplies:
                 (("EVAL", RELEASE, 1, "a", "x"), 1),
                 (("EVAL", RELEASE, 1, "a", "x"), 0),
                 (("PTTL", "a"), -2),
+                (("SET", "a", "7 ab pi"), "OK"),
+                (("EVAL", DROP, 1, "a", "8 cd pi"), 0),
+                (("EVAL", DROP, 1, "a", "x"), 0),
+                (("EVAL", DROP, 1, "a", "7 ab pi"), 1),
+                (("SET", "a", "x"), "OK"),
+                (("EVAL", DROP, 1, "a", ""), 1),
+                (("HSET", "a", "f", "v"), 1),
+                (("EVAL", DROP, 1, "a", ""), 1),
+                (("EVAL", DROP, 1, "a", ""), 0),
                 (("SET", "a", "5"), "OK"),
                 (("PTTL", "a"), -1),
                 (("INCR", "a"), 6),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 from redis import exceptions
 
 from spotify_logger.complaints import reason, refusal
-from spotify_logger.lease import RELEASE, RENEW
+from spotify_logger.lease import DROP, RELEASE, RENEW, read_holder
 from spotify_logger.link import ANSWER_TIMEOUT, StoreError
 
 if TYPE_CHECKING:
@@ -591,9 +591,12 @@ class StandIn:
 
     def _eval(self, script: str, keys: str, key: str = "", *arguments: str) -> int:
         """The scripts of a lease, and no others: there is no Lua here."""
-        if script not in {RENEW, RELEASE} or keys != "1":
+        if script not in {RENEW, RELEASE, DROP} or keys != "1":
             raise exceptions.ResponseError("this script is not known here")
         held, *milliseconds = arguments
+        if script == DROP:
+            value = self._keys.value(key)
+            return 0 if value != held and read_holder(value) else self._del(key)
         if self._keys.text(key) != held:
             return 0
         if script == RELEASE:
