@@ -31,7 +31,7 @@ examples:
   spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
 
 Settings come from the environment, from .env and from auth.py in the folder in which it is called.
-Exit codes: 0 yes, 1 not well or Redis away, 2 wrong arguments, 78 wrong settings.
+Exit codes: 0 yes, 1 not well, unknown or Redis away, 2 wrong arguments, 78 wrong settings.
 """
 TOP = ("tracks", "artists", "albums", "shows", "devices", "contexts")
 PERIODS = ("day", "week", "month")
@@ -109,13 +109,13 @@ def _status(options: argparse.Namespace, store: Store, settings: Settings) -> An
 
     if options.all:
         return status.statuses(settings, options.question.now)
-    return status.status(store, options.question.now, 2 * settings.poll_max)
+    return status.status(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
-def _now(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+def _now(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
     from spotify_logger.answers import status  # noqa: PLC0415
 
-    return status.now_playing(store, options.question.now)
+    return status.now_playing(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
 def _recent(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
@@ -234,7 +234,7 @@ def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     add.command("login", None, "allow the logger to see what you play; needed every six months", csv=False)
     status = add.command("status", _status, "is the logger alive and well? exit code 1 if not", csv=False)
     status.add_argument("--all", action="store_true", help="every listener's")
-    add.command("now", _now, "what is playing", csv=False)
+    add.command("now", _now, "what is playing; exit code 1 if nobody knows", csv=False)
     recent = add.command("recent", _recent, "the newest plays")
     questions.add_number(recent, 20)
     questions.add_stretch(recent)

@@ -27,6 +27,8 @@ BY_CODE = {
     "CLUSTERDOWN": "is a node of a Redis Cluster that is not whole: some of its masters are down",
 }
 """The error codes of Redis that a logger can meet."""
+TAKES_NO_WRITES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
+"""Those of a server that can be read from."""
 
 CODES: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.OutOfMemoryError, "OOM"),

@@ -24,6 +24,9 @@ FENCE = "spotify_logger:fence"
 STANDBY = "spotify_logger:standby"
 """The machine of a logger that waits for the lease. It expires."""
 
+PROBE = "spotify_logger:probe"
+"""What is never there: whether Redis takes writes is asked with one that would only change it."""
+
 PLAY_FIELDS = frozenset(
     (  # noqa: SIM905 - three lines to read instead of twenty-two
         "id uri type name artists album duration_ms explicit device_name device_type device_volume "

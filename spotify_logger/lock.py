@@ -49,6 +49,22 @@ def take(state_dir: Path | str, what: str) -> int:
         raise TryLater(f"cannot lock the state folder: {error}") from error
 
 
+def is_held(state_dir: Path | str) -> bool | None:
+    """Return whether a logger works in a state folder; None where that cannot be seen."""
+    try:
+        descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        # Shared, so that two who look do not take each other for a logger.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _take(state_dir: Path | str, what: str) -> int:
     descriptor = _open(state_dir)
     deadline = time.monotonic() + ORPHAN_PATIENCE

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS gaps (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_COUNT = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
 _IF_NEWER = (
     "UPDATE plays SET ended_ms = ?1, closed = ?2, safe = ?3, fields = ?4"
     " WHERE started_ms = ?6 AND uri = ?7 AND safe < 2 AND (?2, ?1) > (closed, ended_ms)"
@@ -94,6 +95,17 @@ class GapRow:
 
     second: int
     fields: Mapping[str, str]
+
+
+def count_waiting(path: Path) -> int | None:
+    """Return how many plays wait in the outbox of another process; None where that cannot be seen."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
+            ((count,),) = database.execute(_COUNT).fetchall()
+    except sqlite3.Error:
+        return None
+    return int(count)
 
 
 class Outbox:
@@ -246,7 +258,7 @@ class Outbox:
     def __len__(self) -> int:
         """How many plays that are over wait for Redis to make them safe."""
         if self._counted_at != self.changes:
-            ((self._count,),) = self._read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
+            ((self._count,),) = self._read(_COUNT)
             self._counted_at = self.changes
         return self._count
 

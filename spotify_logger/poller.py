@@ -149,6 +149,7 @@ class Poller:
         seen = _Seen(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
         self._unfollowed.append(seen)
         self._status["login"] = "ok"
+        self._status["blind"] = ""
         self._status["last_poll"] = to_iso(stamp_ms)
         if self._tracker is not None:
             self._follow(self._tracker)
@@ -165,6 +166,7 @@ class Poller:
             say(words)
             self._trouble = str(error)
         due = self._clock.monotonic() + wait
+        self._status["blind"] = reason
         if isinstance(error, LoginNeeded):  # other errors tell nothing about the login
             self._status["login"] = "needed"
         self._watch.failed(reason)

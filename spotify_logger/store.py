@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from spotify_logger.archive import Archive
-from spotify_logger.complaints import Refusal
+from spotify_logger.complaints import TAKES_NO_WRITES, Refusal
 from spotify_logger.journal import clean
 from spotify_logger.keyspace import (
     FIRST_DAY,
@@ -22,6 +22,7 @@ from spotify_logger.keyspace import (
     LISTENERS,
     NOW_PLAYING,
     PLAY_FIELDS,
+    PROBE,
     STANDBY,
     STATUS,
     day_of,
@@ -198,6 +199,22 @@ class Store:
     def connect(self) -> int:
         """Make sure that there is a connection, and tell how many there have been."""
         return self._link.connect()
+
+    def write_refusal(self) -> StoreError | None:
+        """Ask whether the server takes writes, with one that changes nothing.
+
+        Returns:
+            Why it does not; None where it does, or where this user may not write.
+        """
+        try:
+            (reply,) = self._send([("SET", self._prefix + PROBE, "", "XX")])
+        except StoreError:
+            self.version()  # where this gets no answer either, the server is away
+            advice = "answers, but takes no writes: it is paused (CLIENT PAUSE), or its disk hangs"
+            return StoreError(f"Redis at {self.where} {advice}")
+        if isinstance(reply, Refusal) and reply.code in TAKES_NO_WRITES:
+            return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
+        return None
 
     def persistence(self) -> Persistence:
         """How the server keeps what it is given, as far as it says."""

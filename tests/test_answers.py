@@ -119,6 +119,7 @@ WELL = {
     "version": __version__,
     "pid": "77",
 }
+KNOWN = {"now": None, "unknown_since": None, "problem": None}
 DAY, HOUR, MINUTE = 86_400, 3600, 60
 LAST_POLL = int(NOW) - 12
 
@@ -157,6 +158,7 @@ class TestStatus:
             "next_poll": "2026-11-22T18:03:38.000Z",
             "blind_since": None,
             "gaps_30_days": [],
+            "login": None,
             "login_valid_until": "2027-05-14T10:00:00.000Z",
             "requests_24h": 1234,
             "outbox": 0,
@@ -168,6 +170,7 @@ class TestStatus:
             },
             "machine": None,
             "standby": None,
+            "running_here": None,
             "version": __version__,
             "command_version": __version__,
             "pid": 77,
@@ -206,12 +209,33 @@ class TestStatus:
         assert answer.code == 1
         (line,) = rows(answer)
         assert line[0].startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")
-        assert answer.data == {
-            "well": False,
-            "problems": [line[0].removeprefix("NOT WELL: ")],
-            "redis": None,
-            "command_version": __version__,
-        }
+        data = answer.data
+        assert isinstance(data, dict)
+        known = {"well": False, "problems": [line[0].removeprefix("NOT WELL: ")], "redis": None}
+        assert data.items() >= {**known, "command_version": __version__, "login_valid_until": None}.items()
+
+    def test_the_fields_are_the_same_when_redis_is_away(self, store: Store) -> None:
+        away = status.status(Store("redis://127.0.0.1:1"), NOW, 60).data
+        there = self.status(store).data
+        assert isinstance(away, dict)
+        assert isinstance(there, dict)
+        assert away.keys() == there.keys()
+
+    @pytest.mark.parametrize(
+        "changes", [{"login": "needed"}, {"login_valid_until": "2026-11-20T10:00:00.000Z"}]
+    )
+    def test_a_login_that_is_needed(self, store: Store, changes: dict[str, str]) -> None:
+        answer = self.status(store, **changes)
+        assert answer.data["login"] == "needed"  # type: ignore[index]
+        assert "days" not in named(answer)["login"]
+
+    def test_another_logger_stands_by_for_one_that_is_silent(self, store: Store, redis_url: str) -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            client.set(STANDBY, "0123456789abcdef cellar")
+        answer = self.status(store, next_poll="2026-11-22T17:03:38.000Z", machine="attic")
+        assert answer.code == 1
+        assert "cellar stands by" in rows(answer)[0][1]
+        assert named(answer)["machine"] == "cellar stands by"
 
     def test_gaps_of_thirty_days(self, store: Store) -> None:
         put_gap(store, int(NOW) - 41 * DAY, int(NOW) - 30 * DAY - 1)
@@ -307,8 +331,51 @@ class TestStatus:
 class TestNow:
     def test_nothing(self, store: Store) -> None:
         put(store, VERIDIS, START, 200_000, end_reason="skipped")
-        answer = status.now_playing(store, NOW)
-        assert (answer.code, answer.data, rows(answer)) == (0, {"now": None}, [("Nothing is playing.",)])
+        self.write_status(store)
+        answer = status.now_playing(store, NOW, 60)
+        assert (answer.code, answer.data, rows(answer)) == (0, KNOWN, [("Nothing is playing.",)])
+
+    @staticmethod
+    def write_status(store: Store, **changes: str) -> None:
+        with store.batch() as batch:
+            batch.write_status({**WELL, **changes})
+
+    def assert_unknown(self, answer: Answer, since: str | None, why: str) -> None:
+        data = answer.data
+        assert isinstance(data, dict)
+        assert (answer.code, data["now"], data["unknown_since"]) == (1, None, since)
+        assert why in data["problem"]
+        assert why in rows(answer)[0][0]
+
+    def test_the_logger_never_ran(self, store: Store) -> None:
+        self.assert_unknown(status.now_playing(store, NOW, 60), None, "never run")
+
+    @pytest.mark.parametrize(("after", "why"), [(65, "late"), (300, "does not run")])
+    @pytest.mark.parametrize("shown", [False, True])
+    def test_the_logger_is_gone(self, store: Store, after: int, why: str, *, shown: bool) -> None:
+        """Also where the key of what plays has lost its expiry."""
+        if shown:
+            put_open(store)
+        self.write_status(store)
+        self.assert_unknown(status.now_playing(store, NOW + after, 60), WELL["last_poll"], why)
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"blind": "offline"}, "offline"),
+            ({"blind": "login dead", "login": "needed"}, "login is over"),
+            ({"last_poll": "2026-11-22T17:50:00.000Z"}, "no answer"),  # as 0.5.0 writes it
+            ({"last_poll": ""}, "no answer"),
+        ],
+    )
+    def test_the_logger_is_blind(self, store: Store, changes: dict[str, str], why: str) -> None:
+        seen = changes.get("last_poll", "2026-11-22T18:01:08.000Z")
+        self.write_status(store, **{"last_poll": seen, **changes})
+        self.assert_unknown(status.now_playing(store, NOW, 60), seen or None, why)
+
+    def test_one_turn_without_an_answer_is_no_blindness(self, store: Store) -> None:
+        self.write_status(store, blind="Spotify down")
+        assert status.now_playing(store, NOW, 60).code == 0
 
     @pytest.mark.parametrize(
         ("changes", "after", "state", "position"),
@@ -327,12 +394,12 @@ class TestNow:
         self, store: Store, changes: dict[str, str | int], after: int, state: str, position: str
     ) -> None:
         put_open(store, **changes)
-        answer = status.now_playing(store, NOW + after)
+        answer = status.now_playing(store, NOW + after, 60)
         assert rows(answer) == [(state, "Daft Punk – Veridis Quo", position, "Kitchen")]
 
     def test_for_programs(self, store: Store) -> None:
         put_open(store, explicit=0)
-        assert status.now_playing(store, NOW + 5).data == {
+        assert status.now_playing(store, NOW + 5, 60).data == {
             "now": {
                 "key": f"listening:{START}",
                 "name": "Veridis Quo",
@@ -348,13 +415,16 @@ class TestNow:
                 "explicit": False,
                 "progress_ms": 200000,
                 "position_ms": 205000,
-            }
+            },
+            "unknown_since": None,
+            "problem": None,
         }
 
     def test_a_key_that_leads_nowhere(self, store: Store) -> None:
         with store.batch() as batch:
             batch.set_now_playing(START, 90)
-        assert status.now_playing(store, NOW).data == {"now": None}
+            batch.write_status(WELL)
+        assert status.now_playing(store, NOW, 60).data == KNOWN
 
 
 class TestRecent:

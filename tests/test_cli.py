@@ -130,6 +130,14 @@ class TestQuestions:
         assert capsys.readouterr().out.count("\n") == 20
 
     def test_now(self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["now"]) == 1
+        assert "never run" in capsys.readouterr().out
+        polled = {
+            "last_poll": to_iso(round(time.time() * 1000)),
+            "next_poll": to_iso(round(time.time() * 1000)),
+        }
+        with store.batch() as batch:
+            batch.write_status(polled)
         assert cli.main(["now"]) == 0
         assert capsys.readouterr().out == "Nothing is playing.\n"
         put(store, "Veridis Quo", playing=0, progress_ms=5000)

@@ -649,7 +649,7 @@ def test_redis() -> None:
         store = Store("", utc=lambda: SUMMER, connect=lambda _: link)
         faces_of: tuple[Callable[[], faces.Answer], ...] = (
             lambda: status.status(store, SUMMER, 60),
-            lambda: status.now_playing(store, SUMMER),
+            lambda: status.now_playing(store, SUMMER, 60),
             lambda: timeline.recent(store, Question(SUMMER, number=5)),
             lambda: count.count(store.archive(), Question(SUMMER), wanted),
         )

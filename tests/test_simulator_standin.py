@@ -299,6 +299,8 @@ class TestReplies:
             [
                 (("SET", "a", "x", "NX", "PX", 60_000), "OK"),
                 (("SET", "a", "y", "NX", "PX", 60_000), None),
+                (("SET", "none", "y", "XX"), None),
+                (("SET", "a", "x", "XX", "PX", 60_000), "OK"),
                 (("EVAL", RENEW, 1, "a", "y", 50_000), 0),
                 (("EVAL", RENEW, 1, "a", "x", 50_000), 1),
                 (("EVAL", RENEW, 1, "none", "x", 50_000), 0),

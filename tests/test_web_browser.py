@@ -112,8 +112,10 @@ class Served:
             batch.set_now_playing(second, 600)
 
     def stop(self) -> None:
+        polled = to_iso(round(time.time() * 1000))
         with self.store.batch() as batch:
             batch.clear_now_playing()
+            batch.write_status({"last_poll": polled, "next_poll": polled})
 
 
 def fill(url: str) -> None:

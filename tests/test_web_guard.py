@@ -105,7 +105,7 @@ class TestHosts:
         ],
     )
     def test_its_own_names_and_addresses_in_figures(self, page: Served, host: str) -> None:
-        assert page.ask("/health", Host=host).status == 200
+        assert page.ask("/recent", Host=host).status == 200
 
     @pytest.mark.parametrize(
         "host",
@@ -197,7 +197,7 @@ class TestManners:
         assert "content-encoding" not in page.ask("/", Accept_Encoding="identity").headers
 
     def test_head(self, page: Served) -> None:
-        answer = page.ask("/health", "HEAD")
+        answer = page.ask("/recent", "HEAD")
         assert (answer.status, answer.body) == (200, b"")
 
 
@@ -253,7 +253,7 @@ class TestSignIn:
         cookie = answer.headers["set-cookie"]
         assert re.search("HttpOnly", cookie)
         assert re.search("SameSite=strict", cookie)
-        assert closed.ask("/health", Cookie=cookie.partition(";")[0]).status == 200
+        assert closed.ask("/recent", Cookie=cookie.partition(";")[0]).status == 200
 
     @pytest.mark.parametrize(
         "to",
@@ -295,7 +295,7 @@ class TestSignIn:
     def test_a_cookie_is_good_for_a_while(self, closed: Served, time: Time) -> None:
         cookie = signed_in(closed)
         time.now += VALID - 1
-        assert closed.ask("/health", Cookie=cookie).status == 200
+        assert closed.ask("/recent", Cookie=cookie).status == 200
         time.now += 2
         assert closed.ask("/health", Cookie=cookie).status == 303
 

@@ -29,6 +29,7 @@ COVER = "https://i.scdn.co/image/ab67616d0000b273" + "0" * 24
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_room, "LOOK", 0.02)
+    monkeypatch.setattr(live_room, "LOOK_UNKNOWN", 0.05)
     monkeypatch.setattr(live_room, "HEARTBEAT", 0.2)
 
 
@@ -107,10 +108,34 @@ def listen(settings: Settings, listener: Callable[[Live, Stream], Coroutine[Any,
     asyncio.run(go())
 
 
-def test_it_says_at_once_that_nothing_plays(settings: Settings) -> None:
+def tell_status(store: Store, ago: float = 0.0) -> None:
+    """The logger has polled so many seconds ago, and was to do it again a moment later."""
+    polled = to_iso(round((time.time() - ago) * 1000))
+    with store.batch() as batch:
+        batch.write_status({"last_poll": polled, "next_poll": polled})
+
+
+def test_it_says_at_once_that_nothing_plays(settings: Settings, store: Store) -> None:
+    tell_status(store)
+
     async def listener(_: Live, stream: Stream) -> None:
         assert (await stream.piece()) == "retry: 3000\n\n"
-        assert await stream.until(bool) == {"now": None, "latest": None}
+        known = {"unknown": "", "problem": None}
+        assert await stream.until(bool) == {"now": None, "latest": None, **known}
+
+    listen(settings, listener)
+
+
+def test_it_says_that_nobody_knows_and_when_somebody_does_again(settings: Settings, store: Store) -> None:
+    async def listener(_: Live, stream: Stream) -> None:
+        told = await stream.until(lambda told: told["unknown"])
+        assert (told["now"], told["unknown"]) == (None, "Unknown")
+        assert "never run" in told["problem"]
+        tell_status(store, ago=1000)
+        told = await stream.until(lambda told: told["unknown"].startswith("Unknown since 2"))
+        assert "does not run" in told["problem"]
+        tell_status(store)
+        assert (await stream.until(lambda told: not told["unknown"]))["problem"] is None
 
     listen(settings, listener)
 
@@ -230,7 +255,8 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
     async def listener(_: Live, stream: Stream) -> None:
         await stream.until(bool)
         server.stop()
-        assert [await stream.piece() for _ in range(2)] == [": still here\n\n"] * 2
+        told = await stream.until(lambda told: "cannot be reached" in told["problem"])
+        assert told["unknown"].startswith("Unknown")
         start_again(server)
         store = Store(server.url)
         play(store, int(time.time()) - 60)

@@ -3,7 +3,7 @@
 Its replies are those that `RedisLink` has from a real server; the tests hold both to the same. It is simpler
 in this: `crash` is a power failure (a process that is killed loses nothing that it wrote); the append-only
 file is synced when a whole second begins (a real server does so at once where it has not for a second); a
-batch that hangs is lost (a real server may get to it later); SET knows PX and no other option, FLUSHALL none.
+batch that hangs is lost (a real server may get to it later); SET knows NX, XX and PX, FLUSHALL no option.
 """
 
 from __future__ import annotations
@@ -570,10 +570,11 @@ class StandIn:
         return "OK"
 
     def _set(self, key: str, value: str, *options: str) -> str | None:
-        if_new = bool(options) and options[0].upper() == "NX"
-        options = options[if_new:]
+        condition = options[0].upper() if options else ""
+        options = options[condition in {"NX", "XX"} :]
         expires = self._expiry(*options) if options else None
-        if if_new and self._keys.value(key) is not None:
+        is_there = self._keys.value(key) is not None
+        if (condition == "NX" and is_there) or (condition == "XX" and not is_there):
             return None
         self._keys.put(key, value, expires)
         return "OK"

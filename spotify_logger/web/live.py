@@ -13,6 +13,9 @@ from spotify_logger.answers import status
 from spotify_logger.answers.timeline import play_data
 from spotify_logger.commands import open_store
 from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.faces import local_time
+from spotify_logger.journal import clean
+from spotify_logger.plays import from_iso
 from spotify_logger.web.covers import initial, tile
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 LOOK = 1.0
 """Seconds between two looks, while somebody listens."""
+LOOK_UNKNOWN = 10.0
+"""The same while nobody knows what plays: then each look asks Redis, and the disk, for the reason."""
 HEARTBEAT = 15.0
 """Seconds after which something is sent though nothing changes: so it shows when nobody listens any more."""
 LONGEST = 3600.0
@@ -41,6 +46,7 @@ class Live:
     """
 
     def __init__(self, settings: Settings, covers: Covers) -> None:
+        self._settings = settings
         self._store = open_store(settings)
         self._covers = covers
         self._thread = ThreadPoolExecutor(1, "live")
@@ -105,37 +111,49 @@ class Live:
 
     async def _look(self) -> None:
         while self._listeners and not self._over:
-            with suppress(SpotifyLoggerError):  # Redis is away; the page shows what it showed
+            try:
                 found = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
-                if self._is_news(found):
-                    self._said, self._said_at = found, time.monotonic()
-                    async with self._changed:
-                        self._told = self._told[0] + 1, json.dumps(found)
-                        self._changed.notify_all()
-            await asyncio.sleep(LOOK)
+            except SpotifyLoggerError as error:
+                since = self._said.get("unknown") or _unknown(time.time())
+                latest = self._said.get("latest")
+                found = {"now": None, "latest": latest, "unknown": since, "problem": clean(str(error))}
+            if self._is_news(found):
+                self._said, self._said_at = found, time.monotonic()
+                async with self._changed:
+                    self._told = self._told[0] + 1, json.dumps(found)
+                    self._changed.notify_all()
+            await asyncio.sleep(LOOK_UNKNOWN if found["unknown"] else LOOK)
 
     def _read(self) -> dict[str, Any]:
-        data: Any = status.now_playing(self._store, time.time()).data
+        pause, folder = 2 * self._settings.poll_max, self._settings.state_dir
+        data: Any = status.now_playing(self._store, time.time(), pause, folder).data
         now = data["now"]
         latest = self._store.latest_play()
         if now is not None:
             name = str(now.get("name") or "?")
             cover = self._covers.of_play(self._store, now)
             now = now | {"cover": cover, "tile": tile(name), "initial": initial(name)}
-        return {"now": now, "latest": latest and play_data(latest)["key"]}
+        since, problem = data["unknown_since"], data["problem"]
+        unknown = _unknown((from_iso(since) or 0) / 1000 if since else None) if problem else ""
+        key = latest and play_data(latest)["key"]
+        return {"now": now, "latest": key, "unknown": unknown, "problem": problem}
 
     def _is_news(self, found: dict[str, Any]) -> bool:
         """Whether a browser would show something else by itself."""
         if not self._said:
             return True
         now, before = found["now"] or {}, self._said["now"] or {}
+        if any(found[name] != self._said[name] for name in ("latest", "unknown", "problem")):
+            return True
         fixed = ("key", "playing", "device_name", "cover", "end_reason")
-        if found["latest"] != self._said["latest"] or any(
-            now.get(name) != before.get(name) for name in fixed
-        ):
+        if any(now.get(name) != before.get(name) for name in fixed):
             return True
         position, earlier = now.get("position_ms"), before.get("position_ms")
         if position is None or earlier is None:
             return position is not earlier
         gone = (time.monotonic() - self._said_at) * 1000 if now.get("playing") else 0
         return bool(abs(position - earlier - gone) > LEAP_MS)
+
+
+def _unknown(since: float | None) -> str:
+    return "Unknown" if since is None else f"Unknown since {local_time(since)}"

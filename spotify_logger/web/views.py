@@ -17,6 +17,7 @@ from spotify_logger.answers.overview import Overview
 from spotify_logger.answers.portrait import IDS
 from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.health import OVERDUE
 from spotify_logger.keyspace import FIRST_DAY, second_of
 from spotify_logger.plays import from_iso
 from spotify_logger.questions import Question
@@ -94,6 +95,8 @@ class Views:
             request,
             "home.html",
             now=playing,
+            unknown_since=now["unknown_since"],
+            problem=now["problem"],
             open_key=playing and playing["key"],
             today=today,
             this_day=str(self._today),
@@ -326,9 +329,11 @@ class Views:
     # The logger
 
     async def health(self, request: Request) -> Response:
-        """Is the logger alive and well, and the login?"""
+        """Is the logger alive and well, and the login? 503 when it is not, for what watches over it."""
         told = await self._desk.ask("status")
-        return self._pages.show(request, "health.html", told=told, login=self._login, now=time.time())
+        code = HTTPStatus.OK if told["well"] else HTTPStatus.SERVICE_UNAVAILABLE
+        about = {"told": told, "login": self._login, "now": time.time(), "overdue": OVERDUE}
+        return self._pages.show(request, "health.html", code, **about)
 
     async def log_in(self, request: Request) -> Response:
         """Begin a login at Spotify, or take what somebody pasted."""

@@ -28,10 +28,6 @@
   }
 
   function showName(play) {
-    if (!play) {
-      parts.name.replaceChildren("Nothing is playing");
-      return;
-    }
     const link = document.createElement("a");
     link.href = `/track?q=${encodeURIComponent(itemOf(play))}`;
     within(link, play.name || play.uri || "?");
@@ -67,13 +63,20 @@
     if (element.textContent !== text) element.textContent = text;
   }
 
-  function show(play) {
+  function show(told) {
+    const play = told.now;
     const isOther = (play && play.key) !== (now && now.play.key);
     card.classList.toggle("silent", !play);
     say(parts.title, play ? (play.playing ? "Playing now" : "Paused") : "Now");
+    if (!play) {
+      say(parts.name, told.unknown || "Nothing is playing");
+      say(parts.whose, told.problem || "");
+    }
     if (isOther || (play && play.cover !== now.play.cover)) {
-      showName(play);
-      within(parts.whose, play ? play.artists || play.album || "" : "");
+      if (play) {
+        showName(play);
+        within(parts.whose, play.artists || play.album || "");
+      }
       showCover(play);
     }
     within(parts.device, play ? play.device_name || "" : "");
@@ -110,7 +113,7 @@
 
   function take(event) {
     const told = JSON.parse(event.data);
-    const isOther = show(told.now);
+    const isOther = show(told);
     if (latest !== null && (isOther || told.latest !== latest)) refresh();
     latest = told.latest || "";
     found();
