@@ -457,6 +457,7 @@ class TestStatus:
             "pid": str(os.getpid()),
             "version": __version__,
             "login": "ok",
+            "blind": "",
             "login_valid_until": "2027-05-21T12:00:00.000Z",
             "state": "playing The Band of A – A, Desk",
             "last_play": f"listening:{int(start)}",
@@ -478,6 +479,7 @@ class TestStatus:
         rig.fault("reset")
         turn = rig.trial.poller.turn()
         status = rig.status()
+        assert status["blind"] == "offline"
         assert status["last_poll"] == last_poll
         assert seconds(status["next_poll"]) == pytest.approx(T + turn.due, abs=0.01)
         assert status["state"] == turn.words

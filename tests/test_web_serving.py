@@ -70,7 +70,7 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[Process]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_is_and_ends_when_it_is_asked_to(page: Process, number: signal.Signals) -> None:
     process, address = page.ready()
-    with urllib.request.urlopen(f"{address}health", timeout=LONG) as answer:
+    with urllib.request.urlopen(f"{address}recent", timeout=LONG) as answer:
         assert answer.status == 200
     with urllib.request.urlopen(f"{address}live", timeout=LONG) as stream:
         assert stream.readline() == b"retry: 3000\n"
