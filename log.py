@@ -1,10 +1,16 @@
 """The poll loop. `run.py` keeps it alive; it also runs alone: `SPOTIFY_CLIENT_ID=… python log.py`."""
 
-from __future__ import annotations
-
 import sys
 
-from spotify_logger.daemon import main
+from spotify_logger import python_version
+
+python_version.check("log.py")
+
+from spotify_logger import requirements  # noqa: E402 - an old Python could not read it
+
+requirements.check("log.py", alert=True)
+
+from spotify_logger.daemon import main  # noqa: E402 - needs what was checked
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

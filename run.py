@@ -1,11 +1,13 @@
 """Runs the logger forever: `python run.py`, or `python run.py --demo` without a Spotify account."""
 
-from __future__ import annotations
-
 import os
 import sys
 
-from spotify_logger.supervisor import main
+from spotify_logger import python_version
+
+python_version.check("run.py")
+
+from spotify_logger.supervisor import main  # noqa: E402 - an old Python could not read it
 
 if __name__ == "__main__":
     os.chdir(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib is half a megabyte

@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from dotenv.parser import parse_stream
-
 from spotify_logger import authfile, files, journal, ownership
 from spotify_logger.errors import Misconfigured
 from spotify_logger.keyspace import RESERVED, is_listener, with_listener, without_listener
 from spotify_logger.redis_address import FORMS, read_places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
@@ -172,7 +170,7 @@ def load(
         NotConfigured: There is no client id; nothing else is wrong.
         Misconfigured: A setting is wrong; the message names it, where it comes from, and what to do.
     """
-    found = _find(directory, environ)
+    found = _find(directory, environ, _in_dotenv_file)
     if listener is not None:
         found["LISTENER"] = _Found("LISTENER", listener, "--listener")
     name = _listener(found["LISTENER"])
@@ -212,6 +210,18 @@ def _auth_advice(path: Path) -> str:
     return f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
 
 
+def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
+    """Return ALERT_URL, "" where it is not set or a setting is wrong. Needs no package.
+
+    It is asked for when packages are missing, python-dotenv perhaps among them: of `.env`, only lines that
+    are plainly NAME=value are understood here.
+    """
+    try:
+        return _hook_url(_find(directory, environ, _plain_lines)["ALERT_URL"])
+    except Misconfigured:
+        return ""
+
+
 def exposed(directory: Path) -> list[Path]:
     """Return which of `auth.py` and `.env` other users of this machine can read."""
     paths = [directory / AUTH_FILE, directory / DOTENV_FILE]
@@ -228,9 +238,11 @@ def is_word(text: str) -> bool:
     return re.fullmatch(r"[!-~]+", text) is not None
 
 
-def _find(directory: Path, environ: Mapping[str, str]) -> dict[str, _Found]:
+def _find(
+    directory: Path, environ: Mapping[str, str], read_dotenv: Callable[[Path], Iterator[tuple[str, _Found]]]
+) -> dict[str, _Found]:
     environment = _said((name, _Found(name, value, "the environment")) for name, value in environ.items())
-    dotenv = _said(_in_dotenv_file(directory / DOTENV_FILE))
+    dotenv = _said(read_dotenv(directory / DOTENV_FILE))
     for name in DEFAULTS.keys() - CREDENTIALS:
         if pointer := dotenv.get(f"{name}_FILE"):
             # What a file holds would be shown wherever that setting is, to whoever is asked in its name.
@@ -313,6 +325,11 @@ def _in_dotenv_file(path: Path) -> Iterator[tuple[str, _Found]]:
         text = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Misconfigured(f"{path} is not text in UTF-8: write it again") from None
+    if not text:
+        return
+    # Not at the top: `alert_url` has to work without.
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
     # Values are taken as they stand: a `${...}` in a password is no reference to another variable.
     for binding in parse_stream(io.StringIO(text)):
         original = binding.original.string
@@ -321,6 +338,13 @@ def _in_dotenv_file(path: Path) -> Iterator[tuple[str, _Found]]:
             raise Misconfigured(f"{path}:{line} is no NAME=value line: correct it, or put a # before it")
         if binding.key:
             yield binding.key, _Found(binding.key, binding.value or "", f"{path}:{line}")
+
+
+def _plain_lines(path: Path) -> Iterator[tuple[str, _Found]]:
+    for number, line in enumerate(_read(path).decode(errors="replace").splitlines(), 1):
+        name, _, value = line.partition("=")
+        name = name.strip().removeprefix("export ")
+        yield name, _Found(name, value.partition(" #")[0], f"{path}:{number}")
 
 
 def _read(path: Path) -> bytes:

@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if __name__ == "__main__":
+    from spotify_logger import requirements
+
+    requirements.check("run.py --demo", alert=False)
+
 import requests
 
 from spotify_logger import embedded

@@ -20,6 +20,10 @@ if __name__ == "__main__":
     # Until `main` can say so in a line, Ctrl-C just ends this; what is imported below takes a moment.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+    from spotify_logger import requirements
+
+    requirements.check("run.py", alert=True)
+
 from spotify_logger import authfile, config, files, journal, oauth
 from spotify_logger.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
 from spotify_logger.login import Talk, login_on_terminal
