@@ -305,7 +305,7 @@ class TestSignIn:
         assert answer.headers["location"] == "/sign-in"
         assert f'{COOKIE}=""' in answer.headers["set-cookie"]
         assert closed.ask("/health", Cookie=cookie).status == 303
-        assert closed.ask("/health", Cookie=other).status == 200
+        assert closed.ask("/recent", Cookie=other).status == 200
         assert closed.post("/sign-out", "", Cookie=cookie).headers["location"] == "/sign-in"
 
     def test_signing_out_ends_the_streams_of_the_session(
