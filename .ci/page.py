@@ -16,7 +16,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 def main() -> int:
     """Start the page, open it, and load all that it names."""
-    command = [sys.executable, "-m", "spotify_logger", "web", "--port", "0"]
+    command = [sys.executable, "-P", "-m", "spotify_logger", "web", "--port", "0"]
     environment = {**os.environ, "REDIS_URL": NOWHERE}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as page:  # noqa: S603
         try:

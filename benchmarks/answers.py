@@ -93,7 +93,7 @@ def command(question: str, url: str) -> tuple[float, float, float]:
     """Seconds of the answer alone, seconds of the whole command, and megabytes it held at most."""
     alone, whole, memory = 1e9, 1e9, 0.0
     environment = {**os.environ, "REDIS_URL": url}
-    program = [sys.executable, "-m", "spotify_logger", *question.split()]
+    program = [sys.executable, "-P", "-m", "spotify_logger", *question.split()]
     for _ in range(ENOUGH):
         begun = time.perf_counter()
         subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -84,7 +84,7 @@ def memory(pid: int) -> float:
 def measure(url: str, folder: Path) -> None:
     """Start the page, look at everything, and print what it took."""
     environment = {**os.environ, **UNIT, "REDIS_URL": url, "STATE_DIR": str(folder)}
-    program = [sys.executable, "-m", "spotify_logger", "web", "--port", "0"]
+    program = [sys.executable, "-P", "-m", "spotify_logger", "web", "--port", "0"]
     begun = time.perf_counter()
     with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as page:
         try:

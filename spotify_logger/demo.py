@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 import requests
 
-from spotify_logger import embedded
+from spotify_logger import embedded, program
 from spotify_logger.clock import SystemClock
 from spotify_logger.daemon import Stop
 from spotify_logger.embedded import EmbeddedServer
@@ -126,7 +126,7 @@ class Demo:
         self._begun = int(time.time())
         self._simulator, self._spotify = _start_simulator(scene)
         resources.callback(_end, self._simulator)
-        self._logger = self._start(str(self._folder / "run.py"))
+        self._logger = self._start(sys.executable, str(self._folder / "run.py"))
         resources.callback(_end, self._logger)
         self._running = {"the logger": self._logger}
         self._address = self._start_page(resources) if scene.page else ""
@@ -188,7 +188,7 @@ class Demo:
                 self._shown.add(second)
                 _say(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
 
-    def _start(self, *arguments: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
+    def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
         """Start a program of ours, in a folder where no settings lie but those that are told here."""
         for name in ("run.py", "log.py"):
             shutil.copy(name, self._folder)
@@ -208,7 +208,7 @@ class Demo:
             "POLL_MAX": self._scene.poll_max,
         }
         return subprocess.Popen(  # noqa: S603 - our own program
-            embedded.bound_to_parent([sys.executable, *arguments]),
+            embedded.bound_to_parent(command),
             env=environment,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -219,8 +219,8 @@ class Demo:
     def _start_page(self, resources: ExitStack) -> str:
         """Start the page; its address is in the line that says it is ready."""
         # Without covers: those of the made-up albums are nowhere, and nobody else is asked for anything.
-        arguments = ("-m", "spotify_logger", "web", "--port", "0", "--no-covers")
-        page = self._start(*arguments, stdout=subprocess.PIPE, text=True)
+        command = program.command("spotify_logger", "web", "--port", "0", "--no-covers")
+        page = self._start(*command, stdout=subprocess.PIPE, text=True)
         resources.callback(_end, page)
         ready = page.stdout.readline() if page.stdout else ""
         if not ready.startswith("The page is at "):
@@ -254,7 +254,7 @@ def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
 
 def _start_simulator(scene: Scene) -> tuple[subprocess.Popen[str], str]:
     """Start the simulator; its address is in the line that says it is ready."""
-    command = [sys.executable, "-m", "spotify_logger.simulator", "--seed", str(SEED)]
+    command = program.command("spotify_logger.simulator", "--seed", str(SEED))
     command += ["--pace", str(scene.pace), *scene.simulator]
     simulator = subprocess.Popen(  # noqa: S603 - our own program
         embedded.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True

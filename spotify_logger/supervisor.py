@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from spotify_logger import journal, lock
+from spotify_logger import journal, lock, program
 from spotify_logger.embedded import NO_SERVER, EmbeddedServer, find_server, is_listening
 from spotify_logger.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.keeper import Ask, End, Kill, Retry, Start
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str]) -> int:
         The exit code.
     """
     if not arguments:
-        check = [sys.executable, "-m", "spotify_logger.preflight"]
+        check = program.command("spotify_logger.preflight")
         return Supervisor(check, [sys.executable, "log.py"]).run()
     if arguments[0] == "--demo":
-        demo = [sys.executable, "-m", "spotify_logger.demo", *arguments[1:]]
+        demo = program.command("spotify_logger.demo", *arguments[1:])
         os.execv(sys.executable, demo)  # noqa: S606 - our own program
     if arguments[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)

@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from spotify_logger.config import DEFAULTS
+from spotify_logger.web import wire
 
 PROJECT = Path(__file__).parent.parent
 UNIT = PROJECT / "deploy" / "spotify-logger.service"
@@ -36,7 +37,7 @@ def any_unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def installed(unit: Path, tmp_path: Path) -> Path:
     """A unit with the project and the interpreter of this test."""
     text = unit.read_text()
-    text = text.replace("/opt/spotify-logger/.venv/bin/python", sys.executable)
+    text = text.replace("/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent))
     path = tmp_path / unit.name.replace("@", "@anna")
     path.write_text(text.replace("/opt/spotify-logger", str(PROJECT)))
     return path
@@ -149,6 +150,13 @@ def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
     assert {name: alone[name] for name in alone if name not in own} == {
         name: each[name] for name in each if name not in own
     }
+
+
+@pytest.mark.parametrize("unit", [UNIT, EACH, PAGE], ids=["logger", "listener", "page"])
+def test_memory_and_descriptors_have_limits(unit: Path) -> None:
+    service = read(unit)["Service"]
+    assert re.fullmatch(r"[1-9]\d*(%|M)", service["MemoryMax"])
+    assert int(service["LimitNOFILE"]) >= 4 * wire.MOST_CONNECTIONS
 
 
 def test_the_page_is_not_in_the_loggers_way() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger import keeper, supervisor
+from spotify_logger import keeper, program, supervisor
 from spotify_logger.embedded import is_listening
 from tests.conftest import free_port, is_there, wait_until
 
@@ -696,7 +696,7 @@ class TestCommand:
         monkeypatch.setattr(os, "execv", execv)
         with pytest.raises(SystemExit):
             supervisor.main(["--demo", "--for", "20"])
-        assert calls == [[sys.executable, "-m", "spotify_logger.demo", "--for", "20"]]
+        assert calls == [program.command("spotify_logger.demo", "--for", "20")]
 
     def test_run_py_works_in_its_own_folder(
         self, stage: Stage, tmp_path_factory: pytest.TempPathFactory
