@@ -13,6 +13,7 @@ import pytest
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.web import wire
 from spotify_logger.web.wire import PatientProtocol, listen
+from tests.conftest import wait_until
 from tests.web import PATIENCE, Served, served, settings_for
 
 if TYPE_CHECKING:
@@ -137,14 +138,36 @@ def test_so_many_connections_and_no_more(
 ) -> None:
     monkeypatch.setattr(wire, "MOST_CONNECTIONS", 3)
     with served(settings_for(redis_url, tmp_path)) as page:
-        others = [page.connect() for _ in range(3)]
+        others = [page.connect() for _ in range(3)]  # they are quiet
+        with page.connect() as refused:
+            assert read(refused) == b""
         for other in others:
-            other.sendall(HEAD)
-        assert page.ask("/sign-in").status == 503
+            other.sendall(HEAD + b"\r\n")
+            assert other.recv(65536).startswith(b"HTTP/1.1 303")
+            other.close()
+        wait_until(lambda: answers(page))
+
+
+def answers(page: Served) -> bool:
+    try:
+        return page.ask("/sign-in").status == 303
+    except OSError:
+        return False
+
+
+def test_one_address_does_not_get_all_of_them(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MOST_PER_ADDRESS", 2)
+    with served(settings_for(redis_url, tmp_path)) as page:
+        others = [page.connect() for _ in range(2)]
+        with page.connect() as refused:
+            assert read(refused) == b""
+        with socket.create_connection(("127.0.0.1", page.port), PATIENCE, ("127.0.0.2", 0)) as elsewhere:
+            elsewhere.sendall(HEAD + b"\r\n")
+            assert elsewhere.recv(65536).startswith(b"HTTP/1.1 303")
         for other in others:
             other.close()
-        while page.ask("/sign-in").status == 503:
-            pass
 
 
 def test_a_port_that_is_taken() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -24,6 +25,7 @@ from spotify_logger.web.asked import Odd
 from spotify_logger.web.assets import Assets
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.desk import Busy
+from spotify_logger.web.error_log import ErrorLog
 from spotify_logger.web.guard import COOKIE, SIGN_IN, SIGN_OUT, Hosts, Manners, SameOrigin, SignIn, own_names
 from spotify_logger.web.household import People
 from spotify_logger.web.pages import Pages
@@ -194,7 +196,7 @@ class Page:
         return self._say(request, HTTPStatus.NOT_FOUND, "There is no such page", "")
 
     async def _broken(self, request: Request, error: Exception) -> Response:
-        journal.error(f"{request.url.path}: {type(error).__name__} {error}")
+        error.add_note(f"{request.method} {request.url.path}")  # uvicorn logs it
         return self._say(
             request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something is broken", "The page's log says more."
         )
@@ -233,7 +235,9 @@ def serve(  # noqa: PLR0913 - as many as the command has options
     door = _door(settings.web_password or keep.password, keep) if keep else None
     page = Page(settings, [*names, host], door, covers=covers, behind_proxy=behind_proxy)
     address = _address(host, sockets[0].getsockname()[1])
-    asyncio.run(_serve(page, sockets, f"The page is at {address}"))
+    error_log = ErrorLog()
+    logging.getLogger().addHandler(error_log)
+    asyncio.run(_serve(page, sockets, f"The page is at {address}", error_log))
     return os.EX_OK
 
 
@@ -241,12 +245,12 @@ def _door(password: str, keep: Keep) -> Door:
     return Door(password, Sessions(keep, password), Throttle())
 
 
-async def _serve(page: Page, sockets: list[socket.socket], ready: str) -> None:
+async def _serve(page: Page, sockets: list[socket.socket], ready: str, error_log: ErrorLog) -> None:
     tasks: list[asyncio.Task[None]] = []  # a loop alone would let go of them
 
     def be_ready() -> None:
         _say(ready)
-        tasks.append(asyncio.create_task(page.warm()))
+        tasks.extend((asyncio.create_task(page.warm()), asyncio.create_task(error_log.count())))
 
     await Server(page.app, be_ready, page.end).serve(sockets)
     page.close()

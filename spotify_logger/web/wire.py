@@ -27,6 +27,9 @@ READ_PATIENCE = 20.0
 KEEP_ALIVE = 30
 """Seconds for which a connection without a request stays open."""
 MOST_CONNECTIONS = 128
+"""Open connections, idle ones included; beyond them, each further one is closed as soon as it is there."""
+MOST_PER_ADDRESS = MOST_CONNECTIONS // 2
+"""Of these, those of one address. A proxy on this machine is one address for all its browsers."""
 LONGEST_HEAD = 16 * 1024
 """Bytes of a request's head."""
 FAREWELL = 2
@@ -63,10 +66,23 @@ class PatientProtocol(H11Protocol):
         self._request_due = _Wait(self.request_patience)
         self._read_due = _Wait(self.read_patience)
 
+    @property
+    def peer(self) -> str | None:
+        """The address of the other side."""
+        return self.client and self.client[0]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self._request_due.begin(transport)
+        if self._is_too_many():
+            self.connections.discard(self)  # already: others may come before it is lost
+            transport.abort()
+        else:
+            self._request_due.begin(transport)
+
+    def _is_too_many(self) -> bool:
+        same = [each for each in self.connections if getattr(each, "peer", None) == self.peer]
+        return len(self.connections) > MOST_CONNECTIONS or len(same) > MOST_PER_ADDRESS
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -120,7 +136,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=MOST_CONNECTIONS,
+                # asyncio accepts so many at once before it hands over the first of them.
+                backlog=MOST_CONNECTIONS,
                 timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=FAREWELL,
                 h11_max_incomplete_event_size=LONGEST_HEAD,
