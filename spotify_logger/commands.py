@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -33,6 +35,7 @@ examples:
 Settings come from the environment, from .env and from auth.py in the folder in which it is called.
 Exit codes: 0 yes, 1 not well, unknown or Redis away, 2 wrong arguments, 78 wrong settings.
 """
+_DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 TOP = ("tracks", "artists", "albums", "shows", "devices", "contexts")
 PERIODS = ("day", "week", "month")
 
@@ -47,6 +50,7 @@ def parse(
         kind: What reads them; it ends the process with 2 where they make no sense, unless it has another way.
     """
     parser = _parser(kind)
+    _refuse_dashes(parser, sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(arguments)
     try:
         options.question = questions.read(options, time.time())
@@ -57,6 +61,13 @@ def parse(
     except ValueError as error:
         parser.error(str(error))
     return options
+
+
+def _refuse_dashes(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Refuse `--` as the value of an option: before Python 3.13, argparse makes an empty list of it."""
+    for argument in takewhile(lambda argument: argument != "--", arguments):
+        if given := _DASHES.fullmatch(argument):
+            parser.error(f"argument {given[1]}: expected one argument")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import resource
-import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spotify_logger import commands
+from spotify_logger import commands, program
 from spotify_logger.answers.reading import begin_of
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.web.asked import Parser
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 KEPT = 64
 """Answers that are kept."""
 AGE = 600.0
@@ -44,6 +46,8 @@ MOST_WAITING = 16
 """Questions that wait for their turn."""
 PATIENCE = 180.0
 """Seconds that the command gets: on a Pi it takes twenty for a million plays."""
+OWN_CODES = (1, 2, os.EX_CONFIG)
+"""Exit codes with which the command says in one line what is wrong."""
 CHEAP = frozenset(("status", "now", "recent", "day"))
 """Commands whose answers are not kept: they read little, and tell of this moment."""
 WITH_PAST = frozenset(("year", "stats", "compare"))
@@ -155,9 +159,7 @@ class Desk:
     async def _command(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
         async with self._large:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "spotify_logger",
+                *program.command("spotify_logger"),
                 # Not in the environment, where none at all would leave it to what `.env` says.
                 f"--listener={self._settings.listener}",
                 *words[:1],
@@ -177,10 +179,22 @@ class Desk:
                     process.kill()
                     await process.wait()
         if process.returncode:
-            raise SpotifyLoggerError(
-                complaint.decode(errors="replace").removeprefix("spotify-logger: ").strip()
-            )
+            stderr = complaint.decode(errors="replace")
+            raise SpotifyLoggerError(_complaint(words, process.returncode, stderr))
         return json.loads(told)
+
+
+def _complaint(words: Sequence[str], code: int, stderr: str) -> str:
+    """Return what a browser is told of a command that failed: its own line, or that the log says more.
+
+    Anything else that it wrote, such as a traceback, goes into the log.
+    """
+    name, _, line = stderr.strip().partition(": ")
+    if code in OWN_CODES and name == "spotify-logger" and "\n" not in line:
+        return line
+    last = stderr.strip().rpartition("\n")[2] or "nothing"
+    _log.error("spotify-logger %s ended with exit code %d and said: %s", words[0], code, last)
+    return "the answer could not be computed; the log of the page says why"
 
 
 def _resident() -> int:

@@ -47,8 +47,10 @@ LINES = 50
 """Lines of a list of what was played most."""
 LENGTHS = (LINES, 100, 500)
 """How many lines such a list can have."""
+FORM = "application/x-www-form-urlencoded"
 LONGEST_FORM = 16 * 1024
 """Bytes of what a form sends."""
+MOST_FIELDS = 10
 PARTS = (TRACKS, ALBUMS, IDS)
 """What a thing consists of."""
 NOUNS = {TRACKS: "track", ARTISTS: "artist", ALBUMS: "album"}
@@ -449,11 +451,17 @@ async def form_of(request: Request) -> dict[str, str]:
     """What a form sent.
 
     Raises:
-        Odd: It is too much.
+        Odd: It is no form, or has too many fields or bytes.
     """
+    kind = request.headers.get("content-type", FORM).partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise Odd(f"a form has to be sent as {FORM}")
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_FORM:
             raise Odd("that is too long")
-    return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10))
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MOST_FIELDS))
+    except ValueError:
+        raise Odd(f"a form has at most {MOST_FIELDS} fields") from None
