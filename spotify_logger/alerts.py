@@ -5,8 +5,7 @@ What was told is noted, so that neither the next turn of the loop nor a restart 
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +15,7 @@ from spotify_logger.errors import TryLater
 from spotify_logger.health import LOGIN_ADVICE
 from spotify_logger.pacing import Backoff
 from spotify_logger.plays import local
+from spotify_logger.state import from_json, to_json
 from spotify_logger.transport import Request
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ class _Memory:
         queue: The texts that wait to be delivered, by key, the oldest first.
     """
 
-    ends: float | None = None
-    days: int = _UNTOLD
-    told: list[str] = field(default_factory=list)
-    queue: dict[str, str] = field(default_factory=dict)
+    ends: float | None
+    days: int
+    told: list[str]
+    queue: dict[str, str]
 
 
 class Alerts:
@@ -191,7 +191,7 @@ class Alerts:
             self._noted = text
 
     def _to_note(self) -> str:
-        return json.dumps(vars(self._memory))
+        return to_json(self._memory)
 
     def _failed(self, status: int, problem: str) -> None:
         wait = self._backoff.failed()
@@ -244,24 +244,13 @@ def _ask(send: Send, request: Request, setting: str) -> tuple[int, str]:
 
 def _memory_of(note: str) -> _Memory:
     """Return what a note holds; one that makes no sense is as good as none."""
-    try:
-        memory = _Memory(**json.loads(note or "{}"))
-    except (TypeError, ValueError, RecursionError):
-        return _Memory()
-    return memory if _makes_sense(memory) else _Memory()
+    memory = from_json(_Memory, note)
+    return memory if memory is not None and _makes_sense(memory) else _Memory(None, _UNTOLD, [], {})
 
 
 def _makes_sense(memory: _Memory) -> bool:
-    ends, told, queue = memory.ends, memory.told, memory.queue
-    return (
-        (ends is None or (isinstance(ends, int | float) and 0 <= ends < _LATEST))
-        and memory.days in (*DAYS_AHEAD, _UNTOLD)
-        and isinstance(told, list)
-        and all(isinstance(key, str) for key in told)
-        and isinstance(queue, dict)
-        and len(queue) <= LONGEST_QUEUE
-        and all(isinstance(text, str) for text in queue.values())
-    )
+    is_time = memory.ends is None or 0 <= memory.ends < _LATEST
+    return is_time and memory.days in (*DAYS_AHEAD, _UNTOLD) and len(memory.queue) <= LONGEST_QUEUE
 
 
 def _ends(valid_until: float, days: int) -> str:

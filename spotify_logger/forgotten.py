@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from spotify_logger.keyspace import FORGOTTEN
+from spotify_logger.state import from_json, to_json
 
 if TYPE_CHECKING:
     from spotify_logger.outbox import Outbox
@@ -30,7 +30,7 @@ class Forgotten:
         self._store = store
         self._outbox = outbox
         self._count = -1  # how many there were when they were last read
-        self.plays = _read_note(outbox.note(FORGOTTEN))
+        self.plays = from_json(dict[int, int], outbox.note(FORGOTTEN)) or {}
 
     def heed(self, *, anew: bool = False) -> None:
         """Learn what was forgotten since anybody looked.
@@ -45,7 +45,7 @@ class Forgotten:
         self._outbox.forget(found)
         known = dict(sorted((self.plays | found).items())[-MOST:])
         if known != self.plays:
-            self._outbox.set_note(FORGOTTEN, json.dumps(known, separators=(",", ":")))
+            self._outbox.set_note(FORGOTTEN, to_json(known))
         self.plays, self._count = known, count
 
     def bring_back(self) -> None:
@@ -54,10 +54,3 @@ class Forgotten:
         if lost:
             with self._store.batch() as batch:
                 batch.write_forgotten({second: self.plays[second] for second in lost})
-
-
-def _read_note(text: str) -> dict[int, int]:
-    try:
-        return {int(second): int(end) for second, end in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        return {}  # there is none, or it makes no sense

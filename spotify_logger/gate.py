@@ -7,13 +7,13 @@ only once the kernel knows it to be right: a Pi wakes up with the time of its la
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeGuard, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from spotify_logger import files, journal
 from spotify_logger.errors import NotBefore
+from spotify_logger.state import from_json, from_plain, to_json
 
 if TYPE_CHECKING:
     from spotify_logger.clock import Clock
@@ -53,8 +53,8 @@ class Hold:
         seconds: How long, at most `LONGEST`.
         monotonic: Since when, by the monotonic clock.
         utc: The same moment, in seconds since the epoch; an earlier one if `rebooted`.
-        boot: Which run of the machine the monotonic clock is of; "" when unknown.
         times: How many limits in a row, this one included.
+        boot: Which run of the machine the monotonic clock is of; "" when unknown.
         reason: Said when it keeps somebody waiting.
         rebooted: Whether the machine has been off meanwhile, for longer than the monotonic clock knows.
     """
@@ -62,9 +62,9 @@ class Hold:
     seconds: float
     monotonic: float
     utc: float
-    boot: str
     times: int
-    reason: str
+    boot: str = ""
+    reason: str = ""
     rebooted: bool = False
 
     def resumed(self, monotonic: float, boot: str) -> Hold:
@@ -175,7 +175,7 @@ class Gate:
         times = 1 if before is None else before.times + 1
         seconds = wait(asked, guess, times)
         now = self._clock.utc()
-        self._holds[family] = Hold(seconds, self._clock.monotonic(), now, self._boot, times, reason)
+        self._holds[family] = Hold(seconds, self._clock.monotonic(), now, times, self._boot, reason)
         if family == "api":
             self._limits = [*self._limits, now + seconds][-REMEMBERED:]
         self._saved = False
@@ -192,8 +192,8 @@ class Gate:
         """Write what is not yet written; a disk that refuses is warned about once, and asked again."""
         if self._saved:
             return
-        holds = {family: asdict(hold) for family, hold in self._holds.items()}
-        text = json.dumps({**holds, "limits": self._limits}, indent=1) + "\n"
+        kept: dict[str, object] = dict(self._holds.items(), limits=self._limits)
+        text = to_json(kept, indent=1) + "\n"
         try:
             files.write_atomically(self._path, text)
         except OSError as error:
@@ -209,49 +209,29 @@ class Gate:
 def _load(path: Path) -> tuple[dict[Family, Hold], list[float]]:
     try:
         content = files.read(path)
-        kept = {} if content is None else _object(json.loads(content))
-        holds = {family: _hold(kept[family]) for family in get_args(Family) if family in kept}
-        limits = kept.get("limits")
-        return holds, _numbers(limits) if isinstance(limits, list) else []
-    except (OSError, ValueError, RecursionError):
+    except OSError:
+        content = b""
+    kept = from_json(dict[str, object], b"{}" if content is None else content)
+    found = {family: _hold(kept[family]) for family in get_args(Family) if kept and family in kept}
+    holds = {family: hold for family, hold in found.items() if hold is not None}
+    if kept is None or len(holds) < len(found):
         journal.warning(f"{path} cannot be read: whether Spotify asked to wait is not known any more")
         return {}, []
+    limits = from_plain(list[object], kept.get("limits")) or []
+    ends = (from_plain(float, end) for end in limits[-REMEMBERED:])
+    return holds, [end for end in ends if end is not None]  # no odd one is worth the waits beside it
 
 
-def _hold(value: object) -> Hold:
-    """Take a hold out of the file, where anything may stand.
-
-    Raises:
-        ValueError: It is none.
-    """
-    body = _object(value)
-    return Hold(
-        seconds=min(_number(body.get("seconds")), LONGEST),
-        monotonic=_number(body.get("monotonic")),
-        utc=_number(body.get("utc")),
-        boot=str(body.get("boot")),
-        times=max(1, int(_number(body.get("times")))),
-        reason=journal.clean(str(body.get("reason")), _REASON_LIMIT),
-        rebooted=body.get("rebooted") is True,
+def _hold(value: object) -> Hold | None:
+    """Return what the file holds of a wait, within bounds; None where it is none."""
+    hold = from_plain(Hold, value)
+    if hold is None or not all(
+        0 <= number <= _LARGEST for number in (hold.seconds, hold.monotonic, hold.utc, hold.times)
+    ):
+        return None
+    return replace(
+        hold,
+        seconds=min(hold.seconds, LONGEST),
+        times=max(1, hold.times),
+        reason=journal.clean(hold.reason, _REASON_LIMIT),
     )
-
-
-def _object(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004 - like every other content that makes no sense
-    return value
-
-
-def _numbers(values: list[object]) -> list[float]:
-    """Return the numbers among the newest of `values`: no odd one is worth the waits beside it."""
-    return [float(value) for value in values[-REMEMBERED:] if _is_number(value)]
-
-
-def _number(value: object) -> float:
-    if not _is_number(value):
-        raise ValueError
-    return float(value)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and 0 <= value <= _LARGEST

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import calendar
 import hashlib
-import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from spotify_logger.clock import DATE_TOLERANCE
 from spotify_logger.config import conceal, is_word
 from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
 from spotify_logger.plays import EPOCH
+from spotify_logger.state import from_json, to_json
 from spotify_logger.transport import Request, http_date
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class TokenFile:
         """
         if _token_of(self._read() or b"") is None and self.path.exists():
             self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
-        text = json.dumps(asdict(token), indent=1) + "\n"
+        text = to_json(token, indent=1) + "\n"
         files.write_atomically(self.path, text)
         self._content = text.encode()
         conceal(token.refresh_token)
@@ -325,38 +325,25 @@ def _words(response: Response) -> str:
 
 
 def _body(response: Response) -> dict[str, object]:
-    return _json(response.body) or {}
-
-
-def _json(text: bytes) -> dict[str, object] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return from_json(dict[str, object], response.body) or {}
 
 
 def _token_of(text: bytes) -> Token | None:
     """Return the token that a file holds; but for the refresh token, everything may be missing or odd."""
-    body = _json(text) or {}
-    refresh_token, access_token = body.get("refresh_token"), body.get("access_token")
-    if not _is_word(refresh_token):
+    token = from_json(Token, text)
+    if token is None or not _is_word(token.refresh_token):
         return None
-    conceal(refresh_token)
-    return Token(
-        refresh_token,
-        access_token if _is_word(access_token) else "",
-        _number(body.get("expires_at")) or 0.0,
-        _text(body.get("scope")),
-        _number(body.get("authorized_at")),
-        _number(body.get("dead_at")),
-        _text(body.get("dead_reason")),
-        _number(body.get("asked_at")),
+    conceal(token.refresh_token)
+    return replace(
+        token,
+        access_token=token.access_token if _is_word(token.access_token) else "",
+        expires_at=_number(token.expires_at) or 0.0,
+        scope=journal.clean(token.scope),
+        authorized_at=_number(token.authorized_at),
+        dead_at=_number(token.dead_at),
+        dead_reason=journal.clean(token.dead_reason),
+        asked_at=_number(token.asked_at),
     )
-
-
-def _text(value: object) -> str:
-    return journal.clean(value) if isinstance(value, str) else ""
 
 
 def _is_word(value: object) -> TypeGuard[str]:

@@ -6,7 +6,7 @@ after half an hour of listening, for what was too short to be seen, or not shown
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from spotify_logger import journal
@@ -14,6 +14,7 @@ from spotify_logger.backfill import read_history, repair
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.matching import identity, matches_tombstone
 from spotify_logger.plays import summary
+from spotify_logger.state import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,19 @@ LOOKED_BACK_MS = 24 * 3600_000
 JUST_NOW_MS = 120_000
 """Milliseconds within which a loop that starts again and again does not ask anew."""
 NOTE = "repair"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What has to be kept for another process.
+
+    Attributes:
+        asked_ms: When it was asked last: milliseconds since the epoch, UTC; 0 if never.
+        listened_ms: Milliseconds heard since.
+    """
+
+    asked_ms: int
+    listened_ms: int
 
 
 class Log(Protocol):
@@ -61,7 +75,9 @@ class Repairer:
         self._outbox = outbox
         self._clock = clock
         self._log = log
-        self._asked_ms, self._listened_ms = _read_note(outbox.note(NOTE))
+        asked = from_json(_Asked, outbox.note(NOTE)) or _Asked(0, 0)
+        self._asked_ms = asked.asked_ms
+        self._listened_ms = min(max(0, asked.listened_ms), LISTENING_MS)
         self._questions: list[float] = []
         self._may_repeat = False  # one question was planned, and may be followed by another if it fails
         self._trouble = ""
@@ -83,7 +99,7 @@ class Repairer:
 
     def to_note(self) -> dict[str, str]:
         """What has to be kept for another process."""
-        return {NOTE: json.dumps({"asked_ms": self._asked_ms, "listened_ms": self._listened_ms})}
+        return {NOTE: to_json(_Asked(self._asked_ms, self._listened_ms))}
 
     def found(self, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]) -> list[Play]:
         """Ask if it is time to, and give the plays that are new, or known better now.
@@ -133,12 +149,3 @@ class Repairer:
         if str(error) != self._trouble:
             journal.warning(f"what was played lately cannot be learned ({error}); it is asked again later")
         self._trouble = str(error)
-
-
-def _read_note(text: str) -> tuple[int, int]:
-    """When it was asked, and how much was listened to since; 0 where the note makes no sense."""
-    try:
-        note = json.loads(text)
-        return int(note["asked_ms"]), min(max(0, int(note["listened_ms"])), LISTENING_MS)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return 0, 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from spotify_logger import journal
 from spotify_logger.plays import LATEST_MS, to_iso
 from spotify_logger.sight import Sight, Stretch
+from spotify_logger.state import from_json, to_json
 
 if TYPE_CHECKING:
     from spotify_logger.alerts import Alerts, Heartbeat
@@ -47,10 +47,10 @@ class Watch:
         self._alerts = alerts
         self._heartbeat = heartbeat
         self._planned = planned
-        self._sight = self._sight_since(_whole(outbox.note(BEAT)))
+        self._sight = self._sight_since(_read_beat(outbox.note(BEAT)))
         self.blind = _read_stretches(outbox.note(BLIND))
         self._beat_at = float("-inf")
-        self._beat_ms = _whole(outbox.note(BEAT))
+        self._beat_ms = _read_beat(outbox.note(BEAT))
         self._gap_at = float("-inf")
         self._lost_sight = False
         self._has_seen = False
@@ -82,7 +82,7 @@ class Watch:
         if stretch is not None:
             self._gap_at = float("-inf")
             self.blind = [*self.blind, (stretch.from_ms, stretch.to_ms)][-REMEMBERED:]
-            notes = {BLIND: json.dumps(self.blind), GAP: ""}
+            notes = {BLIND: to_json(self.blind), GAP: ""}
             if stretch.is_gap:
                 self._record(stretch, notes)
                 journal.warning(f"nothing could be seen from {_words(stretch)}")
@@ -100,7 +100,7 @@ class Watch:
         gap = self._sight.so_far(now)
         if gap is not None and now - self._gap_at >= GAP_EVERY:
             self._gap_at = now
-            self._record(gap, {GAP: json.dumps([gap.from_ms, gap.to_ms, gap.reason])})
+            self._record(gap, {GAP: to_json([gap.from_ms, gap.to_ms, gap.reason])})
 
     def planned(self, due: float) -> None:
         """Take note of when the next turn is to be, in seconds of the monotonic clock."""
@@ -147,23 +147,18 @@ def _words(gap: Stretch) -> str:
     return f"{to_iso(gap.from_ms)[:19]}Z to {to_iso(gap.to_ms)[:19]}Z ({gap.reason}); the gap is recorded"
 
 
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None  # noqa: PLR2004 - digits
+def _read_beat(text: str) -> int | None:
+    """When the last answer came; None where there is no note, or it makes no sense."""
+    moment_ms = from_json(int, text)
+    return moment_ms if moment_ms is not None and 0 <= moment_ms < LATEST_MS else None
 
 
 def _read_gap(text: str) -> Stretch | None:
     """The gap that is kept as a note; None where there is none, or the note makes no sense."""
-    try:
-        begin, end, reason = json.loads(text)
-        gap = Stretch(int(begin), int(end), str(reason))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return None
-    return gap if 0 < gap.from_ms <= gap.to_ms < LATEST_MS else None
+    kept = from_json(tuple[int, int, str], text)
+    gap = None if kept is None else Stretch(*kept)
+    return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < LATEST_MS else None
 
 
 def _read_stretches(text: str) -> list[tuple[int, int]]:
-    try:
-        stretches = json.loads(text or "[]")
-        return [(int(begin), int(end)) for begin, end in stretches][-REMEMBERED:]
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return []
+    return (from_json(list[tuple[int, int]], text) or [])[-REMEMBERED:]
