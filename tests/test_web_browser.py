@@ -112,10 +112,19 @@ class Served:
             batch.set_now_playing(second, 600)
 
     def stop(self) -> None:
-        polled = to_iso(round(time.time() * 1000))
+        self.poll(0)
+
+    def poll(self, ago: float) -> None:
+        """The logger has seen so many seconds ago that nothing plays, and was to look again an hour later."""
+        polled = time.time() - ago
         with self.store.batch() as batch:
             batch.clear_now_playing()
-            batch.write_status({"last_poll": polled, "next_poll": polled})
+            batch.write_status(
+                {
+                    "last_poll": to_iso(round(polled * 1000)),
+                    "next_poll": to_iso(round((polled + 3600) * 1000)),
+                }
+            )
 
 
 def fill(url: str) -> None:
@@ -286,6 +295,19 @@ class TestNow:
         shown_text(page, "main", HOSTILE)
         served.stop()
         shown_text(page, "main", "Nothing is playing")
+
+    def test_a_logger_that_is_gone_is_told_and_so_is_its_return(self, window: Looked, served: Served) -> None:
+        served.stop()
+        page = window.open("/")
+        shown_text(page, "#now", "Nothing is playing")
+        served.poll(7200)
+        shown_text(page, "#now", "Unknown since")
+        shown_text(page, "#now", "does not run")
+        page = window.open("/")
+        shown_text(page, "#now", "Unknown since")
+        served.play(QUO)
+        served.stop()
+        shown_text(page, "#now", "Nothing is playing")
 
     def test_an_open_page_stays_with_its_listener_when_another_window_chooses_one(
         self, window: Looked, served: Served
