@@ -49,7 +49,7 @@ TOMBSTONE_MS = 1_000
 
 
 class SourceKind(IntEnum):
-    """Where a report of a play comes from."""
+    """Where the evidence of a play comes from."""
 
     POLLED = 1
     """The player was observed."""
@@ -62,7 +62,7 @@ class SourceKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Evidence:
     """What a source says of a play.
 
     Attributes:
@@ -93,9 +93,9 @@ class Report:
         return self.end_ms - self.begin_ms != self.heard_ms
 
 
-def report_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> Report:
-    """Return a play as a source's report."""
-    return Report(
+def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> Evidence:
+    """Return what a source says of a play as evidence."""
+    return Evidence(
         kind,
         play.item.uri,
         play.item.catalogue or play.fields,
@@ -122,8 +122,8 @@ def kind_of(play: Play) -> SourceKind:
 # Same recording?
 
 
-def is_same_in_exports(one: Report, other: Report) -> bool:
-    """Return whether two reports name the same recording: by uri, ISRC, or title and an artist or the album.
+def is_same_in_exports(one: Evidence, other: Evidence) -> bool:
+    """Return whether two sources name the same recording: by uri, ISRC, or title and an artist or the album.
 
     Exports have no lengths, and name only the album's artist where the player names all of the track's.
     """
@@ -143,8 +143,8 @@ def _share_a_name(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
     return album == other_album if album and other_album else not (artists and others)
 
 
-def _title(report: Report) -> str:
-    return folded(str(report.names.get("name", "")))
+def _title(evidence: Evidence) -> str:
+    return folded(str(evidence.names.get("name", "")))
 
 
 def _artists(names: Mapping[str, Value]) -> frozenset[str]:
@@ -160,7 +160,7 @@ def _split(artists: str) -> frozenset[str]:
 # Same play? Two rows
 
 
-def is_duplicate(one: Report, other: Report) -> bool:
+def is_duplicate(one: Evidence, other: Evidence) -> bool:
     """Return whether two rows of extended streaming histories are one play, reported twice."""
     is_as_long, have_starts = one.heard_ms == other.heard_ms, one.has_start and other.has_start
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
@@ -174,7 +174,7 @@ def is_duplicate(one: Report, other: Report) -> bool:
     return not is_repeated and is_same_in_exports(one, other)
 
 
-def account_cost(account: Report, extended: Report) -> int | None:
+def account_cost(account: Evidence, extended: Evidence) -> int | None:
     """Return how badly a row of the account data fits an extended one; None: it is not the same play."""
     differs_ms = abs(account.heard_ms - extended.heard_ms)
     late_ms = account.reported_end_ms - extended.reported_end_ms
@@ -186,7 +186,7 @@ def account_cost(account: Report, extended: Report) -> int | None:
     return differs_ms * ONE_DAY_MS + outside_ms if is_same_in_exports(account, extended) else None
 
 
-def _was_left_later(account: Report, extended: Report, late_ms: int) -> bool:
+def _was_left_later(account: Evidence, extended: Evidence, late_ms: int) -> bool:
     """Return whether a play was left long after it was paused, which the log no longer knows.
 
     Equally long to the millisecond are two plays only by chance, unless both were heard to the end.
@@ -197,7 +197,7 @@ def _was_left_later(account: Report, extended: Report, late_ms: int) -> bool:
 # Same play? A row and a known play
 
 
-def cost(row: Report, known: Report) -> int | None:
+def cost(row: Evidence, known: Evidence) -> int | None:
     """Return how badly a row fits a play that was polled or in `recently-played`; None: not the same play.
 
     From `PART_COST` on it can be no more than a part of the play.
@@ -211,8 +211,8 @@ def cost(row: Report, known: Report) -> int | None:
     return apart_ms + (0 if is_whole else PART_COST)
 
 
-def is_part(row: Report, known: Report, used_ms: int = 0) -> bool:
-    """Return whether a row may be a part of a play: inside of it, where that much of it is left to report.
+def is_part(row: Evidence, known: Evidence, used_ms: int = 0) -> bool:
+    """Return whether a row may be a part of a play: inside of it, and in what other rows left of it.
 
     A player that is closed while paused, or sent back to the beginning, ends a row, and not the play.
 
@@ -226,24 +226,24 @@ def is_part(row: Report, known: Report, used_ms: int = 0) -> bool:
     return is_inside and used_ms + row.heard_ms <= known.heard_ms + tolerance_ms
 
 
-def was_deleted(row: Report, from_ms: int, to_ms: int) -> bool:
+def was_deleted(row: Evidence, from_ms: int, to_ms: int) -> bool:
     """Return whether half of a row or more was heard in the period of a tombstone, as far as stamps tell."""
     middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
     shared_ms = min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
     return shared_ms >= row.heard_ms // 2 - TOMBSTONE_MS
 
 
-def common_ms(one: Report, other: Report) -> int:
-    """Return the milliseconds that two reports have in common; negative: how far they are apart."""
+def common_ms(one: Evidence, other: Evidence) -> int:
+    """Return the milliseconds that two periods have in common; negative: how far they are apart."""
     return min(one.end_ms, other.end_ms) - max(one.begin_ms, other.begin_ms)
 
 
-def _may_be_whole(row: Report, known: Report) -> bool:
+def _may_be_whole(row: Evidence, known: Evidence) -> bool:
     if known.kind is SourceKind.RECENTLY_PLAYED and _ends_apart_ms(row, known) > UNSEEN_END_MS:
         return False
     return common_ms(row, known) >= min(row.heard_ms, known.heard_ms) - TIME_TOLERANCE_MS
 
 
-def _ends_apart_ms(row: Report, known: Report) -> int:
+def _ends_apart_ms(row: Evidence, known: Evidence) -> int:
     late_ms = known.reported_end_ms - row.reported_end_ms
     return max(0, late_ms - MINUTE_MS, -late_ms) if row.kind is SourceKind.ACCOUNT else abs(late_ms)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.backfill import MOST, Heard, item_fields, read_history, repair
-from spotify_logger.matching import SAME_END_MS, identity, is_same_recording
+from spotify_logger.matching import SAME_END_MS, identity
 from spotify_logger.playback import Item
 from spotify_logger.plays import (
     BACKFILL,
@@ -572,34 +572,6 @@ def test_what_fell_short_because_of_another_one_is_not_heard_through() -> None:
 
 
 class TestSameRecording:
-    @pytest.mark.parametrize(
-        ("other", "same"),
-        [
-            (recording("Song", isrc="X1"), True),
-            (recording("Renamed", 500, identity="Song"), True),  # the uri is enough
-            (recording("Song - Remastered", 210, identity="2", isrc="x1"), True),
-            (recording("Song", identity="2", isrc="X2"), False),
-            (recording("Song", identity="2"), True),
-            (recording("SÖNG ", identity="2", artists="somebody"), True),  # as it is written elsewhere
-            (recording("Song", 203, identity="2"), True),
-            (recording("Song", 203.001, identity="2"), False),
-            (recording("Song", 197, identity="2"), True),
-            (recording("Song", 196, identity="2"), False),
-            (recording("Song", None, identity="2"), True),
-            (recording("Song", identity="2", artists="Somebody Else"), False),
-            (recording("Song 2", identity="2"), False),
-            (recording("", identity="2"), False),
-        ],
-    )
-    def test_by_uri_isrc_or_names_and_length(self, other: Item, same: bool) -> None:  # noqa: FBT001 - a table
-        song = recording("Song", isrc="X1")
-
-        assert is_same_recording(song, other) is same
-        assert is_same_recording(other, song) is same
-
-    def test_without_a_name_only_the_uri_tells(self) -> None:
-        assert not is_same_recording(recording("", identity="1"), recording("", identity="2"))
-
     def test_without_a_catalogue_the_fields_of_the_play_tell(self) -> None:
         """As of a play that was read from Redis."""
         kept = Known("B", 0, 200, 200, TRACKDONE).as_play()

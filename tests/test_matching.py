@@ -7,11 +7,52 @@ import pytest
 from spotify_logger.matching import (
     NAMING_SPAN,
     is_same_play,
+    is_same_recording,
     matches_tombstone,
     naming_seconds,
     next_free_second,
 )
+from spotify_logger.playback import Item
 from tests.keptlog import SECOND, play
+
+
+def recording(
+    name: str, seconds: float | None = 200, *, identity: str = "", isrc: str = "", artists: str = "Somebody"
+) -> Item:
+    identity = identity or name.replace(" ", "")
+    catalogue = {"name": name, "artists": artists, "isrc": isrc}
+    duration_ms = None if seconds is None else round(seconds * 1000)
+    return Item(f"track:{identity}", f"spotify:track:{identity}", duration_ms, catalogue)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (recording("Song", isrc="X1"), True),
+        (recording("Renamed", 500, identity="Song"), True),  # the uri is enough
+        (recording("Song - Remastered", 210, identity="2", isrc="x1"), True),
+        (recording("Song", identity="2", isrc="X2"), False),
+        (recording("Song", identity="2"), True),
+        (recording("SÖNG ", identity="2", artists="somebody"), True),  # as it is written elsewhere
+        (recording("Song", 203, identity="2"), True),
+        (recording("Song", 203.001, identity="2"), False),
+        (recording("Song", 197, identity="2"), True),
+        (recording("Song", 196, identity="2"), False),
+        (recording("Song", None, identity="2"), True),
+        (recording("Song", identity="2", artists="Somebody Else"), False),
+        (recording("Song 2", identity="2"), False),
+        (recording("", identity="2"), False),
+    ],
+)
+def test_same_recording_by_uri_isrc_or_names_and_length(other: Item, *, same: bool) -> None:
+    song = recording("Song", isrc="X1")
+
+    assert is_same_recording(song, other) is same
+    assert is_same_recording(other, song) is same
+
+
+def test_without_a_name_only_the_uri_tells() -> None:
+    assert not is_same_recording(recording("", identity="1"), recording("", identity="2"))
 
 
 @pytest.mark.parametrize(

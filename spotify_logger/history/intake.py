@@ -67,7 +67,7 @@ class Intake:
 
     def _decided(self, stretches: Sequence[Sequence[Entry]]) -> Iterator[tuple[Entry, Verdict]]:
         known = self._known(stretches[0][0].play.started_ms, max(map(_end_ms, stretches)))
-        begins = [play.report.begin_ms for play in known]
+        begins = [play.evidence.begin_ms for play in known]
         isrcs = self._isrcs(entry.play for entry in chain.from_iterable(stretches)) if known else {}
         for stretch in stretches:
             first = bisect_left(begins, stretch[0].play.started_ms - REACH_MS)
@@ -86,7 +86,7 @@ class Intake:
         isrcs = self._isrcs(plays)
         return sorted(
             (known_play(play, isrcs.get(play.item.key, "")) for play in plays),
-            key=lambda known: known.report.begin_ms,
+            key=lambda known: known.evidence.begin_ms,
         )
 
     def _isrcs(self, plays: Iterable[Play]) -> dict[str, str]:

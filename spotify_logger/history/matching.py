@@ -18,14 +18,14 @@ from spotify_logger.matching_exports import (
     PART_COST,
     SAME_HEARD_MS,
     TIME_TOLERANCE_MS,
-    Report,
+    Evidence,
     SourceKind,
     account_cost,
     cost,
+    evidence_of,
     is_duplicate,
     is_part,
     kind_of,
-    report_of,
 )
 from spotify_logger.plays import IMPORT
 
@@ -52,14 +52,14 @@ class Known:
 
     Attributes:
         play: The play.
-        report: What it tells.
+        evidence: What it tells.
         verdict: The one on rows that tell of the same.
         used_ms: How much of it rows have told of.
         is_claimed: Whether, of one from an export, a row of the other export told of it.
     """
 
     play: Play
-    report: Report
+    evidence: Evidence
     verdict: Verdict
     used_ms: int = 0
     is_claimed: bool = False
@@ -71,13 +71,13 @@ class Row:
 
     Attributes:
         entry: What it tells of.
-        report: The same, to be held against others.
+        evidence: The same, to be held against others.
         verdict: What it is, once that is decided.
         is_claimed: Whether, of one of the extended history, a row of an account's data told of it.
     """
 
     entry: Entry
-    report: Report
+    evidence: Evidence
     verdict: Verdict | None = None
     is_claimed: bool = False
 
@@ -88,7 +88,7 @@ Partner = TypeVar("Partner", bound=Row | Known)
 def known_play(play: Play, isrc: str = "") -> Known:
     """A play that is in the log."""
     verdict = Verdict.IMPORTED if play.source == IMPORT else Verdict.LIVE
-    return Known(play, report_of(play, kind_of(play), play.ended_ms, isrc), verdict)
+    return Known(play, evidence_of(play, kind_of(play), play.ended_ms, isrc), verdict)
 
 
 def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
@@ -102,9 +102,9 @@ def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
     plays += _watched([row for row in rows if _is_play(row.entry)], plays)
     by_kind: dict[SourceKind, list[Known]] = defaultdict(list)
     for play in plays:
-        by_kind[play.report.kind].append(play)
-    extended = [row for row in rows if row.verdict is None and row.report.kind is SourceKind.EXTENDED]
-    accounts = [row for row in rows if row.verdict is None and row.report.kind is SourceKind.ACCOUNT]
+        by_kind[play.evidence.kind].append(play)
+    extended = [row for row in rows if row.verdict is None and row.evidence.kind is SourceKind.EXTENDED]
+    accounts = [row for row in rows if row.verdict is None and row.evidence.kind is SourceKind.ACCOUNT]
     _told_again(extended, by_kind[SourceKind.EXTENDED])
     _pair_exports(accounts, extended, by_kind)
     watched = _ByTime([*by_kind[SourceKind.POLLED], *by_kind[SourceKind.RECENTLY_PLAYED]])
@@ -136,12 +136,12 @@ def _watched(rows: Iterable[Row], known: Iterable[Known]) -> list[Known]:
         partner = plays.get(identity(row.entry.play))
         if partner is None and row.entry.kept is None:
             near = by_time.around(
-                row.report.begin_ms - TIME_TOLERANCE_MS, row.report.end_ms + TIME_TOLERANCE_MS
+                row.evidence.begin_ms - TIME_TOLERANCE_MS, row.evidence.end_ms + TIME_TOLERANCE_MS
             )
-            partner = next((play for play in near if cost(play.report, row.report) is not None), None)
+            partner = next((play for play in near if cost(play.evidence, row.evidence) is not None), None)
         row.verdict = Verdict.NEW if partner is None else partner.verdict
         if partner is None:
-            new.append(Known(row.entry.play, row.report, Verdict.DOUBLE))
+            new.append(Known(row.entry.play, row.evidence, Verdict.DOUBLE))
             plays[identity(row.entry.play)] = new[-1]
     return new
 
@@ -154,15 +154,15 @@ def _told_again(rows: Iterable[Row], known: Sequence[Known]) -> None:
     by_time = _ByTime(known)
     recent: list[Row] = []
     for row in rows:
-        begin, end = row.report.begin_ms - DUPLICATE_END_MS, row.report.end_ms + DUPLICATE_END_MS
-        recent = [other for other in recent if other.report.end_ms >= begin]
+        begin, end = row.evidence.begin_ms - DUPLICATE_END_MS, row.evidence.end_ms + DUPLICATE_END_MS
+        recent = [other for other in recent if other.evidence.end_ms >= begin]
         partner = next(
-            (play for play in by_time.around(begin, end) if is_duplicate(row.report, play.report)), None
+            (play for play in by_time.around(begin, end) if is_duplicate(row.evidence, play.evidence)), None
         )
         if partner is not None:
             row.verdict = partner.verdict
-            partner.report = row.report  # the log does not keep when the row said that it ended
-        elif any(is_duplicate(row.report, other.report) for other in recent):
+            partner.evidence = row.evidence  # the log does not keep when the row said that it ended
+        elif any(is_duplicate(row.evidence, other.evidence) for other in recent):
             row.verdict = Verdict.DOUBLE
         else:
             recent.append(row)
@@ -189,7 +189,7 @@ def _pair_exports(
         row.verdict, play.is_claimed = play.verdict, True
 
 
-def _extended_cost(extended: Report, account: Report) -> int | None:
+def _extended_cost(extended: Evidence, account: Evidence) -> int | None:
     return account_cost(account, extended)
 
 
@@ -212,19 +212,19 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
     """Find the rows that tell of plays which were seen, or of parts of them."""
     costs = []
     for number, row in enumerate(rows):
-        for order, play in enumerate(_candidates(row.report, known)):
-            price = cost(row.report, play.report)
+        for order, play in enumerate(_candidates(row.evidence, known)):
+            price = cost(row.evidence, play.evidence)
             if price is not None:
                 costs.append((price, number, order, play))
     for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
-        fits = is_part(row.report, play.report, play.used_ms) if play.used_ms else price < PART_COST
+        fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else price < PART_COST
         if row.verdict is None and fits:
             row.verdict = play.verdict
-            play.used_ms += row.report.heard_ms
+            play.used_ms += row.evidence.heard_ms
 
 
-def _candidates(row: Report, known: _ByTime) -> Iterator[Known]:
+def _candidates(row: Evidence, known: _ByTime) -> Iterator[Known]:
     yield from known.around(row.begin_ms - TIME_TOLERANCE_MS, row.end_ms + TIME_TOLERANCE_MS)
     if row.reported_end_ms > row.end_ms + TIME_TOLERANCE_MS:
         yield from known.around(
@@ -239,30 +239,32 @@ class _ByTime:
     """Finds the plays that were heard in a stretch of time."""
 
     def __init__(self, plays: Iterable[Known]) -> None:
-        self._plays = sorted(plays, key=lambda play: play.report.begin_ms)
-        self._begins = [play.report.begin_ms for play in self._plays]
-        self._longest = max((play.report.end_ms - play.report.begin_ms for play in self._plays), default=0)
+        self._plays = sorted(plays, key=lambda play: play.evidence.begin_ms)
+        self._begins = [play.evidence.begin_ms for play in self._plays]
+        self._longest = max(
+            (play.evidence.end_ms - play.evidence.begin_ms for play in self._plays), default=0
+        )
 
     def around(self, begin_ms: int, end_ms: int) -> Iterator[Known]:
         """Those that were heard, or may have been, between two moments."""
         first = bisect_left(self._begins, begin_ms - self._longest)
         last = bisect_right(self._begins, end_ms)
-        return (play for play in self._plays[first:last] if play.report.end_ms >= begin_ms)
+        return (play for play in self._plays[first:last] if play.evidence.end_ms >= begin_ms)
 
 
 def _best_pairs(
-    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Report, Report], int | None]
+    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Evidence, Evidence], int | None]
 ) -> Iterator[tuple[Row, Partner]]:
     """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
     for order, partner in enumerate(partners):
-        by_length[partner.report.heard_ms // SAME_HEARD_MS].append((order, partner))
+        by_length[partner.evidence.heard_ms // SAME_HEARD_MS].append((order, partner))
     costs = []
     for number, row in enumerate(rows):
-        length = row.report.heard_ms // SAME_HEARD_MS
+        length = row.evidence.heard_ms // SAME_HEARD_MS
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
-                paid = price(row.report, partner.report)
+                paid = price(row.evidence, partner.evidence)
                 if paid is not None:
                     costs.append((paid, number, order, partner))
     paired: set[int] = set()

@@ -17,9 +17,9 @@ from spotify_logger.matching import identity
 from spotify_logger.matching_exports import (
     TIME_TOLERANCE_MS,
     TOMBSTONE_MS,
-    Report,
+    Evidence,
     SourceKind,
-    report_of,
+    evidence_of,
     was_deleted,
 )
 from spotify_logger.playback import ONE_DAY_MS
@@ -62,30 +62,30 @@ class Merger:
         """
         rows = [_row(entry, isrcs) for entry in _untangled(sorted(entries, key=_order))]
         for row in rows:
-            if self._is_forgotten(row.report):
+            if self._is_forgotten(row.evidence):
                 row.verdict = Verdict.FORGOTTEN
         match([row for row in rows if row.verdict is None], self._with_fresh(rows, known))
         return [(row.entry, self._settled(row)) for row in rows]
 
     def _with_fresh(self, rows: Sequence[Row], known: Iterable[Known]) -> list[Known]:
         """What is known; of what was only just taken in, as it was then."""
-        since = min((row.report.begin_ms for row in rows), default=0) - REACH_MS
-        self._fresh = [play for play in self._fresh if play.report.reported_end_ms >= since]
+        since = min((row.evidence.begin_ms for row in rows), default=0) - REACH_MS
+        self._fresh = [play for play in self._fresh if play.evidence.reported_end_ms >= since]
         fresh = {identity(play.play) for play in self._fresh}
         return [*self._fresh, *(play for play in known if identity(play.play) not in fresh)]
 
     def _settled(self, row: Row) -> Verdict:
         if row.verdict not in {None, Verdict.NEW}:
             return row.verdict
-        self._fresh.append(Known(row.entry.play, row.report, Verdict.DOUBLE))
+        self._fresh.append(Known(row.entry.play, row.evidence, Verdict.DOUBLE))
         return Verdict.NEW
 
-    def _is_forgotten(self, report: Report) -> bool:
+    def _is_forgotten(self, evidence: Evidence) -> bool:
         """Whether it is of a play that was deleted, of those near it."""
-        first = bisect_left(self._ends, report.begin_ms - TOMBSTONE_MS)
+        first = bisect_left(self._ends, evidence.begin_ms - TOMBSTONE_MS)
         later = islice(self._forgotten, first, None)
-        near = takewhile(lambda stretch: stretch[0] <= report.end_ms + TOMBSTONE_MS, later)
-        return any(was_deleted(report, since, until) for since, until in near)
+        near = takewhile(lambda stretch: stretch[0] <= evidence.end_ms + TOMBSTONE_MS, later)
+        return any(was_deleted(evidence, since, until) for since, until in near)
 
 
 def forgotten_stretches(lines: Mapping[str, str]) -> list[tuple[int, int]]:
@@ -107,7 +107,7 @@ def _united(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _row(entry: Entry, isrcs: Mapping[str, str]) -> Row:
     isrc = isrcs.get(entry.play.item.key, "")
-    return Row(entry, report_of(entry.play, entry.kind, entry.told_ms, isrc))
+    return Row(entry, evidence_of(entry.play, entry.kind, entry.told_ms, isrc))
 
 
 def _order(entry: Entry) -> tuple[object, ...]:
