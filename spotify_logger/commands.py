@@ -256,7 +256,7 @@ def _parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         questions.add_zone(parser_of_days)
         questions.add_least(parser_of_days)
     count = add.command("count", _count, "how often something was played")
-    _add_text(count, "a title, an artist or an album, case and accents aside")
+    _add_text(count, "a title, an artist or an album, or words of them in any order; case and accents aside")
     top = add.command("top", _top, "what was played most")
     top.add_argument("kind", choices=TOP, metavar="KIND", help=", ".join(TOP))
     for ranking in (count, top):
@@ -328,7 +328,7 @@ def _add_pages(add: Adding) -> list[argparse.ArgumentParser]:
     }
     for noun, page in pages.items():
         page.set_defaults(kind=f"{noun}s")
-        whose = "" if noun == "artist" else ", whose it is before it or not; or its key"
+        whose = "" if noun == "artist" else ", with or without whose it is; or its key"
         _add_text(page, f"what it is called{whose}; case and accents aside")
         questions.add_ranking(page, 5)
     return list(pages.values())

@@ -20,31 +20,24 @@ _ALIKE = str.maketrans(
 """Letters that Unicode does not take apart, and signs that keyboards lack."""
 
 
-_PLAIN = re.compile("[a-z0-9]+")
+_SEPARATORS = re.compile("[ !-/:-@[-`{-~]+")
+"""Blanks and the punctuation of ASCII, which is all that folded text has of quotes and dashes."""
 
 
 class Fit(IntEnum):
-    """How well a text fits."""
+    """How well a text fits.
+
+    Attributes:
+        NOT: Not at all.
+        WORDS: Each of its words, or one that begins with it, is somewhere.
+        IN_PART: It is somewhere as it stands.
+        WHOLE: It is the whole title, album or artists.
+    """
 
     NOT = 0
-    IN_PART = 1
-    WHOLE = 2
-
-
-def fit(wanted: str, title: str, artists: str, album: str) -> Fit:
-    """How a text fits a track: as the whole of its title, album or artists; somewhere in all of it; or not.
-
-    Args:
-        wanted: Folded; what is empty fits nothing.
-        title: As in the catalogue, as are the others.
-        artists: All of them in one.
-        album: A show's name for an episode.
-    """
-    everything = fold(f"{artists} {title} {album}")
-    if not wanted or wanted not in everything:
-        return Fit.NOT
-    is_whole = wanted in map(fold, (title, album, artists))
-    return Fit.WHOLE if is_whole else Fit.IN_PART
+    WORDS = 1
+    IN_PART = 2
+    WHOLE = 3
 
 
 def fold(text: str) -> str:
@@ -66,24 +59,43 @@ def _without_accents(decomposed: str) -> str:
     return "".join(kept)
 
 
+def words_of(folded: str) -> set[str]:
+    """Return the different words of folded text: what stands between blanks and punctuation."""
+    return set(_SEPARATORS.split(folded)) - {""}
+
+
 class Finder:
     """Looks for one text in many items, quickly where they do not have it.
 
     Args:
-        text: What is looked for.
+        text: What is looked for; where nothing is left of it when folded, it fits nothing.
     """
 
     def __init__(self, text: str) -> None:
         self.wanted = fold(text)
-        # A run of plain letters and digits that plain text has in it whatever else folding does.
-        self._run = max(_PLAIN.findall(self.wanted), key=len, default="")
+        words = words_of(self.wanted)
+        # "one" is no word of "alone". Other scripts are searched anywhere: not all have blanks between words.
+        each = (f"(?=(?:.*[^a-z0-9])?{re.escape(word)})" for word in words)
+        self._has_words = re.compile("".join(each) or "(?!)").match
+        # Plain text without this one cannot fit, whatever else folding does.
+        self._longest = max(words, key=len, default="")
 
     def fit(self, title: str, artists: str, album: str) -> Fit:
-        """See `fit`."""
+        """Return how well the text fits a track.
+
+        Args:
+            title: As in the catalogue, as are the others.
+            artists: All of them in one.
+            album: A show's name for an episode.
+        """
         plain = f"{artists}\n{title}\n{album}"
-        if plain.isascii() and self._run not in plain.lower():
+        if plain.isascii() and self._longest not in plain.lower():
             return Fit.NOT
-        return fit(self.wanted, title, artists, album)
+        everything = fold(plain)
+        if self.wanted and self.wanted in everything:
+            is_whole = self.wanted in map(fold, (title, album, artists))
+            return Fit.WHOLE if is_whole else Fit.IN_PART
+        return Fit.WORDS if self._has_words(everything) else Fit.NOT
 
     def is_any(self, names: Iterable[str]) -> bool:
         """Whether it is one of these names, as a whole."""

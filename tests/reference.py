@@ -5,6 +5,7 @@ Nothing here comes from the code that is tested, and nothing is quick: each figu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property
@@ -341,16 +342,16 @@ class Log:
 
     def count(self, text: str) -> Data:
         items = {play.item for play in self.inside if play.item.is_known}
-        whole = {item for item in items if is_whole(text, item)}
-        fitting = whole or {item for item in items if is_part(text, item)}
-        fits: Callable[[str, Item], bool] = is_whole if whole else is_part
+        ways: tuple[Callable[[str, Item], bool], ...] = (is_whole, is_part, has_words)
+        fits = next((way for way in ways if any(way(text, item) for item in items)), has_words)
+        fitting = {item for item in items if fits(text, item)}
         named = {self.track(item) for item in fitting if fits(text, replace(item, album=""))}
         meant = fitting | {item for item in items if self.track(item) in named}
         tracks = [self._counted_track({item for item in meant if self.track(item) == track}, track)
                   for track in {self.track(item) for item in meant}]  # fmt: skip
         return {
             "text": text,
-            "whole": bool(whole),
+            "whole": fits is is_whole,
             "at_least_ms": self.least if isinstance(self.least, int) else None,
             "from": iso(self.stretch.begin),
             "to": iso(self.stretch.end),
@@ -361,11 +362,12 @@ class Log:
         }
 
     def left_out(self, text: str) -> int:
-        """How many recordings have a text only as a part of the name, where others have it as the whole."""
+        """How many recordings match a text less closely than those that are counted."""
         items = {play.item for play in self.inside if play.item.is_known}
         counted: list[Data] = self.count(text)["tracks"]  # type: ignore[assignment]
         meant = {self.track(item) for item in items for track in counted if item.key in str(track["keys"])}
-        return len({self.track(item) for item in items if is_part(text, item)} - meant)
+        fitting = {item for item in items if is_part(text, item) or has_words(text, item)}
+        return len({self.track(item) for item in fitting} - meant)
 
     def _track_order(self, track: Data) -> tuple[int, int, str, str]:
         plays, heard_ms = int(str(track["plays"])), int(str(track["heard_ms"]))
@@ -555,3 +557,13 @@ def is_whole(text: str, item: Item) -> bool:
 def is_part(text: str, item: Item) -> bool:
     everything = f"{item.artists_text} {item.name} {item.album}".strip()
     return text.lower() in everything.lower()
+
+
+def has_words(text: str, item: Item) -> bool:
+    """Whether each word of a text begins a word of the title, the album or an artist; case aside."""
+    words = words_of(f"{item.artists_text} {item.name} {item.album}")
+    return all(any(word.startswith(part) for word in words) for part in words_of(text))
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall("[a-z0-9]+", text.lower())

@@ -549,7 +549,7 @@ class TestCount:
             ("rank", "1 of 5 tracks"),
             ("first", "2026-10-13 19:00"),
             ("last", "2026-11-22 19:00"),
-            ("Left out: 1 track with this only as a part of the name.",),
+            ("Left out: 1 track where it matches less closely.",),
         ]
 
     def test_for_programs(self, store: Store) -> None:
@@ -600,6 +600,13 @@ class TestCount:
             ("tyler, the creator", ["Veridis Quo (Piano)"]),
             ("daft punk veridis quo", ["Veridis Quo"]),
             ("a show", ["On Daft Punk"]),
+            ("veridis quo daft punk", ["Veridis Quo"]),
+            ("discovery aéro punk", ["Aérodynamic"]),
+            ("variation-10, gould", ["Variation 10"]),
+            ("quo quo veridis tyler", ["Veridis Quo (Piano)"]),
+            ("daft veridis nothing", []),
+            ("- ,", []),
+            ("", []),
             ("[", []),
             (".*", []),
         ],

@@ -121,6 +121,9 @@ class TestWhichOne:
             (TRACKS, "air duet", "Duet"),
             (TRACKS, "daft punk duet", "Duet"),
             (TRACKS, "punk aero", "Aérodynamic"),  # a part of both together
+            (TRACKS, "veridis quo lukasz", "Veridis Quo"),  # the words of both in another order
+            (ALBUMS, "discovery, daft punk", "Discovery"),
+            (ARTISTS, "creator tyler", "Tyler, The Creator"),
             (TRACKS, "veridis quo (2021)", "Veridis Quo"),  # the same recording
             (TRACKS, "track:live", "Veridis Quo"),
             (TRACKS, "spotify:track:sexy", "Sexy Boy"),
@@ -181,6 +184,7 @@ class TestWhichOne:
             (ALBUMS, "album:"),
             (TRACKS, "discovery"),
             (TRACKS, "quox"),
+            (TRACKS, "quo discovery"),
         ],
     )
     def test_none_is_meant(self, log: Listened, kind: str, text: str) -> None:

@@ -55,7 +55,8 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     Args:
         archive: The log.
         question: What is asked.
-        text: The title, the album or an artist, as a whole; where nothing is called so, a part of these.
+        text: The title, the album or an artist, as a whole; where nothing is called so, a part of these;
+            where that is nowhere either, words of them in any order.
     """
     reading = Reading(archive, question)
     search = _Search(reading, Finder(text))
@@ -137,7 +138,7 @@ class Found(NamedTuple):
     Attributes:
         keys: Catalogue keys.
         whole: Whether it is a whole title, album or artist.
-        left_out: How many other recordings have it as a part of the name.
+        left_out: How many other recordings fit less well.
     """
 
     keys: list[str]
@@ -149,13 +150,14 @@ def _find(finder: Finder, entries: Mapping[str, Entry], *, exact: bool) -> Found
     fitting: dict[Fit, list[str]] = {how: [] for how in Fit}
     for key, entry in entries.items():
         fitting[_fit(finder, entry)].append(key)
-    how = Fit.WHOLE if fitting[Fit.WHOLE] else Fit.IN_PART
+    how = max(how for how in Fit if fitting[how] or how is Fit.WORDS)
     # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
     named = [key for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how]
     meant = {recording(key, entries[key].isrc, exact=exact) for key in named}
     others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in meant]
     keys = list(dict.fromkeys((*fitting[how], *others)))
-    return Found(keys, how is Fit.WHOLE, _number(set(fitting[Fit.IN_PART]), keys, entries, exact=exact))
+    worse = {key for less in (Fit.WORDS, Fit.IN_PART) if less < how for key in fitting[less]}
+    return Found(keys, how is Fit.WHOLE, _number(worse, keys, entries, exact=exact))
 
 
 def _number(fitting: set[str], keys: Iterable[str], entries: Mapping[str, Entry], *, exact: bool) -> int:
@@ -231,7 +233,7 @@ def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question)
 
 
 def _left_out(number: int) -> list[str]:
-    words = f"Left out: {counted(number, 'track')} with this only as a part of the name."
+    words = f"Left out: {counted(number, 'track')} where it matches less closely."
     return [words] if number else []
 
 

@@ -37,6 +37,7 @@ class How(IntEnum):
 
     Attributes:
         NOT: Not at all.
+        WORDS: Its words are in whose it is and what it is called, in any order.
         BESIDE: It is a part of whose it is and what it is called, taken together.
         IN_PART: It is a part of its name.
         WHOLE: It is its name, with whose it is before it or not; case and accents aside.
@@ -45,14 +46,15 @@ class How(IntEnum):
     """
 
     NOT = 0
-    BESIDE = 1
-    IN_PART = 2
-    WHOLE = 3
-    EXACTLY = 4
-    KEY = 5
+    WORDS = 1
+    BESIDE = 2
+    IN_PART = 3
+    WHOLE = 4
+    EXACTLY = 5
+    KEY = 6
 
 
-HOW_OF = {Fit.NOT: How.NOT, Fit.IN_PART: How.IN_PART, Fit.WHOLE: How.WHOLE}
+HOW_OF = {Fit.NOT: How.NOT, Fit.WORDS: How.WORDS, Fit.IN_PART: How.IN_PART, Fit.WHOLE: How.WHOLE}
 
 
 class Wanted:

@@ -23,7 +23,7 @@ from spotify_logger.plays import from_iso
 from spotify_logger.questions import Question
 from spotify_logger.recordings import Entry, credited
 from spotify_logger.stretch import between
-from spotify_logger.text import fold
+from spotify_logger.text import fold, words_of
 from spotify_logger.web.asked import Asked, Odd, text_of, year_before
 from spotify_logger.web.covers import key_of
 from spotify_logger.web.strip import strip
@@ -416,14 +416,20 @@ def _keys_of_plays(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _pages_of(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """The pages of artists and albums that are called as a text is: the kind, the name, what to ask for."""
+    """The pages of artists and albums all of whose words a text has: the kind, the name, what to ask for."""
     wanted, found = fold(text), {}
+    words = words_of(wanted)
+
+    def is_named(name: str) -> bool:
+        own = words_of(fold(name))
+        return own <= words if own else fold(name) == wanted != ""
+
     for track in tracks:
         for name in {track["artists"], *track["artists"].split(", ")}:
-            if name and fold(name) == wanted:
+            if is_named(name):
                 found["artist", fold(name)] = (name, name)
         album = track["album"]
-        if album and fold(album) == wanted:
+        if is_named(album):
             found["album", fold(album)] = (album, album)
     return [(kind, name, target) for (kind, _), (name, target) in found.items()]
 
