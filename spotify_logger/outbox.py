@@ -76,8 +76,8 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WIT
 
 _COUNT = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
 _IF_NEWER = (
-    "UPDATE plays SET ended_ms = ?1, closed = ?2, safe = ?3, fields = ?4"
-    " WHERE started_ms = ?6 AND uri = ?7 AND safe < 2 AND (?2, ?1) > (closed, ended_ms)"
+    "UPDATE plays SET ended_ms = ?, closed = ?, safe = ?, fields = ?"
+    " WHERE started_ms = ? AND uri = ? AND safe < 2 AND (?, ?) > (closed, ended_ms)"
 )
 
 
@@ -250,7 +250,8 @@ class Outbox:
             insert = f"INSERT OR IGNORE INTO plays VALUES ({_marks(9)})"  # noqa: S608 - question marks
             for key, play in rows:
                 values = _values(play, safe=1)
-                database.execute(_IF_NEWER, (*values, *identity(play)))
+                ended_ms, closed, _, _, _ = values
+                database.execute(_IF_NEWER, (*values[:4], *identity(play), closed, ended_ms))
                 database.execute(insert, (*identity(play), play.second, key, *values))
 
         self._write(adopt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from spotify_logger.store import Store
 from spotify_logger.transport import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from spotify_logger.duty import Duty
@@ -158,6 +159,10 @@ class Pair:
         self._pressings = recordings(self.world.record)
         self.redis.before_send = self.redis.after_send = lambda _: self._working.step()
 
+    def close(self) -> None:
+        for machine in self.machines:
+            machine.kill()
+
     @property
     def now(self) -> float:
         return self.world.clock.now
@@ -232,8 +237,14 @@ class Pair:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair(tmp_path)
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def pair(tmp_path: Path, stack: ExitStack) -> Pair:
+    return stack.enter_context(closing(Pair(tmp_path)))
 
 
 @pytest.fixture
@@ -583,10 +594,10 @@ def test_what_an_earlier_holder_wrote_over_is_written_again(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_in_turn_at_random(tmp_path: Path, seed: int) -> None:
+def test_killed_in_turn_at_random(tmp_path: Path, stack: ExitStack, seed: int) -> None:
     """The plays are those of one machine that never dies: none twice, none lost that somebody could see."""
     chance = random.Random(f"pair {seed}")
-    pair = Pair(tmp_path, seed)
+    pair = stack.enter_context(closing(Pair(tmp_path, seed)))
     for machine in pair.machines:
         machine.start()
     pair.until(pair.first_sound() - MINUTE)
@@ -612,7 +623,7 @@ def test_killed_in_turn_at_random(tmp_path: Path, seed: int) -> None:
     assert [*verdict.doubles, *verdict.phantoms] == []
     assert len(verdict.pairs) > 40
     (tmp_path / "alone").mkdir()
-    alone = Pair(tmp_path / "alone", seed)
+    alone = stack.enter_context(closing(Pair(tmp_path / "alone", seed)))
     alone.machines[0].start()
     alone.until(pair.now)
     missed = [play for play in verdict.missed if not pair.was_missed_by_a_death(play)]
