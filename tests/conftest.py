@@ -40,8 +40,35 @@ settings.register_profile("patient", settings(), deadline=None, suppress_health_
 settings.load_profile("patient")
 
 
+SLOW = (
+    "test_answers_",
+    "test_cluster_link.py",
+    "test_commands.py",
+    "test_daemon.py",
+    "test_demo.py",
+    "test_duty.py::test_killed_in_turn_at_random",
+    "test_forgotten_year.py",
+    "test_fuzz.py",
+    "test_history_",
+    "test_many_servers.py",
+    "test_simulator_past.py",
+    "test_supervisor.py",
+    "test_survival",
+    "test_tracker_properties.py",
+    "test_web_browser.py",
+    "test_web_desk.py",
+    "test_web_fuzz.py",
+    "test_web_household.py",
+    "test_year.py",
+)
+"""Prefixes of the tests that take most of the time. `-m "not slow"` leaves them out."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no worker is left alone with it in the end; one has it to do."""
+    """Mark slow tests, and begin with what takes longest, so that no worker is left alone with it."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.path.name != "test_survival.py")
 
 
