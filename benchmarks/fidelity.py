@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from spotify_logger import journal
 from spotify_logger.demo import start_server
 from spotify_logger.simulator.judge import Pair, judge
-from spotify_logger.simulator.trial import FixedPacer, Trial, make_settings
+from spotify_logger.simulator.trial import FixedSchedule, Trial, make_settings
 from spotify_logger.simulator.virtual import World, make_world
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> N
     send = CountingSend(world, score.requests)
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(Path(folder), redis_url, f"{policy}:{seed}:")
-        pacer = None if policy == OURS else FixedPacer(float(policy))
-        trial = Trial(world, settings, pacer, seed=seed, send=send)
+        schedule = None if policy == OURS else FixedSchedule(float(policy))
+        trial = Trial(world, settings, schedule, seed=seed, send=send)
         trial.run_until(record.end)
         verdict = judge(record.plays, trial.plays())
         trial.close()

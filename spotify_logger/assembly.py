@@ -13,7 +13,7 @@ from spotify_logger.lease import Lease
 from spotify_logger.links import open_link
 from spotify_logger.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.outbox import OUTBOX_FILE, Outbox
-from spotify_logger.pacing import IDLE_LONGEST, Backoff, Pacer
+from spotify_logger.pacing import IDLE_LONGEST, Backoff, PollSchedule
 from spotify_logger.poller import LONGEST_WAIT, Poller
 from spotify_logger.recorder import Recorder
 from spotify_logger.repair import Repairer
@@ -72,13 +72,13 @@ class Logger:
         self.outbox.close()
 
 
-def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = None) -> Logger:
+def assemble(settings: Settings, around: Surroundings, schedule: PollSchedule | None = None) -> Logger:
     """Put a logger together.
 
     Args:
         settings: What the person who runs it has decided.
         around: What it runs on.
-        pacer: When to ask; as the settings say unless given.
+        schedule: When to ask; as the settings say unless given.
     """
     clock, state_dir = around.clock, settings.state_dir
     store = Store(settings.redis_url, settings.redis_prefix, clock.utc, around.connect, settings.listener)
@@ -100,20 +100,22 @@ def assemble(settings: Settings, around: Surroundings, pacer: Pacer | None = Non
         Repairer(spotify, outbox, clock, recorder),
         watch,
         clock,
-        pacer or Pacer(settings.poll_min, settings.poll_max),
+        schedule or PollSchedule(settings.poll_min, settings.poll_max),
         Backoff(settings.poll_min, 2 * settings.poll_max, around.chance),
     )
     return Logger(poller, spotify, recorder, store, outbox)
 
 
-def make_duty(settings: Settings, around: Surroundings, machine: str, pacer: Pacer | None = None) -> Duty:
+def make_duty(
+    settings: Settings, around: Surroundings, machine: str, schedule: PollSchedule | None = None
+) -> Duty:
     """Put together a logger that gives way to another one which keeps the same log.
 
     Args:
         settings: See `assemble`.
         around: See `assemble`.
         machine: The machine's name, for people.
-        pacer: See `assemble`.
+        schedule: See `assemble`.
     """
     clock = around.clock
 
@@ -124,7 +126,7 @@ def make_duty(settings: Settings, around: Surroundings, machine: str, pacer: Pac
 
     def assemble_for(duty: Duty) -> Logger:
         send, tell = duty.sending(around.send), duty.sending(around.tell)
-        return assemble(settings, replace(around, send=send, tell=tell, may_write=duty.may_write), pacer)
+        return assemble(settings, replace(around, send=send, tell=tell, may_write=duty.may_write), schedule)
 
     def make_alerts(outbox: Outbox) -> Alerts:
         return Alerts(around.tell, settings.alert_url, clock, outbox, around.chance)

@@ -1,42 +1,71 @@
-"""What the answers so far tell of the player, and on which timeline. Pure: time comes in with each answer.
+"""What the answers so far say about the player. Pure: a frozen value, from which each answer makes the next.
 
 Moments are milliseconds on one timeline that follows the monotonic clock, so that a step of the wall clock
-between two answers changes no length. It starts with the wall clock's stamp of the first answer.
+between two answers changes no length. It starts at the wall clock's time of the first answer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from spotify_logger.playback import NOTHING, Kind, whole_number
+from spotify_logger.plays import near_end_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spotify_logger.playback import Item, Playback
+    from spotify_logger.plays import Play
 
 JITTER_MS = 750
-"""By how much progress and clock may disagree between two answers: a request takes time to and fro."""
+"""Progress and clock may differ by this much between two answers: requests take time."""
 STEP_BACK_MS = 3_000
 """Progress that falls by no more is no seek: a device that takes over starts a little behind."""
-BUTTON_MS = 15_000
-"""The buttons of a podcast go so far back, and forward."""
-REMEMBERED = 8
-"""Items whose positions are kept in mind: podcasts and albums are resumed where they were left."""
+SKIP_BUTTON_MS = 15_000
+"""The buttons of a podcast jump this far back and forward."""
+POSITIONS_KEPT = 8
+"""Podcasts and albums are resumed where they were left: the items whose positions are remembered."""
 BLIP_MS = 60_000
-"""For so long an answer without information says nothing about whether music plays (spotify/web-api#1158)."""
+"""Answers without information for less than this do not mean that nothing plays (spotify/web-api#1158)."""
+AWAY_MS = 120_000
+"""After this long without information, the same item at an earlier position is a new play, not a seek."""
+SEAMLESS_MS = 5_000
+"""An item that starts this soon after the one before it could have ended followed it directly."""
+FORESEEN_MS = 3_000
+"""A position this close to the expected one was foreseen."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """What the last answer that said something told about the player.
+class Outlook:
+    """What to expect of the player after an answer.
 
     Attributes:
-        uri: The item's; empty for an advertisement and for what is heard in private.
-        progress_ms: None when the answer left it out.
+        moves: Whether something plays, and its position advances.
+        is_advertisement: Whether that is an advertisement.
+        progress_ms: The position, None when unknown.
+        remaining_ms: Milliseconds to the item's end; None when unknown, or when it should be over.
+        surprise_ms: Milliseconds since the listener did something unforeseen, None when they did not.
+    """
+
+    moves: bool
+    is_advertisement: bool = False
+    progress_ms: int | None = None
+    remaining_ms: int | None = None
+    surprise_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is remembered of an answer to compare later ones with.
+
+    Attributes:
+        uri: The item's; empty for an advertisement and in a private session.
+        progress_ms: The position, None when the answer left it out.
         playing: Whether it was playing, in public.
         changed_ms: Spotify's `timestamp`.
         at: The moment of the answer on the timeline.
-        doubted: Where the item's play would begin, should it prove to advance; None when nothing is in doubt.
+        doubted: Where the item's play would begin if the item proves to advance; None without doubt.
     """
 
     uri: str
@@ -46,268 +75,351 @@ class Sample:
     at: int
     doubted: int | None = None
 
-    def to_memory(self) -> dict[str, object]:
-        """The attributes by name, as JSON knows them."""
-        return {
-            "uri": self.uri,
-            "progress_ms": self.progress_ms,
-            "playing": self.playing,
-            "changed_ms": self.changed_ms,
-            "at": self.at,
-            "doubted": self.doubted,
-        }
+    @classmethod
+    def of_play(cls, play: Play) -> Observation:
+        """Return the last answer about a play, as far as the play itself has it."""
+        fields = play.fields
+        progress, changed = whole_number(fields.get("progress_ms")), whole_number(fields.get("timestamp"))
+        return cls(play.item.uri, progress, fields.get("playing") == 1, changed, play.ended_ms)
+
+    @classmethod
+    def from_json(cls, value: object) -> Observation | None:
+        """Return what JSON holds, None when that is garbled."""
+        progress, changed, at, doubted = _numbers(value, "progress_ms", "changed_ms", "at", "doubted")
+        if at is None or not isinstance(value, dict) or not isinstance(value.get("uri"), str):
+            return None
+        return cls(value["uri"], progress, value.get("playing") is True, changed, at, doubted)
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """A stretch of a private session, from the first answer that told of it to the last."""
+    """A private session, from the first answer that showed it to the last."""
 
     begun: int
     ended: int
 
+    @classmethod
+    def from_json(cls, value: object) -> Hidden | None:
+        """Return what JSON holds, None when that is garbled."""
+        begun, ended = _numbers(value, "begun", "ended")
+        return None if begun is None or ended is None else cls(begun, ended)
 
-class Player:
-    """The player as seen so far.
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the answers so far say about the player.
 
     Attributes:
-        last: The last answer that said something.
+        last: The last answer that brought information.
         previous: The last one about the item before that of `last`.
         unseen: When the first answer without information came after `last`; None: none came.
-        answered: When the last answer of any kind came.
+        answered: When the answer before the present one came.
         hidden: The private session since `last`, if there was one.
-        blind: Whether nobody could look for a while since `last`: what happened meanwhile is not known.
-        now: The moment of the present answer.
+        blind: Whether there was a gap since `last`: what happened meanwhile is unknown.
+        left: The positions in milliseconds at which items were left, by URI.
+        playback: The present answer.
+        now: Its moment on the timeline.
+        interval: Milliseconds since the answer before it.
+        stamp_ms: Its time by the wall clock, in milliseconds since the epoch, UTC.
+        monotonic_ms: Its time by the monotonic clock; None before the first answer.
     """
 
-    def __init__(self) -> None:
-        self.last: Sample | None = None
-        self.previous: Sample | None = None
-        self.unseen: int | None = None
-        self.answered: int | None = None
-        self.hidden: Hidden | None = None
-        self.blind = False
-        self._left: dict[str, int] = {}  # uri -> position at which an item was left
-        self.now = 0
-        self._stamp_ms = 0  # the wall clock's for `now`
-        self._monotonic_ms: int | None = None
+    last: Observation | None = None
+    previous: Observation | None = None
+    unseen: int | None = None
+    answered: int | None = None
+    hidden: Hidden | None = None
+    blind: bool = False
+    left: Mapping[str, int] = field(default_factory=dict)
+    playback: Playback = NOTHING
+    now: int = 0
+    interval: int = 0
+    stamp_ms: int = 0
+    monotonic_ms: int | None = None
 
-    def advance(self, stamp_ms: int, monotonic_ms: int) -> None:
-        """Go to the moment of the next answer; both clocks in milliseconds, the stamp since the epoch."""
-        if self._monotonic_ms is None:
-            self.now = max(self.answered or 0, stamp_ms)
-        else:
-            self.now += max(0, monotonic_ms - self._monotonic_ms)
-        self._monotonic_ms = monotonic_ms
-        self._stamp_ms = stamp_ms
+    # What follows an answer
 
-    def stamp(self, moment: int) -> int:
-        """The wall clock's stamp for a moment of the timeline."""
-        return self._stamp_ms - (self.now - moment)
+    def receive(self, playback: Playback, stamp_ms: int, monotonic_ms: int) -> Observations:
+        """Return these observations with the next answer as the present one."""
+        interval, now = 0, max(self.answered or 0, stamp_ms)
+        if self.monotonic_ms is not None:
+            interval = max(0, monotonic_ms - self.monotonic_ms)
+            now = self.now + interval
+        seen = replace(self, playback=playback, now=now, interval=interval, answered=self.last_answered)
+        return replace(seen, stamp_ms=stamp_ms, monotonic_ms=monotonic_ms)
 
-    def see(self, playback: Playback, *, playing: bool, doubted: int | None = None) -> None:
-        """Keep an answer that said something."""
-        uri = "" if playback.private else uri_of(playback)
-        if self.last is not None and self.last.uri != uri:
-            self.previous = self.last
-            self._leave(self.last)
-        self.last = Sample(uri, playback.progress_ms, playing, playback.changed_ms, self.now, doubted)
-        self.unseen = self.hidden = None
-        self.blind = False
+    def keep(self, doubted: int | None = None) -> Observations:
+        """Return these observations with the present answer as the last that brought information."""
+        playback = self.playback
+        uri = "" if playback.private else self.uri
+        is_playing = playback.playing and not playback.private
+        last = Observation(uri, playback.progress_ms, is_playing, playback.changed_ms, self.now, doubted)
+        seen = replace(self, last=last, unseen=None, hidden=None, blind=False)
+        if self.last is None or self.last.uri == uri:
+            return seen
+        return replace(seen, previous=self.last, left=_with_position(self.left, self.last))
 
-    def lose_sight(self) -> None:
-        """Keep in mind that nobody could look between the last answer and the one to come."""
-        if self.last is not None:
-            self.blind = True
-            self.unseen = self.last.at if self.unseen is None else self.unseen
+    def ignore(self) -> Observations:
+        """Return these observations with the present answer as one without information.
 
-    def hide(self) -> None:
-        """Keep in mind that an answer told of a private session."""
-        self.hidden = Hidden(self.now if self.hidden is None else self.hidden.begun, self.now)
+        An answer that is delivered twice does not even say that.
+        """
+        is_twice = self.playback.item is not None and self.elapsed <= JITTER_MS
+        return self if self.unseen is not None or is_twice else replace(self, unseen=self.now)
 
-    def left_at(self, uri: str) -> int | None:
-        """The position in milliseconds at which an item was left; None when that is not known any more."""
-        return self._left.get(uri)
+    def hide(self) -> Observations:
+        """Return these observations with the present answer as one from a private session."""
+        return replace(self, hidden=Hidden(self.hidden.begun if self.hidden else self.now, self.now))
 
-    def _leave(self, last: Sample) -> None:
-        if last.uri and last.progress_ms is not None:
-            self._left.pop(last.uri, None)
-            self._left[last.uri] = last.progress_ms
-        if len(self._left) > REMEMBERED:
-            del self._left[next(iter(self._left))]
+    def after_gap(self) -> Observations:
+        """Return these observations with a gap between the present answer and the next."""
+        if self.last is None:
+            return self
+        return replace(self, blind=True, unseen=self.last.at if self.unseen is None else self.unseen)
 
-    def miss(self, playback: Playback) -> None:
-        """Keep in mind that an answer said nothing; one delivered twice does not even say that."""
-        twice = playback.item is not None and self.now - self.last_at <= JITTER_MS
-        if self.unseen is None and not twice:
-            self.unseen = self.now
+    # What the present answer means
+
+    @property
+    def uri(self) -> str:
+        """The item's URI; empty for an advertisement."""
+        return "" if self.playback.item is None else self.playback.item.uri
+
+    @property
+    def duration_ms(self) -> int | None:
+        """The item's length, None when unknown."""
+        return None if self.playback.item is None else self.playback.item.duration_ms
+
+    @property
+    def last_answered(self) -> int | None:
+        """When the newest answer came, perhaps to another process; None before the first."""
+        return self.answered if self.monotonic_ms is None else self.now
 
     @property
     def last_at(self) -> int:
-        """When something was last said; now, if never."""
+        """When information last came; now, if never."""
         return self.now if self.last is None else self.last.at
 
     @property
+    def elapsed(self) -> int:
+        """Milliseconds since information last came."""
+        return self.now - self.last_at
+
+    @property
     def progress(self) -> int:
-        """The last known position, 0 if unknown."""
-        return (self.last.progress_ms or 0) if self.last is not None else 0
+        """The last known position in milliseconds, 0 if unknown."""
+        return 0 if self.last is None else self.last.progress_ms or 0
 
     @property
     def was_playing(self) -> bool:
-        """Whether it played, in public, when something was last said."""
+        """Whether it played, in public, when information last came."""
         return self.last is not None and self.last.playing
 
-    def changed(self, playback: Playback, earliest: int, latest: int) -> int | None:
-        """When its state last changed, if what Spotify's `timestamp` says of it lies within a stretch."""
-        if playback.changed_ms is None:
+    @property
+    def plays_on(self) -> bool:
+        """Whether it played then, and plays now."""
+        return self.was_playing and self.playback.playing
+
+    @property
+    def advanced(self) -> int | None:
+        """By how many milliseconds the position differs from the last known one; None when unknown."""
+        if self.last is None or self.last.progress_ms is None or self.playback.progress_ms is None:
             return None
-        moment = self.now - (self._stamp_ms - playback.changed_ms)
-        return moment if earliest <= moment <= latest else None
+        return self.playback.progress_ms - self.last.progress_ms
 
-    def age(self, playback: Playback) -> int | None:
-        """Milliseconds since its state last changed, by Spotify's `timestamp`; None when it does not say."""
-        return None if playback.changed_ms is None else self._stamp_ms - playback.changed_ms
-
-    def window(self) -> int | None:
+    @property
+    def earliest_start(self) -> int | None:
         """The earliest moment at which an item that was not there before can have begun; None: any."""
         if self.answered is not None and self.unseen is not None and self.answered - self.unseen >= BLIP_MS:
             return self.answered
         return None if self.last is None else self.last.at
 
-    def repeats(self, playback: Playback) -> bool:
-        """Whether an answer is a stale one, or one without the progress that would tell."""
-        last, previous, uri = self.last, self.previous, uri_of(playback)
-        if previous is not None and previous.uri == uri and previous.changed_ms is not None:
-            # A cached answer of the item before, to the letter, while another plays already.
+    def age_ms(self) -> int | None:
+        """Return the milliseconds since the state changed, by Spotify's `timestamp`; None without one."""
+        return None if self.playback.changed_ms is None else self.stamp_ms - self.playback.changed_ms
+
+    def changed_within(self, earliest: int, latest: int) -> int | None:
+        """Return when the state changed, by Spotify's `timestamp`; None unless within the two moments."""
+        age = self.age_ms()
+        return self.now - age if age is not None and earliest <= self.now - age <= latest else None
+
+    def outlook(self, before: Observations) -> Outlook:
+        """Return what to expect of the player, from the present answer and the one before it."""
+        playback, duration = self.playback, self.duration_ms
+        position, remaining, surprise = playback.progress_ms, None, None
+        if position is not None and duration is not None and position < duration:
+            remaining = duration - position
+        if not self.was_foreseen(before):
+            is_new = before.uri != self.uri and position is not None
+            surprise = min(position or 0, self.interval) if is_new else 0
+        moves = playback.playing and not self.stands_still(before)
+        return Outlook(moves, playback.kind is Kind.ADVERTISEMENT, position, remaining, surprise)
+
+    def stands_still(self, before: Observations) -> bool:
+        """Return whether the player claims to play, and has not moved (spotify/web-api#626)."""
+        position = self.playback.progress_ms
+        is_same = before.playback.playing and before.uri == self.uri and position is not None
+        return is_same and before.playback.progress_ms == position and self.interval > FORESEEN_MS
+
+    def was_foreseen(self, before: Observations) -> bool:
+        """Return whether the player just went on: with the item, or with the next one after its end."""
+        if not before.playback.playing or not before.uri:
+            return before.playback.playing  # nobody chooses what comes after an advertisement
+        position, position_before = self.playback.progress_ms, before.playback.progress_ms
+        if position is None or position_before is None:
+            return before.uri == self.uri
+        expected = position_before + self.interval
+        if before.uri == self.uri and abs(position - expected) <= FORESEEN_MS:
+            return True
+        if before.duration_ms is None:
+            return False
+        beyond_end = expected - before.duration_ms + near_end_ms(before.duration_ms)
+        return beyond_end >= 0 and position <= beyond_end + FORESEEN_MS
+
+    def is_stale(self) -> bool:
+        """Return whether the answer repeats an earlier one, or lacks the progress that would tell."""
+        last, previous, playback = self.last, self.previous, self.playback
+        if previous is not None and previous.uri == self.uri and previous.changed_ms is not None:
+            # A cached answer about the item before, to the letter, while another plays already.
             return (previous.progress_ms, previous.changed_ms) == (playback.progress_ms, playback.changed_ms)
-        if last is None or not uri or last.uri != uri or playback.private:
+        if last is None or not last.uri or last.uri != self.uri or playback.private:
             return False
         if playback.progress_ms is None:
             return True
-        fallen = (last.progress_ms or 0) - playback.progress_ms
-        stands = last.progress_ms is not None and 0 <= fallen <= step_back_ms(playback.item)
-        return last.playing and playback.playing and stands
+        advanced, step_back = self.advanced, step_back_ms(playback.item)
+        return self.plays_on and advanced is not None and -step_back <= advanced <= 0
 
-    def heard_since_last(self, playback: Playback) -> int:
-        """Milliseconds heard since the last sample, of the same item: advancing progress, as a rule."""
-        last, progress = self.last, playback.progress_ms
-        if last is None or last.progress_ms is None or progress is None:
+    def may_be_over(self) -> bool:
+        """Return whether an item that should be long over is said to play: the answer may be an old one."""
+        duration, age, earliest = self.duration_ms, self.age_ms(), self.earliest_start
+        if duration is None or age is None or not self.playback.playing:
+            return False
+        if self.last is not None and self.last.doubted is not None and self.last.uri == self.uri:
+            return False
+        was_away = earliest is None or self.now - earliest > AWAY_MS
+        return was_away and age > duration + AWAY_MS
+
+    def natural_end(self, item: Item | None) -> int | None:
+        """Return when the item that was playing would end if it just played on; None when unknown."""
+        last = self.last
+        if last is None or not last.playing or last.progress_ms is None:
+            return None
+        if item is None or item.duration_ms is None:
+            return None
+        return last.at + max(0, item.duration_ms - last.progress_ms)
+
+    def starts_again(self, item: Item | None) -> bool:
+        """Return whether the item came to its end and is back near its beginning."""
+        advanced, position = self.advanced, self.playback.progress_ms or 0
+        if advanced is None or item is None or item.duration_ms is None or advanced >= -step_back_ms(item):
+            return False
+        reached = self.progress + (self.elapsed if self.was_playing else 0)
+        beyond_end = reached - item.duration_ms + near_end_ms(item.duration_ms)
+        return beyond_end >= 0 and position <= beyond_end + JITTER_MS
+
+    def played_on(self) -> bool:
+        """Return whether the item advanced as the clock did: then it played, seen or not."""
+        advanced = self.advanced
+        return advanced is not None and self.plays_on and abs(advanced - self.elapsed) <= SEAMLESS_MS
+
+    def came_back(self) -> bool:
+        """Return whether the item was gone and plays from its beginning: then it was started again."""
+        last, playback = self.last, self.playback
+        if self.unseen is None or last is None or last.progress_ms is None or not playback.playing:
+            return False
+        position = playback.progress_ms or 0
+        fell = position < last.progress_ms - step_back_ms(playback.item)
+        return fell and self.elapsed > AWAY_MS and position <= self.elapsed
+
+    def played_since_last(self) -> int:
+        """Return the milliseconds of the same item played since `last`: as a rule, advancing progress."""
+        advanced, elapsed = self.advanced, self.elapsed
+        if advanced is None:
             return 0
-        elapsed, advanced = self.now - last.at, progress - last.progress_ms
         if self.hidden is not None:
             # It turned private and public again somewhere between two answers each: half of that is public.
             return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
-        if not last.playing and not playback.playing:
+        if not self.was_playing and not self.playback.playing:
             return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
-        throughout = last.playing and playback.playing
-        if throughout and self._sought_back(playback, last.progress_ms, elapsed - advanced):
+        if self.plays_on and self._sought_back(advanced):
             return elapsed
-        if -step_back_ms(playback.item) <= advanced <= elapsed + JITTER_MS:
+        if -step_back_ms(self.playback.item) <= advanced <= elapsed + JITTER_MS:
             return max(0, advanced)
-        return self._heard_around_seek(last, playback)
+        return elapsed if self.plays_on else self._played_around_seek()
 
-    def _sought_back(self, playback: Playback, before_ms: int, lag: int) -> bool:
-        """Whether progress lags behind the clock because of a seek back, and not of a pause.
+    def _sought_back(self, advanced: int) -> bool:
+        """Return whether progress lags behind the clock because of a seek back, and not of a pause.
 
-        An episode has a button for that. Otherwise the `timestamp` tells: where the position then, at the
-        last change, was behind that of the last sample, no pause explains it.
+        Episodes have a button for that. Otherwise the `timestamp` tells: where the position then, at the last
+        change, was behind that of `last`, no pause explains it.
         """
-        if lag <= JITTER_MS or playback.progress_ms is None:
+        lag, item = self.elapsed - advanced, self.playback.item
+        if lag <= JITTER_MS:
             return False
-        is_episode = playback.item is not None and playback.item.key.startswith("episode:")
-        if is_episode and abs(lag - BUTTON_MS) <= JITTER_MS:
+        is_episode = item is not None and item.key.startswith("episode:")
+        if is_episode and abs(lag - SKIP_BUTTON_MS) <= JITTER_MS:
             return True
-        changed = self.changed(playback, self.last_at, self.now)
-        return changed is not None and playback.progress_ms - self.now + changed < before_ms - JITTER_MS
+        changed = self.changed_within(self.last_at, self.now)
+        return changed is not None and advanced - (self.now - changed) < -JITTER_MS
 
-    def _heard_around_seek(self, last: Sample, playback: Playback) -> int:
-        """The position jumped. Playing before and after, it was heard throughout; else the hint decides."""
-        if last.playing and playback.playing:
-            return self.now - last.at
-        changed = self.changed(playback, last.at, self.now)
+    def _played_around_seek(self) -> int:
+        """Return the milliseconds played where the position jumped, and it was paused or resumed as well."""
+        changed = self.changed_within(self.last_at, self.now)
         if changed is None:
-            return (self.now - last.at) // 2
-        return self.now - changed if playback.playing else changed - last.at
+            return self.elapsed // 2
+        return self.now - changed if self.playback.playing else changed - self.last_at
 
-    def to_memory(self) -> dict[str, object]:
-        """What has to be kept for another process to go on, as JSON knows it."""
+    # A restart
+
+    def to_json(self) -> dict[str, object]:
+        """Return what another process needs to go on, as JSON holds it."""
         return {
-            "last": None if self.last is None else self.last.to_memory(),
-            "previous": None if self.previous is None else self.previous.to_memory(),
+            "last": self.last and asdict(self.last),
+            "previous": self.previous and asdict(self.previous),
             "unseen": self.unseen,
-            "answered": self.answered,
-            "hidden": None
-            if self.hidden is None
-            else {"begun": self.hidden.begun, "ended": self.hidden.ended},
+            "answered": self.last_answered,
+            "hidden": self.hidden and asdict(self.hidden),
             "blind": self.blind,
-            "left": self._left,
+            "left": dict(self.left),
         }
 
-    def remember(self, memory: Mapping[str, object]) -> None:
-        """Go on with what `to_memory` kept; what is garbled counts as not kept."""
-        self.last = _to_sample(memory.get("last"))
-        self.previous = _to_sample(memory.get("previous"))
-        self.unseen = _to_moment(memory.get("unseen"))
-        self.answered = _to_moment(memory.get("answered"))
-        self.hidden = _to_hidden(memory.get("hidden"))
-        self.blind = memory.get("blind") is True
-        self._left = _to_positions(memory.get("left"))
-        if not self._is_in_order():
-            self.forget()
+    @classmethod
+    def from_json(cls, kept: Mapping[str, object]) -> Observations:
+        """Return what `to_json` kept; what is garbled counts as not kept."""
+        last, previous = (Observation.from_json(kept.get(name)) for name in ("last", "previous"))
+        unseen, answered = _numbers(kept, "unseen", "answered")
+        hidden, is_blind = Hidden.from_json(kept.get("hidden")), kept.get("blind") is True
+        seen = cls(last, previous, unseen, answered, hidden, is_blind, _positions(kept.get("left")))
+        return seen if seen._is_in_order() else cls()
 
     def _is_in_order(self) -> bool:
-        """Whether the moments can have come after each other; those of a garbled memory cannot."""
-        hidden = (None, None) if self.hidden is None else (self.hidden.begun, self.hidden.ended)
-        seen = [None if sample is None else sample.at for sample in (self.previous, self.last)]
-        moments = [moment for moment in (*seen, *hidden, self.answered) if moment is not None]
+        """Return whether the moments can have come one after the other; those of a garbled memory cannot."""
+        seen = [observation.at for observation in (self.previous, self.last) if observation is not None]
+        hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
+        moments = [*seen, *hidden, *([] if self.answered is None else [self.answered])]
         return moments == sorted(moments) and (self.unseen or 0) <= (self.answered or 0)
-
-    def forget(self) -> None:
-        """Begin anew, as if nothing had been seen."""
-        self.last = self.previous = self.unseen = self.answered = self.hidden = None
-        self.blind = False
-        self._left.clear()
-
-
-def uri_of(playback: Playback) -> str:
-    """What tells the items of answers apart; empty for an advertisement."""
-    return playback.item.uri if playback.item is not None else ""
 
 
 def step_back_ms(item: Item | None) -> int:
-    """How far progress may fall without a seek: less for items so short that it would hide a repeat."""
-    duration = item.duration_ms if item is not None else None
+    """Return how far progress may fall without a seek: less for short items, where it would hide a repeat."""
+    duration = None if item is None else item.duration_ms
     return STEP_BACK_MS if duration is None else min(STEP_BACK_MS, duration // 20)
 
 
-def _to_moment(value: object) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else None
+def _with_position(left: Mapping[str, int], last: Observation) -> Mapping[str, int]:
+    """Add where an item was left, as the newest."""
+    if not last.uri or last.progress_ms is None:
+        return left
+    others = [(uri, position) for uri, position in left.items() if uri != last.uri]
+    return dict([*others, (last.uri, last.progress_ms)][-POSITIONS_KEPT:])
 
 
-def _to_hidden(value: object) -> Hidden | None:
-    if not isinstance(value, dict):
-        return None
-    begun, ended = _to_moment(value.get("begun")), _to_moment(value.get("ended"))
-    return None if begun is None or ended is None else Hidden(begun, ended)
+def _positions(value: object) -> dict[str, int]:
+    uris = list(value)[:POSITIONS_KEPT] if isinstance(value, dict) else []
+    positions = zip(uris, _numbers(value, *uris), strict=True)
+    return {uri: position for uri, position in positions if position is not None}
 
 
-def _to_positions(value: object) -> dict[str, int]:
-    if not isinstance(value, dict):
-        return {}
-    moments = ((uri, _to_moment(position)) for uri, position in list(value.items())[:REMEMBERED])
-    return {uri: position for uri, position in moments if position is not None}
-
-
-def _to_sample(value: object) -> Sample | None:
-    if not isinstance(value, dict):
-        return None
-    uri, at = value.get("uri"), _to_moment(value.get("at"))
-    if not isinstance(uri, str) or at is None:
-        return None
-    return Sample(
-        uri,
-        _to_moment(value.get("progress_ms")),
-        value.get("playing") is True,
-        _to_moment(value.get("changed_ms")),
-        at,
-        _to_moment(value.get("doubted")),
-    )
+def _numbers(value: object, *names: str) -> list[int | None]:
+    """Return the whole numbers that a JSON object has under the names, None for what is garbled."""
+    found = map(value.get, names) if isinstance(value, dict) else [None for _ in names]
+    return [number if isinstance(number, int) and 0 <= number < 2**53 else None for number in found]

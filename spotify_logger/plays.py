@@ -19,7 +19,6 @@ from spotify_logger.playback import (
     item_key,
     whole_number,
 )
-from spotify_logger.player import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,16 +85,6 @@ class Play:
             fields[name] = whole_number(fields[name]) or 0
         return cls(
             second, item, started, ended, heard, kept.get("end_reason"), kept.get("source", "live"), fields
-        )
-
-    def as_sample(self) -> Sample:
-        """What the last answer about it said, as far as the play itself tells."""
-        return Sample(
-            uri=self.item.uri,
-            progress_ms=whole_number(self.fields.get("progress_ms")),
-            playing=self.fields.get("playing") == 1,
-            changed_ms=whole_number(self.fields.get("timestamp")),
-            at=self.ended_ms,
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger import __version__, journal
@@ -18,7 +18,7 @@ from spotify_logger.usage import Usage
 if TYPE_CHECKING:
     from spotify_logger.clock import Clock
     from spotify_logger.outbox import Outbox
-    from spotify_logger.pacing import Backoff, Pacer
+    from spotify_logger.pacing import Backoff, PollSchedule
     from spotify_logger.playback import Value
     from spotify_logger.plays import Play
     from spotify_logger.recorder import Recorder
@@ -52,13 +52,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """An answer that waits to be followed; `blind` where nothing could be seen before it."""
+class _Answer:
+    """An answer to be followed; `is_after_gap` where nothing could be seen before it."""
 
     playback: Playback
     stamp_ms: int
     monotonic_ms: int
-    blind: bool
+    is_after_gap: bool
+
+    def show(self, tracker: Tracker) -> list[Play]:
+        """Let a tracker observe the answer; returns the plays that it changed."""
+        if self.is_after_gap:
+            tracker.note_gap()
+        return tracker.observe(self.playback, self.stamp_ms, self.monotonic_ms)
 
 
 class Poller:
@@ -71,7 +77,7 @@ class Poller:
         repairer: Who finds what was missed.
         watch: Who watches over all of it.
         clock: Tells the time.
-        pacer: Says when to ask after an answer.
+        schedule: Says when to ask after an answer.
         backoff: Says when to ask after a failure.
     """
 
@@ -83,7 +89,7 @@ class Poller:
         repairer: Repairer,
         watch: Watch,
         clock: Clock,
-        pacer: Pacer,
+        schedule: PollSchedule,
         backoff: Backoff,
     ) -> None:
         self._spotify = spotify
@@ -91,11 +97,12 @@ class Poller:
         self._repairer = repairer
         self._watch = watch
         self._clock = clock
-        self._pacer = pacer
+        self._schedule = schedule
         self._backoff = backoff
-        self._tracker: Tracker | None = None
+        self._tracker = Tracker()  # before it is restored, only the schedule asks it
+        self._is_restored = False
         self._memory = ""
-        self._unfollowed: list[_Seen] = []
+        self._unfollowed: list[_Answer] = []
         self._usage = Usage(outbox.note(REQUESTS))
         self._counted = 0
         self._status: dict[str, Value] = {"pid": os.getpid(), "version": __version__}
@@ -104,8 +111,8 @@ class Poller:
 
     def turn(self) -> Turn:
         """Ask once, and say when to ask again."""
-        if self._tracker is None:
-            self._tracker = self._restored()
+        if not self._is_restored:
+            self._restore()
         try:
             answer = self._spotify.playback()
         except NotBefore as error:
@@ -132,7 +139,7 @@ class Poller:
 
     def settle(self) -> None:
         """Bring to the disk what changes with every answer, before the end."""
-        if self._tracker is not None:
+        if self._is_restored:
             self._keep()
 
     def _answered(self, answer: Answer) -> Turn:
@@ -146,16 +153,19 @@ class Poller:
         stretch = self._watch.saw(stamp_ms, answer.monotonic)
         if stretch is not None:
             self._repairer.missed()
-        seen = _Seen(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
-        self._unfollowed.append(seen)
+        self._unfollowed.append(
+            _Answer(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
+        )
         self._status["login"] = "ok"
         self._status["blind"] = ""
         self._status["last_poll"] = to_iso(stamp_ms)
-        if self._tracker is not None:
-            self._follow(self._tracker)
-            self._repair(self._tracker)
-        self._pacer.slowness = self._spotify.slowness
-        due = answer.monotonic + self._pacer.after_answer(playback, answer.monotonic)
+        if self._is_restored:
+            self._follow()
+            self._repair()
+        else:
+            self._unfollowed[-1].show(self._tracker)
+        self._schedule.slowness = self._spotify.slowness
+        due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
         recorded = self._record(due, describe(playback), playback)
         return Turn(due, recorded, self._recorder.trouble or describe(playback))
 
@@ -173,14 +183,12 @@ class Poller:
         self._record(due, words, None)
         return Turn(due, ok=False, words=words)
 
-    def _follow(self, tracker: Tracker) -> None:
+    def _follow(self) -> None:
         """Hand the answers to the tracker, and what it finds to the recorder."""
-        for seen in self._unfollowed:
-            if seen.blind:
-                tracker.lose_sight()
-            before = tracker.play
-            changed = tracker.observe(seen.playback, seen.stamp_ms, seen.monotonic_ms)
-            self._memory = tracker.to_memory()
+        for answer in self._unfollowed:
+            before = self._tracker.play
+            changed = answer.show(self._tracker)
+            self._memory = self._tracker.to_memory()
             self._recorder.add(changed, self._memory)
             for play in changed:
                 self._repairer.listened(_more(before, play))
@@ -188,28 +196,26 @@ class Poller:
                     journal.info(summary(play))
         self._unfollowed.clear()
 
-    def _repair(self, tracker: Tracker) -> None:
+    def _repair(self) -> None:
         if self._recorder.knows_past:
             now_ms = round(self._clock.utc() * 1000)
-            found = self._repairer.found(tracker.play, now_ms, self._watch.blind)
+            found = self._repairer.found(self._tracker.play, now_ms, self._watch.blind)
             self._recorder.add([play for play in found if play.end_reason is not None], self._memory)
 
-    def _restored(self) -> Tracker | None:
+    def _restore(self) -> None:
+        """Go on where another process stopped, once that is known."""
         loaded = self._recorder.load()
-        if loaded is None:
+        if loaded is not None:
+            newest, self._memory, status = loaded
+            self._usage.merge(status.get("requests_by_hour", ""))
+            self._watch.begin(from_iso(status.get("last_poll", "")))
+            self._tracker = Tracker.restore(newest, self._memory)
+        elif len(self._unfollowed) < LONGEST_MEMORY:
+            return
+        else:
             # There is nothing known to be continued, and what waits is not yet on the disk.
-            return Tracker() if len(self._unfollowed) >= LONGEST_MEMORY else None
-        newest, memory, status = loaded
-        self._memory = memory
-        self._usage.merge(status.get("requests_by_hour", ""))
-        self._watch.begin(from_iso(status.get("last_poll", "")))
-        if newest is None:
-            return Tracker.restore(None, memory)
-        kept = {name: str(value) for name, value in newest.to_hash().items()}
-        tracker = Tracker.restore((newest.second, kept), memory)
-        if tracker.play is not None:
-            tracker.play = replace(tracker.play, item=newest.item)
-        return tracker
+            self._tracker = Tracker()
+        self._is_restored = True
 
     def _record(self, due: float, words: str, playback: Playback | None) -> bool:
         now = self._clock.utc()
@@ -223,7 +229,7 @@ class Poller:
             "state": journal.clean(words),
             "login_valid_until": "" if until is None else to_iso(round(until * 1000)),
         }
-        if self._tracker is None:  # what Redis has of it is not known yet, and must not be written over
+        if not self._is_restored:  # what Redis has of it is not known yet, and must not be written over
             return self._recorder.write(None, wait, status)
         if self._watch.is_beat_due():
             self._keep()

@@ -1,4 +1,4 @@
-"""Histories written by hand: answers at their times, for the tests of the tracker and of the pace."""
+"""Histories written by hand: answers at their times, for the tests of tracker and poll schedule."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.playback import NOTHING, Item, Kind, Playback
+from spotify_logger.plays import Play
 from spotify_logger.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from spotify_logger.plays import Play
 
 NOON = 1_790_000_000_000
 """The stamp of second 0 of every history, in milliseconds since the epoch."""
@@ -21,13 +20,13 @@ NOON = 1_790_000_000_000
 class Answer:
     """An answer `at` seconds after noon; by then the wall clock has been stepped by `step` seconds.
 
-    `blind`: for longer than was planned, nobody could look before it.
+    `after_gap`: before it there was no answer for longer than planned.
     """
 
     at: float
     playback: Playback
     step: float = 0
-    blind: bool = False
+    after_gap: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,18 +86,18 @@ def played(what: Item, start: float, seconds: Iterable[float], position: float =
     return [at(second, what, position + second - start) for second in seconds]
 
 
-def after_blindness(history: Sequence[Answer]) -> list[Answer]:
-    """The same answers, the first of them after a stretch in which nobody could look."""
-    return [replace(answer, blind=number == 0) for number, answer in enumerate(history)]
+def after_gap(history: Sequence[Answer]) -> list[Answer]:
+    """The same answers, the first of them after a gap."""
+    return [replace(answer, after_gap=number == 0) for number, answer in enumerate(history)]
 
 
 def twice(history: Iterable[Answer]) -> list[Answer]:
     """The same answers, each of them delivered twice."""
-    return [again for answer in history for again in (answer, replace(answer, blind=False))]
+    return [again for answer in history for again in (answer, replace(answer, after_gap=False))]
 
 
 def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[int, Play]:
-    """Run a history through a tracker; the plays as they were last told, by their seconds."""
+    """Run a history through a tracker; the newest states of the plays, by their seconds."""
     tracker = tracker or Tracker()
     plays: dict[int, Play] = {}
     for answer in history:
@@ -109,9 +108,14 @@ def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[in
 
 def observe(tracker: Tracker, answer: Answer) -> list[Play]:
     stamp = NOON + round((answer.at + answer.step) * 1000)
-    if answer.blind:
-        tracker.lose_sight()
+    if answer.after_gap:
+        tracker.note_gap()
     return tracker.observe(answer.playback, stamp, 5_000_000 + round(answer.at * 1000))
+
+
+def reread(play: Play) -> Play | None:
+    """The play as its hash keeps it."""
+    return Play.from_hash(play.second, {name: str(value) for name, value in play.to_hash().items()})
 
 
 def heard(plays: dict[int, Play]) -> list[Heard]:

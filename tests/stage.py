@@ -218,8 +218,8 @@ sys.exit(supervisor.main(sys.argv[1:]))
 LOOP = """
 import os, sys
 from functools import partial
-from spotify_logger import assembly, backfill, daemon, duty, lease, lock, outbox, poller, repair, sight
-from spotify_logger import matching, tracker, transport
+from spotify_logger import assembly, backfill, daemon, duty, lease, lock, matching, outbox, player, poller
+from spotify_logger import repair, sight, tracker, transport
 
 transport.__version__ = str(os.getpid())
 daemon.LONGEST_TURN = 1.5

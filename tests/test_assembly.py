@@ -20,7 +20,7 @@ from spotify_logger.plays import BACKFILL, TRACKDONE, Play
 from spotify_logger.simulator.catalogue import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.standin import StandIn
-from spotify_logger.simulator.trial import FixedPacer, make_settings
+from spotify_logger.simulator.trial import FixedSchedule, make_settings
 from spotify_logger.simulator.virtual import World
 from spotify_logger.transport import Response
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.pacing import Pacer
+    from spotify_logger.pacing import PollSchedule
     from spotify_logger.transport import Request
 
 HOUR = 3600
@@ -78,11 +78,11 @@ class Home:
         self.databases[name] = sqlite3.connect(name, isolation_level=None)
         return self.databases[name]
 
-    def start(self, pacer: Pacer | None = None) -> Logger:
+    def start(self, schedule: PollSchedule | None = None) -> Logger:
         around = Surroundings(
             self.clock, self.send, self.tell, "a run", lambda: 0.5, self.redis.link, self.open_database
         )
-        self.loggers.append(assemble(self.settings, around, pacer))
+        self.loggers.append(assemble(self.settings, around, schedule))
         return self.loggers[-1]
 
     def run(self, logger: Logger, until: float) -> list[float]:
@@ -219,4 +219,4 @@ def test_the_settings_say_how_often_to_ask(home: Home) -> None:
     waits = home.run(home.start(), 140)
     assert 10 <= max(waits) <= 20
 
-    assert set(map(round, home.run(home.start(FixedPacer(7)), 145))) == {7}
+    assert set(map(round, home.run(home.start(FixedSchedule(7)), 145))) == {7}

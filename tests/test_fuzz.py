@@ -29,7 +29,7 @@ from spotify_logger.gate import GATE_FILE, LONGEST, Family, Gate
 from spotify_logger.keyspace import PLAY_FIELDS, read_row, second_of
 from spotify_logger.login import Attempt, Talk, redirect_of
 from spotify_logger.oauth import Token, TokenFile, retry_after, valid_until
-from spotify_logger.pacing import IDLE_LONGEST, Pacer
+from spotify_logger.pacing import IDLE_LONGEST, PollSchedule
 from spotify_logger.playback import (
     ITEM_TYPES,
     LONGEST_ITEM_MS,
@@ -236,7 +236,7 @@ few = [[PLAYERS[0], body] for body in (*PLAYERS, *PLAYERS[:6])] + [[PLAYERS[1]],
 def test_player_bodies(desk: Desk) -> None:
     def check(listening: Sequence[tuple[float, bytes]]) -> None:
         desk.start()
-        watch, pacer = Watch(Tracker()), Pacer(5.0, 30.0)
+        watch, schedule = Watch(Tracker()), PollSchedule(5.0, 30.0)
         for pause, body in listening:
             desk.clock.sleep(pause)
             desk.answer = Response(200, {}, body)
@@ -245,7 +245,7 @@ def test_player_bodies(desk: Desk) -> None:
                 continue
             playback = read_playback(answer.body)
             watch.observe(answer.body, playback, round(1000 * answer.utc), round(1000 * answer.monotonic))
-            assert 0 < pacer.after_answer(playback, answer.monotonic) <= IDLE_LONGEST * 30
+            assert 0 < schedule.wait_after(watch.tracker.outlook, answer.monotonic) <= IDLE_LONGEST * 30
 
     fuzz("player bodies", st.one_of(*map(listening_to, few)), check, each=5)
 
@@ -258,10 +258,10 @@ class Watch:
         self.plays: dict[int, Play] = {}
 
     def observe(self, body: object, playback: Playback, stamp_ms: int, monotonic_ms: int) -> None:
-        last = self.tracker._player.last
+        last = self.tracker.seen.last
         may_begin = can_be_played(body) and (playback.playing or (last is not None and last.playing))
         changed = self.tracker.observe(playback, stamp_ms, monotonic_ms)
-        elapsed = 0 if last is None else self.tracker._player.now - last.at
+        elapsed = 0 if last is None else self.tracker.seen.now - last.at
         if last is not None and last.progress_ms is None:
             elapsed = sys.maxsize  # who knows where it was? Heard it was for as long as it is open, at most
         for play in changed:
@@ -594,7 +594,7 @@ def test_lines_of_the_index_and_of_the_status() -> None:
 def check_restart(given_: tuple[Mapping[str, str], str, list[tuple[int, int]]]) -> None:
     """Go on from what Redis has, with answers and the seconds before each."""
     kept, memory, steps = given_
-    tracker = Tracker.restore((START, kept), memory)
+    tracker = Tracker.restore(Play.from_hash(START, kept), memory)
     watch = Watch(tracker)
     if tracker.play is not None:
         watch.plays[START] = tracker.play

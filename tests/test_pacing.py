@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.pacing import Backoff, Pacer
+from spotify_logger.pacing import Backoff, PollSchedule
+from spotify_logger.player import Outlook
+from spotify_logger.tracker import Tracker
 
-from .histories import EPISODE, A, Answer, B, advertisement, at, item, none, played
+from .histories import EPISODE, A, Answer, B, advertisement, at, item, none, observe, played
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +19,12 @@ PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
 def waits(
     history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30, slowness: float = 1
 ) -> list[float]:
-    pacer = Pacer(poll_min, poll_max)
-    pacer.slowness = slowness
-    return [round(pacer.after_answer(answer.playback, answer.at), 3) for answer in history]
+    tracker, schedule, found = Tracker(), PollSchedule(poll_min, poll_max), []
+    schedule.slowness = slowness
+    for answer in history:
+        observe(tracker, answer)
+        found.append(round(schedule.wait_after(tracker.outlook, answer.at), 3))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -70,47 +75,30 @@ def test_small_bounds_bound_everything() -> None:
     assert waits([*played(item("S", 90), 0, (0.1, 61, 89.9))], 0.2, 1)[-1] == 0.3
 
 
-@pytest.mark.parametrize("slowness", [1, 2, 4])
 @pytest.mark.parametrize(
     ("name", "history", "expected"),
     [
-        ("quick", played(A, 0, (1,)), 5),
-        ("calm", played(EPISODE, 0, (1, 31, 61)), 30),
-        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
-        ("just stopped", [none(0)], 10),
-        ("away", [none(second) for second in range(0, 1800, 60)], 52.5),
-        ("stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
+        ("quick", played(A, 0, (1,)), 20),
+        ("calm", played(EPISODE, 0, (1, 31, 61)), 120),
+        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 40),
+        ("just stopped", [none(0)], 40),
+        ("away", [none(second) for second in range(0, 1800, 60)], 210),
+        ("stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 40),
+        ("but not at the end of an item", played(A, 0, (1, 100, 185)), 16),
+        ("nor at the end of a short one", played(item("S", 3), 0, (1,)), 3),
     ],
 )
-def test_whoever_was_limited_again_and_again_waits_longer(
-    name: str, history: Sequence[Answer], expected: float, slowness: float
-) -> None:
-    assert waits(history, slowness=slowness)[-1] == expected * slowness, name
+def test_rate_limits_make_every_wait_longer(name: str, history: Sequence[Answer], expected: float) -> None:
+    assert waits(history, slowness=4)[-1] == expected, name
 
 
-@pytest.mark.parametrize("slowness", [1, 2, 4])
-@pytest.mark.parametrize(
-    ("history", "poll_min", "expected"),
-    [
-        (played(A, 0, (1, 100, 185)), 5, 16),
-        (played(A, 0, (1, 100, 185)), 0.2, 15.2),
-        (played(A, 0, (1, 100, 199.9)), 5, 1.1),
-        (played(item("S", 3), 0, (1,)), 5, 3),
-    ],
-)
-def test_the_aim_at_the_end_of_an_item_stays_as_it_is(
-    history: Sequence[Answer], poll_min: float, expected: float, slowness: float
-) -> None:
-    assert waits(history, poll_min, slowness=slowness)[-1] == expected
+def test_a_changed_slowness_counts_at_once() -> None:
+    schedule, idle = PollSchedule(5, 30), Outlook(moves=False)
+    found = []
+    for schedule.slowness in (1, 1, 4, 4, 1, 1):
+        found.append(round(schedule.wait_after(idle, 0), 2))
 
-
-def test_the_pace_changes_at_once_in_both_directions() -> None:
-    pacer = Pacer(5, 30)
-    seen = []
-    for second, pacer.slowness in enumerate((1, 1, 4, 4, 1, 1)):
-        seen.append(round(pacer.after_answer(none(60 * second).playback, 60 * second), 2))
-
-    assert seen == [10, 11, 48.4, 53.24, 14.64, 16.11]
+    assert found == [10, 11, 48.4, 53.24, 14.64, 16.11]
 
 
 def test_failures_double_the_wait_up_to_the_longest() -> None:

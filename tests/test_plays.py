@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from spotify_logger import plays
 from spotify_logger.playback import Item
-from spotify_logger.player import Sample
 from spotify_logger.plays import (
     Play,
     from_iso,
@@ -85,10 +84,6 @@ class TestHash:
         assert again.to_hash() == play.to_hash()
         assert (again.second, again.item.key, again.item.duration_ms) == (SECOND, ITEM.key, 345_000)
 
-    def test_the_last_answer_is_in_it(self) -> None:
-        expected = Sample(ITEM.uri, 61_000, playing=True, changed_ms=STARTED_MS, at=STARTED_MS + 61_000)
-        assert PLAY.as_sample() == expected
-
     def test_little_is_enough(self) -> None:
         play = Play.from_hash(SECOND, KEPT)
         assert play is not None
@@ -98,7 +93,6 @@ class TestHash:
             None,
             "live",
         )
-        assert play.as_sample() == Sample(ITEM.uri, None, playing=False, changed_ms=None, at=play.ended_ms)
 
     def test_a_local_file_has_no_id(self) -> None:
         uri = "spotify:local:Me::Demo:200"
@@ -139,7 +133,6 @@ class TestHash:
         play = Play.from_hash(SECOND, kept)
         assert play is not None
         assert play.item.duration_ms is None
-        assert not play.as_sample().playing
         assert "x" not in play.fields
 
     @given(st.dictionaries(st.sampled_from([*KEPT, *FIELDS, "end_reason", "source"]), st.text(max_size=30)))
@@ -147,7 +140,6 @@ class TestHash:
         play = Play.from_hash(SECOND, {**KEPT, **changes})
         if play is not None:
             assert 0 <= play.started_ms <= play.ended_ms
-            assert play.as_sample().at == play.ended_ms
             assert play.to_hash()["ms_played"] == play.heard_ms >= 0
 
 

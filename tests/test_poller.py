@@ -25,7 +25,7 @@ from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
-from spotify_logger.simulator.trial import FixedPacer, Trial, make_settings
+from spotify_logger.simulator.trial import FixedSchedule, Trial, make_settings
 from spotify_logger.simulator.virtual import World, make_world
 from spotify_logger.transport import Response
 from tests.conftest import start_again, start_server
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.embedded import EmbeddedServer
-    from spotify_logger.pacing import Pacer
+    from spotify_logger.pacing import PollSchedule
     from spotify_logger.plays import Play
     from spotify_logger.transport import Request
 
@@ -51,11 +51,11 @@ REASON = "upstream connect error or disconnect/reset before headers"
 class Rig:
     """A logger in a world, everything that it sends, and a second look at its Redis."""
 
-    def __init__(self, world: World, folder: Path, url: str, pacer: Pacer | None = None) -> None:
+    def __init__(self, world: World, folder: Path, url: str, schedule: PollSchedule | None = None) -> None:
         self.world = world
         self.asked: list[tuple[float, str, int]] = []
         self.token_file = TokenFile(folder / TOKEN_FILE)
-        self.trial = Trial(world, make_settings(folder, url), pacer, send=self.send)
+        self.trial = Trial(world, make_settings(folder, url), schedule, send=self.send)
         self.raw = redis.Redis.from_url(url, decode_responses=True)
 
     def send(self, request: Request) -> Response:
@@ -121,8 +121,8 @@ def history(length: float = 700) -> World:
 def make_rig(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(world: World | None = None, url: str = redis_url, pacer: Pacer | None = None) -> Rig:
-        rigs.append(Rig(world or history(), tmp_path, url, pacer))
+    def make(world: World | None = None, url: str = redis_url, schedule: PollSchedule | None = None) -> Rig:
+        rigs.append(Rig(world or history(), tmp_path, url, schedule))
         return rigs[-1]
 
     yield make
@@ -494,7 +494,7 @@ class TestStatus:
     def test_requests_are_counted_over_restarts_and_forgotten_after_a_day(
         self, make_rig: Callable[..., Rig]
     ) -> None:
-        rig = make_rig(World.of(History(T).gone(40 * 3600).finish()), pacer=FixedPacer(600))
+        rig = make_rig(World.of(History(T).gone(40 * 3600).finish()), schedule=FixedSchedule(600))
         for hour in (4, 8, 12, 16, 20):
             rig.run(hour * 3600)
             rig.trial.start()

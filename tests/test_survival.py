@@ -31,7 +31,8 @@ daemon.LONGEST_TURN = 6.0
 """
 MINUTES_AS_SECONDS = """
 sight.GAP_MS, sight.BLIND_MS, repair.FOLLOW_UP = 1500, 500, 1.0
-tracker.BLIP_MS = tracker.SEAMLESS_MS = matching.SAME_END_MS = backfill.SAME_END_MS = 500
+tracker.BLIP_MS = tracker.SEAMLESS_MS = player.SEAMLESS_MS = 500
+matching.SAME_END_MS = backfill.SAME_END_MS = 500
 """
 """What a gap is, and what is only a moment without an answer."""
 WIRE = {"reset": None, "hang": 0.4, "drip": 0.02, "drip_headers": 0.02, "cut": None, "slow": 0.3}

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
+from spotify_logger.player import Outlook
 from spotify_logger.simulator.catalogue import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
-from spotify_logger.simulator.trial import FixedPacer, Trial, make_settings
+from spotify_logger.simulator.trial import FixedSchedule, Trial, make_settings
 from spotify_logger.simulator.virtual import World
-from tests.histories import A, at, none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from spotify_logger.pacing import Pacer
+    from spotify_logger.pacing import PollSchedule
     from spotify_logger.transport import Request, Response, Send
 
 T = 1_795_348_800.0
@@ -33,8 +33,8 @@ def world() -> World:
 def make_trial(world: World, tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Trial]]:
     trials: list[Trial] = []
 
-    def make(pacer: Pacer | None = None, *, prefix: str = "", send: Send | None = None) -> Trial:
-        trials.append(Trial(world, make_settings(tmp_path, redis_url, prefix), pacer, send=send))
+    def make(schedule: PollSchedule | None = None, *, prefix: str = "", send: Send | None = None) -> Trial:
+        trials.append(Trial(world, make_settings(tmp_path, redis_url, prefix), schedule, send=send))
         return trials[-1]
 
     yield make
@@ -60,12 +60,11 @@ def test_it_stops_when_it_was_told_to(world: World, make_trial: Callable[..., Tr
 
 
 def test_every_so_many_seconds_whatever_happens(world: World, make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial(FixedPacer(10))
+    trial = make_trial(FixedSchedule(10))
     trial.run_until(T + 1200)
     assert world.service.requests[PLAYER, "200"] == pytest.approx(120, abs=2)
-    answers = [at(0, A, 0), at(7, A, 199), none(14)]
-    pacer = FixedPacer(7)
-    assert [pacer.after_answer(answer.playback, answer.at) for answer in answers] == [7, 7, 7]
+    outlooks = [Outlook(moves=False), Outlook(moves=True, remaining_ms=1000)]
+    assert [FixedSchedule(7).wait_after(outlook, 0) for outlook in outlooks] == [7, 7]
 
 
 def test_what_was_only_in_memory_is_gone_after_a_new_start(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from spotify_logger.history.entries import Entry
 from spotify_logger.matching_exports import SourceKind
 from spotify_logger.playback import NOTHING, Playback, read_playback
+from spotify_logger.player import AWAY_MS
 from spotify_logger.plays import IMPORT
-from spotify_logger.tracker import AWAY_MS, OVER_AFTER_MS, Tracker
+from spotify_logger.tracker import OVER_AFTER_MS, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -95,10 +96,10 @@ def plays_of(samples: Iterable[tuple[int, Playback]]) -> Iterator[Entry]:
     for second, playback in samples:
         now_ms = second * 1000
         if last_ms and now_ms - last_ms > BLIND_MS:
-            tracker.lose_sight()
+            tracker.note_gap()
         yield from _over(tracker.observe(playback, now_ms, now_ms))
         last_ms = now_ms
-    tracker.lose_sight()
+    tracker.note_gap()
     end_ms = last_ms + 2 * OVER_AFTER_MS
     yield from _over(tracker.observe(NOTHING, end_ms, end_ms))
 

@@ -1,4 +1,4 @@
-"""The logger in virtual time: client, tracker, pacing and store as they are, in a simulated world."""
+"""The logger in virtual time: client, tracker, poll schedule and store as they are, in a simulated world."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.assembly import Surroundings, assemble
 from spotify_logger.config import Settings
-from spotify_logger.pacing import Pacer
+from spotify_logger.pacing import PollSchedule
 from spotify_logger.plays import Play
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.assembly import Logger
-    from spotify_logger.playback import Playback
+    from spotify_logger.player import Outlook
     from spotify_logger.simulator.virtual import World
     from spotify_logger.transport import Send
 
 
-class FixedPacer(Pacer):
-    """Asks every so many seconds, whatever happens, as most loggers do."""
+class FixedSchedule(PollSchedule):
+    """Asks at a fixed interval in seconds, whatever happens, as most loggers do."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds, seconds)
         self._seconds = seconds
 
-    def after_answer(self, playback: Playback, at: float) -> float:  # noqa: ARG002 - nothing matters
-        """See `Pacer.after_answer`."""
+    def wait_after(self, outlook: Outlook, now: float) -> float:  # noqa: ARG002 - nothing matters
+        """See `PollSchedule.wait_after`."""
         return self._seconds
 
 
@@ -61,7 +61,7 @@ class Trial:
     Args:
         world: The world; its clock is the logger's.
         settings: As for the real one.
-        pacer: When to ask; as the settings say unless given.
+        schedule: When to ask; as the settings say unless given.
         seed: Chance, for the jitter.
         send: The connection, where it is not just the world's.
 
@@ -74,7 +74,7 @@ class Trial:
         self,
         world: World,
         settings: Settings,
-        pacer: Pacer | None = None,
+        schedule: PollSchedule | None = None,
         *,
         seed: int = 0,
         send: Send | None = None,
@@ -82,7 +82,7 @@ class Trial:
         self._world = world
         self._settings = settings
         self._send = send or world.send
-        self._pacer = pacer
+        self._schedule = schedule
         self._chance = random.Random(f"jitter {seed}").random
         self._logger: Logger | None = None
         self.start()
@@ -94,7 +94,7 @@ class Trial:
         surroundings = Surroundings(
             self._world.clock, self._send, self._send, "a run of the machine", self._chance
         )
-        self._logger = assemble(self._settings, surroundings, self._pacer)
+        self._logger = assemble(self._settings, surroundings, self._schedule)
         self.spotify, self.store = self._logger.spotify, self._logger.store
         self.poller, self.outbox = self._logger.poller, self._logger.outbox
 
