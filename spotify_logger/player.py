@@ -6,15 +6,14 @@ between two answers changes no length. It starts at the wall clock's time of the
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.playback import NOTHING, Kind, whole_number
-from spotify_logger.plays import near_end_ms
+from spotify_logger.plays import LATEST_MS, near_end_ms
+from spotify_logger.state import from_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from spotify_logger.playback import Item, Playback
     from spotify_logger.plays import Play
 
@@ -61,18 +60,18 @@ class Observation:
 
     Attributes:
         uri: The item's; empty for an advertisement and in a private session.
+        at: The moment of the answer on the timeline.
         progress_ms: The position, None when the answer left it out.
         playing: Whether it was playing, in public.
         changed_ms: Spotify's `timestamp`.
-        at: The moment of the answer on the timeline.
         doubted: Where the item's play would begin if the item proves to advance; None without doubt.
     """
 
     uri: str
-    progress_ms: int | None
-    playing: bool
-    changed_ms: int | None
     at: int
+    progress_ms: int | None = None
+    playing: bool = False
+    changed_ms: int | None = None
     doubted: int | None = None
 
     @classmethod
@@ -80,15 +79,7 @@ class Observation:
         """Return the last answer about a play, as far as the play itself has it."""
         fields = play.fields
         progress, changed = whole_number(fields.get("progress_ms")), whole_number(fields.get("timestamp"))
-        return cls(play.item.uri, progress, fields.get("playing") == 1, changed, play.ended_ms)
-
-    @classmethod
-    def from_json(cls, value: object) -> Observation | None:
-        """Return what JSON holds, None when that is garbled."""
-        progress, changed, at, doubted = _numbers(value, "progress_ms", "changed_ms", "at", "doubted")
-        if at is None or not isinstance(value, dict) or not isinstance(value.get("uri"), str):
-            return None
-        return cls(value["uri"], progress, value.get("playing") is True, changed, at, doubted)
+        return cls(play.item.uri, play.ended_ms, progress, fields.get("playing") == 1, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +89,10 @@ class Hidden:
     begun: int
     ended: int
 
-    @classmethod
-    def from_json(cls, value: object) -> Hidden | None:
-        """Return what JSON holds, None when that is garbled."""
-        begun, ended = _numbers(value, "begun", "ended")
-        return None if begun is None or ended is None else cls(begun, ended)
-
 
 @dataclass(frozen=True, slots=True)
-class Observations:
-    """What the answers so far say about the player.
+class PlayerMemory:
+    """What is remembered of the answers, across a restart too.
 
     Attributes:
         last: The last answer that brought information.
@@ -117,11 +102,6 @@ class Observations:
         hidden: The private session since `last`, if there was one.
         blind: Whether there was a gap since `last`: what happened meanwhile is unknown.
         left: The positions in milliseconds at which items were left, by URI.
-        playback: The present answer.
-        now: Its moment on the timeline.
-        interval: Milliseconds since the answer before it.
-        stamp_ms: Its time by the wall clock, in milliseconds since the epoch, UTC.
-        monotonic_ms: Its time by the monotonic clock; None before the first answer.
     """
 
     last: Observation | None = None
@@ -130,7 +110,30 @@ class Observations:
     answered: int | None = None
     hidden: Hidden | None = None
     blind: bool = False
-    left: Mapping[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+
+    def is_in_order(self) -> bool:
+        """Return whether the moments can have come one after the other; those of a garbled memory cannot."""
+        seen = [seen for seen in (self.previous, self.last) if seen is not None]
+        hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
+        answered = [] if self.answered is None else [self.answered]
+        moments = [0, *(observation.at for observation in seen), *hidden, *answered, LATEST_MS]
+        is_plausible = all(0 <= (observation.doubted or 0) <= observation.at for observation in seen)
+        return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= (self.answered or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Observations(PlayerMemory):
+    """What the answers so far say about the player.
+
+    Attributes:
+        playback: The present answer.
+        now: Its moment on the timeline.
+        interval: Milliseconds since the answer before it.
+        stamp_ms: Its time by the wall clock, in milliseconds since the epoch, UTC.
+        monotonic_ms: Its time by the monotonic clock; None before the first answer.
+    """
+
     playback: Playback = NOTHING
     now: int = 0
     interval: int = 0
@@ -153,7 +156,7 @@ class Observations:
         playback = self.playback
         uri = "" if playback.private else self.uri
         is_playing = playback.playing and not playback.private
-        last = Observation(uri, playback.progress_ms, is_playing, playback.changed_ms, self.now, doubted)
+        last = Observation(uri, self.now, playback.progress_ms, is_playing, playback.changed_ms, doubted)
         seen = replace(self, last=last, unseen=None, hidden=None, blind=False)
         if self.last is None or self.last.uri == uri:
             return seen
@@ -370,33 +373,18 @@ class Observations:
 
     # A restart
 
-    def to_json(self) -> dict[str, object]:
-        """Return what another process needs to go on, as JSON holds it."""
-        return {
-            "last": self.last and asdict(self.last),
-            "previous": self.previous and asdict(self.previous),
-            "unseen": self.unseen,
-            "answered": self.last_answered,
-            "hidden": self.hidden and asdict(self.hidden),
-            "blind": self.blind,
-            "left": dict(self.left),
-        }
+    def to_plain(self) -> dict[str, object]:
+        """Return what another process needs to go on, for JSON."""
+        kept = {kept.name: getattr(self, kept.name) for kept in fields(PlayerMemory)}
+        return {**kept, "answered": self.last_answered}
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, object]) -> Observations:
-        """Return what `to_json` kept; what is garbled counts as not kept."""
-        last, previous = (Observation.from_json(kept.get(name)) for name in ("last", "previous"))
-        unseen, answered = _numbers(kept, "unseen", "answered")
-        hidden, is_blind = Hidden.from_json(kept.get("hidden")), kept.get("blind") is True
-        seen = cls(last, previous, unseen, answered, hidden, is_blind, _positions(kept.get("left")))
-        return seen if seen._is_in_order() else cls()
-
-    def _is_in_order(self) -> bool:
-        """Return whether the moments can have come one after the other; those of a garbled memory cannot."""
-        seen = [observation.at for observation in (self.previous, self.last) if observation is not None]
-        hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
-        moments = [*seen, *hidden, *([] if self.answered is None else [self.answered])]
-        return moments == sorted(moments) and (self.unseen or 0) <= (self.answered or 0)
+    def from_plain(cls, kept: object) -> Observations:
+        """Return what `to_plain` returned once; a garbled memory counts as none."""
+        memory = from_plain(PlayerMemory, kept)
+        if memory is None or not memory.is_in_order():
+            return cls()
+        return cls(*(getattr(memory, kept.name) for kept in fields(PlayerMemory)))
 
 
 def step_back_ms(item: Item | None) -> int:
@@ -405,21 +393,9 @@ def step_back_ms(item: Item | None) -> int:
     return STEP_BACK_MS if duration is None else min(STEP_BACK_MS, duration // 20)
 
 
-def _with_position(left: Mapping[str, int], last: Observation) -> Mapping[str, int]:
-    """Add where an item was left, as the newest."""
+def _with_position(left: dict[str, int], last: Observation) -> dict[str, int]:
+    """Return the positions with the one at which an item was left, as the newest."""
     if not last.uri or last.progress_ms is None:
         return left
     others = [(uri, position) for uri, position in left.items() if uri != last.uri]
     return dict([*others, (last.uri, last.progress_ms)][-POSITIONS_KEPT:])
-
-
-def _positions(value: object) -> dict[str, int]:
-    uris = list(value)[:POSITIONS_KEPT] if isinstance(value, dict) else []
-    positions = zip(uris, _numbers(value, *uris), strict=True)
-    return {uri: position for uri, position in positions if position is not None}
-
-
-def _numbers(value: object, *names: str) -> list[int | None]:
-    """Return the whole numbers that a JSON object has under the names, None for what is garbled."""
-    found = map(value.get, names) if isinstance(value, dict) else [None for _ in names]
-    return [number if isinstance(number, int) and 0 <= number < 2**53 else None for number in found]

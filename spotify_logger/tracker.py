@@ -13,12 +13,12 @@ that one and the timeline of `player.Observations`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from spotify_logger.playback import Item, Kind, Playback
 from spotify_logger.player import BLIP_MS, JITTER_MS, SEAMLESS_MS, Observation, Observations, Outlook
 from spotify_logger.plays import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
+from spotify_logger.state import from_json, to_json
 
 OVER_AFTER_MS = 30 * 60_000
 """A play that was paused or unseen for this long is over."""
@@ -80,7 +80,7 @@ class Tracker:
     def to_memory(self) -> str:
         """Return what has to be kept beside the newest play for another process to go on, as JSON."""
         play = None if self.play is None else [self.play.second, self.play.heard_ms]
-        return json.dumps({"play": play, **self.seen.to_json()}, separators=(",", ":"))
+        return to_json({"play": play, **self.seen.to_plain()})
 
     @classmethod
     def restore(cls, newest: Play | None, memory: str) -> Tracker:
@@ -91,7 +91,7 @@ class Tracker:
             memory: What `to_memory` returned; garbage counts as nothing.
         """
         tracker, kept = cls(), _parse(memory)
-        tracker.seen = Observations.from_json(kept)
+        tracker.seen = Observations.from_plain(kept)
         if newest is not None:
             tracker._resume(newest, kept.get("play"))
         return tracker
@@ -331,8 +331,4 @@ def age_of(memory: str) -> int:
 
 
 def _parse(memory: str) -> dict[str, object]:
-    try:
-        kept = json.loads(memory)
-    except (ValueError, RecursionError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
+    return from_json(dict[str, object], memory) or {}

@@ -450,7 +450,7 @@ class TestStatus:
         tracker = status.pop("tracker")
         last_poll, next_poll = (seconds(status.pop(name)) for name in ("last_poll", "next_poll"))
         (start,) = (play.started_at for play in rig.world.record.heard_by(polled))
-        assert '"uri":"spotify:track:' in tracker
+        assert '"uri": "spotify:track:' in tracker
         assert before <= last_poll <= polled
         assert next_poll == pytest.approx(T + turn.due, abs=0.01)
         assert status == {

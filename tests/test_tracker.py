@@ -485,10 +485,12 @@ def test_an_answer_delivered_twice_changes_nothing(name: str) -> None:
 
 def test_the_last_answer_about_a_play_is_in_its_hash() -> None:
     (play,) = follow([at(61, A, 61, changed=0)]).values()
-    assert Observation.of_play(play) == Observation(A.uri, 61_000, True, NOON, NOON + 61_000)  # noqa: FBT003
+    assert Observation.of_play(play) == Observation(
+        A.uri, NOON + 61_000, 61_000, playing=True, changed_ms=NOON
+    )
 
     bare = replace(play, fields={"playing": 2, "progress_ms": "", "timestamp": "-1"})
-    assert Observation.of_play(bare) == Observation(A.uri, None, False, None, NOON + 61_000)  # noqa: FBT003
+    assert Observation.of_play(bare) == Observation(A.uri, NOON + 61_000)
 
 
 def test_a_play_keeps_its_key_and_its_start() -> None:
