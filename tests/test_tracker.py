@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -481,6 +482,30 @@ def test_an_answer_delivered_twice_changes_nothing(name: str) -> None:
     history, expected = HISTORIES[name]
 
     assert heard(follow(twice(history))) == expected
+
+
+MEMORY_OF_0_5_0 = (
+    '{"play":[1790000040,11000],'
+    '"last":{"uri":"spotify:track:B","progress_ms":11000,"playing":true,"changed_ms":null,'
+    '"at":1790000051000,"doubted":null},'
+    '"previous":{"uri":"spotify:track:A","progress_ms":31000,"playing":true,"changed_ms":null,'
+    '"at":1790000031000,"doubted":null},'
+    '"unseen":1790000051000,"answered":1790000051000,"hidden":null,"blind":true,'
+    '"left":{"spotify:track:A":31000}}'
+)
+
+
+def test_the_memory_of_version_0_5_0_is_read_and_written() -> None:
+    history = [*played(A, 0, (1, 31)), *played(B, 40, (51,))]
+    tracker = Tracker()
+    newest = list(follow(history, tracker).values())[-1]
+    tracker.note_gap()
+
+    assert json.loads(tracker.to_memory()) == json.loads(MEMORY_OF_0_5_0)
+    assert heard(follow(played(A, 900, (910,)), Tracker.restore(reread(newest), MEMORY_OF_0_5_0))) == [
+        Heard("track:B", 40, 51, 11, "unknown"),
+        Heard("A", 900, None, 10, None),
+    ]
 
 
 def test_the_last_answer_about_a_play_is_in_its_hash() -> None:
