@@ -52,16 +52,16 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answer to be followed; `is_after_gap` where nothing could be seen before it."""
+class _Polled:
+    """A player state and its times; `is_after_gap` where nothing could be seen before it."""
 
     playback: Playback
     stamp_ms: int
     monotonic_ms: int
     is_after_gap: bool
 
-    def show(self, tracker: Tracker) -> list[Play]:
-        """Let a tracker observe the answer; returns the plays that it changed."""
+    def show_to(self, tracker: Tracker) -> list[Play]:
+        """Return the plays that change when a tracker observes it."""
         if self.is_after_gap:
             tracker.note_gap()
         return tracker.observe(self.playback, self.stamp_ms, self.monotonic_ms)
@@ -102,7 +102,7 @@ class Poller:
         self._tracker = Tracker()  # before it is restored, only the schedule asks it
         self._is_restored = False
         self._memory = ""
-        self._unfollowed: list[_Answer] = []
+        self._unfollowed: list[_Polled] = []
         self._usage = Usage(outbox.note(REQUESTS))
         self._counted = 0
         self._status: dict[str, Value] = {"pid": os.getpid(), "version": __version__}
@@ -154,7 +154,7 @@ class Poller:
         if stretch is not None:
             self._repairer.missed()
         self._unfollowed.append(
-            _Answer(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
+            _Polled(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
         )
         self._status["login"] = "ok"
         self._status["blind"] = ""
@@ -163,7 +163,7 @@ class Poller:
             self._follow()
             self._repair()
         else:
-            self._unfollowed[-1].show(self._tracker)
+            self._unfollowed[-1].show_to(self._tracker)
         self._schedule.slowness = self._spotify.slowness
         due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
         recorded = self._record(due, describe(playback), playback)
@@ -185,9 +185,9 @@ class Poller:
 
     def _follow(self) -> None:
         """Hand the answers to the tracker, and what it finds to the recorder."""
-        for answer in self._unfollowed:
+        for polled in self._unfollowed:
             before = self._tracker.play
-            changed = answer.show(self._tracker)
+            changed = polled.show_to(self._tracker)
             self._memory = self._tracker.to_memory()
             self._recorder.add(changed, self._memory)
             for play in changed:
