@@ -22,10 +22,10 @@ from spotify_logger import config, journal
 
 PACKAGES = {
     "python-dotenv": "1.0",
-    "redis": "5.2",
-    "requests": "2.32",
-    "rich": "13.7",
-    "urllib3": "2.6",
+    "redis": "6.0",
+    "requests": "2.32.2",
+    "rich": "14.3",
+    "urllib3": "2.6.2",
 }
 """What `pyproject.toml` asks for, without tzdata: most systems have time zones of their own."""
 
