@@ -140,6 +140,7 @@ class Attempt:
         self.answer: Redirect | None = None
         self._state = secrets.token_urlsafe(24)
         self._talk = talk
+        self._said: set[str] = set()
         self.url = oauth.authorize_url(settings, self._state, self.verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
@@ -148,8 +149,10 @@ class Attempt:
         if path != (urlsplit(self.settings.redirect_uri).path or "/"):
             return HTTPStatus.NOT_FOUND, "There is nothing here."
         trouble = self._take(redirect_of(f"?{query}"))
-        if trouble:
+        if trouble and trouble not in self._said:
+            self._said.add(trouble)  # whatever asks again and again: once is enough
             self._talk.say(f"The browser brought an answer that cannot be used. {trouble}")
+        if trouble:
             return HTTPStatus.BAD_REQUEST, trouble
         return (
             HTTPStatus.OK,

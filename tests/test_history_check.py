@@ -74,6 +74,22 @@ def test_where_nothing_is_logged(log: Log) -> None:
     assert (answer.page, answer.code) == (["nothing is logged yet: all is well"], 0)
 
 
+@pytest.mark.parametrize(
+    "key", ["listening:-5", "listening:99999999999999", "gap:-1", "plays:0000-00-00", "plays:9999-99-99"]
+)
+def test_a_key_that_names_no_moment(log: Log, key: str) -> None:
+    log.raw.hset(key, "1", "track:A 1 skipped")
+    assert checked(log) == {Kind.STRANGE: [key]}
+    assert checked(log, repair=True) == {Kind.STRANGE: [key]}
+    assert log.raw.exists(key)
+
+
+@pytest.mark.parametrize("key", ["listening:now", "gap:year", "plays:chess", "plays:2026", "listening:"])
+def test_a_key_of_somebody_else_s(log: Log, key: str) -> None:
+    log.raw.hset(key, "1", "x")
+    assert checked(log) == {}
+
+
 DAMAGES: list[tuple[Callable[[Log], object], dict[Kind, list[str]]]] = [
     (lambda log: log.raw.hdel(INDEX, str(SECOND)), {Kind.UNLISTED: [A]}),
     (lambda log: log.raw.delete(INDEX), {Kind.UNLISTED: [A, B, f"listening:{SECOND + 600}"]}),

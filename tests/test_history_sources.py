@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import struct
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.errors import SpotifyLoggerError
+from spotify_logger.history import sources
 from spotify_logger.history.elements import Broken, read_elements
 from spotify_logger.history.sources import Found, find_sources
 from tests.exports import A, account, extended, write
@@ -214,3 +217,37 @@ def test_a_file_that_is_gone_meanwhile_is_broken(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(Broken, match="it cannot be read: No such file or directory"), source.open():
         pass
+
+
+@pytest.mark.parametrize("count", [sources.MOST_MEMBERS + 1, 100_000])
+def test_a_zip_of_very_many_files_is_one_line(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("endsong_0.json", ROW)
+    # The list again and again, as it is written at the end; it takes long to make such a zip in a proper way.
+    content = path.read_bytes()
+    begin = content.index(b"PK\x01\x02")
+    entry = content[begin : content.index(b"PK\x05\x06")]
+    listed = b"".join(entry.replace(b"endsong_0", b"%09d" % number) for number in range(count))
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *2 * [min(count, 65535)], len(listed), begin, 0)
+    path.write_bytes(content[:begin] + listed + end)
+    tracemalloc.start()
+    assert refused(path).startswith("it holds far more files")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_zip_with_as_many_files_as_may_be(tmp_path: Path) -> None:
+    path = make_zip(
+        tmp_path / "z.zip", {f"endsong_{number}.json": ROW for number in range(sources.MOST_MEMBERS)}
+    )
+    assert len(names(path)) == sources.MOST_MEMBERS
+
+
+def test_a_zip_that_names_a_file_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("endsong_0.json", ROW)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("endsong_0.json", ROW)
+    assert (names(path), refused(path)) == ([], "it names a file twice: no zip of Spotify's does")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spotify_logger import commands
+from spotify_logger import commands, program
 from spotify_logger.errors import SpotifyLoggerError
 from spotify_logger.keyspace import index_key
 from spotify_logger.store import Store, StoreError
@@ -258,3 +258,25 @@ def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: p
         assert started[1].returncode is not None
 
     run(settings, work)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys; sys.exit('spotify-logger: Redis is away')", "Redis is away"),
+        ("import sys; sys.exit('spotify-logger: Redis is away\\nand /home/me/secret')", "log of the page"),
+        ("import sys; sys.exit('something else')", "log of the page"),
+        ("raise KeyError('/home/me')", "log of the page"),
+        ("import os, sys; sys.stderr.write('spotify-logger: odd'); os._exit(3)", "log of the page"),
+        ("import os; os.kill(os.getpid(), 9)", "log of the page"),
+    ],
+)
+def test_only_what_the_command_says_on_purpose_is_shown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    monkeypatch.setattr(program, "command", lambda _: [sys.executable, "-c", code])
+    with pytest.raises(SpotifyLoggerError) as caught:
+        run(settings, lambda desk: desk._command(("stats",)))
+    assert told in str(caught.value)
+    assert "/home" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import urllib.request
@@ -9,11 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 import pytest
 
 from spotify_logger import config, journal, oauth
 from spotify_logger import login as login_room
+from spotify_logger.embedded import is_listening
 from spotify_logger.errors import Misconfigured
 from spotify_logger.oauth import TokenFile
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
@@ -124,6 +127,27 @@ def test_a_browser_on_this_machine_brings_it(login: SpotifyLogin, settings: Sett
     assert b"The answer has arrived" in told
     wait_until(lambda: login.is_done)
     assert saved(settings)
+
+
+def test_a_flood_keeps_no_answer_away(login: SpotifyLogin, settings: Settings) -> None:
+    login.begin()
+    target = sent_to(login.url)
+    callback = urlsplit(settings.redirect_uri)
+    address = (str(callback.hostname), int(callback.port or 0))
+
+    wait_until(lambda: is_listening(*address))
+    silent = [socket.create_connection(address, 20) for _ in range(100)]
+    for _ in range(300):
+        with socket.create_connection(address, 20) as other, suppress(ConnectionError):
+            other.sendall(b"GET /callback?code=x&state=wrong HTTP/1.1\r\n\r\n")
+            other.recv(1000)
+    with urllib.request.urlopen(target, timeout=20) as answer:
+        assert b"The answer has arrived" in answer.read()
+    wait_until(lambda: login.is_done)
+    assert saved(settings)
+    assert len(login.lines) < 10
+    for each in silent:
+        each.close()
 
 
 def test_what_is_pasted_makes_no_sense(login: SpotifyLogin, settings: Settings) -> None:

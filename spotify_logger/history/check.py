@@ -6,12 +6,14 @@ kept in memory of each play is a number.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from spotify_logger.faces import Answer, Table, counted
 from spotify_logger.history.check_findings import Findings, Kind
 from spotify_logger.history.check_plays import PlayCheck
 from spotify_logger.history.check_rest import RestCheck
+from spotify_logger.history.forget_finding import day_named
 from spotify_logger.keyspace import second_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.archive import Archive
 
+_LIKE_OURS = re.compile(r"(listening|gap):-?(0|[1-9][0-9]*)|plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ITEMS = ("track:", "episode:", "local:")
 NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "forgotten play"}
 
@@ -47,6 +50,8 @@ def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
         plays.look_at_plays(_seconds(names, "listening:"))
         gaps.update(_seconds(names, "gap:"))
         items.update(name for name in names if name.startswith(ITEMS))
+        for name in filter(_is_impossible, names):
+            findings.add(Kind.STRANGE, name)
     rest.look_at_catalogue(plays.items, items, plays.is_indexed)
     rest.look_at_gaps(gaps)
     rest.look_at_forgotten()
@@ -58,6 +63,14 @@ def _seconds(names: Iterable[str], kind: str) -> list[int]:
     digits = (name.removeprefix(kind) for name in names if name.startswith(kind))
     seconds = ((text, second_of(f"listening:{text}")) for text in digits)
     return [second for text, second in seconds if second is not None and str(second) == text]
+
+
+def _is_impossible(name: str) -> bool:
+    """Whether a key looks like one of ours but names a moment or a day that cannot be."""
+    if not _LIKE_OURS.fullmatch(name):
+        return False
+    kind = name.partition(":")[0]
+    return day_named(name) is None if kind == "plays" else not _seconds([name], f"{kind}:")
 
 
 def _told(findings: Findings, *, repair: bool) -> Answer:

@@ -27,7 +27,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         SpotifyLoggerError: It cannot be written.
     """
     real = Path(os.path.realpath(path))
-    if real.exists() and not real.is_file():
+    if os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long
         raise SpotifyLoggerError(f"{path} is no file: name one to be written, or leave it out and redirect")
     try:
         with replacing(real) as out:

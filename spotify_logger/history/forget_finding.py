@@ -63,10 +63,11 @@ def open_plays(archive: Archive, now: float) -> set[int]:
 def all_days(archive: Archive) -> list[date]:
     """All UTC days of which there is an index, whatever clock they came from; the oldest first."""
     names = {name for names in archive.scan("plays:*") for name in names}
-    return sorted(day for day in map(_day, names) if day is not None)
+    return sorted(day for day in map(day_named, names) if day is not None)
 
 
-def _day(name: str) -> date | None:
+def day_named(name: str) -> date | None:
+    """Return the day that a key of the index names, None where it names none."""
     try:
         day = date.fromisoformat(name.removeprefix("plays:"))
     except ValueError:

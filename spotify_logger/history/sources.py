@@ -6,6 +6,7 @@ Spotify calls them `Streaming_History_Audio_*.json`, before 2023 `endsong_*.json
 
 from __future__ import annotations
 
+import io
 import re
 import stat
 import zipfile
@@ -29,6 +30,10 @@ LONGEST_FILE = 1 << 32
 """Bytes of a file in a zip; Spotify's have 13 million."""
 DEEPEST = 32
 """Folders within folders."""
+MOST_MEMBERS = 2000
+"""Files in a zip; Spotify's have some dozens. Each time a member is opened, zipfile lists all of them."""
+LONGEST_LIST = 1 << 20
+"""Bytes of a zip's list of its files, which zipfile reads as a whole."""
 SKIPPED_AT_ONCE = 1 << 20
 """Bytes of a member that are read at once to get to its middle."""
 
@@ -40,8 +45,27 @@ _PERHAPS_OWN = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
 _TOLD_BY = ("ts", "endTime", "kind")
 """A field of the rows by which each of the formats is known."""
 _ENCRYPTED = 0x1
+TOO_MANY = "it holds far more files than a zip of Spotify's: unpack it, and import the folder"
 _PACKED_WELL = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What is unpacked a piece at a time; of the others zipfile makes as much at once as there is."""
+
+
+class _LongList(Exception):  # noqa: N818 - what the zip has
+    """The list of a zip's files is too long to be read."""
+
+
+class _ZipBytes(io.FileIO):
+    """A zip's bytes, of which no more are read at once than the longest list has."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See `io.FileIO.read`.
+
+        Raises:
+            _LongList: So much is wanted.
+        """
+        if size is not None and size > LONGEST_LIST:
+            raise _LongList
+        return super().read(size) or b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +221,19 @@ class _Search:
 
     def _zip(self, source: Source) -> None:
         try:
-            with zipfile.ZipFile(source.path) as archive:
+            with _ZipBytes(source.path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
+        except _LongList:
+            self.found.refused.append((source.name, TOO_MANY))
+            return
         except UNREADABLE as error:
             self.found.refused.append((source.name, f"it is no zip that can be read: {words_of(error)}"))
             return
-        if any(_is_outside(member.filename) for member in members):
+        if len(members) > MOST_MEMBERS:
+            self.found.refused.append((source.name, TOO_MANY))
+        elif len({member.filename for member in members}) < len(members):
+            self.found.refused.append((source.name, "it names a file twice: no zip of Spotify's does"))
+        elif any(_is_outside(member.filename) for member in members):
             self.found.refused.append(
                 (source.name, "it names files outside of itself: no zip of Spotify's does")
             )
