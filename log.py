@@ -2,15 +2,15 @@
 
 import sys
 
-from spotify_logger import python_version
+from spotify_logger.system import python_version
 
 python_version.check("log.py")
 
-from spotify_logger import requirements  # noqa: E402 - an old Python could not read it
+from spotify_logger.config import requirements  # noqa: E402 - an old Python could not read it
 
 requirements.check("log.py", alert=True)
 
-from spotify_logger.daemon import main  # noqa: E402 - needs what was checked
+from spotify_logger.daemon.main import main  # noqa: E402 - needs what was checked
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -3,11 +3,11 @@
 import os
 import sys
 
-from spotify_logger import python_version
+from spotify_logger.system import python_version
 
 python_version.check("run.py")
 
-from spotify_logger.supervisor import main  # noqa: E402 - an old Python could not read it
+from spotify_logger.supervisor.main import main  # noqa: E402 - an old Python could not read it
 
 if __name__ == "__main__":
     os.chdir(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib is half a megabyte

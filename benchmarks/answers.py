@@ -21,11 +21,11 @@ from pathlib import Path
 
 import redis
 
-from spotify_logger.embedded import EmbeddedServer
-from spotify_logger.keyspace import day_of, index_key, play_key
-from spotify_logger.portions import portions
-from spotify_logger.simulator.decades import Decades
-from spotify_logger.store import Store
+from spotify_logger.core.batched import portions
+from spotify_logger.core.redis_keys import day_of, index_key, play_key
+from spotify_logger.storage.embedded_server import EmbeddedServer
+from spotify_logger.storage.store import Store
+from tests.testbed.synthetic_history import Decades
 
 PORT = 7919
 YEARS = 20.0
@@ -108,14 +108,15 @@ def command(question: str, url: str) -> tuple[float, float, float]:
 
 def ask(question: str) -> tuple[float, float]:
     """Seconds that an answer takes in a process that is connected already, and the megabytes it held."""
-    from spotify_logger import commands, config  # noqa: PLC0415 - only this process needs them
+    from spotify_logger.config.settings import load  # noqa: PLC0415 - only this process needs them
+    from spotify_logger.queries import arguments, dispatch  # noqa: PLC0415 - the same
 
-    settings = config.load(Path.cwd(), os.environ, need_login=False)
-    options = commands.parse(question.split())
+    settings = load(Path.cwd(), os.environ, need_login=False)
+    options = arguments.parse(question.split())
     store = Store(settings.redis_url, settings.redis_prefix)
-    options.answer(options, store, settings)  # imports what it needs
+    dispatch.answer(options, store, settings)  # so that all is warm
     begun = time.perf_counter()
-    options.answer(options, store, settings)
+    dispatch.answer(options, store, settings)
     return time.perf_counter() - begun, most_memory(os.getpid())
 
 

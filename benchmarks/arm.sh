@@ -24,7 +24,7 @@ SLOWNESS=4 # an emulated processor is that much slower
 PYTEST=(
     -n "$(nproc)"
     --timeout 1800
-    --ignore tests/test_web_browser.py # Chromium is not expected to run in QEMU's user mode
+    --ignore tests/web/test_browser.py # Chromium is not expected to run in QEMU's user mode
 )
 
 say() { printf '\n== %s\n' "$*"; }

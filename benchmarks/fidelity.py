@@ -21,15 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_logger import journal
-from spotify_logger.demo import start_server
+from spotify_logger.simulator.demo import start_server
 from spotify_logger.simulator.judge import Pair, judge
-from spotify_logger.simulator.trial import FixedSchedule, Trial, make_settings
-from spotify_logger.simulator.virtual import World, make_world
+from spotify_logger.system import log
+from tests.testbed.virtual_run import FixedSchedule, Trial, make_settings
+from tests.testbed.virtual_time import World, make_world
 
 if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import TruePlay
-    from spotify_logger.transport import Request, Response
+    from spotify_logger.spotify.http import Request, Response
 
 HOUR = 3600
 OURS = "ours"
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=7.0, help="of each listener's life; 7")
     parser.add_argument("--policy", action="append", help='"ours" or seconds; all of ours, 5, 10, 30')
     options = parser.parse_args()
-    journal.silence()
+    log.silence()
     with tempfile.TemporaryDirectory() as folder:
         server, _ = start_server(Path(folder))
         try:

@@ -28,18 +28,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from spotify_logger import embedded
-from spotify_logger.config import DEFAULTS
-from spotify_logger.demo import ALONE, start_server
-from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
-from spotify_logger.pacing import IDLE_LONGEST
+from spotify_logger.config.settings import DEFAULTS
+from spotify_logger.core.poll_schedule import IDLE_LONGEST
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.demo import ALONE, start_server
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import HOST, Server
 from spotify_logger.simulator.service import PLAYER_PATH, Service
-from spotify_logger.store import Store
+from spotify_logger.storage import embedded_server
+from spotify_logger.storage.store import Store
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +149,7 @@ class Stage:
         """Start the supervisor in a folder where no settings lie."""
         for name in ("run.py", "log.py"):
             shutil.copy(ROOT / name, self._folder)
-        command = embedded.bound_to_parent([sys.executable, str(self._folder / "run.py")])
+        command = embedded_server.bound_to_parent([sys.executable, str(self._folder / "run.py")])
         with (self._folder / "log").open("wb") as log:
             supervisor = subprocess.Popen(
                 command,

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from answers import PORT, fill
 
-from spotify_logger.embedded import EmbeddedServer
+from spotify_logger.storage.embedded_server import EmbeddedServer
 
 VIEWS = (
     "/",

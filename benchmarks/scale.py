@@ -38,23 +38,24 @@ import redis
 from answers import TRACKS_PER_PLAY, UNTIL, used
 from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, start_simulator
 
-from spotify_logger import commands, config
-from spotify_logger.demo import start_server
-from spotify_logger.embedded import NO_SERVER, bound_to_parent, find_server
-from spotify_logger.errors import Misconfigured, SpotifyLoggerError, TryLater
-from spotify_logger.keyspace import day_of, index_key, play_key
-from spotify_logger.portions import portions
-from spotify_logger.simulator.decades import Decades
+from spotify_logger.config.settings import load
+from spotify_logger.core.batched import portions
+from spotify_logger.core.redis_keys import day_of, index_key, play_key
+from spotify_logger.queries import arguments, dispatch
+from spotify_logger.simulator.demo import start_server
 from spotify_logger.simulator.server import HOST
 from spotify_logger.simulator.service import PLAYER_PATH
-from spotify_logger.store import Store
+from spotify_logger.storage.embedded_server import NO_SERVER, bound_to_parent, find_server
+from spotify_logger.storage.store import Store
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
+from tests.testbed.synthetic_history import Decades
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from spotify_logger.archive import Archive
-    from spotify_logger.embedded import EmbeddedServer
-    from spotify_logger.link import Command
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.embedded_server import EmbeddedServer
 
 MEGABYTE = 1_000_000
 GIGABYTE = 1_000_000_000
@@ -458,14 +459,14 @@ def answer_seconds(question: str, url: str, number: int) -> float:
     """Seconds until a question about one listener is answered, over a connection that is there already."""
     environment = {"REDIS_URL": url, "REDIS_PREFIX": _prefix(number)}
     with tempfile.TemporaryDirectory() as nothing:
-        settings = config.load(Path(nothing), environment, need_login=False)
-    options = commands.parse(question.split())
+        settings = load(Path(nothing), environment, need_login=False)
+    options = arguments.parse(question.split())
     store = Store(settings.redis_url, settings.redis_prefix)
     fastest = math.inf
     for _ in range(ENOUGH):
         begun = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            options.answer(options, store, settings)
+            dispatch.answer(options, store, settings)
         fastest = min(fastest, time.perf_counter() - begun)
     store.close()
     return fastest

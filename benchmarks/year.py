@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_logger.simulator.year import Life, Wrong
+from tests.testbed.year import Life, Wrong
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.year import Sum
+    from tests.testbed.year import Sum
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made there
 """A file system in memory, if there is one: what is measured is not the disk."""

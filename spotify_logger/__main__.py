@@ -2,14 +2,14 @@
 
 import sys
 
-from spotify_logger import python_version
+from spotify_logger.system import python_version
 
 python_version.check("-m spotify_logger")
 
-from spotify_logger import requirements  # noqa: E402 - an old Python could not read it
+from spotify_logger.config import requirements  # noqa: E402 - an old Python could not read it
 
 requirements.check("spotify-logger", alert=False)
 
-from spotify_logger.cli import main  # noqa: E402 - needs what was checked
+from spotify_logger.cli.main import main  # noqa: E402 - needs what was checked
 
 sys.exit(main())

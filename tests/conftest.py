@@ -14,9 +14,9 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from spotify_logger.embedded import EmbeddedServer, find_server
-from spotify_logger.errors import TryLater
-from spotify_logger.plays import EPOCH
+from spotify_logger.core.times import EPOCH
+from spotify_logger.storage.embedded_server import EmbeddedServer, find_server
+from spotify_logger.system.errors import TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,38 +41,56 @@ settings.load_profile("patient")
 
 
 SLOW = (
-    "recorder/test_trouble.py",
-    "test_answers_",
-    "test_cluster_link.py",
-    "test_commands.py",
-    "test_daemon.py",
-    "test_debian_redis.py",
-    "test_demo.py",
-    "test_duty.py::test_killed_in_turn_at_random",
-    "test_embedded.py",
-    "test_forgotten_year.py",
+    "cli/test_commands.py",
+    "cli/test_hostile_commands.py",
+    "core/test_tracker_properties.py",
+    "daemon/recorder/test_trouble.py",
+    "daemon/test_deletions_in_a_year.py",
+    "daemon/test_failover.py::test_killed_in_turn_at_random",
+    "daemon/test_main.py",
+    "daemon/test_poller.py",
+    "daemon/test_survival.py",
+    "daemon/test_survival_state.py",
+    "daemon/test_year.py",
+    "queries/test_compare.py",
+    "queries/test_figures.py",
+    "queries/test_heatmaps.py",
+    "queries/test_history_chart.py",
+    "queries/test_item_page.py",
+    "queries/test_overview.py",
+    "queries/test_properties.py",
+    "queries/test_ranking.py",
+    "queries/test_redis_refuses.py",
+    "queries/test_year_review.py",
+    "simulator/test_demo.py",
+    "simulator/test_past.py",
+    "simulator/test_server.py",
+    "spotify/test_api_against_simulator.py",
+    "spotify/test_rate_limit.py",
+    "storage/test_cluster.py",
+    "storage/test_debian_redis.py",
+    "storage/test_embedded_server.py",
+    "storage/test_sentinel_and_cluster.py",
+    "supervisor/test_main.py",
     "test_fuzz.py",
-    "test_gate.py",
-    "test_history_",
-    "test_hostile_",
-    "test_many_servers.py",
-    "test_poller.py",
-    "test_redis_refuses.py",
-    "test_simulator_past.py",
-    "test_simulator_server.py",
-    "test_spotify_simulator.py",
-    "test_supervisor.py",
-    "test_survival",
-    "test_tracker_properties.py",
-    "test_web_access.py",
-    "test_web_browser.py",
-    "test_web_desk.py",
-    "test_web_fuzz.py",
-    "test_web_household.py",
-    "test_web_proxy.py",
-    "test_web_serving.py",
-    "test_web_wire.py",
-    "test_year.py",
+    "transfer/test_dedup.py",
+    "transfer/test_delete.py",
+    "transfer/test_export_rows.py",
+    "transfer/test_exporter.py",
+    "transfer/test_files.py",
+    "transfer/test_importer.py",
+    "transfer/test_json_stream.py",
+    "transfer/test_legacy_samples.py",
+    "transfer/test_verify.py",
+    "transfer/test_year_of_imports.py",
+    "web/test_access.py",
+    "web/test_browser.py",
+    "web/test_fuzz.py",
+    "web/test_listeners.py",
+    "web/test_proxy.py",
+    "web/test_query_service.py",
+    "web/test_serve.py",
+    "web/test_server.py",
 )
 """Prefixes of the tests that take most of the time. `-m "not slow"` leaves them out."""
 
@@ -99,7 +117,7 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def young_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked for in the years before 2016: that takes a while where there are only a few plays."""
-    monkeypatch.setattr("spotify_logger.archive.FIRST_SECOND", 1_451_606_400)
+    monkeypatch.setattr("spotify_logger.storage.bulk.FIRST_SECOND", 1_451_606_400)
 
 
 def free_port() -> int:

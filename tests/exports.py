@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spotify_logger.history.entries import Entry, read_row
-from spotify_logger.plays import to_iso
+from spotify_logger.core.times import to_iso
+from spotify_logger.transfer.importer.export_rows import Entry, read_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from spotify_logger.complaints import Refusal
-from spotify_logger.link import StoreError
-from spotify_logger.oauth import SCOPES
+from spotify_logger.spotify.oauth import SCOPES
+from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.redis_errors import Refusal
 from tests.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from spotify_logger.link import Command, Link, Part, Reply
+    from spotify_logger.storage.connection import Command, Link, Part, Reply
 
 SECOND = 1_795_348_800
 """Seconds since the epoch at which what is written here was true: 2026-11-22T12:00:00Z."""

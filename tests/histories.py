@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.playback import NOTHING, Item, Kind, Playback
-from spotify_logger.plays import Play
-from spotify_logger.tracker import Tracker
+from spotify_logger.core.play import Play
+from spotify_logger.core.player_state import NOTHING, Item, Kind, Playback
+from spotify_logger.core.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import redis
 
-from spotify_logger.playback import Item
-from spotify_logger.plays import TRACKDONE, Play
-from spotify_logger.store import Store
+from spotify_logger.core.play import TRACKDONE, Play
+from spotify_logger.core.player_state import Item
+from spotify_logger.storage.store import Store
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 NIGHT = {"from": "2026-11-22T01:00:00.250Z", "to": "2026-11-22T02:00:00.500Z", "reason": "offline"}

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.faces import Answer, Table, show
-from spotify_logger.keyspace import OPEN, day_of, index_key, row_value
-from spotify_logger.plays import SKIPPED, TRACKDONE, to_iso
-from spotify_logger.questions import Question
-from spotify_logger.store import Store
-from spotify_logger.stretch import Stretch, Zone, year
+from spotify_logger.core.periods import Stretch, Zone, year
+from spotify_logger.core.play import SKIPPED, TRACKDONE
+from spotify_logger.core.redis_keys import OPEN, day_of, index_key, row_value
+from spotify_logger.core.times import to_iso
+from spotify_logger.queries.question import Question
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.output import show
+from spotify_logger.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pytest
 
-    from spotify_logger.archive import Archive
-    from spotify_logger.faces import Block
-    from spotify_logger.link import Command
+    from spotify_logger.report.blocks import Block
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.connection import Command
 
 
 class Item(NamedTuple):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import redis
 from hypothesis import strategies as st
 
-from spotify_logger import questions
-from spotify_logger.keyspace import row_value
-from spotify_logger.plays import to_iso
-from spotify_logger.store import Store
+from spotify_logger.core.redis_keys import row_value
+from spotify_logger.core.times import to_iso
+from spotify_logger.queries import question
+from spotify_logger.storage.store import Store
 from tests import reference
 from tests.reference import Item, Log, Play, Stretch
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from spotify_logger.embedded import EmbeddedServer
-    from spotify_logger.questions import Question
+    from spotify_logger.queries.question import Question
+    from spotify_logger.storage.embedded_server import EmbeddedServer
     from tests.reference import Gap
 
 Asking = tuple[Log, list[str]]
@@ -239,7 +239,7 @@ def _entry(item: Item) -> dict[str, str | int]:
 def asked(log: Log, words: Sequence[str]) -> Question:
     """The question that words make."""
     parser = argparse.ArgumentParser()
-    questions.add_stretch(parser)
-    questions.add_least(parser)
-    questions.add_ranking(parser)
-    return questions.read(parser.parse_args(words), log.now)
+    question.add_stretch(parser)
+    question.add_least(parser)
+    question.add_ranking(parser)
+    return question.read(parser.parse_args(words), log.now)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from spotify_logger.keyspace import day_of, index_key
-from spotify_logger.plays import to_iso
+from spotify_logger.core.redis_keys import day_of, index_key
+from spotify_logger.core.times import to_iso
 
 HUGE = str(10**30)
 STAMPS = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from spotify_logger.embedded import bound_to_parent
+from spotify_logger.storage.embedded_server import bound_to_parent
 from tests.conftest import free_port, wait_until
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from spotify_logger.plays import Play, from_iso
+from spotify_logger.core.play import Play
+from spotify_logger.core.times import from_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalogue import song
 from spotify_logger.simulator.faults import Fault
@@ -30,7 +31,7 @@ from spotify_logger.simulator.judge import judge
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import PLAYER_PATH, Service
-from spotify_logger.store import Store
+from spotify_logger.storage.store import Store
 from tests.conftest import SLOWNESS, wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.simulator.judge import Verdict
     from spotify_logger.simulator.timeline import Record, TruePlay
-    from spotify_logger.transport import Request, Response
+    from spotify_logger.spotify.http import Request, Response
 
 ROOT = Path(__file__).parent.parent
 LOG = str(ROOT / "log.py")
@@ -210,24 +211,27 @@ def cmdline(process: subprocess.Popen[bytes]) -> Path:
 
 RUN = """
 import sys
-from spotify_logger import keeper, supervisor
+from spotify_logger.supervisor import main, restart_policy
 
-keeper.SHORTEST_DELAY, keeper.LONGEST_DELAY, keeper.BEAT_GRACE = 0.1, 0.4, 0.5
-sys.exit(supervisor.main(sys.argv[1:]))
+restart_policy.SHORTEST_DELAY, restart_policy.LONGEST_DELAY, restart_policy.BEAT_GRACE = 0.1, 0.4, 0.5
+sys.exit(main.main(sys.argv[1:]))
 """
 LOOP = """
 import os, sys
 from functools import partial
-from spotify_logger import assembly, backfill, daemon, duty, lease, lock, matching, outbox, player, poller
-from spotify_logger import repair, sight, tracker, transport
+from spotify_logger.core import backfill, coverage, matching, observations, tracker
+from spotify_logger.daemon import backfiller, failover, main, poller, wiring
+from spotify_logger.spotify import http
+from spotify_logger.storage import lease, outbox
+from spotify_logger.system import lock_file
 
-transport.__version__ = str(os.getpid())
-daemon.LONGEST_TURN = 1.5
-outbox.RETRY = assembly.LONGEST_WAIT = 0.5
+http.__version__ = str(os.getpid())
+main.LONGEST_TURN = 1.5
+outbox.RETRY = wiring.LONGEST_WAIT = 0.5
 poller.LOGIN_CHECK = 0.3
-duty.RENEWED_EVERY = lease.RENEWED_EVERY = 0.1
+failover.RENEWED_EVERY = lease.RENEWED_EVERY = 0.1
 %s
-sys.exit(daemon.main(sys.argv[1:]))
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-from spotify_logger.config import DEFAULTS
-from spotify_logger.web import wire
+from spotify_logger.config.settings import DEFAULTS
+from spotify_logger.web import server
 
 PROJECT = Path(__file__).parent.parent
 UNIT = PROJECT / "deploy" / "spotify-logger.service"
@@ -156,7 +156,7 @@ def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
 def test_memory_and_descriptors_have_limits(unit: Path) -> None:
     service = read(unit)["Service"]
     assert re.fullmatch(r"[1-9]\d*(%|M)", service["MemoryMax"])
-    assert int(service["LimitNOFILE"]) >= 4 * wire.MOST_CONNECTIONS
+    assert int(service["LimitNOFILE"]) >= 4 * server.MOST_CONNECTIONS
 
 
 def test_the_page_is_not_in_the_loggers_way() -> None:

@@ -21,16 +21,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotify_logger import authfile, config, faces, files, health, journal, oauth
-from spotify_logger.answers import count, status, timeline
-from spotify_logger.backfill import read_history, repair
-from spotify_logger.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
-from spotify_logger.gate import GATE_FILE, LONGEST, Family, Gate
-from spotify_logger.keyspace import PLAY_FIELDS, read_row, second_of
-from spotify_logger.login import Attempt, Talk, redirect_of
-from spotify_logger.oauth import Token, TokenFile, retry_after, valid_until
-from spotify_logger.pacing import IDLE_LONGEST, PollSchedule
-from spotify_logger.playback import (
+from spotify_logger.config import auth_file
+from spotify_logger.config import settings as config
+from spotify_logger.core.backfill import read_history, repair
+from spotify_logger.core.display import summary, title
+from spotify_logger.core.observations import JITTER_MS
+from spotify_logger.core.play import Play
+from spotify_logger.core.player_state import (
     ITEM_TYPES,
     LONGEST_ITEM_MS,
     LONGEST_TEXT,
@@ -38,17 +35,24 @@ from spotify_logger.playback import (
     read_item,
     read_playback,
 )
-from spotify_logger.player import JITTER_MS
-from spotify_logger.plays import Play, summary, title
-from spotify_logger.questions import Question
-from spotify_logger.simulator.virtual import VirtualClock
-from spotify_logger.spotify import Spotify
-from spotify_logger.store import Store, StoreError
-from spotify_logger.tracker import Tracker
-from spotify_logger.transport import Response, http_date
-from spotify_logger.usage import Usage
-
-from .fuzz_corpus import (
+from spotify_logger.core.poll_schedule import IDLE_LONGEST, PollSchedule
+from spotify_logger.core.redis_keys import PLAY_FIELDS, read_row, second_of
+from spotify_logger.core.tracker import Tracker
+from spotify_logger.queries import count, health, status, timeline
+from spotify_logger.queries.question import Question
+from spotify_logger.report import blocks, output
+from spotify_logger.spotify import oauth
+from spotify_logger.spotify.api import Spotify
+from spotify_logger.spotify.http import Response, http_date
+from spotify_logger.spotify.login import Attempt, Talk, redirect_of
+from spotify_logger.spotify.oauth import Token, TokenFile, retry_after, valid_until
+from spotify_logger.spotify.quota import Usage
+from spotify_logger.spotify.rate_limit import GATE_FILE, LONGEST, Family, Gate
+from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.system import atomic_file
+from spotify_logger.system import log as journal
+from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
+from tests.fuzz_corpus import (
     AUTH_FILES,
     CONFIDENTIAL,
     DATES,
@@ -84,13 +88,14 @@ from .fuzz_corpus import (
     texts,
     values,
 )
+from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from spotify_logger.playback import Playback, Value
-    from spotify_logger.transport import Request
+    from spotify_logger.core.player_state import Playback, Value
+    from spotify_logger.spotify.http import Request
 
 INPUTS = {
     "player bodies": 2500,
@@ -449,7 +454,7 @@ def test_token_files(tmp_path: Path, log: Callable[[], str]) -> None:
         bad.unlink(missing_ok=True)
         path.write_bytes(content)
         found = TokenFile(path).load()
-        assert (found is None) == ("a new login is needed" in log() or len(content) > files.SIZE_LIMIT)
+        assert (found is None) == ("a new login is needed" in log() or len(content) > atomic_file.SIZE_LIMIT)
         assert found is None or config.is_word(found.refresh_token)
         if found is not None:
             valid_until(found)
@@ -510,14 +515,14 @@ def test_auth_file() -> None:
     def check(text: str) -> None:
         source = text.encode("utf-8", "surrogatepass")
         given_ = {"client_id": "new-id", "client_secret": 'it\'s "new" \\'}
-        found = outcome(partial(authfile.parse, source, "auth.py"), Misconfigured)
-        filled = outcome(partial(authfile.fill, source, "auth.py", given_), Misconfigured)
+        found = outcome(partial(auth_file.parse, source, "auth.py"), Misconfigured)
+        filled = outcome(partial(auth_file.fill, source, "auth.py", given_), Misconfigured)
         assert SECRET not in str(found)
         if isinstance(found, Misconfigured) or isinstance(filled, Misconfigured):
             return
-        assert found.keys() <= set(authfile.NAMES)
+        assert found.keys() <= set(auth_file.NAMES)
         assert decode_source(filled.encode()) == filled
-        again = authfile.parse(filled.encode(), "auth.py")
+        again = auth_file.parse(filled.encode(), "auth.py")
         assert {name: value.text for name, value in again.items() if name in given_} == given_
         assert found.get("redirect_uri") == again.get("redirect_uri")
 
@@ -647,7 +652,7 @@ def test_redis() -> None:
         keys, wanted, refuses, fails = given_
         link = Someone(keys, refuses, fails)
         store = Store("", utc=lambda: SUMMER, connect=lambda _: link)
-        faces_of: tuple[Callable[[], faces.Answer], ...] = (
+        faces_of: tuple[Callable[[], blocks.Answer], ...] = (
             lambda: status.status(store, SUMMER, 60),
             lambda: status.now_playing(store, SUMMER, 60),
             lambda: timeline.recent(store, Question(SUMMER, number=5)),
@@ -672,15 +677,15 @@ def test_redis() -> None:
     fuzz("Redis", inputs, check)
 
 
-def check_shown(answer: faces.Answer) -> None:
+def check_shown(answer: blocks.Answer) -> None:
     """Show an answer in each of its ways."""
     for out in (Terminal(), io.StringIO()):
-        faces.show(answer, out)
+        output.show(answer, out)
         assert is_shown_safely(out.getvalue(), but="\n" if out.isatty() else "\n\t")
     out = Terminal()
-    faces.show(answer, out, "json")
+    output.show(answer, out, "json")
     assert is_shown_safely(out.getvalue(), but="\n")
     json.loads(out.getvalue())
     out = Terminal()
-    faces.show(answer, out, "csv")
+    output.show(answer, out, "csv")
     assert is_shown_safely(out.getvalue(), but="\r\n")

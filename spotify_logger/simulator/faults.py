@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from spotify_logger.simulator.bodies import Body, text
-from spotify_logger.transport import Response
+from spotify_logger.spotify.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable

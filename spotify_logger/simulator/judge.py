@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from spotify_logger.plays import Play
+    from spotify_logger.core.play import Play
     from spotify_logger.simulator.timeline import TruePlay
 
 SLACK_MS = 5_000

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.keyspace import day_of, gap_key, index_key, play_key
-from spotify_logger.matching import next_free_second
-from spotify_logger.playback import read_item
-from spotify_logger.plays import BACKFILL, LIVE, Play, to_iso
-from spotify_logger.portions import portions
-from spotify_logger.sight import NOT_RUNNING, OFFLINE, RATE_LIMITED
+from spotify_logger.core.batched import portions
+from spotify_logger.core.coverage import NOT_RUNNING, OFFLINE, RATE_LIMITED
+from spotify_logger.core.matching import next_free_second
+from spotify_logger.core.play import BACKFILL, LIVE, Play
+from spotify_logger.core.player_state import read_item
+from spotify_logger.core.redis_keys import day_of, gap_key, index_key, play_key
+from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.favourites import make_favourites
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import DAWN, listen
@@ -24,11 +25,11 @@ from spotify_logger.simulator.listener import DAWN, listen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from spotify_logger.archive import Archive
-    from spotify_logger.link import Command
-    from spotify_logger.playback import Item, Value
+    from spotify_logger.core.player_state import Item, Value
     from spotify_logger.simulator.catalogue import Catalogue
     from spotify_logger.simulator.timeline import Record, Scene, TruePlay
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.connection import Command
 
 DAY = 86_400
 DAYS_PER_GAP = 24.0

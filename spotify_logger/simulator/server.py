@@ -22,13 +22,13 @@ from urllib.parse import parse_qsl
 
 from spotify_logger.simulator.bodies import text
 from spotify_logger.simulator.faults import Fault, WireFault, respond
-from spotify_logger.transport import Request
+from spotify_logger.spotify.http import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spotify_logger.simulator.service import Service
-    from spotify_logger.transport import Response
+    from spotify_logger.spotify.http import Response
 
 HOST = "127.0.0.1"
 BODY_LIMIT = 65536

@@ -13,13 +13,13 @@ from spotify_logger.simulator.bodies import text
 from spotify_logger.simulator.faults import AUTHORIZE_PATH, TOKEN_PATH, Faults, WireFault, respond
 from spotify_logger.simulator.player import Player
 from spotify_logger.simulator.recently import RecentlyPlayed
-from spotify_logger.transport import Response
+from spotify_logger.spotify.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spotify_logger.simulator.timeline import Record
-    from spotify_logger.transport import Request
+    from spotify_logger.spotify.http import Request
 
 PLAYER_PATH = "/v1/me/player"
 RECENTLY_PATH = "/v1/me/player/recently-played"

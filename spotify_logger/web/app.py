@@ -17,24 +17,34 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from spotify_logger import journal
-from spotify_logger.config import is_loopback
-from spotify_logger.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.stretch import Zone
-from spotify_logger.web.asked import Odd
-from spotify_logger.web.assets import Assets
+from spotify_logger.config.settings import is_loopback
+from spotify_logger.core.periods import Zone
+from spotify_logger.system import log
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.web.auth import Door
 from spotify_logger.web.covers import Covers
-from spotify_logger.web.desk import Busy
 from spotify_logger.web.error_log import ErrorLog
-from spotify_logger.web.guard import COOKIE, SIGN_IN, SIGN_OUT, Hosts, Manners, SameOrigin, SignIn, own_names
-from spotify_logger.web.household import People
-from spotify_logger.web.pages import Pages
-from spotify_logger.web.password import Door, Keep
+from spotify_logger.web.listeners import People
+from spotify_logger.web.middleware import (
+    COOKIE,
+    SIGN_IN,
+    SIGN_OUT,
+    Hosts,
+    Manners,
+    SameOrigin,
+    SignIn,
+    own_names,
+)
 from spotify_logger.web.proxy import BehindProxy, Unforwarded
+from spotify_logger.web.query_service import Busy
+from spotify_logger.web.request_params import Odd
+from spotify_logger.web.secrets_file import Keep
+from spotify_logger.web.server import Server, listen
 from spotify_logger.web.sessions import VALID, Sessions
+from spotify_logger.web.static_files import Assets
+from spotify_logger.web.templating import Pages
 from spotify_logger.web.throttle import Throttle
 from spotify_logger.web.views import form_of
-from spotify_logger.web.wire import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -42,7 +52,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from spotify_logger.config import Settings
+    from spotify_logger.config.settings import Settings
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
 """Not one address, but all that the machine has."""
@@ -185,9 +195,7 @@ class Page:
         return self._say(request, HTTPStatus.SERVICE_UNAVAILABLE, "One moment", f"{error}")
 
     async def _trouble(self, request: Request, error: Exception) -> Response:
-        return self._say(
-            request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", journal.clean(f"{error}")
-        )
+        return self._say(request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", log.clean(f"{error}"))
 
     async def _gone(self, _request: Request, _: Exception) -> Response:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
@@ -261,7 +269,7 @@ def _tell_password(keep: Keep) -> None:
     if sys.stdout.isatty():
         _say(f"Its password is {keep.password}")
     else:
-        journal.info(f"the password of the page is in {keep.path}; WEB_PASSWORD sets another one")
+        log.info(f"the password of the page is in {keep.path}; WEB_PASSWORD sets another one")
 
 
 def _say(line: str) -> None:

@@ -6,12 +6,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.playback import item_key
+from spotify_logger.core.player_state import item_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from spotify_logger.store import Store
+    from spotify_logger.storage.store import Store
 
 # An address says how large its image is: of the three that Spotify has of an album, the one of 640 pixels is
 # in the catalogue. So it is in every answer of the API; another address is taken as it is.

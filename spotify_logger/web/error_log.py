@@ -8,7 +8,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from spotify_logger import journal
+from spotify_logger.system import log
 
 PERIOD = 60.0
 """Seconds between two counts."""
@@ -37,7 +37,7 @@ class ErrorLog(logging.Handler):
             self._again[kind] += 1
         elif len(self._seen) < MOST_KINDS:
             self._seen[kind] = _words(record)
-            journal.error(self._seen[kind])
+            log.error(self._seen[kind])
         else:
             self._again[None] += 1
 
@@ -46,8 +46,8 @@ class ErrorLog(logging.Handler):
         seen, again = self._seen, self._again
         self._seen, self._again = {kind: text for kind, text in seen.items() if again[kind]}, Counter()
         for kind, count in again.items():
-            text = journal.clean(seen.get(kind, "other errors"), journal.LINE_LIMIT // 2)
-            journal.error(f"{text} (again {count:,} times in the last minute)")
+            text = log.clean(seen.get(kind, "other errors"), log.LINE_LIMIT // 2)
+            log.error(f"{text} (again {count:,} times in the last minute)")
 
     async def count(self) -> None:
         """Call `flush` once a minute, until cancelled."""

@@ -9,19 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.answers import status
-from spotify_logger.answers.timeline import play_data
-from spotify_logger.commands import open_store
-from spotify_logger.errors import SpotifyLoggerError
-from spotify_logger.faces import local_time
-from spotify_logger.journal import clean
-from spotify_logger.plays import from_iso
+from spotify_logger.core.times import from_iso
+from spotify_logger.queries import status
+from spotify_logger.queries.dispatch import open_store
+from spotify_logger.queries.timeline import play_data
+from spotify_logger.report.words import local_time
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.system.log import clean
 from spotify_logger.web.covers import initial, tile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from spotify_logger.config import Settings
+    from spotify_logger.config.settings import Settings
     from spotify_logger.web.covers import Covers
 
 LOOK = 1.0

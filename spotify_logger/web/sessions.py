@@ -7,12 +7,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from spotify_logger import journal
+from spotify_logger.system import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spotify_logger.web.password import Keep
+    from spotify_logger.web.secrets_file import Keep
 
 VALID = 90 * 86_400
 """Seconds after which a browser is asked again."""
@@ -65,7 +65,7 @@ class Sessions:
         try:
             self._keep.save_sessions(kept)
         except OSError as error:
-            journal.warning(
+            log.warning(
                 f"{self._keep.path} cannot be written ({error.strerror}): signing in or out lasts only until "
                 "the page is restarted"
             )

@@ -12,34 +12,34 @@ from urllib.parse import parse_qsl, quote
 
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from spotify_logger.answers.course import PERIODS, WEEK
-from spotify_logger.answers.overview import Overview
-from spotify_logger.answers.portrait import IDS
-from spotify_logger.answers.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
-from spotify_logger.errors import SpotifyLoggerError
-from spotify_logger.health import OVERDUE
-from spotify_logger.keyspace import FIRST_DAY, second_of
-from spotify_logger.plays import from_iso
-from spotify_logger.questions import Question
-from spotify_logger.recordings import Entry, credited
-from spotify_logger.stretch import between
-from spotify_logger.text import fold, words_of
-from spotify_logger.web.asked import Asked, Odd, text_of, year_before
+from spotify_logger.core.catalog import Entry, credited
+from spotify_logger.core.periods import between
+from spotify_logger.core.redis_keys import FIRST_DAY, second_of
+from spotify_logger.core.text import fold, words_of
+from spotify_logger.core.times import from_iso
+from spotify_logger.queries.health import OVERDUE
+from spotify_logger.queries.history_chart import PERIODS, WEEK
+from spotify_logger.queries.item_report import IDS
+from spotify_logger.queries.overview import Overview
+from spotify_logger.queries.question import Question
+from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
+from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.covers import key_of
-from spotify_logger.web.strip import strip
+from spotify_logger.web.day_strip import strip
+from spotify_logger.web.request_params import Asked, Odd, text_of, year_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
 
-    from spotify_logger.store import Store
-    from spotify_logger.stretch import Zone
+    from spotify_logger.core.periods import Zone
+    from spotify_logger.storage.store import Store
     from spotify_logger.web.covers import Covers
-    from spotify_logger.web.desk import Desk
     from spotify_logger.web.live import Live
-    from spotify_logger.web.pages import Pages
-    from spotify_logger.web.spotify_login import SpotifyLogin
+    from spotify_logger.web.login import SpotifyLogin
+    from spotify_logger.web.query_service import Desk
+    from spotify_logger.web.templating import Pages
 
 NEWEST = 50
 """Plays among which a page that is not about a day looks."""

@@ -1,0 +1,45 @@
+"""The command `spotify-logger`: what each failure looks like to a shell."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from spotify_logger.cli import commands
+from spotify_logger.system import log
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_INTERRUPTED = 130
+EXIT_NOBODY_READS = 141
+"""What a shell shows for a program that Ctrl-C ended, and for one whose reader went away (128 + SIGPIPE)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments ask for, and return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a title must not fail for want of a letter in the locale
+    options = commands.read(arguments)
+    try:
+        code = commands.run(options)
+        sys.stdout.flush()
+    except Misconfigured as error:
+        return _fail(error, os.EX_CONFIG)
+    except SpotifyLoggerError as error:
+        return _fail(error, 1)
+    except BrokenPipeError:
+        # Python flushes standard output once more when it ends; there must be something to flush it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NOBODY_READS
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _fail(error: SpotifyLoggerError, code: int) -> int:
+    sys.stderr.write(f"spotify-logger: {log.clean(str(error))}\n")
+    return code

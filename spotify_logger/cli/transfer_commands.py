@@ -1,0 +1,114 @@
+"""The commands that bring plays in, give them out, take them away, and look whether all is in order."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_logger.queries import question
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping
+
+    from spotify_logger.queries.arguments import Adding
+    from spotify_logger.report.blocks import Answer
+    from spotify_logger.storage.store import Store
+
+
+def add_commands(add: Adding) -> None:
+    """Add them to the others."""
+    bring = add.command("import", "bring in the years before, from Spotify's export", csv=False)
+    bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders and zips")
+    bring.add_argument("--samples", action="store_true", help="what the script of 2019 left in Redis")
+    bring.add_argument("--private", action="store_true", help="what was heard in private sessions, too")
+    bring.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come of it")
+    bring.set_defaults(check=_check_import)
+    export = add.command("export", "give the log out, all of it or a stretch", csv=False, json=False)
+    forms = export.add_mutually_exclusive_group()
+    for form, what in (
+        ("jsonl", "a record a line, with all there is; `import` takes it back (default)"),
+        ("json", "the same records in one array"),
+        ("csv", "a row a play, for spreadsheets"),
+        ("listenbrainz", "listens, as ListenBrainz takes them"),
+    ):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
+    export.add_argument("--output", type=Path, metavar="FILE", help="where to; otherwise it is printed")
+    question.add_stretch(export)
+    export.set_defaults(form="jsonl")
+    forget = add.command("forget", "delete plays for good, after showing them and asking", csv=False)
+    what = "a title, an artist or an album; or a key, listening:<second>"
+    forget.add_argument("text", nargs="*", metavar="TEXT", type=question.text_to_find, help=what)
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    question.add_stretch(forget)
+    forget.set_defaults(check=_check_forget)
+    check = add.command("check", "do index, catalogue and plays agree? exit code 1 if not", csv=False)
+    check.add_argument("--repair", action="store_true", help="make the index anew, of the plays")
+
+
+def answer(options: argparse.Namespace, store: Store) -> Answer | None:
+    """Do what the options ask for; None where nothing is left to be said."""
+    return COMMANDS[options.command](options, store)
+
+
+def _check_import(options: argparse.Namespace) -> None:
+    if options.samples == bool(options.paths):
+        raise ValueError("import takes files, folders or zips, or --samples")
+
+
+def _import(options: argparse.Namespace, store: Store) -> Answer:
+    from spotify_logger.transfer.importer.command import import_history, import_samples  # noqa: PLC0415
+
+    if options.samples:
+        return import_samples(store.archive(), dry_run=options.dry_run, screen=sys.stderr)
+    return import_history(
+        store.archive(),
+        options.paths,
+        private=options.private,
+        dry_run=options.dry_run,
+        screen=sys.stderr,
+    )
+
+
+def _export(options: argparse.Namespace, store: Store) -> Answer | None:
+    from spotify_logger.queries.reader import begin_of  # noqa: PLC0415
+    from spotify_logger.transfer.exporter.command import export, export_file  # noqa: PLC0415
+
+    stretch = options.question.stretch
+    begin, end = begin_of(stretch), stretch.end
+    if options.output is not None:
+        return export_file(store.archive(), options.form, options.output, begin, end)
+    export(store.archive(), options.form, sys.stdout, begin, end)
+    return None
+
+
+def _check_forget(options: argparse.Namespace) -> None:
+    stretch = options.question.stretch
+    if not options.text and stretch.begin is None and stretch.end is None:
+        raise ValueError("forget takes a text, a key, or a stretch such as --last 2h: it does not forget all")
+
+
+def _forget(options: argparse.Namespace, store: Store) -> Answer:
+    from spotify_logger.queries.reader import begin_of  # noqa: PLC0415
+    from spotify_logger.transfer.delete.command import Person, forget  # noqa: PLC0415
+    from spotify_logger.transfer.delete.selection import Wanted  # noqa: PLC0415
+
+    question = options.question
+    wanted = Wanted(" ".join(options.text), begin_of(question.stretch), question.stretch.end)
+    person = None if options.yes else Person(sys.stdin, sys.stderr, question.zone)
+    return forget(store.archive(), wanted, question.now, person)
+
+
+def _check(options: argparse.Namespace, store: Store) -> Answer:
+    from spotify_logger.transfer.verify.command import check  # noqa: PLC0415
+
+    return check(store.archive(), options.question.now, repair=options.repair)
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Store], Answer | None]] = {
+    "import": _import,
+    "export": _export,
+    "forget": _forget,
+    "check": _check,
+}

@@ -1,0 +1,249 @@
+"""The rulebook for Spotify's exports: which rows are the same play as others, and as known plays. Pure.
+
+Each source has its own times for a play, may name another id, and may report it in more or fewer pieces.
+Moments are milliseconds since the epoch, UTC.
+
+Same recording?
+    `is_same_in_exports`.
+
+Same play?
+    `is_duplicate` compares two rows of the extended streaming history.
+    `account_cost` compares a row of the account data with one of the extended streaming history.
+    `cost` and `is_part` compare a row with a play that was polled, or that `recently-played` reported.
+    `was_deleted` compares a row with a tombstone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.matching import SAME_END_MS, UNSEEN_END_MS, folded, is_same_by_id
+from spotify_logger.core.play import BACKFILL, LIVE, TRACKDONE, Play
+from spotify_logger.core.player_state import ONE_DAY_MS
+from spotify_logger.core.text import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spotify_logger.core.player_state import Value
+
+TIME_TOLERANCE_MS = 5_000
+"""The times of two sources differ by at most this, delays of the server included."""
+MINUTE_MS = 60_000
+"""Account data say only in which minute a play ended."""
+PART_TOLERANCE_MS = 15_000
+"""Parts of a play stand out from it by at most this: a player may be seen late to have begun."""
+PART_COST = 32 * ONE_DAY_MS
+"""Added to the cost of a row that can be no more than a part of a play: more than any other cost."""
+DUPLICATE_END_MS = 30_000
+"""Rows that differ only in their ends, by at most this, are one play reported twice (as maloja has it)."""
+SAME_START_MS = 1_000
+"""No item is begun twice within a second."""
+SAME_HEARD_MS = 1_000
+"""The two exports differ by at most this in how long a play was heard."""
+TOMBSTONE_MS = 1_000
+"""Tombstones are kept in whole seconds."""
+
+
+class SourceKind(IntEnum):
+    """Where the evidence of a play comes from."""
+
+    POLLED = 1
+    """The player was observed."""
+    RECENTLY_PLAYED = 2
+    """`recently-played`: the end is right, the start only possible."""
+    EXTENDED = 3
+    """The extended streaming history."""
+    ACCOUNT = 4
+    """The account data: no ids, and only the minute of the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a source says of a play.
+
+    Attributes:
+        kind: The source.
+        uri: The item's.
+        names: Its name, artists and album, as far as they are known.
+        isrc: The recording's; "" when unknown.
+        begin_ms: Nothing of it was heard before this moment.
+        end_ms: Nothing of it was heard after this one.
+        reported_end_ms: When it ended by what the source says; where it was paused, long after it was heard.
+        heard_ms: Milliseconds heard.
+        is_done: Whether it was heard to its end.
+    """
+
+    kind: SourceKind
+    uri: str
+    names: Mapping[str, Value]
+    isrc: str
+    begin_ms: int
+    end_ms: int
+    reported_end_ms: int
+    heard_ms: int
+    is_done: bool
+
+    @property
+    def has_start(self) -> bool:
+        """Whether the source says when it began, so that this is not only the end less what was heard."""
+        return self.end_ms - self.begin_ms != self.heard_ms
+
+
+def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> Evidence:
+    """Return what a source says of a play as evidence."""
+    return Evidence(
+        kind,
+        play.item.uri,
+        play.item.catalogue or play.fields,
+        isrc,
+        play.started_ms,
+        play.ended_ms + MINUTE_MS if kind is SourceKind.ACCOUNT else play.ended_ms,
+        reported_end_ms,
+        play.heard_ms,
+        play.end_reason == TRACKDONE,
+    )
+
+
+def kind_of(play: Play) -> SourceKind:
+    """Return the source of a play that is in the log."""
+    if play.source == BACKFILL:
+        return SourceKind.RECENTLY_PLAYED
+    if play.source == LIVE or "playing" in play.fields:
+        return SourceKind.POLLED
+    # Rows of the extended history always name what they were played on.
+    has_no_id = play.item.key.startswith("local:")
+    return SourceKind.ACCOUNT if has_no_id and "device_name" not in play.fields else SourceKind.EXTENDED
+
+
+# Same recording?
+
+
+def is_same_in_exports(one: Evidence, other: Evidence) -> bool:
+    """Return whether two sources name the same recording: by uri, ISRC, or title and an artist or the album.
+
+    Exports have no lengths, and name only the album's artist where the player names all of the track's.
+    """
+    by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
+    if by_id is not None:
+        return by_id
+    title = _title(one)
+    return title != "" and title == _title(other) and _share_a_name(one.names, other.names)
+
+
+def _share_a_name(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
+    """Return whether two items of one title share an artist or the album, as far as both name them."""
+    artists, others = _artists(one), _artists(other)
+    if artists & others:
+        return True
+    album, other_album = (folded(str(names.get("album", ""))) for names in (one, other))
+    return album == other_album if album and other_album else not (artists and others)
+
+
+def _title(evidence: Evidence) -> str:
+    return folded(str(evidence.names.get("name", "")))
+
+
+def _artists(names: Mapping[str, Value]) -> frozenset[str]:
+    return _split(str(names.get("artists", "")))
+
+
+@lru_cache(maxsize=4096)
+def _split(artists: str) -> frozenset[str]:
+    whole = fold(artists)
+    return frozenset((whole, *whole.split(", "))) - {""}
+
+
+# Same play? Two rows
+
+
+def is_duplicate(one: Evidence, other: Evidence) -> bool:
+    """Return whether two rows of extended streaming histories are one play, reported twice."""
+    is_as_long, have_starts = one.heard_ms == other.heard_ms, one.has_start and other.has_start
+    begin_apart_ms = abs(one.begin_ms - other.begin_ms)
+    if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
+        return is_as_long or have_starts or not begin_apart_ms
+    end_apart_ms = abs(one.reported_end_ms - other.reported_end_ms)
+    if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
+        return False
+    # What is heard to its end again and again is heard for as long each time.
+    is_repeated = one.is_done and other.is_done and 2 * common_ms(one, other) < one.heard_ms
+    return not is_repeated and is_same_in_exports(one, other)
+
+
+def account_cost(account: Evidence, extended: Evidence) -> int | None:
+    """Return how badly a row of the account data fits an extended one; None: it is not the same play."""
+    differs_ms = abs(account.heard_ms - extended.heard_ms)
+    late_ms = account.reported_end_ms - extended.reported_end_ms
+    outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
+    if differs_ms > SAME_HEARD_MS:
+        return None
+    if outside_ms > SAME_END_MS and not _was_left_later(account, extended, late_ms):
+        return None
+    return differs_ms * ONE_DAY_MS + outside_ms if is_same_in_exports(account, extended) else None
+
+
+def _was_left_later(account: Evidence, extended: Evidence, late_ms: int) -> bool:
+    """Return whether a play was left long after it was paused, which the log no longer knows.
+
+    Equally long to the millisecond are two plays only by chance, unless both were heard to the end.
+    """
+    return account.heard_ms == extended.heard_ms and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
+
+
+# Same play? A row and a known play
+
+
+def cost(row: Evidence, known: Evidence) -> int | None:
+    """Return how badly a row fits a play that was polled or in `recently-played`; None: not the same play.
+
+    From `PART_COST` on it can be no more than a part of the play.
+    """
+    is_recent = known.kind is SourceKind.RECENTLY_PLAYED
+    is_near = is_recent and _ends_apart_ms(row, known) <= SAME_END_MS
+    is_whole = is_near or _may_be_whole(row, known)
+    if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):
+        return None
+    apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
+    return apart_ms + (0 if is_whole else PART_COST)
+
+
+def is_part(row: Evidence, known: Evidence, used_ms: int = 0) -> bool:
+    """Return whether a row may be a part of a play: inside of it, and in what other rows left of it.
+
+    A player that is closed while paused, or sent back to the beginning, ends a row, and not the play.
+
+    Args:
+        row: The row.
+        known: The play.
+        used_ms: How much of the play other rows have reported.
+    """
+    tolerance_ms = min(PART_TOLERANCE_MS, row.heard_ms // 4)
+    is_inside = common_ms(row, known) >= row.heard_ms - tolerance_ms
+    return is_inside and used_ms + row.heard_ms <= known.heard_ms + tolerance_ms
+
+
+def was_deleted(row: Evidence, from_ms: int, to_ms: int) -> bool:
+    """Return whether half of a row or more was heard in the period of a tombstone, as far as stamps tell."""
+    middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
+    shared_ms = min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
+    return shared_ms >= row.heard_ms // 2 - TOMBSTONE_MS
+
+
+def common_ms(one: Evidence, other: Evidence) -> int:
+    """Return the milliseconds that two periods have in common; negative: how far they are apart."""
+    return min(one.end_ms, other.end_ms) - max(one.begin_ms, other.begin_ms)
+
+
+def _may_be_whole(row: Evidence, known: Evidence) -> bool:
+    if known.kind is SourceKind.RECENTLY_PLAYED and _ends_apart_ms(row, known) > UNSEEN_END_MS:
+        return False
+    return common_ms(row, known) >= min(row.heard_ms, known.heard_ms) - TIME_TOLERANCE_MS
+
+
+def _ends_apart_ms(row: Evidence, known: Evidence) -> int:
+    late_ms = known.reported_end_ms - row.reported_end_ms
+    return max(0, late_ms - MINUTE_MS, -late_ms) if row.kind is SourceKind.ACCOUNT else abs(late_ms)

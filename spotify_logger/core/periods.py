@@ -1,0 +1,189 @@
+"""Stretches of time as people name them, in a time zone. Pure.
+
+A day begins at its local midnight and has 23, 24 or 25 hours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from spotify_logger.core.times import EPOCH, local, second_of_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ONE_DAY = timedelta(days=1)
+DAY_SECONDS = 86_400
+
+
+class Zone:
+    """A time zone.
+
+    Args:
+        name: As in "Europe/Berlin"; None for that of the machine.
+
+    Raises:
+        ValueError: There is no such zone.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        try:
+            self._zone = None if name is None else ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(name) from error
+
+    def local(self, second: float) -> datetime:
+        """What clocks show at a second since the epoch (without the zone)."""
+        if self._zone is None:
+            return local(second).replace(fold=0)
+        # Not `fromtimestamp`, which ends in 2038 on many a 32-bit system.
+        return (EPOCH + timedelta(seconds=second)).astimezone(self._zone).replace(tzinfo=None, fold=0)
+
+    def day(self, second: float) -> date:
+        """The local day that a second since the epoch lies in."""
+        return self.local(second).date()
+
+    def offset(self, second: int) -> int:
+        """Seconds by which clocks are ahead of UTC at a second since the epoch."""
+        there = EPOCH.replace(tzinfo=None) + timedelta(seconds=second)
+        return int((self.local(second) - there).total_seconds())
+
+    def second(self, moment: datetime) -> int:
+        """The second since the epoch at which clocks show a moment: the first one, where they do so twice.
+
+        A moment that they leave out in spring is the one at which they were put forward.
+        """
+        naive = moment.replace(tzinfo=None, fold=0)
+        zone = self._zone
+        found = int(second_of_local(naive) if zone is None else naive.replace(tzinfo=zone).timestamp())
+        return found if self.local(found) == naive else self._change_near(found, naive)
+
+    def midnight(self, day: date) -> int:
+        """The second since the epoch at which a local day begins."""
+        return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - what clocks show
+
+    def days(self, begin: int, end: int) -> Iterator[date]:
+        """The local days that a stretch touches; `end` is the second after its last one."""
+        day, last = self.day(begin), self.day(max(begin, end - 1))
+        while day <= last:
+            yield day
+            day += ONE_DAY
+
+    def _change_near(self, second: int, moment: datetime) -> int:
+        """The first second, less than a day around another one, at which clocks show more than a moment."""
+        low, high = second - DAY_SECONDS, second + DAY_SECONDS
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.local(middle) < moment else (low, middle)
+        return high
+
+
+class LocalClock:
+    """Tells quickly what clocks show, second after second: most days have one offset all through.
+
+    Args:
+        zone: Whose clocks.
+    """
+
+    def __init__(self, zone: Zone) -> None:
+        self._offset = lru_cache(maxsize=1024)(zone.offset)
+        self._zone = zone
+
+    def seconds(self, seconds: list[int]) -> list[int]:
+        """What clocks show, as if they went by UTC: seconds since the epoch plus the offset of that time.
+
+        Args:
+            seconds: In ascending order, and of less than two days.
+        """
+        if not seconds:
+            return []
+        ahead = self._offset(seconds[0] // 900 * 900)
+        if ahead == self._offset(-(-(seconds[-1] + 1) // 900) * 900):
+            return [second + ahead for second in seconds]
+        return [second + self._zone.offset(second) for second in seconds]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time.
+
+    Attributes:
+        begin: Its first second, since the epoch; None for "from the first play on".
+        end: The second after its last one; None for "until now, and whatever lies ahead".
+        words: What to call it: "2026", "the last 30 days".
+        previous: The stretch before it, of the same kind; None where there is none to compare with.
+    """
+
+    begin: int | None = None
+    end: int | None = None
+    words: str = "all time"
+    previous: Stretch | None = None
+
+
+def year(zone: Zone, number: int) -> Stretch:
+    """A calendar year, and the one before."""
+    begin, end = (zone.midnight(date(number + more, 1, 1)) for more in (0, 1))
+    earlier = zone.midnight(date(number - 1, 1, 1))
+    return Stretch(begin, end, str(number), Stretch(earlier, begin, str(number - 1)))
+
+
+def month(zone: Zone, first: date) -> Stretch:
+    """A calendar month, by its first day, and the one before."""
+    before, after = _months_later(first, -1), _months_later(first, 1)
+    earlier, begin, end = map(zone.midnight, (before, first, after))
+    return Stretch(begin, end, f"{first:%Y-%m}", Stretch(earlier, begin, f"{before:%Y-%m}"))
+
+
+def day(zone: Zone, which: date) -> Stretch:
+    """A local day, and the one before."""
+    earlier, begin, end = map(zone.midnight, (which - ONE_DAY, which, which + ONE_DAY))
+    return Stretch(begin, end, which.isoformat(), Stretch(earlier, begin, (which - ONE_DAY).isoformat()))
+
+
+def last(zone: Zone, now: float, number: int, unit: str) -> Stretch:
+    """What lies behind: so many hours, or so many days and longer of the calendar, up to now.
+
+    Args:
+        zone: Whose days.
+        now: Seconds since the epoch.
+        number: How many.
+        unit: "h", "d", "w", "m" (months) or "y".
+
+    Raises:
+        ValueError, OverflowError: It goes back beyond the calendar.
+    """
+    end = int(now) + 1
+    begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))
+    noun = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}[unit]
+    words = f"last {noun}" if number == 1 else f"last {number} {noun}s"
+    return Stretch(begin, end, f"the {words}", Stretch(earlier, begin, "before"))
+
+
+def between(begin: int | None, end: int | None, words: str) -> Stretch:
+    """A stretch, and as long a one before it, if it has both ends."""
+    if begin is None or end is None:
+        return Stretch(begin, end, words)
+    return Stretch(begin, end, words, Stretch(begin - (end - begin), begin, "before"))
+
+
+def _back(zone: Zone, second: int, number: int, unit: str) -> int:
+    if unit == "h":
+        return second - 3600 * number
+    moment = zone.local(second)
+    if unit in "dw":
+        return zone.second(moment - timedelta(days=number * (7 if unit == "w" else 1)))
+    months = number * (12 if unit == "y" else 1)
+    first = _months_later(moment.date().replace(day=1), -months)
+    length = (_months_later(first, 1) - first).days
+    earlier = first.replace(day=min(moment.day, length))
+    return zone.second(datetime.combine(earlier, moment.time()))
+
+
+def _months_later(first: date, months: int) -> date:
+    number = first.year * 12 + first.month - 1 + months
+    return date(number // 12, number % 12 + 1, 1)

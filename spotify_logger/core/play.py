@@ -1,0 +1,113 @@
+"""The play: one stretch of listening to one item, and the hash that keeps it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.player_state import (
+    FLAGS,
+    ITEM_FIELDS,
+    ITEM_TYPES,
+    NUMBERS,
+    PLAYBACK_PATHS,
+    Item,
+    Value,
+    is_identity,
+    item_key,
+    whole_number,
+)
+from spotify_logger.core.redis_keys import row_value
+from spotify_logger.core.times import LATEST_MS, from_iso, to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRACKDONE = "trackdone"
+SKIPPED = "skipped"
+STOPPED = "stopped"
+UNKNOWN = "unknown"
+
+LIVE = "live"
+"""The `source` of a play that was polled."""
+BACKFILL = "backfill"
+"""The `source` of a play that `recently-played` reported."""
+IMPORT = "import"
+"""The `source` of a play from an export of Spotify's, or from the script of 2019."""
+
+NEAR_END_MS = 15_000
+"""Crossfade and automix leave a track up to this long before its end, its duration unadjusted
+(multi-scrobbler#108, and gaps of 15 to 23 s in recordings of 2026)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One stretch of listening to one item.
+
+    Attributes:
+        second: Whole seconds since the epoch that name its key; never changes, and no two plays share it.
+        item: What was played.
+        started_ms: Stamp of the start, milliseconds since the epoch, UTC.
+        ended_ms: Stamp of its end; while it is open, of the last moment at which it was heard.
+        heard_ms: Milliseconds really heard: advancing progress, never more than the time from start to end.
+        end_reason: "trackdone", "skipped", "stopped" or "unknown"; None while it is open.
+        source: "live", "backfill" or "import".
+        fields: The flat playback as last answered.
+    """
+
+    second: int
+    item: Item
+    started_ms: int
+    ended_ms: int
+    heard_ms: int
+    end_reason: str | None = None
+    source: str = "live"
+    fields: Mapping[str, Value] = field(default_factory=dict)
+
+    @classmethod
+    def from_hash(cls, second: int, kept: Mapping[str, str]) -> Play | None:
+        """The play that `to_hash` kept; None when the hash is none, or someone else's."""
+        item = _item_from_hash(kept)
+        started, ended = from_iso(kept.get("started_at", "")), from_iso(kept.get("ended_at", ""))
+        heard = whole_number(kept.get("ms_played"))
+        if item is None or started is None or ended is None or heard is None:
+            return None
+        if not 0 <= started <= ended < LATEST_MS or heard > ended - started:
+            return None
+        fields: dict[str, Value] = {
+            name: text for name, text in kept.items() if name in ITEM_FIELDS or name in PLAYBACK_PATHS
+        }
+        for name in (NUMBERS | FLAGS) & fields.keys():
+            fields[name] = whole_number(fields[name]) or 0
+        return cls(
+            second, item, started, ended, heard, kept.get("end_reason"), kept.get("source", "live"), fields
+        )
+
+    @property
+    def index(self) -> str:
+        """The value in the day's index: catalogue key, milliseconds heard, and how it ended."""
+        return row_value(self.item.key, self.heard_ms, self.end_reason)
+
+    def to_hash(self) -> dict[str, Value]:
+        """The fields of `listening:<second>`."""
+        found = {
+            **self.fields,
+            "started_at": to_iso(self.started_ms),
+            "ended_at": to_iso(self.ended_ms),
+            "ms_played": self.heard_ms,
+            "source": self.source,
+        }
+        return found if self.end_reason is None else {**found, "end_reason": self.end_reason}
+
+
+def near_end_ms(duration_ms: int) -> int:
+    """How long before its end an item counts as heard through: `NEAR_END_MS`, less for very short ones."""
+    return min(NEAR_END_MS, duration_ms // 4)
+
+
+def _item_from_hash(kept: Mapping[str, str]) -> Item | None:
+    uri, item_type, identity = (kept.get(name, "") for name in ("uri", "type", "id"))
+    if not uri or (identity and not (item_type in ITEM_TYPES and is_identity(identity))):
+        return None
+    key = item_key(item_type, identity, uri)
+    return Item(key, uri, whole_number(kept.get("duration_ms")), {})

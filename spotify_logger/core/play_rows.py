@@ -1,0 +1,220 @@
+"""Many lines of the index at once, as columns. Pure: the text of Redis' replies in, columns out.
+
+A client library makes an object of every field and value, one after the other: with a million plays that
+takes longer than all the rest. Here the text of a reply is taken apart in a few steps that each do the whole
+of it, and then proven to be what was expected. Where it is not, the caller has to ask in the ordinary way.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.redis_keys import ENDS, OPEN, read_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WORDS = 6
+"""Words of a line in a reply: a length, the second, another length, catalogue key, milliseconds, and end."""
+_VALUE_WORDS = 4
+"""Words of its value alone."""
+_ENDS = frozenset((*ENDS, OPEN))
+_FOREIGN = ("_", "+", "-", "\t", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f")
+"""What `int` and `split` put up with, and no line of ours has."""
+_FIRST_SECOND, _SECONDS, _LONGEST_MS = 10**9, 10**10, 10**12
+"""Seconds have ten digits since 2001."""
+_NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Rows:
+    """The plays that started on one UTC day, in order of time; the columns are of the same length.
+
+    Attributes:
+        seconds: Whole seconds since the epoch, UTC, that name the plays.
+        items: Catalogue keys.
+        heard: Milliseconds heard.
+        ends: "trackdone", "skipped", "stopped" or "unknown"; "open" while the play is not over.
+    """
+
+    seconds: list[int] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    heard: list[int] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def cut(self, begin: int, end: int) -> Rows:
+        """Those that started in a stretch.
+
+        Args:
+            begin: Its first second.
+            end: The second after its last one.
+        """
+        if not self.seconds or (begin <= self.seconds[0] and self.seconds[-1] < end):
+            return self
+        part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
+        return Rows(self.seconds[part], self.items[part], self.heard[part], self.ends[part])
+
+    def chosen(self, which: Sequence[bool]) -> Rows:
+        """Those that are chosen."""
+        return Rows(
+            list(compress(self.seconds, which)),
+            list(compress(self.items, which)),
+            list(compress(self.heard, which)),
+            list(compress(self.ends, which)),
+        )
+
+
+def rows_of(lines: Mapping[str, str]) -> Rows:
+    """The columns of a day's index; lines that cannot be ours are left out."""
+    read = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
+    return Rows(*map(list, zip(*read, strict=True))) if read else Rows()
+
+
+def read_days(text: str, days: int) -> list[Rows] | None:
+    """The columns of many days at once.
+
+    Args:
+        text: The replies to `HGETALL` of the days' indexes.
+        days: How many there are.
+
+    Returns:
+        A `Rows` for each day; None when there is anything in the text that is not expected.
+    """
+    replies = _replies(text, days)
+    if replies is None:
+        return None
+    read = [_read_day(reply) for reply in replies]
+    found = [rows for rows in read if rows is not None]
+    return found if len(found) == days and _are_lines(text, days, sum(map(len, found)), 4) else None
+
+
+def read_items(text: str, days: int) -> set[str] | None:
+    """The catalogue keys of many days at once.
+
+    Args:
+        text: The replies to `HVALS` of the days' indexes.
+        days: How many there are.
+
+    Returns:
+        The keys; None when there is anything in the text that is not expected.
+    """
+    replies = _replies(text, days)
+    found: set[str] = set()
+    lines = 0
+    for reply in replies or ():
+        words = reply.split()
+        plays = len(words) // _VALUE_WORDS
+        if words[:1] != [str(plays)] or len(words) != 1 + _VALUE_WORDS * plays:
+            return None
+        if not _are_items(reply, plays) or not _ENDS.issuperset(words[4::_VALUE_WORDS]):
+            return None
+        found.update(words[2::_VALUE_WORDS])
+        lines += plays
+    return found if replies is not None and _are_lines(text, days, lines, 2) else None
+
+
+def read_numbers(text: str, number: int) -> list[int] | None:
+    """The replies that are numbers; None when there is anything else, or not so many."""
+    lines = text.split("\r\n")[:-1]
+    if len(lines) != number or not all(line[:1] == ":" and line[1:].isdigit() for line in lines):
+        return None
+    return [int(line[1:]) for line in lines]
+
+
+def _replies(text: str, number: int) -> list[str] | None:
+    """Replies that are arrays, without the mark at their beginning; None where there are not so many."""
+    replies = text[1:-2].split("\r\n*") if text.startswith("*") and text.endswith("\r\n") else []
+    is_plain = text.isascii() and not any(sign in text for sign in _FOREIGN)
+    return replies if len(replies) == number and is_plain else None
+
+
+def _are_lines(text: str, days: int, plays: int, breaks: int) -> bool:
+    """Whether blanks and line breaks, so many for each play, part the words as often as they should."""
+    return text.count(" ") == 2 * plays and text.count("\n") == breaks * plays + days
+
+
+def _read_day(reply: str) -> Rows | None:
+    words = reply.split()
+    plays = len(words) // _WORDS
+    if words[:1] != [str(2 * plays)] or len(words) != 1 + _WORDS * plays:
+        return None
+    if not plays:
+        return Rows()
+    lengths, seconds, items, heard, ends = (words[column::_WORDS] for column in (1, 2, 4, 5, 6))
+    if lengths.count("$10") != plays or not _ENDS.issuperset(ends) or not _are_items(reply, plays):
+        return None
+    try:
+        rows = Rows(list(map(int, seconds)), items, list(map(int, heard)), ends)
+    except ValueError:
+        return None
+    if rows.seconds != sorted(rows.seconds):
+        rows = _sorted(rows)
+    is_sound = rows.seconds[0] >= _FIRST_SECOND and rows.seconds[-1] < _SECONDS
+    return rows if is_sound and max(rows.heard) < _LONGEST_MS else None
+
+
+def _are_items(reply: str, plays: int) -> bool:
+    tracks = reply.count("\r\ntrack:")
+    return tracks == plays or tracks + reply.count("\r\nepisode:") + reply.count("\r\nlocal:") == plays
+
+
+def _sorted(rows: Rows) -> Rows:
+    ordered = sorted(zip(rows.seconds, rows.items, rows.heard, rows.ends, strict=True))
+    return Rows(*map(list, zip(*ordered, strict=True)))
+
+
+def read_hashes(text: str, keys: int) -> list[dict[str, str]] | None:
+    """Whole hashes.
+
+    Args:
+        text: The replies to `HGETALL`.
+        keys: How many hashes there are.
+
+    Returns:
+        The fields and values of each; None when the text is not as expected.
+    """
+    lines = text.split("\r\n")
+    size = len if text.isascii() else _bytes
+    found, place, last = [], 0, len(lines) - 1
+    for _ in range(keys):
+        header = lines[place] if place < last else ""
+        if not (header[:1] == "*" and header[1:].isdigit()):
+            return None
+        end = place + 1 + 2 * int(header[1:])
+        lengths, words = lines[place + 1 : end : 2], lines[place + 2 : end + 1 : 2]
+        if end > last or lengths != [f"${size(word)}" for word in words]:
+            return None
+        found.append(dict(zip(words[::2], words[1::2], strict=True)))
+        place = end
+    return found if place == last else None
+
+
+def _bytes(word: str) -> int:
+    return len(word.encode())
+
+
+def read_values(text: str, keys: int, names: int) -> list[tuple[str, ...]] | None:
+    """The values of the same fields of many hashes.
+
+    Args:
+        text: The replies to `HMGET`.
+        keys: How many hashes there are.
+        names: How many fields of each.
+
+    Returns:
+        The values for each hash, "" where one is missing; None when the text is not as expected.
+    """
+    width = 1 + 2 * names
+    lines = text.replace(_NOTHING, _EMPTY).split("\r\n")
+    if len(lines) != 1 + keys * width or lines[:-1:width].count(f"*{names}") != keys:
+        return None
+    lengths = [lines[2 * name + 1 : -1 : width] for name in range(names)]
+    if not all(line.startswith("$") for column in lengths for line in column):
+        return None
+    return list(zip(*(lines[2 * name + 2 :: width] for name in range(names)), strict=True))

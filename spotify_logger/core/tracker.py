@@ -1,0 +1,341 @@
+"""The tracker: answers in, plays out. Pure: time comes in with each answer.
+
+Four rules make the plays:
+
+1. Advancing progress is time played, and never more than the time since the last answer.
+2. A play starts at the time of the answer minus its progress, where the time since the last answer allows it.
+3. A play that was followed by another ends at that one's start.
+4. An answer that says nothing, or repeats an earlier one, changes nothing.
+
+A play's start is stamped by the wall clock once, when the play is first seen; its other stamps follow from
+that one and the timeline of `player.Observations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spotify_logger.core.observations import (
+    BLIP_MS,
+    JITTER_MS,
+    SEAMLESS_MS,
+    Observation,
+    Observations,
+    Outlook,
+)
+from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
+from spotify_logger.core.player_state import Item, Kind, Playback
+from spotify_logger.system.state import from_json, to_json
+
+OVER_AFTER_MS = 30 * 60_000
+"""A play that was paused or unseen for this long is over."""
+SILENT_MS = 2_000
+"""A player whose context is finished shows an item again, paused within this much of its beginning."""
+
+
+class Tracker:
+    """Follows the player from answer to answer.
+
+    Attributes:
+        play: The open play, if there is one.
+        seen: What the answers so far say about the player.
+        outlook: What to expect of it after the last one.
+    """
+
+    def __init__(self) -> None:
+        self.play: Play | None = None
+        self.seen = Observations()
+        self.outlook = Outlook(moves=False)
+        self._begun = 0  # where the open play starts on the timeline
+        self._played_until = 0  # when the open play last advanced
+        self._free_from_ms = 0  # stamp of the end of the play before: none may start earlier
+        self._second = 0  # names the newest play
+
+    def observe(self, playback: Playback, stamp_ms: int, monotonic_ms: int) -> list[Play]:
+        """Take in an answer.
+
+        Args:
+            playback: The player state.
+            stamp_ms: When it was true: milliseconds since the epoch, UTC.
+            monotonic_ms: The same moment by the monotonic clock.
+
+        Returns:
+            The plays that it changed, in the order of their starts; closed ones have an `end_reason`.
+        """
+        before, self.seen = self.seen, self.seen.receive(playback, stamp_ms, monotonic_ms)
+        self.outlook = self.seen.outlook(before)
+        is_same = self.play is not None and self.play.item.uri == self.seen.uri
+        if self._is_empty(playback):
+            self.seen = self.seen.ignore()
+            return self._time_out(self.seen.now)
+        if playback.private:
+            return self._private(is_same=is_same or playback.item is None)
+        if self.play is not None and is_same:
+            return self._same(self.play, playback)
+        return self._other(playback)
+
+    def note_gap(self) -> None:
+        """Take note that there was a gap since the last answer, longer than the planned wait.
+
+        A play that was left meanwhile ends where it was last seen to advance, unless the next one followed
+        directly; `recently-played` may know better.
+        """
+        self.seen = self.seen.after_gap()
+
+    # A restart
+
+    def to_memory(self) -> str:
+        """Return what has to be kept beside the newest play for another process to go on, as JSON."""
+        play = None if self.play is None else [self.play.second, self.play.heard_ms]
+        return to_json({"play": play, **self.seen.to_plain()})
+
+    @classmethod
+    def restore(cls, newest: Play | None, memory: str) -> Tracker:
+        """Go on where another process stopped, at whichever write that was.
+
+        Args:
+            newest: The newest play kept, open or closed.
+            memory: What `to_memory` returned; garbage counts as nothing.
+        """
+        tracker, kept = cls(), _parse(memory)
+        tracker.seen = Observations.from_plain(kept)
+        if newest is not None:
+            tracker._resume(newest, kept.get("play"))
+        return tracker
+
+    def _resume(self, newest: Play, remembered: object) -> None:
+        self._second, is_open = newest.second, newest.end_reason is None
+        if is_open:
+            self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
+            if (self.seen.answered or 0) - newest.ended_ms > 2 * OVER_AFTER_MS:
+                # Long before that it would have been over: this memory is of something else.
+                self.seen = Observations()
+        else:
+            self._free_from_ms = newest.ended_ms
+        last = self.seen.last
+        is_older = last is None or last.at < newest.ended_ms
+        is_garbled = is_open and last is not None and last.at < newest.started_ms
+        if is_garbled or (is_older and remembered != [newest.second, newest.heard_ms]):
+            # The process died between writing the play and writing its memory: the play is the newer one.
+            self.seen = replace(self.seen, last=Observation.of_play(newest))
+
+    # What follows from an answer
+
+    def _is_empty(self, playback: Playback) -> bool:
+        """Return whether the answer brings no information."""
+        if playback.kind is Kind.NOTHING:
+            return not playback.private
+        return self.seen.is_stale() and not self.seen.starts_again(self._item)
+
+    def _time_out(self, until: int) -> list[Play]:
+        """Close a play that was paused or unseen for too long; at its natural end if it went unseen there."""
+        if self.play is None or until - self._played_until < OVER_AFTER_MS:
+            return []
+        seen, natural = self.seen, self._natural_end
+        if seen.hidden is not None:
+            return [self._lose(self.play)]
+        if natural is not None and seen.unseen is not None and seen.unseen >= natural:
+            return [self._close(self.play, natural, natural - seen.last_at, TRACKDONE)]
+        if seen.blind and seen.was_playing:
+            return [self._close(self.play, self._played_until, 0, UNKNOWN)]
+        reason = UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED
+        return [self._close(self.play, self._played_until, 0, self._reason(self.play, 0, reason))]
+
+    def _private(self, *, is_same: bool) -> list[Play]:
+        """Follow a private session: it is not logged, and another item ends the play."""
+        self.seen = self.seen.hide()
+        if self.play is not None and is_same:
+            return self._time_out(self.seen.now)
+        changed = [] if self.play is None else [self._lose(self.play)]
+        self.seen = self.seen.keep()
+        return changed
+
+    def _same(self, play: Play, playback: Playback) -> list[Play]:
+        """Go on with the open play, or start its item again."""
+        seen = self.seen
+        if seen.starts_again(play.item):
+            return self._again(play, playback)
+        played = self._played_since_last(play)
+        if not seen.played_on():
+            over = self._time_out(seen.now - played)
+            if over or seen.came_back():
+                return over + self._other(playback)
+        if played:
+            end = seen.now if playback.playing else seen.last_at + played
+            self._played_until = max(self._played_until, min(end, seen.now))
+        self.play = replace(self._extended(play, self._played_until, played), fields=playback.fields)
+        self.seen = seen.keep()
+        return [] if self.play == play else [self.play]
+
+    def _again(self, play: Play, playback: Playback) -> list[Play]:
+        """Follow an item from its end to its beginning: a repeat, or a player that has fallen silent."""
+        if playback.playing or (playback.progress_ms or 0) > SILENT_MS:
+            return self._other(playback)
+        seen = self.seen
+        end = min(self._natural_end or self._played_until, seen.now)
+        played = max(0, end - seen.last_at) if seen.was_playing else 0
+        closed = self._close(play, end, played, TRACKDONE)
+        self.seen = seen.keep()
+        return [closed]
+
+    def _other(self, playback: Playback) -> list[Play]:
+        """Leave the open play for another item or an advertisement."""
+        seen, begun, changed = self.seen, self._beginning(playback), []
+        if self.play is not None:
+            left = self._guess(seen.last_at, seen.now) if begun is None else begun
+            changed.append(self._leave(self.play, left))
+        doubted = begun if seen.may_be_over() else None
+        if begun is not None and doubted is None and playback.item is not None:
+            changed.append(self._open(playback.item, playback, begun))
+        self.seen = seen.keep(doubted)
+        return changed
+
+    # How much was played, and from when
+
+    @property
+    def _item(self) -> Item | None:
+        return None if self.play is None else self.play.item
+
+    @property
+    def _natural_end(self) -> int | None:
+        return self.seen.natural_end(self._item)
+
+    def _played_since_last(self, play: Play) -> int:
+        """Return the milliseconds of the open play since the last answer with information."""
+        seen, progress = self.seen, self.seen.playback.progress_ms
+        if progress is not None and seen.last is not None and seen.last.progress_ms is None:
+            # Nobody knows where it was; it cannot have played for longer than it is open.
+            return max(0, min(progress, seen.now - self._begun) - play.heard_ms)
+        return seen.played_since_last()
+
+    def _played_before_leaving(self, left: int) -> int:
+        """Return the milliseconds from the last answer with information to where the item was left."""
+        seen, natural = self.seen, self._natural_end
+        if seen.hidden is not None:
+            is_known = seen.was_playing and not seen.blind  # after a gap nobody knows when it turned private
+            return (seen.hidden.begun - seen.last_at) // 2 if is_known else 0
+        was_seen = seen.unseen is None or left - seen.last_at <= BLIP_MS
+        if natural is None:
+            # Nothing says when it would have ended; while it was seen, it did play until it was left.
+            return left - seen.last_at if seen.was_playing and was_seen else 0
+        if left > natural + SEAMLESS_MS:
+            return natural - seen.last_at if was_seen or (seen.unseen or 0) >= natural else 0
+        duration = natural - seen.last_at + seen.progress
+        was_followed = natural - left <= near_end_ms(duration)
+        return min(left, natural) - seen.last_at if was_seen or was_followed else 0
+
+    def _beginning(self, playback: Playback) -> int | None:
+        """Return where an item that was not open begins on the timeline; None when no play begins."""
+        last, is_advertisement = self.seen.last, playback.kind is Kind.ADVERTISEMENT
+        is_known = last is not None and last.uri == self.seen.uri and not is_advertisement
+        if self.play is None and last is not None and is_known:
+            return self._beginning_of_resumed(last, playback)
+        if playback.playing or is_advertisement:
+            return self._beginning_of_playing(playback)
+        return self._beginning_of_paused(playback)
+
+    def _beginning_of_playing(self, playback: Playback) -> int:
+        """Return now minus progress, where the time since the last answer allows it."""
+        seen, earliest, progress = self.seen, self.seen.earliest_start, playback.progress_ms
+        if progress is None:
+            return self._guess(seen.now if earliest is None else earliest, seen.now)
+        begun = seen.now - progress
+        if earliest is None:
+            return begun
+        last_at = begun if seen.last is None else seen.last.at
+        is_confirmed = seen.changed_within(begun - SILENT_MS, begun + SILENT_MS) is not None
+        if begun >= earliest - SEAMLESS_MS or (is_confirmed and begun >= last_at):
+            return max(begun, last_at)
+        left = seen.left.get(seen.uri)
+        resumed = seen.now - max(0, progress - left) if left and progress else None
+        return self._guess(earliest, seen.now) if resumed is None or resumed < earliest else resumed
+
+    def _beginning_of_paused(self, playback: Playback) -> int | None:
+        """Return where a paused item began, if it took over from a playing one at its own beginning."""
+        seen, progress, earliest = self.seen, playback.progress_ms, self.seen.last_at
+        if not progress or not seen.was_playing or progress > seen.elapsed + JITTER_MS:
+            return None
+        changed = seen.changed_within(earliest + progress, seen.now)
+        if changed is not None:
+            return changed - progress
+        return self._guess(earliest, max(earliest, seen.now - progress))
+
+    def _beginning_of_resumed(self, last: Observation, playback: Playback) -> int | None:
+        """Return where an item without a play goes on: it was paused for long, private, silent or doubted."""
+        seen, progress = self.seen, playback.progress_ms
+        if not playback.playing or progress is None:
+            return None
+        if last.doubted is not None:
+            return last.doubted
+        advanced, from_zero = progress - (last.progress_ms or 0), seen.now - progress
+        if advanced > seen.elapsed + JITTER_MS:
+            return self._guess(last.at, seen.now)
+        is_new = seen.changed_within(from_zero - SEAMLESS_MS, from_zero + SEAMLESS_MS) is not None
+        return seen.now - min(progress if is_new or advanced < 0 else advanced, seen.elapsed)
+
+    def _guess(self, earliest: int, latest: int) -> int:
+        """Return a moment between two: the end of what played before, the last change, or the middle."""
+        natural = self._natural_end
+        if natural is not None and earliest <= natural <= latest:
+            return natural
+        changed = self.seen.changed_within(earliest, latest)
+        return (earliest + latest) // 2 if changed is None else changed
+
+    # Opening and closing
+
+    def _open(self, item: Item, playback: Playback, begun: int) -> Play:
+        now, stamp_ms = self.seen.now, self.seen.stamp_ms
+        begun_ms = stamp_ms - (now - begun)
+        started_ms = max(begun_ms, self._free_from_ms)
+        self._begun = min(now, begun + started_ms - begun_ms)
+        played = min(playback.progress_ms or 0, now - self._begun)
+        self._played_until = now if playback.playing else self._begun + played
+        self._second = max(started_ms // 1000, self._second + 1)
+        opened = Play(self._second, item, started_ms, started_ms, 0, fields=playback.fields)
+        self.play = self._extended(opened, self._played_until, played)
+        return self.play
+
+    def _leave(self, play: Play, left: int) -> Play:
+        """Close a play that another item, or an advertisement, followed at the moment `left`."""
+        seen, left = self.seen, max(left, self._played_until)
+        played = max(0, self._played_before_leaving(left))
+        played_until = seen.last_at + played if played else self._played_until
+        is_over = left - played_until >= OVER_AFTER_MS
+        is_lost = seen.unseen is not None and not played
+        if is_lost and seen.blind and seen.was_playing:
+            return self._close(play, self._played_until, 0, UNKNOWN)
+        reason = self._reason(play, played, UNKNOWN if is_lost else STOPPED if is_over else SKIPPED)
+        return self._close(play, played_until if is_over else left, played, reason)
+
+    def _lose(self, play: Play) -> Play:
+        """Close a play that went on in private: where it last advanced, or a little later."""
+        played = self._played_before_leaving(self.seen.now)
+        return self._close(play, self._played_until + played, played, UNKNOWN)
+
+    def _close(self, play: Play, end: int, played: int, reason: str) -> Play:
+        """Close the open play at a moment, `played` milliseconds longer than before."""
+        closed = replace(self._extended(play, max(end, self._played_until), played), end_reason=reason)
+        self._free_from_ms = closed.ended_ms
+        self.play = None
+        return closed
+
+    def _extended(self, play: Play, end: int, played: int) -> Play:
+        """Return the open play with another end, `played` milliseconds longer, never longer than it took."""
+        length = end - self._begun
+        return replace(play, ended_ms=play.started_ms + length, heard_ms=min(play.heard_ms + played, length))
+
+    def _reason(self, play: Play, played: int, otherwise: str) -> str:
+        duration = play.item.duration_ms
+        if duration is None or self.seen.progress + played < duration - near_end_ms(duration):
+            return otherwise
+        return TRACKDONE
+
+
+def age_of(memory: str) -> int:
+    """Return the moment of the last answer that a memory knows, -1 for none: the higher one is newer."""
+    answered = _parse(memory).get("answered")
+    return answered if isinstance(answered, int) else -1
+
+
+def _parse(memory: str) -> dict[str, object]:
+    return from_json(dict[str, object], memory) or {}

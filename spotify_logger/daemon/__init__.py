@@ -1,0 +1,1 @@
+"""The poll loop and what belongs to it: recorder, backfiller, gap monitor, alerts, failover."""

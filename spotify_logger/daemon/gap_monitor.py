@@ -1,0 +1,164 @@
+"""Keeps watch over the logger itself: what it could not see, what a person has to be told, that it lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.coverage import Sight, Stretch
+from spotify_logger.core.times import LATEST_MS, to_iso
+from spotify_logger.system import log
+from spotify_logger.system.state import from_json, to_json
+
+if TYPE_CHECKING:
+    from spotify_logger.daemon.alerts import Alerts, Heartbeat
+    from spotify_logger.storage.outbox import Outbox
+    from spotify_logger.system.clock import Clock
+
+BEAT = "beat"
+"""The note that says when the last answer came; the newest is on the disk within `BEAT_EVERY` seconds."""
+GAP = "gap"
+"""The note of the gap under way: from, to and reason, as known so far; empty while there is none."""
+BLIND = "blind"
+"""The note that holds the latest stretches in which nothing could be seen."""
+BEAT_EVERY = 60.0
+"""Seconds between two notes of what changes with every answer: a bound for what a power cut hides."""
+GAP_EVERY = 900.0
+"""Seconds between two notes of how long a gap has grown."""
+REMEMBERED = 50
+"""Blind stretches that are remembered: more than fifty plays reach back to."""
+
+
+class Watch:
+    """The watch.
+
+    Args:
+        outbox: Keeps what has to survive a power cut.
+        clock: Tells the time.
+        alerts: Tells a person what is needed.
+        heartbeat: Tells that all is well.
+        planned: Seconds between two answers at most, as another process may have planned them.
+    """
+
+    def __init__(
+        self, outbox: Outbox, clock: Clock, alerts: Alerts, heartbeat: Heartbeat, planned: float
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._alerts = alerts
+        self._heartbeat = heartbeat
+        self._planned = planned
+        self._sight = self._sight_since(_read_beat(outbox.note(BEAT)))
+        self.blind = _read_stretches(outbox.note(BLIND))
+        self._beat_at = float("-inf")
+        self._beat_ms = _read_beat(outbox.note(BEAT))
+        self._gap_at = float("-inf")
+        self._lost_sight = False
+        self._has_seen = False
+
+    def _sight_since(self, answered_ms: int | None) -> Sight:
+        sight = Sight(answered_ms, self._planned)
+        now = self._clock.monotonic()
+        sight.plan(now, now)
+        return sight
+
+    def begin(self, answered_ms: int | None) -> None:
+        """Take note of when, as Redis knows it, the last answer came to another process.
+
+        Where that one already knew of the gap, it goes on from where it began.
+        """
+        gap = _read_gap(self._outbox.note(GAP))
+        known = [moment for moment in (answered_ms, self._beat_ms) if moment is not None]
+        if gap is not None:
+            self._sight = self._sight_since(gap.from_ms)
+            self._sight.know(gap)
+        elif known:
+            self._sight = self._sight_since(max(known))
+
+    def saw(self, stamp_ms: int, now: float) -> Stretch | None:
+        """An answer came, see `Sight.saw`; a gap that it ends is recorded."""
+        stretch = self._sight.saw(stamp_ms, now)
+        self._lost_sight = False
+        self._has_seen = True
+        if stretch is not None:
+            self._gap_at = float("-inf")
+            self.blind = [*self.blind, (stretch.from_ms, stretch.to_ms)][-REMEMBERED:]
+            notes = {BLIND: to_json(self.blind), GAP: ""}
+            if stretch.is_gap:
+                self._record(stretch, notes)
+                log.warning(f"nothing could be seen from {_words(stretch)}")
+            else:
+                self._outbox.put([], notes)
+        return stretch
+
+    def failed(self, reason: str) -> None:
+        """A turn brought no answer."""
+        now = self._clock.monotonic()
+        self._sight.failed(now, reason)
+        if not self._lost_sight:
+            self._lost_sight = True
+            self._note_beat({})
+        gap = self._sight.so_far(now)
+        if gap is not None and now - self._gap_at >= GAP_EVERY:
+            self._gap_at = now
+            self._record(gap, {GAP: to_json([gap.from_ms, gap.to_ms, gap.reason])})
+
+    def planned(self, due: float) -> None:
+        """Take note of when the next turn is to be, in seconds of the monotonic clock."""
+        now = self._clock.monotonic()
+        self._sight.plan(now, due)
+        if not self._lost_sight:
+            self._sight.planned(due - now)
+
+    def is_beat_due(self) -> bool:
+        """Whether it is time to bring to the disk what changes with every answer."""
+        return not self._lost_sight and self._clock.monotonic() - self._beat_at >= BEAT_EVERY
+
+    def beat(self) -> dict[str, str]:
+        """The note to be brought to the disk then."""
+        self._beat_at = self._clock.monotonic()
+        self._beat_ms = self._sight.answered_ms
+        return {} if self._beat_ms is None else {BEAT: str(self._beat_ms)}
+
+    def tell(self, login_valid_until: float | None, trouble: str, *, is_time_known: bool, well: bool) -> None:
+        """Tell a person what is needed, and a watching machine that all is well.
+
+        Args:
+            login_valid_until: Seconds since the epoch; None when nobody knows.
+            trouble: Why only a person can help; empty while none is needed.
+            is_time_known: Whether an answer has told the time.
+            well: Whether Spotify answered and Redis took what came of it.
+        """
+        # A process that had no answer yet does not know whether the login works.
+        if trouble or (is_time_known and self._has_seen):
+            self._alerts.login(login_valid_until, trouble, self._clock.utc())
+        self._alerts.deliver()
+        self._heartbeat.beat(well=well)
+
+    def _note_beat(self, notes: dict[str, str]) -> None:
+        if self._sight.answered_ms not in (None, self._beat_ms):
+            self._outbox.put([], {**self.beat(), **notes})
+
+    def _record(self, gap: Stretch, notes: dict[str, str]) -> None:
+        fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}
+        self._outbox.put_gap(gap.from_ms // 1000, fields, notes)
+
+
+def _words(gap: Stretch) -> str:
+    return f"{to_iso(gap.from_ms)[:19]}Z to {to_iso(gap.to_ms)[:19]}Z ({gap.reason}); the gap is recorded"
+
+
+def _read_beat(text: str) -> int | None:
+    """When the last answer came; None where there is no note, or it makes no sense."""
+    moment_ms = from_json(int, text)
+    return moment_ms if moment_ms is not None and 0 <= moment_ms < LATEST_MS else None
+
+
+def _read_gap(text: str) -> Stretch | None:
+    """The gap that is kept as a note; None where there is none, or the note makes no sense."""
+    kept = from_json(tuple[int, int, str], text)
+    gap = None if kept is None else Stretch(*kept)
+    return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < LATEST_MS else None
+
+
+def _read_stretches(text: str) -> list[tuple[int, int]]:
+    return (from_json(list[tuple[int, int]], text) or [])[-REMEMBERED:]

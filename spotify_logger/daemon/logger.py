@@ -1,0 +1,29 @@
+"""Hold the parts of a logger that work together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spotify_logger.daemon.poller import Poller
+    from spotify_logger.daemon.recorder import Recorder
+    from spotify_logger.spotify.api import Spotify
+    from spotify_logger.storage.outbox import Outbox
+    from spotify_logger.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Logger:
+    """A logger, ready to take its turns."""
+
+    poller: Poller
+    spotify: Spotify
+    recorder: Recorder
+    store: Store
+    outbox: Outbox
+
+    def close(self) -> None:
+        """Let go of Redis and of the disk."""
+        self.store.close()
+        self.outbox.close()

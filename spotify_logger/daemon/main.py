@@ -1,0 +1,150 @@
+"""The loop as a process of its own: settings, lock, signals, and the rooms put together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from spotify_logger.config.settings import load
+from spotify_logger.daemon.wiring import Surroundings, make_duty
+from spotify_logger.spotify.http import HttpSender
+from spotify_logger.spotify.rate_limit import boot_id
+from spotify_logger.storage import embedded_server
+from spotify_logger.supervisor.heartbeat import Lifeline
+from spotify_logger.system import atomic_file, lock_file, log
+from spotify_logger.system.clock import SystemClock
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spotify_logger.config.settings import Settings
+    from spotify_logger.daemon.failover import Duty
+    from spotify_logger.daemon.poller import Poller
+    from spotify_logger.system.clock import Clock
+
+LONGEST_TURN = 120.0
+"""Seconds that a turn may take: two calls and a refresh of 20 s each, an alert and a heartbeat of 5 s each,
+plays that waited (10 s), slow name servers, a hanging Redis."""
+HASTY = 5.0
+"""Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
+
+
+def run(logger: Duty | Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
+    """Turn after turn, until somebody wants the end."""
+    lifeline.beat(LONGEST_TURN, "trouble", "starting")
+    while not is_stopping():
+        turn = logger.turn()
+        left = turn.due - clock.monotonic()
+        lifeline.beat(max(0.0, left) + LONGEST_TURN, "ok" if turn.ok else "trouble", turn.words)
+        while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
+            clock.sleep(left)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The loop as a process of its own.
+
+    Returns:
+        The exit code: 0 stopped on request, 78 misconfigured, 1 for another logger on the same state folder.
+    """
+    if arguments:
+        log.error("log.py takes no arguments; what it needs is in the settings")
+        return os.EX_USAGE
+    lifeline = Lifeline.from_environment(os.environ)
+    stop = Stop()
+    try:
+        settings = load(Path.cwd(), os.environ)
+        held = None if lifeline.supervised else lock_file.take(settings.state_dir, "log.py")
+        with contextlib.ExitStack() as resources:
+            if held is not None:
+                resources.callback(os.close, held)
+                serve(settings, held, resources)
+            work(settings, lifeline, stop, resources)
+    except Misconfigured as error:
+        log.error(str(error))
+        return os.EX_CONFIG
+    except SpotifyLoggerError as error:
+        log.error(str(error))
+        return 1
+    return os.EX_OK
+
+
+def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
+    """Put the rooms together, and run."""
+    if why := atomic_file.refusal(settings.state_dir):
+        log.warning(
+            f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
+            " a login cannot be saved"
+        )
+    host, port = _place(settings)
+    if settings.listener and settings.redis_is_default and not embedded_server.is_listening(host, port):
+        log.warning(
+            f"nothing listens at {host}:{port}, and the logger of a named listener starts no server,"
+            " as several share one: sudo apt install redis-server; what is heard waits for it"
+        )
+    clock = SystemClock(stop.wake_fd)
+    send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)
+    for sender in (send, tell):
+        resources.callback(sender.close)
+    duty = make_duty(settings, Surroundings(clock, send, tell, boot_id()), os.uname().nodename)
+    resources.callback(duty.close)
+    log.info(
+        f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
+        f" writing to Redis at {duty.logger.store.where}"
+    )
+    run(duty, clock, lifeline, stop.wanted)
+    duty.settle()
+    log.info("stopped")
+
+
+def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
+    """Start a server of one's own where the settings name no Redis and none is there.
+
+    Args:
+        settings: Say where.
+        lock_fd: The lock; a server that outlives a killed loop for a moment keeps the next one waiting.
+        resources: Takes over the server.
+    """
+    host, port = _place(settings)
+    if not settings.redis_is_default or settings.listener or embedded_server.is_listening(host, port):
+        return
+    server = embedded_server.EmbeddedServer(settings.state_dir / "redis", host, port, lock_fd)
+    try:
+        server.start()
+    except SpotifyLoggerError as error:
+        log.warning(f"nothing listens at {host}:{port}, and {error}; what is heard waits for one")
+    else:
+        resources.callback(server.stop)
+
+
+def _place(settings: Settings) -> tuple[str, int]:
+    address = urlsplit(settings.redis_url)
+    return address.hostname or "127.0.0.1", address.port or 6379
+
+
+class Stop:
+    """The wish to end, as signals bring it; they also end the clock's sleep.
+
+    Attributes:
+        wake_fd: Readable once a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.wake_fd, write_fd = os.pipe()
+        for descriptor in (self.wake_fd, write_fd):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        self._wanted = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._want)
+
+    def _want(self, *_: object) -> None:
+        self._wanted = True
+
+    def wanted(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self._wanted

@@ -1,0 +1,266 @@
+"""The loop: ask, follow, repair, record, wait."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger import __version__
+from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
+from spotify_logger.core.display import summary, title
+from spotify_logger.core.player_state import Kind, Playback, read_playback
+from spotify_logger.core.times import from_iso, to_iso
+from spotify_logger.core.tracker import Tracker
+from spotify_logger.spotify.quota import Usage
+from spotify_logger.system import log
+from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
+
+if TYPE_CHECKING:
+    from spotify_logger.core.backoff import Backoff
+    from spotify_logger.core.play import Play
+    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.poll_schedule import PollSchedule
+    from spotify_logger.daemon.backfiller import Repairer
+    from spotify_logger.daemon.gap_monitor import Watch
+    from spotify_logger.daemon.recorder import Recorder
+    from spotify_logger.spotify.api import Answer, Spotify
+    from spotify_logger.storage.outbox import Outbox
+    from spotify_logger.system.clock import Clock
+
+LONGEST_WAIT = 60.0
+"""Seconds between two turns at most, so that the supervisor hears of a loop that waits out a rate limit."""
+LOGIN_CHECK = 5.0
+"""Seconds between two looks at the token file while only a login can help."""
+LONGEST_MEMORY = 20
+"""Answers that wait for Redis to tell where to go on, where the state folder is a new one."""
+REQUESTS = "requests"
+"""The note that keeps how many requests were sent, hour by hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of one turn of the loop.
+
+    Attributes:
+        due: When the next one is, in seconds of the monotonic clock.
+        ok: Whether Spotify answered and Redis took it.
+        words: What the logger is doing, for people.
+    """
+
+    due: float
+    ok: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Polled:
+    """A player state and its times; `is_after_gap` where nothing could be seen before it."""
+
+    playback: Playback
+    stamp_ms: int
+    monotonic_ms: int
+    is_after_gap: bool
+
+    def show_to(self, tracker: Tracker) -> list[Play]:
+        """Return the plays that change when a tracker observes it."""
+        if self.is_after_gap:
+            tracker.note_gap()
+        return tracker.observe(self.playback, self.stamp_ms, self.monotonic_ms)
+
+
+class Poller:
+    """Asks Spotify, hands the answers to the tracker and what comes of them to the recorder.
+
+    Args:
+        spotify: Whom to ask.
+        recorder: Who keeps the plays.
+        outbox: What survives a power cut.
+        repairer: Who finds what was missed.
+        watch: Who watches over all of it.
+        clock: Tells the time.
+        schedule: Says when to ask after an answer.
+        backoff: Says when to ask after a failure.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that it works with is handed in
+        self,
+        spotify: Spotify,
+        recorder: Recorder,
+        outbox: Outbox,
+        repairer: Repairer,
+        watch: Watch,
+        clock: Clock,
+        schedule: PollSchedule,
+        backoff: Backoff,
+    ) -> None:
+        self._spotify = spotify
+        self._recorder = recorder
+        self._repairer = repairer
+        self._watch = watch
+        self._clock = clock
+        self._schedule = schedule
+        self._backoff = backoff
+        self._tracker = Tracker()  # before it is restored, only the schedule asks it
+        self._is_restored = False
+        self._memory = ""
+        self._unfollowed: list[_Polled] = []
+        self._usage = Usage(outbox.note(REQUESTS))
+        self._counted = 0
+        self._status: dict[str, Value] = {"pid": os.getpid(), "version": __version__}
+        self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
+        self._login_trouble = ""
+
+    def turn(self) -> Turn:
+        """Ask once, and say when to ask again."""
+        if not self._is_restored:
+            self._restore()
+        try:
+            answer = self._spotify.playback()
+        except NotBefore as error:
+            until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
+            wait, what_next = min(error.seconds, LONGEST_WAIT), f"; nothing is asked until {until}"
+            turn = self._troubled(error, RATE_LIMITED, wait, what_next)
+        except LoginNeeded as error:
+            self._login_trouble = str(error)
+            turn = self._troubled(error, LOGIN_DEAD, LOGIN_CHECK)
+        except TryLater as error:
+            reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
+            turn = self._troubled(error, reason, self._backoff.failed(), "; it is asked again")
+        else:
+            self._backoff.succeeded()
+            turn = self._answered(answer)
+        self._watch.planned(turn.due)
+        self._watch.tell(
+            self._spotify.login_valid_until,
+            self._login_trouble,
+            is_time_known=self._spotify.is_time_known,
+            well=turn.ok,
+        )
+        return turn
+
+    def settle(self) -> None:
+        """Bring to the disk what changes with every answer, before the end."""
+        if self._is_restored:
+            self._keep()
+
+    def _answered(self, answer: Answer) -> Turn:
+        playback, stamp_ms = read_playback(answer.body), round(answer.utc * 1000)
+        if self._trouble is not None:
+            log.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(playback)}")
+            if not self._trouble:
+                self._repairer.started(stamp_ms)
+            self._trouble = None
+        self._login_trouble = ""
+        stretch = self._watch.saw(stamp_ms, answer.monotonic)
+        if stretch is not None:
+            self._repairer.missed()
+        self._unfollowed.append(
+            _Polled(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
+        )
+        self._status["login"] = "ok"
+        self._status["blind"] = ""
+        self._status["last_poll"] = to_iso(stamp_ms)
+        if self._is_restored:
+            self._follow()
+            self._repair()
+        else:
+            self._unfollowed[-1].show_to(self._tracker)
+        self._schedule.slowness = self._spotify.slowness
+        due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
+        recorded = self._record(due, describe(playback), playback)
+        return Turn(due, recorded, self._recorder.trouble or describe(playback))
+
+    def _troubled(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
+        words = f"{error}{what_next}"
+        if str(error) != self._trouble:
+            say = log.error if isinstance(error, LoginNeeded) else log.warning
+            say(words)
+            self._trouble = str(error)
+        due = self._clock.monotonic() + wait
+        self._status["blind"] = reason
+        if isinstance(error, LoginNeeded):  # other errors tell nothing about the login
+            self._status["login"] = "needed"
+        self._watch.failed(reason)
+        self._record(due, words, None)
+        return Turn(due, ok=False, words=words)
+
+    def _follow(self) -> None:
+        """Hand the answers to the tracker, and what it finds to the recorder."""
+        for polled in self._unfollowed:
+            before = self._tracker.play
+            changed = polled.show_to(self._tracker)
+            self._memory = self._tracker.to_memory()
+            self._recorder.add(changed, self._memory)
+            for play in changed:
+                self._repairer.listened(_more(before, play))
+                if play.end_reason is not None:
+                    log.info(summary(play))
+        self._unfollowed.clear()
+
+    def _repair(self) -> None:
+        if self._recorder.knows_past:
+            now_ms = round(self._clock.utc() * 1000)
+            found = self._repairer.found(self._tracker.play, now_ms, self._watch.blind)
+            self._recorder.add([play for play in found if play.end_reason is not None], self._memory)
+
+    def _restore(self) -> None:
+        """Go on where another process stopped, once that is known."""
+        loaded = self._recorder.load()
+        if loaded is not None:
+            newest, self._memory, status = loaded
+            self._usage.merge(status.get("requests_by_hour", ""))
+            self._watch.begin(from_iso(status.get("last_poll", "")))
+            self._tracker = Tracker.restore(newest, self._memory)
+        elif len(self._unfollowed) < LONGEST_MEMORY:
+            return
+        else:
+            # There is nothing known to be continued, and what waits is not yet on the disk.
+            self._tracker = Tracker()
+        self._is_restored = True
+
+    def _record(self, due: float, words: str, playback: Playback | None) -> bool:
+        now = self._clock.utc()
+        wait = due - self._clock.monotonic()
+        until = self._spotify.login_valid_until
+        self._usage.add(self._spotify.requests - self._counted, now)
+        self._counted = self._spotify.requests
+        status: dict[str, Value] = {
+            **self._status,
+            "next_poll": to_iso(round((now + wait) * 1000)),
+            "state": log.clean(words),
+            "login_valid_until": "" if until is None else to_iso(round(until * 1000)),
+        }
+        if not self._is_restored:  # what Redis has of it is not known yet, and must not be written over
+            return self._recorder.write(None, wait, status)
+        if self._watch.is_beat_due():
+            self._keep()
+        status["requests_24h"] = self._usage.total(now)
+        status["requests_by_hour"] = self._usage.to_text()
+        status["tracker"] = self._memory
+        shown = None if playback is None or playback.kind is Kind.NOTHING else self._tracker.play
+        return self._recorder.write(shown, wait, status)
+
+    def _keep(self) -> None:
+        requests = {REQUESTS: self._usage.to_text()}
+        self._recorder.keep({**self._watch.beat(), **requests, **self._repairer.to_note()})
+
+
+def _more(before: Play | None, play: Play) -> int:
+    """Milliseconds of a play that were heard since its state before."""
+    same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
+    return play.heard_ms - before.heard_ms if same and before is not None else play.heard_ms
+
+
+def describe(playback: Playback) -> str:
+    """What the player does, for people."""
+    if playback.private:
+        return "a private session, which is not logged"
+    if playback.kind is Kind.NOTHING:
+        return "nothing plays"
+    if playback.kind is Kind.ADVERTISEMENT:
+        return "an advertisement plays"
+    doing = "playing" if playback.playing else "paused"
+    device = playback.fields.get("device_name")
+    return f"{doing} {title(playback.fields)}" + (f", {device}" if device else "")

@@ -1,0 +1,151 @@
+"""What is looked at before the loop starts: settings and login. A person at a terminal is asked for both.
+
+The supervisor runs it as a process of its own, which ends before the loop begins, so that none of it stays in
+memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if __name__ == "__main__":
+    # Until `main` can say so in a line, Ctrl-C just ends this; what is imported below takes a moment.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from spotify_logger.config import requirements
+
+    requirements.check("run.py", alert=True)
+
+from spotify_logger.config import auth_file
+from spotify_logger.config.settings import AUTH_FILE, NotConfigured, exposed, is_word, load, tidy
+from spotify_logger.spotify import oauth
+from spotify_logger.spotify.login import Talk, login_on_terminal
+from spotify_logger.system import atomic_file, log
+from spotify_logger.system.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spotify_logger.config.settings import Settings
+
+EXIT_INTERRUPTED = 130
+"""What a shell shows for a program that Ctrl-C ended."""
+EXAMPLE_FILE = "auth.example.py"
+REDIS_ADDRESS = {"host": "127.0.0.1", "port": 6379}
+"""Where an embedded server is started when REDIS_URL is not set: where clients look by default."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Look at everything, and report what the supervisor has to know.
+
+    Returns:
+        0 when the loop may start; 78 when a person has to do something first; 130 after Ctrl-C. One line on
+        stderr says why.
+    """
+    parser = argparse.ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
+    parser.add_argument("--report-fd", type=int, metavar="N", help="file descriptor that gets a line of JSON")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        settings = _settings(Path.cwd())
+        _ensure_login(settings)
+    except SpotifyLoggerError as error:
+        log.error(str(error))
+        return os.EX_CONFIG
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        return EXIT_INTERRUPTED
+    if options.report_fd is not None:
+        _report(settings, options.report_fd)
+    return os.EX_OK
+
+
+def _settings(directory: Path) -> Settings:
+    try:
+        settings = load(directory, os.environ)
+    except NotConfigured:
+        if not _on_terminal():
+            raise
+        _ask_for_app(directory)
+        settings = load(directory, os.environ)
+    for path in exposed(directory):
+        log.warning(f"{path} can be read by other users of this machine: chmod 600 {path}")
+    return settings
+
+
+def _ask_for_app(directory: Path) -> None:
+    """Ask for the app's id and secret, and keep them in `auth.py`."""
+    settings = load(directory, os.environ, need_login=False)
+    path = directory / AUTH_FILE
+    say = Talk(sys.stdout).say
+    say("Spotify Logger needs an app of yours at Spotify. In a browser, once:")
+    say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
+    say(f"2. Give it this redirect URI: {settings.redirect_uri}")
+    say("3. Copy its client ID and client secret from its settings to here.")
+    values = {"client_id": _ask(input, "Client ID: ", needed=True)}
+    if not settings.client_secret:
+        values["client_secret"] = _ask(getpass.getpass, "Client secret (stays hidden; may be left empty): ")
+    _keep(path, values)
+    say(f"Both are in {path} now, for you alone to read.")
+
+
+def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:
+    """Ask until the answer can be an id or a secret; an empty one will do unless it is needed.
+
+    Raises:
+        Misconfigured: The input has ended.
+    """
+    while True:
+        try:
+            answer = tidy(ask(prompt))
+        except EOFError:
+            raise Misconfigured("SPOTIFY_CLIENT_ID is missing, and nobody answers") from None
+        except UnicodeDecodeError:
+            answer = " "
+        if is_word(answer) or not (answer or needed):
+            return answer
+        Talk(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
+
+
+def _keep(path: Path, values: dict[str, str]) -> None:
+    """Put the values into `auth.py`, made from its example where there is none; its other lines stay."""
+    try:
+        source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""
+        atomic_file.write_atomically(path, auth_file.fill(source, str(path), values))
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written ({error.strerror}): correct its folder") from None
+
+
+def _ensure_login(settings: Settings) -> None:
+    path = settings.state_dir / oauth.TOKEN_FILE
+    if oauth.TokenFile(path).load() or settings.refresh_token:
+        return
+    if _on_terminal():
+        login_on_terminal(settings, sys.stdout)
+    elif not path.exists():  # with a damaged one the loop waits, alive, as with a dead one
+        raise LoginNeeded("there is no login yet: run `spotify-logger login` on a terminal, as this user")
+
+
+def _report(settings: Settings, descriptor: int) -> None:
+    # Several listeners share one Redis: it must not live and die with the logger of one of them.
+    redis = REDIS_ADDRESS if settings.redis_is_default and not settings.listener else None
+    report = {"state_dir": str(settings.state_dir), "redis": redis}
+    with contextlib.suppress(BrokenPipeError):  # the supervisor was killed meanwhile
+        os.write(descriptor, f"{json.dumps(report)}\n".encode())
+
+
+def _on_terminal() -> bool:
+    streams: tuple[TextIO | None, ...] = (sys.stdin, sys.stdout)
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

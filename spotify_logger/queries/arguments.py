@@ -1,0 +1,151 @@
+"""Read the words of a question: the commands that ask the log, and their options."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from spotify_logger.queries import question
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOP = ("tracks", "artists", "albums", "shows", "devices", "contexts")
+PERIODS = ("day", "week", "month")
+_DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
+
+
+def read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; `question` and, for `day`, the `day` of the result are what they mean.
+
+    Args:
+        parser: What reads them; where they make no sense, it ends the process with 2, or raises.
+        arguments: Those of the process, unless others are given.
+    """
+    _refuse_dashes(parser, sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(arguments)
+    try:
+        options.question = question.read(options, time.time())
+        if "check" in options:
+            options.check(options)
+        if "day" in options:
+            options.day = question.read_day(options.question.zone, options.question.now, options.day)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _refuse_dashes(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Refuse `--` as the value of an option: before Python 3.13, argparse makes an empty list of it."""
+    for argument in takewhile(lambda argument: argument != "--", arguments):
+        if given := _DASHES.fullmatch(argument):
+            parser.error(f"argument {given[1]}: expected one argument")
+
+
+def parse(
+    words: Sequence[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
+) -> argparse.Namespace:
+    """Read a question.
+
+    Args:
+        words: One of the commands that ask the log, and its options.
+        kind: What reads them, see `read`.
+    """
+    parser = kind(prog="spotify-logger", allow_abbrev=False)
+    add_questions(Adding(parser.add_subparsers(dest="command", required=True)))
+    return read(parser, words)
+
+
+def add_questions(add: Adding) -> None:
+    """Add the commands that ask the log."""
+    status = add.command("status", "is the logger alive and well? exit code 1 if not", csv=False)
+    status.add_argument("--all", action="store_true", help="every listener's")
+    add.command("now", "what is playing; exit code 1 if nobody knows", csv=False)
+    recent = add.command("recent", "the newest plays")
+    question.add_number(recent, 20)
+    question.add_stretch(recent)
+    day = add.command("day", "a day from its first play to its last")
+    day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help="or today, or yesterday")
+    on_this_day = add.command("on-this-day", "what was played on this day in other years")
+    for parser_of_days in (day, on_this_day):
+        question.add_zone(parser_of_days)
+        question.add_least(parser_of_days)
+    count = add.command("count", "how often something was played")
+    _add_text(count, "a title, an artist or an album, or words of them in any order; case and accents aside")
+    top = add.command("top", "what was played most")
+    top.add_argument("kind", choices=TOP, metavar="KIND", help=", ".join(TOP))
+    for ranking in (count, top):
+        question.add_ranking(ranking)
+    compare = add.command("compare", "what two listeners have in common, and who was first", csv=False)
+    compare.add_argument(
+        "other", metavar="LISTENER", help="whom to compare with; - for the one without a name"
+    )
+    question.add_ranking(compare)
+    stats = add.command("stats", "a stretch in figures")
+    question.add_exact(stats)
+    clock = add.command("clock", "the hours of the week, as a picture")
+    calendar = add.command("calendar", "the days of a year, as a picture")
+    year = add.command("year", "a year in review, on one screen")
+    course = add.command("course", "how listening went on, day by day, week by week or month by month")
+    course.add_argument(
+        "--per", choices=PERIODS, default="month", help="what each line is about (default: month)"
+    )
+    question.add_year(calendar)
+    question.add_year(year, "year")
+    for about_a_year in (calendar, year):
+        question.add_least(about_a_year)
+    for ranked in (clock, calendar, year, course):
+        question.add_by(ranked)
+    for about_a_stretch in (count, top, compare, stats, clock, course, *_add_pages(add)):
+        question.add_least(about_a_stretch)
+        question.add_stretch(about_a_stretch)
+
+
+def _add_pages(add: Adding) -> list[argparse.ArgumentParser]:
+    """Add the commands that are about one thing."""
+    pages = {noun: add.command(noun, f"the page of one {noun}") for noun in ("artist", "album", "track")}
+    for noun, page in pages.items():
+        page.set_defaults(kind=f"{noun}s")
+        whose = "" if noun == "artist" else ", with or without whose it is; or its key"
+        _add_text(page, f"what it is called{whose}; case and accents aside")
+        question.add_ranking(page, 5)
+    return list(pages.values())
+
+
+class Adding:
+    """Adds commands with what all of them have.
+
+    Args:
+        commands: Where to.
+    """
+
+    def __init__(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        self._commands = commands
+
+    def command(
+        self,
+        name: str,
+        what: str,
+        *,
+        json: bool = True,
+        csv: bool = True,
+    ) -> argparse.ArgumentParser:
+        """Add a command."""
+        parser = self._commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        if json:
+            forms = parser.add_mutually_exclusive_group()
+            forms.add_argument("--json", action="store_true", help="print JSON, for programs; times are UTC")
+        if json and csv:
+            forms.add_argument(
+                "--csv", action="store_true", help="print CSV, for spreadsheets; times are UTC"
+            )
+        parser.set_defaults(json=False, csv=False)
+        return parser
+
+
+def _add_text(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("text", nargs="+", metavar="TEXT", type=question.text_to_find, help=what)

@@ -1,0 +1,279 @@
+"""How often something was played, from the index and the catalogue alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.core.catalog import credited, recording
+from spotify_logger.core.display import minutes
+from spotify_logger.core.statistics import Details, Tallies, Tally
+from spotify_logger.core.text import Finder, Fit
+from spotify_logger.queries.phrases import at_least, called, moment, unseen_data
+from spotify_logger.queries.question import FINISHED, HALF, PLAYS
+from spotify_logger.queries.ranking import TRACKS, groups_of, ranked
+from spotify_logger.queries.reader import Reading
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.words import counted, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from spotify_logger.core.catalog import Entry
+    from spotify_logger.core.periods import Zone
+    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.queries.question import Question
+    from spotify_logger.report.blocks import Block
+    from spotify_logger.storage.bulk import Archive
+
+
+@dataclass(slots=True)
+class Track:
+    """A recording and what was heard of it; the same one may have several ids at Spotify.
+
+    Attributes:
+        keys: Its catalogue keys, the most played first; where an album was asked for, those on it.
+        entry: What the catalogue knows of the first one.
+        tally: Its plays, under all of these keys.
+        rank: Its place among all recordings, 1 being the first; None for an episode, and without plays.
+    """
+
+    keys: list[str]
+    entry: Entry
+    tally: Tally
+    rank: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        return called(self.keys[0], self.entry)
+
+
+def count(archive: Archive, question: Question, text: str) -> Answer:
+    """How often something was played.
+
+    Args:
+        archive: The log.
+        question: What is asked.
+        text: The title, the album or an artist, as a whole; where nothing is called so, a part of these;
+            where that is nowhere either, words of them in any order.
+    """
+    reading = Reading(archive, question)
+    search = _Search(reading, Finder(text))
+    for days, new in reading.met():
+        search.add(days, new)
+    found = _find(search.finder, search.entries, exact=question.exact)
+    places, number = _ranks(search.tallies, search.entries, question)
+    tracks = _tracks(found.keys, search.entries, search.details_of(found.keys), places, question)
+    sums = Tally()
+    for track in tracks:
+        sums.merge(track.tally)
+    data = {
+        "text": text,
+        "whole": found.whole,
+        "at_least_ms": None if question.least in (HALF, FINISHED) else question.least,
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        **_tally_data(sums),
+        "ranked": number,
+        "unseen": unseen_data(reading),
+        "tracks": [_track_data(track) for track in tracks],
+    }
+    if not tracks:
+        return Answer(data, [f"Nothing that was played matches “{text}”."])
+    page = [*_page(tracks, sums, number, question), *_left_out(found.left_out), *at_least(reading)]
+    return Answer(data, page, sheet=[_sheet_row(track) for track in tracks])
+
+
+class _Search:
+    """Looks for a text while the days go by: only of what fits, more than plays and time is added up.
+
+    Args:
+        reading: What is read.
+        finder: Looks for the text.
+
+    Attributes:
+        finder: The same.
+        tallies: Of all items.
+        entries: What the catalogue knows of them.
+    """
+
+    def __init__(self, reading: Reading, finder: Finder) -> None:
+        self.finder = finder
+        self.tallies = Tallies()
+        self.entries: dict[str, Entry] = {}
+        self._reading = reading
+        self._fitting: set[str] = set()
+        self._details = Details()
+
+    def add(self, days: Sequence[tuple[Rows, list[bool]]], new: Mapping[str, Entry]) -> None:
+        """Take in some days, and what is known of the items that are new in them."""
+        self.entries.update(new)
+        self._fitting.update(key for key, entry in new.items() if _fit(self.finder, entry) is not Fit.NOT)
+        for rows, counts in days:
+            self.tallies.add(rows, counts)
+            _add_some(self._details, self._fitting, rows, counts)
+
+    def details_of(self, keys: Sequence[str]) -> Details:
+        """All there is to say of some items."""
+        if self._fitting.issuperset(keys):
+            return self._details
+        # Other ids of a recording that fits, which do not fit themselves: they may have been heard before it.
+        details, wanted = Details(), set(keys)
+        for rows, counts in self._reading.days():
+            _add_some(details, wanted, rows, counts)
+        return details
+
+
+def _add_some(details: Details, wanted: set[str], rows: Rows, counts: Sequence[bool]) -> None:
+    """Take in those rows of a day that are about certain items."""
+    if not wanted.isdisjoint(rows.items):
+        chosen = list(map(wanted.__contains__, rows.items))
+        details.add(rows.chosen(chosen), list(compress(counts, chosen)))
+
+
+class Found(NamedTuple):
+    """What a text fits.
+
+    Attributes:
+        keys: Catalogue keys.
+        whole: Whether it is a whole title, album or artist.
+        left_out: How many other recordings fit less well.
+    """
+
+    keys: list[str]
+    whole: bool
+    left_out: int
+
+
+def _find(finder: Finder, entries: Mapping[str, Entry], *, exact: bool) -> Found:
+    fitting: dict[Fit, list[str]] = {how: [] for how in Fit}
+    for key, entry in entries.items():
+        fitting[_fit(finder, entry)].append(key)
+    how = max(how for how in Fit if fitting[how] or how is Fit.WORDS)
+    # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
+    named = [key for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how]
+    meant = {recording(key, entries[key].isrc, exact=exact) for key in named}
+    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in meant]
+    keys = list(dict.fromkeys((*fitting[how], *others)))
+    worse = {key for less in (Fit.WORDS, Fit.IN_PART) if less < how for key in fitting[less]}
+    return Found(keys, how is Fit.WHOLE, _number(worse, keys, entries, exact=exact))
+
+
+def _number(fitting: set[str], keys: Iterable[str], entries: Mapping[str, Entry], *, exact: bool) -> int:
+    """How many recordings fit besides those that have some keys."""
+    same = [{recording(key, entries[key].isrc, exact=exact) for key in some} for some in (fitting, keys)]
+    return len(same[0] - same[1])
+
+
+def _fit(finder: Finder, entry: Entry) -> Fit:
+    how = finder.fit(entry.name, entry.artists, entry.album)
+    return Fit.WHOLE if how is Fit.IN_PART and finder.is_any(credited(entry)) else how
+
+
+def _ranks(
+    tallies: Tallies, entries: Mapping[str, Entry], question: Question
+) -> tuple[dict[Hashable, int], int]:
+    """The places of all recordings, those of equals being the same, and how many there are."""
+    everything = ranked(tallies, groups_of(TRACKS, entries, exact=question.exact), question.by)
+    places: dict[Hashable, int] = {}
+    place, previous = 0, -1
+    for number, each in enumerate(everything, 1):
+        if each.measure(question.by) != previous:
+            place, previous = number, each.measure(question.by)
+        places[each.group] = place
+    return places, len(everything)
+
+
+def _tracks(
+    keys: Sequence[str],
+    entries: Mapping[str, Entry],
+    details: Details,
+    places: Mapping[Hashable, int],
+    question: Question,
+) -> list[Track]:
+    """The recordings that have these keys, the most played first."""
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys, key=lambda key: (-details.plays[key], -details.heard[key], key)):
+        groups.setdefault(recording(key, entries[key].isrc, exact=question.exact), []).append(key)
+    tracks = []
+    for group, own in groups.items():
+        track = Track(own, entries[own[0]], Tally(), places.get(group))
+        for key in own:
+            track.tally.merge(details.tally(key))
+        tracks.append(track)
+    return sorted(tracks, key=lambda track: (*_most(track.tally, question.by), track.title, track.keys))
+
+
+def _most(tally: Tally, by: str) -> tuple[int, int]:
+    """What sorts the most played first."""
+    most = -tally.plays, -tally.heard_ms
+    return most if by == PLAYS else most[::-1]
+
+
+def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question) -> list[Block]:
+    only = tracks[0].title if len(tracks) == 1 else counted(len(tracks), "track")
+    rank = tracks[0].rank if len(tracks) == 1 else None
+    page: list[Block] = [_sums_table(only, sums, rank, number, question.zone)]
+    if len(tracks) > 1:
+        rows = [
+            (
+                track.title,
+                f"{track.tally.plays:,}",
+                minutes(track.tally.heard_ms),
+                "" if track.rank is None else f"{track.rank:,}",
+                track.entry.album,
+            )
+            for track in tracks[: question.number]
+        ]
+        page.append(Table(rows, ("track", "plays", "heard", "rank", "album"), numbers=[1, 2, 3], wide=0))
+    if len(tracks) > question.number:
+        page.append(f"and {counted(len(tracks) - question.number, 'more track')}")
+    return page
+
+
+def _left_out(number: int) -> list[str]:
+    words = f"Left out: {counted(number, 'track')} where it matches less closely."
+    return [words] if number else []
+
+
+def _sums_table(only: str, sums: Tally, rank: int | None, number: int, zone: Zone) -> Table:
+    rows = [
+        ("what", only),
+        ("plays", f"{sums.plays:,}"),
+        ("shorter", f"{sums.shorter:,}"),
+        ("skipped", f"{sums.skips:,}"),
+        ("heard", minutes(sums.heard_ms)),
+        ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
+        ("first", moment(zone, sums.first)),
+        ("last", moment(zone, sums.last)),
+    ]
+    return Table([row for row in rows if row[1]])
+
+
+def _track_data(track: Track) -> dict[str, object]:
+    entry = track.entry
+    about = {"keys": track.keys, "name": entry.name, "artists": entry.artists, "album": entry.album}
+    return {**about, **_tally_data(track.tally), "rank": track.rank}
+
+
+def _sheet_row(track: Track) -> dict[str, str | int | None]:
+    entry, tally = track.entry, track.tally
+    return {
+        "name": entry.name,
+        "artists": entry.artists,
+        "album": entry.album,
+        "plays": tally.plays,
+        "shorter": tally.shorter,
+        "skips": tally.skips,
+        "heard_ms": tally.heard_ms,
+        "first": utc_time(tally.first),
+        "last": utc_time(tally.last),
+        "rank": track.rank,
+        "key": track.keys[0],
+    }
+
+
+def _tally_data(sums: Tally) -> dict[str, object]:
+    return {**asdict(sums), "first": utc_time(sums.first), "last": utc_time(sums.last)}

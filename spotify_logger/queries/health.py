@@ -1,0 +1,167 @@
+"""Whether the logger is well, judged by the status that it leaves in Redis and by what else is seen. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.coverage import BLIND_MS, GAP_MS
+from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.times import local, seconds_of
+from spotify_logger.storage.durability import Persistence
+from spotify_logger.system.errors import LOGIN_ADVICE
+from spotify_logger.system.log import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LATE = 120.0
+"""Seconds after the announced turn at which a loop that lives has been heard of: a turn takes 90 at most."""
+OVERDUE = 30.0
+"""Seconds after the announced turn at which `now_playing` expires: from then on nobody knows what plays."""
+SILENCE = 900.0
+"""Seconds without an answer from Spotify, beyond the longest pause, that are no passing trouble any more."""
+MOST_WAITING = 1000
+"""Plays that may wait for Redis: more than a day has. Where Redis never says that it has made them safe, a
+day's plays wait all the time."""
+FORGETS = Persistence(saves=False).words
+"""What the status says of a Redis that keeps nothing on its disk."""
+LOGIN_OVER = f"the login is over: {LOGIN_ADVICE}"
+NOT_RUNNING = "the logger does not run any more: start it, or look into its log"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What can be seen of the logger and its Redis beside the status.
+
+    Attributes:
+        refusal: Why Redis cannot be reached, or takes no writes; "" while it does.
+        standby: The machine of a logger that waits to take over; "" where there is none.
+        is_running: Whether a logger runs on this machine; None where that cannot be seen.
+        waiting: Plays in its outbox; None where that cannot be seen.
+    """
+
+    refusal: str = ""
+    standby: str = ""
+    is_running: bool | None = None
+    waiting: int | None = None
+
+
+NONE_BESIDE = Evidence()
+
+
+def moment(status: Mapping[str, str], name: str) -> float | None:
+    """Return a time of the status in seconds since the epoch; None when it is not there, or none of ours."""
+    return seconds_of(status.get(name, ""))
+
+
+def problems(
+    status: Mapping[str, str], now: float, longest_pause: float, evidence: Evidence = NONE_BESIDE
+) -> list[str]:
+    """What is wrong, and what to do; nothing when all is well.
+
+    Args:
+        status: The fields of the status hash.
+        now: Seconds since the epoch.
+        longest_pause: Seconds between two polls at most.
+        evidence: What else can be seen.
+    """
+    is_gone = is_overdue(status, now, OVERDUE if evidence.is_running is False else LATE)
+    if evidence.refusal:
+        found = [_refused(status, now, evidence)]
+        return [*found, NOT_RUNNING] if is_gone and evidence.is_running is False else found
+    if is_gone:
+        return [_why_silent(status, evidence)]
+    found = [LOGIN_OVER] if is_login_over(status, now) else []
+    answered = moment(status, "last_poll")
+    if answered is None or now > answered + longest_pause + SILENCE:
+        found.append("Spotify gives no answer, see what the logger says below")
+    return found + _at_risk(status)
+
+
+def is_overdue(status: Mapping[str, str], now: float, patience: float = OVERDUE) -> bool:
+    """Return whether the logger has not written for `patience` seconds longer than it announced."""
+    due = moment(status, "next_poll")
+    return due is None or now > due + patience
+
+
+def is_login_over(status: Mapping[str, str], now: float) -> bool:
+    """Return whether Spotify has refused the login, or its time is up."""
+    until = moment(status, "login_valid_until")
+    return status.get("login") == "needed" or (until is not None and until < now)
+
+
+def why_unknown(
+    status: Mapping[str, str], now: float, longest_pause: float, evidence: Evidence = NONE_BESIDE
+) -> str:
+    """Return why nobody knows what plays, one line; "" where the logger has looked lately.
+
+    Args:
+        status: See `problems`, as the others.
+        now: The same.
+        longest_pause: The same.
+        evidence: The same.
+    """
+    if is_overdue(status, now):
+        found = problems(status, now, longest_pause, evidence)
+        silent = is_overdue(status, now, LATE) or evidence.refusal or evidence.is_running is False
+        return found[0] if silent else "the logger is late: it has not written since"
+    answered = moment(status, "last_poll")
+    sees = not status.get("blind") and blind_since(status, now, longest_pause) is None
+    if answered is not None and (sees or now <= answered + OVERDUE):
+        return ""
+    reason = clean(status.get("blind", ""))
+    why = f" ({reason})" if reason else ""
+    return LOGIN_OVER if is_login_over(status, now) else f"Spotify gives no answer{why}"
+
+
+def blind_since(status: Mapping[str, str], now: float, longest_pause: float) -> float | None:
+    """Since when nothing can be seen, in seconds since the epoch; None while something can, or nobody knows.
+
+    Args:
+        status: The fields of the status hash.
+        now: Seconds since the epoch.
+        longest_pause: Seconds between two polls at most.
+    """
+    answered = moment(status, "last_poll")
+    patience = max(GAP_MS / 1000, longest_pause + BLIND_MS / 1000)
+    return answered if answered is not None and now > answered + patience else None
+
+
+def _refused(status: Mapping[str, str], now: float, evidence: Evidence) -> str:
+    """Why Redis takes no writes, since when, and what waits for it."""
+    text, written = evidence.refusal, moment(status, "last_poll")
+    if written is not None and is_overdue(status, now):
+        text += f"; nothing was written since {local(written):%Y-%m-%d %H:%M}"
+    return f"{text}; plays wait in the outbox ({evidence.waiting:,})" if evidence.waiting else text
+
+
+def _why_silent(status: Mapping[str, str], evidence: Evidence) -> str:
+    """Why no logger writes, although Redis would take it."""
+    if evidence.standby:
+        return (
+            f"the logger on {evidence.standby} stands by, and the one that has the lease writes nothing:"
+            " look into the log of both"
+        )
+    if evidence.is_running:
+        return "the logger runs, but writes nothing to this Redis: look into its log"
+    if moment(status, "next_poll") is None:
+        return "the logger has never run here: start it with `python run.py`"
+    return NOT_RUNNING
+
+
+def _at_risk(status: Mapping[str, str]) -> list[str]:
+    """Why plays that were found might be lost."""
+    found = []
+    if trouble := clean(status.get("outbox_trouble", "")):
+        found.append(f"{trouble} (until it can, plays wait in memory alone)")
+    if trouble := clean(status.get("redis_trouble", "")):
+        found.append(trouble)
+    waiting = whole_number(status.get("outbox")) or 0
+    if waiting > MOST_WAITING:
+        found.append(f"{waiting:,} plays wait until Redis has made them safe: look into the log, and its own")
+    if status.get("persistence") == FORGETS:
+        found.append(
+            "this Redis forgets everything with its next restart: set `appendonly yes` in its settings"
+        )
+    return found

@@ -1,0 +1,172 @@
+"""When was something played? As pictures: the hours of the week, and the days of a year."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.periods import LocalClock
+from spotify_logger.core.redis_keys import EPOCH_DAY
+from spotify_logger.core.statistics import Calendar, Sums, streaks
+from spotify_logger.queries.phrases import at_least, nothing, unseen_data
+from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.reader import Reading, begin_of
+from spotify_logger.queries.summary import Figures, busiest_data, busiest_words, streak_data, streak_words
+from spotify_logger.report import blocks
+from spotify_logger.report.blocks import Answer, Heatmap, Sparkline, Table
+from spotify_logger.report.words import WEEKDAYS, counted, listened, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spotify_logger.queries.question import Question
+    from spotify_logger.report.blocks import Block
+    from spotify_logger.report.csv_output import Row
+    from spotify_logger.storage.bulk import Archive
+
+DAY_HOURS = 24
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+MINUTES = "minutes"
+
+
+def clock(archive: Archive, question: Question) -> Answer:
+    """By hour of the day and day of the week: a play belongs to the hour in which it started."""
+    reading = Reading(archive, question)
+    calendar, sums = Calendar(LocalClock(question.zone)), Sums()
+    for rows, counts in reading.days():
+        calendar.add(rows, counts)
+        sums.add(rows, counts)
+    cells = _cells(calendar)
+    data = {**_sums_data(question, sums), "week": cells, "unseen": unseen_data(reading)}
+    if not sums.rows:
+        return Answer(data, [nothing(question.stretch)])
+    amounts, unit = _amounts(calendar, question.by)
+    days = [amounts[first : first + DAY_HOURS] for first in range(0, len(amounts), DAY_HOURS)]
+    hours = [sum(amounts[hour::DAY_HOURS]) for hour in range(DAY_HOURS)]
+    names = list(map(str, range(DAY_HOURS)))
+    page: list[Block] = [
+        Heatmap(WEEKDAYS, names, days, unit),
+        Sparkline(names, hours, unit),
+        _weekdays(calendar, question.by),
+        Table([*_sums_rows(question, sums), ("fullest hour", _fullest(amounts, unit))]),
+        *at_least(reading),
+    ]
+    return Answer(data, page, sheet=cells)
+
+
+def _cells(calendar: Calendar) -> list[Row]:
+    """The hours of the week, the first one of Monday first."""
+    return [
+        {
+            "weekday": WEEKDAYS[hour // DAY_HOURS],
+            "hour": hour % DAY_HOURS,
+            "plays": plays,
+            "heard_ms": heard_ms,
+        }
+        for hour, (plays, heard_ms) in enumerate(zip(calendar.hour_plays, calendar.hour_heard, strict=True))
+    ]
+
+
+def _amounts(calendar: Calendar, by: str) -> tuple[list[int], str]:
+    """What each hour of the week has, and what that is."""
+    if by == TIME:
+        return [milliseconds // MINUTE_MS for milliseconds in calendar.hour_heard], MINUTES
+    return calendar.hour_plays, PLAYS
+
+
+def _weekdays(calendar: Calendar, by: str) -> Table:
+    """The days of the week beside each other, as they would be too many lines below each other."""
+    unit, hours = ("hours", calendar.hour_heard) if by == TIME else (PLAYS, calendar.hour_plays)
+    days = [sum(hours[first : first + DAY_HOURS]) for first in range(0, len(hours), DAY_HOURS)]
+    numbers = [amount // HOUR_MS if by == TIME else amount for amount in (*days, sum(days))]
+    shares = [f"{100 * day / (sum(days) or 1):.1f} %" for day in days]
+    rows = [(unit, *(f"{number:,}" for number in numbers)), ("share", *shares, "")]
+    return Table(rows, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), wide=0)
+
+
+def _fullest(amounts: Sequence[int], unit: str) -> str:
+    """The hour of the week with the most, the earlier one of equals: "Fri 17:00, 5,123 plays"."""
+    hour = max(range(len(amounts)), key=amounts.__getitem__)
+    if not amounts[hour]:
+        return ""
+    return f"{WEEKDAYS[hour // DAY_HOURS]} {hour % DAY_HOURS}:00, {counted(amounts[hour], unit[:-1])}"
+
+
+def calendar(archive: Archive, question: Question) -> Answer:
+    """The days of a year.
+
+    Args:
+        archive: The log.
+        question: What is asked; its stretch is a calendar year.
+    """
+    reading = Reading(archive, question)
+    figures = Figures.of(reading)
+    year = question.zone.day(begin_of(question.stretch)).year
+    days = _days(year, question.today, figures)
+    data = {"year": year, **_sums_data(question, figures.sums), **_days_data(figures, question.today)}
+    data |= {"calendar": days, "unseen": unseen_data(reading)}
+    if not figures.sums.rows:
+        return Answer(data, [nothing(question.stretch)])
+    values = {date.fromisoformat(str(day["day"])): _amount(day, question.by) for day in days}
+    page: list[Block] = [
+        blocks.Calendar(year, values, MINUTES if question.by == TIME else PLAYS),
+        Table([*_sums_rows(question, figures.sums), *_days_rows(figures, len(days), question.today)]),
+        *at_least(reading),
+    ]
+    return Answer(data, page, sheet=days)
+
+
+def _days(year: int, today: date, figures: Figures) -> list[dict[str, str | int]]:
+    """The days of a year up to today, and those on which a clock that was ahead has heard something."""
+    first, last = ((date(year + more, 1, 1) - EPOCH_DAY).days for more in (0, 1))
+    past = range(first, min(last, (today - EPOCH_DAY).days + 1))
+    plays, heard = figures.calendar.plays, figures.calendar.heard
+    return [
+        {"day": str(EPOCH_DAY + timedelta(day)), "plays": plays[day], "heard_ms": heard.get(day, 0)}
+        for day in sorted({*past, *heard})
+    ]
+
+
+def _amount(day: Row, by: str) -> int:
+    return int(day["heard_ms"] or 0) // MINUTE_MS if by == TIME else int(day["plays"] or 0)
+
+
+def _sums_rows(question: Question, sums: Sums) -> list[tuple[str, str]]:
+    return [
+        ("stretch", question.stretch.words),
+        ("plays", f"{sums.plays:,} {question.rule_words}"),
+        ("heard", listened(sums.heard_ms)),
+    ]
+
+
+def _sums_data(question: Question, sums: Sums) -> dict[str, object]:
+    return {
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "by": question.by,
+        "plays": sums.plays,
+        "heard_ms": sums.heard_ms,
+    }
+
+
+def _days_rows(figures: Figures, days: int, today: date) -> list[tuple[str, str]]:
+    played = figures.days_with_plays()
+    longest, lasting = streaks(played, today)
+    rows = [
+        ("days", f"{len(played):,} of {days:,} with plays"),
+        ("longest streak", streak_words(longest)),
+        ("current streak", streak_words(lasting)),
+        ("busiest day", busiest_words(figures)),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _days_data(figures: Figures, today: date) -> dict[str, object]:
+    played = figures.days_with_plays()
+    longest, lasting = streaks(played, today)
+    return {
+        "days": len(played),
+        "longest_streak": streak_data(longest),
+        "current_streak": streak_data(lasting),
+        "busiest_day": busiest_data(figures),
+    }

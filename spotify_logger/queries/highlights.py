@@ -1,0 +1,79 @@
+"""What stands out in a stretch: its first play, the track of one day, and what is played by night. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.core.statistics import DAY, HOUR, Tallies, date_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+    from datetime import date
+
+    from spotify_logger.core.periods import LocalClock
+    from spotify_logger.core.play_rows import Rows
+
+NIGHT_ENDS = 5 * HOUR
+"""The late night begins at midnight."""
+
+
+class Repeated(NamedTuple):
+    """The track that was played most often on one local day.
+
+    Attributes:
+        group: The track, see `groups_of`.
+        day: The day.
+        plays: How often.
+    """
+
+    group: Hashable
+    day: date
+    plays: int
+
+
+@dataclass(slots=True)
+class Highlights:
+    """What stands out. It keeps what was played on each day, which makes a few megabytes a year.
+
+    Args:
+        clock: Tells what clocks show.
+
+    Attributes:
+        night: What was played between midnight and five, by item.
+        first: The second and the item of the first play that counts.
+    """
+
+    clock: LocalClock
+    night: Tallies = field(default_factory=Tallies)
+    first: tuple[int, str] | None = None
+    _days: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def add(self, rows: Rows, counts: list[bool]) -> None:
+        """Take in a day; days come in order of time."""
+        local = self.clock.seconds(rows.seconds)
+        days = [second // DAY for second in local]
+        self._days.update(compress(zip(days, rows.items, strict=True), counts))
+        late = [second % DAY < NIGHT_ENDS for second in local]
+        if any(late):
+            self.night.add(rows.chosen(late), list(compress(counts, late)))
+        if self.first is None:
+            self.first = next(compress(zip(rows.seconds, rows.items, strict=True), counts), None)
+
+    def repeated(self, tracks: Mapping[str, Iterable[Hashable]]) -> Repeated | None:
+        """The track that was played most often on one day, the first one of equals; None without repeats.
+
+        Args:
+            tracks: The tracks that each item belongs to, see `groups_of`.
+        """
+        plays: Counter[tuple[int, Hashable]] = Counter()
+        for (day, item), number in self._days.items():
+            for group in tracks.get(item, ()):
+                plays[day, group] += number
+        most = max(plays.values(), default=0)
+        if most <= 1:
+            return None
+        day, group = next(which for which, number in plays.items() if number == most)
+        return Repeated(group, date_of(day), most)

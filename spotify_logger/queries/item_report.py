@@ -1,0 +1,220 @@
+"""All that is told of one artist, album or track: for people, for programs, for spreadsheets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.periods import Stretch
+from spotify_logger.core.statistics import date_of
+from spotify_logger.queries.phrases import moment
+from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.top import NOUNS, VARIOUS
+from spotify_logger.report.blocks import Bars, Columns, Sparkline, Table
+from spotify_logger.report.words import counted, listened, percentage, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from spotify_logger.queries.item_stats import Following
+    from spotify_logger.queries.question import Question
+    from spotify_logger.queries.top import Line
+    from spotify_logger.report.blocks import Block
+    from spotify_logger.report.csv_output import Cell, Row
+
+IDS = "ids"
+"""The parts of a track: each of its ids, with the name of an album beside it."""
+LONGEST_BY_MONTH = 366 * 86_400 + 3600
+"""Seconds of a stretch that is told month by month: a year, with a change of clocks."""
+DAY_HOURS, MINUTE_MS = 24, 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """What is told of a thing.
+
+    Attributes:
+        question: What was asked.
+        kind: ARTISTS, ALBUMS or TRACKS.
+        line: The thing.
+        following: What was played of it.
+        place: Its rank, 1 being the first; None where no play of it counts.
+        number: Of how many.
+        whole: Plays and milliseconds of everything that was played.
+        parts: What it consists of, the most played first: an artist's tracks and albums, an album's tracks,
+            a track's `IDS`.
+        others: What to ask for to see others of the same name, and how often these were played.
+    """
+
+    question: Question
+    kind: str
+    line: Line
+    following: Following
+    place: int | None
+    number: int
+    whole: tuple[int, int]
+    parts: Mapping[str, Sequence[Line]]
+    others: Sequence[tuple[str, int]]
+
+    def best_day(self) -> tuple[int, int, int]:
+        """The day with the most of it, the first one of equals: days since the epoch, plays, milliseconds."""
+        calendar = self.following.calendar
+        amounts = calendar.heard if self.question.by == TIME else calendar.plays
+        day = min(amounts, key=lambda day: (-amounts[day], day))
+        return day, calendar.plays[day], calendar.heard[day]
+
+    def hours(self) -> list[tuple[int, int]]:
+        """Plays and milliseconds by hour of the day."""
+        calendar = self.following.calendar
+        plays, heard = calendar.hour_plays, calendar.hour_heard
+        return [(sum(plays[hour::DAY_HOURS]), sum(heard[hour::DAY_HOURS])) for hour in range(DAY_HOURS)]
+
+    def periods(self) -> list[tuple[str, int, int]]:
+        """Plays and milliseconds by year, or by month of a short stretch, from its first one to its last."""
+        calendar, letters = self.following.calendar, 7 if _is_short(self.question.stretch) else 4
+        periods: dict[str, tuple[int, int]] = {}
+        for day in range(min(calendar.heard), max(calendar.heard) + 1):
+            name = str(date_of(day))[:letters]
+            plays, heard_ms = periods.get(name, (0, 0))
+            periods[name] = plays + calendar.plays[day], heard_ms + calendar.heard.get(day, 0)
+        return [(name, *amounts) for name, amounts in periods.items()]
+
+
+def _is_short(stretch: Stretch) -> bool:
+    begin, end = stretch.begin, stretch.end
+    return begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
+
+
+# For people
+
+
+def blocks(found: Portrait) -> list[Block]:
+    """Its page."""
+    by, number = found.question.by, found.question.number
+    page: list[Block] = [Table([row for row in _rows(found) if row[1]])]
+    tables = [_table(found, part, lines[:number]) for part, lines in found.parts.items() if len(lines) > 1]
+    page += [Columns(*tables)] if len(tables) == 2 else tables  # noqa: PLR2004 - left and right
+    periods = [(name, (plays, heard_ms)) for name, plays, heard_ms in found.periods()]
+    if len(periods) > 1:
+        page.append(Bars([(name, both[by == TIME], _amount(*both, by)) for name, both in periods]))
+    page.append(_clock(found))
+    others = [(words, f"{plays:,}") for words, plays in found.others[:number]]
+    return [*page, Table(others, ("others of this name", PLAYS), [1], wide=0)] if others else page
+
+
+def _rows(found: Portrait) -> list[tuple[str, str]]:
+    question, following = found.question, found.following
+    zone, sums, run = question.zone, following.sums, following.run
+    day, plays, heard_ms = found.best_day()
+    most = f"{_amount(plays, heard_ms, question.by)} on {date_of(day)}" if sums.plays else ""
+    return [
+        (NOUNS[found.kind], found.line.title),
+        *_only_id(found),
+        ("stretch", "" if question.stretch == Stretch() else question.stretch.words),
+        ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
+        ("heard", listened(sums.heard_ms)),
+        ("rank", _rank(found)),
+        *((part, f"{len(lines):,}") for part, lines in found.parts.items() if part != IDS),
+        ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
+        ("first", moment(zone, following.first)),
+        ("last", moment(zone, following.last)),
+        ("most in a day", most),
+        ("most in a row", f"{run.plays:,} from {moment(zone, run.begin)}" if run.plays > 1 else ""),
+    ]
+
+
+def _only_id(found: Portrait) -> list[tuple[str, str]]:
+    ids = found.parts.get(IDS, ())
+    return [("album", ids[0].name), ("key", ids[0].now.keys[0])] if len(ids) == 1 else []
+
+
+def _rank(found: Portrait) -> str:
+    if found.place is None:
+        return ""
+    by, place = found.question.by, f"{found.place:,} of {counted(found.number, NOUNS[found.kind])}"
+    if by == TIME:
+        return f"{place}, {percentage(found.line.now.heard_ms, found.whole[1])} of all time heard"
+    return f"{place}, {percentage(found.line.now.plays, found.whole[0])} of all plays"
+
+
+def _clock(found: Portrait) -> Sparkline:
+    names, hours = list(map(str, range(DAY_HOURS))), found.hours()
+    if found.question.by == TIME:
+        return Sparkline(names, [heard_ms // MINUTE_MS for _, heard_ms in hours], "minutes")
+    return Sparkline(names, [plays for plays, _ in hours], PLAYS)
+
+
+def _table(found: Portrait, part: str, lines: Sequence[Line]) -> Table:
+    by = found.question.by
+    heading = "heard" if by == TIME else PLAYS
+    amounts = [_amount(line.now.plays, line.now.heard_ms, by) for line in lines]
+    if part == IDS:
+        names = [f"{line.now.keys[0]} on {line.name}" for line in lines]
+        return Table(list(zip(names, amounts, strict=True)), (IDS, heading), [1], wide=0)
+    # What all of them have in common stands above.
+    names = [line.title if found.line.about == VARIOUS else line.name for line in lines]
+    places = map(str, range(1, len(lines) + 1))
+    return Table(list(zip(places, names, amounts, strict=True)), ("", NOUNS[part], heading), [0, 2])
+
+
+def _amount(plays: int, heard_ms: int, by: str) -> str:
+    return listened(heard_ms) if by == TIME else f"{plays:,}"
+
+
+# For programs
+
+
+def data_of(found: Portrait) -> dict[str, object]:
+    """The same for programs."""
+    following, sums, run = found.following, found.following.sums, found.following.run
+    day, day_plays, day_ms = found.best_day()
+    number = found.question.number
+    return {
+        **cells(found.line),
+        "shorter": sums.rows - sums.plays,
+        "skips": sums.skips,
+        "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
+        "first": utc_time(following.first),
+        "last": utc_time(following.last),
+        "rank": found.place,
+        "ranked": found.number,
+        "most_in_a_day": {"day": str(date_of(day)), "plays": day_plays, "heard_ms": day_ms},
+        "most_in_a_row": {"plays": run.plays, "from": utc_time(run.begin)},
+        "periods": [
+            {"period": name, "plays": plays, "heard_ms": heard_ms}
+            for name, plays, heard_ms in found.periods()
+        ],
+        "hours": [
+            {"hour": hour, "plays": plays, "heard_ms": heard_ms}
+            for hour, (plays, heard_ms) in enumerate(found.hours())
+        ],
+        **{part: [cells(line) for line in lines[:number]] for part, lines in found.parts.items()},
+        "others": [{"text": words, "plays": plays} for words, plays in found.others],
+    }
+
+
+def sheet(found: Portrait) -> list[Row]:
+    """The same for spreadsheets: the thing, its years or months, and its parts."""
+    following, line = found.following, found.line
+    times = {"first": utc_time(following.first), "last": utc_time(following.last)}
+    whole = {**cells(line), "rank": found.place, "skips": following.sums.skips, **times}
+    rows: list[Row] = [{"what": NOUNS[found.kind], **whole}]
+    nothing: dict[str, Cell] = dict.fromkeys(whole)
+    for name, plays, heard_ms in found.periods():
+        rows.append({"what": "period", **nothing, "name": name, "plays": plays, "heard_ms": heard_ms})
+    for part, lines in found.parts.items():
+        for place, each in enumerate(lines[: found.question.number], 1):
+            rows.append({"what": part.removesuffix("s"), **nothing, **cells(each), "rank": place})
+    return rows
+
+
+def cells(line: Line) -> dict[str, Cell]:
+    """A thing as cells, by the names of their columns."""
+    now = line.now
+    return {
+        "name": line.name,
+        "artists": line.about,
+        "plays": now.plays,
+        "heard_ms": now.heard_ms,
+        "key": now.keys[0],
+    }

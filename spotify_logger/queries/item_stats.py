@@ -1,0 +1,91 @@
+"""One thing among all that was played: how much of it, when, and how often in a row. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.statistics import Calendar, Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from spotify_logger.core.periods import LocalClock
+    from spotify_logger.core.play_rows import Rows
+
+
+@dataclass(slots=True)
+class Run:
+    """Plays one after the other, with nothing else between them that counts.
+
+    Attributes:
+        plays: How many there were in the longest run, the first one of equals.
+        begin: The second of the first of them; None when there was none.
+    """
+
+    plays: int = 0
+    begin: int | None = None
+    _plays: int = field(default=0, repr=False)
+    _begin: int = field(default=0, repr=False)
+
+    def add(self, seconds: Iterable[int], hits: Collection[bool]) -> None:
+        """Take in plays that count, in order of time.
+
+        Args:
+            seconds: When they started.
+            hits: Which of them were plays of the one thing.
+        """
+        if True not in hits:
+            self._plays = 0 if hits else self._plays
+            return
+        for second, hit in zip(seconds, hits, strict=True):
+            if hit:
+                self._go_on(second)
+            else:
+                self._plays = 0
+
+    def _go_on(self, second: int) -> None:
+        self._begin = self._begin if self._plays else second
+        self._plays += 1
+        if self._plays > self.plays:
+            self.plays, self.begin = self._plays, self._begin
+
+
+class Following:
+    """All that is told of one thing.
+
+    Args:
+        items: The catalogue keys that it has; more may come to it before any of their rows.
+        clock: Tells what clocks show.
+
+    Attributes:
+        calendar: By day and hour.
+        sums: Over all of it.
+        run: The longest run of it.
+        first: Second of the first play that counts; None if there is none.
+        last: Second of the last one.
+    """
+
+    def __init__(self, items: Collection[str], clock: LocalClock) -> None:
+        self.items = items
+        self.calendar = Calendar(clock)
+        self.sums = Sums()
+        self.run = Run()
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def add(self, rows: Rows, counts: list[bool]) -> None:
+        """Take in a day of everything; days come in order of time."""
+        hits = list(map(self.items.__contains__, rows.items))
+        self.run.add(compress(rows.seconds, counts), list(compress(hits, counts)))
+        if True in hits:
+            self._add(rows.chosen(hits), list(compress(counts, hits)))
+
+    def _add(self, rows: Rows, counts: list[bool]) -> None:
+        self.calendar.add(rows, counts)
+        self.sums.add(rows, counts)
+        seconds = list(compress(rows.seconds, counts))
+        if seconds:
+            self.first = seconds[0] if self.first is None else self.first
+            self.last = seconds[-1]

@@ -1,0 +1,292 @@
+"""The vocabulary of all questions: which stretch, what counts as a play, by what to rank. Words in."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from spotify_logger.core import periods
+from spotify_logger.core.periods import Stretch, Zone
+from spotify_logger.core.statistics import LISTENED_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+PLAYS, TIME = "plays", "time"
+HALF, FINISHED = "half", "finished"
+DAY_FORMS = "2026, 2026-11, 2026-11-22, 2026-11-22T18:30, today or yesterday"
+
+_LAST = re.compile(r"([1-9][0-9]{0,3})([hdwmy])")
+_LEAST = re.compile(r"([0-9]{1,5})s?")
+_YEAR = re.compile(r"[0-9]{4}")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_FIRST_YEAR, _LAST_YEAR = 1971, 2199
+"""Beyond these, some machine's calendar does not go."""
+_THIS_YEAR = 0
+"""Stands for it where no year is told: which one it is depends on the zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for, whatever the command.
+
+    Attributes:
+        now: Seconds since the epoch.
+        zone: Whose days and hours.
+        stretch: When the plays started.
+        least: What counts as a play: milliseconds heard, "half" or "finished".
+        by: "plays" or "time".
+        number: Lines at most.
+        exact: Every id of a recording or album is one of its own.
+    """
+
+    now: float
+    zone: Zone = field(default_factory=Zone)
+    stretch: Stretch = field(default_factory=Stretch)
+    least: int | str = LISTENED_MS
+    by: str = PLAYS
+    number: int = 10
+    exact: bool = False
+
+    @property
+    def today(self) -> date:
+        """The local day."""
+        return self.zone.day(self.now)
+
+    @property
+    def rule_words(self) -> str:
+        """What counts as a play, in words: "of at least 30 s"."""
+        if self.least == HALF:
+            return "heard at least half"
+        if self.least == FINISHED:
+            return "heard to the end"
+        return f"of at least {int(self.least) // 1000} s" if self.least else "of any length"
+
+
+def add_stretch(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say when."""
+    group = parser.add_argument_group("when", "by your clocks; without any of these, all time")
+    group.add_argument("--since", metavar="DAY", type=_text, help=f"from then on: {DAY_FORMS}")
+    group.add_argument("--until", metavar="DAY", type=_text, help="up to the end of that year, month or day")
+    group.add_argument("--year", type=_year, metavar="2026", help="a year")
+    group.add_argument("--month", type=_month, metavar="2026-11", help="a month")
+    group.add_argument("--last", type=_last, metavar="30d", help="up to now: 12h, 30d, 4w, 6m, 1y")
+    add_zone(group)
+
+
+def add_zone(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says whose clocks count."""
+    parser.add_argument("--tz", type=_zone, metavar="ZONE", help="another time zone, as Europe/Berlin")
+
+
+def add_least(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what counts as a play."""
+    parser.add_argument(
+        "--min",
+        dest="least",
+        type=_least,
+        default=LISTENED_MS,
+        metavar="30s|half|finished|0",
+        help="what counts as a play: so much of it heard (default: 30s)",
+    )
+
+
+def add_year(parser: argparse.ArgumentParser, name: str = "--year") -> None:
+    """Add the year that everything is about, this one unless told: as an option, or as a word of its own."""
+    nargs = None if name.startswith("-") else "?"
+    words = "a year (default: this one)"
+    parser.add_argument(name, type=_year, nargs=nargs, default=_THIS_YEAR, metavar="2026", help=words)
+    add_zone(parser)
+
+
+def add_ranking(parser: argparse.ArgumentParser, number: int = 10) -> None:
+    """Add the options of a list with the most played on top."""
+    add_by(parser)
+    add_number(parser, number)
+    add_exact(parser)
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what makes more of something."""
+    parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what counts (default: plays)")
+
+
+def add_number(parser: argparse.ArgumentParser, number: int) -> None:
+    """Add the option that says how many lines."""
+    words = "how many (default: %(default)s)"
+    parser.add_argument("-n", type=positive, default=number, metavar="N", help=words)
+
+
+def add_exact(parser: argparse.ArgumentParser) -> None:
+    """Add the option that tells the ids of a recording apart."""
+    parser.add_argument(
+        "--exact", action="store_true", help="tell the ids apart that Spotify has for one recording or album"
+    )
+
+
+def read(options: argparse.Namespace, now: float) -> Question:
+    """The question that the options make.
+
+    Raises:
+        ValueError: They contradict each other; the message says how.
+    """
+    told = vars(options)
+    zone = told.get("tz") or Zone()
+    return Question(
+        now,
+        zone,
+        _stretch(told, zone, now),
+        told.get("least", LISTENED_MS),
+        told.get("by", PLAYS),
+        told.get("n", 10),
+        told.get("exact", False),
+    )
+
+
+def _stretch(told: dict[str, object], zone: Zone, now: float) -> Stretch:
+    given = [name for name in ("year", "month", "last") if told.get(name) is not None]
+    bounds = [name for name in ("since", "until") if told.get(name) is not None]
+    if len(given) > 1 or (given and bounds):
+        one, other = (given + bounds)[:2]
+        raise ValueError(f"--{one} and --{other} both say when: use one of them")
+    if told.get("year") is not None:
+        return periods.year(zone, int(str(told["year"])) or zone.day(now).year)
+    if isinstance(first := told.get("month"), date):
+        return periods.month(zone, first)
+    if isinstance(last := told.get("last"), tuple):
+        return _back(zone, now, *last)
+    return _between(zone, now, *(str(told[name]) if name in bounds else None for name in ("since", "until")))
+
+
+def _back(zone: Zone, now: float, number: int, unit: str) -> Stretch:
+    try:
+        return periods.last(zone, now, number, unit)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"--last {number}{unit} goes back beyond the calendar") from None
+
+
+def _between(zone: Zone, now: float, since: str | None, until: str | None) -> Stretch:
+    if since is None and until is None:
+        return Stretch()
+    begin = None if since is None else _bounds(zone, now, since, "--since")[0]
+    end = None if until is None else _bounds(zone, now, until, "--until")[1]
+    if begin is not None and end is not None and begin >= end:
+        raise ValueError(f"--until {until} lies before --since {since}")
+    words = " ".join(f"{name} {text}" for name, text in (("since", since), ("until", until)) if text)
+    return periods.between(begin, end, words)
+
+
+def _bounds(zone: Zone, now: float, text: str, option: str) -> tuple[int, int]:
+    """The first second of what a text names, and the one after its last."""
+    try:
+        return _seconds(zone, now, text)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{option} {text!r} is no day: it has to be like {DAY_FORMS}") from None
+
+
+def _seconds(zone: Zone, now: float, text: str) -> tuple[int, int]:
+    if _YEAR.fullmatch(text):
+        found = periods.year(zone, _checked(int(text)))
+    elif _MONTH.fullmatch(text):
+        found = periods.month(zone, _first_of(text))
+    elif "T" in text or " " in text:
+        moment = datetime.fromisoformat(text)
+        _checked(moment.year)
+        second = zone.second(moment) if moment.tzinfo is None else int(moment.timestamp())
+        return second, second
+    else:
+        found = periods.day(zone, read_day(zone, now, text))
+    return found.begin or 0, found.end or 0
+
+
+def read_day(zone: Zone, now: float, text: str) -> date:
+    """The local day that a text names.
+
+    Raises:
+        ValueError: It names none; the message says so.
+    """
+    days_ago = {"today": 0, "yesterday": 1}.get(text)
+    try:
+        day = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
+        _checked(day.year)
+    except ValueError:
+        raise ValueError(f"{text!r} is no day, such as 2026-11-22, today or yesterday") from None
+    return day
+
+
+def _checked(year: int) -> int:
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        raise ValueError(year)
+    return year
+
+
+def _first_of(month: str) -> date:
+    first = date.fromisoformat(f"{month}-01")
+    _checked(first.year)
+    return first
+
+
+# What argparse calls; it puts the option's name before the message
+
+
+def positive(text: str) -> int:
+    """A number from 1 up."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text[:9])
+
+
+def text_to_find(text: str) -> str:
+    """Something to look for."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("there is nothing to look for")
+    return text
+
+
+def _text(text: str) -> str:
+    return text.strip()
+
+
+def _year(text: str) -> int:
+    return _read(lambda: _checked(int(text)), _YEAR.fullmatch(text), text, "no year, such as 2026")
+
+
+def _month(text: str) -> date:
+    return _read(lambda: _first_of(text), _MONTH.fullmatch(text), text, "no month, such as 2026-11")
+
+
+def _last(text: str) -> tuple[int, str]:
+    match = _LAST.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no stretch, such as 12h, 30d, 4w, 6m or 1y")
+    return int(match[1]), match[2]
+
+
+def _least(text: str) -> int | str:
+    if text in (HALF, FINISHED):
+        return text
+    match = _LEAST.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of 30s (or another number), half, finished and 0")
+    return int(match[1]) * 1000
+
+
+def _zone(text: str) -> Zone:
+    try:
+        return Zone(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time zone, such as Europe/Berlin") from None
+
+
+def _read(value: Callable[[], T], matches: object, text: str, complaint: str) -> T:
+    try:
+        if matches:
+            return value()
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is {complaint}")

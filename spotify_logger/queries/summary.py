@@ -1,0 +1,231 @@
+"""A stretch in figures: how much was played, how it was spread over the days, and what was new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.catalog import albums, credited, is_episode, recording
+from spotify_logger.core.periods import LocalClock
+from spotify_logger.core.statistics import (
+    Calendar,
+    Session,
+    Sessions,
+    Streak,
+    Sums,
+    Tallies,
+    date_of,
+    streaks,
+)
+from spotify_logger.queries.phrases import at_least, moment, nothing, unseen_data
+from spotify_logger.queries.reader import Reading
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.words import counted, listened, percentage, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+    from datetime import date
+
+    from spotify_logger.core.catalog import Entry
+    from spotify_logger.core.periods import Stretch, Zone
+    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.queries.question import Question
+    from spotify_logger.storage.bulk import Archive
+
+
+@dataclass(slots=True)
+class Figures:
+    """Running figures of a stretch.
+
+    Attributes:
+        calendar: By day and hour.
+        sums: Over all of it.
+        tallies: By item.
+        sessions: How many, and the longest.
+    """
+
+    calendar: Calendar
+    sums: Sums = field(default_factory=Sums)
+    tallies: Tallies = field(default_factory=Tallies)
+    sessions: Sessions = field(default_factory=Sessions)
+
+    @classmethod
+    def of(cls, reading: Reading, stretch: Stretch | None = None) -> Figures:
+        """Those of the question's stretch, unless another one is given."""
+        figures = cls(Calendar(LocalClock(reading.question.zone)))
+        for rows, counts in reading.days(stretch):
+            figures.add(rows, counts)
+        return figures
+
+    def add(self, rows: Rows, counts: list[bool]) -> None:
+        """Take in a day."""
+        self.calendar.add(rows, counts)
+        self.sums.add(rows, counts)
+        self.tallies.add(rows, counts)
+        self.sessions.add(rows)
+
+    def copy(self) -> Figures:
+        """As they are now: what is added to the one is not added to the other."""
+        return Figures(self.calendar.copy(), replace(self.sums), self.tallies.copy(), self.sessions.copy())
+
+    def busiest(self) -> tuple[date, int, int] | None:
+        """The day with the most time heard, with its plays and milliseconds; the earlier one of equals."""
+        heard = self.calendar.heard
+        day = min(heard, key=lambda day: (-heard[day], day), default=None)
+        return None if day is None else (date_of(day), self.calendar.plays[day], heard[day])
+
+    def days_with_plays(self) -> list[int]:
+        """The days with plays that count, in days since the epoch."""
+        return [day for day, plays in self.calendar.plays.items() if plays]
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How many different things were played so that it counts, and which of them had never been heard before.
+
+    Attributes:
+        tracks: Recordings, episodes aside.
+        artists: Artists.
+        albums: Albums.
+        shows: Shows of episodes.
+        new_tracks: Recordings that were never heard before the stretch, not even in part.
+        new_artists: Artists of whom that is true.
+    """
+
+    tracks: int
+    artists: int
+    albums: int
+    shows: int
+    new_tracks: int
+    new_artists: int
+
+
+def variety(reading: Reading, figures: Figures) -> Variety:
+    """Count the different things of the question's stretch, and look for them in everything before it."""
+    exact = reading.question.exact
+    # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
+    heard = reading.entries(figures.tallies.heard)
+    album_of = albums(heard, exact=exact)
+    entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
+    known = reading.before(heard)
+    tracks, artists = _tracks(entries, exact=exact), _artists(entries)
+    return Variety(
+        tracks=len(tracks),
+        artists=len(artists),
+        albums=len({album_of[key] for key in entries.keys() & album_of.keys()}),
+        shows=len({entry.album for key, entry in entries.items() if is_episode(key) and entry.album}),
+        new_tracks=len(tracks - _tracks(known, exact=exact)),
+        new_artists=len(artists - _artists(known)),
+    )
+
+
+def _tracks(entries: Mapping[str, Entry], *, exact: bool) -> set[Hashable]:
+    return {recording(key, entry.isrc, exact=exact) for key, entry in entries.items() if not is_episode(key)}
+
+
+def _artists(entries: Mapping[str, Entry]) -> set[str]:
+    return {name for key, entry in entries.items() if not is_episode(key) for name in credited(entry)}
+
+
+def stats(archive: Archive, question: Question) -> Answer:
+    """A stretch in figures."""
+    reading = Reading(archive, question)
+    figures = Figures.of(reading)
+    if not figures.sums.rows:
+        return Answer(_data(reading, figures, None), [nothing(question.stretch)])
+    found = variety(reading, figures)
+    data = _data(reading, figures, found)
+    rows = [(name, value) for name, value in _rows(reading, figures, found) if value]
+    flat = [{"figure": name, "value": _flat(value)} for name, value in data.items()]
+    return Answer(data, [Table(rows), *at_least(reading)], sheet=flat)
+
+
+def _rows(reading: Reading, figures: Figures, found: Variety) -> list[tuple[str, str]]:
+    question, sums = reading.question, figures.sums
+    longest, lasting = streaks(figures.days_with_plays(), question.today)
+    fresh = question.stretch.begin is not None
+    return [
+        ("stretch", question.stretch.words),
+        ("plays", f"{sums.plays:,} {question.rule_words}, {sums.rows - sums.plays:,} others"),
+        ("heard", listened(sums.heard_ms)),
+        ("tracks", _with_new(found.tracks, found.new_tracks, fresh=fresh)),
+        ("artists", _with_new(found.artists, found.new_artists, fresh=fresh)),
+        ("albums", f"{found.albums:,}"),
+        ("shows", f"{found.shows:,}" if found.shows else ""),
+        ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
+        ("sessions", f"{figures.sessions.number:,}{_longest(figures.sessions.longest, question.zone)}"),
+        ("days", f"{len(figures.days_with_plays()):,} with plays"),
+        ("longest streak", streak_words(longest)),
+        ("current streak", streak_words(lasting)),
+        ("busiest day", busiest_words(figures)),
+    ]
+
+
+def _with_new(number: int, new: int, *, fresh: bool) -> str:
+    return f"{number:,}, {new:,} of them new" if fresh else f"{number:,}"
+
+
+def _longest(session: Session | None, zone: Zone) -> str:
+    if session is None:
+        return ""
+    return f"; the longest {listened(session.length_ms)}, from {moment(zone, session.begin)}"
+
+
+def streak_words(streak: Streak) -> str:
+    """Days in a row, "12 days, from 2026-11-11"; empty for none."""
+    return "" if streak.first is None else f"{counted(streak.days, 'day')}, from {streak.first}"
+
+
+def busiest_words(figures: Figures) -> str:
+    """The day with the most time heard, "2026-11-22, 7 h 41 min, 130 plays"; empty for none."""
+    found = figures.busiest()
+    if found is None:
+        return ""
+    day, plays, heard_ms = found
+    return f"{day}, {listened(heard_ms)}, {counted(plays, 'play')}"
+
+
+def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str, object]:
+    question, sums = reading.question, figures.sums
+    longest, lasting = streaks(figures.days_with_plays(), question.today)
+    session = figures.sessions.longest
+    return {
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "plays": sums.plays,
+        "shorter": sums.rows - sums.plays,
+        "heard_ms": sums.heard_ms,
+        "tracks": found.tracks if found else 0,
+        "artists": found.artists if found else 0,
+        "albums": found.albums if found else 0,
+        "shows": found.shows if found else 0,
+        "new_tracks": found.new_tracks if found else 0,
+        "new_artists": found.new_artists if found else 0,
+        "skips": sums.skips,
+        "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
+        "sessions": figures.sessions.number,
+        "longest_session": session and {"from": utc_time(session.begin), "ms": session.length_ms},
+        "days": len(figures.days_with_plays()),
+        "longest_streak": streak_data(longest),
+        "current_streak": streak_data(lasting),
+        "busiest_day": busiest_data(figures),
+        "unseen": unseen_data(reading),
+    }
+
+
+def busiest_data(figures: Figures) -> dict[str, object] | None:
+    """The day with the most time heard, for programs."""
+    found = figures.busiest()
+    return found and {"day": str(found[0]), "plays": found[1], "heard_ms": found[2]}
+
+
+def streak_data(streak: Streak) -> dict[str, object]:
+    """Days in a row, for programs."""
+    return {"days": streak.days, "from": None if streak.first is None else str(streak.first)}
+
+
+def _flat(value: object) -> str | int | float | None:
+    """A figure as a cell; what has parts is written one after the other."""
+    if isinstance(value, dict):
+        return " ".join(str(part) for part in value.values())
+    return value if isinstance(value, str | int | float) else None

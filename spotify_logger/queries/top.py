@@ -1,0 +1,258 @@
+"""What was played most: tracks, artists, albums, shows; and on which devices and from where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.core.catalog import Album, Entry, credited
+from spotify_logger.core.play_rows import Rows
+from spotify_logger.core.statistics import Tallies
+from spotify_logger.queries.phrases import at_least, called, nothing, unseen_data
+from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.ranking import (
+    ALBUMS,
+    ARTISTS,
+    KINDS,
+    SHOWS,
+    TRACKS,
+    Ranked,
+    best,
+    groups_of,
+    ranked,
+)
+from spotify_logger.queries.reader import Reading
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.words import change, counted, listened, percentage, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from spotify_logger.core.periods import Stretch
+    from spotify_logger.queries.question import Question
+    from spotify_logger.report.blocks import Block
+    from spotify_logger.storage.bulk import Archive
+
+DEVICES, CONTEXTS = "devices", "contexts"
+CHOICES = (*KINDS, DEVICES, CONTEXTS)
+NEEDED: Mapping[str, Sequence[str]] = {
+    TRACKS: ("isrc",),
+    ARTISTS: ("artists", "artist_ids"),
+    ALBUMS: Entry._fields,
+    SHOWS: ("album",),
+    DEVICES: (),
+    CONTEXTS: (),
+}
+"""The fields of the catalogue that tell which things of a kind an item belongs to."""
+PLAY_FIELD = {DEVICES: "device_name", CONTEXTS: "context_uri"}
+"""The field of a play that names what it was played on, or from: these are in no index."""
+NOUNS = {
+    TRACKS: "track",
+    ARTISTS: "artist",
+    ALBUMS: "album",
+    SHOWS: "show",
+    DEVICES: "device",
+    CONTEXTS: "context",
+}
+UNKNOWN = "unknown"
+VARIOUS = "various artists"
+
+
+class Line(NamedTuple):
+    """A line of the list.
+
+    Attributes:
+        name: What it is called.
+        about: What else tells it from others: the artists of a track or an album.
+        now: What was played of it in the stretch.
+        before: Plays and milliseconds in the stretch before; None where there is none.
+    """
+
+    name: str
+    about: str
+    now: Ranked
+    before: tuple[int, int] | None
+
+    @property
+    def title(self) -> str:
+        """Both in one."""
+        return f"{self.about} – {self.name}" if self.about else self.name
+
+
+def top(archive: Archive, question: Question, kind: str) -> Answer:
+    """What was played most.
+
+    Args:
+        archive: The log.
+        question: What is asked.
+        kind: One of `CHOICES`.
+    """
+    reading = Reading(archive, question)
+    previous = question.stretch.previous
+    tallies = tally(reading, kind, question.stretch)
+    earlier = Tallies() if previous is None else tally(reading, kind, previous)
+    groups = _groups(reading, kind, tallies.heard.keys() | earlier.heard.keys())
+    shown, number = best(tallies, groups, question.by, question.number)
+    if not shown:
+        return Answer(_data(reading, kind, [], tallies, 0), [_none(kind, question, tallies)])
+    names = names_of(reading, kind, shown)
+    before = None if previous is None else _before(earlier, groups, shown)
+    lines = [
+        Line(*names[each.group], each, None if before is None else before.get(each.group, (0, 0)))
+        for each in shown
+    ]
+    return Answer(
+        _data(reading, kind, lines, tallies, number),
+        _page(reading, kind, lines, tallies, number),
+        sheet=[_line_data(number, line, question, tallies) for number, line in enumerate(lines, 1)],
+    )
+
+
+def tally(reading: Reading, kind: str, stretch: Stretch) -> Tallies:
+    """What was played in a stretch, by item; by device or context for these kinds."""
+    tallies = Tallies()
+    for rows, counts in reading.days(stretch):
+        tallies.add(_renamed(reading, kind, rows) if kind in PLAY_FIELD else rows, counts)
+    return tallies
+
+
+def _renamed(reading: Reading, kind: str, rows: Rows) -> Rows:
+    """The rows with the devices or contexts of the plays in place of their items."""
+    found = reading.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
+    return Rows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
+
+
+def _groups(reading: Reading, kind: str, items: Iterable[str]) -> Mapping[str, Iterable[Hashable]]:
+    if kind in PLAY_FIELD:
+        return {name: [name] for name in items}
+    return groups_of(kind, reading.entries(items, NEEDED[kind]), exact=reading.question.exact)
+
+
+def _before(
+    earlier: Tallies, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[Ranked]
+) -> dict[Hashable, tuple[int, int]]:
+    """Plays and milliseconds of what is shown, in the stretch before."""
+    wanted = {each.group for each in shown}
+    ours = {key: groups[key] for key in earlier.heard if not wanted.isdisjoint(groups.get(key, ()))}
+    found = ranked(earlier, ours, PLAYS, counted=False)
+    return {each.group: (each.plays, each.heard_ms) for each in found if each.group in wanted}
+
+
+def _none(kind: str, question: Question, tallies: Tallies) -> str:
+    """What is said where no line is to be shown, although other things may have been played."""
+    if not tallies.heard:
+        return nothing(question.stretch)
+    return f"No {NOUNS[kind]} has plays {question.rule_words}: {question.stretch.words}."
+
+
+def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[str, str]]:
+    """What things are called: a name, and what is said before it."""
+    keys = [key for each in shown for key in each.keys] if kind in (TRACKS, ALBUMS) else []
+    return named(kind, shown, reading.entries(keys))
+
+
+def named(
+    kind: str, shown: Iterable[Ranked], entries: Mapping[str, Entry]
+) -> dict[Hashable, tuple[str, str]]:
+    """The same, for whom knows already what the catalogue has of them."""
+    if kind == CONTEXTS:
+        return {each.group: (_context(str(each.group)), "") for each in shown}
+    if kind in (ARTISTS, SHOWS, DEVICES):
+        return {each.group: (str(each.group), "") for each in shown}
+    if kind == ALBUMS:
+        return {each.group: _album(each, entries) for each in shown}
+    return {each.group: _track(each.keys[0], entries) for each in shown}
+
+
+def lines_of(kind: str, shown: Sequence[Ranked], entries: Mapping[str, Entry]) -> list[Line]:
+    """Things with their names, of which nothing is to be told but the stretch."""
+    names = named(kind, shown, entries)
+    return [Line(*names[each.group], each, None) for each in shown]
+
+
+def _track(key: str, entries: Mapping[str, Entry]) -> tuple[str, str]:
+    entry = entries.get(key)
+    if entry is None or not entry.name:
+        return called(key, None), ""
+    return entry.name, entry.artists
+
+
+def _album(each: Ranked, entries: Mapping[str, Entry]) -> tuple[str, str]:
+    album = each.group
+    assert isinstance(album, Album)  # noqa: S101 - so are the groups of this kind
+    firsts = {next(iter(credited(entries[key])), "") for key in each.keys if key in entries}
+    return album.name, firsts.pop() if len(firsts) == 1 else VARIOUS
+
+
+def _context(uri: str) -> str:
+    """What a person would call it; Spotify has many forms for the songs that one likes."""
+    return "Liked Songs" if uri.endswith(":collection") else uri
+
+
+def _page(reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, number: int) -> list[Block]:
+    question = reading.question
+    plays, heard = sums(tallies)
+    rows = []
+    for place, line in enumerate(lines, 1):
+        share = percentage(line.now.measure(question.by), heard if question.by == TIME else plays)
+        row = [str(place), line.title, f"{line.now.plays:,}", listened(line.now.heard_ms), share]
+        rows.append(row if line.before is None else [*row, _change(line, question.by)])
+    headings = ["", NOUNS[kind], "plays", "heard", "share"]
+    numbers = [0, 2, 3, 4]
+    previous = question.stretch.previous
+    if previous is not None:
+        headings, numbers = [*headings, previous.words], [*numbers, 5]
+    total = f"{question.stretch.words}: {counted(plays, 'play')} {question.rule_words}"
+    in_all = f"{total}, of {counted(number, NOUNS[kind])}; {listened(heard)} heard in all"
+    return [Table(rows, headings, numbers), in_all, *at_least(reading)]
+
+
+def _change(line: Line, by: str) -> str:
+    plays, heard_ms = line.before or (0, 0)
+    if by != TIME:
+        return change(line.now.plays, plays)
+    if not heard_ms:
+        return change(line.now.heard_ms, 0)
+    more = line.now.heard_ms // 60_000 - heard_ms // 60_000
+    return f"{more:+,} min" if more else "="
+
+
+def sums(tallies: Tallies) -> tuple[int, int]:
+    """Plays and milliseconds in all."""
+    return tallies.plays.total(), sum(tallies.heard.values())
+
+
+def _data(
+    reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, number: int
+) -> dict[str, object]:
+    question = reading.question
+    plays, heard = sums(tallies)
+    return {
+        "kind": kind,
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "by": question.by,
+        "plays": plays,
+        "heard_ms": heard,
+        "number": number,
+        "unseen": unseen_data(reading),
+        "top": [_line_data(place, line, question, tallies) for place, line in enumerate(lines, 1)],
+    }
+
+
+def _line_data(
+    place: int, line: Line, question: Question, tallies: Tallies
+) -> dict[str, str | int | float | None]:
+    plays, heard = sums(tallies)
+    whole = heard if question.by == TIME else plays
+    before_plays, before_ms = line.before or (None, None)
+    return {
+        "rank": place,
+        "name": line.name,
+        "artists": line.about,
+        "plays": line.now.plays,
+        "heard_ms": line.now.heard_ms,
+        "share": round(line.now.measure(question.by) / whole, 6) if whole else 0.0,
+        "plays_before": before_plays,
+        "heard_ms_before": before_ms,
+        "key": line.now.keys[0],
+    }

@@ -1,0 +1,301 @@
+"""A year in review: what it was made of, on one screen, to be shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.core.periods import LocalClock
+from spotify_logger.core.statistics import Calendar, date_of, streaks
+from spotify_logger.queries.highlights import Highlights, Repeated
+from spotify_logger.queries.phrases import called, moment, nothing, unseen_data
+from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS, groups_of, ranked
+from spotify_logger.queries.reader import Reading, begin_of
+from spotify_logger.queries.summary import Figures, busiest_data, streak_data
+from spotify_logger.queries.top import NOUNS, Line, lines_of
+from spotify_logger.report.blocks import Answer, Columns, Heading, Sparkline, Table
+from spotify_logger.report.words import MONTHS, counted, length, listened, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from spotify_logger.core.catalog import Entry
+    from spotify_logger.core.periods import Zone
+    from spotify_logger.queries.question import Question
+    from spotify_logger.report.blocks import Block
+    from spotify_logger.report.csv_output import Cell, Row
+    from spotify_logger.storage.bulk import Archive
+
+BEST = 5
+"""How many of each kind."""
+HOUR_MS, MINUTE_MS = 3_600_000, 60_000
+FEW_HOURS = 10
+"""Below so many, minutes matter."""
+KNOWN_BY = ("artists", "artist_ids", "isrc")
+"""The fields of the catalogue that tell whether a recording or an artist was heard before."""
+FIRST, REPEATED, LATE, DISCOVERY = "first play", "most repeated", "late night", "discovery"
+
+
+class Highlight(NamedTuple):
+    """A play or a track that stands out.
+
+    Attributes:
+        what: As what: "first play".
+        words: When, or how much.
+        title: What to call it.
+        cells: The same for programs.
+    """
+
+    what: str
+    words: str
+    title: str
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """All that is told of a year.
+
+    Attributes:
+        reading: Its rows.
+        figures: Of all of it.
+        best: The most played ones of each kind.
+        new: How many tracks and artists were never heard before, not even in part; None where nothing was.
+        highlights: What stands out.
+    """
+
+    reading: Reading
+    figures: Figures
+    best: Mapping[str, Sequence[Line]]
+    new: tuple[int, int] | None
+    highlights: Sequence[Highlight]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come."""
+        end = self.reading.question.stretch.end
+        return end is not None and self.reading.question.now >= end
+
+
+def year(archive: Archive, question: Question) -> Answer:
+    """A year in review.
+
+    Args:
+        archive: The log.
+        question: What is asked; its stretch is a calendar year.
+    """
+    reading = Reading(archive, question)
+    figures = Figures(Calendar(LocalClock(question.zone)))
+    found = Highlights(LocalClock(question.zone))
+    for rows, counts in reading.days():
+        figures.add(rows, counts)
+        found.add(rows, counts)
+    review = _review(reading, figures, found)
+    if not figures.sums.rows:
+        return Answer(_data(review), [nothing(question.stretch)])
+    return Answer(_data(review), _page(review), sheet=_sheet(review))
+
+
+def _review(reading: Reading, figures: Figures, found: Highlights) -> Review:
+    exact, by = reading.question.exact, reading.question.by
+    entries = reading.entries(figures.tallies.heard)
+    groups = {kind: groups_of(kind, entries, exact=exact) for kind in KINDS}
+    everything = {kind: ranked(figures.tallies, groups[kind], by) for kind in KINDS}
+    before = _before(reading, entries)
+    new = {kind: [each for each in everything[kind] if each.group not in before[kind]] for kind in before}
+    has_past = any(before.values())
+    repeated = found.repeated(groups[TRACKS])
+    on_repeat = [each for each in everything[TRACKS] if repeated and each.group == repeated.group]
+    late = ranked(found.night, groups[TRACKS], by)
+    return Review(
+        reading,
+        figures,
+        {kind: lines_of(kind, everything[kind][:BEST], entries) for kind in KINDS},
+        (len(new[TRACKS]), len(new[ARTISTS])) if has_past else None,
+        [
+            *_first(found, entries, reading.question.zone),
+            *_repeated(repeated, lines_of(TRACKS, on_repeat, entries)),
+            *_most_played(LATE, lines_of(TRACKS, late[:1], entries), by),
+            *_most_played(DISCOVERY, lines_of(TRACKS, new[TRACKS][:has_past], entries), by),
+        ],
+    )
+
+
+def _before(reading: Reading, entries: Mapping[str, Entry]) -> dict[str, set[Hashable]]:
+    """The tracks and artists that were heard before the year."""
+    known = reading.before(entries)
+    groups = {kind: groups_of(kind, known, exact=reading.question.exact) for kind in (TRACKS, ARTISTS)}
+    return {kind: {group for own in found.values() for group in own} for kind, found in groups.items()}
+
+
+# What stands out
+
+
+def _first(found: Highlights, entries: Mapping[str, Entry], zone: Zone) -> list[Highlight]:
+    if found.first is None:
+        return []
+    second, key = found.first
+    entry = entries[key]
+    cells = _cells(name=entry.name, artists=entry.artists, when=utc_time(second), key=key)
+    return [Highlight(FIRST, moment(zone, second), called(key, entry), cells)]
+
+
+def _repeated(found: Repeated | None, lines: Sequence[Line]) -> list[Highlight]:
+    if found is None:
+        return []
+    words = f"{found.plays} × {found.day}"  # noqa: RUF001 - times
+    changes = {"plays": found.plays, "heard_ms": None, "when": str(found.day)}
+    return [Highlight(REPEATED, words, line.title, {**_line_cells(line), **changes}) for line in lines]
+
+
+def _most_played(what: str, lines: Sequence[Line], by: str) -> list[Highlight]:
+    return [Highlight(what, _amount(line, by), line.title, _line_cells(line)) for line in lines]
+
+
+def _amount(line: Line, by: str) -> str:
+    return _heard(line) if by == TIME else counted(line.now.plays, "play")
+
+
+def _heard(line: Line) -> str:
+    """How long in few letters: whole hours of many."""
+    heard_ms = line.now.heard_ms
+    return listened(heard_ms - heard_ms % HOUR_MS if heard_ms >= FEW_HOURS * HOUR_MS else heard_ms)
+
+
+# For people
+
+
+def _page(review: Review) -> list[Block]:
+    by = review.reading.question.by
+    tracks, artists, albums = (_top(kind, review.best[kind], by) for kind in (TRACKS, ARTISTS, ALBUMS))
+    highlights = [(each.what, each.words, each.title) for each in review.highlights]
+    last = Table([*highlights, *_shows(review)], wide=2, one_line=True)
+    return [
+        Heading(_headline(review)),
+        _hours(review.figures.calendar),
+        Columns(tracks, artists),
+        Columns(albums, Table(_facts(review))),
+        *([last] if last.rows else []),
+    ]
+
+
+def _headline(review: Review) -> str:
+    question, sums = review.reading.question, review.figures.sums
+    when = question.stretch.words + ("" if review.is_over else " so far")
+    least = "at least " if review.reading.gaps() else ""
+    plays = f"{counted(sums.plays, 'play')} {question.rule_words}"
+    return f"{when}: {least}{listened(sums.heard_ms)}, {plays}"
+
+
+def _hours(calendar: Calendar) -> Sparkline:
+    _, heard = _months(calendar)
+    if max(heard) < FEW_HOURS * HOUR_MS:
+        return Sparkline(MONTHS, [milliseconds // MINUTE_MS for milliseconds in heard], "minutes")
+    return Sparkline(MONTHS, [milliseconds // HOUR_MS for milliseconds in heard], "hours")
+
+
+def _months(calendar: Calendar) -> tuple[list[int], list[int]]:
+    """Plays and milliseconds of each month."""
+    plays, heard = [0] * len(MONTHS), [0] * len(MONTHS)
+    for day, milliseconds in calendar.heard.items():
+        month = date_of(day).month - 1
+        plays[month] += calendar.plays[day]
+        heard[month] += milliseconds
+    return plays, heard
+
+
+def _top(kind: str, lines: Sequence[Line], by: str) -> Table:
+    rows = [
+        (str(place), line.title, _heard(line) if by == TIME else f"{line.now.plays:,}")
+        for place, line in enumerate(lines, 1)
+    ]
+    return Table(rows, ("", NOUNS[kind], "heard" if by == TIME else PLAYS), [0, 2])
+
+
+def _facts(review: Review) -> list[tuple[str, str]]:
+    reading, figures = review.reading, review.figures
+    played, session, busiest = figures.days_with_plays(), figures.sessions.longest, figures.busiest()
+    streak, _ = streaks(played, reading.question.today)
+    rows = [("days", f"{len(played):,} with plays")]
+    if review.new:
+        rows.append(("new", f"{counted(review.new[0], 'track')}, {counted(review.new[1], 'artist')}"))
+    if streak.first:
+        rows.append(("streak", f"{counted(streak.days, 'day')} from {streak.first}"))
+    if session:
+        rows.append(("session", f"{listened(session.length_ms)}, {reading.question.zone.day(session.begin)}"))
+    if busiest:
+        rows.append(("busiest", f"{listened(busiest[2])}, {busiest[0]}"))
+    if gaps := reading.gaps():
+        rows.append(("unseen", f"{length(reading.seconds_blind(gaps))} in {counted(len(gaps), 'gap')}"))
+    return rows
+
+
+def _shows(review: Review) -> list[tuple[str, str, str]]:
+    """The shows in one line: most listeners have none, or few."""
+    by, lines = review.reading.question.by, review.best[SHOWS]
+    names = ", ".join(f"{line.name} ({_amount(line, by).removesuffix(' plays')})" for line in lines)
+    return [("shows", "", names)] if lines else []
+
+
+# For programs
+
+
+def _data(review: Review) -> dict[str, object]:
+    reading, figures = review.reading, review.figures
+    question, sums, session = reading.question, figures.sums, figures.sessions.longest
+    streak, _ = streaks(figures.days_with_plays(), question.today)
+    cells = {each.what: each.cells for each in review.highlights}
+    return {
+        "year": question.zone.day(begin_of(question.stretch)).year,
+        "over": review.is_over,
+        "from": utc_time(question.stretch.begin),
+        "to": utc_time(question.stretch.end),
+        "by": question.by,
+        "plays": sums.plays,
+        "shorter": sums.rows - sums.plays,
+        "skips": sums.skips,
+        "heard_ms": sums.heard_ms,
+        "days": len(figures.days_with_plays()),
+        "new_tracks": review.new and review.new[0],
+        "new_artists": review.new and review.new[1],
+        "sessions": figures.sessions.number,
+        "longest_session": session and {"from": utc_time(session.begin), "ms": session.length_ms},
+        "longest_streak": streak_data(streak),
+        "busiest_day": busiest_data(figures),
+        **{what.replace(" ", "_"): cells.get(what) for what in (FIRST, REPEATED, LATE, DISCOVERY)},
+        "months": _month_cells(review),
+        "top": {kind: [_line_cells(line) for line in review.best[kind]] for kind in KINDS},
+        "unseen": unseen_data(reading),
+    }
+
+
+def _sheet(review: Review) -> list[Row]:
+    sums, question = review.figures.sums, review.reading.question
+    whole = _cells(name=question.stretch.words, plays=sums.plays, heard_ms=sums.heard_ms)
+    rows: list[Row] = [{"what": "year", "rank": None, **whole}]
+    for month, plays, heard_ms in map(dict.values, _month_cells(review)):
+        rows.append({"what": "month", "rank": None, **_cells(name=month, plays=plays, heard_ms=heard_ms)})
+    for kind in KINDS:
+        for place, line in enumerate(review.best[kind], 1):
+            rows.append({"what": NOUNS[kind], "rank": place, **_line_cells(line)})
+    return [*rows, *({"what": each.what, "rank": None, **each.cells} for each in review.highlights)]
+
+
+def _month_cells(review: Review) -> list[dict[str, str | int]]:
+    months = enumerate(zip(*_months(review.figures.calendar), strict=True), 1)
+    year = review.reading.question.stretch.words
+    return [
+        {"month": f"{year}-{month:02}", "plays": plays, "heard_ms": heard_ms}
+        for month, (plays, heard_ms) in months
+    ]
+
+
+def _line_cells(line: Line) -> dict[str, Cell]:
+    now = line.now
+    return _cells(name=line.name, artists=line.about, plays=now.plays, heard_ms=now.heard_ms, key=now.keys[0])
+
+
+def _cells(**cells: Cell) -> dict[str, Cell]:
+    """Cells by the names of their columns, always the same ones."""
+    return {**dict.fromkeys(("name", "artists", "plays", "heard_ms", "when", "key")), **cells}

@@ -1,0 +1,33 @@
+"""Write an answer as a page, JSON or CSV."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from spotify_logger.report import csv_output
+from spotify_logger.system.log import clean
+
+if TYPE_CHECKING:
+    from spotify_logger.report.blocks import Answer
+
+Form = Literal["page", "json", "csv"]
+"""What an answer is shown as: for people, for programs, for spreadsheets."""
+
+
+def show(answer: Answer, out: TextIO, form: Form = "page") -> None:
+    """Print an answer in the way that suits who reads it."""
+    if form == "json":
+        # ASCII escapes all that could change a terminal's state or a text's direction.
+        print(json.dumps(answer.data, indent=2), file=out)
+    elif form == "csv":
+        csv_output.write(answer.sheet, out)
+    elif out.isatty():
+        # rich takes longer to import than everything else; who reads from a pipe need not wait for it.
+        from spotify_logger.report.terminal import draw  # noqa: PLC0415
+
+        draw(answer.page, out)
+    else:
+        for block in answer.page:
+            for line in [[block]] if isinstance(block, str) else block.lines():
+                print("\t".join(map(clean, line)), file=out)

@@ -1,0 +1,289 @@
+"""`run.py --demo`: the real supervisor, loop and server around a simulated Spotify, in a throw-away folder.
+
+Nothing of the listener's own is read or written: neither settings nor token, and Redis is another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    from spotify_logger.config import requirements
+
+    requirements.check("run.py --demo", alert=False)
+
+import requests
+
+from spotify_logger.core.play import Play
+from spotify_logger.core.redis_keys import play_key
+from spotify_logger.core.times import from_iso
+from spotify_logger.daemon.main import Stop
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.past import make_past
+from spotify_logger.simulator.timeline import TruePlay
+from spotify_logger.storage import embedded_server
+from spotify_logger.storage.embedded_server import EmbeddedServer
+from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.system import program
+from spotify_logger.system.clock import SystemClock
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = "127.0.0.1"
+SEED = 4
+"""A listener whose first plays are long enough to be seen by a machine that is busy or slow."""
+PAST_DAYS, PAST_ENDS = 400, 900.0
+"""Days of the past that the page has, and how many seconds ago it ended."""
+LOOK = 0.2
+"""Seconds between two looks at what has landed in Redis."""
+PATIENCE = 15.0
+"""Seconds that the logger gets to end."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show the logger at work until Ctrl-C, or for a given time; leave nothing behind."""
+    parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--web", action="store_true", help="with the page, and a made-up year behind it")
+    parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="end after SECONDS")
+    options = parser.parse_args(arguments)
+    if not options.seconds > 0:
+        parser.error("SECONDS has to be more than 0")
+    stop = Stop()
+    try:
+        with ExitStack() as resources:
+            demo = Demo(resources, WITH_PAGE if options.web else ALONE)
+            demo.watch(time.monotonic() + options.seconds, stop)
+            demo.finish()
+    except SpotifyLoggerError as error:
+        _say(f"The demo cannot run: {error}")
+        return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
+    except BrokenPipeError:
+        # Nobody reads any more. Python flushes once more when it ends; there must be something to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return os.EX_OK
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is shown.
+
+    Attributes:
+        pace: How many times as fast as in life the listener plays.
+        poll_min: Seconds between two requests at least.
+        poll_max: And at most.
+        simulator: More arguments of the simulator.
+        page: Whether there is the page, and a past for it.
+    """
+
+    pace: int
+    poll_min: str
+    poll_max: str
+    simulator: tuple[str, ...] = ()
+    page: bool = False
+
+
+ALONE = Scene(40, "0.2", "1")
+"""A track of four minutes takes six seconds."""
+WITH_PAGE = Scene(4, "1", "5", ("--favourites",), page=True)
+"""It takes a minute: on the page one can see it go on."""
+
+
+class Demo:
+    """Everything that runs for a demonstration.
+
+    Args:
+        resources: Takes over what has to be ended and removed.
+        scene: What is shown.
+
+    Raises:
+        Misconfigured: There is no Redis server on this machine.
+        TryLater: Something does not start.
+    """
+
+    def __init__(self, resources: ExitStack, scene: Scene = ALONE) -> None:
+        self._scene = scene
+        self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-demo-"))
+        resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._server, self._port = start_server(self._folder / "redis")
+        resources.callback(self._server.stop)
+        self._store = Store(self._server.url)
+        resources.callback(self._store.close)
+        if scene.page:
+            make_past(SEED, PAST_DAYS, time.time() - PAST_ENDS).write(self._store.archive())
+        self._begun = int(time.time())
+        self._simulator, self._spotify = _start_simulator(scene)
+        resources.callback(_end, self._simulator)
+        self._logger = self._start(sys.executable, str(self._folder / "run.py"))
+        resources.callback(_end, self._logger)
+        self._running = {"the logger": self._logger}
+        self._address = self._start_page(resources) if scene.page else ""
+        self._shown: set[int] = set()
+
+    def watch(self, until: float, stop: Stop) -> None:
+        """Show each play as it lands in Redis, until a moment of the monotonic clock or Ctrl-C.
+
+        Raises:
+            TryLater: The logger has ended by itself; its log says why.
+        """
+        if self._address:
+            _say(f"The page is at {self._address} - open it in a browser. A made-up year lies behind it.")
+        _say(
+            f"A simulated listener plays {self._scene.pace} times as fast as in life; the logger writes to "
+            f"Redis at {HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
+            + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
+        )
+        clock = SystemClock(stop.wake_fd)
+        while not stop.wanted() and time.monotonic() < until:
+            for name, process in self._running.items():
+                if process.poll() is not None:
+                    raise TryLater(f"{name} has ended by itself")
+            self._show()
+            clock.sleep(min(LOOK, until - time.monotonic()))
+
+    def finish(self) -> None:
+        """End the logger, and hold what it has logged against what the listener heard."""
+        _end(self._logger)
+        self._show()
+        truth = [TruePlay(**play) for play in self._ask("truth")["plays"]]
+        kept = (Play.from_hash(*play) for play in self._store.recent(len(truth) + 100))
+        logged = [play for play in kept if play is not None and play.second >= self._begun]
+        verdict = judge(truth, logged)
+        heard = len(verdict.pairs) + len(self._visible(verdict.missed, logged))
+        still_open = sum(play.end_reason is None for play in logged)
+        asked = sum(sum(counts.values()) for counts in self._ask("requests").values())
+        _say(
+            f"Plays heard: {heard}, plays logged: {len(logged)}"
+            f" ({still_open} of them still open), requests made: {asked}."
+        )
+
+    def _visible(self, plays: list[TruePlay], logged: list[Play]) -> list[TruePlay]:
+        """Those of the plays that fell into the time in which the logger was there."""
+        # The one before the first is not among them, although it ended when that one began.
+        begin = min((play.started_ms for play in logged), default=0) / 1000 + LOOK
+        last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
+        return [play for play in plays if begin < play.ended_at and play.started_at < last_poll - LOOK]
+
+    def _show(self) -> None:
+        """Tell of the plays that ended since the last look."""
+        try:
+            plays = self._store.recent(20)
+        except StoreError as error:
+            _say(str(error))
+            return
+        for second, fields in reversed(plays):
+            if "end_reason" in fields and second not in self._shown and second >= self._begun:
+                self._shown.add(second)
+                _say(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
+
+    def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
+        """Start a program of ours, in a folder where no settings lie but those that are told here."""
+        for name in ("run.py", "log.py"):
+            shutil.copy(name, self._folder)
+        package_root = str(Path(__file__).resolve().parents[2])
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+        environment = kept | {
+            "HOME": str(self._folder),
+            "PYTHONPATH": package_root,
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,
+            "SPOTIFY_API_URL": self._spotify,
+            "SPOTIFY_ACCOUNTS_URL": self._spotify,
+            "REDIS_URL": self._server.url,
+            "STATE_DIR": str(self._folder / "state"),
+            "POLL_MIN": self._scene.poll_min,
+            "POLL_MAX": self._scene.poll_max,
+        }
+        return subprocess.Popen(  # noqa: S603 - our own program
+            embedded_server.bound_to_parent(command),
+            env=environment,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            **more,
+        )
+
+    def _start_page(self, resources: ExitStack) -> str:
+        """Start the page; its address is in the line that says it is ready."""
+        # Without covers: those of the made-up albums are nowhere, and nobody else is asked for anything.
+        command = program.command("spotify_logger", "web", "--port", "0", "--no-covers")
+        page = self._start(*command, stdout=subprocess.PIPE, text=True)
+        resources.callback(_end, page)
+        ready = page.stdout.readline() if page.stdout else ""
+        if not ready.startswith("The page is at "):
+            raise Misconfigured("the page does not start; the line above says why")
+        self._running["the page"] = page
+        return str(ready.removeprefix("The page is at ").strip())
+
+    def _ask(self, what: str) -> Any:  # noqa: ANN401 - JSON of the simulator's, whose shape is known
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy does not reach this machine's loopback
+            try:
+                return session.get(f"{self._spotify}/control/{what}", timeout=PATIENCE).json()
+            except requests.RequestException:
+                raise TryLater("the simulator does not answer any more") from None
+
+
+def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
+    """Start a server on a port that nobody uses; somebody may be quicker to take it."""
+    for _ in range(5):
+        with socket.create_server((HOST, 0)) as probe:
+            port: int = probe.getsockname()[1]
+        server = EmbeddedServer(directory, HOST, port)
+        try:
+            server.start()
+        except TryLater as error:
+            problem = error
+        else:
+            return server, port
+    raise problem
+
+
+def _start_simulator(scene: Scene) -> tuple[subprocess.Popen[str], str]:
+    """Start the simulator; its address is in the line that says it is ready."""
+    command = program.command("spotify_logger.simulator", "--seed", str(SEED))
+    command += ["--pace", str(scene.pace), *scene.simulator]
+    simulator = subprocess.Popen(  # noqa: S603 - our own program
+        embedded_server.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    ready = simulator.stdout.readline() if simulator.stdout else ""
+    if not ready.startswith("listening on "):
+        _end(simulator)
+        raise TryLater("the simulator does not start")
+    return simulator, ready.removeprefix("listening on ").strip()
+
+
+def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

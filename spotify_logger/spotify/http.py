@@ -1,0 +1,414 @@
+"""The one seam to the network: a request goes in, a response comes out, whatever the server does."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import socket
+import ssl
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from spotify_logger import __version__
+from spotify_logger.system.errors import Unreachable
+from spotify_logger.system.log import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
+
+HEADER_ROOM = 64 * 1024
+"""Bytes that a response may be longer on the wire than its body may be: status line, headers, chunk marks."""
+
+_PIECE = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
+_CAUSE_LIMIT = 200
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "its name could not be resolved"),
+    (TimeoutError, "no answer within {seconds:.0f} s"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionError, "connection lost before the answer was complete"),
+    (http.client.IncompleteRead, "connection lost before the answer was complete"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent. Address, headers and body carry secrets, so they are left out of the `repr`.
+
+    Attributes:
+        method: "GET" or "POST".
+        url: Whole address, query included.
+        headers: Header names and values.
+        form: Sent form-encoded as the body, when there is one.
+        text: Sent as it is as the body, in UTF-8, when there is one; then there is no form.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Header names in lower case, and their values.
+        body: The whole body, decoded of any transfer and content coding; at most the limit of the sender.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def http_date(text: str) -> float | None:
+    """Return the seconds since the epoch that a header such as `Date` means; None when it means none."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+class Send(Protocol):
+    """Anything that carries a request to a server: real HTTP, or the simulator in the same process."""
+
+    def __call__(self, request: Request) -> Response:
+        """Send and wait for the whole response, of any status.
+
+        Raises:
+            Unreachable: No whole response: connection refused or reset, DNS, timeout, too long a body.
+        """
+
+
+class HttpSender:
+    """HTTP and HTTPS, one request at a time, over connections that are kept alive.
+
+    Follows no redirect, keeps no cookie, and sends nothing twice, but for a GET whose kept-alive connection
+    turns out to be dead. Proxies and a CA bundle are taken from the environment, as `requests` does.
+
+    Args:
+        connect_timeout: Seconds for a connection to stand, for each address of a host, and again for TLS.
+        read_timeout: Seconds of silence after which a server is given up.
+        deadline: Seconds that the whole call may take, however the server drips; only the look-up of a name,
+            which is in the hands of the system, may take longer.
+        body_limit: Bytes of the longest body that is taken, unpacked.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 10.0,
+        deadline: float = 20.0,
+        body_limit: int = 2 * 1024 * 1024,
+    ) -> None:
+        # On a machine that woke up in the past the certificate will be refused, and the error says why.
+        urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
+        self._timeouts = (connect_timeout, read_timeout)
+        self._deadline = deadline
+        self._body_limit = body_limit
+        self._session = _session()
+
+    def __call__(self, request: Request) -> Response:
+        """See `Send`."""
+        if request.method != "GET":
+            self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
+        call = _Call(self._deadline, self._body_limit)
+        before = _under_way.set(call)
+        try:
+            return self._persist(request, call)
+        except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
+            call.hang_up()
+            raise Unreachable(f"{_place(request.url)}: {call.cause(error)}") from None
+        finally:
+            _under_way.reset(before)
+
+    def close(self) -> None:
+        """Close the connections; the next request opens them again."""
+        self._session.close()
+
+    def _persist(self, request: Request, call: _Call) -> Response:
+        try:
+            return self._exchange(request)
+        except Exception as error:
+            if not call.met_dead_connection(error):
+                raise
+        return self._exchange(request)
+
+    def _exchange(self, request: Request) -> Response:
+        headers = dict(request.headers)
+        if request.text is not None:
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        with self._session.request(
+            request.method,
+            request.url,
+            headers=headers,
+            data=request.form if request.text is None else request.text.encode(),
+            timeout=self._timeouts,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            received = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status_code, received, self._body(response))
+
+    def _body(self, response: requests.Response) -> bytes:
+        body = bytearray()
+        for piece in response.raw.stream(_PIECE, decode_content=True):
+            body += piece
+            if len(body) > self._body_limit:
+                raise _too_long(self._body_limit)
+        return bytes(body)
+
+
+class _Call:
+    """A call under way: what it may still take, and what came of it so far.
+
+    Args:
+        deadline: Seconds it may take.
+        body_limit: Bytes that the body may have.
+    """
+
+    def __init__(self, deadline: float, body_limit: int) -> None:
+        self._started = time.monotonic()
+        self._deadline = deadline
+        self._body_limit = body_limit
+        self._received = 0
+        self._connected = False
+        self._wire: io.IOBase | None = None
+
+    def allow(self, timeout: float | None) -> float:
+        """Cut a `timeout` to what is left.
+
+        Raises:
+            TimeoutError: Nothing is left.
+        """
+        left = self._started + self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left if timeout is None else min(timeout, left)
+
+    def connect(self, host: str, port: int, timeout: float | None) -> socket.socket:
+        """Connect to the first address of `host` that answers.
+
+        Raises:
+            OSError: None of them did.
+        """
+        self._connected = True
+        failure = OSError("a name without an address")
+        for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            try:
+                return self._open((str(address[0]), port), timeout)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    def _open(self, address: tuple[str, int], timeout: float | None) -> socket.socket:
+        line = socket.create_connection(address, self.allow(timeout))
+        try:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            line.settimeout(self.allow(timeout))  # for the greeting of TLS
+        except OSError:
+            line.close()
+            raise
+        return line
+
+    def hear(self, wire: io.IOBase) -> None:
+        """Note where the answer will come in."""
+        self._wire = wire
+
+    def hang_up(self) -> None:
+        """Let go of what came in: `urllib3` forgets to, where it dislikes the headers."""
+        if self._wire is not None:
+            self._wire.close()
+
+    def take(self, count: int) -> None:
+        """Note that `count` bytes came in.
+
+        Raises:
+            OSError: They are more than any answer that is taken can have.
+        """
+        self._received += count
+        if self._received > self._body_limit + HEADER_ROOM:
+            raise _too_long(self._body_limit)
+
+    def met_dead_connection(self, error: BaseException) -> bool:
+        """Return whether a kept-alive connection turned out dead before a byte of a response came."""
+        kinds = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+        dead = any(isinstance(link, kinds) for link in _chain(error))
+        return dead and not self._connected and not self._received
+
+    def cause(self, error: BaseException) -> str:
+        """Say in a few words why the call failed; nothing of the request is in them."""
+        chain = list(_chain(error))
+        for kind, words in _CAUSES:
+            if any(isinstance(link, kind) for link in chain):
+                return words.format(seconds=time.monotonic() - self._started)
+        return _words(chain[-1])
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Give `error` and what led to it, the root last."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _words(error: BaseException) -> str:
+    """Say what `error` is; the text of a `requests` error can hold a whole address, so it is not shown."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS certificate not accepted ({error.verify_message}): is the machine's date right?"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason})"
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return clean(error.strerror or str(error), _CAUSE_LIMIT)
+    return f"the request failed ({type(error).__name__})"
+
+
+def _too_long(limit: int) -> OSError:
+    return OSError(f"the answer is longer than {limit} bytes")
+
+
+def _place(url: str) -> str:
+    """Return the host of `url`, and its port if it has one: the part that holds no secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "an address that makes no sense"
+    host = f"[{host}]" if ":" in host else host
+    return clean(f"{host}:{port}" if port else host, _CAUSE_LIMIT)
+
+
+# A connection outlives the call that opened it, so it looks up here whose turn it is.
+_under_way: ContextVar[_Call] = ContextVar("under_way")
+
+
+class _Wire(io.RawIOBase):
+    """The bytes of one answer as they come in: each wait for more of them ends with the call's deadline."""
+
+    def __init__(self, raw: io.RawIOBase, line: socket.socket) -> None:
+        super().__init__()
+        self._raw = raw
+        self._line = line
+        self._timeout = line.gettimeout()
+        self._call = _under_way.get()
+        self._call.hear(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._line.settimeout(self._call.allow(self._timeout))
+        count = self._raw.readinto(buffer) or 0
+        self._call.take(count)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Wire(self.fp.detach(), sock))
+
+    def flush(self) -> None:
+        # What is collected is flushed first; since Python 3.13 a stream that is closed already complains.
+        if self.fp is not None and not self.fp.closed:
+            super().flush()
+
+
+class _Line(HTTPConnection):
+    response_class = _Answer
+
+    def _new_conn(self) -> socket.socket:
+        return _under_way.get().connect(self._dns_host, self.port, self.timeout)
+
+
+class _TlsLine(_Line, HTTPSConnection):
+    pass
+
+
+class _Lines(HTTPConnectionPool):
+    ConnectionCls = _Line
+
+
+class _TlsLines(HTTPSConnectionPool):
+    ConnectionCls = _TlsLine
+
+
+class _Trust(ssl.SSLContext):
+    """Reads a bundle of certificates once, and again when it has changed.
+
+    `urllib3` reads it for each connection: that costs as much as ten polls, and its memory comes back late.
+    """
+
+    _bundle: object = None
+
+    def load_verify_locations(
+        self,
+        cafile: StrOrBytesPath | None = None,
+        capath: StrOrBytesPath | None = None,
+        cadata: str | ReadableBuffer | None = None,
+    ) -> None:
+        bundle = (cafile, capath, cadata, os.stat(cafile).st_mtime_ns if cafile else 0)  # noqa: PTH116 - or bytes
+        if bundle != self._bundle:
+            super().load_verify_locations(cafile, capath, cadata)
+            self._bundle = bundle
+
+
+class _Adapter(HTTPAdapter):
+    """`requests`' own, with connections that heed the deadline; its retries are off by default."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
+        self._trust = _Trust(ssl.PROTOCOL_TLS_CLIENT)
+        super().init_poolmanager(*args, ssl_context=self._trust, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Lines, "https": _TlsLines}
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
+        manager = super().proxy_manager_for(*args, ssl_context=self._trust, **kwargs)
+        if isinstance(manager, urllib3.ProxyManager):  # one for SOCKS has connections of its own kind
+            manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""
+
+
+def _session() -> requests.Session:
+    session = _Session()
+    session.headers.update(
+        {
+            "User-Agent": f"spotify-logger/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+        }
+    )
+    # Without any of our own, a line of ~/.netrc would replace our Authorization header.
+    session.auth = lambda prepared: prepared
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter())
+    return session

@@ -1,0 +1,334 @@
+"""The login: an address to open, and its answer, by the browser or pasted, whichever comes first."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import sys
+import time
+import webbrowser
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TextIO
+from urllib.parse import parse_qs, urlsplit
+
+from spotify_logger.config.settings import is_loopback
+from spotify_logger.core.times import local
+from spotify_logger.spotify import oauth
+from spotify_logger.spotify.callback_server import Listener
+from spotify_logger.spotify.http import HttpSender
+from spotify_logger.spotify.oauth import Token, TokenFile
+from spotify_logger.system import log
+from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Collection
+
+    from spotify_logger.config.settings import Settings
+    from spotify_logger.spotify.http import Send
+
+RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
+"""Seconds between the attempts to exchange a code, which lives for a few minutes only."""
+LONGEST_WAIT = 30.0
+"""Seconds of a rate limit that are waited for here."""
+LINE_LIMIT = 16 * 1024
+"""Bytes of a pasted line."""
+_FIELD_LIMIT = 20
+_WORDS_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """What Spotify sent the browser back with; "" for what is missing."""
+
+    state: str = field(repr=False)
+    code: str = field(repr=False)
+    error: str
+
+
+def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
+    settings: Settings,
+    send: Send,
+    token_file: TokenFile,
+    stdin: TextIO | None,
+    stdout: TextIO,
+    open_browser: Callable[[str], bool],
+    now: Callable[[], float],
+) -> Token:
+    """Ask the listener to log in, as often as it takes; save the token over any other, and return it.
+
+    Args:
+        settings: The app.
+        send: Carries the requests to the token endpoint.
+        token_file: Where the token goes.
+        stdin: Where the redirected address may be pasted; None where nobody can.
+        stdout: Where the address is printed, and what goes wrong.
+        open_browser: Takes the address, returns whether a browser on this machine shows it.
+        now: Seconds since the epoch; where Spotify tells another time, that is believed.
+
+    Raises:
+        LoginNeeded: No answer can come any more.
+        Misconfigured: Spotify does not know the client, or the token cannot be written.
+        NotBefore: Spotify asks to wait, for longer than is waited here.
+    """
+    talk, lines = Talk(stdout), _Lines(stdin)
+    token, first = None, True
+    while token is None:
+        attempt = Attempt(settings, talk)
+        with listener_of(attempt, talk) as listener:
+            talk.offer(attempt.url)
+            if first:
+                shown = open_browser(attempt.url)
+                talk.explain(settings.redirect_uri, shown=shown, listening=listener is not None)
+            answer = _wait(attempt, listener, lines)
+        token = token_of(send, attempt, answer, now, talk)
+        first = False
+    save(token_file, token)
+    talk.say(f"Logged in. Spotify will want this again by {_day(oauth.valid_until(token))}.")
+    return token
+
+
+def login_on_terminal(settings: Settings, screen: TextIO) -> Token:
+    """Log in with what this process has: its terminal, a browser, the network. For the errors see `login`."""
+    with closing(HttpSender()) as send:
+        token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
+        return login(settings, send, token_file, sys.stdin, screen, desktop_browser, time.time)
+
+
+def desktop_browser(url: str) -> bool:
+    """Show `url` in a browser with a window on this screen; return False where there is none."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return False  # a browser in this very terminal would be in the way
+    with suppress(webbrowser.Error, OSError):
+        return webbrowser.open(url)
+    return False
+
+
+def redirect_of(address: str) -> Redirect:
+    """Read the address that the browser ended at, or what somebody took for it; nothing is too odd."""
+    query = address.strip().partition("#")[0]
+    query = query.partition("?")[2] or query
+    try:
+        fields = parse_qs(query, max_num_fields=_FIELD_LIMIT)
+    except ValueError:  # too many fields
+        fields = {}
+    state, code, error = (fields.get(name, [""])[0] for name in ("state", "code", "error"))
+    return Redirect(state, code, log.clean(error, _WORDS_LIMIT))
+
+
+class Attempt:
+    """One address that is handed out, and the first answer that belongs to it.
+
+    Args:
+        settings: The app.
+        talk: Is told what is wrong with an answer.
+
+    Attributes:
+        settings: The same.
+        url: The address.
+        verifier: The secret that goes with the answer's code (PKCE).
+        answer: What Spotify sent the browser back with; None until it is here.
+    """
+
+    def __init__(self, settings: Settings, talk: Talk) -> None:
+        self.settings = settings
+        self.verifier = secrets.token_urlsafe(64)
+        self.answer: Redirect | None = None
+        self._state = secrets.token_urlsafe(24)
+        self._talk = talk
+        self._said: set[str] = set()
+        self.url = oauth.authorize_url(settings, self._state, self.verifier)
+
+    def take_request(self, target: str) -> tuple[HTTPStatus, str]:
+        """Take what a browser asks the listener for; return what it is told."""
+        path, _, query = target.partition("?")
+        if path != (urlsplit(self.settings.redirect_uri).path or "/"):
+            return HTTPStatus.NOT_FOUND, "There is nothing here."
+        trouble = self._take(redirect_of(f"?{query}"))
+        if trouble and trouble not in self._said:
+            self._said.add(trouble)  # whatever asks again and again: once is enough
+            self._talk.say(f"The browser brought an answer that cannot be used. {trouble}")
+        if trouble:
+            return HTTPStatus.BAD_REQUEST, trouble
+        return (
+            HTTPStatus.OK,
+            "The answer has arrived: look where you began what came of it. You can close this.",
+        )
+
+    def take_line(self, text: str) -> None:
+        """Take what somebody pasted."""
+        trouble = self._take(redirect_of(text)) if text.strip() else ""
+        if trouble:
+            self._talk.say(trouble)
+
+    def _take(self, redirect: Redirect) -> str:
+        """Keep an answer that belongs to this attempt; otherwise return what is wrong with it."""
+        if not (redirect.code or redirect.error):
+            return "There is no code in this. Needed is the whole address that the browser ended at."
+        if not redirect.state:
+            return "There is no state in this. Needed is the whole address, not only its code."
+        if redirect.state != self._state:
+            return "This answers another attempt to log in. Open the last address printed here."
+        self.answer = self.answer or redirect
+        return ""
+
+
+class Talk:
+    """Lines for the person who logs in."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._stdout = stdout
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._print(log.clean(text))
+
+    def offer(self, url: str) -> None:
+        """Print the address to open."""
+        self.say("To log in to Spotify, open this address in a browser:")
+        self._print(f"\n{url}\n")
+
+    def explain(self, redirect_uri: str, *, shown: bool, listening: bool) -> None:
+        """Print how the answer gets here, which depends on where the browser is."""
+        if not listening:
+            self.say("Then paste here the address that the browser ended at.")
+        elif shown:
+            self.say("A browser should show it now, and its answer arrives here by itself.")
+            self.say("If it does not, paste here the address that the browser ended at.")
+        else:
+            self.say(
+                "This machine shows no browser: open the address on another one. There the browser ends at"
+            )
+            self.say(
+                "a page that does not load: paste that page's address here. Or connect to this machine with"
+            )
+            self.say(f"ssh -L {_tunnel(redirect_uri)} user@host first: then the answer arrives by itself.")
+        self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
+
+    def _print(self, text: str) -> None:
+        encoding = self._stdout.encoding or "utf-8"
+        with suppress(OSError, ValueError):  # nobody reads any more; the browser may still answer
+            print(text.encode(encoding, "replace").decode(encoding), file=self._stdout, flush=True)
+
+
+class _Lines:
+    """Lines from a terminal, a pipe or a file, without ever waiting for one."""
+
+    def __init__(self, stdin: TextIO | None) -> None:
+        self.sources: list[int] = []
+        self._rest = b""
+        with suppress(OSError, ValueError):  # it is closed, or no real file
+            self.sources = [stdin.fileno()] if stdin else []
+
+    def read(self, readable: Collection[object]) -> list[str]:
+        """Return the lines that are whole now; at the end of the input what is left counts as one."""
+        if not self.sources or self.sources[0] not in readable:
+            return []
+        chunk = self._chunk()
+        if not chunk:
+            self.sources = []
+            chunk = b"\n"
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        self._rest = rest[-LINE_LIMIT:]
+        return [line.decode(errors="replace") for line in lines]
+
+    def _chunk(self) -> bytes:
+        try:
+            return os.read(self.sources[0], LINE_LIMIT)
+        except OSError:  # the terminal is gone
+            return b""
+
+
+def listener_of(attempt: Attempt, talk: Talk) -> AbstractContextManager[Listener | None]:
+    """What takes the answer that a browser on this machine brings; None where that cannot be."""
+    parts = urlsplit(attempt.settings.redirect_uri)
+    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        return nullcontext()
+    try:
+        return Listener(parts.hostname or "", parts.port or 0, attempt.take_request)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        talk.say(
+            f"Port {parts.port} of this machine cannot be had ({reason}): perhaps another login is waiting "
+            "there, or another program (`ss -ltnp` says which). Pasting works all the same."
+        )
+    return nullcontext()
+
+
+def _wait(attempt: Attempt, listener: Listener | None, lines: _Lines) -> Redirect:
+    """Wait until the attempt has its answer, from wherever.
+
+    Raises:
+        LoginNeeded: Nobody is left who could bring one.
+    """
+    while attempt.answer is None:
+        sources: list[int | socket.socket] = [*lines.sources, *(listener.sources if listener else [])]
+        if not sources:
+            raise LoginNeeded("the login is given up: no answer can be pasted, and none can arrive by itself")
+        readable, _, _ = select.select(sources, [], [], listener.timeout if listener else None)
+        if listener:
+            listener.serve(readable)
+        for line in lines.read(readable):
+            attempt.take_line(line)
+    return attempt.answer
+
+
+def token_of(
+    send: Send, attempt: Attempt, answer: Redirect, now: Callable[[], float], talk: Talk
+) -> Token | None:
+    """Exchange the answer's code; None when the listener has to try once more, and has been told why."""
+    if answer.error:
+        talk.say(f"Spotify did not log you in ({answer.error}). Once more:")
+        return None
+    try:
+        token = _exchange(send, attempt, answer.code, now, talk)
+    except (LoginNeeded, TryLater) as error:
+        talk.say(f"{error}. Once more:")
+        return None
+    missing = ", ".join(oauth.missing_scopes(token))
+    if missing:
+        talk.say(f"Spotify did not permit {missing}, which is needed. Once more:")
+        return None
+    return token
+
+
+def _exchange(send: Send, attempt: Attempt, code: str, now: Callable[[], float], talk: Talk) -> Token:
+    for delay in RETRY_DELAYS:
+        try:
+            return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
+        except (TryLater, NotBefore) as error:
+            wait = error.seconds if isinstance(error, NotBefore) else delay
+            if wait > LONGEST_WAIT:
+                raise
+            talk.say(f"{error}. Trying again in {wait:.0f} s.")
+            time.sleep(wait)
+    return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
+
+
+def save(token_file: TokenFile, token: Token) -> None:
+    """Keep the token.
+
+    Raises:
+        Misconfigured: It cannot be written.
+    """
+    try:
+        token_file.save(token)
+    except OSError as error:
+        raise Misconfigured(
+            f"{token_file.path} cannot be written ({error.strerror}): the login is not kept"
+        ) from None
+
+
+def _day(moment: float | None) -> str:
+    return f"{local(moment):%Y-%m-%d}" if moment else "an unknown day"
+
+
+def _tunnel(redirect_uri: str) -> str:
+    parts = urlsplit(redirect_uri)
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    return f"{parts.port}:{host}:{parts.port}"

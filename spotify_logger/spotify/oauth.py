@@ -1,0 +1,358 @@
+"""The Authorization Code flow with PKCE, the token it ends in, and the file that keeps the token."""
+
+from __future__ import annotations
+
+import base64
+import calendar
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeGuard
+from urllib.parse import urlencode
+
+from spotify_logger.config.settings import conceal, is_word
+from spotify_logger.core.times import EPOCH
+from spotify_logger.spotify.http import Request, http_date
+from spotify_logger.system import atomic_file, log
+from spotify_logger.system.clock import DATE_TOLERANCE
+from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
+from spotify_logger.system.state import from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from spotify_logger.config.settings import Settings
+    from spotify_logger.spotify.http import Response, Send
+
+SCOPES = "user-read-playback-state user-read-recently-played"
+TOKEN_FILE = "token.json"  # noqa: S105 - a file's name
+"""The token's file in the state folder."""
+LIFETIME_MONTHS = 6
+"""Months for which a refresh token works after the listener's consent; refreshing does not extend them.
+
+Source: Spotify's developer blog, 2026-06-18.
+"""
+ACCESS_LIFETIME = 3600.0
+"""Seconds for which an access token works where the answer does not say it."""
+RATE_LIMIT_WAIT = 60.0
+"""Seconds to wait after a 429 that does not say how long."""
+
+_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: what a `Date` may plausibly say
+_LATEST = 2.0**37  # seconds since the epoch, in the year 6325; what is later is no time but garbage
+_LONGEST_ACCESS = 86400.0
+_LONGEST_WAIT = 366 * 86400.0
+_WORDS_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Token:
+    """A login. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        refresh_token: What access tokens are asked for with.
+        access_token: What the API is asked with; "" when there is none yet.
+        expires_at: When the access token ends.
+        scope: What Spotify said it may be used for, separated by blanks; "" when it did not say.
+        authorized_at: When the listener consented; None when unknown.
+        dead_at: When the token endpoint refused it; None while it works.
+        dead_reason: What the token endpoint said then.
+        asked_at: When a dead token was last tried; None while it works.
+    """
+
+    refresh_token: str = field(repr=False)
+    access_token: str = field(default="", repr=False)
+    expires_at: float = 0.0
+    scope: str = ""
+    authorized_at: float | None = None
+    dead_at: float | None = None
+    dead_reason: str = ""
+    asked_at: float | None = None
+
+
+class TokenFile:
+    """The token on the disk: 0600, replaced as a whole. Daemon and login command share it.
+
+    Args:
+        path: The file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._content: bytes | None = None
+
+    def load(self) -> Token | None:
+        """Return the token, or None where there is none; one that makes no sense is warned about and kept."""
+        self._content = None
+        try:
+            self._content = atomic_file.read(self.path)
+        except OSError as error:
+            log.warning(f"{self.path} cannot be read ({error.strerror}): correct its owner or mode")
+        if self._content is None:
+            return None
+        token = _token_of(self._content)
+        if token is None:
+            log.warning(f"{self.path} holds no token; it is kept, and a new login is needed")
+        return token
+
+    def save(self, token: Token) -> None:
+        """Replace the file; one that made no sense is kept beside it, with ".bad" at the end of its name.
+
+        Raises:
+            OSError: The token is not safe on the disk.
+        """
+        if _token_of(self._read() or b"") is None and self.path.exists():
+            self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
+        text = to_json(token, indent=1) + "\n"
+        atomic_file.write_atomically(self.path, text)
+        self._content = text.encode()
+        conceal(token.refresh_token)
+
+    def changed(self) -> bool:
+        """Return whether the file holds something else than this object last loaded or saved."""
+        return self._read() != self._content
+
+    def _read(self) -> bytes | None:
+        try:
+            return atomic_file.read(self.path)
+        except OSError:
+            return None
+
+
+def token_of_settings(settings: Settings) -> Token | None:
+    """Return the token that SPOTIFY_REFRESH_TOKEN makes, for a machine without a token file."""
+    return Token(settings.refresh_token) if settings.refresh_token else None
+
+
+def valid_until(token: Token) -> float | None:
+    """Return when the refresh token ends, in seconds since the epoch; None when nobody knows."""
+    return None if token.authorized_at is None else _six_months_after(token.authorized_at)
+
+
+@lru_cache(maxsize=1)
+def _six_months_after(moment: float) -> float:
+    start = EPOCH + timedelta(seconds=moment)  # on a 32-bit system, `fromtimestamp` ends in 2038
+    years, month = divmod(start.month - 1 + LIFETIME_MONTHS, 12)
+    last_day = calendar.monthrange(start.year + years, month + 1)[1]
+    end = start.replace(year=start.year + years, month=month + 1, day=min(start.day, last_day))
+    return end.timestamp()
+
+
+def authorize_url(settings: Settings, state: str, verifier: str) -> str:
+    """Return the address at which the listener consents (code-flow, code-pkce-flow in Spotify's tutorials).
+
+    Args:
+        settings: The app.
+        state: Comes back with the answer.
+        verifier: PKCE: 43 to 128 characters of A-Z a-z 0-9 - _; only its SHA-256 is in the address.
+    """
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    query = {
+        "client_id": settings.client_id,
+        "response_type": "code",
+        "redirect_uri": settings.redirect_uri,
+        "state": state,
+        "scope": SCOPES,
+        "code_challenge_method": "S256",
+        "code_challenge": challenge,
+        # Without a dialog there might be no new consent, and the six months would not begin anew.
+        "show_dialog": "true",
+    }
+    return f"{settings.accounts_url}/authorize?{urlencode(query)}"
+
+
+def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now: float) -> Token:
+    """Turn the code of a login into a token.
+
+    Args:
+        send: Carries the request.
+        settings: The app.
+        code: What Spotify sent back.
+        verifier: The one that made the address.
+        now: Seconds since the epoch; becomes `authorized_at`, unless the answer's `Date` knows better.
+
+    Raises:
+        LoginNeeded: The code is used up, too old, or of another login.
+        Misconfigured: Spotify does not know this client id and secret.
+        TryLater: No answer, or one of a shape that makes no sense.
+        NotBefore: Spotify asks to wait.
+    """
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": settings.redirect_uri,
+        "code_verifier": verifier,
+    }
+    response = _ask(send, settings, form)
+    match _refusal(response):
+        case "invalid_client", words:
+            raise Misconfigured(_unknown_client(words))
+        case _, words:
+            raise LoginNeeded(f"Spotify does not take this code ({words})")
+    now = _corrected(now, response)
+    token = _granted(response, Token("", authorized_at=now), now)
+    if not token.refresh_token:
+        raise TryLater("Spotify's answer to the login holds no refresh token")
+    return token
+
+
+def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
+    """Return `token` with a new access token, alive; and with a new refresh token where the answer has one.
+
+    Args:
+        send: Carries the request.
+        settings: The app.
+        token: The one to refresh.
+        now: Seconds since the epoch, unless the answer's `Date` knows better.
+
+    Raises:
+        LoginNeeded: `invalid_grant` or `invalid_client`: only a person can help.
+        TryLater: No answer, or one of a shape that makes no sense; the token may be fine.
+        NotBefore: Spotify asks to wait.
+    """
+    response = _ask(send, settings, {"grant_type": "refresh_token", "refresh_token": token.refresh_token})
+    match _refusal(response):
+        case "invalid_client", words:
+            raise LoginNeeded(_unknown_client(words))
+        case _, words:
+            raise LoginNeeded(
+                f"Spotify does not take the login any more ({words}): run `spotify-logger login`"
+            )
+    return _granted(response, token, _corrected(now, response))
+
+
+def missing_scopes(token: Token) -> list[str]:
+    """Return which of `SCOPES` Spotify said it did not give; none when it did not say."""
+    given = token.scope.split()
+    return [scope for scope in SCOPES.split() if given and scope not in given]
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return how long a `Retry-After` header asks to wait, in seconds or by a date (RFC 9110, 10.2.3).
+
+    Args:
+        headers: The response's; names in lower case.
+        now: Seconds since the epoch; used where the response has no `Date` of its own.
+
+    Returns:
+        Seconds, at least 0 and at most a year; None without the header, or when it makes no sense.
+    """
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
+        return min(float(text), _LONGEST_WAIT)
+    until = http_date(text)
+    if until is None:
+        return None
+    return min(max(0.0, until - (http_date(headers.get("date", "")) or now)), _LONGEST_WAIT)
+
+
+def told_time(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds since the epoch that a response's `Date` says; None without one that is plausible.
+
+    Args:
+        headers: The response's; names in lower case.
+    """
+    date = http_date(headers.get("date", ""))
+    earliest, latest = _DATES
+    return date if date is not None and earliest < date < latest else None
+
+
+def _ask(send: Send, settings: Settings, form: dict[str, str]) -> Response:
+    headers = {"Accept": "application/json"}
+    if settings.client_secret:
+        pair = f"{settings.client_id}:{settings.client_secret}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        form = {**form, "client_id": settings.client_id}
+    return send(Request("POST", f"{settings.accounts_url}/api/token", headers, form))
+
+
+def _corrected(now: float, response: Response) -> float:
+    """Return the time that an answer tells, where `now` differs: a login's age is of interest for months."""
+    told = told_time(response.headers)
+    return now if told is None or abs(told - now) <= DATE_TOLERANCE else told
+
+
+def _refusal(response: Response) -> tuple[str, str] | None:
+    """Return the error and what is said about it, when it is one that only a person can end."""
+    error = _body(response).get("error")
+    if response.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
+        return None
+    return (str(error), _words(response)) if error in ("invalid_grant", "invalid_client") else None
+
+
+def _granted(response: Response, token: Token, now: float) -> Token:
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        asked = retry_after(response.headers, now)
+        wait = RATE_LIMIT_WAIT if asked is None else asked
+        raise NotBefore(f"Spotify's accounts service asks to wait for {wait:.0f} s", wait)
+    if response.status != HTTPStatus.OK:
+        raise TryLater(f"Spotify's accounts service answers {response.status} ({_words(response)})")
+    body = _body(response)
+    access, new, scope = body.get("access_token"), body.get("refresh_token"), body.get("scope")
+    if not _is_word(access):
+        raise TryLater("Spotify's accounts service answers 200 without a token")
+    lifetime = _number(body.get("expires_in")) or ACCESS_LIFETIME
+    return replace(
+        token,
+        # Since mid-2026 a refresh rarely brings a new one; the old one goes on working (hrkfdn/ncspot#1861).
+        refresh_token=new if _is_word(new) else token.refresh_token,
+        access_token=access,
+        expires_at=now + min(lifetime, _LONGEST_ACCESS),
+        scope=log.clean(scope) if isinstance(scope, str) else token.scope,
+        dead_at=None,
+        dead_reason="",
+        asked_at=None,
+    )
+
+
+def _unknown_client(words: str) -> str:
+    return (
+        f"Spotify does not know this client ({words}): "
+        "correct SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
+    )
+
+
+def _words(response: Response) -> str:
+    """Return what an error's body says, as far as it is one of an OAuth error's shape."""
+    body = _body(response)
+    words = [body.get("error"), body.get("error_description")]
+    said = ": ".join(word for word in words if isinstance(word, str))
+    return log.clean(said, _WORDS_LIMIT) or "no reason given"
+
+
+def _body(response: Response) -> dict[str, object]:
+    return from_json(dict[str, object], response.body) or {}
+
+
+def _token_of(text: bytes) -> Token | None:
+    """Return the token that a file holds; but for the refresh token, everything may be missing or odd."""
+    token = from_json(Token, text)
+    if token is None or not _is_word(token.refresh_token):
+        return None
+    conceal(token.refresh_token)
+    return replace(
+        token,
+        access_token=token.access_token if _is_word(token.access_token) else "",
+        expires_at=_number(token.expires_at) or 0.0,
+        scope=log.clean(token.scope),
+        authorized_at=_number(token.authorized_at),
+        dead_at=_number(token.dead_at),
+        dead_reason=log.clean(token.dead_reason),
+        asked_at=_number(token.asked_at),
+    )
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    """Return whether `value` can be a token: printable ASCII without blanks (RFC 6750, 2.1)."""
+    return isinstance(value, str) and is_word(value)
+
+
+def _number(value: object) -> float | None:
+    """Return a number that can be a time or a duration, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
+        return None
+    return float(value)

@@ -1,0 +1,1 @@
+"""Where plays are kept: the outbox on the disk, Redis, the lease, the embedded server."""

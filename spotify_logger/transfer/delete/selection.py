@@ -1,0 +1,104 @@
+"""Which plays somebody means who wants some to be forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.redis_keys import NOW_PLAYING, OPEN, day_of, index_key, play_key, second_of
+from spotify_logger.core.text import Finder, Fit
+from spotify_logger.storage.bulk import FIRST_SECOND, ONE_DAY
+
+if TYPE_CHECKING:
+    from spotify_logger.storage.bulk import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall be forgotten.
+
+    Attributes:
+        text: A key, "listening:<second>" or the second alone, whatever the stretch is; a title, an album or
+            an artist, as a whole, or where nothing is called so, a part of these; "" for all plays.
+        begin: The first second of the stretch.
+        end: The second after its last one; None for all that there is.
+    """
+
+    text: str = ""
+    begin: int = FIRST_SECOND
+    end: int | None = None
+
+
+def find(archive: Archive, wanted: Wanted) -> list[int]:
+    """The seconds that name the plays that are meant, in the order of time."""
+    second = _named(archive, wanted.text)
+    if second is not None:
+        return [second] if _is_known(archive, second) else []
+    days = archive.rows(wanted.begin, wanted.end)
+    if not wanted.text:
+        return [second for rows in days for second in rows.seconds]
+    keys = _fitting(archive, wanted)
+    lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
+    return [second for second, item in lines if item in keys]
+
+
+def open_plays(archive: Archive, now: float) -> set[int]:
+    """The plays that are not over, as far as anybody says so: there is one at most.
+
+    A logger that lives writes its play again and again, so that it cannot be forgotten. One that began more
+    than a day ago is nobody's any more.
+
+    Args:
+        archive: The log.
+        now: Seconds since the epoch.
+    """
+    (named,) = archive.send([("GET", archive.key(NOW_PLAYING))])
+    newest = None
+    for rows in archive.rows(int(now) - ONE_DAY):
+        newest = rows.seconds[-1] if rows.ends[-1] == OPEN else None
+    return {second for second in (second_of(str(named)), newest) if second is not None}
+
+
+def all_days(archive: Archive) -> list[date]:
+    """All UTC days of which there is an index, whatever clock they came from; the oldest first."""
+    names = {name for names in archive.scan("plays:*") for name in names}
+    return sorted(day for day in map(day_named, names) if day is not None)
+
+
+def day_named(name: str) -> date | None:
+    """Return the day that a key of the index names, None where it names none."""
+    try:
+        day = date.fromisoformat(name.removeprefix("plays:"))
+    except ValueError:
+        return None
+    return day if index_key(day) == name else None
+
+
+def _named(archive: Archive, text: str) -> int | None:
+    """The second of a key."""
+    if text.isascii() and text.isdigit() and len(text) == len(str(FIRST_SECOND)):
+        return int(text) if int(text) >= FIRST_SECOND else None
+    second = second_of(text)
+    return (
+        second if second is not None and text in {play_key(second), archive.key(play_key(second))} else None
+    )
+
+
+def _is_known(archive: Archive, second: int) -> bool:
+    exists, line = archive.send(
+        [
+            ("EXISTS", archive.key(play_key(second))),
+            ("HEXISTS", archive.key(index_key(day_of(second))), second),
+        ]
+    )
+    return bool(exists or line)
+
+
+def _fitting(archive: Archive, wanted: Wanted) -> set[str]:
+    finder = Finder(wanted.text)
+    found: dict[Fit, set[str]] = {how: set() for how in Fit}
+    items = {item for rows in archive.rows(wanted.begin, wanted.end) for item in rows.items}
+    for key, (name, artists, album) in archive.catalogue(items, ("name", "artists", "album")):
+        found[finder.fit(name, artists, album)].add(key)
+    return found[Fit.WHOLE] or found[Fit.IN_PART]

@@ -1,0 +1,1 @@
+"""Gives the log out as JSON lines, JSON, CSV, or listens for ListenBrainz."""

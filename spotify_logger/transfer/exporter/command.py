@@ -1,0 +1,100 @@
+"""`spotify-logger export`: the log given out, to be taken in again, for spreadsheets, or to move on.
+
+Everything is written as it is read, in the order of time. A play is found by its line in the index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
+
+from spotify_logger.report import csv_output
+from spotify_logger.report.blocks import Answer
+from spotify_logger.report.words import counted
+from spotify_logger.storage.bulk import FIRST_SECOND
+from spotify_logger.transfer.exporter.jsonl import records
+from spotify_logger.transfer.exporter.listenbrainz import listens
+from spotify_logger.transfer.exporter.output_file import whole_file
+from spotify_logger.transfer.exporter.spreadsheet import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from spotify_logger.storage.bulk import Archive
+
+Form = Literal["csv", "json", "jsonl", "listenbrainz"]
+"""What the log is given out as: a row a play; records in an array or one a line, which `import` takes back;
+listens, one a line, as ListenBrainz has them."""
+
+T = TypeVar("T", bound="Mapping[str, object]")
+
+
+def export(
+    archive: Archive, form: Form, out: TextIO, begin: int = FIRST_SECOND, end: int | None = None
+) -> int:
+    """Write the plays and gaps that began in a stretch.
+
+    JSON is written in ASCII: nothing is lost on the way, whatever the locale is, and no text of others can
+    change a terminal's state.
+
+    Args:
+        archive: The log.
+        form: As what.
+        out: Where to.
+        begin: The first second of the stretch.
+        end: The second after its last one; None for all that there is.
+
+    Returns:
+        How many plays were written; for ListenBrainz, how many listens.
+
+    Raises:
+        StoreError: Redis went away.
+        OSError: `out` takes no more.
+    """
+    plays: Counter[bool] = Counter()
+    match form:
+        case "csv":
+            csv_output.write(_counting(rows(archive, begin, end), plays), out)
+        case "json":
+            _write_array(_counting(records(archive, begin, end), plays), out)
+        case "jsonl":
+            _write_lines(_counting(records(archive, begin, end), plays), out)
+        case "listenbrainz":
+            _write_lines(_counting(listens(archive, begin, end), plays), out)
+    return plays[True]
+
+
+def export_file(
+    archive: Archive, form: Form, path: Path, begin: int = FIRST_SECOND, end: int | None = None
+) -> Answer:
+    """Do the same into a file that is whole or not there, see `export`.
+
+    Raises:
+        StoreError: Redis went away.
+        SpotifyLoggerError: The file cannot be written.
+    """
+    with whole_file(path) as out:
+        number = export(archive, form, out, begin, end)
+    noun = "listen" if form == "listenbrainz" else "play"
+    return Answer({"file": str(path), f"{noun}s": number}, [f"{counted(number, noun)} in {path}"])
+
+
+def _counting(told: Iterable[T], plays: Counter[bool]) -> Iterator[T]:
+    """Pass on what is told, and count what is a play, and what not."""
+    for each in told:
+        plays[each.get("kind", "play") == "play"] += 1
+        yield each
+
+
+def _write_lines(told: Iterable[Mapping[str, object]], out: TextIO) -> None:
+    out.writelines(json.dumps(each) + "\n" for each in told)
+
+
+def _write_array(told: Iterable[Mapping[str, object]], out: TextIO) -> None:
+    before = "["
+    for each in told:
+        out.write(f"{before}\n{json.dumps(each)}")
+        before = ","
+    out.write("[]\n" if before == "[" else "\n]\n")

@@ -1,0 +1,93 @@
+"""The log as listens, one a line, as ListenBrainz gives them out and takes them in.
+
+The fields are those of <https://listenbrainz.readthedocs.io/en/latest/users/json.html>; those with "spotify"
+in their names are as its own importer of Spotify's exports has them. It wants the lines as *.jsonl in a zip.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger import __version__
+from spotify_logger.core.play import TRACKDONE
+from spotify_logger.core.player_state import whole_number
+from spotify_logger.transfer.exporter.plays import told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.transfer.exporter.plays import Kept
+
+FOUR_MINUTES_MS = 240_000
+"""ListenBrainz wants half of a track to have been heard, or four minutes, whichever is less."""
+UNKNOWN_LENGTH_MS = 30_000
+"""Where no length is known, its importer of Spotify's exports leaves out what was heard for less, unless the
+track came to its end."""
+CATALOGUE = ("name", "artists", "artist_ids", "album", "album_id", "isrc", "duration_ms")
+PLAY = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
+CLIENT = {
+    "media_player": "Spotify",
+    "submission_client": "Spotify Logger",
+    "submission_client_version": __version__,
+}
+WEB = "https://open.spotify.com"
+
+
+def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, object]]:
+    """The plays of music that started in a stretch and count as listens there, in the order of time.
+
+    Args:
+        archive: The log.
+        begin: The first second of the stretch.
+        end: The second after its last one; None for all that there is.
+    """
+    for play, fields in told(archive, begin, end, PLAY, CATALOGUE):
+        if fields.get("type") == "track" and fields.get("name") and fields.get("artists") and counts(fields):
+            yield _listen(play, fields)
+
+
+def counts(fields: Mapping[str, str]) -> bool:
+    """Whether enough of a track was heard.
+
+    Args:
+        fields: Those of the play, and of the catalogue.
+    """
+    heard_ms = whole_number(fields.get("ms_played")) or 0
+    duration_ms = whole_number(fields.get("duration_ms"))
+    if duration_ms:
+        return heard_ms >= min(duration_ms / 2, FOUR_MINUTES_MS)
+    return heard_ms >= UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
+
+
+def _listen(play: Kept, fields: Mapping[str, str]) -> dict[str, object]:
+    track = {
+        "artist_name": fields["artists"],
+        "track_name": fields["name"],
+        "release_name": fields.get("album"),
+    }
+    about = {
+        "duration_ms": whole_number(fields.get("duration_ms")),
+        "isrc": fields.get("isrc"),
+        **(_at_spotify(play.item, fields) if play.item.startswith("track:") else {}),
+        **CLIENT,
+    }
+    metadata = {**_without_blanks(track), "additional_info": _without_blanks(about)}
+    return {"listened_at": play.second, "track_metadata": metadata}
+
+
+def _at_spotify(item: str, fields: Mapping[str, str]) -> dict[str, object]:
+    """What a local file has not: its place at Spotify."""
+    url = f"{WEB}/track/{item.removeprefix('track:')}"
+    album = fields.get("album_id")
+    return {
+        "music_service": "spotify.com",
+        "origin_url": url,
+        "spotify_id": url,
+        "spotify_album_id": album and f"{WEB}/album/{album}",
+        "spotify_artist_ids": [f"{WEB}/artist/{artist}" for artist in fields.get("artist_ids", "").split()],
+    }
+
+
+def _without_blanks(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value}

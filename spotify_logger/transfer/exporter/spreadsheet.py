@@ -1,0 +1,35 @@
+"""The log as rows for a spreadsheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.transfer.exporter.plays import as_values, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spotify_logger.report.csv_output import Cell
+    from spotify_logger.storage.bulk import Archive
+
+COLUMNS = (
+    *("started_at", "ended_at", "ms_played", "end_reason", "source"),
+    *("type", "name", "artists", "album", "duration_ms", "explicit"),
+    *("device_name", "device_type", "device_volume", "shuffle_state", "repeat_state"),
+    *("context_uri", "uri", "isrc"),
+)
+"""What a row has beside the second that names the play."""
+CATALOGUE = ("name", "artists", "album", "duration_ms", "isrc")
+"""What the catalogue may know better: plays that were learned of later may have none of it."""
+
+
+def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, Cell]]:
+    """The plays that started in a stretch, in the order of time; times are UTC.
+
+    Args:
+        archive: The log.
+        begin: The first second of the stretch.
+        end: The second after its last one; None for all that there is.
+    """
+    for play, fields in told(archive, begin, end, COLUMNS, CATALOGUE):
+        yield {"second": play.second, **as_values({name: fields.get(name, "") for name in COLUMNS})}

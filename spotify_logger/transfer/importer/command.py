@@ -1,0 +1,180 @@
+"""`spotify-logger import`: what Spotify's exports, and this program's own, tell of, into the log.
+
+It may be ended at any moment; begun again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from array import array
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING, TextIO
+
+from spotify_logger.storage.connection import StoreError
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.delete.catalog import remove_items
+from spotify_logger.transfer.importer.chronological import Survey
+from spotify_logger.transfer.importer.files import find_sources
+from spotify_logger.transfer.importer.ingest import Intake
+from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
+from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
+from spotify_logger.transfer.importer.pairing import Verdict
+from spotify_logger.transfer.importer.progress import progress_on
+from spotify_logger.transfer.importer.report import Tally, told, told_of_samples
+from spotify_logger.transfer.importer.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from spotify_logger.core.player_state import Playback
+    from spotify_logger.report.blocks import Answer
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.transfer.importer.files import Source
+    from spotify_logger.transfer.importer.progress import Progress
+
+SAMPLES = "activity:*"
+"""The keys of the samples."""
+_SAMPLE = re.compile(r"activity:([0-9]{1,10})")
+
+
+def import_history(
+    archive: Archive,
+    paths: Sequence[Path],
+    *,
+    private: bool = False,
+    dry_run: bool = False,
+    screen: TextIO | None = None,
+) -> Answer:
+    """Take in what files tell of.
+
+    Args:
+        archive: The log.
+        paths: Files, folders and zips.
+        private: What was heard in private sessions as well.
+        dry_run: Write nothing, only tell what would come of it.
+        screen: Where progress is shown, if it is a terminal.
+
+    Returns:
+        What came of it; exit code 1 if a file could not be read, or not to its end.
+
+    Raises:
+        SpotifyLoggerError: There is nothing to be taken in.
+        StoreError: Redis went away. What came in until then stays.
+    """
+    found = find_sources(paths)
+    if not found.sources and not found.refused:
+        names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
+        raise SpotifyLoggerError(f"there is nothing to import: Spotify calls its files {names}")
+    tally = Tally()
+    besides = _Besides(archive, tally, dry_run=dry_run)
+    survey = Survey(int(time.time() * 1000), tally, besides, private=private)
+    with resumable(), progress_on(screen) as progress:
+        _look(survey, found.sources, progress)
+        done = 0
+        for number in Intake(archive, tally, dry_run=dry_run).take(survey.in_order()):
+            done += number
+            progress("importing", done, survey.entries)
+        if tally.verdicts[Verdict.FORGOTTEN]:
+            besides.take_back()
+    return told(tally, found, dry_run=dry_run)
+
+
+def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:
+    """Make plays of the samples that the script of 2019 left in the same Redis; they stay as they are.
+
+    Args:
+        archive: The log, and the samples.
+        dry_run: Write nothing, only tell what would come of it.
+        screen: Where progress is shown, if it is a terminal.
+
+    Raises:
+        SpotifyLoggerError: There are none.
+        StoreError: Redis went away. What came in until then stays.
+    """
+    tally, samples = Tally(), _Samples(archive)
+    with resumable(), progress_on(screen) as progress:
+        total = samples.find()
+        if not total:
+            raise SpotifyLoggerError(
+                f"Redis at {archive.where} has no samples: no key {SAMPLES} (REDIS_PREFIX?)"
+            )
+        for _ in Intake(archive, tally, dry_run=dry_run).take(plays_of(samples.read())):
+            progress("importing", samples.done, total)
+    return told_of_samples(tally, total, samples.empty, dry_run=dry_run)
+
+
+class _Samples:
+    """The samples in the order of time; only when they were taken is in memory.
+
+    Attributes:
+        done: How many were read.
+        empty: How many of them told of nothing.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._seconds = array("q")
+        self.done = self.empty = 0
+
+    def find(self) -> int:
+        """See which there are, and tell how many."""
+        found = (match for names in self._archive.scan(SAMPLES) for match in map(_SAMPLE.fullmatch, names))
+        seconds = array("q", (int(match[1]) for match in found if match is not None))
+        # A key may be found more than once.
+        self._seconds = array("q", (second for second, _ in groupby(sorted(seconds))))
+        return len(self._seconds)
+
+    def read(self) -> Iterator[tuple[int, Playback]]:
+        """When each was taken, in seconds since the epoch, and what it tells."""
+        names = (f"activity:{second}" for second in self._seconds)
+        for second, fields in zip(self._seconds, self._archive.hashes(names), strict=True):
+            playback = read_sample(fields)
+            self.done += 1
+            self.empty += playback.item is None
+            yield second, playback
+
+
+def _look(survey: Survey, sources: Sequence[Source], progress: Progress) -> None:
+    before, size = 0, sum(source.size for source in sources)
+    for source in sources:
+        for offset in survey.look(source):
+            progress("reading", before + offset, size)
+        before += source.size
+        progress("reading", before, size)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """What is done in the block may be done again: say so where Redis does not let it come to its end.
+
+    Raises:
+        StoreError: It did not.
+    """
+    try:
+        yield
+    except StoreError as error:
+        words = f"{error}; what came in until then stays: run the import again to go on"
+        raise StoreError(words, error.refused, error.codes) from None
+
+
+class _Besides:
+    """Takes what is no play: the catalogue, and the gaps."""
+
+    def __init__(self, archive: Archive, tally: Tally, *, dry_run: bool) -> None:
+        self._archive = archive
+        self._writer = Writer(archive, dry_run=dry_run)
+        self._tally = tally
+
+    def __call__(self, records: Sequence[ItemRecord | GapRecord]) -> None:
+        items = [record for record in records if isinstance(record, ItemRecord)]
+        gaps = [record for record in records if isinstance(record, GapRecord)]
+        self._tally.items += self._writer.write_items(items)
+        self._tally.gaps += self._writer.write_gaps(gaps)
+
+    def take_back(self) -> None:
+        """Take those items out of the catalogue again that nobody needs: their plays stay forgotten."""
+        now = time.time()
+        remove_items(self._archive, self._writer.items - self._archive.items_before(int(now)), now)

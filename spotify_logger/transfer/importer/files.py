@@ -1,0 +1,288 @@
+"""What a person points at: files, folders and zips, and in them the files that hold plays.
+
+Spotify calls them `Streaming_History_Audio_*.json`, before 2023 `endsong_*.json` (the extended history), and
+`StreamingHistory*.json` (the last year). A zip is read where it lies, nothing of it is ever unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import zipfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.importer.json_stream import UNREADABLE, Broken, read_elements, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+RATIO = 250
+"""How many times as long as in the zip a file may be; rows that are all alike shrink to a hundredth."""
+RATIO_FROM = 1 << 24
+"""Bytes up to which nobody asks."""
+LONGEST_FILE = 1 << 32
+"""Bytes of a file in a zip; Spotify's have 13 million."""
+DEEPEST = 32
+"""Folders within folders."""
+MOST_MEMBERS = 2000
+"""Files in a zip; Spotify's have some dozens. Each time a member is opened, zipfile lists all of them."""
+LONGEST_LIST = 1 << 20
+"""Bytes of a zip's list of its files, which zipfile reads as a whole."""
+SKIPPED_AT_ONCE = 1 << 20
+"""Bytes of a member that are read at once to get to its middle."""
+
+_HISTORY = re.compile(
+    r"(streaming_history_audio_.*|endsong(_.*)?|streaminghistory(_[a-z]+)?_?[0-9]*)\.json", re.IGNORECASE
+)
+_VIDEO = re.compile(r"streaming_history_video_.*\.json", re.IGNORECASE)
+_PERHAPS_OWN = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
+_TOLD_BY = ("ts", "endTime", "kind")
+"""A field of the rows by which each of the formats is known."""
+_ENCRYPTED = 0x1
+TOO_MANY = "it holds far more files than a zip of Spotify's: unpack it, and import the folder"
+_PACKED_WELL = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What is unpacked a piece at a time; of the others zipfile makes as much at once as there is."""
+
+
+class _LongList(Exception):  # noqa: N818 - what the zip has
+    """The list of a zip's files is too long to be read."""
+
+
+class _ZipBytes(io.FileIO):
+    """A zip's bytes, of which no more are read at once than the longest list has."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See `io.FileIO.read`.
+
+        Raises:
+            _LongList: So much is wanted.
+        """
+        if size is not None and size > LONGEST_LIST:
+            raise _LongList
+        return super().read(size) or b""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that holds plays.
+
+    Attributes:
+        name: What to call it.
+        path: Where it is, or the zip that it is in.
+        member: Its name in the zip; empty for a file of its own.
+        size: Its length in bytes. zipfile gives no more of a member than it says that it has.
+    """
+
+    name: str
+    path: Path
+    member: str
+    size: int
+
+    @contextmanager
+    def open(self, offset: int = 0) -> Iterator[BinaryIO]:
+        """Open it at so many bytes from its beginning.
+
+        Raises:
+            Broken: It cannot be opened, or not be read that far.
+        """
+        with ExitStack() as stack:
+            try:
+                stream = self._opened(stack)
+                _skip(stream, offset)
+            except UNREADABLE as error:
+                raise Broken(f"it cannot be read: {words_of(error)}", 1) from None
+            yield stream
+
+    def _opened(self, stack: ExitStack) -> BinaryIO:
+        if not self.member:
+            return stack.enter_context(self.path.open("rb"))
+        archive = stack.enter_context(zipfile.ZipFile(self.path))
+        return cast("BinaryIO", stack.enter_context(archive.open(self.member)))
+
+
+def _skip(stream: BinaryIO, length: int) -> None:
+    if isinstance(stream, zipfile.ZipExtFile):
+        while length > 0 and (read := stream.read(min(length, SKIPPED_AT_ONCE))):
+            length -= len(read)
+    else:
+        stream.seek(length)
+
+
+@dataclass
+class Found:
+    """What there is at the places that were named.
+
+    Attributes:
+        sources: The files that hold plays, in the order of their names.
+        videos: Files that tell which videos were watched.
+        others: Files that hold something else.
+        refused: What is not read: its name, and why.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    videos: int = 0
+    others: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def find_sources(paths: Iterable[Path]) -> Found:
+    """Look for files with plays.
+
+    Args:
+        paths: Files, whatever they are called; folders, with all that is in them; zips.
+
+    Raises:
+        SpotifyLoggerError: At one of them there is nothing that can be read.
+    """
+    search = _Search()
+    for path in paths:
+        search.look_at(path)
+    search.found.sources.sort(key=attrgetter("name"))
+    return search.found
+
+
+class _Search:
+    def __init__(self) -> None:
+        self.found = Found()
+        self._seen: set[tuple[int, int]] = set()
+
+    def look_at(self, path: Path) -> None:
+        """Look at what a person named."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise SpotifyLoggerError(f"{path} cannot be read: {words_of(error)}") from None
+        if stat.S_ISDIR(status.st_mode):
+            self._folder(path, DEEPEST)
+        elif not stat.S_ISREG(status.st_mode):
+            raise SpotifyLoggerError(f"{path} is no file that can be read twice: save it as one first")
+        elif self._is_new(status.st_dev, status.st_ino):
+            self._named_file(Source(str(path), path, "", status.st_size))
+
+    def _named_file(self, source: Source) -> None:
+        if zipfile.is_zipfile(source.path) or _is_called_zip(source.path):
+            self._zip(source)
+        elif _HISTORY.fullmatch(source.path.name) or _holds_plays(source):
+            self.found.sources.append(source)
+        elif _VIDEO.fullmatch(source.path.name):
+            self.found.videos += 1
+        else:
+            why = "it holds no plays, neither as Spotify exports them nor as spotify-logger does"
+            self.found.refused.append((source.name, why))
+
+    def _folder(self, path: Path, depth: int) -> None:
+        try:
+            status = path.stat()
+            # A link may lead back to a folder that was seen already.
+            is_new = self._is_new(status.st_dev, status.st_ino)
+            entries = sorted(path.iterdir()) if is_new and depth else []
+        except OSError as error:
+            self.found.refused.append((str(path), f"it cannot be read: {words_of(error)}"))
+            return
+        if not depth:
+            self.found.refused.append((str(path), "it lies too deep: name it itself"))
+        for entry in entries:
+            self._entry(entry, depth - 1)
+
+    def _entry(self, path: Path, depth: int) -> None:
+        try:
+            status = path.stat()
+        except OSError as error:
+            self.found.refused.append((str(path), f"it cannot be read: {words_of(error)}"))
+            return
+        if stat.S_ISDIR(status.st_mode):
+            self._folder(path, depth)
+        elif stat.S_ISREG(status.st_mode) and self._is_new(status.st_dev, status.st_ino):
+            source = Source(str(path), path, "", status.st_size)
+            if _is_called_zip(path):
+                self._zip(source)
+            else:
+                self._file(source, path.name)
+
+    def _is_new(self, device: int, number: int) -> bool:
+        """Whether a file or folder was not met before, by whatever name."""
+        is_new = (device, number) not in self._seen
+        self._seen.add((device, number))
+        return is_new
+
+    def _file(self, source: Source, name: str) -> None:
+        if _HISTORY.fullmatch(name) or (_PERHAPS_OWN.fullmatch(name) and _holds_plays(source)):
+            self.found.sources.append(source)
+        elif _VIDEO.fullmatch(name):
+            self.found.videos += 1
+        else:
+            self.found.others += 1
+
+    def _zip(self, source: Source) -> None:
+        try:
+            with _ZipBytes(source.path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
+                members = [member for member in archive.infolist() if not member.is_dir()]
+        except _LongList:
+            self.found.refused.append((source.name, TOO_MANY))
+            return
+        except UNREADABLE as error:
+            self.found.refused.append((source.name, f"it is no zip that can be read: {words_of(error)}"))
+            return
+        if len(members) > MOST_MEMBERS:
+            self.found.refused.append((source.name, TOO_MANY))
+        elif len({member.filename for member in members}) < len(members):
+            self.found.refused.append((source.name, "it names a file twice: no zip of Spotify's does"))
+        elif any(_is_outside(member.filename) for member in members):
+            self.found.refused.append(
+                (source.name, "it names files outside of itself: no zip of Spotify's does")
+            )
+        elif sum(member.compress_size for member in members) > source.size:
+            self.found.refused.append((source.name, "its files lie one over the other: it is a zip bomb"))
+        else:
+            for member in members:
+                self._member(source.path, member)
+
+    def _member(self, path: Path, member: zipfile.ZipInfo) -> None:
+        name = f"{path}/{member.filename}"
+        why = _why_refused(member)
+        if why:
+            self.found.refused.append((name, why))
+        else:
+            base = PurePosixPath(member.filename).name
+            self._file(Source(name, path, member.filename, member.file_size), base)
+
+
+def _why_refused(member: zipfile.ZipInfo) -> str:
+    if member.filename.lower().endswith(".zip"):
+        return "it is a zip in a zip: unpack the outer one"
+    if member.flag_bits & _ENCRYPTED:
+        return "it is encrypted: unpack it with its password"
+    if member.compress_type not in _PACKED_WELL:
+        return "it is packed in a way that Spotify does not use: unpack it"
+    if member.file_size > min(LONGEST_FILE, max(RATIO_FROM, RATIO * member.compress_size)):
+        return "it would be far too long: it is a zip bomb"
+    return ""
+
+
+def _is_called_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
+
+
+def _is_outside(name: str) -> bool:
+    """Whether a name leads out of the folder that a zip would be unpacked in."""
+    paths = (PurePosixPath(name), PureWindowsPath(name))
+    return any(path.is_absolute() or path.drive or ".." in path.parts for path in paths)
+
+
+def _holds_plays(source: Source) -> bool:
+    """Whether the first element is a row of plays, or of what belongs to them."""
+    try:
+        with source.open() as stream:
+            for _, elements in read_elements(stream):
+                if elements:
+                    first = elements[0]
+                    return isinstance(first, dict) and any(name in first for name in _TOLD_BY)
+    except Broken:
+        pass
+    return False

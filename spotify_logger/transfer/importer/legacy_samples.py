@@ -1,0 +1,151 @@
+"""The samples of the script of 2019, one hash an answer: what they tell, and the plays made of them. Pure.
+
+The script flattened the answers of `/v1/me/player`. What it called its fields is not known for certain, so
+whatever can only be meant for one of them is taken for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.observations import AWAY_MS
+from spotify_logger.core.play import IMPORT
+from spotify_logger.core.player_state import NOTHING, Playback, read_playback
+from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
+from spotify_logger.transfer.importer.export_rows import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from spotify_logger.core.play import Play
+
+BLIND_MS = AWAY_MS
+"""Milliseconds between two samples, which came every few seconds, after which nobody had looked meanwhile."""
+
+_NAMES = {
+    "id": ("id", "item_id", "track_id"),
+    "uri": ("uri", "item_uri", "track_uri"),
+    "type": ("type", "item_type", "currently_playing_type"),
+    "name": ("name", "item_name", "track_name", "track", "title", "song"),
+    "artists": ("artists", "artist", "artists_name", "artist_name", "item_artists", "item_artists_name"),
+    "album": ("album", "album_name", "item_album", "item_album_name"),
+    "duration_ms": ("duration_ms", "item_duration_ms", "duration"),
+    "explicit": ("explicit", "item_explicit"),
+    "progress_ms": ("progress_ms", "progress"),
+    "playing": ("is_playing", "playing"),
+    "timestamp": ("timestamp",),
+    "device_name": ("device_name", "device"),
+    "device_type": ("device_type",),
+    "device_volume": ("device_volume_percent", "device_volume", "volume_percent", "volume"),
+    "shuffle_state": ("shuffle_state", "shuffle"),
+    "repeat_state": ("repeat_state", "repeat"),
+    "context_uri": ("context_uri", "context"),
+}
+"""What is wanted -> what it may be called, dots and signs being underscores."""
+_EMPTY = frozenset({"", "none", "null"})
+_YES = frozenset({"1", "1.0", "true"})
+_URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
+
+
+def read_sample(fields: Mapping[str, str]) -> Playback:
+    """What a sample tells; nothing where it names no item."""
+    told = _told(fields)
+    uri = _URI.fullmatch(told.get("uri", ""))
+    identity = told.get("id") or (uri[2] if uri else None)
+    item = {
+        "type": _type(told, uri[1] if uri else ""),
+        "id": identity,
+        "uri": told.get("uri"),
+        "name": told.get("name"),
+        "artists": [{"name": name} for name in _artists(told.get("artists", ""))],
+        "album": {"name": told.get("album")},
+        "show": {"name": told.get("album")},
+        "duration_ms": _number(told, "duration_ms"),
+        "explicit": _flag(told, "explicit"),
+    }
+    device = {
+        "name": told.get("device_name"),
+        "type": told.get("device_type"),
+        "volume_percent": _number(told, "device_volume"),
+    }
+    body = {
+        "item": item,
+        "device": device,
+        "context": {"uri": told.get("context_uri")},
+        "timestamp": _number(told, "timestamp"),
+        "progress_ms": _number(told, "progress_ms"),
+        # A script that asked what is playing, and does not say that it was paused, found it playing.
+        "is_playing": _flag(told, "playing") is not False,
+        "shuffle_state": _flag(told, "shuffle_state"),
+        "repeat_state": told.get("repeat_state"),
+    }
+    return read_playback(body)
+
+
+def plays_of(samples: Iterable[tuple[int, Playback]]) -> Iterator[Entry]:
+    """Follow samples, and give the plays that are over.
+
+    Args:
+        samples: The second since the epoch at which each was taken, in order, and what it tells.
+    """
+    tracker, last_ms = Tracker(), 0
+    for second, playback in samples:
+        now_ms = second * 1000
+        if last_ms and now_ms - last_ms > BLIND_MS:
+            tracker.note_gap()
+        yield from _over(tracker.observe(playback, now_ms, now_ms))
+        last_ms = now_ms
+    tracker.note_gap()
+    end_ms = last_ms + 2 * OVER_AFTER_MS
+    yield from _over(tracker.observe(NOTHING, end_ms, end_ms))
+
+
+def _over(plays: Iterable[Play]) -> Iterator[Entry]:
+    for play in plays:
+        if play.end_reason is not None:
+            yield Entry(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
+
+
+# Fields
+
+
+def _told(fields: Mapping[str, str]) -> dict[str, str]:
+    values = {
+        re.sub(r"\W", "_", name.lower()): value
+        for name, value in fields.items()
+        if value.lower() not in _EMPTY
+    }
+    found = {
+        wanted: next((values[name] for name in names if name in values), None)
+        for wanted, names in _NAMES.items()
+    }
+    return {wanted: value for wanted, value in found.items() if value is not None}
+
+
+def _type(told: Mapping[str, str], by_uri: str) -> str:
+    return by_uri or ("episode" if told.get("type") == "episode" else "track")
+
+
+def _artists(text: str) -> list[str]:
+    """The names, which may be a list in JSON, of names or of artists."""
+    try:
+        listed = json.loads(text) if text.startswith("[") else None
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list):
+        return [text]
+    names = (artist.get("name") if isinstance(artist, dict) else artist for artist in listed)
+    return [name for name in names if isinstance(name, str)]
+
+
+def _number(told: Mapping[str, str], name: str) -> int | None:
+    digits = told.get(name, "").removesuffix(".0")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= len("9" * 18) else None
+
+
+def _flag(told: Mapping[str, str], name: str) -> bool | None:
+    return None if name not in told else told[name].lower() in _YES

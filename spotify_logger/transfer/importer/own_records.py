@@ -1,0 +1,104 @@
+"""The records of this program's own export, as `export` writes them. Pure.
+
+One record a line, or all of them in an array: an item of the catalogue stands before the first play of it.
+
+    {"kind": "item", "key": "track:<id>", "fields": {...}}
+    {"kind": "play", "second": 1795377734, "fields": {...}}
+    {"kind": "gap", "second": 1795377734, "fields": {"from": ..., "to": ..., "reason": ...}}
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.matching import naming_seconds
+from spotify_logger.core.matching_exports import kind_of
+from spotify_logger.core.play import Play
+from spotify_logger.core.player_state import ONE_DAY_MS, redis_convert, whole_number
+from spotify_logger.core.redis_keys import read_gap
+from spotify_logger.core.times import from_iso
+from spotify_logger.transfer.importer.export_rows import FIRST_MS, Entry, Left, bad
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEY = re.compile(r"(track|episode|local):\S{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """What the catalogue had of an item.
+
+    Attributes:
+        key: Its key.
+        fields: The whole hash.
+    """
+
+    key: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GapRecord:
+    """A stretch in which nothing could be seen.
+
+    Attributes:
+        second: Where it begins: seconds since the epoch, UTC.
+        line: What the index of gaps has of it.
+        fields: The whole hash.
+    """
+
+    second: int
+    line: str
+    fields: Mapping[str, str]
+
+
+Record = Entry | ItemRecord | GapRecord | Left
+
+
+def read_record(record: Mapping[str, object], now_ms: int) -> Record:
+    """Make of a record what it was.
+
+    Args:
+        record: As decoded from JSON.
+        now_ms: Now, in milliseconds since the epoch, UTC.
+    """
+    fields = _fields(record.get("fields"))
+    if fields is None:
+        return bad("it has no fields, or some that are no text")
+    match record.get("kind"):
+        case "item":
+            key = (_fields({"key": record.get("key")}) or {}).get("key", "")
+            return ItemRecord(key, fields) if _KEY.fullmatch(key) else bad("its key is none of the catalogue")
+        case "play":
+            return _play(whole_number(record.get("second")), fields, now_ms)
+        case "gap":
+            return _gap(whole_number(record.get("second")), fields)
+        case _:
+            return bad("its kind is none of item, play and gap")
+
+
+def _fields(value: object) -> dict[str, str] | None:
+    if not isinstance(value, dict) or not value:
+        return None
+    fields = {name: str(text) for name, text in redis_convert(value).items()}
+    return fields if len(fields) == len(value) else None
+
+
+def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> Record:
+    play = None if second is None else Play.from_hash(second, fields)
+    if play is None or not FIRST_MS <= play.started_ms <= now_ms + ONE_DAY_MS:
+        return bad("its fields are not those of a play")
+    if play.second not in naming_seconds(play.started_ms // 1000):
+        return bad("its second is not the one at which it started")
+    return Entry(play, kind_of(play), play.ended_ms, fields)
+
+
+def _gap(second: int | None, fields: Mapping[str, str]) -> Record:
+    ended_ms = from_iso(fields.get("to", ""))
+    line = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
+    if second is None or read_gap(str(second), line) is None:
+        return bad("its fields are not those of a gap")
+    return GapRecord(second, line, fields)

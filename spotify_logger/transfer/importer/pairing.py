@@ -1,0 +1,276 @@
+"""Rows of exports held against each other and against known plays. Pure.
+
+Each step takes the pairs that fit best first. A row that stays without a partner has taken none from the
+others: so the same rows come to the same end when some of the plays that they tell of are known already.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from spotify_logger.core.matching import identity
+from spotify_logger.core.matching_exports import (
+    DUPLICATE_END_MS,
+    PART_COST,
+    SAME_HEARD_MS,
+    TIME_TOLERANCE_MS,
+    Evidence,
+    SourceKind,
+    account_cost,
+    cost,
+    evidence_of,
+    is_duplicate,
+    is_part,
+    kind_of,
+)
+from spotify_logger.core.play import IMPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from spotify_logger.core.play import Play
+    from spotify_logger.transfer.importer.export_rows import Entry
+
+
+class Verdict(Enum):
+    """What a row is; the value says it to a person."""
+
+    NEW = "new"
+    LIVE = "known, logged live"
+    IMPORTED = "known, imported before"
+    DOUBLE = "told twice in these files"
+    FORGOTTEN = "forgotten, and stays so"
+
+
+@dataclass(slots=True)
+class Known:
+    """A play that is known.
+
+    Attributes:
+        play: The play.
+        evidence: What it tells.
+        verdict: The one on rows that tell of the same.
+        used_ms: How much of it rows have told of.
+        is_claimed: Whether, of one from an export, a row of the other export told of it.
+    """
+
+    play: Play
+    evidence: Evidence
+    verdict: Verdict
+    used_ms: int = 0
+    is_claimed: bool = False
+
+
+@dataclass(slots=True)
+class Row:
+    """A row.
+
+    Attributes:
+        entry: What it tells of.
+        evidence: The same, to be held against others.
+        verdict: What it is, once that is decided.
+        is_claimed: Whether, of one of the extended history, a row of an account's data told of it.
+    """
+
+    entry: Entry
+    evidence: Evidence
+    verdict: Verdict | None = None
+    is_claimed: bool = False
+
+
+Partner = TypeVar("Partner", bound=Row | Known)
+
+
+def known_play(play: Play, isrc: str = "") -> Known:
+    """A play that is in the log."""
+    verdict = Verdict.IMPORTED if play.source == IMPORT else Verdict.LIVE
+    return Known(play, evidence_of(play, kind_of(play), play.ended_ms, isrc), verdict)
+
+
+def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
+    """Give a verdict on every row that tells of a play which is known, or which another row tells of.
+
+    Args:
+        rows: In the order of their starts.
+        known: The plays that are known around them.
+    """
+    plays = list(known)
+    plays += _watched([row for row in rows if _is_play(row.entry)], plays)
+    by_kind: dict[SourceKind, list[Known]] = defaultdict(list)
+    for play in plays:
+        by_kind[play.evidence.kind].append(play)
+    extended = [row for row in rows if row.verdict is None and row.evidence.kind is SourceKind.EXTENDED]
+    accounts = [row for row in rows if row.verdict is None and row.evidence.kind is SourceKind.ACCOUNT]
+    _told_again(extended, by_kind[SourceKind.EXTENDED])
+    _pair_exports(accounts, extended, by_kind)
+    watched = _ByTime([*by_kind[SourceKind.POLLED], *by_kind[SourceKind.RECENTLY_PLAYED]])
+    _find_in_plays([row for row in extended if row.verdict is None], watched)
+    _find_in_plays([row for row in accounts if row.verdict is None], watched)
+    names = {identity(play.play): play.verdict for play in plays}
+    for row in rows:
+        # Whatever else speaks against it: a play of that name is not to be overwritten.
+        row.verdict = row.verdict or names.get(identity(row.entry.play))
+
+
+def _is_play(entry: Entry) -> bool:
+    return entry.kept is not None or entry.kind is SourceKind.POLLED
+
+
+# Plays that come as such
+
+
+def _watched(rows: Iterable[Row], known: Iterable[Known]) -> list[Known]:
+    """Find those among them that are known; what is given back is what is not.
+
+    What was a play in a log is the same one only if it is that to the letter; what samples tell may be known
+    from exports.
+    """
+    plays = {identity(play.play): play for play in known}
+    by_time = _ByTime(list(plays.values()))
+    new = []
+    for row in rows:
+        partner = plays.get(identity(row.entry.play))
+        if partner is None and row.entry.kept is None:
+            near = by_time.around(
+                row.evidence.begin_ms - TIME_TOLERANCE_MS, row.evidence.end_ms + TIME_TOLERANCE_MS
+            )
+            partner = next((play for play in near if cost(play.evidence, row.evidence) is not None), None)
+        row.verdict = Verdict.NEW if partner is None else partner.verdict
+        if partner is None:
+            new.append(Known(row.entry.play, row.evidence, Verdict.DOUBLE))
+            plays[identity(row.entry.play)] = new[-1]
+    return new
+
+
+# Rows of exports
+
+
+def _told_again(rows: Iterable[Row], known: Sequence[Known]) -> None:
+    """Find the rows of extended histories that tell of the same play as another one, or as a known one."""
+    by_time = _ByTime(known)
+    recent: list[Row] = []
+    for row in rows:
+        begin, end = row.evidence.begin_ms - DUPLICATE_END_MS, row.evidence.end_ms + DUPLICATE_END_MS
+        recent = [other for other in recent if other.evidence.end_ms >= begin]
+        partner = next(
+            (play for play in by_time.around(begin, end) if is_duplicate(row.evidence, play.evidence)), None
+        )
+        if partner is not None:
+            row.verdict = partner.verdict
+            partner.evidence = row.evidence  # the log does not keep when the row said that it ended
+        elif any(is_duplicate(row.evidence, other.evidence) for other in recent):
+            row.verdict = Verdict.DOUBLE
+        else:
+            recent.append(row)
+
+
+def _pair_exports(
+    accounts: Sequence[Row], extended: Sequence[Row], known: dict[SourceKind, list[Known]]
+) -> None:
+    """Find the plays that both an account's data and the extended history tell of, each of them once."""
+    single = _single(accounts, known[SourceKind.ACCOUNT])
+    told = [row for row in extended if row.verdict is None]
+    partners: list[Row | Known] = [*told]
+    partners += (play for play in known[SourceKind.EXTENDED] if not play.is_claimed)
+    for row, partner in _best_pairs(single, partners, account_cost):
+        partner.is_claimed = True
+        if isinstance(partner, Row):
+            # Where one of the two is in the log, both are known.
+            partner.verdict, row.verdict = row.verdict, row.verdict or Verdict.DOUBLE
+        else:
+            row.verdict = row.verdict or partner.verdict
+    told = [row for row in told if not row.is_claimed]
+    free = [play for play in known[SourceKind.ACCOUNT] if not play.is_claimed]
+    for row, play in _best_pairs(told, free, _extended_cost):
+        row.verdict, play.is_claimed = play.verdict, True
+
+
+def _extended_cost(extended: Evidence, account: Evidence) -> int | None:
+    return account_cost(account, extended)
+
+
+def _single(accounts: Sequence[Row], known: Iterable[Known]) -> list[Row]:
+    """Find the rows of an account's data that are in the log; what is given back has each of them once."""
+    plays = {identity(play.play): play for play in known}
+    single: dict[tuple[int, str], Row] = {}
+    for row in accounts:
+        name = identity(row.entry.play)
+        if name in single:
+            row.verdict = single[name].verdict or Verdict.DOUBLE
+            continue
+        single[name] = row
+        if name in plays:
+            row.verdict, plays[name].is_claimed = plays[name].verdict, True
+    return list(single.values())
+
+
+def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
+    """Find the rows that tell of plays which were seen, or of parts of them."""
+    costs = []
+    for number, row in enumerate(rows):
+        for order, play in enumerate(_candidates(row.evidence, known)):
+            price = cost(row.evidence, play.evidence)
+            if price is not None:
+                costs.append((price, number, order, play))
+    for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
+        row = rows[number]
+        fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else price < PART_COST
+        if row.verdict is None and fits:
+            row.verdict = play.verdict
+            play.used_ms += row.evidence.heard_ms
+
+
+def _candidates(row: Evidence, known: _ByTime) -> Iterator[Known]:
+    yield from known.around(row.begin_ms - TIME_TOLERANCE_MS, row.end_ms + TIME_TOLERANCE_MS)
+    if row.reported_end_ms > row.end_ms + TIME_TOLERANCE_MS:
+        yield from known.around(
+            row.reported_end_ms - TIME_TOLERANCE_MS, row.reported_end_ms + TIME_TOLERANCE_MS
+        )
+
+
+# Who may belong together
+
+
+class _ByTime:
+    """Finds the plays that were heard in a stretch of time."""
+
+    def __init__(self, plays: Iterable[Known]) -> None:
+        self._plays = sorted(plays, key=lambda play: play.evidence.begin_ms)
+        self._begins = [play.evidence.begin_ms for play in self._plays]
+        self._longest = max(
+            (play.evidence.end_ms - play.evidence.begin_ms for play in self._plays), default=0
+        )
+
+    def around(self, begin_ms: int, end_ms: int) -> Iterator[Known]:
+        """Those that were heard, or may have been, between two moments."""
+        first = bisect_left(self._begins, begin_ms - self._longest)
+        last = bisect_right(self._begins, end_ms)
+        return (play for play in self._plays[first:last] if play.evidence.end_ms >= begin_ms)
+
+
+def _best_pairs(
+    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Evidence, Evidence], int | None]
+) -> Iterator[tuple[Row, Partner]]:
+    """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
+    by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
+    for order, partner in enumerate(partners):
+        by_length[partner.evidence.heard_ms // SAME_HEARD_MS].append((order, partner))
+    costs = []
+    for number, row in enumerate(rows):
+        length = row.evidence.heard_ms // SAME_HEARD_MS
+        for near in (length - 1, length, length + 1):
+            for order, partner in by_length.get(near, ()):
+                paid = price(row.evidence, partner.evidence)
+                if paid is not None:
+                    costs.append((paid, number, order, partner))
+    paired: set[int] = set()
+    taken: set[int] = set()
+    for _, number, order, partner in sorted(costs, key=lambda found: found[:3]):
+        if number not in paired and order not in taken:
+            paired.add(number)
+            taken.add(order)
+            yield rows[number], partner

@@ -1,0 +1,1 @@
+"""Checks whether plays, index and catalog agree, and repairs the index."""

@@ -1,0 +1,109 @@
+"""`spotify-logger check`: whether index, catalogue and plays tell the same; the index made anew of the plays.
+
+Plays and gaps are the truth, and nobody changes them here. All keys are looked at, some at a time; what is
+kept in memory of each play is a number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.redis_keys import second_of
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.words import counted
+from spotify_logger.transfer.delete.selection import day_named
+from spotify_logger.transfer.verify.findings import Findings, Kind
+from spotify_logger.transfer.verify.other_keys import RestCheck
+from spotify_logger.transfer.verify.plays import PlayCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spotify_logger.storage.bulk import Archive
+
+_LIKE_OURS = re.compile(r"(listening|gap):-?(0|[1-9][0-9]*)|plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
+ITEMS = ("track:", "episode:", "local:")
+NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "forgotten play"}
+
+
+def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
+    """Hold everything in a log against everything else.
+
+    Args:
+        archive: The log.
+        now: Seconds since the epoch.
+        repair: Whether to make index and catalogue what the plays say. Plays stay as they are.
+
+    Returns:
+        What differs; exit code 1 if anything does, or still does after the repair.
+
+    Raises:
+        StoreError: Redis went away, or refused something. Done again, it comes to its end.
+    """
+    findings = Findings()
+    plays = PlayCheck(archive, findings, repair=repair)
+    rest = RestCheck(archive, findings, now, repair=repair)
+    plays.look_at_index()
+    items: set[str] = set()
+    gaps: set[int] = set()
+    for names in archive.scan("*"):
+        plays.look_at_plays(_seconds(names, "listening:"))
+        gaps.update(_seconds(names, "gap:"))
+        items.update(name for name in names if name.startswith(ITEMS))
+        for name in filter(_is_impossible, names):
+            findings.add(Kind.STRANGE, name)
+    rest.look_at_catalogue(plays.items, items, plays.is_indexed)
+    rest.look_at_gaps(gaps)
+    rest.look_at_forgotten()
+    return _told(findings, repair=repair)
+
+
+def _seconds(names: Iterable[str], kind: str) -> list[int]:
+    """The seconds that keys of a kind name."""
+    digits = (name.removeprefix(kind) for name in names if name.startswith(kind))
+    seconds = ((text, second_of(f"listening:{text}")) for text in digits)
+    return [second for text, second in seconds if second is not None and str(second) == text]
+
+
+def _is_impossible(name: str) -> bool:
+    """Whether a key looks like one of ours but names a moment or a day that cannot be."""
+    if not _LIKE_OURS.fullmatch(name):
+        return False
+    kind = name.partition(":")[0]
+    return day_named(name) is None if kind == "plays" else not _seconds([name], f"{kind}:")
+
+
+def _told(findings: Findings, *, repair: bool) -> Answer:
+    is_well = findings.is_well(repaired=repair)
+    found = [kind for kind in Kind if findings.counts[kind]]
+    seen = ", ".join(
+        counted(findings.seen[name], noun) for name, noun in NOUNS.items() if findings.seen[name]
+    )
+    page: list[str | Table] = [
+        f"{seen or 'nothing is logged yet'}: {_verdict(is_well=is_well, repair=repair)}"
+    ]
+    if found:
+        rows = [_row(findings, kind, repair=repair) for kind in found]
+        page.append(Table(rows, ("", "what", "", "the first"), numbers=[0], wide=3))
+    data = {
+        "well": is_well,
+        "repaired": repair,
+        "seen": {name: findings.seen[name] for name in NOUNS},
+        "found": {
+            kind.name.lower(): {"count": findings.counts[kind], "first": findings.first[kind]}
+            for kind in found
+        },
+    }
+    return Answer(data, page, code=not is_well)
+
+
+def _verdict(*, is_well: bool, repair: bool) -> str:
+    if is_well:
+        return "all is well now" if repair else "all is well"
+    return "the rest is for you to decide" if repair else "not all is well, see what --repair makes right"
+
+
+def _row(findings: Findings, kind: Kind, *, repair: bool) -> tuple[str, str, str, str]:
+    fate = "left as it is" if not kind.is_mended else "repaired" if repair else "can be repaired"
+    return f"{findings.counts[kind]:,}", kind.value, fate, ", ".join(findings.first[kind])

@@ -1,0 +1,199 @@
+"""Whether plays and the index tell the same, in both directions."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.core.batched import portions
+from spotify_logger.core.matching import SAME_END_MS, naming_seconds
+from spotify_logger.core.play import LIVE, Play
+from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of
+from spotify_logger.storage.bulk import DAYS_TOGETHER
+from spotify_logger.transfer.delete.selection import all_days
+from spotify_logger.transfer.verify.findings import Findings, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.connection import Command
+
+FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
+"""Of a play, what the index tells, and what it takes to be one."""
+TRIES = 3
+"""How often a line is written, if the logger changes the play meanwhile."""
+
+
+class Look(NamedTuple):
+    """What is wrong with a play or its line.
+
+    Attributes:
+        kind: What.
+        play: The play, if there is one.
+    """
+
+    kind: Kind
+    play: Play | None
+
+
+class PlayCheck:
+    """Holds plays and index against each other.
+
+    Nothing is said that was seen only once: the open play changes all the time, and what is read later is
+    newer.
+
+    Args:
+        archive: The log.
+        findings: What is found.
+        repair: Whether to make the index what the plays say.
+
+    Attributes:
+        items: The items that are played, by the key of each a second that names a play of it.
+    """
+
+    def __init__(self, archive: Archive, findings: Findings, *, repair: bool) -> None:
+        self._archive = archive
+        self._findings = findings
+        self._repair = repair
+        self._indexed = array("q")  # the seconds of all lines, in order
+        self._unlisted: set[int] = set()
+        self._until_ms = 0  # when the live play before was over
+        self.items: dict[str, int] = {}
+
+    def look_at_index(self) -> None:
+        """See what the index says, day by day."""
+        for days in portions(all_days(self._archive), DAYS_TOGETHER):
+            self._look_at_days(days)
+
+    def look_at_plays(self, seconds: Iterable[int]) -> None:
+        """See whether the index knows these plays, which are all those that there are, some at a time."""
+        new = [second for second in seconds if not self.is_indexed(second) and second not in self._unlisted]
+        looks = self._look(new)
+        self._unlisted.update(looks)
+        for look in looks.values():
+            if look.play is not None:
+                self._take_note(look.play)
+        self._report(looks)
+
+    def is_indexed(self, second: int) -> bool:
+        """Whether a play was in the index when that was looked at."""
+        place = bisect_left(self._indexed, second)
+        return place < len(self._indexed) and self._indexed[place] == second
+
+    # The index
+
+    def _look_at_days(self, days: Sequence[date]) -> None:
+        lines: dict[int, str] = {}
+        for day, found in zip(days, self._archive.hashes(map(index_key, days)), strict=True):
+            amiss = {}
+            for name, line in found.items():
+                second = second_of(f"listening:{name}")
+                if second is None or str(second) != name:
+                    amiss[name] = Kind.LOST
+                elif day_of(second) != day:
+                    amiss[name] = Kind.ASTRAY
+                else:
+                    lines[second] = line
+            self._take_out(index_key(day), amiss)
+        self._findings.seen["days"] += len(days)
+        self._hold_against_plays(lines)
+
+    def _take_out(self, key: str, amiss: Mapping[str, Kind]) -> None:
+        for name, kind in amiss.items():
+            self._findings.add(kind, f"{key} {name}")
+        if amiss and self._repair:
+            self._archive.write([("HDEL", self._archive.key(key), *amiss)])
+
+    def _hold_against_plays(self, lines: Mapping[int, str]) -> None:
+        suspects = []
+        seconds = sorted(lines)
+        for second, values in self._archive.fields(seconds, FIELDS):
+            play = _read(second, values)
+            if play is None or lines[second] != play.index:
+                suspects.append(second)
+            if play is not None:
+                self._take_note(play)
+                self._hold_against_the_one_before(play)
+        self._indexed.extend(seconds)
+        self._report(self._look(suspects))
+
+    # A play
+
+    def _take_note(self, play: Play) -> None:
+        self._findings.seen["plays"] += 1
+        self.items[play.item.key] = play.second
+        if play.second not in naming_seconds(play.started_ms // 1000):
+            self._findings.add(Kind.MISNAMED, play_key(play.second))
+
+    def _hold_against_the_one_before(self, play: Play) -> None:
+        if play.source == LIVE:
+            if play.started_ms < self._until_ms - SAME_END_MS:
+                self._findings.add(Kind.OVERLAPPING, play_key(play.second))
+            self._until_ms = max(self._until_ms, play.ended_ms)
+
+    def _look(self, seconds: Sequence[int]) -> dict[int, Look]:
+        """What is wrong with plays or their lines, both read at the same moment."""
+        key, found = self._archive.key, {}
+        commands: list[Command] = []
+        for second in seconds:
+            commands.append(("HMGET", key(play_key(second)), *FIELDS))
+            commands.append(("EXISTS", key(play_key(second))))
+            commands.append(("HGET", key(index_key(day_of(second))), second))
+        replies = iter(self._archive.send(commands))
+        for second, values, exists, line in zip(seconds, replies, replies, replies, strict=True):
+            play = None if values is None else _read(second, values)
+            kind = judged(play, line, exists=bool(exists))
+            if kind is not None:
+                found[second] = Look(kind, play)
+        return found
+
+    def _report(self, looks: Mapping[int, Look]) -> None:
+        for second, look in looks.items():
+            self._findings.add(look.kind, _name(second, look.kind))
+        if self._repair:
+            self._mend(looks)
+
+    def _mend(self, looks: Mapping[int, Look]) -> None:
+        for _ in range(TRIES):
+            commands = [command for second, look in looks.items() for command in self._writes(second, look)]
+            if not commands:
+                return
+            self._archive.write(commands)
+            looks = self._look(list(looks))
+
+    def _writes(self, second: int, look: Look) -> Iterator[Command]:
+        key = self._archive.key(index_key(day_of(second)))
+        if look.kind is Kind.LOST:
+            yield "HDEL", key, second
+        elif look.play is not None:
+            yield "HSET", key, second, look.play.index
+
+
+def judged(play: Play | None, line: str | None, *, exists: bool) -> Kind | None:
+    """What is wrong with a play and its line in the index.
+
+    Args:
+        play: The play; None where there is none that could be read.
+        line: Its line; None where there is none.
+        exists: Whether there is anything under the play's key.
+    """
+    if play is None:
+        lost = None if line is None else Kind.LOST
+        return Kind.STRANGE if exists else lost
+    if line is None:
+        return Kind.UNLISTED
+    if line == play.index:
+        return None
+    return Kind.OLD_FORM if line == play.index.rpartition(" ")[0] else Kind.DIFFERENT
+
+
+def _read(second: int, values: Iterable[str | None]) -> Play | None:
+    return Play.from_hash(second, {name: value for name, value in zip(FIELDS, values, strict=True) if value})
+
+
+def _name(second: int, kind: Kind) -> str:
+    is_of_play = kind in {Kind.UNLISTED, Kind.STRANGE}
+    return play_key(second) if is_of_play else f"{index_key(day_of(second))} {second}"

@@ -1,0 +1,67 @@
+"""The password of the page, and what the page keeps on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from spotify_logger.system import atomic_file, log
+from spotify_logger.system.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from spotify_logger.web.sessions import Sessions
+    from spotify_logger.web.throttle import Throttle
+
+
+
+
+
+
+
+
+
+
+
+
+
+class Door:
+    """Lets in who knows the password.
+
+    Args:
+        password: What it is.
+        sessions: Who is signed in.
+        throttle: Slows down who guesses.
+    """
+
+    def __init__(self, password: str, sessions: Sessions, throttle: Throttle) -> None:
+        self._password = password.encode()
+        self._sessions = sessions
+        self._throttle = throttle
+
+    def wait(self, address: str) -> float:
+        """Return the seconds until a password is taken from an address; 0 when it is at once."""
+        return self._throttle.wait(address)
+
+    def open(self, password: str, address: str) -> str | None:
+        """Return the token of a new session; None for a wrong password, or one that came too soon."""
+        if self.wait(address):
+            return None
+        if not hmac.compare_digest(password.strip().encode(), self._password):
+            self._throttle.note_wrong(address)
+            return None
+        return self._sessions.begin()
+
+    def lets_in(self, token: str) -> bool:
+        """Return whether the session of a token has begun and not ended."""
+        return self._sessions.is_valid(token)
+
+    def sign_out(self, token: str) -> None:
+        """End the session of a token."""
+        self._sessions.end(token)

@@ -1,0 +1,62 @@
+"""A day as a strip from midnight to midnight, as clocks show it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from spotify_logger.core.play import SKIPPED
+from spotify_logger.core.times import from_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date
+
+    from spotify_logger.core.periods import Zone
+
+DAY_MINUTES = 1440
+HEARD, LEFT, BLIND = "heard", "skipped", "blind"
+
+
+class Part(NamedTuple):
+    """Something in the strip.
+
+    Attributes:
+        kind: `HEARD`, `LEFT` or `BLIND`.
+        begin: Minutes after midnight.
+        length: Minutes.
+        words: What it was, and from when to when.
+    """
+
+    kind: str
+    begin: int
+    length: int
+    words: str
+
+
+def strip(zone: Zone, day: date, timeline: Iterable[Mapping[str, Any]]) -> list[Part]:
+    """The parts of a day.
+
+    Args:
+        zone: Whose clocks.
+        day: The local day.
+        timeline: Its plays and gaps, as the command tells them to programs.
+    """
+    return [part for each in timeline if (part := _part(zone, day, each)) is not None]
+
+
+def _part(zone: Zone, day: date, each: Mapping[str, Any]) -> Part | None:
+    gap = each.get("gap")
+    told = (gap["from"], gap["to"]) if gap else (each.get("started_at", ""), each.get("ended_at", ""))
+    begin, end = (from_iso(str(stamp)) for stamp in told)
+    if begin is None or end is None:
+        return None
+    moments = [zone.local(stamp / 1000) for stamp in (begin, end)]
+    # What began the day before, or ends the day after, is cut at midnight.
+    first, last = (
+        min(DAY_MINUTES, max(0, (moment.date() - day).days * DAY_MINUTES + moment.hour * 60 + moment.minute))
+        for moment in moments
+    )
+    kind = BLIND if gap else LEFT if each.get("end_reason") == SKIPPED else HEARD
+    what = "nothing could be seen" if gap else str(each.get("name") or "?")
+    words = f"{moments[0]:%H:%M} to {moments[1]:%H:%M}: {what}"
+    return Part(kind, first, max(0, last - first), words)

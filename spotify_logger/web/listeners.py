@@ -1,0 +1,164 @@
+"""Whose page a browser sees: each listener has views of their own, made when they are first wanted."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import RedirectResponse, Response
+
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.web.live import Live
+from spotify_logger.web.login import SpotifyLogin
+from spotify_logger.web.query_service import Desk
+from spotify_logger.web.request_params import Odd
+from spotify_logger.web.sessions import VALID
+from spotify_logger.web.templating import NOBODY, Household
+from spotify_logger.web.views import Views, form_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.requests import Request
+
+    from spotify_logger.config.settings import Settings
+    from spotify_logger.core.periods import Zone
+    from spotify_logger.storage.store import Store
+    from spotify_logger.web.covers import Covers
+    from spotify_logger.web.templating import Pages
+
+COOKIE = "spotify_logger_listener"
+"""What a browser keeps of the choice: a name, or `NOBODY`."""
+KNOWN_FOR = 10.0
+"""Seconds for which the names are known that were read last."""
+UNKNOWN = "nobody of that name has a log here"
+
+
+class Person:
+    """A listener's part of the page.
+
+    Args:
+        settings: Theirs.
+        pages: Show what there is.
+        covers: Knows the images.
+        zone: Whose days count.
+
+    Attributes:
+        desk: Knows the answers.
+        views: Answers requests.
+    """
+
+    def __init__(self, settings: Settings, pages: Pages, covers: Covers, zone: Zone) -> None:
+        self.desk = Desk(settings)
+        self._live = Live(settings, covers)
+        self._login = SpotifyLogin(settings)
+        self.views = Views(self.desk, pages, self._live, covers, self._login, zone)
+
+    async def recheck(self) -> None:
+        """End the streams of browsers that are no longer signed in."""
+        await self._live.recheck()
+
+    async def end(self) -> None:
+        """End what would not end by itself."""
+        await self._live.end()
+        self._login.end()
+
+
+class People:
+    """All listeners of a household, as far as somebody looks at their pages.
+
+    Args:
+        settings: Of the one whose page is shown where nothing else was chosen.
+        pages: See `Person`, as the others.
+        covers: The same.
+        zone: The same.
+    """
+
+    def __init__(self, settings: Settings, pages: Pages, covers: Covers, zone: Zone) -> None:
+        self._settings = settings
+        self._about = pages, covers, zone
+        self._people: dict[str, Person] = {}
+        self._names: Sequence[str] = ()
+        self._known_until = float("-inf")
+
+    def view(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """What answers a request with one of the views of whoever it is about."""
+
+        async def answer(request: Request) -> Response:
+            listener = await self._listener(request)
+            request.state.household = Household(listener, self._names)
+            shown: Any = getattr(self._person(listener).views, name)
+            response: Response = await shown(request)
+            return response
+
+        return answer
+
+    async def choose(self, request: Request) -> Response:
+        """Take note of whose page a browser wants to see."""
+        chosen = (await form_of(request)).get("listener", "")
+        if chosen not in await self._listeners():
+            raise Odd(UNKNOWN)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(
+            COOKIE,
+            chosen or NOBODY,
+            max_age=VALID,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+    async def warm(self) -> None:
+        """Do beforehand what would else be done while somebody waits."""
+        names = await self._listeners()
+        await self._person(self._first(names)).views.warm()
+
+    async def recheck(self) -> None:
+        """End the streams of browsers that are no longer signed in."""
+        for person in list(self._people.values()):  # somebody may be added meanwhile
+            await person.recheck()
+
+    async def end(self) -> None:
+        """End what would not end by itself."""
+        for person in self._people.values():
+            await person.end()
+
+    def close(self) -> None:
+        """Let go of Redis, when nothing is answered any more."""
+        for person in self._people.values():
+            person.desk.close()
+
+    async def _listener(self, request: Request) -> str:
+        names = await self._listeners()
+        asked = request.query_params.get("listener", "")
+        chosen = asked or request.cookies.get(COOKIE, "")
+        name = "" if chosen == NOBODY else chosen
+        if chosen and name in names:
+            return name
+        if asked:
+            raise Odd(UNKNOWN)
+        return self._first(names)
+
+    def _first(self, names: Sequence[str]) -> str:
+        """Whose page is shown where nobody was chosen."""
+        ours = self._settings.listener
+        return ours if ours in names or not names else names[0]
+
+    async def _listeners(self) -> Sequence[str]:
+        if time.monotonic() >= self._known_until:
+            try:
+                self._names = await self._person(self._settings.listener).desk.run(_names)
+                self._known_until = time.monotonic() + KNOWN_FOR
+            except SpotifyLoggerError:
+                pass  # Redis is away; what is shown says so
+        return self._names
+
+    def _person(self, listener: str) -> Person:
+        if listener not in self._people:
+            self._people[listener] = Person(self._settings.of(listener), *self._about)
+        return self._people[listener]
+
+
+def _names(store: Store) -> list[str]:
+    return store.listeners()

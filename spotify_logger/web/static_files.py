@@ -1,0 +1,100 @@
+"""The files of the page, and the chart library as its package has it; browsers keep them for good."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from spotify_logger.system.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+FOLDER = Path(__file__).parent / "static"
+CHART_PACKAGE, CHART_FILE = "chartkick", "django/static/chartkick/Chart.bundle.js"
+"""Chart.js with what it needs for dates. Chartkick's own code is not used, nor imported."""
+CHART = "chart.js"
+TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
+}
+DIGEST = 12
+"""Letters of a digest in an address."""
+FOR_GOOD = "public, max-age=31536000, immutable"
+
+
+class Asset:
+    """A file, as it is sent.
+
+    Args:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.kind = TYPES[path.suffix]
+
+    @cached_property
+    def packed(self) -> bytes:
+        """Its content, compressed: what all browsers take, and the least to be kept."""
+        return gzip.compress(self._path.read_bytes(), 9, mtime=0)
+
+    @cached_property
+    def digest(self) -> str:
+        """What changes with the content."""
+        return hashlib.sha256(self._path.read_bytes()).hexdigest()[:DIGEST]
+
+
+class Assets:
+    """All files of the page.
+
+    Raises:
+        Misconfigured: The chart library is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._assets = {path.name: Asset(path) for path in FOLDER.iterdir() if path.suffix in TYPES}
+        self._assets[CHART] = Asset(_chart_library())
+
+    def address(self, name: str) -> str:
+        """Where a browser finds a file; another one when its content is another one."""
+        return f"/static/{self._assets[name].digest}/{name}"
+
+    async def answer(self, request: Request) -> Response:
+        """A file."""
+        asset = self._assets.get(request.path_params["name"])
+        if asset is None:
+            return Response("There is no such file.\n", 404, media_type="text/plain")
+        is_current = request.path_params["digest"] == asset.digest
+        headers = {
+            "cache-control": FOR_GOOD if is_current else "no-cache",
+            "vary": "accept-encoding",
+            "etag": f'"{asset.digest}"',
+        }
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(
+                asset.packed, media_type=asset.kind, headers=headers | {"content-encoding": "gzip"}
+            )
+        return Response(gzip.decompress(asset.packed), media_type=asset.kind, headers=headers)
+
+
+def _chart_library() -> Path:
+    # Found without importing the package, which needs none of this.
+    spec = importlib.util.find_spec(CHART_PACKAGE)
+    places = spec.submodule_search_locations if spec else None
+    for place in places or ():
+        path = Path(place, CHART_FILE)
+        if path.is_file():
+            return path
+    raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")

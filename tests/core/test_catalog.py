@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from spotify_logger.core.catalog import NOBODY, Album, Entry, albums, credited, grouped, is_episode, recording
+
+
+@pytest.mark.parametrize(
+    ("isrc", "exact", "same"),
+    [
+        ("GBDUW0000061", False, "GBDUW0000061"),
+        ("gbduw0000061", False, "GBDUW0000061"),
+        ("GBDUW0000061", True, "track:a"),
+        ("", False, "track:a"),
+        ("", True, "track:a"),
+    ],
+)
+def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
+    assert recording("track:a", isrc, exact=exact) == same
+
+
+@pytest.mark.parametrize(
+    ("artists", "ids", "names"),
+    [
+        ("", "", []),
+        ("", "1", []),
+        ("Air", "1", ["Air"]),
+        ("Air", "", ["Air"]),
+        ("Air, Beck", "1 2", ["Air", "Beck"]),
+        ("Air, Beck", "1", ["Air, Beck"]),
+        ("Air, Beck", "", ["Air, Beck"]),
+        ("Tyler, The Creator", "1", ["Tyler, The Creator"]),
+        ("Air, Tyler, The Creator", "1 2", ["Air, Tyler, The Creator"]),  # nobody can tell
+        ("Air, Air", "1 2", ["Air"]),  # one play for each
+        ("Air, ", "1 2", ["Air"]),
+        ("Air,Beck", "1 2", ["Air,Beck"]),
+        ("Air, Beck, Can", "1 2 3", ["Air", "Beck", "Can"]),
+    ],
+)
+def test_who_is_credited(artists: str, ids: str, names: list[str]) -> None:
+    assert credited(Entry("Title", artists, ids)) == names
+
+
+def test_what_is_an_episode() -> None:
+    assert is_episode("episode:a")
+    assert not any(map(is_episode, ("track:episode:a", "local:a", "")))
+
+
+def entry(album: str, album_id: str, artists: str, ids: str = "") -> Entry:
+    return Entry("Title", artists, ids or " ".join("x" for _ in artists.split(", ")), album, album_id)
+
+
+ENTRIES = {
+    "track:1": entry("Discovery", "d1", "Daft Punk"),
+    "track:2": entry("Discovery", "d1", "Daft Punk, Romanthony"),  # as a guest
+    "track:3": entry("Discovery", "d2", "Daft Punk"),  # another pressing
+    "track:4": entry("Discovery", "d3", "Electric Light Orchestra"),  # another album
+    "track:5": entry("Discovery (Deluxe)", "d4", "Daft Punk"),
+    "track:6": entry("Hits", "h1", "Air"),
+    "track:7": entry("Hits", "h1", "Beck"),
+    "track:8": entry("Hits", "h2", "Air"),  # a compilation of one's own
+    "track:9": entry("", "x", "Air"),
+    "local:1": Entry("Title", "Daft Punk", "", "Discovery"),  # of a file, or an export
+    "local:2": Entry("Title", "", "", "Field Recordings"),
+    "episode:1": entry("A Show", "s1", ""),
+    "track:nothing": NOBODY,
+}
+DISCOVERY, HITS = Album("Discovery", "Daft Punk"), Album("Hits", "h1")
+EXPECTED = {
+    "track:1": DISCOVERY,
+    "track:2": DISCOVERY,
+    "track:3": DISCOVERY,
+    "track:4": Album("Discovery", "Electric Light Orchestra"),
+    "track:5": Album("Discovery (Deluxe)", "Daft Punk"),
+    "track:6": HITS,
+    "track:7": HITS,
+    "track:8": Album("Hits", "Air"),
+    "local:1": DISCOVERY,
+    "local:2": Album("Field Recordings", ""),
+}
+
+
+class TestAlbums:
+    def test_by_name_and_artist(self) -> None:
+        assert albums(ENTRIES, exact=False) == EXPECTED
+
+    def test_by_id(self) -> None:
+        found = albums(ENTRIES, exact=True)
+        assert found.keys() == EXPECTED.keys()
+        assert found["track:1"] == found["track:2"] == Album("Discovery", "d1")
+        assert found["track:3"] == Album("Discovery", "d2")
+        assert found["local:1"] == DISCOVERY
+
+    def test_nothing(self) -> None:
+        assert albums({}, exact=False) == {}
+
+
+def test_keys_by_group() -> None:
+    groups = {"a": ["x"], "b": ["x", "y"], "c": [], "unasked": ["x"]}
+    assert grouped(["b", "a", "c", "d"], groups) == {"x": ["b", "a"], "y": ["b"]}

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spotify_logger.core.matching import (
+    NAMING_SPAN,
+    is_same_play,
+    is_same_recording,
+    matches_tombstone,
+    naming_seconds,
+    next_free_second,
+)
+from spotify_logger.core.player_state import Item
+from tests.keptlog import SECOND, play
+
+
+def recording(
+    name: str, seconds: float | None = 200, *, identity: str = "", isrc: str = "", artists: str = "Somebody"
+) -> Item:
+    identity = identity or name.replace(" ", "")
+    catalogue = {"name": name, "artists": artists, "isrc": isrc}
+    duration_ms = None if seconds is None else round(seconds * 1000)
+    return Item(f"track:{identity}", f"spotify:track:{identity}", duration_ms, catalogue)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (recording("Song", isrc="X1"), True),
+        (recording("Renamed", 500, identity="Song"), True),  # the uri is enough
+        (recording("Song - Remastered", 210, identity="2", isrc="x1"), True),
+        (recording("Song", identity="2", isrc="X2"), False),
+        (recording("Song", identity="2"), True),
+        (recording("SÖNG ", identity="2", artists="somebody"), True),  # as it is written elsewhere
+        (recording("Song", 203, identity="2"), True),
+        (recording("Song", 203.001, identity="2"), False),
+        (recording("Song", 197, identity="2"), True),
+        (recording("Song", 196, identity="2"), False),
+        (recording("Song", None, identity="2"), True),
+        (recording("Song", identity="2", artists="Somebody Else"), False),
+        (recording("Song 2", identity="2"), False),
+        (recording("", identity="2"), False),
+    ],
+)
+def test_same_recording_by_uri_isrc_or_names_and_length(other: Item, *, same: bool) -> None:
+    song = recording("Song", isrc="X1")
+
+    assert is_same_recording(song, other) is same
+    assert is_same_recording(other, song) is same
+
+
+def test_without_a_name_only_the_uri_tells() -> None:
+    assert not is_same_recording(recording("", identity="1"), recording("", identity="2"))
+
+
+@pytest.mark.parametrize(
+    ("start", "heard", "expected"),
+    [
+        pytest.param(0.3, 200, True, id="seen a moment later"),
+        pytest.param(100, 90, True, id="its second half"),
+        pytest.param(-100, 180, False, id="the repetition before, which overlaps by a little"),
+        pytest.param(200, 200, False, id="the next repetition"),
+        pytest.param(150, 0, True, id="told without any length"),
+        pytest.param(300, 0, False, id="told without any length, later"),
+        pytest.param(0, 200, False, id="itself"),
+    ],
+)
+def test_two_plays_of_a_track(start: float, heard: float, *, expected: bool) -> None:
+    assert is_same_play(play("A", 0, 200), play("A", start, heard)) is expected
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        pytest.param(40, True, id="its end was told"),
+        pytest.param(100, False, id="later than anybody looks"),
+    ],
+)
+def test_one_whose_end_nobody_saw(end: float, *, expected: bool) -> None:
+    left = play("A", 0, 5, None)
+    assert is_same_play(left, play("A", end, 0)) is expected
+    assert not is_same_play(replace(left, end_reason="skipped"), play("A", end, 0))
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        pytest.param(-0.5, False, id="the one before"),
+        pytest.param(4.9, False, id="the one before, told a little late"),
+        pytest.param(30, True, id="gone back to its beginning"),
+        pytest.param(200, True, id="itself"),
+        pytest.param(204.9, True, id="itself, told a little late"),
+        pytest.param(230.5, False, id="the one after"),
+    ],
+)
+def test_which_item_is_one_that_was_forgotten(ended: float, *, expected: bool) -> None:
+    assert matches_tombstone({5: 6, SECOND: SECOND + 200}, round((SECOND + ended) * 1000)) == expected
+
+
+def test_one_of_which_nothing_was_heard() -> None:
+    """A play that was found later, between two others, may have no room at all."""
+    assert matches_tombstone({SECOND: SECOND}, SECOND * 1000 - 500)
+    assert matches_tombstone({SECOND: SECOND + 1}, SECOND * 1000 + 500)
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        pytest.param((), SECOND, id="its own"),
+        pytest.param((SECOND - 1, SECOND + 1), SECOND, id="its own, between others"),
+        pytest.param((SECOND, SECOND + 1, SECOND + 3), SECOND + 2, id="the first gap"),
+    ],
+)
+def test_the_next_free_second(taken: tuple[int, ...], expected: int) -> None:
+    assert next_free_second(SECOND, taken.__contains__) == expected
+
+
+def test_the_seconds_that_may_name_a_play() -> None:
+    seconds = naming_seconds(SECOND)
+    assert SECOND in seconds
+    assert SECOND + NAMING_SPAN - 1 in seconds
+    assert SECOND - 1 not in seconds
+    assert SECOND + NAMING_SPAN not in seconds

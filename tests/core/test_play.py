@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_logger.core import times
+from spotify_logger.core.display import minutes, summary, title
+from spotify_logger.core.play import Play, near_end_ms
+from spotify_logger.core.player_state import Item
+from spotify_logger.core.times import from_iso, local, second_of_local, to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import tzinfo
+
+    from spotify_logger.core.player_state import Value
+
+SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
+STARTED_MS = SECOND * 1000 + 123
+ITEM = Item("track:4uLU6h", "spotify:track:4uLU6h", 345_000, {"name": "Veridis Quo", "album_id": "2noR"})
+FIELDS: Mapping[str, Value] = {
+    "id": "4uLU6h",
+    "uri": "spotify:track:4uLU6h",
+    "type": "track",
+    "name": "Veridis Quo",
+    "artists": "Daft Punk",
+    "album": "Discovery",
+    "duration_ms": 345_000,
+    "explicit": 0,
+    "device_name": "Kitchen",
+    "shuffle_state": 1,
+    "repeat_state": "off",
+    "timestamp": STARTED_MS,
+    "progress_ms": 61_000,
+    "playing": 1,
+}
+PLAY = Play(SECOND, ITEM, STARTED_MS, STARTED_MS + 61_000, 60_900, fields=FIELDS)
+KEPT = {
+    "uri": "spotify:track:4uLU6h",
+    "type": "track",
+    "id": "4uLU6h",
+    "started_at": "2026-11-22T18:00:00.123Z",
+    "ended_at": "2026-11-22T18:01:01.123Z",
+    "ms_played": "60900",
+}
+"""As little of a hash as makes a play."""
+
+
+class TestHash:
+    def test_what_follows_from_the_play_is_added_to_what_was_answered(self) -> None:
+        assert PLAY.to_hash() == {
+            **FIELDS,
+            "started_at": "2026-11-22T18:00:00.123Z",
+            "ended_at": "2026-11-22T18:01:01.123Z",
+            "ms_played": 60_900,
+            "source": "live",
+        }
+        assert PLAY.index == "track:4uLU6h 60900 open"
+
+    def test_a_closed_one_says_why(self) -> None:
+        closed = Play(SECOND, ITEM, STARTED_MS, STARTED_MS, 0, "skipped", fields=FIELDS)
+        assert closed.to_hash()["end_reason"] == "skipped"
+
+    @pytest.mark.parametrize("reason", [None, "trackdone"])
+    @pytest.mark.parametrize("source", ["live", "backfill"])
+    def test_there_and_back(self, reason: str | None, source: str) -> None:
+        play = Play(SECOND, ITEM, STARTED_MS, STARTED_MS + 9, 9, reason, source, FIELDS)
+        kept = {name: str(value) for name, value in play.to_hash().items()}
+        again = Play.from_hash(SECOND, kept)
+        assert again is not None
+        assert again.to_hash() == play.to_hash()
+        assert (again.second, again.item.key, again.item.duration_ms) == (SECOND, ITEM.key, 345_000)
+
+    def test_little_is_enough(self) -> None:
+        play = Play.from_hash(SECOND, KEPT)
+        assert play is not None
+        assert (play.item.key, play.heard_ms, play.end_reason, play.source) == (
+            "track:4uLU6h",
+            60_900,
+            None,
+            "live",
+        )
+
+    def test_a_local_file_has_no_id(self) -> None:
+        uri = "spotify:local:Me::Demo:200"
+        play = Play.from_hash(SECOND, {**KEPT, "id": "", "uri": uri})
+        assert play is not None
+        assert play.item.key.startswith("local:")
+        assert play.item.uri == uri
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"uri": ""},
+            {"started_at": ""},
+            {"started_at": "yesterday"},
+            {"started_at": "1969-12-31T23:59:59.999Z"},
+            {"ended_at": "2026-11-22T17:59:59.999Z"},
+            {"ended_at": "0001-01-01T00:00:00+23:59"},
+            {"ms_played": ""},
+            {"ms_played": "-5"},
+            {"ms_played": "9" * 30},
+            {"ms_played": "1e9"},
+            {"ms_played": "61001"},
+            {"started_at": "9999-12-31T23:59:59Z", "ended_at": "9999-12-31T23:59:59-23:59"},
+            {"id": "two words"},
+            {"type": "chapter"},
+            {"type": ""},
+        ],
+    )
+    def test_what_makes_no_sense_is_no_play(self, changes: dict[str, str]) -> None:
+        assert Play.from_hash(SECOND, {**KEPT, **changes}) is None
+
+    @pytest.mark.parametrize("missing", ["uri", "started_at", "ended_at", "ms_played"])
+    def test_what_lacks_something_is_no_play(self, missing: str) -> None:
+        assert Play.from_hash(SECOND, {name: text for name, text in KEPT.items() if name != missing}) is None
+
+    def test_numbers_that_are_none_and_fields_of_others(self) -> None:
+        kept = KEPT | {"duration_ms": "long", "playing": "yes", "progress_ms": "", "timestamp": "-1", "x": ""}
+        play = Play.from_hash(SECOND, kept)
+        assert play is not None
+        assert play.item.duration_ms is None
+        assert "x" not in play.fields
+
+    @given(st.dictionaries(st.sampled_from([*KEPT, *FIELDS, "end_reason", "source"]), st.text(max_size=30)))
+    def test_whatever_somebody_wrote_there_does_no_harm(self, changes: dict[str, str]) -> None:
+        play = Play.from_hash(SECOND, {**KEPT, **changes})
+        if play is not None:
+            assert 0 <= play.started_ms <= play.ended_ms
+            assert play.to_hash()["ms_played"] == play.heard_ms >= 0
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"artists": "Daft Punk", "album": "Discovery", "name": "Voyager"}, "Daft Punk – Voyager"),
+            ({"album": "The Show", "name": "#1: Hello"}, "The Show – #1: Hello"),
+            ({"name": "Hello"}, "Hello"),
+            ({"artists": "Daft Punk", "uri": "spotify:track:1"}, "Daft Punk – spotify:track:1"),
+            ({"name": 1999}, "1999"),
+            ({}, "something without a name"),
+        ],
+    )
+    def test_title(self, fields: dict[str, Value], words: str) -> None:
+        assert title(fields) == words
+
+    @pytest.mark.parametrize(
+        ("milliseconds", "words"),
+        [
+            (0, "0:00"),
+            (999, "0:00"),
+            (59_999, "0:59"),
+            (60_000, "1:00"),
+            (345_000, "5:45"),
+            (3_599_999, "59:59"),
+            (3_600_000, "1:00:00"),
+            (3_661_000, "1:01:01"),
+            (100 * 3_600_000, "100:00:00"),
+        ],
+    )
+    def test_minutes(self, milliseconds: int, words: str) -> None:
+        assert minutes(milliseconds) == words
+
+    def test_summary(self) -> None:
+        assert summary(PLAY) == "Daft Punk – Veridis Quo, 1:00 of 5:45, Kitchen"
+
+    def test_summary_of_what_has_neither_length_nor_device(self) -> None:
+        item = Item("local:0", "spotify:local:::Demo:0", None, {})
+        assert summary(Play(1, item, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
+
+
+@pytest.mark.parametrize(
+    ("duration", "near"), [(345_000, 15_000), (60_000, 15_000), (30_000, 7_500), (3, 0), (0, 0)]
+)
+def test_near_the_end(duration: int, near: int) -> None:
+    assert near_end_ms(duration) == near
+
+
+class TestIso:
+    @pytest.mark.parametrize(
+        ("stamp_ms", "text"),
+        [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (STARTED_MS, "2026-11-22T18:00:00.123Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ],
+    )
+    def test_there_and_back(self, stamp_ms: int, text: str) -> None:
+        assert to_iso(stamp_ms) == text
+        assert from_iso(text) == stamp_ms
+
+    @given(st.integers(0, 4_102_444_800_000))
+    def test_every_millisecond_comes_back(self, stamp_ms: int) -> None:
+        assert from_iso(to_iso(stamp_ms)) == stamp_ms
+
+    def test_texts_sort_as_moments_do(self) -> None:
+        moments = [STARTED_MS + step for step in (0, 1, 999, 60_000, 86_400_000)]
+        assert sorted(map(to_iso, reversed(moments))) == [to_iso(moment) for moment in moments]
+
+    @pytest.mark.parametrize(
+        ("text", "moment"),
+        [
+            ("2026-11-22T18:00:00", datetime(2026, 11, 22, 18, tzinfo=UTC)),
+            ("2026-11-22T19:00:00+01:00", datetime(2026, 11, 22, 19, tzinfo=timezone(timedelta(hours=1)))),
+            ("2026-11-22", datetime(2026, 11, 22, tzinfo=UTC)),
+            ("2026-11-22T18:00:00.1234567Z", datetime(2026, 11, 22, 18, 0, 0, 123_000, tzinfo=UTC)),
+        ],
+    )
+    def test_other_hands_write_otherwise(self, text: str, moment: datetime) -> None:
+        assert from_iso(text) == round(moment.timestamp() * 1000)
+
+    @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59"])
+    def test_the_ends_of_time(self, text: str) -> None:
+        moment = from_iso(text)
+        assert moment is not None
+        assert abs(moment) > 62_135_000_000_000
+
+    @pytest.mark.parametrize("text", ["", "now", "22.11.2026", "2026-13-01T00:00:00Z", "1795370400", "\0"])
+    def test_what_is_no_moment(self, text: str) -> None:
+        assert from_iso(text) is None
+
+
+class Short(datetime):
+    """A calendar as that of a 32-bit system."""
+
+    @classmethod
+    def fromtimestamp(cls, timestamp: float, tz: tzinfo | None = None) -> Self:
+        if timestamp >= 2**31:
+            raise OverflowError
+        return super().fromtimestamp(timestamp, tz)
+
+    def timestamp(self) -> float:
+        if self.year > 2037 and self.tzinfo is None:
+            raise OverflowError
+        return super().timestamp()
+
+
+class TestLocal:
+    @pytest.fixture(autouse=True)
+    def two_hours_behind(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setenv("TZ", "XXX2")
+        time.tzset()
+        yield
+        monkeypatch.undo()
+        time.tzset()
+
+    def test_there_and_back(self) -> None:
+        assert local(SECOND + 0.5) == datetime(2026, 11, 22, 16, 0, 0, 500_000)  # noqa: DTZ001
+        assert second_of_local(local(SECOND + 0.5)) == SECOND + 0.5
+
+    def test_where_the_calendar_of_the_system_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(times, "datetime", Short)
+        assert local(SECOND) == datetime(2026, 11, 22, 16)  # noqa: DTZ001
+        assert local(2**33) == datetime(2242, 3, 16, 12, 56, 32)  # noqa: DTZ001
+        assert second_of_local(Short(2242, 3, 16, 12, 56, 32)) == 2**33

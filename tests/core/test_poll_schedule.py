@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.core.backoff import Backoff
+from spotify_logger.core.observations import Outlook
+from spotify_logger.core.poll_schedule import PollSchedule
+from spotify_logger.core.tracker import Tracker
+from tests.histories import EPISODE, A, Answer, B, advertisement, at, item, none, observe, played
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
+
+
+def waits(
+    history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30, slowness: float = 1
+) -> list[float]:
+    tracker, schedule, found = Tracker(), PollSchedule(poll_min, poll_max), []
+    schedule.slowness = slowness
+    for answer in history:
+        observe(tracker, answer)
+        found.append(round(schedule.wait_after(tracker.outlook, answer.at), 3))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "history", "expected"),
+    [
+        ("a listener who was not there before", played(A, 0, (1,)), 5),
+        ("a minute later", played(A, 0, (1, 31, 61)), 30),
+        ("an item that just began as foreseen", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201,))], 5),
+        ("an item that has settled", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201, 231))], 30),
+        ("just after the end", played(A, 0, (1, 100, 185)), 16),
+        ("the aim may be as short as a second", played(A, 0, (1, 100, 199.9)), 1.1),
+        ("an item that should be over", [*played(A, 0, (1, 100)), at(201, A, 200)], 30),
+        ("skip", [*played(A, 0, (1, 61, 91)), *played(B, 100, (121,))], 5),
+        ("seek forward", [*played(A, 0, (1, 61, 91)), at(121, A, 150)], 5),
+        ("seek back", [*played(A, 0, (1, 61, 91)), at(121, A, 20)], 5),
+        ("resume", [*PAUSED, at(120, A, 55)], 5),
+        ("a minute after the skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 131))], 30),
+        ("within the minute after it", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 129))], 5),
+        ("after an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1), at(231, B, 25)], 30),
+        ("repeat is foreseen", [*played(A, 0, (1, 61, 199)), *played(A, 200, (201, 221))], 30),
+        ("an episode that goes on", played(EPISODE, 0, (1, 61, 91)), 30),
+        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
+        ("progress missing", [*played(A, 0, (1, 61)), at(91, A, None)], 30),
+        ("a duration that nobody knows", played(item("X", None), 0, (1, 61, 91)), 30),
+        ("paused", PAUSED[:1], 10),
+        ("nothing", [none(0)], 10),
+        ("nothing for a while", [none(second) for second in range(0, 1800, 60)], 52.5),
+        ("says that it plays and stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
+    ],
+)
+def test_when_to_ask_next(name: str, history: Sequence[Answer], expected: float) -> None:
+    assert waits(history)[-1] == expected, name
+
+
+def test_idle_waits_grow_to_a_bound_and_start_anew_after_a_play() -> None:
+    idle = waits([none(second) for second in range(0, 1800, 60)])
+
+    assert idle[0] == 10
+    assert idle == sorted(idle)
+    assert idle[-1] == 1.75 * 30
+    assert waits([*(none(s) for s in range(0, 600, 60)), *played(A, 600, (601,)), none(610)])[-1] == 10
+
+
+def test_small_bounds_bound_everything() -> None:
+    assert waits([none(0)], 0.2, 1) == [1]
+    assert max(waits([none(second) for second in range(30)], 0.2, 1)) == 1.75
+    assert waits(played(item("S", 3), 0, (0.1, 2.95)), 0.2, 1) == [0.2, 0.2]
+    assert waits([*played(item("S", 90), 0, (0.1, 61, 89.9))], 0.2, 1)[-1] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "history", "expected"),
+    [
+        ("quick", played(A, 0, (1,)), 20),
+        ("calm", played(EPISODE, 0, (1, 31, 61)), 120),
+        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 40),
+        ("just stopped", [none(0)], 40),
+        ("away", [none(second) for second in range(0, 1800, 60)], 210),
+        ("stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 40),
+        ("but not at the end of an item", played(A, 0, (1, 100, 185)), 16),
+        ("nor at the end of a short one", played(item("S", 3), 0, (1,)), 3),
+    ],
+)
+def test_rate_limits_make_every_wait_longer(name: str, history: Sequence[Answer], expected: float) -> None:
+    assert waits(history, slowness=4)[-1] == expected, name
+
+
+def test_a_changed_slowness_counts_at_once() -> None:
+    schedule, idle = PollSchedule(5, 30), Outlook(moves=False)
+    found = []
+    for schedule.slowness in (1, 1, 4, 4, 1, 1):
+        found.append(round(schedule.wait_after(idle, 0), 2))
+
+    assert found == [10, 11, 48.4, 53.24, 14.64, 16.11]
+
+
+def test_failures_double_the_wait_up_to_the_longest() -> None:
+    backoff = Backoff(5, 60, lambda: 1)
+
+    assert [backoff.failed() for _ in range(6)] == [5, 10, 20, 40, 60, 60]
+
+
+def test_the_wait_has_jitter() -> None:
+    chances = iter((0, 0.5, 1))
+    backoff = Backoff(5, 5, lambda: next(chances))
+
+    assert [backoff.failed() for _ in range(3)] == [2.5, 3.75, 5]
+
+
+def test_a_success_ends_the_backoff() -> None:
+    backoff = Backoff(5, 60, lambda: 1)
+    for _ in range(10_000):
+        backoff.failed()
+    backoff.succeeded()
+
+    assert backoff.failed() == 5

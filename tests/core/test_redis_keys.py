@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from spotify_logger.core.redis_keys import (
+    day_of,
+    gap_key,
+    index_key,
+    play_key,
+    read_forgotten,
+    read_gap,
+    read_row,
+    row_value,
+    second_of,
+)
+
+SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
+
+
+def test_the_names_of_the_keys() -> None:
+    assert play_key(SECOND) == "listening:1795370400"
+    assert gap_key(SECOND) == "gap:1795370400"
+    assert index_key(date(2026, 11, 22)) == "plays:2026-11-22"
+
+
+@pytest.mark.parametrize(
+    ("second", "day"),
+    [
+        (0, date(1970, 1, 1)),
+        (SECOND, date(2026, 11, 22)),
+        (SECOND + 6 * 3600 - 1, date(2026, 11, 22)),
+        (SECOND + 6 * 3600, date(2026, 11, 23)),
+    ],
+)
+def test_a_second_lies_in_a_utc_day(second: int, day: date) -> None:
+    assert day_of(second) == day
+
+
+@pytest.mark.parametrize(
+    ("key", "second"),
+    [
+        ("listening:1795370400", SECOND),
+        ("ann:listening:1795370400", SECOND),
+        ("listening:ben:listening:7", 7),
+        ("listening:", None),
+        ("1795370400", None),
+        ("gap:1795370400", None),
+        ("listening:-5", None),
+        ("listening:1795370400 ", None),
+        ("listening:\u0663", None),
+        ("listening:" + "9" * 11, None),
+        ("", None),
+    ],
+)
+def test_which_second_a_key_names(key: str, second: int | None) -> None:
+    assert second_of(key) == second
+
+
+@pytest.mark.parametrize(
+    ("second", "value", "gap"),
+    [
+        ("1795370400", "1795374000 offline", (SECOND, SECOND + 3600, "offline")),
+        ("1795370400", "1795374000 login dead", (SECOND, SECOND + 3600, "login dead")),
+        ("1795370400", "1795370400 x", (SECOND, SECOND, "x")),
+        ("0", "1 x", (0, 1, "x")),
+        pytest.param("1795370400", "1795370399 offline", None, id="it ends before it begins"),
+        pytest.param("1795370400", "0 offline", None, id="nobody knows when it ended"),
+        ("1795370400", "1795374000", None),
+        ("1795370400", "1795374000 ", None),
+        ("1795370400", " offline", None),
+        ("1795370400", "soon offline", None),
+        ("1795370400", "1795374000  " + "x" * 100, None),
+        ("1795370400", "1795374000 off\nline", None),
+        ("1795370400", "1795374000 ausgefallen \u2013", None),
+        ("1795370400", "99999999999 offline", None),
+        ("1795370400", "", None),
+        ("soon", "1795374000 offline", None),
+        ("-1", "1795374000 offline", None),
+        ("", "1795374000 offline", None),
+    ],
+)
+def test_a_line_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, int, str] | None) -> None:
+    assert read_gap(second, value) == gap
+
+
+@pytest.mark.parametrize(
+    ("second", "value", "row"),
+    [
+        ("1795370400", "track:x 215000 trackdone", (SECOND, "track:x", 215_000, "trackdone")),
+        ("1795370400", "local:0123456789abcdef 0 open", (SECOND, "local:0123456789abcdef", 0, "open")),
+        ("1795370400", "track:x 215000", (SECOND, "track:x", 215_000, "unknown")),
+        ("1795370400", "track:x 215000 never", None),
+        ("1795370400", "track:x 215000 open ", None),
+        ("1795370400", "gap:x 1", None),
+        ("1795370400", "track: 1", None),
+        ("1795370400", "track:x", None),
+        ("soon", "track:x 1", None),
+    ],
+)
+def test_a_line_of_the_index_of_a_day(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
+    assert read_row(second, value) == row
+
+
+@pytest.mark.parametrize(
+    ("end", "value"),
+    [("skipped", "track:x 5 skipped"), (None, "track:x 5 open"), ("a b", "track:x 5 unknown")],
+)
+def test_what_the_index_of_a_day_holds(end: str | None, value: str) -> None:
+    assert row_value("track:x", 5, end) == value
+    assert read_row("1795370400", value) == (SECOND, "track:x", 5, value.split()[2])
+
+
+@pytest.mark.parametrize(
+    ("second", "value", "forgotten"),
+    [
+        ("1795370400", "1795370615", (SECOND, SECOND + 215)),
+        ("1795370400", "1795370400", (SECOND, SECOND)),
+        ("1795370400", "1795370399", None),
+        ("1795370400", "", None),
+        ("listening:7", "8", None),
+        ("7", "track:A", None),
+    ],
+)
+def test_a_play_that_was_forgotten(second: str, value: str, forgotten: tuple[int, int] | None) -> None:
+    assert read_forgotten(second, value) == forgotten

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_logger.core.periods import LocalClock, Zone
+from spotify_logger.core.play_rows import Rows
+from spotify_logger.core.statistics import (
+    Calendar,
+    Details,
+    Session,
+    Sessions,
+    Streak,
+    Sums,
+    Tallies,
+    Tally,
+    at_least,
+    date_of,
+    finished,
+    half,
+    streaks,
+)
+
+A, B, EPISODE = "track:a", "track:b", "episode:e"
+NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
+"""A Sunday's."""
+MINUTE, HOUR = 60, 3600
+
+Row = tuple[int, str, int, str]
+
+
+def rows(*lines: Row) -> Rows:
+    return Rows(*map(list, zip(*lines, strict=True))) if lines else Rows()
+
+
+LINES = st.lists(
+    st.tuples(
+        st.integers(0, 3 * 86_400),
+        st.sampled_from((A, B, EPISODE)),
+        st.sampled_from((0, 1, 29_999, 30_000, 200_000, 1_800_000)),
+        st.sampled_from(("trackdone", "skipped", "stopped", "unknown", "open")),
+    ),
+    unique_by=lambda line: line[0],
+    max_size=20,
+).map(sorted)
+
+
+def by_day(lines: list[Row]) -> list[Rows]:
+    days = sorted({line[0] // 86_400 for line in lines})
+    return [rows(*(line for line in lines if line[0] // 86_400 == day)) for day in days]
+
+
+class TestRules:
+    PLAYED = rows(
+        (1, A, 30_000, "skipped"),
+        (2, A, 29_999, "trackdone"),
+        (3, B, 100, "trackdone"),
+        (4, B, 100, "open"),
+        (5, B, 99, "stopped"),
+        (6, EPISODE, 0, "unknown"),
+        (7, EPISODE, 3_600_000, "unknown"),
+    )
+
+    @pytest.mark.parametrize(
+        ("milliseconds", "counted"),
+        [
+            (0, [True] * 7),
+            (30_000, [True, False, False, False, False, False, True]),
+            (100, [True, True, True, True, False, False, True]),
+            (3_600_001, [False] * 7),
+        ],
+    )
+    def test_so_much_heard(self, milliseconds: int, counted: list[bool]) -> None:
+        assert list(at_least(milliseconds)(self.PLAYED)) == counted
+
+    def test_left_at_its_end(self) -> None:
+        assert list(finished()(self.PLAYED)) == [False, True, True, False, False, False, False]
+
+    @pytest.mark.parametrize(
+        ("durations", "counted"),
+        [
+            ({}, [False, True, True, False, False, False, False]),  # where no length is known
+            ({A: 0, B: 0, EPISODE: 0}, [False, True, True, False, False, False, False]),
+            ({A: 60_000, B: 200}, [True, True, True, True, False, False, False]),
+            ({A: 60_001, B: 199}, [False, True, True, True, False, False, False]),
+            ({B: 198, EPISODE: 7_200_000}, [False, True, True, True, True, False, True]),
+        ],
+    )
+    def test_half_of_it(self, durations: dict[str, int], counted: list[bool]) -> None:
+        assert list(half(durations)(self.PLAYED)) == counted
+
+
+class TestTallies:
+    DAYS = (
+        rows((10, A, 40_000, "skipped"), (20, B, 100, "skipped"), (30, A, 50_000, "trackdone")),
+        rows((90_000, B, 200, "open"), (90_001, A, 5, "unknown")),
+        rows((200_000, A, 30_000, "stopped")),
+    )
+
+    def test_by_item(self) -> None:
+        details = Details()
+        for day in self.DAYS:
+            details.add(day, list(at_least(30_000)(day)))
+        assert details.tally(A) == Tally(3, 1, 1, 120_005, first=10, last=200_000)
+        assert details.tally(B) == Tally(0, 2, 1, 300)
+        assert details.tally("track:never") == Tally()
+        assert details.heard == {A: 120_005, B: 300}  # asking makes no new ones
+
+    def test_added_up(self) -> None:
+        sums = Tally()
+        sums.merge(Tally(1, 2, 3, 4, first=20, last=30))
+        assert sums == Tally(1, 2, 3, 4, first=20, last=30)
+        sums.merge(Tally(0, 1, 0, 5))
+        sums.merge(Tally(2, 0, 1, 100, first=10, last=25))
+        assert sums == Tally(3, 3, 4, 109, first=10, last=30)
+
+    @given(lines=LINES, least=st.sampled_from((0, 30_000, 10**9)))
+    def test_nothing_is_lost(self, lines: list[Row], least: int) -> None:
+        tallies, details, sums, in_all = Tallies(), Details(), Sums(), Tally()
+        for day in by_day(lines):
+            counted = list(at_least(least)(day))
+            for fold in (tallies, details, sums):
+                fold.add(day, counted)
+        for item in (A, B, EPISODE):
+            own = [line for line in lines if line[1] == item]
+            seconds = [line[0] for line in own if line[2] >= least]
+            tally = details.tally(item)
+            assert (tally.plays, tally.shorter) == (len(seconds), len(own) - len(seconds))
+            assert (tally.first, tally.last) == (min(seconds, default=None), max(seconds, default=None))
+            assert tally.heard_ms == sum(line[2] for line in own) == tallies.heard.get(item, 0)
+            assert tallies.plays[item] == tally.plays
+            in_all.merge(tally)
+        assert (sums.plays, sums.skips, sums.heard_ms) == (in_all.plays, in_all.skips, in_all.heard_ms)
+        assert sums.rows == in_all.plays + in_all.shorter == len(lines)
+        assert sums.closed == sum(line[3] != "open" for line in lines)
+
+
+class TestCalendar:
+    def test_a_play_belongs_to_the_hour_in_which_it_started(self) -> None:
+        calendar = Calendar(LocalClock(Zone("Asia/Kolkata")))
+        evening = NOON + 6 * HOUR + 29 * MINUTE + 59  # 23:59:59
+        played = rows(
+            (evening, A, 7_200_000, "trackdone"), (evening + 1, B, 5, "open"), (evening + 2, A, 9, "open")
+        )
+        calendar.add(played, [True, True, False])
+        sunday, monday = (date(2026, 11, day).toordinal() - date(1970, 1, 1).toordinal() for day in (22, 23))
+        assert calendar.plays == {sunday: 1, monday: 1}
+        assert calendar.heard == {sunday: 7_200_000, monday: 14}
+        assert {hour: plays for hour, plays in enumerate(calendar.hour_plays) if plays} == {0: 1, 167: 1}
+        assert {hour: heard for hour, heard in enumerate(calendar.hour_heard) if heard} == {
+            0: 14,
+            167: 7_200_000,
+        }
+
+    def test_the_first_hour_of_the_epoch(self) -> None:
+        calendar = Calendar(LocalClock(Zone("UTC")))
+        calendar.add(rows((0, A, 1, "open")), [True])
+        assert calendar.hour_plays.index(1) == 3 * 24  # a Thursday
+        assert date_of(0) == date(1970, 1, 1)
+
+
+class TestSessions:
+    @pytest.mark.parametrize(
+        ("lines", "number", "longest"),
+        [
+            ([], 0, None),
+            ([(0, 0)], 0, None),  # nothing was heard
+            ([(0, 60_000)], 1, Session(0, 60_000)),
+            ([(0, 60_000), (60 + 1799, 1)], 1, Session(0, 1_859_001)),
+            ([(0, 60_000), (60 + 1800, 1)], 2, Session(0, 60_000)),
+            ([(0, 60_001), (60 + 1800, 1)], 1, Session(0, 1_860_001)),
+            ([(0, 60_000), (1000, 0), (60 + 1800, 1)], 2, Session(0, 60_000)),  # silence between
+            ([(0, 60_000), (5000, 60_000)], 2, Session(0, 60_000)),  # the earlier one of equals
+            ([(0, 60_000), (5000, 60_001)], 2, Session(5000, 5_060_001)),
+            ([(0, 7_200_000), (10, 1), (8000, 1)], 1, Session(0, 8_000_001)),  # one within another
+            ([(86_300, 200_000), (86_500, 200_000)], 1, Session(86_300, 86_700_000)),  # over midnight
+            (
+                [(0, 100_000), (10_000, 90_000), (20_000, 1), (20_050, 200_000)],
+                3,
+                Session(20_000, 20_250_000),
+            ),
+        ],
+    )
+    def test_half_an_hour_of_silence_ends_it(
+        self, lines: list[tuple[int, int]], number: int, longest: Session | None
+    ) -> None:
+        sessions = Sessions()
+        for day in by_day([(second, A, heard_ms, "trackdone") for second, heard_ms in lines]):
+            sessions.add(day)
+        assert (sessions.number, sessions.longest) == (number, longest)
+
+    def test_its_length(self) -> None:
+        assert Session(10, 15_500).length_ms == 5500
+
+
+DAY = 20_000
+DATE = date_of(DAY)
+
+
+class TestStreaks:
+    @pytest.mark.parametrize(
+        ("days", "today", "longest", "lasting"),
+        [
+            ([], 0, Streak(), Streak()),
+            ([0], 0, Streak(1, DATE), Streak(1, DATE)),
+            ([0], 1, Streak(1, DATE), Streak(1, DATE)),  # today is not over
+            ([0], 2, Streak(1, DATE), Streak()),
+            ([2, 0, 1], 2, Streak(3, DATE), Streak(3, DATE)),
+            ([0, 1, 3], 3, Streak(2, DATE), Streak(1, DATE + timedelta(days=3))),
+            (
+                [0, 1, 3, 4],
+                5,
+                Streak(2, DATE),
+                Streak(2, DATE + timedelta(days=3)),
+            ),  # the earlier one of equals
+            ([0, 2, 3], 9, Streak(2, DATE + timedelta(days=2)), Streak()),
+            ([0, 1], -1, Streak(2, DATE), Streak(2, DATE)),  # somebody's clock is wrong
+        ],
+    )
+    def test_days_in_a_row(self, days: list[int], today: int, longest: Streak, lasting: Streak) -> None:
+        found = streaks([DAY + day for day in days], DATE + timedelta(days=today))
+        assert found == (longest, lasting)
+
+    @given(days=st.sets(st.integers(0, 12)), later=st.integers(0, 3))
+    def test_every_streak_is_looked_at(self, days: set[int], later: int) -> None:
+        today = max(days, default=0) + later
+        everything = [range(first, last) for first in range(13) for last in range(first + 1, 14)]
+        runs = [run for run in everything if days.issuperset(run)]
+        longest, lasting = streaks(days, date_of(today))
+        assert longest.days == max(map(len, runs), default=0)
+        assert lasting.days == max((len(run) for run in runs if run[-1] >= today - 1), default=0)
+        assert [streak.first is None for streak in (longest, lasting)] == [not longest.days, not lasting.days]

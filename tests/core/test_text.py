@@ -1,0 +1,136 @@
+# ruff: noqa: RUF001 - letters that look alike are what this is about
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_logger.core.text import Finder, Fit, fold, words_of
+
+
+def slowly(wanted: str, title: str, artists: str, album: str) -> Fit:
+    """How a text fits, word by word."""
+    wanted, everything = fold(wanted), fold(f"{artists} {title} {album}")
+    if wanted and wanted in everything:
+        return Fit.WHOLE if wanted in (fold(title), fold(artists), fold(album)) else Fit.IN_PART
+    found = [is_there(word, everything) for word in words_of(wanted)]
+    return Fit.WORDS if found and all(found) else Fit.NOT
+
+
+def is_there(word: str, text: str) -> bool:
+    """Whether text has a word, not right behind a Latin letter or a digit."""
+    before = [text[at - 1 : at] for at in range(len(text)) if text.startswith(word, at)]
+    return any(not character.isascii() or not character.isalnum() for character in before)
+
+
+class TestFinder:
+    @pytest.mark.parametrize(
+        ("text", "how"),
+        [
+            ("veridis quo", Fit.WHOLE),
+            ("DISCOVERY", Fit.WHOLE),
+            ("daft punk", Fit.IN_PART),
+            ("tyler, the creator", Fit.IN_PART),
+            ("daft punk, tyler, the creator", Fit.WHOLE),
+            ("quo", Fit.IN_PART),
+            ("uo disc", Fit.IN_PART),
+            ("punk, tyler", Fit.IN_PART),
+            ("daft punk, tyler, the creator véridis", Fit.IN_PART),
+            ("veridis quo disco", Fit.IN_PART),
+            ("veridis quo daft punk", Fit.WORDS),
+            ("quo veridis", Fit.WORDS),
+            ("quo-veri: (disco)!", Fit.WORDS),
+            ("tyler tyler tyler", Fit.WORDS),
+            ("discovery daft creator quo", Fit.WORDS),
+            ("veridis quod", Fit.NOT),
+            ("quo unk", Fit.NOT),
+            ("quo veridis aerodynamic", Fit.NOT),
+            ("", Fit.NOT),
+            (", -", Fit.NOT),
+            ("\u0301 ", Fit.NOT),
+            ("\u00b4", Fit.NOT),
+        ],
+    )
+    def test_how_a_text_fits(self, text: str, how: Fit) -> None:
+        finder = Finder(text)
+        assert finder.fit("Veridis Quo", "Daft Punk, Tyler, The Creator", "Discovery") is how
+
+    @pytest.mark.parametrize(
+        ("text", "title", "artists"),
+        [
+            ("jay z problems", "99 Problems", "JAY-Z"),
+            ("stop don't", "Don’t Stop", "Fleetwood Mac"),
+            ("funeral beyonce", "Funeral", "Beyoncé"),
+            ("初恋 ヒカル", "初恋", "宇多田ヒカル"),
+            ("кино крови", "Группа крови", "Кино"),
+            ("दिल क़िताब", "दिल", "मेरी क़िताब"),
+        ],
+    )
+    def test_words_of_every_script(self, text: str, title: str, artists: str) -> None:
+        assert Finder(text).fit(title, artists, "") is Fit.WORDS
+
+    def test_nothing_fits_where_there_is_nothing(self) -> None:
+        assert Finder("a").fit("", "", "") is Fit.NOT
+
+    @given(
+        wanted=st.text("aAbé' `1-ﬁか\u0301", max_size=5),
+        title=st.text("aAbBé' `1ﬁか\u0301\n", max_size=5),
+        artists=st.text("aAbB, `1", max_size=5),
+        album=st.text("aAb1\x1c\u00a0", max_size=3),
+    )
+    def test_it_finds_the_same_quickly(self, wanted: str, title: str, artists: str, album: str) -> None:
+        assert Finder(wanted).fit(title, artists, album) is slowly(wanted, title, artists, album)
+
+    def test_one_of_several_names(self) -> None:
+        names = ["Daft Punk", "Tyler, The Creator"]
+        assert Finder("tyler, the creator").is_any(names)
+        assert not Finder("tyler").is_any(names)
+
+
+class TestFold:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("Veridis Quo", "  vERIDIS\u00a0\tquo "),
+            ("Beyoncé", "BEYONCE"),
+            ("Beyonce\u0301", "Beyoncé"),
+            ("Motörhead", "motorhead"),
+            ("Björk Guðmundsdóttir", "bjork gudmundsdottir"),
+            ("Sigur Rós – Ágætis byrjun", "sigur ros - agaetis byrjun"),
+            ("Łódź", "lodz"),
+            ("Mø", "MO"),
+            ("Strauß", "STRAUSS"),
+            ("Cœur de pirate", "coeur de pirate"),
+            ("İstanbul'da ılık", "istanbul'da ilik"),
+            ("Đặng", "dang"),
+            ("Don’t Stop “Me” Now", 'don\'t stop "me" now'),
+            ("Ｐｅｒｆｕｍｅ　１２", "perfume 12"),
+            ("ﾊﾟﾌｭｰﾑ", "パフューム"),
+            ("ﬁre", "fire"),
+            ("Ⅷ", "viii"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+            ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+        ],
+    )
+    def test_alike(self, one: str, other: str) -> None:
+        assert fold(one) == fold(other)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("か", "が"),
+            ("ハ", "パ"),
+            ("май", "маи"),
+            ("ё", "е"),
+            ("किताब", "कताब"),
+            ("Variation 9", "Variation 10"),
+            ("a b", "ab"),
+        ],
+    )
+    def test_different(self, one: str, other: str) -> None:
+        assert fold(one) != fold(other)
+
+    @given(text=st.text())
+    def test_once_is_enough(self, text: str) -> None:
+        assert fold(fold(text)) == fold(text)

@@ -1,0 +1,206 @@
+"""What holds for every history, however mad: random players, random answers, random moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spotify_logger.core.player_state import NOTHING, Kind, Playback
+from spotify_logger.core.tracker import Tracker
+from tests.histories import EPISODE, LOCAL, NOON, A, Answer, B, at, follow, item, none, observe, reread, twice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spotify_logger.core.play import Play
+    from spotify_logger.core.player_state import Item
+
+ITEMS = (A, B, EPISODE, LOCAL, item("short", 3), item("endless", None))
+HALF_HOUR = 1800
+
+
+@st.composite
+def wild_histories(
+    draw: st.DrawFn, steps: Sequence[float] = (0, 0.3, 5, 10, 30, 60, 700, 4000)
+) -> list[Answer]:
+    """Answers that need not fit together at all, so many seconds after each other."""
+    second, answers = 0.0, []
+    for _ in range(draw(st.integers(1, 30))):
+        second += draw(st.sampled_from(steps))
+        what = draw(st.sampled_from(ITEMS))
+        playback = draw(
+            st.sampled_from((NOTHING, Playback(Kind.ADVERTISEMENT, playing=True, progress_ms=5000)))
+            | playbacks(what, second)
+        )
+        answers.append(Answer(second, playback))
+    return answers
+
+
+@st.composite
+def playbacks(draw: st.DrawFn, what: Item, second: float) -> Playback:
+    """Anything that can be said of an item."""
+    progress = draw(st.none() | st.integers(0, 200) | st.just(second % 200))
+    ago = draw(st.none() | st.integers(-100, 100))
+    playing = draw(st.booleans())
+    private = draw(st.sampled_from((False, False, False, True)))
+    changed = None if ago is None else second - ago
+    return at(second, what, progress, playing=playing, private=private, changed=changed).playback
+
+
+@st.composite
+def listened(draw: st.DrawFn) -> list[Answer]:
+    """Answers about one who plays, pauses, seeks, skips and repeats, asked at any moments."""
+    second, position, playing, what, answers = 0.0, 0.0, True, A, []
+    for _ in range(draw(st.integers(1, 40))):
+        elapsed = draw(st.sampled_from((1, 5, 10, 30, 31, 60)))
+        second += elapsed
+        if playing:
+            position += elapsed
+        length = (what.duration_ms or 0) / 1000
+        deed = draw(st.sampled_from(("listen",) * 6 + ("pause", "resume", "seek", "skip", "missing")))
+        if position > length or deed == "skip":
+            what = draw(st.sampled_from((A, B, LOCAL, EPISODE)))
+            position, playing = min(1.0, elapsed), True
+        elif deed in ("pause", "resume"):
+            playing = deed == "resume"
+        elif deed == "seek":
+            position = draw(st.integers(0, round(length)))
+        answers.append(none(second) if deed == "missing" else at(second, what, position, playing=playing))
+    return answers
+
+
+@st.composite
+def with_gaps(draw: st.DrawFn, histories: st.SearchStrategy[list[Answer]]) -> list[Answer]:
+    """The same, but with a gap before some of the answers."""
+    history = draw(histories)
+    after_gap = draw(st.sets(st.integers(0, len(history) - 1), min_size=1, max_size=4))
+    return [replace(answer, after_gap=number in after_gap) for number, answer in enumerate(history)]
+
+
+quick_histories = wild_histories((0, 0.3, 5, 10, 30, 60)) | listened()
+within_half_an_hour = quick_histories | with_gaps(quick_histories)
+"""One that was paused for longer before it was seen at all is over with the next answer, even the same."""
+histories = wild_histories() | listened() | with_gaps(wild_histories() | listened())
+
+
+def check(plays: Sequence[Play], history: Sequence[Answer]) -> None:
+    ends = [play.ended_ms for play in plays]
+    starts = [play.started_ms for play in plays]
+    for play in plays:
+        assert 0 <= play.heard_ms <= play.ended_ms - play.started_ms
+        assert play.end_reason in (None, "trackdone", "skipped", "stopped", "unknown")
+    for (_, next_start), (end, _) in zip(pairwise(starts), pairwise(ends), strict=True):
+        assert end <= next_start
+    assert all(play.end_reason for play in plays[:-1])
+    last = NOON + round(1000 * history[-1].at)
+    assert not plays or plays[-1].ended_ms <= last
+    if plays:
+        assert sum(play.heard_ms for play in plays) <= last - plays[0].started_ms
+
+
+@given(histories)
+@settings(max_examples=150, deadline=None)
+def test_plays_never_overlap_and_are_never_longer_than_the_time_that_passed(history: list[Answer]) -> None:
+    plays = follow(history)
+
+    check([plays[second] for second in sorted(plays)], history)
+
+
+@given(within_half_an_hour)
+@settings(max_examples=100, deadline=None)
+def test_answers_delivered_twice_change_nothing(history: list[Answer]) -> None:
+    assert follow(twice(history)) == follow(history)
+
+
+@given(listened(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_stale_answer_in_between_changes_nothing(history: list[Answer], data: st.DataObject) -> None:
+    """A cache repeats the last answer, while the next one already shows that it went on."""
+    number = data.draw(st.integers(0, len(history) - 1))
+    first, later = history[number], history[number + 1 : number + 2]
+    went_on = later and (later[0].playback.progress_ms or 0) > (first.playback.progress_ms or 0)
+    same = later and later[0].playback.item == first.playback.item
+    if not (went_on and same and first.playback.playing and later[0].playback.playing):
+        return
+    stale = Answer((first.at + later[0].at) / 2, first.playback)
+
+    assert follow([*history[: number + 1], stale, *later]) == follow(history[: number + 2])
+
+
+@given(histories, st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_restart_anywhere_gives_the_same_plays(history: list[Answer], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(history)))
+    unbroken = {second: play.to_hash() for second, play in follow(history).items()}
+
+    first = Tracker()
+    plays = follow(history[:cut], first)
+    second = restarted(first, plays)
+    plays |= follow(history[cut:], second)
+
+    assert {second: play.to_hash() for second, play in plays.items()} == unbroken
+
+
+@given(histories, st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_crash_between_any_two_writes_doubles_nothing(history: list[Answer], data: st.DataObject) -> None:
+    """The plays reach Redis one by one, the memory last; a process may die after any of these writes."""
+    cut = data.draw(st.integers(0, len(history) - 1))
+    tracker = Tracker()
+    plays = follow(history[:cut], tracker)
+    memory = tracker.to_memory()
+    written = observe(tracker, history[cut])
+    plays |= {play.second: play for play in written[: data.draw(st.integers(0, len(written)))]}
+
+    second = restarted(tracker, plays, memory)
+    plays |= follow(history[cut:], second)
+
+    check([plays[second] for second in sorted(plays)], history)
+
+
+@given(listened(), st.integers(-86_400, 86_400), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_step_of_the_clock_changes_no_length(history: list[Answer], step: int, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(history)))
+    history = [replace(answer, playback=without_hint(answer.playback)) for answer in history]
+    stepped = [*history[:cut], *(replace(answer, step=step) for answer in history[cut:])]
+
+    plays = [play for _, play in sorted(follow(stepped).items())]
+
+    expected = [play for _, play in sorted(follow(history).items())]
+    assert [play.item for play in plays] == [play.item for play in expected]
+    for play, right in zip(plays, expected, strict=True):
+        # A start that a clock set back would put before the end of the play before it is cut, and no more.
+        assert 0 <= right.heard_ms - play.heard_ms <= right.ended_ms - right.started_ms
+        if step >= 0:
+            assert play.heard_ms == right.heard_ms
+
+
+@given(with_gaps(listened()))
+@settings(max_examples=100, deadline=None)
+def test_gaps_add_no_listening_time(history: list[Answer]) -> None:
+    """What happened in a gap may be missing; never is more counted than without the gap."""
+    seen = follow([replace(answer, after_gap=False) for answer in history])
+    plays = follow(history)
+
+    assert sum(play.heard_ms for play in plays.values()) <= sum(play.heard_ms for play in seen.values())
+
+
+def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:
+    newest = max(plays.values(), key=lambda play: play.second, default=None)
+    return Tracker.restore(newest and reread(newest), tracker.to_memory() if memory is None else memory)
+
+
+def without_hint(playback: Playback) -> Playback:
+    return replace(playback, changed_ms=None)
+
+
+@given(st.text() | st.just('{"last": [], "answered": -1, "play": {}}') | st.just('{"last": {"uri": 3}}'))
+def test_a_garbled_memory_is_as_good_as_none(memory: str) -> None:
+    tracker = Tracker.restore(None, memory)
+
+    assert len(observe(tracker, at(100, A, 30))) == 1

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.core.redis_keys import FORGOTTEN
+from spotify_logger.daemon.deletions import MOST, Forgotten
+from spotify_logger.storage.outbox import Outbox
+from spotify_logger.storage.store import Store
+from tests.testbed.fake_redis import StandIn
+from tests.testbed.virtual_time import VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
+
+
+class Memory:
+    """What a logger knows of what was forgotten, in front of a Redis, and on a disk."""
+
+    def __init__(self, path: Path) -> None:
+        clock = VirtualClock(SECOND)
+        self.store = Store("", connect=StandIn(clock.utc, clock.sleep).link)
+        self.outbox = Outbox(path, clock.monotonic)
+        self.start()
+
+    def start(self) -> None:
+        self.forgotten = Forgotten(self.store, self.outbox)
+
+    def say(self, *seconds: int) -> None:
+        with self.store.batch() as batch:
+            batch.write_forgotten({second: second + 200 for second in seconds})
+
+    def known(self) -> list[int]:
+        return list(self.forgotten.plays)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    memory = Memory(tmp_path / "outbox.sqlite")
+    yield memory
+    memory.outbox.close()
+
+
+def test_the_newest_are_kept_in_mind_for_another_process_too(memory: Memory) -> None:
+    memory.say(*range(SECOND, SECOND + MOST + 3))
+    memory.forgotten.heed()
+    assert memory.known() == list(range(SECOND + 3, SECOND + MOST + 3))
+    memory.start()
+    assert memory.known() == list(range(SECOND + 3, SECOND + MOST + 3))
+
+
+def test_what_a_redis_has_lost_is_known_and_told_again(memory: Memory) -> None:
+    memory.say(SECOND, SECOND + 1)
+    memory.forgotten.heed()
+    memory.store._link.send([("DEL", FORGOTTEN)])
+    memory.store.close()
+    memory.say(SECOND + 2)
+    memory.forgotten.heed(anew=True)
+    memory.forgotten.bring_back()
+    assert memory.known() == [SECOND, SECOND + 1, SECOND + 2]
+    assert memory.store.forgotten() == memory.forgotten.plays
+
+
+@pytest.mark.parametrize("note", ["", "7", "[[1, 2]]", '{"a": 1}', '{"1": null}', '{"1": 1e999}', "[" * 9999])
+def test_a_note_that_makes_no_sense_is_none(memory: Memory, note: str) -> None:
+    memory.outbox.set_note(FORGOTTEN, note)
+    memory.start()
+    assert memory.known() == []
+
+
+def test_lines_of_others_are_passed_over(memory: Memory) -> None:
+    memory.store.connect()
+    memory.store._link.send([("HSET", FORGOTTEN, "us", "all", str(SECOND), str(SECOND + 9))])
+    memory.forgotten.heed()
+    assert memory.forgotten.plays == {SECOND: SECOND + 9}
+    memory.store._link.send([("SET", FORGOTTEN, "somebody's")])
+    memory.forgotten.heed(anew=True)
+    assert memory.forgotten.plays == {SECOND: SECOND + 9}

@@ -1,0 +1,303 @@
+"""The loop as a real process, alone and under `run.py`: a simulated Spotify over HTTP, a real Redis."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from spotify_logger.core.play import Play
+from spotify_logger.core.times import from_iso
+from spotify_logger.daemon.main import LONGEST_TURN, Stop, run, serve, work
+from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
+from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.faults import Fault
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.timeline import TruePlay
+from spotify_logger.storage import embedded_server
+from spotify_logger.storage.embedded_server import is_listening
+from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
+from spotify_logger.supervisor.heartbeat import BeatReader, Lifeline
+from tests.conftest import free_port, is_there, wait_until
+from tests.stage import LOG, LONG, REDIS_PASSWORD, ROOT, Stage
+from tests.testbed.virtual_run import Trial, make_settings
+from tests.testbed.virtual_time import VirtualClock, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spotify_logger.spotify.http import Request, Response
+
+
+@pytest.fixture
+def stage(tmp_path: Path, redis_url: str) -> Iterator[Stage]:
+    stage = Stage(tmp_path, redis_url)
+    yield stage
+    stage.close()
+
+
+class TestAlone:
+    def test_it_logs_without_an_auth_file_and_alone_on_its_state_folder(self, stage: Stage) -> None:
+        process = stage.start("-X", "importtime", LOG, SPOTIFY_CLIENT_SECRET=None)
+        wait_until(lambda: stage.newest()[0] == "Long")
+        assert stage.status()["pid"] == str(process.pid)
+        assert stage.status()["login"] == "ok"
+        second = stage.start(LOG)
+        assert second.wait(30) == 1
+        holder = f"another logger works in {stage.folder}/state: pid {process.pid}, log.py, since "
+        assert [line for line in stage.lines() if line.startswith(holder)] == [stage.lines()[-1]]
+        process.terminate()
+        assert process.wait(30) == 0
+        first, answered, _, stopped = stage.lines()
+        asking = "asking Spotify every 0.1 to 0.3 s while something plays, writing to Redis at 127.0.0.1:"
+        assert first.startswith(asking)
+        assert answered.startswith("Spotify answers: playing ")
+        assert stopped == "stopped"
+        assert "rich" not in stage.imported()
+        assert {"redis", "requests"} <= stage.imported()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_a_signal_ends_it_even_while_it_sleeps(self, stage: Stage, number: signal.Signals) -> None:
+        process = stage.start(LOG, POLL_MIN="600", POLL_MAX="600")
+        stage.wait_for_poll()
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert stage.lines()[-1] == "stopped"
+        stage.start(LOG)
+        wait_until(lambda: stage.status()["pid"] != str(process.pid))
+        assert "another logger" not in stage.log()
+
+    def test_no_secret_is_told_whatever_happens(self, stage: Stage) -> None:
+        process = stage.start(LOG)
+        stage.wait_for_poll()
+        for name in ("error_502", "html", "cut", "truncated", "permissions_missing"):
+            stage.server._service.faults.add(Fault(name, requests=1), time.time())
+        wait_until(lambda: "this login may not see what plays" in stage.log())
+        stage.assert_no_secret_is_told()
+        process.terminate()
+        assert process.wait(30) == 0
+        assert len(stage.lines()) == 8
+
+    def test_arguments_are_none_of_its_business(self, stage: Stage) -> None:
+        assert stage.start(LOG, "--demo").wait(30) == 64
+        assert stage.lines() == ["log.py takes no arguments; what it needs is in the settings"]
+        assert not (stage.folder / "state").exists()
+
+
+class TestMisconfigured:
+    @pytest.mark.parametrize(
+        ("environ", "auth", "words"),
+        [
+            ({"SPOTIFY_CLIENT_ID": None}, "", "SPOTIFY_CLIENT_ID is missing: fill in "),
+            ({"POLL_MIN": "often"}, "", "POLL_MIN in the environment must be seconds, "),
+            ({"SPOTIFY_CLIENT_SECRET": None}, f"client_secret = {DEMO_CLIENT_SECRET}", "auth.py:1"),
+            ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/y"}, "", "REDIS_URL in the environment must "),
+            ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/0?port=no"}, "", "REDIS_URL has an option in "),
+        ],
+        ids=["no id", "a wrong setting", "a wrong auth.py", "a wrong url", "a wrong option"],
+    )
+    def test_it_is_one_line_and_78(
+        self, stage: Stage, environ: dict[str, str | None], auth: str, words: str
+    ) -> None:
+        (stage.folder / "auth.py").write_text(auth)
+        assert stage.start(LOG, **environ).wait(30) == 78
+        (line,) = stage.lines()
+        assert words in line
+        assert DEMO_CLIENT_SECRET not in line
+        assert REDIS_PASSWORD not in line
+
+
+class TestSupervised:
+    def test_a_killed_loop_goes_on_with_the_same_play(self, stage: Stage) -> None:
+        for name in ("run.py", "log.py"):
+            shutil.copy(ROOT / name, stage.folder)
+        stage.plays_now(History(time.time()).gone(LONG))
+        supervisor = stage.start("-X", "importtime", "run.py")
+        stage.wait_for_poll()
+        loop = int(stage.status()["pid"])
+        history = History(time.time()).play(song("A", 3)).play(song("B", 4)).play(song("C", LONG))
+        stage.plays_now(history)
+        wait_until(lambda: stage.newest()[0] == "B")
+        _, second, _ = stage.newest()
+        os.kill(loop, signal.SIGKILL)
+        wait_until(lambda: stage.newest()[0] == "C")
+        stage.assert_no_secret_is_told()
+        supervisor.terminate()
+        assert supervisor.wait(30) == 0
+
+        truth = stage.ask("truth")
+        assert isinstance(truth, dict)
+        heard = [TruePlay(**{**play, "artists": tuple(play["artists"])}) for play in truth["plays"]]
+        found = [Play.from_hash(*play) for play in stage.store.recent(20)]
+        verdict = judge(heard, [play for play in found if play is not None])
+        assert [pair.truth.name for pair in verdict.pairs] == ["A", "B", "C"]
+        assert [*verdict.missed, *verdict.doubles, *verdict.phantoms] == []
+        assert verdict.pairs[1].logged.second == second
+        assert [pair.logged.end_reason for pair in verdict.pairs] == ["trackdone", "trackdone", None]
+        assert stage.status()["pid"] != str(loop)
+        assert not is_there(int(stage.status()["pid"]))
+
+        log = "\n".join(stage.lines())
+        assert f"the loop started, pid {loop}\n" in log
+        assert "the loop ended: killed by SIGKILL; it starts again in 1 s\n" in log
+        assert re.search(r"\nThe Band of A – A, 0:0[0-3] of 0:03, Desk\n", log)
+        assert re.search(r"\nThe Band of B – B, 0:0[0-4] of 0:04, Desk\n", log)
+        imported = stage.imported()
+        (stage.folder / "log").unlink()
+        stage.start("-X", "importtime", "-c", "pass").wait()
+        assert imported - stage.imported() - sys.stdlib_module_names == {"spotify_logger"}
+
+
+class Stopped(Stop):
+    """The wish to end, from the start."""
+
+    def __init__(self, resources: ExitStack) -> None:
+        self.wake_fd, write_fd = os.pipe()
+        for descriptor in (self.wake_fd, write_fd):
+            resources.callback(os.close, descriptor)
+        self._wanted = True
+
+
+class TestServer:
+    def test_one_of_its_own_is_started_and_ends_with_it(self, tmp_path: Path) -> None:
+        port = free_port()
+        settings = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
+        lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+        with ExitStack() as resources:
+            serve(settings, lock, resources)
+            with redis.Redis.from_url(settings.redis_url) as client:
+                pid = int(client.info("server")["process_id"])
+            descriptors = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+            assert str(tmp_path / "lock") in descriptors
+            assert (tmp_path / "redis").is_dir()
+        os.close(lock)
+        assert not is_there(pid)
+
+    def test_not_where_the_settings_name_one(self, tmp_path: Path) -> None:
+        settings = make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
+        with ExitStack() as resources:
+            serve(settings, 0, resources)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_not_where_something_listens_already(self, tmp_path: Path, redis_url: str) -> None:
+        settings = replace(make_settings(tmp_path, redis_url), redis_is_default=True)
+        with ExitStack() as resources:
+            serve(settings, 0, resources)
+        assert list(tmp_path.iterdir()) == []
+        with redis.Redis.from_url(redis_url) as client:
+            assert client.ping()
+
+    def test_not_for_one_of_several_listeners_who_are_told_what_to_do(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        port = free_port()
+        alone = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
+        anna = alone.of("anna")
+        anna.state_dir.mkdir()
+        with ExitStack() as resources:
+            serve(anna, 0, resources)
+            assert not is_listening("127.0.0.1", port)
+            work(anna, Lifeline(), Stopped(resources), resources)
+        first = capsys.readouterr().err.splitlines()[0]
+        assert f"nothing listens at 127.0.0.1:{port}" in first
+        assert "sudo apt install redis-server; what is heard waits for it" in first
+
+    def test_a_machine_without_one_is_told_what_to_do_and_goes_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(embedded_server, "find_server", lambda: None)
+        port = free_port()
+        settings = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}"), redis_is_default=True)
+        with ExitStack() as resources:
+            serve(settings, 0, resources)
+        assert not is_listening("127.0.0.1", port)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"nothing listens at 127.0.0.1:{port}" in line
+        assert "sudo apt install redis-server; what is heard waits for one" in line
+
+
+class Restless(VirtualClock):
+    """A clock whose sleep always ends early."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(min(seconds, 7.0))
+
+
+class TestBeats:
+    def test_each_turn_says_how_long_the_next_one_may_take(self, tmp_path: Path, redis_url: str) -> None:
+        start = 1_795_348_800.0
+        world = World.of(History(start).play(song("A", 500)).finish())
+        world.clock = world.send.clock = Restless(start)
+        asked: list[float] = []
+
+        def send(request: Request) -> Response:
+            asked.append(world.clock.now)
+            return world.send(request)
+
+        trial = Trial(world, make_settings(tmp_path, redis_url), send=send)
+        world.clock.now += 100
+        world.service.faults.add(Fault("reset", seconds=60), start + 200)
+        read_fd, write_fd = os.pipe()
+        run(trial.poller, world.clock, Lifeline(write_fd), lambda: world.clock.now > start + 300)
+        first, *beats = BeatReader().feed(os.read(read_fd, 65536))
+        for descriptor in (read_fd, write_fd):
+            os.close(descriptor)
+        trial.close()
+        assert first == (LONGEST_TURN, False, "starting")
+        well = [beat for beat in beats if beat.ok]
+        assert {beat.words for beat in well} == {"playing The Band of A – A, Desk"}
+        assert {beat.words for beat in beats if not beat.ok} == {
+            "the connection was closed; it is asked again"
+        }
+        assert all(LONGEST_TURN <= beat.seconds <= LONGEST_TURN + 60 for beat in beats)
+        assert well[0].seconds == pytest.approx(LONGEST_TURN + 5, abs=0.5)
+        _token, *polls = asked
+        assert len(polls) == len(beats)
+        for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
+            assert following - poll == pytest.approx(beat.seconds - LONGEST_TURN, abs=0.5)
+
+    def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
+        world = World.of(History(1_795_348_800.0).gone(60).finish())
+        trial = Trial(world, make_settings(tmp_path, redis_url))
+        run(trial.poller, world.clock, Lifeline(), lambda: True)
+        trial.close()
+        assert trial.spotify.requests == 0
+
+
+class TestSettling:
+    def test_at_its_end_the_disk_has_what_changes_with_every_answer(self, stage: Stage) -> None:
+        process = stage.start(LOG)
+        wait_until(lambda: stage.newest()[0] == "Long")
+        polled = stage.status()["last_poll"]
+        wait_until(lambda: stage.status()["last_poll"] != polled)
+        process.terminate()
+        assert process.wait(30) == 0
+        status, (second, kept) = stage.status(), stage.store.latest_play() or (0, {})
+        with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
+            play, in_redis = outbox.newest(), Play.from_hash(second, kept)
+            assert play is not None
+            assert in_redis is not None
+            assert replace(play, item=in_redis.item) == in_redis
+            assert outbox.note("beat") == str(from_iso(status["last_poll"]))
+            assert outbox.note("tracker") == status["tracker"]
+            assert outbox.note("requests") == status["requests_by_hour"]
+
+    def test_where_nothing_is_known_there_is_nothing_to_keep(self, tmp_path: Path) -> None:
+        world = World.of(History(1_795_348_800.0).play(song("A", 500)).finish())
+        trial = Trial(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
+        trial.poller.turn()
+        trial.poller.settle()
+        assert trial.outbox.note("tracker") == ""
+        trial.close()

@@ -1,0 +1,562 @@
+"""The loop in virtual time: the real client, tracker, pace and store, a simulated Spotify, a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from datetime import date
+from itertools import pairwise
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from spotify_logger import __version__
+from spotify_logger.core.player_state import NOTHING, Kind, Playback, read_playback
+from spotify_logger.core.times import from_iso
+from spotify_logger.daemon import poller
+from spotify_logger.daemon.poller import LOGIN_CHECK, LONGEST_WAIT, Turn, describe
+from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
+from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
+from spotify_logger.simulator.habits import Habits
+from spotify_logger.simulator.history import History
+from spotify_logger.simulator.judge import judge
+from spotify_logger.spotify.http import Response
+from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.storage import store
+from tests.conftest import start_again, start_server
+from tests.testbed.virtual_run import FixedSchedule, Trial, make_settings
+from tests.testbed.virtual_time import World, make_world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from spotify_logger.core.play import Play
+    from spotify_logger.core.poll_schedule import PollSchedule
+    from spotify_logger.spotify.http import Request
+    from spotify_logger.storage.embedded_server import EmbeddedServer
+
+T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
+PLAYER = "/v1/me/player"
+FINAL = {"invalid_grant", "invalid_client"}
+"""The faults after which only a login, or an hour, helps."""
+LIMITS = {"rate_limit", "rate_limit_date", "rate_limit_bare", "rate_limit_text", "quota_exceeded"}
+
+REASON = "upstream connect error or disconnect/reset before headers"
+
+
+class Rig:
+    """A logger in a world, everything that it sends, and a second look at its Redis."""
+
+    def __init__(self, world: World, folder: Path, url: str, schedule: PollSchedule | None = None) -> None:
+        self.world = world
+        self.asked: list[tuple[float, str, int]] = []
+        self.token_file = TokenFile(folder / TOKEN_FILE)
+        self.trial = Trial(world, make_settings(folder, url), schedule, send=self.send)
+        self.raw = redis.Redis.from_url(url, decode_responses=True)
+
+    def send(self, request: Request) -> Response:
+        """Send a request, and note when, where to, and what was answered; 0 for nothing."""
+        moment, path, status = self.world.clock.now, urlsplit(request.url).path, 0
+        try:
+            response = self.world.send(request)
+            status = response.status
+        finally:
+            self.asked.append((moment, path, status))
+        return response
+
+    def turn(self) -> Turn:
+        """One turn of the loop, and the sleep after it."""
+        turn = self.trial.poller.turn()
+        self.world.clock.sleep(turn.due - self.world.clock.monotonic())
+        return turn
+
+    def run(self, until: float) -> list[Turn]:
+        """Let it run until so many seconds after the beginning of the history."""
+        turns = []
+        while self.world.clock.now < T + until:
+            turns.append(self.turn())
+        return turns
+
+    def fault(self, name: str, **how: object) -> None:
+        """Switch a fault on, now."""
+        self.world.service.faults.add(Fault(name, **how), self.world.clock.now)  # type: ignore[arg-type]
+
+    def token(self) -> Token:
+        token = self.token_file.load()
+        assert token is not None
+        return token
+
+    def status(self) -> dict[str, str]:
+        fields = self.raw.hgetall("spotify_logger:status")
+        return {str(name): str(value) for name, value in fields.items()}
+
+    def asked_since(self, moment: float, path: str = "/") -> list[float]:
+        """When something was sent, from a moment of the true time on."""
+        return [at for at, where, _ in self.asked if at >= moment and where.startswith(path)]
+
+    def assert_all_is_logged(self, start_ms: float = 1000, heard_ms: float = 5000) -> None:
+        """Every play is there once, and is what it was, as precisely as that."""
+        verdict = judge(self.world.record.plays, self.trial.plays())
+        assert [verdict.missed, verdict.doubles, verdict.phantoms] == [[], [], []]
+        for pair in verdict.pairs:
+            assert pair.start_error_ms <= start_ms
+            assert pair.heard_error_ms <= heard_ms
+            assert pair.logged.end_reason == pair.truth.end_reason
+
+    def close(self) -> None:
+        self.trial.close()
+        self.raw.close()
+
+
+def history(length: float = 700) -> World:
+    """One track that lasts, from a minute after the beginning on; one after it, and an advertisement."""
+    return World.of(History(T).gone(60).play(song("A", length)).play(song("B", 100)).ad(120).finish())
+
+
+@pytest.fixture
+def make_rig(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(world: World | None = None, url: str = redis_url, schedule: PollSchedule | None = None) -> Rig:
+        rigs.append(Rig(world or history(), tmp_path, url, schedule))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server to stop and start."""
+    server = start_server(tmp_path / "redis")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _few_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for plays in 2026 only: twenty empty years are gone through in a tenth of a second, each time."""
+    monkeypatch.setattr(store, "FIRST_DAY", date(2026, 1, 1))
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines of the log since the last time somebody asked, without the time."""
+    return [line[20:] for line in capsys.readouterr().err.splitlines()]
+
+
+class TestDay:
+    def test_an_ordinary_day(self, make_rig: Callable[..., Rig]) -> None:
+        world = make_world(2, 1)
+        rig = make_rig(world)
+        rig.trial.run_until(world.record.end + 3600)
+        verdict = judge(world.record.plays, rig.trial.plays())
+        assert [verdict.doubles, verdict.phantoms] == [[], []]
+        assert all(play.ms_played < 30_000 for play in verdict.missed)
+        assert all(pair.logged.end_reason for pair in verdict.pairs)
+        found = sum(min(pair.logged.heard_ms, pair.truth.ms_played) for pair in verdict.pairs)
+        assert found >= 0.99 * sum(play.ms_played for play in world.record.plays)
+        assert len(rig.asked) <= 24 * 200
+        assert int(rig.status()["requests_24h"]) <= rig.trial.spotify.requests == len(rig.asked)
+
+    def test_restarts_at_any_turn_change_nothing(
+        self, make_rig: Callable[..., Rig], redis_url: str, tmp_path: Path
+    ) -> None:
+        found = []
+        for restarts in (0.0, 0.2):
+            with redis.Redis.from_url(redis_url) as client:
+                client.flushall()
+            for path in tmp_path.iterdir():
+                path.unlink()
+            world = make_world(4, 0.1, Habits(nonstop=True))
+            rig = make_rig(world)
+            chance = random.Random(1)
+            while world.clock.now < world.record.end + 3600:
+                rig.turn()
+                if chance.random() < restarts:
+                    rig.trial.start()
+            found.append(list(rig.trial.plays()))
+        without, with_restarts = found
+        assert len(without) > 10
+        assert [of_play(play) for play in without] == [of_play(play) for play in with_restarts]
+        for play, other in zip(without, with_restarts, strict=True):
+            stamps = (play.started_ms, play.ended_ms, play.heard_ms)
+            # A start asks what was played lately, too, so that the answers come at other moments.
+            assert (other.started_ms, other.ended_ms, other.heard_ms) == pytest.approx(stamps, abs=5000)
+
+
+def of_play(play: Play) -> tuple[str, str | None, str]:
+    return play.item.uri, play.end_reason, play.source
+
+
+class TestFaults:
+    @pytest.mark.parametrize("name", sorted(NAMES))
+    def test_a_minute_of_it_ends_no_play_and_harms_no_token(
+        self, make_rig: Callable[..., Rig], name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rig = make_rig(history(5400 if name in FINAL else 700))
+        rig.run(360)
+        before = rig.token_file.path.read_bytes()
+        if name in FINAL:
+            rig.fault("expired", requests=1)
+        began = rig.world.clock.now
+        rig.fault(name, seconds=60)
+        turns = rig.run(480)
+        assert len(turns) >= 2
+        assert max(later.due - turn.due for turn, later in pairwise(turns)) <= LONGEST_WAIT + 1
+        assert [line for line in logged(capsys) if line.startswith("The Band of A")] == []
+        assert rig.raw.hlen("plays:2026-11-22") == 1
+        if name in FINAL | {"expired"}:
+            assert rig.token().refresh_token == DEMO_REFRESH_TOKEN
+        else:
+            assert rig.token_file.path.read_bytes() == before
+        if name in LIMITS:
+            first, second = rig.asked_since(began, PLAYER)[:2]
+            assert second - (first if name == "rate_limit_bare" else began) >= 60
+        rig.run(rig.world.record.end - T)
+        rig.assert_all_is_logged()
+
+    def test_a_bad_day_at_the_accounts_service(self, make_rig: Callable[..., Rig]) -> None:
+        """Every refresh fails in another way, and none of them ends the login."""
+        names = sorted(NAMES - FINAL)
+        rig = make_rig(history(300 * (len(names) + 1)))
+        rig.run(120)
+        for number, name in enumerate(names, 1):
+            rig.fault("expired", requests=1)
+            rig.fault(name, path=TOKEN_PATH, seconds=60)
+            rig.run(120 + 300 * number)
+            assert rig.token().refresh_token == DEMO_REFRESH_TOKEN
+            assert rig.token().dead_at is None
+            assert rig.status()["login"] == "ok"
+        rig.run(rig.world.record.end - T)
+        rig.assert_all_is_logged()
+
+    def test_failures_are_waited_out_longer_and_longer(
+        self, make_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rig = make_rig(history(900))
+        rig.run(120)
+        logged(capsys)
+        rig.fault("error_503", seconds=600)
+        turns = rig.run(750)
+        waits = [later - earlier for earlier, later in pairwise(rig.asked_since(T + 120, PLAYER))]
+        assert len(turns) < 30
+        assert waits[0] <= waits[2] <= waits[4]
+        assert 30 <= max(waits) <= 61
+        assert [turn.ok for turn in turns[:3]] == [False] * 3
+        assert turns[-1].ok
+        down, back, gap = logged(capsys)
+        assert down == f"Spotify answers 503 ({REASON}); it is asked again"
+        assert back == "Spotify answers again: playing The Band of A – A, Desk"
+        assert gap.startswith("nothing could be seen from 2026-11-22T12:0")
+        assert gap.endswith(" (Spotify down); the gap is recorded")
+        rig.fault("error_503", requests=1)
+        first, second = rig.turn(), rig.turn()
+        assert [first.ok, second.ok] == [False, True]
+        assert rig.asked[-1][0] - rig.asked[-2][0] <= 5.3
+
+
+NONSENSE: list[object] = [
+    None,
+    True,
+    -1,
+    2**70,
+    1e308,
+    1.5,
+    "",
+    "\ud800",
+    "\0\n\x1b[31m",
+    [],
+    {},
+    [{}],
+    "episode",
+]
+
+
+def garble(value: object, chance: random.Random, share: float) -> object:
+    """Replace a share of everything in a body by nonsense, and leave some of it out."""
+    if chance.random() < share:
+        return chance.choice(NONSENSE)
+    if isinstance(value, dict):
+        return {name: garble(part, chance, share) for name, part in value.items() if chance.random() > share}
+    return [garble(part, chance, share) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+def test_whatever_is_answered_it_goes_on_and_no_play_is_longer_than_its_time(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    rig = make_rig(make_world(3, 0.05, Habits(nonstop=True)))
+    chance, honest = random.Random(share), rig.world.send
+
+    def send(request: Request) -> Response:
+        response = honest(request)
+        if response.status != 200 or chance.random() < 0.3:
+            return response
+        body = garble(json.loads(response.body), chance, share)
+        return Response(200, response.headers, json.dumps(body).encode())
+
+    monkeypatch.setattr(rig.world, "send", send)
+    rig.trial.run_until(rig.world.record.end)
+    plays = list(rig.trial.plays())
+    assert len(plays) > 5
+    assert all(play.heard_ms <= play.ended_ms - play.started_ms for play in plays)
+
+
+class TestLimit:
+    def test_nothing_is_sent_before_it_is_over_by_no_process(self, make_rig: Callable[..., Rig]) -> None:
+        rig = make_rig(history(12_000))
+        rig.run(120)
+        rig.fault("quota_exceeded", requests=1, value=10_000)
+        limited, began = rig.turn(), rig.asked[-1][0]
+        assert not limited.ok
+        begun, until = limited.words.split("; nothing is asked until ")
+        assert begun == "Spotify's daily quota is used up"
+        told = time.mktime(time.strptime(until, "%Y-%m-%d %H:%M"))
+        assert began + 9_940 <= told <= began + 10_002
+        turns = []
+        while rig.asked[-1][0] == began:
+            turns.append(rig.turn())
+            if len(turns) % 50 == 0:
+                rig.trial.start()
+        assert rig.asked[-1][0] >= began + 10_000
+        assert len(turns) >= 160
+        assert {turn.words for turn in turns[:-1]} == {limited.words}
+        assert rig.status()["login"] == "ok"
+        rig.run(rig.world.record.end - T)
+        rig.assert_all_is_logged()
+
+
+class TestLogin:
+    def test_a_dead_one_is_tried_once_an_hour_and_a_new_one_is_taken_at_once(
+        self, make_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rig = make_rig(history(10_000))
+        rig.run(120)
+        rig.fault("expired", requests=1)
+        rig.fault("invalid_grant")
+        logged(capsys)
+        turns = rig.run(9000)
+        tried = rig.asked_since(T + 120, TOKEN_PATH)
+        assert len(tried) == 3
+        assert all(later - earlier >= 3600 for earlier, later in pairwise(tried))
+        assert len(rig.asked_since(T + 120, PLAYER)) == 1
+        assert {turn.ok for turn in turns} == {False}
+        assert rig.status()["login"] == "needed"
+        assert rig.token().refresh_token == DEMO_REFRESH_TOKEN
+        (line,) = logged(capsys)
+        assert "spotify-logger login" in line
+
+        rig.world.service.faults.clear()
+        rig.token_file.save(Token(DEMO_REFRESH_TOKEN, authorized_at=rig.world.clock.now))
+        replaced = rig.world.clock.now
+        assert rig.turn().ok
+        assert rig.asked_since(replaced - 1, PLAYER)[0] <= replaced + LOGIN_CHECK
+        assert rig.status()["login"] == "ok"
+        back, gap = logged(capsys)
+        assert back == "Spotify answers again: playing The Band of A – A, Desk"
+        assert gap.endswith(" (login dead); the gap is recorded")
+        rig.run(rig.world.record.end - T)
+        rig.assert_all_is_logged()
+
+    def test_a_timeout_says_nothing_about_it(self, make_rig: Callable[..., Rig]) -> None:
+        rig = make_rig()
+        rig.fault("invalid_grant", requests=1)
+        rig.turn()
+        assert rig.status()["login"] == "needed"
+        rig.fault("reset", path=TOKEN_PATH)
+        rig.run(3700)
+        assert rig.asked_since(T + 3600, TOKEN_PATH)
+        assert rig.status()["login"] == "needed"
+
+    def test_nobody_is_logged_in(self, make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+        rig = make_rig()
+        settings = make_settings(tmp_path, "redis://127.0.0.1:1")
+        object.__setattr__(settings, "refresh_token", "")
+        rig.trial._settings = settings
+        rig.trial.start()
+        turn = rig.trial.poller.turn()
+        assert not turn.ok
+        assert "spotify-logger login" in turn.words
+        assert turn.due - rig.world.clock.monotonic() == LOGIN_CHECK
+        assert rig.asked == []
+
+
+class TestRedis:
+    def test_away_at_the_start_it_is_polled_and_then_the_play_goes_on(
+        self, make_rig: Callable[..., Rig], server: EmbeddedServer
+    ) -> None:
+        rig = make_rig(url=server.url)
+        rig.run(300)
+        requests = int(rig.status()["requests_24h"])
+        second = rig.status()["last_play"]
+        server.stop()
+        rig.trial.start()
+        turns = rig.run(500)
+        assert len(turns) > 5
+        assert {turn.ok for turn in turns} == {False}
+        assert all(turn.words.startswith("Redis at 127.0.0.1:") for turn in turns)
+        start_again(server)
+        rig.run(600)
+        assert rig.status()["last_play"] == second
+        # Those of the last minute before were only in its memory.
+        assert -3 <= int(rig.status()["requests_24h"]) - requests - rig.trial.spotify.requests <= 0
+        rig.run(rig.world.record.end - T)
+        rig.assert_all_is_logged()
+
+    def test_away_in_between_it_gets_everything_later(
+        self, make_rig: Callable[..., Rig], server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        record = History(T)
+        for number in range(20):
+            record.play(song(str(number), 60))
+        rig = make_rig(World.of(record.gone(3600).finish()), url=server.url)
+        rig.run(100)
+        server.stop()
+        logged(capsys)
+        turns = rig.run(1000)
+        assert {turn.ok for turn in turns} == {False}
+        lines = logged(capsys)
+        assert sum("plays wait in the outbox" in line for line in lines) == 1
+        assert sum(line.endswith(" of 1:00, Desk") for line in lines) == 15
+        start_again(server)
+        rig.run(rig.world.record.end - T)
+        rig.assert_all_is_logged()
+
+    def test_memory_is_bounded_while_it_has_not_told_where_to_go_on(
+        self, make_rig: Callable[..., Rig], server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(poller, "LONGEST_MEMORY", 10)
+        server.stop()
+        rig = make_rig(url=server.url)
+        rig.run(rig.world.record.end - T)
+        assert len(rig.trial.poller._unfollowed) <= 10
+        start_again(server)
+        rig.run(rig.world.record.end - T + 120)
+        rig.assert_all_is_logged()
+
+
+class TestStatus:
+    def test_while_something_plays(self, make_rig: Callable[..., Rig]) -> None:
+        rig = make_rig()
+        rig.token_file.save(Token(DEMO_REFRESH_TOKEN, authorized_at=T - 86_400))
+        rig.run(300)
+        before, turn, polled = rig.world.clock.now, rig.trial.poller.turn(), rig.world.clock.now
+        status = rig.status()
+        tracker = status.pop("tracker")
+        last_poll, next_poll = (seconds(status.pop(name)) for name in ("last_poll", "next_poll"))
+        (start,) = (play.started_at for play in rig.world.record.heard_by(polled))
+        assert '"uri": "spotify:track:' in tracker
+        assert before <= last_poll <= polled
+        assert next_poll == pytest.approx(T + turn.due, abs=0.01)
+        assert status == {
+            "pid": str(os.getpid()),
+            "version": __version__,
+            "login": "ok",
+            "blind": "",
+            "login_valid_until": "2027-05-21T12:00:00.000Z",
+            "state": "playing The Band of A – A, Desk",
+            "last_play": f"listening:{int(start)}",
+            "requests_24h": str(len(rig.asked)),
+            "requests_by_hour": f"{int(T) // 3600}:{len(rig.asked)}",
+            "outbox": "0",
+            "outbox_trouble": "",
+            "redis_trouble": "",
+            "persistence": "append-only file",
+        }
+        assert turn.ok
+        assert turn.words == status["state"]
+        assert rig.raw.get("now_playing") == f"listening:{int(start)}"
+
+    def test_in_trouble_the_last_answer_keeps_its_time(self, make_rig: Callable[..., Rig]) -> None:
+        rig = make_rig()
+        rig.run(300)
+        last_poll = rig.status()["last_poll"]
+        rig.fault("reset")
+        turn = rig.trial.poller.turn()
+        status = rig.status()
+        assert status["blind"] == "offline"
+        assert status["last_poll"] == last_poll
+        assert seconds(status["next_poll"]) == pytest.approx(T + turn.due, abs=0.01)
+        assert status["state"] == turn.words
+        assert status["login"] == "ok"
+        assert status["requests_24h"] == str(len(rig.asked))
+
+    def test_when_the_login_ends_is_left_open_where_nobody_knows(self, make_rig: Callable[..., Rig]) -> None:
+        rig = make_rig()
+        rig.turn()
+        assert rig.status()["login_valid_until"] == ""
+
+    def test_requests_are_counted_over_restarts_and_forgotten_after_a_day(
+        self, make_rig: Callable[..., Rig]
+    ) -> None:
+        rig = make_rig(World.of(History(T).gone(40 * 3600).finish()), schedule=FixedSchedule(600))
+        for hour in (4, 8, 12, 16, 20):
+            rig.run(hour * 3600)
+            rig.trial.start()
+        rig.turn()
+        assert rig.status()["requests_24h"] == str(len(rig.asked))
+        rig.run(36.5 * 3600)
+        assert rig.status()["requests_24h"] == str(len(rig.asked_since(T + 13 * 3600)))
+
+    def test_now_playing_goes_with_the_play(self, make_rig: Callable[..., Rig]) -> None:
+        rig = make_rig(World.of(History(T).play(song("A", 200), 100).ad(60).play(song("B", 200)).finish()))
+        rig.run(90)
+        assert rig.raw.get("now_playing") is not None
+        rig.run(150)
+        assert rig.raw.get("now_playing") is None
+        rig.run(200)
+        assert rig.raw.get("now_playing") == f"listening:{int(T) + 160}"
+
+
+def seconds(text: str) -> float:
+    stamp_ms = from_iso(text)
+    assert stamp_ms is not None
+    return stamp_ms / 1000
+
+
+class TestLog:
+    def test_a_line_for_every_play_that_ended_and_none_per_poll(
+        self, make_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rig = make_rig(World.of(History(T).play(song("A", 200), 70).play(song("B", 200)).gone(2400).finish()))
+        turns = rig.run(2600)
+        assert len(turns) > 50
+        first, skipped, done = logged(capsys)
+        assert first == "Spotify answers: playing The Band of A – A, Desk"
+        assert skipped.startswith("The Band of A – A, 1:")
+        assert skipped.endswith(" of 3:20, Desk")
+        assert done in {f"The Band of B – B, {heard} of 3:20, Desk" for heard in ("3:19", "3:20")}
+
+
+PLAYING = {
+    "device": {"name": "Kitchen", "is_private_session": False},
+    "item": {"type": "track", "id": "1", "uri": "spotify:track:1", "name": "Veridis Quo"},
+    "currently_playing_type": "track",
+    "is_playing": True,
+    "progress_ms": 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("playback", "words"),
+    [
+        (NOTHING, "nothing plays"),
+        (Playback(Kind.NOTHING, private=True), "a private session, which is not logged"),
+        (Playback(Kind.ADVERTISEMENT), "an advertisement plays"),
+        (read_playback(PLAYING), "playing Veridis Quo, Kitchen"),
+        (read_playback({**PLAYING, "is_playing": False, "device": None}), "paused Veridis Quo"),
+        (
+            read_playback({**PLAYING, "device": {"is_private_session": True}}),
+            "a private session, which is not logged",
+        ),
+    ],
+)
+def test_what_the_player_does_in_words(playback: Playback, words: str) -> None:
+    assert describe(playback) == words

@@ -1,0 +1,93 @@
+"""Random logs again: the pictures, the year in review, and the pages of artists, albums and tracks."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from spotify_logger.core import periods
+from spotify_logger.queries import heatmaps, item_page, year_review
+from tests import reference, reference_pages
+from tests.logs import FAMILIES, asked, logs, write
+from tests.reference_pages import Portrait, alone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spotify_logger.queries.question import Question
+    from spotify_logger.report.blocks import Answer
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.embedded_server import EmbeddedServer
+    from tests.logs import Asking
+    from tests.reference import Data, Item, Log
+
+examples = settings(max_examples=30, deadline=None)
+ITEMS = sorted({item for family in FAMILIES for item in family}, key=lambda item: item.key)
+
+
+@examples
+@given(asking=logs())
+def test_clock(redis_server: EmbeddedServer, asking: Asking) -> None:
+    log, words = asking
+    with closing(write(redis_server, log)) as store:
+        assert heatmaps.clock(store.archive(), asked(log, words)).data == reference_pages.clock(log)
+
+
+def of_a_year(
+    server: EmbeddedServer, asking: Asking, answer: Callable[[Archive, Question], Answer]
+) -> tuple[object, Log, int]:
+    """What is answered about the year of the last play but four, and the log of that year."""
+    log, words = asking
+    second = log.plays[-5].second if log.plays[4:] else log.now
+    year = reference.day_of(second, log.zone).year
+    question = asked(log, words)
+    with closing(write(server, log)) as store:
+        found = answer(store.archive(), replace(question, stretch=periods.year(question.zone, year)))
+    return found.data, log.on(reference.year(year, log.zone)), year
+
+
+@examples
+@given(asking=logs())
+def test_calendar(redis_server: EmbeddedServer, asking: Asking) -> None:
+    found, log, year = of_a_year(redis_server, asking, heatmaps.calendar)
+    assert found == reference_pages.calendar(log, year)
+
+
+@examples
+@given(asking=logs())
+def test_year(redis_server: EmbeddedServer, asking: Asking) -> None:
+    found, log, year = of_a_year(redis_server, asking, year_review.year)
+    assert found == reference_pages.review(log, year)
+
+
+@examples
+@given(asking=logs(), kind=st.sampled_from(("artists", "albums", "tracks")), data=st.data())
+def test_page(redis_server: EmbeddedServer, asking: Asking, kind: str, data: st.DataObject) -> None:
+    log, words = asking
+    item = data.draw(st.sampled_from([play.item for play in log.plays] or ITEMS))
+    text = {
+        "artists": (item.known().credited or ["Nobody"])[-1],
+        "albums": f"album:{item.album_id}",
+        "tracks": item.key,
+    }[kind]
+    assume(kind != "albums" or item.album_id)  # else its name may be that of several
+    log = alone(log)
+    same: dict[str, Callable[[Item], bool]] = {
+        "artists": lambda other: text in other.credited,
+        "albums": lambda other: other.known().album_id == item.album_id,
+        "tracks": lambda other: other == item,
+    }
+    own = [play for play in log.inside if same[kind](play.item)]
+    things = [thing for play in own for thing in log.things(kind, play) if kind != "artists" or thing == text]
+    with closing(write(redis_server, log)) as store:
+        answer: Data = item_page.page(store.archive(), replace(asked(log, words), number=4), kind, text).data  # type: ignore[assignment]
+    if not things:
+        assert answer["found"] is None or kind == "artists"
+        return
+    assert answer["candidates"] == []
+    assert answer["found"] == Portrait(log, kind, things[0]).data(4)
+    assert answer["unseen"] == log.unseen()

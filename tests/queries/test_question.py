@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, date, datetime
+
+import pytest
+
+from spotify_logger.core import periods
+from spotify_logger.core.periods import Stretch, Zone
+from spotify_logger.queries import question
+from spotify_logger.queries.question import Question, add_least, add_ranking, add_stretch, add_year, read
+
+NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()
+"""Half past midnight in Berlin, where it is the 23rd already."""
+BERLIN = ["--tz", "Europe/Berlin"]
+
+
+def asked(*words: str) -> Question:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_stretch(parser)
+    add_least(parser)
+    add_ranking(parser)
+    return read(parser.parse_args(words), NOW)
+
+
+def second(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+class TestWhen:
+    @pytest.mark.parametrize(
+        ("words", "begin", "end", "called"),
+        [
+            ("", None, None, "all time"),
+            ("--year 2026", "2025-12-31 23:00", "2026-12-31 23:00", "2026"),
+            ("--month 2026-03", "2026-02-28 23:00", "2026-03-31 22:00", "2026-03"),
+            ("--last 12h", "2026-11-22 11:30:01", "2026-11-22 23:30:01", "the last 12 hours"),
+            ("--last 1d", "2026-11-21 23:30:01", "2026-11-22 23:30:01", "the last day"),
+            ("--last 4w", "2026-10-25 23:30:01", "2026-11-22 23:30:01", "the last 4 weeks"),
+            ("--last 6m", "2026-05-22 22:30:01", "2026-11-22 23:30:01", "the last 6 months"),
+            ("--last 1y", "2025-11-22 23:30:01", "2026-11-22 23:30:01", "the last year"),
+            ("--since 2026", "2025-12-31 23:00", None, "since 2026"),
+            ("--since 2026-11", "2026-10-31 23:00", None, "since 2026-11"),
+            ("--since 2026-11-22", "2026-11-21 23:00", None, "since 2026-11-22"),
+            ("--since today", "2026-11-22 23:00", None, "since today"),
+            ("--since yesterday", "2026-11-21 23:00", None, "since yesterday"),
+            ("--since 2026-11-22T18:30", "2026-11-22 17:30", None, "since 2026-11-22T18:30"),
+            ("--since 2026-11-22T18:30Z", "2026-11-22 18:30", None, "since 2026-11-22T18:30Z"),
+            ("--since 2026-11-22T18:30+05:30", "2026-11-22 13:00", None, "since 2026-11-22T18:30+05:30"),
+            ("--until 2026", None, "2026-12-31 23:00", "until 2026"),
+            ("--until 2026-02", None, "2026-02-28 23:00", "until 2026-02"),
+            ("--until 2026-11-22", None, "2026-11-22 23:00", "until 2026-11-22"),
+            ("--until 2026-11-22T18:30:15", None, "2026-11-22 17:30:15", "until 2026-11-22T18:30:15"),
+            ("--since 2026-03-29 --until 2026-03", "2026-03-28 23:00", "2026-03-31 22:00", "since 2026-03-29 until 2026-03"),  # noqa: E501
+            ("--since 2025 --until today", "2024-12-31 23:00", "2026-11-23 23:00", "since 2025 until today"),
+        ],
+    )  # fmt: skip
+    def test_stretches(self, words: str, begin: str | None, end: str | None, called: str) -> None:
+        found = asked(*words.split(), *BERLIN).stretch
+        bounds = [None if text is None else second(text) for text in (begin, end)]
+        assert [found.begin, found.end] == bounds
+        assert found.words == called
+
+    @pytest.mark.parametrize(
+        ("words", "begin", "called"),
+        [
+            ("--year 2026", "2024-12-31 23:00", "2025"),
+            ("--month 2026-11", "2026-09-30 22:00", "2026-10"),
+            ("--last 2d", "2026-11-18 23:30:01", "before"),
+            ("--since 2026-11-20 --until 2026-11-22", "2026-11-16 23:00", "before"),
+        ],
+    )
+    def test_what_it_is_compared_with(self, words: str, begin: str, called: str) -> None:
+        found = asked(*words.split(), *BERLIN).stretch
+        assert found.previous == Stretch(second(begin), found.begin, called)
+
+    @pytest.mark.parametrize("words", ["", "--since 2026", "--until 2026"])
+    def test_what_has_nothing_before_it(self, words: str) -> None:
+        assert asked(*words.split()).stretch.previous is None
+
+    def test_blanks(self) -> None:
+        found = asked("--since", " 2026 ", "--until", "2026-11-22 18:30", "--tz", "UTC").stretch
+        assert (found.begin, found.end) == (second("2026-01-01"), second("2026-11-22 18:30"))
+
+    def test_a_year_that_need_not_be_told(self) -> None:
+        parser = argparse.ArgumentParser()
+        add_year(parser)
+        last_hour = datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp()
+        for words, number in (["--year", "2025"], 2025), ([], 2026), (BERLIN, 2027):
+            question = read(parser.parse_args(words), last_hour)
+            assert question.stretch == periods.year(question.zone, number)
+
+
+class TestRest:
+    def test_unless_told_otherwise(self) -> None:
+        question = asked()
+        assert (question.now, question.stretch, question.least) == (NOW, Stretch(), 30_000)
+        assert (question.by, question.number, question.exact, question.zone.name) == (
+            "plays",
+            10,
+            False,
+            None,
+        )
+        assert read(argparse.Namespace(), NOW).least == 30_000
+
+    @pytest.mark.parametrize(
+        ("text", "least", "words"),
+        [
+            ("30s", 30_000, "of at least 30 s"),
+            ("90", 90_000, "of at least 90 s"),
+            ("0", 0, "of any length"),
+            ("0s", 0, "of any length"),
+            ("half", "half", "heard at least half"),
+            ("finished", "finished", "heard to the end"),
+            ("99999s", 99_999_000, "of at least 99999 s"),
+        ],
+    )
+    def test_what_counts(self, text: str, least: int | str, words: str) -> None:
+        question = asked("--min", text)
+        assert question.least == least
+        assert question.rule_words == words
+
+    def test_how_to_rank(self) -> None:
+        question = asked("--by", "time", "-n", "25", "--exact")
+        assert (question.by, question.number, question.exact) == ("time", 25, True)
+        assert asked("-n", "007").number == 7
+
+    def test_another_number_unless_told(self) -> None:
+        parser = argparse.ArgumentParser()
+        add_ranking(parser, 3)
+        assert read(parser.parse_args([]), NOW).number == 3
+
+    def test_what_today_is(self) -> None:
+        assert asked(*BERLIN).today == date(2026, 11, 23)
+        assert asked("--tz", "UTC").today == date(2026, 11, 22)
+        assert asked("--tz", "Pacific/Kiritimati").zone.name == "Pacific/Kiritimati"
+
+
+class TestContradictions:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("--year 2026 --month 2026-11", "--year and --month both say when: use one of them"),
+            ("--month 2026-11 --last 3d", "--month and --last both say when: use one of them"),
+            ("--year 2026 --since 2025", "--year and --since both say when: use one of them"),
+            ("--last 3d --until today", "--last and --until both say when: use one of them"),
+            ("--since 2026-11-22 --until 2026-11-21", "--until 2026-11-21 lies before --since 2026-11-22"),
+            ("--since 2027 --until 2026", "--until 2026 lies before --since 2027"),
+            ("--since soon", "--since 'soon' is no day: it has to be like 2026, 2026-11, 2026-11-22,"),
+            (
+                "--until 2026-02-30",
+                "--until '2026-02-30' is no day: it has to be like 2026, 2026-11, 2026-11-22,",
+            ),
+            ("--since 2026-13", "--since '2026-13' is no day"),
+            ("--since 1970", "--since '1970' is no day"),
+            ("--since 2200-01-01", "--since '2200-01-01' is no day"),
+            ("--since 0001-01-01T00:00", "--since '0001-01-01T00:00' is no day"),
+            ("--until 9999-12-31T23:59:59-12:00", "--until '9999-12-31T23:59:59-12:00' is no day"),
+            ("--since 2026-11-22T", "--since '2026-11-22T' is no day"),
+            ("--since 2026-11-22T25:00", "--since '2026-11-22T25:00' is no day"),
+            ("--since TODAY", "--since 'TODAY' is no day"),
+            ("--since \x1b[31m", "--since '\\x1b[31m' is no day"),
+            ("--since \udc80", "--since '\\udc80' is no day"),
+            ("--since ٢٠٢٦", "--since '٢٠٢٦' is no day"),
+            ("--last 9999y", "--last 9999y goes back beyond the calendar"),
+            ("--last 1500y", "--last 1500y goes back beyond the calendar"),
+        ],
+    )
+    def test_they_are_named(self, words: str, said: str) -> None:
+        with pytest.raises(ValueError, match=r"^--") as caught:
+            asked(*words.split())
+        assert str(caught.value).startswith(said)
+
+    def test_far_back_is_not_too_far(self) -> None:
+        for words in ("9999h", "9999d", "20y"):
+            assert asked("--last", words).stretch.previous is not None
+
+
+class TestNonsense:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--year", "26"], "argument --year: '26' is no year, such as 2026"),
+            (["--year", "1970"], "argument --year: '1970' is no year, such as 2026"),
+            (["--year", "2200"], "argument --year: '2200' is no year, such as 2026"),
+            (["--year", "٢٠٢٦"], "is no year, such as 2026"),
+            (["--year", ""], "argument --year: '' is no year, such as 2026"),
+            (["--month", "2026"], "argument --month: '2026' is no month, such as 2026-11"),
+            (["--month", "2026-13"], "argument --month: '2026-13' is no month, such as 2026-11"),
+            (["--month", "2026-1"], "argument --month: '2026-1' is no month, such as 2026-11"),
+            (["--month", "0000-01"], "argument --month: '0000-01' is no month, such as 2026-11"),
+            (["--last", "30"], "argument --last: '30' is no stretch, such as 12h, 30d, 4w, 6m or 1y"),
+            (["--last", "0d"], "argument --last: '0d' is no stretch"),
+            (["--last", "99999d"], "argument --last: '99999d' is no stretch"),
+            (["--last", "1.5h"], "argument --last: '1.5h' is no stretch"),
+            (["--last", "-1d"], "argument --last: expected one argument"),
+            (["--last", "d"], "argument --last: 'd' is no stretch"),
+            (["--tz", "Berlin"], "argument --tz: 'Berlin' is no time zone, such as Europe/Berlin"),
+            (["--tz", "../etc/passwd"], "argument --tz: '../etc/passwd' is no time zone"),
+            (["--tz", ""], "argument --tz: '' is no time zone"),
+            (
+                ["--min", "most"],
+                "argument --min: 'most' is none of 30s (or another number), half, finished and 0",
+            ),
+            (["--min", "1m"], "argument --min: '1m' is none of"),
+            (["--min", "100000"], "argument --min: '100000' is none of"),
+            (["--min", "\x1b[31m"], "argument --min: '\\x1b[31m' is none of"),
+            (["-n", "0"], "argument -n: '0' is no number from 1 up"),
+            (["-n", "1.5"], "argument -n: '1.5' is no number from 1 up"),
+            (["-n", "²"], "argument -n: '²' is no number from 1 up"),
+            (["-n", ""], "argument -n: '' is no number from 1 up"),
+            (["--by", "taste"], "argument --by: invalid choice: 'taste'"),
+        ],
+    )
+    def test_it_is_said_what_is_wrong(
+        self, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as caught:
+            asked(*words)
+        assert caught.value.code == 2
+        assert said in capsys.readouterr().err
+
+    def test_nothing_to_look_for(self) -> None:
+        assert question.text_to_find(" x ") == " x "
+        with pytest.raises(argparse.ArgumentTypeError, match=r"^there is nothing to look for$"):
+            question.text_to_find(" \t\u00a0")
+
+    def test_very_many_are_enough(self) -> None:
+        assert asked("-n", "9" * 5000).number == 999_999_999
+
+
+class TestDays:
+    ZONE = Zone("Europe/Berlin")
+
+    @pytest.mark.parametrize(
+        ("text", "day"),
+        [
+            ("today", date(2026, 11, 23)),
+            ("yesterday", date(2026, 11, 22)),
+            ("2026-02-28", date(2026, 2, 28)),
+        ],
+    )
+    def test_a_day(self, text: str, day: date) -> None:
+        assert question.read_day(self.ZONE, NOW, text) == day
+
+    @pytest.mark.parametrize(
+        "text", ["", "soon", "2026", "2026-02-30", "1970-01-01", "9999-12-31", "\x1b", "\udc80"]
+    )
+    def test_no_day(self, text: str) -> None:
+        with pytest.raises(ValueError, match="is no day, such as 2026-11-22, today or yesterday") as caught:
+            question.read_day(self.ZONE, NOW, text)
+        assert repr(text) in str(caught.value)

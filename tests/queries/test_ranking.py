@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_logger.core.statistics import Tallies
+from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.ranking import best, ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+keys = st.sampled_from([f"track:{letter}" for letter in "abcdefgh"])
+amounts = st.integers(0, 3)
+
+
+@given(
+    played=st.dictionaries(keys, st.tuples(amounts, amounts)),
+    groups=st.dictionaries(keys, st.lists(st.sampled_from(["one", "two", ("three", ""), "4"]), unique=True)),
+    by=st.sampled_from([PLAYS, TIME]),
+    number=st.integers(1, 6),
+)
+def test_the_best_are_the_first_ones_of_all(
+    played: dict[str, tuple[int, int]], groups: dict[str, list[Hashable]], by: str, number: int
+) -> None:
+    tallies = Tallies()
+    for key, (plays, heard_ms) in played.items():
+        tallies.plays[key] = plays
+        tallies.heard[key] = heard_ms
+    everything = ranked(tallies, groups, by)
+    assert best(tallies, groups, by, number) == (everything[:number], len(everything))

@@ -1,0 +1,100 @@
+"""The lines of the documentation that are about Debian's redis-server, as it is on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from spotify_logger.core.times import to_iso
+from spotify_logger.simulator.past import make_past
+from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
+from spotify_logger.storage.store import Store
+from tests.conftest import start_server, wait_until
+from tests.servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parents[2] / "docs"
+GAP = 1_700_000_000
+
+
+@pytest.fixture
+def debians(tmp_path: Path) -> Iterator[Server]:
+    """Debian's server, which is not running yet."""
+    program, cli = shutil.which("redis-server"), shutil.which("redis-cli")
+    if program is None or cli is None:
+        missing = "no redis-server and redis-cli on this machine"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    server = Server(program, tmp_path / "debian")
+    yield server
+    server.stop()
+
+
+def content(url: str) -> dict[str, Any]:
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        return {key: client.hgetall(key) for key in client.scan_iter() if client.type(key) == "hash"}
+
+
+def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debians: Server) -> None:
+    ours = start_server(tmp_path / "redis", EmbeddedServer)
+    store = Store(ours.url)
+    make_past(4, 10, time.time() - 900).write(store.archive())
+    store.close()
+    with redis.Redis.from_url(ours.url) as client:
+        began, ended = to_iso(GAP * 1000), to_iso(GAP * 1000 + 999_000)
+        client.hset(f"gap:{GAP}", mapping={"from": began, "to": ended, "reason": "offline"})
+        client.hset("gaps", mapping={str(GAP): f"{GAP + 999} offline"})
+        client.hset("forgotten", mapping={"1600000000": "1600000100", "1600000200": "1600000300"})
+    before = content(ours.url)
+
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "redis-cli").write_text(f'#!/bin/sh\nexec {shutil.which("redis-cli")} -u $REDIS_URL "$@"\n')
+    (bin_folder / "redis-cli").chmod(0o755)
+    text = (DOCS / "debian-redis.md").read_text(encoding="utf-8")
+    lines = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[0].splitlines()
+    url = ours.url
+    for line in lines:
+        if line == "sudo systemctl stop spotify-logger":
+            ours.stop()
+        elif line == "sudo apt install redis-server":
+            debians.start()
+            url = f"redis://127.0.0.1:{debians.port}/0"
+        elif not line.startswith("sudo "):
+            command = line.replace("/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent))
+            environ = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(tmp_path), "REDIS_URL": url}
+            subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environ, check=True, timeout=100)
+    assert len(before) > 20
+    assert content(url) == before
+
+
+def test_the_line_that_makes_it_strict(tmp_path: Path, debians: Server) -> None:
+    text = (DOCS / "SECURITY.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ *(user default .*)$", text, re.MULTILINE)
+    configuration = tmp_path / "redis.conf"
+    configuration.write_text(
+        f"bind 127.0.0.1\nport {debians.port}\ndir {tmp_path}\nsave 3600 1\n{line}\n", encoding="utf-8"
+    )
+    debians.process = subprocess.Popen(
+        bound_to_parent([debians.program, str(configuration)]), stdout=subprocess.DEVNULL
+    )
+    wait_until(debians.answers)
+    client = debians.client
+    client.hset("listening:1", mapping={"name": "Veridis Quo"})
+    assert client.keys() == ["listening:1"]
+    assert client.config_get("save") == {"save": "3600 1"}
+    for command in ("flushall", "config set appendonly no", "shutdown nosave", "replicaof 127.0.0.1 1"):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command.split())

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_logger.system.state import from_json, from_plain, to_json
+
+
+@dataclass(frozen=True)
+class Inner:
+    at: int
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Outer:
+    seconds: float
+    inner: Inner | None
+    names: list[str] = field(default_factory=list)
+    pairs: list[tuple[int, str]] = field(default_factory=list)
+    inners: dict[str, Inner] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
+    done: bool = False
+
+
+TEXT = st.text(max_size=5)
+WHOLE = st.integers(-(2**60), 2**60)
+INNER = st.builds(Inner, WHOLE, st.none() | TEXT)
+OUTER = st.builds(
+    Outer,
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | INNER,
+    st.lists(TEXT, max_size=3),
+    st.lists(st.tuples(WHOLE, TEXT), max_size=3),
+    st.dictionaries(TEXT, INNER, max_size=3),
+    st.dictionaries(WHOLE, WHOLE, max_size=3),
+    st.booleans(),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | WHOLE | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(OUTER)
+def test_what_is_written_is_read(value: Outer) -> None:
+    assert from_json(Outer, to_json(value)) == value
+    assert from_json(Outer, to_json(value, indent=1).encode()) == value
+
+
+@given(st.dictionaries(st.sampled_from([*Outer.__dataclass_fields__, "at"]), JSON, max_size=8))
+def test_whatever_it_holds_nothing_is_raised(value: dict[str, object]) -> None:
+    found = from_json(Outer, json.dumps(value))
+    assert found is None or from_json(Outer, to_json(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "5",
+        "\0" * 9,
+        "[" * 50_000,
+        "9" * 10_000,
+        b"\xff\xfe\0",
+        '{"inner": null}',
+        "{}",
+    ],
+    ids=range(11),
+)
+def test_what_makes_no_sense_is_none(text: str | bytes) -> None:
+    assert from_json(Outer, text) is None
+
+
+@pytest.mark.parametrize(
+    "seconds", ['"5"', "true", "null", "[]", "NaN", "Infinity", "1e999", "1" + 400 * "0"]
+)
+def test_what_is_no_finite_number_is_none(seconds: str) -> None:
+    assert from_json(Outer, f'{{"seconds": {seconds}, "inner": null}}') is None
+    assert from_json(float, seconds) is None
+
+
+def test_a_whole_number_is_a_float_too_and_no_float_a_whole_number() -> None:
+    assert from_json(float, "5") == 5.0
+    assert from_json(int, "5.0") is None
+    assert from_json(int, "true") is None
+
+
+def test_what_is_odd_takes_its_default_where_it_has_one() -> None:
+    odd = {"names": [5], "pairs": [[1]], "inners": {"a": {}}, "ends": {"a": 1}, "done": 1, "unknown": 7}
+    assert from_plain(Outer, {"seconds": 1, "inner": {"at": 2, "note": 5}, **odd}) == Outer(1.0, Inner(2))
+    assert from_plain(Outer, {"seconds": 1, "inner": {"at": "2"}}) is None
+
+
+def test_anything_is_an_object_but_has_to_be_there() -> None:
+    assert from_json(list[object], '[1, "a", null]') == [1, "a", None]
+    assert from_json(tuple[int, int], "[1, 2, 3]") is None

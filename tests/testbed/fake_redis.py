@@ -1,0 +1,704 @@
+"""A server that speaks Redis and is none: in this process, in virtual time, on a disk whose power may fail.
+
+Its replies are those that `RedisLink` has from a real server; the tests hold both to the same. It is simpler
+in this: `crash` is a power failure (a process that is killed loses nothing that it wrote); the append-only
+file is synced when a whole second begins (a real server does so at once where it has not for a second); a
+batch that hangs is lost (a real server may get to it later); SET knows NX, XX and PX, FLUSHALL no option.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
+
+from redis import exceptions
+
+from spotify_logger.storage.connection import ANSWER_TIMEOUT, StoreError
+from spotify_logger.storage.lease import DROP, RELEASE, RENEW, read_holder
+from spotify_logger.storage.redis_errors import reason, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spotify_logger.storage.connection import Command, Link, Part, Reply
+
+Persistence = Literal["aof", "rdb", "none"]
+"""An append-only file that is synced every second, snapshots now and then, or nothing at all."""
+Code = Literal["", "OOM", "MISCONF", "READONLY", "NOPERM", "LOADING", "NOAUTH"]
+"""The first word of the error that a server refuses with; empty when it does not."""
+
+SAVE_SECONDS = 300.0
+"""How long after a snapshot the next one is made, if there is something new; that is `save 300 1`."""
+SNAPSHOT_SECONDS = 2.0
+"""How long a snapshot takes; what is written meanwhile is not in it."""
+
+_Value = str | dict[str, str]
+_Entry = tuple[str, str | None, _Value | None, float | None]
+"""A key, and its value and expiry before a change; or a key, a field, and that field's value before."""
+
+_WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+_NO_AOF = "WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+_ON_REPLICA = (
+    "WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local "
+    "and are not propagated."
+)
+
+_WRITES = frozenset({"SET", "DEL", "HSET", "HDEL", "FLUSHALL"})
+_REFUSED = {"OOM": {"SET", "HSET"}, "MISCONF": _WRITES | {"PING"}, "READONLY": _WRITES}
+_WHILE_LOADING = frozenset({"INFO", "TIME", "LASTSAVE", "CONFIG"})
+
+
+class Broken(Exception):  # noqa: N818 - it is an event on the wire
+    """There is no connection, or no answer. It says why, in words that follow on the server's name."""
+
+
+def _unreachable() -> str:
+    error = exceptions.ConnectionError()
+    error.__context__ = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return reason(error)
+
+
+_UNREACHABLE = _unreachable()
+_CLOSED = reason(exceptions.ConnectionError())
+_HANGS = reason(exceptions.TimeoutError())
+_LOADING = reason(exceptions.BusyLoadingError())
+_LOCKED = reason(exceptions.AuthenticationError("Authentication required."))
+
+
+class _Disk:
+    """What has changed and is not on the disk yet. A save begins at some time, and counts from its end on.
+
+    Args:
+        every: Seconds from a snapshot to the next; None for a file that is synced when a second begins.
+
+    Attributes:
+        journal: What the changes since the last save began have replaced, oldest first.
+        saving: The same for those that the save under way will keep; None when there is none.
+        due: When the next save begins, or the one under way ends.
+        saved_at: When the last save ended.
+        durable: How many changes are on the disk, of all that there were.
+        stalled: Whether the disk takes nothing.
+    """
+
+    def __init__(self, every: float | None) -> None:
+        self._every = every
+        self._handed_over = 0
+        self.stalled = False
+        self.reset(0.0)
+
+    def reset(self, time: float) -> None:
+        """Begin anew, with everything on the disk."""
+        self.journal: list[_Entry] = []
+        self.saving: list[_Entry] | None = None
+        self.due = math.inf
+        self.saved_at = time
+        self.durable = self._handed_over
+
+    @property
+    def changes(self) -> int:
+        """How many changes there were."""
+        return self._handed_over + len(self.journal)
+
+    @property
+    def unsaved(self) -> list[_Entry]:
+        """All that is lost when the power fails now."""
+        return [*(self.saving or ()), *self.journal]
+
+    def plan(self, time: float) -> None:
+        """See to it that what was changed by now will be saved."""
+        if self.journal and self.due == math.inf:
+            self.due = self._next_save(time)
+
+    def settle(self, time: float) -> None:
+        """Let everything happen that was due by now."""
+        while time >= self.due and not self.stalled:
+            if self.saving is None:
+                self._begin()
+            else:
+                self._end()
+
+    def stall(self, time: float, *, stalled: bool) -> None:
+        """Let the disk take nothing from now on, or go on with what was due meanwhile."""
+        if self.stalled:
+            self.due = max(self.due, time)
+        self.stalled = stalled
+
+    def _begin(self) -> None:
+        self.saving, self.journal = self.journal, []
+        self._handed_over += len(self.saving)
+        self.due += 0.0 if self._every is None else SNAPSHOT_SECONDS
+
+    def _end(self) -> None:
+        self.saving = None
+        self.saved_at = self.due
+        self.durable = self._handed_over
+        self.due = math.inf
+        self.plan(self.saved_at)
+
+    def _next_save(self, time: float) -> float:
+        return math.floor(time) + 1 if self._every is None else max(time, self.saved_at + self._every)
+
+
+class _Keys:
+    """Strings and hashes by key. A change is noted on the disk's journal; only what is changed is copied.
+
+    Attributes:
+        time: The time by which keys expire.
+    """
+
+    def __init__(self, disk: _Disk) -> None:
+        self.time = 0.0
+        self._disk = disk
+        self._values: dict[str, _Value] = {}
+        self._expires: dict[str, float] = {}
+
+    def value(self, key: str) -> _Value | None:
+        """What a key holds, unless that has expired."""
+        if key in self._expires and self.time > self._expires[key]:
+            del self._values[key], self._expires[key]
+        return self._values.get(key)
+
+    def text(self, key: str) -> str | None:
+        """A string; None where there is nothing."""
+        value = self.value(key)
+        if isinstance(value, dict):
+            raise exceptions.ResponseError(_WRONG_TYPE)
+        return value
+
+    def fields(self, key: str) -> dict[str, str]:
+        """A hash, to be looked at; empty where there is none."""
+        value = self.value(key)
+        if isinstance(value, str):
+            raise exceptions.ResponseError(_WRONG_TYPE)
+        return {} if value is None else value
+
+    def expires(self, key: str) -> float | None:
+        """When a key expires; None for never."""
+        return self._expires.get(key)
+
+    def put(self, key: str, value: str | None, expires: float | None = None) -> None:
+        """Replace whatever a key holds; None takes the key away."""
+        self._disk.journal.append((key, None, self._values.get(key), self._expires.get(key)))
+        self._place(key, value, expires)
+
+    def put_fields(self, key: str, names: Sequence[str], values: Sequence[str]) -> int:
+        """Set fields of a hash; return how many are new."""
+        fields = self.fields(key)
+        before = len(fields)
+        if not fields:
+            self._values[key] = fields
+        note = self._disk.journal.append
+        for name, value in zip(names, values, strict=True):
+            note((key, name, fields.get(name), None))
+            fields[name] = value
+        return len(fields) - before
+
+    def take_fields(self, key: str, names: Sequence[str]) -> int:
+        """Take fields of a hash away, and the hash with the last of them; return how many there were."""
+        fields = self.fields(key)
+        gone = [name for name in dict.fromkeys(names) if name in fields]
+        self._disk.journal.extend((key, name, fields.pop(name), None) for name in gone)
+        if gone and not fields:
+            del self._values[key]
+        return len(gone)
+
+    def names(self) -> list[str]:
+        """All keys, those included that have expired."""
+        return list(self._values)
+
+    def undo(self, entries: Sequence[_Entry]) -> None:
+        """Take changes back; the last one is taken back first."""
+        for key, name, value, expires in reversed(entries):
+            if name is None:
+                self._place(key, value, expires)
+            else:
+                self._undo_field(key, name, cast("str | None", value))
+
+    def clear(self) -> None:
+        """Forget everything, journal or not."""
+        self._values.clear()
+        self._expires.clear()
+
+    def _place(self, key: str, value: _Value | None, expires: float | None) -> None:
+        self._expires.pop(key, None)
+        if value is None:
+            self._values.pop(key, None)
+            return
+        self._values[key] = value
+        if expires is not None:
+            self._expires[key] = expires
+
+    def _undo_field(self, key: str, name: str, value: str | None) -> None:
+        fields = cast("dict[str, str]", self._values.setdefault(key, {}))
+        if value is not None:
+            fields[name] = value
+            return
+        del fields[name]
+        if not fields:
+            del self._values[key]
+
+
+class StandIn:
+    """The server. It runs from the start, with nothing in it.
+
+    Args:
+        now: Gives the true time, in virtual seconds since the epoch.
+        take_time: Lets virtual seconds pass.
+        persistence: What survives a crash: "aof", what was written before the present second began; "rdb",
+            what is in the last snapshot; "none", nothing, nor does anything survive `stop`.
+        save: Seconds from a snapshot to the next, with "rdb".
+        waitaof: Whether it knows WAITAOF, as servers do since Redis 7.2.
+
+    Attributes:
+        hanging: It accepts connections and answers nothing; what is sent is lost.
+        slow: Seconds before each batch is carried out. From `ANSWER_TIMEOUT` on nobody waits for the answer.
+        deaf_after_write: How many of the next batches that change something are carried out without an
+            answer; `math.inf` for all.
+        before_send: Called with the commands of a batch before they are carried out. It may raise what it
+            likes, or crash the server.
+        after_send: The same, afterwards.
+        session: A new number whenever all connections break.
+        running: Whether it runs; see `stop` and `restart`.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        take_time: Callable[[float], None],
+        persistence: Persistence = "aof",
+        *,
+        save: float = SAVE_SECONDS,
+        waitaof: bool = True,
+    ) -> None:
+        self.hanging = False
+        self.slow = 0.0
+        self.deaf_after_write: float = 0
+        self.before_send: Callable[[Sequence[Command]], object] | None = None
+        self.after_send: Callable[[Sequence[Command]], object] | None = None
+        self.session = 1
+        self._now = now
+        self._take_time = take_time
+        self._persistence = persistence
+        self._save = save
+        self._version = "7.2.4" if waitaof else "7.0.15"
+        self._disk = _Disk(save if persistence == "rdb" else None)
+        self._keys = _Keys(self._disk)
+        self._commands = self._table()
+        if not waitaof:
+            del self._commands["WAITAOF"]
+        self._down = False
+        self._refusing: Code = ""
+        self._starts = 0
+        self._start()
+
+    def names(self) -> list[str]:
+        """The keys that it holds."""
+        return self._keys.names()
+
+    def link(self, url: str = "") -> StandInLink:
+        """Return a link to it; fit to be the `connect` of a `Store`."""
+        return StandInLink(self)
+
+    @property
+    def down(self) -> bool:
+        """Whether it is out of reach: connections break and none comes about, but the server goes on."""
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        self._down = down
+        if down:
+            self.session += 1
+
+    @property
+    def refusing(self) -> Code:
+        """The error code it refuses with, as a real server does.
+
+        OOM refuses what needs memory. MISCONF refuses writes and PING, and nothing gets to the disk. READONLY
+        refuses writes, NOPERM everything. LOADING answers no more than a few questions about the server.
+        NOAUTH lets nobody in and breaks all connections, like a server that is restarted with a password.
+        """
+        return self._refusing
+
+    @refusing.setter
+    def refusing(self, code: Code) -> None:
+        self._look_at_the_clock()
+        self._disk.stall(self._keys.time, stalled=code == "MISCONF")
+        self._refusing = code
+        if code == "NOAUTH":
+            self.session += 1
+
+    def crash(self) -> None:
+        """Let the power fail: what is not on the disk is undone, and it does not run until `restart`."""
+        self._look_at_the_clock()
+        self._keys.undo(self._disk.unsaved)
+        self.stop()
+
+    def stop(self) -> None:
+        """Shut it down in good order; it does not run until `restart`."""
+        if self._persistence == "none":
+            self._keys.clear()
+        self._disk.reset(self._keys.time)
+        self.running = False
+        self.session += 1
+
+    def restart(self) -> None:
+        """Start it with what is on its disk, after shutting it down if need be."""
+        self.stop()
+        self._start()
+
+    def accept(self) -> int:
+        """Return the session that a new connection belongs to.
+
+        Raises:
+            Broken: It does not come about.
+        """
+        if self._down or not self.running:
+            raise Broken(_UNREACHABLE)
+        if self.hanging:
+            self._say_nothing()
+        if self._refusing == "NOAUTH":
+            raise Broken(_LOCKED)
+        return self.session
+
+    def answer(self, link: StandInLink, commands: Sequence[Command]) -> list[Reply]:
+        """Carry out the commands that came over a link.
+
+        Raises:
+            Broken: The replies do not get there.
+        """
+        self._check(link)
+        is_late = self.slow >= ANSWER_TIMEOUT
+        if self.slow or self.hanging or self.before_send:
+            self._hold_up(commands)
+            self._check(link)
+        changes = self._disk.changes
+        replies = self._carry_out(link, commands)
+        if self.after_send:
+            self.after_send(commands)
+            self._check(link)
+        if self.deaf_after_write and self._disk.changes > changes:
+            self.deaf_after_write -= 1
+            self._say_nothing()
+        if is_late:
+            raise Broken(_HANGS)
+        return replies
+
+    def _start(self) -> None:
+        self.running = True
+        self._starts += 1
+        self._started_at = self._keys.time = self._now()
+        self._disk.reset(self._started_at)
+
+    def _look_at_the_clock(self) -> None:
+        time = self._keys.time = self._now()
+        if time >= self._disk.due:
+            self._disk.settle(time)
+
+    def _check(self, link: StandInLink) -> None:
+        if link.session != self.session:
+            raise Broken(_CLOSED)
+
+    def _say_nothing(self) -> NoReturn:
+        self._take_time(ANSWER_TIMEOUT)
+        raise Broken(_HANGS)
+
+    def _hold_up(self, commands: Sequence[Command]) -> None:
+        if self.hanging:
+            self._say_nothing()
+        if self.slow:
+            self._take_time(min(self.slow, ANSWER_TIMEOUT))
+        if self.before_send:
+            self.before_send(commands)
+
+    def _carry_out(self, link: StandInLink, commands: Sequence[Command]) -> list[Reply]:
+        self._look_at_the_clock()
+        self._asker, self._changes_before = link, self._disk.changes
+        replies = [self._reply(command) for command in commands]
+        self._disk.plan(self._keys.time)
+        if self._disk.changes > self._changes_before:
+            link.written = self._disk.changes
+        return replies
+
+    def _reply(self, command: Command) -> Reply:
+        name, *arguments = map(str, command)
+        known = self._commands.get(name) or self._commands.get(name.upper())
+        try:
+            if known is None:
+                raise _unknown(name, arguments)
+            carry_out, least, most = known
+            if not least <= len(arguments) <= most:
+                raise _wrong_number(name)
+            if self._refusing:
+                self._refuse(name.upper())
+            return carry_out(*arguments)
+        except exceptions.ResponseError as error:
+            return refusal(error)
+
+    def _refuse(self, name: str) -> None:
+        """Refuse a command, if it is one that is refused at present."""
+        code = self._refusing
+        if code == "LOADING" and name not in _WHILE_LOADING:
+            raise Broken(_LOADING)
+        if code == "NOPERM" or name in _REFUSED.get(code, ()):
+            raise exceptions.ResponseError(code)
+
+    def _table(self) -> dict[str, tuple[Callable[..., Reply], float, float]]:
+        """The commands: what carries them out, and how many arguments they take at least, and at most."""
+        return {
+            "PING": (self._ping, 0, 1),
+            "TIME": (self._time, 0, 0),
+            "LASTSAVE": (self._lastsave, 0, 0),
+            "INFO": (self._info, 0, math.inf),
+            "CONFIG": (self._config, 1, math.inf),
+            "WAITAOF": (self._waitaof, 3, 3),
+            "EXISTS": (self._exists, 1, math.inf),
+            "DEL": (self._del, 1, math.inf),
+            "FLUSHALL": (self._flushall, 0, 0),
+            "GET": (self._keys.text, 1, 1),
+            "SET": (self._set, 2, math.inf),
+            "INCR": (self._incr, 1, 1),
+            "PTTL": (self._pttl, 1, 1),
+            "EVAL": (self._eval, 2, math.inf),
+            "HGET": (self._hget, 2, 2),
+            "HMGET": (self._hmget, 2, math.inf),
+            "HGETALL": (self._hgetall, 1, 1),
+            "HLEN": (self._hlen, 1, 1),
+            "HSET": (self._hset, 3, math.inf),
+            "HDEL": (self._hdel, 2, math.inf),
+        }
+
+    def _ping(self, message: str = "PONG") -> str:
+        return message
+
+    def _time(self) -> list[str]:
+        seconds, fraction = divmod(self._keys.time, 1)
+        return [str(int(seconds)), str(int(fraction * 1_000_000))]
+
+    def _lastsave(self) -> int:
+        return int(self._disk.saved_at if self._persistence == "rdb" else self._started_at)
+
+    def _info(self, *sections: str) -> str:
+        wanted = {section.lower() for section in sections}
+        return "\r\n".join(
+            f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields.items())
+            for name, fields in self._facts().items()
+            if not wanted or name.lower() in wanted
+        )
+
+    def _facts(self) -> dict[str, dict[str, str | int]]:
+        is_snapshot = self._persistence == "rdb"
+        state = "err" if self._disk.stalled else "ok"
+        has_saved = is_snapshot and self._disk.saved_at > self._started_at
+        return {
+            "Server": {
+                "redis_version": self._version,
+                "process_id": self._starts,
+                "run_id": f"{round(self._started_at * 1_000_000):030x}{self._starts:010x}",
+                "uptime_in_seconds": int(self._keys.time - self._started_at),
+            },
+            "Memory": {"used_memory": 1_000_000, "maxmemory": 0, "maxmemory_policy": "noeviction"},
+            "Persistence": {
+                "loading": int(self._refusing == "LOADING"),
+                "rdb_bgsave_in_progress": int(self._disk.saving is not None),
+                "rdb_last_save_time": self._lastsave(),
+                "rdb_last_bgsave_status": state if is_snapshot else "ok",
+                "rdb_last_bgsave_time_sec": int(SNAPSHOT_SECONDS) if has_saved else -1,
+                "aof_enabled": int(self._persistence == "aof"),
+                "aof_last_write_status": "ok" if is_snapshot else state,
+            },
+        }
+
+    def _config(self, action: str, *names: str) -> list[str]:
+        if action.upper() != "GET":
+            raise exceptions.ResponseError(f"unknown subcommand '{action}'. Try CONFIG HELP.")
+        if not names:
+            raise _wrong_number("config|get")
+        settings = {
+            "save": f"{self._save:.0f} 1" if self._persistence == "rdb" else "",
+            "appendonly": "yes" if self._persistence == "aof" else "no",
+            "appendfsync": "everysec",
+        }
+        return [text for name in names if name in settings for text in (name, settings[name])]
+
+    def _waitaof(self, local: str, replicas: str, timeout: str) -> list[int]:
+        wanted, others, milliseconds = _integer(local), _integer(replicas), _integer(timeout)
+        if wanted not in (0, 1):
+            raise exceptions.ResponseError("value is out of range, value must between 0 and 1")
+        if self._refusing == "READONLY":
+            raise exceptions.ResponseError(_ON_REPLICA)
+        if wanted and self._persistence != "aof":
+            raise exceptions.ResponseError(_NO_AOF)
+        link, written = self._asker, self._written_by_asker()
+        self._disk.plan(self._keys.time)
+        self._wait(math.inf if others else self._until_durable(written if wanted else 0), milliseconds)
+        self._check(link)
+        return [int(self._persistence == "aof" and self._disk.durable >= written), 0]
+
+    def _written_by_asker(self) -> int:
+        """How many changes there were when the link that asks made its last one."""
+        return self._disk.changes if self._disk.changes > self._changes_before else self._asker.written
+
+    def _until_durable(self, changes: int) -> float:
+        """Seconds until so many changes are on the disk."""
+        if self._disk.durable >= changes:
+            return 0.0
+        return math.inf if self._disk.stalled else self._disk.due - self._keys.time
+
+    def _wait(self, seconds: float, at_most_ms: int) -> None:
+        """Let time pass, without end if `at_most_ms` is 0; but the link does not wait without end."""
+        seconds = min(seconds, at_most_ms / 1000 or math.inf)
+        if seconds > ANSWER_TIMEOUT:
+            self._say_nothing()
+        if seconds:
+            self._take_time(seconds)
+            self._look_at_the_clock()
+
+    def _exists(self, *keys: str) -> int:
+        return sum(self._keys.value(key) is not None for key in keys)
+
+    def _del(self, *keys: str) -> int:
+        gone = [key for key in dict.fromkeys(keys) if self._keys.value(key) is not None]
+        for key in gone:
+            self._keys.put(key, None)
+        return len(gone)
+
+    def _flushall(self) -> str:
+        self._del(*self._keys.names())
+        return "OK"
+
+    def _set(self, key: str, value: str, *options: str) -> str | None:
+        condition = options[0].upper() if options else ""
+        options = options[condition in {"NX", "XX"} :]
+        expires = self._expiry(*options) if options else None
+        is_there = self._keys.value(key) is not None
+        if (condition == "NX" and is_there) or (condition == "XX" and not is_there):
+            return None
+        self._keys.put(key, value, expires)
+        return "OK"
+
+    def _incr(self, key: str) -> int:
+        number = _integer(self._keys.text(key) or "0") + 1
+        self._keys.put(key, str(number), self._keys.expires(key))
+        return number
+
+    def _pttl(self, key: str) -> int:
+        if self._keys.value(key) is None:
+            return -2
+        expires = self._keys.expires(key)
+        return -1 if expires is None else round(1000 * (expires - self._keys.time))
+
+    def _eval(self, script: str, keys: str, key: str = "", *arguments: str) -> int:
+        """The scripts of a lease, and no others: there is no Lua here."""
+        if script not in {RENEW, RELEASE, DROP} or keys != "1":
+            raise exceptions.ResponseError("this script is not known here")
+        held, *milliseconds = arguments
+        if script == DROP:
+            value = self._keys.value(key)
+            return 0 if value != held and read_holder(value) else self._del(key)
+        if self._keys.text(key) != held:
+            return 0
+        if script == RELEASE:
+            return self._del(key)
+        self._keys.put(key, held, self._keys.time + int(milliseconds[0]) / 1000)
+        return 1
+
+    def _expiry(self, option: str, milliseconds: str = "", *more: str) -> float:
+        if option.upper() != "PX" or not milliseconds or more:
+            raise exceptions.ResponseError("syntax error")
+        if _integer(milliseconds) <= 0:
+            raise exceptions.ResponseError("invalid expire time in 'set' command")
+        return self._keys.time + int(milliseconds) / 1000
+
+    def _hget(self, key: str, name: str) -> str | None:
+        return self._keys.fields(key).get(name)
+
+    def _hmget(self, key: str, *names: str) -> list[str | None]:
+        fields = self._keys.fields(key)
+        return [fields.get(name) for name in names]
+
+    def _hgetall(self, key: str) -> list[str]:
+        return [text for field in self._keys.fields(key).items() for text in field]
+
+    def _hlen(self, key: str) -> int:
+        return len(self._keys.fields(key))
+
+    def _hset(self, key: str, *pairs: str) -> int:
+        if len(pairs) % 2:
+            raise _wrong_number("hset")
+        return self._keys.put_fields(key, pairs[::2], pairs[1::2])
+
+    def _hdel(self, key: str, *names: str) -> int:
+        return self._keys.take_fields(key, names)
+
+
+class StandInLink:
+    """A connection to a stand-in; a `Link`. Unlike `RedisLink` it never connects by itself when it sends.
+
+    Args:
+        server: The stand-in.
+
+    Attributes:
+        where: What stands for the server's address.
+        session: The session it is connected in; 0 when it is not.
+        written: How many changes the server knew of when this connection made its last one.
+    """
+
+    def __init__(self, server: StandIn) -> None:
+        self.where = "stand-in"
+        self.session = 0
+        self.written = 0
+        self._server = server
+        self._connections = 0
+
+    def connect(self) -> int:
+        """See `Link.connect`."""
+        if self.session != self._server.session:
+            self.close()
+            try:
+                self.session = self._server.accept()
+            except Broken as broken:
+                raise self._failure(broken) from None
+            self._connections += 1
+        return self._connections
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """See `Link.send`."""
+        try:
+            return self._server.answer(self, commands)
+        except Broken as broken:
+            raise self._failure(broken) from None
+
+    def nodes(self) -> Sequence[Link]:
+        """See `Link.nodes`."""
+        return [self]
+
+    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
+        """See `Link.ask`; there is no text of replies here."""
+        return None
+
+    def close(self) -> None:
+        """See `Link.close`."""
+        self.session = self.written = 0
+
+    def _failure(self, broken: Broken) -> StoreError:
+        self.close()
+        return StoreError(f"Redis at {self.where} {broken}")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise exceptions.ResponseError("value is not an integer or out of range") from None
+
+
+def _unknown(name: str, arguments: Sequence[str]) -> exceptions.ResponseError:
+    listed = " ".join(f"'{argument}'" for argument in arguments)
+    return exceptions.ResponseError(f"unknown command '{name}', with args beginning with: {listed}")
+
+
+def _wrong_number(name: str) -> exceptions.ResponseError:
+    return exceptions.ResponseError(f"wrong number of arguments for '{name.lower()}' command")

@@ -1,0 +1,119 @@
+"""The logger in virtual time: client, tracker, poll schedule and store as they are, in a simulated world."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from spotify_logger.config.settings import Settings
+from spotify_logger.core.play import Play
+from spotify_logger.core.poll_schedule import PollSchedule
+from spotify_logger.daemon.wiring import Surroundings, assemble
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from spotify_logger.core.observations import Outlook
+    from spotify_logger.daemon.logger import Logger
+    from spotify_logger.spotify.http import Send
+    from tests.testbed.virtual_time import World
+
+
+class FixedSchedule(PollSchedule):
+    """Asks at a fixed interval in seconds, whatever happens, as most loggers do."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds, seconds)
+        self._seconds = seconds
+
+    def wait_after(self, outlook: Outlook, now: float) -> float:
+        """See `PollSchedule.wait_after`."""
+        return self._seconds
+
+
+def make_settings(state_dir: Path, redis_url: str, prefix: str = "") -> Settings:
+    """Return settings that fit the simulator's app and login."""
+    return Settings(
+        client_id=DEMO_CLIENT_ID,
+        client_secret=DEMO_CLIENT_SECRET,
+        redirect_uri="http://127.0.0.1:8888/callback",
+        refresh_token=DEMO_REFRESH_TOKEN,
+        redis_url=redis_url,
+        redis_is_default=False,
+        listener="",
+        redis_prefix=prefix,
+        state_dir=state_dir,
+        poll_min=5.0,
+        poll_max=30.0,
+        api_url="https://api.spotify.com",
+        accounts_url="https://accounts.spotify.com",
+        alert_url="",
+        heartbeat_url="",
+        web_password="",
+    )
+
+
+class Trial:
+    """A logger in a simulated world.
+
+    Args:
+        world: The world; its clock is the logger's.
+        settings: As for the real one.
+        schedule: When to ask; as the settings say unless given.
+        seed: Chance, for the jitter.
+        send: The connection, where it is not just the world's.
+
+    Attributes:
+        spotify: The client; counts its requests.
+        store: What holds the plays.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        settings: Settings,
+        schedule: PollSchedule | None = None,
+        *,
+        seed: int = 0,
+        send: Send | None = None,
+    ) -> None:
+        self._world = world
+        self._settings = settings
+        self._send = send or world.send
+        self._schedule = schedule
+        self._chance = random.Random(f"jitter {seed}").random
+        self._logger: Logger | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the logger, again if it was: what it had only in memory is gone."""
+        if self._logger is not None:
+            self._logger.close()
+        surroundings = Surroundings(
+            self._world.clock, self._send, self._send, "a run of the machine", self._chance
+        )
+        self._logger = assemble(self._settings, surroundings, self._schedule)
+        self.spotify, self.store = self._logger.spotify, self._logger.store
+        self.poller, self.outbox = self._logger.poller, self._logger.outbox
+
+    def close(self) -> None:
+        """Let go of Redis and of the disk."""
+        if self._logger is not None:
+            self._logger.close()
+
+    def run_until(self, moment: float) -> None:
+        """Let the logger work until a moment of the true time, in seconds since the epoch."""
+        clock = self._world.clock
+        while clock.now < moment:
+            due = self.poller.turn().due
+            clock.sleep(due - clock.monotonic())
+
+    def plays(self) -> Iterator[Play]:
+        """The plays that are in the store."""
+        for day in self.store.days():
+            for second in self.store.index(day):
+                play = Play.from_hash(second, self.store.play(second) or {})
+                if play is not None:
+                    yield play

@@ -1,0 +1,637 @@
+"""A logger's life in virtual time, with everything that goes wrong in it, and what must be true all the same.
+
+Client, tracker, pace, outbox, store, repair, clock, gate and token are the real ones; Spotify, its listener,
+the Redis server, the machine and time are simulated. What is found to be wrong is raised, with its seed.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import sqlite3
+from bisect import bisect_right
+from collections import Counter
+from contextlib import contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+from spotify_logger.core.matching import identity
+from spotify_logger.core.play import BACKFILL, Play
+from spotify_logger.daemon.wiring import Surroundings, assemble
+from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
+from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
+from spotify_logger.simulator.judge import Pair, Verdict, judge
+from spotify_logger.simulator.listener import DAWN, listen
+from spotify_logger.simulator.recently import LATENESS
+from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
+from spotify_logger.spotify.http import Response
+from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile, retry_after
+from spotify_logger.system import atomic_file
+from spotify_logger.system.errors import Unreachable
+from tests.testbed.fake_redis import StandIn
+from tests.testbed.fault_schedule import DAY, HOUR, MINUTE, Mishap, make_mishaps
+from tests.testbed.virtual_run import make_settings
+from tests.testbed.virtual_time import LATENCY, VirtualClock, VirtualSend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from spotify_logger.daemon.logger import Logger
+    from spotify_logger.simulator.timeline import Record, TruePlay
+    from spotify_logger.spotify.http import Request
+    from tests.testbed.fake_redis import Persistence
+
+QUIET = 36 * HOUR
+"""Seconds at the end in which nothing goes wrong any more."""
+ALERT_URL = "https://alerts.example/spotify-logger"
+LONGEST_WAIT = 240.0
+"""Seconds between two turns at most: idle, and slowed by limits."""
+CLOSE_MS = 5_000
+"""Milliseconds by which the time heard of a play that could be seen may be off."""
+BLINK = 300.0
+"""Seconds that are the shortest gap."""
+RECENT = 200
+"""Plays that are looked at after each mishap."""
+
+
+class Crash(BaseException):
+    """The loop is killed here."""
+
+
+class Wrong(AssertionError):  # noqa: N818 - the name says it
+    """Something that must be true is not."""
+
+
+@dataclass
+class Sum:
+    """What came of a life.
+
+    Attributes:
+        heard: Plays that were heard in public.
+        live: Those of them that were found by polling.
+        repaired: Those that `recently-played` brought.
+        in_gaps: Those that could be neither seen nor learned of, and lie in a recorded gap.
+        in_blinks: Over before the next question, which an outage too short for a gap may have put off.
+        merged: Started again so soon, after something that nobody saw, that they are one play with the next.
+        lost: Seen or told, and not in Redis.
+        doubled: In Redis, and not heard, or more often than heard.
+        requests: What was sent to Spotify.
+        alerts: What was sent to a person.
+        gaps: The gaps that are recorded.
+        gap_hours: How long they were in all.
+        mishaps: What went wrong, by kind.
+        close: The share of plays seen from start to end whose time heard is off by five seconds at most.
+    """
+
+    heard: int = 0
+    live: int = 0
+    repaired: int = 0
+    in_gaps: int = 0
+    in_blinks: int = 0
+    merged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    requests: int = 0
+    alerts: int = 0
+    gaps: int = 0
+    gap_hours: float = 0.0
+    close: float = 0.0
+    mishaps: Counter[str] = field(default_factory=Counter)
+
+
+class Ears(io.StringIO):
+    """Hears all that is logged, and remembers the last lines."""
+
+    def __init__(self, secrets: set[str]) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._secrets = secrets
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase.write`."""
+        told = next((secret for secret in self._secrets if secret in text), None)
+        if told is not None:
+            raise Wrong(f"a secret is in the log: {text.replace(told, '***')}")
+        self.lines = [*self.lines[-40:], text]
+        return len(text)
+
+
+class Life:
+    """One life. `live` runs it.
+
+    Args:
+        seed: Chance.
+        days: How long.
+        folder: For the logger's files.
+        per_day: Mishaps a day, on average.
+        persistence: How the Redis server keeps what it is given.
+    """
+
+    def __init__(
+        self, seed: int, days: float, folder: Path, per_day: float = 4.0, persistence: Persistence = "aof"
+    ) -> None:
+        self.seed = seed
+        self.days = days
+        self._chance = random.Random(f"life {seed}")
+        self.record = listen(seed, days)
+        # In half of the lives that are too short for it, the login ends all the same.
+        ending = 180 * DAY - self._chance.uniform(0.2, 0.8) * days * DAY
+        self._consented = DAWN - self._chance.choice((0.0, max(0.0, ending)))
+        self.service = Service(self.record, seed=seed, consented_at=self._consented, tardy=0.03)
+        self.clock = VirtualClock(DAWN)
+        self._wire = VirtualSend(self.service, self.clock, seed=seed)
+        self.redis = StandIn(lambda: self.clock.now, self._pass, persistence)
+        self.redis.before_send = lambda _: self._maybe("redis before")
+        self.redis.after_send = lambda _: self._maybe("redis after")
+        self._folder = folder
+        self._settings = replace(make_settings(folder, "redis://stand-in/0"), alert_url=ALERT_URL)
+        self._boot = 0
+        self._logger: Logger | None = None
+        self._databases: list[sqlite3.Connection] = []
+        self._start_at = DAWN
+        self._armed: Mishap | None = None
+        self._count = 0.0
+        self.struck = ""
+        """At which write the loop died last."""
+        self._is_full = False
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = 0
+        self._secrets = {DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, ALERT_URL.rpartition("/")[2] + "-"}
+        self.ears = Ears(self._secrets)
+        self._limits: dict[str, float] = {}
+        self._found: dict[tuple[int, str], Play] = {}
+        self._glimpsed: set[int] = set()
+        self._told: set[int] = set()
+        self.seen: Counter[int] = Counter()
+        self.told: set[int] = set()
+        self._recording = recordings(self.record)
+        self._truth = [
+            replace(play, uri=self._recording.get(play.uri, play.uri)) for play in self.record.plays
+        ]
+        self._number_of = {id(play): number for number, play in enumerate(self._truth)}
+        self._starts_of = _starts_by_uri(self._truth)
+        self.sum = Sum()
+        self._history_of: list[Mishap] = []
+        self._end = DAWN + days * DAY
+        self._mishaps = make_mishaps(seed, DAWN + HOUR, self._end - QUIET, per_day)
+
+    def live(self) -> Sum:
+        """Live it, and look whether all is as it must be.
+
+        Raises:
+            Wrong: It is not.
+        """
+        TokenFile(self._folder / TOKEN_FILE).save(Token(DEMO_REFRESH_TOKEN, authorized_at=self._consented))
+        self._at(six_months_after(self._consented) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
+        for mishap in self._mishaps:
+            self._at(mishap.at, partial(self._strike, mishap))
+        with self._held_files(), redirect_stderr(self.ears):
+            try:
+                self._run_until(self._end)
+                self._last_look()
+                self._sum_up()
+            except Exception as error:
+                raise Wrong(self._story(error)) from error
+            finally:
+                self._die()
+        return self.sum
+
+    # The machine
+
+    def _pass(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    def _at(self, moment: float, act: Callable[[], None]) -> None:
+        self._numbers += 1
+        self._due.append((moment, self._numbers, act))
+        self._due.sort(key=lambda due: due[:2], reverse=True)
+
+    def _run_until(self, end: float) -> None:
+        turn_due = self.clock.now
+        while self.clock.now < end:
+            next_act = self._due[-1][0] if self._due else end
+            moment = min(max(turn_due, self._start_at), next_act, end)
+            self.clock.sleep(moment - self.clock.now)
+            if self._due and self._due[-1][0] <= self.clock.now:
+                self._due.pop()[2]()
+            elif self.clock.now >= max(turn_due, self._start_at):
+                turn_due = self._turn()
+
+    def _turn(self) -> float:
+        """Let the logger take a turn; it may not survive that. Return when the next one is due."""
+        self._glimpsed.clear()
+        self._told.clear()
+        limits = dict(self._limits)
+        try:
+            logger = self._logger or self._start()
+            now = self.clock.now
+            turn = logger.poller.turn()
+        except Crash:
+            self._limits = limits  # a limit that was told a moment ago may not have reached the disk
+            self._die()
+            self._start_at = self.clock.now + self._chance.uniform(1.0, 3.0)
+            return self._start_at
+        if turn.due - self.clock.monotonic() > LONGEST_WAIT or self.clock.now - now > 150:
+            raise Wrong(
+                f"a turn of {self.clock.now - now} s, the next in {turn.due - self.clock.monotonic()} s"
+            )
+        self.seen.update(self._glimpsed)
+        self.told |= self._told
+        return self.clock.now + max(0.0, turn.due - self.clock.monotonic())
+
+    def _start(self) -> Logger:
+        surroundings = Surroundings(
+            self.clock,
+            self._send,
+            self._hear_alert,
+            f"run {self._boot} of the machine",
+            self._chance.random,
+            self.redis.link,
+            self._open_database,
+        )
+        self._logger = logger = assemble(self._settings, surroundings)
+        add = logger.recorder.add
+
+        def spy(plays: Sequence[Play], memory: str) -> None:
+            add(plays, memory)
+            for play in plays:
+                if play.end_reason is not None:
+                    self._found[identity(play)] = play
+
+        logger.recorder.add = spy  # type: ignore[method-assign]
+        return logger
+
+    def _die(self) -> None:
+        """What is only in memory is gone."""
+        if self._logger is not None:
+            self.sum.requests += self._logger.spotify.requests
+            self._logger.store.close()
+        self._logger, self._armed = None, None
+        for database in self._databases:
+            with suppress(sqlite3.Error):
+                database.close()
+        self._databases.clear()
+
+    def _open_database(self, name: str) -> sqlite3.Connection:
+        life = self
+
+        class Connection(sqlite3.Connection):
+            def commit(self) -> None:
+                if life._is_full:
+                    raise sqlite3.OperationalError("database or disk is full")
+                life._maybe("disk before")
+                super().commit()
+                life._maybe("disk after")
+
+        database = sqlite3.connect(name, isolation_level=None, factory=Connection)
+        self._databases.append(database)
+        return database
+
+    @contextmanager
+    def _held_files(self) -> Iterator[None]:
+        """Let small files be written as the machine allows."""
+        honest = atomic_file.write_atomically
+
+        def write(path: Path, text: str) -> None:
+            if self._is_full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._maybe("file before")
+            honest(path, text)
+            self._maybe("file after")
+
+        atomic_file.write_atomically = write
+        try:
+            yield
+        finally:
+            atomic_file.write_atomically = honest
+
+    def _maybe(self, moment: str) -> None:
+        """Die here, if that is what was to happen."""
+        armed = self._armed
+        if armed is None or armed.detail != moment or self._logger is None:
+            return
+        self._count -= 1
+        if self._count <= 0:
+            self._armed, self.struck = None, moment
+            raise Crash
+
+    # What is sent
+
+    def _send(self, request: Request) -> Response:
+        path = urlsplit(request.url).path
+        family = "api" if path.startswith(API_PATH) else "accounts"
+        if self.clock.now < self._limits.get(family, 0.0):
+            raise Wrong(f"{path} is asked {self._limits[family] - self.clock.now:.0f} s before its time")
+        response = self._wire(request)
+        if response.status == 429 and "retry-after" in response.headers:
+            asked = retry_after(response.headers, self.clock.now) or 0.0
+            self._limits[family] = self.clock.now + asked - LATENCY[1]  # it was said a moment ago
+        if response.status == 200:
+            self._look(path, response)
+        return response
+
+    def _look(self, path: str, response: Response) -> None:
+        """Note what an honest answer shows, and which secrets it brings."""
+        struck = any(name != "expired" for name in self.service.faults.names)
+        if path == TOKEN_PATH:
+            self._secrets.update(
+                part for part in response.body.decode().split('"') if part.startswith(("BQ", "AQ"))
+            )
+        elif path == PLAYER_PATH and not struck:
+            segment = self.record.at(self.clock.now)
+            if segment.play is not None and segment.face == "item" and segment.moving:
+                self._glimpsed.add(segment.play)
+        elif path == RECENTLY_PATH and not struck:
+            for leaving in self.service.recently.offered(self.clock.now - 0.3):
+                uri = leaving.item.uri
+                number = self._play_of(self._recording.get(uri, uri), leaving.left_at - 0.001)
+                # One that was paused for long is two plays to us, and one of them is known.
+                if number is not None and leaving.heard_ms <= self._truth[number].ms_played + CLOSE_MS:
+                    self._told.add(number)
+
+    def _play_of(self, uri: str, left_at: float) -> int | None:
+        """The play that a leaving is about: the last one of that track which had begun."""
+        starts, numbers = self._starts_of.get(uri, ([], []))
+        index = bisect_right(starts, left_at) - 1
+        return numbers[index] if index >= 0 else None
+
+    def _hear_alert(self, request: Request) -> Response:
+        if self._chance.random() < 0.2:
+            raise Unreachable("alerts.example: connection refused")
+        self.sum.alerts += request.method == "POST"
+        return Response(200, {}, b"")
+
+    # What goes wrong
+
+    def _strike(self, mishap: Mishap) -> None:
+        self._history_of = [*self._history_of[-12:], mishap]
+        self.sum.mishaps[mishap.name] += 1
+        getattr(self, "_" + mishap.name.replace(" ", "_"))(mishap)
+        self._check()
+
+    def _fault(self, name: str, path: str, mishap: Mishap) -> None:
+        requests = int(mishap.number) if mishap.number else None
+        self.service.faults.add(Fault(name, path, requests=requests, seconds=mishap.seconds), self.clock.now)
+
+    def _spotify(self, mishap: Mishap) -> None:
+        self._fault(mishap.detail, API_PATH, mishap)
+
+    def _offline(self, mishap: Mishap) -> None:
+        self._fault(mishap.detail, "", mishap)
+
+    def _limit(self, mishap: Mishap) -> None:
+        self._fault(mishap.detail, API_PATH, mishap)
+
+    def _unauthorised(self, mishap: Mishap) -> None:
+        self._fault(mishap.detail, API_PATH, mishap)
+
+    def _accounts(self, mishap: Mishap) -> None:
+        self._fault(mishap.detail, TOKEN_PATH, mishap)
+        self._fault("expired", API_PATH, replace(mishap, number=1))
+
+    def _invalid_grant(self, mishap: Mishap) -> None:
+        self._fault("invalid_grant", TOKEN_PATH, mishap)
+        self._fault("expired", API_PATH, replace(mishap, number=1))
+
+    def _redis_away(self, mishap: Mishap) -> None:
+        self.redis.down = True
+        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "down", False))
+
+    def _redis_refuses(self, mishap: Mishap) -> None:
+        self.redis.refusing = mishap.detail  # type: ignore[assignment]
+        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "refusing", ""))
+
+    def _redis_hangs(self, mishap: Mishap) -> None:
+        self.redis.hanging = True
+        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "hanging", False))
+
+    def _redis_slow(self, mishap: Mishap) -> None:
+        self.redis.slow = mishap.number
+        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "slow", 0.0))
+
+    def _redis_deaf(self, mishap: Mishap) -> None:
+        self.redis.deaf_after_write = mishap.number
+
+    def _redis_crash(self, mishap: Mishap) -> None:
+        self.redis.crash()
+        self._at(self.clock.now + mishap.seconds, self.redis.restart)
+
+    def _crash(self, mishap: Mishap) -> None:
+        self._die()
+        self._start_at = max(self._start_at, self.clock.now + mishap.seconds)
+
+    def _stop(self, mishap: Mishap) -> None:
+        self._crash(mishap)
+
+    def _crash_at_a_write(self, mishap: Mishap) -> None:
+        self._armed, self._count = mishap, mishap.number
+
+    def _suspend(self, mishap: Mishap) -> None:
+        self.clock.sleep(mishap.seconds)
+
+    def _reboot(self, mishap: Mishap) -> None:
+        """The power fails, for Redis too; the machine comes back with a clock that is right or wrong."""
+        self._die()
+        self.redis.crash()
+        self._start_at = max(self._start_at, self.clock.now + mishap.seconds)
+        self._boot += 1
+        back = self.clock.now + mishap.seconds
+        clock = VirtualClock(back, mishap.number)
+        clock.now = self.clock.now  # it is off until then; nobody reads it
+        self.clock = self._wire.clock = clock
+        self._at(back - 1, self.redis.restart)
+        if self._chance.random() < 0.7:
+            self._at(back + self._chance.uniform(1, 300), clock.set_right)
+
+    def _clock_step(self, mishap: Mishap) -> None:
+        clock = self.clock
+        clock.step(mishap.number)
+        clock.synchronised = False
+        self._at(self.clock.now + self._chance.uniform(60, 40 * HOUR), clock.set_right)
+
+    def _disk_full(self, mishap: Mishap) -> None:
+        self._is_full, self._armed = True, None
+        self._at(self.clock.now + mishap.seconds, lambda: setattr(self, "_is_full", False))
+
+    def _log_in(self) -> None:
+        """The listener has noticed, and logs in on another terminal."""
+        token = self.service.log_in(self.clock.now)
+        self._secrets.add(token)
+        TokenFile(self._folder / TOKEN_FILE).save(Token(token, authorized_at=self.clock.now))
+        self._at(six_months_after(self.clock.now) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
+
+    # What must be true
+
+    def _plays(self, count: int | None = None) -> list[Play]:
+        """The plays that are in Redis, the newest ones or all."""
+        link = self.redis.link()
+        was = self._silence()
+        try:
+            link.connect()
+            days = sorted(key for key in self.redis.names() if key.startswith("plays:"))
+            keys: list[str] = []
+            for day in reversed(days):
+                keys += sorted(
+                    cast("list[str]", link.send([("HGETALL", day)])[0])[::2], key=int, reverse=True
+                )
+                if count is not None and len(keys) >= count:
+                    break
+            replies = link.send([("HGETALL", f"listening:{key}") for key in keys[:count]]) if keys else []
+        finally:
+            self._unsilence(was)
+        plays = []
+        for key, reply in zip(keys, replies, strict=False):
+            play = Play.from_hash(int(key), dict(zip(reply[::2], reply[1::2], strict=True)))
+            if play is None:
+                raise Wrong(f"listening:{key} holds no play: {reply}")
+            plays.append(play)
+        return sorted(plays, key=lambda play: play.started_ms)
+
+    def _silence(self) -> tuple[object, ...]:
+        """Put the server's mishaps aside, to look into it."""
+        server = self.redis
+        was = (server.before_send, server.after_send, server.hanging, server.slow, server.deaf_after_write)
+        server.before_send = server.after_send = None
+        server.hanging, server.slow, server.deaf_after_write = False, 0.0, 0
+        return was
+
+    def _unsilence(self, was: tuple[object, ...]) -> None:
+        server = self.redis
+        (server.before_send, server.after_send, server.hanging, server.slow, server.deaf_after_write) = was  # type: ignore[assignment]
+
+    def _check(self) -> None:
+        """After every mishap: nothing is there twice, and all that was found is somewhere."""
+        found = list(self._found)[-RECENT:]
+        kept = self._kept()
+        plays = (
+            [] if self.redis.down or self.redis.refusing or not self.redis.running else self._plays(RECENT)
+        )
+        if plays:
+            there = {identity(play) for play in plays} | kept
+            oldest = plays[0].started_ms
+            for started_ms, uri in found:
+                if started_ms > oldest and (started_ms, uri) not in there:
+                    raise Wrong(f"neither Redis nor the outbox has the play of {started_ms}: {uri}")
+            self._judge(plays, plays[0].started_ms / 1000 - HOUR)
+
+    def _kept(self) -> set[tuple[int, str]]:
+        """The plays of the outbox, as another process would see them."""
+        if self._logger is not None:
+            return {identity(play) for play in self._logger.outbox.kept()}
+        name = self._folder / "outbox.sqlite"
+        if not name.exists():
+            return set()
+        database = sqlite3.connect(name)
+        rows = database.execute("SELECT started_ms, uri FROM plays").fetchall()
+        database.close()
+        return {(started_ms, uri) for started_ms, uri in rows}
+
+    def _judge(self, plays: list[Play], since: float = 0.0) -> Verdict:
+        now = self.clock.now
+        truth = [play for play in self._truth if play.ended_at >= since and play.started_at <= now]
+        verdict = judge(truth, [self._comparable(play) for play in plays])
+        extra = [*verdict.doubles, *verdict.phantoms]
+        self.sum.doubled = max(self.sum.doubled, len(extra))
+        if extra:
+            raise Wrong(f"{len(extra)} plays were not heard, or not as often: {extra[0]}")
+        return verdict
+
+    def _comparable(self, play: Play) -> Play:
+        """A play under the uri that all pressings of its recording share here.
+
+        What `recently-played` brought ends where the track was left, which may be long after it was paused.
+        """
+        uri = self._recording.get(play.item.uri, play.item.uri)
+        play = replace(play, item=replace(play.item, uri=uri))
+        left_at = play.ended_ms / 1000 - LATENESS - 0.1  # at the latest, or a repetition would begin by then
+        number = self._play_of(uri, left_at) if play.source == BACKFILL else None
+        if number is None:
+            return play
+        truth = self._truth[number]
+        return replace(play, started_ms=round(truth.started_at * 1000), ended_ms=round(truth.ended_at * 1000))
+
+    def _last_look(self) -> None:
+        """Restart it in peace, so that it asks once more, and let it settle."""
+        self._die()
+        self._start_at = self.clock.now
+        self._run_until(self.clock.now + 20 * MINUTE)
+
+    def _sum_up(self) -> None:
+        plays = self._plays()
+        verdict = self._judge(plays)
+        total = self.sum
+        total.heard = sum(play.started_at <= self.clock.now for play in self._truth)
+        total.live = sum(pair.logged.source == "live" for pair in verdict.pairs)
+        total.repaired = len(verdict.pairs) - total.live
+        gaps = self._gaps()
+        total.gaps, total.gap_hours = len(gaps), sum(end - begin for begin, end in gaps) / HOUR
+        lost = [play for play in verdict.missed if not self._is_accounted_for(play, verdict.pairs, gaps)]
+        self._check_lengths(verdict.pairs)
+        total.lost = len(lost)
+        if lost:
+            raise Wrong(f"{total.lost} plays are lost, such as {lost[0]}")
+
+    def _is_required(self, play: TruePlay) -> bool:
+        number = self._number_of[id(play)]
+        return bool(self.seen[number]) or number in self.told
+
+    def _is_accounted_for(self, play: TruePlay, pairs: list[Pair], gaps: list[tuple[float, float]]) -> bool:
+        """Whether a play that is not in Redis could not be, and why."""
+        if any(_is_part(play, pair) for pair in pairs):
+            self.sum.merged += 1
+        elif self._is_required(play):
+            return False
+        elif any(begin - MINUTE <= play.ended_at and play.started_at <= end + MINUTE for begin, end in gaps):
+            self.sum.in_gaps += 1
+        elif play.ended_at - play.started_at < BLINK:
+            self.sum.in_blinks += 1
+        else:
+            return False
+        return True
+
+    def _gaps(self) -> list[tuple[float, float]]:
+        link = self.redis.link()
+        link.connect()
+        (reply,) = link.send([("HGETALL", "gaps")])
+        lines = dict(zip(reply[::2], reply[1::2], strict=True))
+        return [(float(begin), float(end.partition(" ")[0])) for begin, end in lines.items()]
+
+    def _check_lengths(self, pairs: list[Pair]) -> None:
+        live = [pair for pair in pairs if pair.logged.source == "live"]
+        self.sum.close = sum(pair.heard_error_ms <= CLOSE_MS for pair in live) / max(1, len(live))
+
+    def _story(self, error: Exception) -> str:
+        """What a person needs to find the fault."""
+        events = "\n".join(f"  {mishap}" for mishap in self._history_of)
+        lines = "".join(self.ears.lines[-25:])
+        return f"seed {self.seed}, at {self.clock.now:.0f}: {error}\nmishaps:\n{events}\nlog:\n{lines}"
+
+
+def _is_part(play: TruePlay, pair: Pair) -> bool:
+    """Whether a play lies within a logged one of the same recording."""
+    logged = pair.logged
+    within = logged.started_ms / 1000 - 5 <= play.started_at and play.ended_at <= logged.ended_ms / 1000 + 5
+    return pair.truth.uri == play.uri and within
+
+
+def recordings(record: Record) -> dict[str, str]:
+    """The uri that stands for a recording, by the uris of its pressings."""
+    items = [segment.item for segment in record.segments if segment.item is not None]
+    return {item.uri: min(item.uri, item.twin.uri) for item in items if item.twin is not None} | {
+        item.twin.uri: min(item.uri, item.twin.uri) for item in items if item.twin is not None
+    }
+
+
+def _starts_by_uri(truth: Sequence[TruePlay]) -> dict[str, tuple[list[float], list[int]]]:
+    """When the plays of each uri began, and their numbers."""
+    found: dict[str, tuple[list[float], list[int]]] = {}
+    for number, play in enumerate(truth):
+        starts, numbers = found.setdefault(play.uri, ([], []))
+        starts.append(play.started_at)
+        numbers.append(number)
+    return found

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_logger.core.player_state import NOTHING
+from spotify_logger.storage.store import Store
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.importer.command import import_history, import_samples
+from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
+from tests.exports import NOON, A, B, Song, extended, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from spotify_logger.report.blocks import Answer
+    from spotify_logger.storage.bulk import Archive
+
+LENGTH = 200
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def archive(redis_url: str) -> Iterator[Archive]:
+    with closing(Store(redis_url)) as store:
+        yield store.archive()
+
+
+def sample(song: Song, progress: float, *, playing: bool = True, **more: str) -> dict[str, str]:
+    """What the script is taken to have kept of an answer."""
+    return {
+        "id": song.uri.rpartition(":")[2],
+        "uri": song.uri,
+        "name": song.name,
+        "artists": song.artist,
+        "album": song.album,
+        "duration_ms": str(LENGTH * 1000),
+        "progress_ms": str(round(progress * 1000)),
+        "is_playing": str(int(playing)),
+        "device_name": "Kitchen",
+        **more,
+    }
+
+
+def played(song: Song, start: int, stop: int, every: int = 10) -> dict[int, dict[str, str]]:
+    """Samples of a track that plays from `start` on, in seconds after noon."""
+    return {second: sample(song, second - start) for second in range(start, stop, every)}
+
+
+def heard(samples: dict[int, dict[str, str]]) -> list[tuple[str, float, float, str | None]]:
+    """Title, start and seconds heard, and how it ended."""
+    told = ((NOON + second, read_sample(fields)) for second, fields in sorted(samples.items()))
+    return [
+        (
+            str(entry.play.fields.get("name")),
+            entry.play.started_ms / 1000 - NOON,
+            entry.play.heard_ms / 1000,
+            entry.play.end_reason,
+        )
+        for entry in plays_of(told)
+    ]
+
+
+def data(answer: Answer) -> dict[str, object]:
+    assert isinstance(answer.data, dict)
+    return {name: number for name, number in answer.data.items() if number}
+
+
+def keep(client: redis.Redis, samples: dict[int, dict[str, str]]) -> None:
+    for second, fields in samples.items():
+        for name, text in fields.items():
+            client.hset(f"activity:{NOON + second}", name, text)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (
+            played(A, 0, 200) | played(B, 200, 400),
+            [("A", 0, 200, "trackdone"), ("B", 200, 190, "unknown")],
+        ),
+        (played(A, 0, 100) | played(B, 100, 300), [("A", 0, 100, "skipped"), ("B", 100, 190, "unknown")]),
+        (
+            played(A, 0, 200, 60) | played(B, 200, 400, 60),
+            [("A", 0, 200, "trackdone"), ("B", 200, 180, "unknown")],
+        ),
+        (played(A, 0, 200) | played(A, 200, 400), [("A", 0, 200, "trackdone"), ("A", 200, 190, "unknown")]),
+        (
+            played(A, 0, 100) | {second: sample(A, 90, playing=False) for second in range(100, 300, 10)},
+            [("A", 0, 90, "stopped")],
+        ),
+        (
+            played(A, 0, 60) | played(B, 40_000, 40_100),
+            [("A", 0, 50, "unknown"), ("B", 40_000, 90, "unknown")],
+        ),
+        ({}, []),
+        ({0: {"nothing": "1"}}, []),
+    ],
+    ids=["one after the other", "skipped", "every minute", "repeated", "paused", "left", "none", "nothing"],
+)
+def test_samples_become_plays(
+    samples: dict[int, dict[str, str]], expected: list[tuple[str, float, float, str]]
+) -> None:
+    found = heard(samples)
+    assert [(name, reason) for name, _, _, reason in found] == [
+        (name, reason) for name, _, _, reason in expected
+    ]
+    for (_, start, listened, _), (_, wanted_start, wanted, _) in zip(found, expected, strict=True):
+        assert start == pytest.approx(wanted_start, abs=2)
+        assert listened == pytest.approx(wanted, abs=2)
+
+
+DOTTED = {
+    "item.id": "A",
+    "item.uri": "spotify:track:A",
+    "item.name": "A",
+    "item.artists": '[{"name": "Daft Punk"}, {"name": "Air"}]',
+    "item.album.name": "Discovery",
+    "item.duration_ms": "200000",
+    "progress_ms": "5000.0",
+    "is_playing": "True",
+    "device.name": "Kitchen",
+    "shuffle_state": "False",
+    "context.uri": "None",
+}
+BARE = {
+    "uri": "spotify:track:A",
+    "track": "A",
+    "artist": "Daft Punk, Air",
+    "progress": "5000",
+    "album": "Discovery",
+}
+
+
+@pytest.mark.parametrize(
+    "fields", [DOTTED, {name.replace(".", "_"): text for name, text in DOTTED.items()}, BARE]
+)
+def test_fields_are_known_by_any_name_they_may_have(fields: dict[str, str]) -> None:
+    playback = read_sample(fields)
+    assert playback.item is not None
+    assert playback.item.key == "track:A"
+    assert (playback.playing, playback.progress_ms) == (True, 5000)
+    told = {name: playback.fields[name] for name in ("id", "name", "artists", "album")}
+    assert told == {"id": "A", "name": "A", "artists": "Daft Punk, Air", "album": "Discovery"}
+    assert "context_uri" not in playback.fields
+
+
+def test_episodes_and_local_files_are_told_apart() -> None:
+    episode = read_sample({"uri": "spotify:episode:E", "name": "One", "album": "Show"}).item
+    local = read_sample({"uri": "spotify:local:Me::Demo:200", "name": "Demo"}).item
+    assert episode is not None
+    assert local is not None
+    assert (episode.key, episode.catalogue["album"]) == ("episode:E", "Show")
+    assert local.key.startswith("local:")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*DOTTED, *BARE, "type", "id", "uri"]), st.text() | st.sampled_from("01[")
+    )
+)
+def test_whatever_lies_there_is_a_playback(fields: dict[str, str]) -> None:
+    playback = read_sample(fields)
+    assert playback.item is not None or playback == NOTHING
+
+
+# In Redis
+
+
+def everything(client: redis.Redis, keys: Iterable[str]) -> dict[str, object]:
+    return {key: client.hgetall(key) for key in keys}
+
+
+def test_samples_become_plays_in_the_same_redis(archive: Archive, client: redis.Redis) -> None:
+    keep(client, played(A, 0, 200) | played(B, 200, 400))
+    client.set("activity:nonsense", "x")
+    client.set(f"activity:{NOON + 7}", "x")
+    before = sorted(map(str, client.keys("activity:*")))
+    samples = everything(client, (key for key in before if client.type(key) == "hash"))
+    dry = import_samples(archive, dry_run=True)
+    assert sorted(client.keys()) == before
+    expected = {"samples": 41, "empty": 1, "plays": 2, "new": 2}
+    assert data(dry) == {"dry_run": True, **expected}
+    assert data(import_samples(archive)) == expected
+    assert client.hgetall("plays:2026-01-01") == {
+        f"{NOON}": "track:A 200000 trackdone",
+        f"{NOON + 200}": "track:B 190000 unknown",
+    }
+    play = client.hgetall(f"listening:{NOON}")
+    assert (play["source"], play["device_name"], play["name"]) == ("import", "Kitchen", "A")
+    assert client.hget("track:A", "album") == "Discovery"
+    assert everything(client, samples) == samples
+    written = everything(client, (f"listening:{NOON}", f"listening:{NOON + 200}", "plays:2026-01-01"))
+    assert data(import_samples(archive)) == {"samples": 41, "empty": 1, "plays": 2, "imported": 2}
+    assert everything(client, written) == written
+
+
+def test_what_an_export_told_is_known_and_the_other_way_round(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
+    keep(client, played(A, 1, 201) | played(B, 201, 400))
+    import_history(archive, [path])
+    assert data(import_samples(archive)) == {"samples": 40, "plays": 2, "new": 1, "imported": 1}
+    write(path, [extended(A, 0, 200), extended(B, 200, 200)])
+    assert "new" not in data(import_history(archive, [path]))
+
+
+def test_where_there_are_no_samples_is_said(archive: Archive) -> None:
+    with pytest.raises(SpotifyLoggerError, match="has no samples"):
+        import_samples(archive)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.system import atomic_file, log
+from spotify_logger.system.errors import Misconfigured
+from spotify_logger.web.secrets_file import Keep
+from spotify_logger.web.sessions import MAX_SESSIONS, VALID, Sessions
+from spotify_logger.web.throttle import MAX_ADDRESSES, SPAN, TRIES, Throttle
+from tests.web.page import door_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PASSWORD = "sesame ö"
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_secrets", set())
+
+
+class TestKeep:
+    def test_it_makes_a_password_once(self, tmp_path: Path) -> None:
+        folder = tmp_path / "not" / "there"
+        keep = Keep(folder)
+        assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", keep.password)
+        assert len(keep.key) == 32
+        again = Keep(folder)
+        assert (again.password, again.key) == (keep.password, keep.key)
+        assert (folder / "web.json").stat().st_mode & 0o777 == 0o600
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+    def test_each_machine_has_its_own(self, tmp_path: Path) -> None:
+        one, other = Keep(tmp_path / "a"), Keep(tmp_path / "b")
+        assert one.password != other.password
+        assert one.key != other.key
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "{}", '{"key": "ab", "password": "x"}', '{"key": 1}', "null"]
+    )
+    def test_a_file_that_makes_no_sense_is_replaced(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "web.json").write_text(text)
+        keep = Keep(tmp_path)
+        assert json.loads((tmp_path / "web.json").read_text())["password"] == keep.password
+
+    def test_a_folder_that_cannot_be_had(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(Misconfigured, match=r"web\.json cannot be read or written .*: correct its owner"):
+            Keep(tmp_path / "file")
+
+    def test_a_folder_that_others_may_write(self, tmp_path: Path) -> None:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state").chmod(0o777)
+        with pytest.raises(Misconfigured, match="is not trusted"):
+            Keep(tmp_path / "state")
+
+    def test_the_password_is_in_no_line_of_the_log(self, tmp_path: Path) -> None:
+        keep = Keep(tmp_path)
+        assert log.clean(f"it is {keep.password}") == "it is ***"
+
+
+class TestDoor:
+    def test_only_the_password_begins_a_session(self, tmp_path: Path, clock: Clock) -> None:
+        door = door_of(tmp_path, PASSWORD, clock)
+        for wrong in ("", "sesame", "SESAME Ö", "sesame o"):
+            assert door.open(wrong, HERE) is None
+        for right in (PASSWORD, f" {PASSWORD}\n"):
+            token = door.open(right, HERE)
+            assert token
+            assert door.lets_in(token)
+
+    def test_who_guesses_has_to_wait_and_nobody_else(self, tmp_path: Path, clock: Clock) -> None:
+        door = door_of(tmp_path, PASSWORD, clock)
+        for _ in range(TRIES):
+            assert door.open("guess", HERE) is None
+        assert door.open(PASSWORD, HERE) is None
+        assert door.open(PASSWORD, THERE)
+        clock.now += door.wait(HERE)
+        assert door.open(PASSWORD, HERE)
+
+
+class TestSessions:
+    @pytest.fixture
+    def keep(self, tmp_path: Path) -> Keep:
+        return Keep(tmp_path)
+
+    @pytest.fixture
+    def sessions(self, keep: Keep, clock: Clock) -> Sessions:
+        return Sessions(keep, PASSWORD, clock)
+
+    def test_a_session_ends_alone(self, sessions: Sessions) -> None:
+        one, other = sessions.begin(), sessions.begin()
+        sessions.end(one)
+        assert not sessions.is_valid(one)
+        assert sessions.is_valid(other)
+
+    def test_it_ends_by_itself(self, sessions: Sessions, clock: Clock) -> None:
+        token = sessions.begin()
+        clock.now += VALID - 1
+        assert sessions.is_valid(token)
+        clock.now += 1
+        assert not sessions.is_valid(token)
+
+    def test_it_outlives_the_page_and_not_the_password(
+        self, sessions: Sessions, tmp_path: Path, clock: Clock
+    ) -> None:
+        token, ended = sessions.begin(), sessions.begin()
+        sessions.end(ended)
+        restarted = Sessions(Keep(tmp_path), PASSWORD, clock)
+        assert restarted.is_valid(token)
+        assert not restarted.is_valid(ended)
+        assert not Sessions(Keep(tmp_path), "another one", clock).is_valid(token)
+
+    def test_two_pages_of_one_folder_agree(self, sessions: Sessions, tmp_path: Path, clock: Clock) -> None:
+        other = Sessions(Keep(tmp_path), PASSWORD, clock)
+        here, there = sessions.begin(), other.begin()
+        assert sessions.is_valid(there)
+        assert other.is_valid(here)
+        other.end(here)
+        assert not sessions.is_valid(here)
+        assert sessions.is_valid(there)
+
+    def test_the_oldest_end_when_there_are_too_many(
+        self, sessions: Sessions, tmp_path: Path, clock: Clock
+    ) -> None:
+        tokens = []
+        for _ in range(MAX_SESSIONS + 1):
+            tokens.append(sessions.begin())
+            clock.now += 1
+        assert [sessions.is_valid(token) for token in tokens] == [False, *[True] * MAX_SESSIONS]
+        assert (tmp_path / "web.json").stat().st_size < atomic_file.SIZE_LIMIT
+
+    def test_the_file_is_no_help_to_who_reads_it(self, sessions: Sessions, tmp_path: Path) -> None:
+        assert sessions.begin() not in (tmp_path / "web.json").read_text()
+
+    def test_the_file_of_an_older_version_keeps_its_password(self, tmp_path: Path, clock: Clock) -> None:
+        (tmp_path / "web.json").write_text(json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb"}))
+        keep = Keep(tmp_path)
+        token = Sessions(keep, keep.password, clock).begin()
+        assert Keep(tmp_path).password == "aaaaa-bbbbb"
+        assert Sessions(Keep(tmp_path), "aaaaa-bbbbb", clock).is_valid(token)
+
+    @pytest.mark.parametrize("found", [None, 1, [], {"x": "y"}, {"x": None}])
+    def test_sessions_that_make_no_sense_are_none(self, tmp_path: Path, clock: Clock, found: object) -> None:
+        text = json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb", "sessions": found})
+        (tmp_path / "web.json").write_text(text)
+        sessions = Sessions(Keep(tmp_path), PASSWORD, clock)
+        assert not sessions.is_valid("")
+        assert sessions.is_valid(sessions.begin())
+
+    def test_a_file_that_cannot_be_written(
+        self, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        ended = sessions.begin()
+        monkeypatch.setattr(atomic_file, "write_atomically", full)
+        assert sessions.is_valid(sessions.begin())
+        sessions.end(ended)
+        assert not sessions.is_valid(ended)
+        assert capsys.readouterr().err.count("No space left") == 2
+
+
+class TestThrottle:
+    @pytest.fixture
+    def throttle(self, clock: Clock) -> Throttle:
+        return Throttle(clock)
+
+    def wrong(self, throttle: Throttle, address: str) -> None:
+        for _ in range(TRIES):
+            assert throttle.wait(address) == 0
+            throttle.note_wrong(address)
+
+    def test_the_oldest_try_is_forgotten_first(self, throttle: Throttle, clock: Clock) -> None:
+        for _ in range(TRIES):
+            throttle.note_wrong(HERE)
+            clock.now += 1
+        assert throttle.wait(HERE) == SPAN - TRIES
+        clock.now += throttle.wait(HERE)
+        assert throttle.wait(HERE) == 0
+        throttle.note_wrong(HERE)
+        assert throttle.wait(HERE) == 1
+
+    @pytest.mark.parametrize(
+        ("address", "same", "other"),
+        [
+            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
+            ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1"),
+            ("fe80::1%eth0", "fe80::2", "fe80:0:0:1::1"),
+            ("", "nonsense", "192.0.2.1"),
+        ],
+    )
+    def test_what_counts_as_one_address(
+        self, throttle: Throttle, address: str, same: str, other: str
+    ) -> None:
+        self.wrong(throttle, address)
+        assert throttle.wait(same) == SPAN
+        assert throttle.wait(other) == 0
+
+    def test_many_addresses_together_are_slowed_down(self, throttle: Throttle, clock: Clock) -> None:
+        for number in range(MAX_ADDRESSES):
+            throttle.note_wrong(f"198.51.100.{number}")
+        assert throttle.wait(HERE) == SPAN
+        assert throttle.wait("198.51.100.0") == 0  # it has tries left
+        clock.now += SPAN
+        assert throttle.wait(HERE) == 0

@@ -1,0 +1,286 @@
+"""The page behind real proxies, with the configurations that the documentation gives."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from spotify_logger.web.proxy import BehindProxy
+from spotify_logger.web.throttle import TRIES
+from tests.browser import PATIENCE_MS, chromium, lacking
+from tests.conftest import free_port, wait_until
+from tests.web.page import PATIENCE, Served, door_of, served, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from starlette.types import Message, Receive, Scope, Send
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "behind-a-proxy.md"
+NAME = "music.example"
+PASSWORD = "open, sesame"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def documented(language: str) -> str:
+    """A block of the document."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def changed(text: str, **changes: tuple[str, str]) -> str:
+    """A text in which each of some parts, which stand in it once, is another one."""
+    for old, new in changes.values():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+@contextmanager
+def running(port: int, *command: str, **environment: str) -> Iterator[None]:
+    """A program that listens on a port."""
+    program = shutil.which(command[0])
+    if program is None:
+        lacking(f"no {command[0]} on this machine: sudo apt install {command[0]}")
+    with subprocess.Popen(
+        [program, *command[1:]], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+
+        def is_ready() -> bool:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            return answers(port)
+
+        try:
+            wait_until(is_ready)
+            yield
+        finally:
+            process.terminate()
+
+
+def answers(port: int) -> bool:
+    try:
+        ask(port, "/sign-in")
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def nginx(page: int, folder: Path, server: str = "") -> Iterator[int]:
+    """The proxy as it is documented, in front of the page on a port; yields its own port."""
+    port, certificate, key = free_port(), folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", f"/CN={NAME}", "-days", "2", "-out", certificate, "-keyout", key],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    server = changed(
+        server or documented("nginx"),
+        port=("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        certificate=(f"/etc/letsencrypt/live/{NAME}/fullchain.pem", str(certificate)),
+        key=(f"/etc/letsencrypt/live/{NAME}/privkey.pem", str(key)),
+        page=("127.0.0.1:8877", f"127.0.0.1:{page}"),
+    )
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        f"daemon off;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}{server}}}\n"
+    )
+    with running(port, "nginx", "-p", str(folder), "-c", str(configuration), "-e", "stderr"):
+        yield port
+
+
+@contextmanager
+def caddy(page: int, folder: Path) -> Iterator[int]:
+    """The same with the other proxy."""
+    port = free_port()
+    site = changed(
+        documented("caddy"),
+        name=(f"{NAME} {{", f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls internal"),
+        page=("127.0.0.1:8877", f"127.0.0.1:{page}"),
+    )
+    configuration = folder / "Caddyfile"
+    configuration.write_text(
+        "{\n    admin off\n    skip_install_trust\n    auto_https disable_redirects\n"
+        f"    storage file_system {folder}/caddy\n}}\n{site}"
+    )
+    arguments = ("run", "--adapter", "caddyfile", "--config", str(configuration))
+    with running(port, "caddy", *arguments, HOME=str(folder)):
+        yield port
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+@contextmanager
+def connected(port: int, source: str = "127.0.0.1") -> Iterator[HTTPConnection]:
+    """A connection to the proxy by its name, from one of the addresses of loopback."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = (
+        False,
+        ssl.CERT_NONE,
+    )  # the proxy made its certificate itself
+    plain = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
+    with closing(HTTPConnection(NAME, port)) as connection:
+        connection.sock = context.wrap_socket(plain, server_hostname=NAME)
+        yield connection
+
+
+def ask(port: int, target: str, body: str | None = None, source: str = "127.0.0.1", **headers: str) -> Answer:
+    """Ask the proxy, as a program does that is no browser; with a body, send a form."""
+    told = {**FORM, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    with connected(port, source) as connection:
+        connection.request("GET" if body is None else "POST", target, body, told)
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, found, response.read().decode())
+
+
+def sign_in(port: int, password: str, source: str = "127.0.0.1", **headers: str) -> Answer:
+    return ask(port, "/sign-in", f"password={password}", source, **headers)
+
+
+@pytest.fixture
+def proxied(redis_url: str, tmp_path: Path) -> Iterator[Served]:
+    """A page that is told that it is behind a proxy."""
+    door = door_of(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
+    with served(settings_for(redis_url, tmp_path), door, behind_proxy=True) as page:
+        yield page
+
+
+@pytest.fixture(params=[nginx, caddy])
+def port(request: pytest.FixtureRequest, proxied: Served, tmp_path: Path) -> Iterator[int]:
+    """The port of each proxy, as it is documented, in front of that page."""
+    with request.param(proxied.port, tmp_path) as port:
+        yield port
+
+
+class TestDocumented:
+    def test_a_browser_signs_in_and_out(self, port: int) -> None:
+        rules = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
+        with chromium(rules) as browser:
+            page = browser.new_context(ignore_https_errors=True).new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            page.goto(f"https://{NAME}:{port}/health")
+            page.fill("#password", PASSWORD)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url("**/health")
+            assert [cookie["secure"] for cookie in page.context.cookies()] == [True]
+            page.get_by_role("button", name="Sign out").click()
+            page.wait_for_url("**/sign-in")
+
+    def test_who_guesses_has_to_wait_and_nobody_else(self, port: int) -> None:
+        for number in range(TRIES):
+            assert sign_in(port, "guess", X_Forwarded_For=f"192.0.2.{number}").status == 403
+        assert sign_in(port, "guess", X_Forwarded_For="192.0.2.99").status == 429
+        assert sign_in(port, PASSWORD, source="127.0.0.2").status == 303
+
+    def test_the_stream_comes_through_as_it_is_made(self, port: int) -> None:
+        cookie = sign_in(port, PASSWORD).headers["set-cookie"].partition(";")[0]
+        with connected(port) as connection:
+            connection.request("GET", "/live", headers={"Cookie": cookie})
+            response = connection.getresponse()
+            assert response.readline() == b"retry: 3000\n"
+            ask(port, "/sign-out", "", Cookie=cookie)
+            response.read()  # up to the end
+
+
+class TestBehindProxy:
+    async def seen(self, client: tuple[str, int] | None, *headers: tuple[str, str]) -> tuple[str, object]:
+        """Scheme and client as the page sees them."""
+        seen: list[Scope] = []
+
+        async def app(scope: Scope, _: Receive, __: Send) -> None:
+            seen.append(scope)
+
+        async def receive() -> Message:
+            return {}
+
+        async def send(_: Message) -> None: ...
+
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+        scope = {"type": "http", "scheme": "http", "client": client, "headers": raw}
+        await BehindProxy(app)(scope, receive, send)
+        return seen[0]["scheme"], seen[0]["client"] and seen[0]["client"][0]
+
+    @pytest.mark.parametrize(
+        ("client", "headers", "expected"),
+        [
+            ("127.0.0.1", [], ("http", "127.0.0.1")),
+            ("127.0.0.1", [("X-Forwarded-Proto", "https")], ("https", "127.0.0.1")),
+            ("::1", [("X-Forwarded-For", "192.0.2.1")], ("http", "192.0.2.1")),
+            ("127.0.0.1", [("X-Forwarded-For", "1.1.1.1, 192.0.2.1")], ("http", "192.0.2.1")),
+            (
+                "127.0.0.1",
+                [("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "192.0.2.1")],
+                ("http", "192.0.2.1"),
+            ),
+            ("127.0.0.1", [("X-Forwarded-Proto", "https, http")], ("http", "127.0.0.1")),
+            ("127.0.0.1", [("X-Forwarded-Proto", "ftp"), ("X-Forwarded-For", "")], ("http", "127.0.0.1")),
+            (
+                "192.0.2.7",
+                [("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "192.0.2.1")],
+                ("http", "192.0.2.7"),
+            ),
+        ],
+    )
+    def test_what_the_proxy_says_counts(
+        self, client: str, headers: list[tuple[str, str]], expected: tuple[str, str]
+    ) -> None:
+        assert asyncio.run(self.seen((client, 1), *headers)) == expected
+
+    def test_a_client_that_is_gone_already(self) -> None:
+        assert asyncio.run(self.seen(None, ("X-Forwarded-Proto", "https"))) == ("http", None)
+
+
+class TestWithoutBehindProxy:
+    @pytest.fixture
+    def page(self, redis_url: str, tmp_path: Path) -> Iterator[Served]:
+        with served(settings_for(redis_url, tmp_path)) as page:
+            yield page
+
+    @pytest.mark.parametrize(
+        "name", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-proto"]
+    )
+    def test_a_page_without_a_password_refuses_what_was_forwarded(self, page: Served, name: str) -> None:
+        for target in ("/recent", "/sign-in", "/static/x/page.css"):
+            answer = page.ask(target, more={name: "x"})
+            assert answer.status == 403
+            assert "--behind-proxy" in answer.text
+
+    def test_nor_does_it_answer_a_proxy_that_says_nothing(self, page: Served, tmp_path: Path) -> None:
+        silent = re.sub(r"(?m)^ *proxy_(?!pass).*\n", "", documented("nginx"))
+        silent = changed(silent, version=("proxy_pass", "proxy_http_version 1.0; proxy_pass"))
+        with nginx(page.port, tmp_path, silent) as port:
+            answer = ask(port, "/recent")
+        assert answer.status == 403
+        assert "--behind-proxy" in answer.text
+
+    def test_a_page_with_a_password_does_not_believe_the_headers(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        door = door_of(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
+        with served(settings_for(redis_url, tmp_path), door) as page:
+            https = {"X_Forwarded_Proto": "https"}
+            answer = page.post("/sign-in", f"password={PASSWORD}", X_Forwarded_For="192.0.2.1", **https)
+            assert answer.status == 303
+            assert "secure" not in answer.headers["set-cookie"].lower()
+            for number in range(TRIES):
+                page.post("/sign-in", "password=guess", X_Forwarded_For=f"192.0.2.{number}")
+            assert page.post("/sign-in", "password=guess", X_Forwarded_For="192.0.2.99").status == 429

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from spotify_logger.core.periods import Zone
+from spotify_logger.core.redis_keys import index_key
+from spotify_logger.queries import arguments
+from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.system import program
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.web import query_service as desk_room
+from spotify_logger.web.query_service import Busy, Desk
+from spotify_logger.web.request_params import Odd
+from tests.conftest import start_again, start_server
+from tests.listened import Item, Listened
+from tests.web.page import settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
+
+    from spotify_logger.config.settings import Settings
+
+QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+SEXY = Item("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
+QUESTIONS = (
+    ("top", "tracks"),
+    ("top", "--year=2025", "--by=time", "artists"),
+    ("count", "--", "veridis quo"),
+    ("stats",),
+    ("clock",),
+    ("calendar", "--year=2025"),
+    ("year", "2025"),
+    ("artist", "--", "air"),
+    ("course", "--per=week"),
+    ("recent", "-n5"),
+    ("day", "--", "2025-06-01"),
+    ("status",),
+    ("now",),
+)
+
+
+@pytest.fixture(autouse=True)
+def _room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process has all tests in it: it may be as large as it is."""
+    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 1 << 40)
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    return settings_for(redis_url, tmp_path)
+
+
+@pytest.fixture
+def log(redis_url: str) -> Iterator[Listened]:
+    log = Listened(redis_url, Zone(), "2026-11-22 19:00")
+    log.to(QUO, "2025-06-01 12:00")
+    log.to(SEXY, "2025-06-01 13:00")
+    log.skipped(QUO, "2026-11-20 12:00")
+    yield log
+    log.store.close()
+
+
+def run(settings: Settings, work: Callable[[Desk], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ANN401 - any answer
+    async def go() -> object:
+        desk = Desk(settings)
+        try:
+            return await work(desk)
+        finally:
+            desk.close()
+
+    return asyncio.run(go())
+
+
+def command(settings: Settings, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
+    """What the command says, as a process of its own."""
+    told = subprocess.run(
+        [sys.executable, "-m", "spotify_logger", words[0], "--json", *words[1:]],
+        env={**os.environ, "REDIS_URL": settings.redis_url},
+        capture_output=True,
+        check=False,
+    )
+    return json.loads(told.stdout)
+
+
+@pytest.mark.parametrize("words", QUESTIONS)
+@pytest.mark.usefixtures("log")
+def test_it_says_what_the_command_says(settings: Settings, words: tuple[str, ...]) -> None:
+    told = run(settings, lambda desk: desk.ask(*words))
+    assert json.loads(json.dumps(told)) == command(settings, *words)
+
+
+@pytest.mark.usefixtures("log")
+def test_so_it_does_where_the_command_is_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = run(settings, lambda desk: desk.ask("top", "tracks"))
+    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+    monkeypatch.setenv("REDIS_URL_FILE", "/nowhere")  # it has learned of its Redis in another way
+    asked = []
+    monkeypatch.setattr(Desk, "_answer", lambda *_: asked.append("here"))
+    assert run(settings, lambda desk: desk.ask("top", "tracks")) == json.loads(json.dumps(here))
+    assert asked == []
+
+
+@pytest.mark.usefixtures("log")
+def test_the_command_is_asked_about_the_same_listener(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("LISTENER=anna\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+    anna = settings_for(redis_url, tmp_path)
+    assert anna.listener == "anna"
+    assert run(anna, lambda desk: desk.ask("top", "tracks"))["plays"] == 0
+    assert run(anna.of(""), lambda desk: desk.ask("top", "tracks"))["plays"] == 2
+
+
+def test_an_answer_is_kept_until_something_changes(
+    settings: Settings, log: Listened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    answer = Desk._answer
+
+    def counted(desk: Desk, options: Any, store: Store) -> Any:  # noqa: ANN401 - see there
+        made.append(options.command)
+        return answer(desk, options, store)
+
+    monkeypatch.setattr(Desk, "_answer", counted)
+
+    async def work(desk: Desk) -> None:
+        first = await desk.ask("top", "tracks")
+        assert await desk.ask("top", "tracks") is first
+        await desk.ask("top", "--by=time", "tracks")
+        assert made == ["top", "top"]
+        log.to(QUO, "2025-06-02 12:00")
+        changed = await desk.ask("top", "tracks")
+        assert changed["plays"] == first["plays"] + 1
+        day = log.second("2025-06-02 12:00")
+        log.archive.write([("DEL", index_key(Zone("UTC").day(day)))])
+        assert await desk.ask("top", "tracks") == first
+        assert len(made) == 4
+        # A year that has nothing to do with it.
+        await desk.ask("calendar", "--year=2024")
+        log.to(QUO, "2025-06-02 12:00")
+        await desk.ask("calendar", "--year=2024")
+        assert made[4:] == ["calendar"]
+        # A year in review looks at what was before it, too.
+        await desk.ask("year", "2026")
+        log.to(SEXY, "2025-06-03 12:00")
+        await desk.ask("year", "2026")
+        assert made[5:] == ["year", "year"]
+        # So does a comparison, for who was first; with oneself, it is one.
+        with log.store.batch() as batch:
+            batch.write_status({"state": "well"})
+        await desk.ask("compare", "--year=2026", "--", "-")
+        log.to(SEXY, "2025-06-04 12:00")
+        await desk.ask("compare", "--year=2026", "--", "-")
+        assert made[7:] == ["compare", "compare"]
+        monkeypatch.setattr(desk_room, "AGE", -1.0)
+        await desk.ask("clock")
+        await desk.ask("clock")
+        assert made[9:] == ["clock", "clock"]
+
+    run(settings, work)
+
+
+def test_so_many_answers_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_room, "KEPT", 2)
+
+    async def work(desk: Desk) -> None:
+        first = await desk.ask("calendar", "--year=2020")
+        for year in (2021, 2020, 2022):
+            await desk.ask("calendar", f"--year={year}")
+        assert len(desk._kept) == 2
+        assert await desk.ask("calendar", "--year=2020") is first  # it was asked for lately
+
+    run(settings, work)
+
+
+@pytest.mark.parametrize(
+    "words", [("top", "nothing"), ("top", "--year=x", "tracks"), ("--help",), ("count",)]
+)
+def test_what_makes_no_sense(settings: Settings, words: tuple[str, ...]) -> None:
+    with pytest.raises(Odd):
+        run(settings, lambda desk: desk.ask(*words))
+
+
+def test_too_many_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_room, "MOST_WAITING", 2)
+    go_on = threading.Event()
+
+    async def work(desk: Desk) -> None:
+        others = [asyncio.create_task(desk.run(lambda _: go_on.wait(20))) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="ask again in a moment"):
+            await desk.run(lambda _: None)
+        go_on.set()
+        await asyncio.gather(*others)
+        assert await desk.run(lambda _: "well") == "well"
+
+    run(settings, work)
+
+
+def test_redis_is_away_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start_server(tmp_path / "redis")
+    settings = settings_for(server.url, tmp_path)
+
+    async def work(desk: Desk) -> None:
+        await desk.ask("top", "tracks")
+        server.stop()
+        with pytest.raises(StoreError, match="cannot be reached"):
+            await desk.ask("top", "tracks")
+        start_again(server)
+        assert (await desk.ask("top", "tracks"))["plays"] == 0
+
+    run(settings, work)
+    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+
+    async def elsewhere(desk: Desk) -> None:
+        options = arguments.parse(["top", "tracks"])
+        assert options.kind == "tracks"
+        server.stop()
+        with pytest.raises(SpotifyLoggerError, match=r"^Redis at .* cannot be reached"):
+            await desk._command(("top", "tracks"))
+
+    run(settings, elsewhere)
+
+
+def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    is_there = asyncio.Event()
+    start = asyncio.create_subprocess_exec
+
+    async def slow(*_: str, **more: Any) -> asyncio.subprocess.Process:  # noqa: ANN401 - as there
+        process = await start(sys.executable, "-c", "import time; time.sleep(60)", **more)
+        started.append(process)
+        is_there.set()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+
+    async def work(desk: Desk) -> None:
+        task = asyncio.create_task(desk._command(("stats",)))
+        await is_there.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert started[0].returncode is not None
+        monkeypatch.setattr(desk_room, "PATIENCE", 0.1)
+        with pytest.raises(SpotifyLoggerError, match="takes too long"):
+            await desk._command(("stats",))
+        assert started[1].returncode is not None
+
+    run(settings, work)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys; sys.exit('spotify-logger: Redis is away')", "Redis is away"),
+        ("import sys; sys.exit('spotify-logger: Redis is away\\nand /home/me/secret')", "log of the page"),
+        ("import sys; sys.exit('something else')", "log of the page"),
+        ("raise KeyError('/home/me')", "log of the page"),
+        ("import os, sys; sys.stderr.write('spotify-logger: odd'); os._exit(3)", "log of the page"),
+        ("import os; os.kill(os.getpid(), 9)", "log of the page"),
+    ],
+)
+def test_only_what_the_command_says_on_purpose_is_shown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    monkeypatch.setattr(program, "command", lambda _: [sys.executable, "-c", code])
+    with pytest.raises(SpotifyLoggerError) as caught:
+        run(settings, lambda desk: desk._command(("stats",)))
+    assert told in str(caught.value)
+    assert "/home" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)

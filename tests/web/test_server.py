@@ -1,0 +1,193 @@
+"""Slow clients are cut off; who is only quiet for a while is not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.web import server
+from spotify_logger.web.server import PatientProtocol, listen
+from tests.conftest import wait_until
+from tests.web.page import PATIENCE, Served, served, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEAD = b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.fixture
+def page(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(PatientProtocol, "request_patience", 0.3)
+    monkeypatch.setattr(PatientProtocol, "read_patience", 0.3)
+    with served(settings_for(redis_url, tmp_path)) as page:
+        yield page
+
+
+def read(connection: socket.socket) -> bytes:
+    """All that comes until the connection ends."""
+    found = b""
+    try:
+        while piece := connection.recv(65536):
+            found += piece
+    except ConnectionResetError:
+        pass
+    return found
+
+
+def dribble(connection: socket.socket, text: bytes) -> int:
+    """Send a byte now and then; how many could be sent before it was cut off."""
+    for number, byte in enumerate(text):
+        try:
+            connection.sendall(bytes([byte]))
+            connection.settimeout(0.02)
+            try:
+                if not connection.recv(100):
+                    return number
+            except TimeoutError:
+                pass
+        except OSError:
+            return number
+    return len(text)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", HEAD, HEAD + b"Accept: text/"])
+def test_half_a_request(page: Served, sent: bytes) -> None:
+    with page.connect() as connection:
+        connection.sendall(sent)
+        assert read(connection) == b""
+
+
+def test_a_request_that_comes_byte_by_byte(page: Served) -> None:
+    with page.connect() as connection:
+        text = HEAD + b"X-Padding: " + b"x" * 2000
+        assert dribble(connection, text) < len(text)
+
+
+def test_a_second_request_that_comes_byte_by_byte(page: Served) -> None:
+    with page.connect() as connection:
+        connection.sendall(HEAD + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 303")
+        text = HEAD + b"X-Padding: " + b"x" * 2000
+        assert dribble(connection, text) < len(text)
+
+
+def test_a_body_that_does_not_come(page: Served) -> None:
+    with page.connect() as connection:
+        connection.sendall(
+            b"POST /health/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\naddress="
+        )
+        assert b"HTTP/1.1 200" not in read(connection)
+
+
+def test_who_does_not_read(page: Served) -> None:
+    request = b"GET /static/x/chart.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"  # some hundred kilobytes
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", page.port))
+        with pytest.raises(ConnectionError):
+            ask_on(connection, request)
+
+
+def ask_on(connection: socket.socket, request: bytes) -> None:
+    """Ask for ever more without reading anything, until the connection is reset."""
+    connection.settimeout(0.2)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(TimeoutError):  # the server does not read any more, either
+            connection.sendall(request)
+
+
+def test_who_is_quiet_between_two_requests_is_not_cut_off(page: Served) -> None:
+    with page.connect() as connection:
+        for _ in range(3):
+            connection.sendall(HEAD + b"\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 303")
+            threading.Event().wait(0.5)  # longer than a request may take
+
+
+def test_who_listens_is_not_cut_off(page: Served) -> None:
+    with page.connect() as connection:
+        connection.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        threading.Event().wait(0.7)
+        found = b""
+        while b"event: now" not in found:
+            piece = connection.recv(65536)
+            assert piece
+            found += piece
+
+
+def test_a_head_that_is_too_long(page: Served) -> None:
+    with page.connect() as connection:
+        try:
+            connection.sendall(HEAD + b"X-Padding: " + b"x" * 1_000_000 + b"\r\n\r\n")
+        except OSError:
+            return
+        assert b" 303 " not in read(connection)
+
+
+def test_so_many_connections_and_no_more(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    with served(settings_for(redis_url, tmp_path)) as page:
+        others = [page.connect() for _ in range(3)]  # they are quiet
+        with page.connect() as refused:
+            assert read(refused) == b""
+        for other in others:
+            other.sendall(HEAD + b"\r\n")
+            assert other.recv(65536).startswith(b"HTTP/1.1 303")
+            other.close()
+        wait_until(lambda: answers(page))
+
+
+def answers(page: Served) -> bool:
+    try:
+        return page.ask("/sign-in").status == 303
+    except OSError:
+        return False
+
+
+def test_one_address_does_not_get_all_of_them(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_PER_ADDRESS", 2)
+    with served(settings_for(redis_url, tmp_path)) as page:
+        others = [page.connect() for _ in range(2)]
+        with page.connect() as refused:
+            assert read(refused) == b""
+        with socket.create_connection(("127.0.0.1", page.port), PATIENCE, ("127.0.0.2", 0)) as elsewhere:
+            elsewhere.sendall(HEAD + b"\r\n")
+            assert elsewhere.recv(65536).startswith(b"HTTP/1.1 303")
+        for other in others:
+            other.close()
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(
+            SpotifyLoggerError, match=f"127.0.0.1, port {port}, cannot be had .* --port takes"
+        ):
+            listen("127.0.0.1", port)
+
+
+def test_an_address_that_is_not_ours() -> None:
+    with pytest.raises(SpotifyLoggerError, match="cannot be had"):
+        listen("192.0.2.1", 0)
+    with pytest.raises(SpotifyLoggerError, match=r"no address is known of 'no\.such"):
+        listen("no.such.name.invalid", 0)
+
+
+def test_a_name_may_have_several_addresses() -> None:
+    sockets = listen("localhost", 0)
+    assert len({each.getsockname()[1] for each in sockets}) == 1
+    for each in sockets:
+        each.close()
