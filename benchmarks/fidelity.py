@@ -56,7 +56,7 @@ class Score:
     def hours_found(self) -> float:
         """The share of the time heard that is in the log."""
         heard = sum(play.ms_played for play in self.truth)
-        return sum(min(pair.truth.ms_played, pair.logged.heard_ms) for pair in self.pairs) / heard
+        return sum(min(pair.truth.ms_played, pair.logged.ms_played) for pair in self.pairs) / heard
 
     def within(self, milliseconds: int) -> float:
         """The share of the plays found whose time heard is off by no more."""

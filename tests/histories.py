@@ -124,7 +124,7 @@ def heard(plays: dict[int, Play]) -> list[Heard]:
             str(play.item.catalogue.get("name", play.item.key)),
             (play.started_ms - NOON) / 1000,
             None if play.end_reason is None else (play.ended_ms - NOON) / 1000,
-            play.heard_ms / 1000,
+            play.ms_played / 1000,
             play.end_reason,
         )
         for _, play in sorted(plays.items())

@@ -132,21 +132,21 @@ class Made:
 
     def _listened(self, number: int) -> list[Play]:
         items = (*self._one_of(FAMILIES), *self._one_of(FAMILIES))
-        heard_ms = [self._one_of(HEARD_MS) for _ in range(3)]
+        ms_played = [self._one_of(HEARD_MS) for _ in range(3)]
         pace = self._one_of(PACES)
         second = self._one_of(MOMENTS[self._zone]) - self._one_of((0, 1, 600, 7200, DAY, 40 * DAY))
         plays: list[Play] = []
         for _ in range(number):
-            plays.append(self._play(second, items, heard_ms))
-            pause = plays[-1].heard_ms // 1000 + 1800 + self._one_of((-1, 0, 1))
+            plays.append(self._play(second, items, ms_played))
+            pause = plays[-1].ms_played // 1000 + 1800 + self._one_of((-1, 0, 1))
             second += self._one_of((*pace, pause))
         return plays
 
-    def _play(self, second: int, items: Sequence[Item], heard_ms: Sequence[int]) -> Play:
+    def _play(self, second: int, items: Sequence[Item], ms_played: Sequence[int]) -> Play:
         return Play(
             second,
             self._one_of(items),
-            self._one_of(heard_ms),
+            self._one_of(ms_played),
             self._one_of(ENDS),
             self._one_of(DEVICES),
             self._one_of(CONTEXTS),
@@ -205,7 +205,7 @@ def write(server: EmbeddedServer, log: Log, *, is_old: bool = False) -> Store:
     with store.batch() as batch:
         for play in log.plays:
             end = None if play.end == "open" else play.end
-            row = row_value(play.item.key, play.heard_ms, end)
+            row = row_value(play.item.key, play.ms_played, end)
             batch.write_play(play.second, _hash(play), row.removesuffix(" unknown") if is_old else row)
         for item in {play.item for play in log.plays if play.item.is_known}:
             batch.write_catalogue(item.key, _entry(item))
@@ -216,7 +216,7 @@ def write(server: EmbeddedServer, log: Log, *, is_old: bool = False) -> Store:
 
 
 def _hash(play: Play) -> dict[str, str | int]:
-    fields: dict[str, str | int] = {"uri": f"spotify:{play.item.key}", "ms_played": play.heard_ms}
+    fields: dict[str, str | int] = {"uri": f"spotify:{play.item.key}", "ms_played": play.ms_played}
     told = {"device_name": play.device, "context_uri": play.context}
     told["end_reason"] = "" if play.end == "open" else play.end
     return fields | {name: text for name, text in told.items() if text}

@@ -70,7 +70,7 @@ class Play:
 
     second: int
     item: Item
-    heard_ms: int
+    ms_played: int
     end: str = "trackdone"
     device: str = "Kitchen"
     context: str = ""
@@ -163,8 +163,8 @@ def counts(play: Play, least: int | str) -> bool:
         return play.end == "trackdone"
     if least == "half":
         length = play.item.known().duration_ms
-        return play.end == "trackdone" or bool(length and play.heard_ms >= length / 2)
-    return play.heard_ms >= int(least)
+        return play.end == "trackdone" or bool(length and play.ms_played >= length / 2)
+    return play.ms_played >= int(least)
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,8 @@ class Log:
         return [play for play in self.plays if before is not None and before.has(play.second)]
 
     @property
-    def heard_ms(self) -> int:
-        return sum(play.heard_ms for play in self.inside)
+    def ms_played(self) -> int:
+        return sum(play.ms_played for play in self.inside)
 
     def on(self, stretch: Stretch) -> Log:
         return replace(self, stretch=stretch)
@@ -259,17 +259,19 @@ class Log:
 
     def amounts(self, plays: Sequence[Play]) -> tuple[int, int]:
         """How many of them count, and how long all of them were heard."""
-        return len([play for play in plays if counts(play, self.least)]), sum(play.heard_ms for play in plays)
+        return len([play for play in plays if counts(play, self.least)]), sum(
+            play.ms_played for play in plays
+        )
 
-    def most_first(self, plays: int, heard_ms: int) -> tuple[int, int]:
-        return (-heard_ms, -plays) if self.by == "time" else (-plays, -heard_ms)
+    def most_first(self, plays: int, ms_played: int) -> tuple[int, int]:
+        return (-ms_played, -plays) if self.by == "time" else (-plays, -ms_played)
 
     def most_played_item(self, plays: Sequence[Play]) -> Item:
         """The one that counts most often, was heard longest, or has the first key."""
 
         def order(item: Item) -> tuple[int, int, str]:
-            times, heard_ms = self.amounts([play for play in plays if play.item == item])
-            return -times, -heard_ms, item.key
+            times, ms_played = self.amounts([play for play in plays if play.item == item])
+            return -times, -ms_played, item.key
 
         return min({play.item for play in plays}, key=order)
 
@@ -298,14 +300,14 @@ class Log:
 
     def top(self, kind: str, number: int) -> Data:
         everything = self.ranked(kind)
-        plays, heard_ms = self.amounts(self.inside)
+        plays, ms_played = self.amounts(self.inside)
         return {
             "kind": kind,
             "from": iso(self.stretch.begin),
             "to": iso(self.stretch.end),
             "by": self.by,
             "plays": plays,
-            "heard_ms": heard_ms,
+            "heard_ms": ms_played,
             "number": len(everything),
             "unseen": self.unseen(),
             "top": [
@@ -315,8 +317,8 @@ class Log:
         }
 
     def _top_line(self, kind: str, thing: object, own: list[Play]) -> Data:
-        plays, heard_ms = self.amounts(own)
-        part = (heard_ms, self.heard_ms) if self.by == "time" else (plays, len(self.counted))
+        plays, ms_played = self.amounts(own)
+        part = (ms_played, self.ms_played) if self.by == "time" else (plays, len(self.counted))
         before = self.amounts([play for play in self.before if thing in self.things(kind, play)])
         is_compared = self.stretch.before is not None
         name, artists = self.called(kind, thing, own)
@@ -324,7 +326,7 @@ class Log:
             "name": name,
             "artists": artists,
             "plays": plays,
-            "heard_ms": heard_ms,
+            "heard_ms": ms_played,
             "share": round(part[0] / part[1], 6) if part[1] else 0.0,
             "plays_before": before[0] if is_compared else None,
             "heard_ms_before": before[1] if is_compared else None,
@@ -370,9 +372,9 @@ class Log:
         return len({self.track(item) for item in fitting} - meant)
 
     def _track_order(self, track: Data) -> tuple[int, int, str, str]:
-        plays, heard_ms = int(str(track["plays"])), int(str(track["heard_ms"]))
+        plays, ms_played = int(str(track["plays"])), int(str(track["heard_ms"]))
         title = f"{track['artists'] or track['album']} – {track['name']}"
-        return *self.most_first(plays, heard_ms), title, str(track["keys"])
+        return *self.most_first(plays, ms_played), title, str(track["keys"])
 
     def _counted_track(self, items: set[Item], track: str) -> Data:
         plays = [play for play in self.inside if play.item in items]
@@ -398,7 +400,7 @@ class Log:
             "plays": len(seconds),
             "shorter": len(plays) - len(seconds),
             "skips": len([play for play in plays if play.end == "skipped"]),
-            "heard_ms": sum(play.heard_ms for play in plays),
+            "heard_ms": sum(play.ms_played for play in plays),
             "first": iso(min(seconds)) if seconds else None,
             "last": iso(max(seconds)) if seconds else None,
         }
@@ -416,7 +418,7 @@ class Log:
             "to": iso(self.stretch.end),
             "plays": len(counted),
             "shorter": len(inside) - len(counted),
-            "heard_ms": self.heard_ms,
+            "heard_ms": self.ms_played,
             **{kind: len(things) for kind, things in variety.items()},
             "new_tracks": len(variety["tracks"] - self.heard_before("tracks")),
             "new_artists": len(variety["artists"] - self.heard_before("artists")),
@@ -442,7 +444,9 @@ class Log:
     def sessions(self) -> list[tuple[int, int]]:
         """From and to in milliseconds: each begins with a play before which half an hour was silent."""
         heard = [
-            (play.second * 1000, play.second * 1000 + play.heard_ms) for play in self.inside if play.heard_ms
+            (play.second * 1000, play.second * 1000 + play.ms_played)
+            for play in self.inside
+            if play.ms_played
         ]
         firsts = [
             start
@@ -482,7 +486,7 @@ class Log:
         return len([play for play in self.counted if day_of(play.second, self.zone) == day])
 
     def _heard_on(self, day: date) -> int:
-        return sum(play.heard_ms for play in self.inside if day_of(play.second, self.zone) == day)
+        return sum(play.ms_played for play in self.inside if day_of(play.second, self.zone) == day)
 
     def day(self, which: date) -> Data:
         """A day: what began on it, and the gaps that reach into it."""
@@ -497,9 +501,9 @@ class Log:
             for since, to, reason in self.gaps
             if since < end and to > (begin or 0)
         ]
-        times, heard_ms = self.amounts(plays)
+        times, ms_played = self.amounts(plays)
         timeline = [each for *_, each in sorted(lines, key=lambda line: line[:2])]
-        return {"day": str(which), "plays": times, "heard_ms": heard_ms, "timeline": timeline}
+        return {"day": str(which), "plays": times, "heard_ms": ms_played, "timeline": timeline}
 
     def on_this_day(self) -> list[Data]:
         """What was played on days of other years that have the same date, the latest first."""
@@ -516,10 +520,10 @@ class Log:
             key=lambda own: (*self.most_first(*self.amounts(own)), self.most_played_item(own).key),
         )
         item = self.most_played_item(best)
-        times, heard_ms = self.amounts(plays)
+        times, ms_played = self.amounts(plays)
         whose = item.artists_text or item.album
         named = (f"{whose} – {item.name}" if whose else item.name) if item.is_known else item.key
-        return {"day": str(which), "plays": times, "heard_ms": heard_ms, "most": named, "key": item.key}
+        return {"day": str(which), "plays": times, "heard_ms": ms_played, "most": named, "key": item.key}
 
     def week(self) -> list[Data]:
         """By hour of the week, Monday's first one first."""
@@ -533,9 +537,9 @@ class Log:
             if (shown(play.second, self.zone).weekday(), shown(play.second, self.zone).hour)
             == (weekday, hour)
         ]
-        times, heard_ms = self.amounts(plays)
+        times, ms_played = self.amounts(plays)
         name = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[weekday]
-        return {"weekday": name, "hour": hour, "plays": times, "heard_ms": heard_ms}
+        return {"weekday": name, "hour": hour, "plays": times, "heard_ms": ms_played}
 
 
 def _streak(run: Sequence[date]) -> Data:

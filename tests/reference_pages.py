@@ -23,9 +23,9 @@ def alone(log: Log) -> Log:
 
 
 def _heading(log: Log) -> Data:
-    plays, heard_ms = log.amounts(log.inside)
+    plays, ms_played = log.amounts(log.inside)
     bounds = {"from": iso(log.stretch.begin), "to": iso(log.stretch.end)}
-    return {**bounds, "by": log.by, "plays": plays, "heard_ms": heard_ms}
+    return {**bounds, "by": log.by, "plays": plays, "heard_ms": ms_played}
 
 
 def clock(log: Log) -> Data:
@@ -37,9 +37,9 @@ def calendar(log: Log, year: int) -> Data:
     today, day, days = day_of(log.now, log.zone), date(year, 1, 1), []
     while day.year == year:
         own = [play for play in log.inside if day_of(play.second, log.zone) == day]
-        plays, heard_ms = log.amounts(own)
+        plays, ms_played = log.amounts(own)
         if day <= today:
-            days.append({"day": str(day), "plays": plays, "heard_ms": heard_ms})
+            days.append({"day": str(day), "plays": plays, "heard_ms": ms_played})
         day += ONE_DAY
     return {"year": year, **_heading(log), **log.days(), "calendar": days, "unseen": log.unseen()}
 
@@ -78,8 +78,8 @@ def review(log: Log, year: int) -> Data:
 
 def _cells(log: Log, kind: str, thing: object, own: Sequence[Play], **more: object) -> Data:
     name, artists = log.called(kind, thing, list(own))
-    plays, heard_ms = log.amounts(own)
-    cells = {"name": name, "artists": artists, "plays": plays, "heard_ms": heard_ms, "when": None}
+    plays, ms_played = log.amounts(own)
+    cells = {"name": name, "artists": artists, "plays": plays, "heard_ms": ms_played, "when": None}
     return {**cells, "key": log.first_key(kind, own), **more}
 
 
@@ -107,7 +107,7 @@ def _repeated(log: Log) -> Data | None:
         return None
     plays, _, track, day_text = min(found)
     own = [play for play in log.inside if track in log.things("tracks", play)]
-    return _cells(log, "tracks", track, own, plays=-plays, heard_ms=None, when=day_text)
+    return _cells(log, "tracks", track, own, plays=-plays, ms_played=None, when=day_text)
 
 
 def _late(log: Log) -> Data | None:
@@ -123,10 +123,10 @@ def only(log: Log, plays: Sequence[Play]) -> Log:
 
 
 def _month(log: Log, month: str) -> Data:
-    plays, heard_ms = log.amounts(
+    plays, ms_played = log.amounts(
         [play for play in log.inside if str(shown(play.second, log.zone)).startswith(month)]
     )
-    return {"month": month, "plays": plays, "heard_ms": heard_ms}
+    return {"month": month, "plays": plays, "heard_ms": ms_played}
 
 
 # The page of one thing
@@ -220,9 +220,9 @@ class Portrait:
     def _ids(self) -> list[Data]:
         lines = []
         for item in {play.item for play in self.own}:
-            plays, heard_ms = self.log.amounts([play for play in self.own if play.item == item])
-            cells = {"name": item.known().album, "artists": "", "plays": plays, "heard_ms": heard_ms}
-            lines.append((self.log.most_first(plays, heard_ms), item.key, {**cells, "key": item.key}))
+            plays, ms_played = self.log.amounts([play for play in self.own if play.item == item])
+            cells = {"name": item.known().album, "artists": "", "plays": plays, "heard_ms": ms_played}
+            lines.append((self.log.most_first(plays, ms_played), item.key, {**cells, "key": item.key}))
         return [line for *_, line in sorted(lines, key=lambda line: line[:2])]
 
 

@@ -283,7 +283,7 @@ class Watch:
     def _check_opening(self, play: Play, playback: Playback) -> None:
         """It is of the item that was told of, no more of it than its position says, after all before it."""
         assert playback.item == play.item
-        assert play.heard_ms <= min(playback.progress_ms or 0, LONGEST_ITEM_MS)
+        assert play.ms_played <= min(playback.progress_ms or 0, LONGEST_ITEM_MS)
         assert all(before.end_reason and before.ended_ms <= play.started_ms for before in self.plays.values())
 
     def _check_change(self, before: Play, play: Play, elapsed: int) -> None:
@@ -291,17 +291,17 @@ class Watch:
         assert before.end_reason is None
         assert (before.item, before.started_ms) == (play.item, play.started_ms)
         assert before.ended_ms <= play.ended_ms
-        assert 0 <= play.heard_ms - before.heard_ms <= elapsed + JITTER_MS
+        assert 0 <= play.ms_played - before.ms_played <= elapsed + JITTER_MS
 
 
 def check_play(play: Play) -> None:
     """What holds for every play, and for its hash; and that it can be read again."""
-    assert 0 <= play.heard_ms <= play.ended_ms - play.started_ms
+    assert 0 <= play.ms_played <= play.ended_ms - play.started_ms
     assert play.end_reason in {None, "trackdone", "skipped", "stopped", "unknown"}
     fields = play.to_hash()
     assert fields.keys() <= PLAY_FIELDS
     check_fields({**fields, **play.item.catalogue})
-    row = (play.second, play.item.key, play.heard_ms, play.end_reason or "open")
+    row = (play.second, play.item.key, play.ms_played, play.end_reason or "open")
     assert read_row(str(play.second), play.index) == row
     again = Play.from_hash(play.second, as_hash(fields))
     assert again is not None
@@ -578,7 +578,7 @@ def test_lines_of_the_index_and_of_the_status() -> None:
         second = second_of(name)
         assert second is None or 0 <= second < 10**10
         play = Play.from_hash(START, fields)
-        assert play is None or (0 <= play.started_ms <= play.ended_ms and play.heard_ms >= 0)
+        assert play is None or (0 <= play.started_ms <= play.ended_ms and play.ms_played >= 0)
         if play is not None:
             play.to_hash()
             read_row(str(play.second), play.index)

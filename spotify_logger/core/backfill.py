@@ -173,7 +173,7 @@ def _completed(play: Play, ended_ms: int) -> Play | None:
     return replace(
         play,
         ended_ms=ended_ms,
-        heard_ms=play.heard_ms + more,
+        ms_played=play.ms_played + more,
         end_reason=TRACKDONE if is_done else SKIPPED,
     )
 
@@ -196,18 +196,18 @@ def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
             break
         if play.source == BACKFILL and play.ended_ms > until_ms:
             continue  # its start was only a possible one
-        heard_until = play.ended_ms if play.ended_ms <= until_ms else play.started_ms + play.heard_ms
+        heard_until = play.ended_ms if play.ended_ms <= until_ms else play.started_ms + play.ms_played
         from_ms = max(from_ms, min(heard_until, until_ms))
     room = until_ms - from_ms
     longest = _longest_ms([play for play in plays if play.started_ms < until_ms], heard.item)
-    heard_ms = min(room, longest)
-    started_ms = until_ms - heard_ms
+    ms_played = min(room, longest)
+    started_ms = until_ms - ms_played
     return Play(
         started_ms // 1000,
         heard.item,
         started_ms,
         until_ms,
-        heard_ms,
+        ms_played,
         UNKNOWN,
         BACKFILL,
         heard.fields,
@@ -232,10 +232,10 @@ def _finished(new: Play, plays: Iterable[Play]) -> Play | None:
     """
     taken = {play.started_ms for play in plays if play.item.uri == new.item.uri}
     while new.started_ms in taken:
-        if not new.heard_ms:
+        if not new.ms_played:
             return None
-        new = replace(new, started_ms=new.started_ms + 1, heard_ms=new.heard_ms - 1)
-    return replace(new, second=new.started_ms // 1000, end_reason=_reason(new, new.heard_ms))
+        new = replace(new, started_ms=new.started_ms + 1, ms_played=new.ms_played - 1)
+    return replace(new, second=new.started_ms // 1000, end_reason=_reason(new, new.ms_played))
 
 
 def _cut(plays: Iterable[Play], new: Play, changed: dict[tuple[int, str], Play]) -> Iterator[Play]:
@@ -243,14 +243,14 @@ def _cut(plays: Iterable[Play], new: Play, changed: dict[tuple[int, str], Play])
     for play in plays:
         overlaps = play.started_ms < new.ended_ms < play.ended_ms
         room = play.ended_ms - new.ended_ms
-        if play.source == BACKFILL and overlaps and play.heard_ms > room:
-            shorter = replace(play, heard_ms=room, end_reason=_reason(play, room))
+        if play.source == BACKFILL and overlaps and play.ms_played > room:
+            shorter = replace(play, ms_played=room, end_reason=_reason(play, room))
             changed[play.started_ms, play.item.uri] = shorter
             yield shorter
         else:
             yield play
 
 
-def _reason(play: Play, heard_ms: int) -> str:
+def _reason(play: Play, ms_played: int) -> str:
     duration = play.item.duration_ms
-    return TRACKDONE if duration is not None and heard_ms >= duration - near_end_ms(duration) else UNKNOWN
+    return TRACKDONE if duration is not None and ms_played >= duration - near_end_ms(duration) else UNKNOWN

@@ -29,4 +29,4 @@ def summary(play: Play) -> str:
     """A play in a line: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
     length = "" if play.item.duration_ms is None else f" of {minutes(play.item.duration_ms)}"
     device = play.fields.get("device_name")
-    return f"{title(play.fields)}, {minutes(play.heard_ms)}{length}" + (f", {device}" if device else "")
+    return f"{title(play.fields)}, {minutes(play.ms_played)}{length}" + (f", {device}" if device else "")

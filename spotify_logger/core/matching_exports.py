@@ -73,7 +73,7 @@ class Evidence:
         begin_ms: Nothing of it was heard before this moment.
         end_ms: Nothing of it was heard after this one.
         reported_end_ms: When it ended by what the source says; where it was paused, long after it was heard.
-        heard_ms: Milliseconds heard.
+        ms_played: Milliseconds heard.
         is_done: Whether it was heard to its end.
     """
 
@@ -84,13 +84,13 @@ class Evidence:
     begin_ms: int
     end_ms: int
     reported_end_ms: int
-    heard_ms: int
+    ms_played: int
     is_done: bool
 
     @property
     def has_start(self) -> bool:
         """Whether the source says when it began, so that this is not only the end less what was heard."""
-        return self.end_ms - self.begin_ms != self.heard_ms
+        return self.end_ms - self.begin_ms != self.ms_played
 
 
 def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> Evidence:
@@ -103,7 +103,7 @@ def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = 
         play.started_ms,
         play.ended_ms + MINUTE_MS if kind is SourceKind.ACCOUNT else play.ended_ms,
         reported_end_ms,
-        play.heard_ms,
+        play.ms_played,
         play.end_reason == TRACKDONE,
     )
 
@@ -162,7 +162,7 @@ def _split(artists: str) -> frozenset[str]:
 
 def is_duplicate(one: Evidence, other: Evidence) -> bool:
     """Return whether two rows of extended streaming histories are one play, reported twice."""
-    is_as_long, have_starts = one.heard_ms == other.heard_ms, one.has_start and other.has_start
+    is_as_long, have_starts = one.ms_played == other.ms_played, one.has_start and other.has_start
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
     if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
         return is_as_long or have_starts or not begin_apart_ms
@@ -170,13 +170,13 @@ def is_duplicate(one: Evidence, other: Evidence) -> bool:
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
     # What is heard to its end again and again is heard for as long each time.
-    is_repeated = one.is_done and other.is_done and 2 * common_ms(one, other) < one.heard_ms
+    is_repeated = one.is_done and other.is_done and 2 * common_ms(one, other) < one.ms_played
     return not is_repeated and is_same_in_exports(one, other)
 
 
 def account_cost(account: Evidence, extended: Evidence) -> int | None:
     """Return how badly a row of the account data fits an extended one; None: it is not the same play."""
-    differs_ms = abs(account.heard_ms - extended.heard_ms)
+    differs_ms = abs(account.ms_played - extended.ms_played)
     late_ms = account.reported_end_ms - extended.reported_end_ms
     outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
     if differs_ms > SAME_HEARD_MS:
@@ -191,7 +191,7 @@ def _was_left_later(account: Evidence, extended: Evidence, late_ms: int) -> bool
 
     Equally long to the millisecond are two plays only by chance, unless both were heard to the end.
     """
-    return account.heard_ms == extended.heard_ms and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
+    return account.ms_played == extended.ms_played and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
 
 
 # Same play? A row and a known play
@@ -221,16 +221,16 @@ def is_part(row: Evidence, known: Evidence, used_ms: int = 0) -> bool:
         known: The play.
         used_ms: How much of the play other rows have reported.
     """
-    tolerance_ms = min(PART_TOLERANCE_MS, row.heard_ms // 4)
-    is_inside = common_ms(row, known) >= row.heard_ms - tolerance_ms
-    return is_inside and used_ms + row.heard_ms <= known.heard_ms + tolerance_ms
+    tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
+    is_inside = common_ms(row, known) >= row.ms_played - tolerance_ms
+    return is_inside and used_ms + row.ms_played <= known.ms_played + tolerance_ms
 
 
 def was_deleted(row: Evidence, from_ms: int, to_ms: int) -> bool:
     """Return whether half of a row or more was heard in the period of a tombstone, as far as stamps tell."""
     middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
     shared_ms = min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
-    return shared_ms >= row.heard_ms // 2 - TOMBSTONE_MS
+    return shared_ms >= row.ms_played // 2 - TOMBSTONE_MS
 
 
 def common_ms(one: Evidence, other: Evidence) -> int:
@@ -241,7 +241,7 @@ def common_ms(one: Evidence, other: Evidence) -> int:
 def _may_be_whole(row: Evidence, known: Evidence) -> bool:
     if known.kind is SourceKind.RECENTLY_PLAYED and _ends_apart_ms(row, known) > UNSEEN_END_MS:
         return False
-    return common_ms(row, known) >= min(row.heard_ms, known.heard_ms) - TIME_TOLERANCE_MS
+    return common_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
 
 
 def _ends_apart_ms(row: Evidence, known: Evidence) -> int:

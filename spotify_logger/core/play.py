@@ -49,7 +49,7 @@ class Play:
         item: What was played.
         started_ms: Stamp of the start, milliseconds since the epoch, UTC.
         ended_ms: Stamp of its end; while it is open, of the last moment at which it was heard.
-        heard_ms: Milliseconds really heard: advancing progress, never more than the time from start to end.
+        ms_played: Milliseconds really heard: advancing progress, never more than the time from start to end.
         end_reason: "trackdone", "skipped", "stopped" or "unknown"; None while it is open.
         source: "live", "backfill" or "import".
         fields: The flat playback as last answered.
@@ -59,7 +59,7 @@ class Play:
     item: Item
     started_ms: int
     ended_ms: int
-    heard_ms: int
+    ms_played: int
     end_reason: str | None = None
     source: str = "live"
     fields: Mapping[str, Value] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Play:
     @property
     def index(self) -> str:
         """The value in the day's index: catalogue key, milliseconds heard, and how it ended."""
-        return row_value(self.item.key, self.heard_ms, self.end_reason)
+        return row_value(self.item.key, self.ms_played, self.end_reason)
 
     def to_hash(self) -> dict[str, Value]:
         """The fields of `listening:<second>`."""
@@ -94,7 +94,7 @@ class Play:
             **self.fields,
             "started_at": to_iso(self.started_ms),
             "ended_at": to_iso(self.ended_ms),
-            "ms_played": self.heard_ms,
+            "ms_played": self.ms_played,
             "source": self.source,
         }
         return found if self.end_reason is None else {**found, "end_reason": self.end_reason}

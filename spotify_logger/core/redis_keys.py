@@ -107,9 +107,9 @@ def second_of(key: str) -> int | None:
     return int(digits) if colon and _SECOND.fullmatch(digits) else None
 
 
-def row_value(item: str, heard_ms: int, end: str | None) -> str:
+def row_value(item: str, ms_played: int, end: str | None) -> str:
     """What a day's index holds of a play: catalogue key, milliseconds heard, and how it ended, if it did."""
-    return f"{item} {heard_ms} {OPEN if end is None else end if end in ENDS else 'unknown'}"
+    return f"{item} {ms_played} {OPEN if end is None else end if end in ENDS else 'unknown'}"
 
 
 def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:

@@ -99,7 +99,7 @@ class Tally:
         plays: Those that count.
         shorter: Those that do not.
         skips: Those that were left for something else before their end, whether they count or not.
-        heard_ms: Milliseconds heard in all, also of what does not count.
+        ms_played: Milliseconds heard in all, also of what does not count.
         first: Second of the first play that counts; None if there is none.
         last: Second of the last one that counts.
     """
@@ -107,7 +107,7 @@ class Tally:
     plays: int = 0
     shorter: int = 0
     skips: int = 0
-    heard_ms: int = 0
+    ms_played: int = 0
     first: int | None = None
     last: int | None = None
 
@@ -116,7 +116,7 @@ class Tally:
         self.plays += other.plays
         self.shorter += other.shorter
         self.skips += other.skips
-        self.heard_ms += other.heard_ms
+        self.ms_played += other.ms_played
         firsts = [first for first in (self.first, other.first) if first is not None]
         lasts = [last for last in (self.last, other.last) if last is not None]
         self.first, self.last = min(firsts, default=None), max(lasts, default=None)
@@ -168,14 +168,14 @@ class Sums:
         rows: All of them.
         skips: Those that were left for something else before their end.
         closed: Those that are over.
-        heard_ms: Milliseconds heard in all.
+        ms_played: Milliseconds heard in all.
     """
 
     plays: int = 0
     rows: int = 0
     skips: int = 0
     closed: int = 0
-    heard_ms: int = 0
+    ms_played: int = 0
 
     def add(self, rows: Rows, counted: Sequence[bool]) -> None:
         """Take in a day."""
@@ -183,7 +183,7 @@ class Sums:
         self.rows += len(rows)
         self.skips += rows.ends.count(SKIPPED)
         self.closed += len(rows) - rows.ends.count(OPEN)
-        self.heard_ms += sum(rows.heard)
+        self.ms_played += sum(rows.heard)
 
 
 class Calendar:
@@ -261,9 +261,9 @@ class Sessions:
 
     def add(self, rows: Rows) -> None:
         """Take in a day; days come in order of time."""
-        for second, heard_ms in zip(rows.seconds, rows.heard, strict=True):
-            if heard_ms:
-                self._hear(second, second * 1000 + heard_ms)
+        for second, ms_played in zip(rows.seconds, rows.heard, strict=True):
+            if ms_played:
+                self._hear(second, second * 1000 + ms_played)
 
     def copy(self) -> Sessions:
         """As they are now; what is heard later is added to the one or the other."""

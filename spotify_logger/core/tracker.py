@@ -86,7 +86,7 @@ class Tracker:
 
     def to_memory(self) -> str:
         """Return what has to be kept beside the newest play for another process to go on, as JSON."""
-        play = None if self.play is None else [self.play.second, self.play.heard_ms]
+        play = None if self.play is None else [self.play.second, self.play.ms_played]
         return to_json({"play": play, **self.seen.to_plain()})
 
     @classmethod
@@ -115,7 +115,7 @@ class Tracker:
         last = self.seen.last
         is_older = last is None or last.at < newest.ended_ms
         is_garbled = is_open and last is not None and last.at < newest.started_ms
-        if is_garbled or (is_older and remembered != [newest.second, newest.heard_ms]):
+        if is_garbled or (is_older and remembered != [newest.second, newest.ms_played]):
             # The process died between writing the play and writing its memory: the play is the newer one.
             self.seen = replace(self.seen, last=Observation.of_play(newest))
 
@@ -205,7 +205,7 @@ class Tracker:
         seen, progress = self.seen, self.seen.playback.progress_ms
         if progress is not None and seen.last is not None and seen.last.progress_ms is None:
             # Nobody knows where it was; it cannot have played for longer than it is open.
-            return max(0, min(progress, seen.now - self._begun) - play.heard_ms)
+            return max(0, min(progress, seen.now - self._begun) - play.ms_played)
         return seen.played_since_last()
 
     def _played_before_leaving(self, left: int) -> int:
@@ -322,7 +322,9 @@ class Tracker:
     def _extended(self, play: Play, end: int, played: int) -> Play:
         """Return the open play with another end, `played` milliseconds longer, never longer than it took."""
         length = end - self._begun
-        return replace(play, ended_ms=play.started_ms + length, heard_ms=min(play.heard_ms + played, length))
+        return replace(
+            play, ended_ms=play.started_ms + length, ms_played=min(play.ms_played + played, length)
+        )
 
     def _reason(self, play: Play, played: int, otherwise: str) -> str:
         duration = play.item.duration_ms

@@ -250,7 +250,7 @@ class Poller:
 def _more(before: Play | None, play: Play) -> int:
     """Milliseconds of a play that were heard since its state before."""
     same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
-    return play.heard_ms - before.heard_ms if same and before is not None else play.heard_ms
+    return play.ms_played - before.ms_played if same and before is not None else play.ms_played
 
 
 def describe(playback: Playback) -> str:

@@ -187,7 +187,7 @@ def _line(place: int, each: Both) -> dict[str, object]:
         "rank": place,
         "name": each.name,
         "plays": [each.ones.plays, each.others.plays],
-        "heard_ms": [each.ones.heard_ms, each.others.heard_ms],
+        "heard_ms": [each.ones.ms_played, each.others.ms_played],
         "first": [utc_time(second) for second in each.firsts],
         "key": each.ones.keys[0],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -208,7 +208,7 @@ def _tracks(
 
 def _most(tally: Tally, by: str) -> tuple[int, int]:
     """What sorts the most played first."""
-    most = -tally.plays, -tally.heard_ms
+    most = -tally.plays, -tally.ms_played
     return most if by == PLAYS else most[::-1]
 
 
@@ -221,7 +221,7 @@ def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question)
             (
                 track.title,
                 f"{track.tally.plays:,}",
-                minutes(track.tally.heard_ms),
+                minutes(track.tally.ms_played),
                 "" if track.rank is None else f"{track.rank:,}",
                 track.entry.album,
             )
@@ -244,7 +244,7 @@ def _sums_table(only: str, sums: Tally, rank: int | None, number: int, zone: Zon
         ("plays", f"{sums.plays:,}"),
         ("shorter", f"{sums.shorter:,}"),
         ("skipped", f"{sums.skips:,}"),
-        ("heard", minutes(sums.heard_ms)),
+        ("heard", minutes(sums.ms_played)),
         ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
         ("first", moment(zone, sums.first)),
         ("last", moment(zone, sums.last)),
@@ -267,7 +267,7 @@ def _sheet_row(track: Track) -> dict[str, str | int | None]:
         "plays": tally.plays,
         "shorter": tally.shorter,
         "skips": tally.skips,
-        "heard_ms": tally.heard_ms,
+        "heard_ms": tally.ms_played,
         "first": utc_time(tally.first),
         "last": utc_time(tally.last),
         "rank": track.rank,
@@ -276,4 +276,11 @@ def _sheet_row(track: Track) -> dict[str, str | int | None]:
 
 
 def _tally_data(sums: Tally) -> dict[str, object]:
-    return {**asdict(sums), "first": utc_time(sums.first), "last": utc_time(sums.last)}
+    return {
+        "plays": sums.plays,
+        "shorter": sums.shorter,
+        "skips": sums.skips,
+        "heard_ms": sums.ms_played,
+        "first": utc_time(sums.first),
+        "last": utc_time(sums.last),
+    }

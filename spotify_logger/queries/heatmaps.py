@@ -61,9 +61,9 @@ def _cells(calendar: Calendar) -> list[Row]:
             "weekday": WEEKDAYS[hour // DAY_HOURS],
             "hour": hour % DAY_HOURS,
             "plays": plays,
-            "heard_ms": heard_ms,
+            "heard_ms": ms_played,
         }
-        for hour, (plays, heard_ms) in enumerate(zip(calendar.hour_plays, calendar.hour_heard, strict=True))
+        for hour, (plays, ms_played) in enumerate(zip(calendar.hour_plays, calendar.hour_heard, strict=True))
     ]
 
 
@@ -135,7 +135,7 @@ def _sums_rows(question: Question, sums: Sums) -> list[tuple[str, str]]:
     return [
         ("stretch", question.stretch.words),
         ("plays", f"{sums.plays:,} {question.rule_words}"),
-        ("heard", listened(sums.heard_ms)),
+        ("heard", listened(sums.ms_played)),
     ]
 
 
@@ -145,7 +145,7 @@ def _sums_data(question: Question, sums: Sums) -> dict[str, object]:
         "to": utc_time(question.stretch.end),
         "by": question.by,
         "plays": sums.plays,
-        "heard_ms": sums.heard_ms,
+        "heard_ms": sums.ms_played,
     }
 
 

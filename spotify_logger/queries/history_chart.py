@@ -44,7 +44,7 @@ def course(archive: Archive, question: Question, per: str) -> Answer:
         "to": utc_time(question.stretch.end),
         "by": question.by,
         "plays": sums.plays,
-        "heard_ms": sums.heard_ms,
+        "heard_ms": sums.ms_played,
         "periods": found,
         "unseen": unseen_data(reading),
     }
@@ -52,12 +52,12 @@ def course(archive: Archive, question: Question, per: str) -> Answer:
         return Answer(data, [nothing(question.stretch)])
     bars = [_bar(each["from"], each["plays"], each["heard_ms"], question.by) for each in found]
     total = f"{question.stretch.words}: {counted(sums.plays, 'play')} {question.rule_words}, "
-    page: list[Block] = [Bars(bars), f"{total}{listened(sums.heard_ms)} heard", *at_least(reading)]
+    page: list[Block] = [Bars(bars), f"{total}{listened(sums.ms_played)} heard", *at_least(reading)]
     return Answer(data, page, sheet=found)
 
 
-def _bar(begin: Cell, plays: Cell, heard_ms: Cell, by: str) -> tuple[str, float, str]:
-    times, milliseconds = int(plays or 0), int(heard_ms or 0)
+def _bar(begin: Cell, plays: Cell, ms_played: Cell, by: str) -> tuple[str, float, str]:
+    times, milliseconds = int(plays or 0), int(ms_played or 0)
     return (
         (str(begin), milliseconds, listened(milliseconds))
         if by == TIME
@@ -86,8 +86,8 @@ def periods(calendar: Calendar, question: Question, per: str) -> list[Row]:
         amounts[1] += calendar.heard.get(number, 0)
         day += ONE_DAY
     return [
-        {"from": str(begin), "plays": plays, "heard_ms": heard_ms}
-        for begin, (plays, heard_ms) in found.items()
+        {"from": str(begin), "plays": plays, "heard_ms": ms_played}
+        for begin, (plays, ms_played) in found.items()
     ]
 
 

@@ -75,8 +75,8 @@ class Portrait:
         periods: dict[str, tuple[int, int]] = {}
         for day in range(min(calendar.heard), max(calendar.heard) + 1):
             name = str(date_of(day))[:letters]
-            plays, heard_ms = periods.get(name, (0, 0))
-            periods[name] = plays + calendar.plays[day], heard_ms + calendar.heard.get(day, 0)
+            plays, ms_played = periods.get(name, (0, 0))
+            periods[name] = plays + calendar.plays[day], ms_played + calendar.heard.get(day, 0)
         return [(name, *amounts) for name, amounts in periods.items()]
 
 
@@ -94,7 +94,7 @@ def blocks(found: Portrait) -> list[Block]:
     page: list[Block] = [Table([row for row in _rows(found) if row[1]])]
     tables = [_table(found, part, lines[:number]) for part, lines in found.parts.items() if len(lines) > 1]
     page += [Columns(*tables)] if len(tables) == 2 else tables  # noqa: PLR2004 - left and right
-    periods = [(name, (plays, heard_ms)) for name, plays, heard_ms in found.periods()]
+    periods = [(name, (plays, ms_played)) for name, plays, ms_played in found.periods()]
     if len(periods) > 1:
         page.append(Bars([(name, both[by == TIME], _amount(*both, by)) for name, both in periods]))
     page.append(_clock(found))
@@ -105,14 +105,14 @@ def blocks(found: Portrait) -> list[Block]:
 def _rows(found: Portrait) -> list[tuple[str, str]]:
     question, following = found.question, found.following
     zone, sums, run = question.zone, following.sums, following.run
-    day, plays, heard_ms = found.best_day()
-    most = f"{_amount(plays, heard_ms, question.by)} on {date_of(day)}" if sums.plays else ""
+    day, plays, ms_played = found.best_day()
+    most = f"{_amount(plays, ms_played, question.by)} on {date_of(day)}" if sums.plays else ""
     return [
         (NOUNS[found.kind], found.line.title),
         *_only_id(found),
         ("stretch", "" if question.stretch == Stretch() else question.stretch.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
-        ("heard", listened(sums.heard_ms)),
+        ("heard", listened(sums.ms_played)),
         ("rank", _rank(found)),
         *((part, f"{len(lines):,}") for part, lines in found.parts.items() if part != IDS),
         ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
@@ -133,21 +133,21 @@ def _rank(found: Portrait) -> str:
         return ""
     by, place = found.question.by, f"{found.place:,} of {counted(found.number, NOUNS[found.kind])}"
     if by == TIME:
-        return f"{place}, {percentage(found.line.now.heard_ms, found.whole[1])} of all time heard"
+        return f"{place}, {percentage(found.line.now.ms_played, found.whole[1])} of all time heard"
     return f"{place}, {percentage(found.line.now.plays, found.whole[0])} of all plays"
 
 
 def _clock(found: Portrait) -> Sparkline:
     names, hours = list(map(str, range(DAY_HOURS))), found.hours()
     if found.question.by == TIME:
-        return Sparkline(names, [heard_ms // MINUTE_MS for _, heard_ms in hours], "minutes")
+        return Sparkline(names, [ms_played // MINUTE_MS for _, ms_played in hours], "minutes")
     return Sparkline(names, [plays for plays, _ in hours], PLAYS)
 
 
 def _table(found: Portrait, part: str, lines: Sequence[Line]) -> Table:
     by = found.question.by
     heading = "heard" if by == TIME else PLAYS
-    amounts = [_amount(line.now.plays, line.now.heard_ms, by) for line in lines]
+    amounts = [_amount(line.now.plays, line.now.ms_played, by) for line in lines]
     if part == IDS:
         names = [f"{line.now.keys[0]} on {line.name}" for line in lines]
         return Table(list(zip(names, amounts, strict=True)), (IDS, heading), [1], wide=0)
@@ -157,8 +157,8 @@ def _table(found: Portrait, part: str, lines: Sequence[Line]) -> Table:
     return Table(list(zip(places, names, amounts, strict=True)), ("", NOUNS[part], heading), [0, 2])
 
 
-def _amount(plays: int, heard_ms: int, by: str) -> str:
-    return listened(heard_ms) if by == TIME else f"{plays:,}"
+def _amount(plays: int, ms_played: int, by: str) -> str:
+    return listened(ms_played) if by == TIME else f"{plays:,}"
 
 
 # For programs
@@ -181,12 +181,12 @@ def data_of(found: Portrait) -> dict[str, object]:
         "most_in_a_day": {"day": str(date_of(day)), "plays": day_plays, "heard_ms": day_ms},
         "most_in_a_row": {"plays": run.plays, "from": utc_time(run.begin)},
         "periods": [
-            {"period": name, "plays": plays, "heard_ms": heard_ms}
-            for name, plays, heard_ms in found.periods()
+            {"period": name, "plays": plays, "heard_ms": ms_played}
+            for name, plays, ms_played in found.periods()
         ],
         "hours": [
-            {"hour": hour, "plays": plays, "heard_ms": heard_ms}
-            for hour, (plays, heard_ms) in enumerate(found.hours())
+            {"hour": hour, "plays": plays, "heard_ms": ms_played}
+            for hour, (plays, ms_played) in enumerate(found.hours())
         ],
         **{part: [cells(line) for line in lines[:number]] for part, lines in found.parts.items()},
         "others": [{"text": words, "plays": plays} for words, plays in found.others],
@@ -200,8 +200,8 @@ def sheet(found: Portrait) -> list[Row]:
     whole = {**cells(line), "rank": found.place, "skips": following.sums.skips, **times}
     rows: list[Row] = [{"what": NOUNS[found.kind], **whole}]
     nothing: dict[str, Cell] = dict.fromkeys(whole)
-    for name, plays, heard_ms in found.periods():
-        rows.append({"what": "period", **nothing, "name": name, "plays": plays, "heard_ms": heard_ms})
+    for name, plays, ms_played in found.periods():
+        rows.append({"what": "period", **nothing, "name": name, "plays": plays, "heard_ms": ms_played})
     for part, lines in found.parts.items():
         for place, each in enumerate(lines[: found.question.number], 1):
             rows.append({"what": part.removesuffix("s"), **nothing, **cells(each), "rank": place})
@@ -215,6 +215,6 @@ def cells(line: Line) -> dict[str, Cell]:
         "name": line.name,
         "artists": line.about,
         "plays": now.plays,
-        "heard_ms": now.heard_ms,
+        "heard_ms": now.ms_played,
         "key": now.keys[0],
     }

@@ -133,7 +133,7 @@ def _data(
         "from": utc_time(question.stretch.begin),
         "plays": sums.plays,
         "shorter": sums.rows - sums.plays,
-        "heard_ms": sums.heard_ms,
+        "heard_ms": sums.ms_played,
         "skips": sums.skips,
         "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
         "days": len(played),
@@ -147,7 +147,7 @@ def _data(
                     "name": line.name,
                     "artists": line.about,
                     "plays": line.now.plays,
-                    "heard_ms": line.now.heard_ms,
+                    "heard_ms": line.now.ms_played,
                     "key": line.now.keys[0],
                 }
                 for line in lines_of(kind, shown, entries)

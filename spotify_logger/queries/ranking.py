@@ -26,17 +26,17 @@ class Ranked(NamedTuple):
         group: What tells it from others of its kind.
         keys: The catalogue keys that it has, the most played first.
         plays: How often it was played.
-        heard_ms: How long, in milliseconds.
+        ms_played: How long, in milliseconds.
     """
 
     group: Hashable
     keys: list[str]
     plays: int
-    heard_ms: int
+    ms_played: int
 
     def measure(self, by: str) -> int:
         """What it is ranked by."""
-        return self.heard_ms if by == TIME else self.plays
+        return self.ms_played if by == TIME else self.plays
 
 
 def groups_of(kind: str, entries: Mapping[str, Entry], *, exact: bool) -> dict[str, list[Hashable]]:
@@ -79,9 +79,9 @@ def ranked(
         if times or not counted:
             found.append(Ranked(group, keys, times, milliseconds))
     if by == TIME:
-        found.sort(key=lambda each: (-each.heard_ms, -each.plays, each.keys[0], str(each.group)))
+        found.sort(key=lambda each: (-each.ms_played, -each.plays, each.keys[0], str(each.group)))
     else:
-        found.sort(key=lambda each: (-each.plays, -each.heard_ms, each.keys[0], str(each.group)))
+        found.sort(key=lambda each: (-each.plays, -each.ms_played, each.keys[0], str(each.group)))
     return found
 
 

@@ -147,7 +147,7 @@ def _rows(reading: Reading, figures: Figures, found: Variety) -> list[tuple[str,
     return [
         ("stretch", question.stretch.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {sums.rows - sums.plays:,} others"),
-        ("heard", listened(sums.heard_ms)),
+        ("heard", listened(sums.ms_played)),
         ("tracks", _with_new(found.tracks, found.new_tracks, fresh=fresh)),
         ("artists", _with_new(found.artists, found.new_artists, fresh=fresh)),
         ("albums", f"{found.albums:,}"),
@@ -181,8 +181,8 @@ def busiest_words(figures: Figures) -> str:
     found = figures.busiest()
     if found is None:
         return ""
-    day, plays, heard_ms = found
-    return f"{day}, {listened(heard_ms)}, {counted(plays, 'play')}"
+    day, plays, ms_played = found
+    return f"{day}, {listened(ms_played)}, {counted(plays, 'play')}"
 
 
 def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str, object]:
@@ -194,7 +194,7 @@ def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str
         "to": utc_time(question.stretch.end),
         "plays": sums.plays,
         "shorter": sums.rows - sums.plays,
-        "heard_ms": sums.heard_ms,
+        "heard_ms": sums.ms_played,
         "tracks": found.tracks if found else 0,
         "artists": found.artists if found else 0,
         "albums": found.albums if found else 0,

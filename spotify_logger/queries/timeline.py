@@ -83,12 +83,12 @@ def day(store: Store, question: Question, which: date) -> Answer:
     data = {
         "day": which.isoformat(),
         "plays": sums.plays,
-        "heard_ms": sums.heard_ms,
+        "heard_ms": sums.ms_played,
         "timeline": [data for *_, data in lines],
     }
     if not lines:
         return Answer(data, [nothing(asked)])
-    in_all = f"{counted(sums.plays, 'play')} {question.rule_words}, {listened(sums.heard_ms)} heard"
+    in_all = f"{counted(sums.plays, 'play')} {question.rule_words}, {listened(sums.ms_played)} heard"
     return Answer(data, [_table(lines), f"{which:%A}, {which}: {in_all}"], sheet=_sheet(plays))
 
 
@@ -137,7 +137,7 @@ def _remembered(reading: Reading, when: date) -> Memory | None:
     groups = {key: [recording(key, entry.isrc, exact=False)] for key, entry in entries.items()}
     best = ranked(tallies, groups, reading.question.by, counted=False)[0].keys[0]
     most = called(best, entries[best])
-    return Memory(day=str(when), plays=sums.plays, heard_ms=sums.heard_ms, most=most, key=best)
+    return Memory(day=str(when), plays=sums.plays, heard_ms=sums.ms_played, most=most, key=best)
 
 
 def _newest(store: Store, question: Question) -> list[Play]:

@@ -134,7 +134,7 @@ def _before(
     wanted = {each.group for each in shown}
     ours = {key: groups[key] for key in earlier.heard if not wanted.isdisjoint(groups.get(key, ()))}
     found = ranked(earlier, ours, PLAYS, counted=False)
-    return {each.group: (each.plays, each.heard_ms) for each in found if each.group in wanted}
+    return {each.group: (each.plays, each.ms_played) for each in found if each.group in wanted}
 
 
 def _none(kind: str, question: Question, tallies: Tallies) -> str:
@@ -194,7 +194,7 @@ def _page(reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, 
     rows = []
     for place, line in enumerate(lines, 1):
         share = percentage(line.now.measure(question.by), heard if question.by == TIME else plays)
-        row = [str(place), line.title, f"{line.now.plays:,}", listened(line.now.heard_ms), share]
+        row = [str(place), line.title, f"{line.now.plays:,}", listened(line.now.ms_played), share]
         rows.append(row if line.before is None else [*row, _change(line, question.by)])
     headings = ["", NOUNS[kind], "plays", "heard", "share"]
     numbers = [0, 2, 3, 4]
@@ -207,12 +207,12 @@ def _page(reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, 
 
 
 def _change(line: Line, by: str) -> str:
-    plays, heard_ms = line.before or (0, 0)
+    plays, ms_played = line.before or (0, 0)
     if by != TIME:
         return change(line.now.plays, plays)
-    if not heard_ms:
-        return change(line.now.heard_ms, 0)
-    more = line.now.heard_ms // 60_000 - heard_ms // 60_000
+    if not ms_played:
+        return change(line.now.ms_played, 0)
+    more = line.now.ms_played // 60_000 - ms_played // 60_000
     return f"{more:+,} min" if more else "="
 
 
@@ -250,7 +250,7 @@ def _line_data(
         "name": line.name,
         "artists": line.about,
         "plays": line.now.plays,
-        "heard_ms": line.now.heard_ms,
+        "heard_ms": line.now.ms_played,
         "share": round(line.now.measure(question.by) / whole, 6) if whole else 0.0,
         "plays_before": before_plays,
         "heard_ms_before": before_ms,

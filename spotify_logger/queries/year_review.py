@@ -159,8 +159,8 @@ def _amount(line: Line, by: str) -> str:
 
 def _heard(line: Line) -> str:
     """How long in few letters: whole hours of many."""
-    heard_ms = line.now.heard_ms
-    return listened(heard_ms - heard_ms % HOUR_MS if heard_ms >= FEW_HOURS * HOUR_MS else heard_ms)
+    ms_played = line.now.ms_played
+    return listened(ms_played - ms_played % HOUR_MS if ms_played >= FEW_HOURS * HOUR_MS else ms_played)
 
 
 # For people
@@ -185,7 +185,7 @@ def _headline(review: Review) -> str:
     when = question.stretch.words + ("" if review.is_over else " so far")
     least = "at least " if review.reading.gaps() else ""
     plays = f"{counted(sums.plays, 'play')} {question.rule_words}"
-    return f"{when}: {least}{listened(sums.heard_ms)}, {plays}"
+    return f"{when}: {least}{listened(sums.ms_played)}, {plays}"
 
 
 def _hours(calendar: Calendar) -> Sparkline:
@@ -255,7 +255,7 @@ def _data(review: Review) -> dict[str, object]:
         "plays": sums.plays,
         "shorter": sums.rows - sums.plays,
         "skips": sums.skips,
-        "heard_ms": sums.heard_ms,
+        "heard_ms": sums.ms_played,
         "days": len(figures.days_with_plays()),
         "new_tracks": review.new and review.new[0],
         "new_artists": review.new and review.new[1],
@@ -272,10 +272,10 @@ def _data(review: Review) -> dict[str, object]:
 
 def _sheet(review: Review) -> list[Row]:
     sums, question = review.figures.sums, review.reading.question
-    whole = _cells(name=question.stretch.words, plays=sums.plays, heard_ms=sums.heard_ms)
+    whole = _cells(name=question.stretch.words, plays=sums.plays, ms_played=sums.ms_played)
     rows: list[Row] = [{"what": "year", "rank": None, **whole}]
-    for month, plays, heard_ms in map(dict.values, _month_cells(review)):
-        rows.append({"what": "month", "rank": None, **_cells(name=month, plays=plays, heard_ms=heard_ms)})
+    for month, plays, ms_played in map(dict.values, _month_cells(review)):
+        rows.append({"what": "month", "rank": None, **_cells(name=month, plays=plays, ms_played=ms_played)})
     for kind in KINDS:
         for place, line in enumerate(review.best[kind], 1):
             rows.append({"what": NOUNS[kind], "rank": place, **_line_cells(line)})
@@ -286,14 +286,16 @@ def _month_cells(review: Review) -> list[dict[str, str | int]]:
     months = enumerate(zip(*_months(review.figures.calendar), strict=True), 1)
     year = review.reading.question.stretch.words
     return [
-        {"month": f"{year}-{month:02}", "plays": plays, "heard_ms": heard_ms}
-        for month, (plays, heard_ms) in months
+        {"month": f"{year}-{month:02}", "plays": plays, "heard_ms": ms_played}
+        for month, (plays, ms_played) in months
     ]
 
 
 def _line_cells(line: Line) -> dict[str, Cell]:
     now = line.now
-    return _cells(name=line.name, artists=line.about, plays=now.plays, heard_ms=now.heard_ms, key=now.keys[0])
+    return _cells(
+        name=line.name, artists=line.about, plays=now.plays, ms_played=now.ms_played, key=now.keys[0]
+    )
 
 
 def _cells(**cells: Cell) -> dict[str, Cell]:

@@ -30,7 +30,7 @@ class Pair:
     @property
     def heard_error_ms(self) -> int:
         """How far the time heard is off."""
-        return abs(self.logged.heard_ms - self.truth.ms_played)
+        return abs(self.logged.ms_played - self.truth.ms_played)
 
 
 @dataclass

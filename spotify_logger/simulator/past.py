@@ -125,7 +125,7 @@ def _kept(record: Record) -> Iterator[Play]:
 
 def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
     started_ms, ended_ms = round(play.started_at * 1000), round(play.ended_at * 1000)
-    heard_ms = min(play.ms_played, ended_ms - started_ms)
+    ms_played = min(play.ms_played, ended_ms - started_ms)
     named = ("name", "artists", "album")
     fields: dict[str, Value] = {
         "uri": item.uri,
@@ -137,14 +137,14 @@ def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
         "shuffle_state": int(scene.shuffle),
         "repeat_state": scene.repeat,
         "timestamp": started_ms,
-        "progress_ms": min(heard_ms, play.duration_ms),
+        "progress_ms": min(ms_played, play.duration_ms),
         "playing": 1,
     }
     if not item.key.startswith("local:"):
         fields["id"] = item.key.partition(":")[2]
     if scene.context is not None:
         fields["context_uri"] = scene.context.uri
-    return Play(second, item, started_ms, ended_ms, heard_ms, play.end_reason, LIVE, fields)
+    return Play(second, item, started_ms, ended_ms, ms_played, play.end_reason, LIVE, fields)
 
 
 def _seen(plays: Iterable[Play], gaps: list[Gap]) -> Iterator[Play]:

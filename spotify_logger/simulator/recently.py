@@ -98,7 +98,7 @@ class RecentlyPlayed:
         return indices
 
     def _is_told(self, leaving: Leaving) -> bool:
-        return leaving.heard_ms * self._pace >= SKIP_MS or self._chance.random() < SKIPS_TOLD
+        return leaving.ms_played * self._pace >= SKIP_MS or self._chance.random() < SKIPS_TOLD
 
     def _entry(self, leaving: Leaving) -> _Entry:
         chance = self._chance

@@ -113,13 +113,13 @@ class Leaving:
     Attributes:
         item: The track.
         left_at: When the player went on to something else, pauses included.
-        heard_ms: Milliseconds heard since the player turned to it.
+        ms_played: Milliseconds heard since the player turned to it.
         context: Where it was played from.
     """
 
     item: Item
     left_at: float
-    heard_ms: float
+    ms_played: float
     context: Context | None
 
 
@@ -235,5 +235,5 @@ class _Mover:
             leaving,
             item=self._item(leaving.item),
             left_at=self._moment(leaving.left_at),
-            heard_ms=leaving.heard_ms / self._pace,
+            ms_played=leaving.ms_played / self._pace,
         )

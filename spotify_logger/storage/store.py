@@ -377,7 +377,7 @@ class Store:
         """The plays that started on a UTC day: second -> catalogue key and milliseconds heard."""
         lines = self._hashes([index_key(day)])[0]
         rows = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
-        return {second: (item, heard_ms) for second, item, heard_ms, _ in rows}
+        return {second: (item, ms_played) for second, item, ms_played, _ in rows}
 
     def item(self, key: str) -> dict[str, str]:
         """What the catalogue has of "track:<id>", "episode:<id>" or "local:<digest>"; empty if nothing."""

@@ -61,14 +61,14 @@ def plays(redis_url: str) -> list[Play]:
     return found
 
 
-def play(name: str, identity: str, after: int, heard_ms: int, end: str = "trackdone") -> Play:
+def play(name: str, identity: str, after: int, ms_played: int, end: str = "trackdone") -> Play:
     uri = f"spotify:track:{identity}"
     about: dict[str, str | int] = {"uri": uri, "type": "track", "name": name, "artists": "Daft Punk"}
     about |= {"album": "Discovery", "duration_ms": 345_000}
     started = round(NOW + after) * 1000
     item = Item(f"track:{identity}", uri, 345_000, {**about, "artist_ids": "4tZ", "album_id": "2no"})
     fields = {**about, "id": identity, "device_name": "Kitchen", "context_uri": "spotify:album:2no"}
-    return Play(started // 1000, item, started, started + heard_ms, heard_ms, end, "live", fields)
+    return Play(started // 1000, item, started, started + ms_played, ms_played, end, "live", fields)
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> list[str]:

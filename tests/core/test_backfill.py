@@ -70,8 +70,10 @@ class Known(NamedTuple):
             "playing": int(self.playing),
             "progress_ms": round(progress * 1000),
         }
-        heard_ms = round(self.heard * 1000)
-        return Play(started_ms // 1000, item, started_ms, ms(self.end), heard_ms, self.reason, "live", fields)
+        ms_played = round(self.heard * 1000)
+        return Play(
+            started_ms // 1000, item, started_ms, ms(self.end), ms_played, self.reason, "live", fields
+        )
 
 
 class Found(NamedTuple):
@@ -111,7 +113,7 @@ def found(plays: Iterable[Play]) -> list[Found]:
             NAMES[play.item.uri],
             (play.started_ms - NOON) / 1000,
             (play.ended_ms - NOON) / 1000,
-            play.heard_ms / 1000,
+            play.ms_played / 1000,
             play.end_reason,
             play.source,
         )
@@ -474,7 +476,7 @@ def test_without_a_log_the_fifty_items_of_the_first_start_are_plays() -> None:
     assert [(NAMES[play.item.uri], play.ended_ms) for play in plays] == [
         (name, ms(end)) for name, end in told
     ]
-    assert {play.heard_ms for play in plays} == {200_000}
+    assert {play.ms_played for play in plays} == {200_000}
 
 
 def test_an_item_that_comes_late_takes_the_room_that_an_earlier_one_may_have_filled() -> None:
@@ -657,26 +659,26 @@ def test_in_any_order_and_in_any_portions_every_play_comes_once(
 def check(plays: Sequence[Play], now: float) -> None:
     """Nothing was heard at the same time as something else, and never more than time has passed."""
     for play in plays:
-        assert 0 <= play.heard_ms <= play.ended_ms - play.started_ms
+        assert 0 <= play.ms_played <= play.ended_ms - play.started_ms
         assert play.end_reason in (None, TRACKDONE, SKIPPED, STOPPED, UNKNOWN)
         duration = play.item.duration_ms
         if play.source == BACKFILL and duration is not None:
-            assert play.heard_ms <= duration
-            is_done = play.heard_ms >= duration - near_end_ms(duration)
+            assert play.ms_played <= duration
+            is_done = play.ms_played >= duration - near_end_ms(duration)
             assert play.end_reason == (TRACKDONE if is_done else UNKNOWN)
-    stretches = sorted(stretch(play) for play in plays if play.heard_ms)
+    stretches = sorted(stretch(play) for play in plays if play.ms_played)
     for (_, end), (begin, _) in pairwise(stretches):
         assert end <= begin
     if stretches:
-        assert sum(play.heard_ms for play in plays) <= ms(now) - stretches[0][0]
+        assert sum(play.ms_played for play in plays) <= ms(now) - stretches[0][0]
     assert len({identity(play) for play in plays}) == len(plays)
 
 
 def stretch(play: Play) -> tuple[int, int]:
     """When it was heard, as far as that is known: what was seen, from its beginning; else up to its end."""
     if play.source == BACKFILL:
-        return play.ended_ms - play.heard_ms, play.ended_ms
-    return play.started_ms, play.started_ms + play.heard_ms
+        return play.ended_ms - play.ms_played, play.ended_ms
+    return play.started_ms, play.started_ms + play.ms_played
 
 
 @st.composite
@@ -844,7 +846,7 @@ class TestExamples:
         assert [(play.ended_ms, play.item.uri) for play in plays] == told
         assert len(plays) == count
         for play, following in pairwise(plays):
-            assert play.ended_ms <= following.ended_ms - following.heard_ms
+            assert play.ended_ms <= following.ended_ms - following.ms_played
         assert repair(plays, history, now_ms + SAME_END_MS) == []
         assert repair([], list(reversed(history)), now_ms) != [] or not count
 

@@ -79,7 +79,7 @@ class TestHash:
     def test_little_is_enough(self) -> None:
         play = Play.from_hash(SECOND, KEPT)
         assert play is not None
-        assert (play.item.key, play.heard_ms, play.end_reason, play.source) == (
+        assert (play.item.key, play.ms_played, play.end_reason, play.source) == (
             "track:4uLU6h",
             60_900,
             None,
@@ -132,7 +132,7 @@ class TestHash:
         play = Play.from_hash(SECOND, {**KEPT, **changes})
         if play is not None:
             assert 0 <= play.started_ms <= play.ended_ms
-            assert play.to_hash()["ms_played"] == play.heard_ms >= 0
+            assert play.to_hash()["ms_played"] == play.ms_played >= 0
 
 
 class TestWords:

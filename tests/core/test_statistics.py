@@ -130,10 +130,10 @@ class TestTallies:
             tally = details.tally(item)
             assert (tally.plays, tally.shorter) == (len(seconds), len(own) - len(seconds))
             assert (tally.first, tally.last) == (min(seconds, default=None), max(seconds, default=None))
-            assert tally.heard_ms == sum(line[2] for line in own) == tallies.heard.get(item, 0)
+            assert tally.ms_played == sum(line[2] for line in own) == tallies.heard.get(item, 0)
             assert tallies.plays[item] == tally.plays
             in_all.merge(tally)
-        assert (sums.plays, sums.skips, sums.heard_ms) == (in_all.plays, in_all.skips, in_all.heard_ms)
+        assert (sums.plays, sums.skips, sums.ms_played) == (in_all.plays, in_all.skips, in_all.ms_played)
         assert sums.rows == in_all.plays + in_all.shorter == len(lines)
         assert sums.closed == sum(line[3] != "open" for line in lines)
 
@@ -188,7 +188,7 @@ class TestSessions:
         self, lines: list[tuple[int, int]], number: int, longest: Session | None
     ) -> None:
         sessions = Sessions()
-        for day in by_day([(second, A, heard_ms, "trackdone") for second, heard_ms in lines]):
+        for day in by_day([(second, A, ms_played, "trackdone") for second, ms_played in lines]):
             sessions.add(day)
         assert (sessions.number, sessions.longest) == (number, longest)
 

@@ -91,7 +91,7 @@ def check(plays: Sequence[Play], history: Sequence[Answer]) -> None:
     ends = [play.ended_ms for play in plays]
     starts = [play.started_ms for play in plays]
     for play in plays:
-        assert 0 <= play.heard_ms <= play.ended_ms - play.started_ms
+        assert 0 <= play.ms_played <= play.ended_ms - play.started_ms
         assert play.end_reason in (None, "trackdone", "skipped", "stopped", "unknown")
     for (_, next_start), (end, _) in zip(pairwise(starts), pairwise(ends), strict=True):
         assert end <= next_start
@@ -99,7 +99,7 @@ def check(plays: Sequence[Play], history: Sequence[Answer]) -> None:
     last = NOON + round(1000 * history[-1].at)
     assert not plays or plays[-1].ended_ms <= last
     if plays:
-        assert sum(play.heard_ms for play in plays) <= last - plays[0].started_ms
+        assert sum(play.ms_played for play in plays) <= last - plays[0].started_ms
 
 
 @given(histories)
@@ -175,9 +175,9 @@ def test_a_step_of_the_clock_changes_no_length(history: list[Answer], step: int,
     assert [play.item for play in plays] == [play.item for play in expected]
     for play, right in zip(plays, expected, strict=True):
         # A start that a clock set back would put before the end of the play before it is cut, and no more.
-        assert 0 <= right.heard_ms - play.heard_ms <= right.ended_ms - right.started_ms
+        assert 0 <= right.ms_played - play.ms_played <= right.ended_ms - right.started_ms
         if step >= 0:
-            assert play.heard_ms == right.heard_ms
+            assert play.ms_played == right.ms_played
 
 
 @given(with_gaps(listened()))
@@ -187,7 +187,7 @@ def test_gaps_add_no_listening_time(history: list[Answer]) -> None:
     seen = follow([replace(answer, after_gap=False) for answer in history])
     plays = follow(history)
 
-    assert sum(play.heard_ms for play in plays.values()) <= sum(play.heard_ms for play in seen.values())
+    assert sum(play.ms_played for play in plays.values()) <= sum(play.ms_played for play in seen.values())
 
 
 def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:

@@ -294,7 +294,7 @@ def test_the_other_takes_over_and_continues_the_open_play(pair: Pair) -> None:
     assert cellar.asked[0] < playing.ended_at
     found = [each.logged for each in pair.verdict().pairs if each.truth.started_at == playing.started_at]
     assert len(found) == 1
-    assert found[0].heard_ms == pytest.approx(playing.ms_played, abs=2000)
+    assert found[0].ms_played == pytest.approx(playing.ms_played, abs=2000)
     assert found[0].end_reason == "trackdone"
     assert pair.status()["machine"] == "cellar"
     assert pair.status()["fence"] == "2"

@@ -194,7 +194,7 @@ def test_everything_is_killed_at_once_and_the_gap_is_known(life: Life, server: E
     life.assert_all_is_logged(2)
     plays = {str(play.fields["name"]): play for play in life.logged()}
     assert {name: play.source for name, play in plays.items()} == {"A": "live", "B": "backfill", "C": "live"}
-    assert plays["B"].heard_ms == pytest.approx(2000, abs=1500)
+    assert plays["B"].ms_played == pytest.approx(2000, abs=1500)
     ((begin, end, reason),) = life.store.gaps()
     assert reason == "not running"
     assert begin == pytest.approx(killed_at, abs=1.5)

@@ -26,8 +26,8 @@ def test_the_best_are_the_first_ones_of_all(
     played: dict[str, tuple[int, int]], groups: dict[str, list[Hashable]], by: str, number: int
 ) -> None:
     tallies = Tallies()
-    for key, (plays, heard_ms) in played.items():
+    for key, (plays, ms_played) in played.items():
         tallies.plays[key] = plays
-        tallies.heard[key] = heard_ms
+        tallies.heard[key] = ms_played
     everything = ranked(tallies, groups, by)
     assert best(tallies, groups, by, number) == (everything[:number], len(everything))

@@ -62,7 +62,7 @@ def store(redis_url: str) -> Iterator[Store]:
     store.close()
 
 
-def put(store: Store, item: Item, second: int, heard_ms: int, **more: str | int) -> None:
+def put(store: Store, item: Item, second: int, ms_played: int, **more: str | int) -> None:
     """Log a play as the poller does."""
     key, name, artists, album, isrc = item
     about = {"name": name, "artists": artists, "album": album}
@@ -71,15 +71,15 @@ def put(store: Store, item: Item, second: int, heard_ms: int, **more: str | int)
         "uri": f"spotify:{key}",
         "duration_ms": 345000,
         "started_at": to_iso(second * 1000),
-        "ended_at": to_iso(second * 1000 + heard_ms),
-        "ms_played": heard_ms,
+        "ended_at": to_iso(second * 1000 + ms_played),
+        "ms_played": ms_played,
         "device_name": "Kitchen",
         "playing": 1,
-        "progress_ms": heard_ms,
+        "progress_ms": ms_played,
     }
     with store.batch() as batch:
         end = more.get("end_reason")
-        batch.write_play(second, {**fields, **more}, row_value(key, heard_ms, str(end) if end else None))
+        batch.write_play(second, {**fields, **more}, row_value(key, ms_played, str(end) if end else None))
         batch.write_catalogue(key, {**about, "isrc": isrc})
 
 

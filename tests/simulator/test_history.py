@@ -237,7 +237,7 @@ def test_tracks_that_are_left_are_noted_with_the_end_of_the_play() -> None:
     history.surround(private="shown").play(ONE).surround(private="", context=None)
     record = history.play(TWO, 20).pause(300).gone(600).listen(10).gone(5).finish()
     assert [
-        (leaving.item.name, leaving.left_at - T, leaving.heard_ms, leaving.context)
+        (leaving.item.name, leaving.left_at - T, leaving.ms_played, leaving.context)
         for leaving in record.leavings
     ] == [
         ("One", 110, 50_000, album),
@@ -270,7 +270,7 @@ def test_the_same_history_elsewhere_and_faster() -> None:
         (5000, 5026, 20_000),
         (5026, 5036, 10_000),
     ]
-    assert [(leaving.left_at, leaving.heard_ms) for leaving in moved.leavings] == [
+    assert [(leaving.left_at, leaving.ms_played) for leaving in moved.leavings] == [
         (5026, 20_000),
         (5036, 10_000),
     ]

@@ -36,7 +36,7 @@ def logged(name: str, start: float, end: float, heard: float | None = None) -> P
         item=Item(f"track:{name}", f"spotify:track:{name}", 200_000, {}),
         started_ms=round((NOON + start) * 1000),
         ended_ms=round((NOON + end) * 1000),
-        heard_ms=round((end - start if heard is None else heard) * 1000),
+        ms_played=round((end - start if heard is None else heard) * 1000),
     )
 
 

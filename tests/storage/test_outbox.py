@@ -189,7 +189,7 @@ def connecting(kind: type[sqlite3.Connection]) -> Callable[[str], sqlite3.Connec
 def look(folder: Path) -> tuple[dict[str, int], str]:
     """What a process finds in a state folder: plays with seconds heard, and a note."""
     rig = Rig(folder / "outbox.sqlite")
-    found = {row.play.item.uri[-1]: row.play.heard_ms // 1000 for row in rig.outbox.waiting(9)}
+    found = {row.play.item.uri[-1]: row.play.ms_played // 1000 for row in rig.outbox.waiting(9)}
     note = rig.outbox.note("tracker")
     rig.close()
     return found, note
@@ -409,7 +409,11 @@ class TestForgotten:
         kept, other = rig.another().kept()
         assert identity(kept) == identity(known)
         assert (kept.item.catalogue, kept.item.duration_ms) == ({"isrc": "FRZ030000001"}, 200_000)
-        assert (kept.ended_ms, kept.heard_ms, kept.end_reason) == (known.ended_ms, known.heard_ms, "skipped")
+        assert (kept.ended_ms, kept.ms_played, kept.end_reason) == (
+            known.ended_ms,
+            known.ms_played,
+            "skipped",
+        )
         assert set(kept.fields) == {"uri", "type", "id", "duration_ms", "playing"}
         assert other == over("B", 30)
 
@@ -668,7 +672,7 @@ class TestDisk:
         assert outbox.trouble == ""
         other = fragile.another()
         assert waiting(other) == {60: "C", 90: "D"}
-        assert [play.heard_ms for play in other.kept()] == [30_000, 30_000, 30_000, 70_000]
+        assert [play.ms_played for play in other.kept()] == [30_000, 30_000, 30_000, 70_000]
         assert (other.note("tracker"), other.waiting_gaps()) == ("ABC", [])
         assert lines(capsys) == [
             f"{path} cannot be written ({error}): {WHAT_NEXT}",

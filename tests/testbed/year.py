@@ -351,7 +351,7 @@ class Life:
                 uri = leaving.item.uri
                 number = self._play_of(self._recording.get(uri, uri), leaving.left_at - 0.001)
                 # One that was paused for long is two plays to us, and one of them is known.
-                if number is not None and leaving.heard_ms <= self._truth[number].ms_played + CLOSE_MS:
+                if number is not None and leaving.ms_played <= self._truth[number].ms_played + CLOSE_MS:
                     self._told.add(number)
 
     def _play_of(self, uri: str, left_at: float) -> int | None:

@@ -40,9 +40,9 @@ def seen(
         "playing": 1,
     }
     started, ended = (round((NOON + second) * 1000) for second in (start, end))
-    heard_ms = round(heard * 1000) or ended - started
+    ms_played = round(heard * 1000) or ended - started
     item = Item("track:" + song.uri.rpartition(":")[2], song.uri, None, {})
-    return Play(started // 1000, item, started, ended, heard_ms, reason, source, fields)
+    return Play(started // 1000, item, started, ended, ms_played, reason, source, fields)
 
 
 def decided(

@@ -28,7 +28,7 @@ def times(row: dict[str, object]) -> tuple[float, float, float]:
     """Start and end in seconds after noon, and seconds heard."""
     play = entry(row).play
     start, end = (moment - NOON * 1000 for moment in (play.started_ms, play.ended_ms))
-    return start / 1000, end / 1000, play.heard_ms / 1000
+    return start / 1000, end / 1000, play.ms_played / 1000
 
 
 def test_a_row_becomes_a_play() -> None:

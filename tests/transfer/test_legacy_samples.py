@@ -65,7 +65,7 @@ def heard(samples: dict[int, dict[str, str]]) -> list[tuple[str, float, float, s
         (
             str(entry.play.fields.get("name")),
             entry.play.started_ms / 1000 - NOON,
-            entry.play.heard_ms / 1000,
+            entry.play.ms_played / 1000,
             entry.play.end_reason,
         )
         for entry in plays_of(told)

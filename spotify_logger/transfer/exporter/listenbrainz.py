@@ -53,11 +53,11 @@ def counts(fields: Mapping[str, str]) -> bool:
     Args:
         fields: Those of the play, and of the catalogue.
     """
-    heard_ms = whole_number(fields.get("ms_played")) or 0
+    ms_played = whole_number(fields.get("ms_played")) or 0
     duration_ms = whole_number(fields.get("duration_ms"))
     if duration_ms:
-        return heard_ms >= min(duration_ms / 2, FOUR_MINUTES_MS)
-    return heard_ms >= UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
+        return ms_played >= min(duration_ms / 2, FOUR_MINUTES_MS)
+    return ms_played >= UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
 
 
 def _listen(play: Kept, fields: Mapping[str, str]) -> dict[str, object]:

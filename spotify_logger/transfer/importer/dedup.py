@@ -115,7 +115,7 @@ def _order(entry: Entry) -> tuple[object, ...]:
     play = entry.play
     return (
         play.started_ms,
-        -play.heard_ms,
+        -play.ms_played,
         entry.told_ms,
         entry.kind,
         play.item.uri,
@@ -134,5 +134,5 @@ def _untangled(entries: Sequence[Entry]) -> Iterator[Entry]:
     for entry in entries:
         play = entry.play
         is_followed = entry.kind is SourceKind.EXTENDED and play.started_ms < last[entry.told_ms]
-        heard_until_ms = play.started_ms + play.heard_ms
+        heard_until_ms = play.started_ms + play.ms_played
         yield replace(entry, play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry

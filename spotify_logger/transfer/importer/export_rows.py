@@ -128,26 +128,26 @@ def bad(words: str) -> Left:
 
 
 def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry | Left:
-    told_ms, heard_ms = _moment(row["ts"], now_ms), _heard(row.get("ms_played"))
-    if told_ms is None or heard_ms is None:
+    told_ms, ms_played = _moment(row["ts"], now_ms), _heard(row.get("ms_played"))
+    if told_ms is None or ms_played is None:
         return bad(
             "ts is no time from 2006 to now" if told_ms is None else "ms_played is no number of milliseconds"
         )
     if _flag(row.get("incognito_mode")) and not private:
         return Left(Why.PRIVATE)
-    if not heard_ms:
+    if not ms_played:
         return Left(Why.SILENT)
     item = _item(row)
     if item is None:
         return Left(Why.NAMELESS)
-    started_ms = _start(row.get("offline_timestamp"), told_ms, heard_ms)
-    ended_ms = _end(started_ms, told_ms, heard_ms, is_offline=_flag(row.get("offline")) is True)
+    started_ms = _start(row.get("offline_timestamp"), told_ms, ms_played)
+    ended_ms = _end(started_ms, told_ms, ms_played, is_offline=_flag(row.get("offline")) is True)
     play = Play(
         started_ms // 1000,
         item,
         started_ms,
         ended_ms,
-        heard_ms,
+        ms_played,
         _reason(row.get("reason_end"), row.get("skipped")),
         IMPORT,
         _fields(item, row),
@@ -156,14 +156,14 @@ def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry
 
 
 def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
-    told_ms, heard_ms = _moment(row["endTime"], now_ms), _heard(row.get("msPlayed"))
-    if told_ms is None or heard_ms is None:
+    told_ms, ms_played = _moment(row["endTime"], now_ms), _heard(row.get("msPlayed"))
+    if told_ms is None or ms_played is None:
         return bad(
             "endTime is no time from 2006 to now"
             if told_ms is None
             else "msPlayed is no number of milliseconds"
         )
-    if not heard_ms:
+    if not ms_played:
         return Left(Why.SILENT)
     track, episode = _text(row.get("trackName")), _text(row.get("episodeName"))
     if track:
@@ -172,8 +172,8 @@ def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
         item = _nameless("episode", _Names(episode, "", _text(row.get("podcastName"))))
     else:
         return Left(Why.NAMELESS)
-    started_ms = told_ms - heard_ms
-    play = Play(started_ms // 1000, item, started_ms, told_ms, heard_ms, UNKNOWN, IMPORT, item.catalogue)
+    started_ms = told_ms - ms_played
+    play = Play(started_ms // 1000, item, started_ms, told_ms, ms_played, UNKNOWN, IMPORT, item.catalogue)
     return Entry(play, SourceKind.ACCOUNT, told_ms)
 
 
@@ -243,20 +243,20 @@ def _heard(value: object) -> int | None:
     return number if number is not None and number <= LONGEST_ITEM_MS else None
 
 
-def _start(value: object, told_ms: int, heard_ms: int) -> int:
+def _start(value: object, told_ms: int, ms_played: int) -> int:
     """When it began: as the row says, if that can be; else it was not paused."""
     number = _whole(value) or 0
     start = number if number >= MILLISECONDS_FROM else number * 1000
-    latest = told_ms - heard_ms
+    latest = told_ms - ms_played
     is_possible = max(FIRST_MS, latest - LONGEST_AWAY_MS) <= start <= latest + LATE_START_MS
     return start if is_possible else latest
 
 
-def _end(started_ms: int, told_ms: int, heard_ms: int, *, is_offline: bool) -> int:
-    unheard = told_ms - started_ms - heard_ms
+def _end(started_ms: int, told_ms: int, ms_played: int, *, is_offline: bool) -> int:
+    unheard = told_ms - started_ms - ms_played
     if unheard > (UPLOAD_MS if is_offline else OVER_AFTER_MS):
-        return started_ms + heard_ms
-    return max(told_ms, started_ms + heard_ms)
+        return started_ms + ms_played
+    return max(told_ms, started_ms + ms_played)
 
 
 def _reason(reason_end: object, skipped: object) -> str:

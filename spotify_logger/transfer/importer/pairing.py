@@ -221,7 +221,7 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
         fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else price < PART_COST
         if row.verdict is None and fits:
             row.verdict = play.verdict
-            play.used_ms += row.evidence.heard_ms
+            play.used_ms += row.evidence.ms_played
 
 
 def _candidates(row: Evidence, known: _ByTime) -> Iterator[Known]:
@@ -258,10 +258,10 @@ def _best_pairs(
     """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
     for order, partner in enumerate(partners):
-        by_length[partner.evidence.heard_ms // SAME_HEARD_MS].append((order, partner))
+        by_length[partner.evidence.ms_played // SAME_HEARD_MS].append((order, partner))
     costs = []
     for number, row in enumerate(rows):
-        length = row.evidence.heard_ms // SAME_HEARD_MS
+        length = row.evidence.ms_played // SAME_HEARD_MS
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
                 paid = price(row.evidence, partner.evidence)

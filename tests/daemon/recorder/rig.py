@@ -68,7 +68,7 @@ def over(name: str, start: float = 0, heard: int = 30) -> Play:
 
 def memory(answered: int, about: Play | None = None) -> str:
     """What the tracker remembers: when the last answer came, in seconds after six o'clock, and its play."""
-    known = None if about is None else [about.second, about.heard_ms]
+    known = None if about is None else [about.second, about.ms_played]
     return json.dumps({"play": known, "answered": (SECOND + answered) * 1000})
 
 

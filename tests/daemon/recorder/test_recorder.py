@@ -150,7 +150,7 @@ class TestDiskFirst:
         for second in range(0, 600, 30):
             rig.write(play("A", heard=second))
             rig.clock.sleep(30)
-        assert [row.play.heard_ms for row in rig.outbox.waiting(9)] == [0]
+        assert [row.play.ms_played for row in rig.outbox.waiting(9)] == [0]
 
     def test_while_it_is_away_at_most_every_thirty_seconds(
         self, fragile: RealRig, server: EmbeddedServer
@@ -162,8 +162,8 @@ class TestDiskFirst:
             fragile.clock.sleep(5)
             assert not fragile.write(play("A", heard=second), at=second)
             ((row,), told) = fragile.outbox.waiting(9), json.loads(fragile.outbox.note("tracker"))
-            assert told["play"][1] == row.play.heard_ms
-            kept.append(row.play.heard_ms // 1000)
+            assert told["play"][1] == row.play.ms_played
+            kept.append(row.play.ms_played // 1000)
         assert kept == [second // 30 * 30 for second in range(5, 125, 5)]
 
     def test_notes_go_to_the_disk_with_the_open_play(self, rig: RealRig) -> None:
@@ -627,7 +627,7 @@ class TestLoading:
         assert loaded is not None
         newest, told, _ = loaded
         assert newest is not None
-        assert (newest.second, newest.heard_ms, told) == (SECOND + 30, 60_000, memory(90, play("B", 30, 60)))
+        assert (newest.second, newest.ms_played, told) == (SECOND + 30, 60_000, memory(90, play("B", 30, 60)))
         assert [kept.item.key for kept in other.outbox.kept()] == ["track:A", "track:B"]
         assert other.outbox.key(over("A")) == SECOND + 1
         other.line.written()
@@ -658,7 +658,7 @@ class TestLoading:
             loaded = process.recorder.load()
             assert loaded is not None
             assert loaded[0] is not None
-            assert (loaded[0].item.key, loaded[0].heard_ms) == ("track:A", 60_000)
+            assert (loaded[0].item.key, loaded[0].ms_played) == ("track:A", 60_000)
         process.close()
 
     @pytest.mark.usefixtures("waitaof")
