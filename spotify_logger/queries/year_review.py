@@ -272,10 +272,10 @@ def _data(review: Review) -> dict[str, object]:
 
 def _sheet(review: Review) -> list[Row]:
     sums, question = review.figures.sums, review.reading.question
-    whole = _cells(name=question.stretch.words, plays=sums.plays, ms_played=sums.ms_played)
+    whole = _cells(name=question.stretch.words, plays=sums.plays, heard_ms=sums.ms_played)
     rows: list[Row] = [{"what": "year", "rank": None, **whole}]
     for month, plays, ms_played in map(dict.values, _month_cells(review)):
-        rows.append({"what": "month", "rank": None, **_cells(name=month, plays=plays, ms_played=ms_played)})
+        rows.append({"what": "month", "rank": None, **_cells(name=month, plays=plays, heard_ms=ms_played)})
     for kind in KINDS:
         for place, line in enumerate(review.best[kind], 1):
             rows.append({"what": NOUNS[kind], "rank": place, **_line_cells(line)})
@@ -294,7 +294,7 @@ def _month_cells(review: Review) -> list[dict[str, str | int]]:
 def _line_cells(line: Line) -> dict[str, Cell]:
     now = line.now
     return _cells(
-        name=line.name, artists=line.about, plays=now.plays, ms_played=now.ms_played, key=now.keys[0]
+        name=line.name, artists=line.about, plays=now.plays, heard_ms=now.ms_played, key=now.keys[0]
     )
 
 
