@@ -107,7 +107,7 @@ def _repeated(log: Log) -> Data | None:
         return None
     plays, _, track, day_text = min(found)
     own = [play for play in log.inside if track in log.things("tracks", play)]
-    return _cells(log, "tracks", track, own, plays=-plays, ms_played=None, when=day_text)
+    return _cells(log, "tracks", track, own, plays=-plays, heard_ms=None, when=day_text)
 
 
 def _late(log: Log) -> Data | None:
