@@ -137,9 +137,9 @@ def check_play(server: redis.Redis, second: int) -> None:
     item = line.partition(" ")[0]
     told = f"{item} {play['ms_played']} {play.get('end_reason', 'open')}"
     expect(line == told, f"{key} should have '{told}' in its index, and has '{line}'")
-    catalogue = hash_at(server, item)
-    expect(catalogue.keys() >= IN_CATALOGUE, f"{item} is not in the catalogue")
-    expect(catalogue["uri"] == play["uri"], f"{key} has {play['uri']}, {item} has {catalogue['uri']}")
+    catalog = hash_at(server, item)
+    expect(catalog.keys() >= IN_CATALOGUE, f"{item} is not in the catalogue")
+    expect(catalog["uri"] == play["uri"], f"{key} has {play['uri']}, {item} has {catalog['uri']}")
 
     status = hash_at(server, "spotify_logger:status")
     last_poll = stamp(status["last_poll"]) + CLOCK_SLACK_MS

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import redis
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import day_of, index_key, play_key
 from spotify_logger.storage.embedded_server import EmbeddedServer
 from spotify_logger.storage.store import Store
@@ -62,16 +62,16 @@ def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, 
     sizes = {"nothing": used(client)}
     past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
     items: dict[str, dict[str, str | int]] = {}
-    for portion in portions(past.live(), TOGETHER):
+    for portion in batched(past.live(), TOGETHER):
         archive.write(
             [("HSET", index_key(day_of(play.second)), str(play.second), play.index) for play in portion]
         )
-        items.update((play.item.key, {**play.item.catalogue}) for play in portion)
+        items.update((play.item.key, {**play.item.catalog}) for play in portion)
     sizes["index"] = used(client)
-    for keys in portions(items, TOGETHER):
+    for keys in batched(items, TOGETHER):
         archive.write([("HSET", key, *_flat(items[key])) for key in keys])
     sizes["catalogue"] = used(client)
-    for portion in portions(past.live(), TOGETHER):
+    for portion in batched(past.live(), TOGETHER):
         archive.write([("HSET", play_key(play.second), *_flat(play.to_hash())) for play in portion])
     sizes["plays"] = used(client)
     store.close()

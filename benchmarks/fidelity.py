@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=7.0, help="of each listener's life; 7")
     parser.add_argument("--policy", action="append", help='"ours" or seconds; all of ours, 5, 10, 30')
     options = parser.parse_args()
-    log.silence()
+    log.mute()
     with tempfile.TemporaryDirectory() as folder:
         server, _ = start_server(Path(folder))
         try:

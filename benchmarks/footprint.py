@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from spotify_logger.config.settings import DEFAULTS
-from spotify_logger.core.poll_schedule import IDLE_LONGEST
+from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.demo import ALONE, start_server
 from spotify_logger.simulator.faults import Fault
@@ -266,7 +266,7 @@ def idle() -> list[Figure]:
         last = after_next_poll(stage)
     minutes = (last.at - first.at) / 60
     polls, wakeups = last.polls - first.polls, last.wakeups - first.wakeups
-    settled = 60 / (IDLE_LONGEST * float(DEFAULTS["POLL_MAX"])) + max(0, wakeups - polls) / minutes
+    settled = 60 / (MAX_IDLE_FACTOR * float(DEFAULTS["POLL_MAX"])) + max(0, wakeups - polls) / minutes
     return [
         Figure(f"wakeups of run.py in {minutes:.1f} idle minutes with {polls} polls", wakeups, ""),
         Figure("wakeups of run.py per minute once idle has settled", settled, "", 2),

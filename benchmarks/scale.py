@@ -39,7 +39,7 @@ from answers import TRACKS_PER_PLAY, UNTIL, used
 from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, start_simulator
 
 from spotify_logger.config.settings import load
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import day_of, index_key, play_key
 from spotify_logger.queries import arguments, dispatch
 from spotify_logger.simulator.demo import start_server
@@ -431,12 +431,12 @@ def write_past(url: str, number: int, plays: int) -> Iterator[int]:
     archive = store.archive()
     past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
     known: set[str] = set()
-    for portion in portions(past.live(), TOGETHER):
+    for portion in batched(past.live(), TOGETHER):
         written: list[Command] = []
         for play in portion:
             if play.item.key not in known:
                 known.add(play.item.key)
-                written.append(_hash(archive, play.item.key, play.item.catalogue))
+                written.append(_hash(archive, play.item.key, play.item.catalog))
             written.append(_hash(archive, play_key(play.second), play.to_hash()))
             written.append(_hash(archive, index_key(day_of(play.second)), {str(play.second): play.index}))
         archive.write(written)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.player_state import NOTHING, Item, Kind, Playback
+from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, StateKind
 from spotify_logger.core.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Answer:
     """
 
     at: float
-    playback: Playback
+    playback: PlayerState
     step: float = 0
     after_gap: bool = False
 
@@ -69,16 +69,18 @@ def at(
     fields |= {"uri": what.uri, "type": what.key.partition(":")[0], "playing": int(playing)}
     if not what.key.startswith("local:"):
         fields["id"] = what.key.partition(":")[2]
-    playback = Playback(Kind.ITEM, what, playing, progress_ms, changed_ms, private, fields)
+    playback = PlayerState(StateKind.ITEM, what, playing, progress_ms, changed_ms, private, fields)
     return Answer(second, playback, step)
 
 
 def none(second: float) -> Answer:
-    return Answer(second, NOTHING)
+    return Answer(second, NO_STATE)
 
 
 def advertisement(second: float, progress: float) -> Answer:
-    return Answer(second, Playback(Kind.ADVERTISEMENT, playing=True, progress_ms=round(progress * 1000)))
+    return Answer(
+        second, PlayerState(StateKind.ADVERTISEMENT, playing=True, progress_ms=round(progress * 1000))
+    )
 
 
 def played(what: Item, start: float, seconds: Iterable[float], position: float = 0) -> list[Answer]:
@@ -121,7 +123,7 @@ def reread(play: Play) -> Play | None:
 def heard(plays: dict[int, Play]) -> list[Heard]:
     return [
         Heard(
-            str(play.item.catalogue.get("name", play.item.key)),
+            str(play.item.catalog.get("name", play.item.key)),
             (play.started_ms - NOON) / 1000,
             None if play.end_reason is None else (play.ended_ms - NOON) / 1000,
             play.ms_played / 1000,

@@ -29,10 +29,10 @@ def item(identity: str, /, key: str = "", **about: str | int | None) -> Item:
         "duration_ms": 200_000,
         **about,
     }
-    catalogue = {field: value for field, value in known.items() if value is not None}
-    duration = catalogue.get("duration_ms")
+    catalog = {field: value for field, value in known.items() if value is not None}
+    duration = catalog.get("duration_ms")
     milliseconds = duration if isinstance(duration, int) else None
-    return Item(key or f"{known['type']}:{identity}", str(known["uri"]), milliseconds, catalogue)
+    return Item(key or f"{known['type']}:{identity}", str(known["uri"]), milliseconds, catalog)
 
 
 def play(
@@ -48,7 +48,7 @@ def play(
     """A play that starts so many seconds after six o'clock."""
     played = item(what) if isinstance(what, str) else what
     begun, length = round((SECOND + start) * 1000), round(heard * 1000)
-    told = {name: played.catalogue[name] for name in TOLD if name in played.catalogue}
+    told = {name: played.catalog[name] for name in TOLD if name in played.catalog}
     if not played.key.startswith("local:"):
         told["id"] = played.key.partition(":")[2]
     return Play(
@@ -81,7 +81,7 @@ class Log:
         with self.store.batch() as batch:
             for each in plays:
                 batch.write_play(each.second, each.to_hash(), each.index)
-                batch.write_catalogue(each.item.key, each.item.catalogue)
+                batch.write_catalog(each.item.key, each.item.catalog)
 
     def write_gap(self) -> None:
         with self.store.batch() as batch:

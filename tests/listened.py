@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.periods import Stretch, Zone, year
+from spotify_logger.core.periods import Period, Zone, year
 from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.redis_keys import OPEN, day_of, index_key, row_value
 from spotify_logger.core.times import to_iso
@@ -74,8 +74,8 @@ class Listened:
         second = self.second(moment) if isinstance(moment, str) else moment
         row = row_value(item.key, round(heard * 1000), None if end == OPEN else end)
         fields = [part for pair in item.fields.items() for part in pair]
-        catalogue: list[Command] = [("HSET", item.key, *fields)] if fields else []
-        return [("HSET", index_key(day_of(second)), str(second), row), *catalogue]
+        catalog: list[Command] = [("HSET", item.key, *fields)] if fields else []
+        return [("HSET", index_key(day_of(second)), str(second), row), *catalog]
 
     def skipped(self, item: Item, moment: str) -> None:
         self.to(item, moment, 5, SKIPPED)
@@ -93,8 +93,8 @@ class Listened:
             more["stretch"] = year(self.zone, number)
         return Question(self.second(self.now), self.zone, **more)  # type: ignore[arg-type]
 
-    def between(self, begin: str, end: str) -> Stretch:
-        return Stretch(self.second(begin), self.second(end), "then")
+    def between(self, begin: str, end: str) -> Period:
+        return Period(self.second(begin), self.second(end), "then")
 
 
 def rows(answer: Answer) -> dict[str, str]:

@@ -208,7 +208,7 @@ def write(server: EmbeddedServer, log: Log, *, is_old: bool = False) -> Store:
             row = row_value(play.item.key, play.ms_played, end)
             batch.write_play(play.second, _hash(play), row.removesuffix(" unknown") if is_old else row)
         for item in {play.item for play in log.plays if play.item.is_known}:
-            batch.write_catalogue(item.key, _entry(item))
+            batch.write_catalog(item.key, _entry(item))
         for begin, end_second, reason in log.gaps:
             told = {"from": to_iso(begin * 1000), "to": to_iso(end_second * 1000), "reason": reason}
             batch.write_gap(begin, told)

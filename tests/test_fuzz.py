@@ -23,20 +23,20 @@ from hypothesis import strategies as st
 
 from spotify_logger.config import auth_file
 from spotify_logger.config import settings as config
-from spotify_logger.core.backfill import read_history, repair
-from spotify_logger.core.display import summary, title
+from spotify_logger.core.backfill import backfill_plays, read_recently_played
+from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.observations import JITTER_MS
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import (
     ITEM_TYPES,
-    LONGEST_ITEM_MS,
-    LONGEST_TEXT,
+    MAX_ITEM_MS,
+    MAX_TEXT_LENGTH,
     dict_get,
     read_item,
-    read_playback,
+    read_player_state,
 )
-from spotify_logger.core.poll_schedule import IDLE_LONGEST, PollSchedule
-from spotify_logger.core.redis_keys import PLAY_FIELDS, read_row, second_of
+from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
+from spotify_logger.core.redis_keys import PLAY_FIELDS, read_row, second_of_key
 from spotify_logger.core.tracker import Tracker
 from spotify_logger.queries import count, health, status, timeline
 from spotify_logger.queries.question import Question
@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from spotify_logger.core.player_state import Playback, Value
+    from spotify_logger.core.player_state import FieldValue, PlayerState
     from spotify_logger.spotify.http import Request
 
 INPUTS = {
@@ -248,9 +248,9 @@ def test_player_bodies(desk: Desk) -> None:
             answer = outcome(desk.spotify.playback, TryLater)
             if isinstance(answer, TryLater):
                 continue
-            playback = read_playback(answer.body)
+            playback = read_player_state(answer.body)
             watch.observe(answer.body, playback, round(1000 * answer.utc), round(1000 * answer.monotonic))
-            assert 0 < schedule.wait_after(watch.tracker.outlook, answer.monotonic) <= IDLE_LONGEST * 30
+            assert 0 < schedule.wait_after(watch.tracker.outlook, answer.monotonic) <= MAX_IDLE_FACTOR * 30
 
     fuzz("player bodies", st.one_of(*map(listening_to, few)), check, each=5)
 
@@ -262,7 +262,7 @@ class Watch:
         self.tracker = tracker
         self.plays: dict[int, Play] = {}
 
-    def observe(self, body: object, playback: Playback, stamp_ms: int, monotonic_ms: int) -> None:
+    def observe(self, body: object, playback: PlayerState, stamp_ms: int, monotonic_ms: int) -> None:
         last = self.tracker.seen.last
         may_begin = can_be_played(body) and (playback.playing or (last is not None and last.playing))
         changed = self.tracker.observe(playback, stamp_ms, monotonic_ms)
@@ -278,12 +278,12 @@ class Watch:
                 self._check_opening(play, playback)
             assert play.ended_ms <= stamp_ms
             self.plays[play.second] = play
-        assert isinstance(json.loads(self.tracker.to_memory()), dict)
+        assert isinstance(json.loads(self.tracker.serialize()), dict)
 
-    def _check_opening(self, play: Play, playback: Playback) -> None:
+    def _check_opening(self, play: Play, playback: PlayerState) -> None:
         """It is of the item that was told of, no more of it than its position says, after all before it."""
         assert playback.item == play.item
-        assert play.ms_played <= min(playback.progress_ms or 0, LONGEST_ITEM_MS)
+        assert play.ms_played <= min(playback.progress_ms or 0, MAX_ITEM_MS)
         assert all(before.end_reason and before.ended_ms <= play.started_ms for before in self.plays.values())
 
     def _check_change(self, before: Play, play: Play, elapsed: int) -> None:
@@ -300,19 +300,19 @@ def check_play(play: Play) -> None:
     assert play.end_reason in {None, "trackdone", "skipped", "stopped", "unknown"}
     fields = play.to_hash()
     assert fields.keys() <= PLAY_FIELDS
-    check_fields({**fields, **play.item.catalogue})
+    check_fields({**fields, **play.item.catalog})
     row = (play.second, play.item.key, play.ms_played, play.end_reason or "open")
     assert read_row(str(play.second), play.index) == row
     again = Play.from_hash(play.second, as_hash(fields))
     assert again is not None
     assert as_hash(again.to_hash()) == as_hash(fields)
-    assert is_shown_safely(journal.clean(summary(play)))
+    assert is_shown_safely(journal.sanitize(format_play(play)))
 
 
-def check_fields(fields: Mapping[str, Value]) -> None:
+def check_fields(fields: Mapping[str, FieldValue]) -> None:
     for value in fields.values():
         assert type(value) in {str, int}
-        assert len(str(value).encode()) <= 4 * LONGEST_TEXT
+        assert len(str(value).encode()) <= 4 * MAX_TEXT_LENGTH
 
 
 def can_be_played(body: object) -> bool:
@@ -352,7 +352,7 @@ def test_answers_and_their_headers(desk: Desk) -> None:
                 desk.clock.sleep(1000.0)
             else:
                 assert answer.body is None or isinstance(answer.body, dict)
-                playback = read_playback(answer.body)
+                playback = read_player_state(answer.body)
                 for play in tracker.observe(
                     playback, round(1000 * answer.utc), round(1000 * answer.monotonic)
                 ):
@@ -395,12 +395,12 @@ def test_history_bodies(desk: Desk) -> None:
         body, seen = given_
         desk.answer = Response(200, {}, body)
         answer = outcome(desk.spotify.recently_played, TryLater)
-        history = [] if isinstance(answer, TryLater) else read_history(answer.body)
+        history = [] if isinstance(answer, TryLater) else read_recently_played(answer.body)
         for heard in history:
             assert heard.item.uri
             assert 0 <= heard.ended_ms < 2**53
-            check_fields({**heard.fields, **heard.item.catalogue})
-        plays = repair(KNOWN[:seen], history, SECOND * 1000, [((SECOND - 500) * 1000, SECOND * 1000)])
+            check_fields({**heard.fields, **heard.item.catalog})
+        plays = backfill_plays(KNOWN[:seen], history, SECOND * 1000, [((SECOND - 500) * 1000, SECOND * 1000)])
         for play in plays:
             check_play(play)
             assert play.item.uri in {heard.item.uri for heard in history}
@@ -454,7 +454,9 @@ def test_token_files(tmp_path: Path, log: Callable[[], str]) -> None:
         bad.unlink(missing_ok=True)
         path.write_bytes(content)
         found = TokenFile(path).load()
-        assert (found is None) == ("a new login is needed" in log() or len(content) > atomic_file.SIZE_LIMIT)
+        assert (found is None) == (
+            "a new login is needed" in log() or len(content) > atomic_file.MAX_FILE_SIZE
+        )
         assert found is None or config.is_word(found.refresh_token)
         if found is not None:
             valid_until(found)
@@ -475,7 +477,7 @@ def test_gate_files(tmp_path: Path) -> None:
         path.write_bytes(content)
         clock = VirtualClock(SECOND)
         gate = Gate(path, clock, boot)
-        assert 1 <= gate.slowness() < math.inf
+        assert 1 <= gate.slowdown() < math.inf
         for family in get_args(Family):
             wait = outcome(partial(gate.check, family), NotBefore)
             if wait is not None:
@@ -550,7 +552,7 @@ def test_settings(tmp_path: Path) -> None:
         assert 0 < found.poll_min <= found.poll_max <= config.LONGEST_POLL
         assert found.state_dir.is_absolute()
         secrets = (found.client_secret, found.refresh_token, found.alert_url)
-        assert SECRET not in journal.clean(" ".join(secret for secret in secrets if len(secret) > 3))
+        assert SECRET not in journal.sanitize(" ".join(secret for secret in secrets if len(secret) > 3))
 
     bits = st.sampled_from([*"=\n'\"#\\$\r:@/", "${HOME}", "export ", "%1b"]) | texts
     names = st.sampled_from([*config.DEFAULTS, *(f"{name}_FILE" for name in config.DEFAULTS)])
@@ -575,15 +577,15 @@ def test_lines_of_the_index_and_of_the_status() -> None:
         fields, name, text, counts = given_
         row = read_row(name, text)
         assert row is None or (0 <= row[0] < 10**10 and " " not in row[1] and 0 <= row[2] < 10**12)
-        second = second_of(name)
+        second = second_of_key(name)
         assert second is None or 0 <= second < 10**10
         play = Play.from_hash(START, fields)
         assert play is None or (0 <= play.started_ms <= play.ended_ms and play.ms_played >= 0)
         if play is not None:
             play.to_hash()
             read_row(str(play.second), play.index)
-            assert is_shown_safely(journal.clean(summary(play)))
-        assert is_shown_safely(journal.clean(title(fields)))
+            assert is_shown_safely(journal.sanitize(format_play(play)))
+        assert is_shown_safely(journal.sanitize(format_title(fields)))
         assert all(is_shown_safely(problem) for problem in health.problems(fields, SECOND, 60))
         usage = Usage(counts)
         usage.add(5, SECOND)
@@ -607,7 +609,7 @@ def check_restart(given_: tuple[Mapping[str, str], str, list[tuple[int, int]]]) 
     for number, pause in steps:
         now += pause
         body = FOLLOWING[number]
-        watch.observe(body, read_playback(body), now * 1000, (now - SECOND) * 1000)
+        watch.observe(body, read_player_state(body), now * 1000, (now - SECOND) * 1000)
 
 
 def test_restarts() -> None:

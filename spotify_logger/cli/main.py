@@ -41,5 +41,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: SpotifyLoggerError, code: int) -> int:
-    sys.stderr.write(f"spotify-logger: {log.clean(str(error))}\n")
+    sys.stderr.write(f"spotify-logger: {log.sanitize(str(error))}\n")
     return code

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from spotify_logger.config import auth_file
 from spotify_logger.config.redis_url import FORMS, read_places
-from spotify_logger.core.redis_keys import RESERVED, is_listener, with_listener, without_listener
+from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name, remove_listener
 from spotify_logger.system import atomic_file, log, ownership
 from spotify_logger.system.errors import Misconfigured
 
@@ -119,7 +119,7 @@ class Settings:
     @property
     def household_prefix(self) -> str:
         """What is put before the keys that all listeners share."""
-        return without_listener(self.redis_prefix, self.listener)
+        return remove_listener(self.redis_prefix, self.listener)
 
     def of(self, listener: str) -> Settings:
         """The same for another listener of the household.
@@ -131,7 +131,7 @@ class Settings:
         return replace(
             self,
             listener=listener,
-            redis_prefix=with_listener(self.household_prefix, listener),
+            redis_prefix=add_listener(self.household_prefix, listener),
             state_dir=household_dir / listener if listener else household_dir,
         )
 
@@ -183,7 +183,7 @@ def load(
         redis_url=_redis_url(found["REDIS_URL"]),
         redis_is_default=not found["REDIS_URL"].origin,
         listener=name,
-        redis_prefix=with_listener(_plain(found["REDIS_PREFIX"]), name),
+        redis_prefix=add_listener(_plain(found["REDIS_PREFIX"]), name),
         state_dir=_state_dir(found["STATE_DIR"], name, directory, environ, make=need_login),
         poll_min=_seconds(found["POLL_MIN"]),
         poll_max=_seconds(found["POLL_MAX"]),
@@ -300,7 +300,7 @@ def _in_file(name: str, path: Path, label: str) -> _Found | None:
         text = _existing(path).decode()
     except OSError as error:
         raise Misconfigured(
-            f"{label} is {log.clean(str(path))}, which cannot be read ({error.strerror}): "
+            f"{label} is {log.sanitize(str(path))}, which cannot be read ({error.strerror}): "
             "correct its name, owner or mode"
         ) from None
     except UnicodeDecodeError:
@@ -357,12 +357,12 @@ def _read(path: Path) -> bytes:
     """
 
     def inspect(status: os.stat_result) -> None:
-        _refuse(path, "it", ownership.doubt(path, status))
+        _refuse(path, "it", ownership.distrust_reason(path, status))
 
     try:
         if not os.path.lexists(path) or path.is_dir():  # some call their virtual environment .env
             return b""
-        _refuse(path, "its folder", ownership.doubt(path.parent, path.parent.stat()))
+        _refuse(path, "its folder", ownership.distrust_reason(path.parent, path.parent.stat()))
         return atomic_file.read(path, inspect) or b""
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None
@@ -455,10 +455,10 @@ def _redis_url(found: _Found) -> str:
 
 def _listener(found: _Found) -> str:
     name = found.value
-    if name and not is_listener(name):
+    if name and not is_listener_name(name):
         raise Misconfigured(
             f"{found.label} has to be a name of up to 32 letters, digits, - and _, such as anna, and none of"
-            f" these, which are taken: {', '.join(sorted(RESERVED))}"
+            f" these, which are taken: {', '.join(sorted(RESERVED_NAMES))}"
         )
     return name
 
@@ -500,8 +500,8 @@ def _state_dir(
         household = path.absolute()
         path = household / listener
         if make:
-            atomic_file.make_state_folder(household)
-            atomic_file.make_state_folder(path)
+            atomic_file.make_state_dir(household)
+            atomic_file.make_state_dir(path)
         # One that cannot be written, as on an SD card that is dying, must not stop the logging.
         is_usable = not make or os.access(path, os.R_OK | os.X_OK)
         reason = "" if is_usable else "no permission to read it"
@@ -511,7 +511,7 @@ def _state_dir(
         reason = "no such place"
     if reason:
         raise Misconfigured(
-            f"the state folder {log.clean(str(path))} cannot be used ({reason}): "
+            f"the state folder {log.sanitize(str(path))} cannot be used ({reason}): "
             "set STATE_DIR to one that can"
         )
     return path
@@ -540,7 +540,7 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
 def conceal(secret: str) -> None:
     """Keep `secret` out of the log, unless it is so short that this would riddle every line with stars."""
     if len(secret) >= _SHORTEST_SECRET:
-        log.conceal(secret)
+        log.add_secret(secret)
 
 
 def _conceal(settings: Settings) -> None:

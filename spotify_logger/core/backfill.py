@@ -29,16 +29,16 @@ from spotify_logger.core.times import from_iso
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
-MOST = 100
+MAX_ITEMS = 100
 """Items of an answer that are looked at; Spotify gives fifty at most (spotify/web-api#1405)."""
 LATEST_MS = 2**43
 """Milliseconds since the epoch, in the year 2248; what is later is no time but garbage."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RecentPlay:
     """An item of `recently-played`.
 
     Attributes:
@@ -49,32 +49,34 @@ class Heard:
 
     item: Item
     ended_ms: int
-    fields: dict[str, Value]
+    fields: dict[str, FieldValue]
 
 
-def read_history(body: object) -> list[Heard]:
+def read_recently_played(body: object) -> list[RecentPlay]:
     """The items of an answer of `/v1/me/player/recently-played` that make sense, oldest first."""
     items = dict_get(body, "items")
     found = {}
-    for entry in items[:MOST] if isinstance(items, list) else ():
+    for entry in items[:MAX_ITEMS] if isinstance(items, list) else ():
         heard = _read_entry(entry)
         if heard is not None:
             found[heard.ended_ms, heard.item.uri] = heard
     return sorted(found.values(), key=attrgetter("ended_ms"))
 
 
-def _read_entry(entry: object) -> Heard | None:
+def _read_entry(entry: object) -> RecentPlay | None:
     item, played_at = read_item(dict_get(entry, "track")), dict_get(entry, "played_at")
     ended_ms = from_iso(played_at) if isinstance(played_at, str) else None
     if item is None or ended_ms is None or not 0 < ended_ms < LATEST_MS:
         return None
-    return Heard(item, ended_ms, item_fields(item, dict_get(entry, "track"), dict_get(entry, "context.uri")))
+    return RecentPlay(
+        item, ended_ms, item_fields(item, dict_get(entry, "track"), dict_get(entry, "context.uri"))
+    )
 
 
-def item_fields(item: Item, raw: object, context: object) -> dict[str, Value]:
+def item_fields(item: Item, raw: object, context: object) -> dict[str, FieldValue]:
     """The fields of the hash that tell what was played, as far as they are known."""
-    told = {name: item.catalogue.get(name) for name in ("uri", "type", "name", "artists", "album")}
-    fields: dict[str, Value] = {name: value for name, value in told.items() if value is not None}
+    told = {name: item.catalog.get(name) for name in ("uri", "type", "name", "artists", "album")}
+    fields: dict[str, FieldValue] = {name: value for name, value in told.items() if value is not None}
     if item.key.startswith(("track:", "episode:")):
         fields["id"] = item.key.partition(":")[2]
     if item.duration_ms is not None:
@@ -87,8 +89,8 @@ def item_fields(item: Item, raw: object, context: object) -> dict[str, Value]:
     return fields
 
 
-def repair(
-    known: Sequence[Play], history: Sequence[Heard], now_ms: int, blind: Sequence[tuple[int, int]] = ()
+def backfill_plays(
+    known: Sequence[Play], history: Sequence[RecentPlay], now_ms: int, blind: Sequence[tuple[int, int]] = ()
 ) -> list[Play]:
     """Find what `recently-played` adds to what is known.
 
@@ -127,8 +129,8 @@ def repair(
 
 
 def _paired(
-    plays: Sequence[Play], history: Sequence[Heard], now_ms: int, blind: Sequence[tuple[int, int]]
-) -> tuple[list[tuple[int, Heard]], list[Heard]]:
+    plays: Sequence[Play], history: Sequence[RecentPlay], now_ms: int, blind: Sequence[tuple[int, int]]
+) -> tuple[list[tuple[int, RecentPlay]], list[RecentPlay]]:
     """Pair plays, by number, with items, the best fitting first; and return the items of no known play.
 
     The arguments are those of `repair`, the plays in the order of their starts.
@@ -181,7 +183,7 @@ def _completed(play: Play, ended_ms: int) -> Play | None:
 # What an unknown item is
 
 
-def _fitted(plays: Sequence[Play], heard: Heard, now_ms: int) -> Play:
+def _fitted(plays: Sequence[Play], heard: RecentPlay, now_ms: int) -> Play:
     """The play of an item that nobody saw: it ends with the item, and fills the room before, if it can."""
     until_ms, from_ms = heard.ended_ms, 0
     for play in plays:

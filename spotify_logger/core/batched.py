@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def portions(values: Iterable[T], size: int) -> Iterator[list[T]]:
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
     """Cut values into lists of `size`; the last one may be shorter, and none is empty."""
     iterator = iter(values)
     while portion := list(islice(iterator, size)):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 EPISODE = "episode:"
 
 
-class Entry(NamedTuple):
+class CatalogEntry(NamedTuple):
     """What the catalogue knows of an item, as far as it is needed here; "" where it knows nothing.
 
     Attributes:
@@ -30,10 +30,10 @@ class Entry(NamedTuple):
     isrc: str = ""
 
 
-NOBODY = Entry()
+UNKNOWN_ENTRY = CatalogEntry()
 
 
-def recording(key: str, isrc: str, *, exact: bool) -> str:
+def recording_key(key: str, isrc: str, *, exact: bool) -> str:
     """What is the same for all ids of a recording.
 
     Args:
@@ -47,7 +47,7 @@ def recording(key: str, isrc: str, *, exact: bool) -> str:
     return isrc if isrc.isupper() else isrc.upper()
 
 
-def credited(entry: Entry) -> list[str]:
+def artist_names(entry: CatalogEntry) -> list[str]:
     """The names of an item's artists.
 
     A name may hold ", " itself; so the text is cut only where that makes as many names as there are ids.
@@ -64,14 +64,14 @@ def is_episode(key: str) -> bool:
     return key.startswith(EPISODE)
 
 
-class Album(NamedTuple):
+class AlbumKey(NamedTuple):
     """What tells one album from another: its name, and its first artist; none for those of many artists."""
 
     name: str
     artist: str
 
 
-def albums(entries: Mapping[str, Entry], *, exact: bool) -> dict[str, Album]:
+def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, AlbumKey]:
     """The albums of music: catalogue key -> album.
 
     The pressings of an album have several ids and one name; an album of many artists has one id. Editions
@@ -81,7 +81,7 @@ def albums(entries: Mapping[str, Entry], *, exact: bool) -> dict[str, Album]:
         entries: What the catalogue knows, by key.
         exact: Every id is an album of its own.
     """
-    firsts = {key: next(iter(credited(entry)), "") for key, entry in entries.items()}
+    firsts = {key: next(iter(artist_names(entry)), "") for key, entry in entries.items()}
     only: dict[str, str] = {}
     of_many = set()
     for key, entry in entries.items():
@@ -93,11 +93,11 @@ def albums(entries: Mapping[str, Entry], *, exact: bool) -> dict[str, Album]:
             continue
         is_by_id = exact or entry.album_id in of_many
         artist = entry.album_id if entry.album_id and is_by_id else firsts[key]
-        found[key] = Album(entry.album, artist)
+        found[key] = AlbumKey(entry.album, artist)
     return found
 
 
-def grouped(keys: Iterable[str], groups: Mapping[str, Iterable[Hashable]]) -> dict[Hashable, list[str]]:
+def keys_by_group(keys: Iterable[str], groups: Mapping[str, Iterable[Hashable]]) -> dict[Hashable, list[str]]:
     """Turn groups by key into keys by group, in the order of the keys."""
     found: dict[Hashable, list[str]] = {}
     for key in keys:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-BLIND_MS = 60_000
+UNOBSERVED_AFTER_MS = 60_000
 """Milliseconds beyond the planned wait after which something may have been missed."""
 GAP_MS = 300_000
 """Milliseconds without an answer that are a gap."""
-OVERSLEPT = 30.0
+MAX_TURN_DELAY = 30.0
 """Seconds by which a turn may be late, on a busy machine; more, and it was asleep."""
 
 NOT_RUNNING = "not running"
@@ -25,7 +25,7 @@ SPOTIFY_DOWN = "Spotify down"
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class UnobservedSpan:
     """A stretch without an answer: milliseconds since the epoch, UTC, and why."""
 
     from_ms: int
@@ -38,7 +38,7 @@ class Stretch:
         return self.to_ms - self.from_ms > GAP_MS
 
 
-class Sight:
+class Coverage:
     """Follows from turn to turn whether anything could be seen.
 
     Args:
@@ -63,7 +63,7 @@ class Sight:
         """Take note of a turn, and of when the next one is to be; seconds of the monotonic clock."""
         self._turned, self._due = now, due
 
-    def know(self, lost: Stretch) -> None:
+    def add_reason(self, lost: UnobservedSpan) -> None:
         """Take note of what another process has seen of the stretch that is under way."""
         self._reasons[lost.reason] += lost.to_ms - lost.from_ms
 
@@ -72,7 +72,7 @@ class Sight:
         if self._turned is not None:
             self._count(now, reason)
 
-    def saw(self, stamp_ms: int, now: float) -> Stretch | None:
+    def answered_at(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
         """An answer came.
 
         Args:
@@ -87,7 +87,7 @@ class Sight:
             self._count(now, "")
         stretch = None
         if before_ms is not None and self._is_blind(elapsed_ms):
-            stretch = Stretch(before_ms, max(before_ms, stamp_ms), self._reason(elapsed_ms))
+            stretch = UnobservedSpan(before_ms, max(before_ms, stamp_ms), self._reason(elapsed_ms))
         self._answered_ms, self._answered = stamp_ms, now
         self._reasons.clear()
         return stretch
@@ -96,17 +96,17 @@ class Sight:
         """Take note of how long after this answer the next one is to come."""
         self._planned = seconds
 
-    def so_far(self, now: float) -> Stretch | None:
+    def current_gap(self, now: float) -> UnobservedSpan | None:
         """The gap that is under way, if this process has had an answer, which told it the time."""
         if self._answered is None or self._answered_ms is None:
             return None
         elapsed_ms = round((now - self._answered) * 1000)
-        stretch = Stretch(self._answered_ms, self._answered_ms + elapsed_ms, self._reason(elapsed_ms))
+        stretch = UnobservedSpan(self._answered_ms, self._answered_ms + elapsed_ms, self._reason(elapsed_ms))
         return stretch if stretch.is_gap and self._is_blind(elapsed_ms) and self._reasons else None
 
     def _is_blind(self, elapsed_ms: int) -> bool:
         """Whether the next answer is missed by now."""
-        return elapsed_ms > 1000 * self._planned + BLIND_MS
+        return elapsed_ms > 1000 * self._planned + UNOBSERVED_AFTER_MS
 
     def _elapsed_ms(self, stamp_ms: int, now: float) -> int:
         if self._answered is not None:
@@ -118,7 +118,7 @@ class Sight:
         turned = now if self._turned is None else self._turned
         due = now if self._due is None else self._due
         late = now - max(due, turned)
-        asleep = late if late > OVERSLEPT else 0.0
+        asleep = late if late > MAX_TURN_DELAY else 0.0
         self._reasons[SUSPENDED] += round(1000 * asleep)
         if reason:
             self._reasons[reason] += max(1, round(1000 * (now - turned - asleep)))

@@ -8,25 +8,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
 
-def title(fields: Mapping[str, Value]) -> str:
+def format_title(fields: Mapping[str, FieldValue]) -> str:
     """What to call what is played: "Daft Punk – Veridis Quo"; an episode is its show's."""
     whose = fields.get("artists") or fields.get("album")
     name = str(fields.get("name") or fields.get("uri") or "something without a name")
     return f"{whose} – {name}" if whose else name
 
 
-def minutes(milliseconds: int) -> str:
+def format_duration(milliseconds: int) -> str:
     """A length as "5:45", or "1:01:01" from an hour on."""
     whole_minutes, seconds = divmod(milliseconds // 1000, 60)
     hours, rest = divmod(whole_minutes, 60)
     return f"{hours}:{rest:02}:{seconds:02}" if hours else f"{rest}:{seconds:02}"
 
 
-def summary(play: Play) -> str:
+def format_play(play: Play) -> str:
     """A play in a line: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
-    length = "" if play.item.duration_ms is None else f" of {minutes(play.item.duration_ms)}"
+    length = "" if play.item.duration_ms is None else f" of {format_duration(play.item.duration_ms)}"
     device = play.fields.get("device_name")
-    return f"{title(play.fields)}, {minutes(play.ms_played)}{length}" + (f", {device}" if device else "")
+    return f"{format_title(play.fields)}, {format_duration(play.ms_played)}{length}" + (
+        f", {device}" if device else ""
+    )

@@ -25,7 +25,7 @@ from itertools import count, filterfalse
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import BACKFILL, UNKNOWN, Play
-from spotify_logger.core.player_state import LONGEST_ITEM_MS, Item
+from spotify_logger.core.player_state import MAX_ITEM_MS, Item
 from spotify_logger.core.text import fold
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def is_same_recording(item: Item, other: Item) -> bool:
 
     Spotify may report a play under another id, of another album (spotify/web-api#1232).
     """
-    isrc, other_isrc = (str(one.catalogue.get("isrc") or "") for one in (item, other))
+    isrc, other_isrc = (str(one.catalog.get("isrc") or "") for one in (item, other))
     by_id = is_same_by_id(item.uri, isrc, other.uri, other_isrc)
     if by_id is not None:
         return by_id
-    if not item.catalogue.get("name") or _artists_and_title(item) != _artists_and_title(other):
+    if not item.catalog.get("name") or _artists_and_title(item) != _artists_and_title(other):
         return False
     if item.duration_ms is None or other.duration_ms is None:
         return True
@@ -76,7 +76,7 @@ def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool 
 
 def item_with_names(play: Play) -> Item:
     """Return the item of a play, with the names in its hash where the catalog's are not at hand."""
-    return replace(play.item, catalogue={**play.fields, **play.item.catalogue})
+    return replace(play.item, catalog={**play.fields, **play.item.catalog})
 
 
 @lru_cache(maxsize=1024)
@@ -86,7 +86,7 @@ def folded(text: str) -> str:
 
 
 def _artists_and_title(item: Item) -> str:
-    return folded(f"{item.catalogue.get('artists', '')}\n{item.catalogue.get('name', '')}")
+    return folded(f"{item.catalog.get('artists', '')}\n{item.catalog.get('name', '')}")
 
 
 # Same play?
@@ -163,7 +163,7 @@ def unheard_ms(play: Play) -> int | None:
     went_on = play.end_reason == UNKNOWN and play.fields.get("playing") == 1
     if not went_on or duration is None or not isinstance(progress, int):
         return None
-    return max(0, min(duration, LONGEST_ITEM_MS) - progress)
+    return max(0, min(duration, MAX_ITEM_MS) - progress)
 
 
 def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:

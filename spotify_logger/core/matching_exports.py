@@ -28,7 +28,7 @@ from spotify_logger.core.text import fold
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
 TIME_TOLERANCE_MS = 5_000
 """The times of two sources differ by at most this, delays of the server included."""
@@ -62,7 +62,7 @@ class SourceKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PlayEvidence:
     """What a source says of a play.
 
     Attributes:
@@ -79,7 +79,7 @@ class Evidence:
 
     kind: SourceKind
     uri: str
-    names: Mapping[str, Value]
+    names: Mapping[str, FieldValue]
     isrc: str
     begin_ms: int
     end_ms: int
@@ -93,12 +93,12 @@ class Evidence:
         return self.end_ms - self.begin_ms != self.ms_played
 
 
-def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> Evidence:
+def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source says of a play as evidence."""
-    return Evidence(
+    return PlayEvidence(
         kind,
         play.item.uri,
-        play.item.catalogue or play.fields,
+        play.item.catalog or play.fields,
         isrc,
         play.started_ms,
         play.ended_ms + MINUTE_MS if kind is SourceKind.ACCOUNT else play.ended_ms,
@@ -122,7 +122,7 @@ def kind_of(play: Play) -> SourceKind:
 # Same recording?
 
 
-def is_same_in_exports(one: Evidence, other: Evidence) -> bool:
+def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
     """Return whether two sources name the same recording: by uri, ISRC, or title and an artist or the album.
 
     Exports have no lengths, and name only the album's artist where the player names all of the track's.
@@ -134,7 +134,7 @@ def is_same_in_exports(one: Evidence, other: Evidence) -> bool:
     return title != "" and title == _title(other) and _share_a_name(one.names, other.names)
 
 
-def _share_a_name(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
+def _share_a_name(one: Mapping[str, FieldValue], other: Mapping[str, FieldValue]) -> bool:
     """Return whether two items of one title share an artist or the album, as far as both name them."""
     artists, others = _artists(one), _artists(other)
     if artists & others:
@@ -143,11 +143,11 @@ def _share_a_name(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
     return album == other_album if album and other_album else not (artists and others)
 
 
-def _title(evidence: Evidence) -> str:
+def _title(evidence: PlayEvidence) -> str:
     return folded(str(evidence.names.get("name", "")))
 
 
-def _artists(names: Mapping[str, Value]) -> frozenset[str]:
+def _artists(names: Mapping[str, FieldValue]) -> frozenset[str]:
     return _split(str(names.get("artists", "")))
 
 
@@ -160,7 +160,7 @@ def _split(artists: str) -> frozenset[str]:
 # Same play? Two rows
 
 
-def is_duplicate(one: Evidence, other: Evidence) -> bool:
+def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     """Return whether two rows of extended streaming histories are one play, reported twice."""
     is_as_long, have_starts = one.ms_played == other.ms_played, one.has_start and other.has_start
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
@@ -174,7 +174,7 @@ def is_duplicate(one: Evidence, other: Evidence) -> bool:
     return not is_repeated and is_same_in_exports(one, other)
 
 
-def account_cost(account: Evidence, extended: Evidence) -> int | None:
+def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
     """Return how badly a row of the account data fits an extended one; None: it is not the same play."""
     differs_ms = abs(account.ms_played - extended.ms_played)
     late_ms = account.reported_end_ms - extended.reported_end_ms
@@ -186,7 +186,7 @@ def account_cost(account: Evidence, extended: Evidence) -> int | None:
     return differs_ms * ONE_DAY_MS + outside_ms if is_same_in_exports(account, extended) else None
 
 
-def _was_left_later(account: Evidence, extended: Evidence, late_ms: int) -> bool:
+def _was_left_later(account: PlayEvidence, extended: PlayEvidence, late_ms: int) -> bool:
     """Return whether a play was left long after it was paused, which the log no longer knows.
 
     Equally long to the millisecond are two plays only by chance, unless both were heard to the end.
@@ -197,7 +197,7 @@ def _was_left_later(account: Evidence, extended: Evidence, late_ms: int) -> bool
 # Same play? A row and a known play
 
 
-def cost(row: Evidence, known: Evidence) -> int | None:
+def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
     """Return how badly a row fits a play that was polled or in `recently-played`; None: not the same play.
 
     From `PART_COST` on it can be no more than a part of the play.
@@ -211,7 +211,7 @@ def cost(row: Evidence, known: Evidence) -> int | None:
     return apart_ms + (0 if is_whole else PART_COST)
 
 
-def is_part(row: Evidence, known: Evidence, used_ms: int = 0) -> bool:
+def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
     """Return whether a row may be a part of a play: inside of it, and in what other rows left of it.
 
     A player that is closed while paused, or sent back to the beginning, ends a row, and not the play.
@@ -226,24 +226,24 @@ def is_part(row: Evidence, known: Evidence, used_ms: int = 0) -> bool:
     return is_inside and used_ms + row.ms_played <= known.ms_played + tolerance_ms
 
 
-def was_deleted(row: Evidence, from_ms: int, to_ms: int) -> bool:
+def was_deleted(row: PlayEvidence, from_ms: int, to_ms: int) -> bool:
     """Return whether half of a row or more was heard in the period of a tombstone, as far as stamps tell."""
     middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
     shared_ms = min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
     return shared_ms >= row.ms_played // 2 - TOMBSTONE_MS
 
 
-def common_ms(one: Evidence, other: Evidence) -> int:
+def common_ms(one: PlayEvidence, other: PlayEvidence) -> int:
     """Return the milliseconds that two periods have in common; negative: how far they are apart."""
     return min(one.end_ms, other.end_ms) - max(one.begin_ms, other.begin_ms)
 
 
-def _may_be_whole(row: Evidence, known: Evidence) -> bool:
+def _may_be_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     if known.kind is SourceKind.RECENTLY_PLAYED and _ends_apart_ms(row, known) > UNSEEN_END_MS:
         return False
     return common_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
 
 
-def _ends_apart_ms(row: Evidence, known: Evidence) -> int:
+def _ends_apart_ms(row: PlayEvidence, known: PlayEvidence) -> int:
     late_ms = known.reported_end_ms - row.reported_end_ms
     return max(0, late_ms - MINUTE_MS, -late_ms) if row.kind is SourceKind.ACCOUNT else abs(late_ms)

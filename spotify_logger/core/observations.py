@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import near_end_ms
-from spotify_logger.core.player_state import NOTHING, Kind, whole_number
-from spotify_logger.core.times import LATEST_MS
+from spotify_logger.core.player_state import NO_STATE, StateKind, whole_number
+from spotify_logger.core.times import MAX_STAMP_MS
 from spotify_logger.system.state import from_plain
 
 if TYPE_CHECKING:
     from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import Item, Playback
+    from spotify_logger.core.player_state import Item, PlayerState
 
 JITTER_MS = 750
 """Progress and clock may differ by this much between two answers: requests take time."""
@@ -24,7 +24,7 @@ STEP_BACK_MS = 3_000
 """Progress that falls by no more is no seek: a device that takes over starts a little behind."""
 SKIP_BUTTON_MS = 15_000
 """The buttons of a podcast jump this far back and forward."""
-POSITIONS_KEPT = 8
+MAX_POSITIONS = 8
 """Podcasts and albums are resumed where they were left: the items whose positions are remembered."""
 BLIP_MS = 60_000
 """Answers without information for less than this do not mean that nothing plays (spotify/web-api#1158)."""
@@ -32,7 +32,7 @@ AWAY_MS = 120_000
 """After this long without information, the same item at an earlier position is a new play, not a seek."""
 SEAMLESS_MS = 5_000
 """An item that starts this soon after the one before it could have ended followed it directly."""
-FORESEEN_MS = 3_000
+EXPECTED_TOLERANCE_MS = 3_000
 """A position this close to the expected one was foreseen."""
 
 
@@ -48,11 +48,11 @@ class Outlook:
         surprise_ms: Milliseconds since the listener did something unforeseen, None when they did not.
     """
 
-    moves: bool
+    is_advancing: bool
     is_advertisement: bool = False
     progress_ms: int | None = None
     remaining_ms: int | None = None
-    surprise_ms: int | None = None
+    since_user_action_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class PrivateSession:
     """A private session, from the first answer that showed it to the last."""
 
     begun: int
@@ -92,7 +92,7 @@ class Hidden:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayerMemory:
+class SavedObservations:
     """What is remembered of the answers, across a restart too.
 
     Attributes:
@@ -109,7 +109,7 @@ class PlayerMemory:
     previous: Observation | None = None
     unseen: int | None = None
     answered: int | None = None
-    hidden: Hidden | None = None
+    hidden: PrivateSession | None = None
     blind: bool = False
     left: dict[str, int] = field(default_factory=dict)
 
@@ -118,13 +118,13 @@ class PlayerMemory:
         seen = [seen for seen in (self.previous, self.last) if seen is not None]
         hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
         answered = [] if self.answered is None else [self.answered]
-        moments = [0, *(observation.at for observation in seen), *hidden, *answered, LATEST_MS]
+        moments = [0, *(observation.at for observation in seen), *hidden, *answered, MAX_STAMP_MS]
         is_plausible = all(0 <= (observation.doubted or 0) <= observation.at for observation in seen)
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= (self.answered or 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Observations(PlayerMemory):
+class Observations(SavedObservations):
     """What the answers so far say about the player.
 
     Attributes:
@@ -135,7 +135,7 @@ class Observations(PlayerMemory):
         monotonic_ms: Its time by the monotonic clock; None before the first answer.
     """
 
-    playback: Playback = NOTHING
+    playback: PlayerState = NO_STATE
     now: int = 0
     interval: int = 0
     stamp_ms: int = 0
@@ -143,7 +143,7 @@ class Observations(PlayerMemory):
 
     # What follows an answer
 
-    def receive(self, playback: Playback, stamp_ms: int, monotonic_ms: int) -> Observations:
+    def receive(self, playback: PlayerState, stamp_ms: int, monotonic_ms: int) -> Observations:
         """Return these observations with the next answer as the present one."""
         interval, now = 0, max(self.answered or 0, stamp_ms)
         if self.monotonic_ms is not None:
@@ -173,7 +173,7 @@ class Observations(PlayerMemory):
 
     def hide(self) -> Observations:
         """Return these observations with the present answer as one from a private session."""
-        return replace(self, hidden=Hidden(self.hidden.begun if self.hidden else self.now, self.now))
+        return replace(self, hidden=PrivateSession(self.hidden.begun if self.hidden else self.now, self.now))
 
     def after_gap(self) -> Observations:
         """Return these observations with a gap between the present answer and the next."""
@@ -252,19 +252,19 @@ class Observations(PlayerMemory):
         position, remaining, surprise = playback.progress_ms, None, None
         if position is not None and duration is not None and position < duration:
             remaining = duration - position
-        if not self.was_foreseen(before):
+        if not self.was_expected(before):
             is_new = before.uri != self.uri and position is not None
             surprise = min(position or 0, self.interval) if is_new else 0
-        moves = playback.playing and not self.stands_still(before)
-        return Outlook(moves, playback.kind is Kind.ADVERTISEMENT, position, remaining, surprise)
+        moves = playback.playing and not self.is_stuck(before)
+        return Outlook(moves, playback.kind is StateKind.ADVERTISEMENT, position, remaining, surprise)
 
-    def stands_still(self, before: Observations) -> bool:
+    def is_stuck(self, before: Observations) -> bool:
         """Return whether the player claims to play, and has not moved (spotify/web-api#626)."""
         position = self.playback.progress_ms
         is_same = before.playback.playing and before.uri == self.uri and position is not None
-        return is_same and before.playback.progress_ms == position and self.interval > FORESEEN_MS
+        return is_same and before.playback.progress_ms == position and self.interval > EXPECTED_TOLERANCE_MS
 
-    def was_foreseen(self, before: Observations) -> bool:
+    def was_expected(self, before: Observations) -> bool:
         """Return whether the player just went on: with the item, or with the next one after its end."""
         if not before.playback.playing or not before.uri:
             return before.playback.playing  # nobody chooses what comes after an advertisement
@@ -272,12 +272,12 @@ class Observations(PlayerMemory):
         if position is None or position_before is None:
             return before.uri == self.uri
         expected = position_before + self.interval
-        if before.uri == self.uri and abs(position - expected) <= FORESEEN_MS:
+        if before.uri == self.uri and abs(position - expected) <= EXPECTED_TOLERANCE_MS:
             return True
         if before.duration_ms is None:
             return False
         beyond_end = expected - before.duration_ms + near_end_ms(before.duration_ms)
-        return beyond_end >= 0 and position <= beyond_end + FORESEEN_MS
+        return beyond_end >= 0 and position <= beyond_end + EXPECTED_TOLERANCE_MS
 
     def is_stale(self) -> bool:
         """Return whether the answer repeats an earlier one, or lacks the progress that would tell."""
@@ -376,16 +376,16 @@ class Observations(PlayerMemory):
 
     def to_plain(self) -> dict[str, object]:
         """Return what another process needs to go on, for JSON."""
-        kept = {kept.name: getattr(self, kept.name) for kept in fields(PlayerMemory)}
+        kept = {kept.name: getattr(self, kept.name) for kept in fields(SavedObservations)}
         return {**kept, "answered": self.last_answered}
 
     @classmethod
     def from_plain(cls, kept: object) -> Observations:
         """Return what `to_plain` returned once; a garbled memory counts as none."""
-        memory = from_plain(PlayerMemory, kept)
+        memory = from_plain(SavedObservations, kept)
         if memory is None or not memory.is_in_order():
             return cls()
-        return cls(*(getattr(memory, kept.name) for kept in fields(PlayerMemory)))
+        return cls(*(getattr(memory, kept.name) for kept in fields(SavedObservations)))
 
 
 def step_back_ms(item: Item | None) -> int:
@@ -399,4 +399,4 @@ def _with_position(left: dict[str, int], last: Observation) -> dict[str, int]:
     if not last.uri or last.progress_ms is None:
         return left
     others = [(uri, position) for uri, position in left.items() if uri != last.uri]
-    return dict([*others, (last.uri, last.progress_ms)][-POSITIONS_KEPT:])
+    return dict([*others, (last.uri, last.progress_ms)][-MAX_POSITIONS:])

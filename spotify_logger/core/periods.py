@@ -109,7 +109,7 @@ class LocalClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Period:
     """A stretch of time.
 
     Attributes:
@@ -122,30 +122,30 @@ class Stretch:
     begin: int | None = None
     end: int | None = None
     words: str = "all time"
-    previous: Stretch | None = None
+    previous: Period | None = None
 
 
-def year(zone: Zone, number: int) -> Stretch:
+def year(zone: Zone, number: int) -> Period:
     """A calendar year, and the one before."""
     begin, end = (zone.midnight(date(number + more, 1, 1)) for more in (0, 1))
     earlier = zone.midnight(date(number - 1, 1, 1))
-    return Stretch(begin, end, str(number), Stretch(earlier, begin, str(number - 1)))
+    return Period(begin, end, str(number), Period(earlier, begin, str(number - 1)))
 
 
-def month(zone: Zone, first: date) -> Stretch:
+def month(zone: Zone, first: date) -> Period:
     """A calendar month, by its first day, and the one before."""
     before, after = _months_later(first, -1), _months_later(first, 1)
     earlier, begin, end = map(zone.midnight, (before, first, after))
-    return Stretch(begin, end, f"{first:%Y-%m}", Stretch(earlier, begin, f"{before:%Y-%m}"))
+    return Period(begin, end, f"{first:%Y-%m}", Period(earlier, begin, f"{before:%Y-%m}"))
 
 
-def day(zone: Zone, which: date) -> Stretch:
+def day(zone: Zone, which: date) -> Period:
     """A local day, and the one before."""
     earlier, begin, end = map(zone.midnight, (which - ONE_DAY, which, which + ONE_DAY))
-    return Stretch(begin, end, which.isoformat(), Stretch(earlier, begin, (which - ONE_DAY).isoformat()))
+    return Period(begin, end, which.isoformat(), Period(earlier, begin, (which - ONE_DAY).isoformat()))
 
 
-def last(zone: Zone, now: float, number: int, unit: str) -> Stretch:
+def last(zone: Zone, now: float, number: int, unit: str) -> Period:
     """What lies behind: so many hours, or so many days and longer of the calendar, up to now.
 
     Args:
@@ -161,14 +161,14 @@ def last(zone: Zone, now: float, number: int, unit: str) -> Stretch:
     begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))
     noun = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}[unit]
     words = f"last {noun}" if number == 1 else f"last {number} {noun}s"
-    return Stretch(begin, end, f"the {words}", Stretch(earlier, begin, "before"))
+    return Period(begin, end, f"the {words}", Period(earlier, begin, "before"))
 
 
-def between(begin: int | None, end: int | None, words: str) -> Stretch:
+def between(begin: int | None, end: int | None, words: str) -> Period:
     """A stretch, and as long a one before it, if it has both ends."""
     if begin is None or end is None:
-        return Stretch(begin, end, words)
-    return Stretch(begin, end, words, Stretch(begin - (end - begin), begin, "before"))
+        return Period(begin, end, words)
+    return Period(begin, end, words, Period(begin - (end - begin), begin, "before"))
 
 
 def _back(zone: Zone, second: int, number: int, unit: str) -> int:

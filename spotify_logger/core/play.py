@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.player_state import (
-    FLAGS,
+    BOOLEAN_FIELDS,
+    FIELD_PATHS,
+    INTEGER_FIELDS,
     ITEM_FIELDS,
     ITEM_TYPES,
-    NUMBERS,
-    PLAYBACK_PATHS,
+    FieldValue,
     Item,
-    Value,
-    is_identity,
-    item_key,
+    catalog_key,
+    is_spotify_id,
     whole_number,
 )
 from spotify_logger.core.redis_keys import row_value
-from spotify_logger.core.times import LATEST_MS, from_iso, to_iso
+from spotify_logger.core.times import MAX_STAMP_MS, from_iso, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Play:
     ms_played: int
     end_reason: str | None = None
     source: str = "live"
-    fields: Mapping[str, Value] = field(default_factory=dict)
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
 
     @classmethod
     def from_hash(cls, second: int, kept: Mapping[str, str]) -> Play | None:
@@ -72,12 +72,12 @@ class Play:
         heard = whole_number(kept.get("ms_played"))
         if item is None or started is None or ended is None or heard is None:
             return None
-        if not 0 <= started <= ended < LATEST_MS or heard > ended - started:
+        if not 0 <= started <= ended < MAX_STAMP_MS or heard > ended - started:
             return None
-        fields: dict[str, Value] = {
-            name: text for name, text in kept.items() if name in ITEM_FIELDS or name in PLAYBACK_PATHS
+        fields: dict[str, FieldValue] = {
+            name: text for name, text in kept.items() if name in ITEM_FIELDS or name in FIELD_PATHS
         }
-        for name in (NUMBERS | FLAGS) & fields.keys():
+        for name in (INTEGER_FIELDS | BOOLEAN_FIELDS) & fields.keys():
             fields[name] = whole_number(fields[name]) or 0
         return cls(
             second, item, started, ended, heard, kept.get("end_reason"), kept.get("source", "live"), fields
@@ -88,7 +88,7 @@ class Play:
         """The value in the day's index: catalogue key, milliseconds heard, and how it ended."""
         return row_value(self.item.key, self.ms_played, self.end_reason)
 
-    def to_hash(self) -> dict[str, Value]:
+    def to_hash(self) -> dict[str, FieldValue]:
         """The fields of `listening:<second>`."""
         found = {
             **self.fields,
@@ -107,7 +107,7 @@ def near_end_ms(duration_ms: int) -> int:
 
 def _item_from_hash(kept: Mapping[str, str]) -> Item | None:
     uri, item_type, identity = (kept.get(name, "") for name in ("uri", "type", "id"))
-    if not uri or (identity and not (item_type in ITEM_TYPES and is_identity(identity))):
+    if not uri or (identity and not (item_type in ITEM_TYPES and is_spotify_id(identity))):
         return None
-    key = item_key(item_type, identity, uri)
+    key = catalog_key(item_type, identity, uri)
     return Item(key, uri, whole_number(kept.get("duration_ms")), {})

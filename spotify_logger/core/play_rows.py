@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import ENDS, OPEN, read_row
+from spotify_logger.core.redis_keys import END_REASONS, OPEN, read_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _WORDS = 6
 """Words of a line in a reply: a length, the second, another length, catalogue key, milliseconds, and end."""
 _VALUE_WORDS = 4
 """Words of its value alone."""
-_ENDS = frozenset((*ENDS, OPEN))
+_ENDS = frozenset((*END_REASONS, OPEN))
 _FOREIGN = ("_", "+", "-", "\t", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f")
 """What `int` and `split` put up with, and no line of ours has."""
 _FIRST_SECOND, _SECONDS, _LONGEST_MS = 10**9, 10**10, 10**12
@@ -30,7 +30,7 @@ _NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
 
 
 @dataclass(slots=True)
-class Rows:
+class PlayRows:
     """The plays that started on one UTC day, in order of time; the columns are of the same length.
 
     Attributes:
@@ -48,7 +48,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def cut(self, begin: int, end: int) -> Rows:
+    def cut(self, begin: int, end: int) -> PlayRows:
         """Those that started in a stretch.
 
         Args:
@@ -58,11 +58,11 @@ class Rows:
         if not self.seconds or (begin <= self.seconds[0] and self.seconds[-1] < end):
             return self
         part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
-        return Rows(self.seconds[part], self.items[part], self.heard[part], self.ends[part])
+        return PlayRows(self.seconds[part], self.items[part], self.heard[part], self.ends[part])
 
-    def chosen(self, which: Sequence[bool]) -> Rows:
+    def chosen(self, which: Sequence[bool]) -> PlayRows:
         """Those that are chosen."""
-        return Rows(
+        return PlayRows(
             list(compress(self.seconds, which)),
             list(compress(self.items, which)),
             list(compress(self.heard, which)),
@@ -70,13 +70,13 @@ class Rows:
         )
 
 
-def rows_of(lines: Mapping[str, str]) -> Rows:
+def read_day(lines: Mapping[str, str]) -> PlayRows:
     """The columns of a day's index; lines that cannot be ours are left out."""
     read = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
-    return Rows(*map(list, zip(*read, strict=True))) if read else Rows()
+    return PlayRows(*map(list, zip(*read, strict=True))) if read else PlayRows()
 
 
-def read_days(text: str, days: int) -> list[Rows] | None:
+def read_days(text: str, days: int) -> list[PlayRows] | None:
     """The columns of many days at once.
 
     Args:
@@ -139,18 +139,18 @@ def _are_lines(text: str, days: int, plays: int, breaks: int) -> bool:
     return text.count(" ") == 2 * plays and text.count("\n") == breaks * plays + days
 
 
-def _read_day(reply: str) -> Rows | None:
+def _read_day(reply: str) -> PlayRows | None:
     words = reply.split()
     plays = len(words) // _WORDS
     if words[:1] != [str(2 * plays)] or len(words) != 1 + _WORDS * plays:
         return None
     if not plays:
-        return Rows()
+        return PlayRows()
     lengths, seconds, items, heard, ends = (words[column::_WORDS] for column in (1, 2, 4, 5, 6))
     if lengths.count("$10") != plays or not _ENDS.issuperset(ends) or not _are_items(reply, plays):
         return None
     try:
-        rows = Rows(list(map(int, seconds)), items, list(map(int, heard)), ends)
+        rows = PlayRows(list(map(int, seconds)), items, list(map(int, heard)), ends)
     except ValueError:
         return None
     if rows.seconds != sorted(rows.seconds):
@@ -164,9 +164,9 @@ def _are_items(reply: str, plays: int) -> bool:
     return tracks == plays or tracks + reply.count("\r\nepisode:") + reply.count("\r\nlocal:") == plays
 
 
-def _sorted(rows: Rows) -> Rows:
+def _sorted(rows: PlayRows) -> PlayRows:
     ordered = sorted(zip(rows.seconds, rows.items, rows.heard, rows.ends, strict=True))
-    return Rows(*map(list, zip(*ordered, strict=True)))
+    return PlayRows(*map(list, zip(*ordered, strict=True)))
 
 
 def read_hashes(text: str, keys: int) -> list[dict[str, str]] | None:

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeGuard
 
-Value = str | int
+FieldValue = str | int
 """What a field of a Redis hash holds."""
 
 ONE_DAY_MS = 86_400_000
-LONGEST_ITEM_MS = 7 * ONE_DAY_MS
+MAX_ITEM_MS = 7 * ONE_DAY_MS
 """A duration or position beyond a week is nonsense."""
 
-LONGEST_TEXT = 4096
+MAX_TEXT_LENGTH = 4096
 """Characters; no title is as long, and one answer must not fill a Pi's memory."""
 
-PLAYBACK_PATHS = {
+FIELD_PATHS = {
     "duration_ms": "item.duration_ms",
     "explicit": "item.explicit",
     "device_name": "device.name",
@@ -37,18 +37,18 @@ ITEM_TYPES = ("track", "episode")
 """What can be played."""
 ITEM_FIELDS = ("id", "uri", "type", "name", "artists", "album")
 """The fields of the hash that say what is played."""
-NUMBERS = frozenset({"duration_ms", "device_volume", "timestamp", "progress_ms"})
-FLAGS = frozenset({"explicit", "shuffle_state", "playing"})
+INTEGER_FIELDS = frozenset({"duration_ms", "device_volume", "timestamp", "progress_ms"})
+BOOLEAN_FIELDS = frozenset({"explicit", "shuffle_state", "playing"})
 
 
-class Kind(Enum):
+class StateKind(Enum):
     """What an answer is about."""
 
     ITEM = "item"
     """A track, an episode (audiobook chapters arrive as episodes) or a local file."""
     ADVERTISEMENT = "advertisement"
     """No play, but the listener is there and the item before it is over."""
-    NOTHING = "nothing"
+    NO_INFORMATION = "nothing"
     """No information: 204, item null, a type one does not know (spotify/web-api#662, spotipy#562)."""
 
 
@@ -66,11 +66,11 @@ class Item:
     key: str
     uri: str
     duration_ms: int | None
-    catalogue: Mapping[str, Value]
+    catalog: Mapping[str, FieldValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Playback:
+class PlayerState:
     """One answer of `/v1/me/player`.
 
     Attributes:
@@ -84,16 +84,16 @@ class Playback:
         fields: The flat fields of the `listening:` hash.
     """
 
-    kind: Kind
+    kind: StateKind
     item: Item | None = None
     playing: bool = False
     progress_ms: int | None = None
     changed_ms: int | None = None
     private: bool = False
-    fields: Mapping[str, Value] = field(default_factory=dict)
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
 
 
-NOTHING = Playback(Kind.NOTHING)
+NO_STATE = PlayerState(StateKind.NO_INFORMATION)
 
 
 def dict_get(d: object, path: str) -> object | None:
@@ -109,9 +109,9 @@ def dict_get(d: object, path: str) -> object | None:
     return d
 
 
-def redis_convert(d: Mapping[str, object]) -> dict[str, Value]:
+def redis_convert(d: Mapping[str, object]) -> dict[str, FieldValue]:
     """Make the values fit for a Redis hash: booleans become 1 and 0; only text and whole numbers stay."""
-    flat: dict[str, Value] = {}
+    flat: dict[str, FieldValue] = {}
     for key, value in d.items():
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
             flat[key] = int(value)
@@ -120,25 +120,25 @@ def redis_convert(d: Mapping[str, object]) -> dict[str, Value]:
     return flat
 
 
-def read_playback(body: object) -> Playback:
+def read_player_state(body: object) -> PlayerState:
     """Make a `Playback` of the decoded JSON body of `/v1/me/player`, or of None for a 204."""
     kind = dict_get(body, "currently_playing_type")
     if kind == "ad":
-        return Playback(
-            Kind.ADVERTISEMENT,
+        return PlayerState(
+            StateKind.ADVERTISEMENT,
             playing=dict_get(body, "is_playing") is True,
             progress_ms=_duration(dict_get(body, "progress_ms")),
         )
     item = read_item(dict_get(body, "item"))
     private = dict_get(body, "device.is_private_session") is True
     if item is None:
-        return Playback(Kind.NOTHING, private=private)
+        return PlayerState(StateKind.NO_INFORMATION, private=private)
     fields = _playback_fields(body, item)
     progress = _duration(fields.get("progress_ms"))
     if progress is not None and item.duration_ms is not None:
         progress = min(progress, item.duration_ms)
-    return Playback(
-        Kind.ITEM,
+    return PlayerState(
+        StateKind.ITEM,
         item=item,
         playing=fields.get("playing") == 1,
         progress_ms=progress,
@@ -155,27 +155,27 @@ def read_item(raw: object) -> Item | None:
     identity = dict_get(raw, "id")
     if not isinstance(item_type, str) or item_type not in ITEM_TYPES:
         return None
-    if not is_identity(identity):
+    if not is_spotify_id(identity):
         # A local file has no id; its uri says artist, album, title and seconds (spotify/web-api#480).
         if not isinstance(uri, str) or not uri.startswith("spotify:local:"):
             return None
         identity = ""
     uri = _storable(uri if isinstance(uri, str) and uri else f"spotify:{item_type}:{identity}")
-    key = item_key(item_type, _storable(identity), uri)
-    return Item(key, uri, _duration(dict_get(raw, "duration_ms")) or None, _catalogue(raw, uri))
+    key = catalog_key(item_type, _storable(identity), uri)
+    return Item(key, uri, _duration(dict_get(raw, "duration_ms")) or None, _catalog(raw, uri))
 
 
-def is_identity(value: object) -> TypeGuard[str]:
+def is_spotify_id(value: object) -> TypeGuard[str]:
     """Whether it can be an item's id: one word, for a line of the index is read word by word."""
     return isinstance(value, str) and value.split() == [value]
 
 
-def item_key(item_type: str, identity: str, uri: str) -> str:
+def catalog_key(item_type: str, identity: str, uri: str) -> str:
     """The key of an item in the catalogue: "track:<id>" or "episode:<id>"; without an id "local:<digest>"."""
     return f"{item_type}:{identity}" if identity else "local:" + hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
-def _catalogue(raw: object, uri: str) -> dict[str, Value]:
+def _catalog(raw: object, uri: str) -> dict[str, FieldValue]:
     """The catalogue's fields of a track or episode; a show stands where a track has its album."""
     is_episode = dict_get(raw, "type") == "episode"
     collection = dict_get(raw, "show" if is_episode else "album")
@@ -196,24 +196,24 @@ def _catalogue(raw: object, uri: str) -> dict[str, Value]:
     )
 
 
-def _playback_fields(body: object, item: Item) -> dict[str, Value]:
+def _playback_fields(body: object, item: Item) -> dict[str, FieldValue]:
     """The flat fields of the `listening:` hash; what Spotify leaves out or garbles is left out."""
-    found = {name: dict_get(body, path) for name, path in PLAYBACK_PATHS.items()}
+    found = {name: dict_get(body, path) for name, path in FIELD_PATHS.items()}
     identity = dict_get(body, "item.id")
     fields = _without_blanks(
         {
-            "id": identity if is_identity(identity) else None,
-            **{name: item.catalogue.get(name) for name in ITEM_FIELDS[1:]},
+            "id": identity if is_spotify_id(identity) else None,
+            **{name: item.catalog.get(name) for name in ITEM_FIELDS[1:]},
             **found,
         },
     )
-    for name in NUMBERS & fields.keys():
+    for name in INTEGER_FIELDS & fields.keys():
         number = whole_number(fields[name])
         if number is None:
             del fields[name]
         else:
             fields[name] = number
-    return {name: value for name, value in fields.items() if name not in FLAGS or value in (0, 1)}
+    return {name: value for name, value in fields.items() if name not in BOOLEAN_FIELDS or value in (0, 1)}
 
 
 def _items(value: object) -> Iterable[object]:
@@ -225,7 +225,7 @@ def _joined(values: object, key: str, separator: str) -> str:
     return separator.join(text for text in found if isinstance(text, str) and text)
 
 
-def _without_blanks(d: Mapping[str, object]) -> dict[str, Value]:
+def _without_blanks(d: Mapping[str, object]) -> dict[str, FieldValue]:
     return {key: value for key, value in redis_convert(d).items() if value != ""}
 
 
@@ -242,9 +242,9 @@ def _duration(value: object) -> int | None:
     whole = (
         whole_number(int(value)) if isinstance(value, float) and value.is_integer() else whole_number(value)
     )
-    return whole if whole is not None and whole <= LONGEST_ITEM_MS else None
+    return whole if whole is not None and whole <= MAX_ITEM_MS else None
 
 
 def _storable(text: str) -> str:
     """Bounded text that can be encoded: JSON may escape half a surrogate pair, which UTF-8 does not know."""
-    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+    return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode()

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spotify_logger.core.observations import Outlook
 
-AFTER_END = 1.0
+DELAY_AFTER_END = 1.0
 """Seconds after an item should have ended at which the next one shows; Home Assistant waits as long."""
-ATTENTIVE = 60.0
+ATTENTIVE_SECONDS = 60.0
 """Seconds of the quickest polling after the listener did something unforeseen."""
 SETTLING_MS = 20_000
 """The beginning of an item, in which it is most often skipped."""
-IDLE_START = 10.0
+FIRST_IDLE_WAIT = 10.0
 """Seconds to the first request after playback has stopped; they grow from there."""
 IDLE_GROWTH = 1.1
-IDLE_LONGEST = 1.75
+MAX_IDLE_FACTOR = 1.75
 """Times the longest wait while something plays; a first play shorter than that may go unseen."""
 
 
@@ -37,7 +37,7 @@ class PollSchedule:
 
     def __init__(self, poll_min: float, poll_max: float) -> None:
         self._poll_min, self._poll_max = poll_min, poll_max
-        self.slowness = 1.0
+        self.slowdown = 1.0
         self._attentive_until = float("-inf")
         self._idle = 0.0
 
@@ -48,21 +48,21 @@ class PollSchedule:
             outlook: What the tracker expects of the player.
             now: When the answer was true, in seconds of the monotonic clock.
         """
-        if not outlook.moves:
-            return self.slowness * self._next_idle()
+        if not outlook.is_advancing:
+            return self.slowdown * self._next_idle()
         self._idle = 0.0
-        if outlook.surprise_ms is not None:
-            self._attentive_until = now - outlook.surprise_ms / 1000 + ATTENTIVE
+        if outlook.since_user_action_ms is not None:
+            self._attentive_until = now - outlook.since_user_action_ms / 1000 + ATTENTIVE_SECONDS
         if outlook.is_advertisement:
-            return self.slowness * min(IDLE_START, self._poll_max)
+            return self.slowdown * min(FIRST_IDLE_WAIT, self._poll_max)
         is_settling = outlook.progress_ms is not None and outlook.progress_ms < SETTLING_MS
         is_quick = now < self._attentive_until or is_settling
-        wait = self.slowness * (self._poll_min if is_quick else self._poll_max)
+        wait = self.slowdown * (self._poll_min if is_quick else self._poll_max)
         if outlook.remaining_ms is None:
             return wait
-        return min(wait, outlook.remaining_ms / 1000 + min(AFTER_END, self._poll_min))
+        return min(wait, outlook.remaining_ms / 1000 + min(DELAY_AFTER_END, self._poll_min))
 
     def _next_idle(self) -> float:
-        start = min(IDLE_START, self._poll_max)
-        self._idle = min(max(start, self._idle * IDLE_GROWTH), IDLE_LONGEST * self._poll_max)
+        start = min(FIRST_IDLE_WAIT, self._poll_max)
+        self._idle = min(max(start, self._idle * IDLE_GROWTH), MAX_IDLE_FACTOR * self._poll_max)
         return self._idle

@@ -12,7 +12,7 @@ STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"
 """The index of the gaps: where each begins -> where it ends, and why. A year has a few dozen of them."""
-FORGOTTEN = "forgotten"
+TOMBSTONES = "forgotten"
 """The plays that somebody wanted to be forgotten: the second that named each -> the second at which it ended.
 Nothing tells what they were. It keeps `recently-played` and exports from bringing them back."""
 LISTENERS = "spotify_logger:listeners"
@@ -40,7 +40,7 @@ EPOCH_DAY = date(1970, 1, 1)
 FIRST_DAY = date(2006, 4, 23)
 """Spotify was founded on this day; no play is older."""
 
-RESERVED = frozenset(
+RESERVED_NAMES = frozenset(
     (  # noqa: SIM905 - one line to read
         "listening plays track episode local gap gaps now_playing forgotten spotify_logger redis lock"
     ).split()
@@ -54,23 +54,23 @@ _ROW = re.compile(
     r"((?:track|episode|local):\S+) ([0-9]{1,12})(?: (open|trackdone|skipped|stopped|unknown))?"
 )
 
-ENDS = ("trackdone", "skipped", "stopped", "unknown")
+END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
 """How a play ends."""
 OPEN = "open"
 """What stands in their place while it is not over."""
 
 
-def is_listener(name: str) -> bool:
+def is_listener_name(name: str) -> bool:
     """Whether a listener can be called so."""
-    return _LISTENER.fullmatch(name) is not None and name not in RESERVED
+    return _LISTENER.fullmatch(name) is not None and name not in RESERVED_NAMES
 
 
-def with_listener(prefix: str, listener: str) -> str:
+def add_listener(prefix: str, listener: str) -> str:
     """What is put before the keys of a listener of a household; the same where there is no name."""
     return f"{prefix}{listener}:" if listener else prefix
 
 
-def without_listener(prefix: str, listener: str) -> str:
+def remove_listener(prefix: str, listener: str) -> str:
     """The reverse of `with_listener`: what is put before the keys that all listeners share."""
     return prefix.removesuffix(f"{listener}:") if listener else prefix
 
@@ -101,7 +101,7 @@ def second_of_day(day: date) -> int:
     return (day - EPOCH_DAY).days * 86_400
 
 
-def second_of(key: str) -> int | None:
+def second_of_key(key: str) -> int | None:
     """The reverse of `play_key`, whatever prefix is put before it."""
     _, colon, digits = key.rpartition("listening:")
     return int(digits) if colon and _SECOND.fullmatch(digits) else None
@@ -109,7 +109,7 @@ def second_of(key: str) -> int | None:
 
 def row_value(item: str, ms_played: int, end: str | None) -> str:
     """What a day's index holds of a play: catalogue key, milliseconds heard, and how it ended, if it did."""
-    return f"{item} {ms_played} {OPEN if end is None else end if end in ENDS else 'unknown'}"
+    return f"{item} {ms_played} {OPEN if end is None else end if end in END_REASONS else 'unknown'}"
 
 
 def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:
@@ -131,7 +131,7 @@ def read_gap(second: str, value: str) -> tuple[int, int, str] | None:
     return int(second), int(gap[1]), gap[2]
 
 
-def read_forgotten(second: str, value: str) -> tuple[int, int] | None:
+def read_tombstone(second: str, value: str) -> tuple[int, int] | None:
     """A play that was forgotten: the second that named it, and the one at which it ended."""
     if not _SECOND.fullmatch(second) or not _SECOND.fullmatch(value) or int(value) < int(second):
         return None

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.core.periods import LocalClock
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.play_rows import PlayRows
 
-LISTENED_MS = 30_000
+MIN_LISTENED_MS = 30_000
 """What counts as a play unless told otherwise: half a minute, as Spotify counts."""
 SESSION_PAUSE_MS = 30 * 60_000
 """A session of listening ends when nothing is heard for so long."""
@@ -33,21 +33,21 @@ TRACKDONE, SKIPPED, OPEN = "trackdone", "skipped", "open"
 # What counts as a play
 
 if TYPE_CHECKING:
-    Rule = Callable[[Rows], Iterable[bool]]
+    CountingRule = Callable[[PlayRows], Iterable[bool]]
     """Tells for each row whether it counts as a play."""
 
 
-def at_least(milliseconds: int) -> Rule:
+def at_least(milliseconds: int) -> CountingRule:
     """What was heard for so long, or longer, counts."""
     return lambda rows: map(milliseconds.__le__, rows.heard)
 
 
-def finished() -> Rule:
+def finished() -> CountingRule:
     """What was left at its end counts."""
     return lambda rows: map(TRACKDONE.__eq__, rows.ends)
 
 
-def half(durations: Mapping[str, int]) -> Rule:
+def half(durations: Mapping[str, int]) -> CountingRule:
     """What was heard for at least half of its length counts, and what was left at its end.
 
     Args:
@@ -55,7 +55,7 @@ def half(durations: Mapping[str, int]) -> Rule:
             missing where the length is not known.
     """
 
-    def rule(rows: Rows) -> Iterator[bool]:
+    def rule(rows: PlayRows) -> Iterator[bool]:
         for item, heard, end in zip(rows.items, rows.heard, rows.ends, strict=True):
             yield end == TRACKDONE or 0 < durations.get(item, 0) <= 2 * heard
 
@@ -65,7 +65,7 @@ def half(durations: Mapping[str, int]) -> Rule:
 # By item
 
 
-class Tallies:
+class ItemCounts:
     """What was played how often and for how long, item by item.
 
     Attributes:
@@ -77,22 +77,22 @@ class Tallies:
         self.plays: Counter[str] = Counter()
         self.heard: defaultdict[str, int] = defaultdict(int)
 
-    def add(self, rows: Rows, counted: Sequence[bool]) -> None:
+    def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Take in a day; `counted` tells which of its rows count."""
         self.plays.update(compress(rows.items, counted))
         heard = self.heard
         for item, milliseconds in zip(rows.items, rows.heard, strict=True):
             heard[item] += milliseconds
 
-    def copy(self) -> Tallies:
+    def copy(self) -> ItemCounts:
         """As they are now; later ones are added to the one or the other."""
-        found = Tallies()
+        found = ItemCounts()
         found.plays, found.heard = self.plays.copy(), self.heard.copy()
         return found
 
 
 @dataclass(slots=True)
-class Tally:
+class ItemStatistics:
     """What is added up over plays of one thing.
 
     Attributes:
@@ -111,7 +111,7 @@ class Tally:
     first: int | None = None
     last: int | None = None
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: ItemStatistics) -> None:
         """Count everything that another tally has counted."""
         self.plays += other.plays
         self.shorter += other.shorter
@@ -122,7 +122,7 @@ class Tally:
         self.first, self.last = min(firsts, default=None), max(lasts, default=None)
 
 
-class Details(Tallies):
+class DetailedItemCounts(ItemCounts):
     """The same with all that can be told of an item; twice the work."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class Details(Tallies):
         self._first: dict[str, int] = {}
         self._last: dict[str, int] = {}
 
-    def add(self, rows: Rows, counted: Sequence[bool]) -> None:
+    def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """See `Tallies.add`; days come in order of time."""
         super().add(rows, counted)
         self._rows.update(rows.items)
@@ -143,10 +143,10 @@ class Details(Tallies):
             if item not in self._first:
                 self._first[item] = second
 
-    def tally(self, item: str) -> Tally:
+    def tally(self, item: str) -> ItemStatistics:
         """What there is to say of an item, by its catalogue key."""
         plays = self.plays[item]
-        return Tally(
+        return ItemStatistics(
             plays,
             self._rows[item] - plays,
             self._skips[item],
@@ -160,7 +160,7 @@ class Details(Tallies):
 
 
 @dataclass(slots=True)
-class Sums:
+class Totals:
     """What is added up over a stretch.
 
     Attributes:
@@ -177,7 +177,7 @@ class Sums:
     closed: int = 0
     ms_played: int = 0
 
-    def add(self, rows: Rows, counted: Sequence[bool]) -> None:
+    def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Take in a day."""
         self.plays += sum(counted)
         self.rows += len(rows)
@@ -186,7 +186,7 @@ class Sums:
         self.ms_played += sum(rows.heard)
 
 
-class Calendar:
+class CalendarCounts:
     """Plays and time by local day, and by hour of the local week.
 
     Args:
@@ -206,7 +206,7 @@ class Calendar:
         self.hour_plays = [0] * WEEK_HOURS
         self.hour_heard = [0] * WEEK_HOURS
 
-    def add(self, rows: Rows, counted: Sequence[bool]) -> None:
+    def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Take in a day; a play belongs to the day and the hour in which it started."""
         hours = [second // HOUR for second in self._clock.seconds(rows.seconds)]
         plays, heard = Counter(compress(hours, counted)), defaultdict[int, int](int)
@@ -219,9 +219,9 @@ class Calendar:
             self.hour_plays[of_week] += plays[hour]
             self.hour_heard[of_week] += milliseconds
 
-    def copy(self) -> Calendar:
+    def copy(self) -> CalendarCounts:
         """As it is now; later plays are added to the one or the other."""
-        found = Calendar(self._clock)
+        found = CalendarCounts(self._clock)
         found.plays, found.heard = self.plays.copy(), self.heard.copy()
         found.hour_plays, found.hour_heard = self.hour_plays.copy(), self.hour_heard.copy()
         return found
@@ -247,7 +247,7 @@ class Session:
 
 
 @dataclass(slots=True)
-class Sessions:
+class SessionCounter:
     """How many sessions there were, and which one was the longest.
 
     Attributes:
@@ -259,17 +259,17 @@ class Sessions:
     longest: Session | None = None
     _now: Session | None = field(default=None, repr=False)
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: PlayRows) -> None:
         """Take in a day; days come in order of time."""
         for second, ms_played in zip(rows.seconds, rows.heard, strict=True):
             if ms_played:
                 self._hear(second, second * 1000 + ms_played)
 
-    def copy(self) -> Sessions:
+    def copy(self) -> SessionCounter:
         """As they are now; what is heard later is added to the one or the other."""
         now = self._now and replace(self._now)
         longest = now if self.longest is self._now else self.longest and replace(self.longest)
-        return Sessions(self.number, longest, now)
+        return SessionCounter(self.number, longest, now)
 
     def _hear(self, second: int, end_ms: int) -> None:
         now = self._now

@@ -24,7 +24,7 @@ _SEPARATORS = re.compile("[ !-/:-@[-`{-~]+")
 """Blanks and the punctuation of ASCII, which is all that folded text has of quotes and dashes."""
 
 
-class Fit(IntEnum):
+class MatchQuality(IntEnum):
     """How well a text fits.
 
     Attributes:
@@ -36,8 +36,8 @@ class Fit(IntEnum):
 
     NOT = 0
     WORDS = 1
-    IN_PART = 2
-    WHOLE = 3
+    SUBSTRING = 2
+    EXACT = 3
 
 
 def fold(text: str) -> str:
@@ -64,7 +64,7 @@ def words_of(folded: str) -> set[str]:
     return set(_SEPARATORS.split(folded)) - {""}
 
 
-class Finder:
+class TextMatcher:
     """Looks for one text in many items, quickly where they do not have it.
 
     Args:
@@ -80,7 +80,7 @@ class Finder:
         # Plain text without this one cannot fit, whatever else folding does.
         self._longest = max(words, key=len, default="")
 
-    def fit(self, title: str, artists: str, album: str) -> Fit:
+    def match(self, title: str, artists: str, album: str) -> MatchQuality:
         """Return how well the text fits a track.
 
         Args:
@@ -90,12 +90,12 @@ class Finder:
         """
         plain = f"{artists}\n{title}\n{album}"
         if plain.isascii() and self._longest not in plain.lower():
-            return Fit.NOT
+            return MatchQuality.NOT
         everything = fold(plain)
         if self.wanted and self.wanted in everything:
             is_whole = self.wanted in map(fold, (title, album, artists))
-            return Fit.WHOLE if is_whole else Fit.IN_PART
-        return Fit.WORDS if self._has_words(everything) else Fit.NOT
+            return MatchQuality.EXACT if is_whole else MatchQuality.SUBSTRING
+        return MatchQuality.WORDS if self._has_words(everything) else MatchQuality.NOT
 
     def is_any(self, names: Iterable[str]) -> bool:
         """Whether it is one of these names, as a whole."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-LATEST_MS = 2**43
+MAX_STAMP_MS = 2**43
 """Milliseconds since the epoch, in the year 2248; what is later is no time but garbage."""
 
 
@@ -50,4 +50,4 @@ def from_iso(text: str) -> int | None:
 def seconds_of(text: str) -> float | None:
     """Return an ISO 8601 stamp in seconds since the epoch; None for what is none, or no time of ours."""
     stamp_ms = from_iso(text)
-    return stamp_ms / 1000 if stamp_ms is not None and 0 <= stamp_ms < LATEST_MS else None
+    return stamp_ms / 1000 if stamp_ms is not None and 0 <= stamp_ms < MAX_STAMP_MS else None

@@ -24,7 +24,7 @@ from spotify_logger.core.observations import (
     Outlook,
 )
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
-from spotify_logger.core.player_state import Item, Kind, Playback
+from spotify_logger.core.player_state import Item, PlayerState, StateKind
 from spotify_logger.system.state import from_json, to_json
 
 OVER_AFTER_MS = 30 * 60_000
@@ -45,13 +45,13 @@ class Tracker:
     def __init__(self) -> None:
         self.play: Play | None = None
         self.seen = Observations()
-        self.outlook = Outlook(moves=False)
+        self.outlook = Outlook(is_advancing=False)
         self._begun = 0  # where the open play starts on the timeline
         self._played_until = 0  # when the open play last advanced
         self._free_from_ms = 0  # stamp of the end of the play before: none may start earlier
         self._second = 0  # names the newest play
 
-    def observe(self, playback: Playback, stamp_ms: int, monotonic_ms: int) -> list[Play]:
+    def observe(self, playback: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
         """Take in an answer.
 
         Args:
@@ -84,7 +84,7 @@ class Tracker:
 
     # A restart
 
-    def to_memory(self) -> str:
+    def serialize(self) -> str:
         """Return what has to be kept beside the newest play for another process to go on, as JSON."""
         play = None if self.play is None else [self.play.second, self.play.ms_played]
         return to_json({"play": play, **self.seen.to_plain()})
@@ -121,9 +121,9 @@ class Tracker:
 
     # What follows from an answer
 
-    def _is_empty(self, playback: Playback) -> bool:
+    def _is_empty(self, playback: PlayerState) -> bool:
         """Return whether the answer brings no information."""
-        if playback.kind is Kind.NOTHING:
+        if playback.kind is StateKind.NO_INFORMATION:
             return not playback.private
         return self.seen.is_stale() and not self.seen.starts_again(self._item)
 
@@ -150,7 +150,7 @@ class Tracker:
         self.seen = self.seen.keep()
         return changed
 
-    def _same(self, play: Play, playback: Playback) -> list[Play]:
+    def _same(self, play: Play, playback: PlayerState) -> list[Play]:
         """Go on with the open play, or start its item again."""
         seen = self.seen
         if seen.starts_again(play.item):
@@ -167,7 +167,7 @@ class Tracker:
         self.seen = seen.keep()
         return [] if self.play == play else [self.play]
 
-    def _again(self, play: Play, playback: Playback) -> list[Play]:
+    def _again(self, play: Play, playback: PlayerState) -> list[Play]:
         """Follow an item from its end to its beginning: a repeat, or a player that has fallen silent."""
         if playback.playing or (playback.progress_ms or 0) > SILENT_MS:
             return self._other(playback)
@@ -178,7 +178,7 @@ class Tracker:
         self.seen = seen.keep()
         return [closed]
 
-    def _other(self, playback: Playback) -> list[Play]:
+    def _other(self, playback: PlayerState) -> list[Play]:
         """Leave the open play for another item or an advertisement."""
         seen, begun, changed = self.seen, self._beginning(playback), []
         if self.play is not None:
@@ -224,9 +224,9 @@ class Tracker:
         was_followed = natural - left <= near_end_ms(duration)
         return min(left, natural) - seen.last_at if was_seen or was_followed else 0
 
-    def _beginning(self, playback: Playback) -> int | None:
+    def _beginning(self, playback: PlayerState) -> int | None:
         """Return where an item that was not open begins on the timeline; None when no play begins."""
-        last, is_advertisement = self.seen.last, playback.kind is Kind.ADVERTISEMENT
+        last, is_advertisement = self.seen.last, playback.kind is StateKind.ADVERTISEMENT
         is_known = last is not None and last.uri == self.seen.uri and not is_advertisement
         if self.play is None and last is not None and is_known:
             return self._beginning_of_resumed(last, playback)
@@ -234,7 +234,7 @@ class Tracker:
             return self._beginning_of_playing(playback)
         return self._beginning_of_paused(playback)
 
-    def _beginning_of_playing(self, playback: Playback) -> int:
+    def _beginning_of_playing(self, playback: PlayerState) -> int:
         """Return now minus progress, where the time since the last answer allows it."""
         seen, earliest, progress = self.seen, self.seen.earliest_start, playback.progress_ms
         if progress is None:
@@ -250,7 +250,7 @@ class Tracker:
         resumed = seen.now - max(0, progress - left) if left and progress else None
         return self._guess(earliest, seen.now) if resumed is None or resumed < earliest else resumed
 
-    def _beginning_of_paused(self, playback: Playback) -> int | None:
+    def _beginning_of_paused(self, playback: PlayerState) -> int | None:
         """Return where a paused item began, if it took over from a playing one at its own beginning."""
         seen, progress, earliest = self.seen, playback.progress_ms, self.seen.last_at
         if not progress or not seen.was_playing or progress > seen.elapsed + JITTER_MS:
@@ -260,7 +260,7 @@ class Tracker:
             return changed - progress
         return self._guess(earliest, max(earliest, seen.now - progress))
 
-    def _beginning_of_resumed(self, last: Observation, playback: Playback) -> int | None:
+    def _beginning_of_resumed(self, last: Observation, playback: PlayerState) -> int | None:
         """Return where an item without a play goes on: it was paused for long, private, silent or doubted."""
         seen, progress = self.seen, playback.progress_ms
         if not playback.playing or progress is None:
@@ -283,7 +283,7 @@ class Tracker:
 
     # Opening and closing
 
-    def _open(self, item: Item, playback: Playback, begun: int) -> Play:
+    def _open(self, item: Item, playback: PlayerState, begun: int) -> Play:
         now, stamp_ms = self.seen.now, self.seen.stamp_ms
         begun_ms = stamp_ms - (now - begun)
         started_ms = max(begun_ms, self._free_from_ms)
@@ -333,7 +333,7 @@ class Tracker:
         return TRACKDONE
 
 
-def age_of(memory: str) -> int:
+def last_answer_at(memory: str) -> int:
     """Return the moment of the last answer that a memory knows, -1 for none: the higher one is newer."""
     answered = _parse(memory).get("answered")
     return answered if isinstance(answered, int) else -1

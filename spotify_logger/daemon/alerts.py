@@ -178,7 +178,7 @@ class Alerts:
         """Let a text wait, in the place of an older one about the same: that one has no use any more."""
         queue = self._memory.queue
         if self._url:
-            queue[key] = log.clean(f"Spotify Logger: {text}", TEXT_LIMIT)
+            queue[key] = log.sanitize(f"Spotify Logger: {text}", TEXT_LIMIT)
         while len(queue) > LONGEST_QUEUE:
             del queue[next(iter(queue))]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from spotify_logger.core.backfill import read_history, repair
-from spotify_logger.core.display import summary
+from spotify_logger.core.backfill import backfill_plays, read_recently_played
+from spotify_logger.core.display import format_play
 from spotify_logger.core.matching import identity, matches_tombstone
 from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -129,7 +129,7 @@ class Repairer:
         self, body: object, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
     ) -> list[Play]:
         forgotten, horizon_ms = self._log.forgotten(), self._outbox.horizon_ms()
-        items = [heard for heard in read_history(body) if heard.ended_ms >= horizon_ms]
+        items = [heard for heard in read_recently_played(body) if heard.ended_ms >= horizon_ms]
         history = [heard for heard in items if not matches_tombstone(forgotten, heard.ended_ms)]
         if not history:
             return []
@@ -138,10 +138,10 @@ class Repairer:
         told |= {identity(play): play for play in self._outbox.kept(since_ms)}
         known = [play for play in told.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
-        repaired = repair(known, history, now_ms, blind)
+        repaired = backfill_plays(known, history, now_ms, blind)
         plays = [play for play in repaired if not self._outbox.is_forgotten(play)]
         for play in plays:
-            log.info(f"recently played: {summary(play)}")
+            log.info(f"recently played: {format_play(play)}")
         return plays
 
     def _failed(self, error: SpotifyLoggerError) -> None:

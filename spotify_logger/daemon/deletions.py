@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import FORGOTTEN
+from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.system.state import from_json, to_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Forgotten:
         self._store = store
         self._outbox = outbox
         self._count = -1  # how many there were when they were last read
-        self.plays = from_json(dict[int, int], outbox.note(FORGOTTEN)) or {}
+        self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
     def heed(self, *, anew: bool = False) -> None:
         """Learn what was forgotten since anybody looked.
@@ -45,7 +45,7 @@ class Forgotten:
         self._outbox.forget(found)
         known = dict(sorted((self.plays | found).items())[-MOST:])
         if known != self.plays:
-            self._outbox.set_note(FORGOTTEN, to_json(known))
+            self._outbox.set_note(TOMBSTONES, to_json(known))
         self.plays, self._count = known, count
 
     def bring_back(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.coverage import Sight, Stretch
-from spotify_logger.core.times import LATEST_MS, to_iso
+from spotify_logger.core.coverage import Coverage, UnobservedSpan
+from spotify_logger.core.times import MAX_STAMP_MS, to_iso
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
 
@@ -55,8 +55,8 @@ class Watch:
         self._lost_sight = False
         self._has_seen = False
 
-    def _sight_since(self, answered_ms: int | None) -> Sight:
-        sight = Sight(answered_ms, self._planned)
+    def _sight_since(self, answered_ms: int | None) -> Coverage:
+        sight = Coverage(answered_ms, self._planned)
         now = self._clock.monotonic()
         sight.plan(now, now)
         return sight
@@ -70,13 +70,13 @@ class Watch:
         known = [moment for moment in (answered_ms, self._beat_ms) if moment is not None]
         if gap is not None:
             self._sight = self._sight_since(gap.from_ms)
-            self._sight.know(gap)
+            self._sight.add_reason(gap)
         elif known:
             self._sight = self._sight_since(max(known))
 
-    def saw(self, stamp_ms: int, now: float) -> Stretch | None:
+    def answered_at(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
         """An answer came, see `Sight.saw`; a gap that it ends is recorded."""
-        stretch = self._sight.saw(stamp_ms, now)
+        stretch = self._sight.answered_at(stamp_ms, now)
         self._lost_sight = False
         self._has_seen = True
         if stretch is not None:
@@ -97,7 +97,7 @@ class Watch:
         if not self._lost_sight:
             self._lost_sight = True
             self._note_beat({})
-        gap = self._sight.so_far(now)
+        gap = self._sight.current_gap(now)
         if gap is not None and now - self._gap_at >= GAP_EVERY:
             self._gap_at = now
             self._record(gap, {GAP: to_json([gap.from_ms, gap.to_ms, gap.reason])})
@@ -138,26 +138,26 @@ class Watch:
         if self._sight.answered_ms not in (None, self._beat_ms):
             self._outbox.put([], {**self.beat(), **notes})
 
-    def _record(self, gap: Stretch, notes: dict[str, str]) -> None:
+    def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> None:
         fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}
         self._outbox.put_gap(gap.from_ms // 1000, fields, notes)
 
 
-def _words(gap: Stretch) -> str:
+def _words(gap: UnobservedSpan) -> str:
     return f"{to_iso(gap.from_ms)[:19]}Z to {to_iso(gap.to_ms)[:19]}Z ({gap.reason}); the gap is recorded"
 
 
 def _read_beat(text: str) -> int | None:
     """When the last answer came; None where there is no note, or it makes no sense."""
     moment_ms = from_json(int, text)
-    return moment_ms if moment_ms is not None and 0 <= moment_ms < LATEST_MS else None
+    return moment_ms if moment_ms is not None and 0 <= moment_ms < MAX_STAMP_MS else None
 
 
-def _read_gap(text: str) -> Stretch | None:
+def _read_gap(text: str) -> UnobservedSpan | None:
     """The gap that is kept as a note; None where there is none, or the note makes no sense."""
     kept = from_json(tuple[int, int, str], text)
-    gap = None if kept is None else Stretch(*kept)
-    return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < LATEST_MS else None
+    gap = None if kept is None else UnobservedSpan(*kept)
+    return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < MAX_STAMP_MS else None
 
 
 def _read_stretches(text: str) -> list[tuple[int, int]]:

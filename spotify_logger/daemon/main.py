@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     stop = Stop()
     try:
         settings = load(Path.cwd(), os.environ)
-        held = None if lifeline.supervised else lock_file.take(settings.state_dir, "log.py")
+        held = None if lifeline.supervised else lock_file.acquire(settings.state_dir, "log.py")
         with contextlib.ExitStack() as resources:
             if held is not None:
                 resources.callback(os.close, held)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
     """Put the rooms together, and run."""
-    if why := atomic_file.refusal(settings.state_dir):
+    if why := atomic_file.write_refusal(settings.state_dir):
         log.warning(
             f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
             " a login cannot be saved"

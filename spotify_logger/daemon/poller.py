@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from spotify_logger import __version__
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
-from spotify_logger.core.display import summary, title
-from spotify_logger.core.player_state import Kind, Playback, read_playback
+from spotify_logger.core.display import format_play, format_title
+from spotify_logger.core.player_state import PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import Tracker
 from spotify_logger.spotify.quota import Usage
@@ -20,7 +20,7 @@ from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unrea
 if TYPE_CHECKING:
     from spotify_logger.core.backoff import Backoff
     from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
     from spotify_logger.core.poll_schedule import PollSchedule
     from spotify_logger.daemon.backfiller import Repairer
     from spotify_logger.daemon.gap_monitor import Watch
@@ -58,7 +58,7 @@ class Turn:
 class _Polled:
     """A player state and its times; `is_after_gap` where nothing could be seen before it."""
 
-    playback: Playback
+    playback: PlayerState
     stamp_ms: int
     monotonic_ms: int
     is_after_gap: bool
@@ -108,7 +108,7 @@ class Poller:
         self._unfollowed: list[_Polled] = []
         self._usage = Usage(outbox.note(REQUESTS))
         self._counted = 0
-        self._status: dict[str, Value] = {"pid": os.getpid(), "version": __version__}
+        self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
         self._login_trouble = ""
 
@@ -146,14 +146,14 @@ class Poller:
             self._keep()
 
     def _answered(self, answer: Answer) -> Turn:
-        playback, stamp_ms = read_playback(answer.body), round(answer.utc * 1000)
+        playback, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
         if self._trouble is not None:
             log.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(playback)}")
             if not self._trouble:
                 self._repairer.started(stamp_ms)
             self._trouble = None
         self._login_trouble = ""
-        stretch = self._watch.saw(stamp_ms, answer.monotonic)
+        stretch = self._watch.answered_at(stamp_ms, answer.monotonic)
         if stretch is not None:
             self._repairer.missed()
         self._unfollowed.append(
@@ -167,7 +167,7 @@ class Poller:
             self._repair()
         else:
             self._unfollowed[-1].show_to(self._tracker)
-        self._schedule.slowness = self._spotify.slowness
+        self._schedule.slowdown = self._spotify.slowdown
         due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
         recorded = self._record(due, describe(playback), playback)
         return Turn(due, recorded, self._recorder.trouble or describe(playback))
@@ -191,12 +191,12 @@ class Poller:
         for polled in self._unfollowed:
             before = self._tracker.play
             changed = polled.show_to(self._tracker)
-            self._memory = self._tracker.to_memory()
+            self._memory = self._tracker.serialize()
             self._recorder.add(changed, self._memory)
             for play in changed:
                 self._repairer.listened(_more(before, play))
                 if play.end_reason is not None:
-                    log.info(summary(play))
+                    log.info(format_play(play))
         self._unfollowed.clear()
 
     def _repair(self) -> None:
@@ -220,16 +220,16 @@ class Poller:
             self._tracker = Tracker()
         self._is_restored = True
 
-    def _record(self, due: float, words: str, playback: Playback | None) -> bool:
+    def _record(self, due: float, words: str, playback: PlayerState | None) -> bool:
         now = self._clock.utc()
         wait = due - self._clock.monotonic()
         until = self._spotify.login_valid_until
         self._usage.add(self._spotify.requests - self._counted, now)
         self._counted = self._spotify.requests
-        status: dict[str, Value] = {
+        status: dict[str, FieldValue] = {
             **self._status,
             "next_poll": to_iso(round((now + wait) * 1000)),
-            "state": log.clean(words),
+            "state": log.sanitize(words),
             "login_valid_until": "" if until is None else to_iso(round(until * 1000)),
         }
         if not self._is_restored:  # what Redis has of it is not known yet, and must not be written over
@@ -239,7 +239,7 @@ class Poller:
         status["requests_24h"] = self._usage.total(now)
         status["requests_by_hour"] = self._usage.to_text()
         status["tracker"] = self._memory
-        shown = None if playback is None or playback.kind is Kind.NOTHING else self._tracker.play
+        shown = None if playback is None or playback.kind is StateKind.NO_INFORMATION else self._tracker.play
         return self._recorder.write(shown, wait, status)
 
     def _keep(self) -> None:
@@ -253,14 +253,14 @@ def _more(before: Play | None, play: Play) -> int:
     return play.ms_played - before.ms_played if same and before is not None else play.ms_played
 
 
-def describe(playback: Playback) -> str:
+def describe(playback: PlayerState) -> str:
     """What the player does, for people."""
     if playback.private:
         return "a private session, which is not logged"
-    if playback.kind is Kind.NOTHING:
+    if playback.kind is StateKind.NO_INFORMATION:
         return "nothing plays"
-    if playback.kind is Kind.ADVERTISEMENT:
+    if playback.kind is StateKind.ADVERTISEMENT:
         return "an advertisement plays"
     doing = "playing" if playback.playing else "paused"
     device = playback.fields.get("device_name")
-    return f"{doing} {title(playback.fields)}" + (f", {device}" if device else "")
+    return f"{doing} {format_title(playback.fields)}" + (f", {device}" if device else "")

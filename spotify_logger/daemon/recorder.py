@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import LIVE, UNKNOWN, Play
-from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of
+from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.core.times import to_iso
-from spotify_logger.core.tracker import age_of
+from spotify_logger.core.tracker import last_answer_at
 from spotify_logger.daemon.deletions import Forgotten
 from spotify_logger.daemon.takeover_dedup import Handover
 from spotify_logger.storage.durability import Persistence, Receipt, Receipts
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.backoff import Backoff
     from spotify_logger.core.matching import Identity
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.outbox import GapRow, Outbox
     from spotify_logger.storage.store import Batch, Store
     from spotify_logger.system.clock import Clock
@@ -98,7 +98,7 @@ class Recorder:
         self._may_write = may_write
         self._handover = Handover(store)
         self._must_learn = False
-        self.duty: Mapping[str, Value] = {}
+        self.duty: Mapping[str, FieldValue] = {}
         self.trouble = ""
 
     @property
@@ -120,8 +120,8 @@ class Recorder:
         if self.trouble and (self._must_learn or (kept is None and not memory)):
             return None
         told = status.get("tracker", "")
-        self._last_key = second_of(status.get("last_play", ""))
-        if loaded is not None and age_of(told) > age_of(memory):
+        self._last_key = second_of_key(status.get("last_play", ""))
+        if loaded is not None and last_answer_at(told) > last_answer_at(memory):
             kept, memory = self._as_kept(*loaded), told
         self._open = kept if kept is not None and kept.end_reason is None else None
         self._memory = memory
@@ -200,7 +200,7 @@ class Recorder:
         if len(self._own) > REMEMBERED:
             del self._own[next(iter(self._own))]
 
-    def write(self, shown: Play | None, due: float, status: Mapping[str, Value]) -> bool:
+    def write(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> bool:
         """Bring everything that waits to Redis, and the status with it.
 
         Args:
@@ -323,7 +323,7 @@ class Recorder:
     def _recognizable(self, plays: Sequence[Play]) -> list[Play]:
         """Plays with what the catalogue needs to tell their recordings from others."""
         keys = dict.fromkeys(play.item.key for play in plays)
-        isrcs = {key: isrc for key, (isrc,) in self._store.catalogue(keys, ["isrc"])}
+        isrcs = {key: isrc for key, (isrc,) in self._store.catalog(keys, ["isrc"])}
         return [_with_isrc(play, isrcs[play.item.key]) for play in plays]
 
     def _look_at_server(self) -> None:
@@ -377,7 +377,7 @@ class Recorder:
 
     # What is sent
 
-    def _send(self, shown: Play | None, due: float, status: Mapping[str, Value]) -> StoreError | None:
+    def _send(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> StoreError | None:
         """Send what waits, in portions; the open play, the gaps and the status go with the last one."""
         begun, complaint = self._clock.monotonic(), None
         while True:
@@ -465,7 +465,7 @@ class Recorder:
             self._outbox.put([replace(held, second=row.play.second, item=row.play.item)])
         return is_newer
 
-    def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, Value]) -> None:
+    def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> None:
         if self._open is not None:
             row = self._open_row(self._open)
             self._fill(batch, [row], [])
@@ -474,7 +474,7 @@ class Recorder:
         elif self._is_over:
             batch.clear_now_playing()
         last = {} if self._last_key is None else {"last_play": play_key(self._last_key)}
-        keeping: dict[str, Value] = {
+        keeping: dict[str, FieldValue] = {
             "outbox": len(self._outbox),
             "outbox_trouble": self._outbox.trouble,
             "redis_trouble": self.trouble,
@@ -494,7 +494,7 @@ class Recorder:
     def _fill(self, batch: Batch, rows: Sequence[Row], gaps: Sequence[GapRow]) -> None:
         for row in rows:
             batch.write_play(row.key, row.play.to_hash(), row.play.index)
-            batch.write_catalogue(row.play.item.key, row.play.item.catalogue)
+            batch.write_catalog(row.play.item.key, row.play.item.catalog)
             self._last_key = row.key if self._last_key is None else max(self._last_key, row.key)
         for gap in gaps:
             batch.write_gap(gap.second, gap.fields)
@@ -568,4 +568,4 @@ def _kinds(error: StoreError) -> set[str]:
 
 
 def _with_isrc(play: Play, isrc: str) -> Play:
-    return replace(play, item=replace(play.item, catalogue={"isrc": isrc} if isrc else {}))
+    return replace(play, item=replace(play.item, catalog={"isrc": isrc} if isrc else {}))

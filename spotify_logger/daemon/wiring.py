@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.backoff import Backoff
-from spotify_logger.core.poll_schedule import IDLE_LONGEST, PollSchedule
+from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
 from spotify_logger.daemon.backfiller import Repairer
 from spotify_logger.daemon.failover import Duty, identity_of, stood_by
@@ -76,7 +76,7 @@ def assemble(settings: Settings, around: Surroundings, schedule: PollSchedule | 
         clock,
         Alerts(around.tell, settings.alert_url, clock, outbox, around.chance),
         Heartbeat(around.tell, settings.heartbeat_url, clock),
-        IDLE_LONGEST * settings.poll_max,
+        MAX_IDLE_FACTOR * settings.poll_max,
     )
     recorder = Recorder(store, outbox, clock, Backoff(1.0, LONGEST_WAIT, around.chance), around.may_write)
     poller = Poller(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import grouped
-from spotify_logger.core.periods import Stretch
-from spotify_logger.core.statistics import Tallies
+from spotify_logger.core.catalog import keys_by_group
+from spotify_logger.core.periods import Period
+from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.queries.phrases import called
 from spotify_logger.queries.question import TIME
 from spotify_logger.queries.ranking import ARTISTS, TRACKS, Ranked, groups_of, ranked
@@ -24,8 +24,8 @@ from spotify_logger.report.words import counted, listened, utc_time
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import Entry
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.catalog import CatalogEntry
+    from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
     from spotify_logger.storage.bulk import Archive
@@ -48,8 +48,8 @@ class Heard:
     """
 
     name: str
-    tallies: Tallies = field(default_factory=Tallies)
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    tallies: ItemCounts = field(default_factory=ItemCounts)
+    entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
     things: dict[str, dict[Hashable, Ranked]] = field(default_factory=dict)
     firsts: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ def _heard(reading: Reading, name: str) -> Heard:
     firsts: dict[str, int] = {}
     begin = reading.question.stretch.begin
     if begin is not None:
-        for day in reading.days(Stretch(end=begin)):
+        for day in reading.days(Period(end=begin)):
             _note_firsts(firsts, *day)
     for day in reading.days():
         heard.tallies.add(*day)
@@ -103,12 +103,12 @@ def _heard(reading: Reading, name: str) -> Heard:
         found = ranked(heard.tallies, groups, reading.question.by)
         heard.things[kind] = {each.group: each for each in found}
         heard.firsts[kind] = {
-            group: min(firsts[key] for key in keys) for group, keys in grouped(firsts, groups).items()
+            group: min(firsts[key] for key in keys) for group, keys in keys_by_group(firsts, groups).items()
         }
     return heard
 
 
-def _note_firsts(firsts: dict[str, int], rows: Rows, counts: Sequence[bool]) -> None:
+def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
     """Note when items were first heard so that it counts, of a day that is later than those before."""
     for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
         firsts.setdefault(item, second)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import credited, recording
-from spotify_logger.core.display import minutes
-from spotify_logger.core.statistics import Details, Tallies, Tally
-from spotify_logger.core.text import Finder, Fit
+from spotify_logger.core.catalog import artist_names, recording_key
+from spotify_logger.core.display import format_duration
+from spotify_logger.core.statistics import DetailedItemCounts, ItemCounts, ItemStatistics
+from spotify_logger.core.text import MatchQuality, TextMatcher
 from spotify_logger.queries.phrases import at_least, called, moment, unseen_data
 from spotify_logger.queries.question import FINISHED, HALF, PLAYS
 from spotify_logger.queries.ranking import TRACKS, groups_of, ranked
@@ -20,9 +20,9 @@ from spotify_logger.report.words import counted, utc_time
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import Entry
+    from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.periods import Zone
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
     from spotify_logger.storage.bulk import Archive
@@ -40,8 +40,8 @@ class Track:
     """
 
     keys: list[str]
-    entry: Entry
-    tally: Tally
+    entry: CatalogEntry
+    tally: ItemStatistics
     rank: int | None = None
 
     @property
@@ -60,13 +60,13 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
             where that is nowhere either, words of them in any order.
     """
     reading = Reading(archive, question)
-    search = _Search(reading, Finder(text))
+    search = _Search(reading, TextMatcher(text))
     for days, new in reading.met():
         search.add(days, new)
     found = _find(search.finder, search.entries, exact=question.exact)
     places, number = _ranks(search.tallies, search.entries, question)
     tracks = _tracks(found.keys, search.entries, search.details_of(found.keys), places, question)
-    sums = Tally()
+    sums = ItemStatistics()
     for track in tracks:
         sums.merge(track.tally)
     data = {
@@ -99,34 +99,36 @@ class _Search:
         entries: What the catalogue knows of them.
     """
 
-    def __init__(self, reading: Reading, finder: Finder) -> None:
+    def __init__(self, reading: Reading, finder: TextMatcher) -> None:
         self.finder = finder
-        self.tallies = Tallies()
-        self.entries: dict[str, Entry] = {}
+        self.tallies = ItemCounts()
+        self.entries: dict[str, CatalogEntry] = {}
         self._reading = reading
         self._fitting: set[str] = set()
-        self._details = Details()
+        self._details = DetailedItemCounts()
 
-    def add(self, days: Sequence[tuple[Rows, list[bool]]], new: Mapping[str, Entry]) -> None:
+    def add(self, days: Sequence[tuple[PlayRows, list[bool]]], new: Mapping[str, CatalogEntry]) -> None:
         """Take in some days, and what is known of the items that are new in them."""
         self.entries.update(new)
-        self._fitting.update(key for key, entry in new.items() if _fit(self.finder, entry) is not Fit.NOT)
+        self._fitting.update(
+            key for key, entry in new.items() if _fit(self.finder, entry) is not MatchQuality.NOT
+        )
         for rows, counts in days:
             self.tallies.add(rows, counts)
             _add_some(self._details, self._fitting, rows, counts)
 
-    def details_of(self, keys: Sequence[str]) -> Details:
+    def details_of(self, keys: Sequence[str]) -> DetailedItemCounts:
         """All there is to say of some items."""
         if self._fitting.issuperset(keys):
             return self._details
         # Other ids of a recording that fits, which do not fit themselves: they may have been heard before it.
-        details, wanted = Details(), set(keys)
+        details, wanted = DetailedItemCounts(), set(keys)
         for rows, counts in self._reading.days():
             _add_some(details, wanted, rows, counts)
         return details
 
 
-def _add_some(details: Details, wanted: set[str], rows: Rows, counts: Sequence[bool]) -> None:
+def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, counts: Sequence[bool]) -> None:
     """Take in those rows of a day that are about certain items."""
     if not wanted.isdisjoint(rows.items):
         chosen = list(map(wanted.__contains__, rows.items))
@@ -147,33 +149,37 @@ class Found(NamedTuple):
     left_out: int
 
 
-def _find(finder: Finder, entries: Mapping[str, Entry], *, exact: bool) -> Found:
-    fitting: dict[Fit, list[str]] = {how: [] for how in Fit}
+def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool) -> Found:
+    fitting: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
         fitting[_fit(finder, entry)].append(key)
-    how = max(how for how in Fit if fitting[how] or how is Fit.WORDS)
+    how = max(how for how in MatchQuality if fitting[how] or how is MatchQuality.WORDS)
     # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
     named = [key for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how]
-    meant = {recording(key, entries[key].isrc, exact=exact) for key in named}
+    meant = {recording_key(key, entries[key].isrc, exact=exact) for key in named}
     others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in meant]
     keys = list(dict.fromkeys((*fitting[how], *others)))
-    worse = {key for less in (Fit.WORDS, Fit.IN_PART) if less < how for key in fitting[less]}
-    return Found(keys, how is Fit.WHOLE, _number(worse, keys, entries, exact=exact))
+    worse = {
+        key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in fitting[less]
+    }
+    return Found(keys, how is MatchQuality.EXACT, _number(worse, keys, entries, exact=exact))
 
 
-def _number(fitting: set[str], keys: Iterable[str], entries: Mapping[str, Entry], *, exact: bool) -> int:
+def _number(
+    fitting: set[str], keys: Iterable[str], entries: Mapping[str, CatalogEntry], *, exact: bool
+) -> int:
     """How many recordings fit besides those that have some keys."""
-    same = [{recording(key, entries[key].isrc, exact=exact) for key in some} for some in (fitting, keys)]
+    same = [{recording_key(key, entries[key].isrc, exact=exact) for key in some} for some in (fitting, keys)]
     return len(same[0] - same[1])
 
 
-def _fit(finder: Finder, entry: Entry) -> Fit:
-    how = finder.fit(entry.name, entry.artists, entry.album)
-    return Fit.WHOLE if how is Fit.IN_PART and finder.is_any(credited(entry)) else how
+def _fit(finder: TextMatcher, entry: CatalogEntry) -> MatchQuality:
+    how = finder.match(entry.name, entry.artists, entry.album)
+    return MatchQuality.EXACT if how is MatchQuality.SUBSTRING and finder.is_any(artist_names(entry)) else how
 
 
 def _ranks(
-    tallies: Tallies, entries: Mapping[str, Entry], question: Question
+    tallies: ItemCounts, entries: Mapping[str, CatalogEntry], question: Question
 ) -> tuple[dict[Hashable, int], int]:
     """The places of all recordings, those of equals being the same, and how many there are."""
     everything = ranked(tallies, groups_of(TRACKS, entries, exact=question.exact), question.by)
@@ -188,31 +194,31 @@ def _ranks(
 
 def _tracks(
     keys: Sequence[str],
-    entries: Mapping[str, Entry],
-    details: Details,
+    entries: Mapping[str, CatalogEntry],
+    details: DetailedItemCounts,
     places: Mapping[Hashable, int],
     question: Question,
 ) -> list[Track]:
     """The recordings that have these keys, the most played first."""
     groups: dict[str, list[str]] = {}
     for key in sorted(keys, key=lambda key: (-details.plays[key], -details.heard[key], key)):
-        groups.setdefault(recording(key, entries[key].isrc, exact=question.exact), []).append(key)
+        groups.setdefault(recording_key(key, entries[key].isrc, exact=question.exact), []).append(key)
     tracks = []
     for group, own in groups.items():
-        track = Track(own, entries[own[0]], Tally(), places.get(group))
+        track = Track(own, entries[own[0]], ItemStatistics(), places.get(group))
         for key in own:
             track.tally.merge(details.tally(key))
         tracks.append(track)
     return sorted(tracks, key=lambda track: (*_most(track.tally, question.by), track.title, track.keys))
 
 
-def _most(tally: Tally, by: str) -> tuple[int, int]:
+def _most(tally: ItemStatistics, by: str) -> tuple[int, int]:
     """What sorts the most played first."""
     most = -tally.plays, -tally.ms_played
     return most if by == PLAYS else most[::-1]
 
 
-def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question) -> list[Block]:
+def _page(tracks: Sequence[Track], sums: ItemStatistics, number: int, question: Question) -> list[Block]:
     only = tracks[0].title if len(tracks) == 1 else counted(len(tracks), "track")
     rank = tracks[0].rank if len(tracks) == 1 else None
     page: list[Block] = [_sums_table(only, sums, rank, number, question.zone)]
@@ -221,7 +227,7 @@ def _page(tracks: Sequence[Track], sums: Tally, number: int, question: Question)
             (
                 track.title,
                 f"{track.tally.plays:,}",
-                minutes(track.tally.ms_played),
+                format_duration(track.tally.ms_played),
                 "" if track.rank is None else f"{track.rank:,}",
                 track.entry.album,
             )
@@ -238,13 +244,13 @@ def _left_out(number: int) -> list[str]:
     return [words] if number else []
 
 
-def _sums_table(only: str, sums: Tally, rank: int | None, number: int, zone: Zone) -> Table:
+def _sums_table(only: str, sums: ItemStatistics, rank: int | None, number: int, zone: Zone) -> Table:
     rows = [
         ("what", only),
         ("plays", f"{sums.plays:,}"),
         ("shorter", f"{sums.shorter:,}"),
         ("skipped", f"{sums.skips:,}"),
-        ("heard", minutes(sums.ms_played)),
+        ("heard", format_duration(sums.ms_played)),
         ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
         ("first", moment(zone, sums.first)),
         ("last", moment(zone, sums.last)),
@@ -275,7 +281,7 @@ def _sheet_row(track: Track) -> dict[str, str | int | None]:
     }
 
 
-def _tally_data(sums: Tally) -> dict[str, object]:
+def _tally_data(sums: ItemStatistics) -> dict[str, object]:
     return {
         "plays": sums.plays,
         "shorter": sums.shorter,

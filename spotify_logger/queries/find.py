@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import credited, is_episode, recording
+from spotify_logger.core.catalog import artist_names, is_episode, recording_key
 from spotify_logger.core.periods import LocalClock
-from spotify_logger.core.statistics import Tallies
-from spotify_logger.core.text import Finder, Fit
+from spotify_logger.core.statistics import ItemCounts
+from spotify_logger.core.text import MatchQuality, TextMatcher
 from spotify_logger.queries.item_stats import Following
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, Ranked, groups_of, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import Entry
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.catalog import CatalogEntry
+    from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.reader import Reading
 
 NEEDED: Mapping[str, Sequence[str]] = {
@@ -48,13 +48,18 @@ class How(IntEnum):
     NOT = 0
     WORDS = 1
     BESIDE = 2
-    IN_PART = 3
-    WHOLE = 4
+    SUBSTRING = 3
+    EXACT = 4
     EXACTLY = 5
     KEY = 6
 
 
-HOW_OF = {Fit.NOT: How.NOT, Fit.WORDS: How.WORDS, Fit.IN_PART: How.IN_PART, Fit.WHOLE: How.WHOLE}
+HOW_OF = {
+    MatchQuality.NOT: How.NOT,
+    MatchQuality.WORDS: How.WORDS,
+    MatchQuality.SUBSTRING: How.SUBSTRING,
+    MatchQuality.EXACT: How.EXACT,
+}
 
 
 class Wanted:
@@ -69,13 +74,13 @@ class Wanted:
         self.kind = kind
         self.text = text
         self._key = text.removeprefix("spotify:")
-        self._finder = Finder(text)
+        self._finder = TextMatcher(text)
 
     def named(self, name: str) -> How:
         """How well it fits a name."""
-        return How.EXACTLY if name == self.text else HOW_OF[self._finder.fit(name, "", "")]
+        return How.EXACTLY if name == self.text else HOW_OF[self._finder.match(name, "", "")]
 
-    def titled(self, key: str, name: str, entry: Entry) -> How:
+    def titled(self, key: str, name: str, entry: CatalogEntry) -> How:
         """How well it fits a track or an album.
 
         Args:
@@ -85,13 +90,13 @@ class Wanted:
         """
         if key == self._key:
             return How.KEY
-        return max(self._beside(whose, name) for whose in {entry.artists, *credited(entry)})
+        return max(self._beside(whose, name) for whose in {entry.artists, *artist_names(entry)})
 
     def _beside(self, whose: str, name: str) -> How:
         both = self.named(f"{whose} {name}")
         if both in (How.NOT, How.EXACTLY):
             return both
-        return max(self.named(name), How.BESIDE if both is How.IN_PART else both)
+        return max(self.named(name), How.BESIDE if both is How.SUBSTRING else both)
 
 
 @dataclass(slots=True)
@@ -126,8 +131,8 @@ class Search:
 
     def __init__(self, reading: Reading, wanted: Wanted) -> None:
         self.wanted = wanted
-        self.entries: dict[str, Entry] = {}
-        self.tallies = Tallies()
+        self.entries: dict[str, CatalogEntry] = {}
+        self.tallies = ItemCounts()
         self._reading = reading
         self._exact = reading.question.exact
         self._clock = LocalClock(reading.question.zone)
@@ -161,7 +166,7 @@ class Search:
             following.add(rows, counts)
         return following
 
-    def _learn(self, new: Mapping[str, Entry]) -> None:
+    def _learn(self, new: Mapping[str, CatalogEntry]) -> None:
         """See whether anything fits of what is met first."""
         self.entries.update(new)
         for key, entry in new.items():
@@ -173,13 +178,13 @@ class Search:
                     trail.things.add(thing)
                     trail.items.add(key)
 
-    def _fits(self, key: str, entry: Entry) -> Iterable[tuple[How, Hashable]]:
+    def _fits(self, key: str, entry: CatalogEntry) -> Iterable[tuple[How, Hashable]]:
         """How well which things fit that an item belongs to."""
         wanted = self.wanted
         if wanted.kind == ARTISTS:
-            return [(wanted.named(name), name) for name in credited(entry)]
+            return [(wanted.named(name), name) for name in artist_names(entry)]
         if wanted.kind == TRACKS:
-            same = recording(key, entry.isrc, exact=self._exact)
+            same = recording_key(key, entry.isrc, exact=self._exact)
             return [(wanted.titled(key, entry.name, entry), same)]
         key = f"album:{entry.album_id}" if entry.album_id else ""
         # By name alone: only all of the catalogue would tell whether it is an album of many artists.
@@ -190,7 +195,7 @@ class Search:
         trail = self._trails[how] = Trail(Following(items, self._clock), set(), items)
         return trail
 
-    def _add(self, rows: Rows, counts: list[bool]) -> None:
+    def _add(self, rows: PlayRows, counts: list[bool]) -> None:
         self.tallies.add(rows, counts)
         for trail in self._trails.values():
             if len(trail.things) == 1:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.coverage import BLIND_MS, GAP_MS
+from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import local, seconds_of
 from spotify_logger.storage.durability import Persistence
 from spotify_logger.system.errors import LOGIN_ADVICE
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ def why_unknown(
     sees = not status.get("blind") and blind_since(status, now, longest_pause) is None
     if answered is not None and (sees or now <= answered + OVERDUE):
         return ""
-    reason = clean(status.get("blind", ""))
+    reason = sanitize(status.get("blind", ""))
     why = f" ({reason})" if reason else ""
     return LOGIN_OVER if is_login_over(status, now) else f"Spotify gives no answer{why}"
 
@@ -124,7 +124,7 @@ def blind_since(status: Mapping[str, str], now: float, longest_pause: float) -> 
         longest_pause: Seconds between two polls at most.
     """
     answered = moment(status, "last_poll")
-    patience = max(GAP_MS / 1000, longest_pause + BLIND_MS / 1000)
+    patience = max(GAP_MS / 1000, longest_pause + UNOBSERVED_AFTER_MS / 1000)
     return answered if answered is not None and now > answered + patience else None
 
 
@@ -153,9 +153,9 @@ def _why_silent(status: Mapping[str, str], evidence: Evidence) -> str:
 def _at_risk(status: Mapping[str, str]) -> list[str]:
     """Why plays that were found might be lost."""
     found = []
-    if trouble := clean(status.get("outbox_trouble", "")):
+    if trouble := sanitize(status.get("outbox_trouble", "")):
         found.append(f"{trouble} (until it can, plays wait in memory alone)")
-    if trouble := clean(status.get("redis_trouble", "")):
+    if trouble := sanitize(status.get("redis_trouble", "")):
         found.append(trouble)
     waiting = whole_number(status.get("outbox")) or 0
     if waiting > MOST_WAITING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.redis_keys import EPOCH_DAY
-from spotify_logger.core.statistics import Calendar, Sums, streaks
+from spotify_logger.core.statistics import CalendarCounts, Totals, streaks
 from spotify_logger.queries.phrases import at_least, nothing, unseen_data
 from spotify_logger.queries.question import PLAYS, TIME
 from spotify_logger.queries.reader import Reading, begin_of
@@ -32,7 +32,7 @@ MINUTES = "minutes"
 def clock(archive: Archive, question: Question) -> Answer:
     """By hour of the day and day of the week: a play belongs to the hour in which it started."""
     reading = Reading(archive, question)
-    calendar, sums = Calendar(LocalClock(question.zone)), Sums()
+    calendar, sums = CalendarCounts(LocalClock(question.zone)), Totals()
     for rows, counts in reading.days():
         calendar.add(rows, counts)
         sums.add(rows, counts)
@@ -54,7 +54,7 @@ def clock(archive: Archive, question: Question) -> Answer:
     return Answer(data, page, sheet=cells)
 
 
-def _cells(calendar: Calendar) -> list[Row]:
+def _cells(calendar: CalendarCounts) -> list[Row]:
     """The hours of the week, the first one of Monday first."""
     return [
         {
@@ -67,14 +67,14 @@ def _cells(calendar: Calendar) -> list[Row]:
     ]
 
 
-def _amounts(calendar: Calendar, by: str) -> tuple[list[int], str]:
+def _amounts(calendar: CalendarCounts, by: str) -> tuple[list[int], str]:
     """What each hour of the week has, and what that is."""
     if by == TIME:
         return [milliseconds // MINUTE_MS for milliseconds in calendar.hour_heard], MINUTES
     return calendar.hour_plays, PLAYS
 
 
-def _weekdays(calendar: Calendar, by: str) -> Table:
+def _weekdays(calendar: CalendarCounts, by: str) -> Table:
     """The days of the week beside each other, as they would be too many lines below each other."""
     unit, hours = ("hours", calendar.hour_heard) if by == TIME else (PLAYS, calendar.hour_plays)
     days = [sum(hours[first : first + DAY_HOURS]) for first in range(0, len(hours), DAY_HOURS)]
@@ -131,7 +131,7 @@ def _amount(day: Row, by: str) -> int:
     return int(day["heard_ms"] or 0) // MINUTE_MS if by == TIME else int(day["plays"] or 0)
 
 
-def _sums_rows(question: Question, sums: Sums) -> list[tuple[str, str]]:
+def _sums_rows(question: Question, sums: Totals) -> list[tuple[str, str]]:
     return [
         ("stretch", question.stretch.words),
         ("plays", f"{sums.plays:,} {question.rule_words}"),
@@ -139,7 +139,7 @@ def _sums_rows(question: Question, sums: Sums) -> list[tuple[str, str]]:
     ]
 
 
-def _sums_data(question: Question, sums: Sums) -> dict[str, object]:
+def _sums_data(question: Question, sums: Totals) -> dict[str, object]:
     return {
         "from": utc_time(question.stretch.begin),
         "to": utc_time(question.stretch.end),

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.statistics import DAY, HOUR, Tallies, date_of
+from spotify_logger.core.statistics import DAY, HOUR, ItemCounts, date_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
     from datetime import date
 
     from spotify_logger.core.periods import LocalClock
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.play_rows import PlayRows
 
 NIGHT_ENDS = 5 * HOUR
 """The late night begins at midnight."""
@@ -47,11 +47,11 @@ class Highlights:
     """
 
     clock: LocalClock
-    night: Tallies = field(default_factory=Tallies)
+    night: ItemCounts = field(default_factory=ItemCounts)
     first: tuple[int, str] | None = None
     _days: Counter[tuple[int, str]] = field(default_factory=Counter)
 
-    def add(self, rows: Rows, counts: list[bool]) -> None:
+    def add(self, rows: PlayRows, counts: list[bool]) -> None:
         """Take in a day; days come in order of time."""
         local = self.clock.seconds(rows.seconds)
         days = [second // DAY for second in local]

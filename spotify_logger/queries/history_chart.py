@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.periods import LocalClock
-from spotify_logger.core.statistics import Calendar, Sums, date_of
+from spotify_logger.core.statistics import CalendarCounts, Totals, date_of
 from spotify_logger.queries.phrases import at_least, nothing, unseen_data
 from spotify_logger.queries.question import TIME
 from spotify_logger.queries.reader import Reading
@@ -33,7 +33,7 @@ def course(archive: Archive, question: Question, per: str) -> Answer:
         per: One of `PERIODS`.
     """
     reading = Reading(archive, question)
-    calendar, sums = Calendar(LocalClock(question.zone)), Sums()
+    calendar, sums = CalendarCounts(LocalClock(question.zone)), Totals()
     for rows, counts in reading.days():
         calendar.add(rows, counts)
         sums.add(rows, counts)
@@ -65,7 +65,7 @@ def _bar(begin: Cell, plays: Cell, ms_played: Cell, by: str) -> tuple[str, float
     )
 
 
-def periods(calendar: Calendar, question: Question, per: str) -> list[Row]:
+def periods(calendar: CalendarCounts, question: Question, per: str) -> list[Row]:
     """The days, weeks (from Monday on) or months that a stretch touches, by their first day.
 
     They reach from the beginning of the stretch, or where it has none from the first play, to its end or

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.periods import Stretch
-from spotify_logger.core.statistics import Tallies
+from spotify_logger.core.periods import Period
+from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.core.text import fold
 from spotify_logger.queries.find import How, Search, Wanted
 from spotify_logger.queries.item_report import IDS, Portrait, blocks, cells, data_of, sheet
@@ -63,7 +63,7 @@ def _not_found(search: Search, question: Question) -> str:
     stretch, wanted = question.stretch, search.wanted
     if not search.entries:
         return nothing(stretch)
-    when = "" if stretch == Stretch() else f": {stretch.words}"
+    when = "" if stretch == Period() else f": {stretch.words}"
     return f"No {NOUNS[wanted.kind]} that was played is called “{wanted.text}”{when}."
 
 
@@ -114,7 +114,7 @@ def _portrait(reading: Reading, search: Search, lines: Sequence[Line]) -> Portra
 
 def _others(search: Search, lines: Sequence[Line]) -> list[Line]:
     """Things with the same name as the first one, also those for which only case or accents differ."""
-    less = lines_of(search.wanted.kind, search.fitting(How.WHOLE), search.entries)
+    less = lines_of(search.wanted.kind, search.fitting(How.EXACT), search.entries)
     name = fold(lines[0].title)
     alike = {line.now.group: line for line in (*lines, *less) if fold(line.title) == name}
     return list(alike.values())[1:]
@@ -122,7 +122,7 @@ def _others(search: Search, lines: Sequence[Line]) -> list[Line]:
 
 def _parts(reading: Reading, search: Search, keys: Sequence[str]) -> dict[str, list[Line]]:
     kind, by, exact = search.wanted.kind, reading.question.by, reading.question.exact
-    own, entries = Tallies(), reading.entries(keys)
+    own, entries = ItemCounts(), reading.entries(keys)
     for key in keys:
         own.plays[key], own.heard[key] = search.tallies.plays[key], search.tallies.heard[key]
     if kind == TRACKS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.periods import Stretch
+from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import date_of
 from spotify_logger.queries.phrases import moment
 from spotify_logger.queries.question import PLAYS, TIME
@@ -80,7 +80,7 @@ class Portrait:
         return [(name, *amounts) for name, amounts in periods.items()]
 
 
-def _is_short(stretch: Stretch) -> bool:
+def _is_short(stretch: Period) -> bool:
     begin, end = stretch.begin, stretch.end
     return begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
 
@@ -110,7 +110,7 @@ def _rows(found: Portrait) -> list[tuple[str, str]]:
     return [
         (NOUNS[found.kind], found.line.title),
         *_only_id(found),
-        ("stretch", "" if question.stretch == Stretch() else question.stretch.words),
+        ("stretch", "" if question.stretch == Period() else question.stretch.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
         ("heard", listened(sums.ms_played)),
         ("rank", _rank(found)),

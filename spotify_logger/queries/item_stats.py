@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.statistics import Calendar, Sums
+from spotify_logger.core.statistics import CalendarCounts, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from spotify_logger.core.periods import LocalClock
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.play_rows import PlayRows
 
 
 @dataclass(slots=True)
@@ -69,20 +69,20 @@ class Following:
 
     def __init__(self, items: Collection[str], clock: LocalClock) -> None:
         self.items = items
-        self.calendar = Calendar(clock)
-        self.sums = Sums()
+        self.calendar = CalendarCounts(clock)
+        self.sums = Totals()
         self.run = Run()
         self.first: int | None = None
         self.last: int | None = None
 
-    def add(self, rows: Rows, counts: list[bool]) -> None:
+    def add(self, rows: PlayRows, counts: list[bool]) -> None:
         """Take in a day of everything; days come in order of time."""
         hits = list(map(self.items.__contains__, rows.items))
         self.run.add(compress(rows.seconds, counts), list(compress(hits, counts)))
         if True in hits:
             self._add(rows.chosen(hits), list(compress(counts, hits)))
 
-    def _add(self, rows: Rows, counts: list[bool]) -> None:
+    def _add(self, rows: PlayRows, counts: list[bool]) -> None:
         self.calendar.add(rows, counts)
         self.sums.add(rows, counts)
         seconds = list(compress(rows.seconds, counts))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import portions
-from spotify_logger.core.catalog import Entry
-from spotify_logger.core.periods import LocalClock, Stretch
-from spotify_logger.core.statistics import Calendar, streaks
+from spotify_logger.core.batched import batched
+from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.core.periods import LocalClock, Period
+from spotify_logger.core.statistics import CalendarCounts, streaks
 from spotify_logger.queries.history_chart import WEEK, periods
 from spotify_logger.queries.phrases import unseen_data
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, best, groups_of
@@ -53,7 +53,7 @@ class Fold:
     mark: str
     until: float
     figures: Figures
-    entries: dict[str, Entry]
+    entries: dict[str, CatalogEntry]
 
     def learn(self, reading: Reading, items: Iterable[str]) -> None:
         """Look up which things the items belong to that were not met before."""
@@ -62,9 +62,9 @@ class Fold:
             return
         # Most texts come many times: each is kept once, as this is kept for long.
         texts = {text: text for entry in self.entries.values() for text in entry}
-        for some in portions(new, ITEMS_TOGETHER):
+        for some in batched(new, ITEMS_TOGETHER):
             for key, entry in reading.entries(some, NEEDED).items():
-                self.entries[key] = Entry._make(texts.setdefault(text, text) for text in entry)
+                self.entries[key] = CatalogEntry._make(texts.setdefault(text, text) for text in entry)
 
 
 class Overview:
@@ -109,12 +109,12 @@ class Overview:
         question = reading.question
         begin = begin_of(question.stretch)
         end = max(begin, question.zone.midnight(question.today - timedelta(days=YOUNG_DAYS - 1)))
-        asked = replace(question, now=0.0, stretch=Stretch(begin, end))
+        asked = replace(question, now=0.0, stretch=Period(begin, end))
         mark, _ = reading.archive.mark(begin, end)
         fold, now = self._fold, self._monotonic()
         if fold is None or fold.asked != asked or fold.mark != mark or now >= fold.until:
             self._fold = None  # so that the two of them are never there at the same time
-            figures = Figures(Calendar(LocalClock(question.zone)))
+            figures = Figures(CalendarCounts(LocalClock(question.zone)))
             for rows, counts in reading.days(asked.stretch):
                 figures.add(rows, counts)
             fold = self._fold = Fold(asked, mark, now + AGE, figures, {})
@@ -125,7 +125,7 @@ def _data(
     reading: Reading,
     figures: Figures,
     found: Mapping[str, tuple[list[Ranked], int]],
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, CatalogEntry],
 ) -> dict[str, object]:
     question, sums, played = reading.question, figures.sums, figures.days_with_plays()
     longest, lasting = streaks(played, question.today)

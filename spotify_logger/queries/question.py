@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from spotify_logger.core import periods
-from spotify_logger.core.periods import Stretch, Zone
-from spotify_logger.core.statistics import LISTENED_MS
+from spotify_logger.core.periods import Period, Zone
+from spotify_logger.core.statistics import MIN_LISTENED_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +47,8 @@ class Question:
 
     now: float
     zone: Zone = field(default_factory=Zone)
-    stretch: Stretch = field(default_factory=Stretch)
-    least: int | str = LISTENED_MS
+    stretch: Period = field(default_factory=Period)
+    least: int | str = MIN_LISTENED_MS
     by: str = PLAYS
     number: int = 10
     exact: bool = False
@@ -90,7 +90,7 @@ def add_least(parser: argparse.ArgumentParser) -> None:
         "--min",
         dest="least",
         type=_least,
-        default=LISTENED_MS,
+        default=MIN_LISTENED_MS,
         metavar="30s|half|finished|0",
         help="what counts as a play: so much of it heard (default: 30s)",
     )
@@ -141,14 +141,14 @@ def read(options: argparse.Namespace, now: float) -> Question:
         now,
         zone,
         _stretch(told, zone, now),
-        told.get("least", LISTENED_MS),
+        told.get("least", MIN_LISTENED_MS),
         told.get("by", PLAYS),
         told.get("n", 10),
         told.get("exact", False),
     )
 
 
-def _stretch(told: dict[str, object], zone: Zone, now: float) -> Stretch:
+def _stretch(told: dict[str, object], zone: Zone, now: float) -> Period:
     given = [name for name in ("year", "month", "last") if told.get(name) is not None]
     bounds = [name for name in ("since", "until") if told.get(name) is not None]
     if len(given) > 1 or (given and bounds):
@@ -163,16 +163,16 @@ def _stretch(told: dict[str, object], zone: Zone, now: float) -> Stretch:
     return _between(zone, now, *(str(told[name]) if name in bounds else None for name in ("since", "until")))
 
 
-def _back(zone: Zone, now: float, number: int, unit: str) -> Stretch:
+def _back(zone: Zone, now: float, number: int, unit: str) -> Period:
     try:
         return periods.last(zone, now, number, unit)
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"--last {number}{unit} goes back beyond the calendar") from None
 
 
-def _between(zone: Zone, now: float, since: str | None, until: str | None) -> Stretch:
+def _between(zone: Zone, now: float, since: str | None, until: str | None) -> Period:
     if since is None and until is None:
-        return Stretch()
+        return Period()
     begin = None if since is None else _bounds(zone, now, since, "--since")[0]
     end = None if until is None else _bounds(zone, now, until, "--until")[1]
     if begin is not None and end is not None and begin >= end:

@@ -6,14 +6,14 @@ from collections import defaultdict
 from heapq import nlargest
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import albums, credited, grouped, is_episode, recording
+from spotify_logger.core.catalog import album_keys, artist_names, is_episode, keys_by_group, recording_key
 from spotify_logger.queries.question import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
-    from spotify_logger.core.catalog import Entry
-    from spotify_logger.core.statistics import Tallies
+    from spotify_logger.core.catalog import CatalogEntry
+    from spotify_logger.core.statistics import ItemCounts
 
 TRACKS, ARTISTS, ALBUMS, SHOWS = "tracks", "artists", "albums", "shows"
 KINDS = (TRACKS, ARTISTS, ALBUMS, SHOWS)
@@ -39,7 +39,7 @@ class Ranked(NamedTuple):
         return self.ms_played if by == TIME else self.plays
 
 
-def groups_of(kind: str, entries: Mapping[str, Entry], *, exact: bool) -> dict[str, list[Hashable]]:
+def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, list[Hashable]]:
     """Which things of a kind each item belongs to.
 
     Args:
@@ -48,17 +48,17 @@ def groups_of(kind: str, entries: Mapping[str, Entry], *, exact: bool) -> dict[s
         exact: See `recordings`.
     """
     if kind == ALBUMS:
-        return {key: [album] for key, album in albums(entries, exact=exact).items()}
+        return {key: [album] for key, album in album_keys(entries, exact=exact).items()}
     if kind == SHOWS:
         return {key: [entry.album] for key, entry in entries.items() if is_episode(key) and entry.album}
     music = {key: entry for key, entry in entries.items() if not is_episode(key)}
     if kind == ARTISTS:
-        return {key: [*credited(entry)] for key, entry in music.items()}
-    return {key: [recording(key, entry.isrc, exact=exact)] for key, entry in music.items()}
+        return {key: [*artist_names(entry)] for key, entry in music.items()}
+    return {key: [recording_key(key, entry.isrc, exact=exact)] for key, entry in music.items()}
 
 
 def ranked(
-    tallies: Tallies, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted: bool = True
+    tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted: bool = True
 ) -> list[Ranked]:
     """Things in the order of how much they were played.
 
@@ -70,7 +70,7 @@ def ranked(
     """
     plays, heard = tallies.plays, tallies.heard
     found = []
-    for group, keys in grouped(heard, groups).items():
+    for group, keys in keys_by_group(heard, groups).items():
         if len(keys) == 1:  # most things have one: nothing is to be added up
             times, milliseconds = plays[keys[0]], heard[keys[0]]
         else:
@@ -86,7 +86,7 @@ def ranked(
 
 
 def best(
-    tallies: Tallies, groups: Mapping[str, Iterable[Hashable]], by: str, number: int
+    tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, number: int
 ) -> tuple[list[Ranked], int]:
     """The first ones of `ranked`, and how many there are in all, without bringing the others into an order.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import portions
-from spotify_logger.core.catalog import Entry
+from spotify_logger.core.batched import batched
+from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.statistics import at_least, finished, half
 from spotify_logger.queries.gaps import seconds_blind
@@ -16,9 +16,9 @@ from spotify_logger.storage.bulk import DAYS_TOGETHER, FIRST_SECOND
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from spotify_logger.core.periods import Stretch
-    from spotify_logger.core.play_rows import Rows
-    from spotify_logger.core.statistics import Rule
+    from spotify_logger.core.periods import Period
+    from spotify_logger.core.play_rows import PlayRows
+    from spotify_logger.core.statistics import CountingRule
     from spotify_logger.queries.gaps import Gap
     from spotify_logger.queries.question import Question
     from spotify_logger.storage.bulk import Archive
@@ -42,7 +42,7 @@ class Reading:
         self._durations: dict[str, int] = {}
         self._rule = self._as_rule(question.least)
 
-    def days(self, stretch: Stretch | None = None) -> Iterator[tuple[Rows, list[bool]]]:
+    def days(self, stretch: Period | None = None) -> Iterator[tuple[PlayRows, list[bool]]]:
         """The rows of a stretch, day by day in order of time, and which of them count.
 
         Args:
@@ -56,33 +56,35 @@ class Reading:
                 self._learn_durations(rows.items)
             yield rows, list(self._rule(rows))
 
-    def entries(self, keys: Iterable[str], names: Sequence[str] = Entry._fields) -> dict[str, Entry]:
+    def entries(
+        self, keys: Iterable[str], names: Sequence[str] = CatalogEntry._fields
+    ) -> dict[str, CatalogEntry]:
         """What the catalogue knows of items.
 
         Args:
             keys: Theirs.
             names: The fields that are needed; the others stay empty.
         """
-        found = self.archive.catalogue(keys, names)
+        found = self.archive.catalog(keys, names)
         # Each field from its place among the values, or from the blank that is put behind them.
-        fields = itemgetter(*(names.index(name) if name in names else -1 for name in Entry._fields))
-        return {key: Entry._make(fields((*values, ""))) for key, values in found}
+        fields = itemgetter(*(names.index(name) if name in names else -1 for name in CatalogEntry._fields))
+        return {key: CatalogEntry._make(fields((*values, ""))) for key, values in found}
 
     def met(
-        self, names: Sequence[str] = Entry._fields
-    ) -> Iterator[tuple[list[tuple[Rows, list[bool]]], dict[str, Entry]]]:
+        self, names: Sequence[str] = CatalogEntry._fields
+    ) -> Iterator[tuple[list[tuple[PlayRows, list[bool]]], dict[str, CatalogEntry]]]:
         """The question's days, some at a time, each time with what the catalogue knows of items met first.
 
         Args:
             names: See `entries`.
         """
         met: set[str] = set()
-        for days in portions(self.days(), DAYS_TOGETHER):
+        for days in batched(self.days(), DAYS_TOGETHER):
             new = {item for rows, _ in days for item in rows.items} - met
             met |= new
             yield days, self.entries(new, names)
 
-    def before(self, heard: Mapping[str, Entry]) -> dict[str, Entry]:
+    def before(self, heard: Mapping[str, CatalogEntry]) -> dict[str, CatalogEntry]:
         """What tells the tracks and artists that were heard before the question's stretch, if only in part.
 
         Args:
@@ -93,7 +95,7 @@ class Reading:
         again = {key: heard[key] for key in items & heard.keys()}
         return {**self.entries(items - heard.keys(), ("artists", "artist_ids", "isrc")), **again}
 
-    def gaps(self, stretch: Stretch | None = None) -> list[Gap]:
+    def gaps(self, stretch: Period | None = None) -> list[Gap]:
         """The gaps that reach into a stretch, but not those before anything was played at all."""
         wanted = self.question.stretch if stretch is None else stretch
         begin = wanted.begin if wanted.begin is not None else self.first
@@ -102,24 +104,24 @@ class Reading:
         end = wanted.end if wanted.end is not None else int(self.question.now)
         return [gap for gap in self.archive.gaps() if gap[0] < end and gap[1] > begin]
 
-    def seconds_blind(self, gaps: list[Gap], stretch: Stretch | None = None) -> int:
+    def seconds_blind(self, gaps: list[Gap], stretch: Period | None = None) -> int:
         """How much of a stretch gaps cover, in whole seconds."""
         wanted = self.question.stretch if stretch is None else stretch
         begin = (self.first or FIRST_SECOND) if wanted.begin is None else wanted.begin
         end = wanted.end if wanted.end is not None else int(self.question.now)
         return seconds_blind([(first, min(last, end), why) for first, last, why in gaps], begin)
 
-    def _as_rule(self, least: int | str) -> Rule:
+    def _as_rule(self, least: int | str) -> CountingRule:
         if least == HALF:
             return half(self._durations)
         return finished() if least == FINISHED else at_least(int(least))
 
     def _learn_durations(self, items: Iterable[str]) -> None:
         unknown = set(items) - self._durations.keys()
-        for key, (duration,) in self.archive.catalogue(unknown, ["duration_ms"]):
+        for key, (duration,) in self.archive.catalog(unknown, ["duration_ms"]):
             self._durations[key] = whole_number(duration) or 0
 
 
-def begin_of(stretch: Stretch) -> int:
+def begin_of(stretch: Period) -> int:
     """The first second of a stretch."""
     return FIRST_SECOND if stretch.begin is None else stretch.begin

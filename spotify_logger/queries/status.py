@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from spotify_logger import __version__
-from spotify_logger.core.display import minutes, title
+from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries.gaps import Gap, gap_data, gaps_words, since
@@ -190,7 +190,7 @@ def _status_rows(found: _Found, blind: float | None, now: float) -> list[tuple[s
         ("blind", "" if blind is None else f"since {local_time(blind)}{found.why_blind(blind)}"),
         (
             "last play",
-            "" if last is None else f"{local_time(last[0])} {title(last[1])}, {heard_words(last[1])}",
+            "" if last is None else f"{local_time(last[0])} {format_title(last[1])}, {heard_words(last[1])}",
         ),
         ("gaps", gaps_words(found.lately(blind, now), DAYS, now - DAYS * DAY)),
         ("login", _login(fields, now)),
@@ -223,8 +223,12 @@ def now_playing(store: Store, now: float, longest_pause: float, state_dir: Path 
     position = _position(fields, now)
     data = {**play_data((second, fields)), "position_ms": position}
     length = whole_number(fields.get("duration_ms"))
-    at = "" if position is None else minutes(position) + ("" if length is None else f"/{minutes(length)}")
-    row = (ending(fields, is_now=True), title(fields), at, fields.get("device_name", ""))
+    at = (
+        ""
+        if position is None
+        else format_duration(position) + ("" if length is None else f"/{format_duration(length)}")
+    )
+    row = (ending(fields, is_now=True), format_title(fields), at, fields.get("device_name", ""))
     known = {"now": data, "unknown_since": None, "problem": None}
     return Answer(known, [Table([row], numbers=[2])])
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import albums, credited, is_episode, recording
+from spotify_logger.core.catalog import album_keys, artist_names, is_episode, recording_key
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import (
-    Calendar,
+    CalendarCounts,
+    ItemCounts,
     Session,
-    Sessions,
+    SessionCounter,
     Streak,
-    Sums,
-    Tallies,
+    Totals,
     date_of,
     streaks,
 )
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
     from datetime import date
 
-    from spotify_logger.core.catalog import Entry
-    from spotify_logger.core.periods import Stretch, Zone
-    from spotify_logger.core.play_rows import Rows
+    from spotify_logger.core.catalog import CatalogEntry
+    from spotify_logger.core.periods import Period, Zone
+    from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.question import Question
     from spotify_logger.storage.bulk import Archive
 
@@ -44,20 +44,20 @@ class Figures:
         sessions: How many, and the longest.
     """
 
-    calendar: Calendar
-    sums: Sums = field(default_factory=Sums)
-    tallies: Tallies = field(default_factory=Tallies)
-    sessions: Sessions = field(default_factory=Sessions)
+    calendar: CalendarCounts
+    sums: Totals = field(default_factory=Totals)
+    tallies: ItemCounts = field(default_factory=ItemCounts)
+    sessions: SessionCounter = field(default_factory=SessionCounter)
 
     @classmethod
-    def of(cls, reading: Reading, stretch: Stretch | None = None) -> Figures:
+    def of(cls, reading: Reading, stretch: Period | None = None) -> Figures:
         """Those of the question's stretch, unless another one is given."""
-        figures = cls(Calendar(LocalClock(reading.question.zone)))
+        figures = cls(CalendarCounts(LocalClock(reading.question.zone)))
         for rows, counts in reading.days(stretch):
             figures.add(rows, counts)
         return figures
 
-    def add(self, rows: Rows, counts: list[bool]) -> None:
+    def add(self, rows: PlayRows, counts: list[bool]) -> None:
         """Take in a day."""
         self.calendar.add(rows, counts)
         self.sums.add(rows, counts)
@@ -105,7 +105,7 @@ def variety(reading: Reading, figures: Figures) -> Variety:
     exact = reading.question.exact
     # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
     heard = reading.entries(figures.tallies.heard)
-    album_of = albums(heard, exact=exact)
+    album_of = album_keys(heard, exact=exact)
     entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
     known = reading.before(heard)
     tracks, artists = _tracks(entries, exact=exact), _artists(entries)
@@ -119,12 +119,14 @@ def variety(reading: Reading, figures: Figures) -> Variety:
     )
 
 
-def _tracks(entries: Mapping[str, Entry], *, exact: bool) -> set[Hashable]:
-    return {recording(key, entry.isrc, exact=exact) for key, entry in entries.items() if not is_episode(key)}
+def _tracks(entries: Mapping[str, CatalogEntry], *, exact: bool) -> set[Hashable]:
+    return {
+        recording_key(key, entry.isrc, exact=exact) for key, entry in entries.items() if not is_episode(key)
+    }
 
 
-def _artists(entries: Mapping[str, Entry]) -> set[str]:
-    return {name for key, entry in entries.items() if not is_episode(key) for name in credited(entry)}
+def _artists(entries: Mapping[str, CatalogEntry]) -> set[str]:
+    return {name for key, entry in entries.items() if not is_episode(key) for name in artist_names(entry)}
 
 
 def stats(archive: Archive, question: Question) -> Answer:

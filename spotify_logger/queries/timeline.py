@@ -8,12 +8,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypedDict
 
 from spotify_logger.core import periods
-from spotify_logger.core.catalog import recording
-from spotify_logger.core.display import minutes, title
+from spotify_logger.core.catalog import recording_key
+from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.play import BACKFILL
-from spotify_logger.core.player_state import FLAGS, NUMBERS, whole_number
+from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
 from spotify_logger.core.redis_keys import play_key
-from spotify_logger.core.statistics import Sums, Tallies
+from spotify_logger.core.statistics import ItemCounts, Totals
 from spotify_logger.queries.gaps import Gap, gap_data, gap_words, since
 from spotify_logger.queries.phrases import called, moment, nothing
 from spotify_logger.queries.ranking import ranked
@@ -34,7 +34,7 @@ FOUND_LATER = "found later"
 """How a play ended that nobody saw: there is only a guess."""
 ENDINGS = {"trackdone": "finished", "skipped": "skipped", "stopped": "stopped", "unknown": "unknown"}
 HEADINGS = ("when", "what", "heard", "ended", "device")
-_NUMBERS = NUMBERS | {"ms_played"}
+_NUMBERS = INTEGER_FIELDS | {"ms_played"}
 _SHEET_TEXTS = ("name", "artists", "album", "end_reason", "device_name", "source", "uri")
 FIRST_YEAR = 2006
 """Spotify is no older."""
@@ -72,7 +72,7 @@ def day(store: Store, question: Question, which: date) -> Answer:
     """A local day from its first play to its last, with its gaps."""
     asked = periods.day(question.zone, which)
     reading = Reading(store.archive(), question)
-    sums, seconds = Sums(), []
+    sums, seconds = Totals(), []
     for rows, counts in reading.days(asked):
         sums.add(rows, counts)
         seconds += rows.seconds
@@ -127,14 +127,14 @@ def _same_days(today: date) -> Iterable[date]:
 
 
 def _remembered(reading: Reading, when: date) -> Memory | None:
-    tallies, sums = Tallies(), Sums()
+    tallies, sums = ItemCounts(), Totals()
     for rows, counts in reading.days(periods.day(reading.question.zone, when)):
         tallies.add(rows, counts)
         sums.add(rows, counts)
     if not sums.rows:
         return None
     entries = reading.entries(tallies.heard)
-    groups = {key: [recording(key, entry.isrc, exact=False)] for key, entry in entries.items()}
+    groups = {key: [recording_key(key, entry.isrc, exact=False)] for key, entry in entries.items()}
     best = ranked(tallies, groups, reading.question.by, counted=False)[0].keys[0]
     most = called(best, entries[best])
     return Memory(day=str(when), plays=sums.plays, heard_ms=sums.ms_played, most=most, key=best)
@@ -178,7 +178,13 @@ def _sheet(plays: Iterable[Play]) -> list[SheetRow]:
 def _play_row(zone: Zone, play: Play, open_second: int | None) -> Row:
     second, fields = play
     ended = ending(fields, is_now=second == open_second)
-    return moment(zone, second), title(fields), heard_words(fields), ended, fields.get("device_name", "")
+    return (
+        moment(zone, second),
+        format_title(fields),
+        heard_words(fields),
+        ended,
+        fields.get("device_name", ""),
+    )
 
 
 def _gap_row(zone: Zone, gap: Gap) -> Row:
@@ -191,7 +197,7 @@ def play_data(play: Play) -> dict[str, object]:
     data: dict[str, object] = {"key": play_key(second), **fields}
     for name in fields.keys() & _NUMBERS:
         data[name] = whole_number(fields[name])
-    for name in fields.keys() & FLAGS:
+    for name in fields.keys() & BOOLEAN_FIELDS:
         data[name] = fields[name] == "1"
     return data
 
@@ -199,7 +205,9 @@ def play_data(play: Play) -> dict[str, object]:
 def heard_words(fields: Mapping[str, str]) -> str:
     """How much of it: "3:35/5:45"."""
     heard, length = whole_number(fields.get("ms_played")), whole_number(fields.get("duration_ms"))
-    return ("?" if heard is None else minutes(heard)) + ("" if length is None else f"/{minutes(length)}")
+    return ("?" if heard is None else format_duration(heard)) + (
+        "" if length is None else f"/{format_duration(length)}"
+    )
 
 
 def ending(fields: Mapping[str, str], *, is_now: bool) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import Album, Entry, credited
-from spotify_logger.core.play_rows import Rows
-from spotify_logger.core.statistics import Tallies
+from spotify_logger.core.catalog import AlbumKey, CatalogEntry, artist_names
+from spotify_logger.core.play_rows import PlayRows
+from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.queries.phrases import at_least, called, nothing, unseen_data
 from spotify_logger.queries.question import PLAYS, TIME
 from spotify_logger.queries.ranking import (
@@ -27,7 +27,7 @@ from spotify_logger.report.words import change, counted, listened, percentage, u
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from spotify_logger.core.periods import Stretch
+    from spotify_logger.core.periods import Period
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
     from spotify_logger.storage.bulk import Archive
@@ -37,7 +37,7 @@ CHOICES = (*KINDS, DEVICES, CONTEXTS)
 NEEDED: Mapping[str, Sequence[str]] = {
     TRACKS: ("isrc",),
     ARTISTS: ("artists", "artist_ids"),
-    ALBUMS: Entry._fields,
+    ALBUMS: CatalogEntry._fields,
     SHOWS: ("album",),
     DEVICES: (),
     CONTEXTS: (),
@@ -89,7 +89,7 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
     reading = Reading(archive, question)
     previous = question.stretch.previous
     tallies = tally(reading, kind, question.stretch)
-    earlier = Tallies() if previous is None else tally(reading, kind, previous)
+    earlier = ItemCounts() if previous is None else tally(reading, kind, previous)
     groups = _groups(reading, kind, tallies.heard.keys() | earlier.heard.keys())
     shown, number = best(tallies, groups, question.by, question.number)
     if not shown:
@@ -107,18 +107,18 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
     )
 
 
-def tally(reading: Reading, kind: str, stretch: Stretch) -> Tallies:
+def tally(reading: Reading, kind: str, stretch: Period) -> ItemCounts:
     """What was played in a stretch, by item; by device or context for these kinds."""
-    tallies = Tallies()
+    tallies = ItemCounts()
     for rows, counts in reading.days(stretch):
         tallies.add(_renamed(reading, kind, rows) if kind in PLAY_FIELD else rows, counts)
     return tallies
 
 
-def _renamed(reading: Reading, kind: str, rows: Rows) -> Rows:
+def _renamed(reading: Reading, kind: str, rows: PlayRows) -> PlayRows:
     """The rows with the devices or contexts of the plays in place of their items."""
     found = reading.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
-    return Rows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
+    return PlayRows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
 
 
 def _groups(reading: Reading, kind: str, items: Iterable[str]) -> Mapping[str, Iterable[Hashable]]:
@@ -128,7 +128,7 @@ def _groups(reading: Reading, kind: str, items: Iterable[str]) -> Mapping[str, I
 
 
 def _before(
-    earlier: Tallies, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[Ranked]
+    earlier: ItemCounts, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[Ranked]
 ) -> dict[Hashable, tuple[int, int]]:
     """Plays and milliseconds of what is shown, in the stretch before."""
     wanted = {each.group for each in shown}
@@ -137,7 +137,7 @@ def _before(
     return {each.group: (each.plays, each.ms_played) for each in found if each.group in wanted}
 
 
-def _none(kind: str, question: Question, tallies: Tallies) -> str:
+def _none(kind: str, question: Question, tallies: ItemCounts) -> str:
     """What is said where no line is to be shown, although other things may have been played."""
     if not tallies.heard:
         return nothing(question.stretch)
@@ -151,7 +151,7 @@ def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hasha
 
 
 def named(
-    kind: str, shown: Iterable[Ranked], entries: Mapping[str, Entry]
+    kind: str, shown: Iterable[Ranked], entries: Mapping[str, CatalogEntry]
 ) -> dict[Hashable, tuple[str, str]]:
     """The same, for whom knows already what the catalogue has of them."""
     if kind == CONTEXTS:
@@ -163,23 +163,23 @@ def named(
     return {each.group: _track(each.keys[0], entries) for each in shown}
 
 
-def lines_of(kind: str, shown: Sequence[Ranked], entries: Mapping[str, Entry]) -> list[Line]:
+def lines_of(kind: str, shown: Sequence[Ranked], entries: Mapping[str, CatalogEntry]) -> list[Line]:
     """Things with their names, of which nothing is to be told but the stretch."""
     names = named(kind, shown, entries)
     return [Line(*names[each.group], each, None) for each in shown]
 
 
-def _track(key: str, entries: Mapping[str, Entry]) -> tuple[str, str]:
+def _track(key: str, entries: Mapping[str, CatalogEntry]) -> tuple[str, str]:
     entry = entries.get(key)
     if entry is None or not entry.name:
         return called(key, None), ""
     return entry.name, entry.artists
 
 
-def _album(each: Ranked, entries: Mapping[str, Entry]) -> tuple[str, str]:
+def _album(each: Ranked, entries: Mapping[str, CatalogEntry]) -> tuple[str, str]:
     album = each.group
-    assert isinstance(album, Album)  # noqa: S101 - so are the groups of this kind
-    firsts = {next(iter(credited(entries[key])), "") for key in each.keys if key in entries}
+    assert isinstance(album, AlbumKey)  # noqa: S101 - so are the groups of this kind
+    firsts = {next(iter(artist_names(entries[key])), "") for key in each.keys if key in entries}
     return album.name, firsts.pop() if len(firsts) == 1 else VARIOUS
 
 
@@ -188,7 +188,9 @@ def _context(uri: str) -> str:
     return "Liked Songs" if uri.endswith(":collection") else uri
 
 
-def _page(reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, number: int) -> list[Block]:
+def _page(
+    reading: Reading, kind: str, lines: Sequence[Line], tallies: ItemCounts, number: int
+) -> list[Block]:
     question = reading.question
     plays, heard = sums(tallies)
     rows = []
@@ -216,13 +218,13 @@ def _change(line: Line, by: str) -> str:
     return f"{more:+,} min" if more else "="
 
 
-def sums(tallies: Tallies) -> tuple[int, int]:
+def sums(tallies: ItemCounts) -> tuple[int, int]:
     """Plays and milliseconds in all."""
     return tallies.plays.total(), sum(tallies.heard.values())
 
 
 def _data(
-    reading: Reading, kind: str, lines: Sequence[Line], tallies: Tallies, number: int
+    reading: Reading, kind: str, lines: Sequence[Line], tallies: ItemCounts, number: int
 ) -> dict[str, object]:
     question = reading.question
     plays, heard = sums(tallies)
@@ -240,7 +242,7 @@ def _data(
 
 
 def _line_data(
-    place: int, line: Line, question: Question, tallies: Tallies
+    place: int, line: Line, question: Question, tallies: ItemCounts
 ) -> dict[str, str | int | float | None]:
     plays, heard = sums(tallies)
     whole = heard if question.by == TIME else plays

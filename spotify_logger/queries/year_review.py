@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.periods import LocalClock
-from spotify_logger.core.statistics import Calendar, date_of, streaks
+from spotify_logger.core.statistics import CalendarCounts, date_of, streaks
 from spotify_logger.queries.highlights import Highlights, Repeated
 from spotify_logger.queries.phrases import called, moment, nothing, unseen_data
 from spotify_logger.queries.question import PLAYS, TIME
@@ -20,7 +20,7 @@ from spotify_logger.report.words import MONTHS, counted, length, listened, utc_t
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import Entry
+    from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
@@ -86,7 +86,7 @@ def year(archive: Archive, question: Question) -> Answer:
         question: What is asked; its stretch is a calendar year.
     """
     reading = Reading(archive, question)
-    figures = Figures(Calendar(LocalClock(question.zone)))
+    figures = Figures(CalendarCounts(LocalClock(question.zone)))
     found = Highlights(LocalClock(question.zone))
     for rows, counts in reading.days():
         figures.add(rows, counts)
@@ -122,7 +122,7 @@ def _review(reading: Reading, figures: Figures, found: Highlights) -> Review:
     )
 
 
-def _before(reading: Reading, entries: Mapping[str, Entry]) -> dict[str, set[Hashable]]:
+def _before(reading: Reading, entries: Mapping[str, CatalogEntry]) -> dict[str, set[Hashable]]:
     """The tracks and artists that were heard before the year."""
     known = reading.before(entries)
     groups = {kind: groups_of(kind, known, exact=reading.question.exact) for kind in (TRACKS, ARTISTS)}
@@ -132,7 +132,7 @@ def _before(reading: Reading, entries: Mapping[str, Entry]) -> dict[str, set[Has
 # What stands out
 
 
-def _first(found: Highlights, entries: Mapping[str, Entry], zone: Zone) -> list[Highlight]:
+def _first(found: Highlights, entries: Mapping[str, CatalogEntry], zone: Zone) -> list[Highlight]:
     if found.first is None:
         return []
     second, key = found.first
@@ -188,14 +188,14 @@ def _headline(review: Review) -> str:
     return f"{when}: {least}{listened(sums.ms_played)}, {plays}"
 
 
-def _hours(calendar: Calendar) -> Sparkline:
+def _hours(calendar: CalendarCounts) -> Sparkline:
     _, heard = _months(calendar)
     if max(heard) < FEW_HOURS * HOUR_MS:
         return Sparkline(MONTHS, [milliseconds // MINUTE_MS for milliseconds in heard], "minutes")
     return Sparkline(MONTHS, [milliseconds // HOUR_MS for milliseconds in heard], "hours")
 
 
-def _months(calendar: Calendar) -> tuple[list[int], list[int]]:
+def _months(calendar: CalendarCounts) -> tuple[list[int], list[int]]:
     """Plays and milliseconds of each month."""
     plays, heard = [0] * len(MONTHS), [0] * len(MONTHS)
     for day, milliseconds in calendar.heard.items():

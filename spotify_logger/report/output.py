@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from spotify_logger.report import csv_output
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
@@ -30,4 +30,4 @@ def show(answer: Answer, out: TextIO, form: Form = "page") -> None:
     else:
         for block in answer.page:
             for line in [[block]] if isinstance(block, str) else block.lines():
-                print("\t".join(map(clean, line)), file=out)
+                print("\t".join(map(sanitize, line)), file=out)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from spotify_logger.report.blocks import Bars, Calendar, Columns, Heading, Heatmap, Sparkline, Table
 from spotify_logger.report.words import MONTHS, WEEKDAYS
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -95,9 +95,9 @@ def draw(page: Sequence[Block], out: TextIO) -> None:
 def _drawn(block: Block, width: int) -> RenderableType:
     match block:
         case str():
-            return Text(clean(block))
+            return Text(sanitize(block))
         case Heading():
-            return Text(clean(block.text), "bold")
+            return Text(sanitize(block.text), "bold")
         case Table():
             return _table(block, width)
         case Columns():
@@ -151,7 +151,7 @@ def _columns(columns: Columns, width: int) -> RenderableType:
 
 def _cells(table: Table) -> list[list[str]]:
     lines = [table.headings, *table.rows] if table.headings else table.rows
-    return [[clean(cell) for cell in line] for line in lines]
+    return [[sanitize(cell) for cell in line] for line in lines]
 
 
 def _widths(table: Table) -> list[int]:
@@ -175,7 +175,7 @@ def _heatmap(heatmap: Heatmap, width: int) -> Iterator[Text]:
     edge = labels[0].cell_len + 1
     size = 2 if edge + 2 * len(heatmap.columns) <= width else 1
     scale = Scale(value for values in heatmap.values for value in values)
-    yield Text(" " * edge + _ruler([clean(name) for name in heatmap.columns], size))
+    yield Text(" " * edge + _ruler([sanitize(name) for name in heatmap.columns], size))
     for label, values in zip(labels, heatmap.values, strict=True):
         yield Text.assemble(label, " ", *(_shaded(scale.shade(value), size) for value in values))
     yield from _legend(_steps(scale), heatmap.unit, edge, width)
@@ -241,7 +241,7 @@ def _bar(value: float, most: float, room: int) -> str:
 
 
 def _sparkline(sparkline: Sparkline, width: int) -> Iterator[Text]:
-    labels = [clean(label) for label in sparkline.labels]
+    labels = [sanitize(label) for label in sparkline.labels]
     size = max(map(cell_len, labels))
     if (size + 1) * len(labels) > width:
         size = 1
@@ -249,7 +249,7 @@ def _sparkline(sparkline: Sparkline, width: int) -> Iterator[Text]:
     heights = (_height(value, most) * size for value in sparkline.values)
     yield Text(" ".join(heights), COLOURS[-1])
     yield Text(" ".join(set_cell_size(label, size) for label in labels))
-    yield Text(clean(f"at most {most:,} {sparkline.unit}" if most else f"no {sparkline.unit}"))
+    yield Text(sanitize(f"at most {most:,} {sparkline.unit}" if most else f"no {sparkline.unit}"))
 
 
 def _height(value: int, most: int) -> str:
@@ -258,7 +258,7 @@ def _height(value: int, most: int) -> str:
 
 def _column(texts: Iterable[str], widest: int, justify: Literal["left", "right"] = "left") -> list[Text]:
     """Texts made equally broad; one that is too broad ends in an ellipsis."""
-    cells = [Text(clean(text)) for text in texts]
+    cells = [Text(sanitize(text)) for text in texts]
     width = min(max((cell.cell_len for cell in cells), default=0), widest)
     for cell in cells:
         cell.truncate(width, overflow="ellipsis")
@@ -272,7 +272,7 @@ def _shaded(shade: int, size: int) -> tuple[str, str]:
 
 def _legend(shades: list[Text], unit: str, edge: int, width: int) -> Iterator[Text]:
     """What the shades stand for, in as many lines as it takes."""
-    line = Text(" " * edge + clean(unit))
+    line = Text(" " * edge + sanitize(unit))
     for shade in shades:
         if line.cell_len + GAP + shade.cell_len > width:
             yield line

@@ -42,10 +42,10 @@ def main(argv: list[str] | None = None) -> int:
 def _service(options: argparse.Namespace) -> Service:
     """Make the history that begins now, and its service."""
     habits = Habits() if options.pace == 1 else Habits.dense(options.pace)
-    catalogue = make_favourites(options.seed) if options.favourites else None
-    if catalogue:
+    catalog = make_favourites(options.seed) if options.favourites else None
+    if catalog:
         habits = replace(habits, audiobook=0.0)
-    record = listen(options.seed, options.days, habits, catalogue=catalogue).moved(time.time(), options.pace)
+    record = listen(options.seed, options.days, habits, catalog=catalog).moved(time.time(), options.pace)
     login = Login(options.client_id, options.client_secret, options.refresh_token)
     return Service(record, seed=options.seed, login=login, rotating=options.rotate)
 

@@ -221,7 +221,7 @@ class Demo:
     def _start_page(self, resources: ExitStack) -> str:
         """Start the page; its address is in the line that says it is ready."""
         # Without covers: those of the made-up albums are nowhere, and nobody else is asked for anything.
-        command = program.command("spotify_logger", "web", "--port", "0", "--no-covers")
+        command = program.module_command("spotify_logger", "web", "--port", "0", "--no-covers")
         page = self._start(*command, stdout=subprocess.PIPE, text=True)
         resources.callback(_end, page)
         ready = page.stdout.readline() if page.stdout else ""
@@ -256,7 +256,7 @@ def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
 
 def _start_simulator(scene: Scene) -> tuple[subprocess.Popen[str], str]:
     """Start the simulator; its address is in the line that says it is ready."""
-    command = program.command("spotify_logger.simulator", "--seed", str(SEED))
+    command = program.module_command("spotify_logger.simulator", "--seed", str(SEED))
     command += ["--pace", str(scene.pace), *scene.simulator]
     simulator = subprocess.Popen(  # noqa: S603 - our own program
         embedded_server.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -18,7 +18,7 @@ from spotify_logger.simulator.bodies import (
     make_id,
     track,
 )
-from spotify_logger.simulator.catalogue import Catalogue
+from spotify_logger.simulator.catalog import Catalog
 from spotify_logger.simulator.words import LONG_TITLE
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ _SENTENCES = (
 )
 
 
-def make_favourites(seed: int) -> Catalogue:
+def make_favourites(seed: int) -> Catalog:
     """Make up a catalogue; the same one for the same seed.
 
     An album that is heard more often is in it more than once: the listener chooses among its albums.
@@ -91,7 +91,7 @@ class _Maker:
         self._count = 0
         self._used: set[str] = set()
 
-    def make(self) -> Catalogue:
+    def make(self) -> Catalog:
         artists = [Artist(make_id(self._chance), self._band(number)) for number in range(ARTISTS)]
         albums: list[tuple[Item, ...]] = []
         for number, artist in enumerate(artists):
@@ -100,7 +100,7 @@ class _Maker:
                 albums += [self._album(artist, artists)] * max(
                     1, round(weight * self._chance.uniform(0.4, 1))
                 )
-        return Catalogue(tuple(albums), self._shows(), (), self._files())
+        return Catalog(tuple(albums), self._shows(), (), self._files())
 
     def _band(self, number: int) -> str:
         if number % 9 == 4 and number // 9 < len(_OTHERS):  # noqa: PLR2004 - here and there

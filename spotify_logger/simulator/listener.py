@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.simulator.bodies import LIKED_SONGS, context, make_id
-from spotify_logger.simulator.catalogue import make_catalogue
+from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.hearing import DEVICES, Hearing
 from spotify_logger.simulator.history import History
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from spotify_logger.simulator.bodies import Item
-    from spotify_logger.simulator.catalogue import Catalogue
+    from spotify_logger.simulator.catalog import Catalog
     from spotify_logger.simulator.timeline import Record
 
 DAWN = 1767571200.0
@@ -40,7 +40,7 @@ def listen(
     habits: Habits | None = None,
     *,
     start: float = DAWN,
-    catalogue: Catalogue | None = None,
+    catalog: Catalog | None = None,
 ) -> Record:
     """Return what a listener heard.
 
@@ -49,23 +49,23 @@ def listen(
         days: How many days, of 24 hours.
         habits: How this listener listens; an ordinary one unless told otherwise.
         start: When the history begins, in seconds since the epoch.
-        catalogue: What there is to hear; made up from the seed unless given.
+        catalog: What there is to hear; made up from the seed unless given.
     """
-    listener = Listener(seed, habits or Habits(), catalogue or make_catalogue(seed), start)
+    listener = Listener(seed, habits or Habits(), catalog or make_catalog(seed), start)
     return listener.live(days)
 
 
 class Listener:
     """One listener's days. Use `listen`."""
 
-    def __init__(self, seed: int, habits: Habits, catalogue: Catalogue, start: float) -> None:
+    def __init__(self, seed: int, habits: Habits, catalog: Catalog, start: float) -> None:
         self._habits = habits
         self._chance = random.Random(f"listener {seed}")
         self._history = History(start)
         self._hearing = Hearing(self._history, habits, self._chance)
-        self._catalogue = catalogue.within(*habits.lengths)
-        self._tracks = self._catalogue.tracks
-        self._albums = [album for album in self._catalogue.albums if len(album) > 1]
+        self._catalog = catalog.within(*habits.lengths)
+        self._tracks = self._catalog.tracks
+        self._albums = [album for album in self._catalog.albums if len(album) > 1]
         self._queue: Iterator[Item] = iter(())
         self._paused: tuple[Item, float] | None = None
         """The track that was left in the middle when the last session ended, and where, in seconds."""
@@ -172,7 +172,7 @@ class Listener:
 
     def _episode_between(self) -> None:
         """Hear part of an episode between two tracks."""
-        episode = self._chance.choice(self._chance.choice(self._catalogue.shows))
+        episode = self._chance.choice(self._chance.choice(self._catalog.shows))
         scene = self._history.scene
         self._history.surround(context=episode.home, shuffle=False)
         self._hearing.spoken(
@@ -214,7 +214,7 @@ class Listener:
         self._end_in_the_middle()
 
     def _choose_episode(self) -> Item:
-        episodes = [episode for show in self._catalogue.shows for episode in show]
+        episodes = [episode for show in self._catalog.shows for episode in show]
         left = [episode for episode in episodes if episode.uri in self._bookmarks]
         return self._chance.choice(left if left and self._hearing.happens(0.7) else episodes)
 
@@ -223,7 +223,7 @@ class Listener:
         while self._history.now < until:
             chapter = next(self._chapters, None)
             if chapter is None:
-                self._chapters = iter(self._chance.choice(self._catalogue.books))
+                self._chapters = iter(self._chance.choice(self._catalog.books))
                 continue
             self._history.surround(context=chapter.home, shuffle=False, repeat="off")
             self._speak(chapter, until)
@@ -242,7 +242,7 @@ class Listener:
         while self._history.now < until:
             self._history.surround(context=None, shuffle=True, repeat="off")
             for _ in range(self._chance.randint(1, 5)):
-                self._hearing.through(self._chance.choice(self._catalogue.files))
+                self._hearing.through(self._chance.choice(self._catalog.files))
             self._hearing.through(self._next())
         self._end()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.coverage import NOT_RUNNING, OFFLINE, RATE_LIMITED
 from spotify_logger.core.matching import next_free_second
 from spotify_logger.core.play import BACKFILL, LIVE, Play
@@ -25,8 +25,8 @@ from spotify_logger.simulator.listener import DAWN, listen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from spotify_logger.core.player_state import Item, Value
-    from spotify_logger.simulator.catalogue import Catalogue
+    from spotify_logger.core.player_state import FieldValue, Item
+    from spotify_logger.simulator.catalog import Catalog
     from spotify_logger.simulator.timeline import Record, Scene, TruePlay
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command
@@ -63,9 +63,9 @@ class Past:
     def write(self, archive: Archive) -> None:
         """Put it into a Redis that holds nothing."""
         items = {play.item.key: play.item for play in self.plays}
-        for some in portions(items.values(), TOGETHER):
-            archive.write([("HSET", archive.key(item.key), *_flat(item.catalogue.items())) for item in some])
-        for portion in portions(self.plays, TOGETHER):
+        for some in batched(items.values(), TOGETHER):
+            archive.write([("HSET", archive.key(item.key), *_flat(item.catalog.items())) for item in some])
+        for portion in batched(self.plays, TOGETHER):
             archive.write([command for play in portion for command in _commands(archive, play)])
         for gap in self.gaps:
             fields = {"from": to_iso(gap.begin * 1000), "to": to_iso(gap.end * 1000), "reason": gap.reason}
@@ -77,19 +77,19 @@ class Past:
             )
 
 
-def make_past(seed: int, days: int, until: float, catalogue: Catalogue | None = None) -> Past:
+def make_past(seed: int, days: int, until: float, catalog: Catalog | None = None) -> Past:
     """Make up a past, the same one for the same arguments.
 
     Args:
         seed: Chance.
         days: How many days of it.
         until: When it ends, in seconds since the epoch.
-        catalogue: What there is to hear; made up from the seed unless given.
+        catalog: What there is to hear; made up from the seed unless given.
     """
     # Days begin when they do in the listener's life, and the last one ends before it is over.
     begin = until // DAY * DAY + DAWN % DAY - days * DAY
     habits = replace(Habits(), audiobook=0.0, local=0.01, podcast=0.05)
-    record = listen(seed, days + 1, habits, start=begin, catalogue=catalogue or make_favourites(seed))
+    record = listen(seed, days + 1, habits, start=begin, catalog=catalog or make_favourites(seed))
     gaps = list(_gaps(random.Random(f"gaps {seed}"), begin, until))
     plays = takewhile(lambda play: play.ended_ms < until * 1000, _kept(record))
     return Past(list(_seen(plays, gaps)), gaps)
@@ -113,7 +113,7 @@ def _kept(record: Record) -> Iterator[Play]:
             if segment.item.uri not in items and (item := read_item(segment.item.body)):
                 # No cover: there is none at Spotify, and a demonstration asks nobody else.
                 items[segment.item.uri] = replace(
-                    item, catalogue={name: value for name, value in item.catalogue.items() if name != "cover"}
+                    item, catalog={name: value for name, value in item.catalog.items() if name != "cover"}
                 )
     taken: set[int] = set()
     for number, play in enumerate(record.plays):
@@ -127,10 +127,10 @@ def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
     started_ms, ended_ms = round(play.started_at * 1000), round(play.ended_at * 1000)
     ms_played = min(play.ms_played, ended_ms - started_ms)
     named = ("name", "artists", "album")
-    fields: dict[str, Value] = {
+    fields: dict[str, FieldValue] = {
         "uri": item.uri,
-        "type": str(item.catalogue["type"]),
-        **{name: item.catalogue[name] for name in named if name in item.catalogue},
+        "type": str(item.catalog["type"]),
+        **{name: item.catalog[name] for name in named if name in item.catalog},
         "duration_ms": play.duration_ms,
         "device_name": scene.device.name,
         "device_type": scene.device.type,
@@ -174,5 +174,5 @@ def _commands(archive: Archive, play: Play) -> list[Command]:
     ]
 
 
-def _flat(fields: Iterable[tuple[str, Value]]) -> list[str | int]:
+def _flat(fields: Iterable[tuple[str, FieldValue]]) -> list[str | int]:
     return list(chain.from_iterable(fields))

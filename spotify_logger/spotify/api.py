@@ -15,7 +15,7 @@ from spotify_logger.spotify.http import Request
 from spotify_logger.spotify.oauth import retry_after, told_time
 from spotify_logger.spotify.token_manager import ADVICE, Access
 from spotify_logger.system.errors import LoginNeeded, TryLater
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
@@ -78,7 +78,7 @@ class _Reply:
         if self.token.access_token:
             text = text.replace(self.token.access_token, "***")
         is_page = text.startswith("<")  # HTML says nothing
-        return f" ({clean(text, _SAID_LIMIT)})" if text and not is_page else ""
+        return f" ({sanitize(text, _SAID_LIMIT)})" if text and not is_page else ""
 
 
 class _Patience:
@@ -158,9 +158,9 @@ class Spotify:
         return self._access.valid_until
 
     @property
-    def slowness(self) -> float:
+    def slowdown(self) -> float:
         """By how much to slow the pace, 1.0 as a rule: Spotify has limited us again and again."""
-        return self._gate.slowness()
+        return self._gate.slowdown()
 
     def playback(self) -> Answer:
         """Ask what the player does at this moment (`GET /v1/me/player`).

@@ -24,7 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from spotify_logger import __version__
 from spotify_logger.system.errors import Unreachable
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -279,7 +279,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason})"
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-        return clean(error.strerror or str(error), _CAUSE_LIMIT)
+        return sanitize(error.strerror or str(error), _CAUSE_LIMIT)
     return f"the request failed ({type(error).__name__})"
 
 
@@ -295,7 +295,7 @@ def _place(url: str) -> str:
     except ValueError:
         return "an address that makes no sense"
     host = f"[{host}]" if ":" in host else host
-    return clean(f"{host}:{port}" if port else host, _CAUSE_LIMIT)
+    return sanitize(f"{host}:{port}" if port else host, _CAUSE_LIMIT)
 
 
 # A connection outlives the call that opened it, so it looks up here whose turn it is.

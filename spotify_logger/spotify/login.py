@@ -118,7 +118,7 @@ def redirect_of(address: str) -> Redirect:
     except ValueError:  # too many fields
         fields = {}
     state, code, error = (fields.get(name, [""])[0] for name in ("state", "code", "error"))
-    return Redirect(state, code, log.clean(error, _WORDS_LIMIT))
+    return Redirect(state, code, log.sanitize(error, _WORDS_LIMIT))
 
 
 class Attempt:
@@ -186,7 +186,7 @@ class Talk:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._print(log.clean(text))
+        self._print(log.sanitize(text))
 
     def offer(self, url: str) -> None:
         """Print the address to open."""

@@ -302,7 +302,7 @@ def _granted(response: Response, token: Token, now: float) -> Token:
         refresh_token=new if _is_word(new) else token.refresh_token,
         access_token=access,
         expires_at=now + min(lifetime, _LONGEST_ACCESS),
-        scope=log.clean(scope) if isinstance(scope, str) else token.scope,
+        scope=log.sanitize(scope) if isinstance(scope, str) else token.scope,
         dead_at=None,
         dead_reason="",
         asked_at=None,
@@ -321,7 +321,7 @@ def _words(response: Response) -> str:
     body = _body(response)
     words = [body.get("error"), body.get("error_description")]
     said = ": ".join(word for word in words if isinstance(word, str))
-    return log.clean(said, _WORDS_LIMIT) or "no reason given"
+    return log.sanitize(said, _WORDS_LIMIT) or "no reason given"
 
 
 def _body(response: Response) -> dict[str, object]:
@@ -338,10 +338,10 @@ def _token_of(text: bytes) -> Token | None:
         token,
         access_token=token.access_token if _is_word(token.access_token) else "",
         expires_at=_number(token.expires_at) or 0.0,
-        scope=log.clean(token.scope),
+        scope=log.sanitize(token.scope),
         authorized_at=_number(token.authorized_at),
         dead_at=_number(token.dead_at),
-        dead_reason=log.clean(token.dead_reason),
+        dead_reason=log.sanitize(token.dead_reason),
         asked_at=_number(token.asked_at),
     )
 

@@ -151,7 +151,7 @@ class Gate:
         if hold is not None and left > 0:
             raise NotBefore(hold.reason, left)
 
-    def slowness(self) -> float:
+    def slowdown(self) -> float:
         """Return by how much to slow the pace: the API has limited us again and again in the last hours."""
         now = self._clock.utc()
         recent = sum(-LONGEST <= now - end < MEMORY for end in self._limits)
@@ -231,5 +231,5 @@ def _hold(value: object) -> Hold | None:
         hold,
         seconds=min(hold.seconds, LONGEST),
         times=max(1, hold.times),
-        reason=log.clean(hold.reason, _REASON_LIMIT),
+        reason=log.sanitize(hold.reason, _REASON_LIMIT),
     )

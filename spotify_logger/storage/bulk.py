@@ -11,15 +11,15 @@ import time
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import (
-    Rows,
+    PlayRows,
+    read_day,
     read_days,
     read_hashes,
     read_items,
     read_numbers,
     read_values,
-    rows_of,
 )
 from spotify_logger.core.redis_keys import (
     FIRST_DAY,
@@ -29,8 +29,8 @@ from spotify_logger.core.redis_keys import (
     index_key,
     play_key,
     read_gap,
-    second_of,
     second_of_day,
+    second_of_key,
 )
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.redis_errors import Refusal
@@ -87,7 +87,7 @@ class Archive:
 
     # What was played
 
-    def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[Rows]:
+    def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[PlayRows]:
         """The plays that started in a stretch, a UTC day at a time, in order of time.
 
         Args:
@@ -96,7 +96,7 @@ class Archive:
         """
         end = self._end() if end is None else min(end, self._end())
         begin = max(begin, FIRST_SECOND)
-        for days in portions(_days(begin, end), DAYS_TOGETHER):
+        for days in batched(_days(begin, end), DAYS_TOGETHER):
             for rows in self._indexes(days):
                 inside = rows.cut(begin, end)
                 if inside:
@@ -106,7 +106,7 @@ class Archive:
         """The catalogue keys of everything that was played, however shortly, before a second."""
         found: set[str] = set()
         whole = second // ONE_DAY * ONE_DAY
-        for days in portions(_days(FIRST_SECOND, min(whole, self._end())), DAYS_TOGETHER):
+        for days in batched(_days(FIRST_SECOND, min(whole, self._end())), DAYS_TOGETHER):
             parts = self._link.ask("HVALS", [self.key(index_key(day)) for day in days])
             items = [read_items(text, len(which)) for which, text in parts or ()]
             if parts is None or None in items:
@@ -150,19 +150,19 @@ class Archive:
             return found
         return [reply or 0 for reply in self.send([("HLEN", self.key(name)) for name in names])]
 
-    def _indexes(self, days: Sequence[date]) -> list[Rows]:
+    def _indexes(self, days: Sequence[date]) -> list[PlayRows]:
         names = list(map(index_key, days))
         found = self._told("HGETALL", names, read_days)
-        return found if found is not None else [rows_of(lines) for lines in self.hashes(names)]
+        return found if found is not None else [read_day(lines) for lines in self.hashes(names)]
 
     def _end(self) -> int:
         """The second up to which there may be plays: a Pi may wake up in 1970, so the status has a say."""
         (last,) = self.send([("HGET", self.key(STATUS), "last_play")])
-        return max(second_of(str(last)) or 0, int(self._utc())) + ONE_DAY
+        return max(second_of_key(str(last)) or 0, int(self._utc())) + ONE_DAY
 
     # What is known of it
 
-    def catalogue(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Look many items up.
 
         Args:
@@ -172,22 +172,22 @@ class Archive:
         Yields:
             Each key with its values of those fields, "" where one is missing.
         """
-        for chunk in portions(keys, ITEMS_TOGETHER):
+        for chunk in batched(keys, ITEMS_TOGETHER):
             yield from zip(chunk, self._values(chunk, names), strict=True)
 
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Look a few fields of many plays up, as `catalogue` does: the second that names each, its values."""
-        for chunk in portions(seconds, ITEMS_TOGETHER):
+        for chunk in batched(seconds, ITEMS_TOGETHER):
             yield from zip(chunk, self._values(list(map(play_key, chunk)), names), strict=True)
 
     def plays(self, seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
         """The whole hashes of plays, empty where there is none: the second that names each, and its hash."""
-        for chunk in portions(seconds, HASHES_TOGETHER):
+        for chunk in batched(seconds, HASHES_TOGETHER):
             yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
 
     def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
         """Whole hashes, empty where there is none, by the names of their keys."""
-        for chunk in portions(names, HASHES_TOGETHER):
+        for chunk in batched(names, HASHES_TOGETHER):
             found = self._told("HGETALL", chunk, read_hashes)
             if found is not None:
                 yield from found

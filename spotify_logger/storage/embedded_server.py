@@ -200,7 +200,7 @@ class EmbeddedServer:
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
-        if doubt := ownership.doubt(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
+        if doubt := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
             raise Misconfigured(f"{self._directory} is not trusted, because it {doubt}")
         options = [option.strip("'") for option in _OPTIONS.split()] + self._rights(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]

@@ -17,7 +17,7 @@ from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.redis_errors import Refusal
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command, Link, Reply
@@ -128,7 +128,7 @@ class Lease:
         self._lease, self._fence, self._standby = prefix + LEASE, prefix + FENCE, prefix + STANDBY
         self._status = prefix + STATUS
         self._identity = identity
-        self.machine = re.sub(r"[^ -~]", "?", clean(machine, 80)) or "?"
+        self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
         self._clock = clock
         self._stood_by = stood_by
         self._held = ""

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, next_free_second
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.times import from_iso, to_iso
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.core.matching import Identity
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
 OUTBOX_FILE = "outbox.sqlite"
 """The outbox's file in the state folder."""
@@ -212,7 +212,7 @@ class Outbox:
     def forget(self, keys: Container[int]) -> None:
         """Let plays never wait again, whatever becomes of them, and take their names away."""
         known = self._read("SELECT key FROM plays WHERE safe < 2")
-        for portion in portions((key for (key,) in known if key in keys), TOGETHER):
+        for portion in batched((key for (key,) in known if key in keys), TOGETHER):
             rows = self._rows(f"WHERE key IN ({_marks(len(portion))})", *portion)
             self._write(lambda database, rows=rows: _forget(database, rows))  # type: ignore[misc]
 
@@ -299,8 +299,8 @@ class Outbox:
         """The plays that a query finds; one that makes no sense is taken away."""
         query = f"SELECT uri, second, key, fields, catalogue FROM plays {clauses}"  # noqa: S608 - ours
         rows = []
-        for uri, second, key, fields, catalogue in self._read(query, *values):
-            row = _row(key, second, fields, catalogue)
+        for uri, second, key, fields, catalog in self._read(query, *values):
+            row = _row(key, second, fields, catalog)
             if row is not None:
                 rows.append(row)
             else:
@@ -380,7 +380,7 @@ class Outbox:
             self._whole = _copy(source, memory) and self._whole
             source.close()
         if not self._put_aside(error):
-            said = log.clean(str(error), 200)
+            said = log.sanitize(str(error), 200)
             log.error(
                 f"{self._path} cannot be written ({said}): plays wait in memory, "
                 "and the disk is tried again every minute"
@@ -554,18 +554,18 @@ def _free_key(database: sqlite3.Connection, second: int) -> int:
 
 
 def _values(play: Play, *, safe: int) -> tuple[int, int, int, str, str]:
-    fields, catalogue = json.dumps(play.to_hash()), json.dumps(dict(play.item.catalogue))
-    return play.ended_ms, int(play.end_reason is not None), safe, fields, catalogue
+    fields, catalog = json.dumps(play.to_hash()), json.dumps(dict(play.item.catalog))
+    return play.ended_ms, int(play.end_reason is not None), safe, fields, catalog
 
 
-def _row(key: int, second: int, fields: str, catalogue: str) -> Row | None:
+def _row(key: int, second: int, fields: str, catalog: str) -> Row | None:
     try:
-        kept: dict[str, Value] = json.loads(fields)
+        kept: dict[str, FieldValue] = json.loads(fields)
         play = Play.from_hash(second, {name: str(value) for name, value in kept.items()})
-        known: dict[str, Value] = dict(json.loads(catalogue))
+        known: dict[str, FieldValue] = dict(json.loads(catalog))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return None if play is None else Row(key, replace(play, item=replace(play.item, catalogue=known)))
+    return None if play is None else Row(key, replace(play, item=replace(play.item, catalog=known)))
 
 
 def _forget(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
@@ -578,8 +578,8 @@ def _forget(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
 def _nameless(play: Play) -> Play:
     """A play without all that is only for people."""
     fields = {name: play.fields[name] for name in NAMELESS if name in play.fields}
-    catalogue = {name: play.item.catalogue[name] for name in ("isrc",) if name in play.item.catalogue}
-    return replace(play, fields=fields, item=replace(play.item, catalogue=catalogue))
+    catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
+    return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
 
 
 def _gap_fields(text: str) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from redis import exceptions
 
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 SERVER_TEXT = 200
 """Characters of a server's own words that are passed on."""
@@ -90,7 +90,7 @@ def refusal(error: exceptions.ResponseError) -> Refusal:
     if code in BY_CODE:
         return Refusal(code, BY_CODE[code])
     words = next((words for part, words in BY_TEXT if part in text), None)
-    return Refusal(code if code.isupper() else "ERR", words or f"says: {clean(text, SERVER_TEXT)}")
+    return Refusal(code if code.isupper() else "ERR", words or f"says: {sanitize(text, SERVER_TEXT)}")
 
 
 def reason(error: Exception) -> str:
@@ -103,7 +103,7 @@ def reason(error: Exception) -> str:
     # redis-py raises while it handles the system's error, which says it without numbers and addresses.
     cause = error.__context__
     if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, CLOSED):
-        said = clean(cause.strerror, SERVER_TEXT)
+        said = sanitize(cause.strerror, SERVER_TEXT)
         return f"cannot be reached ({said}): is it running, and REDIS_URL right?"
     what_it_is = next((words for kind, words in BY_CLASS if isinstance(error, kind)), None)
     return what_it_is or "is no Redis: something else answers there, check REDIS_URL"

@@ -12,12 +12,11 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import (
     FIRST_DAY,
-    FORGOTTEN,
     GAPS,
     LISTENERS,
     NOW_PLAYING,
@@ -25,16 +24,17 @@ from spotify_logger.core.redis_keys import (
     PROBE,
     STANDBY,
     STATUS,
+    TOMBSTONES,
     day_of,
     gap_key,
     index_key,
-    is_listener,
+    is_listener_name,
     play_key,
-    read_forgotten,
     read_gap,
     read_row,
-    second_of,
-    without_listener,
+    read_tombstone,
+    remove_listener,
+    second_of_key,
 )
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.storage.bulk import Archive
@@ -42,7 +42,7 @@ from spotify_logger.storage.connect import open_link
 from spotify_logger.storage.connection import Command, Link, Reply, StoreError
 from spotify_logger.storage.durability import Persistence, count_replicas, read_persistence, together
 from spotify_logger.storage.redis_errors import TAKES_NO_WRITES, Refusal
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ class Batch:
         self._add(play_key(key_second), fields)
         self._add(index_key(day_of(key_second)), {str(key_second): index})
 
-    def write_catalogue(self, key: str, fields: Mapping[str, str | int]) -> None:
+    def write_catalog(self, key: str, fields: Mapping[str, str | int]) -> None:
         """Write what is known of an item. What Redis has and is not given here stays.
 
         Args:
@@ -110,7 +110,7 @@ class Batch:
 
     def write_forgotten(self, forgotten: Mapping[int, int]) -> None:
         """Write what nobody shall bring back, see `Store.forgotten`. What Redis has of it stays."""
-        self._add(FORGOTTEN, {str(second): end for second, end in forgotten.items()})
+        self._add(TOMBSTONES, {str(second): end for second, end in forgotten.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
         """Write fields of the status. What Redis has and is not given here stays."""
@@ -165,7 +165,7 @@ class Store:
         self._link = connect(url)
         self._prefix = prefix
         self._listener = listener
-        self._household = without_listener(prefix, listener)
+        self._household = remove_listener(prefix, listener)
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
@@ -251,7 +251,7 @@ class Store:
     def missing(self, key_seconds: Sequence[int]) -> list[int]:
         """Which of these seconds name no play that is over; an old copy may know one only as open."""
         missing: list[int] = []
-        for chunk in portions(key_seconds, TOGETHER):
+        for chunk in batched(key_seconds, TOGETHER):
             ends = self._read([("HGET", self._prefix + play_key(second), "end_reason") for second in chunk])
             missing += [second for second, end in zip(chunk, ends, strict=True) if not end]
         return missing
@@ -264,13 +264,13 @@ class Store:
 
     def forgotten(self) -> dict[int, int]:
         """The plays that nobody shall bring back: second that named each -> second at which it ended."""
-        lines = self._hashes([FORGOTTEN])[0]
-        found = map(read_forgotten, lines.keys(), lines.values())
+        lines = self._hashes([TOMBSTONES])[0]
+        found = map(read_tombstone, lines.keys(), lines.values())
         return dict(line for line in found if line is not None)
 
     def count_forgotten(self) -> int:
         """How many there are."""
-        (count,) = self._read([("HLEN", self._prefix + FORGOTTEN)])
+        (count,) = self._read([("HLEN", self._prefix + TOMBSTONES)])
         return int(count or 0)
 
     def unlearn(self, *keys: str) -> None:
@@ -323,12 +323,12 @@ class Store:
         names, unnamed = self._read(
             [("HKEYS", self._household + LISTENERS), ("EXISTS", self._household + STATUS)]
         )
-        return [*([""] if unnamed else []), *sorted(filter(is_listener, names or []))]
+        return [*([""] if unnamed else []), *sorted(filter(is_listener_name, names or []))]
 
     def standby(self) -> str:
         """The machine of a logger that stands by; "" where there is none."""
         (waiting,) = self._read([("GET", self._prefix + STANDBY)])
-        return clean(str(waiting or "").partition(" ")[2], 80)
+        return sanitize(str(waiting or "").partition(" ")[2], 80)
 
     def read_status(self) -> dict[str, str]:
         """All fields of the status; empty when there is none."""
@@ -350,7 +350,7 @@ class Store:
     def now_playing(self) -> int | None:
         """The second that names the open play's key; None when nothing plays, or nobody says so any more."""
         (reply,) = self._read([("GET", self._prefix + NOW_PLAYING)])
-        return second_of(str(reply))
+        return second_of_key(str(reply))
 
     def latest_play(self) -> tuple[int, dict[str, str]] | None:
         """The play that started last: the second that names its key, and its hash."""
@@ -362,7 +362,7 @@ class Store:
         seconds = list(islice(newest, count))
         keys = [play_key(second) for second in seconds]
         return list(
-            zip(seconds, chain.from_iterable(map(self._hashes, portions(keys, TOGETHER))), strict=True)
+            zip(seconds, chain.from_iterable(map(self._hashes, batched(keys, TOGETHER))), strict=True)
         )
 
     def play(self, key_second: int) -> dict[str, str] | None:
@@ -383,7 +383,7 @@ class Store:
         """What the catalogue has of "track:<id>", "episode:<id>" or "local:<digest>"; empty if nothing."""
         return self._hashes([key])[0]
 
-    def catalogue(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         """Look many items up.
 
         Args:
@@ -393,7 +393,7 @@ class Store:
         Yields:
             Each key with its values of those fields, "" where one is missing.
         """
-        for chunk in portions(keys, TOGETHER):
+        for chunk in batched(keys, TOGETHER):
             replies = self._read([("HMGET", self._prefix + key, *names) for key in chunk])
             for key, values in zip(chunk, replies, strict=True):
                 yield key, [value or "" for value in values or [None] * len(names)]
@@ -403,7 +403,7 @@ class Store:
         (reply,) = self._send([("INFO", "server")])
         said = dict(line.partition(":")[::2] for line in str(reply).splitlines())
         name = "valkey" if "valkey_version" in said else "redis"
-        return clean(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
+        return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
 
     def _send(self, commands: Sequence[Command]) -> list[Reply]:
         self._link.connect()
@@ -435,7 +435,7 @@ class Store:
 
         A Pi may wake up in 1970, so the status has a say in where to begin.
         """
-        last = second_of(self.read_status().get("last_play", "")) or 0
+        last = second_of_key(self.read_status().get("last_play", "")) or 0
         day, span = day_of(max(last, int(self._utc()) + ONE_DAY)), 8
         while day >= FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
@@ -487,12 +487,12 @@ class Store:
         self._written[key] = fields if whole else known | fields
         if len(self._written) > REMEMBERED:
             del self._written[next(iter(self._written))]
-        self._claims.pop(second_of(key) or 0, None)
+        self._claims.pop(second_of_key(key) or 0, None)
 
     def _complaint(self, refusals: Mapping[str, Refusal]) -> StoreError:
         keys_by_advice: dict[str, list[str]] = {}
         for key, refusal in refusals.items():
-            keys_by_advice.setdefault(refusal.advice, []).append(clean(key, 100))
+            keys_by_advice.setdefault(refusal.advice, []).append(sanitize(key, 100))
         complaints = (f"{advice} ({_some(keys)})" for advice, keys in keys_by_advice.items())
         refused = (key.removeprefix(self._prefix) for key in refusals)
         codes = (refusal.code for refusal in refusals.values())

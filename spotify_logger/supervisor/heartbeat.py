@@ -15,7 +15,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -68,7 +68,7 @@ def _parse(line: bytes) -> Beat | None:
         return None
     if state not in {"ok", "trouble"} or not math.isfinite(limit):
         return None
-    return Beat(min(max(limit, 0.0), LONGEST_SILENCE), state == "ok", clean(words, WORDS_LIMIT))
+    return Beat(min(max(limit, 0.0), LONGEST_SILENCE), state == "ok", sanitize(words, WORDS_LIMIT))
 
 
 class Lifeline:
@@ -112,7 +112,7 @@ class Lifeline:
         """
         if self._beat_fd is None:
             return
-        line = f"{seconds:.3f} {state} {clean(words, WORDS_LIMIT)}\n"
+        line = f"{seconds:.3f} {state} {sanitize(words, WORDS_LIMIT)}\n"
         # A supervisor that is stopped lets the pipe fill up; one that is gone is the other pipe's business.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._beat_fd, line.encode(errors="replace"))

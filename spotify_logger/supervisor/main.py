@@ -53,10 +53,10 @@ def main(arguments: Sequence[str]) -> int:
         The exit code.
     """
     if not arguments:
-        check = program.command("spotify_logger.daemon.preflight")
+        check = program.module_command("spotify_logger.daemon.preflight")
         return Supervisor(check, [sys.executable, "log.py"]).run()
     if arguments[0] == "--demo":
-        demo = program.command("spotify_logger.simulator.demo", *arguments[1:])
+        demo = program.module_command("spotify_logger.simulator.demo", *arguments[1:])
         os.execv(sys.executable, demo)  # noqa: S606 - our own program
     if arguments[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
@@ -183,7 +183,7 @@ class Supervisor:
 
     def _lost(self, ward: Ward, words: str) -> None:
         if ward is self._loop:
-            self._systemd.tell(self._herald.lost(log.clean(words)))
+            self._systemd.tell(self._herald.lost(log.sanitize(words)))
 
     def _end(self, ward: Ward, code: int) -> None:
         if ward is self._check and code == os.EX_OK and not self._stopping:
@@ -197,7 +197,7 @@ class Supervisor:
             self._do(self._check, self._check.keeper.failed(time.monotonic(), "it reported nothing"))
             return
         try:
-            lock_fd = lock_file.take(report.state_dir, "run.py")
+            lock_fd = lock_file.acquire(report.state_dir, "run.py")
         except SpotifyLoggerError as error:
             log.error(str(error))
             self._code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1

@@ -15,7 +15,7 @@ from spotify_logger.system.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SIZE_LIMIT = 64 * 1024
+MAX_FILE_SIZE = 64 * 1024
 """Bytes of the largest file that `read` takes; everything that is kept this way is far smaller."""
 
 
@@ -33,15 +33,15 @@ def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) ->
         with path.open("rb") as file:
             if inspect:
                 inspect(os.fstat(file.fileno()))
-            content = file.read(SIZE_LIMIT + 1)
+            content = file.read(MAX_FILE_SIZE + 1)
     except FileNotFoundError:
         return None
-    if len(content) > SIZE_LIMIT:
+    if len(content) > MAX_FILE_SIZE:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
 
 
-def make_state_folder(folder: Path) -> None:
+def make_state_dir(folder: Path) -> None:
     """Make a folder for secrets and plays (0700) where it is missing.
 
     Raises:
@@ -49,14 +49,14 @@ def make_state_folder(folder: Path) -> None:
         OSError: It cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if doubt := ownership.doubt(folder, folder.stat()):
+    if doubt := ownership.distrust_reason(folder, folder.stat()):
         raise Misconfigured(
             f"the state folder {folder} is not trusted, because it {doubt}: correct that, or set STATE_DIR to"
             " another one"
         )
 
 
-def refusal(folder: Path) -> str:
+def write_refusal(folder: Path) -> str:
     """Return why no file can be written in a folder, "" where one can.
 
     Only a try tells: permissions say nothing of a disk that failed and was made read-only by the kernel.

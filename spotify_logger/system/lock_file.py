@@ -18,15 +18,15 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryL
 if TYPE_CHECKING:
     from pathlib import Path
 
-ORPHAN_PATIENCE = 10.0
+ORPHAN_TIMEOUT = 10.0
 """Seconds to wait for what a killed supervisor leaves: a loop, and a server that syncs before it ends."""
 
 
-class Busy(SpotifyLoggerError):  # noqa: N818 - the name is the state
+class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
     """Another logger works in this state folder. The message names it."""
 
 
-def take(state_dir: Path | str, what: str) -> int:
+def acquire(state_dir: Path | str, what: str) -> int:
     """Take the lock, and leave a note about who has it.
 
     Args:
@@ -67,12 +67,12 @@ def is_held(state_dir: Path | str) -> bool | None:
 
 def _take(state_dir: Path | str, what: str) -> int:
     descriptor = _open(state_dir)
-    deadline = time.monotonic() + ORPHAN_PATIENCE
+    deadline = time.monotonic() + ORPHAN_TIMEOUT
     while not _try(descriptor):
         note = _note(descriptor)
         if _is_alive(note) or time.monotonic() > deadline:
             os.close(descriptor)
-            raise Busy(f"another logger works in {state_dir}: {note or 'it left no name'}")
+            raise AlreadyRunning(f"another logger works in {state_dir}: {note or 'it left no name'}")
         time.sleep(0.05)
     _leave_note(descriptor, what)
     return descriptor

@@ -20,13 +20,13 @@ _secrets: set[str] = set()
 _silent = False
 
 
-def conceal(secret: str) -> None:
+def add_secret(secret: str) -> None:
     """From now on print `secret` as "***", wherever it turns up in a line."""
     if secret:
         _secrets.add(secret)
 
 
-def clean(text: str, limit: int = LINE_LIMIT) -> str:
+def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
     """Make `text` fit for a terminal: one bounded line without control characters and secrets."""
     for secret in sorted(_secrets, key=len, reverse=True):  # a shorter one may be a part of a longer one
         text = text.replace(secret, "***")
@@ -36,7 +36,7 @@ def clean(text: str, limit: int = LINE_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def silence() -> None:
+def mute() -> None:
     """From now on say nothing, as a benchmark wants it that lives through years."""
     global _silent  # noqa: PLW0603 - one process, one voice
     _silent = True
@@ -63,7 +63,7 @@ def _write(priority: str, text: str) -> None:
     prefix = _PREFIX[priority] if _is_journald() else time.strftime("%Y-%m-%d %H:%M:%S ")
     # Where nobody reads any more, the write fails; logging must never stop the logger.
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{prefix}{clean(text)}\n")
+        sys.stderr.write(f"{prefix}{sanitize(text)}\n")
         sys.stderr.flush()
 
 

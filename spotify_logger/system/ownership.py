@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def doubt(path: Path | str, status: os.stat_result) -> str:
+def distrust_reason(path: Path | str, status: os.stat_result) -> str:
     """Return why a file or folder is not to be trusted, and what helps; "" where it is.
 
     Args:

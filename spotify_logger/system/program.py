@@ -15,7 +15,7 @@ _RUN = (
 )
 
 
-def command(module: str, *arguments: str) -> list[str]:
+def module_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this very copy of the package, from whatever folder.
 
     Args:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-OLDEST = (3, 11)
+MINIMUM_VERSION = (3, 11)
 
 
 def check(program: str) -> None:
@@ -12,8 +12,8 @@ def check(program: str) -> None:
     Args:
         program: What was started, as it is called after `python`, such as "run.py".
     """
-    if sys.version_info < OLDEST:
-        have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, OLDEST))
+    if sys.version_info < MINIMUM_VERSION:
+        have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, MINIMUM_VERSION))
         sys.stderr.write(
             f"Spotify Logger needs Python {wanted} or newer, and this is {have}: python{wanted} {program}\n"
         )

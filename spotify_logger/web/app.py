@@ -195,7 +195,9 @@ class Page:
         return self._say(request, HTTPStatus.SERVICE_UNAVAILABLE, "One moment", f"{error}")
 
     async def _trouble(self, request: Request, error: Exception) -> Response:
-        return self._say(request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", log.clean(f"{error}"))
+        return self._say(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", log.sanitize(f"{error}")
+        )
 
     async def _gone(self, _request: Request, _: Exception) -> Response:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it

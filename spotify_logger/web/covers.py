@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.player_state import item_key
+from spotify_logger.core.player_state import catalog_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ class Covers:
         """The addresses of covers, in 300 pixels, by the catalogue keys of the items that have one."""
         if not self.shown:
             return {}
-        found = store.archive().catalogue(list(dict.fromkeys(keys)), ["cover"])
+        found = store.archive().catalog(list(dict.fromkeys(keys)), ["cover"])
         return {key: sized(cover, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
 
     def of_play(self, store: Store, play: Mapping[str, Any]) -> str:
@@ -66,4 +66,4 @@ def sized(cover: str, size: str) -> str:
 
 def key_of(play: Mapping[str, Any]) -> str:
     """The catalogue key of a play's item."""
-    return item_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))
+    return catalog_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))

@@ -46,7 +46,7 @@ class ErrorLog(logging.Handler):
         seen, again = self._seen, self._again
         self._seen, self._again = {kind: text for kind, text in seen.items() if again[kind]}, Counter()
         for kind, count in again.items():
-            text = log.clean(seen.get(kind, "other errors"), log.LINE_LIMIT // 2)
+            text = log.sanitize(seen.get(kind, "other errors"), log.LINE_LIMIT // 2)
             log.error(f"{text} (again {count:,} times in the last minute)")
 
     async def count(self) -> None:

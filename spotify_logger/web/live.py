@@ -15,7 +15,7 @@ from spotify_logger.queries.dispatch import open_store
 from spotify_logger.queries.timeline import play_data
 from spotify_logger.report.words import local_time
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.system.log import clean
+from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import initial, tile
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Live:
             except SpotifyLoggerError as error:
                 since = self._said.get("unknown") or _unknown(time.time())
                 latest = self._said.get("latest")
-                found = {"now": None, "latest": latest, "unknown": since, "problem": clean(str(error))}
+                found = {"now": None, "latest": latest, "unknown": since, "problem": sanitize(str(error))}
             if self._is_news(found):
                 self._said, self._said_at = found, time.monotonic()
                 async with self._changed:

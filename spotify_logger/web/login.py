@@ -37,7 +37,7 @@ class SpotifyLogin:
         from spotify_logger.web.login_worker import LoginThread  # noqa: PLC0415 - it is seldom needed, and large
 
         try:
-            atomic_file.make_state_folder(self._settings.state_dir)
+            atomic_file.make_state_dir(self._settings.state_dir)
         except OSError as error:
             raise Misconfigured(
                 f"{self._settings.state_dir} cannot be made ({error.strerror}): set STATE_DIR to the logger's"

@@ -160,7 +160,7 @@ class Desk:
     async def _command(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
         async with self._large:
             process = await asyncio.create_subprocess_exec(
-                *program.command("spotify_logger"),
+                *program.module_command("spotify_logger"),
                 # Not in the environment, where none at all would leave it to what `.env` says.
                 f"--listener={self._settings.listener}",
                 *words[:1],

@@ -42,7 +42,7 @@ class Keep:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         try:
-            atomic_file.make_state_folder(folder)
+            atomic_file.make_state_dir(folder)
             kept = _read(self.path)
             if kept is None:
                 kept = {"key": secrets.token_hex(32), "password": _make()}
@@ -56,7 +56,7 @@ class Keep:
         self.password = kept["password"]
         self._sessions: Mapping[str, int] = {}
         self._version: tuple[int, ...] = ()
-        log.conceal(self.password)
+        log.add_secret(self.password)
 
     def sessions(self) -> Mapping[str, int]:
         """Return when each session ends, in seconds since the epoch, by its digest."""

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__
-from spotify_logger.core.display import minutes
-from spotify_logger.core.redis_keys import PLAY_FIELDS, second_of
+from spotify_logger.core.display import format_duration
+from spotify_logger.core.redis_keys import PLAY_FIELDS, second_of_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.report import words
@@ -78,7 +78,7 @@ class Pages:
         self._templates.globals |= {"asset": assets.address, "version": __version__, **more}
         self._templates.filters |= {
             "listened": words.listened,
-            "minutes": minutes,
+            "minutes": format_duration,
             "number": "{:,}".format,
             "counted": words.counted,
             "percentage": _percentage,
@@ -147,7 +147,7 @@ def _whole(play: Mapping[str, Any]) -> dict[str, Any]:
 
 def _begun(play: Mapping[str, Any]) -> str:
     """When a play began, as a UTC stamp: its key tells it, whatever its hash has lost."""
-    return words.utc_time(second_of(str(play["key"])) or 0) or ""
+    return words.utc_time(second_of_key(str(play["key"])) or 0) or ""
 
 
 def _called(listener: str) -> str:

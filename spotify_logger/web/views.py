@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, quote
 
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from spotify_logger.core.catalog import Entry, credited
+from spotify_logger.core.catalog import CatalogEntry, artist_names
 from spotify_logger.core.periods import between
-from spotify_logger.core.redis_keys import FIRST_DAY, second_of
+from spotify_logger.core.redis_keys import FIRST_DAY, second_of_key
 from spotify_logger.core.text import fold, words_of
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries.health import OVERDUE
@@ -290,7 +290,7 @@ class Views:
         told = await self._desk.ask(NOUNS[kind], f"-n{LINES}", *asked.options("by", "min"), "--", text)
         found = told["found"]
         keys = [line["key"] for line in told["candidates"][:LINES]]
-        about = Entry()
+        about = CatalogEntry()
         if found:
             keys = [found["key"], *(line["key"] for part in PARTS for line in found.get(part, ()))]
             about = await self._desk.run(lambda store: _entry(store, found["key"]))
@@ -302,7 +302,7 @@ class Views:
             told=told,
             asked=asked,
             about=about,
-            artists=credited(about),
+            artists=artist_names(about),
             covers=await self._images(keys),
             albums=await self._albums(keys),
             lines=LINES,
@@ -378,7 +378,7 @@ class Views:
     def _day_of(self, each: Mapping[str, Any]) -> str:
         """The local day of a play or a gap."""
         begin = from_iso(each["gap"]["from"]) if "gap" in each else None
-        second = (second_of(each["key"]) or 0) if begin is None else begin / 1000
+        second = (second_of_key(each["key"]) or 0) if begin is None else begin / 1000
         return str(self._zone.day(second))
 
     @property
@@ -403,7 +403,7 @@ class Views:
     async def _albums(self, keys: Iterable[str]) -> dict[str, str]:
         """What to ask for to see the album of an item, by its key: names alone may be those of several."""
         wanted = list(dict.fromkeys(keys))
-        found = await self._desk.run(lambda store: list(store.archive().catalogue(wanted, ["album_id"])))
+        found = await self._desk.run(lambda store: list(store.archive().catalog(wanted, ["album_id"])))
         return {key: f"album:{album}" for key, (album,) in found if album}
 
 
@@ -448,9 +448,9 @@ def _month_of(each: Mapping[str, str]) -> str:
     return each["day"][: len("2026-11")]
 
 
-def _entry(store: Store, key: str) -> Entry:
-    ((_, values),) = store.archive().catalogue([key], Entry._fields)
-    return Entry._make(values)
+def _entry(store: Store, key: str) -> CatalogEntry:
+    ((_, values),) = store.archive().catalog([key], CatalogEntry._fields)
+    return CatalogEntry._make(values)
 
 
 async def form_of(request: Request) -> dict[str, str]:

@@ -56,7 +56,7 @@ def plays(redis_url: str) -> list[Play]:
     with store.batch() as batch:
         for each in found:
             batch.write_play(each.second, each.to_hash(), each.index)
-            batch.write_catalogue(each.item.key, each.item.catalogue)
+            batch.write_catalog(each.item.key, each.item.catalog)
     store.close()
     return found
 

@@ -204,7 +204,7 @@ def test_as_a_process(arguments: list[str], redis_url: str, tmp_path: Path) -> N
 @pytest.fixture
 def spotify() -> Iterator[str]:
     """The address of a simulated Spotify."""
-    command = program.command("spotify_logger.simulator", "--seed", "4", "--pace", "40")
+    command = program.module_command("spotify_logger.simulator", "--seed", "4", "--pace", "40")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as simulator:
         assert simulator.stdout is not None
         yield simulator.stdout.readline().removeprefix("listening on ").strip()

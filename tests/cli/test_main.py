@@ -75,7 +75,7 @@ def put(store: Store, name: str, second: int = START, **more: str | int) -> None
             "ms_played": 200_000,
         }
         batch.write_play(second, {**fields, "end_reason": "skipped", **more}, f"track:{second} 200000")
-        batch.write_catalogue(f"track:{second}", {"name": name, "artists": "Daft Punk"})
+        batch.write_catalog(f"track:{second}", {"name": name, "artists": "Daft Punk"})
         batch.write_status({"last_play": f"listening:{second}"})
 
 

@@ -199,7 +199,7 @@ def test_it_asks_for_what_the_project_asks_for() -> None:
     asked = dict(dependency.split(">=") for dependency in project["dependencies"])
     asked.pop("tzdata")
     assert asked == requirements.PACKAGES
-    assert project["requires-python"] == ">=" + ".".join(map(str, python_version.OLDEST))
+    assert project["requires-python"] == ">=" + ".".join(map(str, python_version.MINIMUM_VERSION))
 
 
 class TestOldPython:

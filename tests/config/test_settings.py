@@ -471,7 +471,7 @@ def test_secrets_are_kept_from_the_log_and_from_every_repr(tmp_path: Path, secre
     settings = load(tmp_path, hidden)
     assert "hidden" not in repr(settings)
     assert {"hidden-one", "hidden-two", "hidden%2Fthree", "hidden/three", "/hidden-four?x"} <= secrets
-    assert "hidden" not in log.clean(" and ".join([*hidden.values(), "hidden/three", "at /hidden-five"]))
+    assert "hidden" not in log.sanitize(" and ".join([*hidden.values(), "hidden/three", "at /hidden-five"]))
 
 
 FILE_NAMES = [f"{name}_FILE" for name in SAID]

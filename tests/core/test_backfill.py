@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.backfill import MOST, Heard, item_fields, read_history, repair
+from spotify_logger.core.backfill import (
+    MAX_ITEMS,
+    RecentPlay,
+    backfill_plays,
+    item_fields,
+    read_recently_played,
+)
 from spotify_logger.core.matching import SAME_END_MS, identity
 from spotify_logger.core.play import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item
@@ -29,9 +35,9 @@ def recording(
 ) -> Item:
     identity = identity or name.replace(" ", "")
     uri = f"spotify:track:{identity}"
-    catalogue: dict[str, str | int] = {"uri": uri, "type": "track", "name": name, "artists": artists}
+    catalog: dict[str, str | int] = {"uri": uri, "type": "track", "name": name, "artists": artists}
     duration_ms = None if seconds is None else round(seconds * 1000)
-    return Item(f"track:{identity}", uri, duration_ms, catalogue | ({"isrc": isrc} if isrc else {}))
+    return Item(f"track:{identity}", uri, duration_ms, catalog | ({"isrc": isrc} if isrc else {}))
 
 
 A = recording("A", isrc="DEA1")
@@ -102,9 +108,9 @@ def ms(second: float) -> int:
     return NOON + round(second * 1000)
 
 
-def history(told: Iterable[tuple[str, float]]) -> list[Heard]:
+def history(told: Iterable[tuple[str, float]]) -> list[RecentPlay]:
     items = sorted(told, key=lambda item: item[1])
-    return [Heard(ITEMS[name], ms(end), item_fields(ITEMS[name], {}, None)) for name, end in items]
+    return [RecentPlay(ITEMS[name], ms(end), item_fields(ITEMS[name], {}, None)) for name, end in items]
 
 
 def found(plays: Iterable[Play]) -> list[Found]:
@@ -438,7 +444,7 @@ def test_what_comes_of_a_history(name: str) -> None:
     case = SCENARIOS[name]
     blind = [(ms(begin), ms(end)) for begin, end in case.blind]
 
-    plays = repair([known.as_play() for known in case.known], history(case.told), ms(case.now), blind)
+    plays = backfill_plays([known.as_play() for known in case.known], history(case.told), ms(case.now), blind)
 
     assert found(plays) == list(case.found)
     assert all(play.second == play.started_ms // 1000 for play in plays)
@@ -449,10 +455,10 @@ def test_told_again_nothing_is_new(name: str) -> None:
     case = SCENARIOS[name]
     blind = [(ms(begin), ms(end)) for begin, end in case.blind]
     known = [known.as_play() for known in case.known]
-    known = merged(known, repair(known, history(case.told), ms(case.now), blind))
+    known = merged(known, backfill_plays(known, history(case.told), ms(case.now), blind))
 
     for later in (0, 20 * MINUTE, 50 * MINUTE):
-        assert repair(known, history(case.told), ms(case.now + later), blind) == []
+        assert backfill_plays(known, history(case.told), ms(case.now + later), blind) == []
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -460,10 +466,10 @@ def test_told_one_by_one_it_comes_to_the_same(name: str) -> None:
     case = SCENARIOS[name]
     blind = [(ms(begin), ms(end)) for begin, end in case.blind]
     known = [known.as_play() for known in case.known]
-    at_once = merged(known, repair(known, history(case.told), ms(case.now), blind))
+    at_once = merged(known, backfill_plays(known, history(case.told), ms(case.now), blind))
 
     for count in range(len(case.told) + 1):
-        known = merged(known, repair(known, history(case.told[:count]), ms(case.now), blind))
+        known = merged(known, backfill_plays(known, history(case.told[:count]), ms(case.now), blind))
 
     assert sorted(found(known)) == sorted(found(at_once))
 
@@ -471,7 +477,7 @@ def test_told_one_by_one_it_comes_to_the_same(name: str) -> None:
 def test_without_a_log_the_fifty_items_of_the_first_start_are_plays() -> None:
     told = [("ABC"[number % 3], 300.0 * number) for number in range(1, 51)]
 
-    plays = repair([], history(told), ms(16_000))
+    plays = backfill_plays([], history(told), ms(16_000))
 
     assert [(NAMES[play.item.uri], play.ended_ms) for play in plays] == [
         (name, ms(end)) for name, end in told
@@ -481,10 +487,10 @@ def test_without_a_log_the_fifty_items_of_the_first_start_are_plays() -> None:
 
 def test_an_item_that_comes_late_takes_the_room_that_an_earlier_one_may_have_filled() -> None:
     """The end of a play is known, its beginning only possible: the other may still turn up."""
-    first = repair([], history([("Long", 1000)]), ms(2000))
+    first = backfill_plays([], history([("Long", 1000)]), ms(2000))
     assert found(first) == [Found("Long", 600, 1000, 400, TRACKDONE)]
 
-    second = repair(first, history([("A", 800), ("Long", 1000)]), ms(2000))
+    second = backfill_plays(first, history([("A", 800), ("Long", 1000)]), ms(2000))
 
     assert sorted(found(second)) == [
         Found("A", 600, 800, 200, TRACKDONE),
@@ -493,23 +499,25 @@ def test_an_item_that_comes_late_takes_the_room_that_an_earlier_one_may_have_fil
 
 
 def test_one_that_ended_where_another_may_have_begun_ends_when_it_was_told_to() -> None:
-    first = repair([], history([("B", 1000)]), ms(2000))
+    first = backfill_plays([], history([("B", 1000)]), ms(2000))
 
-    second = repair(first, history([("A", 803), ("B", 1000)]), ms(2000))
+    second = backfill_plays(first, history([("A", 803), ("B", 1000)]), ms(2000))
 
     assert found(second) == [Found("A", 603, 803, 200, TRACKDONE), Found("B", 800, 1000, 197, TRACKDONE)]
 
 
 def test_the_end_of_a_repaired_play_is_known_so_the_next_item_is_of_another_one() -> None:
-    first = repair([], history([("A", 300)]), ms(2000))
+    first = backfill_plays([], history([("A", 300)]), ms(2000))
 
-    assert found(repair(first, history([("A", 340)]), ms(2000))) == [Found("A", 300, 340, 40, UNKNOWN)]
+    assert found(backfill_plays(first, history([("A", 340)]), ms(2000))) == [
+        Found("A", 300, 340, 40, UNKNOWN)
+    ]
 
 
 def test_a_repetition_that_comes_late_is_one_although_it_lies_within_the_room_of_another() -> None:
-    known = repair([], history([("A", 300)]), ms(2000))
+    known = backfill_plays([], history([("A", 300)]), ms(2000))
 
-    assert sorted(found(repair(known, history([("A", 200), ("A", 300)]), ms(2000)))) == [
+    assert sorted(found(backfill_plays(known, history([("A", 200), ("A", 300)]), ms(2000)))) == [
         Found("A", 0, 200, 200, TRACKDONE),
         Found("A", 100, 300, 100, UNKNOWN),
     ]
@@ -518,10 +526,10 @@ def test_a_repetition_that_comes_late_is_one_although_it_lies_within_the_room_of
 def test_two_of_the_same_that_fill_the_same_room_are_told_apart() -> None:
     """What tells plays apart is when they started, and both could have started at once."""
     known = [Known("B", 0, 200, 200, TRACKDONE).as_play()]
-    first = repair(known, history([("A", 224)]), ms(300))
+    first = backfill_plays(known, history([("A", 224)]), ms(300))
     assert found(first) == [Found("A", 200, 224, 24, UNKNOWN)]
 
-    second = repair(merged(known, first), history([("A", 212), ("A", 224)]), ms(300))
+    second = backfill_plays(merged(known, first), history([("A", 212), ("A", 224)]), ms(300))
 
     assert found(second) == [Found("A", 200, 224, 12, UNKNOWN), Found("A", 200.001, 212, 11.999, UNKNOWN)]
 
@@ -530,24 +538,24 @@ def test_a_repetition_without_any_room_is_none() -> None:
     """It would have the start, and so the place, of the one that was seen."""
     known = [Known("A", 0, 200, 200, TRACKDONE).as_play(), Known("A", 200, 250, 50, None).as_play()]
 
-    assert repair(known, history([("A", 200.1), ("A", 200.7)]), ms(250)) == []
+    assert backfill_plays(known, history([("A", 200.1), ("A", 200.7)]), ms(250)) == []
 
 
 def test_a_play_out_of_sight_gets_nothing_that_another_one_has() -> None:
     """Both were left at the same moment, as far as Spotify knows."""
     known = [Known("A", 0, 10, 10, UNKNOWN).as_play()]
-    known = merged(known, repair(known, history([("B", 30)]), ms(100)))
+    known = merged(known, backfill_plays(known, history([("B", 30)]), ms(100)))
 
-    assert repair(known, history([("A", 30)]), ms(100)) == []
+    assert backfill_plays(known, history([("A", 30)]), ms(100)) == []
 
 
 def test_a_play_out_of_sight_takes_back_what_was_given_to_the_next_one() -> None:
     """Whichever came first: it went on behind what was taken for the beginning of another one."""
     known = [Known("A", 0, 100, 100, UNKNOWN).as_play(), Known("C", 470, 480, 10, None).as_play()]
-    first = repair(known, history([("Long", 470)]), ms(480))
+    first = backfill_plays(known, history([("Long", 470)]), ms(480))
     assert found(first) == [Found("Long", 100, 470, 370, UNKNOWN)]
 
-    second = repair(merged(known, first), history([("A", 190), ("Long", 470)]), ms(500))
+    second = backfill_plays(merged(known, first), history([("A", 190), ("Long", 470)]), ms(500))
 
     assert found(second) == [
         Found("A", 0, 190, 190, TRACKDONE, "live"),
@@ -556,9 +564,9 @@ def test_a_play_out_of_sight_takes_back_what_was_given_to_the_next_one() -> None
 
 
 def test_what_fell_short_because_of_another_one_is_not_heard_through() -> None:
-    known = repair([], history([("A", 1000)]), ms(2000))
+    known = backfill_plays([], history([("A", 1000)]), ms(2000))
 
-    (_, cut) = repair(known, history([("B", 900), ("A", 1000)]), ms(2000))
+    (_, cut) = backfill_plays(known, history([("B", 900), ("A", 1000)]), ms(2000))
 
     assert found([cut]) == [Found("A", 800, 1000, 100, UNKNOWN)]
 
@@ -567,10 +575,10 @@ class TestSameRecording:
     def test_without_a_catalogue_the_fields_of_the_play_tell(self) -> None:
         """As of a play that was read from Redis."""
         kept = Known("B", 0, 200, 200, TRACKDONE).as_play()
-        bare = replace(kept, item=replace(kept.item, catalogue={}))
+        bare = replace(kept, item=replace(kept.item, catalog={}))
 
-        assert repair([bare], history([("B'", 200.5)]), ms(300)) == []
-        assert len(repair([bare], history([("C", 200.5)]), ms(300))) == 1
+        assert backfill_plays([bare], history([("B'", 200.5)]), ms(300)) == []
+        assert len(backfill_plays([bare], history([("C", 200.5)]), ms(300))) == 1
 
 
 # Whatever the order
@@ -645,9 +653,9 @@ def test_in_any_order_and_in_any_portions_every_play_comes_once(
 
     for cut in sorted(cuts):
         told = history(evening.told[number] for number in order[:cut])
-        known = merged(known, repair(known, told, ms(evening.now), evening.blind))
+        known = merged(known, backfill_plays(known, told, ms(evening.now), evening.blind))
         check(known, evening.now)
-        assert repair(known, told, ms(evening.now), evening.blind) == []
+        assert backfill_plays(known, told, ms(evening.now), evening.blind) == []
 
     ends = sorted((root(play), play.ended_ms) for play in known if play.end_reason is not None)
     expected = sorted((name, ms(end)) for name, end in evening.played)
@@ -710,7 +718,7 @@ def test_whatever_is_told_there_is_never_more_than_the_time_that_passed(
     live = {identity(play): play for play in known}
 
     for told in answers:
-        known = merged(known, repair(known, history(told), ms(5000), blind))
+        known = merged(known, backfill_plays(known, history(told), ms(5000), blind))
         check(known, 5000)
 
     for play in known:
@@ -728,7 +736,7 @@ def entry(name: str, end: float, **changes: object) -> dict[str, object]:
         "type": "track",
         "id": item.key.partition(":")[2],
         "uri": item.uri,
-        "name": item.catalogue["name"],
+        "name": item.catalog["name"],
         "artists": [{"name": "Somebody", "id": "7"}],
         "album": {"name": "Album", "id": "8"},
         "duration_ms": item.duration_ms,
@@ -741,10 +749,10 @@ def entry(name: str, end: float, **changes: object) -> dict[str, object]:
 
 class TestBody:
     def test_everything_that_it_tells_is_kept(self) -> None:
-        (heard,) = read_history({"items": [entry("A", 300)]})
+        (heard,) = read_recently_played({"items": [entry("A", 300)]})
 
         assert heard.ended_ms == ms(300)
-        assert heard.item.catalogue["isrc"] == "DEA1"
+        assert heard.item.catalog["isrc"] == "DEA1"
         assert heard.fields == {
             "id": "A",
             "uri": "spotify:track:A",
@@ -758,7 +766,7 @@ class TestBody:
         }
 
     def test_it_makes_a_play_that_is_kept_as_any_other(self) -> None:
-        (play,) = repair([], read_history({"items": [entry("A", 300)]}), ms(400))
+        (play,) = backfill_plays([], read_recently_played({"items": [entry("A", 300)]}), ms(400))
 
         kept = {name: str(value) for name, value in play.to_hash().items()}
         again = Play.from_hash(play.second, kept)
@@ -770,7 +778,7 @@ class TestBody:
     def test_oldest_first_and_each_once(self) -> None:
         body = {"items": [entry("B", 500), entry("A", 300), entry("B", 500), entry("B", 300)]}
 
-        assert [(NAMES[heard.item.uri], heard.ended_ms) for heard in read_history(body)] == [
+        assert [(NAMES[heard.item.uri], heard.ended_ms) for heard in read_recently_played(body)] == [
             ("A", ms(300)),
             ("B", ms(300)),
             ("B", ms(500)),
@@ -778,25 +786,25 @@ class TestBody:
 
     @pytest.mark.parametrize("context", [None, {}, {"uri": None}, {"uri": ""}, "spotify:playlist:1", 7])
     def test_the_context_may_be_missing(self, context: object) -> None:
-        (heard,) = read_history({"items": [entry("A", 300, context=context)]})
+        (heard,) = read_recently_played({"items": [entry("A", 300, context=context)]})
 
         assert "context_uri" not in heard.fields
-        assert len(repair([], [heard], ms(400))) == 1
+        assert len(backfill_plays([], [heard], ms(400))) == 1
 
     def test_a_context_that_cannot_be_stored_is_made_so(self) -> None:
-        (heard,) = read_history({"items": [entry("A", 300, context={"uri": "\ud83d" * 5000})]})
+        (heard,) = read_recently_played({"items": [entry("A", 300, context={"uri": "\ud83d" * 5000})]})
 
         assert heard.fields["context_uri"] == "?" * 4096
 
     def test_the_length_may_be_missing(self) -> None:
-        (heard,) = read_history({"items": [entry("Nobody knows", 300)]})
+        (heard,) = read_recently_played({"items": [entry("Nobody knows", 300)]})
 
         assert "duration_ms" not in heard.fields
-        assert found(repair([], [heard], ms(400))) == [Found("Nobody knows", 300, 300, 0, UNKNOWN)]
+        assert found(backfill_plays([], [heard], ms(400))) == [Found("Nobody knows", 300, 300, 0, UNKNOWN)]
 
     def test_a_local_file_has_no_id(self) -> None:
         track = {"type": "track", "id": None, "uri": "spotify:local:Me::Demo:200", "name": "Demo"}
-        (heard,) = read_history({"items": [entry("A", 300, track=track)]})
+        (heard,) = read_recently_played({"items": [entry("A", 300, track=track)]})
 
         assert heard.item.key.startswith("local:")
         assert "id" not in heard.fields
@@ -822,39 +830,41 @@ class TestBody:
         ],
     )
     def test_what_makes_no_sense_tells_nothing(self, body: object) -> None:
-        assert read_history(body) == []
+        assert read_recently_played(body) == []
 
     def test_what_makes_sense_stays_beside_what_makes_none(self) -> None:
-        assert len(read_history({"items": [None, entry("A", 300), {"track": 7}, entry("B", 500)]})) == 2
+        assert (
+            len(read_recently_played({"items": [None, entry("A", 300), {"track": 7}, entry("B", 500)]})) == 2
+        )
 
     def test_an_endless_answer_is_read_no_further(self) -> None:
         body = {"items": [entry("A", 300 * number) for number in range(1, 151)]}
 
-        assert len(read_history(body)) == MOST == 100
+        assert len(read_recently_played(body)) == MAX_ITEMS == 100
 
 
 class TestExamples:
     @pytest.mark.parametrize(("name", "count"), [("page", 6), ("exhausted", 0)])
     def test_each_item_is_a_play_once(self, name: str, count: int) -> None:
         body = example(f"recently_played/{name}.json")
-        history = read_history(body)
+        history = read_recently_played(body)
         now_ms = max((heard.ended_ms for heard in history), default=NOON) + 60_000
 
-        plays = repair([], history, now_ms)
+        plays = backfill_plays([], history, now_ms)
 
         told = sorted((from_iso(item["played_at"]), item["track"]["uri"]) for item in body["items"])
         assert [(play.ended_ms, play.item.uri) for play in plays] == told
         assert len(plays) == count
         for play, following in pairwise(plays):
             assert play.ended_ms <= following.ended_ms - following.ms_played
-        assert repair(plays, history, now_ms + SAME_END_MS) == []
-        assert repair([], list(reversed(history)), now_ms) != [] or not count
+        assert backfill_plays(plays, history, now_ms + SAME_END_MS) == []
+        assert backfill_plays([], list(reversed(history)), now_ms) != [] or not count
 
     def test_all_but_the_skipped_one_were_heard_through(self) -> None:
         """The gaps between the items are about as long as the tracks, as those of ends are."""
-        history = read_history(example("recently_played/page.json"))
+        history = read_recently_played(example("recently_played/page.json"))
 
-        plays = repair([], history, history[-1].ended_ms)
+        plays = backfill_plays([], history, history[-1].ended_ms)
 
         reasons = [TRACKDONE, TRACKDONE, TRACKDONE, UNKNOWN, TRACKDONE, TRACKDONE]
         assert [play.end_reason for play in plays] == reasons

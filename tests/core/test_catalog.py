@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from spotify_logger.core.catalog import NOBODY, Album, Entry, albums, credited, grouped, is_episode, recording
+from spotify_logger.core.catalog import (
+    UNKNOWN_ENTRY,
+    AlbumKey,
+    CatalogEntry,
+    album_keys,
+    artist_names,
+    is_episode,
+    keys_by_group,
+    recording_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,7 +25,7 @@ from spotify_logger.core.catalog import NOBODY, Album, Entry, albums, credited, 
     ],
 )
 def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
-    assert recording("track:a", isrc, exact=exact) == same
+    assert recording_key("track:a", isrc, exact=exact) == same
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,7 @@ def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
     ],
 )
 def test_who_is_credited(artists: str, ids: str, names: list[str]) -> None:
-    assert credited(Entry("Title", artists, ids)) == names
+    assert artist_names(CatalogEntry("Title", artists, ids)) == names
 
 
 def test_what_is_an_episode() -> None:
@@ -46,8 +55,8 @@ def test_what_is_an_episode() -> None:
     assert not any(map(is_episode, ("track:episode:a", "local:a", "")))
 
 
-def entry(album: str, album_id: str, artists: str, ids: str = "") -> Entry:
-    return Entry("Title", artists, ids or " ".join("x" for _ in artists.split(", ")), album, album_id)
+def entry(album: str, album_id: str, artists: str, ids: str = "") -> CatalogEntry:
+    return CatalogEntry("Title", artists, ids or " ".join("x" for _ in artists.split(", ")), album, album_id)
 
 
 ENTRIES = {
@@ -60,41 +69,41 @@ ENTRIES = {
     "track:7": entry("Hits", "h1", "Beck"),
     "track:8": entry("Hits", "h2", "Air"),  # a compilation of one's own
     "track:9": entry("", "x", "Air"),
-    "local:1": Entry("Title", "Daft Punk", "", "Discovery"),  # of a file, or an export
-    "local:2": Entry("Title", "", "", "Field Recordings"),
+    "local:1": CatalogEntry("Title", "Daft Punk", "", "Discovery"),  # of a file, or an export
+    "local:2": CatalogEntry("Title", "", "", "Field Recordings"),
     "episode:1": entry("A Show", "s1", ""),
-    "track:nothing": NOBODY,
+    "track:nothing": UNKNOWN_ENTRY,
 }
-DISCOVERY, HITS = Album("Discovery", "Daft Punk"), Album("Hits", "h1")
+DISCOVERY, HITS = AlbumKey("Discovery", "Daft Punk"), AlbumKey("Hits", "h1")
 EXPECTED = {
     "track:1": DISCOVERY,
     "track:2": DISCOVERY,
     "track:3": DISCOVERY,
-    "track:4": Album("Discovery", "Electric Light Orchestra"),
-    "track:5": Album("Discovery (Deluxe)", "Daft Punk"),
+    "track:4": AlbumKey("Discovery", "Electric Light Orchestra"),
+    "track:5": AlbumKey("Discovery (Deluxe)", "Daft Punk"),
     "track:6": HITS,
     "track:7": HITS,
-    "track:8": Album("Hits", "Air"),
+    "track:8": AlbumKey("Hits", "Air"),
     "local:1": DISCOVERY,
-    "local:2": Album("Field Recordings", ""),
+    "local:2": AlbumKey("Field Recordings", ""),
 }
 
 
 class TestAlbums:
     def test_by_name_and_artist(self) -> None:
-        assert albums(ENTRIES, exact=False) == EXPECTED
+        assert album_keys(ENTRIES, exact=False) == EXPECTED
 
     def test_by_id(self) -> None:
-        found = albums(ENTRIES, exact=True)
+        found = album_keys(ENTRIES, exact=True)
         assert found.keys() == EXPECTED.keys()
-        assert found["track:1"] == found["track:2"] == Album("Discovery", "d1")
-        assert found["track:3"] == Album("Discovery", "d2")
+        assert found["track:1"] == found["track:2"] == AlbumKey("Discovery", "d1")
+        assert found["track:3"] == AlbumKey("Discovery", "d2")
         assert found["local:1"] == DISCOVERY
 
     def test_nothing(self) -> None:
-        assert albums({}, exact=False) == {}
+        assert album_keys({}, exact=False) == {}
 
 
 def test_keys_by_group() -> None:
     groups = {"a": ["x"], "b": ["x", "y"], "c": [], "unasked": ["x"]}
-    assert grouped(["b", "a", "c", "d"], groups) == {"x": ["b", "a"], "y": ["b"]}
+    assert keys_by_group(["b", "a", "c", "d"], groups) == {"x": ["b", "a"], "y": ["b"]}

@@ -9,22 +9,22 @@ import pytest
 
 from spotify_logger.core.coverage import (
     LOGIN_DEAD,
+    MAX_TURN_DELAY,
     NOT_RUNNING,
     OFFLINE,
-    OVERSLEPT,
     RATE_LIMITED,
     SPOTIFY_DOWN,
     SUSPENDED,
-    Sight,
-    Stretch,
+    Coverage,
+    UnobservedSpan,
 )
-from spotify_logger.core.poll_schedule import IDLE_LONGEST
+from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR
 from tests.histories import NOON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PLANNED = IDLE_LONGEST * 30.0
+PLANNED = MAX_IDLE_FACTOR * 30.0
 MINUTE, HOUR = 60, 3600
 
 Turn = tuple[float, str, float]
@@ -109,7 +109,7 @@ SCENARIOS = {
         [(30, 2810, OFFLINE)],
     ),
     "a busy machine is late": Scenario(
-        [*every(30, 0, 60), (60 + OVERSLEPT, "", 120), (120 + OVERSLEPT, "", 180)], []
+        [*every(30, 0, 60), (60 + MAX_TURN_DELAY, "", 120), (120 + MAX_TURN_DELAY, "", 180)], []
     ),
     "a busy machine that is late while offline was awake": Scenario(
         [
@@ -159,11 +159,11 @@ def stamp(second: float) -> int:
     return NOON + round(second * 1000)
 
 
-def seconds(stretch: Stretch) -> Seen:
+def seconds(stretch: UnobservedSpan) -> Seen:
     return (stretch.from_ms - NOON) / 1000, (stretch.to_ms - NOON) / 1000, stretch.reason
 
 
-def live_through(case: Scenario, step: float = 0, zero: float = 0) -> list[Stretch]:
+def live_through(case: Scenario, step: float = 0, zero: float = 0) -> list[UnobservedSpan]:
     """Take the turns as the loop does.
 
     Args:
@@ -171,14 +171,14 @@ def live_through(case: Scenario, step: float = 0, zero: float = 0) -> list[Stret
         step: By so much the wall clock is set forward after the first turn.
         zero: What the monotonic clock shows at noon.
     """
-    sight = Sight(None if case.before is None else stamp(-case.before), case.planned)
+    sight = Coverage(None if case.before is None else stamp(-case.before), case.planned)
     sight.plan(zero, zero)
     stretches = []
     for number, (at, reason, due) in enumerate(case.turns):
         if reason:
             sight.failed(zero + at, reason)
         else:
-            stretch = sight.saw(stamp(at + (step if number else 0)), zero + at)
+            stretch = sight.answered_at(stamp(at + (step if number else 0)), zero + at)
             sight.planned(due - at)
             stretches += [] if stretch is None else [stretch]
         sight.plan(zero + at, zero + due)
@@ -199,22 +199,22 @@ def test_a_step_of_the_clock_is_no_blindness(step: float) -> None:
 
 
 def test_a_stretch_over_which_the_clock_was_set_back_does_not_end_before_it_began() -> None:
-    sight = Sight(None, 30)
-    sight.saw(stamp(0), 0)
+    sight = Coverage(None, 30)
+    sight.answered_at(stamp(0), 0)
 
-    assert sight.saw(stamp(-86_400), 900) == Stretch(stamp(0), stamp(0), SUSPENDED)
+    assert sight.answered_at(stamp(-86_400), 900) == UnobservedSpan(stamp(0), stamp(0), SUSPENDED)
 
 
 @pytest.mark.parametrize(("more", "is_blind"), [(0, False), (1, True)])
 def test_something_may_be_missed_a_minute_after_the_planned_answer(more: int, is_blind: bool) -> None:  # noqa: FBT001 - a table
-    sight = Sight(NOON, 0.5)
+    sight = Coverage(NOON, 0.5)
 
-    assert (sight.saw(NOON + 60_500 + more, 7.0) is not None) is is_blind
+    assert (sight.answered_at(NOON + 60_500 + more, 7.0) is not None) is is_blind
 
 
 @pytest.mark.parametrize(("length", "is_gap"), [(60, False), (300, False), (300.001, True), (86_400, True)])
 def test_a_gap_is_longer_than_five_minutes(length: float, is_gap: bool) -> None:  # noqa: FBT001 - a table
-    assert Stretch(NOON, NOON + round(length * 1000), OFFLINE).is_gap is is_gap
+    assert UnobservedSpan(NOON, NOON + round(length * 1000), OFFLINE).is_gap is is_gap
 
 
 class TestUnderWay:
@@ -222,7 +222,7 @@ class TestUnderWay:
         sight = seen_at_noon()
         for at in range(60, 361, 60):
             sight.failed(at, RATE_LIMITED)
-            gap = sight.so_far(at)
+            gap = sight.current_gap(at)
             assert (None if gap is None else seconds(gap)) == (
                 (0, at, RATE_LIMITED) if at > 5 * MINUTE else None
             )
@@ -231,38 +231,38 @@ class TestUnderWay:
     def test_it_is_over_with_the_next_answer(self) -> None:
         sight = seen_at_noon()
         sight.failed(400, OFFLINE)
-        assert sight.so_far(400) is not None
-        sight.saw(stamp(410), 410)
+        assert sight.current_gap(400) is not None
+        sight.answered_at(stamp(410), 410)
 
         sight.failed(420, OFFLINE)
-        assert sight.so_far(420) is None
+        assert sight.current_gap(420) is None
 
     def test_nobody_says_so_before_an_answer_has_told_the_time(self) -> None:
-        sight = Sight(stamp(-HOUR), PLANNED)
+        sight = Coverage(stamp(-HOUR), PLANNED)
         sight.plan(0, 0)
         sight.failed(HOUR, OFFLINE)
 
-        assert sight.so_far(HOUR) is None
+        assert sight.current_gap(HOUR) is None
 
     def test_while_turns_bring_answers_there_is_none(self) -> None:
-        assert seen_at_noon().so_far(HOUR) is None
+        assert seen_at_noon().current_gap(HOUR) is None
 
     def test_a_wait_that_was_planned_is_none(self) -> None:
         """With a long POLL_MAX one failure does not make a gap of the wait before."""
         sight = seen_at_noon(planned=600)
 
         sight.failed(600, OFFLINE)
-        assert sight.so_far(600) is None
-        assert sight.so_far(660) is None
-        gap = sight.so_far(661)
+        assert sight.current_gap(600) is None
+        assert sight.current_gap(660) is None
+        gap = sight.current_gap(661)
         assert gap is not None
         assert seconds(gap) == (0, 661, OFFLINE)
 
 
-def seen_at_noon(planned: float = 30) -> Sight:
-    sight = Sight(None, planned)
+def seen_at_noon(planned: float = 30) -> Coverage:
+    sight = Coverage(None, planned)
     sight.plan(0, 0)
-    sight.saw(stamp(0), 0)
+    sight.answered_at(stamp(0), 0)
     sight.planned(planned)
     sight.plan(0, planned)
     return sight

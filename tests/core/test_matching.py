@@ -20,9 +20,9 @@ def recording(
     name: str, seconds: float | None = 200, *, identity: str = "", isrc: str = "", artists: str = "Somebody"
 ) -> Item:
     identity = identity or name.replace(" ", "")
-    catalogue = {"name": name, "artists": artists, "isrc": isrc}
+    catalog = {"name": name, "artists": artists, "isrc": isrc}
     duration_ms = None if seconds is None else round(seconds * 1000)
-    return Item(f"track:{identity}", f"spotify:track:{identity}", duration_ms, catalogue)
+    return Item(f"track:{identity}", f"spotify:track:{identity}", duration_ms, catalog)
 
 
 @pytest.mark.parametrize(

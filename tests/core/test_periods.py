@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core import periods
-from spotify_logger.core.periods import LocalClock, Stretch, Zone
-from spotify_logger.core.play_rows import Rows
-from spotify_logger.core.statistics import Calendar
+from spotify_logger.core.periods import LocalClock, Period, Zone
+from spotify_logger.core.play_rows import PlayRows
+from spotify_logger.core.statistics import CalendarCounts
 from tests import reference
 from tests.reference import shown
 
@@ -185,9 +185,9 @@ class TestLocalClock:
     def test_the_hours_of_a_day_add_up(self, make: type[Zone], day: str, hours: int) -> None:
         begin = make(BERLIN).midnight(date.fromisoformat(day))
         seconds = list(range(begin, begin + hours * HOUR, 600))
-        calendar = Calendar(LocalClock(make(BERLIN)))
+        calendar = CalendarCounts(LocalClock(make(BERLIN)))
         calendar.add(
-            Rows(seconds, ["track:a"] * len(seconds), [1] * len(seconds), ["open"] * len(seconds)),
+            PlayRows(seconds, ["track:a"] * len(seconds), [1] * len(seconds), ["open"] * len(seconds)),
             [True] * len(seconds),
         )
         assert list(calendar.plays.values()) == [hours * 6]
@@ -199,7 +199,7 @@ class TestLocalClock:
 class TestStretches:
     def test_a_year(self) -> None:
         begin, end, before = (utc(f"{year}-12-31 23:00") for year in (2025, 2026, 2024))
-        assert periods.year(Zone(BERLIN), 2026) == Stretch(begin, end, "2026", Stretch(before, begin, "2025"))
+        assert periods.year(Zone(BERLIN), 2026) == Period(begin, end, "2026", Period(before, begin, "2025"))
 
     @pytest.mark.parametrize(
         ("first", "previous", "hours"),
@@ -221,8 +221,8 @@ class TestStretches:
     def test_a_day(self) -> None:
         found = periods.day(Zone(BERLIN), date(2026, 10, 25))
         begin = utc("2026-10-24 22:00")
-        yesterday = Stretch(begin - DAY, begin, "2026-10-24")
-        assert found == Stretch(begin, begin + 25 * HOUR, "2026-10-25", yesterday)
+        yesterday = Period(begin - DAY, begin, "2026-10-24")
+        assert found == Period(begin, begin + 25 * HOUR, "2026-10-25", yesterday)
 
     @pytest.mark.parametrize(
         ("number", "unit", "begin", "earlier", "words"),
@@ -255,9 +255,9 @@ class TestStretches:
             periods.last(Zone(BERLIN), utc("2026-03-30 10:30"), 999_999, unit)
 
     def test_as_long_a_one_before(self) -> None:
-        assert periods.between(100, 150, "x") == Stretch(100, 150, "x", Stretch(50, 100, "before"))
-        assert periods.between(None, 150, "x") == Stretch(None, 150, "x")
-        assert periods.between(100, None, "x") == Stretch(100, None, "x")
+        assert periods.between(100, 150, "x") == Period(100, 150, "x", Period(50, 100, "before"))
+        assert periods.between(None, 150, "x") == Period(None, 150, "x")
+        assert periods.between(100, None, "x") == Period(100, None, "x")
 
     @settings(max_examples=60)
     @given(

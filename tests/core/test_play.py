@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.core import times
-from spotify_logger.core.display import minutes, summary, title
+from spotify_logger.core.display import format_duration, format_play, format_title
 from spotify_logger.core.play import Play, near_end_ms
 from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import from_iso, local, second_of_local, to_iso
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import tzinfo
 
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 STARTED_MS = SECOND * 1000 + 123
 ITEM = Item("track:4uLU6h", "spotify:track:4uLU6h", 345_000, {"name": "Veridis Quo", "album_id": "2noR"})
-FIELDS: Mapping[str, Value] = {
+FIELDS: Mapping[str, FieldValue] = {
     "id": "4uLU6h",
     "uri": "spotify:track:4uLU6h",
     "type": "track",
@@ -147,8 +147,8 @@ class TestWords:
             ({}, "something without a name"),
         ],
     )
-    def test_title(self, fields: dict[str, Value], words: str) -> None:
-        assert title(fields) == words
+    def test_title(self, fields: dict[str, FieldValue], words: str) -> None:
+        assert format_title(fields) == words
 
     @pytest.mark.parametrize(
         ("milliseconds", "words"),
@@ -165,14 +165,14 @@ class TestWords:
         ],
     )
     def test_minutes(self, milliseconds: int, words: str) -> None:
-        assert minutes(milliseconds) == words
+        assert format_duration(milliseconds) == words
 
     def test_summary(self) -> None:
-        assert summary(PLAY) == "Daft Punk – Veridis Quo, 1:00 of 5:45, Kitchen"
+        assert format_play(PLAY) == "Daft Punk – Veridis Quo, 1:00 of 5:45, Kitchen"
 
     def test_summary_of_what_has_neither_length_nor_device(self) -> None:
         item = Item("local:0", "spotify:local:::Demo:0", None, {})
-        assert summary(Play(1, item, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
+        assert format_play(Play(1, item, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.play_rows import Rows, read_days, read_hashes, read_items, read_values, rows_of
+from spotify_logger.core.play_rows import PlayRows, read_day, read_days, read_hashes, read_items, read_values
 from spotify_logger.core.redis_keys import row_value
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ HOSTILE_LINES = st.dictionaries(SECONDS.map(str) | HOSTILE_TEXTS, ROWS | HOSTILE
 class TestDays:
     @given(days=DAYS)
     def test_what_the_logger_writes_is_read_at_once(self, days: list[dict[str, str]]) -> None:
-        assert read_days(hashes(*days), len(days)) == [rows_of(day) for day in days]
+        assert read_days(hashes(*days), len(days)) == [read_day(day) for day in days]
 
     @settings(max_examples=150)
     @given(days=st.lists(HOSTILE_LINES, min_size=1, max_size=3))
@@ -85,7 +85,7 @@ class TestDays:
     def test_what_others_wrote_is_read_in_the_same_way_or_not_at_all(
         self, days: list[dict[str, str]]
     ) -> None:
-        assert read_days(hashes(*days), len(days)) in (None, [rows_of(day) for day in days])
+        assert read_days(hashes(*days), len(days)) in (None, [read_day(day) for day in days])
 
     @pytest.mark.parametrize(
         ("second", "value"),
@@ -147,15 +147,15 @@ class TestDays:
 
     def test_they_come_in_order_of_time(self) -> None:
         lines = {str(NOON + after): f"{TRACK} {after} skipped" for after in (5, 1, 3)}
-        assert read_days(hashes(lines), 1) == [rows_of(lines)] == [
-            Rows([NOON + 1, NOON + 3, NOON + 5], [TRACK] * 3, [1, 3, 5], ["skipped"] * 3)
+        assert read_days(hashes(lines), 1) == [read_day(lines)] == [
+            PlayRows([NOON + 1, NOON + 3, NOON + 5], [TRACK] * 3, [1, 3, 5], ["skipped"] * 3)
         ]  # fmt: skip
 
 
 class TestItems:
     @given(days=DAYS)
     def test_what_the_logger_writes_is_read_at_once(self, days: list[dict[str, str]]) -> None:
-        items = {item for day in days for item in rows_of(day).items}
+        items = {item for day in days for item in read_day(day).items}
         assert read_items(values(*days), len(days)) == items
 
     @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ class TestHashes:
 
 
 class TestCut:
-    ROWS = Rows([10, 20, 30], [TRACK, EPISODE, LOCAL], [1, 2, 3], ["open", "skipped", "stopped"])
+    ROWS = PlayRows([10, 20, 30], [TRACK, EPISODE, LOCAL], [1, 2, 3], ["open", "skipped", "stopped"])
 
     @pytest.mark.parametrize(
         ("begin", "end", "left"),
@@ -263,10 +263,10 @@ class TestCut:
         assert cut == self.ROWS.chosen([second in left for second in self.ROWS.seconds])
 
     def test_the_columns_stay_together(self) -> None:
-        assert self.ROWS.cut(20, 99) == Rows([20, 30], [EPISODE, LOCAL], [2, 3], ["skipped", "stopped"])
+        assert self.ROWS.cut(20, 99) == PlayRows([20, 30], [EPISODE, LOCAL], [2, 3], ["skipped", "stopped"])
 
     def test_nothing_stays_nothing(self) -> None:
-        assert Rows().cut(0, 100) == Rows()
+        assert PlayRows().cut(0, 100) == PlayRows()
 
 
 def test_lines_that_cannot_be_ours_are_left_out() -> None:
@@ -276,10 +276,10 @@ def test_lines_that_cannot_be_ours_are_left_out() -> None:
         str(NOON + 2): "x",
         str(NOON + 3): "",
     }
-    assert rows_of(lines) == Rows(
+    assert read_day(lines) == PlayRows(
         [NOON, NOON + 1, NOON + 215],
         [TRACK, TRACK, EPISODE],
         [215_000, 7, 0],
         ["trackdone", "unknown", "open"],
     )
-    assert rows_of({"x": "y"}) == Rows()
+    assert read_day({"x": "y"}) == PlayRows()

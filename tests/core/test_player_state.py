@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.core.player_state import Kind, dict_get, read_playback, redis_convert, whole_number
+from spotify_logger.core.player_state import (
+    StateKind,
+    dict_get,
+    read_player_state,
+    redis_convert,
+    whole_number,
+)
 from tests.examples import example
 
 TRACK: dict[str, Any] = {
@@ -87,9 +93,9 @@ def test_redis_convert_leaves_no_text_that_cannot_be_encoded() -> None:
 
 
 def test_a_track() -> None:
-    playback = read_playback(body(TRACK))
+    playback = read_player_state(body(TRACK))
 
-    assert playback.kind is Kind.ITEM
+    assert playback.kind is StateKind.ITEM
     assert (playback.playing, playback.progress_ms, playback.changed_ms) == (True, 61_000, 1_790_000_000_000)
     assert not playback.private
     assert playback.fields == {
@@ -113,7 +119,7 @@ def test_a_track() -> None:
     }
     assert playback.item is not None
     assert playback.item.key == "track:track1"
-    assert playback.item.catalogue == {
+    assert playback.item.catalog == {
         "uri": "spotify:track:track1",
         "type": "track",
         "name": "Veridis Quo",
@@ -128,18 +134,18 @@ def test_a_track() -> None:
 
 
 def test_an_episode_has_its_show_where_a_track_has_its_album() -> None:
-    playback = read_playback(body(EPISODE, currently_playing_type="episode"))
+    playback = read_player_state(body(EPISODE, currently_playing_type="episode"))
 
     assert playback.item is not None
     assert playback.item.key == "episode:episode1"
     assert playback.fields["album"] == "A Show"
     assert "artists" not in playback.fields
-    assert playback.item.catalogue["album_id"] == "show1"
-    assert playback.item.catalogue["cover"] == "https://i.example/episode"
+    assert playback.item.catalog["album_id"] == "show1"
+    assert playback.item.catalog["cover"] == "https://i.example/episode"
 
 
 def test_a_local_file_is_known_by_its_uri() -> None:
-    playback = read_playback(body(LOCAL))
+    playback = read_player_state(body(LOCAL))
 
     assert playback.item is not None
     assert playback.item.uri == "spotify:local:Me::Demo:200"
@@ -150,7 +156,7 @@ def test_a_local_file_is_known_by_its_uri() -> None:
 
 
 def test_an_id_that_no_line_of_the_index_can_hold_is_none() -> None:
-    playback = read_playback(body({**LOCAL, "id": "two words"}))
+    playback = read_player_state(body({**LOCAL, "id": "two words"}))
 
     assert playback.item is not None
     assert playback.item.key.startswith("local:")
@@ -158,7 +164,7 @@ def test_an_id_that_no_line_of_the_index_can_hold_is_none() -> None:
 
 
 def test_a_local_file_whose_duration_is_an_object() -> None:
-    playback = read_playback(body({**LOCAL, "duration_ms": {"totalMilliseconds": 200_000}}))
+    playback = read_player_state(body({**LOCAL, "duration_ms": {"totalMilliseconds": 200_000}}))
 
     assert playback.item is not None
     assert playback.item.duration_ms is None
@@ -185,21 +191,21 @@ def test_a_local_file_whose_duration_is_an_object() -> None:
     ],
 )
 def test_nothing_to_say(nothing: object) -> None:
-    assert read_playback(nothing).kind is Kind.NOTHING
+    assert read_player_state(nothing).kind is StateKind.NO_INFORMATION
 
 
 def test_an_advertisement() -> None:
-    playback = read_playback(body(None, currently_playing_type="ad", progress_ms=12_000))
+    playback = read_player_state(body(None, currently_playing_type="ad", progress_ms=12_000))
 
-    assert (playback.kind, playback.playing, playback.progress_ms) == (Kind.ADVERTISEMENT, True, 12_000)
+    assert (playback.kind, playback.playing, playback.progress_ms) == (StateKind.ADVERTISEMENT, True, 12_000)
 
 
 def test_a_private_session() -> None:
-    assert read_playback(body(TRACK, device={"is_private_session": True})).private
+    assert read_player_state(body(TRACK, device={"is_private_session": True})).private
 
 
 def test_what_spotify_leaves_out_is_left_out() -> None:
-    playback = read_playback({"item": TRACK})
+    playback = read_player_state({"item": TRACK})
 
     assert set(playback.fields) == {
         "id",
@@ -215,19 +221,19 @@ def test_what_spotify_leaves_out_is_left_out() -> None:
 
 
 def test_progress_stays_within_the_duration() -> None:
-    assert read_playback(body(TRACK, progress_ms=400_000)).progress_ms == 345_000
+    assert read_player_state(body(TRACK, progress_ms=400_000)).progress_ms == 345_000
 
 
 @pytest.mark.parametrize("nonsense", [-1, "soon", 0.5, 1e300, 10**30, [], {}, float("nan"), float("inf")])
 def test_a_number_that_is_none_is_left_out(nonsense: object) -> None:
-    playback = read_playback(body(TRACK, progress_ms=nonsense, timestamp=nonsense))
+    playback = read_player_state(body(TRACK, progress_ms=nonsense, timestamp=nonsense))
 
     assert (playback.progress_ms, playback.changed_ms) == (None, None)
     assert not {"progress_ms", "timestamp"} & playback.fields.keys()
 
 
 def test_progress_as_text_of_2017() -> None:
-    assert read_playback(body(TRACK, progress_ms="44272")).progress_ms == 44_272
+    assert read_player_state(body(TRACK, progress_ms="44272")).progress_ms == 44_272
 
 
 @pytest.mark.parametrize("number", [0, 10**18, 2**63 - 1])
@@ -241,7 +247,7 @@ def test_text_that_is_no_number(text: str) -> None:
 
 
 def test_a_duration_that_is_true_is_none() -> None:
-    playback = read_playback(body({**TRACK, "duration_ms": True}))
+    playback = read_player_state(body({**TRACK, "duration_ms": True}))
 
     assert playback.item is not None
     assert playback.item.duration_ms is None
@@ -262,10 +268,10 @@ GARBLED = st.fixed_dictionaries(
 
 @given(JSON | GARBLED)
 def test_whatever_comes_in_only_text_and_whole_numbers_go_out(garbled: object) -> None:
-    playback = read_playback(garbled)
+    playback = read_player_state(garbled)
 
-    catalogue = {} if playback.item is None else playback.item.catalogue
-    for value in (*playback.fields.values(), *catalogue.values()):
+    catalog = {} if playback.item is None else playback.item.catalog
+    for value in (*playback.fields.values(), *catalog.values()):
         assert type(value) in (str, int)
         str(value).encode()
 
@@ -284,7 +290,7 @@ def test_whatever_comes_in_only_text_and_whole_numbers_go_out(garbled: object) -
     ],
 )
 def test_examples_with_an_item(name: str, uri: str, playing: bool, progress_ms: int | None) -> None:  # noqa: FBT001
-    playback = read_playback(example(f"player/{name}.json"))
+    playback = read_player_state(example(f"player/{name}.json"))
 
     assert playback.item is not None
     assert (playback.item.uri, playback.playing, playback.progress_ms) == (uri, playing, progress_ms)
@@ -292,4 +298,4 @@ def test_examples_with_an_item(name: str, uri: str, playing: bool, progress_ms: 
 
 @pytest.mark.parametrize("name", ["episode_not_asked_for", "item_empty_2017", "unknown_after_transfer"])
 def test_examples_without_an_item(name: str) -> None:
-    assert read_playback(example(f"player/{name}.json")).kind is Kind.NOTHING
+    assert read_player_state(example(f"player/{name}.json")).kind is StateKind.NO_INFORMATION

@@ -17,10 +17,10 @@ PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
 
 
 def waits(
-    history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30, slowness: float = 1
+    history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30, slowdown: float = 1
 ) -> list[float]:
     tracker, schedule, found = Tracker(), PollSchedule(poll_min, poll_max), []
-    schedule.slowness = slowness
+    schedule.slowdown = slowdown
     for answer in history:
         observe(tracker, answer)
         found.append(round(schedule.wait_after(tracker.outlook, answer.at), 3))
@@ -89,13 +89,13 @@ def test_small_bounds_bound_everything() -> None:
     ],
 )
 def test_rate_limits_make_every_wait_longer(name: str, history: Sequence[Answer], expected: float) -> None:
-    assert waits(history, slowness=4)[-1] == expected, name
+    assert waits(history, slowdown=4)[-1] == expected, name
 
 
 def test_a_changed_slowness_counts_at_once() -> None:
-    schedule, idle = PollSchedule(5, 30), Outlook(moves=False)
+    schedule, idle = PollSchedule(5, 30), Outlook(is_advancing=False)
     found = []
-    for schedule.slowness in (1, 1, 4, 4, 1, 1):
+    for schedule.slowdown in (1, 1, 4, 4, 1, 1):
         found.append(round(schedule.wait_after(idle, 0), 2))
 
     assert found == [10, 11, 48.4, 53.24, 14.64, 16.11]

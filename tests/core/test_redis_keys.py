@@ -9,11 +9,11 @@ from spotify_logger.core.redis_keys import (
     gap_key,
     index_key,
     play_key,
-    read_forgotten,
     read_gap,
     read_row,
+    read_tombstone,
     row_value,
-    second_of,
+    second_of_key,
 )
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
@@ -55,7 +55,7 @@ def test_a_second_lies_in_a_utc_day(second: int, day: date) -> None:
     ],
 )
 def test_which_second_a_key_names(key: str, second: int | None) -> None:
-    assert second_of(key) == second
+    assert second_of_key(key) == second
 
 
 @pytest.mark.parametrize(
@@ -124,4 +124,4 @@ def test_what_the_index_of_a_day_holds(end: str | None, value: str) -> None:
     ],
 )
 def test_a_play_that_was_forgotten(second: str, value: str, forgotten: tuple[int, int] | None) -> None:
-    assert read_forgotten(second, value) == forgotten
+    assert read_tombstone(second, value) == forgotten

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.core.periods import LocalClock, Zone
-from spotify_logger.core.play_rows import Rows
+from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.statistics import (
-    Calendar,
-    Details,
+    CalendarCounts,
+    DetailedItemCounts,
+    ItemCounts,
+    ItemStatistics,
     Session,
-    Sessions,
+    SessionCounter,
     Streak,
-    Sums,
-    Tallies,
-    Tally,
+    Totals,
     at_least,
     date_of,
     finished,
@@ -32,8 +32,8 @@ MINUTE, HOUR = 60, 3600
 Row = tuple[int, str, int, str]
 
 
-def rows(*lines: Row) -> Rows:
-    return Rows(*map(list, zip(*lines, strict=True))) if lines else Rows()
+def rows(*lines: Row) -> PlayRows:
+    return PlayRows(*map(list, zip(*lines, strict=True))) if lines else PlayRows()
 
 
 LINES = st.lists(
@@ -48,7 +48,7 @@ LINES = st.lists(
 ).map(sorted)
 
 
-def by_day(lines: list[Row]) -> list[Rows]:
+def by_day(lines: list[Row]) -> list[PlayRows]:
     days = sorted({line[0] // 86_400 for line in lines})
     return [rows(*(line for line in lines if line[0] // 86_400 == day)) for day in days]
 
@@ -101,25 +101,25 @@ class TestTallies:
     )
 
     def test_by_item(self) -> None:
-        details = Details()
+        details = DetailedItemCounts()
         for day in self.DAYS:
             details.add(day, list(at_least(30_000)(day)))
-        assert details.tally(A) == Tally(3, 1, 1, 120_005, first=10, last=200_000)
-        assert details.tally(B) == Tally(0, 2, 1, 300)
-        assert details.tally("track:never") == Tally()
+        assert details.tally(A) == ItemStatistics(3, 1, 1, 120_005, first=10, last=200_000)
+        assert details.tally(B) == ItemStatistics(0, 2, 1, 300)
+        assert details.tally("track:never") == ItemStatistics()
         assert details.heard == {A: 120_005, B: 300}  # asking makes no new ones
 
     def test_added_up(self) -> None:
-        sums = Tally()
-        sums.merge(Tally(1, 2, 3, 4, first=20, last=30))
-        assert sums == Tally(1, 2, 3, 4, first=20, last=30)
-        sums.merge(Tally(0, 1, 0, 5))
-        sums.merge(Tally(2, 0, 1, 100, first=10, last=25))
-        assert sums == Tally(3, 3, 4, 109, first=10, last=30)
+        sums = ItemStatistics()
+        sums.merge(ItemStatistics(1, 2, 3, 4, first=20, last=30))
+        assert sums == ItemStatistics(1, 2, 3, 4, first=20, last=30)
+        sums.merge(ItemStatistics(0, 1, 0, 5))
+        sums.merge(ItemStatistics(2, 0, 1, 100, first=10, last=25))
+        assert sums == ItemStatistics(3, 3, 4, 109, first=10, last=30)
 
     @given(lines=LINES, least=st.sampled_from((0, 30_000, 10**9)))
     def test_nothing_is_lost(self, lines: list[Row], least: int) -> None:
-        tallies, details, sums, in_all = Tallies(), Details(), Sums(), Tally()
+        tallies, details, sums, in_all = ItemCounts(), DetailedItemCounts(), Totals(), ItemStatistics()
         for day in by_day(lines):
             counted = list(at_least(least)(day))
             for fold in (tallies, details, sums):
@@ -140,7 +140,7 @@ class TestTallies:
 
 class TestCalendar:
     def test_a_play_belongs_to_the_hour_in_which_it_started(self) -> None:
-        calendar = Calendar(LocalClock(Zone("Asia/Kolkata")))
+        calendar = CalendarCounts(LocalClock(Zone("Asia/Kolkata")))
         evening = NOON + 6 * HOUR + 29 * MINUTE + 59  # 23:59:59
         played = rows(
             (evening, A, 7_200_000, "trackdone"), (evening + 1, B, 5, "open"), (evening + 2, A, 9, "open")
@@ -156,7 +156,7 @@ class TestCalendar:
         }
 
     def test_the_first_hour_of_the_epoch(self) -> None:
-        calendar = Calendar(LocalClock(Zone("UTC")))
+        calendar = CalendarCounts(LocalClock(Zone("UTC")))
         calendar.add(rows((0, A, 1, "open")), [True])
         assert calendar.hour_plays.index(1) == 3 * 24  # a Thursday
         assert date_of(0) == date(1970, 1, 1)
@@ -187,7 +187,7 @@ class TestSessions:
     def test_half_an_hour_of_silence_ends_it(
         self, lines: list[tuple[int, int]], number: int, longest: Session | None
     ) -> None:
-        sessions = Sessions()
+        sessions = SessionCounter()
         for day in by_day([(second, A, ms_played, "trackdone") for second, ms_played in lines]):
             sessions.add(day)
         assert (sessions.number, sessions.longest) == (number, longest)

@@ -6,16 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.core.text import Finder, Fit, fold, words_of
+from spotify_logger.core.text import MatchQuality, TextMatcher, fold, words_of
 
 
-def slowly(wanted: str, title: str, artists: str, album: str) -> Fit:
+def slowly(wanted: str, title: str, artists: str, album: str) -> MatchQuality:
     """How a text fits, word by word."""
     wanted, everything = fold(wanted), fold(f"{artists} {title} {album}")
     if wanted and wanted in everything:
-        return Fit.WHOLE if wanted in (fold(title), fold(artists), fold(album)) else Fit.IN_PART
+        return (
+            MatchQuality.EXACT
+            if wanted in (fold(title), fold(artists), fold(album))
+            else MatchQuality.SUBSTRING
+        )
     found = [is_there(word, everything) for word in words_of(wanted)]
-    return Fit.WORDS if found and all(found) else Fit.NOT
+    return MatchQuality.WORDS if found and all(found) else MatchQuality.NOT
 
 
 def is_there(word: str, text: str) -> bool:
@@ -28,33 +32,33 @@ class TestFinder:
     @pytest.mark.parametrize(
         ("text", "how"),
         [
-            ("veridis quo", Fit.WHOLE),
-            ("DISCOVERY", Fit.WHOLE),
-            ("daft punk", Fit.IN_PART),
-            ("tyler, the creator", Fit.IN_PART),
-            ("daft punk, tyler, the creator", Fit.WHOLE),
-            ("quo", Fit.IN_PART),
-            ("uo disc", Fit.IN_PART),
-            ("punk, tyler", Fit.IN_PART),
-            ("daft punk, tyler, the creator véridis", Fit.IN_PART),
-            ("veridis quo disco", Fit.IN_PART),
-            ("veridis quo daft punk", Fit.WORDS),
-            ("quo veridis", Fit.WORDS),
-            ("quo-veri: (disco)!", Fit.WORDS),
-            ("tyler tyler tyler", Fit.WORDS),
-            ("discovery daft creator quo", Fit.WORDS),
-            ("veridis quod", Fit.NOT),
-            ("quo unk", Fit.NOT),
-            ("quo veridis aerodynamic", Fit.NOT),
-            ("", Fit.NOT),
-            (", -", Fit.NOT),
-            ("\u0301 ", Fit.NOT),
-            ("\u00b4", Fit.NOT),
+            ("veridis quo", MatchQuality.EXACT),
+            ("DISCOVERY", MatchQuality.EXACT),
+            ("daft punk", MatchQuality.SUBSTRING),
+            ("tyler, the creator", MatchQuality.SUBSTRING),
+            ("daft punk, tyler, the creator", MatchQuality.EXACT),
+            ("quo", MatchQuality.SUBSTRING),
+            ("uo disc", MatchQuality.SUBSTRING),
+            ("punk, tyler", MatchQuality.SUBSTRING),
+            ("daft punk, tyler, the creator véridis", MatchQuality.SUBSTRING),
+            ("veridis quo disco", MatchQuality.SUBSTRING),
+            ("veridis quo daft punk", MatchQuality.WORDS),
+            ("quo veridis", MatchQuality.WORDS),
+            ("quo-veri: (disco)!", MatchQuality.WORDS),
+            ("tyler tyler tyler", MatchQuality.WORDS),
+            ("discovery daft creator quo", MatchQuality.WORDS),
+            ("veridis quod", MatchQuality.NOT),
+            ("quo unk", MatchQuality.NOT),
+            ("quo veridis aerodynamic", MatchQuality.NOT),
+            ("", MatchQuality.NOT),
+            (", -", MatchQuality.NOT),
+            ("\u0301 ", MatchQuality.NOT),
+            ("\u00b4", MatchQuality.NOT),
         ],
     )
-    def test_how_a_text_fits(self, text: str, how: Fit) -> None:
-        finder = Finder(text)
-        assert finder.fit("Veridis Quo", "Daft Punk, Tyler, The Creator", "Discovery") is how
+    def test_how_a_text_fits(self, text: str, how: MatchQuality) -> None:
+        finder = TextMatcher(text)
+        assert finder.match("Veridis Quo", "Daft Punk, Tyler, The Creator", "Discovery") is how
 
     @pytest.mark.parametrize(
         ("text", "title", "artists"),
@@ -68,10 +72,10 @@ class TestFinder:
         ],
     )
     def test_words_of_every_script(self, text: str, title: str, artists: str) -> None:
-        assert Finder(text).fit(title, artists, "") is Fit.WORDS
+        assert TextMatcher(text).match(title, artists, "") is MatchQuality.WORDS
 
     def test_nothing_fits_where_there_is_nothing(self) -> None:
-        assert Finder("a").fit("", "", "") is Fit.NOT
+        assert TextMatcher("a").match("", "", "") is MatchQuality.NOT
 
     @given(
         wanted=st.text("aAbé' `1-ﬁか\u0301", max_size=5),
@@ -80,12 +84,12 @@ class TestFinder:
         album=st.text("aAb1\x1c\u00a0", max_size=3),
     )
     def test_it_finds_the_same_quickly(self, wanted: str, title: str, artists: str, album: str) -> None:
-        assert Finder(wanted).fit(title, artists, album) is slowly(wanted, title, artists, album)
+        assert TextMatcher(wanted).match(title, artists, album) is slowly(wanted, title, artists, album)
 
     def test_one_of_several_names(self) -> None:
         names = ["Daft Punk", "Tyler, The Creator"]
-        assert Finder("tyler, the creator").is_any(names)
-        assert not Finder("tyler").is_any(names)
+        assert TextMatcher("tyler, the creator").is_any(names)
+        assert not TextMatcher("tyler").is_any(names)
 
 
 class TestFold:

@@ -470,7 +470,7 @@ def test_every_history_survives_a_restart_after_every_answer(name: str) -> None:
         first = Tracker()
         plays = follow(history[:cut], first)
         newest = max(plays.values(), key=lambda play: play.second, default=None)
-        second = Tracker.restore(newest and reread(newest), first.to_memory())
+        second = Tracker.restore(newest and reread(newest), first.serialize())
         plays |= follow(history[cut:], second)
 
         assert [p.to_hash() for p in plays.values()] == [p.to_hash() for p in unbroken.values()], cut
@@ -500,7 +500,7 @@ def test_the_memory_of_version_0_5_0_is_read_and_written() -> None:
     newest = list(follow(history, tracker).values())[-1]
     tracker.note_gap()
 
-    assert json.loads(tracker.to_memory()) == json.loads(MEMORY_OF_0_5_0)
+    assert json.loads(tracker.serialize()) == json.loads(MEMORY_OF_0_5_0)
     assert heard(follow(played(A, 900, (910,)), Tracker.restore(reread(newest), MEMORY_OF_0_5_0))) == [
         Heard("track:B", 40, 51, 11, "unknown"),
         Heard("A", 900, None, 10, None),

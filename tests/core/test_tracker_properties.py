@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.player_state import NOTHING, Kind, Playback
+from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind
 from spotify_logger.core.tracker import Tracker
 from tests.histories import EPISODE, LOCAL, NOON, A, Answer, B, at, follow, item, none, observe, reread, twice
 
@@ -33,7 +33,7 @@ def wild_histories(
         second += draw(st.sampled_from(steps))
         what = draw(st.sampled_from(ITEMS))
         playback = draw(
-            st.sampled_from((NOTHING, Playback(Kind.ADVERTISEMENT, playing=True, progress_ms=5000)))
+            st.sampled_from((NO_STATE, PlayerState(StateKind.ADVERTISEMENT, playing=True, progress_ms=5000)))
             | playbacks(what, second)
         )
         answers.append(Answer(second, playback))
@@ -41,7 +41,7 @@ def wild_histories(
 
 
 @st.composite
-def playbacks(draw: st.DrawFn, what: Item, second: float) -> Playback:
+def playbacks(draw: st.DrawFn, what: Item, second: float) -> PlayerState:
     """Anything that can be said of an item."""
     progress = draw(st.none() | st.integers(0, 200) | st.just(second % 200))
     ago = draw(st.none() | st.integers(-100, 100))
@@ -152,7 +152,7 @@ def test_a_crash_between_any_two_writes_doubles_nothing(history: list[Answer], d
     cut = data.draw(st.integers(0, len(history) - 1))
     tracker = Tracker()
     plays = follow(history[:cut], tracker)
-    memory = tracker.to_memory()
+    memory = tracker.serialize()
     written = observe(tracker, history[cut])
     plays |= {play.second: play for play in written[: data.draw(st.integers(0, len(written)))]}
 
@@ -192,10 +192,10 @@ def test_gaps_add_no_listening_time(history: list[Answer]) -> None:
 
 def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:
     newest = max(plays.values(), key=lambda play: play.second, default=None)
-    return Tracker.restore(newest and reread(newest), tracker.to_memory() if memory is None else memory)
+    return Tracker.restore(newest and reread(newest), tracker.serialize() if memory is None else memory)
 
 
-def without_hint(playback: Playback) -> Playback:
+def without_hint(playback: PlayerState) -> PlayerState:
     return replace(playback, changed_ms=None)
 
 

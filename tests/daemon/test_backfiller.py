@@ -476,7 +476,7 @@ class TestFailure:
 
 def test_a_state_that_redis_gave_back_without_names_is_known_by_its_id(bench: Bench) -> None:
     kept = play("A", -1000, -800)
-    bench.outbox.adopt([(kept.second, replace(kept, item=replace(kept.item, catalogue={})))])
+    bench.outbox.adopt([(kept.second, replace(kept, item=replace(kept.item, catalog={})))])
     bench.tell(("A", -799.5))
     misses(bench)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.redis_keys import FORGOTTEN
+from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.daemon.deletions import MOST, Forgotten
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
@@ -56,7 +56,7 @@ def test_the_newest_are_kept_in_mind_for_another_process_too(memory: Memory) -> 
 def test_what_a_redis_has_lost_is_known_and_told_again(memory: Memory) -> None:
     memory.say(SECOND, SECOND + 1)
     memory.forgotten.heed()
-    memory.store._link.send([("DEL", FORGOTTEN)])
+    memory.store._link.send([("DEL", TOMBSTONES)])
     memory.store.close()
     memory.say(SECOND + 2)
     memory.forgotten.heed(anew=True)
@@ -67,16 +67,16 @@ def test_what_a_redis_has_lost_is_known_and_told_again(memory: Memory) -> None:
 
 @pytest.mark.parametrize("note", ["", "7", "[[1, 2]]", '{"a": 1}', '{"1": null}', '{"1": 1e999}', "[" * 9999])
 def test_a_note_that_makes_no_sense_is_none(memory: Memory, note: str) -> None:
-    memory.outbox.set_note(FORGOTTEN, note)
+    memory.outbox.set_note(TOMBSTONES, note)
     memory.start()
     assert memory.known() == []
 
 
 def test_lines_of_others_are_passed_over(memory: Memory) -> None:
     memory.store.connect()
-    memory.store._link.send([("HSET", FORGOTTEN, "us", "all", str(SECOND), str(SECOND + 9))])
+    memory.store._link.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
     memory.forgotten.heed()
     assert memory.forgotten.plays == {SECOND: SECOND + 9}
-    memory.store._link.send([("SET", FORGOTTEN, "somebody's")])
+    memory.store._link.send([("SET", TOMBSTONES, "somebody's")])
     memory.forgotten.heed(anew=True)
     assert memory.forgotten.plays == {SECOND: SECOND + 9}

@@ -81,7 +81,7 @@ class Bench:
         """A turn that brings an answer, and the wait after it; what was missed before."""
         if date:
             self.clock.heed(int(self.clock.now))
-        stretch = self.watch.saw(round(self.clock.utc() * 1000), self.clock.monotonic())
+        stretch = self.watch.answered_at(round(self.clock.utc() * 1000), self.clock.monotonic())
         if self.watch.is_beat_due():
             self.outbox.put([], self.watch.beat())
         self._wait(wait)
@@ -531,5 +531,5 @@ def test_its_words_are_fit_for_a_terminal(bench: Bench, capsys: pytest.CaptureFi
     bench.answer()
 
     (line,) = logged(capsys)
-    assert line == log.clean(line)
+    assert line == log.sanitize(line)
     assert to_iso(round(T * 1000))[:19] in line

@@ -21,7 +21,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import LONGEST_TURN, Stop, run, serve, work
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge

@@ -15,12 +15,12 @@ import pytest
 import redis
 
 from spotify_logger import __version__
-from spotify_logger.core.player_state import NOTHING, Kind, Playback, read_playback
+from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
 from spotify_logger.daemon.poller import LOGIN_CHECK, LONGEST_WAIT, Turn, describe
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
@@ -547,16 +547,16 @@ PLAYING = {
 @pytest.mark.parametrize(
     ("playback", "words"),
     [
-        (NOTHING, "nothing plays"),
-        (Playback(Kind.NOTHING, private=True), "a private session, which is not logged"),
-        (Playback(Kind.ADVERTISEMENT), "an advertisement plays"),
-        (read_playback(PLAYING), "playing Veridis Quo, Kitchen"),
-        (read_playback({**PLAYING, "is_playing": False, "device": None}), "paused Veridis Quo"),
+        (NO_STATE, "nothing plays"),
+        (PlayerState(StateKind.NO_INFORMATION, private=True), "a private session, which is not logged"),
+        (PlayerState(StateKind.ADVERTISEMENT), "an advertisement plays"),
+        (read_player_state(PLAYING), "playing Veridis Quo, Kitchen"),
+        (read_player_state({**PLAYING, "is_playing": False, "device": None}), "paused Veridis Quo"),
         (
-            read_playback({**PLAYING, "device": {"is_private_session": True}}),
+            read_player_state({**PLAYING, "device": {"is_private_session": True}}),
             "a private session, which is not logged",
         ),
     ],
 )
-def test_what_the_player_does_in_words(playback: Playback, words: str) -> None:
+def test_what_the_player_does_in_words(playback: PlayerState, words: str) -> None:
     assert describe(playback) == words

@@ -10,7 +10,7 @@ import pytest
 
 from spotify_logger.cli import main
 from spotify_logger.config.settings import load
-from spotify_logger.core.redis_keys import RESERVED
+from spotify_logger.core.redis_keys import RESERVED_NAMES
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured
@@ -70,7 +70,7 @@ class TestSettings:
             assert expected.of("anna") == anna
 
     @pytest.mark.parametrize(
-        "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED, "lock"})]
+        "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED_NAMES, "lock"})]
     )
     def test_what_is_no_name(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(Misconfigured, match="LISTENER in the environment has to be a name of up to 32"):

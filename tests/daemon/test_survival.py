@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from tests.conftest import start_again, start_server, wait_until
 from tests.stage import PACE, Life
@@ -30,7 +30,7 @@ main.HttpSender = partial(http.HttpSender, read_timeout=0.7, deadline=1.5)
 main.LONGEST_TURN = 6.0
 """
 MINUTES_AS_SECONDS = """
-coverage.GAP_MS, coverage.BLIND_MS, backfiller.FOLLOW_UP = 1500, 500, 1.0
+coverage.GAP_MS, coverage.UNOBSERVED_AFTER_MS, backfiller.FOLLOW_UP = 1500, 500, 1.0
 tracker.BLIP_MS = tracker.SEAMLESS_MS = observations.SEAMLESS_MS = 500
 matching.SAME_END_MS = backfill.SAME_END_MS = 500
 """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import TOKEN_PATH
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.oauth import Token, TokenFile
@@ -159,7 +159,7 @@ class TestDisk:
     def test_read_only_from_the_start(self, rig: Rig) -> None:
         disk = rig.disk()
         life = rig.life(disk.folder)
-        life.tune("lock_file.ORPHAN_PATIENCE = 0.2")
+        life.tune("lock_file.ORPHAN_TIMEOUT = 0.2")
         life.end(life.begin())
         disk.remount("ro")
         supervisor = life.start("run.py")
@@ -179,7 +179,7 @@ class TestDisk:
         life.plays_now(History(time.time()).play(song("Long", LONG)))
         process = life.start("log.py")
         wait_until(lambda: life.newest()[0] == "Long")
-        life.tune("lock_file.ORPHAN_PATIENCE = 0.2")
+        life.tune("lock_file.ORPHAN_TIMEOUT = 0.2")
         assert life.start("log.py").wait(30) == 1
         assert life.lines()[-1] == f"another logger works in {disk.folder}: it left no name"
         process.terminate()

@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.core.play import BACKFILL, TRACKDONE, Play
 from spotify_logger.daemon.wiring import Surroundings, assemble
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE

@@ -82,7 +82,7 @@ class TestTheLifeItself:
 
     def test_a_secret_in_the_log(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.daemon.poller.describe", lambda _: DEMO_REFRESH_TOKEN)
-        monkeypatch.setattr("spotify_logger.system.log.conceal", lambda _: None)
+        monkeypatch.setattr("spotify_logger.system.log.add_secret", lambda _: None)
         monkeypatch.setattr("spotify_logger.system.log._secrets", set())
         assert "a secret is in the log" in self.live(memory_folder)
 

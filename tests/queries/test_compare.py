@@ -29,11 +29,11 @@ def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    catalogue = make_favourites(5)
+    catalog = make_favourites(5)
     for name, seed in (("anna", 1), ("ben", 2)):
         store = Store(redis_url, f"{name}:", listener=name, utc=lambda: NOW)
         store.enlist()
-        make_past(seed, 6, NOW - 3600, catalogue).write(store.archive())
+        make_past(seed, 6, NOW - 3600, catalog).write(store.archive())
         store.close()
     return redis_url
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.periods import Stretch, Zone
+from spotify_logger.core.periods import Period, Zone
 from spotify_logger.queries import arguments, heatmaps
 from spotify_logger.report.blocks import Calendar, Heatmap, Sparkline, Table
 from tests.listened import Item, Listened, data_of, drawn, rows
@@ -240,7 +240,7 @@ class TestCommands:
         assert (question.by, question.least) == ("time", 0)
 
     def test_the_hours_of_any_stretch(self) -> None:
-        assert arguments.parse(["clock"]).question.stretch == Stretch()
+        assert arguments.parse(["clock"]).question.stretch == Period()
         assert arguments.parse(["clock", "--month", "2024-02"]).question.stretch.words == "2024-02"
 
     @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.periods import Stretch, Zone
+from spotify_logger.core.periods import Period, Zone
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import arguments, item_page
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS
@@ -487,7 +487,7 @@ def test_what_is_followed_is_what_was_played(
     log = Listened(redis_server.url, zone, "2028-12-01 00:00")
     with closing(log.store):
         log.all((*play, TRACKDONE) for play in plays)
-        answer = ask(log, kind, text, stretch=Stretch(START))
+        answer = ask(log, kind, text, stretch=Period(START))
     own = [play for play in plays if play.item is not EPISODE and belongs(kind, play.item, wanted)]
     is_known = any(play.item is wanted for play in plays) or (kind == ARTISTS and own)
     if not is_known:

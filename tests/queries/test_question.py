@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from spotify_logger.core import periods
-from spotify_logger.core.periods import Stretch, Zone
+from spotify_logger.core.periods import Period, Zone
 from spotify_logger.queries import question
 from spotify_logger.queries.question import Question, add_least, add_ranking, add_stretch, add_year, read
 
@@ -72,7 +72,7 @@ class TestWhen:
     )
     def test_what_it_is_compared_with(self, words: str, begin: str, called: str) -> None:
         found = asked(*words.split(), *BERLIN).stretch
-        assert found.previous == Stretch(second(begin), found.begin, called)
+        assert found.previous == Period(second(begin), found.begin, called)
 
     @pytest.mark.parametrize("words", ["", "--since 2026", "--until 2026"])
     def test_what_has_nothing_before_it(self, words: str) -> None:
@@ -94,7 +94,7 @@ class TestWhen:
 class TestRest:
     def test_unless_told_otherwise(self) -> None:
         question = asked()
-        assert (question.now, question.stretch, question.least) == (NOW, Stretch(), 30_000)
+        assert (question.now, question.stretch, question.least) == (NOW, Period(), 30_000)
         assert (question.by, question.number, question.exact, question.zone.name) == (
             "plays",
             10,

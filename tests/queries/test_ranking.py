@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.core.statistics import Tallies
+from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.queries.question import PLAYS, TIME
 from spotify_logger.queries.ranking import best, ranked
 
@@ -25,7 +25,7 @@ amounts = st.integers(0, 3)
 def test_the_best_are_the_first_ones_of_all(
     played: dict[str, tuple[int, int]], groups: dict[str, list[Hashable]], by: str, number: int
 ) -> None:
-    tallies = Tallies()
+    tallies = ItemCounts()
     for key, (plays, ms_played) in played.items():
         tallies.plays[key] = plays
         tallies.heard[key] = ms_played

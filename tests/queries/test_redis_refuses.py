@@ -83,7 +83,7 @@ def folder(tmp_path: Path) -> Path:
     """The state folder of a logger that ended; two plays wait in it."""
     folder = tmp_path / "state"
     folder.mkdir()
-    os.close(lock_file.take(folder, "log.py"))
+    os.close(lock_file.acquire(folder, "log.py"))
     with closing(Outbox(folder / OUTBOX_FILE, time.monotonic)) as outbox:
         outbox.put([play(0), play(600)])
     return folder
@@ -92,7 +92,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(folder: Path) -> Iterator[Path]:
     """The same while a logger runs."""
-    descriptor = lock_file.take(folder, "log.py")
+    descriptor = lock_file.acquire(folder, "log.py")
     yield folder
     os.close(descriptor)
 

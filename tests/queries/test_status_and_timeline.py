@@ -80,7 +80,7 @@ def put(store: Store, item: Item, second: int, ms_played: int, **more: str | int
     with store.batch() as batch:
         end = more.get("end_reason")
         batch.write_play(second, {**fields, **more}, row_value(key, ms_played, str(end) if end else None))
-        batch.write_catalogue(key, {**about, "isrc": isrc})
+        batch.write_catalog(key, {**about, "isrc": isrc})
 
 
 def put_open(store: Store, **more: str | int) -> None:

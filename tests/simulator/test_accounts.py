@@ -19,7 +19,7 @@ from spotify_logger.simulator.accounts import (
     Login,
     six_months_after,
 )
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify.http import Request

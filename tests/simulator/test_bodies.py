@@ -5,7 +5,7 @@ import json
 import pytest
 
 from spotify_logger.simulator.bodies import LIKED_SONGS, Device, Item, context, local_file
-from spotify_logger.simulator.catalogue import Catalogue, make_catalogue, song
+from spotify_logger.simulator.catalog import Catalog, make_catalog, song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.player import Player
 from spotify_logger.simulator.recently import RecentlyPlayed
@@ -34,22 +34,22 @@ def playing(item: Item) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return make_catalogue(1)
+def catalog() -> Catalog:
+    return make_catalog(1)
 
 
 def test_a_playing_track_has_the_shape_of_a_real_one() -> None:
     assert shape(playing(song("A", 200))) == shape(example("player/playing_album.json"))
 
 
-def test_a_playing_episode_has_the_shape_of_a_real_one(catalogue: Catalogue) -> None:
-    assert shape(playing(catalogue.shows[0][0])) == shape(example("player/playing_episode.json"))
+def test_a_playing_episode_has_the_shape_of_a_real_one(catalog: Catalog) -> None:
+    assert shape(playing(catalog.shows[0][0])) == shape(example("player/playing_episode.json"))
 
 
-def test_a_playing_chapter_has_the_shape_of_a_real_one(catalogue: Catalogue) -> None:
+def test_a_playing_chapter_has_the_shape_of_a_real_one(catalog: Catalog) -> None:
     real = example("player/playing_chapter.json")
     real["item"]["show"]["is_externally_hosted"] = False  # null in this one
-    assert shape(playing(catalogue.books[0][0])) == shape(real)
+    assert shape(playing(catalog.books[0][0])) == shape(real)
 
 
 def test_a_playing_file_has_the_shape_of_a_real_one() -> None:
@@ -68,8 +68,8 @@ def test_an_unknown_item_has_the_shape_of_a_real_one() -> None:
         assert ours[name] == real[name]
 
 
-def test_an_episode_that_was_not_asked_for_has_the_shape_of_a_real_one(catalogue: Catalogue) -> None:
-    history = History(T).play(catalogue.shows[0][0])
+def test_an_episode_that_was_not_asked_for_has_the_shape_of_a_real_one(catalog: Catalog) -> None:
+    history = History(T).play(catalog.shows[0][0])
     ours = json.loads(Player(history.finish(), 1).answer(T + 9, "track") or "")
     assert shape(ours) == shape(example("player/episode_not_asked_for.json"))
 
@@ -111,8 +111,8 @@ def test_a_speaker_of_another_maker_has_no_id_and_a_phone_no_volume() -> None:
     )
 
 
-def test_bodies_say_what_the_items_are(catalogue: Catalogue) -> None:
-    kinds = (catalogue.tracks, catalogue.files, *catalogue.shows, *catalogue.books)
+def test_bodies_say_what_the_items_are(catalog: Catalog) -> None:
+    kinds = (catalog.tracks, catalog.files, *catalog.shows, *catalog.books)
     for item in (item for items in kinds for item in items):
         body = item.body
         assert (body["uri"], body["id"], body["name"], body["duration_ms"]) == (
@@ -124,8 +124,8 @@ def test_bodies_say_what_the_items_are(catalogue: Catalogue) -> None:
         assert json.loads(item.json) == body
 
 
-def test_keys_of_items(catalogue: Catalogue) -> None:
-    track, episode, file = catalogue.tracks[0], catalogue.shows[0][0], catalogue.files[0]
+def test_keys_of_items(catalog: Catalog) -> None:
+    track, episode, file = catalog.tracks[0], catalog.shows[0][0], catalog.files[0]
     assert track.key == f"track:{track.id}"
     assert episode.key == f"episode:{episode.id}"
     assert file.key == file.uri
@@ -134,14 +134,14 @@ def test_keys_of_items(catalogue: Catalogue) -> None:
 
 
 def test_the_catalogue_is_the_same_for_a_seed_and_another_for_another() -> None:
-    uris = [[item.uri for item in make_catalogue(seed).tracks] for seed in (4, 4, 5)]
+    uris = [[item.uri for item in make_catalog(seed).tracks] for seed in (4, 4, 5)]
     assert uris[0] == uris[1]
     assert uris[0] != uris[2]
     assert len(set(uris[0])) == len(uris[0])
 
 
-def test_the_catalogue_holds_what_loggers_stumble_over(catalogue: Catalogue) -> None:
-    tracks = catalogue.tracks
+def test_the_catalogue_holds_what_loggers_stumble_over(catalog: Catalog) -> None:
+    tracks = catalog.tracks
     titles = [track.name for track in tracks]
     assert {"Variation 9", "Variation 10"} <= set(titles)
     assert len(titles) > len(set(titles)), "titles that several tracks share"
@@ -150,11 +150,11 @@ def test_the_catalogue_holds_what_loggers_stumble_over(catalogue: Catalogue) -> 
     assert max(map(len, titles)) > 200
     assert sum(track.seconds < 45 for track in tracks) > 20
     assert sum(track.seconds > 480 for track in tracks) > 5
-    assert all(30 * 60 <= episode.seconds <= 90 * 60 for show in catalogue.shows for episode in show)
+    assert all(30 * 60 <= episode.seconds <= 90 * 60 for show in catalog.shows for episode in show)
 
 
-def test_some_recordings_have_two_ids(catalogue: Catalogue) -> None:
-    twins = [(track, track.twin) for track in catalogue.tracks if track.twin]
+def test_some_recordings_have_two_ids(catalog: Catalog) -> None:
+    twins = [(track, track.twin) for track in catalog.tracks if track.twin]
     assert len(twins) > 20
     for track, twin in twins:
         assert twin.twin is track
@@ -164,17 +164,17 @@ def test_some_recordings_have_two_ids(catalogue: Catalogue) -> None:
         assert abs(track.duration_ms - twin.duration_ms) <= 1500
 
 
-def test_isrcs_are_well_formed_and_belong_to_one_recording(catalogue: Catalogue) -> None:
+def test_isrcs_are_well_formed_and_belong_to_one_recording(catalog: Catalog) -> None:
     by_isrc: dict[str, set[str]] = {}
-    for track in catalogue.tracks:
+    for track in catalog.tracks:
         isrc = track.body["external_ids"]["isrc"]  # type: ignore[index]
         by_isrc.setdefault(isrc, set()).add(track.name)
     assert all(len(isrc) == 12 and isrc.isalnum() for isrc in by_isrc)
     assert all(len(names) == 1 for names in by_isrc.values())
 
 
-def test_a_catalogue_within_bounds(catalogue: Catalogue) -> None:
-    within = catalogue.within(60, 300)
+def test_a_catalogue_within_bounds(catalog: Catalog) -> None:
+    within = catalog.within(60, 300)
     assert all(60 <= item.seconds <= 300 for item in (*within.tracks, *within.files))
-    assert 0 < len(within.tracks) < len(catalogue.tracks)
-    assert within.shows == catalogue.shows
+    assert 0 < len(within.tracks) < len(catalog.tracks)
+    assert within.shows == catalog.shows

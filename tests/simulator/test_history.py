@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.simulator.bodies import Device, context, local_file
-from spotify_logger.simulator.catalogue import make_catalogue, song
+from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import PAUSE_LIMIT, History
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = 1_700_000_000.0
 ONE = song("One", 200)
 TWO = song("Two", 100)
-EPISODE = make_catalogue(1).shows[0][0]
+EPISODE = make_catalog(1).shows[0][0]
 FILE = local_file("Me", "", "Demo Tape", 150)
 SPEAKER = Device("Kitchen", "Speaker", None, 30, restricted=True)
 
@@ -285,7 +285,7 @@ def test_the_same_history_elsewhere_and_faster() -> None:
 
 
 def test_an_item_may_be_paced_with_its_other_pressing() -> None:
-    item = next(item for item in make_catalogue(1).tracks if item.twin)
+    item = next(item for item in make_catalog(1).tracks if item.twin)
     quick = item.paced(4)
     assert quick.twin is not None
     assert item.twin is not None

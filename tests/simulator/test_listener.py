@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.simulator.catalogue import make_catalogue
+from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import DAWN, DAY, IDLE, NOT_WORTH_IT, listen
 from tests.simulator.test_history import check
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import Record, TruePlay
 
 PLAIN = Habits.plain()
-CATALOGUE = make_catalogue(1)
+CATALOGUE = make_catalog(1)
 
 
 def live(days: float, habits: Habits) -> Record:
-    return listen(1, days, habits, catalogue=CATALOGUE)
+    return listen(1, days, habits, catalog=CATALOGUE)
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +220,8 @@ def test_a_dense_history_never_stops_and_never_hurries(pace: float) -> None:
 
 
 def test_a_catalogue_of_ones_own() -> None:
-    catalogue = make_catalogue(9).within(30, 60)
-    record = listen(1, 2, PLAIN, start=5000.0, catalogue=catalogue)
+    catalog = make_catalog(9).within(30, 60)
+    record = listen(1, 2, PLAIN, start=5000.0, catalog=catalog)
     assert record.start == 5000.0
     assert record.plays
     assert all(30_000 <= play.duration_ms <= 60_000 for play in record.plays)

@@ -54,7 +54,7 @@ def test_nothing_could_be_seen_in_the_gaps_but_what_was_told_of_later(past: Past
 
 
 def test_no_cover_is_asked_for(past: Past) -> None:
-    assert not any("cover" in play.item.catalogue for play in past.plays)
+    assert not any("cover" in play.item.catalog for play in past.plays)
 
 
 def test_in_redis_it_is_as_the_logger_would_have_written_it(past: Past, redis_url: str) -> None:
@@ -71,8 +71,8 @@ def test_in_redis_it_is_as_the_logger_would_have_written_it(past: Past, redis_ur
 
 
 def test_the_music_has_names_of_its_own() -> None:
-    catalogue = make_favourites(4)
-    albums = {album[0].album: album for album in catalogue.albums}
+    catalog = make_favourites(4)
+    albums = {album[0].album: album for album in catalog.albums}
     tracks = [item for album in albums.values() for item in album]
     names = [item.name for item in tracks]
     assert len(names) == len(set(names)) > 1000
@@ -80,4 +80,4 @@ def test_the_music_has_names_of_its_own() -> None:
     assert len({item.artists[0] for item in tracks}) > 100
     assert not any(character.isdigit() for name in set(names) - {LONG_TITLE} for character in name)
     again = make_favourites(4)
-    assert [item.uri for item in again.tracks] == [item.uri for item in catalogue.tracks]
+    assert [item.uri for item in again.tracks] == [item.uri for item in catalog.tracks]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.simulator.bodies import Device, context
-from spotify_logger.simulator.catalogue import make_catalogue, song
+from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.player import HICCUP_SECONDS, JITTER_MS, Player
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = 1_700_000_000.0
 ONE = song("One", 200)
-EPISODE = make_catalogue(1).shows[0][0]
+EPISODE = make_catalog(1).shows[0][0]
 SPEAKER = Device("Kitchen", "Speaker", None, 30, restricted=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.simulator.bodies import context
-from spotify_logger.simulator.catalogue import make_catalogue, song
+from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.recently import LATENESS, SKIPS_TOLD, WINDOW, RecentlyPlayed
 
@@ -54,9 +54,9 @@ def test_played_at_is_the_end_pauses_included() -> None:
 
 
 def test_podcasts_files_private_sessions_and_advertisements_are_not_told() -> None:
-    catalogue = make_catalogue(1)
-    history = History(T).play(catalogue.shows[0][0], 900).play(catalogue.books[0][0]).ad(30)
-    history.play(catalogue.files[0]).surround(private="shown").play(song("A", 100)).surround(private="")
+    catalog = make_catalog(1)
+    history = History(T).play(catalog.shows[0][0], 900).play(catalog.books[0][0]).ad(30)
+    history.play(catalog.files[0]).surround(private="shown").play(song("A", 100)).surround(private="")
     assert page(history.finish())["items"] == []
 
 
@@ -118,7 +118,7 @@ def test_short_plays_are_told_only_sometimes() -> None:
 
 
 def test_the_context_is_sometimes_withheld_and_the_id_sometimes_another() -> None:
-    twin = next(item for item in make_catalogue(1).tracks if item.twin)
+    twin = next(item for item in make_catalog(1).tracks if item.twin)
     history = History(T).surround(context=context("playlist", "p"))
     for _ in range(50):
         history.play(twin)

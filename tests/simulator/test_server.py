@@ -17,7 +17,7 @@ import pytest
 
 from spotify_logger.simulator.__main__ import main
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.server import HOST, Server
 from spotify_logger.simulator.service import Service

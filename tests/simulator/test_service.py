@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, Login
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, Fault, WireFault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service

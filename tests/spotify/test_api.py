@@ -627,17 +627,17 @@ def test_an_answer_that_is_no_limit_ends_the_growth_of_the_waits(bench: Bench) -
 
 def test_repeated_limits_slow_the_pace_for_hours(bench: Bench) -> None:
     bench.script.always = {"api": says(429, LIMITED, {"retry-after": "9"})}
-    seen = [bench.spotify.slowness]
+    seen = [bench.spotify.slowdown]
     for _ in range(3):
         limit = bench.result()
         assert isinstance(limit, NotBefore)
         bench.clock.sleep(limit.seconds)
-        seen.append(bench.spotify.slowness)
+        seen.append(bench.spotify.slowdown)
     bench.script.always = {"api": PLAYING}
     bench.result()
-    seen.append(bench.start().slowness)
+    seen.append(bench.start().slowdown)
     bench.clock.sleep(7 * HOUR)
-    seen.append(bench.spotify.slowness)
+    seen.append(bench.spotify.slowdown)
     assert seen == [1, 1, 2, 4, 4, 1]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from spotify_logger.config import settings
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.server import Server

@@ -428,16 +428,16 @@ REBOOTS = st.tuples(st.just("reboot"), st.floats(0, DAY), st.floats(-YEAR, YEAR)
 @given(
     asked=st.floats(2, 1e9),
     named=st.booleans(),
-    moves=st.lists(RUNS | RIGHT | STARTS | STEPS | REBOOTS, max_size=12),
+    is_advancing=st.lists(RUNS | RIGHT | STARTS | STEPS | REBOOTS, max_size=12),
 )
 def test_whatever_happens_nothing_is_sent_before_and_two_days_of_running_are_enough(
-    asked: float, moves: Moves, *, named: bool
+    asked: float, is_advancing: Moves, *, named: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         machine = Machine(patch, Path(folder) / GATE_FILE, () if named else [""] * 20)
         seconds = min(asked, LONGEST)
         machine.limited(seconds)
-        for kind, lasts, ahead in moves:
+        for kind, lasts, ahead in is_advancing:
             if kind == "run":
                 machine.run(lasts)
             elif kind == "set right":
@@ -464,7 +464,7 @@ def limits(path: Path, *ends: float) -> Gate:
 
 
 @pytest.mark.parametrize(
-    ("ends", "slowness"),
+    ("ends", "slowdown"),
     [
         ([], 1),
         ([60], 1),
@@ -479,23 +479,23 @@ def limits(path: Path, *ends: float) -> Gate:
         ([60, -YEAR, -YEAR], 1),
     ],
 )
-def test_limits_that_come_again_slow_the_pace(path: Path, ends: list[float], slowness: float) -> None:
-    assert limits(path, *ends).slowness() == slowness
+def test_limits_that_come_again_slow_the_pace(path: Path, ends: list[float], slowdown: float) -> None:
+    assert limits(path, *ends).slowdown() == slowdown
 
 
 def test_the_pace_is_slow_for_hours_whatever_restarts_and_comes_back(path: Path) -> None:
     clock = VirtualClock(NOON)
     gate = Gate(path, clock, "boot")
-    seen = [gate.slowness()]
+    seen = [gate.slowdown()]
     for _ in range(4):
         clock.sleep(gate.limited("api", 29, "too many").seconds)
         gate.passed("api")
         gate = Gate(path, clock, "boot")
-        seen.append(gate.slowness())
+        seen.append(gate.slowdown())
     assert seen == [1, 1, 2, 4, 4]
     seen = []
     for _ in range(7):
-        seen.append(Gate(path, clock, "boot").slowness())
+        seen.append(Gate(path, clock, "boot").slowdown())
         clock.sleep(HOUR)
     assert seen == [4, 4, 4, 4, 4, 4, 1]
 
@@ -507,16 +507,16 @@ def test_a_long_wait_is_remembered_from_its_end_on(path: Path) -> None:
         clock.sleep(gate.limited("api", 14 * HOUR, "quota").seconds)
         gate.passed("api")
         clock.sleep(HOUR)
-    assert gate.slowness() == 1
+    assert gate.slowdown() == 1
     clock.sleep(gate.limited("api", 9, "too many").seconds)
-    assert gate.slowness() == 2
+    assert gate.slowdown() == 2
 
 
 def test_limits_of_the_token_endpoint_do_not_slow_the_pace(path: Path) -> None:
     gate = Gate(path, VirtualClock(NOON), "boot")
     for _ in range(3):
         gate.limited("accounts", 9, "too many")
-    assert gate.slowness() == 1
+    assert gate.slowdown() == 1
 
 
 def test_no_more_limits_are_kept_than_matter(path: Path) -> None:
@@ -527,7 +527,7 @@ def test_no_more_limits_are_kept_than_matter(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "slowness"),
+    ("content", "slowdown"),
     [
         ([NOON] * 3000, 4),
         ([NOON, None, "x", -1, float("nan"), 10**400, [], NOON], 2),
@@ -537,11 +537,11 @@ def test_no_more_limits_are_kept_than_matter(path: Path) -> None:
     ],
 )
 def test_odd_limits_cost_no_wait(
-    path: Path, content: object, slowness: float, capsys: pytest.CaptureFixture[str]
+    path: Path, content: object, slowdown: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text(json.dumps({"api": GOOD, "limits": content}))
     gate = Gate(path, VirtualClock(NOON), "boot")
-    assert gate.slowness() == slowness
+    assert gate.slowdown() == slowdown
     assert left(gate) == 60
     assert not capsys.readouterr().err
 
@@ -552,11 +552,11 @@ def test_odd_limits_cost_no_wait(
 def test_a_file_of_the_version_before_is_read(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(json.dumps({"api": GOOD}))
     gate = Gate(path, VirtualClock(NOON), "boot")
-    assert (left(gate), gate.slowness()) == (60, 1)
+    assert (left(gate), gate.slowdown()) == (60, 1)
     assert not capsys.readouterr().err
     gate.limited("accounts", 29, "too many")
     gate = Gate(path, VirtualClock(NOON), "boot")
-    assert (left(gate), gate.slowness()) == (60, 1)
+    assert (left(gate), gate.slowdown()) == (60, 1)
 
 
 def test_only_the_owner_may_read_the_file(path: Path) -> None:

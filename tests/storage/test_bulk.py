@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 import redis
 
-from spotify_logger.core.play_rows import Rows
+from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.redis_keys import FIRST_DAY, GAPS, STATUS, day_of, index_key, play_key
 from spotify_logger.storage.bulk import DAYS_TOGETHER, FIRST_SECOND, ITEMS_TOGETHER
 from spotify_logger.storage.connection import StoreError
@@ -93,7 +93,9 @@ class TestRows:
         moments = [FIRST_SECOND, MIDNIGHT, NOW, NOW + DAY - 1]
         for second in moments:
             put(client, second, f"{TRACK} {second} skipped")
-        assert list(archive.rows()) == [Rows([second], [TRACK], [second], ["skipped"]) for second in moments]
+        assert list(archive.rows()) == [
+            PlayRows([second], [TRACK], [second], ["skipped"]) for second in moments
+        ]
 
     def test_others_have_other_prefixes(self, client: redis.Redis, archive: Archive) -> None:
         put(client, MIDNIGHT, prefix="me")
@@ -129,8 +131,8 @@ class TestRows:
         put(client, MIDNIGHT + 9, f"{OTHER} 7")
         put(client, MIDNIGHT + DAY, f"{EPISODE} 8 open")
         assert list(archive.rows()) == [
-            Rows([MIDNIGHT, MIDNIGHT + 9], [TRACK, OTHER], [1000, 7], ["trackdone", "unknown"]),
-            Rows([MIDNIGHT + DAY], [EPISODE], [8], ["open"]),
+            PlayRows([MIDNIGHT, MIDNIGHT + 9], [TRACK, OTHER], [1000, 7], ["trackdone", "unknown"]),
+            PlayRows([MIDNIGHT + DAY], [EPISODE], [8], ["open"]),
         ]
 
     @pytest.mark.parametrize("day", [-1, 0, 1])
@@ -155,7 +157,7 @@ class TestRows:
         client.hset(PREFIX + TRACK, "name", "A")
         for second in moments:
             put(client, second)
-        found = [(rows.seconds, dict(archive.catalogue(rows.items, ["name"]))) for rows in archive.rows()]
+        found = [(rows.seconds, dict(archive.catalog(rows.items, ["name"]))) for rows in archive.rows()]
         assert found == [([second], {TRACK: ("A",)}) for second in moments]
 
     def test_the_server_is_gone(self) -> None:
@@ -195,14 +197,14 @@ VALUES: dict[str, dict[Field, Field]] = {
 }
 
 
-class TestCatalogue:
+class TestCatalog:
     @pytest.mark.parametrize("keys", [[key] for key in VALUES] + [list(VALUES)])
     def test_values_as_they_are(self, client: redis.Redis, archive: Archive, keys: list[str]) -> None:
         for key in keys:
             client.hset(PREFIX + key, mapping=VALUES[key])
         client.set(PREFIX + "track:text", "another type")
         for asked in (keys, [*keys, "track:missing"], ["track:text", *keys], [*keys, "track:text", *keys]):
-            assert list(archive.catalogue(asked, ["isrc", "name"])) == [
+            assert list(archive.catalog(asked, ["isrc", "name"])) == [
                 (key, tuple(text(VALUES.get(key, {}).get(name, "")) for name in ("isrc", "name")))
                 for key in asked
             ]
@@ -213,11 +215,11 @@ class TestCatalogue:
             for key in keys:
                 pipe.hset(PREFIX + key, "name", f"{key} " * 40)
             pipe.execute()
-        found = list(archive.catalogue(iter(keys), ["name"]))
+        found = list(archive.catalog(iter(keys), ["name"]))
         assert found == [(key, (f"{key} " * 40,)) for key in keys]
 
     def test_nobody_asked(self, archive: Archive) -> None:
-        assert list(archive.catalogue([], ["name"])) == []
+        assert list(archive.catalog([], ["name"])) == []
 
 
 def text(value: Field) -> str:
@@ -308,7 +310,7 @@ class TestUsers:
     def test_who_must_not_ping(self, client: redis.Redis, redis_url: str) -> None:
         archive = self.archive_of(client, redis_url, "~*", "+@all", "-ping")
         assert seconds(archive) == [[MIDNIGHT]]
-        assert list(archive.catalogue([TRACK], ["name"])) == [(TRACK, ("A",))]
+        assert list(archive.catalog([TRACK], ["name"])) == [(TRACK, ("A",))]
         assert archive.items_before(NOW) == {TRACK}
 
     @pytest.mark.parametrize("keys", ["~plays:*", "~track:*"])
@@ -317,7 +319,7 @@ class TestUsers:
         self, client: redis.Redis, redis_url: str, keys: str, ping: str
     ) -> None:
         archive = self.archive_of(client, redis_url, keys, f"~{STATUS}", "+@all", ping)
-        forbidden = archive.catalogue([TRACK, "track:z"], ["name"]) if "plays" in keys else archive.rows()
+        forbidden = archive.catalog([TRACK, "track:z"], ["name"]) if "plays" in keys else archive.rows()
         with pytest.raises(StoreError, match="refuses this user: its ACL has to allow the command") as caught:
             list(forbidden)
         assert caught.value.codes == {"NOPERM"}

@@ -34,8 +34,8 @@ def play(
     name: str, start: float = 0, heard: int = 30, *, reason: str | None = None, source: str = "live"
 ) -> Play:
     """A play that starts so many seconds after six o'clock."""
-    catalogue: dict[str, str | int] = {"name": name, "duration_ms": 200_000, "artists": "Łódź 日本 \ud83d"}
-    item = Item(f"track:{name}", f"spotify:track:{name}", 200_000, catalogue)
+    catalog: dict[str, str | int] = {"name": name, "duration_ms": 200_000, "artists": "Łódź 日本 \ud83d"}
+    item = Item(f"track:{name}", f"spotify:track:{name}", 200_000, catalog)
     begun = round((SECOND + start) * 1000)
     fields = {"uri": item.uri, "type": "track", "id": name, "device_name": "Desk"}
     return Play(
@@ -93,12 +93,12 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def names(plays: Iterable[Play]) -> list[str]:
-    return [str(play.item.catalogue["name"]) for play in plays]
+    return [str(play.item.catalog["name"]) for play in plays]
 
 
 def waiting(outbox: Outbox, limit: int = 999) -> dict[int, str]:
     """The plays that wait: seconds after six o'clock that name their keys, and their names."""
-    return {row.key - SECOND: str(row.play.item.catalogue["name"]) for row in outbox.waiting(limit)}
+    return {row.key - SECOND: str(row.play.item.catalog["name"]) for row in outbox.waiting(limit)}
 
 
 class TestFile:
@@ -347,7 +347,7 @@ class TestKept:
         """A play that was read from Redis again has no catalogue."""
         rig.outbox.put([play("A")])
         closed = over("A", heard=60)
-        rig.outbox.put([replace(closed, item=replace(closed.item, catalogue={}))])
+        rig.outbox.put([replace(closed, item=replace(closed.item, catalog={}))])
         assert rig.another().kept() == [closed]
 
     def test_from_when_on_every_play_is_known(self, rig: Rig) -> None:
@@ -402,13 +402,13 @@ class TestForgotten:
 
     def test_it_stays_known_without_its_names(self, rig: Rig) -> None:
         known = replace(
-            over("A"), item=replace(over("A").item, catalogue={"name": "A", "isrc": "FRZ030000001"})
+            over("A"), item=replace(over("A").item, catalog={"name": "A", "isrc": "FRZ030000001"})
         )
         rig.outbox.put([known, over("B", 30)])
         rig.outbox.forget([SECOND])
         kept, other = rig.another().kept()
         assert identity(kept) == identity(known)
-        assert (kept.item.catalogue, kept.item.duration_ms) == ({"isrc": "FRZ030000001"}, 200_000)
+        assert (kept.item.catalog, kept.item.duration_ms) == ({"isrc": "FRZ030000001"}, 200_000)
         assert (kept.ended_ms, kept.ms_played, kept.end_reason) == (
             known.ended_ms,
             known.ms_played,

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.player_state import read_playback
+from spotify_logger.core.player_state import read_player_state
 from spotify_logger.core.redis_keys import PLAY_FIELDS
 from spotify_logger.storage.connection import Link, RedisLink
 from spotify_logger.storage.durability import Persistence
@@ -140,7 +140,7 @@ def come_back_empty(server: EmbeddedServer, rig: Rig) -> None:
 
 def fill(rig: Rig) -> None:
     with rig.store.batch() as batch:
-        batch.write_catalogue("track:4uLU6hMCjMI75M1A2tKUQC", {"name": "Veridis Quo", "duration_ms": 345000})
+        batch.write_catalog("track:4uLU6hMCjMI75M1A2tKUQC", {"name": "Veridis Quo", "duration_ms": 345000})
         batch.write_play(START, FIELDS, ROW)
         batch.set_now_playing(START, expires=90)
         batch.write_status({"last_poll": "2026-11-22T18:03:35.000Z", "requests_24h": 17})
@@ -171,7 +171,7 @@ class TestWriting:
         fill(rig)
         rig.sent()
         with rig.store.batch() as batch:
-            batch.write_catalogue(
+            batch.write_catalog(
                 "track:4uLU6hMCjMI75M1A2tKUQC", {"name": "Veridis Quo", "duration_ms": 345000}
             )
             batch.write_play(START, {**FIELDS, "ms_played": 245000}, "track:4uLU6hMCjMI75M1A2tKUQC 245000")
@@ -222,7 +222,7 @@ class TestWriting:
                 "explicit": False,
             },
         }
-        playback = read_playback(body)
+        playback = read_player_state(body)
         assert playback.item
         play = Play(START, playback.item, START * 1000, START * 1000, 0, "stopped", fields=playback.fields)
         assert play.to_hash().keys() == PLAY_FIELDS
@@ -230,10 +230,10 @@ class TestWriting:
     def test_the_status_and_the_catalogue_keep_what_is_not_given(self, rig: Rig) -> None:
         with rig.store.batch() as batch:
             batch.write_status({"state": "listening", "pid": 1})
-            batch.write_catalogue("local:ab", {"name": "Demo"})
+            batch.write_catalog("local:ab", {"name": "Demo"})
         with rig.store.batch() as batch:
             batch.write_status({"pid": 2})
-            batch.write_catalogue("local:ab", {"album": "Tape"})
+            batch.write_catalog("local:ab", {"album": "Tape"})
         assert rig.store.read_status() == {"state": "listening", "pid": "2"}
         assert rig.store.item("local:ab") == {"name": "Demo", "album": "Tape"}
 
@@ -281,7 +281,7 @@ class TestWriting:
         rig.play()
         for number in range(3 * REMEMBERED):
             with rig.store.batch() as batch:
-                batch.write_catalogue(f"track:{number}", {"name": "x"})
+                batch.write_catalog(f"track:{number}", {"name": "x"})
                 batch.write_status({"pid": number})
         assert len(rig.store._written) == REMEMBERED
         rig.sent()
@@ -417,9 +417,9 @@ class TestReading:
 
     def test_the_catalogue_is_read_in_bulk(self, rig: Rig) -> None:
         with rig.store.batch() as batch:
-            batch.write_catalogue("track:a", {"name": "A", "artists": "X"})
+            batch.write_catalog("track:a", {"name": "A", "artists": "X"})
         rig.raw.set("track:b", "not a hash")
-        found = list(rig.store.catalogue(["track:a", "track:b", "track:c"], ["name", "album"]))
+        found = list(rig.store.catalog(["track:a", "track:b", "track:c"], ["name", "album"]))
         assert found == [("track:a", ["A", ""]), ("track:b", ["", ""]), ("track:c", ["", ""])]
 
     def test_version(self, rig: Rig) -> None:
@@ -643,7 +643,7 @@ class TestRefusals:
         def write() -> None:
             with rig.store.batch() as batch:
                 batch.write_play(START, FIELDS, ROW)
-                batch.write_catalogue("track:a", {"name": "A"})
+                batch.write_catalog("track:a", {"name": "A"})
                 batch.set_now_playing(START, 60)
                 batch.write_status({"pid": 1})
 
@@ -683,7 +683,7 @@ class TestRefusals:
         rig = Rig(redis_url, "ann:")
         rig.raw.set("ann:track:a", "x")
         with pytest.raises(StoreError, match=r"\(ann:track:a\)$") as caught, rig.store.batch() as batch:
-            batch.write_catalogue("track:a", {"name": "x"})
+            batch.write_catalog("track:a", {"name": "x"})
         assert caught.value.refused == {"track:a"}
         rig.close()
 

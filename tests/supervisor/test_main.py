@@ -697,7 +697,7 @@ class TestCommand:
         monkeypatch.setattr(os, "execv", execv)
         with pytest.raises(SystemExit):
             main.main(["--demo", "--for", "20"])
-        assert calls == [program.command("spotify_logger.simulator.demo", "--for", "20")]
+        assert calls == [program.module_command("spotify_logger.simulator.demo", "--for", "20")]
 
     def test_run_py_works_in_its_own_folder(
         self, stage: Stage, tmp_path_factory: pytest.TempPathFactory

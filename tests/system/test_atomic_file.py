@@ -94,9 +94,9 @@ def test_a_folder_in_the_way_is_an_error_and_leaves_nothing_behind(tmp_path: Pat
 
 def test_a_file_that_is_far_too_long_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "token.json"
-    path.write_bytes(b"x" * atomic_file.SIZE_LIMIT)
-    assert atomic_file.read(path) == b"x" * atomic_file.SIZE_LIMIT
-    path.write_bytes(b"x" * (atomic_file.SIZE_LIMIT + 1))
+    path.write_bytes(b"x" * atomic_file.MAX_FILE_SIZE)
+    assert atomic_file.read(path) == b"x" * atomic_file.MAX_FILE_SIZE
+    path.write_bytes(b"x" * (atomic_file.MAX_FILE_SIZE + 1))
     with pytest.raises(OSError, match="large"):
         atomic_file.read(path)
 
@@ -114,15 +114,15 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
-    assert atomic_file.refusal(tmp_path) == ""
+    assert atomic_file.write_refusal(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
 
 
 def test_why_a_folder_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert atomic_file.refusal(tmp_path / "gone") == "No such file or directory"
+    assert atomic_file.write_refusal(tmp_path / "gone") == "No such file or directory"
     monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
     monkeypatch.setattr(os, "open", refuse)
-    assert atomic_file.refusal(tmp_path) == "Read-only file system"
+    assert atomic_file.write_refusal(tmp_path) == "Read-only file system"
 
 
 def refuse(*_: object) -> int:

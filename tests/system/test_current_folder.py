@@ -74,7 +74,7 @@ def test_the_supervisor_and_its_check(folder: Path) -> None:
 
 def test_the_demo(folder: Path) -> None:
     for module in ("simulator.demo", "daemon.preflight", "simulator"):
-        done = run(folder, *program.command(f"spotify_logger.{module}", "--help"))
+        done = run(folder, *program.module_command(f"spotify_logger.{module}", "--help"))
         assert (done.returncode, traces(folder)) == (0, "")
 
 
@@ -88,7 +88,7 @@ def test_a_clone_that_is_not_installed_runs_its_own_code(tmp_path: Path) -> None
     starter = tmp_path / "run.py"
     starter.write_text(
         "import subprocess\nfrom spotify_logger.system import program\n"
-        "subprocess.run(program.command('spotify_logger.daemon.preflight', '--report-fd', '3'), cwd='/')\n"
+        "subprocess.run(program.module_command('spotify_logger.daemon.preflight', '--report-fd', '3'), cwd='/')\n"
     )
     done = run(tmp_path, sys.executable, str(starter))
     assert done.stdout == f"__main__ {preflight} ['--report-fd', '3']\n", done.stderr

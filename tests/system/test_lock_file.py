@@ -23,7 +23,7 @@ HOLDER = """
 import subprocess, sys
 from spotify_logger.system import lock_file
 
-descriptor = lock_file.take(sys.argv[1], "run.py")
+descriptor = lock_file.acquire(sys.argv[1], "run.py")
 child = subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=[descriptor])
 print("taken", flush=True)
 child.wait()
@@ -31,7 +31,7 @@ child.wait()
 
 
 def test_it_is_taken_and_says_who_has_it(tmp_path: Path) -> None:
-    descriptor = lock_file.take(tmp_path, "run.py")
+    descriptor = lock_file.acquire(tmp_path, "run.py")
     note = (tmp_path / "lock").read_text()
     assert re.fullmatch(rf"pid {os.getpid()}, run\.py, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\n", note)
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
@@ -39,17 +39,19 @@ def test_it_is_taken_and_says_who_has_it(tmp_path: Path) -> None:
 
 
 def test_a_second_one_is_told_who_has_it_and_at_once(tmp_path: Path) -> None:
-    descriptor = lock_file.take(tmp_path, "run.py")
+    descriptor = lock_file.acquire(tmp_path, "run.py")
     began = time.monotonic()
-    with pytest.raises(lock_file.Busy, match=rf"works in {tmp_path}: pid {os.getpid()}, run\.py, since 20"):
-        lock_file.take(tmp_path, "log.py")
-    assert time.monotonic() - began < lock_file.ORPHAN_PATIENCE
+    with pytest.raises(
+        lock_file.AlreadyRunning, match=rf"works in {tmp_path}: pid {os.getpid()}, run\.py, since 20"
+    ):
+        lock_file.acquire(tmp_path, "log.py")
+    assert time.monotonic() - began < lock_file.ORPHAN_TIMEOUT
     os.close(descriptor)
 
 
 def test_it_can_be_taken_again_when_it_is_free(tmp_path: Path) -> None:
-    os.close(lock_file.take(tmp_path, "a much longer name than the one that follows"))
-    descriptor = lock_file.take(tmp_path, "run.py")
+    os.close(lock_file.acquire(tmp_path, "a much longer name than the one that follows"))
+    descriptor = lock_file.acquire(tmp_path, "run.py")
     assert (tmp_path / "lock").read_text().count("\n") == 1
     os.close(descriptor)
 
@@ -64,11 +66,11 @@ def test_an_orphan_that_holds_it_is_waited_for(tmp_path: Path) -> None:
         holder.kill()
         holder.wait()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lock_file, "ORPHAN_PATIENCE", 0.2)
-            with pytest.raises(lock_file.Busy, match=f"pid {holder.pid}, run.py"):
-                lock_file.take(tmp_path, "run.py")
+            patch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.2)
+            with pytest.raises(lock_file.AlreadyRunning, match=f"pid {holder.pid}, run.py"):
+                lock_file.acquire(tmp_path, "run.py")
         holder.stdin.close()  # lets the orphan end
-        os.close(lock_file.take(tmp_path, "run.py"))
+        os.close(lock_file.acquire(tmp_path, "run.py"))
 
 
 def test_one_whose_parent_has_not_noticed_its_end_is_as_good_as_gone(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_one_whose_parent_has_not_noticed_its_end_is_as_good_as_gone(tmp_path: P
         holder.kill()
         wait_until(lambda: not is_there(holder.pid))  # a zombie from here on; its child holds the lock
         threading.Timer(0.3, holder.stdin.close).start()
-        descriptor = lock_file.take(tmp_path, "run.py")
+        descriptor = lock_file.acquire(tmp_path, "run.py")
     os.close(descriptor)
 
 
@@ -89,12 +91,12 @@ def test_one_whose_parent_has_not_noticed_its_end_is_as_good_as_gone(tmp_path: P
     "note", ["", "\n", "garbage", "pid x, run.py", f"pid {2**70}, run.py", "pid -7, \udcff"]
 )
 def test_a_holder_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str) -> None:
-    monkeypatch.setattr(lock_file, "ORPHAN_PATIENCE", 0.0)
+    monkeypatch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.0)
     (tmp_path / "lock").write_bytes(note.encode(errors="surrogateescape"))
     with (tmp_path / "lock").open() as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        with pytest.raises(lock_file.Busy):
-            lock_file.take(tmp_path, "run.py")
+        with pytest.raises(lock_file.AlreadyRunning):
+            lock_file.acquire(tmp_path, "run.py")
 
 
 @pytest.fixture
@@ -113,25 +115,25 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_read_only_folder_is_locked_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    os.close(lock_file.take(tmp_path, "run.py"))
+    os.close(lock_file.acquire(tmp_path, "run.py"))
     before = (tmp_path / "lock").read_text()
     request.getfixturevalue("read_only")
-    descriptor = lock_file.take(tmp_path, "log.py")
+    descriptor = lock_file.acquire(tmp_path, "log.py")
     assert (tmp_path / "lock").read_text() == before
-    with pytest.raises(lock_file.Busy, match=r"pid \d+, run\.py"):
-        lock_file.take(tmp_path, "log.py")
+    with pytest.raises(lock_file.AlreadyRunning, match=r"pid \d+, run\.py"):
+        lock_file.acquire(tmp_path, "log.py")
     os.close(descriptor)
-    os.close(lock_file.take(tmp_path, "log.py"))
+    os.close(lock_file.acquire(tmp_path, "log.py"))
 
 
 @pytest.mark.usefixtures("read_only")
 def test_a_read_only_folder_that_was_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_file, "ORPHAN_PATIENCE", 0.0)
-    descriptor = lock_file.take(tmp_path, "run.py")
-    with pytest.raises(lock_file.Busy, match=r"works in .*: it left no name"):
-        lock_file.take(tmp_path, "log.py")
+    monkeypatch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.0)
+    descriptor = lock_file.acquire(tmp_path, "run.py")
+    with pytest.raises(lock_file.AlreadyRunning, match=r"works in .*: it left no name"):
+        lock_file.acquire(tmp_path, "log.py")
     os.close(descriptor)
-    os.close(lock_file.take(tmp_path, "log.py"))
+    os.close(lock_file.acquire(tmp_path, "log.py"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +146,7 @@ def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(TryLater, match=r"cannot lock the state folder: .*Permission denied"):
-        lock_file.take(tmp_path, "run.py")
+        lock_file.acquire(tmp_path, "run.py")
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -153,13 +155,13 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "lock").symlink_to(precious)
     with pytest.raises(Misconfigured, match=r"state/lock is a symbolic link"):
-        lock_file.take(tmp_path / "state", "log.py")
+        lock_file.acquire(tmp_path / "state", "log.py")
     assert precious.read_text() == "precious"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TryLater, match=r"cannot lock the state folder: .*No such file"):
-        lock_file.take(tmp_path / "gone", "run.py")
+        lock_file.acquire(tmp_path / "gone", "run.py")
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(TryLater, match=r"cannot lock the state folder: .*No locks available"):
-        lock_file.take(tmp_path, "run.py")
+        lock_file.acquire(tmp_path, "run.py")
 
 
 def test_a_full_disk_takes_the_lock_and_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,4 +178,4 @@ def test_a_full_disk_takes_the_lock_and_no_note(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", refuse)
-    os.close(lock_file.take(tmp_path, "run.py"))
+    os.close(lock_file.acquire(tmp_path, "run.py"))

@@ -57,11 +57,11 @@ def test_a_stream_that_is_not_the_journal_gets_times(
     ],
 )
 def test_what_reaches_a_terminal(text: str, cleaned: str) -> None:
-    assert log.clean(text) == cleaned
+    assert log.sanitize(text) == cleaned
 
 
 def test_a_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    log.conceal("9f86d081884c7d65")
+    log.add_secret("9f86d081884c7d65")
     log.error("refused: client_secret=9f86d081884c7d65&x=1")
 
     assert "9f86d081884c7d65" not in capsys.readouterr().err
@@ -70,7 +70,7 @@ def test_a_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_secret_that_is_a_part_of_another_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for secrets in (["abc1", "abc12345", "x/abc1234567"], ["x/abc1234567", "abc12345", "abc1"]):
         monkeypatch.setattr(log, "_secrets", dict.fromkeys(secrets))
-        assert log.clean("x/abc1234567, abc12345 and abc1") == "***, *** and ***"
+        assert log.sanitize("x/abc1234567, abc12345 and abc1") == "***, *** and ***"
 
 
 def test_nobody_reading_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

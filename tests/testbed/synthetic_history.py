@@ -17,7 +17,7 @@ from spotify_logger.simulator.words import FIRST, LAST
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ALBUMS_PER_ARTIST = 3
@@ -95,9 +95,9 @@ class Decades:
         heard = round(duration * self._chance.random() ** 2) if chance < SKIPS + STOPS else duration - 400
         reason = SKIPPED if chance < SKIPS else STOPPED if chance < SKIPS + STOPS else TRACKDONE
         ended_ms = started_ms + heard
-        fields: dict[str, Value] = {
+        fields: dict[str, FieldValue] = {
             "id": item.key.partition(":")[2],
-            **{name: item.catalogue[name] for name in ("uri", "type", "name", "artists", "album")},
+            **{name: item.catalog[name] for name in ("uri", "type", "name", "artists", "album")},
             "duration_ms": duration,
             "explicit": 0,
             "device_name": device[0],
@@ -105,7 +105,7 @@ class Decades:
             "device_volume": 60,
             "shuffle_state": 0,
             "repeat_state": "off",
-            "context_uri": f"spotify:album:{item.catalogue['album_id']}",
+            "context_uri": f"spotify:album:{item.catalog['album_id']}",
             "timestamp": started_ms,
             "progress_ms": heard,
             "playing": 1,
@@ -129,13 +129,13 @@ class Decades:
         number = len(self._known)
         if number and self._chance.random() < REISSUED:
             other = self._known[self._chance.randrange(number)]
-            item = self._item_of({**other.catalogue, "album": f"{other.catalogue['album']} (Remastered)"})
+            item = self._item_of({**other.catalog, "album": f"{other.catalog['album']} (Remastered)"})
         else:
             item = self._item_of(self._about(number))
         self._known.append(item)
         return item
 
-    def _about(self, number: int) -> Mapping[str, Value]:
+    def _about(self, number: int) -> Mapping[str, FieldValue]:
         album = number // TRACKS_PER_ALBUM
         artist = album // ALBUMS_PER_ARTIST
         words = random.Random(artist)
@@ -151,7 +151,7 @@ class Decades:
             "cover": "https://i.scdn.co/image/ab67616d0000b273" + f"{self._chance.getrandbits(96):024x}",
         }
 
-    def _item_of(self, about: Mapping[str, Value]) -> Item:
+    def _item_of(self, about: Mapping[str, FieldValue]) -> Item:
         identity = _identity(self._chance)
         uri = f"spotify:track:{identity}"
         return Item(f"track:{identity}", uri, int(about["duration_ms"]), {**about, "uri": uri})

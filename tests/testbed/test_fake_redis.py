@@ -695,7 +695,7 @@ class TestProof:
 def fill(store: Store) -> None:
     """What a daemon writes in a minute or two, two plays in the same second among it."""
     with store.batch() as batch:
-        batch.write_catalogue("track:4uLU6hMCjMI75M1A2tKUQC", {"name": "Veridis Quo", "duration_ms": 345000})
+        batch.write_catalog("track:4uLU6hMCjMI75M1A2tKUQC", {"name": "Veridis Quo", "duration_ms": 345000})
         batch.write_play(START, {"uri": "spotify:track:a", "started_at": "A", "playing": 1, "name": "é"}, ROW)
         batch.set_now_playing(START, expires=90)
         batch.write_status({"last_poll": "2026-11-22T18:03:35.000Z", "requests_24h": 17})
@@ -736,7 +736,7 @@ class TestStore:
             START: ("track:4uLU6hMCjMI75M1A2tKUQC", 215000),
             START + 1: ("track:4uLU6hMCjMI75M1A2tKUQC", 7000),
         }
-        assert list(store.catalogue(["track:4uLU6hMCjMI75M1A2tKUQC", "track:none"], ["name", "album"])) == [
+        assert list(store.catalog(["track:4uLU6hMCjMI75M1A2tKUQC", "track:none"], ["name", "album"])) == [
             ("track:4uLU6hMCjMI75M1A2tKUQC", ["Veridis Quo", ""]),
             ("track:none", ["", ""]),
         ]

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from spotify_logger.core.observations import Outlook
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
 from tests.testbed.virtual_run import FixedSchedule, Trial, make_settings
@@ -63,7 +63,7 @@ def test_every_so_many_seconds_whatever_happens(world: World, make_trial: Callab
     trial = make_trial(FixedSchedule(10))
     trial.run_until(T + 1200)
     assert world.service.requests[PLAYER, "200"] == pytest.approx(120, abs=2)
-    outlooks = [Outlook(moves=False), Outlook(moves=True, remaining_ms=1000)]
+    outlooks = [Outlook(is_advancing=False), Outlook(is_advancing=True, remaining_ms=1000)]
     assert [FixedSchedule(7).wait_after(outlook, 0) for outlook in outlooks] == [7, 7]
 
 

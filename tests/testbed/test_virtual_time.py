@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.catalogue import song
+from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.listener import DAWN

@@ -19,7 +19,7 @@ from tests.exports import NOON, A, B, C, Song, account, entry, extended
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
 
 NEW, LIVE, IMPORTED = Verdict.NEW, Verdict.LIVE, Verdict.IMPORTED
 DOUBLE, FORGOTTEN = Verdict.DOUBLE, Verdict.FORGOTTEN
@@ -30,7 +30,7 @@ def seen(
     song: Song, start: float, end: float, heard: float = 0, *, reason: str = TRACKDONE, source: str = "live"
 ) -> Play:
     """A play that was logged, in seconds after noon; heard all the time unless it is said how long."""
-    fields: dict[str, Value] = {
+    fields: dict[str, FieldValue] = {
         "id": song.uri.rpartition(":")[2],
         "uri": song.uri,
         "type": "track",
@@ -183,7 +183,7 @@ def test_an_episode_is_known_by_its_show() -> None:
         "msPlayed": 300_000,
     }
     play = seen(A, 0, 300)
-    episode: dict[str, Value] = {"type": "episode", "name": "One", "album": "Show", "playing": 1}
+    episode: dict[str, FieldValue] = {"type": "episode", "name": "One", "album": "Show", "playing": 1}
     assert verdicts([podcast], [replace(play, fields=episode)]) == [LIVE]
     assert verdicts([podcast], [replace(play, fields={**episode, "album": "Other"})]) == [NEW]
 

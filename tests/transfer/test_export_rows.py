@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
-from spotify_logger.core.player_state import item_key
+from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.export_rows import Entry, Left, Why, read_row
 from tests.examples import example
@@ -66,7 +66,7 @@ def test_a_row_of_an_accounts_data_becomes_a_play_without_an_id() -> None:
         "end_reason": "unknown",
         "source": "import",
     }
-    assert found.play.item.key == item_key("track", "", uri)
+    assert found.play.item.key == catalog_key("track", "", uri)
     assert found.kind is SourceKind.ACCOUNT
 
 
@@ -130,7 +130,7 @@ def test_a_track_that_was_taken_down_is_kept_by_its_uri() -> None:
 def test_a_local_file_is_kept_by_its_uri() -> None:
     uri = "spotify:local:Me::Demo:200"
     play = entry(extended(A, 0, 100) | GONE | {"spotify_track_uri": uri}).play
-    assert (play.item.key, play.item.uri) == (item_key("track", "", uri), uri)
+    assert (play.item.key, play.item.uri) == (catalog_key("track", "", uri), uri)
 
 
 def test_a_uri_that_is_none_leaves_the_names() -> None:

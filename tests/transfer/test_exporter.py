@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from spotify_logger import __version__
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN
-from spotify_logger.core.player_state import item_key
+from spotify_logger.core.player_state import catalog_key
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter import plays
@@ -184,7 +184,7 @@ class TestSheet:
 
 EPISODE = item("E", type="episode", uri="spotify:episode:E", artists=None, isrc=None, album="A Show")
 FILE = "spotify:local:Me::Demo:200"
-LOCAL = item("L", key=item_key("track", "", FILE), uri=FILE, isrc=None, album=None)
+LOCAL = item("L", key=catalog_key("track", "", FILE), uri=FILE, isrc=None, album=None)
 
 
 class TestListens:

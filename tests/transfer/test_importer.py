@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from spotify_logger.core.player_state import item_key
-from spotify_logger.core.redis_keys import FORGOTTEN
+from spotify_logger.core.player_state import catalog_key
+from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.report.output import show
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.store import Store
@@ -95,7 +95,7 @@ def test_a_folder_comes_in(tmp_path: Path, archive: Archive, client: redis.Redis
     assert client.hgetall("plays:2026-01-01") == {
         f"{NOON}": "track:A 200000 trackdone",
         f"{NOON + 200}": "track:B 3000 skipped",
-        f"{NOON + 500}": f"{item_key('track', '', uri)} 100000 unknown",
+        f"{NOON + 500}": f"{catalog_key('track', '', uri)} 100000 unknown",
     }
     assert client.hgetall(f"listening:{NOON}") == {
         "id": "A",
@@ -119,7 +119,7 @@ def test_a_folder_comes_in(tmp_path: Path, archive: Archive, client: redis.Redis
         "artists": "Daft Punk",
         "album": "Discovery",
     }
-    assert client.hget(item_key("track", "", uri), "name") == "C"
+    assert client.hget(catalog_key("track", "", uri), "name") == "C"
     assert len(client.keys()) == 3 + 3 + 1
 
 
@@ -207,7 +207,7 @@ def test_no_key_of_another_play_is_touched(
 
 
 def test_what_is_forgotten_does_not_come_back(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
-    client.hset(FORGOTTEN, f"{NOON}", f"{NOON + 200}")
+    client.hset(TOMBSTONES, f"{NOON}", f"{NOON + 200}")
     write(tmp_path / "endsong_0.json", [extended(A, 0, 200), extended(B, 200, 100)])
     assert figures(import_history(archive, [tmp_path])) == {"rows": 2, "new": 1, "forgotten": 1}
     assert list(client.hgetall("plays:2026-01-01")) == [f"{NOON + 200}"]
@@ -481,7 +481,7 @@ def test_an_own_export_comes_back_without_loss(
         batch.write_gap(
             NOON, {"from": "2026-01-01T12:00:00.000Z", "to": "2026-01-01T13:00:00.001Z", "reason": "off"}
         )
-        batch.write_catalogue("track:A", {"isrc": "X", "cover": "https://i.scdn.co/image/1"})
+        batch.write_catalog("track:A", {"isrc": "X", "cover": "https://i.scdn.co/image/1"})
     before = everything(client)
     told = records(client)
     lines = "".join(json.dumps(record) + "\n" for record in told)

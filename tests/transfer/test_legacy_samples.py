@@ -8,7 +8,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.core.player_state import NOTHING
+from spotify_logger.core.player_state import NO_STATE
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer.command import import_history, import_samples
@@ -161,7 +161,7 @@ def test_episodes_and_local_files_are_told_apart() -> None:
     local = read_sample({"uri": "spotify:local:Me::Demo:200", "name": "Demo"}).item
     assert episode is not None
     assert local is not None
-    assert (episode.key, episode.catalogue["album"]) == ("episode:E", "Show")
+    assert (episode.key, episode.catalog["album"]) == ("episode:E", "Show")
     assert local.key.startswith("local:")
 
 
@@ -172,7 +172,7 @@ def test_episodes_and_local_files_are_told_apart() -> None:
 )
 def test_whatever_lies_there_is_a_playback(fields: dict[str, str]) -> None:
     playback = read_sample(fields)
-    assert playback.item is not None or playback == NOTHING
+    assert playback.item is not None or playback == NO_STATE
 
 
 # In Redis

@@ -76,7 +76,7 @@ class TestKeep:
 
     def test_the_password_is_in_no_line_of_the_log(self, tmp_path: Path) -> None:
         keep = Keep(tmp_path)
-        assert log.clean(f"it is {keep.password}") == "it is ***"
+        assert log.sanitize(f"it is {keep.password}") == "it is ***"
 
 
 class TestDoor:
@@ -148,7 +148,7 @@ class TestSessions:
             tokens.append(sessions.begin())
             clock.now += 1
         assert [sessions.is_valid(token) for token in tokens] == [False, *[True] * MAX_SESSIONS]
-        assert (tmp_path / "web.json").stat().st_size < atomic_file.SIZE_LIMIT
+        assert (tmp_path / "web.json").stat().st_size < atomic_file.MAX_FILE_SIZE
 
     def test_the_file_is_no_help_to_who_reads_it(self, sessions: Sessions, tmp_path: Path) -> None:
         assert sessions.begin() not in (tmp_path / "web.json").read_text()

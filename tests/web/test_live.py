@@ -66,7 +66,7 @@ def play(store: Store, second: int, name: str = "Veridis Quo", **more: object) -
     }
     with store.batch() as batch:
         batch.write_play(second, fields, "track:quo 60000 open")
-        batch.write_catalogue("track:quo", {"name": name, "cover": COVER})
+        batch.write_catalog("track:quo", {"name": name, "cover": COVER})
         batch.set_now_playing(second, 60)
 
 

@@ -84,11 +84,11 @@ class TestCovers:
     def test_those_of_spotify_in_the_size_that_is_needed(self, redis_url: str) -> None:
         with closing(Store(redis_url)) as store:
             with store.batch() as batch:
-                batch.write_catalogue("track:a", {"cover": LARGE})
-                batch.write_catalogue("track:b", {"cover": "https://evil.example/image/x"})
-                batch.write_catalogue("track:c", {"cover": f"{LARGE}?x=1"})
-                batch.write_catalogue("track:d", {"cover": "https://i.scdn.co/image/abc"})
-                batch.write_catalogue("track:e", {"name": "without"})
+                batch.write_catalog("track:a", {"cover": LARGE})
+                batch.write_catalog("track:b", {"cover": "https://evil.example/image/x"})
+                batch.write_catalog("track:c", {"cover": f"{LARGE}?x=1"})
+                batch.write_catalog("track:d", {"cover": "https://i.scdn.co/image/abc"})
+                batch.write_catalog("track:e", {"name": "without"})
             keys = [f"track:{letter}" for letter in "aabcdef"]
             middle = LARGE.replace("0000b273", "00001e02")
             found = Covers(shown=True).of(store, keys)

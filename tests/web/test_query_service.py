@@ -275,7 +275,7 @@ def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: p
 def test_only_what_the_command_says_on_purpose_is_shown(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str, told: str
 ) -> None:
-    monkeypatch.setattr(program, "command", lambda _: [sys.executable, "-c", code])
+    monkeypatch.setattr(program, "module_command", lambda _: [sys.executable, "-c", code])
     with pytest.raises(SpotifyLoggerError) as caught:
         run(settings, lambda desk: desk._command(("stats",)))
     assert told in str(caught.value)

@@ -24,7 +24,7 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[Served]:
     store = Store(redis_url)
     with store.batch() as batch:
         batch.write_play(1_700_000_000, {"uri": "spotify:track:v", "ms_played": 200_000}, "track:v 200000")
-        batch.write_catalogue("track:v", VERIDIS)
+        batch.write_catalog("track:v", VERIDIS)
     store.close()
     with served(settings_for(redis_url, tmp_path)) as page:
         yield page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.storage.bulk import ONE_DAY
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def remove_items(archive: Archive, keys: Iterable[str], now: float, besides: Con
         How many were taken out.
     """
     removed = 0
-    for portion in portions(sorted(keys), TOGETHER):
+    for portion in batched(sorted(keys), TOGETHER):
         items = ours(archive, portion)
         archive.send([("DEL", archive.key(key)) for key in items])
         back = _played_since(archive, int(now) - ONE_DAY, besides) & items.keys()

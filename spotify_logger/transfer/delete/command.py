@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from spotify_logger.core.display import minutes, title
+from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.queries.phrases import moment
 from spotify_logger.report.blocks import Answer, Table
@@ -94,7 +94,14 @@ def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
     rows = []
     for second, fields in archive.plays(seconds[-SHOWN:]):
         heard = whole_number(fields.get("ms_played")) or 0
-        rows.append((moment(zone, second), title(fields), minutes(heard), fields.get("device_name", "")))
+        rows.append(
+            (
+                moment(zone, second),
+                format_title(fields),
+                format_duration(heard),
+                fields.get("device_name", ""),
+            )
+        )
     first, last = moment(zone, seconds[0]), moment(zone, seconds[-1])
     when = first if len(seconds) == 1 else f"{first} to {last}"
     more = [f"and {counted(len(seconds) - SHOWN, 'play')} before"] if len(seconds) > SHOWN else []

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.play import Play
-from spotify_logger.core.play_rows import Rows, rows_of
+from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.redis_keys import (
     FIRST_DAY,
-    FORGOTTEN,
+    TOMBSTONES,
     day_of,
     index_key,
     play_key,
-    read_forgotten,
     read_row,
+    read_tombstone,
 )
 from spotify_logger.transfer.delete.catalog import remove_items
 from spotify_logger.transfer.delete.selection import all_days, open_plays
@@ -79,7 +79,7 @@ class _Deletion:
     def of(self, seconds: Sequence[int]) -> Gone:
         still_open = open_plays(self._archive, self._now)
         self._gone.is_open = not still_open.isdisjoint(seconds)
-        for portion in portions((second for second in seconds if second not in still_open), TOGETHER):
+        for portion in batched((second for second in seconds if second not in still_open), TOGETHER):
             self._delete(portion)
         self._look_through_index()
         unused = self._items - self._used
@@ -97,7 +97,7 @@ class _Deletion:
         self._going.update(ends)
         noted = ((second, max(second, end)) for second, end in ends.items())
         if ends:
-            self._archive.write([("HSET", self._archive.key(FORGOTTEN), *chain.from_iterable(noted))])
+            self._archive.write([("HSET", self._archive.key(TOMBSTONES), *chain.from_iterable(noted))])
         self._archive.send([("DEL", self._archive.key(play_key(second))) for second in plays])
 
     def _plays(self, seconds: Iterable[int]) -> dict[int, Play]:
@@ -123,8 +123,8 @@ class _Deletion:
 
     def _look_through_index(self) -> None:
         """See which items go, and which are used; and take up what another run has left undone."""
-        (lines,) = self._archive.hashes([FORGOTTEN])
-        forgotten = {int(second) for second, _ in filter(None, map(read_forgotten, lines, lines.values()))}
+        (lines,) = self._archive.hashes([TOMBSTONES])
+        forgotten = {int(second) for second, _ in filter(None, map(read_tombstone, lines, lines.values()))}
         left: dict[int, str] = {}
         for rows in self._index():
             for second, item in zip(rows.seconds, rows.items, strict=True):
@@ -136,12 +136,12 @@ class _Deletion:
                     self._used.add(item)
         self._take_up(left)
 
-    def _index(self) -> Iterator[Rows]:
+    def _index(self) -> Iterator[PlayRows]:
         """All that the index has, the days of wrong clocks included: an item may be used there alone."""
         yield from self._archive.rows()
         today = day_of(int(self._now))
         odd = [day for day in all_days(self._archive) if not FIRST_DAY <= day <= today]
-        yield from map(rows_of, self._archive.hashes(map(index_key, odd)))
+        yield from map(read_day, self._archive.hashes(map(index_key, odd)))
 
     def _take_up(self, left: Mapping[int, str]) -> None:
         for second, (started_at,) in self._archive.fields(left, ["started_at"]):
@@ -155,5 +155,5 @@ class _Deletion:
         days: dict[str, list[int]] = defaultdict(list)
         for second in sorted(self._going):
             days[self._archive.key(index_key(day_of(second)))].append(second)
-        for portion in portions(days.items(), TOGETHER):
+        for portion in batched(days.items(), TOGETHER):
             self._archive.send([("HDEL", key, *seconds) for key, seconds in portion])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import NOW_PLAYING, OPEN, day_of, index_key, play_key, second_of
-from spotify_logger.core.text import Finder, Fit
+from spotify_logger.core.redis_keys import NOW_PLAYING, OPEN, day_of, index_key, play_key, second_of_key
+from spotify_logger.core.text import MatchQuality, TextMatcher
 from spotify_logger.storage.bulk import FIRST_SECOND, ONE_DAY
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def open_plays(archive: Archive, now: float) -> set[int]:
     newest = None
     for rows in archive.rows(int(now) - ONE_DAY):
         newest = rows.seconds[-1] if rows.ends[-1] == OPEN else None
-    return {second for second in (second_of(str(named)), newest) if second is not None}
+    return {second for second in (second_of_key(str(named)), newest) if second is not None}
 
 
 def all_days(archive: Archive) -> list[date]:
@@ -79,7 +79,7 @@ def _named(archive: Archive, text: str) -> int | None:
     """The second of a key."""
     if text.isascii() and text.isdigit() and len(text) == len(str(FIRST_SECOND)):
         return int(text) if int(text) >= FIRST_SECOND else None
-    second = second_of(text)
+    second = second_of_key(text)
     return (
         second if second is not None and text in {play_key(second), archive.key(play_key(second))} else None
     )
@@ -96,9 +96,9 @@ def _is_known(archive: Archive, second: int) -> bool:
 
 
 def _fitting(archive: Archive, wanted: Wanted) -> set[str]:
-    finder = Finder(wanted.text)
-    found: dict[Fit, set[str]] = {how: set() for how in Fit}
+    finder = TextMatcher(wanted.text)
+    found: dict[MatchQuality, set[str]] = {how: set() for how in MatchQuality}
     items = {item for rows in archive.rows(wanted.begin, wanted.end) for item in rows.items}
-    for key, (name, artists, album) in archive.catalogue(items, ("name", "artists", "album")):
-        found[finder.fit(name, artists, album)].add(key)
-    return found[Fit.WHOLE] or found[Fit.IN_PART]
+    for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
+        found[finder.match(name, artists, album)].add(key)
+    return found[MatchQuality.EXACT] or found[MatchQuality.SUBSTRING]

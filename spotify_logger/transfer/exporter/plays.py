@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.batched import portions
-from spotify_logger.core.player_state import FLAGS, NUMBERS, whole_number
+from spotify_logger.core.batched import batched
+from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.bulk import Archive
 
 TOGETHER = 500
 """Plays that are read in one go; so many are half a megabyte."""
-NUMERIC = NUMBERS | FLAGS | {"ms_played"}
+NUMERIC = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
 """The fields that hold numbers."""
 
 
@@ -45,7 +45,7 @@ def plays(
         names: The fields that are wanted, which is quicker; None for all.
     """
     lines = (line for day in archive.rows(begin, end) for line in zip(day.seconds, day.items, strict=True))
-    for portion in portions(lines, TOGETHER):
+    for portion in batched(lines, TOGETHER):
         seconds = [second for second, _ in portion]
         hashes = archive.plays(seconds) if names is None else _some(archive, seconds, names)
         told = zip(portion, hashes, strict=True)
@@ -76,12 +76,12 @@ def _some(
         yield second, {name: value for name, value in zip(names, values, strict=True) if value}
 
 
-def as_values(fields: Mapping[str, str]) -> dict[str, Value]:
+def as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
     """Fields with numbers as such, where that loses nothing: `str` brings every text back."""
     return {name: as_value(text) if name in NUMERIC else text for name, text in fields.items()}
 
 
-def as_value(text: str) -> Value:
+def as_value(text: str) -> FieldValue:
     """A number, where the text is one as it is written here."""
     number = whole_number(text)
     return text if number is None or str(number) != text else number
@@ -92,5 +92,5 @@ def _known(archive: Archive, kept: Sequence[Kept], names: Sequence[str]) -> dict
     keys = dict.fromkeys(play.item for play in kept)
     return {
         key: {name: value for name, value in zip(names, values, strict=True) if value}
-        for key, values in archive.catalogue(keys, names)
+        for key, values in archive.catalog(keys, names)
     }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from spotify_logger.core.player_state import Playback
+    from spotify_logger.core.player_state import PlayerState
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.transfer.importer.files import Source
@@ -127,7 +127,7 @@ class _Samples:
         self._seconds = array("q", (second for second, _ in groupby(sorted(seconds))))
         return len(self._seconds)
 
-    def read(self) -> Iterator[tuple[int, Playback]]:
+    def read(self) -> Iterator[tuple[int, PlayerState]]:
         """When each was taken, in seconds since the epoch, and what it tells."""
         names = (f"activity:{second}" for second in self._seconds)
         for second, fields in zip(self._seconds, self._archive.hashes(names), strict=True):

@@ -15,13 +15,13 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import (
     TIME_TOLERANCE_MS,
     TOMBSTONE_MS,
-    Evidence,
+    PlayEvidence,
     SourceKind,
     evidence_of,
     was_deleted,
 )
 from spotify_logger.core.player_state import ONE_DAY_MS
-from spotify_logger.core.redis_keys import read_forgotten
+from spotify_logger.core.redis_keys import read_tombstone
 from spotify_logger.transfer.importer.pairing import Known, Row, Verdict, match
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Merger:
         self._fresh.append(Known(row.entry.play, row.evidence, Verdict.DOUBLE))
         return Verdict.NEW
 
-    def _is_forgotten(self, evidence: Evidence) -> bool:
+    def _is_forgotten(self, evidence: PlayEvidence) -> bool:
         """Whether it is of a play that was deleted, of those near it."""
         first = bisect_left(self._ends, evidence.begin_ms - TOMBSTONE_MS)
         later = islice(self._forgotten, first, None)
@@ -90,7 +90,7 @@ class Merger:
 
 def forgotten_stretches(lines: Mapping[str, str]) -> list[tuple[int, int]]:
     """The stretches that are forgotten, in milliseconds since the epoch, of the hash that keeps them."""
-    plays = (read_forgotten(second, value) for second, value in lines.items())
+    plays = (read_tombstone(second, value) for second, value in lines.items())
     return [(play[0] * 1000, play[1] * 1000) for play in plays if play is not None]
 
 

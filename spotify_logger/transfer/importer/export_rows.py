@@ -16,12 +16,12 @@ from urllib.parse import quote_plus
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.play import IMPORT, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import (
-    LONGEST_ITEM_MS,
-    LONGEST_TEXT,
+    MAX_ITEM_MS,
+    MAX_TEXT_LENGTH,
     ONE_DAY_MS,
+    FieldValue,
     Item,
-    Value,
-    item_key,
+    catalog_key,
     whole_number,
 )
 from spotify_logger.core.redis_keys import FIRST_DAY, second_of_day
@@ -173,7 +173,7 @@ def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
     else:
         return Left(Why.NAMELESS)
     started_ms = told_ms - ms_played
-    play = Play(started_ms // 1000, item, started_ms, told_ms, ms_played, UNKNOWN, IMPORT, item.catalogue)
+    play = Play(started_ms // 1000, item, started_ms, told_ms, ms_played, UNKNOWN, IMPORT, item.catalog)
     return Entry(play, SourceKind.ACCOUNT, told_ms)
 
 
@@ -213,12 +213,12 @@ def _nameless(item_type: str, names: _Names) -> Item:
 
 def _made(item_type: str, identity: str, uri: str, names: _Names) -> Item:
     told = {"uri": uri, "type": item_type, "name": names.name, "artists": names.artists, "album": names.album}
-    catalogue: dict[str, Value] = {field: text for field, text in told.items() if text}
-    return Item(item_key(item_type, identity, uri), uri, None, catalogue)
+    catalog: dict[str, FieldValue] = {field: text for field, text in told.items() if text}
+    return Item(catalog_key(item_type, identity, uri), uri, None, catalog)
 
 
-def _fields(item: Item, row: Mapping[str, object]) -> dict[str, Value]:
-    fields = dict(item.catalogue)
+def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
+    fields = dict(item.catalog)
     if not item.key.startswith("local:"):
         fields["id"] = item.key.partition(":")[2]
     device, shuffle = _text(row.get("platform")), _flag(row.get("shuffle"))
@@ -240,7 +240,7 @@ def _moment(value: object, now_ms: int) -> int | None:
 
 def _heard(value: object) -> int | None:
     number = _whole(value)
-    return number if number is not None and number <= LONGEST_ITEM_MS else None
+    return number if number is not None and number <= MAX_ITEM_MS else None
 
 
 def _start(value: object, told_ms: int, ms_played: int) -> int:
@@ -271,7 +271,7 @@ def _reason(reason_end: object, skipped: object) -> str:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         return ""
-    text = value[:LONGEST_TEXT]
+    text = value[:MAX_TEXT_LENGTH]
     # JSON may escape half a surrogate pair, which UTF-8 does not know.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import FORGOTTEN
+from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.transfer.importer.dedup import APART_MS, REACH_MS, Merger, forgotten_stretches
 from spotify_logger.transfer.importer.pairing import Known, Verdict, known_play
 from spotify_logger.transfer.importer.writer import Writer
@@ -44,7 +44,7 @@ class Intake:
         self._archive = archive
         self._tally = tally
         self._writer = Writer(archive, dry_run=dry_run)
-        (lines,) = archive.hashes([FORGOTTEN])
+        (lines,) = archive.hashes([TOMBSTONES])
         self._merger = Merger(forgotten_stretches(lines))
 
     def take(self, entries: Iterable[Entry]) -> Iterator[int]:
@@ -91,7 +91,7 @@ class Intake:
 
     def _isrcs(self, plays: Iterable[Play]) -> dict[str, str]:
         keys = dict.fromkeys(play.item.key for play in plays)
-        return {key: isrc for key, (isrc,) in self._archive.catalogue(keys, ["isrc"]) if isrc}
+        return {key: isrc for key, (isrc,) in self._archive.catalog(keys, ["isrc"]) if isrc}
 
 
 def _stretches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT
-from spotify_logger.core.player_state import NOTHING, Playback, read_playback
+from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
 from spotify_logger.transfer.importer.export_rows import Entry
 
@@ -51,7 +51,7 @@ _YES = frozenset({"1", "1.0", "true"})
 _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 
-def read_sample(fields: Mapping[str, str]) -> Playback:
+def read_sample(fields: Mapping[str, str]) -> PlayerState:
     """What a sample tells; nothing where it names no item."""
     told = _told(fields)
     uri = _URI.fullmatch(told.get("uri", ""))
@@ -83,10 +83,10 @@ def read_sample(fields: Mapping[str, str]) -> Playback:
         "shuffle_state": _flag(told, "shuffle_state"),
         "repeat_state": told.get("repeat_state"),
     }
-    return read_playback(body)
+    return read_player_state(body)
 
 
-def plays_of(samples: Iterable[tuple[int, Playback]]) -> Iterator[Entry]:
+def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[Entry]:
     """Follow samples, and give the plays that are over.
 
     Args:
@@ -101,7 +101,7 @@ def plays_of(samples: Iterable[tuple[int, Playback]]) -> Iterator[Entry]:
         last_ms = now_ms
     tracker.note_gap()
     end_ms = last_ms + 2 * OVER_AFTER_MS
-    yield from _over(tracker.observe(NOTHING, end_ms, end_ms))
+    yield from _over(tracker.observe(NO_STATE, end_ms, end_ms))
 
 
 def _over(plays: Iterable[Play]) -> Iterator[Entry]:

@@ -18,7 +18,7 @@ from spotify_logger.core.matching_exports import (
     PART_COST,
     SAME_HEARD_MS,
     TIME_TOLERANCE_MS,
-    Evidence,
+    PlayEvidence,
     SourceKind,
     account_cost,
     cost,
@@ -59,7 +59,7 @@ class Known:
     """
 
     play: Play
-    evidence: Evidence
+    evidence: PlayEvidence
     verdict: Verdict
     used_ms: int = 0
     is_claimed: bool = False
@@ -77,7 +77,7 @@ class Row:
     """
 
     entry: Entry
-    evidence: Evidence
+    evidence: PlayEvidence
     verdict: Verdict | None = None
     is_claimed: bool = False
 
@@ -189,7 +189,7 @@ def _pair_exports(
         row.verdict, play.is_claimed = play.verdict, True
 
 
-def _extended_cost(extended: Evidence, account: Evidence) -> int | None:
+def _extended_cost(extended: PlayEvidence, account: PlayEvidence) -> int | None:
     return account_cost(account, extended)
 
 
@@ -224,7 +224,7 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
             play.used_ms += row.evidence.ms_played
 
 
-def _candidates(row: Evidence, known: _ByTime) -> Iterator[Known]:
+def _candidates(row: PlayEvidence, known: _ByTime) -> Iterator[Known]:
     yield from known.around(row.begin_ms - TIME_TOLERANCE_MS, row.end_ms + TIME_TOLERANCE_MS)
     if row.reported_end_ms > row.end_ms + TIME_TOLERANCE_MS:
         yield from known.around(
@@ -253,7 +253,9 @@ class _ByTime:
 
 
 def _best_pairs(
-    rows: Sequence[Row], partners: Iterable[Partner], price: Callable[[Evidence, Evidence], int | None]
+    rows: Sequence[Row],
+    partners: Iterable[Partner],
+    price: Callable[[PlayEvidence, PlayEvidence], int | None],
 ) -> Iterator[tuple[Row, Partner]]:
     """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import Value
+    from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command
     from spotify_logger.transfer.importer.export_rows import Entry
@@ -48,7 +48,7 @@ class Writer:
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
         self._archive = archive
         self._dry_run = dry_run
-        self._catalogued: set[str] = set()
+        self._cataloged: set[str] = set()
         self.items: set[str] = set()
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -61,7 +61,7 @@ class Writer:
             fields = entry.play.to_hash() if entry.kept is None else entry.kept
             hashes.append(("HSET", self._archive.key(play_key(second)), *chain.from_iterable(fields.items())))
             lines[self._archive.key(index_key(day_of(second)))] += (second, entry.play.index)
-        items = {entry.play.item.key: entry.play.item.catalogue for entry in entries if entry.kept is None}
+        items = {entry.play.item.key: entry.play.item.catalog for entry in entries if entry.kept is None}
         index: list[Command] = [("HSET", key, *words) for key, words in lines.items()]
         self._archive.write([*self._missing(items)[1], *hashes, *index])
 
@@ -86,18 +86,18 @@ class Writer:
             self._archive.write([*hashes, *(("HSET", key(GAPS), gap.second, gap.line) for gap in new)])
         return Things(len(new), len(gaps) - len(new))
 
-    def _missing(self, items: Mapping[str, Mapping[str, Value]]) -> tuple[list[str], list[Command]]:
+    def _missing(self, items: Mapping[str, Mapping[str, FieldValue]]) -> tuple[list[str], list[Command]]:
         """Which of these items the catalogue does not have, and the commands that put them there."""
-        if len(self._catalogued) > REMEMBERED:
-            self._catalogued.clear()
-        asked = [key for key in items if key not in self._catalogued]
+        if len(self._cataloged) > REMEMBERED:
+            self._cataloged.clear()
+        asked = [key for key in items if key not in self._cataloged]
         found = self._archive.send([("HEXISTS", self._archive.key(key), LAST) for key in asked])
         # What is no hash is somebody else's, and stays.
         missing = [key for key, is_there in zip(asked, found, strict=True) if is_there == 0]
-        self._catalogued.update(asked)
+        self._cataloged.update(asked)
         return missing, list(chain.from_iterable(self._filling(key, items[key]) for key in missing))
 
-    def _filling(self, key: str, fields: Mapping[str, Value]) -> Iterator[Command]:
+    def _filling(self, key: str, fields: Mapping[str, FieldValue]) -> Iterator[Command]:
         """Commands that change nothing which the logger writes at the same time."""
         for name in sorted(fields, key=LAST.__eq__):
             yield "HSETNX", self._archive.key(key), name, fields[name]

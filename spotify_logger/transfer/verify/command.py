@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import second_of
+from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
 from spotify_logger.transfer.delete.selection import day_named
@@ -53,7 +53,7 @@ def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
         items.update(name for name in names if name.startswith(ITEMS))
         for name in filter(_is_impossible, names):
             findings.add(Kind.STRANGE, name)
-    rest.look_at_catalogue(plays.items, items, plays.is_indexed)
+    rest.look_at_catalog(plays.items, items, plays.is_indexed)
     rest.look_at_gaps(gaps)
     rest.look_at_forgotten()
     return _told(findings, repair=repair)
@@ -62,7 +62,7 @@ def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
 def _seconds(names: Iterable[str], kind: str) -> list[int]:
     """The seconds that keys of a kind name."""
     digits = (name.removeprefix(kind) for name in names if name.startswith(kind))
-    seconds = ((text, second_of(f"listening:{text}")) for text in digits)
+    seconds = ((text, second_of_key(f"listening:{text}")) for text in digits)
     return [second for text, second in seconds if second is not None and str(second) == text]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import portions
-from spotify_logger.core.redis_keys import FORGOTTEN, GAPS, gap_key, play_key, read_forgotten, read_gap
+from spotify_logger.core.batched import batched
+from spotify_logger.core.redis_keys import GAPS, TOMBSTONES, gap_key, play_key, read_gap, read_tombstone
 from spotify_logger.core.times import from_iso
 from spotify_logger.storage.bulk import HASHES_TOGETHER, ONE_DAY
 from spotify_logger.transfer.delete.catalog import ours, remove_items
@@ -41,7 +41,7 @@ class RestCheck:
 
     # The catalogue
 
-    def look_at_catalogue(
+    def look_at_catalog(
         self, played: Mapping[str, int], known: set[str], is_indexed: Callable[[int], bool]
     ) -> None:
         """See whether the catalogue has what is played, and nothing else.
@@ -52,7 +52,7 @@ class RestCheck:
             is_indexed: Tells of a play whether it was in the index when that was looked at.
         """
         self._findings.seen["items"] += len(played)
-        for portion in portions(sorted(played.keys() - known), HASHES_TOGETHER):
+        for portion in batched(sorted(played.keys() - known), HASHES_TOGETHER):
             self._look_for_unknown({key: played[key] for key in portion})
         unused = known - played.keys()
         if unused:
@@ -74,7 +74,7 @@ class RestCheck:
             self._archive.write([("HSET", self._archive.key(key), *fields) for key, fields in told if fields])
 
     def _look_at_unused(self, keys: Iterable[str]) -> None:
-        for portion in portions(sorted(keys), HASHES_TOGETHER):
+        for portion in batched(sorted(keys), HASHES_TOGETHER):
             unused = ours(self._archive, portion)
             for key in unused:
                 self._findings.add(Kind.UNUSED_ITEM, key)
@@ -122,8 +122,8 @@ class RestCheck:
 
     def look_at_forgotten(self) -> None:
         """See whether any play is there that was forgotten."""
-        (lines,) = self._archive.hashes([FORGOTTEN])
-        seconds = [int(second) for second, _ in filter(None, map(read_forgotten, lines, lines.values()))]
+        (lines,) = self._archive.hashes([TOMBSTONES])
+        seconds = [int(second) for second, _ in filter(None, map(read_tombstone, lines, lines.values()))]
         self._findings.seen["forgotten"] += len(seconds)
         for second, (started_at,) in self._archive.fields(sorted(seconds), ["started_at"]):
             if started_at:

@@ -6,10 +6,10 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.batched import portions
+from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import SAME_END_MS, naming_seconds
 from spotify_logger.core.play import LIVE, Play
-from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of
+from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
 from spotify_logger.storage.bulk import DAYS_TOGETHER
 from spotify_logger.transfer.delete.selection import all_days
 from spotify_logger.transfer.verify.findings import Findings, Kind
@@ -65,7 +65,7 @@ class PlayCheck:
 
     def look_at_index(self) -> None:
         """See what the index says, day by day."""
-        for days in portions(all_days(self._archive), DAYS_TOGETHER):
+        for days in batched(all_days(self._archive), DAYS_TOGETHER):
             self._look_at_days(days)
 
     def look_at_plays(self, seconds: Iterable[int]) -> None:
@@ -90,7 +90,7 @@ class PlayCheck:
         for day, found in zip(days, self._archive.hashes(map(index_key, days)), strict=True):
             amiss = {}
             for name, line in found.items():
-                second = second_of(f"listening:{name}")
+                second = second_of_key(f"listening:{name}")
                 if second is None or str(second) != name:
                     amiss[name] = Kind.LOST
                 elif day_of(second) != day:

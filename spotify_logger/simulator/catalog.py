@@ -46,7 +46,7 @@ YEAR_ONLY = 0.1
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """All that can be played.
 
     Attributes:
@@ -66,7 +66,7 @@ class Catalogue:
         """Every track, the second pressings of some among them."""
         return tuple(item for album in self.albums for item in album)
 
-    def within(self, shortest: float, longest: float) -> Catalogue:
+    def within(self, shortest: float, longest: float) -> Catalog:
         """Return a catalogue whose tracks and files last between so many seconds."""
 
         def kept(items: tuple[Item, ...]) -> tuple[Item, ...]:
@@ -76,7 +76,7 @@ class Catalogue:
         return replace(self, albums=albums, files=kept(self.files))
 
 
-def make_catalogue(seed: int) -> Catalogue:
+def make_catalog(seed: int) -> Catalog:
     """Make up a catalogue; the same one for the same seed."""
     return _Maker(seed).make()
 
@@ -96,13 +96,13 @@ class _Maker:
         self._count = 0
         self._singles: list[tuple[Item, ...]] = []
 
-    def make(self) -> Catalogue:
+    def make(self) -> Catalog:
         artists = [self._artist(number) for number in range(ARTISTS)]
         albums = [self._album(artist, artists) for artist in artists for _ in range(ALBUMS_PER_ARTIST)]
         albums += [self._series(word, artist) for word, artist in zip(words.SERIES, artists, strict=False)]
         shows = tuple(self._show(number) for number in range(6))
         books = tuple(self._book(number) for number in range(3))
-        return Catalogue((*albums, *self._singles), shows, books, self._files())
+        return Catalog((*albums, *self._singles), shows, books, self._files())
 
     def _words(self) -> str:
         return f"{self._chance.choice(words.FIRST)} {self._chance.choice(words.LAST)}"
