@@ -88,7 +88,8 @@ def test_a_clone_that_is_not_installed_runs_its_own_code(tmp_path: Path) -> None
     starter = tmp_path / "run.py"
     starter.write_text(
         "import subprocess\nfrom spotify_logger.system import program\n"
-        "subprocess.run(program.module_command('spotify_logger.daemon.preflight', '--report-fd', '3'), cwd='/')\n"
+        "command = program.module_command('spotify_logger.daemon.preflight', '--report-fd', '3')\n"
+        "subprocess.run(command, cwd='/')\n"
     )
     done = run(tmp_path, sys.executable, str(starter))
     assert done.stdout == f"__main__ {preflight} ['--report-fd', '3']\n", done.stderr
