@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import GAPS, TOMBSTONES, gap_key, play_key, read_gap, read_tombstone
 from spotify_logger.core.times import from_iso
-from spotify_logger.storage.bulk import HASHES_TOGETHER, ONE_DAY
+from spotify_logger.storage.bulk import HASHES_PER_BATCH, ONE_DAY
 from spotify_logger.transfer.delete.catalog import ours, remove_items
 from spotify_logger.transfer.verify.findings import Findings, Kind
 
@@ -52,7 +52,7 @@ class RestCheck:
             is_indexed: Tells of a play whether it was in the index when that was looked at.
         """
         self._findings.seen["items"] += len(played)
-        for portion in batched(sorted(played.keys() - known), HASHES_TOGETHER):
+        for portion in batched(sorted(played.keys() - known), HASHES_PER_BATCH):
             self._look_for_unknown({key: played[key] for key in portion})
         unused = known - played.keys()
         if unused:
@@ -74,7 +74,7 @@ class RestCheck:
             self._archive.write([("HSET", self._archive.key(key), *fields) for key, fields in told if fields])
 
     def _look_at_unused(self, keys: Iterable[str]) -> None:
-        for portion in batched(sorted(keys), HASHES_TOGETHER):
+        for portion in batched(sorted(keys), HASHES_PER_BATCH):
             unused = ours(self._archive, portion)
             for key in unused:
                 self._findings.add(Kind.UNUSED_ITEM, key)
