@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.transfer.importer.export_rows import Entry, read_row
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +86,10 @@ def stamp(second: int) -> str:
     return to_iso((NOON + second) * 1000).replace(".000", "")
 
 
-def entry(row: dict[str, object]) -> Entry:
+def entry(row: dict[str, object]) -> ImportedPlay:
     """What is made of a row that tells of a play."""
     found = read_row(row, NOW_MS)
-    assert isinstance(found, Entry), found
+    assert isinstance(found, ImportedPlay), found
     return found
 
 

@@ -91,13 +91,13 @@ def _check_forget(options: argparse.Namespace) -> None:
 
 def _forget(options: argparse.Namespace, store: Store) -> Answer:
     from spotify_logger.queries.reader import begin_of  # noqa: PLC0415
-    from spotify_logger.transfer.delete.command import Person, forget  # noqa: PLC0415
-    from spotify_logger.transfer.delete.selection import Wanted  # noqa: PLC0415
+    from spotify_logger.transfer.delete.command import Confirmation, forget  # noqa: PLC0415
+    from spotify_logger.transfer.delete.selection import Selection  # noqa: PLC0415
 
     question = options.question
-    wanted = Wanted(" ".join(options.text), begin_of(question.stretch), question.stretch.end)
-    person = None if options.yes else Person(sys.stdin, sys.stderr, question.zone)
-    return forget(store.archive(), wanted, question.now, person)
+    wanted = Selection(" ".join(options.text), begin_of(question.stretch), question.stretch.end)
+    confirmation = None if options.yes else Confirmation(sys.stdin, sys.stderr, question.zone)
+    return forget(store.archive(), wanted, question.now, confirmation)
 
 
 def _check(options: argparse.Namespace, store: Store) -> Answer:

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.storage.store import Store
 
-MAX_TOMBSTONES = 500
+MOST = 500
 """Of the newest, so many are kept in mind: with them, all that `recently-played` may still tell of."""
 
 
-class Tombstones:
+class Forgotten:
     """What the logger has to know of them: it never sends them again, nor lets anybody bring them back.
 
     Args:
@@ -32,25 +32,25 @@ class Tombstones:
         self._count = -1  # how many there were when they were last read
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
-    def refresh(self, *, force: bool = False) -> None:
+    def heed(self, *, anew: bool = False) -> None:
         """Learn what was forgotten since anybody looked.
 
         Args:
-            force: Whether Redis may be another one than it was.
+            anew: Whether Redis may be another one than it was.
         """
-        count = self._store.count_tombstones()
-        if count == self._count and not force:
+        count = self._store.count_forgotten()
+        if count == self._count and not anew:
             return
-        found = self._store.tombstones()
-        self._outbox.mark_deleted(found)
-        known = dict(sorted((self.plays | found).items())[-MAX_TOMBSTONES:])
+        found = self._store.forgotten()
+        self._outbox.forget(found)
+        known = dict(sorted((self.plays | found).items())[-MOST:])
         if known != self.plays:
             self._outbox.set_note(TOMBSTONES, to_json(known))
         self.plays, self._count = known, count
 
-    def restore(self) -> None:
+    def bring_back(self) -> None:
         """Tell a Redis that has lost something what was forgotten."""
-        lost = self.plays.keys() - self._store.tombstones().keys()
+        lost = self.plays.keys() - self._store.forgotten().keys()
         if lost:
             with self._store.batch() as batch:
-                batch.write_tombstones({second: self.plays[second] for second in lost})
+                batch.write_forgotten({second: self.plays[second] for second in lost})

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import load
-from spotify_logger.daemon.wiring import Environment, build_failover
+from spotify_logger.daemon.wiring import Surroundings, make_duty
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.storage import embedded_server
-from spotify_logger.supervisor.heartbeat import HeartbeatPipe
+from spotify_logger.supervisor.heartbeat import Lifeline
 from spotify_logger.system import atomic_file, lock_file, log
 from spotify_logger.system.clock import SystemClock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
@@ -23,26 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.daemon.failover import Failover
+    from spotify_logger.daemon.failover import Duty
     from spotify_logger.daemon.poller import Poller
     from spotify_logger.system.clock import Clock
 
-MAX_TURN = 120.0
+LONGEST_TURN = 120.0
 """Seconds that a turn may take: two calls and a refresh of 20 s each, an alert and a heartbeat of 5 s each,
 plays that waited (10 s), slow name servers, a hanging Redis."""
-ALERT_DEADLINE = 5.0
+HASTY = 5.0
 """Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
 
 
-def run(
-    logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, is_stopping: Callable[[], bool]
-) -> None:
+def run(logger: Duty | Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
     """Turn after turn, until somebody wants the end."""
-    heartbeat_pipe.beat(MAX_TURN, "trouble", "starting")
+    lifeline.beat(LONGEST_TURN, "trouble", "starting")
     while not is_stopping():
         turn = logger.turn()
         left = turn.due - clock.monotonic()
-        heartbeat_pipe.beat(max(0.0, left) + MAX_TURN, "ok" if turn.ok else "trouble", turn.words)
+        lifeline.beat(max(0.0, left) + LONGEST_TURN, "ok" if turn.ok else "trouble", turn.words)
         while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
             clock.sleep(left)
 
@@ -56,16 +54,16 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         log.error("log.py takes no arguments; what it needs is in the settings")
         return os.EX_USAGE
-    heartbeat_pipe = HeartbeatPipe.from_environment(os.environ)
-    stop = StopSignal()
+    lifeline = Lifeline.from_environment(os.environ)
+    stop = Stop()
     try:
         settings = load(Path.cwd(), os.environ)
-        lock_fd = None if heartbeat_pipe.is_supervised else lock_file.acquire(settings.state_dir, "log.py")
+        held = None if lifeline.supervised else lock_file.acquire(settings.state_dir, "log.py")
         with contextlib.ExitStack() as resources:
-            if lock_fd is not None:
-                resources.callback(os.close, lock_fd)
-                start_redis(settings, lock_fd, resources)
-            run_logger(settings, heartbeat_pipe, stop, resources)
+            if held is not None:
+                resources.callback(os.close, held)
+                serve(settings, held, resources)
+            work(settings, lifeline, stop, resources)
     except Misconfigured as error:
         log.error(str(error))
         return os.EX_CONFIG
@@ -75,40 +73,35 @@ def main(arguments: Sequence[str]) -> int:
     return os.EX_OK
 
 
-def run_logger(
-    settings: Settings, heartbeat_pipe: HeartbeatPipe, stop: StopSignal, resources: contextlib.ExitStack
-) -> None:
+def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
     """Put the rooms together, and run."""
     if why := atomic_file.write_refusal(settings.state_dir):
         log.warning(
             f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
             " a login cannot be saved"
         )
-    host, port = _redis_address(settings)
+    host, port = _place(settings)
     if settings.listener and settings.redis_is_default and not embedded_server.is_listening(host, port):
         log.warning(
             f"nothing listens at {host}:{port}, and the logger of a named listener starts no server,"
             " as several share one: sudo apt install redis-server; what is heard waits for it"
         )
     clock = SystemClock(stop.wake_fd)
-    send, send_alert = (
-        HttpSender(),
-        HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE),
-    )
-    for sender in (send, send_alert):
+    send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)
+    for sender in (send, tell):
         resources.callback(sender.close)
-    failover = build_failover(settings, Environment(clock, send, send_alert, boot_id()), os.uname().nodename)
-    resources.callback(failover.close)
+    duty = make_duty(settings, Surroundings(clock, send, tell, boot_id()), os.uname().nodename)
+    resources.callback(duty.close)
     log.info(
         f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
-        f" writing to Redis at {failover.logger.store.where}"
+        f" writing to Redis at {duty.logger.store.where}"
     )
-    run(failover, clock, heartbeat_pipe, stop.is_requested)
-    failover.flush()
+    run(duty, clock, lifeline, stop.wanted)
+    duty.settle()
     log.info("stopped")
 
 
-def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
+def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
     """Start a server of one's own where the settings name no Redis and none is there.
 
     Args:
@@ -116,7 +109,7 @@ def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStac
         lock_fd: The lock; a server that outlives a killed loop for a moment keeps the next one waiting.
         resources: Takes over the server.
     """
-    host, port = _redis_address(settings)
+    host, port = _place(settings)
     if not settings.redis_is_default or settings.listener or embedded_server.is_listening(host, port):
         return
     server = embedded_server.EmbeddedServer(settings.state_dir / "redis", host, port, lock_fd)
@@ -128,12 +121,12 @@ def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStac
         resources.callback(server.stop)
 
 
-def _redis_address(settings: Settings) -> tuple[str, int]:
+def _place(settings: Settings) -> tuple[str, int]:
     address = urlsplit(settings.redis_url)
     return address.hostname or "127.0.0.1", address.port or 6379
 
 
-class StopSignal:
+class Stop:
     """The wish to end, as signals bring it; they also end the clock's sleep.
 
     Attributes:
@@ -145,13 +138,13 @@ class StopSignal:
         for descriptor in (self.wake_fd, write_fd):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        self._is_requested = False
+        self._wanted = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._request)
+            signal.signal(number, self._want)
 
-    def _request(self, *_: object) -> None:
-        self._is_requested = True
+    def _want(self, *_: object) -> None:
+        self._wanted = True
 
-    def is_requested(self) -> bool:
+    def wanted(self) -> bool:
         """Whether a signal asked for the end."""
-        return self._is_requested
+        return self._wanted

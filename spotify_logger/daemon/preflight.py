@@ -25,16 +25,9 @@ if __name__ == "__main__":
     requirements.check("run.py", alert=True)
 
 from spotify_logger.config import auth_file
-from spotify_logger.config.settings import (
-    AUTH_FILE,
-    NotConfigured,
-    is_visible_ascii,
-    load,
-    readable_by_others,
-    strip_pasted,
-)
+from spotify_logger.config.settings import AUTH_FILE, NotConfigured, exposed, is_word, load, tidy
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.login import Prompt, login_on_terminal
+from spotify_logger.spotify.login import Talk, login_on_terminal
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
 
@@ -83,7 +76,7 @@ def _settings(directory: Path) -> Settings:
             raise
         _ask_for_app(directory)
         settings = load(directory, os.environ)
-    for path in readable_by_others(directory):
+    for path in exposed(directory):
         log.warning(f"{path} can be read by other users of this machine: chmod 600 {path}")
     return settings
 
@@ -92,7 +85,7 @@ def _ask_for_app(directory: Path) -> None:
     """Ask for the app's id and secret, and keep them in `auth.py`."""
     settings = load(directory, os.environ, need_login=False)
     path = directory / AUTH_FILE
-    say = Prompt(sys.stdout).say
+    say = Talk(sys.stdout).say
     say("Spotify Logger needs an app of yours at Spotify. In a browser, once:")
     say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
     say(f"2. Give it this redirect URI: {settings.redirect_uri}")
@@ -100,7 +93,7 @@ def _ask_for_app(directory: Path) -> None:
     values = {"client_id": _ask(input, "Client ID: ", needed=True)}
     if not settings.client_secret:
         values["client_secret"] = _ask(getpass.getpass, "Client secret (stays hidden; may be left empty): ")
-    _save(path, values)
+    _keep(path, values)
     say(f"Both are in {path} now, for you alone to read.")
 
 
@@ -112,17 +105,17 @@ def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str
     """
     while True:
         try:
-            answer = strip_pasted(ask(prompt))
+            answer = tidy(ask(prompt))
         except EOFError:
             raise Misconfigured("SPOTIFY_CLIENT_ID is missing, and nobody answers") from None
         except UnicodeDecodeError:
             answer = " "
-        if is_visible_ascii(answer) or not (answer or needed):
+        if is_word(answer) or not (answer or needed):
             return answer
-        Prompt(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
+        Talk(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
 
 
-def _save(path: Path, values: dict[str, str]) -> None:
+def _keep(path: Path, values: dict[str, str]) -> None:
     """Put the values into `auth.py`, made from its example where there is none; its other lines stay."""
     try:
         source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""

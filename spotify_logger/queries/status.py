@@ -74,7 +74,7 @@ def _evidence(store: Store, fields: Mapping[str, str], now: float, state_dir: Pa
     refusal = store.write_refusal()
     if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
         refusal = None  # a replica that follows is as good to read from
-    found = Evidence("" if refusal is None else str(refusal), store.standby_machine())
+    found = Evidence("" if refusal is None else str(refusal), store.standby())
     return _local_evidence(found, state_dir)
 
 
@@ -102,7 +102,7 @@ def statuses(settings: Settings, now: float) -> Answer:
         return Answer({"listeners": []}, ["No logger has written here yet."], code=1)
     told = {}
     for name in names:
-        theirs = settings.for_listener(name)
+        theirs = settings.of(name)
         with closing(Store(settings.redis_url, theirs.redis_prefix)) as store:
             told[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
     return Answer(

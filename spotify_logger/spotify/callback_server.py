@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-CONNECTION_TIMEOUT = 10.0
+PATIENCE = 10.0
 """Seconds that one connection may take, from connecting to having read its answer."""
-MAX_REQUEST_HEAD_BYTES = 16 * 1024
+REQUEST_LIMIT = 16 * 1024
 """Bytes of a request's head; what is longer is no login."""
-MAX_CONNECTIONS = 32
+CONNECTION_LIMIT = 32
 """Connections at a time; the oldest makes room for a new one."""
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]+) HTTP/1\.[01]\r?\n")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_CHUNK_BYTES = 4096
+_CHUNK = 4096
 
 # The address of the page holds the code: nothing may keep it, and nothing may be asked for from there.
 _HEAD = """\
@@ -49,7 +49,7 @@ _PAGE = """\
 """
 
 
-class CallbackServer:
+class Listener:
     """A socket on a loopback address that answers `GET` and nothing else.
 
     Args:
@@ -61,11 +61,11 @@ class CallbackServer:
         OSError: The port cannot be had.
     """
 
-    def __init__(self, host: str, port: int, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
-        self._handler = handler
-        self._connections: list[_CallbackConnection] = []
+    def __init__(self, host: str, port: int, answer: Callable[[str], tuple[HTTPStatus, str]]) -> None:
+        self._answer = answer
+        self._connections: list[_Connection] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
+        self._socket = socket.create_server((host, port), family=family, backlog=CONNECTION_LIMIT)
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's own way
 
     def __enter__(self) -> Self:
@@ -95,7 +95,7 @@ class CallbackServer:
         for connection in [*self._connections]:
             going_on = connection.deadline > now
             if going_on and connection.socket in readable:
-                going_on = connection.read(self._handler)
+                going_on = connection.read(self._answer)
             if not going_on:
                 self._drop(connection)
 
@@ -103,16 +103,16 @@ class CallbackServer:
         with suppress(OSError):  # whoever connected is gone already
             connected, _ = self._socket.accept()
             connected.setblocking(False)  # noqa: FBT003 - the standard library's own way
-            self._connections.append(_CallbackConnection(connected, now + CONNECTION_TIMEOUT))
-        if len(self._connections) > MAX_CONNECTIONS:
+            self._connections.append(_Connection(connected, now + PATIENCE))
+        if len(self._connections) > CONNECTION_LIMIT:
             self._drop(self._connections[0])
 
-    def _drop(self, connection: _CallbackConnection) -> None:
+    def _drop(self, connection: _Connection) -> None:
         self._connections.remove(connection)
         connection.socket.close()
 
 
-class _CallbackConnection:
+class _Connection:
     """One client. After the answer it is read until it hangs up: closing on unread bytes loses the answer."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
@@ -121,38 +121,38 @@ class _CallbackConnection:
         self._received = b""
         self._answered = False
 
-    def read(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> bool:
+    def read(self, answer: Callable[[str], tuple[HTTPStatus, str]]) -> bool:
         """Take what has arrived, answer when a request is whole, and return whether to go on reading."""
         try:
-            chunk = self.socket.recv(_CHUNK_BYTES)
+            chunk = self.socket.recv(_CHUNK)
             if chunk and not self._answered:
                 self._received += chunk
-                self._respond(handler)
+                self._respond(answer)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return bool(chunk)
 
-    def _respond(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
-        if len(self._received) > MAX_REQUEST_HEAD_BYTES:
+    def _respond(self, answer: Callable[[str], tuple[HTTPStatus, str]]) -> None:
+        if len(self._received) > REQUEST_LIMIT:
             status, text = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "This request is too long."
         elif not _END_OF_HEAD.search(self._received):
             return
         else:
-            status, text = _dispatch(self._received, handler)
+            status, text = _reply(self._received, answer)
         self._answered = True
         self.socket.sendall(_response(status, text))  # far less than a socket's buffer: never blocks
         self.socket.shutdown(socket.SHUT_WR)
 
 
-def _dispatch(request: bytes, handler: Callable[[str], tuple[HTTPStatus, str]]) -> tuple[HTTPStatus, str]:
+def _reply(request: bytes, answer: Callable[[str], tuple[HTTPStatus, str]]) -> tuple[HTTPStatus, str]:
     line = _REQUEST_LINE.match(request)
     if line is None:
         return HTTPStatus.BAD_REQUEST, "This is no request."
     if line[1] != b"GET":
         return HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here."
-    return handler(line[2].decode("ascii"))
+    return answer(line[2].decode("ascii"))
 
 
 def _response(status: HTTPStatus, text: str) -> bytes:

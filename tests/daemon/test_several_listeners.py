@@ -34,7 +34,7 @@ def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def is_well(url: str, name: str, prefix: str = "home:", *, ago: float = 0) -> None:
     """A logger of that listener has just asked."""
     store = Store(url, f"{prefix}{name}:" if name else prefix, listener=name)
-    store.register_listener()
+    store.enlist()
     now = time.time()
     with store.batch() as batch:
         batch.write_status(
@@ -54,7 +54,7 @@ class TestSettings:
         settings = load(tmp_path, told, need_login=False)
         assert (settings.listener, settings.redis_prefix) == ("anna", "home:anna:")
         assert settings.state_dir == tmp_path / "anna"
-        assert settings.shared_prefix == "home:"
+        assert settings.household_prefix == "home:"
 
     def test_the_option_wins(self, tmp_path: Path) -> None:
         told = {"STATE_DIR": str(tmp_path), "LISTENER": "anna"}
@@ -66,8 +66,8 @@ class TestSettings:
         anna = load(tmp_path, told, need_login=False)
         for other in ("ben", ""):
             expected = load(tmp_path, told, need_login=False, listener=other)
-            assert anna.for_listener(other) == expected
-            assert expected.for_listener("anna") == anna
+            assert anna.of(other) == expected
+            assert expected.of("anna") == anna
 
     @pytest.mark.parametrize(
         "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED_NAMES, "lock"})]
@@ -79,7 +79,7 @@ class TestSettings:
 
 def test_a_logger_makes_its_listener_known(household: str, tmp_path: Path) -> None:
     world = make_world(11, 0.2)
-    settings = make_settings(tmp_path, household).for_listener("anna")
+    settings = make_settings(tmp_path, household).of("anna")
     settings.state_dir.mkdir()
     trial = Trial(world, settings)
     trial.run_until(world.clock.now + 60)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.play import BACKFILL, TRACKDONE, Play
-from spotify_logger.daemon.wiring import Environment, build_logger
+from spotify_logger.daemon.wiring import Surroundings, assemble
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE
-from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE
+from spotify_logger.spotify.rate_limit import GATE_FILE
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from spotify_logger.transfer.delete.command import forget
-from spotify_logger.transfer.delete.selection import Wanted, find
+from spotify_logger.transfer.delete.selection import Selection, find_plays
 from tests.testbed.fake_redis import StandIn
 from tests.testbed.virtual_run import FixedSchedule, make_settings
 from tests.testbed.virtual_time import World
@@ -80,10 +80,10 @@ class Home:
         return self.databases[name]
 
     def start(self, schedule: PollSchedule | None = None) -> Logger:
-        around = Environment(
+        around = Surroundings(
             self.clock, self.send, self.tell, "a run", lambda: 0.5, self.redis.link, self.open_database
         )
-        self.loggers.append(build_logger(self.settings, around, schedule))
+        self.loggers.append(assemble(self.settings, around, schedule))
         return self.loggers[-1]
 
     def run(self, logger: Logger, until: float) -> list[float]:
@@ -155,8 +155,8 @@ def test_what_somebody_forgets_does_not_come_back(home: Home, how: str) -> None:
     home.run(logger, 1000)
     home.redis.restart()
     home.run(logger, 1100)
-    plays = find(logger.store.archive(), Wanted("B"))
-    forget(logger.store.archive(), Wanted("B"), home.clock.now, None)
+    plays = find_plays(logger.store.archive(), Selection("B"))
+    forget(logger.store.archive(), Selection("B"), home.clock.now, None)
     home.redis.restart()
     home.clock.sleep(600)
     if how != "it goes on":
@@ -193,7 +193,7 @@ def test_everything_lies_in_the_state_folder_and_under_the_prefix(home: Home) ->
 
     folder = home.settings.state_dir
     assert list(home.databases) == [str(folder / OUTBOX_FILE)]
-    assert {TOKEN_FILE, OUTBOX_FILE, RATE_LIMIT_FILE} <= {path.name for path in folder.iterdir()}
+    assert {TOKEN_FILE, OUTBOX_FILE, GATE_FILE} <= {path.name for path in folder.iterdir()}
     assert logger.store.read_status()["version"]
     link = home.redis.link()
     link.connect()

@@ -11,9 +11,9 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import kind_of
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.transfer.importer.dedup import Merger, forgotten_stretches
-from spotify_logger.transfer.importer.export_rows import Entry
-from spotify_logger.transfer.importer.pairing import Verdict, known_play
+from spotify_logger.transfer.importer.dedup import Deduplicator, tombstone_spans
+from spotify_logger.transfer.importer.export_rows import ImportedPlay
+from spotify_logger.transfer.importer.pairing import RowStatus, known_play
 from tests.exports import NOON, A, B, C, Song, account, entry, extended
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.player_state import FieldValue
 
-NEW, LIVE, IMPORTED = Verdict.NEW, Verdict.LIVE, Verdict.IMPORTED
-DOUBLE, FORGOTTEN = Verdict.DOUBLE, Verdict.FORGOTTEN
+NEW, LIVE, IMPORTED = RowStatus.NEW, RowStatus.LIVE, RowStatus.IMPORTED
+DOUBLE, FORGOTTEN = RowStatus.DOUBLE, RowStatus.FORGOTTEN
 RowOf = dict[str, object]
 
 
@@ -50,21 +50,21 @@ def decided(
     known: Iterable[Play] = (),
     isrcs: dict[str, str] | None = None,
     forgotten: Iterable[tuple[int, int]] = (),
-) -> list[tuple[Entry, Verdict]]:
+) -> list[tuple[ImportedPlay, RowStatus]]:
     isrcs = isrcs or {}
     plays = [known_play(play, isrcs.get(play.item.key, "")) for play in known]
-    return Merger(forgotten).decide(map(entry, rows), plays, isrcs)
+    return Deduplicator(forgotten).decide(map(entry, rows), plays, isrcs)
 
 
-def verdicts(
+def statuses(
     rows: Iterable[RowOf], known: Iterable[Play] = (), isrcs: dict[str, str] | None = None
-) -> list[Verdict]:
+) -> list[RowStatus]:
     """What the rows are, in the order of their starts."""
-    return [verdict for _, verdict in decided(rows, known, isrcs)]
+    return [status for _, status in decided(rows, known, isrcs)]
 
 
 def new_plays(rows: Iterable[RowOf], known: Iterable[Play] = ()) -> list[Play]:
-    return [found.play for found, verdict in decided(rows, known) if verdict is NEW]
+    return [found.play for found, status in decided(rows, known) if status is NEW]
 
 
 OTHER_ID = Song("A", identity="Z")
@@ -159,20 +159,20 @@ SHOUTED = Song("a", "DAFT PUNK", "Discovery (Deluxe)", "W")
         ),
     ],
 )
-def test_what_rows_are(rows: list[RowOf], known: list[Play], expected: list[Verdict]) -> None:
-    assert sorted(verdicts(rows, known), key=str) == sorted(expected, key=str)
-    assert sorted(verdicts(reversed(rows), known), key=str) == sorted(expected, key=str)
+def test_what_rows_are(rows: list[RowOf], known: list[Play], expected: list[RowStatus]) -> None:
+    assert sorted(statuses(rows, known), key=str) == sorted(expected, key=str)
+    assert sorted(statuses(reversed(rows), known), key=str) == sorted(expected, key=str)
     once = [*known, *new_plays(rows, known)]
-    assert NEW not in verdicts(rows, once)
+    assert NEW not in statuses(rows, once)
 
 
 def test_a_recording_is_known_by_its_isrc() -> None:
     other = Song("Veridis Quo - Remastered", identity="V")
     known = [seen(A, 0, 200)]
     same = {"track:A": "GBDUW0000053", "track:V": "gbduw0000053"}
-    assert verdicts([extended(other, 0, 200)], known) == [NEW]
-    assert verdicts([extended(other, 0, 200)], known, same) == [LIVE]
-    assert verdicts([extended(OTHER_ID, 0, 200)], known, {"track:A": "1", "track:Z": "2"}) == [NEW]
+    assert statuses([extended(other, 0, 200)], known) == [NEW]
+    assert statuses([extended(other, 0, 200)], known, same) == [LIVE]
+    assert statuses([extended(OTHER_ID, 0, 200)], known, {"track:A": "1", "track:Z": "2"}) == [NEW]
 
 
 def test_an_episode_is_known_by_its_show() -> None:
@@ -184,8 +184,8 @@ def test_an_episode_is_known_by_its_show() -> None:
     }
     play = seen(A, 0, 300)
     episode: dict[str, FieldValue] = {"type": "episode", "name": "One", "album": "Show", "playing": 1}
-    assert verdicts([podcast], [replace(play, fields=episode)]) == [LIVE]
-    assert verdicts([podcast], [replace(play, fields={**episode, "album": "Other"})]) == [NEW]
+    assert statuses([podcast], [replace(play, fields=episode)]) == [LIVE]
+    assert statuses([podcast], [replace(play, fields={**episode, "album": "Other"})]) == [NEW]
 
 
 def test_uploaded_rows_end_where_they_were_heard() -> None:
@@ -204,84 +204,86 @@ def test_what_was_imported_before_is_known_from_either_export() -> None:
     for first, second in ((rows, told), (told, rows)):
         known = new_plays(first)
         assert len(known) == 3
-        assert verdicts(second, known) == [IMPORTED] * 3
-        assert sorted(verdicts([*first, *second], known), key=str) == [IMPORTED] * 6
+        assert statuses(second, known) == [IMPORTED] * 3
+        assert sorted(statuses([*first, *second], known), key=str) == [IMPORTED] * 6
 
 
 def test_what_was_left_long_after_it_was_paused_is_known_from_the_accounts_data() -> None:
     known = new_plays([extended(A, 0, 12.345, 9000, "logout"), extended(B, 20_000, 200, 29_000)])
-    assert verdicts([account(A, 9000, 12.345)], known) == [IMPORTED]
+    assert statuses([account(A, 9000, 12.345)], known) == [IMPORTED]
     # Whoever hears a track to its end twice a day hears it for as long.
-    assert verdicts([account(B, 29_000, 200)], known) == [NEW]
+    assert statuses([account(B, 29_000, 200)], known) == [NEW]
 
 
 def test_a_row_that_comes_again_tells_when_its_play_was_left() -> None:
     row = extended(A, 0, 200, 9000)
-    assert verdicts([row, account(A, 9000, 200)], new_plays([row])) == [IMPORTED, IMPORTED]
+    assert statuses([row, account(A, 9000, 200)], new_plays([row])) == [IMPORTED, IMPORTED]
 
 
 def test_a_play_of_the_accounts_data_is_one_row_of_the_extended_history() -> None:
     known = new_plays([account(A, 20, 20)])
     rows = [account(A, 20, 20), extended(A, 0, 20), extended(A, 20, 20)]
-    assert sorted(verdict.name for verdict in verdicts(rows)) == ["DOUBLE", "NEW", "NEW"]
-    assert sorted(verdict.name for verdict in verdicts(rows, known)) == ["IMPORTED", "IMPORTED", "NEW"]
+    assert sorted(status.name for status in statuses(rows)) == ["DOUBLE", "NEW", "NEW"]
+    assert sorted(status.name for status in statuses(rows, known)) == ["IMPORTED", "IMPORTED", "NEW"]
 
 
 def test_the_same_rows_in_the_same_run_are_doubles_however_far_apart() -> None:
-    merger = Merger()
+    merger = Deduplicator()
     first = merger.decide([entry(extended(A, 0, 12.3, 9000))], [], {})
     later = merger.decide([entry(account(A, 9000, 12.3))], [known_play(first[0][0].play)], {})
-    assert [verdict for _, verdict in later] == [DOUBLE]
+    assert [status for _, status in later] == [DOUBLE]
 
 
 def test_what_is_forgotten_stays_so() -> None:
     rows = [extended(A, 0, 100), extended(B, 100, 200), extended(C, 300, 2), account(B, 300, 200)]
     lines = {str(NOON + 100): str(NOON + 299), "nonsense": "5", "7": "nonsense", "9": "8"}
-    stretches = forgotten_stretches(lines)
+    stretches = tombstone_spans(lines)
     assert stretches == [((NOON + 100) * 1000, (NOON + 299) * 1000)]
-    found = [(found.play.item.uri[-3:], verdict) for found, verdict in decided(rows, (), None, stretches)]
+    found = [(found.play.item.uri[-3:], status) for found, status in decided(rows, (), None, stretches)]
     assert found == [("k:A", NEW), ("k:B", FORGOTTEN), ("B:0", FORGOTTEN), ("k:C", NEW)]
 
 
 def test_what_ended_somewhere_in_a_minute_is_not_forgotten_with_its_neighbour() -> None:
     stretches = [((NOON + 340) * 1000, (NOON + 400) * 1000)]
     found = decided([account(A, 330, 20), account(B, 399, 50)], (), None, stretches)
-    assert [verdict for _, verdict in found] == [NEW, FORGOTTEN]
+    assert [status for _, status in found] == [NEW, FORGOTTEN]
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
 def test_a_short_play_is_forgotten_and_not_its_neighbours(late: int) -> None:
     short = [((NOON + 100 + late) * 1000, (NOON + 101 + late) * 1000)]
     rows = [extended(A, 60, 40), extended(B, 100, 1), extended(C, 101, 60)]
-    assert [verdict for _, verdict in decided(rows, (), None, short)] == [NEW, FORGOTTEN, NEW]
+    assert [status for _, status in decided(rows, (), None, short)] == [NEW, FORGOTTEN, NEW]
 
 
-def kept(play: Play, **changes: str) -> Entry:
+def kept(play: Play, **changes: str) -> ImportedPlay:
     """A play that comes back from an export of this program."""
     fields = {name: str(value) for name, value in play.to_hash().items()} | changes
     again = Play.from_hash(play.second, fields)
     assert again is not None
-    return Entry(again, kind_of(again), again.ended_ms, fields)
+    return ImportedPlay(again, kind_of(again), again.ended_ms, fields)
 
 
 def test_plays_of_an_own_export_come_back_to_the_letter() -> None:
     plays = [seen(A, 0, 200), seen(A, 0.1, 200), seen(A, 1, 200, source="backfill")]
     entries = [kept(play) for play in plays]
-    found = Merger().decide([*entries, *entries], [known_play(plays[1])], {})
-    assert [verdict for _, verdict in found] == [NEW, DOUBLE, LIVE, LIVE, NEW, DOUBLE]
+    found = Deduplicator().decide([*entries, *entries], [known_play(plays[1])], {})
+    assert [status for _, status in found] == [NEW, DOUBLE, LIVE, LIVE, NEW, DOUBLE]
 
 
 def test_rows_of_spotifys_find_plays_of_an_own_export() -> None:
-    found = Merger().decide([kept(seen(A, 0, 200)), entry(extended(A, 0, 200))], [], {})
-    assert sorted(verdict.name for _, verdict in found) == ["DOUBLE", "NEW"]
+    found = Deduplicator().decide([kept(seen(A, 0, 200)), entry(extended(A, 0, 200))], [], {})
+    assert sorted(status.name for _, status in found) == ["DOUBLE", "NEW"]
 
 
 def test_plays_made_of_samples_find_rows_of_exports() -> None:
     known = [known_play(play) for play in new_plays([extended(A, 0, 200), extended(A, 200, 200)])]
     plays = [seen(A, 0.7, 200.2, source="import"), seen(A, 200.2, 400), seen(B, 400, 500)]
-    found = Merger().decide([Entry(play, kind_of(play), play.ended_ms) for play in plays], known, {})
-    assert [verdict for _, verdict in found] == [IMPORTED, IMPORTED, NEW]
-    assert verdicts([extended(A, 0, 200), extended(B, 400, 100)], [plays[0]]) == [IMPORTED, NEW]
+    found = Deduplicator().decide(
+        [ImportedPlay(play, kind_of(play), play.ended_ms) for play in plays], known, {}
+    )
+    assert [status for _, status in found] == [IMPORTED, IMPORTED, NEW]
+    assert statuses([extended(A, 0, 200), extended(B, 400, 100)], [plays[0]]) == [IMPORTED, NEW]
 
 
 # Whatever was heard
@@ -351,7 +353,7 @@ def test_every_play_comes_in_once_whatever_was_logged_before(plays: list[Heard],
     rows = [play.extended for play in plays]
     found = new_plays(rows, known)
     assert len(found) == sources.count("")
-    assert verdicts(rows, known).count(LIVE) == len(known)
+    assert statuses(rows, known).count(LIVE) == len(known)
 
 
 @settings(max_examples=100)

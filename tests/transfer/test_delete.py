@@ -10,9 +10,9 @@ from spotify_logger.core.play import STOPPED
 from spotify_logger.storage.connection import RedisLink, StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete.command import OPEN, Person, forget
+from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Confirmation, forget
 from spotify_logger.transfer.delete.plays import delete
-from spotify_logger.transfer.delete.selection import Wanted, find
+from spotify_logger.transfer.delete.selection import Selection, find_plays
 from tests.keptlog import SECOND, Log, item, play
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def log(redis_url: str) -> Iterator[Log]:
     log.close()
 
 
-def gone(log: Log, *starts: float) -> set[str]:
+def deleted_keys(log: Log, *starts: float) -> set[str]:
     """Delete the plays that started so many seconds after six o'clock, and return the keys that went."""
     before = log.names()
     delete(log.archive, [round(SECOND + start) for start in starts], NOW)
@@ -59,45 +59,45 @@ class TestFinding:
     @pytest.mark.parametrize(
         ("wanted", "starts"),
         [
-            (Wanted("VERIDIS quo"), [-DAY, 600]),
-            (Wanted("discovery"), [-DAY, 600]),
-            (Wanted("chann"), [0]),
-            (Wanted("1979"), [300]),
-            (Wanted(f"listening:{SECOND}"), [0]),
-            (Wanted(str(SECOND + 300)), [300]),
-            (Wanted(str(SECOND + 300), SECOND - 9, SECOND), [300]),
-            (Wanted(f"listening:{SECOND + 1}"), []),
-            (Wanted("1000000000"), [900]),
-            (Wanted("nothing of the kind"), []),
-            (Wanted("veridis quo", SECOND), [600]),
-            (Wanted("", SECOND, SECOND + 600), [0, 300]),
-            (Wanted(), [-DAY, 0, 300, 600, 900]),
+            (Selection("VERIDIS quo"), [-DAY, 600]),
+            (Selection("discovery"), [-DAY, 600]),
+            (Selection("chann"), [0]),
+            (Selection("1979"), [300]),
+            (Selection(f"listening:{SECOND}"), [0]),
+            (Selection(str(SECOND + 300)), [300]),
+            (Selection(str(SECOND + 300), SECOND - 9, SECOND), [300]),
+            (Selection(f"listening:{SECOND + 1}"), []),
+            (Selection("1000000000"), [900]),
+            (Selection("nothing of the kind"), []),
+            (Selection("veridis quo", SECOND), [600]),
+            (Selection("", SECOND, SECOND + 600), [0, 300]),
+            (Selection(), [-DAY, 0, 300, 600, 900]),
         ],
     )
-    def test_which_plays_are_meant(self, log: Log, wanted: Wanted, starts: list[int]) -> None:
+    def test_which_plays_are_meant(self, log: Log, wanted: Selection, starts: list[int]) -> None:
         log.write(*self.PLAYS)
-        assert [second - SECOND for second in find(log.archive, wanted)] == starts
+        assert [second - SECOND for second in find_plays(log.archive, wanted)] == starts
 
     def test_a_key_may_have_what_is_put_before_it(self, redis_url: str) -> None:
         log = Log(redis_url, "ann:")
         log.write(play("A"))
-        assert find(log.archive, Wanted(f"ann:listening:{SECOND}")) == [SECOND]
-        assert find(log.archive, Wanted(f"ben:listening:{SECOND}")) == []
+        assert find_plays(log.archive, Selection(f"ann:listening:{SECOND}")) == [SECOND]
+        assert find_plays(log.archive, Selection(f"ben:listening:{SECOND}")) == []
         log.close()
 
     def test_what_is_only_half_there_can_be_meant_by_its_key(self, log: Log) -> None:
         log.write(play("A"), play("B", 300))
         log.raw.delete(f"listening:{SECOND}")
         log.raw.hdel(INDEX, str(SECOND + 300))
-        assert find(log.archive, Wanted(str(SECOND))) == [SECOND]
-        assert find(log.archive, Wanted(str(SECOND + 300))) == [SECOND + 300]
+        assert find_plays(log.archive, Selection(str(SECOND))) == [SECOND]
+        assert find_plays(log.archive, Selection(str(SECOND + 300))) == [SECOND + 300]
 
 
 class TestDeleting:
     def test_nothing_of_it_is_left(self, log: Log) -> None:
         log.write(play("A", heard=200.2), play("B", 300))
         before = log.everything()
-        assert gone(log, 0) == {f"listening:{SECOND}", "track:A"}
+        assert deleted_keys(log, 0) == {f"listening:{SECOND}", "track:A"}
         assert log.everything() == {
             f"listening:{SECOND + 300}": before[f"listening:{SECOND + 300}"],
             INDEX: {str(SECOND + 300): "track:B 200000 trackdone"},
@@ -107,42 +107,47 @@ class TestDeleting:
 
     def test_an_item_that_another_play_needs_stays(self, log: Log) -> None:
         log.write(play("A", -400 * DAY), play("A"), play("A", 300), play("B", 600))
-        assert gone(log, 0, 300, 600) == {f"listening:{SECOND + each}" for each in (0, 300, 600)} | {
+        plays = {f"listening:{SECOND + each}" for each in (0, 300, 600)}
+        assert deleted_keys(log, 0, 300, 600) == plays | {
             INDEX,
             "track:B",
         }
-        assert gone(log, -400 * DAY) == {f"listening:{SECOND - 400 * DAY}", "plays:2025-10-18", "track:A"}
+        assert deleted_keys(log, -400 * DAY) == {
+            f"listening:{SECOND - 400 * DAY}",
+            "plays:2025-10-18",
+            "track:A",
+        }
         assert log.names() == {"forgotten"}
 
     @pytest.mark.parametrize("start", [-SECOND + 5, 900 * DAY])
     def test_also_one_that_a_wrong_clock_put_into_another_age(self, log: Log, start: float) -> None:
         log.write(play("A"), play("A", start))
-        assert gone(log, 0) == {f"listening:{SECOND}", INDEX}
+        assert deleted_keys(log, 0) == {f"listening:{SECOND}", INDEX}
 
     def test_a_play_under_a_later_key_lasted_at_least_until_that(self, log: Log) -> None:
         log.write(play("A", 0, 0.5, second=SECOND + 3))
-        gone(log, 3)
+        deleted_keys(log, 3)
         assert forgotten(log) == {3: 3}
 
     def test_more_than_go_in_one_go(self, log: Log) -> None:
         log.write(*(play(f"T{number}", 30 * number, 20) for number in range(500)), play("A", -30))
-        assert len(gone(log, *(30 * number for number in range(500)))) == 500 + 500
+        assert len(deleted_keys(log, *(30 * number for number in range(500)))) == 500 + 500
         assert log.names() == {f"listening:{SECOND - 30}", INDEX, "track:A", "forgotten"}
 
     def test_a_line_without_a_play_goes_and_so_does_its_item(self, log: Log) -> None:
         log.write(play("A"), play("B", 300))
         log.raw.delete(f"listening:{SECOND}")
-        assert gone(log, 0) == {"track:A"}
+        assert deleted_keys(log, 0) == {"track:A"}
         assert log.kept(INDEX).keys() == {str(SECOND + 300)}
         assert forgotten(log) == {0: 200}
 
     def test_a_play_without_a_line_goes_too(self, log: Log) -> None:
         log.write(play("A"))
         log.raw.delete(INDEX)
-        assert gone(log, 0) == {f"listening:{SECOND}", "track:A"}
+        assert deleted_keys(log, 0) == {f"listening:{SECOND}", "track:A"}
 
     def test_what_is_not_there_leaves_no_trace(self, log: Log) -> None:
-        assert gone(log, 0) == set()
+        assert deleted_keys(log, 0) == set()
         assert log.names() == set()
 
     def test_what_is_none_of_ours_stays(self, log: Log) -> None:
@@ -153,7 +158,7 @@ class TestDeleting:
         log.raw.hset(f"listening:{SECOND + 600}", "started_at", "long ago")
         log.raw.set("listening:1", "x")
         result = delete(log.archive, [SECOND, SECOND + 300, SECOND + 600, 1], NOW)
-        assert sorted(result.strange) == sorted(
+        assert sorted(result.unrecognized) == sorted(
             ["listening:1", f"listening:{SECOND}", f"listening:{SECOND + 600}"]
         )
         assert log.raw.get(f"listening:{SECOND}") == log.raw.get("track:B") == "somebody's"
@@ -165,13 +170,13 @@ class TestDeleting:
         log.write(play("A"))
         log.raw.delete("track:A")
         log.raw.hset("track:A", "gps", "52.5,13.4")
-        assert gone(log, 0) == {f"listening:{SECOND}", INDEX}
+        assert deleted_keys(log, 0) == {f"listening:{SECOND}", INDEX}
 
     def test_nobody_else_loses_anything(self, redis_url: str) -> None:
         ann, ben, nobody = Log(redis_url, "ann:"), Log(redis_url, "ben:"), Log(redis_url)
         for log in (ann, ben, nobody):
             log.write(play("A"))
-        gone(ann, 0)
+        deleted_keys(ann, 0)
         assert ann.names() == {"forgotten"}
         assert {f"listening:{SECOND}", "track:A"} < ben.names()
         assert nobody.kept(INDEX) == ben.kept(INDEX)
@@ -188,11 +193,11 @@ class TestDeleting:
     def test_what_was_played_last_is_another_then(self, log: Log) -> None:
         log.write(play("A"), play("B", 300))
         log.raw.hset("spotify_logger:status", "last_play", f"listening:{SECOND + 300}")
-        gone(log, 300)
+        deleted_keys(log, 300)
         latest = log.store.latest_play()
         assert latest is not None
         assert (latest[0], latest[1]["name"]) == (SECOND, "A")
-        gone(log, 0)
+        deleted_keys(log, 0)
         assert log.store.latest_play() is None
 
 
@@ -202,22 +207,22 @@ class TestOpen:
     def test_it_stays(self, log: Log) -> None:
         log.write(play("A"), play("B", 300, reason=None))
         result = delete(log.archive, [SECOND, SECOND + 300], NOW)
-        assert (result.plays, result.items, result.is_open) == (1, 1, True)
+        assert (result.plays, result.items, result.has_open_play) == (1, 1, True)
         assert f"listening:{SECOND + 300}" in log.names()
         assert log.kept(INDEX) == {str(SECOND + 300): "track:B 200000 open"}
 
     def test_one_that_only_redis_calls_the_present_one(self, log: Log) -> None:
         log.write(play("A"))
         log.raw.set("now_playing", f"listening:{SECOND}")
-        assert gone(log, 0) == set()
+        assert deleted_keys(log, 0) == set()
 
     def test_one_that_was_never_closed_goes(self, log: Log) -> None:
         log.write(play("A", reason=None), play("B", 300))
-        assert f"listening:{SECOND}" in gone(log, 0)
+        assert f"listening:{SECOND}" in deleted_keys(log, 0)
 
     def test_so_does_one_that_began_more_than_a_day_ago(self, log: Log) -> None:
         log.write(play("A", -DAY, reason=None))
-        assert f"listening:{SECOND - DAY}" in gone(log, -DAY)
+        assert f"listening:{SECOND - DAY}" in deleted_keys(log, -DAY)
 
 
 class Failing(RedisLink):
@@ -230,13 +235,13 @@ class Failing(RedisLink):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.left = 9999
+        self.skipped = 9999
         self.after: Callable[[Sequence[Command]], object] = lambda _: None
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         if any(command[0] in {"HSET", "HDEL", "DEL"} for command in commands):
-            self.left -= 1
-            if self.left < 0:
+            self.skipped -= 1
+            if self.skipped < 0:
                 raise StoreError("Redis went away")
         replies = super().send(commands)
         self.after(commands)
@@ -252,15 +257,15 @@ def test_ended_at_any_write_it_is_done_when_it_is_done_again(log: Log, redis_url
     log.write(*plays())
     link = Failing(redis_url)
     archive = Store("", connect=lambda _: link, utc=lambda: NOW).archive()
-    link.left = writes
-    wanted = Wanted("daft punk", SECOND, SECOND + 1000)
+    link.skipped = writes
+    wanted = Selection("daft punk", SECOND, SECOND + 1000)
     broke = False
     try:
         forget(archive, wanted, NOW, None)
     except StoreError:
         broke = True
     assert broke == (writes < 4)
-    link.left = 9999
+    link.skipped = 9999
     forget(archive, wanted, NOW, None)
     assert log.names() == {
         *(f"listening:{SECOND - DAY}", f"listening:{SECOND + 1200}"),
@@ -273,10 +278,10 @@ def test_ended_at_any_write_it_is_done_when_it_is_done_again(log: Log, redis_url
 
 def test_what_came_back_since_is_nothing_left_undone(log: Log) -> None:
     log.write(play("A"), play("B", 300))
-    gone(log, 0)
+    deleted_keys(log, 0)
     log.store.close()
     log.write(play("A"))
-    assert gone(log, 300) == {f"listening:{SECOND + 300}", "track:B"}
+    assert deleted_keys(log, 300) == {f"listening:{SECOND + 300}", "track:B"}
     assert log.kept(INDEX).keys() == {str(SECOND)}
     assert "track:A" in log.names()
 
@@ -306,14 +311,14 @@ class Terminal(io.StringIO):
 
 
 class TestAsking:
-    def person(self, answer: str, *, is_there: bool = True) -> Person:
+    def confirmation(self, answer: str, *, is_there: bool = True) -> Confirmation:
         kind = Terminal if is_there else io.StringIO
         self.screen = kind()
-        return Person(kind(answer), self.screen, Zone("Europe/Berlin"))
+        return Confirmation(kind(answer), self.screen, Zone("Europe/Berlin"))
 
     def test_the_plays_are_shown(self, log: Log) -> None:
         log.write(*(play("A", 300 * number, reason=STOPPED) for number in range(12)))
-        answer = forget(log.archive, Wanted("daft punk"), NOW, self.person("y\n"))
+        answer = forget(log.archive, Selection("daft punk"), NOW, self.confirmation("y\n"))
         shown = self.screen.getvalue()
         assert "12 plays, 2026-11-22 19:00 to 2026-11-22 19:55" in shown
         assert "and 2 plays before" in shown
@@ -336,7 +341,7 @@ class TestAsking:
     def test_only_a_yes_is_one(self, log: Log, words: str, *, is_agreed: bool) -> None:
         log.write(play("A"))
         before = log.everything()
-        answer = forget(log.archive, Wanted("a"), NOW, self.person(words))
+        answer = forget(log.archive, Selection("a"), NOW, self.confirmation(words))
         assert answer.code == (not is_agreed)
         assert (log.everything() == before) != is_agreed
         assert "Forget this play for good?" in self.screen.getvalue()
@@ -345,28 +350,28 @@ class TestAsking:
         log.write(play("A"))
         before = log.everything()
         with pytest.raises(SpotifyLoggerError, match="no terminal to ask on; --yes does without"):
-            forget(log.archive, Wanted("a"), NOW, self.person("y\n", is_there=False))
+            forget(log.archive, Selection("a"), NOW, self.confirmation("y\n", is_there=False))
         assert log.everything() == before
         assert self.screen.getvalue() == ""
 
     def test_where_there_is_nothing_nobody_is_asked(self, log: Log) -> None:
-        answer = forget(log.archive, Wanted("b"), NOW, self.person(""))
+        answer = forget(log.archive, Selection("b"), NOW, self.confirmation(""))
         assert (answer.page, answer.code) == (["Nothing that was played matches “b”."], 0)
-        answer = forget(log.archive, Wanted("", SECOND, SECOND + 9), NOW, self.person(""))
+        answer = forget(log.archive, Selection("", SECOND, SECOND + 9), NOW, self.confirmation(""))
         assert answer.page == ["Nothing was played then."]
         assert self.screen.getvalue() == ""
 
     def test_nor_about_the_play_that_is_not_over(self, log: Log) -> None:
         log.write(play("A", 7000, 30, None))
-        answer = forget(log.archive, Wanted("a"), NOW, self.person(""))
-        assert answer.page == [OPEN]
+        answer = forget(log.archive, Selection("a"), NOW, self.confirmation(""))
+        assert answer.page == [OPEN_PLAY_NOTE]
         log.write(play("A"))
-        answer = forget(log.archive, Wanted("a"), NOW, self.person("y\n"))
-        assert answer.page == ["Forgotten: 1 play.", OPEN]
+        answer = forget(log.archive, Selection("a"), NOW, self.confirmation("y\n"))
+        assert answer.page == ["Forgotten: 1 play.", OPEN_PLAY_NOTE]
 
     def test_what_is_no_play_is_named(self, log: Log) -> None:
         log.raw.set(f"listening:{SECOND}", "somebody's")
-        answer = forget(log.archive, Wanted(f"listening:{SECOND}"), NOW, None)
+        answer = forget(log.archive, Selection(f"listening:{SECOND}"), NOW, None)
         assert answer.page == [
             f"What is no play of ours stays, look at it with redis-cli: listening:{SECOND}."
         ]

@@ -10,17 +10,17 @@ from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.times import to_iso
-from spotify_logger.transfer.importer.export_rows import Entry, Left, Why, read_row
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, SkipReason, read_row
 from tests.examples import example
 from tests.exports import NOON, NOW_MS, A, account, entry, extended
 
 DAY = 86_400
 
 
-def left(row: object) -> Left:
+def left(row: object) -> SkippedRow:
     """Why there is no play in a row."""
     found = read_row(row, NOW_MS)
-    assert isinstance(found, Left), found
+    assert isinstance(found, SkippedRow), found
     return found
 
 
@@ -49,7 +49,7 @@ def test_a_row_becomes_a_play() -> None:
         "source": "import",
     }
     assert found.play.index == "track:A 100250 trackdone"
-    assert (found.kind, found.told_ms) == (SourceKind.EXTENDED, (NOON + 101) * 1000)
+    assert (found.kind, found.reported_end_ms) == (SourceKind.EXTENDED, (NOON + 101) * 1000)
 
 
 def test_a_row_of_an_accounts_data_becomes_a_play_without_an_id() -> None:
@@ -196,7 +196,7 @@ def test_times(row: dict[str, object], expected: tuple[float, float, float]) -> 
     "text", ["2026-01-01T12:01:40Z", "2026-01-01 12:01:40 UTC", "2026-01-01T12:01:40+00:00"]
 )
 def test_the_end_as_exports_have_written_it(text: str) -> None:
-    assert entry(extended(A, 0, 100, ts=text)).told_ms == (NOON + 100) * 1000
+    assert entry(extended(A, 0, 100, ts=text)).reported_end_ms == (NOON + 100) * 1000
 
 
 @pytest.mark.parametrize(
@@ -231,36 +231,45 @@ def test_how_it_ended(reason_end: object, skipped: object, expected: str) -> Non
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (extended(A, 0, 0), Left(Why.SILENT)),
-        (account(A, 60, 0), Left(Why.SILENT)),
-        (extended(A, 0, 100, incognito_mode=True), Left(Why.PRIVATE)),
-        (extended(A, 0, 0, incognito_mode=1.0), Left(Why.PRIVATE)),
-        (extended(A, 0, 100) | GONE | {"spotify_track_uri": None}, Left(Why.NAMELESS)),
-        (extended(A, 0, 100) | GONE | {"spotify_track_uri": "nonsense"}, Left(Why.NAMELESS)),
-        (account(A, 60, 1) | {"trackName": ""}, Left(Why.NAMELESS)),
-        (account(A, 60, 1) | {"trackName": 5}, Left(Why.NAMELESS)),
-        (None, Left(Why.BAD, "it is no object")),
-        ([], Left(Why.BAD, "it is no object")),
-        ({}, Left(Why.BAD, "it has neither ts nor endTime")),
+        (extended(A, 0, 0), SkippedRow(SkipReason.SILENT)),
+        (account(A, 60, 0), SkippedRow(SkipReason.SILENT)),
+        (extended(A, 0, 100, incognito_mode=True), SkippedRow(SkipReason.PRIVATE)),
+        (extended(A, 0, 0, incognito_mode=1.0), SkippedRow(SkipReason.PRIVATE)),
+        (extended(A, 0, 100) | GONE | {"spotify_track_uri": None}, SkippedRow(SkipReason.NAMELESS)),
+        (extended(A, 0, 100) | GONE | {"spotify_track_uri": "nonsense"}, SkippedRow(SkipReason.NAMELESS)),
+        (account(A, 60, 1) | {"trackName": ""}, SkippedRow(SkipReason.NAMELESS)),
+        (account(A, 60, 1) | {"trackName": 5}, SkippedRow(SkipReason.NAMELESS)),
+        (None, SkippedRow(SkipReason.BAD, "it is no object")),
+        ([], SkippedRow(SkipReason.BAD, "it is no object")),
+        ({}, SkippedRow(SkipReason.BAD, "it has neither ts nor endTime")),
         *(
-            (extended(A, 0, 100, ts=ts), Left(Why.BAD, "ts is no time from 2006 to now"))
+            (extended(A, 0, 100, ts=ts), SkippedRow(SkipReason.BAD, "ts is no time from 2006 to now"))
             for ts in (None, 5, "", "yesterday", "1970-01-01T00:00:00Z", "2027-02-01T00:00:00Z", "9999-12-31")
         ),
         *(
-            (extended(A, 0, 100, ms_played=heard), Left(Why.BAD, "ms_played is no number of milliseconds"))
+            (
+                extended(A, 0, 100, ms_played=heard),
+                SkippedRow(SkipReason.BAD, "ms_played is no number of milliseconds"),
+            )
             for heard in (None, "x", -1, 1.5, True, 8 * DAY * 1000)
         ),
-        (account(A, 60, 1) | {"endTime": "?"}, Left(Why.BAD, "endTime is no time from 2006 to now")),
-        (account(A, 60, 1) | {"msPlayed": "?"}, Left(Why.BAD, "msPlayed is no number of milliseconds")),
+        (
+            account(A, 60, 1) | {"endTime": "?"},
+            SkippedRow(SkipReason.BAD, "endTime is no time from 2006 to now"),
+        ),
+        (
+            account(A, 60, 1) | {"msPlayed": "?"},
+            SkippedRow(SkipReason.BAD, "msPlayed is no number of milliseconds"),
+        ),
     ],
 )
-def test_rows_that_are_left_out(row: object, expected: Left) -> None:
+def test_rows_that_are_left_out(row: object, expected: SkippedRow) -> None:
     assert left(row) == expected
 
 
 def test_private_rows_are_taken_if_they_are_wanted() -> None:
     row = extended(A, 0, 100, incognito_mode=True)
-    assert isinstance(read_row(row, NOW_MS, private=True), Entry)
+    assert isinstance(read_row(row, NOW_MS, private=True), ImportedPlay)
 
 
 def test_short_skips_are_plays() -> None:
@@ -294,7 +303,7 @@ def test_whatever_comes_is_a_play_that_can_be_kept_or_left_out(
     changes: dict[str, object], row: dict[str, object]
 ) -> None:
     found = read_row(row | changes, NOW_MS)
-    if isinstance(found, Entry):
+    if isinstance(found, ImportedPlay):
         kept = {name: str(value) for name, value in found.play.to_hash().items()}
         assert all(text.encode() for text in (*kept.values(), found.play.item.key))
         again = Play.from_hash(found.play.second, kept)
@@ -306,8 +315,8 @@ def test_the_example_of_an_export() -> None:
     rows = example("export/Streaming_History_Audio_2025.json")
     found = [read_row(row, NOW_MS) for row in rows]
     assert [
-        one.why
-        if isinstance(one, Left)
+        one.reason
+        if isinstance(one, SkippedRow)
         else (*map(to_iso, (one.play.started_ms, one.play.ended_ms)), one.play.end_reason)
         for one in found
     ] == [
@@ -315,9 +324,9 @@ def test_the_example_of_an_export() -> None:
         ("2025-06-03T18:00:41.000Z", "2025-06-03T18:04:16.000Z", TRACKDONE),
         ("2025-06-03T18:04:16.000Z", "2025-06-03T18:04:51.940Z", STOPPED),
         ("2025-06-04T06:09:54.080Z", "2025-06-04T06:12:51.000Z", TRACKDONE),
-        Why.SILENT,
+        SkipReason.SILENT,
         ("2025-06-04T06:13:02.000Z", "2025-06-04T06:41:38.000Z", SKIPPED),
         ("2025-06-04T19:42:26.000Z", "2025-06-04T20:05:31.000Z", TRACKDONE),
-        Why.PRIVATE,
+        SkipReason.PRIVATE,
         ("2025-06-05T11:02:37.000Z", "2025-06-05T11:06:48.480Z", TRACKDONE),
     ]

@@ -18,7 +18,7 @@ from spotify_logger.core.player_state import catalog_key
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter import plays
-from spotify_logger.transfer.exporter.command import Form, export, export_file
+from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file
 from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.importer.command import import_history
 from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, Log, item, play
@@ -41,7 +41,7 @@ def log(redis_url: str) -> Iterator[Log]:
     log.close()
 
 
-def told(log: Log, form: Form, begin: int = 0, end: int | None = None) -> str:
+def told(log: Log, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
     out = io.StringIO(newline="")
     export(log.archive, form, out, begin, end)
     return out.getvalue()
@@ -87,7 +87,7 @@ class TestRecords:
     def test_an_item_stands_once_before_its_first_play(
         self, log: Log, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(plays, "TOGETHER", 2)
+        monkeypatch.setattr(plays, "PLAYS_PER_BATCH", 2)
         log.write(*(play(name, 30 * number) for number, name in enumerate("ABABCA")))
         assert words(log) == [
             *("item track:A", "play 0", "item track:B", "play 30", "play 60", "play 90"),
@@ -133,11 +133,11 @@ class TestRecords:
         assert words(log) == ["play 30"] or words(log) == ["item track:A", "play 30"]
 
     def test_it_is_read_while_it_is_written(self, log: Log) -> None:
-        log.write(*(play("A", 30 * number) for number in range(3 * plays.TOGETHER)))
+        log.write(*(play("A", 30 * number) for number in range(3 * plays.PLAYS_PER_BATCH)))
         told = records(log.archive, 0, None)
         next(told)
-        log.raw.delete(*(f"listening:{SECOND + 30 * number}" for number in range(3 * plays.TOGETHER)))
-        assert sum(record["kind"] == "play" for record in told) == plays.TOGETHER
+        log.raw.delete(*(f"listening:{SECOND + 30 * number}" for number in range(3 * plays.PLAYS_PER_BATCH)))
+        assert sum(record["kind"] == "play" for record in told) == plays.PLAYS_PER_BATCH
 
 
 class TestSheet:
@@ -343,7 +343,11 @@ def test_what_is_given_out_is_taken_in_again_without_loss(redis_url: str, tmp_pa
         form=st.sampled_from(["json", "jsonl"]),
     )
     def check(
-        *, history: list[tuple[float, Item, float, str, str]], is_open: bool, has_gap: bool, form: Form
+        *,
+        history: list[tuple[float, Item, float, str, str]],
+        is_open: bool,
+        has_gap: bool,
+        form: ExportFormat,
     ) -> None:
         path = tmp_path / f"log.{form}"
         ours.begin()

@@ -10,8 +10,8 @@ import pytest
 
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer import files
-from spotify_logger.transfer.importer.files import Found, find_sources
-from spotify_logger.transfer.importer.json_stream import Broken, read_elements
+from spotify_logger.transfer.importer.files import FoundFiles, find_sources
+from spotify_logger.transfer.importer.json_stream import UnreadableFile, read_elements
 from tests.exports import A, account, extended, write
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROW = b'[{"ts": "2025-01-01T00:00:00Z"}]'
 
 
-def found(*paths: Path) -> Found:
+def found(*paths: Path) -> FoundFiles:
     return find_sources(paths)
 
 
@@ -130,7 +130,7 @@ def test_where_there_is_nothing_is_said_at_once(tmp_path: Path) -> None:
         found(tmp_path / "missing")
     with pytest.raises(SpotifyLoggerError, match="pipe is no file that can be read twice"):
         found(tmp_path / "pipe")
-    assert found(tmp_path) == Found()
+    assert found(tmp_path) == FoundFiles()
 
 
 # Zips
@@ -163,7 +163,10 @@ def test_a_zip_bomb_that_lies_about_its_length_gives_no_more_than_it_says(tmp_pa
     lie = path.read_bytes().replace((1 << 25).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     path.write_bytes(lie)
     (source,) = found(path).sources
-    with source.open() as stream, pytest.raises(Broken, match="cannot be read any further: Bad CRC-32"):
+    with (
+        source.open() as stream,
+        pytest.raises(UnreadableFile, match="cannot be read any further: Bad CRC-32"),
+    ):
         list(read_elements(stream))
 
 
@@ -207,7 +210,7 @@ def test_a_member_that_is_garbled_is_broken(tmp_path: Path) -> None:
     content[0:4] = b"nope"
     path.write_bytes(content)
     (source,) = found(path).sources
-    with pytest.raises(Broken, match="it cannot be read: "), source.open():
+    with pytest.raises(UnreadableFile, match="it cannot be read: "), source.open():
         pass
 
 
@@ -215,11 +218,11 @@ def test_a_file_that_is_gone_meanwhile_is_broken(tmp_path: Path) -> None:
     path = write(tmp_path / "endsong_0.json", [])
     (source,) = found(path).sources
     path.unlink()
-    with pytest.raises(Broken, match="it cannot be read: No such file or directory"), source.open():
+    with pytest.raises(UnreadableFile, match="it cannot be read: No such file or directory"), source.open():
         pass
 
 
-@pytest.mark.parametrize("count", [files.MOST_MEMBERS + 1, 100_000])
+@pytest.mark.parametrize("count", [files.MAX_ZIP_MEMBERS + 1, 100_000])
 def test_a_zip_of_very_many_files_is_one_line(tmp_path: Path, count: int) -> None:
     path = tmp_path / "z.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -239,9 +242,9 @@ def test_a_zip_of_very_many_files_is_one_line(tmp_path: Path, count: int) -> Non
 
 def test_a_zip_with_as_many_files_as_may_be(tmp_path: Path) -> None:
     path = make_zip(
-        tmp_path / "z.zip", {f"endsong_{number}.json": ROW for number in range(files.MOST_MEMBERS)}
+        tmp_path / "z.zip", {f"endsong_{number}.json": ROW for number in range(files.MAX_ZIP_MEMBERS)}
     )
-    assert len(names(path)) == files.MOST_MEMBERS
+    assert len(names(path)) == files.MAX_ZIP_MEMBERS
 
 
 def test_a_zip_that_names_a_file_twice_is_refused(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer import chronological, ingest
 from spotify_logger.transfer.importer.command import import_history
-from spotify_logger.transfer.importer.export_rows import Entry
+from spotify_logger.transfer.importer.export_rows import ImportedPlay
 from spotify_logger.transfer.importer.files import find_sources
-from spotify_logger.transfer.importer.report import Tally
-from spotify_logger.transfer.importer.writer import Writer
+from spotify_logger.transfer.importer.report import ImportSummary
+from spotify_logger.transfer.importer.writer import PlayWriter
 from tests.conftest import start_again, start_server
 from tests.exports import NOON, NOW_MS, A, B, C, Song, account, entry, extended, write
 from tests.transfer.test_dedup import seen
@@ -318,8 +318,8 @@ def a_life(seed: int, plays: int, songs: Sequence[Song] = (A, B, C)) -> list[dic
 def test_files_in_any_order_come_to_the_same(
     tmp_path: Path, archive: Archive, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chronological, "TOGETHER", 40)
-    monkeypatch.setattr(ingest, "TOGETHER", 25)
+    monkeypatch.setattr(chronological, "PLAYS_PER_WINDOW", 40)
+    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 25)
     rows, found = a_life(1, 300), []
     for seed in range(3):
         client.flushdb()
@@ -339,7 +339,7 @@ class Enough(Exception):  # noqa: N818 - it is no error
 def test_what_was_ended_anywhere_comes_to_the_same_end(
     tmp_path: Path, archive: Archive, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "TOGETHER", 20)
+    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
     songs = [Song(str(number)) for number in range(100)]
     path = write(tmp_path / "endsong_0.json", a_life(2, 100, songs))
     import_history(archive, [path])
@@ -381,19 +381,19 @@ def test_a_redis_that_goes_away_is_told_in_a_line(tmp_path: Path, archive: Archi
 def test_a_redis_that_dies_in_the_middle_has_all_of_it_after_another_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "TOGETHER", 20)
+    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
     path = write(tmp_path / "endsong_0.json", a_life(5, 100))
     server = start_server(tmp_path / "server")
-    write_plays, calls = Writer.write, count()
+    write_plays, calls = PlayWriter.write, count()
 
-    def until_it_dies(writer: Writer, entries: Sequence[Entry]) -> None:
+    def until_it_dies(writer: PlayWriter, entries: Sequence[ImportedPlay]) -> None:
         if next(calls) == 3:
             server.stop()
         write_plays(writer, entries)
 
     try:
         with closing(Store(server.url)) as store, monkeypatch.context() as patch:
-            patch.setattr(Writer, "write", until_it_dies)
+            patch.setattr(PlayWriter, "write", until_it_dies)
             with pytest.raises(
                 StoreError, match="what came in until then stays: run the import again to go on"
             ):
@@ -419,17 +419,17 @@ def test_a_redis_that_takes_nothing_is_told_in_a_line(
 
 
 def test_memory_does_not_grow_with_the_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chronological, "TOGETHER", 50)
+    monkeypatch.setattr(chronological, "PLAYS_PER_WINDOW", 50)
     rows = [extended(A, start, 200) for start in range(0, 900_000, 1800)]
     random.Random(0).shuffle(rows)
     (source,) = find_sources([write(tmp_path / "endsong_0.json", rows)]).sources
-    all_rows = chronological.Survey(NOW_MS, Tally(), lambda _: None)
-    list(all_rows.look(source))
+    all_rows = chronological.RowIndex(NOW_MS, ImportSummary(), lambda _: None)
+    list(all_rows.scan(source))
     most, starts = 0, []
-    for number, found in enumerate(all_rows.in_order()):
+    for number, found in enumerate(all_rows.sorted_plays()):
         starts.append(found.play.started_ms)
         if number % 25 == 0:
-            most = max(most, sum(type(thing) is Entry for thing in gc.get_objects()))
+            most = max(most, sum(type(thing) is ImportedPlay for thing in gc.get_objects()))
     assert len(starts) == 500
     assert starts == sorted(starts)
     assert most < 150
@@ -535,9 +535,9 @@ def test_a_play_of_an_own_export_keeps_its_name_before_others_get_one(
 def test_a_stretch_without_a_pause_is_taken_in_parts(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "TOGETHER", 20)
+    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
     entries = [entry(extended(A, start, 200)) for start in range(0, 10_000, 200)]
-    assert list(ingest.Intake(archive, Tally()).take(entries)) == [20, 20, 10]
+    assert list(ingest.Importer(archive, ImportSummary()).import_plays(entries)) == [20, 20, 10]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.transfer.importer import json_stream
-from spotify_logger.transfer.importer.json_stream import Broken, read_elements
+from spotify_logger.transfer.importer.json_stream import UnreadableFile, read_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,12 @@ def read(content: bytes, piece: int = 1 << 18) -> tuple[list[object], str]:
     """The elements, and what is wrong after them; so many bytes are read at once."""
     found: list[object] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "PIECE", piece)
+        patch.setattr(json_stream, "CHUNK_BYTES", piece)
         try:
             for mark, more in read_elements(io.BytesIO(content)):
                 assert mark.number == len(found)
                 found += more
-        except Broken as error:
+        except UnreadableFile as error:
             return found, f"{error.number}: {error}"
     return found, ""
 
@@ -92,7 +92,7 @@ def pieces(stream: Failing) -> Iterator[list[object]]:
 def test_a_disk_that_fails_is_named() -> None:
     found = pieces(Failing(b"[1, 2, 3]"))
     assert next(found) == [1]
-    with pytest.raises(Broken, match="it cannot be read any further: Input/output error") as error:
+    with pytest.raises(UnreadableFile, match="it cannot be read any further: Input/output error") as error:
         next(found)
     assert error.value.number == 2
 
@@ -102,7 +102,7 @@ def test_a_disk_that_fails_is_named() -> None:
 def test_it_is_read_again_from_where_any_piece_began(rows: list[object], form: str) -> None:
     content = b"\xef\xbb\xbf" + form.replace("{}", ",\n".join(map(json.dumps, rows))).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "PIECE", 20)
+        patch.setattr(json_stream, "CHUNK_BYTES", 20)
         marks = [mark for mark, _ in read_elements(io.BytesIO(content))]
     for mark in marks:
         stream = io.BytesIO(content)

@@ -11,8 +11,8 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.connection import RedisLink
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
-from spotify_logger.transfer.verify.findings import FEW, Kind
-from spotify_logger.transfer.verify.plays import judged
+from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
+from spotify_logger.transfer.verify.plays import compare_with_index
 from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, Log, play
 
 if TYPE_CHECKING:
@@ -39,14 +39,16 @@ def log(redis_url: str) -> Iterator[Log]:
     log.close()
 
 
-def checked(log: Log, *, repair: bool = False, archive: Archive | None = None) -> dict[Kind, list[str]]:
+def checked(
+    log: Log, *, repair: bool = False, archive: Archive | None = None
+) -> dict[FindingKind, list[str]]:
     """What a check finds: of each kind the first few."""
     return found(check(archive or log.archive, NOW, repair=repair))
 
 
-def found(answer: Answer) -> dict[Kind, list[str]]:
+def found(answer: Answer) -> dict[FindingKind, list[str]]:
     assert isinstance(answer.data, dict)
-    return {Kind[name.upper()]: about["first"] for name, about in answer.data["found"].items()}
+    return {FindingKind[name.upper()]: about["first"] for name, about in answer.data["found"].items()}
 
 
 def truth(log: Log) -> dict[str, dict[str, str]]:
@@ -79,8 +81,8 @@ def test_where_nothing_is_logged(log: Log) -> None:
 )
 def test_a_key_that_names_no_moment(log: Log, key: str) -> None:
     log.raw.hset(key, "1", "track:A 1 skipped")
-    assert checked(log) == {Kind.STRANGE: [key]}
-    assert checked(log, repair=True) == {Kind.STRANGE: [key]}
+    assert checked(log) == {FindingKind.STRANGE: [key]}
+    assert checked(log, repair=True) == {FindingKind.STRANGE: [key]}
     assert log.raw.exists(key)
 
 
@@ -90,58 +92,70 @@ def test_a_key_of_somebody_else_s(log: Log, key: str) -> None:
     assert checked(log) == {}
 
 
-DAMAGES: list[tuple[Callable[[Log], object], dict[Kind, list[str]]]] = [
-    (lambda log: log.raw.hdel(INDEX, str(SECOND)), {Kind.UNLISTED: [A]}),
-    (lambda log: log.raw.delete(INDEX), {Kind.UNLISTED: [A, B, f"listening:{SECOND + 600}"]}),
+DAMAGES: list[tuple[Callable[[Log], object], dict[FindingKind, list[str]]]] = [
+    (lambda log: log.raw.hdel(INDEX, str(SECOND)), {FindingKind.UNLISTED: [A]}),
+    (lambda log: log.raw.delete(INDEX), {FindingKind.UNLISTED: [A, B, f"listening:{SECOND + 600}"]}),
     (
         lambda log: log.raw.hset(INDEX, str(SECOND), "track:A 199999 trackdone"),
-        {Kind.DIFFERENT: [f"{INDEX} {SECOND}"]},
+        {FindingKind.DIFFERENT: [f"{INDEX} {SECOND}"]},
     ),
     (
         lambda log: log.raw.hset(INDEX, str(SECOND), "track:B 200000 trackdone"),
-        {Kind.DIFFERENT: [f"{INDEX} {SECOND}"]},
+        {FindingKind.DIFFERENT: [f"{INDEX} {SECOND}"]},
     ),
     (
         lambda log: log.raw.hset(INDEX, str(SECOND), "track:A 200000 skipped"),
-        {Kind.DIFFERENT: [f"{INDEX} {SECOND}"]},
+        {FindingKind.DIFFERENT: [f"{INDEX} {SECOND}"]},
     ),
-    (lambda log: log.raw.hset(INDEX, str(SECOND), "what is this"), {Kind.DIFFERENT: [f"{INDEX} {SECOND}"]}),
-    (lambda log: log.raw.hset(INDEX, str(SECOND), "track:A 200000"), {Kind.OLD_FORM: [f"{INDEX} {SECOND}"]}),
+    (
+        lambda log: log.raw.hset(INDEX, str(SECOND), "what is this"),
+        {FindingKind.DIFFERENT: [f"{INDEX} {SECOND}"]},
+    ),
+    (
+        lambda log: log.raw.hset(INDEX, str(SECOND), "track:A 200000"),
+        {FindingKind.OLD_FORM: [f"{INDEX} {SECOND}"]},
+    ),
     (
         lambda log: log.raw.hset(INDEX, str(SECOND + 7), "track:A 7 skipped"),
-        {Kind.LOST: [f"{INDEX} {SECOND + 7}"]},
+        {FindingKind.LOST: [f"{INDEX} {SECOND + 7}"]},
     ),
-    (lambda log: log.raw.hset(INDEX, "007", "track:A 7 skipped"), {Kind.LOST: [f"{INDEX} 007"]}),
-    (lambda log: log.raw.hset(INDEX, "note", "hello"), {Kind.LOST: [f"{INDEX} note"]}),
+    (lambda log: log.raw.hset(INDEX, "007", "track:A 7 skipped"), {FindingKind.LOST: [f"{INDEX} 007"]}),
+    (lambda log: log.raw.hset(INDEX, "note", "hello"), {FindingKind.LOST: [f"{INDEX} note"]}),
     (
         lambda log: log.raw.hset("plays:2026-11-23", str(SECOND), "track:A 200000 trackdone"),
-        {Kind.ASTRAY: [f"plays:2026-11-23 {SECOND}"]},
+        {FindingKind.ASTRAY: [f"plays:2026-11-23 {SECOND}"]},
     ),
     (
         lambda log: log.raw.delete(A, f"listening:{SECOND - DAY}"),
-        {Kind.LOST: [f"plays:2026-11-21 {SECOND - DAY}", f"{INDEX} {SECOND}"], Kind.UNUSED_ITEM: ["track:A"]},
+        {
+            FindingKind.LOST: [f"plays:2026-11-21 {SECOND - DAY}", f"{INDEX} {SECOND}"],
+            FindingKind.UNUSED_ITEM: ["track:A"],
+        },
     ),
-    (lambda log: log.raw.delete("track:B"), {Kind.UNKNOWN_ITEM: ["track:B"]}),
-    (lambda log: log.raw.hset("episode:X", "uri", "spotify:episode:X"), {Kind.UNUSED_ITEM: ["episode:X"]}),
-    (lambda log: log.raw.delete("gaps"), {Kind.UNLISTED_GAP: [f"gap:{NIGHT_SECOND}"]}),
+    (lambda log: log.raw.delete("track:B"), {FindingKind.UNKNOWN_ITEM: ["track:B"]}),
+    (
+        lambda log: log.raw.hset("episode:X", "uri", "spotify:episode:X"),
+        {FindingKind.UNUSED_ITEM: ["episode:X"]},
+    ),
+    (lambda log: log.raw.delete("gaps"), {FindingKind.UNLISTED_GAP: [f"gap:{NIGHT_SECOND}"]}),
     (
         lambda log: log.raw.hset("gaps", str(NIGHT_SECOND), "7 offline"),
-        {Kind.UNLISTED_GAP: [f"gap:{NIGHT_SECOND}"]},
+        {FindingKind.UNLISTED_GAP: [f"gap:{NIGHT_SECOND}"]},
     ),
-    (lambda log: log.raw.hset("gaps", "x", "y"), {Kind.LOST_GAP: ["gaps x"]}),
-    (lambda log: log.raw.hset("gaps", "5", "9 offline"), {Kind.LOST_GAP: ["gaps 5"]}),
+    (lambda log: log.raw.hset("gaps", "x", "y"), {FindingKind.LOST_GAP: ["gaps x"]}),
+    (lambda log: log.raw.hset("gaps", "5", "9 offline"), {FindingKind.LOST_GAP: ["gaps 5"]}),
 ]
 
 
 @pytest.mark.parametrize(("damage", "expected"), DAMAGES)
 def test_damage_is_found_and_repaired(
-    log: Log, damage: Callable[[Log], object], expected: dict[Kind, list[str]]
+    log: Log, damage: Callable[[Log], object], expected: dict[FindingKind, list[str]]
 ) -> None:
     damage(log)
     before = truth(log)
     answer = check(log.archive, NOW)
     assert {kind: sorted(first) for kind, first in found(answer).items()} == expected
-    assert answer.code == (Kind.OLD_FORM not in expected)
+    assert answer.code == (FindingKind.OLD_FORM not in expected)
     assert checked(log) == found(answer)
 
     repaired = check(log.archive, NOW, repair=True)
@@ -165,33 +179,35 @@ def test_the_catalogue_is_made_of_what_the_newest_play_tells(log: Log) -> None:
     }
 
 
-LEFT: list[tuple[Callable[[Log], object], dict[Kind, list[str]]]] = [
-    (lambda log: log.raw.set("listening:5", "somebody's"), {Kind.STRANGE: ["listening:5"]}),
-    (lambda log: log.raw.hset("listening:5", "song", "x"), {Kind.STRANGE: ["listening:5"]}),
-    (lambda log: log.raw.hdel(B, "started_at"), {Kind.STRANGE: [B]}),
-    (lambda log: log.raw.hset(B, "ms_played", "long"), {Kind.STRANGE: [B]}),
-    (lambda log: log.raw.hset("gap:5", "from", "x"), {Kind.STRANGE: ["gap:5"]}),
+LEFT: list[tuple[Callable[[Log], object], dict[FindingKind, list[str]]]] = [
+    (lambda log: log.raw.set("listening:5", "somebody's"), {FindingKind.STRANGE: ["listening:5"]}),
+    (lambda log: log.raw.hset("listening:5", "song", "x"), {FindingKind.STRANGE: ["listening:5"]}),
+    (lambda log: log.raw.hdel(B, "started_at"), {FindingKind.STRANGE: [B]}),
+    (lambda log: log.raw.hset(B, "ms_played", "long"), {FindingKind.STRANGE: [B]}),
+    (lambda log: log.raw.hset("gap:5", "from", "x"), {FindingKind.STRANGE: ["gap:5"]}),
     (
         lambda log: log.write(play("A", 100, second=SECOND + 99)),
-        {Kind.MISNAMED: [f"listening:{SECOND + 99}"]},
+        {FindingKind.MISNAMED: [f"listening:{SECOND + 99}"]},
     ),
     (
         lambda log: log.write(play("A", 9000, second=SECOND + 12_600)),
-        {Kind.MISNAMED: [f"listening:{SECOND + 12_600}"]},
+        {FindingKind.MISNAMED: [f"listening:{SECOND + 12_600}"]},
     ),
-    (lambda log: log.raw.hset("forgotten", str(SECOND), SECOND + 200), {Kind.BACK: [A]}),
+    (lambda log: log.raw.hset("forgotten", str(SECOND), SECOND + 200), {FindingKind.BACK: [A]}),
 ]
 
 
 @pytest.mark.parametrize(("damage", "expected"), LEFT)
 def test_what_a_person_has_to_decide_is_left_alone(
-    log: Log, damage: Callable[[Log], object], expected: dict[Kind, list[str]]
+    log: Log, damage: Callable[[Log], object], expected: dict[FindingKind, list[str]]
 ) -> None:
     damage(log)
     before = log.dump()
     for repair in (False, True, False):
         answer = check(log.archive, NOW, repair=repair)
-        answer_of = {kind: first for kind, first in found(answer).items() if kind is not Kind.OVERLAPPING}
+        answer_of = {
+            kind: first for kind, first in found(answer).items() if kind is not FindingKind.OVERLAPPING
+        }
         assert answer_of == expected
         assert answer.code == 1
     assert log.dump() == before
@@ -226,9 +242,9 @@ def test_every_log_has_its_own(redis_url: str) -> None:
     for log in (ann, ben):
         log.write(play("A"))
         log.raw.delete(f"{log.prefix}{INDEX}")
-    assert checked(ben, repair=True) == {Kind.UNLISTED: [A]}
+    assert checked(ben, repair=True) == {FindingKind.UNLISTED: [A]}
     assert checked(ben) == {}
-    assert checked(ann) == {Kind.UNLISTED: [A]}
+    assert checked(ann) == {FindingKind.UNLISTED: [A]}
     ann.close()
     ben.close()
 
@@ -236,7 +252,7 @@ def test_every_log_has_its_own(redis_url: str) -> None:
 def test_plays_at_the_same_time_are_worth_knowing(log: Log) -> None:
     log.write(play("C", 610, 30), play("D", 620, 9, source="backfill"), play("E", 695.5, 9))
     answer = check(log.archive, NOW)
-    assert (found(answer), answer.code) == ({Kind.OVERLAPPING: [f"listening:{SECOND + 610}"]}, 0)
+    assert (found(answer), answer.code) == ({FindingKind.OVERLAPPING: [f"listening:{SECOND + 610}"]}, 0)
 
 
 def test_how_many_and_the_first_few(log: Log) -> None:
@@ -245,14 +261,14 @@ def test_how_many_and_the_first_few(log: Log) -> None:
     answer = check(log.archive, NOW)
     assert isinstance(answer.data, dict)
     assert answer.data["found"]["unlisted"]["count"] == 12
-    assert len(answer.data["found"]["unlisted"]["first"]) == FEW
+    assert len(answer.data["found"]["unlisted"]["first"]) == MAX_EXAMPLES
     head, table = answer.page
     assert head == "13 plays, 1 day, 2 items, 1 gap: not all is well, see what --repair makes right"
     assert not isinstance(table, str)
     rows = list(table.lines())
     assert [row[:3] for row in rows] == [
-        ("12", Kind.UNLISTED.value, "can be repaired"),
-        ("1", Kind.UNLISTED_GAP.value, "can be repaired"),
+        ("12", FindingKind.UNLISTED.value, "can be repaired"),
+        ("1", FindingKind.UNLISTED_GAP.value, "can be repaired"),
     ]
     repaired = check(log.archive, NOW, repair=True)
     assert repaired.page[0] == "13 plays, 1 day, 2 items, 1 gap: all is well now"
@@ -352,7 +368,7 @@ class TestMeanwhile:
 
         log.raw.hset("gaps", "5", "9 offline")
         line.before = grow
-        assert checked(log, archive=self.archive(line), repair=True) == {Kind.LOST_GAP: ["gaps 5"]}
+        assert checked(log, archive=self.archive(line), repair=True) == {FindingKind.LOST_GAP: ["gaps 5"]}
         assert checked(log) == {}
 
     def test_a_line_that_is_repaired_is_not_older_than_the_play(self, log: Log, line: Line) -> None:
@@ -367,7 +383,7 @@ class TestMeanwhile:
 
         line.before = end
         assert checked(log, archive=self.archive(line), repair=True) == {
-            Kind.DIFFERENT: [f"{INDEX} {SECOND + 600}"]
+            FindingKind.DIFFERENT: [f"{INDEX} {SECOND + 600}"]
         }
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
 
@@ -376,15 +392,15 @@ class TestMeanwhile:
     ("line", "kind"),
     [
         ("track:A 200000 trackdone", None),
-        ("track:A 200000 open", Kind.DIFFERENT),
-        ("track:A 200000", Kind.OLD_FORM),
-        ("track:A 20000", Kind.DIFFERENT),
-        ("", Kind.DIFFERENT),
-        (None, Kind.UNLISTED),
+        ("track:A 200000 open", FindingKind.DIFFERENT),
+        ("track:A 200000", FindingKind.OLD_FORM),
+        ("track:A 20000", FindingKind.DIFFERENT),
+        ("", FindingKind.DIFFERENT),
+        (None, FindingKind.UNLISTED),
     ],
 )
-def test_a_play_and_its_line(line: str | None, kind: Kind | None) -> None:
-    assert judged(play("A"), line, exists=True) is kind
+def test_a_play_and_its_line(line: str | None, kind: FindingKind | None) -> None:
+    assert compare_with_index(play("A"), line, exists=True) is kind
 
 
 # Whatever happens to it

@@ -179,7 +179,7 @@ def fill(url: str) -> None:
         )
     log.store.close()
     other = Store(url, "ben:", listener="ben")
-    other.register_listener()
+    other.enlist()
     make_past(1, 5, time.time() - 3600).write(other.archive())
     other.close()
 

@@ -12,8 +12,8 @@ from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import show
 from spotify_logger.report.words import counted, utc_time
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete.plays import Gone, delete
-from spotify_logger.transfer.delete.selection import Wanted, find, open_plays
+from spotify_logger.transfer.delete.plays import Deletion, delete
+from spotify_logger.transfer.delete.selection import Selection, find_plays, open_plays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.storage.bulk import Archive
 
-SHOWN = 10
+MAX_PLAYS_SHOWN = 10
 """Plays that are shown before they are deleted, at most."""
-OPEN = "The play that is not over stays: forget it when it is."
+OPEN_PLAY_NOTE = "The play that is not over stays: forget it when it is."
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Confirmation:
     """Who is asked.
 
     Attributes:
@@ -40,7 +40,7 @@ class Person:
     screen: TextIO
     zone: Zone
 
-    def agrees(self, archive: Archive, seconds: Sequence[int]) -> bool:
+    def is_given(self, archive: Archive, seconds: Sequence[int]) -> bool:
         """Show plays, and ask whether to forget them.
 
         Raises:
@@ -57,14 +57,14 @@ class Person:
         return self.keyboard.readline().strip().casefold() in {"y", "yes"}
 
 
-def forget(archive: Archive, wanted: Wanted, now: float, person: Person | None) -> Answer:
+def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
     """Show which plays are meant, ask, and delete them.
 
     Args:
         archive: The log.
-        wanted: Which plays.
+        selection: Which plays to delete.
         now: Seconds since the epoch.
-        person: Who has to agree; None where nobody is asked.
+        confirmation: How to ask for consent; None to delete without asking.
 
     Returns:
         What was deleted; exit code 1 where a person did not agree, and nothing was.
@@ -73,14 +73,14 @@ def forget(archive: Archive, wanted: Wanted, now: float, person: Person | None) 
         SpotifyLoggerError: There is nobody to be asked.
         StoreError: Redis went away. Done again, it comes to its end.
     """
-    found = find(archive, wanted)
+    found = find_plays(archive, selection)
     still_open = open_plays(archive, now)
     seconds = [second for second in found if second not in still_open]
-    if seconds and person is not None and not person.agrees(archive, seconds):
-        return Answer(_data(Gone(), seconds), ["Nothing is forgotten."], code=1)
-    gone = delete(archive, seconds, now)
-    gone.is_open |= len(seconds) < len(found)
-    return Answer(_data(gone, seconds), _page(gone, wanted))
+    if seconds and confirmation is not None and not confirmation.is_given(archive, seconds):
+        return Answer(_data(Deletion(), seconds), ["Nothing is forgotten."], code=1)
+    deletion = delete(archive, seconds, now)
+    deletion.has_open_play |= len(seconds) < len(found)
+    return Answer(_data(deletion, seconds), _page(deletion, selection))
 
 
 def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
@@ -92,7 +92,7 @@ def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
         zone: Whose clocks are shown.
     """
     rows = []
-    for second, fields in archive.plays(seconds[-SHOWN:]):
+    for second, fields in archive.plays(seconds[-MAX_PLAYS_SHOWN:]):
         heard = whole_number(fields.get("ms_played")) or 0
         rows.append(
             (
@@ -104,32 +104,38 @@ def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
         )
     first, last = moment(zone, seconds[0]), moment(zone, seconds[-1])
     when = first if len(seconds) == 1 else f"{first} to {last}"
-    more = [f"and {counted(len(seconds) - SHOWN, 'play')} before"] if len(seconds) > SHOWN else []
+    more = (
+        [f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'play')} before"]
+        if len(seconds) > MAX_PLAYS_SHOWN
+        else []
+    )
     return Answer(None, [f"{counted(len(seconds), 'play')}, {when}", *more, Table(rows, numbers=[2])])
 
 
-def _data(gone: Gone, seconds: Sequence[int]) -> dict[str, object]:
+def _data(deletion: Deletion, seconds: Sequence[int]) -> dict[str, object]:
     return {
-        "plays": gone.plays,
-        "items": gone.items,
+        "plays": deletion.plays,
+        "items": deletion.items,
         "first": utc_time(seconds[0] if seconds else None),
         "last": utc_time(seconds[-1] if seconds else None),
-        "left_open": gone.is_open,
-        "left_strange": gone.strange,
+        "left_open": deletion.has_open_play,
+        "left_strange": deletion.unrecognized,
     }
 
 
-def _page(gone: Gone, wanted: Wanted) -> list[str]:
+def _page(deletion: Deletion, selection: Selection) -> list[str]:
     page = []
-    if gone.plays:
-        items = f", and {counted(gone.items, 'item')} of the catalogue" if gone.items else ""
-        page.append(f"Forgotten: {counted(gone.plays, 'play')}{items}.")
-    if gone.is_open:
-        page.append(OPEN)
-    if gone.strange:
-        some = ", ".join(gone.strange[:SHOWN])
+    if deletion.plays:
+        items = f", and {counted(deletion.items, 'item')} of the catalogue" if deletion.items else ""
+        page.append(f"Forgotten: {counted(deletion.plays, 'play')}{items}.")
+    if deletion.has_open_play:
+        page.append(OPEN_PLAY_NOTE)
+    if deletion.unrecognized:
+        some = ", ".join(deletion.unrecognized[:MAX_PLAYS_SHOWN])
         page.append(f"What is no play of ours stays, look at it with redis-cli: {some}.")
     nothing = (
-        f"Nothing that was played matches “{wanted.text}”." if wanted.text else "Nothing was played then."
+        f"Nothing that was played matches “{selection.text}”."
+        if selection.text
+        else "Nothing was played then."
     )
     return page or [nothing]

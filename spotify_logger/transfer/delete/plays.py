@@ -25,19 +25,19 @@ from spotify_logger.core.redis_keys import (
     read_tombstone,
 )
 from spotify_logger.transfer.delete.catalog import remove_items
-from spotify_logger.transfer.delete.selection import all_days, open_plays
+from spotify_logger.transfer.delete.selection import indexed_days, open_plays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.storage.bulk import Archive
 
-TOGETHER = 200
+PLAYS_PER_BATCH = 200
 """Plays that are deleted in one go."""
 
 
 @dataclass(slots=True)
-class Gone:
+class Deletion:
     """What came of it.
 
     Attributes:
@@ -49,11 +49,11 @@ class Gone:
 
     plays: int = 0
     items: int = 0
-    is_open: bool = False
-    strange: list[str] = field(default_factory=list)
+    has_open_play: bool = False
+    unrecognized: list[str] = field(default_factory=list)
 
 
-def delete(archive: Archive, seconds: Sequence[int], now: float) -> Gone:
+def delete(archive: Archive, seconds: Sequence[int], now: float) -> Deletion:
     """Forget plays.
 
     Args:
@@ -64,29 +64,29 @@ def delete(archive: Archive, seconds: Sequence[int], now: float) -> Gone:
     Raises:
         StoreError: Redis went away, or refused something. Done again, it comes to its end.
     """
-    return _Deletion(archive, now).of(seconds)
+    return _Deleter(archive, now).of(seconds)
 
 
-class _Deletion:
+class _Deleter:
     def __init__(self, archive: Archive, now: float) -> None:
         self._archive = archive
         self._now = now
-        self._going: set[int] = set()
+        self._deleted: set[int] = set()
         self._items: set[str] = set()  # of what goes
-        self._used: set[str] = set()  # of what stays
-        self._gone = Gone()
+        self._still_used: set[str] = set()  # of what stays
+        self._deletion = Deletion()
 
-    def of(self, seconds: Sequence[int]) -> Gone:
+    def of(self, seconds: Sequence[int]) -> Deletion:
         still_open = open_plays(self._archive, self._now)
-        self._gone.is_open = not still_open.isdisjoint(seconds)
-        for portion in batched((second for second in seconds if second not in still_open), TOGETHER):
+        self._deletion.has_open_play = not still_open.isdisjoint(seconds)
+        for portion in batched((second for second in seconds if second not in still_open), PLAYS_PER_BATCH):
             self._delete(portion)
-        self._look_through_index()
-        unused = self._items - self._used
-        self._gone.items = remove_items(self._archive, unused, self._now, besides=self._going)
-        self._delete_lines()
-        self._gone.plays = len(self._going)
-        return self._gone
+        self._scan_index()
+        unused = self._items - self._still_used
+        self._deletion.items = remove_items(self._archive, unused, self._now, excluded=self._deleted)
+        self._delete_index_entries()
+        self._deletion.plays = len(self._deleted)
+        return self._deletion
 
     def _delete(self, seconds: Sequence[int]) -> None:
         """Note from when to when plays lasted, and delete their hashes."""
@@ -94,7 +94,7 @@ class _Deletion:
         ends = {second: -(-play.ended_ms // 1000) for second, play in plays.items()}
         ends |= self._lines([second for second in seconds if second not in plays])
         self._items.update(play.item.key for play in plays.values())
-        self._going.update(ends)
+        self._deleted.update(ends)
         noted = ((second, max(second, end)) for second, end in ends.items())
         if ends:
             self._archive.write([("HSET", self._archive.key(TOMBSTONES), *chain.from_iterable(noted))])
@@ -116,44 +116,44 @@ class _Deletion:
         for second, exists, line in zip(seconds, exist, lines, strict=True):
             row = read_row(str(second), str(line))
             if exists:
-                self._gone.strange.append(play_key(second))
+                self._deletion.unrecognized.append(play_key(second))
             elif row is not None:
                 ends[second] = second + -(-row[2] // 1000)
         return ends
 
-    def _look_through_index(self) -> None:
+    def _scan_index(self) -> None:
         """See which items go, and which are used; and take up what another run has left undone."""
         (lines,) = self._archive.hashes([TOMBSTONES])
         forgotten = {int(second) for second, _ in filter(None, map(read_tombstone, lines, lines.values()))}
         left: dict[int, str] = {}
         for rows in self._index():
             for second, item in zip(rows.seconds, rows.items, strict=True):
-                if second in self._going:
+                if second in self._deleted:
                     self._items.add(item)
                 elif second in forgotten:
                     left[second] = item
                 else:
-                    self._used.add(item)
-        self._take_up(left)
+                    self._still_used.add(item)
+        self._resume(left)
 
     def _index(self) -> Iterator[PlayRows]:
         """All that the index has, the days of wrong clocks included: an item may be used there alone."""
         yield from self._archive.rows()
         today = day_of(int(self._now))
-        odd = [day for day in all_days(self._archive) if not FIRST_DAY <= day <= today]
-        yield from map(read_day, self._archive.hashes(map(index_key, odd)))
+        out_of_range = [day for day in indexed_days(self._archive) if not FIRST_DAY <= day <= today]
+        yield from map(read_day, self._archive.hashes(map(index_key, out_of_range)))
 
-    def _take_up(self, left: Mapping[int, str]) -> None:
+    def _resume(self, left: Mapping[int, str]) -> None:
         for second, (started_at,) in self._archive.fields(left, ["started_at"]):
             if started_at:  # it was taken in again since
-                self._used.add(left[second])
+                self._still_used.add(left[second])
             else:
                 self._items.add(left[second])
-                self._going.add(second)
+                self._deleted.add(second)
 
-    def _delete_lines(self) -> None:
+    def _delete_index_entries(self) -> None:
         days: dict[str, list[int]] = defaultdict(list)
-        for second in sorted(self._going):
+        for second in sorted(self._deleted):
             days[self._archive.key(index_key(day_of(second)))].append(second)
-        for portion in batched(days.items(), TOGETHER):
+        for portion in batched(days.items(), PLAYS_PER_BATCH):
             self._archive.send([("HDEL", key, *seconds) for key, seconds in portion])

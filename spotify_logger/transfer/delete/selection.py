@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Selection:
     """What shall be forgotten.
 
     Attributes:
@@ -30,15 +30,15 @@ class Wanted:
     end: int | None = None
 
 
-def find(archive: Archive, wanted: Wanted) -> list[int]:
+def find_plays(archive: Archive, selection: Selection) -> list[int]:
     """The seconds that name the plays that are meant, in the order of time."""
-    second = _named(archive, wanted.text)
+    second = _second_of_key(archive, selection.text)
     if second is not None:
         return [second] if _is_known(archive, second) else []
-    days = archive.rows(wanted.begin, wanted.end)
-    if not wanted.text:
+    days = archive.rows(selection.begin, selection.end)
+    if not selection.text:
         return [second for rows in days for second in rows.seconds]
-    keys = _fitting(archive, wanted)
+    keys = _matching_items(archive, selection)
     lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
     return [second for second, item in lines if item in keys]
 
@@ -60,13 +60,13 @@ def open_plays(archive: Archive, now: float) -> set[int]:
     return {second for second in (second_of_key(str(named)), newest) if second is not None}
 
 
-def all_days(archive: Archive) -> list[date]:
+def indexed_days(archive: Archive) -> list[date]:
     """All UTC days of which there is an index, whatever clock they came from; the oldest first."""
     names = {name for names in archive.scan("plays:*") for name in names}
-    return sorted(day for day in map(day_named, names) if day is not None)
+    return sorted(day for day in map(day_of_index_key, names) if day is not None)
 
 
-def day_named(name: str) -> date | None:
+def day_of_index_key(name: str) -> date | None:
     """Return the day that a key of the index names, None where it names none."""
     try:
         day = date.fromisoformat(name.removeprefix("plays:"))
@@ -75,7 +75,7 @@ def day_named(name: str) -> date | None:
     return day if index_key(day) == name else None
 
 
-def _named(archive: Archive, text: str) -> int | None:
+def _second_of_key(archive: Archive, text: str) -> int | None:
     """The second of a key."""
     if text.isascii() and text.isdigit() and len(text) == len(str(FIRST_SECOND)):
         return int(text) if int(text) >= FIRST_SECOND else None
@@ -95,10 +95,10 @@ def _is_known(archive: Archive, second: int) -> bool:
     return bool(exists or line)
 
 
-def _fitting(archive: Archive, wanted: Wanted) -> set[str]:
-    finder = TextMatcher(wanted.text)
+def _matching_items(archive: Archive, selection: Selection) -> set[str]:
+    finder = TextMatcher(selection.text)
     found: dict[MatchQuality, set[str]] = {how: set() for how in MatchQuality}
-    items = {item for rows in archive.rows(wanted.begin, wanted.end) for item in rows.items}
+    items = {item for rows in archive.rows(selection.begin, selection.end) for item in rows.items}
     for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
         found[finder.match(name, artists, album)].add(key)
     return found[MatchQuality.EXACT] or found[MatchQuality.SUBSTRING]

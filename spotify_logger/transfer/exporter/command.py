@@ -15,7 +15,7 @@ from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.exporter.listenbrainz import listens
-from spotify_logger.transfer.exporter.output_file import whole_file
+from spotify_logger.transfer.exporter.output_file import atomic_output
 from spotify_logger.transfer.exporter.spreadsheet import rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.bulk import Archive
 
-Form = Literal["csv", "json", "jsonl", "listenbrainz"]
+ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
 """What the log is given out as: a row a play; records in an array or one a line, which `import` takes back;
 listens, one a line, as ListenBrainz has them."""
 
@@ -32,7 +32,11 @@ T = TypeVar("T", bound="Mapping[str, object]")
 
 
 def export(
-    archive: Archive, form: Form, out: TextIO, begin: int = FIRST_SECOND, end: int | None = None
+    archive: Archive,
+    export_format: ExportFormat,
+    out: TextIO,
+    begin: int = FIRST_SECOND,
+    end: int | None = None,
 ) -> int:
     """Write the plays and gaps that began in a stretch.
 
@@ -41,7 +45,7 @@ def export(
 
     Args:
         archive: The log.
-        form: As what.
+        export_format: The format to write.
         out: Where to.
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
@@ -54,7 +58,7 @@ def export(
         OSError: `out` takes no more.
     """
     plays: Counter[bool] = Counter()
-    match form:
+    match export_format:
         case "csv":
             csv_output.write(_counting(rows(archive, begin, end), plays), out)
         case "json":
@@ -67,7 +71,11 @@ def export(
 
 
 def export_file(
-    archive: Archive, form: Form, path: Path, begin: int = FIRST_SECOND, end: int | None = None
+    archive: Archive,
+    export_format: ExportFormat,
+    path: Path,
+    begin: int = FIRST_SECOND,
+    end: int | None = None,
 ) -> Answer:
     """Do the same into a file that is whole or not there, see `export`.
 
@@ -75,26 +83,26 @@ def export_file(
         StoreError: Redis went away.
         SpotifyLoggerError: The file cannot be written.
     """
-    with whole_file(path) as out:
-        number = export(archive, form, out, begin, end)
-    noun = "listen" if form == "listenbrainz" else "play"
+    with atomic_output(path) as out:
+        number = export(archive, export_format, out, begin, end)
+    noun = "listen" if export_format == "listenbrainz" else "play"
     return Answer({"file": str(path), f"{noun}s": number}, [f"{counted(number, noun)} in {path}"])
 
 
-def _counting(told: Iterable[T], plays: Counter[bool]) -> Iterator[T]:
+def _counting(records: Iterable[T], plays: Counter[bool]) -> Iterator[T]:
     """Pass on what is told, and count what is a play, and what not."""
-    for each in told:
+    for each in records:
         plays[each.get("kind", "play") == "play"] += 1
         yield each
 
 
-def _write_lines(told: Iterable[Mapping[str, object]], out: TextIO) -> None:
-    out.writelines(json.dumps(each) + "\n" for each in told)
+def _write_lines(records: Iterable[Mapping[str, object]], out: TextIO) -> None:
+    out.writelines(json.dumps(each) + "\n" for each in records)
 
 
-def _write_array(told: Iterable[Mapping[str, object]], out: TextIO) -> None:
+def _write_array(records: Iterable[Mapping[str, object]], out: TextIO) -> None:
     before = "["
-    for each in told:
+    for each in records:
         out.write(f"{before}\n{json.dumps(each)}")
         before = ","
     out.write("[]\n" if before == "[" else "\n]\n")

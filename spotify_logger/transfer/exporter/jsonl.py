@@ -7,19 +7,19 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.redis_keys import gap_key
-from spotify_logger.transfer.exporter.plays import as_values, plays
+from spotify_logger.transfer.exporter.plays import as_values, read_plays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.transfer.exporter.plays import Kept
+    from spotify_logger.transfer.exporter.plays import StoredPlay
 
-Record = dict[str, object]
+JsonObject = dict[str, object]
 """What JSON makes an object of."""
 
 
-def records(archive: Archive, begin: int, end: int | None) -> Iterator[Record]:
+def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
     """The plays and gaps that began in a stretch, in the order of time; an item before its first play.
 
     Which items were told is all that is kept in memory.
@@ -33,25 +33,25 @@ def records(archive: Archive, begin: int, end: int | None) -> Iterator[Record]:
     return (record for _, record in both)
 
 
-def _plays(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, Record]]:
-    told: set[str] = set()
-    for portion in plays(archive, begin, end):
-        items = _items(archive, portion, told)
+def _plays(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
+    written: set[str] = set()
+    for portion in read_plays(archive, begin, end):
+        items = _items(archive, portion, written)
         for play in portion:
             if (fields := items.pop(play.item, None)) is not None:
                 yield play.second, {"kind": "item", "key": play.item, "fields": fields}
             yield play.second, {"kind": "play", "second": play.second, "fields": as_values(play.fields)}
 
 
-def _items(archive: Archive, portion: list[Kept], told: set[str]) -> dict[str, Mapping[str, object]]:
+def _items(archive: Archive, portion: list[StoredPlay], written: set[str]) -> dict[str, Mapping[str, object]]:
     """What the catalogue has of the items that are new, which count as told from now on."""
-    keys = list(dict.fromkeys(play.item for play in portion if play.item not in told))
-    told.update(keys)
+    keys = list(dict.fromkeys(play.item for play in portion if play.item not in written))
+    written.update(keys)
     hashes = zip(keys, archive.hashes(keys), strict=True)
     return {key: as_values(fields) for key, fields in hashes if fields}
 
 
-def _gaps(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, Record]]:
+def _gaps(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
     seconds = [gap[0] for gap in archive.gaps() if begin <= gap[0] and (end is None or gap[0] < end)]
     for second, fields in zip(seconds, archive.hashes(map(gap_key, seconds)), strict=True):
         if fields:

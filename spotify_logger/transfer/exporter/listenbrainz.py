@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 from spotify_logger import __version__
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.transfer.exporter.plays import told
+from spotify_logger.transfer.exporter.plays import read_plays_with_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.transfer.exporter.plays import Kept
+    from spotify_logger.transfer.exporter.plays import StoredPlay
 
-FOUR_MINUTES_MS = 240_000
+ALWAYS_COUNTS_MS = 240_000
 """ListenBrainz wants half of a track to have been heard, or four minutes, whichever is less."""
-UNKNOWN_LENGTH_MS = 30_000
+MIN_UNKNOWN_LENGTH_MS = 30_000
 """Where no length is known, its importer of Spotify's exports leaves out what was heard for less, unless the
 track came to its end."""
-CATALOGUE = ("name", "artists", "artist_ids", "album", "album_id", "isrc", "duration_ms")
-PLAY = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
+CATALOG_FIELDS = ("name", "artists", "artist_ids", "album", "album_id", "isrc", "duration_ms")
+PLAY_FIELDS = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
 CLIENT = {
     "media_player": "Spotify",
     "submission_client": "Spotify Logger",
     "submission_client_version": __version__,
 }
-WEB = "https://open.spotify.com"
+OPEN_SPOTIFY_URL = "https://open.spotify.com"
 
 
 def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, object]]:
@@ -42,7 +42,7 @@ def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str,
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
     """
-    for play, fields in told(archive, begin, end, PLAY, CATALOGUE):
+    for play, fields in read_plays_with_catalog(archive, begin, end, PLAY_FIELDS, CATALOG_FIELDS):
         if fields.get("type") == "track" and fields.get("name") and fields.get("artists") and counts(fields):
             yield _listen(play, fields)
 
@@ -56,11 +56,11 @@ def counts(fields: Mapping[str, str]) -> bool:
     ms_played = whole_number(fields.get("ms_played")) or 0
     duration_ms = whole_number(fields.get("duration_ms"))
     if duration_ms:
-        return ms_played >= min(duration_ms / 2, FOUR_MINUTES_MS)
-    return ms_played >= UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
+        return ms_played >= min(duration_ms / 2, ALWAYS_COUNTS_MS)
+    return ms_played >= MIN_UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
 
 
-def _listen(play: Kept, fields: Mapping[str, str]) -> dict[str, object]:
+def _listen(play: StoredPlay, fields: Mapping[str, str]) -> dict[str, object]:
     track = {
         "artist_name": fields["artists"],
         "track_name": fields["name"],
@@ -78,14 +78,16 @@ def _listen(play: Kept, fields: Mapping[str, str]) -> dict[str, object]:
 
 def _at_spotify(item: str, fields: Mapping[str, str]) -> dict[str, object]:
     """What a local file has not: its place at Spotify."""
-    url = f"{WEB}/track/{item.removeprefix('track:')}"
+    url = f"{OPEN_SPOTIFY_URL}/track/{item.removeprefix('track:')}"
     album = fields.get("album_id")
     return {
         "music_service": "spotify.com",
         "origin_url": url,
         "spotify_id": url,
-        "spotify_album_id": album and f"{WEB}/album/{album}",
-        "spotify_artist_ids": [f"{WEB}/artist/{artist}" for artist in fields.get("artist_ids", "").split()],
+        "spotify_album_id": album and f"{OPEN_SPOTIFY_URL}/album/{album}",
+        "spotify_artist_ids": [
+            f"{OPEN_SPOTIFY_URL}/artist/{artist}" for artist in fields.get("artist_ids", "").split()
+        ],
     }
 
 

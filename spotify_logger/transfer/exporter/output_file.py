@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
+def atomic_output(path: Path) -> Iterator[TextIO]:
     """What is written in the block becomes a file at its end, readable and writable by its owner only (0600).
 
     Until then it is one beside it, and what was there before stays. So it does where the block raises.

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.bulk import Archive
 
-TOGETHER = 500
+PLAYS_PER_BATCH = 500
 """Plays that are read in one go; so many are half a megabyte."""
-NUMERIC = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
+NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
 """The fields that hold numbers."""
 
 
-class Kept(NamedTuple):
+class StoredPlay(NamedTuple):
     """A play as the log has it.
 
     Attributes:
@@ -33,9 +33,9 @@ class Kept(NamedTuple):
     fields: Mapping[str, str]
 
 
-def plays(
+def read_plays(
     archive: Archive, begin: int, end: int | None, names: Sequence[str] | None = None
-) -> Iterator[list[Kept]]:
+) -> Iterator[list[StoredPlay]]:
     """The plays that the index knows, in the order of time.
 
     Args:
@@ -45,16 +45,20 @@ def plays(
         names: The fields that are wanted, which is quicker; None for all.
     """
     lines = (line for day in archive.rows(begin, end) for line in zip(day.seconds, day.items, strict=True))
-    for portion in batched(lines, TOGETHER):
+    for portion in batched(lines, PLAYS_PER_BATCH):
         seconds = [second for second, _ in portion]
         hashes = archive.plays(seconds) if names is None else _some(archive, seconds, names)
-        told = zip(portion, hashes, strict=True)
-        yield [Kept(second, item, fields) for (second, item), (_, fields) in told if fields]
+        read_plays_with_catalog = zip(portion, hashes, strict=True)
+        yield [
+            StoredPlay(second, item, fields)
+            for (second, item), (_, fields) in read_plays_with_catalog
+            if fields
+        ]
 
 
-def told(
+def read_plays_with_catalog(
     archive: Archive, begin: int, end: int | None, names: Sequence[str], of_items: Sequence[str]
-) -> Iterator[tuple[Kept, dict[str, str]]]:
+) -> Iterator[tuple[StoredPlay, dict[str, str]]]:
     """Plays with what the catalogue knows better: those that were learned of later may have little of it.
 
     Args:
@@ -64,7 +68,7 @@ def told(
         names: The fields of the play that are wanted.
         of_items: Those of the catalogue.
     """
-    for portion in plays(archive, begin, end, names):
+    for portion in read_plays(archive, begin, end, names):
         items = _known(archive, portion, of_items)
         yield from ((play, {**items[play.item], **play.fields}) for play in portion)
 
@@ -78,7 +82,7 @@ def _some(
 
 def as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
     """Fields with numbers as such, where that loses nothing: `str` brings every text back."""
-    return {name: as_value(text) if name in NUMERIC else text for name, text in fields.items()}
+    return {name: as_value(text) if name in NUMERIC_FIELDS else text for name, text in fields.items()}
 
 
 def as_value(text: str) -> FieldValue:
@@ -87,7 +91,7 @@ def as_value(text: str) -> FieldValue:
     return text if number is None or str(number) != text else number
 
 
-def _known(archive: Archive, kept: Sequence[Kept], names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _known(archive: Archive, kept: Sequence[StoredPlay], names: Sequence[str]) -> dict[str, dict[str, str]]:
     """What the catalogue tells of the items of plays: by its key, the fields that it has of these."""
     keys = dict.fromkeys(play.item for play in kept)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.transfer.exporter.plays import as_values, told
+from spotify_logger.transfer.exporter.plays import as_values, read_plays_with_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ COLUMNS = (
     *("context_uri", "uri", "isrc"),
 )
 """What a row has beside the second that names the play."""
-CATALOGUE = ("name", "artists", "album", "duration_ms", "isrc")
+CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc")
 """What the catalogue may know better: plays that were learned of later may have none of it."""
 
 
@@ -31,5 +31,5 @@ def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, Ce
         begin: The first second of the stretch.
         end: The second after its last one; None for all that there is.
     """
-    for play, fields in told(archive, begin, end, COLUMNS, CATALOGUE):
+    for play, fields in read_plays_with_catalog(archive, begin, end, COLUMNS, CATALOG_FIELDS):
         yield {"second": play.second, **as_values({name: fields.get(name, "") for name in COLUMNS})}

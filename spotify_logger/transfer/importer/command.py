@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, TextIO
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.catalog import remove_items
-from spotify_logger.transfer.importer.chronological import Survey
+from spotify_logger.transfer.importer.chronological import RowIndex
 from spotify_logger.transfer.importer.files import find_sources
-from spotify_logger.transfer.importer.ingest import Intake
+from spotify_logger.transfer.importer.ingest import Importer
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
 from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
-from spotify_logger.transfer.importer.pairing import Verdict
+from spotify_logger.transfer.importer.pairing import RowStatus
 from spotify_logger.transfer.importer.progress import progress_on
-from spotify_logger.transfer.importer.report import Tally, told, told_of_samples
-from spotify_logger.transfer.importer.writer import Writer
+from spotify_logger.transfer.importer.report import ImportSummary, import_answer, samples_answer
+from spotify_logger.transfer.importer.writer import PlayWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import PlayerState
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.transfer.importer.files import Source
+    from spotify_logger.transfer.importer.files import SourceFile
     from spotify_logger.transfer.importer.progress import Progress
 
-SAMPLES = "activity:*"
+SAMPLE_KEYS = "activity:*"
 """The keys of the samples."""
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
@@ -68,18 +68,18 @@ def import_history(
     if not found.sources and not found.refused:
         names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
         raise SpotifyLoggerError(f"there is nothing to import: Spotify calls its files {names}")
-    tally = Tally()
-    besides = _Besides(archive, tally, dry_run=dry_run)
-    survey = Survey(int(time.time() * 1000), tally, besides, private=private)
-    with resumable(), progress_on(screen) as progress:
-        _look(survey, found.sources, progress)
+    summary = ImportSummary()
+    other_records = _OtherRecords(archive, summary, dry_run=dry_run)
+    row_index = RowIndex(int(time.time() * 1000), summary, other_records, private=private)
+    with suggest_rerun(), progress_on(screen) as progress:
+        _scan_files(row_index, found.sources, progress)
         done = 0
-        for number in Intake(archive, tally, dry_run=dry_run).take(survey.in_order()):
+        for number in Importer(archive, summary, dry_run=dry_run).import_plays(row_index.sorted_plays()):
             done += number
-            progress("importing", done, survey.entries)
-        if tally.verdicts[Verdict.FORGOTTEN]:
-            besides.take_back()
-    return told(tally, found, dry_run=dry_run)
+            progress("importing", done, row_index.entries)
+        if summary.statuses[RowStatus.FORGOTTEN]:
+            other_records.remove_unused_items()
+    return import_answer(summary, found, dry_run=dry_run)
 
 
 def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:
@@ -94,16 +94,16 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         SpotifyLoggerError: There are none.
         StoreError: Redis went away. What came in until then stays.
     """
-    tally, samples = Tally(), _Samples(archive)
-    with resumable(), progress_on(screen) as progress:
+    summary, samples = ImportSummary(), _Samples(archive)
+    with suggest_rerun(), progress_on(screen) as progress:
         total = samples.find()
         if not total:
             raise SpotifyLoggerError(
-                f"Redis at {archive.where} has no samples: no key {SAMPLES} (REDIS_PREFIX?)"
+                f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (REDIS_PREFIX?)"
             )
-        for _ in Intake(archive, tally, dry_run=dry_run).take(plays_of(samples.read())):
+        for _ in Importer(archive, summary, dry_run=dry_run).import_plays(plays_of(samples.read())):
             progress("importing", samples.done, total)
-    return told_of_samples(tally, total, samples.empty, dry_run=dry_run)
+    return samples_answer(summary, total, samples.empty, dry_run=dry_run)
 
 
 class _Samples:
@@ -121,7 +121,9 @@ class _Samples:
 
     def find(self) -> int:
         """See which there are, and tell how many."""
-        found = (match for names in self._archive.scan(SAMPLES) for match in map(_SAMPLE.fullmatch, names))
+        found = (
+            match for names in self._archive.scan(SAMPLE_KEYS) for match in map(_SAMPLE.fullmatch, names)
+        )
         seconds = array("q", (int(match[1]) for match in found if match is not None))
         # A key may be found more than once.
         self._seconds = array("q", (second for second, _ in groupby(sorted(seconds))))
@@ -137,17 +139,17 @@ class _Samples:
             yield second, playback
 
 
-def _look(survey: Survey, sources: Sequence[Source], progress: Progress) -> None:
+def _scan_files(row_index: RowIndex, sources: Sequence[SourceFile], progress: Progress) -> None:
     before, size = 0, sum(source.size for source in sources)
     for source in sources:
-        for offset in survey.look(source):
+        for offset in row_index.scan(source):
             progress("reading", before + offset, size)
         before += source.size
         progress("reading", before, size)
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
+def suggest_rerun() -> Iterator[None]:
     """What is done in the block may be done again: say so where Redis does not let it come to its end.
 
     Raises:
@@ -160,21 +162,21 @@ def resumable() -> Iterator[None]:
         raise StoreError(words, error.refused, error.codes) from None
 
 
-class _Besides:
+class _OtherRecords:
     """Takes what is no play: the catalogue, and the gaps."""
 
-    def __init__(self, archive: Archive, tally: Tally, *, dry_run: bool) -> None:
+    def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool) -> None:
         self._archive = archive
-        self._writer = Writer(archive, dry_run=dry_run)
-        self._tally = tally
+        self._writer = PlayWriter(archive, dry_run=dry_run)
+        self._summary = summary
 
     def __call__(self, records: Sequence[ItemRecord | GapRecord]) -> None:
         items = [record for record in records if isinstance(record, ItemRecord)]
         gaps = [record for record in records if isinstance(record, GapRecord)]
-        self._tally.items += self._writer.write_items(items)
-        self._tally.gaps += self._writer.write_gaps(gaps)
+        self._summary.items += self._writer.write_items(items)
+        self._summary.gaps += self._writer.write_gaps(gaps)
 
-    def take_back(self) -> None:
+    def remove_unused_items(self) -> None:
         """Take those items out of the catalogue again that nobody needs: their plays stay forgotten."""
         now = time.time()
         remove_items(self._archive, self._writer.items - self._archive.items_before(int(now)), now)

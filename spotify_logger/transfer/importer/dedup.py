@@ -22,20 +22,20 @@ from spotify_logger.core.matching_exports import (
 )
 from spotify_logger.core.player_state import ONE_DAY_MS
 from spotify_logger.core.redis_keys import read_tombstone
-from spotify_logger.transfer.importer.pairing import Known, Row, Verdict, match
+from spotify_logger.transfer.importer.pairing import CandidateRow, KnownPlay, RowStatus, match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from spotify_logger.transfer.importer.export_rows import Entry
+    from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
-REACH_MS = ONE_DAY_MS
+CONTEXT_MS = ONE_DAY_MS
 """Milliseconds around a row within which the plays have to be known that it may be about."""
-APART_MS = 120_000
+GROUP_GAP_MS = 120_000
 """Rows between which nothing was heard for so long have nothing to do with each other."""
 
 
-class Merger:
+class Deduplicator:
     """Gives verdicts, stretch after stretch in the order of time, and remembers what was new.
 
     Args:
@@ -43,13 +43,13 @@ class Merger:
     """
 
     def __init__(self, forgotten: Iterable[tuple[int, int]] = ()) -> None:
-        self._forgotten = _united(forgotten)
-        self._ends = [end for _, end in self._forgotten]
-        self._fresh: list[Known] = []
+        self._tombstones = _merge_overlapping(forgotten)
+        self._ends = [end for _, end in self._tombstones]
+        self._new_plays: list[KnownPlay] = []
 
     def decide(
-        self, entries: Iterable[Entry], known: Iterable[Known], isrcs: Mapping[str, str]
-    ) -> list[tuple[Entry, Verdict]]:
+        self, entries: Iterable[ImportedPlay], known: Iterable[KnownPlay], isrcs: Mapping[str, str]
+    ) -> list[tuple[ImportedPlay, RowStatus]]:
         """Decide about the rows of a stretch of time.
 
         Args:
@@ -60,63 +60,63 @@ class Merger:
         Returns:
             The rows in the order of their starts, each with what it is.
         """
-        rows = [_row(entry, isrcs) for entry in _untangled(sorted(entries, key=_order))]
+        rows = [_row(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         for row in rows:
-            if self._is_forgotten(row.evidence):
-                row.verdict = Verdict.FORGOTTEN
-        match([row for row in rows if row.verdict is None], self._with_fresh(rows, known))
-        return [(row.entry, self._settled(row)) for row in rows]
+            if self._is_deleted(row.evidence):
+                row.status = RowStatus.FORGOTTEN
+        match([row for row in rows if row.status is None], self._with_new_plays(rows, known))
+        return [(row.entry, self._final_status(row)) for row in rows]
 
-    def _with_fresh(self, rows: Sequence[Row], known: Iterable[Known]) -> list[Known]:
+    def _with_new_plays(self, rows: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> list[KnownPlay]:
         """What is known; of what was only just taken in, as it was then."""
-        since = min((row.evidence.begin_ms for row in rows), default=0) - REACH_MS
-        self._fresh = [play for play in self._fresh if play.evidence.reported_end_ms >= since]
-        fresh = {identity(play.play) for play in self._fresh}
-        return [*self._fresh, *(play for play in known if identity(play.play) not in fresh)]
+        since = min((row.evidence.begin_ms for row in rows), default=0) - CONTEXT_MS
+        self._new_plays = [play for play in self._new_plays if play.evidence.reported_end_ms >= since]
+        fresh = {identity(play.play) for play in self._new_plays}
+        return [*self._new_plays, *(play for play in known if identity(play.play) not in fresh)]
 
-    def _settled(self, row: Row) -> Verdict:
-        if row.verdict not in {None, Verdict.NEW}:
-            return row.verdict
-        self._fresh.append(Known(row.entry.play, row.evidence, Verdict.DOUBLE))
-        return Verdict.NEW
+    def _final_status(self, row: CandidateRow) -> RowStatus:
+        if row.status not in {None, RowStatus.NEW}:
+            return row.status
+        self._new_plays.append(KnownPlay(row.entry.play, row.evidence, RowStatus.DOUBLE))
+        return RowStatus.NEW
 
-    def _is_forgotten(self, evidence: PlayEvidence) -> bool:
+    def _is_deleted(self, evidence: PlayEvidence) -> bool:
         """Whether it is of a play that was deleted, of those near it."""
         first = bisect_left(self._ends, evidence.begin_ms - TOMBSTONE_MS)
-        later = islice(self._forgotten, first, None)
-        near = takewhile(lambda stretch: stretch[0] <= evidence.end_ms + TOMBSTONE_MS, later)
+        later = islice(self._tombstones, first, None)
+        near = takewhile(lambda span: span[0] <= evidence.end_ms + TOMBSTONE_MS, later)
         return any(was_deleted(evidence, since, until) for since, until in near)
 
 
-def forgotten_stretches(lines: Mapping[str, str]) -> list[tuple[int, int]]:
+def tombstone_spans(lines: Mapping[str, str]) -> list[tuple[int, int]]:
     """The stretches that are forgotten, in milliseconds since the epoch, of the hash that keeps them."""
     plays = (read_tombstone(second, value) for second, value in lines.items())
     return [(play[0] * 1000, play[1] * 1000) for play in plays if play is not None]
 
 
-def _united(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """The same time in stretches that have none in common, in order."""
-    united: list[tuple[int, int]] = []
-    for begin, end in sorted(stretches):
-        if united and begin <= united[-1][1]:
-            united[-1] = (united[-1][0], max(end, united[-1][1]))
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
-            united.append((begin, end))
-    return united
+            merged.append((begin, end))
+    return merged
 
 
-def _row(entry: Entry, isrcs: Mapping[str, str]) -> Row:
+def _row(entry: ImportedPlay, isrcs: Mapping[str, str]) -> CandidateRow:
     isrc = isrcs.get(entry.play.item.key, "")
-    return Row(entry, evidence_of(entry.play, entry.kind, entry.told_ms, isrc))
+    return CandidateRow(entry, evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc))
 
 
-def _order(entry: Entry) -> tuple[object, ...]:
+def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
     """Rows in the order of their starts; those of one start always in the same order."""
     play = entry.play
     return (
         play.started_ms,
         -play.ms_played,
-        entry.told_ms,
+        entry.reported_end_ms,
         entry.kind,
         play.item.uri,
         str(play.end_reason),
@@ -124,15 +124,18 @@ def _order(entry: Entry) -> tuple[object, ...]:
     )
 
 
-def _untangled(entries: Sequence[Entry]) -> Iterator[Entry]:
+def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
     """Rows that were uploaded together end where they were heard, and not all at the same moment."""
     last: dict[int, int] = defaultdict(int)
     for entry in entries:
         # What began just before is what came next, and was left at once.
-        if entry.kind is SourceKind.EXTENDED and entry.play.started_ms < entry.told_ms - TIME_TOLERANCE_MS:
-            last[entry.told_ms] = max(last[entry.told_ms], entry.play.started_ms)
+        if (
+            entry.kind is SourceKind.EXTENDED
+            and entry.play.started_ms < entry.reported_end_ms - TIME_TOLERANCE_MS
+        ):
+            last[entry.reported_end_ms] = max(last[entry.reported_end_ms], entry.play.started_ms)
     for entry in entries:
         play = entry.play
-        is_followed = entry.kind is SourceKind.EXTENDED and play.started_ms < last[entry.told_ms]
+        is_followed = entry.kind is SourceKind.EXTENDED and play.started_ms < last[entry.reported_end_ms]
         heard_until_ms = play.started_ms + play.ms_played
         yield replace(entry, play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry

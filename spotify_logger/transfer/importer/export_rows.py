@@ -31,18 +31,18 @@ from spotify_logger.core.tracker import OVER_AFTER_MS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FIRST_MS = second_of_day(FIRST_DAY) * 1000
+EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000
 """No play is older than Spotify."""
-LATE_START_MS = 5_000
+START_TOLERANCE_MS = 5_000
 """By so much a start may be too late for all that was heard before the end; both are whole seconds."""
-LONGEST_AWAY_MS = 31 * ONE_DAY_MS
+MAX_OFFLINE_MS = 31 * ONE_DAY_MS
 """A device has to be online once in thirty days; what was heard longer ago is told a wrong start."""
-UPLOAD_MS = 60_000
+MIN_UPLOAD_DELAY_MS = 60_000
 """An item that was heard offline and told of so much later was not paused, but uploaded."""
-MILLISECONDS_FROM = 10**11
+MIN_MILLISECOND_STAMP = 10**11
 """A stamp from here on is in milliseconds; in seconds it would lie in the year 5138."""
 
-_ENDS = {
+_END_REASONS = {
     "trackdone": TRACKDONE,
     **dict.fromkeys(
         ("fwdbtn", "backbtn", "clickrow", "clickside", "playbtn", "endplay", "remote", "uriopen", "popup"),
@@ -52,7 +52,7 @@ _ENDS = {
 }
 """`reason_end`: something else was wanted, or the player was closed; "trackerror" and others tell neither."""
 _URI = re.compile(r"spotify:(?:track|episode|chapter):([\w.~-]{1,64})")
-_NAMES = (
+_ITEM_FIELDS = (
     # type, uri, title, artist, album or what stands in its place
     ("episode", "audiobook_chapter_uri", "audiobook_chapter_title", "", "audiobook_title"),
     ("episode", "spotify_episode_uri", "episode_name", "", "episode_show_name"),
@@ -66,7 +66,7 @@ _NAMES = (
 )
 
 
-class Why(Enum):
+class SkipReason(Enum):
     """Why a row is left out; the value says it to a person."""
 
     BAD = "not understood"
@@ -76,7 +76,7 @@ class Why(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class SkippedRow:
     """A row that is left out.
 
     Attributes:
@@ -84,12 +84,12 @@ class Left:
         words: What is wrong with it, if it is bad.
     """
 
-    why: Why
-    words: str = ""
+    reason: SkipReason
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ImportedPlay:
     """A row that tells of a play.
 
     Attributes:
@@ -103,11 +103,11 @@ class Entry:
 
     play: Play
     kind: SourceKind
-    told_ms: int
-    kept: Mapping[str, str] | None = None
+    reported_end_ms: int
+    stored_hash: Mapping[str, str] | None = None
 
 
-def read_row(row: object, now_ms: int, *, private: bool = False) -> Entry | Left:
+def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay | SkippedRow:
     """Make an entry of a row of the extended streaming history, or of an account's data.
 
     Args:
@@ -116,32 +116,34 @@ def read_row(row: object, now_ms: int, *, private: bool = False) -> Entry | Left
         private: Whether what was heard in a private session is wanted.
     """
     if not isinstance(row, dict):
-        return bad("it is no object")
+        return malformed("it is no object")
     if "ts" in row:
         return _extended(row, now_ms, private=private)
-    return _account(row, now_ms) if "endTime" in row else bad("it has neither ts nor endTime")
+    return _account(row, now_ms) if "endTime" in row else malformed("it has neither ts nor endTime")
 
 
-def bad(words: str) -> Left:
+def malformed(detail: str) -> SkippedRow:
     """A row that cannot be understood."""
-    return Left(Why.BAD, words)
+    return SkippedRow(SkipReason.BAD, detail)
 
 
-def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry | Left:
-    told_ms, ms_played = _moment(row["ts"], now_ms), _heard(row.get("ms_played"))
-    if told_ms is None or ms_played is None:
-        return bad(
-            "ts is no time from 2006 to now" if told_ms is None else "ms_played is no number of milliseconds"
+def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> ImportedPlay | SkippedRow:
+    reported_end_ms, ms_played = _timestamp(row["ts"], now_ms), _ms_played(row.get("ms_played"))
+    if reported_end_ms is None or ms_played is None:
+        return malformed(
+            "ts is no time from 2006 to now"
+            if reported_end_ms is None
+            else "ms_played is no number of milliseconds"
         )
     if _flag(row.get("incognito_mode")) and not private:
-        return Left(Why.PRIVATE)
+        return SkippedRow(SkipReason.PRIVATE)
     if not ms_played:
-        return Left(Why.SILENT)
+        return SkippedRow(SkipReason.SILENT)
     item = _item(row)
     if item is None:
-        return Left(Why.NAMELESS)
-    started_ms = _start(row.get("offline_timestamp"), told_ms, ms_played)
-    ended_ms = _end(started_ms, told_ms, ms_played, is_offline=_flag(row.get("offline")) is True)
+        return SkippedRow(SkipReason.NAMELESS)
+    started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
+    ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=_flag(row.get("offline")) is True)
     play = Play(
         started_ms // 1000,
         item,
@@ -152,35 +154,37 @@ def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Entry
         IMPORT,
         _fields(item, row),
     )
-    return Entry(play, SourceKind.EXTENDED, told_ms)
+    return ImportedPlay(play, SourceKind.EXTENDED, reported_end_ms)
 
 
-def _account(row: Mapping[str, object], now_ms: int) -> Entry | Left:
-    told_ms, ms_played = _moment(row["endTime"], now_ms), _heard(row.get("msPlayed"))
-    if told_ms is None or ms_played is None:
-        return bad(
+def _account(row: Mapping[str, object], now_ms: int) -> ImportedPlay | SkippedRow:
+    reported_end_ms, ms_played = _timestamp(row["endTime"], now_ms), _ms_played(row.get("msPlayed"))
+    if reported_end_ms is None or ms_played is None:
+        return malformed(
             "endTime is no time from 2006 to now"
-            if told_ms is None
+            if reported_end_ms is None
             else "msPlayed is no number of milliseconds"
         )
     if not ms_played:
-        return Left(Why.SILENT)
+        return SkippedRow(SkipReason.SILENT)
     track, episode = _text(row.get("trackName")), _text(row.get("episodeName"))
     if track:
-        item = _nameless("track", _Names(track, _text(row.get("artistName")), ""))
+        item = _item_without_id("track", _ItemNames(track, _text(row.get("artistName")), ""))
     elif episode:
-        item = _nameless("episode", _Names(episode, "", _text(row.get("podcastName"))))
+        item = _item_without_id("episode", _ItemNames(episode, "", _text(row.get("podcastName"))))
     else:
-        return Left(Why.NAMELESS)
-    started_ms = told_ms - ms_played
-    play = Play(started_ms // 1000, item, started_ms, told_ms, ms_played, UNKNOWN, IMPORT, item.catalog)
-    return Entry(play, SourceKind.ACCOUNT, told_ms)
+        return SkippedRow(SkipReason.NAMELESS)
+    started_ms = reported_end_ms - ms_played
+    play = Play(
+        started_ms // 1000, item, started_ms, reported_end_ms, ms_played, UNKNOWN, IMPORT, item.catalog
+    )
+    return ImportedPlay(play, SourceKind.ACCOUNT, reported_end_ms)
 
 
 # What was played
 
 
-class _Names(NamedTuple):
+class _ItemNames(NamedTuple):
     """What an item is called; an episode's show, and a chapter's book, stand where a track has its album."""
 
     name: str
@@ -189,31 +193,37 @@ class _Names(NamedTuple):
 
 
 def _item(row: Mapping[str, object]) -> Item | None:
-    for item_type, uri, title, artists, album in _NAMES:
+    for item_type, uri, title, artists, album in _ITEM_FIELDS:
         if row.get(uri) or row.get(title):
-            names = _Names(_text(row.get(title)), _text(row.get(artists)), _text(row.get(album)))
+            names = _ItemNames(_text(row.get(title)), _text(row.get(artists)), _text(row.get(album)))
             return _item_of(item_type, _text(row.get(uri)), names)
     return None
 
 
-def _item_of(item_type: str, uri: str, names: _Names) -> Item | None:
+def _item_of(item_type: str, uri: str, names: _ItemNames) -> Item | None:
     known = _URI.fullmatch(uri)
     if known is not None:
-        return _made(item_type, known[1], f"spotify:{item_type}:{known[1]}", names)
+        return _make_item(item_type, known[1], f"spotify:{item_type}:{known[1]}", names)
     if uri.startswith("spotify:local:"):
-        return _made(item_type, "", uri, names)
-    return _nameless(item_type, names) if names.name else None
+        return _make_item(item_type, "", uri, names)
+    return _item_without_id(item_type, names) if names.name else None
 
 
-def _nameless(item_type: str, names: _Names) -> Item:
+def _item_without_id(item_type: str, names: _ItemNames) -> Item:
     """What has no id is named as Spotify names a local file, whose length is not known here."""
     artists, album, name = map(quote_plus, (names.artists, names.album, names.name))
-    return _made(item_type, "", f"spotify:local:{artists}:{album}:{name}:0", names)
+    return _make_item(item_type, "", f"spotify:local:{artists}:{album}:{name}:0", names)
 
 
-def _made(item_type: str, identity: str, uri: str, names: _Names) -> Item:
-    told = {"uri": uri, "type": item_type, "name": names.name, "artists": names.artists, "album": names.album}
-    catalog: dict[str, FieldValue] = {field: text for field, text in told.items() if text}
+def _make_item(item_type: str, identity: str, uri: str, names: _ItemNames) -> Item:
+    known = {
+        "uri": uri,
+        "type": item_type,
+        "name": names.name,
+        "artists": names.artists,
+        "album": names.album,
+    }
+    catalog: dict[str, FieldValue] = {field: text for field, text in known.items() if text}
     return Item(catalog_key(item_type, identity, uri), uri, None, catalog)
 
 
@@ -232,36 +242,36 @@ def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
 # When, how long, and why no longer
 
 
-def _moment(value: object, now_ms: int) -> int | None:
+def _timestamp(value: object, now_ms: int) -> int | None:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     moment = from_iso(value.removesuffix(" UTC")) if isinstance(value, str) else None
-    return moment if moment is not None and FIRST_MS <= moment <= now_ms + ONE_DAY_MS else None
+    return moment if moment is not None and EARLIEST_PLAY_MS <= moment <= now_ms + ONE_DAY_MS else None
 
 
-def _heard(value: object) -> int | None:
-    number = _whole(value)
+def _ms_played(value: object) -> int | None:
+    number = _integer(value)
     return number if number is not None and number <= MAX_ITEM_MS else None
 
 
-def _start(value: object, told_ms: int, ms_played: int) -> int:
+def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
     """When it began: as the row says, if that can be; else it was not paused."""
-    number = _whole(value) or 0
-    start = number if number >= MILLISECONDS_FROM else number * 1000
-    latest = told_ms - ms_played
-    is_possible = max(FIRST_MS, latest - LONGEST_AWAY_MS) <= start <= latest + LATE_START_MS
+    number = _integer(value) or 0
+    start = number if number >= MIN_MILLISECOND_STAMP else number * 1000
+    latest = reported_end_ms - ms_played
+    is_possible = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
     return start if is_possible else latest
 
 
-def _end(started_ms: int, told_ms: int, ms_played: int, *, is_offline: bool) -> int:
-    unheard = told_ms - started_ms - ms_played
-    if unheard > (UPLOAD_MS if is_offline else OVER_AFTER_MS):
+def _end(started_ms: int, reported_end_ms: int, ms_played: int, *, is_offline: bool) -> int:
+    idle_ms = reported_end_ms - started_ms - ms_played
+    if idle_ms > (MIN_UPLOAD_DELAY_MS if is_offline else OVER_AFTER_MS):
         return started_ms + ms_played
-    return max(told_ms, started_ms + ms_played)
+    return max(reported_end_ms, started_ms + ms_played)
 
 
 def _reason(reason_end: object, skipped: object) -> str:
     if isinstance(reason_end, str) and reason_end:
-        return _ENDS.get(reason_end.lower(), UNKNOWN)
+        return _END_REASONS.get(reason_end.lower(), UNKNOWN)
     return SKIPPED if _flag(skipped) else UNKNOWN
 
 
@@ -276,7 +286,7 @@ def _text(value: object) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _whole(value: object) -> int | None:
+def _integer(value: object) -> int | None:
     return whole_number(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 

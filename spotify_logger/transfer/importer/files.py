@@ -17,40 +17,45 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.json_stream import UNREADABLE, Broken, read_elements, words_of
+from spotify_logger.transfer.importer.json_stream import (
+    READ_ERRORS,
+    UnreadableFile,
+    describe_error,
+    read_elements,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-RATIO = 250
+MAX_COMPRESSION_RATIO = 250
 """How many times as long as in the zip a file may be; rows that are all alike shrink to a hundredth."""
-RATIO_FROM = 1 << 24
+RATIO_EXEMPT_BYTES = 1 << 24
 """Bytes up to which nobody asks."""
-LONGEST_FILE = 1 << 32
+MAX_MEMBER_BYTES = 1 << 32
 """Bytes of a file in a zip; Spotify's have 13 million."""
-DEEPEST = 32
+MAX_FOLDER_DEPTH = 32
 """Folders within folders."""
-MOST_MEMBERS = 2000
+MAX_ZIP_MEMBERS = 2000
 """Files in a zip; Spotify's have some dozens. Each time a member is opened, zipfile lists all of them."""
-LONGEST_LIST = 1 << 20
+MAX_DIRECTORY_BYTES = 1 << 20
 """Bytes of a zip's list of its files, which zipfile reads as a whole."""
-SKIPPED_AT_ONCE = 1 << 20
+SKIP_CHUNK_BYTES = 1 << 20
 """Bytes of a member that are read at once to get to its middle."""
 
 _HISTORY = re.compile(
     r"(streaming_history_audio_.*|endsong(_.*)?|streaminghistory(_[a-z]+)?_?[0-9]*)\.json", re.IGNORECASE
 )
 _VIDEO = re.compile(r"streaming_history_video_.*\.json", re.IGNORECASE)
-_PERHAPS_OWN = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
-_TOLD_BY = ("ts", "endTime", "kind")
+_OWN_EXPORT = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
+_FORMAT_FIELDS = ("ts", "endTime", "kind")
 """A field of the rows by which each of the formats is known."""
 _ENCRYPTED = 0x1
 TOO_MANY = "it holds far more files than a zip of Spotify's: unpack it, and import the folder"
-_PACKED_WELL = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What is unpacked a piece at a time; of the others zipfile makes as much at once as there is."""
 
 
-class _LongList(Exception):  # noqa: N818 - what the zip has
+class _DirectoryTooLong(Exception):  # noqa: N818 - what the zip has
     """The list of a zip's files is too long to be read."""
 
 
@@ -63,13 +68,13 @@ class _ZipBytes(io.FileIO):
         Raises:
             _LongList: So much is wanted.
         """
-        if size is not None and size > LONGEST_LIST:
-            raise _LongList
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise _DirectoryTooLong
         return super().read(size) or b""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A file that holds plays.
 
     Attributes:
@@ -95,8 +100,8 @@ class Source:
             try:
                 stream = self._opened(stack)
                 _skip(stream, offset)
-            except UNREADABLE as error:
-                raise Broken(f"it cannot be read: {words_of(error)}", 1) from None
+            except READ_ERRORS as error:
+                raise UnreadableFile(f"it cannot be read: {describe_error(error)}", 1) from None
             yield stream
 
     def _opened(self, stack: ExitStack) -> BinaryIO:
@@ -108,14 +113,14 @@ class Source:
 
 def _skip(stream: BinaryIO, length: int) -> None:
     if isinstance(stream, zipfile.ZipExtFile):
-        while length > 0 and (read := stream.read(min(length, SKIPPED_AT_ONCE))):
+        while length > 0 and (read := stream.read(min(length, SKIP_CHUNK_BYTES))):
             length -= len(read)
     else:
         stream.seek(length)
 
 
 @dataclass
-class Found:
+class FoundFiles:
     """What there is at the places that were named.
 
     Attributes:
@@ -125,13 +130,13 @@ class Found:
         refused: What is not read: its name, and why.
     """
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SourceFile] = field(default_factory=list)
     videos: int = 0
     others: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def find_sources(paths: Iterable[Path]) -> Found:
+def find_sources(paths: Iterable[Path]) -> FoundFiles:
     """Look for files with plays.
 
     Args:
@@ -149,7 +154,7 @@ def find_sources(paths: Iterable[Path]) -> Found:
 
 class _Search:
     def __init__(self) -> None:
-        self.found = Found()
+        self.found = FoundFiles()
         self._seen: set[tuple[int, int]] = set()
 
     def look_at(self, path: Path) -> None:
@@ -157,15 +162,15 @@ class _Search:
         try:
             status = path.stat()
         except OSError as error:
-            raise SpotifyLoggerError(f"{path} cannot be read: {words_of(error)}") from None
+            raise SpotifyLoggerError(f"{path} cannot be read: {describe_error(error)}") from None
         if stat.S_ISDIR(status.st_mode):
-            self._folder(path, DEEPEST)
+            self._folder(path, MAX_FOLDER_DEPTH)
         elif not stat.S_ISREG(status.st_mode):
             raise SpotifyLoggerError(f"{path} is no file that can be read twice: save it as one first")
         elif self._is_new(status.st_dev, status.st_ino):
-            self._named_file(Source(str(path), path, "", status.st_size))
+            self._named_file(SourceFile(str(path), path, "", status.st_size))
 
-    def _named_file(self, source: Source) -> None:
+    def _named_file(self, source: SourceFile) -> None:
         if zipfile.is_zipfile(source.path) or _is_called_zip(source.path):
             self._zip(source)
         elif _HISTORY.fullmatch(source.path.name) or _holds_plays(source):
@@ -183,7 +188,7 @@ class _Search:
             is_new = self._is_new(status.st_dev, status.st_ino)
             entries = sorted(path.iterdir()) if is_new and depth else []
         except OSError as error:
-            self.found.refused.append((str(path), f"it cannot be read: {words_of(error)}"))
+            self.found.refused.append((str(path), f"it cannot be read: {describe_error(error)}"))
             return
         if not depth:
             self.found.refused.append((str(path), "it lies too deep: name it itself"))
@@ -194,12 +199,12 @@ class _Search:
         try:
             status = path.stat()
         except OSError as error:
-            self.found.refused.append((str(path), f"it cannot be read: {words_of(error)}"))
+            self.found.refused.append((str(path), f"it cannot be read: {describe_error(error)}"))
             return
         if stat.S_ISDIR(status.st_mode):
             self._folder(path, depth)
         elif stat.S_ISREG(status.st_mode) and self._is_new(status.st_dev, status.st_ino):
-            source = Source(str(path), path, "", status.st_size)
+            source = SourceFile(str(path), path, "", status.st_size)
             if _is_called_zip(path):
                 self._zip(source)
             else:
@@ -211,29 +216,31 @@ class _Search:
         self._seen.add((device, number))
         return is_new
 
-    def _file(self, source: Source, name: str) -> None:
-        if _HISTORY.fullmatch(name) or (_PERHAPS_OWN.fullmatch(name) and _holds_plays(source)):
+    def _file(self, source: SourceFile, name: str) -> None:
+        if _HISTORY.fullmatch(name) or (_OWN_EXPORT.fullmatch(name) and _holds_plays(source)):
             self.found.sources.append(source)
         elif _VIDEO.fullmatch(name):
             self.found.videos += 1
         else:
             self.found.others += 1
 
-    def _zip(self, source: Source) -> None:
+    def _zip(self, source: SourceFile) -> None:
         try:
             with _ZipBytes(source.path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
-        except _LongList:
+        except _DirectoryTooLong:
             self.found.refused.append((source.name, TOO_MANY))
             return
-        except UNREADABLE as error:
-            self.found.refused.append((source.name, f"it is no zip that can be read: {words_of(error)}"))
+        except READ_ERRORS as error:
+            self.found.refused.append(
+                (source.name, f"it is no zip that can be read: {describe_error(error)}")
+            )
             return
-        if len(members) > MOST_MEMBERS:
+        if len(members) > MAX_ZIP_MEMBERS:
             self.found.refused.append((source.name, TOO_MANY))
         elif len({member.filename for member in members}) < len(members):
             self.found.refused.append((source.name, "it names a file twice: no zip of Spotify's does"))
-        elif any(_is_outside(member.filename) for member in members):
+        elif any(_leads_outside(member.filename) for member in members):
             self.found.refused.append(
                 (source.name, "it names files outside of itself: no zip of Spotify's does")
             )
@@ -245,22 +252,24 @@ class _Search:
 
     def _member(self, path: Path, member: zipfile.ZipInfo) -> None:
         name = f"{path}/{member.filename}"
-        why = _why_refused(member)
+        why = _refusal_reason(member)
         if why:
             self.found.refused.append((name, why))
         else:
             base = PurePosixPath(member.filename).name
-            self._file(Source(name, path, member.filename, member.file_size), base)
+            self._file(SourceFile(name, path, member.filename, member.file_size), base)
 
 
-def _why_refused(member: zipfile.ZipInfo) -> str:
+def _refusal_reason(member: zipfile.ZipInfo) -> str:
     if member.filename.lower().endswith(".zip"):
         return "it is a zip in a zip: unpack the outer one"
     if member.flag_bits & _ENCRYPTED:
         return "it is encrypted: unpack it with its password"
-    if member.compress_type not in _PACKED_WELL:
+    if member.compress_type not in _STREAMABLE_METHODS:
         return "it is packed in a way that Spotify does not use: unpack it"
-    if member.file_size > min(LONGEST_FILE, max(RATIO_FROM, RATIO * member.compress_size)):
+    if member.file_size > min(
+        MAX_MEMBER_BYTES, max(RATIO_EXEMPT_BYTES, MAX_COMPRESSION_RATIO * member.compress_size)
+    ):
         return "it would be far too long: it is a zip bomb"
     return ""
 
@@ -269,20 +278,20 @@ def _is_called_zip(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
 
 
-def _is_outside(name: str) -> bool:
+def _leads_outside(name: str) -> bool:
     """Whether a name leads out of the folder that a zip would be unpacked in."""
     paths = (PurePosixPath(name), PureWindowsPath(name))
     return any(path.is_absolute() or path.drive or ".." in path.parts for path in paths)
 
 
-def _holds_plays(source: Source) -> bool:
+def _holds_plays(source: SourceFile) -> bool:
     """Whether the first element is a row of plays, or of what belongs to them."""
     try:
         with source.open() as stream:
             for _, elements in read_elements(stream):
                 if elements:
                     first = elements[0]
-                    return isinstance(first, dict) and any(name in first for name in _TOLD_BY)
-    except Broken:
+                    return isinstance(first, dict) and any(name in first for name in _FORMAT_FIELDS)
+    except UnreadableFile:
         pass
     return False

@@ -19,18 +19,18 @@ from spotify_logger.system.errors import SpotifyLoggerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PIECE = 1 << 18
+CHUNK_BYTES = 1 << 18
 """Bytes that are read at once."""
-LONGEST = 1 << 20
+MAX_ELEMENT_CHARS = 1 << 20
 """Characters of an element; what is longer is no row of any export."""
 
-_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
+_SEPARATORS = re.compile(r"[\s,\[\]\ufeff]*")
 _DECODE = json.JSONDecoder().raw_decode
-UNREADABLE = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+READ_ERRORS = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 """What files, and members of a zip, raise when they cannot be read."""
 
 
-class Broken(SpotifyLoggerError):  # noqa: N818 - what the file is
+class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - what the file is
     """A file is no JSON from here on, or cannot be read any further.
 
     Attributes:
@@ -43,7 +43,7 @@ class Broken(SpotifyLoggerError):  # noqa: N818 - what the file is
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class StreamPosition:
     """A place between two elements.
 
     Attributes:
@@ -54,18 +54,20 @@ class Mark:
 
     offset: int = 0
     number: int = 0
-    is_inside: bool = False
+    is_in_array: bool = False
 
 
-BEGINNING = Mark()
+START = StreamPosition()
 
 
-def read_elements(stream: BinaryIO, mark: Mark = BEGINNING) -> Iterator[tuple[Mark, list[object]]]:
+def read_elements(
+    stream: BinaryIO, position: StreamPosition = START
+) -> Iterator[tuple[StreamPosition, list[object]]]:
     """Read a file, piece by piece.
 
     Args:
         stream: The file, standing at the mark.
-        mark: Where that is.
+        position: Where in the file the stream stands.
 
     Yields:
         Where a piece begins, and the elements that are whole in it, of which there may be none.
@@ -73,52 +75,52 @@ def read_elements(stream: BinaryIO, mark: Mark = BEGINNING) -> Iterator[tuple[Ma
     Raises:
         Broken: What came before has been given.
     """
-    return _Reader(stream, mark).pieces()
+    return _Reader(stream, position).chunks()
 
 
-def words_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Why something cannot be read."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or "it ends too early"
 
 
 class _Reader:
-    def __init__(self, stream: BinaryIO, mark: Mark) -> None:
+    def __init__(self, stream: BinaryIO, position: StreamPosition) -> None:
         self._stream = stream
-        self._mark = mark
+        self._position = position
         # Bytes that are no UTF-8 can be counted this way; they are replaced when a text is stored.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._is_last = False
 
-    def pieces(self) -> Iterator[tuple[Mark, list[object]]]:
+    def chunks(self) -> Iterator[tuple[StreamPosition, list[object]]]:
         while not self._is_last:
             self._refill()
-            begin = self._mark
-            elements, fault = self._whole()
+            begin = self._position
+            elements, fault = self._complete_elements()
             yield begin, elements
             if fault:
-                raise Broken(fault, self._mark.number + 1)
+                raise UnreadableFile(fault, self._position.number + 1)
 
     def _refill(self) -> None:
         try:
-            read = self._stream.read(PIECE)
-        except UNREADABLE as error:
-            words = f"it cannot be read any further: {words_of(error)}"
-            raise Broken(words, self._mark.number + 1) from None
+            read = self._stream.read(CHUNK_BYTES)
+        except READ_ERRORS as error:
+            words = f"it cannot be read any further: {describe_error(error)}"
+            raise UnreadableFile(words, self._position.number + 1) from None
         self._is_last = not read
         self._text += self._decoder.decode(read, final=self._is_last)
 
-    def _whole(self) -> tuple[list[object], str]:
+    def _complete_elements(self) -> tuple[list[object], str]:
         """Take the elements that are whole from the text, and tell what is wrong with what follows them."""
         text, elements, fault = self._text, [], ""
-        end, is_inside = 0, self._mark.is_inside
+        end, is_in_array = 0, self._position.is_in_array
         while True:
-            between, place = self._between(text, end)
-            if "[" in between or "]" in between:
-                is_inside = between.rfind("[") > between.rfind("]")
+            separator, place = self._separator(text, end)
+            if "[" in separator or "]" in separator:
+                is_in_array = separator.rfind("[") > separator.rfind("]")
             if place == len(text):
                 end = place
-                fault = "it is cut off" if self._is_last and is_inside else ""
+                fault = "it is cut off" if self._is_last and is_in_array else ""
                 break
             try:
                 element, after = _DECODE(text, place)
@@ -129,21 +131,21 @@ class _Reader:
                 break  # a number may have more digits
             elements.append(element)
             end = after
-        self._advance(end, len(elements), is_inside=is_inside)
+        self._advance(end, len(elements), is_in_array=is_in_array)
         return elements, fault
 
-    def _between(self, text: str, end: int) -> tuple[str, int]:
-        found = _BETWEEN.match(text, end)
-        between = "" if found is None else found[0]
-        return between, end + len(between)
+    def _separator(self, text: str, end: int) -> tuple[str, int]:
+        found = _SEPARATORS.match(text, end)
+        separator = "" if found is None else found[0]
+        return separator, end + len(separator)
 
     def _fault(self, length: int) -> str:
         """What is wrong where no element can be made of what is left; nothing if more of it is to come."""
-        if length > LONGEST:
+        if length > MAX_ELEMENT_CHARS:
             return "what stands there is no JSON, or too long"
         return "it is cut off, or no JSON from there on" if self._is_last else ""
 
-    def _advance(self, end: int, elements: int, *, is_inside: bool) -> None:
-        offset = self._mark.offset + len(self._text[:end].encode("utf-8", "surrogateescape"))
-        self._mark = Mark(offset, self._mark.number + elements, is_inside)
+    def _advance(self, end: int, elements: int, *, is_in_array: bool) -> None:
+        offset = self._position.offset + len(self._text[:end].encode("utf-8", "surrogateescape"))
+        self._position = StreamPosition(offset, self._position.number + elements, is_in_array)
         self._text = self._text[end:]

@@ -16,14 +16,14 @@ from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT
 from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
-from spotify_logger.transfer.importer.export_rows import Entry
+from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from spotify_logger.core.play import Play
 
-BLIND_MS = AWAY_MS
+MAX_SAMPLE_GAP_MS = AWAY_MS
 """Milliseconds between two samples, which came every few seconds, after which nobody had looked meanwhile."""
 
 _NAMES = {
@@ -53,40 +53,40 @@ _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 def read_sample(fields: Mapping[str, str]) -> PlayerState:
     """What a sample tells; nothing where it names no item."""
-    told = _told(fields)
-    uri = _URI.fullmatch(told.get("uri", ""))
-    identity = told.get("id") or (uri[2] if uri else None)
+    sample = _known_fields(fields)
+    uri = _URI.fullmatch(sample.get("uri", ""))
+    identity = sample.get("id") or (uri[2] if uri else None)
     item = {
-        "type": _type(told, uri[1] if uri else ""),
+        "type": _type(sample, uri[1] if uri else ""),
         "id": identity,
-        "uri": told.get("uri"),
-        "name": told.get("name"),
-        "artists": [{"name": name} for name in _artists(told.get("artists", ""))],
-        "album": {"name": told.get("album")},
-        "show": {"name": told.get("album")},
-        "duration_ms": _number(told, "duration_ms"),
-        "explicit": _flag(told, "explicit"),
+        "uri": sample.get("uri"),
+        "name": sample.get("name"),
+        "artists": [{"name": name} for name in _artists(sample.get("artists", ""))],
+        "album": {"name": sample.get("album")},
+        "show": {"name": sample.get("album")},
+        "duration_ms": _number(sample, "duration_ms"),
+        "explicit": _flag(sample, "explicit"),
     }
     device = {
-        "name": told.get("device_name"),
-        "type": told.get("device_type"),
-        "volume_percent": _number(told, "device_volume"),
+        "name": sample.get("device_name"),
+        "type": sample.get("device_type"),
+        "volume_percent": _number(sample, "device_volume"),
     }
     body = {
         "item": item,
         "device": device,
-        "context": {"uri": told.get("context_uri")},
-        "timestamp": _number(told, "timestamp"),
-        "progress_ms": _number(told, "progress_ms"),
+        "context": {"uri": sample.get("context_uri")},
+        "timestamp": _number(sample, "timestamp"),
+        "progress_ms": _number(sample, "progress_ms"),
         # A script that asked what is playing, and does not say that it was paused, found it playing.
-        "is_playing": _flag(told, "playing") is not False,
-        "shuffle_state": _flag(told, "shuffle_state"),
-        "repeat_state": told.get("repeat_state"),
+        "is_playing": _flag(sample, "playing") is not False,
+        "shuffle_state": _flag(sample, "shuffle_state"),
+        "repeat_state": sample.get("repeat_state"),
     }
     return read_player_state(body)
 
 
-def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[Entry]:
+def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPlay]:
     """Follow samples, and give the plays that are over.
 
     Args:
@@ -95,25 +95,25 @@ def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[Entry]:
     tracker, last_ms = Tracker(), 0
     for second, playback in samples:
         now_ms = second * 1000
-        if last_ms and now_ms - last_ms > BLIND_MS:
+        if last_ms and now_ms - last_ms > MAX_SAMPLE_GAP_MS:
             tracker.note_gap()
-        yield from _over(tracker.observe(playback, now_ms, now_ms))
+        yield from _finished(tracker.observe(playback, now_ms, now_ms))
         last_ms = now_ms
     tracker.note_gap()
     end_ms = last_ms + 2 * OVER_AFTER_MS
-    yield from _over(tracker.observe(NO_STATE, end_ms, end_ms))
+    yield from _finished(tracker.observe(NO_STATE, end_ms, end_ms))
 
 
-def _over(plays: Iterable[Play]) -> Iterator[Entry]:
+def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
     for play in plays:
         if play.end_reason is not None:
-            yield Entry(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
+            yield ImportedPlay(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
 
 
 # Fields
 
 
-def _told(fields: Mapping[str, str]) -> dict[str, str]:
+def _known_fields(fields: Mapping[str, str]) -> dict[str, str]:
     values = {
         re.sub(r"\W", "_", name.lower()): value
         for name, value in fields.items()
@@ -126,8 +126,8 @@ def _told(fields: Mapping[str, str]) -> dict[str, str]:
     return {wanted: value for wanted, value in found.items() if value is not None}
 
 
-def _type(told: Mapping[str, str], by_uri: str) -> str:
-    return by_uri or ("episode" if told.get("type") == "episode" else "track")
+def _type(sample: Mapping[str, str], by_uri: str) -> str:
+    return by_uri or ("episode" if sample.get("type") == "episode" else "track")
 
 
 def _artists(text: str) -> list[str]:
@@ -142,10 +142,10 @@ def _artists(text: str) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _number(told: Mapping[str, str], name: str) -> int | None:
-    digits = told.get(name, "").removesuffix(".0")
+def _number(sample: Mapping[str, str], name: str) -> int | None:
+    digits = sample.get(name, "").removesuffix(".0")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= len("9" * 18) else None
 
 
-def _flag(told: Mapping[str, str], name: str) -> bool | None:
-    return None if name not in told else told[name].lower() in _YES
+def _flag(sample: Mapping[str, str], name: str) -> bool | None:
+    return None if name not in sample else sample[name].lower() in _YES

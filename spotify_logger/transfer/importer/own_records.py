@@ -19,7 +19,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import ONE_DAY_MS, redis_convert, whole_number
 from spotify_logger.core.redis_keys import read_gap
 from spotify_logger.core.times import from_iso
-from spotify_logger.transfer.importer.export_rows import FIRST_MS, Entry, Left, bad
+from spotify_logger.transfer.importer.export_rows import EARLIEST_PLAY_MS, ImportedPlay, SkippedRow, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,10 @@ class GapRecord:
     fields: Mapping[str, str]
 
 
-Record = Entry | ItemRecord | GapRecord | Left
+ParsedRecord = ImportedPlay | ItemRecord | GapRecord | SkippedRow
 
 
-def read_record(record: Mapping[str, object], now_ms: int) -> Record:
+def read_record(record: Mapping[str, object], now_ms: int) -> ParsedRecord:
     """Make of a record what it was.
 
     Args:
@@ -67,17 +67,21 @@ def read_record(record: Mapping[str, object], now_ms: int) -> Record:
     """
     fields = _fields(record.get("fields"))
     if fields is None:
-        return bad("it has no fields, or some that are no text")
+        return malformed("it has no fields, or some that are no text")
     match record.get("kind"):
         case "item":
             key = (_fields({"key": record.get("key")}) or {}).get("key", "")
-            return ItemRecord(key, fields) if _KEY.fullmatch(key) else bad("its key is none of the catalogue")
+            return (
+                ItemRecord(key, fields)
+                if _KEY.fullmatch(key)
+                else malformed("its key is none of the catalogue")
+            )
         case "play":
             return _play(whole_number(record.get("second")), fields, now_ms)
         case "gap":
             return _gap(whole_number(record.get("second")), fields)
         case _:
-            return bad("its kind is none of item, play and gap")
+            return malformed("its kind is none of item, play and gap")
 
 
 def _fields(value: object) -> dict[str, str] | None:
@@ -87,18 +91,18 @@ def _fields(value: object) -> dict[str, str] | None:
     return fields if len(fields) == len(value) else None
 
 
-def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> Record:
+def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> ParsedRecord:
     play = None if second is None else Play.from_hash(second, fields)
-    if play is None or not FIRST_MS <= play.started_ms <= now_ms + ONE_DAY_MS:
-        return bad("its fields are not those of a play")
+    if play is None or not EARLIEST_PLAY_MS <= play.started_ms <= now_ms + ONE_DAY_MS:
+        return malformed("its fields are not those of a play")
     if play.second not in naming_seconds(play.started_ms // 1000):
-        return bad("its second is not the one at which it started")
-    return Entry(play, kind_of(play), play.ended_ms, fields)
+        return malformed("its second is not the one at which it started")
+    return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
-def _gap(second: int | None, fields: Mapping[str, str]) -> Record:
+def _gap(second: int | None, fields: Mapping[str, str]) -> ParsedRecord:
     ended_ms = from_iso(fields.get("to", ""))
     line = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
     if second is None or read_gap(str(second), line) is None:
-        return bad("its fields are not those of a gap")
+        return malformed("its fields are not those of a gap")
     return GapRecord(second, line, fields)

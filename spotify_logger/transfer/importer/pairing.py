@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spotify_logger.core.play import Play
-    from spotify_logger.transfer.importer.export_rows import Entry
+    from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 
-class Verdict(Enum):
+class RowStatus(Enum):
     """What a row is; the value says it to a person."""
 
     NEW = "new"
@@ -47,7 +47,7 @@ class Verdict(Enum):
 
 
 @dataclass(slots=True)
-class Known:
+class KnownPlay:
     """A play that is known.
 
     Attributes:
@@ -60,13 +60,13 @@ class Known:
 
     play: Play
     evidence: PlayEvidence
-    verdict: Verdict
+    status: RowStatus
     used_ms: int = 0
     is_claimed: bool = False
 
 
 @dataclass(slots=True)
-class Row:
+class CandidateRow:
     """A row.
 
     Attributes:
@@ -76,22 +76,22 @@ class Row:
         is_claimed: Whether, of one of the extended history, a row of an account's data told of it.
     """
 
-    entry: Entry
+    entry: ImportedPlay
     evidence: PlayEvidence
-    verdict: Verdict | None = None
+    status: RowStatus | None = None
     is_claimed: bool = False
 
 
-Partner = TypeVar("Partner", bound=Row | Known)
+Partner = TypeVar("Partner", bound=CandidateRow | KnownPlay)
 
 
-def known_play(play: Play, isrc: str = "") -> Known:
+def known_play(play: Play, isrc: str = "") -> KnownPlay:
     """A play that is in the log."""
-    verdict = Verdict.IMPORTED if play.source == IMPORT else Verdict.LIVE
-    return Known(play, evidence_of(play, kind_of(play), play.ended_ms, isrc), verdict)
+    status = RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
+    return KnownPlay(play, evidence_of(play, kind_of(play), play.ended_ms, isrc), status)
 
 
-def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
+def match(rows: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> None:
     """Give a verdict on every row that tells of a play which is known, or which another row tells of.
 
     Args:
@@ -99,49 +99,49 @@ def match(rows: Sequence[Row], known: Iterable[Known]) -> None:
         known: The plays that are known around them.
     """
     plays = list(known)
-    plays += _watched([row for row in rows if _is_play(row.entry)], plays)
-    by_kind: dict[SourceKind, list[Known]] = defaultdict(list)
+    plays += _match_whole_plays([row for row in rows if _is_whole_play(row.entry)], plays)
+    by_kind: dict[SourceKind, list[KnownPlay]] = defaultdict(list)
     for play in plays:
         by_kind[play.evidence.kind].append(play)
-    extended = [row for row in rows if row.verdict is None and row.evidence.kind is SourceKind.EXTENDED]
-    accounts = [row for row in rows if row.verdict is None and row.evidence.kind is SourceKind.ACCOUNT]
-    _told_again(extended, by_kind[SourceKind.EXTENDED])
+    extended = [row for row in rows if row.status is None and row.evidence.kind is SourceKind.EXTENDED]
+    accounts = [row for row in rows if row.status is None and row.evidence.kind is SourceKind.ACCOUNT]
+    _find_duplicates(extended, by_kind[SourceKind.EXTENDED])
     _pair_exports(accounts, extended, by_kind)
-    watched = _ByTime([*by_kind[SourceKind.POLLED], *by_kind[SourceKind.RECENTLY_PLAYED]])
-    _find_in_plays([row for row in extended if row.verdict is None], watched)
-    _find_in_plays([row for row in accounts if row.verdict is None], watched)
-    names = {identity(play.play): play.verdict for play in plays}
+    observed = _TimeIndex([*by_kind[SourceKind.POLLED], *by_kind[SourceKind.RECENTLY_PLAYED]])
+    _find_in_plays([row for row in extended if row.status is None], observed)
+    _find_in_plays([row for row in accounts if row.status is None], observed)
+    names = {identity(play.play): play.status for play in plays}
     for row in rows:
         # Whatever else speaks against it: a play of that name is not to be overwritten.
-        row.verdict = row.verdict or names.get(identity(row.entry.play))
+        row.status = row.status or names.get(identity(row.entry.play))
 
 
-def _is_play(entry: Entry) -> bool:
-    return entry.kept is not None or entry.kind is SourceKind.POLLED
+def _is_whole_play(entry: ImportedPlay) -> bool:
+    return entry.stored_hash is not None or entry.kind is SourceKind.POLLED
 
 
 # Plays that come as such
 
 
-def _watched(rows: Iterable[Row], known: Iterable[Known]) -> list[Known]:
+def _match_whole_plays(rows: Iterable[CandidateRow], known: Iterable[KnownPlay]) -> list[KnownPlay]:
     """Find those among them that are known; what is given back is what is not.
 
     What was a play in a log is the same one only if it is that to the letter; what samples tell may be known
     from exports.
     """
     plays = {identity(play.play): play for play in known}
-    by_time = _ByTime(list(plays.values()))
+    by_time = _TimeIndex(list(plays.values()))
     new = []
     for row in rows:
         partner = plays.get(identity(row.entry.play))
-        if partner is None and row.entry.kept is None:
+        if partner is None and row.entry.stored_hash is None:
             near = by_time.around(
                 row.evidence.begin_ms - TIME_TOLERANCE_MS, row.evidence.end_ms + TIME_TOLERANCE_MS
             )
             partner = next((play for play in near if cost(play.evidence, row.evidence) is not None), None)
-        row.verdict = Verdict.NEW if partner is None else partner.verdict
+        row.status = RowStatus.NEW if partner is None else partner.status
         if partner is None:
-            new.append(Known(row.entry.play, row.evidence, Verdict.DOUBLE))
+            new.append(KnownPlay(row.entry.play, row.evidence, RowStatus.DOUBLE))
             plays[identity(row.entry.play)] = new[-1]
     return new
 
@@ -149,10 +149,10 @@ def _watched(rows: Iterable[Row], known: Iterable[Known]) -> list[Known]:
 # Rows of exports
 
 
-def _told_again(rows: Iterable[Row], known: Sequence[Known]) -> None:
+def _find_duplicates(rows: Iterable[CandidateRow], known: Sequence[KnownPlay]) -> None:
     """Find the rows of extended histories that tell of the same play as another one, or as a known one."""
-    by_time = _ByTime(known)
-    recent: list[Row] = []
+    by_time = _TimeIndex(known)
+    recent: list[CandidateRow] = []
     for row in rows:
         begin, end = row.evidence.begin_ms - DUPLICATE_END_MS, row.evidence.end_ms + DUPLICATE_END_MS
         recent = [other for other in recent if other.evidence.end_ms >= begin]
@@ -160,55 +160,57 @@ def _told_again(rows: Iterable[Row], known: Sequence[Known]) -> None:
             (play for play in by_time.around(begin, end) if is_duplicate(row.evidence, play.evidence)), None
         )
         if partner is not None:
-            row.verdict = partner.verdict
+            row.status = partner.status
             partner.evidence = row.evidence  # the log does not keep when the row said that it ended
         elif any(is_duplicate(row.evidence, other.evidence) for other in recent):
-            row.verdict = Verdict.DOUBLE
+            row.status = RowStatus.DOUBLE
         else:
             recent.append(row)
 
 
 def _pair_exports(
-    accounts: Sequence[Row], extended: Sequence[Row], known: dict[SourceKind, list[Known]]
+    accounts: Sequence[CandidateRow],
+    extended: Sequence[CandidateRow],
+    known: dict[SourceKind, list[KnownPlay]],
 ) -> None:
     """Find the plays that both an account's data and the extended history tell of, each of them once."""
-    single = _single(accounts, known[SourceKind.ACCOUNT])
-    told = [row for row in extended if row.verdict is None]
-    partners: list[Row | Known] = [*told]
+    single = _without_repeats(accounts, known[SourceKind.ACCOUNT])
+    unmatched = [row for row in extended if row.status is None]
+    partners: list[CandidateRow | KnownPlay] = [*unmatched]
     partners += (play for play in known[SourceKind.EXTENDED] if not play.is_claimed)
     for row, partner in _best_pairs(single, partners, account_cost):
         partner.is_claimed = True
-        if isinstance(partner, Row):
+        if isinstance(partner, CandidateRow):
             # Where one of the two is in the log, both are known.
-            partner.verdict, row.verdict = row.verdict, row.verdict or Verdict.DOUBLE
+            partner.status, row.status = row.status, row.status or RowStatus.DOUBLE
         else:
-            row.verdict = row.verdict or partner.verdict
-    told = [row for row in told if not row.is_claimed]
+            row.status = row.status or partner.status
+    unmatched = [row for row in unmatched if not row.is_claimed]
     free = [play for play in known[SourceKind.ACCOUNT] if not play.is_claimed]
-    for row, play in _best_pairs(told, free, _extended_cost):
-        row.verdict, play.is_claimed = play.verdict, True
+    for row, play in _best_pairs(unmatched, free, _extended_cost):
+        row.status, play.is_claimed = play.status, True
 
 
 def _extended_cost(extended: PlayEvidence, account: PlayEvidence) -> int | None:
     return account_cost(account, extended)
 
 
-def _single(accounts: Sequence[Row], known: Iterable[Known]) -> list[Row]:
+def _without_repeats(accounts: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> list[CandidateRow]:
     """Find the rows of an account's data that are in the log; what is given back has each of them once."""
     plays = {identity(play.play): play for play in known}
-    single: dict[tuple[int, str], Row] = {}
+    single: dict[tuple[int, str], CandidateRow] = {}
     for row in accounts:
         name = identity(row.entry.play)
         if name in single:
-            row.verdict = single[name].verdict or Verdict.DOUBLE
+            row.status = single[name].status or RowStatus.DOUBLE
             continue
         single[name] = row
         if name in plays:
-            row.verdict, plays[name].is_claimed = plays[name].verdict, True
+            row.status, plays[name].is_claimed = plays[name].status, True
     return list(single.values())
 
 
-def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
+def _find_in_plays(rows: Sequence[CandidateRow], known: _TimeIndex) -> None:
     """Find the rows that tell of plays which were seen, or of parts of them."""
     costs = []
     for number, row in enumerate(rows):
@@ -219,12 +221,12 @@ def _find_in_plays(rows: Sequence[Row], known: _ByTime) -> None:
     for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
         fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else price < PART_COST
-        if row.verdict is None and fits:
-            row.verdict = play.verdict
+        if row.status is None and fits:
+            row.status = play.status
             play.used_ms += row.evidence.ms_played
 
 
-def _candidates(row: PlayEvidence, known: _ByTime) -> Iterator[Known]:
+def _candidates(row: PlayEvidence, known: _TimeIndex) -> Iterator[KnownPlay]:
     yield from known.around(row.begin_ms - TIME_TOLERANCE_MS, row.end_ms + TIME_TOLERANCE_MS)
     if row.reported_end_ms > row.end_ms + TIME_TOLERANCE_MS:
         yield from known.around(
@@ -235,17 +237,17 @@ def _candidates(row: PlayEvidence, known: _ByTime) -> Iterator[Known]:
 # Who may belong together
 
 
-class _ByTime:
+class _TimeIndex:
     """Finds the plays that were heard in a stretch of time."""
 
-    def __init__(self, plays: Iterable[Known]) -> None:
+    def __init__(self, plays: Iterable[KnownPlay]) -> None:
         self._plays = sorted(plays, key=lambda play: play.evidence.begin_ms)
         self._begins = [play.evidence.begin_ms for play in self._plays]
         self._longest = max(
             (play.evidence.end_ms - play.evidence.begin_ms for play in self._plays), default=0
         )
 
-    def around(self, begin_ms: int, end_ms: int) -> Iterator[Known]:
+    def around(self, begin_ms: int, end_ms: int) -> Iterator[KnownPlay]:
         """Those that were heard, or may have been, between two moments."""
         first = bisect_left(self._begins, begin_ms - self._longest)
         last = bisect_right(self._begins, end_ms)
@@ -253,10 +255,10 @@ class _ByTime:
 
 
 def _best_pairs(
-    rows: Sequence[Row],
+    rows: Sequence[CandidateRow],
     partners: Iterable[Partner],
     price: Callable[[PlayEvidence, PlayEvidence], int | None],
-) -> Iterator[tuple[Row, Partner]]:
+) -> Iterator[tuple[CandidateRow, Partner]]:
     """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
     for order, partner in enumerate(partners):

@@ -14,7 +14,7 @@ from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.redis_keys import GAPS, day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.connection import StoreError
-from spotify_logger.transfer.importer.report import Things
+from spotify_logger.transfer.importer.report import NewAndKnown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command
-    from spotify_logger.transfer.importer.export_rows import Entry
+    from spotify_logger.transfer.importer.export_rows import ImportedPlay
     from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 
-REMEMBERED = 50_000
+MAX_REMEMBERED_ITEMS = 50_000
 """Items of which it is remembered that the catalogue has them."""
-AHEAD = 16
+SECONDS_PER_LOOKUP = 16
 """Seconds that are looked at together where one is taken."""
-LAST = "uri"
+LAST_FIELD = "uri"
 """The field of the catalogue that is written last, and so tells that the others are there."""
 
 
-class Writer:
+class PlayWriter:
     """Writes what is new.
 
     Args:
@@ -48,33 +48,35 @@ class Writer:
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
         self._archive = archive
         self._dry_run = dry_run
-        self._cataloged: set[str] = set()
+        self._known_items: set[str] = set()
         self.items: set[str] = set()
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[ImportedPlay]) -> None:
         """Write plays; so many that they go to Redis together."""
         if self._dry_run or not entries:
             return
         lines: dict[str, list[str | int]] = defaultdict(list)
         hashes: list[Command] = []
-        for second, entry in _Naming(self._archive).named(entries):
-            fields = entry.play.to_hash() if entry.kept is None else entry.kept
+        for second, entry in _SecondAllocator(self._archive).allocate(entries):
+            fields = entry.play.to_hash() if entry.stored_hash is None else entry.stored_hash
             hashes.append(("HSET", self._archive.key(play_key(second)), *chain.from_iterable(fields.items())))
             lines[self._archive.key(index_key(day_of(second)))] += (second, entry.play.index)
-        items = {entry.play.item.key: entry.play.item.catalog for entry in entries if entry.kept is None}
+        items = {
+            entry.play.item.key: entry.play.item.catalog for entry in entries if entry.stored_hash is None
+        }
         index: list[Command] = [("HSET", key, *words) for key, words in lines.items()]
         self._archive.write([*self._missing(items)[1], *hashes, *index])
 
-    def write_items(self, items: Iterable[ItemRecord]) -> Things:
+    def write_items(self, items: Iterable[ItemRecord]) -> NewAndKnown:
         """Write what the catalogue does not have."""
         fields = {item.key: item.fields for item in items}
         missing, commands = self._missing(fields)
         if not self._dry_run:
             self._archive.write(commands)
             self.items.update(missing)
-        return Things(len(missing), len(fields) - len(missing))
+        return NewAndKnown(len(missing), len(fields) - len(missing))
 
-    def write_gaps(self, gaps: Sequence[GapRecord]) -> Things:
+    def write_gaps(self, gaps: Sequence[GapRecord]) -> NewAndKnown:
         """Write gaps that are not there."""
         key = self._archive.key
         found = self._archive.send([("HEXISTS", key(GAPS), gap.second) for gap in gaps])
@@ -84,36 +86,36 @@ class Writer:
                 ("HSET", key(gap_key(gap.second)), *chain.from_iterable(gap.fields.items())) for gap in new
             )
             self._archive.write([*hashes, *(("HSET", key(GAPS), gap.second, gap.line) for gap in new)])
-        return Things(len(new), len(gaps) - len(new))
+        return NewAndKnown(len(new), len(gaps) - len(new))
 
     def _missing(self, items: Mapping[str, Mapping[str, FieldValue]]) -> tuple[list[str], list[Command]]:
         """Which of these items the catalogue does not have, and the commands that put them there."""
-        if len(self._cataloged) > REMEMBERED:
-            self._cataloged.clear()
-        asked = [key for key in items if key not in self._cataloged]
-        found = self._archive.send([("HEXISTS", self._archive.key(key), LAST) for key in asked])
+        if len(self._known_items) > MAX_REMEMBERED_ITEMS:
+            self._known_items.clear()
+        unknown = [key for key in items if key not in self._known_items]
+        found = self._archive.send([("HEXISTS", self._archive.key(key), LAST_FIELD) for key in unknown])
         # What is no hash is somebody else's, and stays.
-        missing = [key for key, is_there in zip(asked, found, strict=True) if is_there == 0]
-        self._cataloged.update(asked)
+        missing = [key for key, is_there in zip(unknown, found, strict=True) if is_there == 0]
+        self._known_items.update(unknown)
         return missing, list(chain.from_iterable(self._filling(key, items[key]) for key in missing))
 
     def _filling(self, key: str, fields: Mapping[str, FieldValue]) -> Iterator[Command]:
         """Commands that change nothing which the logger writes at the same time."""
-        for name in sorted(fields, key=LAST.__eq__):
+        for name in sorted(fields, key=LAST_FIELD.__eq__):
             yield "HSETNX", self._archive.key(key), name, fields[name]
 
 
-class _Naming:
+class _SecondAllocator:
     """Finds the seconds that name new plays: the one at which a play started, or the next free one."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._holders: dict[int, tuple[str, ...] | None] = {}
 
-    def named(self, entries: Sequence[Entry]) -> list[tuple[int, Entry]]:
+    def allocate(self, entries: Sequence[ImportedPlay]) -> list[tuple[int, ImportedPlay]]:
         """The entries with their seconds. What was a play in a log gets its old one, if that is free."""
         self._look([entry.play.second for entry in entries])
-        ordered = sorted(entries, key=lambda entry: (entry.kept is None, entry.play.started_ms))
+        ordered = sorted(entries, key=lambda entry: (entry.stored_hash is None, entry.play.started_ms))
         return [(self._claim(entry.play), entry) for entry in ordered]
 
     def _claim(self, play: Play) -> int:
@@ -124,7 +126,7 @@ class _Naming:
                 where = self._archive.where
                 raise StoreError(f"Redis at {where} has no free key from {play_key(play.second)} on")
             if second not in self._holders:
-                self._look(range(second, second + AHEAD))
+                self._look(range(second, second + SECONDS_PER_LOOKUP))
             return self._holders[second] not in {None, who}
 
         second = next_free_second(play.second, is_anothers)
@@ -133,8 +135,8 @@ class _Naming:
 
     def _look(self, seconds: Iterable[int]) -> None:
         """See whose the keys are, by start and uri, as far as they have them."""
-        asked = [second for second in dict.fromkeys(seconds) if second not in self._holders]
-        exist = self._archive.send([("EXISTS", self._archive.key(play_key(second))) for second in asked])
-        self._holders.update(dict.fromkeys(asked))
-        taken = [second for second, exists in zip(asked, exist, strict=True) if exists]
+        unknown = [second for second in dict.fromkeys(seconds) if second not in self._holders]
+        exist = self._archive.send([("EXISTS", self._archive.key(play_key(second))) for second in unknown])
+        self._holders.update(dict.fromkeys(unknown))
+        taken = [second for second, exists in zip(unknown, exist, strict=True) if exists]
         self._holders.update(self._archive.fields(taken, ["started_at", "uri"]))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
-from spotify_logger.transfer.delete.selection import day_named
-from spotify_logger.transfer.verify.findings import Findings, Kind
-from spotify_logger.transfer.verify.other_keys import RestCheck
+from spotify_logger.transfer.delete.selection import day_of_index_key
+from spotify_logger.transfer.verify.findings import FindingKind, Findings
+from spotify_logger.transfer.verify.other_keys import CatalogAndGapCheck
 from spotify_logger.transfer.verify.plays import PlayCheck
 
 if TYPE_CHECKING:
@@ -43,20 +43,20 @@ def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
     """
     findings = Findings()
     plays = PlayCheck(archive, findings, repair=repair)
-    rest = RestCheck(archive, findings, now, repair=repair)
-    plays.look_at_index()
+    rest = CatalogAndGapCheck(archive, findings, now, repair=repair)
+    plays.check_index()
     items: set[str] = set()
     gaps: set[int] = set()
     for names in archive.scan("*"):
-        plays.look_at_plays(_seconds(names, "listening:"))
+        plays.check_plays(_seconds(names, "listening:"))
         gaps.update(_seconds(names, "gap:"))
         items.update(name for name in names if name.startswith(ITEMS))
         for name in filter(_is_impossible, names):
-            findings.add(Kind.STRANGE, name)
-    rest.look_at_catalog(plays.items, items, plays.is_indexed)
-    rest.look_at_gaps(gaps)
-    rest.look_at_forgotten()
-    return _told(findings, repair=repair)
+            findings.add(FindingKind.STRANGE, name)
+    rest.check_catalog(plays.items, items, plays.is_indexed)
+    rest.check_gaps(gaps)
+    rest.check_tombstones()
+    return _answer(findings, repair=repair)
 
 
 def _seconds(names: Iterable[str], kind: str) -> list[int]:
@@ -71,17 +71,17 @@ def _is_impossible(name: str) -> bool:
     if not _LIKE_OURS.fullmatch(name):
         return False
     kind = name.partition(":")[0]
-    return day_named(name) is None if kind == "plays" else not _seconds([name], f"{kind}:")
+    return day_of_index_key(name) is None if kind == "plays" else not _seconds([name], f"{kind}:")
 
 
-def _told(findings: Findings, *, repair: bool) -> Answer:
-    is_well = findings.is_well(repaired=repair)
-    found = [kind for kind in Kind if findings.counts[kind]]
+def _answer(findings: Findings, *, repair: bool) -> Answer:
+    is_well = findings.is_healthy(repaired=repair)
+    found = [kind for kind in FindingKind if findings.counts[kind]]
     seen = ", ".join(
         counted(findings.seen[name], noun) for name, noun in NOUNS.items() if findings.seen[name]
     )
     page: list[str | Table] = [
-        f"{seen or 'nothing is logged yet'}: {_verdict(is_well=is_well, repair=repair)}"
+        f"{seen or 'nothing is logged yet'}: {_outcome(is_healthy=is_well, repair=repair)}"
     ]
     if found:
         rows = [_row(findings, kind, repair=repair) for kind in found]
@@ -91,19 +91,19 @@ def _told(findings: Findings, *, repair: bool) -> Answer:
         "repaired": repair,
         "seen": {name: findings.seen[name] for name in NOUNS},
         "found": {
-            kind.name.lower(): {"count": findings.counts[kind], "first": findings.first[kind]}
+            kind.name.lower(): {"count": findings.counts[kind], "first": findings.examples[kind]}
             for kind in found
         },
     }
     return Answer(data, page, code=not is_well)
 
 
-def _verdict(*, is_well: bool, repair: bool) -> str:
-    if is_well:
+def _outcome(*, is_healthy: bool, repair: bool) -> str:
+    if is_healthy:
         return "all is well now" if repair else "all is well"
     return "the rest is for you to decide" if repair else "not all is well, see what --repair makes right"
 
 
-def _row(findings: Findings, kind: Kind, *, repair: bool) -> tuple[str, str, str, str]:
-    fate = "left as it is" if not kind.is_mended else "repaired" if repair else "can be repaired"
-    return f"{findings.counts[kind]:,}", kind.value, fate, ", ".join(findings.first[kind])
+def _row(findings: Findings, kind: FindingKind, *, repair: bool) -> tuple[str, str, str, str]:
+    fate = "left as it is" if not kind.is_repairable else "repaired" if repair else "can be repaired"
+    return f"{findings.counts[kind]:,}", kind.value, fate, ", ".join(findings.examples[kind])

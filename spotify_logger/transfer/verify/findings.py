@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from enum import Enum
 
-FEW = 5
+MAX_EXAMPLES = 5
 """Of each kind so many are named."""
 
 
-class Kind(Enum):
+class FindingKind(Enum):
     """What can be wrong; the value says it to a person."""
 
     UNLISTED = "plays without a line in the index"
@@ -27,14 +27,19 @@ class Kind(Enum):
     OVERLAPPING = "live plays that began before the one before was over"
 
     @property
-    def is_mended(self) -> bool:
+    def is_repairable(self) -> bool:
         """Whether a repair makes it right; the others are a person's to decide."""
-        return self not in {Kind.STRANGE, Kind.MISNAMED, Kind.BACK, Kind.OVERLAPPING}
+        return self not in {
+            FindingKind.STRANGE,
+            FindingKind.MISNAMED,
+            FindingKind.BACK,
+            FindingKind.OVERLAPPING,
+        }
 
     @property
     def is_damage(self) -> bool:
         """Whether anything is wrong; the others are only worth knowing."""
-        return self not in {Kind.OLD_FORM, Kind.OVERLAPPING}
+        return self not in {FindingKind.OLD_FORM, FindingKind.OVERLAPPING}
 
 
 class Findings:
@@ -47,16 +52,16 @@ class Findings:
     """
 
     def __init__(self) -> None:
-        self.counts: Counter[Kind] = Counter()
-        self.first: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+        self.counts: Counter[FindingKind] = Counter()
+        self.examples: dict[FindingKind, list[str]] = {kind: [] for kind in FindingKind}
         self.seen: Counter[str] = Counter()
 
-    def add(self, kind: Kind, name: str) -> None:
+    def add(self, kind: FindingKind, name: str) -> None:
         """Something is found; the name tells where."""
         self.counts[kind] += 1
-        if len(self.first[kind]) < FEW:
-            self.first[kind].append(name)
+        if len(self.examples[kind]) < MAX_EXAMPLES:
+            self.examples[kind].append(name)
 
-    def is_well(self, *, repaired: bool) -> bool:
+    def is_healthy(self, *, repaired: bool) -> bool:
         """Whether nothing is wrong (any more)."""
-        return not any(kind.is_damage and not (repaired and kind.is_mended) for kind in self.counts)
+        return not any(kind.is_damage and not (repaired and kind.is_repairable) for kind in self.counts)

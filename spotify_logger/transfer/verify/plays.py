@@ -10,9 +10,9 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import SAME_END_MS, naming_seconds
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
-from spotify_logger.storage.bulk import DAYS_PER_BATCH
-from spotify_logger.transfer.delete.selection import all_days
-from spotify_logger.transfer.verify.findings import Findings, Kind
+from spotify_logger.storage.bulk import DAYS_TOGETHER
+from spotify_logger.transfer.delete.selection import indexed_days
+from spotify_logger.transfer.verify.findings import FindingKind, Findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command
 
-FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
+PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """Of a play, what the index tells, and what it takes to be one."""
-TRIES = 3
+MAX_TRIES = 3
 """How often a line is written, if the logger changes the play meanwhile."""
 
 
-class Look(NamedTuple):
+class PlayFinding(NamedTuple):
     """What is wrong with a play or its line.
 
     Attributes:
@@ -35,7 +35,7 @@ class Look(NamedTuple):
         play: The play, if there is one.
     """
 
-    kind: Kind
+    kind: FindingKind
     play: Play | None
 
 
@@ -63,20 +63,20 @@ class PlayCheck:
         self._until_ms = 0  # when the live play before was over
         self.items: dict[str, int] = {}
 
-    def look_at_index(self) -> None:
+    def check_index(self) -> None:
         """See what the index says, day by day."""
-        for days in batched(all_days(self._archive), DAYS_PER_BATCH):
-            self._look_at_days(days)
+        for days in batched(indexed_days(self._archive), DAYS_TOGETHER):
+            self._check_days(days)
 
-    def look_at_plays(self, seconds: Iterable[int]) -> None:
+    def check_plays(self, seconds: Iterable[int]) -> None:
         """See whether the index knows these plays, which are all those that there are, some at a time."""
         new = [second for second in seconds if not self.is_indexed(second) and second not in self._unlisted]
-        looks = self._look(new)
-        self._unlisted.update(looks)
-        for look in looks.values():
-            if look.play is not None:
-                self._take_note(look.play)
-        self._report(looks)
+        findings = self._inspect(new)
+        self._unlisted.update(findings)
+        for finding in findings.values():
+            if finding.play is not None:
+                self._register(finding.play)
+        self._report(findings)
 
     def is_indexed(self, second: int) -> bool:
         """Whether a play was in the index when that was looked at."""
@@ -85,94 +85,96 @@ class PlayCheck:
 
     # The index
 
-    def _look_at_days(self, days: Sequence[date]) -> None:
+    def _check_days(self, days: Sequence[date]) -> None:
         lines: dict[int, str] = {}
         for day, found in zip(days, self._archive.hashes(map(index_key, days)), strict=True):
-            amiss = {}
+            wrong = {}
             for name, line in found.items():
                 second = second_of_key(f"listening:{name}")
                 if second is None or str(second) != name:
-                    amiss[name] = Kind.LOST
+                    wrong[name] = FindingKind.LOST
                 elif day_of(second) != day:
-                    amiss[name] = Kind.ASTRAY
+                    wrong[name] = FindingKind.ASTRAY
                 else:
                     lines[second] = line
-            self._take_out(index_key(day), amiss)
+            self._remove_entries(index_key(day), wrong)
         self._findings.seen["days"] += len(days)
-        self._hold_against_plays(lines)
+        self._compare_with_plays(lines)
 
-    def _take_out(self, key: str, amiss: Mapping[str, Kind]) -> None:
-        for name, kind in amiss.items():
+    def _remove_entries(self, key: str, wrong: Mapping[str, FindingKind]) -> None:
+        for name, kind in wrong.items():
             self._findings.add(kind, f"{key} {name}")
-        if amiss and self._repair:
-            self._archive.write([("HDEL", self._archive.key(key), *amiss)])
+        if wrong and self._repair:
+            self._archive.write([("HDEL", self._archive.key(key), *wrong)])
 
-    def _hold_against_plays(self, lines: Mapping[int, str]) -> None:
+    def _compare_with_plays(self, lines: Mapping[int, str]) -> None:
         suspects = []
         seconds = sorted(lines)
-        for second, values in self._archive.fields(seconds, FIELDS):
+        for second, values in self._archive.fields(seconds, PLAY_FIELDS):
             play = _read(second, values)
             if play is None or lines[second] != play.index:
                 suspects.append(second)
             if play is not None:
-                self._take_note(play)
-                self._hold_against_the_one_before(play)
+                self._register(play)
+                self._check_overlap(play)
         self._indexed.extend(seconds)
-        self._report(self._look(suspects))
+        self._report(self._inspect(suspects))
 
     # A play
 
-    def _take_note(self, play: Play) -> None:
+    def _register(self, play: Play) -> None:
         self._findings.seen["plays"] += 1
         self.items[play.item.key] = play.second
         if play.second not in naming_seconds(play.started_ms // 1000):
-            self._findings.add(Kind.MISNAMED, play_key(play.second))
+            self._findings.add(FindingKind.MISNAMED, play_key(play.second))
 
-    def _hold_against_the_one_before(self, play: Play) -> None:
+    def _check_overlap(self, play: Play) -> None:
         if play.source == LIVE:
             if play.started_ms < self._until_ms - SAME_END_MS:
-                self._findings.add(Kind.OVERLAPPING, play_key(play.second))
+                self._findings.add(FindingKind.OVERLAPPING, play_key(play.second))
             self._until_ms = max(self._until_ms, play.ended_ms)
 
-    def _look(self, seconds: Sequence[int]) -> dict[int, Look]:
+    def _inspect(self, seconds: Sequence[int]) -> dict[int, PlayFinding]:
         """What is wrong with plays or their lines, both read at the same moment."""
         key, found = self._archive.key, {}
         commands: list[Command] = []
         for second in seconds:
-            commands.append(("HMGET", key(play_key(second)), *FIELDS))
+            commands.append(("HMGET", key(play_key(second)), *PLAY_FIELDS))
             commands.append(("EXISTS", key(play_key(second))))
             commands.append(("HGET", key(index_key(day_of(second))), second))
         replies = iter(self._archive.send(commands))
         for second, values, exists, line in zip(seconds, replies, replies, replies, strict=True):
             play = None if values is None else _read(second, values)
-            kind = judged(play, line, exists=bool(exists))
+            kind = compare_with_index(play, line, exists=bool(exists))
             if kind is not None:
-                found[second] = Look(kind, play)
+                found[second] = PlayFinding(kind, play)
         return found
 
-    def _report(self, looks: Mapping[int, Look]) -> None:
-        for second, look in looks.items():
-            self._findings.add(look.kind, _name(second, look.kind))
+    def _report(self, findings: Mapping[int, PlayFinding]) -> None:
+        for second, finding in findings.items():
+            self._findings.add(finding.kind, _name(second, finding.kind))
         if self._repair:
-            self._mend(looks)
+            self._repair_index(findings)
 
-    def _mend(self, looks: Mapping[int, Look]) -> None:
-        for _ in range(TRIES):
-            commands = [command for second, look in looks.items() for command in self._writes(second, look)]
+    def _repair_index(self, findings: Mapping[int, PlayFinding]) -> None:
+        for _ in range(MAX_TRIES):
+            commands = [
+                command for second, finding in findings.items() for command in self._writes(second, finding)
+            ]
             if not commands:
                 return
             self._archive.write(commands)
-            looks = self._look(list(looks))
+            findings = self._inspect(list(findings))
 
-    def _writes(self, second: int, look: Look) -> Iterator[Command]:
+    def _writes(self, second: int, finding: PlayFinding) -> Iterator[Command]:
         key = self._archive.key(index_key(day_of(second)))
-        if look.kind is Kind.LOST:
+        if finding.kind is FindingKind.LOST:
             yield "HDEL", key, second
-        elif look.play is not None:
-            yield "HSET", key, second, look.play.index
+        elif finding.play is not None:
+            yield "HSET", key, second, finding.play.index
 
 
-def judged(play: Play | None, line: str | None, *, exists: bool) -> Kind | None:
+def compare_with_index(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
     """What is wrong with a play and its line in the index.
 
     Args:
@@ -181,19 +183,21 @@ def judged(play: Play | None, line: str | None, *, exists: bool) -> Kind | None:
         exists: Whether there is anything under the play's key.
     """
     if play is None:
-        lost = None if line is None else Kind.LOST
-        return Kind.STRANGE if exists else lost
+        lost = None if line is None else FindingKind.LOST
+        return FindingKind.STRANGE if exists else lost
     if line is None:
-        return Kind.UNLISTED
+        return FindingKind.UNLISTED
     if line == play.index:
         return None
-    return Kind.OLD_FORM if line == play.index.rpartition(" ")[0] else Kind.DIFFERENT
+    return FindingKind.OLD_FORM if line == play.index.rpartition(" ")[0] else FindingKind.DIFFERENT
 
 
 def _read(second: int, values: Iterable[str | None]) -> Play | None:
-    return Play.from_hash(second, {name: value for name, value in zip(FIELDS, values, strict=True) if value})
+    return Play.from_hash(
+        second, {name: value for name, value in zip(PLAY_FIELDS, values, strict=True) if value}
+    )
 
 
-def _name(second: int, kind: Kind) -> str:
-    is_of_play = kind in {Kind.UNLISTED, Kind.STRANGE}
+def _name(second: int, kind: FindingKind) -> str:
+    is_of_play = kind in {FindingKind.UNLISTED, FindingKind.STRANGE}
     return play_key(second) if is_of_play else f"{index_key(day_of(second))} {second}"

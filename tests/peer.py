@@ -11,59 +11,59 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Script = Callable[["ServerConnection"], None]
+    Script = Callable[["Line"], None]
 
 
-class ServerConnection:
+class Line:
     """The server's end of a connection."""
 
-    def __init__(self, server: ScriptedServer, line: socket.socket) -> None:
-        self._server = server
-        self._socket = line
+    def __init__(self, peer: Peer, line: socket.socket) -> None:
+        self._peer = peer
+        self._line = line
 
-    def read_request(self) -> bytes:
+    def hear(self) -> bytes:
         """Wait for a whole request, and note it; b"" when the client has gone."""
         heard = b""
         while b"\r\n\r\n" not in heard:
-            if not (piece := self._socket.recv(65536)):
+            if not (piece := self._line.recv(65536)):
                 return b""
             heard += piece
         head, _, body = heard.partition(b"\r\n\r\n")
         for line in head.split(b"\r\n"):
             if line.lower().startswith(b"content-length:"):
                 while len(body) < int(line.split(b":")[1]):
-                    body += self._socket.recv(65536)
-        self._server.requests.append(head + b"\r\n\r\n" + body)
+                    body += self._line.recv(65536)
+        self._peer.requests.append(head + b"\r\n\r\n" + body)
         return heard
 
-    def receive(self) -> bytes:
+    def catch(self) -> bytes:
         """Wait for whatever comes; b"" when the client has gone."""
-        return self._socket.recv(65536)
+        return self._line.recv(65536)
 
-    def send(self, *pieces: bytes) -> None:
+    def say(self, *pieces: bytes) -> None:
         for piece in pieces:
-            self._socket.sendall(piece)
-            self._server.sent += len(piece)
+            self._line.sendall(piece)
+            self._peer.sent += len(piece)
 
-    def send_slowly(self, text: bytes, pause: float = 0.05) -> None:
+    def drip(self, text: bytes, pause: float = 0.05) -> None:
         """Say a byte at a time, until the client has had enough."""
         for position in range(len(text)):
-            self.send(text[position : position + 1])
-            if self._server.closing.wait(pause):
+            self.say(text[position : position + 1])
+            if self._peer.closing.wait(pause):
                 return
 
-    def wait_for_close(self) -> None:
+    def hang(self) -> None:
         """Say nothing until the client has gone, or the test is over."""
-        while self._socket.recv(65536):
+        while self._line.recv(65536):
             pass
 
     def reset(self) -> None:
         """Close so that the client gets a reset, not an end."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self._socket.close()
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self._line.close()
 
 
-class ScriptedServer:
+class Peer:
     """Runs one script for each connection, in their order; further connections are closed at once.
 
     Attributes:
@@ -80,7 +80,7 @@ class ScriptedServer:
         self._tls = tls
         self._scripts = list(scripts)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets: list[socket.socket] = []
+        self._lines: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -99,7 +99,7 @@ class ScriptedServer:
         self.closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
-        for line in self._sockets:
+        for line in self._lines:
             with suppress(OSError):
                 socket.socket.shutdown(line, socket.SHUT_RDWR)  # wakes whoever waits; TLS's own would not
         for thread in self._threads[1:]:
@@ -118,7 +118,7 @@ class ScriptedServer:
                 continue
             if self._tls:
                 line = self._tls.wrap_socket(line, server_side=True, do_handshake_on_connect=False)
-            self._sockets.append(line)
+            self._lines.append(line)
             thread = threading.Thread(target=self._run, args=(self._scripts.pop(0), line))
             self._threads.append(thread)
             thread.start()
@@ -127,24 +127,24 @@ class ScriptedServer:
         with suppress(OSError):
             if isinstance(line, ssl.SSLSocket):
                 line.do_handshake()
-            script(ServerConnection(self, line))
+            script(Line(self, line))
         line.close()
 
 
-def http_response(body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def answer(body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> bytes:
     """A proper answer with a length."""
     lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def respond_with(*answers: bytes) -> Script:
+def replies(*answers: bytes) -> Script:
     """Give these answers, one a request, and then wait for the client to go."""
 
-    def script(line: ServerConnection) -> None:
+    def script(line: Line) -> None:
         for text in answers:
-            if not line.read_request():
+            if not line.hear():
                 return
-            line.send(text)
-        line.wait_for_close()
+            line.say(text)
+        line.hang()
 
     return script
