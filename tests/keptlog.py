@@ -11,7 +11,7 @@ from spotify_logger.storage.store import Store
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 NIGHT = {"from": "2026-11-22T01:00:00.250Z", "to": "2026-11-22T02:00:00.500Z", "reason": "offline"}
 NIGHT_SECOND = 1_795_309_200
-TOLD = ("uri", "type", "name", "artists", "album", "duration_ms")
+ITEM_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
 """What a play's hash has of its item, beside the id."""
 
 
@@ -48,7 +48,7 @@ def play(
     """A play that starts so many seconds after six o'clock."""
     played = item(what) if isinstance(what, str) else what
     begun, length = round((SECOND + start) * 1000), round(heard * 1000)
-    told = {name: played.catalog[name] for name in TOLD if name in played.catalog}
+    told = {name: played.catalog[name] for name in ITEM_FIELDS if name in played.catalog}
     if not played.key.startswith("local:"):
         told["id"] = played.key.partition(":")[2]
     return Play(
@@ -63,7 +63,7 @@ def play(
     )
 
 
-class Log:
+class RedisLog:
     """The log, and a second look at the same server."""
 
     def __init__(self, url: str, prefix: str = "") -> None:

@@ -13,7 +13,7 @@ from spotify_logger.core.redis_keys import OPEN, day_of, index_key, row_value
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries.question import Question
 from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.output import show
+from spotify_logger.report.output import write_answer
 from spotify_logger.storage.store import Store
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command
 
 
-class Item(NamedTuple):
+class CatalogItem(NamedTuple):
     """What the catalogue knows of an item."""
 
     key: str
@@ -45,7 +45,7 @@ class Item(NamedTuple):
 
 
 @dataclass
-class Listened:
+class IndexedLog:
     """A log, and who asks it: in a zone, at a moment that clocks show there."""
 
     url: str
@@ -62,22 +62,22 @@ class Listened:
     def second(self, moment: str) -> int:
         return self.zone.second(datetime.fromisoformat(moment))
 
-    def to(self, item: Item, moment: str | int, heard: float = 200, end: str = TRACKDONE) -> None:
+    def to(self, item: CatalogItem, moment: str | int, heard: float = 200, end: str = TRACKDONE) -> None:
         """A play that starts then; it was heard for so many seconds."""
         self.all([(item, moment, heard, end)])
 
-    def all(self, plays: Iterable[tuple[Item, str | int, float, str]]) -> None:
+    def all(self, plays: Iterable[tuple[CatalogItem, str | int, float, str]]) -> None:
         """Many of them at once."""
         self.archive.write([command for play in plays for command in self._commands(*play)])
 
-    def _commands(self, item: Item, moment: str | int, heard: float, end: str) -> list[Command]:
+    def _commands(self, item: CatalogItem, moment: str | int, heard: float, end: str) -> list[Command]:
         second = self.second(moment) if isinstance(moment, str) else moment
         row = row_value(item.key, round(heard * 1000), None if end == OPEN else end)
         fields = [part for pair in item.fields.items() for part in pair]
         catalog: list[Command] = [("HSET", item.key, *fields)] if fields else []
         return [("HSET", index_key(day_of(second)), str(second), row), *catalog]
 
-    def skipped(self, item: Item, moment: str) -> None:
+    def skipped(self, item: CatalogItem, moment: str) -> None:
         self.to(item, moment, 5, SKIPPED)
 
     def gap(self, begin: str, end: str) -> None:
@@ -87,10 +87,10 @@ class Listened:
             batch.write_gap(first, told)
 
     def ask(self, **more: object) -> Question:
-        """About all time, unless `year` or `stretch` says otherwise."""
+        """About all time, unless `year` or `period` says otherwise."""
         number = more.pop("year", None)
         if isinstance(number, int):
-            more["stretch"] = year(self.zone, number)
+            more["period"] = year(self.zone, number)
         return Question(self.second(self.now), self.zone, **more)  # type: ignore[arg-type]
 
     def between(self, begin: str, end: str) -> Period:
@@ -118,7 +118,7 @@ def drawn(answer: Answer, monkeypatch: pytest.MonkeyPatch, columns: int = 80) ->
     monkeypatch.setenv("LINES", "24")
     monkeypatch.setenv("TERM", "dumb")
     out = _Terminal()
-    show(answer, out)
+    write_answer(answer, out)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 

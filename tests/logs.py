@@ -15,7 +15,7 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.queries import question
 from spotify_logger.storage.store import Store
 from tests import reference
-from tests.reference import Item, Log, Play, Stretch
+from tests.reference import Period, ReferenceItem, ReferenceLog, ReferencePlay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,25 +25,35 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from tests.reference import Gap
 
-Asking = tuple[Log, list[str]]
+LogAndArguments = tuple[ReferenceLog, list[str]]
 """A log with a question about it, and the question in the words of the command."""
 
-QUO1 = Item("track:quo1", "Veridis Quo", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000061", 345_000)
-QUO2 = Item("track:quo2", "Veridis Quo - Live", ("Daft Punk",), "Discovery", "disc2", "gbduw0000061", 344_999)
-QUO3 = Item("track:quo3", "Veridis Quo", ("Daft Punk",), "Discovery (Deluxe)", "disc3", "GBDUW0000061", None)
-AERO = Item("track:aero", "Aerodynamic", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000055", 60_000)
-DEMO = Item("local:0123456789abcdef", "Demo", ("Daft Punk",), "Discovery", has_ids=False)
-DUET = Item("track:duet", "Duet", ("Daft Punk", "Air", "Air"), "Hits", "hits", "", 200_000)
-SEXY = Item("track:sexy", "Sexy Boy", ("Air",), "Hits", "hits", "FRDUW0000001", 200_001)
-HITS = Item("track:hits", "Hits", ("Air",), "Hits", "hits2", "", 60_000)
-IGOR = Item("track:igor", "Igor", ("Tyler, The Creator",), "IGOR", "igor", "USQX91900001", 1)
-FEATURE = Item("track:feat", "Feature", ("Air", "Tyler, The Creator"), "IGOR", "igor", "USQX91900002")
-OLD = Item("track:years", "Old", ("Air", "Daft Punk"), "Years", has_ids=False)
-NAMELESS = Item("track:nobody", "Untitled")
-GONE = Item("track:gone", is_known=False)
-EPISODE = Item("episode:one", "On Daft Punk", (), "A Show", duration_ms=3_600_000)
-OTHER_EPISODE = Item("episode:two", "Discovery", (), "Another Show", duration_ms=1_800_000)
-GONE_EPISODE = Item("episode:gone", is_known=False)
+QUO1 = ReferenceItem(
+    "track:quo1", "Veridis Quo", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000061", 345_000
+)
+QUO2 = ReferenceItem(
+    "track:quo2", "Veridis Quo - Live", ("Daft Punk",), "Discovery", "disc2", "gbduw0000061", 344_999
+)
+QUO3 = ReferenceItem(
+    "track:quo3", "Veridis Quo", ("Daft Punk",), "Discovery (Deluxe)", "disc3", "GBDUW0000061", None
+)
+AERO = ReferenceItem(
+    "track:aero", "Aerodynamic", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000055", 60_000
+)
+DEMO = ReferenceItem("local:0123456789abcdef", "Demo", ("Daft Punk",), "Discovery", has_ids=False)
+DUET = ReferenceItem("track:duet", "Duet", ("Daft Punk", "Air", "Air"), "Hits", "hits", "", 200_000)
+SEXY = ReferenceItem("track:sexy", "Sexy Boy", ("Air",), "Hits", "hits", "FRDUW0000001", 200_001)
+HITS = ReferenceItem("track:hits", "Hits", ("Air",), "Hits", "hits2", "", 60_000)
+IGOR = ReferenceItem("track:igor", "Igor", ("Tyler, The Creator",), "IGOR", "igor", "USQX91900001", 1)
+FEATURE = ReferenceItem(
+    "track:feat", "Feature", ("Air", "Tyler, The Creator"), "IGOR", "igor", "USQX91900002"
+)
+OLD = ReferenceItem("track:years", "Old", ("Air", "Daft Punk"), "Years", has_ids=False)
+NAMELESS = ReferenceItem("track:nobody", "Untitled")
+GONE = ReferenceItem("track:gone", is_known=False)
+EPISODE = ReferenceItem("episode:one", "On Daft Punk", (), "A Show", duration_ms=3_600_000)
+OTHER_EPISODE = ReferenceItem("episode:two", "Discovery", (), "Another Show", duration_ms=1_800_000)
+GONE_EPISODE = ReferenceItem("episode:gone", is_known=False)
 
 FAMILIES = (
     (QUO1, QUO2, QUO3),
@@ -91,14 +101,16 @@ RULES: dict[int | str, str] = {
 """What counts as a play, and the words of the command for it."""
 
 
-def logs(most: int = 30) -> st.SearchStrategy[Asking]:
+def logs(max_plays: int = 30) -> st.SearchStrategy[LogAndArguments]:
     """Logs of so many plays at most; by a seed, as chance is much quicker than Hypothesis."""
     return st.builds(
-        lambda seed, plays: Made(Random(seed), plays).asking, st.integers(0, 2**40), st.integers(0, most)
+        lambda seed, plays: RandomLog(Random(seed), plays).asking,
+        st.integers(0, 2**40),
+        st.integers(0, max_plays),
     )
 
 
-class Made:
+class RandomLog:
     """A log of listening around a moment at which clocks change, and a question; both by chance.
 
     Args:
@@ -111,7 +123,7 @@ class Made:
         self._zone = self._one_of(sorted(MOMENTS))
         self._plays = self._listened(number)
         self._now = self._last_second() + self._one_of((0, 1, HOUR, DAY, 40 * DAY))
-        stretch, words = self._stretch()
+        period, words = self._period()
         rule, by, exact = (
             self._one_of(tuple(RULES)),
             self._one_of(("plays", "time")),
@@ -127,23 +139,23 @@ class Made:
             RULES[rule],
             *(["--exact"] if exact else []),
         ]
-        gaps = self._gaps(stretch)
-        self.asking = Log(self._plays, gaps, self._now, self._zone, stretch, rule, by, exact), words
+        gaps = self._gaps(period)
+        self.asking = ReferenceLog(self._plays, gaps, self._now, self._zone, period, rule, by, exact), words
 
-    def _listened(self, number: int) -> list[Play]:
+    def _listened(self, number: int) -> list[ReferencePlay]:
         items = (*self._one_of(FAMILIES), *self._one_of(FAMILIES))
         ms_played = [self._one_of(HEARD_MS) for _ in range(3)]
         pace = self._one_of(PACES)
         second = self._one_of(MOMENTS[self._zone]) - self._one_of((0, 1, 600, 7200, DAY, 40 * DAY))
-        plays: list[Play] = []
+        plays: list[ReferencePlay] = []
         for _ in range(number):
             plays.append(self._play(second, items, ms_played))
             pause = plays[-1].ms_played // 1000 + 1800 + self._one_of((-1, 0, 1))
             second += self._one_of((*pace, pause))
         return plays
 
-    def _play(self, second: int, items: Sequence[Item], ms_played: Sequence[int]) -> Play:
-        return Play(
+    def _play(self, second: int, items: Sequence[ReferenceItem], ms_played: Sequence[int]) -> ReferencePlay:
+        return ReferencePlay(
             second,
             self._one_of(items),
             self._one_of(ms_played),
@@ -158,7 +170,7 @@ class Made:
     def _some_second(self) -> int:
         return self._one_of(self._plays).second if self._plays else self._last_second()
 
-    def _stretch(self) -> tuple[Stretch, list[str]]:
+    def _period(self) -> tuple[Period, list[str]]:
         """As the reference has it, and in the words of the command."""
         zone, second = self._zone, self._some_second()
         day, moment = reference.day_of(second, zone), reference.shown(second, zone)
@@ -173,23 +185,21 @@ class Made:
             number, unit = self._one_of(((2, "h"), (1, "d"), (5, "d"), (2, "w"), (1, "m"), (1, "y")))
             return reference.last(number, unit, self._now, zone), ["--last", f"{number}{unit}"]
         if kind == "moment":
-            return Stretch(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
-        return self._between(kind, day) if kind != "all" else (Stretch(), [])
+            return Period(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
+        return self._between(kind, day) if kind != "all" else (Period(), [])
 
-    def _between(self, kind: str, day: date) -> tuple[Stretch, list[str]]:
+    def _between(self, kind: str, day: date) -> tuple[Period, list[str]]:
         last = day + timedelta(days=self._one_of((0, 1, 4, 30)))
         begin = reference.midnight(day, self._zone)
         end = reference.midnight(last + timedelta(days=1), self._zone)
         since, until = ["--since", f"{day}"], ["--until", f"{last}"]
         if kind == "between":
-            return Stretch(begin, end, begin - (end - begin)), since + until
-        return (Stretch(begin), since) if kind == "since" else (Stretch(None, end), until)
+            return Period(begin, end, begin - (end - begin)), since + until
+        return (Period(begin), since) if kind == "since" else (Period(None, end), until)
 
-    def _gaps(self, stretch: Stretch) -> list[Gap]:
+    def _gaps(self, period: Period) -> list[Gap]:
         """Gaps around a play, and around the ends of the stretch: begun before, or ending just there."""
-        moments = [
-            second for second in (self._some_second(), stretch.begin, stretch.end, self._now) if second
-        ]
+        moments = [second for second in (self._some_second(), period.begin, period.end, self._now) if second]
         found: dict[int, Gap] = {}
         for _ in range(self._one_of((0, 1, 3))):
             begin = self._one_of(moments) + self._one_of((-HOUR, -100, 0, 50))
@@ -197,7 +207,7 @@ class Made:
         return [found[begin] for begin in sorted(found)]
 
 
-def write(server: EmbeddedServer, log: Log, *, is_old: bool = False) -> Store:
+def write(server: EmbeddedServer, log: ReferenceLog, *, is_old: bool = False) -> Store:
     """Put a log into an empty server, as the daemon does; an old index does not tell of unknown ends."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
@@ -215,14 +225,14 @@ def write(server: EmbeddedServer, log: Log, *, is_old: bool = False) -> Store:
     return store
 
 
-def _hash(play: Play) -> dict[str, str | int]:
+def _hash(play: ReferencePlay) -> dict[str, str | int]:
     fields: dict[str, str | int] = {"uri": f"spotify:{play.item.key}", "ms_played": play.ms_played}
     told = {"device_name": play.device, "context_uri": play.context}
     told["end_reason"] = "" if play.end == "open" else play.end
     return fields | {name: text for name, text in told.items() if text}
 
 
-def _entry(item: Item) -> dict[str, str | int]:
+def _entry(item: ReferenceItem) -> dict[str, str | int]:
     ids = " ".join(f"id{number}" for number, _ in enumerate(item.artists)) if item.has_ids else ""
     told: dict[str, str | int] = {
         "name": item.name,
@@ -236,10 +246,10 @@ def _entry(item: Item) -> dict[str, str | int]:
     return {name: value for name, value in told.items() if value}
 
 
-def asked(log: Log, words: Sequence[str]) -> Question:
+def question_from(log: ReferenceLog, words: Sequence[str]) -> Question:
     """The question that words make."""
     parser = argparse.ArgumentParser()
-    question.add_stretch(parser)
-    question.add_least(parser)
+    question.add_period(parser)
+    question.add_threshold(parser)
     question.add_ranking(parser)
-    return question.read(parser.parse_args(words), log.now)
+    return question.from_options(parser.parse_args(words), log.now)

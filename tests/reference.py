@@ -23,7 +23,7 @@ ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Item:
+class ReferenceItem:
     """Something that can be played.
 
     `has_ids`: the catalogue knows the artists' ids; `is_known`: it knows anything at all.
@@ -59,24 +59,24 @@ class Item:
     def first_artist(self) -> str:
         return self.credited[0] if self.artists else ""
 
-    def known(self) -> Item:
+    def known(self) -> ReferenceItem:
         """What the catalogue makes of it."""
-        return self if self.is_known else Item(self.key, duration_ms=None)
+        return self if self.is_known else ReferenceItem(self.key, duration_ms=None)
 
 
 @dataclass(frozen=True)
-class Play:
+class ReferencePlay:
     """A play; `end` is "open" while it is not over."""
 
     second: int
-    item: Item
+    item: ReferenceItem
     ms_played: int
     end: str = "trackdone"
     device: str = "Kitchen"
     context: str = ""
 
 
-class Stretch(NamedTuple):
+class Period(NamedTuple):
     """From a second up to another one, and the stretch before: its first second; None where there is none."""
 
     begin: int | None = None
@@ -87,8 +87,8 @@ class Stretch(NamedTuple):
         return (self.begin is None or self.begin <= second) and (self.end is None or second < self.end)
 
     @property
-    def before(self) -> Stretch | None:
-        return None if self.earlier is None else Stretch(self.earlier, self.begin)
+    def before(self) -> Period | None:
+        return None if self.earlier is None else Period(self.earlier, self.begin)
 
 
 # Clocks
@@ -121,23 +121,23 @@ def midnight(day: date, zone: str) -> int:
     return first_second(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001 - what clocks show
 
 
-def year(number: int, zone: str) -> Stretch:
+def year(number: int, zone: str) -> Period:
     begin, end, earlier = (midnight(date(which, 1, 1), zone) for which in (number, number + 1, number - 1))
-    return Stretch(begin, end, earlier)
+    return Period(begin, end, earlier)
 
 
-def month(first: date, zone: str) -> Stretch:
+def month(first: date, zone: str) -> Period:
     after, before = (first + 31 * ONE_DAY).replace(day=1), (first - ONE_DAY).replace(day=1)
-    return Stretch(*(midnight(day, zone) for day in (first, after, before)))
+    return Period(*(midnight(day, zone) for day in (first, after, before)))
 
 
-def day(which: date, zone: str) -> Stretch:
-    return Stretch(*(midnight(day, zone) for day in (which, which + ONE_DAY, which - ONE_DAY)))
+def day(which: date, zone: str) -> Period:
+    return Period(*(midnight(day, zone) for day in (which, which + ONE_DAY, which - ONE_DAY)))
 
 
-def last(number: int, unit: str, now: float, zone: str) -> Stretch:
+def last(number: int, unit: str, now: float, zone: str) -> Period:
     end = int(now) + 1
-    return Stretch(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
+    return Period(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
 
 
 def _back(second: int, number: int, unit: str, zone: str) -> int:
@@ -157,18 +157,18 @@ def _back(second: int, number: int, unit: str, zone: str) -> int:
 # What counts
 
 
-def counts(play: Play, least: int | str) -> bool:
+def counts(play: ReferencePlay, threshold: int | str) -> bool:
     """Whether something is a play, by milliseconds heard, "half" or "finished"."""
-    if least == "finished":
+    if threshold == "finished":
         return play.end == "trackdone"
-    if least == "half":
+    if threshold == "half":
         length = play.item.known().duration_ms
         return play.end == "trackdone" or bool(length and play.ms_played >= length / 2)
-    return play.ms_played >= int(least)
+    return play.ms_played >= int(threshold)
 
 
 @dataclass(frozen=True)
-class Log:
+class ReferenceLog:
     """All that was played, and what is asked of it.
 
     Attributes:
@@ -176,45 +176,45 @@ class Log:
         gaps: From, to, and why nothing could be seen.
         now: The second in which it is asked.
         zone: Whose clocks.
-        stretch: About when.
-        least: What counts as a play.
+        period: About when.
+        threshold: What counts as a play.
         by: "plays" or "time".
         exact: Every id is one of its own.
     """
 
-    plays: Sequence[Play] = ()
+    plays: Sequence[ReferencePlay] = ()
     gaps: Sequence[Gap] = ()
     now: int = 0
     zone: str = "UTC"
-    stretch: Stretch = Stretch()  # noqa: RUF009 - it never changes
-    least: int | str = 30_000
+    period: Period = Period()  # noqa: RUF009 - it never changes
+    threshold: int | str = 30_000
     by: str = "plays"
     exact: bool = False
 
     @cached_property
-    def inside(self) -> list[Play]:
-        return [play for play in self.plays if self.stretch.has(play.second)]
+    def inside(self) -> list[ReferencePlay]:
+        return [play for play in self.plays if self.period.has(play.second)]
 
     @cached_property
-    def counted(self) -> list[Play]:
-        return [play for play in self.inside if counts(play, self.least)]
+    def counted(self) -> list[ReferencePlay]:
+        return [play for play in self.inside if counts(play, self.threshold)]
 
     @cached_property
-    def before(self) -> list[Play]:
+    def before(self) -> list[ReferencePlay]:
         """What was played in the stretch before."""
-        before = self.stretch.before
+        before = self.period.before
         return [play for play in self.plays if before is not None and before.has(play.second)]
 
     @property
     def ms_played(self) -> int:
         return sum(play.ms_played for play in self.inside)
 
-    def on(self, stretch: Stretch) -> Log:
-        return replace(self, stretch=stretch)
+    def on(self, period: Period) -> ReferenceLog:
+        return replace(self, period=period)
 
     def unseen(self) -> Data:
         """How many gaps there are, and how long they are in all, from the first play on."""
-        begin, end = self.stretch.begin, self.stretch.end
+        begin, end = self.period.begin, self.period.end
         if begin is None:
             if not self.inside:
                 return {"gaps": 0, "seconds": 0}
@@ -225,10 +225,10 @@ class Log:
 
     # What there is to be ranked
 
-    def track(self, item: Item) -> str:
+    def track(self, item: ReferenceItem) -> str:
         return item.key if self.exact or not item.known().isrc else item.known().isrc.upper()
 
-    def album(self, item: Item, among: Sequence[Play]) -> tuple[str, str] | None:
+    def album(self, item: ReferenceItem, among: Sequence[ReferencePlay]) -> tuple[str, str] | None:
         """An album is known by its name and artist; by its id if several artists are on it."""
         known = item.known()
         if not known.album or not item.is_music:
@@ -238,7 +238,7 @@ class Log:
             return known.album, f"id {known.album_id}"
         return known.album, known.first_artist
 
-    def things(self, kind: str, play: Play) -> Sequence[object]:
+    def things(self, kind: str, play: ReferencePlay) -> Sequence[object]:
         """What a play is one of."""
         known = play.item.known()
         if kind == "devices":
@@ -249,7 +249,7 @@ class Log:
             return [known.album] if not known.is_music and known.album else []
         return self._music(kind, play.item) if known.is_music else []
 
-    def _music(self, kind: str, item: Item) -> Sequence[object]:
+    def _music(self, kind: str, item: ReferenceItem) -> Sequence[object]:
         if kind == "artists":
             return item.known().credited
         if kind == "tracks":
@@ -257,25 +257,25 @@ class Log:
         album = self.album(item, [*self.inside, *self.before])
         return [] if album is None else [album]
 
-    def amounts(self, plays: Sequence[Play]) -> tuple[int, int]:
+    def amounts(self, plays: Sequence[ReferencePlay]) -> tuple[int, int]:
         """How many of them count, and how long all of them were heard."""
-        return len([play for play in plays if counts(play, self.least)]), sum(
+        return len([play for play in plays if counts(play, self.threshold)]), sum(
             play.ms_played for play in plays
         )
 
     def most_first(self, plays: int, ms_played: int) -> tuple[int, int]:
         return (-ms_played, -plays) if self.by == "time" else (-plays, -ms_played)
 
-    def most_played_item(self, plays: Sequence[Play]) -> Item:
+    def most_played_item(self, plays: Sequence[ReferencePlay]) -> ReferenceItem:
         """The one that counts most often, was heard longest, or has the first key."""
 
-        def order(item: Item) -> tuple[int, int, str]:
+        def order(item: ReferenceItem) -> tuple[int, int, str]:
             times, ms_played = self.amounts([play for play in plays if play.item == item])
             return -times, -ms_played, item.key
 
         return min({play.item for play in plays}, key=order)
 
-    def ranked(self, kind: str) -> list[tuple[object, list[Play]]]:
+    def ranked(self, kind: str) -> list[tuple[object, list[ReferencePlay]]]:
         """Things that count at least once, the most played first, each with all its plays.
 
         Of equals, the one comes first that has the first key; of artists of one item, the first name.
@@ -285,13 +285,13 @@ class Log:
             (thing, [play for play in self.inside if thing in self.things(kind, play)]) for thing in things
         ]
 
-        def order(each: tuple[object, list[Play]]) -> tuple[int, int, str, str]:
+        def order(each: tuple[object, list[ReferencePlay]]) -> tuple[int, int, str, str]:
             thing, plays = each
             return *self.most_first(*self.amounts(plays)), self.first_key(kind, plays), str(thing)
 
         return sorted(found, key=order)
 
-    def first_key(self, kind: str, plays: Sequence[Play]) -> str:
+    def first_key(self, kind: str, plays: Sequence[ReferencePlay]) -> str:
         if kind in ("devices", "contexts"):
             return str(self.things(kind, plays[0])[0])
         return self.most_played_item(plays).key
@@ -303,8 +303,8 @@ class Log:
         plays, ms_played = self.amounts(self.inside)
         return {
             "kind": kind,
-            "from": iso(self.stretch.begin),
-            "to": iso(self.stretch.end),
+            "from": iso(self.period.begin),
+            "to": iso(self.period.end),
             "by": self.by,
             "plays": plays,
             "heard_ms": ms_played,
@@ -316,11 +316,11 @@ class Log:
             ],
         }
 
-    def _top_line(self, kind: str, thing: object, own: list[Play]) -> Data:
+    def _top_line(self, kind: str, thing: object, own: list[ReferencePlay]) -> Data:
         plays, ms_played = self.amounts(own)
         part = (ms_played, self.ms_played) if self.by == "time" else (plays, len(self.counted))
         before = self.amounts([play for play in self.before if thing in self.things(kind, play)])
-        is_compared = self.stretch.before is not None
+        is_compared = self.period.before is not None
         name, artists = self.called(kind, thing, own)
         return {
             "name": name,
@@ -333,7 +333,7 @@ class Log:
             "key": self.first_key(kind, own),
         }
 
-    def called(self, kind: str, thing: object, own: list[Play]) -> tuple[str, str]:
+    def called(self, kind: str, thing: object, own: list[ReferencePlay]) -> tuple[str, str]:
         if kind == "tracks":
             item = self.most_played_item(own)
             return (item.name, item.artists_text) if item.is_known else (item.key, "")
@@ -344,7 +344,7 @@ class Log:
 
     def count(self, text: str) -> Data:
         items = {play.item for play in self.inside if play.item.is_known}
-        ways: tuple[Callable[[str, Item], bool], ...] = (is_whole, is_part, has_words)
+        ways: tuple[Callable[[str, ReferenceItem], bool], ...] = (is_whole, is_part, has_words)
         fits = next((way for way in ways if any(way(text, item) for item in items)), has_words)
         fitting = {item for item in items if fits(text, item)}
         named = {self.track(item) for item in fitting if fits(text, replace(item, album=""))}
@@ -354,10 +354,10 @@ class Log:
         return {
             "text": text,
             "whole": fits is is_whole,
-            "at_least_ms": self.least if isinstance(self.least, int) else None,
-            "from": iso(self.stretch.begin),
-            "to": iso(self.stretch.end),
-            **self.told([play for play in self.inside if play.item in meant]),
+            "at_least_ms": self.threshold if isinstance(self.threshold, int) else None,
+            "from": iso(self.period.begin),
+            "to": iso(self.period.end),
+            **self.play_summary([play for play in self.inside if play.item in meant]),
             "ranked": len(self.ranked("tracks")),
             "unseen": self.unseen(),
             "tracks": sorted(tracks, key=self._track_order),
@@ -376,14 +376,14 @@ class Log:
         title = f"{track['artists'] or track['album']} – {track['name']}"
         return *self.most_first(plays, ms_played), title, str(track["keys"])
 
-    def _counted_track(self, items: set[Item], track: str) -> Data:
+    def _counted_track(self, items: set[ReferenceItem], track: str) -> Data:
         plays = [play for play in self.inside if play.item in items]
         keys: list[str] = []
         while rest := [play for play in plays if play.item.key not in keys]:
             keys.append(self.most_played_item(rest).key)
         item = self.most_played_item(plays)
         about = {"keys": keys, "name": item.name, "artists": item.artists_text, "album": item.album}
-        return {**about, **self.told(plays), "rank": self.rank(track)}
+        return {**about, **self.play_summary(plays), "rank": self.rank(track)}
 
     def rank(self, track: str) -> int | None:
         """One more than there are recordings with more plays, or more time."""
@@ -393,9 +393,9 @@ class Log:
         which = 1 if self.by == "time" else 0
         return 1 + len([1 for each in amounts.values() if each[which] > amounts[track][which]])
 
-    def told(self, plays: Sequence[Play]) -> Data:
+    def play_summary(self, plays: Sequence[ReferencePlay]) -> Data:
         """What is told of a track's plays."""
-        seconds = [play.second for play in plays if counts(play, self.least)]
+        seconds = [play.second for play in plays if counts(play, self.threshold)]
         return {
             "plays": len(seconds),
             "shorter": len(plays) - len(seconds),
@@ -409,13 +409,13 @@ class Log:
         inside, counted = self.inside, self.counted
         over = [play for play in inside if play.end != "open"]
         skips = [play for play in inside if play.end == "skipped"]
-        variety = {kind: {thing for play in counted for thing in self.things_of_stretch(kind, play)}
+        variety = {kind: {thing for play in counted for thing in self.things_in_period(kind, play)}
                    for kind in ("tracks", "artists", "albums", "shows")}  # fmt: skip
         sessions = self.sessions()
         longest = max(sessions, key=lambda session: (session[1] - session[0], -session[0]), default=None)
         return {
-            "from": iso(self.stretch.begin),
-            "to": iso(self.stretch.end),
+            "from": iso(self.period.begin),
+            "to": iso(self.period.end),
             "plays": len(counted),
             "shorter": len(inside) - len(counted),
             "heard_ms": self.ms_played,
@@ -431,13 +431,13 @@ class Log:
             "unseen": self.unseen(),
         }  # fmt: skip
 
-    def things_of_stretch(self, kind: str, play: Play) -> Sequence[object]:
+    def things_in_period(self, kind: str, play: ReferencePlay) -> Sequence[object]:
         """The same, where the stretch before plays no role."""
-        return self.on(Stretch(self.stretch.begin, self.stretch.end)).things(kind, play)
+        return self.on(Period(self.period.begin, self.period.end)).things(kind, play)
 
     def heard_before(self, kind: str) -> set[object]:
         """What had been heard, however shortly, before the stretch began."""
-        begin = self.stretch.begin
+        begin = self.period.begin
         earlier = [play for play in self.plays if begin is not None and play.second < begin]
         return {thing for play in earlier for thing in self.things(kind, play)}
 
@@ -552,18 +552,18 @@ def iso(second: int | None) -> str | None:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def is_whole(text: str, item: Item) -> bool:
+def is_whole(text: str, item: ReferenceItem) -> bool:
     """Whether a text is the whole title, album or artist; case aside."""
     names = (item.name, item.album, item.artists_text, *item.credited)
     return text.lower() in [name.lower() for name in names]
 
 
-def is_part(text: str, item: Item) -> bool:
+def is_part(text: str, item: ReferenceItem) -> bool:
     everything = f"{item.artists_text} {item.name} {item.album}".strip()
     return text.lower() in everything.lower()
 
 
-def has_words(text: str, item: Item) -> bool:
+def has_words(text: str, item: ReferenceItem) -> bool:
     """Whether each word of a text begins a word of the title, the album or an artist; case aside."""
     words = words_of(f"{item.artists_text} {item.name} {item.album}")
     return all(any(word.startswith(part) for word in words) for part in words_of(text))

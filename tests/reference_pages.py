@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tests.reference import ONE_DAY, Data, Log, Play, Stretch, day_of, iso, shown
+from tests.reference import ONE_DAY, Data, Period, ReferenceLog, ReferencePlay, day_of, iso, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,22 +17,22 @@ KINDS = ("tracks", "artists", "albums", "shows")
 LONGEST_BY_MONTH = 366 * 86_400 + 3600
 
 
-def alone(log: Log) -> Log:
+def alone(log: ReferenceLog) -> ReferenceLog:
     """The same where the stretch before plays no role."""
-    return log.on(Stretch(log.stretch.begin, log.stretch.end))
+    return log.on(Period(log.period.begin, log.period.end))
 
 
-def _heading(log: Log) -> Data:
+def _heading(log: ReferenceLog) -> Data:
     plays, ms_played = log.amounts(log.inside)
-    bounds = {"from": iso(log.stretch.begin), "to": iso(log.stretch.end)}
+    bounds = {"from": iso(log.period.begin), "to": iso(log.period.end)}
     return {**bounds, "by": log.by, "plays": plays, "heard_ms": ms_played}
 
 
-def clock(log: Log) -> Data:
+def clock(log: ReferenceLog) -> Data:
     return {**_heading(log), "week": log.week(), "unseen": log.unseen()}
 
 
-def calendar(log: Log, year: int) -> Data:
+def calendar(log: ReferenceLog, year: int) -> Data:
     """Every day of a year, up to today."""
     today, day, days = day_of(log.now, log.zone), date(year, 1, 1), []
     while day.year == year:
@@ -47,9 +47,9 @@ def calendar(log: Log, year: int) -> Data:
 # A year in review
 
 
-def review(log: Log, year: int) -> Data:
+def review(log: ReferenceLog, year: int) -> Data:
     log = alone(log)
-    stats, end = log.stats(), log.stretch.end
+    stats, end = log.stats(), log.period.end
     before = {kind: log.heard_before(kind) for kind in MUSIC}
     new = (
         [each for each in log.ranked("tracks") if each[0] not in before["tracks"]]
@@ -60,7 +60,7 @@ def review(log: Log, year: int) -> Data:
     return {
         "year": year,
         "over": end is not None and log.now >= end,
-        "from": iso(log.stretch.begin),
+        "from": iso(log.period.begin),
         "to": iso(end),
         "by": log.by,
         **{name: stats[name] for name in (*named, "longest_streak", "busiest_day")},
@@ -76,14 +76,14 @@ def review(log: Log, year: int) -> Data:
     }
 
 
-def _cells(log: Log, kind: str, thing: object, own: Sequence[Play], **more: object) -> Data:
+def _cells(log: ReferenceLog, kind: str, thing: object, own: Sequence[ReferencePlay], **more: object) -> Data:
     name, artists = log.called(kind, thing, list(own))
     plays, ms_played = log.amounts(own)
     cells = {"name": name, "artists": artists, "plays": plays, "heard_ms": ms_played, "when": None}
     return {**cells, "key": log.first_key(kind, own), **more}
 
 
-def _first(plays: Sequence[Play]) -> Data | None:
+def _first(plays: Sequence[ReferencePlay]) -> Data | None:
     if not plays:
         return None
     item = plays[0].item.known()
@@ -91,7 +91,7 @@ def _first(plays: Sequence[Play]) -> Data | None:
     return {**cells, "when": iso(plays[0].second), "key": item.key}
 
 
-def _repeated(log: Log) -> Data | None:
+def _repeated(log: ReferenceLog) -> Data | None:
     """The track that counts most often on one day; of equals, the one that was so often first."""
     found: list[tuple[int, int, object, str]] = []
     for play in log.counted:
@@ -110,19 +110,19 @@ def _repeated(log: Log) -> Data | None:
     return _cells(log, "tracks", track, own, plays=-plays, heard_ms=None, when=day_text)
 
 
-def _late(log: Log) -> Data | None:
+def _late(log: ReferenceLog) -> Data | None:
     """The track that was played most between midnight and five."""
     night = only(log, [play for play in log.inside if shown(play.second, log.zone).hour < NIGHT_ENDS])
     ranked = night.ranked("tracks")
     return _cells(night, "tracks", *ranked[0]) if ranked else None
 
 
-def only(log: Log, plays: Sequence[Play]) -> Log:
+def only(log: ReferenceLog, plays: Sequence[ReferencePlay]) -> ReferenceLog:
     """The same question about some of the plays alone."""
-    return replace(log, plays=plays, stretch=Stretch())
+    return replace(log, plays=plays, period=Period())
 
 
-def _month(log: Log, month: str) -> Data:
+def _month(log: ReferenceLog, month: str) -> Data:
     plays, ms_played = log.amounts(
         [play for play in log.inside if str(shown(play.second, log.zone)).startswith(month)]
     )
@@ -133,21 +133,21 @@ def _month(log: Log, month: str) -> Data:
 
 
 @dataclass(frozen=True)
-class Portrait:
+class ReferencePage:
     """One thing among what was played, of a kind; a log without a stretch before."""
 
-    log: Log
+    log: ReferenceLog
     kind: str
     thing: object
 
     @property
-    def own(self) -> list[Play]:
+    def own(self) -> list[ReferencePlay]:
         return [play for play in self.log.inside if self.thing in self.log.things(self.kind, play)]
 
     def data(self, number: int) -> Data:
         """What is told of it, with so many of its parts at most."""
         log, own = self.log, self.own
-        told = log.told(own)
+        told = log.play_summary(own)
         over = [play for play in own if play.end != "open"]
         measure = 1 if log.by == "time" else 0
         amounts = [log.amounts(plays)[measure] for _, plays in log.ranked(self.kind)]
@@ -191,7 +191,7 @@ class Portrait:
         return {"plays": -plays, "from": iso(begin) if plays else None}
 
     def _periods(self) -> list[Data]:
-        begin, end, _ = self.log.stretch
+        begin, end, _ = self.log.period
         is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
         days = [day_of(play.second, self.log.zone) for play in self.own]
         names, day = [], min(days)
@@ -226,7 +226,7 @@ class Portrait:
         return [line for *_, line in sorted(lines, key=lambda line: line[:2])]
 
 
-def _line(log: Log, kind: str, thing: object, own: Sequence[Play]) -> Data:
+def _line(log: ReferenceLog, kind: str, thing: object, own: Sequence[ReferencePlay]) -> Data:
     cells = _cells(log, kind, thing, own)
     del cells["when"]
     return cells

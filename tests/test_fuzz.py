@@ -657,7 +657,7 @@ def test_redis() -> None:
         faces_of: tuple[Callable[[], blocks.Answer], ...] = (
             lambda: status.status(store, SUMMER, 60),
             lambda: status.now_playing(store, SUMMER, 60),
-            lambda: timeline.recent(store, Question(SUMMER, number=5)),
+            lambda: timeline.recent(store, Question(SUMMER, limit=5)),
             lambda: count.count(store.archive(), Question(SUMMER), wanted),
         )
         for face in faces_of:
@@ -682,12 +682,12 @@ def test_redis() -> None:
 def check_shown(answer: blocks.Answer) -> None:
     """Show an answer in each of its ways."""
     for out in (Terminal(), io.StringIO()):
-        output.show(answer, out)
+        output.write_answer(answer, out)
         assert is_shown_safely(out.getvalue(), but="\n" if out.isatty() else "\n\t")
     out = Terminal()
-    output.show(answer, out, "json")
+    output.write_answer(answer, out, "json")
     assert is_shown_safely(out.getvalue(), but="\n")
     json.loads(out.getvalue())
     out = Terminal()
-    output.show(answer, out, "csv")
+    output.write_answer(answer, out, "csv")
     assert is_shown_safely(out.getvalue(), but="\r\n")

@@ -35,14 +35,14 @@ Exit codes: 0 yes, 1 not well, unknown or Redis away, 2 wrong arguments, 78 wron
 """
 
 
-def read(words: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the arguments, those of the process unless others are given."""
-    return arguments.read(command_parser(), words)
+    return arguments.parse_args(command_parser(), words)
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what the options ask for, and return the exit code."""
-    from spotify_logger.report.output import show  # noqa: PLC0415 - not for --help
+    from spotify_logger.report.output import write_answer  # noqa: PLC0415 - not for --help
 
     if options.command == "web":
         # Nothing of it is imported but here: it is an extra, and larger than all the rest.
@@ -53,12 +53,12 @@ def run(options: argparse.Namespace) -> int:
         # With --json, standard output is for the JSON alone.
         answer = _login(options, sys.stderr if options.json else sys.stdout)
         if options.json:
-            show(answer, sys.stdout, "json")
+            write_answer(answer, sys.stdout, "json")
         return answer.code
-    told = _answered(options, _settings(options))
+    told = _answer(options, _settings(options))
     if told is None:
         return 0
-    show(told, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
+    write_answer(told, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
     return told.code
 
 
@@ -77,7 +77,7 @@ def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
     return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
 
 
-def _answered(options: argparse.Namespace, settings: Settings) -> Answer | None:
+def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
     # redis-py and all the questions take seconds to import on a Pi.
     from spotify_logger.queries.dispatch import answer, open_store  # noqa: PLC0415
 
@@ -101,7 +101,7 @@ def command_parser() -> argparse.ArgumentParser:
         "--listener", metavar="NAME", help="whose log it is about, where several listeners have one"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    add = arguments.Adding(commands)
+    add = arguments.Subcommands(commands)
     add.command("login", "allow the logger to see what you play; needed every six months", csv=False)
     arguments.add_questions(add)
     transfer_commands.add_commands(add)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_INTERRUPTED = 130
-EXIT_NOBODY_READS = 141
+EXIT_BROKEN_PIPE = 141
 """What a shell shows for a program that Ctrl-C ended, and for one whose reader went away (128 + SIGPIPE)."""
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments ask for, and return the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a title must not fail for want of a letter in the locale
-    options = commands.read(arguments)
+    options = commands.parse_args(arguments)
     try:
         code = commands.run(options)
         sys.stdout.flush()
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Python flushes standard output once more when it ends; there must be something to flush it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_NOBODY_READS
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
-    from spotify_logger.queries.arguments import Adding
+    from spotify_logger.queries.arguments import Subcommands
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.store import Store
 
 
-def add_commands(add: Adding) -> None:
+def add_commands(add: Subcommands) -> None:
     """Add them to the others."""
     bring = add.command("import", "bring in the years before, from Spotify's export", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders and zips")
@@ -35,13 +35,13 @@ def add_commands(add: Adding) -> None:
     ):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
     export.add_argument("--output", type=Path, metavar="FILE", help="where to; otherwise it is printed")
-    question.add_stretch(export)
+    question.add_period(export)
     export.set_defaults(form="jsonl")
     forget = add.command("forget", "delete plays for good, after showing them and asking", csv=False)
     what = "a title, an artist or an album; or a key, listening:<second>"
-    forget.add_argument("text", nargs="*", metavar="TEXT", type=question.text_to_find, help=what)
+    forget.add_argument("text", nargs="*", metavar="TEXT", type=question.search_text, help=what)
     forget.add_argument("--yes", action="store_true", help="do not ask")
-    question.add_stretch(forget)
+    question.add_period(forget)
     forget.set_defaults(check=_check_forget)
     check = add.command("check", "do index, catalogue and plays agree? exit code 1 if not", csv=False)
     check.add_argument("--repair", action="store_true", help="make the index anew, of the plays")
@@ -72,11 +72,11 @@ def _import(options: argparse.Namespace, store: Store) -> Answer:
 
 
 def _export(options: argparse.Namespace, store: Store) -> Answer | None:
-    from spotify_logger.queries.reader import begin_of  # noqa: PLC0415
+    from spotify_logger.queries.reader import first_second  # noqa: PLC0415
     from spotify_logger.transfer.exporter.command import export, export_file  # noqa: PLC0415
 
-    stretch = options.question.stretch
-    begin, end = begin_of(stretch), stretch.end
+    period = options.question.period
+    begin, end = first_second(period), period.end
     if options.output is not None:
         return export_file(store.archive(), options.form, options.output, begin, end)
     export(store.archive(), options.form, sys.stdout, begin, end)
@@ -84,18 +84,18 @@ def _export(options: argparse.Namespace, store: Store) -> Answer | None:
 
 
 def _check_forget(options: argparse.Namespace) -> None:
-    stretch = options.question.stretch
-    if not options.text and stretch.begin is None and stretch.end is None:
+    period = options.question.period
+    if not options.text and period.begin is None and period.end is None:
         raise ValueError("forget takes a text, a key, or a stretch such as --last 2h: it does not forget all")
 
 
 def _forget(options: argparse.Namespace, store: Store) -> Answer:
-    from spotify_logger.queries.reader import begin_of  # noqa: PLC0415
+    from spotify_logger.queries.reader import first_second  # noqa: PLC0415
     from spotify_logger.transfer.delete.command import Confirmation, forget  # noqa: PLC0415
     from spotify_logger.transfer.delete.selection import Selection  # noqa: PLC0415
 
     question = options.question
-    wanted = Selection(" ".join(options.text), begin_of(question.stretch), question.stretch.end)
+    wanted = Selection(" ".join(options.text), first_second(question.period), question.period.end)
     confirmation = None if options.yes else Confirmation(sys.stdin, sys.stderr, question.zone)
     return forget(store.archive(), wanted, question.now, confirmation)
 

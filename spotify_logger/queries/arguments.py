@@ -14,12 +14,12 @@ from spotify_logger.queries import question
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TOP = ("tracks", "artists", "albums", "shows", "devices", "contexts")
-PERIODS = ("day", "week", "month")
+TOP_KINDS = ("tracks", "artists", "albums", "shows", "devices", "contexts")
+INTERVALS = ("day", "week", "month")
 _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 
 
-def read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the arguments; `question` and, for `day`, the `day` of the result are what they mean.
 
     Args:
@@ -29,11 +29,11 @@ def read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> ar
     _refuse_dashes(parser, sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(arguments)
     try:
-        options.question = question.read(options, time.time())
+        options.question = question.from_options(options, time.time())
         if "check" in options:
             options.check(options)
         if "day" in options:
-            options.day = question.read_day(options.question.zone, options.question.now, options.day)
+            options.day = question.parse_day(options.question.zone, options.question.now, options.day)
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -56,28 +56,28 @@ def parse(
         kind: What reads them, see `read`.
     """
     parser = kind(prog="spotify-logger", allow_abbrev=False)
-    add_questions(Adding(parser.add_subparsers(dest="command", required=True)))
-    return read(parser, words)
+    add_questions(Subcommands(parser.add_subparsers(dest="command", required=True)))
+    return parse_args(parser, words)
 
 
-def add_questions(add: Adding) -> None:
+def add_questions(add: Subcommands) -> None:
     """Add the commands that ask the log."""
     status = add.command("status", "is the logger alive and well? exit code 1 if not", csv=False)
     status.add_argument("--all", action="store_true", help="every listener's")
     add.command("now", "what is playing; exit code 1 if nobody knows", csv=False)
     recent = add.command("recent", "the newest plays")
-    question.add_number(recent, 20)
-    question.add_stretch(recent)
+    question.add_limit(recent, 20)
+    question.add_period(recent)
     day = add.command("day", "a day from its first play to its last")
     day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help="or today, or yesterday")
     on_this_day = add.command("on-this-day", "what was played on this day in other years")
     for parser_of_days in (day, on_this_day):
         question.add_zone(parser_of_days)
-        question.add_least(parser_of_days)
+        question.add_threshold(parser_of_days)
     count = add.command("count", "how often something was played")
     _add_text(count, "a title, an artist or an album, or words of them in any order; case and accents aside")
     top = add.command("top", "what was played most")
-    top.add_argument("kind", choices=TOP, metavar="KIND", help=", ".join(TOP))
+    top.add_argument("kind", choices=TOP_KINDS, metavar="KIND", help=", ".join(TOP_KINDS))
     for ranking in (count, top):
         question.add_ranking(ranking)
     compare = add.command("compare", "what two listeners have in common, and who was first", csv=False)
@@ -92,20 +92,20 @@ def add_questions(add: Adding) -> None:
     year = add.command("year", "a year in review, on one screen")
     course = add.command("course", "how listening went on, day by day, week by week or month by month")
     course.add_argument(
-        "--per", choices=PERIODS, default="month", help="what each line is about (default: month)"
+        "--per", choices=INTERVALS, default="month", help="what each line is about (default: month)"
     )
     question.add_year(calendar)
     question.add_year(year, "year")
     for about_a_year in (calendar, year):
-        question.add_least(about_a_year)
+        question.add_threshold(about_a_year)
     for ranked in (clock, calendar, year, course):
         question.add_by(ranked)
-    for about_a_stretch in (count, top, compare, stats, clock, course, *_add_pages(add)):
-        question.add_least(about_a_stretch)
-        question.add_stretch(about_a_stretch)
+    for about_a_period in (count, top, compare, stats, clock, course, *_add_pages(add)):
+        question.add_threshold(about_a_period)
+        question.add_period(about_a_period)
 
 
-def _add_pages(add: Adding) -> list[argparse.ArgumentParser]:
+def _add_pages(add: Subcommands) -> list[argparse.ArgumentParser]:
     """Add the commands that are about one thing."""
     pages = {noun: add.command(noun, f"the page of one {noun}") for noun in ("artist", "album", "track")}
     for noun, page in pages.items():
@@ -116,7 +116,7 @@ def _add_pages(add: Adding) -> list[argparse.ArgumentParser]:
     return list(pages.values())
 
 
-class Adding:
+class Subcommands:
     """Adds commands with what all of them have.
 
     Args:
@@ -148,4 +148,4 @@ class Adding:
 
 
 def _add_text(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("text", nargs="+", metavar="TEXT", type=question.text_to_find, help=what)
+    parser.add_argument("text", nargs="+", metavar="TEXT", type=question.search_text, help=what)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.catalog import keys_by_group
 from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.queries.phrases import called
+from spotify_logger.queries.phrases import item_title
 from spotify_logger.queries.question import TIME
-from spotify_logger.queries.ranking import ARTISTS, TRACKS, Ranked, groups_of, ranked
-from spotify_logger.queries.reader import Reading
+from spotify_logger.queries.ranking import ARTISTS, TRACKS, RankedItem, groups_of, ranked
+from spotify_logger.queries.reader import PlayReader
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.report.blocks import Answer, Heading, Table
-from spotify_logger.report.words import counted, listened, utc_time
+from spotify_logger.report.words import counted, listening_time, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -36,7 +36,7 @@ NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
 
 
 @dataclass
-class Heard:
+class ListenerPlays:
     """What one of the two heard.
 
     Attributes:
@@ -50,11 +50,11 @@ class Heard:
     name: str
     tallies: ItemCounts = field(default_factory=ItemCounts)
     entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
-    things: dict[str, dict[Hashable, Ranked]] = field(default_factory=dict)
+    things: dict[str, dict[Hashable, RankedItem]] = field(default_factory=dict)
     firsts: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
 
-class Both(NamedTuple):
+class SharedItem(NamedTuple):
     """Something that both heard.
 
     Attributes:
@@ -65,13 +65,13 @@ class Both(NamedTuple):
     """
 
     name: str
-    ones: Ranked
-    others: Ranked
+    left: RankedItem
+    right: RankedItem
     firsts: tuple[int, int]
 
     def measures(self, by: str) -> tuple[int, int]:
         """What it is ranked by, for each."""
-        return self.ones.measure(by), self.others.measure(by)
+        return self.left.measure(by), self.right.measure(by)
 
 
 def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
@@ -82,25 +82,27 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
         names: What they are called; "" for the one without a name.
         question: What is asked.
     """
-    pair = [_heard(Reading(archive, question), name) for archive, name in zip(archives, names, strict=True)]
+    pair = [
+        _heard(PlayReader(archive, question), name) for archive, name in zip(archives, names, strict=True)
+    ]
     common = {kind: _common(pair, kind, question.by) for kind in KINDS}
     return Answer(_data(pair, common, question), _page(pair, common, question))
 
 
-def _heard(reading: Reading, name: str) -> Heard:
-    heard = Heard(name)
+def _heard(reader: PlayReader, name: str) -> ListenerPlays:
+    heard = ListenerPlays(name)
     firsts: dict[str, int] = {}
-    begin = reading.question.stretch.begin
+    begin = reader.question.period.begin
     if begin is not None:
-        for day in reading.days(Period(end=begin)):
+        for day in reader.days(Period(end=begin)):
             _note_firsts(firsts, *day)
-    for day in reading.days():
+    for day in reader.days():
         heard.tallies.add(*day)
         _note_firsts(firsts, *day)
-    heard.entries = reading.entries(heard.tallies.heard.keys() | firsts.keys(), NEEDED)
+    heard.entries = reader.entries(heard.tallies.heard.keys() | firsts.keys(), NEEDED)
     for kind in KINDS:
-        groups = groups_of(kind, heard.entries, exact=reading.question.exact)
-        found = ranked(heard.tallies, groups, reading.question.by)
+        groups = groups_of(kind, heard.entries, exact=reader.question.exact)
+        found = ranked(heard.tallies, groups, reader.question.by)
         heard.things[kind] = {each.group: each for each in found}
         heard.firsts[kind] = {
             group: min(firsts[key] for key in keys) for group, keys in keys_by_group(firsts, groups).items()
@@ -114,56 +116,61 @@ def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool])
         firsts.setdefault(item, second)
 
 
-def _common(pair: Sequence[Heard], kind: str, by: str) -> list[Both]:
+def _common(pair: Sequence[ListenerPlays], kind: str, by: str) -> list[SharedItem]:
     """What both heard, first what the one of them who heard it less heard most."""
     one, other = pair
     found = []
     for group, ours in one.things[kind].items():
         theirs = other.things[kind].get(group)
         if theirs is not None:
-            name = str(group) if kind == ARTISTS else called(ours.keys[0], one.entries.get(ours.keys[0]))
+            name = str(group) if kind == ARTISTS else item_title(ours.keys[0], one.entries.get(ours.keys[0]))
             firsts = one.firsts[kind][group], other.firsts[kind][group]
-            found.append(Both(name, ours, theirs, firsts))
+            found.append(SharedItem(name, ours, theirs, firsts))
     return sorted(found, key=lambda each: (-min(each.measures(by)), -sum(each.measures(by)), each.name))
 
 
-def _page(pair: Sequence[Heard], common: Mapping[str, list[Both]], question: Question) -> list[Block]:
+def _page(
+    pair: Sequence[ListenerPlays], common: Mapping[str, list[SharedItem]], question: Question
+) -> list[Block]:
     names = [each.name or UNNAMED for each in pair]
     figures = [
         ("plays", *(f"{each.tallies.plays.total():,}" for each in pair)),
-        ("heard", *(listened(sum(each.tallies.heard.values())) for each in pair)),
+        ("heard", *(listening_time(sum(each.tallies.heard.values())) for each in pair)),
         *((kind, *(f"{len(each.things[kind]):,}" for each in pair)) for kind in KINDS),
     ]
-    blocks: list[Block] = [Table(figures, [question.stretch.words, *names], numbers=[1, 2], wide=0)]
+    blocks: list[Block] = [Table(figures, [question.period.words, *names], right_aligned=[1, 2], flexible=0)]
     for kind, noun in KINDS.items():
         found = common[kind]
         blocks.append(Heading(f"{counted(len(found), noun)} in common"))
         if found:
             rows = [
-                _row(place, each, names, question) for place, each in enumerate(found[: question.number], 1)
+                _row(place, each, names, question) for place, each in enumerate(found[: question.limit], 1)
             ]
-            blocks.append(Table(rows, ["", noun, *names, "first"], numbers=[0, 2, 3]))
+            blocks.append(Table(rows, ["", noun, *names, "first"], right_aligned=[0, 2, 3]))
     return blocks
 
 
-def _row(place: int, each: Both, names: Sequence[str], question: Question) -> Sequence[str]:
+def _row(place: int, each: SharedItem, names: Sequence[str], question: Question) -> Sequence[str]:
     amounts = [
-        listened(amount) if question.by == TIME else f"{amount:,}" for amount in each.measures(question.by)
+        listening_time(amount) if question.by == TIME else f"{amount:,}"
+        for amount in each.measures(question.by)
     ]
     first = min(each.firsts)
     day = f"{question.zone.day(first)}"
     return str(place), each.name, *amounts, f"{_who_first(each, names)}, {day}"
 
 
-def _who_first(each: Both, names: Sequence[str]) -> str:
-    ones, others = each.firsts
-    return "both" if ones == others else names[0] if ones < others else names[1]
+def _who_first(each: SharedItem, names: Sequence[str]) -> str:
+    left, right = each.firsts
+    return "both" if left == right else names[0] if left < right else names[1]
 
 
-def _data(pair: Sequence[Heard], common: Mapping[str, list[Both]], question: Question) -> dict[str, object]:
+def _data(
+    pair: Sequence[ListenerPlays], common: Mapping[str, list[SharedItem]], question: Question
+) -> dict[str, object]:
     return {
-        "from": utc_time(question.stretch.begin),
-        "to": utc_time(question.stretch.end),
+        "from": utc_time(question.period.begin),
+        "to": utc_time(question.period.end),
         "by": question.by,
         "listeners": [
             {
@@ -176,18 +183,18 @@ def _data(pair: Sequence[Heard], common: Mapping[str, list[Both]], question: Que
         ],
         "common": {kind: len(found) for kind, found in common.items()},
         **{
-            kind: [_line(place, each) for place, each in enumerate(found[: question.number], 1)]
+            kind: [_line(place, each) for place, each in enumerate(found[: question.limit], 1)]
             for kind, found in common.items()
         },
     }
 
 
-def _line(place: int, each: Both) -> dict[str, object]:
+def _line(place: int, each: SharedItem) -> dict[str, object]:
     return {
         "rank": place,
         "name": each.name,
-        "plays": [each.ones.plays, each.others.plays],
-        "heard_ms": [each.ones.ms_played, each.others.ms_played],
+        "plays": [each.left.plays, each.right.plays],
+        "heard_ms": [each.left.ms_played, each.right.ms_played],
         "first": [utc_time(second) for second in each.firsts],
-        "key": each.ones.keys[0],
+        "key": each.left.keys[0],
     }

@@ -10,10 +10,10 @@ from spotify_logger.core.catalog import artist_names, recording_key
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.statistics import DetailedItemCounts, ItemCounts, ItemStatistics
 from spotify_logger.core.text import MatchQuality, TextMatcher
-from spotify_logger.queries.phrases import at_least, called, moment, unseen_data
+from spotify_logger.queries.phrases import format_time, gap_note, item_title, unobserved_data
 from spotify_logger.queries.question import FINISHED, HALF, PLAYS
 from spotify_logger.queries.ranking import TRACKS, groups_of, ranked
-from spotify_logger.queries.reader import Reading
+from spotify_logger.queries.reader import PlayReader
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted, utc_time
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Track:
+class CountedTrack:
     """A recording and what was heard of it; the same one may have several ids at Spotify.
 
     Attributes:
@@ -47,7 +47,7 @@ class Track:
     @property
     def title(self) -> str:
         """What to call it."""
-        return called(self.keys[0], self.entry)
+        return item_title(self.keys[0], self.entry)
 
 
 def count(archive: Archive, question: Question, text: str) -> Answer:
@@ -59,9 +59,9 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         text: The title, the album or an artist, as a whole; where nothing is called so, a part of these;
             where that is nowhere either, words of them in any order.
     """
-    reading = Reading(archive, question)
-    search = _Search(reading, TextMatcher(text))
-    for days, new in reading.met():
+    reader = PlayReader(archive, question)
+    search = _TrackSearch(reader, TextMatcher(text))
+    for days, new in reader.batches():
         search.add(days, new)
     found = _find(search.finder, search.entries, exact=question.exact)
     places, number = _ranks(search.tallies, search.entries, question)
@@ -72,21 +72,21 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     data = {
         "text": text,
         "whole": found.whole,
-        "at_least_ms": None if question.least in (HALF, FINISHED) else question.least,
-        "from": utc_time(question.stretch.begin),
-        "to": utc_time(question.stretch.end),
+        "at_least_ms": None if question.threshold in (HALF, FINISHED) else question.threshold,
+        "from": utc_time(question.period.begin),
+        "to": utc_time(question.period.end),
         **_tally_data(sums),
         "ranked": number,
-        "unseen": unseen_data(reading),
+        "unseen": unobserved_data(reader),
         "tracks": [_track_data(track) for track in tracks],
     }
     if not tracks:
         return Answer(data, [f"Nothing that was played matches “{text}”."])
-    page = [*_page(tracks, sums, number, question), *_left_out(found.left_out), *at_least(reading)]
-    return Answer(data, page, sheet=[_sheet_row(track) for track in tracks])
+    page = [*_page(tracks, sums, number, question), *_left_out(found.left_out), *gap_note(reader)]
+    return Answer(data, page, csv_rows=[_csv_row(track) for track in tracks])
 
 
-class _Search:
+class _TrackSearch:
     """Looks for a text while the days go by: only of what fits, more than plays and time is added up.
 
     Args:
@@ -99,11 +99,11 @@ class _Search:
         entries: What the catalogue knows of them.
     """
 
-    def __init__(self, reading: Reading, finder: TextMatcher) -> None:
+    def __init__(self, reader: PlayReader, finder: TextMatcher) -> None:
         self.finder = finder
         self.tallies = ItemCounts()
         self.entries: dict[str, CatalogEntry] = {}
-        self._reading = reading
+        self._reader = reader
         self._fitting: set[str] = set()
         self._details = DetailedItemCounts()
 
@@ -123,7 +123,7 @@ class _Search:
             return self._details
         # Other ids of a recording that fits, which do not fit themselves: they may have been heard before it.
         details, wanted = DetailedItemCounts(), set(keys)
-        for rows, counts in self._reading.days():
+        for rows, counts in self._reader.days():
             _add_some(details, wanted, rows, counts)
         return details
 
@@ -135,7 +135,7 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
         details.add(rows.chosen(chosen), list(compress(counts, chosen)))
 
 
-class Found(NamedTuple):
+class Matches(NamedTuple):
     """What a text fits.
 
     Attributes:
@@ -149,7 +149,7 @@ class Found(NamedTuple):
     left_out: int
 
 
-def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool) -> Found:
+def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool) -> Matches:
     fitting: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
         fitting[_fit(finder, entry)].append(key)
@@ -162,7 +162,7 @@ def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bo
     worse = {
         key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in fitting[less]
     }
-    return Found(keys, how is MatchQuality.EXACT, _number(worse, keys, entries, exact=exact))
+    return Matches(keys, how is MatchQuality.EXACT, _number(worse, keys, entries, exact=exact))
 
 
 def _number(
@@ -198,14 +198,14 @@ def _tracks(
     details: DetailedItemCounts,
     places: Mapping[Hashable, int],
     question: Question,
-) -> list[Track]:
+) -> list[CountedTrack]:
     """The recordings that have these keys, the most played first."""
     groups: dict[str, list[str]] = {}
     for key in sorted(keys, key=lambda key: (-details.plays[key], -details.heard[key], key)):
         groups.setdefault(recording_key(key, entries[key].isrc, exact=question.exact), []).append(key)
     tracks = []
     for group, own in groups.items():
-        track = Track(own, entries[own[0]], ItemStatistics(), places.get(group))
+        track = CountedTrack(own, entries[own[0]], ItemStatistics(), places.get(group))
         for key in own:
             track.tally.merge(details.tally(key))
         tracks.append(track)
@@ -218,7 +218,9 @@ def _most(tally: ItemStatistics, by: str) -> tuple[int, int]:
     return most if by == PLAYS else most[::-1]
 
 
-def _page(tracks: Sequence[Track], sums: ItemStatistics, number: int, question: Question) -> list[Block]:
+def _page(
+    tracks: Sequence[CountedTrack], sums: ItemStatistics, number: int, question: Question
+) -> list[Block]:
     only = tracks[0].title if len(tracks) == 1 else counted(len(tracks), "track")
     rank = tracks[0].rank if len(tracks) == 1 else None
     page: list[Block] = [_sums_table(only, sums, rank, number, question.zone)]
@@ -231,11 +233,13 @@ def _page(tracks: Sequence[Track], sums: ItemStatistics, number: int, question: 
                 "" if track.rank is None else f"{track.rank:,}",
                 track.entry.album,
             )
-            for track in tracks[: question.number]
+            for track in tracks[: question.limit]
         ]
-        page.append(Table(rows, ("track", "plays", "heard", "rank", "album"), numbers=[1, 2, 3], wide=0))
-    if len(tracks) > question.number:
-        page.append(f"and {counted(len(tracks) - question.number, 'more track')}")
+        page.append(
+            Table(rows, ("track", "plays", "heard", "rank", "album"), right_aligned=[1, 2, 3], flexible=0)
+        )
+    if len(tracks) > question.limit:
+        page.append(f"and {counted(len(tracks) - question.limit, 'more track')}")
     return page
 
 
@@ -252,19 +256,19 @@ def _sums_table(only: str, sums: ItemStatistics, rank: int | None, number: int, 
         ("skipped", f"{sums.skips:,}"),
         ("heard", format_duration(sums.ms_played)),
         ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
-        ("first", moment(zone, sums.first)),
-        ("last", moment(zone, sums.last)),
+        ("first", format_time(zone, sums.first)),
+        ("last", format_time(zone, sums.last)),
     ]
     return Table([row for row in rows if row[1]])
 
 
-def _track_data(track: Track) -> dict[str, object]:
+def _track_data(track: CountedTrack) -> dict[str, object]:
     entry = track.entry
     about = {"keys": track.keys, "name": entry.name, "artists": entry.artists, "album": entry.album}
     return {**about, **_tally_data(track.tally), "rank": track.rank}
 
 
-def _sheet_row(track: Track) -> dict[str, str | int | None]:
+def _csv_row(track: CountedTrack) -> dict[str, str | int | None]:
     entry, tally = track.entry, track.tally
     return {
         "name": entry.name,

@@ -34,7 +34,7 @@ def answer(options: argparse.Namespace, store: Store, settings: Settings) -> Ans
     Raises:
         StoreError: Redis gives no answer.
     """
-    return _ANSWERS[options.command](options, store, settings)
+    return _COMMANDS[options.command](options, store, settings)
 
 
 def _status(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
@@ -84,13 +84,13 @@ def _year(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
 
 
 def _compare(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
-    name = listener_meant(options.other, store)
+    name = resolve_listener(options.other, store)
     with closing(open_store(settings.of(name))) as other:
         archives = store.archive(), other.archive()
         return compare.compare(archives, (settings.listener, name), options.question)
 
 
-def listener_meant(text: str, store: Store) -> str:
+def resolve_listener(text: str, store: Store) -> str:
     """The name of the listener that a word of the command means; "-" is the one without a name.
 
     Raises:
@@ -117,7 +117,7 @@ def _page(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
     return item_page.page(store.archive(), options.question, options.kind, " ".join(options.text))
 
 
-_ANSWERS: Mapping[str, Callable[[argparse.Namespace, Store, Settings], Answer]] = {
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Store, Settings], Answer]] = {
     "status": _status,
     "now": _now,
     "recent": _recent,

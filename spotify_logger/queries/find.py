@@ -14,15 +14,15 @@ from spotify_logger.core.catalog import artist_names, is_episode, recording_key
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.core.text import MatchQuality, TextMatcher
-from spotify_logger.queries.item_stats import Following
-from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, Ranked, groups_of, ranked
+from spotify_logger.queries.item_stats import ItemStats
+from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, RankedItem, groups_of, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.play_rows import PlayRows
-    from spotify_logger.queries.reader import Reading
+    from spotify_logger.queries.reader import PlayReader
 
 NEEDED: Mapping[str, Sequence[str]] = {
     ARTISTS: ("artists", "artist_ids"),
@@ -32,7 +32,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
 """The fields of the catalogue that tell things of a kind from each other, and what they are called."""
 
 
-class How(IntEnum):
+class ItemMatch(IntEnum):
     """How well a text fits something, from not at all to as well as can be.
 
     Attributes:
@@ -54,15 +54,15 @@ class How(IntEnum):
     KEY = 6
 
 
-HOW_OF = {
-    MatchQuality.NOT: How.NOT,
-    MatchQuality.WORDS: How.WORDS,
-    MatchQuality.SUBSTRING: How.SUBSTRING,
-    MatchQuality.EXACT: How.EXACT,
+ITEM_MATCH_OF = {
+    MatchQuality.NOT: ItemMatch.NOT,
+    MatchQuality.WORDS: ItemMatch.WORDS,
+    MatchQuality.SUBSTRING: ItemMatch.SUBSTRING,
+    MatchQuality.EXACT: ItemMatch.EXACT,
 }
 
 
-class Wanted:
+class ItemQuery:
     """What is looked for.
 
     Args:
@@ -76,11 +76,11 @@ class Wanted:
         self._key = text.removeprefix("spotify:")
         self._finder = TextMatcher(text)
 
-    def named(self, name: str) -> How:
+    def named(self, name: str) -> ItemMatch:
         """How well it fits a name."""
-        return How.EXACTLY if name == self.text else HOW_OF[self._finder.match(name, "", "")]
+        return ItemMatch.EXACTLY if name == self.text else ITEM_MATCH_OF[self._finder.match(name, "", "")]
 
-    def titled(self, key: str, name: str, entry: CatalogEntry) -> How:
+    def titled(self, key: str, name: str, entry: CatalogEntry) -> ItemMatch:
         """How well it fits a track or an album.
 
         Args:
@@ -89,18 +89,18 @@ class Wanted:
             entry: What else is known of it.
         """
         if key == self._key:
-            return How.KEY
+            return ItemMatch.KEY
         return max(self._beside(whose, name) for whose in {entry.artists, *artist_names(entry)})
 
-    def _beside(self, whose: str, name: str) -> How:
+    def _beside(self, whose: str, name: str) -> ItemMatch:
         both = self.named(f"{whose} {name}")
-        if both in (How.NOT, How.EXACTLY):
+        if both in (ItemMatch.NOT, ItemMatch.EXACTLY):
             return both
-        return max(self.named(name), How.BESIDE if both is How.SUBSTRING else both)
+        return max(self.named(name), ItemMatch.BESIDE if both is ItemMatch.SUBSTRING else both)
 
 
 @dataclass(slots=True)
-class Trail:
+class MatchGroup:
     """What fits equally well.
 
     Attributes:
@@ -109,12 +109,12 @@ class Trail:
         items: Its catalogue keys.
     """
 
-    following: Following
+    stats: ItemStats
     things: set[Hashable]
     items: set[str]
 
 
-class Search:
+class ItemSearch:
     """Reads the rows of a question, and finds what a text means among what was played.
 
     Args:
@@ -129,42 +129,42 @@ class Search:
         candidates: Those of them that fit best.
     """
 
-    def __init__(self, reading: Reading, wanted: Wanted) -> None:
-        self.wanted = wanted
+    def __init__(self, reader: PlayReader, query: ItemQuery) -> None:
+        self.query = query
         self.entries: dict[str, CatalogEntry] = {}
         self.tallies = ItemCounts()
-        self._reading = reading
-        self._exact = reading.question.exact
-        self._clock = LocalClock(reading.question.zone)
-        self._trails: dict[How, Trail] = {}
-        for days, new in reading.met(NEEDED[wanted.kind]):
+        self._reader = reader
+        self._exact = reader.question.exact
+        self._clock = LocalClock(reader.question.zone)
+        self._groups: dict[ItemMatch, MatchGroup] = {}
+        for days, new in reader.batches(NEEDED[query.kind]):
             self._learn(new)
             for rows, counts in days:
                 self._add(rows, counts)
-        groups = groups_of(wanted.kind, self.entries, exact=self._exact)
-        self.ranking = ranked(self.tallies, groups, reading.question.by, counted=False)
-        self._best = max(self._trails, default=How.NOT)
+        groups = groups_of(query.kind, self.entries, exact=self._exact)
+        self.ranking = ranked(self.tallies, groups, reader.question.by, counted_only=False)
+        self._best = max(self._groups, default=ItemMatch.NOT)
         self.candidates = self.fitting(self._best)
 
-    def fitting(self, how: How) -> list[Ranked]:
+    def fitting(self, how: ItemMatch) -> list[RankedItem]:
         """The things that fit so well, the most played first."""
-        trail = self._trails.get(how)
-        if trail is None:
+        group = self._groups.get(how)
+        if group is None:
             return []
-        if self.wanted.kind == ARTISTS:
-            return [each for each in self.ranking if each.group in trail.things]
-        return [each for each in self.ranking if not trail.items.isdisjoint(each.keys)]
+        if self.query.kind == ARTISTS:
+            return [each for each in self.ranking if each.group in group.things]
+        return [each for each in self.ranking if not group.items.isdisjoint(each.keys)]
 
-    def follow(self, each: Ranked) -> Following:
+    def follow(self, each: RankedItem) -> ItemStats:
         """All that is told of one of the candidates."""
         items = set(each.keys)
-        trail = self._trails[self._best]
-        if len(trail.things) == 1 and trail.items == items:
-            return trail.following
-        following = Following(items, self._clock)
-        for rows, counts in self._reading.days():
-            following.add(rows, counts)
-        return following
+        group = self._groups[self._best]
+        if len(group.things) == 1 and group.items == items:
+            return group.stats
+        stats = ItemStats(items, self._clock)
+        for rows, counts in self._reader.days():
+            stats.add(rows, counts)
+        return stats
 
     def _learn(self, new: Mapping[str, CatalogEntry]) -> None:
         """See whether anything fits of what is met first."""
@@ -174,29 +174,29 @@ class Search:
                 continue
             for how, thing in self._fits(key, entry):
                 if how:
-                    trail = self._trails.get(how) or self._new_trail(how)
-                    trail.things.add(thing)
-                    trail.items.add(key)
+                    group = self._groups.get(how) or self._new_group(how)
+                    group.things.add(thing)
+                    group.items.add(key)
 
-    def _fits(self, key: str, entry: CatalogEntry) -> Iterable[tuple[How, Hashable]]:
+    def _fits(self, key: str, entry: CatalogEntry) -> Iterable[tuple[ItemMatch, Hashable]]:
         """How well which things fit that an item belongs to."""
-        wanted = self.wanted
-        if wanted.kind == ARTISTS:
-            return [(wanted.named(name), name) for name in artist_names(entry)]
-        if wanted.kind == TRACKS:
+        query = self.query
+        if query.kind == ARTISTS:
+            return [(query.named(name), name) for name in artist_names(entry)]
+        if query.kind == TRACKS:
             same = recording_key(key, entry.isrc, exact=self._exact)
-            return [(wanted.titled(key, entry.name, entry), same)]
+            return [(query.titled(key, entry.name, entry), same)]
         key = f"album:{entry.album_id}" if entry.album_id else ""
         # By name alone: only all of the catalogue would tell whether it is an album of many artists.
-        return [(wanted.titled(key, entry.album, entry), entry.album)] if entry.album else []
+        return [(query.titled(key, entry.album, entry), entry.album)] if entry.album else []
 
-    def _new_trail(self, how: How) -> Trail:
+    def _new_group(self, how: ItemMatch) -> MatchGroup:
         items: set[str] = set()
-        trail = self._trails[how] = Trail(Following(items, self._clock), set(), items)
-        return trail
+        group = self._groups[how] = MatchGroup(ItemStats(items, self._clock), set(), items)
+        return group
 
     def _add(self, rows: PlayRows, counts: list[bool]) -> None:
         self.tallies.add(rows, counts)
-        for trail in self._trails.values():
-            if len(trail.things) == 1:
-                trail.following.add(rows, counts)
+        for group in self._groups.values():
+            if len(group.things) == 1:
+                group.stats.add(rows, counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.report.words import length, local_period, utc_time
+from spotify_logger.report.words import exact_duration, local_period, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,14 +13,14 @@ Gap = tuple[int, int, str]
 """From and to, in whole seconds since the epoch, and why nothing could be seen between them."""
 
 
-def since(gaps: Iterable[Gap], second: float) -> list[Gap]:
+def ending_after(gaps: Iterable[Gap], second: float) -> list[Gap]:
     """Those of the gaps that were not over at a moment."""
     return [gap for gap in gaps if gap[1] > second]
 
 
-def seconds_blind(gaps: Iterable[Gap], second: float) -> int:
+def unobserved_seconds(gaps: Iterable[Gap], second: float) -> int:
     """How long nothing could be seen since a moment, in whole seconds."""
-    return sum(int(end - max(begin, second)) for begin, end, _ in since(gaps, second))
+    return sum(int(end - max(begin, second)) for begin, end, _ in ending_after(gaps, second))
 
 
 def gap_data(gap: Gap) -> dict[str, str | None]:
@@ -32,7 +32,7 @@ def gap_data(gap: Gap) -> dict[str, str | None]:
 def gap_words(gap: Gap) -> str:
     """A gap among plays: "(offline for 1 h 50 min)"."""
     begin, end, reason = gap
-    return f"({reason} for {length(end - begin)})"
+    return f"({reason} for {exact_duration(end - begin)})"
 
 
 def gaps_words(gaps: Sequence[Gap], days: int, second: float) -> str:
@@ -46,5 +46,5 @@ def gaps_words(gaps: Sequence[Gap], days: int, second: float) -> str:
     if not gaps:
         return ""
     begin, end, reason = gaps[-1]
-    in_all = length(seconds_blind(gaps, second))
+    in_all = exact_duration(unobserved_seconds(gaps, second))
     return f"{len(gaps):,} in {days} days, {in_all} in all; the last {local_period(begin, end)}, {reason}"

@@ -15,23 +15,23 @@ from spotify_logger.system.log import sanitize
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LATE = 120.0
+LATE_AFTER = 120.0
 """Seconds after the announced turn at which a loop that lives has been heard of: a turn takes 90 at most."""
-OVERDUE = 30.0
+OVERDUE_AFTER = 30.0
 """Seconds after the announced turn at which `now_playing` expires: from then on nobody knows what plays."""
-SILENCE = 900.0
+UNANSWERED_AFTER = 900.0
 """Seconds without an answer from Spotify, beyond the longest pause, that are no passing trouble any more."""
-MOST_WAITING = 1000
+MAX_WAITING_PLAYS = 1000
 """Plays that may wait for Redis: more than a day has. Where Redis never says that it has made them safe, a
 day's plays wait all the time."""
-FORGETS = Persistence(saves=False).words
+NOT_PERSISTENT = Persistence(saves=False).words
 """What the status says of a Redis that keeps nothing on its disk."""
-LOGIN_OVER = f"the login is over: {LOGIN_ADVICE}"
+LOGIN_EXPIRED = f"the login is over: {LOGIN_ADVICE}"
 NOT_RUNNING = "the logger does not run any more: start it, or look into its log"
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LoggerEvidence:
     """What can be seen of the logger and its Redis beside the status.
 
     Attributes:
@@ -47,96 +47,96 @@ class Evidence:
     waiting: int | None = None
 
 
-NONE_BESIDE = Evidence()
+NO_EVIDENCE = LoggerEvidence()
 
 
-def moment(status: Mapping[str, str], name: str) -> float | None:
+def status_time(status: Mapping[str, str], name: str) -> float | None:
     """Return a time of the status in seconds since the epoch; None when it is not there, or none of ours."""
     return seconds_of(status.get(name, ""))
 
 
 def problems(
-    status: Mapping[str, str], now: float, longest_pause: float, evidence: Evidence = NONE_BESIDE
+    status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> list[str]:
     """What is wrong, and what to do; nothing when all is well.
 
     Args:
         status: The fields of the status hash.
         now: Seconds since the epoch.
-        longest_pause: Seconds between two polls at most.
+        max_poll_interval: Longest interval between two polls, in seconds.
         evidence: What else can be seen.
     """
-    is_gone = is_overdue(status, now, OVERDUE if evidence.is_running is False else LATE)
+    is_gone = is_overdue(status, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     if evidence.refusal:
         found = [_refused(status, now, evidence)]
         return [*found, NOT_RUNNING] if is_gone and evidence.is_running is False else found
     if is_gone:
         return [_why_silent(status, evidence)]
-    found = [LOGIN_OVER] if is_login_over(status, now) else []
-    answered = moment(status, "last_poll")
-    if answered is None or now > answered + longest_pause + SILENCE:
+    found = [LOGIN_EXPIRED] if is_login_expired(status, now) else []
+    answered = status_time(status, "last_poll")
+    if answered is None or now > answered + max_poll_interval + UNANSWERED_AFTER:
         found.append("Spotify gives no answer, see what the logger says below")
     return found + _at_risk(status)
 
 
-def is_overdue(status: Mapping[str, str], now: float, patience: float = OVERDUE) -> bool:
+def is_overdue(status: Mapping[str, str], now: float, patience: float = OVERDUE_AFTER) -> bool:
     """Return whether the logger has not written for `patience` seconds longer than it announced."""
-    due = moment(status, "next_poll")
+    due = status_time(status, "next_poll")
     return due is None or now > due + patience
 
 
-def is_login_over(status: Mapping[str, str], now: float) -> bool:
+def is_login_expired(status: Mapping[str, str], now: float) -> bool:
     """Return whether Spotify has refused the login, or its time is up."""
-    until = moment(status, "login_valid_until")
+    until = status_time(status, "login_valid_until")
     return status.get("login") == "needed" or (until is not None and until < now)
 
 
 def why_unknown(
-    status: Mapping[str, str], now: float, longest_pause: float, evidence: Evidence = NONE_BESIDE
+    status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> str:
     """Return why nobody knows what plays, one line; "" where the logger has looked lately.
 
     Args:
-        status: See `problems`, as the others.
-        now: The same.
-        longest_pause: The same.
-        evidence: The same.
+        status: The fields of the status hash.
+        now: Seconds since the epoch.
+        max_poll_interval: Longest interval between two polls, in seconds.
+        evidence: What else is known of the logger and its Redis.
     """
     if is_overdue(status, now):
-        found = problems(status, now, longest_pause, evidence)
-        silent = is_overdue(status, now, LATE) or evidence.refusal or evidence.is_running is False
+        found = problems(status, now, max_poll_interval, evidence)
+        silent = is_overdue(status, now, LATE_AFTER) or evidence.refusal or evidence.is_running is False
         return found[0] if silent else "the logger is late: it has not written since"
-    answered = moment(status, "last_poll")
-    sees = not status.get("blind") and blind_since(status, now, longest_pause) is None
-    if answered is not None and (sees or now <= answered + OVERDUE):
+    answered = status_time(status, "last_poll")
+    sees = not status.get("blind") and unobserved_since(status, now, max_poll_interval) is None
+    if answered is not None and (sees or now <= answered + OVERDUE_AFTER):
         return ""
     reason = sanitize(status.get("blind", ""))
     why = f" ({reason})" if reason else ""
-    return LOGIN_OVER if is_login_over(status, now) else f"Spotify gives no answer{why}"
+    return LOGIN_EXPIRED if is_login_expired(status, now) else f"Spotify gives no answer{why}"
 
 
-def blind_since(status: Mapping[str, str], now: float, longest_pause: float) -> float | None:
+def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: float) -> float | None:
     """Since when nothing can be seen, in seconds since the epoch; None while something can, or nobody knows.
 
     Args:
         status: The fields of the status hash.
         now: Seconds since the epoch.
-        longest_pause: Seconds between two polls at most.
+        max_poll_interval: Longest interval between two polls, in seconds.
     """
-    answered = moment(status, "last_poll")
-    patience = max(GAP_MS / 1000, longest_pause + UNOBSERVED_AFTER_MS / 1000)
+    answered = status_time(status, "last_poll")
+    patience = max(GAP_MS / 1000, max_poll_interval + UNOBSERVED_AFTER_MS / 1000)
     return answered if answered is not None and now > answered + patience else None
 
 
-def _refused(status: Mapping[str, str], now: float, evidence: Evidence) -> str:
+def _refused(status: Mapping[str, str], now: float, evidence: LoggerEvidence) -> str:
     """Why Redis takes no writes, since when, and what waits for it."""
-    text, written = evidence.refusal, moment(status, "last_poll")
+    text, written = evidence.refusal, status_time(status, "last_poll")
     if written is not None and is_overdue(status, now):
         text += f"; nothing was written since {local(written):%Y-%m-%d %H:%M}"
     return f"{text}; plays wait in the outbox ({evidence.waiting:,})" if evidence.waiting else text
 
 
-def _why_silent(status: Mapping[str, str], evidence: Evidence) -> str:
+def _why_silent(status: Mapping[str, str], evidence: LoggerEvidence) -> str:
     """Why no logger writes, although Redis would take it."""
     if evidence.standby:
         return (
@@ -145,7 +145,7 @@ def _why_silent(status: Mapping[str, str], evidence: Evidence) -> str:
         )
     if evidence.is_running:
         return "the logger runs, but writes nothing to this Redis: look into its log"
-    if moment(status, "next_poll") is None:
+    if status_time(status, "next_poll") is None:
         return "the logger has never run here: start it with `python run.py`"
     return NOT_RUNNING
 
@@ -158,9 +158,9 @@ def _at_risk(status: Mapping[str, str]) -> list[str]:
     if trouble := sanitize(status.get("redis_trouble", "")):
         found.append(trouble)
     waiting = whole_number(status.get("outbox")) or 0
-    if waiting > MOST_WAITING:
+    if waiting > MAX_WAITING_PLAYS:
         found.append(f"{waiting:,} plays wait until Redis has made them safe: look into the log, and its own")
-    if status.get("persistence") == FORGETS:
+    if status.get("persistence") == NOT_PERSISTENT:
         found.append(
             "this Redis forgets everything with its next restart: set `appendonly yes` in its settings"
         )

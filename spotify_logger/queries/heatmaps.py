@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.statistics import CalendarCounts, Totals, streaks
-from spotify_logger.queries.phrases import at_least, nothing, unseen_data
+from spotify_logger.queries.phrases import gap_note, nothing_played, unobserved_data
 from spotify_logger.queries.question import PLAYS, TIME
-from spotify_logger.queries.reader import Reading, begin_of
+from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, busiest_data, busiest_words, streak_data, streak_words
 from spotify_logger.report import blocks
 from spotify_logger.report.blocks import Answer, Heatmap, Sparkline, Table
-from spotify_logger.report.words import WEEKDAYS, counted, listened, utc_time
+from spotify_logger.report.words import WEEKDAYS, counted, listening_time, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
-    from spotify_logger.report.csv_output import Row
+    from spotify_logger.report.csv_output import CsvRow
     from spotify_logger.storage.bulk import Archive
 
 DAY_HOURS = 24
@@ -31,15 +31,15 @@ MINUTES = "minutes"
 
 def clock(archive: Archive, question: Question) -> Answer:
     """By hour of the day and day of the week: a play belongs to the hour in which it started."""
-    reading = Reading(archive, question)
+    reader = PlayReader(archive, question)
     calendar, sums = CalendarCounts(LocalClock(question.zone)), Totals()
-    for rows, counts in reading.days():
+    for rows, counts in reader.days():
         calendar.add(rows, counts)
         sums.add(rows, counts)
     cells = _cells(calendar)
-    data = {**_sums_data(question, sums), "week": cells, "unseen": unseen_data(reading)}
+    data = {**_sums_data(question, sums), "week": cells, "unseen": unobserved_data(reader)}
     if not sums.rows:
-        return Answer(data, [nothing(question.stretch)])
+        return Answer(data, [nothing_played(question.period)])
     amounts, unit = _amounts(calendar, question.by)
     days = [amounts[first : first + DAY_HOURS] for first in range(0, len(amounts), DAY_HOURS)]
     hours = [sum(amounts[hour::DAY_HOURS]) for hour in range(DAY_HOURS)]
@@ -49,12 +49,12 @@ def clock(archive: Archive, question: Question) -> Answer:
         Sparkline(names, hours, unit),
         _weekdays(calendar, question.by),
         Table([*_sums_rows(question, sums), ("fullest hour", _fullest(amounts, unit))]),
-        *at_least(reading),
+        *gap_note(reader),
     ]
-    return Answer(data, page, sheet=cells)
+    return Answer(data, page, csv_rows=cells)
 
 
-def _cells(calendar: CalendarCounts) -> list[Row]:
+def _cells(calendar: CalendarCounts) -> list[CsvRow]:
     """The hours of the week, the first one of Monday first."""
     return [
         {
@@ -81,7 +81,7 @@ def _weekdays(calendar: CalendarCounts, by: str) -> Table:
     numbers = [amount // HOUR_MS if by == TIME else amount for amount in (*days, sum(days))]
     shares = [f"{100 * day / (sum(days) or 1):.1f} %" for day in days]
     rows = [(unit, *(f"{number:,}" for number in numbers)), ("share", *shares, "")]
-    return Table(rows, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), wide=0)
+    return Table(rows, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), flexible=0)
 
 
 def _fullest(amounts: Sequence[int], unit: str) -> str:
@@ -99,21 +99,21 @@ def calendar(archive: Archive, question: Question) -> Answer:
         archive: The log.
         question: What is asked; its stretch is a calendar year.
     """
-    reading = Reading(archive, question)
-    figures = Figures.of(reading)
-    year = question.zone.day(begin_of(question.stretch)).year
+    reader = PlayReader(archive, question)
+    figures = Figures.of(reader)
+    year = question.zone.day(first_second(question.period)).year
     days = _days(year, question.today, figures)
     data = {"year": year, **_sums_data(question, figures.sums), **_days_data(figures, question.today)}
-    data |= {"calendar": days, "unseen": unseen_data(reading)}
+    data |= {"calendar": days, "unseen": unobserved_data(reader)}
     if not figures.sums.rows:
-        return Answer(data, [nothing(question.stretch)])
+        return Answer(data, [nothing_played(question.period)])
     values = {date.fromisoformat(str(day["day"])): _amount(day, question.by) for day in days}
     page: list[Block] = [
-        blocks.Calendar(year, values, MINUTES if question.by == TIME else PLAYS),
+        blocks.CalendarHeatmap(year, values, MINUTES if question.by == TIME else PLAYS),
         Table([*_sums_rows(question, figures.sums), *_days_rows(figures, len(days), question.today)]),
-        *at_least(reading),
+        *gap_note(reader),
     ]
-    return Answer(data, page, sheet=days)
+    return Answer(data, page, csv_rows=days)
 
 
 def _days(year: int, today: date, figures: Figures) -> list[dict[str, str | int]]:
@@ -127,22 +127,22 @@ def _days(year: int, today: date, figures: Figures) -> list[dict[str, str | int]
     ]
 
 
-def _amount(day: Row, by: str) -> int:
+def _amount(day: CsvRow, by: str) -> int:
     return int(day["heard_ms"] or 0) // MINUTE_MS if by == TIME else int(day["plays"] or 0)
 
 
 def _sums_rows(question: Question, sums: Totals) -> list[tuple[str, str]]:
     return [
-        ("stretch", question.stretch.words),
+        ("stretch", question.period.words),
         ("plays", f"{sums.plays:,} {question.rule_words}"),
-        ("heard", listened(sums.ms_played)),
+        ("heard", listening_time(sums.ms_played)),
     ]
 
 
 def _sums_data(question: Question, sums: Totals) -> dict[str, object]:
     return {
-        "from": utc_time(question.stretch.begin),
-        "to": utc_time(question.stretch.end),
+        "from": utc_time(question.period.begin),
+        "to": utc_time(question.period.end),
         "by": question.by,
         "plays": sums.plays,
         "heard_ms": sums.ms_played,

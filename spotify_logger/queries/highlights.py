@@ -20,7 +20,7 @@ NIGHT_ENDS = 5 * HOUR
 """The late night begins at midnight."""
 
 
-class Repeated(NamedTuple):
+class MostRepeated(NamedTuple):
     """The track that was played most often on one local day.
 
     Attributes:
@@ -62,7 +62,7 @@ class Highlights:
         if self.first is None:
             self.first = next(compress(zip(rows.seconds, rows.items, strict=True), counts), None)
 
-    def repeated(self, tracks: Mapping[str, Iterable[Hashable]]) -> Repeated | None:
+    def repeated(self, tracks: Mapping[str, Iterable[Hashable]]) -> MostRepeated | None:
         """The track that was played most often on one day, the first one of equals; None without repeats.
 
         Args:
@@ -76,4 +76,4 @@ class Highlights:
         if most <= 1:
             return None
         day, group = next(which for which, number in plays.items() if number == most)
-        return Repeated(group, date_of(day), most)
+        return MostRepeated(group, date_of(day), most)

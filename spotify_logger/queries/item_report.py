@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import date_of
-from spotify_logger.queries.phrases import moment
+from spotify_logger.queries.phrases import format_time
 from spotify_logger.queries.question import PLAYS, TIME
 from spotify_logger.queries.top import NOUNS, VARIOUS
-from spotify_logger.report.blocks import Bars, Columns, Sparkline, Table
-from spotify_logger.report.words import counted, listened, percentage, utc_time
+from spotify_logger.report.blocks import BarChart, Columns, Sparkline, Table
+from spotify_logger.report.words import counted, listening_time, percentage, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from spotify_logger.queries.item_stats import Following
+    from spotify_logger.queries.item_stats import ItemStats
     from spotify_logger.queries.question import Question
-    from spotify_logger.queries.top import Line
+    from spotify_logger.queries.top import RankedLine
     from spotify_logger.report.blocks import Block
-    from spotify_logger.report.csv_output import Cell, Row
+    from spotify_logger.report.csv_output import CsvRow, CsvValue
 
 IDS = "ids"
 """The parts of a track: each of its ids, with the name of an album beside it."""
@@ -30,7 +30,7 @@ DAY_HOURS, MINUTE_MS = 24, 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class ItemReport:
     """What is told of a thing.
 
     Attributes:
@@ -48,30 +48,30 @@ class Portrait:
 
     question: Question
     kind: str
-    line: Line
-    following: Following
+    line: RankedLine
+    stats: ItemStats
     place: int | None
     number: int
     whole: tuple[int, int]
-    parts: Mapping[str, Sequence[Line]]
+    parts: Mapping[str, Sequence[RankedLine]]
     others: Sequence[tuple[str, int]]
 
     def best_day(self) -> tuple[int, int, int]:
         """The day with the most of it, the first one of equals: days since the epoch, plays, milliseconds."""
-        calendar = self.following.calendar
+        calendar = self.stats.calendar
         amounts = calendar.heard if self.question.by == TIME else calendar.plays
         day = min(amounts, key=lambda day: (-amounts[day], day))
         return day, calendar.plays[day], calendar.heard[day]
 
     def hours(self) -> list[tuple[int, int]]:
         """Plays and milliseconds by hour of the day."""
-        calendar = self.following.calendar
+        calendar = self.stats.calendar
         plays, heard = calendar.hour_plays, calendar.hour_heard
         return [(sum(plays[hour::DAY_HOURS]), sum(heard[hour::DAY_HOURS])) for hour in range(DAY_HOURS)]
 
     def periods(self) -> list[tuple[str, int, int]]:
         """Plays and milliseconds by year, or by month of a short stretch, from its first one to its last."""
-        calendar, letters = self.following.calendar, 7 if _is_short(self.question.stretch) else 4
+        calendar, letters = self.stats.calendar, 7 if _is_short(self.question.period) else 4
         periods: dict[str, tuple[int, int]] = {}
         for day in range(min(calendar.heard), max(calendar.heard) + 1):
             name = str(date_of(day))[:letters]
@@ -80,55 +80,55 @@ class Portrait:
         return [(name, *amounts) for name, amounts in periods.items()]
 
 
-def _is_short(stretch: Period) -> bool:
-    begin, end = stretch.begin, stretch.end
+def _is_short(period: Period) -> bool:
+    begin, end = period.begin, period.end
     return begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
 
 
 # For people
 
 
-def blocks(found: Portrait) -> list[Block]:
+def to_blocks(found: ItemReport) -> list[Block]:
     """Its page."""
-    by, number = found.question.by, found.question.number
+    by, number = found.question.by, found.question.limit
     page: list[Block] = [Table([row for row in _rows(found) if row[1]])]
     tables = [_table(found, part, lines[:number]) for part, lines in found.parts.items() if len(lines) > 1]
     page += [Columns(*tables)] if len(tables) == 2 else tables  # noqa: PLR2004 - left and right
     periods = [(name, (plays, ms_played)) for name, plays, ms_played in found.periods()]
     if len(periods) > 1:
-        page.append(Bars([(name, both[by == TIME], _amount(*both, by)) for name, both in periods]))
+        page.append(BarChart([(name, both[by == TIME], _amount(*both, by)) for name, both in periods]))
     page.append(_clock(found))
     others = [(words, f"{plays:,}") for words, plays in found.others[:number]]
-    return [*page, Table(others, ("others of this name", PLAYS), [1], wide=0)] if others else page
+    return [*page, Table(others, ("others of this name", PLAYS), [1], flexible=0)] if others else page
 
 
-def _rows(found: Portrait) -> list[tuple[str, str]]:
-    question, following = found.question, found.following
-    zone, sums, run = question.zone, following.sums, following.run
+def _rows(found: ItemReport) -> list[tuple[str, str]]:
+    question, stats = found.question, found.stats
+    zone, sums, run = question.zone, stats.sums, stats.run
     day, plays, ms_played = found.best_day()
     most = f"{_amount(plays, ms_played, question.by)} on {date_of(day)}" if sums.plays else ""
     return [
         (NOUNS[found.kind], found.line.title),
         *_only_id(found),
-        ("stretch", "" if question.stretch == Period() else question.stretch.words),
+        ("stretch", "" if question.period == Period() else question.period.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
-        ("heard", listened(sums.ms_played)),
+        ("heard", listening_time(sums.ms_played)),
         ("rank", _rank(found)),
         *((part, f"{len(lines):,}") for part, lines in found.parts.items() if part != IDS),
         ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
-        ("first", moment(zone, following.first)),
-        ("last", moment(zone, following.last)),
+        ("first", format_time(zone, stats.first)),
+        ("last", format_time(zone, stats.last)),
         ("most in a day", most),
-        ("most in a row", f"{run.plays:,} from {moment(zone, run.begin)}" if run.plays > 1 else ""),
+        ("most in a row", f"{run.plays:,} from {format_time(zone, run.begin)}" if run.plays > 1 else ""),
     ]
 
 
-def _only_id(found: Portrait) -> list[tuple[str, str]]:
+def _only_id(found: ItemReport) -> list[tuple[str, str]]:
     ids = found.parts.get(IDS, ())
     return [("album", ids[0].name), ("key", ids[0].now.keys[0])] if len(ids) == 1 else []
 
 
-def _rank(found: Portrait) -> str:
+def _rank(found: ItemReport) -> str:
     if found.place is None:
         return ""
     by, place = found.question.by, f"{found.place:,} of {counted(found.number, NOUNS[found.kind])}"
@@ -137,45 +137,45 @@ def _rank(found: Portrait) -> str:
     return f"{place}, {percentage(found.line.now.plays, found.whole[0])} of all plays"
 
 
-def _clock(found: Portrait) -> Sparkline:
+def _clock(found: ItemReport) -> Sparkline:
     names, hours = list(map(str, range(DAY_HOURS))), found.hours()
     if found.question.by == TIME:
         return Sparkline(names, [ms_played // MINUTE_MS for _, ms_played in hours], "minutes")
     return Sparkline(names, [plays for plays, _ in hours], PLAYS)
 
 
-def _table(found: Portrait, part: str, lines: Sequence[Line]) -> Table:
+def _table(found: ItemReport, part: str, lines: Sequence[RankedLine]) -> Table:
     by = found.question.by
     heading = "heard" if by == TIME else PLAYS
     amounts = [_amount(line.now.plays, line.now.ms_played, by) for line in lines]
     if part == IDS:
         names = [f"{line.now.keys[0]} on {line.name}" for line in lines]
-        return Table(list(zip(names, amounts, strict=True)), (IDS, heading), [1], wide=0)
+        return Table(list(zip(names, amounts, strict=True)), (IDS, heading), [1], flexible=0)
     # What all of them have in common stands above.
-    names = [line.title if found.line.about == VARIOUS else line.name for line in lines]
+    names = [line.title if found.line.artists == VARIOUS else line.name for line in lines]
     places = map(str, range(1, len(lines) + 1))
     return Table(list(zip(places, names, amounts, strict=True)), ("", NOUNS[part], heading), [0, 2])
 
 
 def _amount(plays: int, ms_played: int, by: str) -> str:
-    return listened(ms_played) if by == TIME else f"{plays:,}"
+    return listening_time(ms_played) if by == TIME else f"{plays:,}"
 
 
 # For programs
 
 
-def data_of(found: Portrait) -> dict[str, object]:
+def to_json(found: ItemReport) -> dict[str, object]:
     """The same for programs."""
-    following, sums, run = found.following, found.following.sums, found.following.run
+    stats, sums, run = found.stats, found.stats.sums, found.stats.run
     day, day_plays, day_ms = found.best_day()
-    number = found.question.number
+    number = found.question.limit
     return {
-        **cells(found.line),
+        **to_csv_row(found.line),
         "shorter": sums.rows - sums.plays,
         "skips": sums.skips,
         "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
-        "first": utc_time(following.first),
-        "last": utc_time(following.last),
+        "first": utc_time(stats.first),
+        "last": utc_time(stats.last),
         "rank": found.place,
         "ranked": found.number,
         "most_in_a_day": {"day": str(date_of(day)), "plays": day_plays, "heard_ms": day_ms},
@@ -188,32 +188,32 @@ def data_of(found: Portrait) -> dict[str, object]:
             {"hour": hour, "plays": plays, "heard_ms": ms_played}
             for hour, (plays, ms_played) in enumerate(found.hours())
         ],
-        **{part: [cells(line) for line in lines[:number]] for part, lines in found.parts.items()},
+        **{part: [to_csv_row(line) for line in lines[:number]] for part, lines in found.parts.items()},
         "others": [{"text": words, "plays": plays} for words, plays in found.others],
     }
 
 
-def sheet(found: Portrait) -> list[Row]:
+def to_csv_rows(found: ItemReport) -> list[CsvRow]:
     """The same for spreadsheets: the thing, its years or months, and its parts."""
-    following, line = found.following, found.line
-    times = {"first": utc_time(following.first), "last": utc_time(following.last)}
-    whole = {**cells(line), "rank": found.place, "skips": following.sums.skips, **times}
-    rows: list[Row] = [{"what": NOUNS[found.kind], **whole}]
-    nothing: dict[str, Cell] = dict.fromkeys(whole)
+    stats, line = found.stats, found.line
+    times = {"first": utc_time(stats.first), "last": utc_time(stats.last)}
+    whole = {**to_csv_row(line), "rank": found.place, "skips": stats.sums.skips, **times}
+    rows: list[CsvRow] = [{"what": NOUNS[found.kind], **whole}]
+    nothing: dict[str, CsvValue] = dict.fromkeys(whole)
     for name, plays, ms_played in found.periods():
         rows.append({"what": "period", **nothing, "name": name, "plays": plays, "heard_ms": ms_played})
     for part, lines in found.parts.items():
-        for place, each in enumerate(lines[: found.question.number], 1):
-            rows.append({"what": part.removesuffix("s"), **nothing, **cells(each), "rank": place})
+        for place, each in enumerate(lines[: found.question.limit], 1):
+            rows.append({"what": part.removesuffix("s"), **nothing, **to_csv_row(each), "rank": place})
     return rows
 
 
-def cells(line: Line) -> dict[str, Cell]:
+def to_csv_row(line: RankedLine) -> dict[str, CsvValue]:
     """A thing as cells, by the names of their columns."""
     now = line.now
     return {
         "name": line.name,
-        "artists": line.about,
+        "artists": line.artists,
         "plays": now.plays,
         "heard_ms": now.ms_played,
         "key": now.keys[0],

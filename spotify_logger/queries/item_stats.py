@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Run:
+class PlayRun:
     """Plays one after the other, with nothing else between them that counts.
 
     Attributes:
@@ -52,7 +52,7 @@ class Run:
             self.plays, self.begin = self._plays, self._begin
 
 
-class Following:
+class ItemStats:
     """All that is told of one thing.
 
     Args:
@@ -71,7 +71,7 @@ class Following:
         self.items = items
         self.calendar = CalendarCounts(clock)
         self.sums = Totals()
-        self.run = Run()
+        self.run = PlayRun()
         self.first: int | None = None
         self.last: int | None = None
 

@@ -11,10 +11,10 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.periods import LocalClock, Period
 from spotify_logger.core.statistics import CalendarCounts, streaks
-from spotify_logger.queries.history_chart import WEEK, periods
-from spotify_logger.queries.phrases import unseen_data
-from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, best, groups_of
-from spotify_logger.queries.reader import Reading, begin_of
+from spotify_logger.queries.history_chart import WEEK, by_interval
+from spotify_logger.queries.phrases import unobserved_data
+from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, top_ranked
+from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, busiest_data, streak_data
 from spotify_logger.queries.top import lines_of
 from spotify_logger.report.words import utc_time
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from spotify_logger.queries.question import Question
-    from spotify_logger.queries.ranking import Ranked
+    from spotify_logger.queries.ranking import RankedItem
     from spotify_logger.storage.bulk import Archive
 
 KINDS = (TRACKS, ARTISTS, ALBUMS)
-BEST = 5
+TOP_COUNT = 5
 NEEDED = ("artists", "artist_ids", "album", "album_id", "isrc")
 """The fields of the catalogue that tell things from each other; titles are asked for only where they
 are shown."""
-AGE = 3600.0
+MAX_AGE = 3600.0
 """Seconds after which the past is added up anew: what is rewritten in place, as by `check --repair`, and what
 the catalogue learns, changes nothing that would be noticed."""
 
 
 @dataclass(slots=True)
-class Fold:
+class PastFigures:
     """The part of a stretch that is past, added up.
 
     Attributes:
@@ -55,7 +55,7 @@ class Fold:
     figures: Figures
     entries: dict[str, CatalogEntry]
 
-    def learn(self, reading: Reading, items: Iterable[str]) -> None:
+    def learn(self, reader: PlayReader, items: Iterable[str]) -> None:
         """Look up which things the items belong to that were not met before."""
         new = set(items) - self.entries.keys()
         if not new:
@@ -63,7 +63,7 @@ class Fold:
         # Most texts come many times: each is kept once, as this is kept for long.
         texts = {text: text for entry in self.entries.values() for text in entry}
         for some in batched(new, ITEMS_TOGETHER):
-            for key, entry in reading.entries(some, NEEDED).items():
+            for key, entry in reader.entries(some, NEEDED).items():
                 self.entries[key] = CatalogEntry._make(texts.setdefault(text, text) for text in entry)
 
 
@@ -76,7 +76,7 @@ class Overview:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._fold: Fold | None = None
+        self._past_figures: PastFigures | None = None
 
     def data(self, archive: Archive, question: Question) -> dict[str, object]:
         """What a stretch was made of, in short, for programs.
@@ -85,52 +85,52 @@ class Overview:
             archive: The log.
             question: What is asked; its stretch begins at a local midnight, and reaches into the present.
         """
-        reading = Reading(archive, question)
-        fold = self._past(reading)
-        figures = fold.figures.copy()
-        rest = replace(question.stretch, begin=fold.asked.stretch.end)
-        for rows, counts in reading.days(rest):
+        reader = PlayReader(archive, question)
+        past = self._past(reader)
+        figures = past.figures.copy()
+        rest = replace(question.period, begin=past.asked.period.end)
+        for rows, counts in reader.days(rest):
             figures.add(rows, counts)
-        fold.learn(reading, figures.tallies.heard)
+        past.learn(reader, figures.tallies.heard)
         # Without what was met once, and is forgotten since.
-        known = {key: fold.entries[key] for key in figures.tallies.heard}
+        known = {key: past.entries[key] for key in figures.tallies.heard}
         found = {}
         for kind in KINDS:
             # Made anew each time, one after the other: to keep them would take much memory.
             groups = groups_of(kind, known, exact=question.exact)
-            found[kind] = best(figures.tallies, groups, question.by, BEST)
-        entries = reading.entries(
+            found[kind] = top_ranked(figures.tallies, groups, question.by, TOP_COUNT)
+        entries = reader.entries(
             {key for kind in (TRACKS, ALBUMS) for each in found[kind][0] for key in each.keys}
         )
-        return _data(reading, figures, found, entries)
+        return _data(reader, figures, found, entries)
 
-    def _past(self, reading: Reading) -> Fold:
+    def _past(self, reader: PlayReader) -> PastFigures:
         """What is past of the question's stretch, added up now unless it was before."""
-        question = reading.question
-        begin = begin_of(question.stretch)
+        question = reader.question
+        begin = first_second(question.period)
         end = max(begin, question.zone.midnight(question.today - timedelta(days=YOUNG_DAYS - 1)))
-        asked = replace(question, now=0.0, stretch=Period(begin, end))
-        mark, _ = reading.archive.mark(begin, end)
-        fold, now = self._fold, self._monotonic()
-        if fold is None or fold.asked != asked or fold.mark != mark or now >= fold.until:
-            self._fold = None  # so that the two of them are never there at the same time
+        asked = replace(question, now=0.0, period=Period(begin, end))
+        mark, _ = reader.archive.mark(begin, end)
+        past, now = self._past_figures, self._monotonic()
+        if past is None or past.asked != asked or past.mark != mark or now >= past.until:
+            self._past_figures = None  # so that the two of them are never there at the same time
             figures = Figures(CalendarCounts(LocalClock(question.zone)))
-            for rows, counts in reading.days(asked.stretch):
+            for rows, counts in reader.days(asked.period):
                 figures.add(rows, counts)
-            fold = self._fold = Fold(asked, mark, now + AGE, figures, {})
-        return fold
+            past = self._past_figures = PastFigures(asked, mark, now + MAX_AGE, figures, {})
+        return past
 
 
 def _data(
-    reading: Reading,
+    reader: PlayReader,
     figures: Figures,
-    found: Mapping[str, tuple[list[Ranked], int]],
+    found: Mapping[str, tuple[list[RankedItem], int]],
     entries: Mapping[str, CatalogEntry],
 ) -> dict[str, object]:
-    question, sums, played = reading.question, figures.sums, figures.days_with_plays()
+    question, sums, played = reader.question, figures.sums, figures.days_with_plays()
     longest, lasting = streaks(played, question.today)
     return {
-        "from": utc_time(question.stretch.begin),
+        "from": utc_time(question.period.begin),
         "plays": sums.plays,
         "shorter": sums.rows - sums.plays,
         "heard_ms": sums.ms_played,
@@ -145,7 +145,7 @@ def _data(
             kind: [
                 {
                     "name": line.name,
-                    "artists": line.about,
+                    "artists": line.artists,
                     "plays": line.now.plays,
                     "heard_ms": line.now.ms_played,
                     "key": line.now.keys[0],
@@ -154,6 +154,6 @@ def _data(
             ]
             for kind, (shown, _) in found.items()
         },
-        "weeks": periods(figures.calendar, question, WEEK),
-        "unseen": unseen_data(reading),
+        "weeks": by_interval(figures.calendar, question, WEEK),
+        "unseen": unobserved_data(reader),
     }

@@ -38,19 +38,19 @@ class Question:
     Attributes:
         now: Seconds since the epoch.
         zone: Whose days and hours.
-        stretch: When the plays started.
-        least: What counts as a play: milliseconds heard, "half" or "finished".
+        period: When the plays started.
+        threshold: What counts as a play: milliseconds heard, "half" or "finished".
         by: "plays" or "time".
-        number: Lines at most.
+        limit: Maximum number of lines.
         exact: Every id of a recording or album is one of its own.
     """
 
     now: float
     zone: Zone = field(default_factory=Zone)
-    stretch: Period = field(default_factory=Period)
-    least: int | str = MIN_LISTENED_MS
+    period: Period = field(default_factory=Period)
+    threshold: int | str = MIN_LISTENED_MS
     by: str = PLAYS
-    number: int = 10
+    limit: int = 10
     exact: bool = False
 
     @property
@@ -61,14 +61,14 @@ class Question:
     @property
     def rule_words(self) -> str:
         """What counts as a play, in words: "of at least 30 s"."""
-        if self.least == HALF:
+        if self.threshold == HALF:
             return "heard at least half"
-        if self.least == FINISHED:
+        if self.threshold == FINISHED:
             return "heard to the end"
-        return f"of at least {int(self.least) // 1000} s" if self.least else "of any length"
+        return f"of at least {int(self.threshold) // 1000} s" if self.threshold else "of any length"
 
 
-def add_stretch(parser: argparse.ArgumentParser) -> None:
+def add_period(parser: argparse.ArgumentParser) -> None:
     """Add the options that say when."""
     group = parser.add_argument_group("when", "by your clocks; without any of these, all time")
     group.add_argument("--since", metavar="DAY", type=_text, help=f"from then on: {DAY_FORMS}")
@@ -84,12 +84,12 @@ def add_zone(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--tz", type=_zone, metavar="ZONE", help="another time zone, as Europe/Berlin")
 
 
-def add_least(parser: argparse.ArgumentParser) -> None:
+def add_threshold(parser: argparse.ArgumentParser) -> None:
     """Add the option that says what counts as a play."""
     parser.add_argument(
         "--min",
-        dest="least",
-        type=_least,
+        dest="threshold",
+        type=_threshold,
         default=MIN_LISTENED_MS,
         metavar="30s|half|finished|0",
         help="what counts as a play: so much of it heard (default: 30s)",
@@ -107,7 +107,7 @@ def add_year(parser: argparse.ArgumentParser, name: str = "--year") -> None:
 def add_ranking(parser: argparse.ArgumentParser, number: int = 10) -> None:
     """Add the options of a list with the most played on top."""
     add_by(parser)
-    add_number(parser, number)
+    add_limit(parser, number)
     add_exact(parser)
 
 
@@ -116,10 +116,10 @@ def add_by(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what counts (default: plays)")
 
 
-def add_number(parser: argparse.ArgumentParser, number: int) -> None:
+def add_limit(parser: argparse.ArgumentParser, number: int) -> None:
     """Add the option that says how many lines."""
     words = "how many (default: %(default)s)"
-    parser.add_argument("-n", type=positive, default=number, metavar="N", help=words)
+    parser.add_argument("-n", type=positive_int, default=number, metavar="N", help=words)
 
 
 def add_exact(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +129,7 @@ def add_exact(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read(options: argparse.Namespace, now: float) -> Question:
+def from_options(options: argparse.Namespace, now: float) -> Question:
     """The question that the options make.
 
     Raises:
@@ -140,15 +140,15 @@ def read(options: argparse.Namespace, now: float) -> Question:
     return Question(
         now,
         zone,
-        _stretch(told, zone, now),
-        told.get("least", MIN_LISTENED_MS),
+        _period(told, zone, now),
+        told.get("threshold", MIN_LISTENED_MS),
         told.get("by", PLAYS),
         told.get("n", 10),
         told.get("exact", False),
     )
 
 
-def _stretch(told: dict[str, object], zone: Zone, now: float) -> Period:
+def _period(told: dict[str, object], zone: Zone, now: float) -> Period:
     given = [name for name in ("year", "month", "last") if told.get(name) is not None]
     bounds = [name for name in ("since", "until") if told.get(name) is not None]
     if len(given) > 1 or (given and bounds):
@@ -200,11 +200,11 @@ def _seconds(zone: Zone, now: float, text: str) -> tuple[int, int]:
         second = zone.second(moment) if moment.tzinfo is None else int(moment.timestamp())
         return second, second
     else:
-        found = periods.day(zone, read_day(zone, now, text))
+        found = periods.day(zone, parse_day(zone, now, text))
     return found.begin or 0, found.end or 0
 
 
-def read_day(zone: Zone, now: float, text: str) -> date:
+def parse_day(zone: Zone, now: float, text: str) -> date:
     """The local day that a text names.
 
     Raises:
@@ -234,14 +234,14 @@ def _first_of(month: str) -> date:
 # What argparse calls; it puts the option's name before the message
 
 
-def positive(text: str) -> int:
+def positive_int(text: str) -> int:
     """A number from 1 up."""
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
     return int(text[:9])
 
 
-def text_to_find(text: str) -> str:
+def search_text(text: str) -> str:
     """Something to look for."""
     if not text.strip():
         raise argparse.ArgumentTypeError("there is nothing to look for")
@@ -267,7 +267,7 @@ def _last(text: str) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
-def _least(text: str) -> int | str:
+def _threshold(text: str) -> int | str:
     if text in (HALF, FINISHED):
         return text
     match = _LEAST.fullmatch(text)

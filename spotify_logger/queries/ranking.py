@@ -19,7 +19,7 @@ TRACKS, ARTISTS, ALBUMS, SHOWS = "tracks", "artists", "albums", "shows"
 KINDS = (TRACKS, ARTISTS, ALBUMS, SHOWS)
 
 
-class Ranked(NamedTuple):
+class RankedItem(NamedTuple):
     """A thing and how it was played.
 
     Attributes:
@@ -58,15 +58,15 @@ def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) ->
 
 
 def ranked(
-    tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted: bool = True
-) -> list[Ranked]:
+    tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted_only: bool = True
+) -> list[RankedItem]:
     """Things in the order of how much they were played.
 
     Args:
         tallies: By item.
         groups: See `groups_of`.
         by: "plays" or "time"; the other one decides between equals.
-        counted: Leave out what was never played so that it counts.
+        counted_only: Leave out what was never played so that it counts.
     """
     plays, heard = tallies.plays, tallies.heard
     found = []
@@ -76,8 +76,8 @@ def ranked(
         else:
             keys.sort(key=lambda key: (-plays[key], -heard[key], key))
             times, milliseconds = sum(plays[key] for key in keys), sum(heard[key] for key in keys)
-        if times or not counted:
-            found.append(Ranked(group, keys, times, milliseconds))
+        if times or not counted_only:
+            found.append(RankedItem(group, keys, times, milliseconds))
     if by == TIME:
         found.sort(key=lambda each: (-each.ms_played, -each.plays, each.keys[0], str(each.group)))
     else:
@@ -85,9 +85,9 @@ def ranked(
     return found
 
 
-def best(
+def top_ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, number: int
-) -> tuple[list[Ranked], int]:
+) -> tuple[list[RankedItem], int]:
     """The first ones of `ranked`, and how many there are in all, without bringing the others into an order.
 
     Args:
@@ -105,8 +105,8 @@ def best(
             heard[group] += milliseconds
     measure = heard if by == TIME else plays
     counted = [group for group, times in plays.items() if times]
-    least = min(nlargest(number, map(measure.__getitem__, counted)), default=0)
-    wanted = {group for group in counted if measure[group] >= least}
+    threshold = min(nlargest(number, map(measure.__getitem__, counted)), default=0)
+    wanted = {group for group in counted if measure[group] >= threshold}
     few = {
         key: [group for group in groups[key] if group in wanted]
         for key in tallies.heard

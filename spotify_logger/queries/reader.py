@@ -9,7 +9,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.statistics import at_least, finished, half
-from spotify_logger.queries.gaps import seconds_blind
+from spotify_logger.queries.gaps import unobserved_seconds
 from spotify_logger.queries.question import FINISHED, HALF
 from spotify_logger.storage.bulk import DAYS_TOGETHER, FIRST_SECOND
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 
-class Reading:
+class PlayReader:
     """What is read for one question.
 
     Args:
@@ -40,19 +40,19 @@ class Reading:
         self.question = question
         self.first: int | None = None
         self._durations: dict[str, int] = {}
-        self._rule = self._as_rule(question.least)
+        self._rule = self._as_rule(question.threshold)
 
-    def days(self, stretch: Period | None = None) -> Iterator[tuple[PlayRows, list[bool]]]:
+    def days(self, period: Period | None = None) -> Iterator[tuple[PlayRows, list[bool]]]:
         """The rows of a stretch, day by day in order of time, and which of them count.
 
         Args:
-            stretch: That of the question, unless another one is given.
+            period: That of the question, unless another one is given.
         """
-        wanted = self.question.stretch if stretch is None else stretch
-        for rows in self.archive.rows(begin_of(wanted), wanted.end):
+        wanted = self.question.period if period is None else period
+        for rows in self.archive.rows(first_second(wanted), wanted.end):
             if self.first is None or rows.seconds[0] < self.first:
                 self.first = rows.seconds[0]
-            if self.question.least == HALF:
+            if self.question.threshold == HALF:
                 self._learn_durations(rows.items)
             yield rows, list(self._rule(rows))
 
@@ -70,7 +70,7 @@ class Reading:
         fields = itemgetter(*(names.index(name) if name in names else -1 for name in CatalogEntry._fields))
         return {key: CatalogEntry._make(fields((*values, ""))) for key, values in found}
 
-    def met(
+    def batches(
         self, names: Sequence[str] = CatalogEntry._fields
     ) -> Iterator[tuple[list[tuple[PlayRows, list[bool]]], dict[str, CatalogEntry]]]:
         """The question's days, some at a time, each time with what the catalogue knows of items met first.
@@ -84,37 +84,37 @@ class Reading:
             met |= new
             yield days, self.entries(new, names)
 
-    def before(self, heard: Mapping[str, CatalogEntry]) -> dict[str, CatalogEntry]:
+    def entries_before(self, heard: Mapping[str, CatalogEntry]) -> dict[str, CatalogEntry]:
         """What tells the tracks and artists that were heard before the question's stretch, if only in part.
 
         Args:
             heard: What the catalogue knows of what was heard in it: that is not looked up again.
         """
-        begin = self.question.stretch.begin
+        begin = self.question.period.begin
         items = set() if begin is None else self.archive.items_before(begin)
         again = {key: heard[key] for key in items & heard.keys()}
         return {**self.entries(items - heard.keys(), ("artists", "artist_ids", "isrc")), **again}
 
-    def gaps(self, stretch: Period | None = None) -> list[Gap]:
+    def gaps(self, period: Period | None = None) -> list[Gap]:
         """The gaps that reach into a stretch, but not those before anything was played at all."""
-        wanted = self.question.stretch if stretch is None else stretch
+        wanted = self.question.period if period is None else period
         begin = wanted.begin if wanted.begin is not None else self.first
         if begin is None:
             return []
         end = wanted.end if wanted.end is not None else int(self.question.now)
         return [gap for gap in self.archive.gaps() if gap[0] < end and gap[1] > begin]
 
-    def seconds_blind(self, gaps: list[Gap], stretch: Period | None = None) -> int:
+    def unobserved_seconds(self, gaps: list[Gap], period: Period | None = None) -> int:
         """How much of a stretch gaps cover, in whole seconds."""
-        wanted = self.question.stretch if stretch is None else stretch
+        wanted = self.question.period if period is None else period
         begin = (self.first or FIRST_SECOND) if wanted.begin is None else wanted.begin
         end = wanted.end if wanted.end is not None else int(self.question.now)
-        return seconds_blind([(first, min(last, end), why) for first, last, why in gaps], begin)
+        return unobserved_seconds([(first, min(last, end), why) for first, last, why in gaps], begin)
 
-    def _as_rule(self, least: int | str) -> CountingRule:
-        if least == HALF:
+    def _as_rule(self, threshold: int | str) -> CountingRule:
+        if threshold == HALF:
             return half(self._durations)
-        return finished() if least == FINISHED else at_least(int(least))
+        return finished() if threshold == FINISHED else at_least(int(threshold))
 
     def _learn_durations(self, items: Iterable[str]) -> None:
         unknown = set(items) - self._durations.keys()
@@ -122,6 +122,6 @@ class Reading:
             self._durations[key] = whole_number(duration) or 0
 
 
-def begin_of(stretch: Period) -> int:
+def first_second(period: Period) -> int:
     """The first second of a stretch."""
-    return FIRST_SECOND if stretch.begin is None else stretch.begin
+    return FIRST_SECOND if period.begin is None else period.begin

@@ -17,10 +17,10 @@ from spotify_logger.core.statistics import (
     date_of,
     streaks,
 )
-from spotify_logger.queries.phrases import at_least, moment, nothing, unseen_data
-from spotify_logger.queries.reader import Reading
+from spotify_logger.queries.phrases import format_time, gap_note, nothing_played, unobserved_data
+from spotify_logger.queries.reader import PlayReader
 from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.words import counted, listened, percentage, utc_time
+from spotify_logger.report.words import counted, listening_time, percentage, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -50,10 +50,10 @@ class Figures:
     sessions: SessionCounter = field(default_factory=SessionCounter)
 
     @classmethod
-    def of(cls, reading: Reading, stretch: Period | None = None) -> Figures:
+    def of(cls, reader: PlayReader, period: Period | None = None) -> Figures:
         """Those of the question's stretch, unless another one is given."""
-        figures = cls(CalendarCounts(LocalClock(reading.question.zone)))
-        for rows, counts in reading.days(stretch):
+        figures = cls(CalendarCounts(LocalClock(reader.question.zone)))
+        for rows, counts in reader.days(period):
             figures.add(rows, counts)
         return figures
 
@@ -100,14 +100,14 @@ class Variety:
     new_artists: int
 
 
-def variety(reading: Reading, figures: Figures) -> Variety:
+def variety(reader: PlayReader, figures: Figures) -> Variety:
     """Count the different things of the question's stretch, and look for them in everything before it."""
-    exact = reading.question.exact
+    exact = reader.question.exact
     # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
-    heard = reading.entries(figures.tallies.heard)
+    heard = reader.entries(figures.tallies.heard)
     album_of = album_keys(heard, exact=exact)
     entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
-    known = reading.before(heard)
+    known = reader.entries_before(heard)
     tracks, artists = _tracks(entries, exact=exact), _artists(entries)
     return Variety(
         tracks=len(tracks),
@@ -131,25 +131,25 @@ def _artists(entries: Mapping[str, CatalogEntry]) -> set[str]:
 
 def stats(archive: Archive, question: Question) -> Answer:
     """A stretch in figures."""
-    reading = Reading(archive, question)
-    figures = Figures.of(reading)
+    reader = PlayReader(archive, question)
+    figures = Figures.of(reader)
     if not figures.sums.rows:
-        return Answer(_data(reading, figures, None), [nothing(question.stretch)])
-    found = variety(reading, figures)
-    data = _data(reading, figures, found)
-    rows = [(name, value) for name, value in _rows(reading, figures, found) if value]
+        return Answer(_data(reader, figures, None), [nothing_played(question.period)])
+    found = variety(reader, figures)
+    data = _data(reader, figures, found)
+    rows = [(name, value) for name, value in _rows(reader, figures, found) if value]
     flat = [{"figure": name, "value": _flat(value)} for name, value in data.items()]
-    return Answer(data, [Table(rows), *at_least(reading)], sheet=flat)
+    return Answer(data, [Table(rows), *gap_note(reader)], csv_rows=flat)
 
 
-def _rows(reading: Reading, figures: Figures, found: Variety) -> list[tuple[str, str]]:
-    question, sums = reading.question, figures.sums
+def _rows(reader: PlayReader, figures: Figures, found: Variety) -> list[tuple[str, str]]:
+    question, sums = reader.question, figures.sums
     longest, lasting = streaks(figures.days_with_plays(), question.today)
-    fresh = question.stretch.begin is not None
+    fresh = question.period.begin is not None
     return [
-        ("stretch", question.stretch.words),
+        ("stretch", question.period.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {sums.rows - sums.plays:,} others"),
-        ("heard", listened(sums.ms_played)),
+        ("heard", listening_time(sums.ms_played)),
         ("tracks", _with_new(found.tracks, found.new_tracks, fresh=fresh)),
         ("artists", _with_new(found.artists, found.new_artists, fresh=fresh)),
         ("albums", f"{found.albums:,}"),
@@ -170,7 +170,7 @@ def _with_new(number: int, new: int, *, fresh: bool) -> str:
 def _longest(session: Session | None, zone: Zone) -> str:
     if session is None:
         return ""
-    return f"; the longest {listened(session.length_ms)}, from {moment(zone, session.begin)}"
+    return f"; the longest {listening_time(session.length_ms)}, from {format_time(zone, session.begin)}"
 
 
 def streak_words(streak: Streak) -> str:
@@ -184,16 +184,16 @@ def busiest_words(figures: Figures) -> str:
     if found is None:
         return ""
     day, plays, ms_played = found
-    return f"{day}, {listened(ms_played)}, {counted(plays, 'play')}"
+    return f"{day}, {listening_time(ms_played)}, {counted(plays, 'play')}"
 
 
-def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str, object]:
-    question, sums = reading.question, figures.sums
+def _data(reader: PlayReader, figures: Figures, found: Variety | None) -> dict[str, object]:
+    question, sums = reader.question, figures.sums
     longest, lasting = streaks(figures.days_with_plays(), question.today)
     session = figures.sessions.longest
     return {
-        "from": utc_time(question.stretch.begin),
-        "to": utc_time(question.stretch.end),
+        "from": utc_time(question.period.begin),
+        "to": utc_time(question.period.end),
         "plays": sums.plays,
         "shorter": sums.rows - sums.plays,
         "heard_ms": sums.ms_played,
@@ -211,7 +211,7 @@ def _data(reading: Reading, figures: Figures, found: Variety | None) -> dict[str
         "longest_streak": streak_data(longest),
         "current_streak": streak_data(lasting),
         "busiest_day": busiest_data(figures),
-        "unseen": unseen_data(reading),
+        "unseen": unobserved_data(reader),
     }
 
 

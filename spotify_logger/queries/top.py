@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.catalog import AlbumKey, CatalogEntry, artist_names
 from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.queries.phrases import at_least, called, nothing, unseen_data
+from spotify_logger.queries.phrases import gap_note, item_title, nothing_played, unobserved_data
 from spotify_logger.queries.question import PLAYS, TIME
 from spotify_logger.queries.ranking import (
     ALBUMS,
@@ -15,14 +15,14 @@ from spotify_logger.queries.ranking import (
     KINDS,
     SHOWS,
     TRACKS,
-    Ranked,
-    best,
+    RankedItem,
     groups_of,
     ranked,
+    top_ranked,
 )
-from spotify_logger.queries.reader import Reading
+from spotify_logger.queries.reader import PlayReader
 from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.words import change, counted, listened, percentage, utc_time
+from spotify_logger.report.words import change, counted, listening_time, percentage, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ UNKNOWN = "unknown"
 VARIOUS = "various artists"
 
 
-class Line(NamedTuple):
+class RankedLine(NamedTuple):
     """A line of the list.
 
     Attributes:
@@ -68,14 +68,14 @@ class Line(NamedTuple):
     """
 
     name: str
-    about: str
-    now: Ranked
+    artists: str
+    now: RankedItem
     before: tuple[int, int] | None
 
     @property
     def title(self) -> str:
         """Both in one."""
-        return f"{self.about} – {self.name}" if self.about else self.name
+        return f"{self.artists} – {self.name}" if self.artists else self.name
 
 
 def top(archive: Archive, question: Question, kind: str) -> Answer:
@@ -86,72 +86,74 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
         question: What is asked.
         kind: One of `CHOICES`.
     """
-    reading = Reading(archive, question)
-    previous = question.stretch.previous
-    tallies = tally(reading, kind, question.stretch)
-    earlier = ItemCounts() if previous is None else tally(reading, kind, previous)
-    groups = _groups(reading, kind, tallies.heard.keys() | earlier.heard.keys())
-    shown, number = best(tallies, groups, question.by, question.number)
+    reader = PlayReader(archive, question)
+    previous = question.period.previous
+    tallies = tally_plays(reader, kind, question.period)
+    earlier = ItemCounts() if previous is None else tally_plays(reader, kind, previous)
+    groups = _groups(reader, kind, tallies.heard.keys() | earlier.heard.keys())
+    shown, number = top_ranked(tallies, groups, question.by, question.limit)
     if not shown:
-        return Answer(_data(reading, kind, [], tallies, 0), [_none(kind, question, tallies)])
-    names = names_of(reading, kind, shown)
+        return Answer(_data(reader, kind, [], tallies, 0), [_none(kind, question, tallies)])
+    names = look_up_names(reader, kind, shown)
     before = None if previous is None else _before(earlier, groups, shown)
     lines = [
-        Line(*names[each.group], each, None if before is None else before.get(each.group, (0, 0)))
+        RankedLine(*names[each.group], each, None if before is None else before.get(each.group, (0, 0)))
         for each in shown
     ]
     return Answer(
-        _data(reading, kind, lines, tallies, number),
-        _page(reading, kind, lines, tallies, number),
-        sheet=[_line_data(number, line, question, tallies) for number, line in enumerate(lines, 1)],
+        _data(reader, kind, lines, tallies, number),
+        _page(reader, kind, lines, tallies, number),
+        csv_rows=[_line_data(number, line, question, tallies) for number, line in enumerate(lines, 1)],
     )
 
 
-def tally(reading: Reading, kind: str, stretch: Period) -> ItemCounts:
+def tally_plays(reader: PlayReader, kind: str, period: Period) -> ItemCounts:
     """What was played in a stretch, by item; by device or context for these kinds."""
     tallies = ItemCounts()
-    for rows, counts in reading.days(stretch):
-        tallies.add(_renamed(reading, kind, rows) if kind in PLAY_FIELD else rows, counts)
+    for rows, counts in reader.days(period):
+        tallies.add(_renamed(reader, kind, rows) if kind in PLAY_FIELD else rows, counts)
     return tallies
 
 
-def _renamed(reading: Reading, kind: str, rows: PlayRows) -> PlayRows:
+def _renamed(reader: PlayReader, kind: str, rows: PlayRows) -> PlayRows:
     """The rows with the devices or contexts of the plays in place of their items."""
-    found = reading.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
+    found = reader.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
     return PlayRows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
 
 
-def _groups(reading: Reading, kind: str, items: Iterable[str]) -> Mapping[str, Iterable[Hashable]]:
+def _groups(reader: PlayReader, kind: str, items: Iterable[str]) -> Mapping[str, Iterable[Hashable]]:
     if kind in PLAY_FIELD:
         return {name: [name] for name in items}
-    return groups_of(kind, reading.entries(items, NEEDED[kind]), exact=reading.question.exact)
+    return groups_of(kind, reader.entries(items, NEEDED[kind]), exact=reader.question.exact)
 
 
 def _before(
-    earlier: ItemCounts, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[Ranked]
+    earlier: ItemCounts, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[RankedItem]
 ) -> dict[Hashable, tuple[int, int]]:
     """Plays and milliseconds of what is shown, in the stretch before."""
     wanted = {each.group for each in shown}
     ours = {key: groups[key] for key in earlier.heard if not wanted.isdisjoint(groups.get(key, ()))}
-    found = ranked(earlier, ours, PLAYS, counted=False)
+    found = ranked(earlier, ours, PLAYS, counted_only=False)
     return {each.group: (each.plays, each.ms_played) for each in found if each.group in wanted}
 
 
 def _none(kind: str, question: Question, tallies: ItemCounts) -> str:
     """What is said where no line is to be shown, although other things may have been played."""
     if not tallies.heard:
-        return nothing(question.stretch)
-    return f"No {NOUNS[kind]} has plays {question.rule_words}: {question.stretch.words}."
+        return nothing_played(question.period)
+    return f"No {NOUNS[kind]} has plays {question.rule_words}: {question.period.words}."
 
 
-def names_of(reading: Reading, kind: str, shown: Sequence[Ranked]) -> dict[Hashable, tuple[str, str]]:
+def look_up_names(
+    reader: PlayReader, kind: str, shown: Sequence[RankedItem]
+) -> dict[Hashable, tuple[str, str]]:
     """What things are called: a name, and what is said before it."""
     keys = [key for each in shown for key in each.keys] if kind in (TRACKS, ALBUMS) else []
-    return named(kind, shown, reading.entries(keys))
+    return names_by_group(kind, shown, reader.entries(keys))
 
 
-def named(
-    kind: str, shown: Iterable[Ranked], entries: Mapping[str, CatalogEntry]
+def names_by_group(
+    kind: str, shown: Iterable[RankedItem], entries: Mapping[str, CatalogEntry]
 ) -> dict[Hashable, tuple[str, str]]:
     """The same, for whom knows already what the catalogue has of them."""
     if kind == CONTEXTS:
@@ -163,20 +165,20 @@ def named(
     return {each.group: _track(each.keys[0], entries) for each in shown}
 
 
-def lines_of(kind: str, shown: Sequence[Ranked], entries: Mapping[str, CatalogEntry]) -> list[Line]:
+def lines_of(kind: str, shown: Sequence[RankedItem], entries: Mapping[str, CatalogEntry]) -> list[RankedLine]:
     """Things with their names, of which nothing is to be told but the stretch."""
-    names = named(kind, shown, entries)
-    return [Line(*names[each.group], each, None) for each in shown]
+    names = names_by_group(kind, shown, entries)
+    return [RankedLine(*names[each.group], each, None) for each in shown]
 
 
 def _track(key: str, entries: Mapping[str, CatalogEntry]) -> tuple[str, str]:
     entry = entries.get(key)
     if entry is None or not entry.name:
-        return called(key, None), ""
+        return item_title(key, None), ""
     return entry.name, entry.artists
 
 
-def _album(each: Ranked, entries: Mapping[str, CatalogEntry]) -> tuple[str, str]:
+def _album(each: RankedItem, entries: Mapping[str, CatalogEntry]) -> tuple[str, str]:
     album = each.group
     assert isinstance(album, AlbumKey)  # noqa: S101 - so are the groups of this kind
     firsts = {next(iter(artist_names(entries[key])), "") for key in each.keys if key in entries}
@@ -189,26 +191,26 @@ def _context(uri: str) -> str:
 
 
 def _page(
-    reading: Reading, kind: str, lines: Sequence[Line], tallies: ItemCounts, number: int
+    reader: PlayReader, kind: str, lines: Sequence[RankedLine], tallies: ItemCounts, number: int
 ) -> list[Block]:
-    question = reading.question
-    plays, heard = sums(tallies)
+    question = reader.question
+    plays, heard = totals(tallies)
     rows = []
     for place, line in enumerate(lines, 1):
         share = percentage(line.now.measure(question.by), heard if question.by == TIME else plays)
-        row = [str(place), line.title, f"{line.now.plays:,}", listened(line.now.ms_played), share]
+        row = [str(place), line.title, f"{line.now.plays:,}", listening_time(line.now.ms_played), share]
         rows.append(row if line.before is None else [*row, _change(line, question.by)])
     headings = ["", NOUNS[kind], "plays", "heard", "share"]
     numbers = [0, 2, 3, 4]
-    previous = question.stretch.previous
+    previous = question.period.previous
     if previous is not None:
         headings, numbers = [*headings, previous.words], [*numbers, 5]
-    total = f"{question.stretch.words}: {counted(plays, 'play')} {question.rule_words}"
-    in_all = f"{total}, of {counted(number, NOUNS[kind])}; {listened(heard)} heard in all"
-    return [Table(rows, headings, numbers), in_all, *at_least(reading)]
+    total = f"{question.period.words}: {counted(plays, 'play')} {question.rule_words}"
+    in_all = f"{total}, of {counted(number, NOUNS[kind])}; {listening_time(heard)} heard in all"
+    return [Table(rows, headings, numbers), in_all, *gap_note(reader)]
 
 
-def _change(line: Line, by: str) -> str:
+def _change(line: RankedLine, by: str) -> str:
     plays, ms_played = line.before or (0, 0)
     if by != TIME:
         return change(line.now.plays, plays)
@@ -218,39 +220,39 @@ def _change(line: Line, by: str) -> str:
     return f"{more:+,} min" if more else "="
 
 
-def sums(tallies: ItemCounts) -> tuple[int, int]:
+def totals(tallies: ItemCounts) -> tuple[int, int]:
     """Plays and milliseconds in all."""
     return tallies.plays.total(), sum(tallies.heard.values())
 
 
 def _data(
-    reading: Reading, kind: str, lines: Sequence[Line], tallies: ItemCounts, number: int
+    reader: PlayReader, kind: str, lines: Sequence[RankedLine], tallies: ItemCounts, number: int
 ) -> dict[str, object]:
-    question = reading.question
-    plays, heard = sums(tallies)
+    question = reader.question
+    plays, heard = totals(tallies)
     return {
         "kind": kind,
-        "from": utc_time(question.stretch.begin),
-        "to": utc_time(question.stretch.end),
+        "from": utc_time(question.period.begin),
+        "to": utc_time(question.period.end),
         "by": question.by,
         "plays": plays,
         "heard_ms": heard,
         "number": number,
-        "unseen": unseen_data(reading),
+        "unseen": unobserved_data(reader),
         "top": [_line_data(place, line, question, tallies) for place, line in enumerate(lines, 1)],
     }
 
 
 def _line_data(
-    place: int, line: Line, question: Question, tallies: ItemCounts
+    place: int, line: RankedLine, question: Question, tallies: ItemCounts
 ) -> dict[str, str | int | float | None]:
-    plays, heard = sums(tallies)
+    plays, heard = totals(tallies)
     whole = heard if question.by == TIME else plays
     before_plays, before_ms = line.before or (None, None)
     return {
         "rank": place,
         "name": line.name,
-        "artists": line.about,
+        "artists": line.artists,
         "plays": line.now.plays,
         "heard_ms": line.now.ms_played,
         "share": round(line.now.measure(question.by) / whole, 6) if whole else 0.0,

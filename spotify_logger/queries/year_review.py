@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import CalendarCounts, date_of, streaks
-from spotify_logger.queries.highlights import Highlights, Repeated
-from spotify_logger.queries.phrases import called, moment, nothing, unseen_data
+from spotify_logger.queries.highlights import Highlights, MostRepeated
+from spotify_logger.queries.phrases import format_time, item_title, nothing_played, unobserved_data
 from spotify_logger.queries.question import PLAYS, TIME
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, SHOWS, TRACKS, groups_of, ranked
-from spotify_logger.queries.reader import Reading, begin_of
+from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, busiest_data, streak_data
-from spotify_logger.queries.top import NOUNS, Line, lines_of
+from spotify_logger.queries.top import NOUNS, RankedLine, lines_of
 from spotify_logger.report.blocks import Answer, Columns, Heading, Sparkline, Table
-from spotify_logger.report.words import MONTHS, counted, length, listened, utc_time
+from spotify_logger.report.words import MONTHS, counted, exact_duration, listening_time, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
-    from spotify_logger.report.csv_output import Cell, Row
+    from spotify_logger.report.csv_output import CsvRow, CsvValue
     from spotify_logger.storage.bulk import Archive
 
-BEST = 5
+TOP_COUNT = 5
 """How many of each kind."""
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 FEW_HOURS = 10
@@ -50,11 +50,11 @@ class Highlight(NamedTuple):
     what: str
     words: str
     title: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, CsvValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class YearReview:
     """All that is told of a year.
 
     Attributes:
@@ -65,17 +65,17 @@ class Review:
         highlights: What stands out.
     """
 
-    reading: Reading
+    reader: PlayReader
     figures: Figures
-    best: Mapping[str, Sequence[Line]]
+    best: Mapping[str, Sequence[RankedLine]]
     new: tuple[int, int] | None
     highlights: Sequence[Highlight]
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more can come."""
-        end = self.reading.question.stretch.end
-        return end is not None and self.reading.question.now >= end
+        end = self.reader.question.period.end
+        return end is not None and self.reader.question.now >= end
 
 
 def year(archive: Archive, question: Question) -> Answer:
@@ -85,36 +85,36 @@ def year(archive: Archive, question: Question) -> Answer:
         archive: The log.
         question: What is asked; its stretch is a calendar year.
     """
-    reading = Reading(archive, question)
+    reader = PlayReader(archive, question)
     figures = Figures(CalendarCounts(LocalClock(question.zone)))
     found = Highlights(LocalClock(question.zone))
-    for rows, counts in reading.days():
+    for rows, counts in reader.days():
         figures.add(rows, counts)
         found.add(rows, counts)
-    review = _review(reading, figures, found)
+    review = _review(reader, figures, found)
     if not figures.sums.rows:
-        return Answer(_data(review), [nothing(question.stretch)])
-    return Answer(_data(review), _page(review), sheet=_sheet(review))
+        return Answer(_data(review), [nothing_played(question.period)])
+    return Answer(_data(review), _page(review), csv_rows=_sheet(review))
 
 
-def _review(reading: Reading, figures: Figures, found: Highlights) -> Review:
-    exact, by = reading.question.exact, reading.question.by
-    entries = reading.entries(figures.tallies.heard)
+def _review(reader: PlayReader, figures: Figures, found: Highlights) -> YearReview:
+    exact, by = reader.question.exact, reader.question.by
+    entries = reader.entries(figures.tallies.heard)
     groups = {kind: groups_of(kind, entries, exact=exact) for kind in KINDS}
     everything = {kind: ranked(figures.tallies, groups[kind], by) for kind in KINDS}
-    before = _before(reading, entries)
+    before = _before(reader, entries)
     new = {kind: [each for each in everything[kind] if each.group not in before[kind]] for kind in before}
     has_past = any(before.values())
     repeated = found.repeated(groups[TRACKS])
     on_repeat = [each for each in everything[TRACKS] if repeated and each.group == repeated.group]
     late = ranked(found.night, groups[TRACKS], by)
-    return Review(
-        reading,
+    return YearReview(
+        reader,
         figures,
-        {kind: lines_of(kind, everything[kind][:BEST], entries) for kind in KINDS},
+        {kind: lines_of(kind, everything[kind][:TOP_COUNT], entries) for kind in KINDS},
         (len(new[TRACKS]), len(new[ARTISTS])) if has_past else None,
         [
-            *_first(found, entries, reading.question.zone),
+            *_first(found, entries, reader.question.zone),
             *_repeated(repeated, lines_of(TRACKS, on_repeat, entries)),
             *_most_played(LATE, lines_of(TRACKS, late[:1], entries), by),
             *_most_played(DISCOVERY, lines_of(TRACKS, new[TRACKS][:has_past], entries), by),
@@ -122,10 +122,10 @@ def _review(reading: Reading, figures: Figures, found: Highlights) -> Review:
     )
 
 
-def _before(reading: Reading, entries: Mapping[str, CatalogEntry]) -> dict[str, set[Hashable]]:
+def _before(reader: PlayReader, entries: Mapping[str, CatalogEntry]) -> dict[str, set[Hashable]]:
     """The tracks and artists that were heard before the year."""
-    known = reading.before(entries)
-    groups = {kind: groups_of(kind, known, exact=reading.question.exact) for kind in (TRACKS, ARTISTS)}
+    known = reader.entries_before(entries)
+    groups = {kind: groups_of(kind, known, exact=reader.question.exact) for kind in (TRACKS, ARTISTS)}
     return {kind: {group for own in found.values() for group in own} for kind, found in groups.items()}
 
 
@@ -138,10 +138,10 @@ def _first(found: Highlights, entries: Mapping[str, CatalogEntry], zone: Zone) -
     second, key = found.first
     entry = entries[key]
     cells = _cells(name=entry.name, artists=entry.artists, when=utc_time(second), key=key)
-    return [Highlight(FIRST, moment(zone, second), called(key, entry), cells)]
+    return [Highlight(FIRST, format_time(zone, second), item_title(key, entry), cells)]
 
 
-def _repeated(found: Repeated | None, lines: Sequence[Line]) -> list[Highlight]:
+def _repeated(found: MostRepeated | None, lines: Sequence[RankedLine]) -> list[Highlight]:
     if found is None:
         return []
     words = f"{found.plays} × {found.day}"  # noqa: RUF001 - times
@@ -149,28 +149,28 @@ def _repeated(found: Repeated | None, lines: Sequence[Line]) -> list[Highlight]:
     return [Highlight(REPEATED, words, line.title, {**_line_cells(line), **changes}) for line in lines]
 
 
-def _most_played(what: str, lines: Sequence[Line], by: str) -> list[Highlight]:
+def _most_played(what: str, lines: Sequence[RankedLine], by: str) -> list[Highlight]:
     return [Highlight(what, _amount(line, by), line.title, _line_cells(line)) for line in lines]
 
 
-def _amount(line: Line, by: str) -> str:
+def _amount(line: RankedLine, by: str) -> str:
     return _heard(line) if by == TIME else counted(line.now.plays, "play")
 
 
-def _heard(line: Line) -> str:
+def _heard(line: RankedLine) -> str:
     """How long in few letters: whole hours of many."""
     ms_played = line.now.ms_played
-    return listened(ms_played - ms_played % HOUR_MS if ms_played >= FEW_HOURS * HOUR_MS else ms_played)
+    return listening_time(ms_played - ms_played % HOUR_MS if ms_played >= FEW_HOURS * HOUR_MS else ms_played)
 
 
 # For people
 
 
-def _page(review: Review) -> list[Block]:
-    by = review.reading.question.by
+def _page(review: YearReview) -> list[Block]:
+    by = review.reader.question.by
     tracks, artists, albums = (_top(kind, review.best[kind], by) for kind in (TRACKS, ARTISTS, ALBUMS))
     highlights = [(each.what, each.words, each.title) for each in review.highlights]
-    last = Table([*highlights, *_shows(review)], wide=2, one_line=True)
+    last = Table([*highlights, *_shows(review)], flexible=2, single_line=True)
     return [
         Heading(_headline(review)),
         _hours(review.figures.calendar),
@@ -180,12 +180,12 @@ def _page(review: Review) -> list[Block]:
     ]
 
 
-def _headline(review: Review) -> str:
-    question, sums = review.reading.question, review.figures.sums
-    when = question.stretch.words + ("" if review.is_over else " so far")
-    least = "at least " if review.reading.gaps() else ""
+def _headline(review: YearReview) -> str:
+    question, sums = review.reader.question, review.figures.sums
+    when = question.period.words + ("" if review.is_over else " so far")
+    threshold = "at least " if review.reader.gaps() else ""
     plays = f"{counted(sums.plays, 'play')} {question.rule_words}"
-    return f"{when}: {least}{listened(sums.ms_played)}, {plays}"
+    return f"{when}: {threshold}{listening_time(sums.ms_played)}, {plays}"
 
 
 def _hours(calendar: CalendarCounts) -> Sparkline:
@@ -205,7 +205,7 @@ def _months(calendar: CalendarCounts) -> tuple[list[int], list[int]]:
     return plays, heard
 
 
-def _top(kind: str, lines: Sequence[Line], by: str) -> Table:
+def _top(kind: str, lines: Sequence[RankedLine], by: str) -> Table:
     rows = [
         (str(place), line.title, _heard(line) if by == TIME else f"{line.now.plays:,}")
         for place, line in enumerate(lines, 1)
@@ -213,27 +213,31 @@ def _top(kind: str, lines: Sequence[Line], by: str) -> Table:
     return Table(rows, ("", NOUNS[kind], "heard" if by == TIME else PLAYS), [0, 2])
 
 
-def _facts(review: Review) -> list[tuple[str, str]]:
-    reading, figures = review.reading, review.figures
+def _facts(review: YearReview) -> list[tuple[str, str]]:
+    reader, figures = review.reader, review.figures
     played, session, busiest = figures.days_with_plays(), figures.sessions.longest, figures.busiest()
-    streak, _ = streaks(played, reading.question.today)
+    streak, _ = streaks(played, reader.question.today)
     rows = [("days", f"{len(played):,} with plays")]
     if review.new:
         rows.append(("new", f"{counted(review.new[0], 'track')}, {counted(review.new[1], 'artist')}"))
     if streak.first:
         rows.append(("streak", f"{counted(streak.days, 'day')} from {streak.first}"))
     if session:
-        rows.append(("session", f"{listened(session.length_ms)}, {reading.question.zone.day(session.begin)}"))
+        rows.append(
+            ("session", f"{listening_time(session.length_ms)}, {reader.question.zone.day(session.begin)}")
+        )
     if busiest:
-        rows.append(("busiest", f"{listened(busiest[2])}, {busiest[0]}"))
-    if gaps := reading.gaps():
-        rows.append(("unseen", f"{length(reading.seconds_blind(gaps))} in {counted(len(gaps), 'gap')}"))
+        rows.append(("busiest", f"{listening_time(busiest[2])}, {busiest[0]}"))
+    if gaps := reader.gaps():
+        rows.append(
+            ("unseen", f"{exact_duration(reader.unobserved_seconds(gaps))} in {counted(len(gaps), 'gap')}")
+        )
     return rows
 
 
-def _shows(review: Review) -> list[tuple[str, str, str]]:
+def _shows(review: YearReview) -> list[tuple[str, str, str]]:
     """The shows in one line: most listeners have none, or few."""
-    by, lines = review.reading.question.by, review.best[SHOWS]
+    by, lines = review.reader.question.by, review.best[SHOWS]
     names = ", ".join(f"{line.name} ({_amount(line, by).removesuffix(' plays')})" for line in lines)
     return [("shows", "", names)] if lines else []
 
@@ -241,16 +245,16 @@ def _shows(review: Review) -> list[tuple[str, str, str]]:
 # For programs
 
 
-def _data(review: Review) -> dict[str, object]:
-    reading, figures = review.reading, review.figures
-    question, sums, session = reading.question, figures.sums, figures.sessions.longest
+def _data(review: YearReview) -> dict[str, object]:
+    reader, figures = review.reader, review.figures
+    question, sums, session = reader.question, figures.sums, figures.sessions.longest
     streak, _ = streaks(figures.days_with_plays(), question.today)
     cells = {each.what: each.cells for each in review.highlights}
     return {
-        "year": question.zone.day(begin_of(question.stretch)).year,
+        "year": question.zone.day(first_second(question.period)).year,
         "over": review.is_over,
-        "from": utc_time(question.stretch.begin),
-        "to": utc_time(question.stretch.end),
+        "from": utc_time(question.period.begin),
+        "to": utc_time(question.period.end),
         "by": question.by,
         "plays": sums.plays,
         "shorter": sums.rows - sums.plays,
@@ -266,14 +270,14 @@ def _data(review: Review) -> dict[str, object]:
         **{what.replace(" ", "_"): cells.get(what) for what in (FIRST, REPEATED, LATE, DISCOVERY)},
         "months": _month_cells(review),
         "top": {kind: [_line_cells(line) for line in review.best[kind]] for kind in KINDS},
-        "unseen": unseen_data(reading),
+        "unseen": unobserved_data(reader),
     }
 
 
-def _sheet(review: Review) -> list[Row]:
-    sums, question = review.figures.sums, review.reading.question
-    whole = _cells(name=question.stretch.words, plays=sums.plays, heard_ms=sums.ms_played)
-    rows: list[Row] = [{"what": "year", "rank": None, **whole}]
+def _sheet(review: YearReview) -> list[CsvRow]:
+    sums, question = review.figures.sums, review.reader.question
+    whole = _cells(name=question.period.words, plays=sums.plays, heard_ms=sums.ms_played)
+    rows: list[CsvRow] = [{"what": "year", "rank": None, **whole}]
     for month, plays, ms_played in map(dict.values, _month_cells(review)):
         rows.append({"what": "month", "rank": None, **_cells(name=month, plays=plays, heard_ms=ms_played)})
     for kind in KINDS:
@@ -282,22 +286,22 @@ def _sheet(review: Review) -> list[Row]:
     return [*rows, *({"what": each.what, "rank": None, **each.cells} for each in review.highlights)]
 
 
-def _month_cells(review: Review) -> list[dict[str, str | int]]:
+def _month_cells(review: YearReview) -> list[dict[str, str | int]]:
     months = enumerate(zip(*_months(review.figures.calendar), strict=True), 1)
-    year = review.reading.question.stretch.words
+    year = review.reader.question.period.words
     return [
         {"month": f"{year}-{month:02}", "plays": plays, "heard_ms": ms_played}
         for month, (plays, ms_played) in months
     ]
 
 
-def _line_cells(line: Line) -> dict[str, Cell]:
+def _line_cells(line: RankedLine) -> dict[str, CsvValue]:
     now = line.now
     return _cells(
-        name=line.name, artists=line.about, plays=now.plays, heard_ms=now.ms_played, key=now.keys[0]
+        name=line.name, artists=line.artists, plays=now.plays, heard_ms=now.ms_played, key=now.keys[0]
     )
 
 
-def _cells(**cells: Cell) -> dict[str, Cell]:
+def _cells(**cells: CsvValue) -> dict[str, CsvValue]:
     """Cells by the names of their columns, always the same ones."""
     return {**dict.fromkeys(("name", "artists", "plays", "heard_ms", "when", "key")), **cells}

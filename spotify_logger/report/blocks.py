@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
-    from spotify_logger.report.csv_output import Row
+    from spotify_logger.report.csv_output import CsvRow
 
 
-Line: TypeAlias = "Sequence[str]"
+Cells: TypeAlias = "Sequence[str]"
 """The cells of a line in a pipe."""
 
 
@@ -29,30 +29,30 @@ class Heading:
 
     text: str
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The line for a pipe."""
         yield (self.text,)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Lines of cells.
+    """A table, with or without headings.
 
     Attributes:
-        rows: The cells, as many in each row.
-        headings: What is above the columns, on a terminal.
-        numbers: Columns that are flush right.
-        wide: The column that gets the room that the others leave.
-        one_line: Cut what is too long for it, as below headings; else a row takes as many lines as it needs.
+        rows: The cells; every row has the same number of them.
+        headings: Column headings, shown on a terminal only.
+        right_aligned: Indexes of the right-aligned columns.
+        flexible: Index of the column that takes the width the others leave.
+        single_line: Truncate cells that are too long, as tables with headings do, instead of wrapping them.
     """
 
     rows: Sequence[Sequence[str]]
     headings: Sequence[str] = ()
-    numbers: Sequence[int] = ()
-    wide: int = 1
-    one_line: bool = False
+    right_aligned: Sequence[int] = ()
+    flexible: int = 1
+    single_line: bool = False
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The lines for a pipe: the rows, without the headings."""
         yield from self.rows
 
@@ -69,7 +69,7 @@ class Columns:
     left: Table
     right: Table
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The lines for a pipe: those of the first table, then those of the second."""
         yield from self.left.lines()
         yield from self.right.lines()
@@ -91,14 +91,14 @@ class Heatmap:
     values: Sequence[Sequence[int]]
     unit: str
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The lines for a pipe: what the row is called, and its numbers."""
         for label, values in zip(self.rows, self.values, strict=True):
             yield (label, *map(str, values))
 
 
 @dataclass(frozen=True, slots=True)
-class Calendar:
+class CalendarHeatmap:
     """A number for each day of a year, as shades.
 
     Attributes:
@@ -111,14 +111,14 @@ class Calendar:
     values: Mapping[date, int]
     unit: str
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The lines for a pipe: day and number, in the order of time."""
         for day, value in sorted(self.values.items()):
             yield (day.isoformat(), str(value))
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class BarChart:
     """A bar for each thing.
 
     Attributes:
@@ -127,7 +127,7 @@ class Bars:
 
     rows: Sequence[tuple[str, float, str]]
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The lines for a pipe: what it is called, and the number in words."""
         for label, _, text in self.rows:
             yield (label, text)
@@ -147,13 +147,13 @@ class Sparkline:
     values: Sequence[int]
     unit: str
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Cells]:
         """The lines for a pipe: what each is called, and its number."""
         for label, value in zip(self.labels, self.values, strict=True):
             yield (label, str(value))
 
 
-Block: TypeAlias = str | Heading | Table | Columns | Heatmap | Calendar | Bars | Sparkline
+Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap | BarChart | Sparkline
 """A part of a page; text is a paragraph."""
 
 
@@ -165,10 +165,10 @@ class Answer:
         data: For programs: what JSON can hold, times in UTC.
         page: For people.
         code: The exit code.
-        sheet: For spreadsheets: rows with the same names in each.
+        csv_rows: For spreadsheets: rows with the same names in each.
     """
 
     data: object
     page: Sequence[Block]
     code: int = 0
-    sheet: Sequence[Row] = ()
+    csv_rows: Sequence[CsvRow] = ()

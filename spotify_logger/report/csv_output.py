@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TextIO, TypeAlias
 
-Cell: TypeAlias = str | int | float | bool | None
-Row: TypeAlias = Mapping[str, Cell]
+CsvValue: TypeAlias = str | int | float | bool | None
+CsvRow: TypeAlias = Mapping[str, CsvValue]
 """The cells by the names of their columns."""
 
 # Excel takes signs of full width (from Japanese keyboards) for the others, and skips blanks before them.
 _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are meant
 
 
-def cell(value: Cell) -> str | int | float:
+def to_cell(value: CsvValue) -> str | int | float:
     """A cell that no spreadsheet takes for a formula, and that harms no terminal.
 
     Control characters in a text become "�", or a blank where they are white space (tabs, ends of lines). Then
@@ -36,7 +36,7 @@ def cell(value: Cell) -> str | int | float:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def write(rows: Iterable[Row], out: TextIO) -> None:
+def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
     """Write rows as CSV (RFC 4180) in UTF-8: a line with the names, and one for each row, as they come.
 
     Args:
@@ -54,7 +54,9 @@ def write(rows: Iterable[Row], out: TextIO) -> None:
         return
     writer = csv.DictWriter(out, list(first))
     writer.writeheader()
-    writer.writerows({name: cell(value) for name, value in row.items()} for row in chain([first], remaining))
+    writer.writerows(
+        {name: to_cell(value) for name, value in row.items()} for row in chain([first], remaining)
+    )
 
 
 def _printable(character: str) -> str:

@@ -16,7 +16,15 @@ from rich.console import Console, Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from spotify_logger.report.blocks import Bars, Calendar, Columns, Heading, Heatmap, Sparkline, Table
+from spotify_logger.report.blocks import (
+    BarChart,
+    CalendarHeatmap,
+    Columns,
+    Heading,
+    Heatmap,
+    Sparkline,
+    Table,
+)
 from spotify_logger.report.words import MONTHS, WEEKDAYS
 from spotify_logger.system.log import sanitize
 
@@ -27,34 +35,34 @@ if TYPE_CHECKING:
 
     from spotify_logger.report.blocks import Block
 
-GAP = 2
+COLUMN_GAP = 2
 """Blanks between two columns."""
-EDGE = 4
+WEEKDAY_WIDTH = 4
 """Characters of a weekday and the blank behind it."""
-GUTTER = 4
+TABLE_GAP = 4
 """Blanks between two tables."""
-WIDEST = 16
+MAX_COLUMN_WIDTH = 16
 """Characters of a column on a terminal, but for the one that gets all the room that is left."""
-NARROWEST = 12
+MIN_FLEXIBLE_WIDTH = 12
 """Characters that are left for that one on the narrowest of terminals."""
-READABLE = 20
+MIN_READABLE_WIDTH = 20
 """Characters that it needs, or all of its own, for another table to come beside it."""
 
-BROADEST = 80
+MAX_CHART_WIDTH = 80
 """Characters of the broadest picture: beyond, a bar only gets longer."""
 
 SHADES = "░▒▓█"
-COLOURS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")
+COLORS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")
 """Of the shades: all about as light, hence as far from black as from white."""
-NOTHING = "·"
+EMPTY_DAY = "·"
 """A day on which nothing was heard."""
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 HEIGHTS = "▁▂▃▄▅▆▇█"
-MONTHS_IN_A_ROW = (12, 6, 4, 3, 2, 1)
+MONTHS_PER_ROW = (12, 6, 4, 3, 2, 1)
 """How a year is cut where it does not fit, from the best on."""
 
 
-class Scale:
+class ShadeScale:
     """Which shade a number has: none for zero, a denser one for more, the same one for the same.
 
     Each shade stands for as many of the numbers that occur. So all of them are used, whether these lie close
@@ -81,7 +89,7 @@ class Scale:
         return [(shade, values[0], values[-1]) for shade, values in ranges.items()]
 
 
-def draw(page: Sequence[Block], out: TextIO) -> None:
+def render(page: Sequence[Block], out: TextIO) -> None:
     """Draw a page, with a blank line between two blocks but none below a heading."""
     # rich takes each dumb terminal for one of 80 columns.
     width, height = shutil.get_terminal_size()
@@ -89,10 +97,10 @@ def draw(page: Sequence[Block], out: TextIO) -> None:
     for number, block in enumerate(page):
         if number and not isinstance(page[number - 1], Heading):
             console.print()
-        console.print(_drawn(block, width))
+        console.print(_renderable(block, width))
 
 
-def _drawn(block: Block, width: int) -> RenderableType:
+def _renderable(block: Block, width: int) -> RenderableType:
     match block:
         case str():
             return Text(sanitize(block))
@@ -104,32 +112,32 @@ def _drawn(block: Block, width: int) -> RenderableType:
             return _columns(block, width)
         case _:
             # On its own, a text would be taken apart, and then be wrapped.
-            return Group(Text("\n", no_wrap=True, overflow="crop").join(_picture(block, width)))
+            return Group(Text("\n", no_wrap=True, overflow="crop").join(_chart(block, width)))
 
 
-def _picture(block: Heatmap | Calendar | Bars | Sparkline, width: int) -> Iterable[Text]:
+def _chart(block: Heatmap | CalendarHeatmap | BarChart | Sparkline, width: int) -> Iterable[Text]:
     match block:
         case Heatmap():
             return _heatmap(block, width)
-        case Calendar():
+        case CalendarHeatmap():
             return _calendar(block, width)
-        case Bars():
-            return _bars(block, min(width, BROADEST))
+        case BarChart():
+            return _bars(block, min(width, MAX_CHART_WIDTH))
         case Sparkline():
             return _sparkline(block, width)
 
 
 def _table(table: Table, width: int) -> Grid:
     widths = _widths(table)
-    others = [own for column, own in enumerate(widths) if column != table.wide]
-    room = width - sum(others) - GAP * len(others)
-    grid = Grid(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=False)
+    others = [own for column, own in enumerate(widths) if column != table.flexible]
+    room = width - sum(others) - COLUMN_GAP * len(others)
+    grid = Grid(box=None, padding=(0, COLUMN_GAP, 0, 0), pad_edge=False, show_header=False)
     for column, own in enumerate(widths):
-        justify: Literal["left", "right"] = "right" if column in table.numbers else "left"
-        widest = max(NARROWEST, room) if column == table.wide else own
+        justify: Literal["left", "right"] = "right" if column in table.right_aligned else "left"
+        widest = max(MIN_FLEXIBLE_WIDTH, room) if column == table.flexible else own
         # Under headings a row is a line; a list of names and values may need more.
-        one_line = table.one_line or bool(table.headings)
-        grid.add_column(justify=justify, max_width=widest, no_wrap=one_line, overflow="ellipsis")
+        single_line = table.single_line or bool(table.headings)
+        grid.add_column(justify=justify, max_width=widest, no_wrap=single_line, overflow="ellipsis")
     for number, row in enumerate(_cells(table)):
         grid.add_row(*map(Text, row), style="bold" if table.headings and number == 0 else "")
     return grid
@@ -137,13 +145,13 @@ def _table(table: Table, width: int) -> Grid:
 
 def _columns(columns: Columns, width: int) -> RenderableType:
     tables = (columns.left, columns.right)
-    left, right = (_breadth(_widths(table)) for table in tables)
-    room = width - GUTTER
+    left, right = (_total_width(_widths(table)) for table in tables)
+    room = width - TABLE_GAP
     # In the middle, unless that would cut the one for nothing.
     border = sorted((left, room // 2, room - right))[1]
-    if border < _least(columns.left) or room - border < _least(columns.right):
+    if border < _min_width(columns.left) or room - border < _min_width(columns.right):
         return Group(_table(columns.left, width), "", _table(columns.right, width))
-    grid = Grid.grid(padding=(0, GUTTER, 0, 0), pad_edge=False)
+    grid = Grid.grid(padding=(0, TABLE_GAP, 0, 0), pad_edge=False)
     grid.add_column(width=border)
     grid.add_row(_table(columns.left, border), _table(columns.right, room - border))
     return grid
@@ -157,24 +165,29 @@ def _cells(table: Table) -> list[list[str]]:
 def _widths(table: Table) -> list[int]:
     """How broad the columns are, if there is room for all of the wide one."""
     widths = [max(map(cell_len, column)) for column in zip(*_cells(table), strict=True)]
-    return [width if column == table.wide else min(width, WIDEST) for column, width in enumerate(widths)]
+    return [
+        width if column == table.flexible else min(width, MAX_COLUMN_WIDTH)
+        for column, width in enumerate(widths)
+    ]
 
 
-def _breadth(widths: Sequence[int]) -> int:
-    return sum(widths) + GAP * (len(widths) - 1)
+def _total_width(widths: Sequence[int]) -> int:
+    return sum(widths) + COLUMN_GAP * (len(widths) - 1)
 
 
-def _least(table: Table) -> int:
+def _min_width(table: Table) -> int:
     """The room that a table needs to be read."""
     widths = enumerate(_widths(table))
-    return _breadth([min(own, READABLE) if column == table.wide else own for column, own in widths])
+    return _total_width(
+        [min(own, MIN_READABLE_WIDTH) if column == table.flexible else own for column, own in widths]
+    )
 
 
 def _heatmap(heatmap: Heatmap, width: int) -> Iterator[Text]:
-    labels = _column(heatmap.rows, WIDEST)
+    labels = _column(heatmap.rows, MAX_COLUMN_WIDTH)
     edge = labels[0].cell_len + 1
     size = 2 if edge + 2 * len(heatmap.columns) <= width else 1
-    scale = Scale(value for values in heatmap.values for value in values)
+    scale = ShadeScale(value for values in heatmap.values for value in values)
     yield Text(" " * edge + _ruler([sanitize(name) for name in heatmap.columns], size))
     for label, values in zip(labels, heatmap.values, strict=True):
         yield Text.assemble(label, " ", *(_shaded(scale.shade(value), size) for value in values))
@@ -187,24 +200,24 @@ def _ruler(names: Sequence[str], size: int) -> str:
     return "".join(set_cell_size(name, step * size) for name in names[::step])
 
 
-def _calendar(calendar: Calendar, width: int) -> list[Text]:
-    scale = Scale(calendar.values.values())
-    for months in MONTHS_IN_A_ROW:
+def _calendar(calendar: CalendarHeatmap, width: int) -> list[Text]:
+    scale = ShadeScale(calendar.values.values())
+    for months in MONTHS_PER_ROW:
         lines = list(_months(calendar, 1, months, scale))
         for first in range(1 + months, 13, months):
             lines += [Text(), *_months(calendar, first, months, scale)]
         if max(line.cell_len for line in lines) <= width:
             break
-    return [*lines, *_legend([Text(f"{NOTHING} 0"), *_steps(scale)], calendar.unit, EDGE, width)]
+    return [*lines, *_legend([Text(f"{EMPTY_DAY} 0"), *_steps(scale)], calendar.unit, WEEKDAY_WIDTH, width)]
 
 
-def _months(calendar: Calendar, first: int, months: int, scale: Scale) -> Iterator[Text]:
+def _months(calendar: CalendarHeatmap, first: int, months: int, scale: ShadeScale) -> Iterator[Text]:
     """Months in a row: their names, and below these seven lines with a character for each week."""
     *begins, end = (_begin(calendar.year, month) for month in range(first, first + months + 1))
     monday = begins[0] - (begins[0] - 1) % 7
     names = ""
     for month, begin in enumerate(begins, first):
-        names = names.ljust(EDGE + (begin - monday) // 7) + MONTHS[month - 1]
+        names = names.ljust(WEEKDAY_WIDTH + (begin - monday) // 7) + MONTHS[month - 1]
     yield Text(names)
     values = {day.toordinal(): value for day, value in calendar.values.items()}
     for weekday, label in enumerate(WEEKDAYS):
@@ -218,19 +231,21 @@ def _begin(year: int, month: int) -> int:
     return date(year, month, 1).toordinal() if month <= len(MONTHS) else date(year, 12, 31).toordinal() + 1
 
 
-def _day(value: int | None, scale: Scale) -> tuple[str, str]:
+def _day(value: int | None, scale: ShadeScale) -> tuple[str, str]:
     if value is None:
         return " ", ""
-    return _shaded(scale.shade(value), 1) if value else (NOTHING, "")
+    return _shaded(scale.shade(value), 1) if value else (EMPTY_DAY, "")
 
 
-def _bars(bars: Bars, width: int) -> Iterator[Text]:
+def _bars(bars: BarChart, width: int) -> Iterator[Text]:
     labels = _column([label for label, _, _ in bars.rows], 2 * width // 5)
-    texts = _column([text for _, _, text in bars.rows], WIDEST, "right")
+    texts = _column([text for _, _, text in bars.rows], MAX_COLUMN_WIDTH, "right")
     most = max((value for _, value, _ in bars.rows), default=0)
     for label, (_, value, _), text in zip(labels, bars.rows, texts, strict=True):
-        room = max(1, width - label.cell_len - text.cell_len - 2 * GAP)
-        yield Text.assemble(label, " " * GAP, text, " " * GAP, (_bar(value, most, room), COLOURS[-1]))
+        room = max(1, width - label.cell_len - text.cell_len - 2 * COLUMN_GAP)
+        yield Text.assemble(
+            label, " " * COLUMN_GAP, text, " " * COLUMN_GAP, (_bar(value, most, room), COLORS[-1])
+        )
 
 
 def _bar(value: float, most: float, room: int) -> str:
@@ -247,7 +262,7 @@ def _sparkline(sparkline: Sparkline, width: int) -> Iterator[Text]:
         size = 1
     most = max(sparkline.values)
     heights = (_height(value, most) * size for value in sparkline.values)
-    yield Text(" ".join(heights), COLOURS[-1])
+    yield Text(" ".join(heights), COLORS[-1])
     yield Text(" ".join(set_cell_size(label, size) for label in labels))
     yield Text(sanitize(f"at most {most:,} {sparkline.unit}" if most else f"no {sparkline.unit}"))
 
@@ -267,22 +282,22 @@ def _column(texts: Iterable[str], widest: int, justify: Literal["left", "right"]
 
 
 def _shaded(shade: int, size: int) -> tuple[str, str]:
-    return (SHADES[shade - 1] * size, COLOURS[shade - 1]) if shade else (" " * size, "")
+    return (SHADES[shade - 1] * size, COLORS[shade - 1]) if shade else (" " * size, "")
 
 
 def _legend(shades: list[Text], unit: str, edge: int, width: int) -> Iterator[Text]:
     """What the shades stand for, in as many lines as it takes."""
     line = Text(" " * edge + sanitize(unit))
     for shade in shades:
-        if line.cell_len + GAP + shade.cell_len > width:
+        if line.cell_len + COLUMN_GAP + shade.cell_len > width:
             yield line
             line = Text(" " * edge).append_text(shade)
         else:
-            line.append(" " * GAP).append_text(shade)
+            line.append(" " * COLUMN_GAP).append_text(shade)
     yield line
 
 
-def _steps(scale: Scale) -> list[Text]:
+def _steps(scale: ShadeScale) -> list[Text]:
     return [
         Text.assemble(_shaded(shade, 1), f" {low:,}" if low == high else f" {low:,}–{high:,}")
         for shade, low, high in scale.steps()

@@ -30,7 +30,7 @@ def utc_time(second: float | None) -> str | None:
     return None if second is None else to_iso(round(second * 1000))
 
 
-def span(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
     """A rough length of time: "40 s", "12 min", "5 h", "3 days"."""
     whole = int(seconds)
     if whole < 2 * MINUTE:
@@ -40,11 +40,11 @@ def span(seconds: float) -> str:
     return f"{whole // HOUR} h" if whole < 2 * DAY else f"{whole // DAY} days"
 
 
-def length(seconds: float) -> str:
+def exact_duration(seconds: float) -> str:
     """A length of time that is given in full: "40 s", "50 min", "3 h 20 min", "12 days 4 h"."""
     whole = int(seconds)
     if whole < HOUR:
-        return span(whole)
+        return rough_duration(whole)
     if whole < 2 * DAY:
         large, rest = f"{whole // HOUR} h", f"{whole % HOUR // MINUTE} min"
     else:
@@ -57,11 +57,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def listened(milliseconds: int) -> str:
+def listening_time(milliseconds: int) -> str:
     """How long something was heard, in full: "40 s", "50 min", "3 h 20 min", "1,234 h 5 min"."""
     whole = milliseconds // 1000
     if whole < HOUR:
-        return span(whole)
+        return rough_duration(whole)
     hours, rest = f"{whole // HOUR:,} h", whole % HOUR // MINUTE
     return f"{hours} {rest} min" if rest else hours
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spotify_logger.queries import arguments, dispatch
-from spotify_logger.queries.reader import begin_of
+from spotify_logger.queries.reader import first_second
 from spotify_logger.system import program
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.request_params import Parser
@@ -151,7 +151,7 @@ class Desk:
         """What tells whether something has changed since, and how many plays the question is about."""
         mark, plays = _mark(options, store)
         if options.command == "compare":
-            name = dispatch.listener_meant(options.other, store)
+            name = dispatch.resolve_listener(options.other, store)
             with closing(dispatch.open_store(self._settings.of(name))) as other:
                 others_mark, others_plays = _mark(options, other)
             return mark + others_mark, plays + others_plays
@@ -208,8 +208,8 @@ def _resident() -> int:
 
 def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
     """The same for one log."""
-    asked = options.question.stretch
-    begin = begin_of(asked)
+    asked = options.question.period
+    begin = first_second(asked)
     archive = store.archive()
     if options.command in WITH_PAST:
         return archive.mark(end=asked.end)

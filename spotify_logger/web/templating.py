@@ -77,12 +77,12 @@ class Pages:
         )
         self._templates.globals |= {"asset": assets.address, "version": __version__, **more}
         self._templates.filters |= {
-            "listened": words.listened,
+            "listened": words.listening_time,
             "minutes": format_duration,
             "number": "{:,}".format,
             "counted": words.counted,
             "percentage": _percentage,
-            "span": words.span,
+            "span": words.rough_duration,
             "second": _second,
             "clock": self._clock,
             "day": self._day,

@@ -17,8 +17,8 @@ from spotify_logger.core.periods import between
 from spotify_logger.core.redis_keys import FIRST_DAY, second_of_key
 from spotify_logger.core.text import fold, words_of
 from spotify_logger.core.times import from_iso
-from spotify_logger.queries.health import OVERDUE
-from spotify_logger.queries.history_chart import PERIODS, WEEK
+from spotify_logger.queries.health import OVERDUE_AFTER
+from spotify_logger.queries.history_chart import INTERVALS, WEEK
 from spotify_logger.queries.item_report import IDS
 from spotify_logger.queries.overview import Overview
 from spotify_logger.queries.question import Question
@@ -216,13 +216,13 @@ class Views:
         """How listening went on."""
         asked = self._asked(request)
         per = request.query_params.get("per", WEEK)
-        if per not in PERIODS:
+        if per not in INTERVALS:
             raise Odd("per has to be day, week or month")
         told = await self._desk.ask("course", f"--per={per}", *asked.options("by", "min"))
         # There may be thousands of them, and nobody sees milliseconds.
         seconds = [round(each["heard_ms"] / 1000) for each in told["periods"]]
         return self._pages.show(
-            request, "chart.html", told=told, asked=asked, per=per, periods=PERIODS, seconds=seconds
+            request, "chart.html", told=told, asked=asked, per=per, periods=INTERVALS, seconds=seconds
         )
 
     async def calendar(self, request: Request) -> Response:
@@ -334,7 +334,7 @@ class Views:
         """Is the logger alive and well, and the login? 503 when it is not, for what watches over it."""
         told = await self._desk.ask("status")
         code = HTTPStatus.OK if told["well"] else HTTPStatus.SERVICE_UNAVAILABLE
-        about = {"told": told, "login": self._login, "now": time.time(), "overdue": OVERDUE}
+        about = {"told": told, "login": self._login, "now": time.time(), "overdue": OVERDUE_AFTER}
         return self._pages.show(request, "health.html", code, **about)
 
     async def log_in(self, request: Request) -> Response:

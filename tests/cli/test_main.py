@@ -356,7 +356,7 @@ class TestProcess:
             assert process.stdout.readline().startswith("2026-11-22 19:0")
             process.stdout.close()
             assert process.stderr.read() == ""
-        assert process.returncode == main.EXIT_NOBODY_READS
+        assert process.returncode == main.EXIT_BROKEN_PIPE
 
     def test_ctrl_c(self, tmp_path: Path, settings: dict[str, str]) -> None:
         # Whoever runs the tests in the background lets their children ignore it.

@@ -71,14 +71,16 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 def test_what_both_heard(
     household: str, capsys: pytest.CaptureFixture[str], kind: str, by: str, begin: int
 ) -> None:
-    stretch = [f"--since={to_iso(begin * 1000)}"] if begin else []
-    told = asked(capsys, "--listener", "anna", "compare", "ben", f"--by={by}", "-n5000", *stretch)
+    period = [f"--since={to_iso(begin * 1000)}"] if begin else []
+    told = asked(capsys, "--listener", "anna", "compare", "ben", f"--by={by}", "-n5000", *period)
     anna, ben = (plainly(household, name, kind, begin) for name in ("anna", "ben"))
     assert told["common"][kind] == len(anna.keys() & ben.keys()) == len(told[kind]) > 10
     assert [each[kind] for each in told["listeners"]] == [len(anna), len(ben)]
     place = by == "time"
-    least = sorted((min(anna[thing][place], ben[thing][place]) for thing in anna.keys() & ben), reverse=True)
-    assert [min(line["heard_ms" if place else "plays"]) for line in told[kind]] == least
+    threshold = sorted(
+        (min(anna[thing][place], ben[thing][place]) for thing in anna.keys() & ben), reverse=True
+    )
+    assert [min(line["heard_ms" if place else "plays"]) for line in told[kind]] == threshold
     expected = sorted(
         [[one[0], other[0]], [one[1], other[1]], [to_iso(one[2] * 1000), to_iso(other[2] * 1000)]]
         for one, other in ((anna[thing], ben[thing]) for thing in anna.keys() & ben)

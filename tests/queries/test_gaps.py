@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotify_logger.queries.gaps import Gap, gap_data, gap_words, gaps_words, seconds_blind, since
+from spotify_logger.queries.gaps import Gap, ending_after, gap_data, gap_words, gaps_words, unobserved_seconds
 
 NOON = 1_795_348_800  # 2026-11-22T12:00:00Z
 DAY = 86_400
@@ -32,8 +32,8 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_since_a_moment(moment: float, left: list[Gap], seconds: int) -> None:
-    assert since(GAPS, moment) == left
-    assert seconds_blind(GAPS, moment) == seconds
+    assert ending_after(GAPS, moment) == left
+    assert unobserved_seconds(GAPS, moment) == seconds
 
 
 def test_for_programs() -> None:

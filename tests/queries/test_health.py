@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spotify_logger.queries.health import blind_since, moment, problems
+from spotify_logger.queries.health import problems, status_time, unobserved_since
 from spotify_logger.storage.durability import Persistence
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
@@ -61,7 +61,7 @@ IN_MEMORY = f"{DISK_FULL} (until it can, plays wait in memory alone)"
     ],
 )
 def test_what_is_wrong(changes: dict[str, str], found: list[str]) -> None:
-    assert problems({**WELL, **changes}, NOW, longest_pause=60.0) == found
+    assert problems({**WELL, **changes}, NOW, max_poll_interval=60.0) == found
 
 
 def test_nobody_wrote_a_status() -> None:
@@ -69,7 +69,7 @@ def test_nobody_wrote_a_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ago", "longest_pause", "is_blind"),
+    ("ago", "max_poll_interval", "is_blind"),
     [
         (15, 60, False),
         (300, 60, False),  # no gap is recorded of that either
@@ -80,20 +80,20 @@ def test_nobody_wrote_a_status() -> None:
         (-900, 60, False),  # this machine's clock is behind
     ],
 )
-def test_since_when_nothing_can_be_seen(ago: int, longest_pause: float, is_blind: bool) -> None:  # noqa: FBT001 - a table
+def test_since_when_nothing_can_be_seen(ago: int, max_poll_interval: float, is_blind: bool) -> None:  # noqa: FBT001 - a table
     answered = NOW - 15
-    assert blind_since(WELL, answered + ago, longest_pause) == (answered if is_blind else None)
+    assert unobserved_since(WELL, answered + ago, max_poll_interval) == (answered if is_blind else None)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "9999-12-31T23:59:59Z"])
 def test_nobody_knows_since_when(text: str) -> None:
-    assert blind_since({**WELL, "last_poll": text}, NOW, 60.0) is None
+    assert unobserved_since({**WELL, "last_poll": text}, NOW, 60.0) is None
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0001-01-01", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
 def test_what_is_no_time(text: str) -> None:
-    assert moment({"last_poll": text}, "last_poll") is None
+    assert status_time({"last_poll": text}, "last_poll") is None
 
 
 def test_a_time() -> None:
-    assert moment({"last_poll": "2026-11-22T18:00:00.250Z"}, "last_poll") == NOW + 0.25
+    assert status_time({"last_poll": "2026-11-22T18:00:00.250Z"}, "last_poll") == NOW + 0.25

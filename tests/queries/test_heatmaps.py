@@ -7,20 +7,20 @@ import pytest
 
 from spotify_logger.core.periods import Period, Zone
 from spotify_logger.queries import arguments, heatmaps
-from spotify_logger.report.blocks import Calendar, Heatmap, Sparkline, Table
-from tests.listened import Item, Listened, data_of, drawn, rows
+from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Table
+from tests.listened import CatalogItem, IndexedLog, data_of, drawn, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.report.blocks import Answer
 
-QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"])
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"])
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Listened]:
-    log = Listened(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
+def log(redis_url: str) -> Iterator[IndexedLog]:
+    log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
     yield log
     log.store.close()
 
@@ -29,14 +29,14 @@ def week(answer: Answer) -> dict[tuple[str, int], tuple[int, int]]:
     """Plays and seconds by weekday and hour, where there are any."""
     cells = data_of(answer)["week"]
     assert isinstance(cells, list)
-    assert answer.sheet == cells or not data_of(answer)["heard_ms"]
+    assert answer.csv_rows == cells or not data_of(answer)["heard_ms"]
     assert len(cells) == 7 * 24
     told = {(cell["weekday"], cell["hour"]): (cell["plays"], cell["heard_ms"] // 1000) for cell in cells}
     return {hour: amounts for hour, amounts in told.items() if amounts != (0, 0)}
 
 
 class TestClock:
-    def test_a_play_belongs_to_the_hour_in_which_it_started(self, log: Listened) -> None:
+    def test_a_play_belongs_to_the_hour_in_which_it_started(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-11-22 23:59:59", 4000)  # a Sunday
         log.to(QUO, "2026-11-23 02:00:00")
         log.to(QUO, "2026-11-16 02:59:59", 29)
@@ -54,17 +54,17 @@ class TestClock:
             ("Asia/Kolkata", 1_774_722_599, ("Sat", 23)),
         ],
     )
-    def test_zones(self, log: Listened, zone: str, second: int, hour: tuple[str, int]) -> None:
+    def test_zones(self, log: IndexedLog, zone: str, second: int, hour: tuple[str, int]) -> None:
         log.zone = Zone(zone)
         log.to(QUO, second)
         assert week(heatmaps.clock(log.archive, log.ask())) == {hour: (1, 200)}
 
-    def test_the_hour_that_comes_twice_has_both(self, log: Listened) -> None:
+    def test_the_hour_that_comes_twice_has_both(self, log: IndexedLog) -> None:
         log.to(QUO, 1_792_888_200, 100)
         log.to(QUO, 1_792_891_800, 300)
         assert week(heatmaps.clock(log.archive, log.ask())) == {("Sun", 2): (2, 400)}
 
-    def test_sums(self, log: Listened) -> None:
+    def test_sums(self, log: IndexedLog) -> None:
         for moment in ("2026-11-16 08:00", "2026-11-17 08:10", "2026-11-17 08:20", "2026-11-22 20:00"):
             log.to(QUO, moment, 3600)
         log.skipped(QUO, "2026-11-22 20:00:01")
@@ -86,7 +86,7 @@ class TestClock:
             "fullest hour": "Tue 8:00, 2 plays",
         }
 
-    def test_by_time(self, log: Listened) -> None:
+    def test_by_time(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-11-16 08:00", 7199)
         log.to(QUO, "2026-11-17 09:00", 60)
         log.to(QUO, "2026-11-17 09:01", 60)
@@ -101,7 +101,7 @@ class TestClock:
         assert weekdays.rows[1][1] == "98.4 %"
         assert rows(answer)["fullest hour"] == "Mon 8:00, 119 minutes"
 
-    def test_only_what_was_asked_for(self, log: Listened) -> None:
+    def test_only_what_was_asked_for(self, log: IndexedLog) -> None:
         log.to(QUO, "2025-12-31 23:59:59")
         log.to(QUO, "2026-01-01 00:00", 29)
         answer = heatmaps.clock(log.archive, log.ask(year=2026))
@@ -114,19 +114,19 @@ class TestClock:
             "fullest hour": "",
         }
 
-    def test_nothing(self, log: Listened) -> None:
+    def test_nothing(self, log: IndexedLog) -> None:
         answer = heatmaps.clock(log.archive, log.ask(year=2026))
         assert answer.page == ["Nothing was played: 2026."]
         assert week(answer) == {}
 
-    def test_gaps(self, log: Listened) -> None:
+    def test_gaps(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-11-16 08:00")
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
         answer = heatmaps.clock(log.archive, log.ask())
         assert answer.page[-1] == "At least: in 1 gap, 1 h in all, nothing could be seen."
         assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 3600}
 
-    def test_it_fits_a_screen(self, log: Listened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_fits_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         for hour in range(200):
             log.to(QUO, 1_700_000_000 + hour * 3700, 10_000_000)
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
@@ -137,14 +137,14 @@ class TestClock:
 
 
 class TestCalendar:
-    def days(self, log: Listened, year: int) -> dict[str, tuple[int, int]]:
+    def days(self, log: IndexedLog, year: int) -> dict[str, tuple[int, int]]:
         answer = heatmaps.calendar(log.archive, log.ask(year=year))
         days = data_of(answer)["calendar"]
         assert isinstance(days, list)
-        assert answer.sheet == days
+        assert answer.csv_rows == days
         return {day["day"]: (day["plays"], day["heard_ms"] // 1000) for day in days}
 
-    def test_a_play_belongs_to_the_local_day_in_which_it_started(self, log: Listened) -> None:
+    def test_a_play_belongs_to_the_local_day_in_which_it_started(self, log: IndexedLog) -> None:
         log.to(QUO, "2024-12-31 23:59:59")
         log.to(QUO, "2025-01-01 00:00:00")
         log.to(QUO, "2025-03-29 23:59:59", 7000)
@@ -168,7 +168,7 @@ class TestCalendar:
         ],
     )
     def test_days_to_come_are_left_out(
-        self, log: Listened, now: str, year: int, number: int, last: str
+        self, log: IndexedLog, now: str, year: int, number: int, last: str
     ) -> None:
         log.now = now
         for day in ("01-01", "06-01"):
@@ -176,7 +176,7 @@ class TestCalendar:
         days = self.days(log, year)
         assert (len(days), max(days)) == (number, last)
 
-    def test_figures(self, log: Listened) -> None:
+    def test_figures(self, log: IndexedLog) -> None:
         for day in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-11-21", "2026-11-22"):
             log.to(QUO, f"{day} 12:00")
         log.to(QUO, "2026-05-05 12:00", 3 * 3600)
@@ -196,7 +196,7 @@ class TestCalendar:
         assert data["longest_streak"] == {"days": 3, "from": "2026-02-27"}
         assert data["busiest_day"] == {"day": "2026-05-05", "plays": 1, "heard_ms": 10_800_000}
 
-    def test_picture(self, log: Listened) -> None:
+    def test_picture(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-02-27 12:00", 130)
         log.to(QUO, "2026-02-27 13:00", 130)
         pictures = {
@@ -204,19 +204,19 @@ class TestCalendar:
         }
         for by, unit, amount in (("plays", "plays", 2), ("time", "minutes", 4)):
             picture = pictures[by]
-            assert isinstance(picture, Calendar)
+            assert isinstance(picture, CalendarHeatmap)
             assert (picture.year, picture.unit) == (2026, unit)
             assert {str(day): value for day, value in picture.values.items() if value} == {
                 "2026-02-27": amount
             }
 
-    def test_nothing(self, log: Listened) -> None:
+    def test_nothing(self, log: IndexedLog) -> None:
         log.to(QUO, "2025-02-27 12:00")
         answer = heatmaps.calendar(log.archive, log.ask(year=2026))
         assert answer.page == ["Nothing was played: 2026."]
         assert data_of(answer)["plays"] == 0
 
-    def test_it_fits_a_screen(self, log: Listened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_fits_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         for day in range(300):
             log.to(QUO, log.second("2026-01-01 12:00") + day * 86_400, 100 * day)
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
@@ -230,18 +230,18 @@ class TestCommands:
     def test_a_year_is_this_one_unless_told(self, words: list[str]) -> None:
         question = arguments.parse(words).question
         first = date(question.today.year, 1, 1)
-        assert question.stretch.begin == question.zone.midnight(first)
-        assert question.stretch.words == f"{first:%Y}"
+        assert question.period.begin == question.zone.midnight(first)
+        assert question.period.words == f"{first:%Y}"
 
     @pytest.mark.parametrize("words", [["calendar", "--year", "2024"], ["year", "2024"]])
     def test_another_year(self, words: list[str]) -> None:
         question = arguments.parse([*words, "--tz", "UTC", "--by", "time", "--min", "0"]).question
-        assert (question.stretch.begin, question.stretch.end) == (1_704_067_200, 1_735_689_600)
-        assert (question.by, question.least) == ("time", 0)
+        assert (question.period.begin, question.period.end) == (1_704_067_200, 1_735_689_600)
+        assert (question.by, question.threshold) == ("time", 0)
 
     def test_the_hours_of_any_stretch(self) -> None:
-        assert arguments.parse(["clock"]).question.stretch == Period()
-        assert arguments.parse(["clock", "--month", "2024-02"]).question.stretch.words == "2024-02"
+        assert arguments.parse(["clock"]).question.period == Period()
+        assert arguments.parse(["clock", "--month", "2024-02"]).question.period.words == "2024-02"
 
     @pytest.mark.parametrize(
         "words", [["year", "this"], ["calendar", "--year", "0"], ["calendar", "--last", "1y"]]

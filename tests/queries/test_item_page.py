@@ -17,9 +17,9 @@ from spotify_logger.core.periods import Period, Zone
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import arguments, item_page
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS
-from spotify_logger.report.blocks import Bars, Columns, Sparkline, Table
+from spotify_logger.report.blocks import BarChart, Columns, Sparkline, Table
 from spotify_logger.storage.bulk import Archive
-from tests.listened import Item, Listened, data_of, drawn, rows
+from tests.listened import CatalogItem, IndexedLog, data_of, drawn, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,18 +27,20 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
-QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
-REMASTERED = Item("track:remastered", "Veridis Quo (2021)", ["Daft Punk"], "Discovery", "r", "gbduw0000061")
-AERODYNAMIC = Item("track:aero", "Aérodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000055")
-COVER = Item("track:cover", "Veridis Quo", ["Łukasz"], "Nocturnes", "n")
-LIVE = Item("track:live", "Veridis Quo", ["Daft Punk"], "Alive", "a", "GBX")
-IGOR = Item("track:igor", "Igor's Theme", ["Tyler, The Creator"], "IGOR", "i", "FR1")
-DUET = Item("track:duet", "Duet", ["Air", "Daft Punk"], "Hits", "h", "FR2")
-SEXY = Item("track:sexy", "Sexy Boy", ["Air"], "Hits", "h", "FR3")
-OTHER_HITS = Item("track:hit", "A Hit", ["Abba"], "Hits", "b", "FR4")
-SHOUTED = Item("track:shout", "Shout", ["AIR"], "Shouts", "s", "FR5")
-SUPPLY = Item("track:supply", "All Out of Love", ["Air Supply"], "Lost", "l", "FR6")
-EPISODE = Item("episode:e", "Quo", ["Air"], "Discovery")
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+REMASTERED = CatalogItem(
+    "track:remastered", "Veridis Quo (2021)", ["Daft Punk"], "Discovery", "r", "gbduw0000061"
+)
+AERODYNAMIC = CatalogItem("track:aero", "Aérodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000055")
+COVER = CatalogItem("track:cover", "Veridis Quo", ["Łukasz"], "Nocturnes", "n")
+LIVE = CatalogItem("track:live", "Veridis Quo", ["Daft Punk"], "Alive", "a", "GBX")
+IGOR = CatalogItem("track:igor", "Igor's Theme", ["Tyler, The Creator"], "IGOR", "i", "FR1")
+DUET = CatalogItem("track:duet", "Duet", ["Air", "Daft Punk"], "Hits", "h", "FR2")
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Hits", "h", "FR3")
+OTHER_HITS = CatalogItem("track:hit", "A Hit", ["Abba"], "Hits", "b", "FR4")
+SHOUTED = CatalogItem("track:shout", "Shout", ["AIR"], "Shouts", "s", "FR5")
+SUPPLY = CatalogItem("track:supply", "All Out of Love", ["Air Supply"], "Lost", "l", "FR6")
+EPISODE = CatalogItem("episode:e", "Quo", ["Air"], "Discovery")
 LIBRARY = (
     QUO,
     REMASTERED,
@@ -52,23 +54,23 @@ LIBRARY = (
     SHOUTED,
     SUPPLY,
     EPISODE,
-    Item("track:unknown"),
-    Item("local:0123456789abcdef", "Demo", ["Me"], "Tapes"),
+    CatalogItem("track:unknown"),
+    CatalogItem("local:0123456789abcdef", "Demo", ["Me"], "Tapes"),
 )
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Listened]:
-    log = Listened(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
+def log(redis_url: str) -> Iterator[IndexedLog]:
+    log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
     yield log
     log.store.close()
 
 
-def ask(log: Listened, kind: str, text: str, **more: object) -> Answer:
+def ask(log: IndexedLog, kind: str, text: str, **more: object) -> Answer:
     return item_page.page(log.archive, log.ask(**more), kind, text)
 
 
-def ask_of_2026(log: Listened, kind: str, text: str, **more: object) -> Answer:
+def ask_of_2026(log: IndexedLog, kind: str, text: str, **more: object) -> Answer:
     """Of a year alone: quicker."""
     return ask(log, kind, text, **({"year": 2026} | more))
 
@@ -89,7 +91,7 @@ def listed(answer: Answer) -> list[str]:
 
 class TestWhichOne:
     @pytest.fixture(autouse=True)
-    def history(self, log: Listened) -> None:
+    def history(self, log: IndexedLog) -> None:
         """Each of them was played, the first ones more often."""
         log.all(
             (item, f"2026-{min(number, 10):02}-{time:02} {number:02}:00", 200, TRACKDONE)
@@ -129,7 +131,7 @@ class TestWhichOne:
             (TRACKS, "track:unknown", "track:unknown"),
         ],
     )
-    def test_one_is_meant(self, log: Listened, kind: str, text: str, name: str) -> None:
+    def test_one_is_meant(self, log: IndexedLog, kind: str, text: str, name: str) -> None:
         answer = ask_of_2026(log, kind, text)
         assert listed(answer) == []
         assert found(answer)["name"] == name
@@ -145,14 +147,16 @@ class TestWhichOne:
             (TRACKS, "daft punk", ["Daft Punk – Veridis Quo", "Daft Punk – Aérodynamic"]),
         ],
     )
-    def test_several_are_meant(self, log: Listened, kind: str, text: str, names: list[str]) -> None:
+    def test_several_are_meant(self, log: IndexedLog, kind: str, text: str, names: list[str]) -> None:
         answer = ask_of_2026(log, kind, text)
         assert data_of(answer)["found"] is None
         assert set(names) <= set(listed(answer))
-        assert [row["name"] for row in answer.sheet] == [name.rpartition(" – ")[2] for name in listed(answer)]
+        assert [row["name"] for row in answer.csv_rows] == [
+            name.rpartition(" – ")[2] for name in listed(answer)
+        ]
 
-    def test_how_to_tell_which(self, log: Listened, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert drawn(ask_of_2026(log, TRACKS, "Veridis", number=2), monkeypatch) == [
+    def test_how_to_tell_which(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert drawn(ask_of_2026(log, TRACKS, "Veridis", limit=2), monkeypatch) == [
             "3 tracks match “Veridis”:",
             "",
             "track                    plays",
@@ -167,13 +171,13 @@ class TestWhichOne:
         assert rows(ask_of_2026(log, ARTISTS, "ai")) == {"tell which": "spotify-logger artist Air"}
         assert rows(ask_of_2026(log, ALBUMS, "hits"))["or"] == "spotify-logger album album:h"
 
-    def test_what_it_says_is_what_helps(self, log: Listened) -> None:
+    def test_what_it_says_is_what_helps(self, log: IndexedLog) -> None:
         for kind, text in ((ARTISTS, "ai"), (ALBUMS, "hits"), (TRACKS, "veridis")):
             answer = ask_of_2026(log, kind, text)
             for command in rows(answer).values():
                 options = arguments.parse(_words(command))
                 again = ask_of_2026(log, options.kind, " ".join(options.text))
-                assert (options.kind, found(again)["key"]) == (kind, answer.sheet[0]["key"])
+                assert (options.kind, found(again)["key"]) == (kind, answer.csv_rows[0]["key"])
 
     @pytest.mark.parametrize(
         ("kind", "text"),
@@ -186,12 +190,12 @@ class TestWhichOne:
             (TRACKS, "quo discovery"),
         ],
     )
-    def test_none_is_meant(self, log: Listened, kind: str, text: str) -> None:
+    def test_none_is_meant(self, log: IndexedLog, kind: str, text: str) -> None:
         answer = ask_of_2026(log, kind, text)
         assert answer.page == [f"No {kind[:-1]} that was played is called “{text}”: 2026."]
         assert (data_of(answer)["found"], listed(answer), answer.code) == (None, [], 0)
 
-    def test_others_of_the_same_name(self, log: Listened) -> None:
+    def test_others_of_the_same_name(self, log: IndexedLog) -> None:
         answer = ask_of_2026(log, TRACKS, "daft punk veridis quo")
         assert found(answer)["plays"] == 25
         assert found(answer)["others"] == [{"text": "track:live", "plays": 9}]
@@ -199,21 +203,21 @@ class TestWhichOne:
         assert isinstance(table, Table)
         assert (table.headings[0], table.rows) == ("others of this name", [("track:live", "9")])
 
-    def test_others_for_which_only_case_differs(self, log: Listened) -> None:
+    def test_others_for_which_only_case_differs(self, log: IndexedLog) -> None:
         assert found(ask_of_2026(log, ARTISTS, "air"))["others"] == [{"text": "AIR", "plays": 4}]
         assert found(ask_of_2026(log, ARTISTS, "AIR"))["others"] == [{"text": "Air", "plays": 13}]
 
-    def test_exact_tells_the_ids_apart(self, log: Listened) -> None:
+    def test_exact_tells_the_ids_apart(self, log: IndexedLog) -> None:
         answer = ask_of_2026(log, TRACKS, "track:quo", exact=True)
         assert found(answer)["plays"] == 13
         assert found(ask_of_2026(log, TRACKS, "track:quo"))["plays"] == 25
 
-    def test_only_what_was_played_then(self, log: Listened) -> None:
-        answer = ask(log, TRACKS, "veridis quo", stretch=log.between("2026-04-01 00:00", "2026-05-01 00:00"))
+    def test_only_what_was_played_then(self, log: IndexedLog) -> None:
+        answer = ask(log, TRACKS, "veridis quo", period=log.between("2026-04-01 00:00", "2026-05-01 00:00"))
         assert found(answer)["artists"] == "Łukasz"
         assert ask(log, TRACKS, "quo", year=2025).page == ["Nothing was played: 2025."]
         february = log.between("2026-02-01 00:00", "2026-03-01 00:00")
-        assert ask(log, ARTISTS, "air", stretch=february).page == [
+        assert ask(log, ARTISTS, "air", period=february).page == [
             "No artist that was played is called “air”: then."
         ]
 
@@ -224,7 +228,7 @@ def _words(command: str) -> list[str]:
 
 
 class TestFigures:
-    def test_of_a_track(self, log: Listened) -> None:
+    def test_of_a_track(self, log: IndexedLog) -> None:
         log.to(SEXY, "2025-12-31 23:00")
         log.to(QUO, "2025-12-31 23:59:59")
         log.to(QUO, "2026-01-01 00:05")
@@ -265,7 +269,7 @@ class TestFigures:
         assert thing["most_in_a_day"] == {"day": "2026-01-01", "plays": 5, "heard_ms": 585_000}
         assert thing["most_in_a_row"] == {"plays": 4, "from": "2025-12-31T22:59:59.000Z"}
 
-    def test_of_a_track_with_one_id(self, log: Listened) -> None:
+    def test_of_a_track_with_one_id(self, log: IndexedLog) -> None:
         log.to(SEXY, "2026-06-01 12:00")
         answer = ask(log, TRACKS, "sexy boy", year=2026)
         assert rows(answer) == {
@@ -282,7 +286,7 @@ class TestFigures:
             "most in a day": "1 on 2026-06-01",
         }
 
-    def test_a_run_goes_on_from_day_to_day(self, log: Listened) -> None:
+    def test_a_run_goes_on_from_day_to_day(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")
         log.skipped(SEXY, "2026-06-02 12:00")
         log.to(QUO, "2026-06-03 12:00")
@@ -292,10 +296,10 @@ class TestFigures:
         log.to(SEXY, "2026-06-02 13:00")
         assert "most in a row" not in rows(ask(log, TRACKS, "veridis quo"))
 
-    def test_of_an_artist(self, log: Listened) -> None:
+    def test_of_an_artist(self, log: IndexedLog) -> None:
         for minute, item in enumerate((QUO, QUO, REMASTERED, AERODYNAMIC, DUET, SEXY)):
             log.to(item, f"2026-06-01 12:0{minute}")
-        answer = ask(log, ARTISTS, "daft punk", number=2)
+        answer = ask(log, ARTISTS, "daft punk", limit=2)
         told = rows(answer)
         assert (told["plays"], told["tracks"], told["albums"]) == ("5 of at least 30 s, 0 others", "3", "2")
         columns = answer.page[1]
@@ -309,9 +313,9 @@ class TestFigures:
             ("Aérodynamic", 1),
         ]
 
-    def test_of_an_album_of_many_artists(self, log: Listened) -> None:
-        first = Item("track:one", "One", ["A"], "Now", "now")
-        second = Item("track:two", "Two", ["B"], "Now", "now")
+    def test_of_an_album_of_many_artists(self, log: IndexedLog) -> None:
+        first = CatalogItem("track:one", "One", ["A"], "Now", "now")
+        second = CatalogItem("track:two", "Two", ["B"], "Now", "now")
         for item, minute in ((second, 0), (first, 1), (second, 2)):
             log.to(item, f"2026-06-01 12:0{minute}")
         answer = ask(log, ALBUMS, "now")
@@ -320,7 +324,7 @@ class TestFigures:
         assert isinstance(tracks, Table)
         assert tracks.rows == [("1", "B – Two", "2"), ("2", "A – One", "1")]
 
-    def test_by_time(self, log: Listened) -> None:
+    def test_by_time(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00", 60)
         log.to(QUO, "2026-06-01 12:10", 60)
         log.to(SEXY, "2026-06-01 12:20", 400)
@@ -333,14 +337,14 @@ class TestFigures:
         assert isinstance(hours, Sparkline)
         assert (hours.unit, hours.values[12]) == ("minutes", 6)
 
-    def test_equals_share_a_rank(self, log: Listened) -> None:
+    def test_equals_share_a_rank(self, log: IndexedLog) -> None:
         for day, item in enumerate((QUO, SEXY, DUET, QUO), 1):
             log.to(item, f"2026-06-0{day} 12:00")
         log.skipped(COVER, "2026-06-05 12:00")
         ranks = [found(ask(log, TRACKS, item.key))["rank"] for item in (QUO, SEXY, DUET, COVER)]
         assert ranks == [1, 2, 2, None]
 
-    def test_what_was_only_skipped(self, log: Listened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_was_only_skipped(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         log.skipped(COVER, "2026-06-05 12:00")
         answer = ask(log, TRACKS, "veridis quo")
         told = rows(answer)
@@ -357,7 +361,7 @@ class TestFigures:
         ],
     )
     def test_by_year_or_by_month(
-        self, log: Listened, begin: str | None, end: str | None, periods: list[str]
+        self, log: IndexedLog, begin: str | None, end: str | None, periods: list[str]
     ) -> None:
         for moment in (
             "2023-12-31 23:59:59",
@@ -366,32 +370,32 @@ class TestFigures:
             "2026-05-02 12:00",
         ):
             log.to(QUO, moment)
-        more = {"stretch": log.between(begin, end)} if begin and end else {}
+        more = {"period": log.between(begin, end)} if begin and end else {}
         answer = ask(log, TRACKS, "veridis quo", **more)
         told = found(answer)["periods"]
         assert isinstance(told, list)
         assert [period["period"] for period in told] == periods
-        bars = [block for block in answer.page if isinstance(block, Bars)]
+        bars = [block for block in answer.page if isinstance(block, BarChart)]
         assert [[name for name, _, _ in block.rows] for block in bars] == (
             [periods] if len(periods) > 1 else []
         )
         if begin == "2026-01-01 00:00":
             assert bars[0].rows == [("2026-03", 1, "1"), ("2026-04", 0, "0"), ("2026-05", 2, "2")]
 
-    def test_gaps(self, log: Listened) -> None:
+    def test_gaps(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")
         log.gap("2026-06-02 12:00", "2026-06-02 14:00")
         answer = ask(log, ARTISTS, "daft punk")
         assert answer.page[-1] == "At least: in 1 gap, 2 h in all, nothing could be seen."
         assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 7200}
 
-    def test_for_programs(self, log: Listened) -> None:
+    def test_for_programs(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")
         log.to(AERODYNAMIC, "2025-06-01 12:00")
         answer = ask(log, ARTISTS, "daft punk")
         assert json.loads(json.dumps(answer.data)) == answer.data
-        assert len({tuple(row) for row in answer.sheet}) == 1
-        assert [(row["what"], row["rank"], row["name"], row["plays"]) for row in answer.sheet] == [
+        assert len({tuple(row) for row in answer.csv_rows}) == 1
+        assert [(row["what"], row["rank"], row["name"], row["plays"]) for row in answer.csv_rows] == [
             ("artist", 1, "Daft Punk", 2),
             ("period", None, "2025", 1),
             ("period", None, "2026", 1),
@@ -400,9 +404,14 @@ class TestFigures:
             ("album", 1, "Discovery", 2),
         ]
 
-    def test_nothing_in_a_name_harms_a_terminal(self, log: Listened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_nothing_in_a_name_harms_a_terminal(
+        self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for number in range(2):
-            log.to(Item(f"track:{number}", f"\x1b[31m$(x) {number}", ["'; rm"]), f"2026-06-01 12:0{number}")
+            log.to(
+                CatalogItem(f"track:{number}", f"\x1b[31m$(x) {number}", ["'; rm"]),
+                f"2026-06-01 12:0{number}",
+            )
         for text in ("rm", "\x1b[31m$(x)", "\x1b"):
             lines = drawn(ask(log, TRACKS, text), monkeypatch)
             assert all(line.isprintable() for line in lines)
@@ -422,7 +431,7 @@ class TestReading:
         ],
     )
     def test_the_log_is_read_once_where_that_is_enough(
-        self, log: Listened, monkeypatch: pytest.MonkeyPatch, kind: str, text: str, times: int
+        self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch, kind: str, text: str, times: int
     ) -> None:
         for number, item in enumerate(LIBRARY):
             log.to(item, f"2026-{number % 12 + 1:02}-01 12:{number:02}")
@@ -442,7 +451,7 @@ class TestReading:
 
 
 class Play(NamedTuple):
-    item: Item
+    item: CatalogItem
     second: int
     heard: int
 
@@ -461,7 +470,7 @@ def histories(draw: st.DrawFn) -> list[Play]:
     return plays
 
 
-def belongs(kind: str, item: Item, other: Item) -> bool:
+def belongs(kind: str, item: CatalogItem, other: CatalogItem) -> bool:
     """Whether an item has a thing of a kind in common with another one; for an artist, all of its artists."""
     if kind == ARTISTS:
         return set(other.artists) <= set(item.artists)
@@ -477,17 +486,17 @@ def belongs(kind: str, item: Item, other: Item) -> bool:
     data=st.data(),
 )
 def test_what_is_followed_is_what_was_played(
-    redis_server: EmbeddedServer, plays: Sequence[Play], wanted: Item, data: st.DataObject
+    redis_server: EmbeddedServer, plays: Sequence[Play], wanted: CatalogItem, data: st.DataObject
 ) -> None:
     kind = data.draw(one_of((ARTISTS, ALBUMS, TRACKS)))
     text = {ARTISTS: wanted.artists[0], ALBUMS: f"album:{wanted.album_id}", TRACKS: wanted.key}[kind]
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     zone = Zone("Europe/Berlin")
-    log = Listened(redis_server.url, zone, "2028-12-01 00:00")
+    log = IndexedLog(redis_server.url, zone, "2028-12-01 00:00")
     with closing(log.store):
         log.all((*play, TRACKDONE) for play in plays)
-        answer = ask(log, kind, text, stretch=Period(START))
+        answer = ask(log, kind, text, period=Period(START))
     own = [play for play in plays if play.item is not EPISODE and belongs(kind, play.item, wanted)]
     is_known = any(play.item is wanted for play in plays) or (kind == ARTISTS and own)
     if not is_known:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from spotify_logger.core import periods
 from spotify_logger.queries import heatmaps, item_page, year_review
 from tests import reference, reference_pages
-from tests.logs import FAMILIES, asked, logs, write
-from tests.reference_pages import Portrait, alone
+from tests.logs import FAMILIES, logs, question_from, write
+from tests.reference_pages import ReferencePage, alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.embedded_server import EmbeddedServer
-    from tests.logs import Asking
-    from tests.reference import Data, Item, Log
+    from tests.logs import LogAndArguments
+    from tests.reference import Data, ReferenceItem, ReferenceLog
 
 examples = settings(max_examples=30, deadline=None)
 ITEMS = sorted({item for family in FAMILIES for item in family}, key=lambda item: item.key)
@@ -31,42 +31,42 @@ ITEMS = sorted({item for family in FAMILIES for item in family}, key=lambda item
 
 @examples
 @given(asking=logs())
-def test_clock(redis_server: EmbeddedServer, asking: Asking) -> None:
+def test_clock(redis_server: EmbeddedServer, asking: LogAndArguments) -> None:
     log, words = asking
     with closing(write(redis_server, log)) as store:
-        assert heatmaps.clock(store.archive(), asked(log, words)).data == reference_pages.clock(log)
+        assert heatmaps.clock(store.archive(), question_from(log, words)).data == reference_pages.clock(log)
 
 
 def of_a_year(
-    server: EmbeddedServer, asking: Asking, answer: Callable[[Archive, Question], Answer]
-) -> tuple[object, Log, int]:
+    server: EmbeddedServer, asking: LogAndArguments, answer: Callable[[Archive, Question], Answer]
+) -> tuple[object, ReferenceLog, int]:
     """What is answered about the year of the last play but four, and the log of that year."""
     log, words = asking
     second = log.plays[-5].second if log.plays[4:] else log.now
     year = reference.day_of(second, log.zone).year
-    question = asked(log, words)
+    question = question_from(log, words)
     with closing(write(server, log)) as store:
-        found = answer(store.archive(), replace(question, stretch=periods.year(question.zone, year)))
+        found = answer(store.archive(), replace(question, period=periods.year(question.zone, year)))
     return found.data, log.on(reference.year(year, log.zone)), year
 
 
 @examples
 @given(asking=logs())
-def test_calendar(redis_server: EmbeddedServer, asking: Asking) -> None:
+def test_calendar(redis_server: EmbeddedServer, asking: LogAndArguments) -> None:
     found, log, year = of_a_year(redis_server, asking, heatmaps.calendar)
     assert found == reference_pages.calendar(log, year)
 
 
 @examples
 @given(asking=logs())
-def test_year(redis_server: EmbeddedServer, asking: Asking) -> None:
+def test_year(redis_server: EmbeddedServer, asking: LogAndArguments) -> None:
     found, log, year = of_a_year(redis_server, asking, year_review.year)
     assert found == reference_pages.review(log, year)
 
 
 @examples
 @given(asking=logs(), kind=st.sampled_from(("artists", "albums", "tracks")), data=st.data())
-def test_page(redis_server: EmbeddedServer, asking: Asking, kind: str, data: st.DataObject) -> None:
+def test_page(redis_server: EmbeddedServer, asking: LogAndArguments, kind: str, data: st.DataObject) -> None:
     log, words = asking
     item = data.draw(st.sampled_from([play.item for play in log.plays] or ITEMS))
     text = {
@@ -76,7 +76,7 @@ def test_page(redis_server: EmbeddedServer, asking: Asking, kind: str, data: st.
     }[kind]
     assume(kind != "albums" or item.album_id)  # else its name may be that of several
     log = alone(log)
-    same: dict[str, Callable[[Item], bool]] = {
+    same: dict[str, Callable[[ReferenceItem], bool]] = {
         "artists": lambda other: text in other.credited,
         "albums": lambda other: other.known().album_id == item.album_id,
         "tracks": lambda other: other == item,
@@ -84,10 +84,12 @@ def test_page(redis_server: EmbeddedServer, asking: Asking, kind: str, data: st.
     own = [play for play in log.inside if same[kind](play.item)]
     things = [thing for play in own for thing in log.things(kind, play) if kind != "artists" or thing == text]
     with closing(write(redis_server, log)) as store:
-        answer: Data = item_page.page(store.archive(), replace(asked(log, words), number=4), kind, text).data  # type: ignore[assignment]
+        answer: Data = item_page.page(
+            store.archive(), replace(question_from(log, words), limit=4), kind, text
+        ).data  # type: ignore[assignment]
     if not things:
         assert answer["found"] is None or kind == "artists"
         return
     assert answer["candidates"] == []
-    assert answer["found"] == Portrait(log, kind, things[0]).data(4)
+    assert answer["found"] == ReferencePage(log, kind, things[0]).data(4)
     assert answer["unseen"] == log.unseen()

@@ -16,9 +16,9 @@ from spotify_logger.core.periods import Zone, between
 from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.redis_keys import day_of, index_key
 from spotify_logger.queries import history_chart, summary, top
-from spotify_logger.queries.overview import AGE, BEST, KINDS, Overview
+from spotify_logger.queries.overview import KINDS, MAX_AGE, TOP_COUNT, Overview
 from spotify_logger.storage.bulk import YOUNG_DAYS
-from tests.listened import Item, Listened, data_of
+from tests.listened import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,24 +29,26 @@ if TYPE_CHECKING:
 BERLIN = Zone("Europe/Berlin")
 NOW = "2026-11-22 19:00"
 DAY = 86_400
-QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
-QUO_AGAIN = Item("track:again", "Veridis Quo", ["Daft Punk"], "Discovery (Deluxe)", "e", "gbduw0000061")
-SEXY = Item("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
-DUET = Item("track:duet", "Duet", ["Air", "Beck"], "Hits", "h", "FRY")
-HIT = Item("track:hit", "Another Hit", ["Nobody"], "Hits", "h", "FRX")
-FILE = Item("local:f", "A file", ["Air"])
-EPISODE = Item("episode:e", "On Daft Punk", [], "A Show")
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+QUO_AGAIN = CatalogItem(
+    "track:again", "Veridis Quo", ["Daft Punk"], "Discovery (Deluxe)", "e", "gbduw0000061"
+)
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
+DUET = CatalogItem("track:duet", "Duet", ["Air", "Beck"], "Hits", "h", "FRY")
+HIT = CatalogItem("track:hit", "Another Hit", ["Nobody"], "Hits", "h", "FRX")
+FILE = CatalogItem("local:f", "A file", ["Air"])
+EPISODE = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
 ITEMS = (QUO, QUO_AGAIN, SEXY, DUET, HIT, FILE, EPISODE)
 
 
-def question_of(log: Listened) -> Question:
+def question_of(log: IndexedLog) -> Question:
     midnight = log.second("2025-11-23 00:00")
-    return log.ask(stretch=between(midnight, None, "the last 12 months"))
+    return log.ask(period=between(midnight, None, "the last 12 months"))
 
 
-def expected(log: Listened) -> dict[str, object]:
+def expected(log: IndexedLog) -> dict[str, object]:
     """What the answers of the command say."""
-    question = replace(question_of(log), number=BEST)
+    question = replace(question_of(log), limit=TOP_COUNT)
     stats = data_of(summary.stats(log.archive, question))
     names = ["from", "plays", "shorter", "heard_ms", "skips", "skip_rate", "days", "unseen"]
     names += ["longest_streak", "current_streak", "busiest_day", *KINDS]
@@ -62,7 +64,7 @@ def expected(log: Listened) -> dict[str, object]:
     }
 
 
-class Overviewed(Listened):
+class Overviewed(IndexedLog):
     """A log with an overview of it, that knows what time it is."""
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class Overviewed(Listened):
 
     def past(self) -> object:
         """What was added up of the past: the same object as long as it was not made anew."""
-        return self.overview._fold
+        return self.overview._past_figures
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def test_what_is_rewritten_in_place_is_told_after_a_while(log: Overviewed) -> No
     log.told()
     log.to(QUO, "2025-11-23 00:00", heard=30)
     assert log.told() != expected(log)
-    log.monotonic += AGE
+    log.monotonic += MAX_AGE
     assert log.told() == expected(log)
 
 
@@ -155,7 +157,7 @@ def test_the_next_day_the_past_has_one_day_more(log: Overviewed) -> None:
 
 def test_another_question_is_another_one(log: Overviewed) -> None:
     log.told()
-    whole = replace(question_of(log), least=0)
+    whole = replace(question_of(log), threshold=0)
     assert log.overview.data(log.archive, whole)["plays"] == 4
 
 
@@ -175,7 +177,7 @@ plays = st.tuples(st.sampled_from(ITEMS), moments, lengths, st.sampled_from((TRA
     batches=st.lists(st.lists(plays, max_size=12), min_size=1, max_size=4), days=st.lists(st.integers(0, 3))
 )
 def test_whatever_comes_it_says_what_stats_and_top_say(
-    redis_server: EmbeddedServer, batches: list[list[tuple[Item, int, float, str]]], days: list[int]
+    redis_server: EmbeddedServer, batches: list[list[tuple[CatalogItem, int, float, str]]], days: list[int]
 ) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()

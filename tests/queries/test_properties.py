@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from spotify_logger.queries import count, summary, timeline, top
 from spotify_logger.report.words import counted
 from tests import reference
-from tests.logs import DAY, asked, logs, write
-from tests.reference import Stretch
+from tests.logs import DAY, logs, question_from, write
+from tests.reference import Period
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.embedded_server import EmbeddedServer
-    from tests.logs import Asking
+    from tests.logs import LogAndArguments
     from tests.reference import Data
 
 TEXTS = (
@@ -49,20 +49,20 @@ examples = settings(max_examples=40, deadline=None)
 
 @examples
 @given(asking=logs(), number=st.integers(1, 30), is_old=st.booleans())
-def test_top(redis_server: EmbeddedServer, asking: Asking, number: int, *, is_old: bool) -> None:
+def test_top(redis_server: EmbeddedServer, asking: LogAndArguments, number: int, *, is_old: bool) -> None:
     log, words = asking
     with closing(write(redis_server, log, is_old=is_old)) as store:
-        question = asked(log, [*words, "-n", str(number)])
+        question = question_from(log, [*words, "-n", str(number)])
         for kind in top.CHOICES:
             assert data_of(top.top(store.archive(), question, kind)) == log.top(kind, number)
 
 
 @examples
 @given(asking=logs(), text=st.sampled_from(TEXTS))
-def test_count(redis_server: EmbeddedServer, asking: Asking, text: str) -> None:
+def test_count(redis_server: EmbeddedServer, asking: LogAndArguments, text: str) -> None:
     log, words = asking
     with closing(write(redis_server, log)) as store:
-        answer = count.count(store.archive(), asked(log, words), text)
+        answer = count.count(store.archive(), question_from(log, words), text)
         assert data_of(answer) == log.count(text)
     left_out = [line for line in answer.page if isinstance(line, str) and line.startswith("Left out: ")]
     number = log.left_out(text)
@@ -71,22 +71,22 @@ def test_count(redis_server: EmbeddedServer, asking: Asking, text: str) -> None:
 
 @examples
 @given(asking=logs(), is_old=st.booleans())
-def test_stats(redis_server: EmbeddedServer, asking: Asking, *, is_old: bool) -> None:
+def test_stats(redis_server: EmbeddedServer, asking: LogAndArguments, *, is_old: bool) -> None:
     log, words = asking
     with closing(write(redis_server, log, is_old=is_old)) as store:
-        assert data_of(summary.stats(store.archive(), asked(log, words))) == log.stats()
+        assert data_of(summary.stats(store.archive(), question_from(log, words))) == log.stats()
 
 
 @examples
 @given(asking=logs(), data=st.data())
-def test_a_day(redis_server: EmbeddedServer, asking: Asking, data: st.DataObject) -> None:
+def test_a_day(redis_server: EmbeddedServer, asking: LogAndArguments, data: st.DataObject) -> None:
     log, words = asking
     seconds = [play.second for play in log.plays] or [log.now]
     which = reference.day_of(
         data.draw(st.sampled_from(seconds)) + data.draw(st.sampled_from((0, 0, -86_400, 3600))), log.zone
     )
     with closing(write(redis_server, log)) as store:
-        found = data_of(timeline.day(store, asked(log, words), which))
+        found = data_of(timeline.day(store, question_from(log, words), which))
     lines: list[Data] = found["timeline"]  # type: ignore[assignment]
     found["timeline"] = [line.get("key", line.get("gap")) for line in lines]
     assert found == log.day(which)
@@ -94,14 +94,14 @@ def test_a_day(redis_server: EmbeddedServer, asking: Asking, data: st.DataObject
 
 @examples
 @given(asking=logs(), data=st.data())
-def test_on_this_day(redis_server: EmbeddedServer, asking: Asking, data: st.DataObject) -> None:
+def test_on_this_day(redis_server: EmbeddedServer, asking: LogAndArguments, data: st.DataObject) -> None:
     log, words = asking
     now = data.draw(st.sampled_from([play.second for play in log.plays] or [log.now]))
     now += data.draw(st.sampled_from((0, 365 * DAY, 365 * DAY, 730 * DAY))) + data.draw(
         st.sampled_from((0, 0, DAY, 3600))
     )
     plays = [play for play in log.plays if play.second <= now]
-    log = replace(log, plays=plays, exact=False, stretch=Stretch(), now=now)
+    log = replace(log, plays=plays, exact=False, period=Period(), now=now)
     with closing(write(redis_server, log)) as store:
-        found = timeline.on_this_day(store, replace(asked(log, words), exact=False))
+        found = timeline.on_this_day(store, replace(question_from(log, words), exact=False))
     assert found.data == log.on_this_day()

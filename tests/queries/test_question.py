@@ -8,19 +8,26 @@ import pytest
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
 from spotify_logger.queries import question
-from spotify_logger.queries.question import Question, add_least, add_ranking, add_stretch, add_year, read
+from spotify_logger.queries.question import (
+    Question,
+    add_period,
+    add_ranking,
+    add_threshold,
+    add_year,
+    from_options,
+)
 
 NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()
 """Half past midnight in Berlin, where it is the 23rd already."""
 BERLIN = ["--tz", "Europe/Berlin"]
 
 
-def asked(*words: str) -> Question:
+def question_of(*words: str) -> Question:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_stretch(parser)
-    add_least(parser)
+    add_period(parser)
+    add_threshold(parser)
     add_ranking(parser)
-    return read(parser.parse_args(words), NOW)
+    return from_options(parser.parse_args(words), NOW)
 
 
 def second(text: str) -> int:
@@ -56,7 +63,7 @@ class TestWhen:
         ],
     )  # fmt: skip
     def test_stretches(self, words: str, begin: str | None, end: str | None, called: str) -> None:
-        found = asked(*words.split(), *BERLIN).stretch
+        found = question_of(*words.split(), *BERLIN).period
         bounds = [None if text is None else second(text) for text in (begin, end)]
         assert [found.begin, found.end] == bounds
         assert found.words == called
@@ -71,15 +78,15 @@ class TestWhen:
         ],
     )
     def test_what_it_is_compared_with(self, words: str, begin: str, called: str) -> None:
-        found = asked(*words.split(), *BERLIN).stretch
+        found = question_of(*words.split(), *BERLIN).period
         assert found.previous == Period(second(begin), found.begin, called)
 
     @pytest.mark.parametrize("words", ["", "--since 2026", "--until 2026"])
     def test_what_has_nothing_before_it(self, words: str) -> None:
-        assert asked(*words.split()).stretch.previous is None
+        assert question_of(*words.split()).period.previous is None
 
     def test_blanks(self) -> None:
-        found = asked("--since", " 2026 ", "--until", "2026-11-22 18:30", "--tz", "UTC").stretch
+        found = question_of("--since", " 2026 ", "--until", "2026-11-22 18:30", "--tz", "UTC").period
         assert (found.begin, found.end) == (second("2026-01-01"), second("2026-11-22 18:30"))
 
     def test_a_year_that_need_not_be_told(self) -> None:
@@ -87,24 +94,24 @@ class TestWhen:
         add_year(parser)
         last_hour = datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp()
         for words, number in (["--year", "2025"], 2025), ([], 2026), (BERLIN, 2027):
-            question = read(parser.parse_args(words), last_hour)
-            assert question.stretch == periods.year(question.zone, number)
+            question = from_options(parser.parse_args(words), last_hour)
+            assert question.period == periods.year(question.zone, number)
 
 
 class TestRest:
     def test_unless_told_otherwise(self) -> None:
-        question = asked()
-        assert (question.now, question.stretch, question.least) == (NOW, Period(), 30_000)
-        assert (question.by, question.number, question.exact, question.zone.name) == (
+        question = question_of()
+        assert (question.now, question.period, question.threshold) == (NOW, Period(), 30_000)
+        assert (question.by, question.limit, question.exact, question.zone.name) == (
             "plays",
             10,
             False,
             None,
         )
-        assert read(argparse.Namespace(), NOW).least == 30_000
+        assert from_options(argparse.Namespace(), NOW).threshold == 30_000
 
     @pytest.mark.parametrize(
-        ("text", "least", "words"),
+        ("text", "threshold", "words"),
         [
             ("30s", 30_000, "of at least 30 s"),
             ("90", 90_000, "of at least 90 s"),
@@ -115,25 +122,25 @@ class TestRest:
             ("99999s", 99_999_000, "of at least 99999 s"),
         ],
     )
-    def test_what_counts(self, text: str, least: int | str, words: str) -> None:
-        question = asked("--min", text)
-        assert question.least == least
+    def test_what_counts(self, text: str, threshold: int | str, words: str) -> None:
+        question = question_of("--min", text)
+        assert question.threshold == threshold
         assert question.rule_words == words
 
     def test_how_to_rank(self) -> None:
-        question = asked("--by", "time", "-n", "25", "--exact")
-        assert (question.by, question.number, question.exact) == ("time", 25, True)
-        assert asked("-n", "007").number == 7
+        question = question_of("--by", "time", "-n", "25", "--exact")
+        assert (question.by, question.limit, question.exact) == ("time", 25, True)
+        assert question_of("-n", "007").limit == 7
 
     def test_another_number_unless_told(self) -> None:
         parser = argparse.ArgumentParser()
         add_ranking(parser, 3)
-        assert read(parser.parse_args([]), NOW).number == 3
+        assert from_options(parser.parse_args([]), NOW).limit == 3
 
     def test_what_today_is(self) -> None:
-        assert asked(*BERLIN).today == date(2026, 11, 23)
-        assert asked("--tz", "UTC").today == date(2026, 11, 22)
-        assert asked("--tz", "Pacific/Kiritimati").zone.name == "Pacific/Kiritimati"
+        assert question_of(*BERLIN).today == date(2026, 11, 23)
+        assert question_of("--tz", "UTC").today == date(2026, 11, 22)
+        assert question_of("--tz", "Pacific/Kiritimati").zone.name == "Pacific/Kiritimati"
 
 
 class TestContradictions:
@@ -168,12 +175,12 @@ class TestContradictions:
     )
     def test_they_are_named(self, words: str, said: str) -> None:
         with pytest.raises(ValueError, match=r"^--") as caught:
-            asked(*words.split())
+            question_of(*words.split())
         assert str(caught.value).startswith(said)
 
     def test_far_back_is_not_too_far(self) -> None:
         for words in ("9999h", "9999d", "20y"):
-            assert asked("--last", words).stretch.previous is not None
+            assert question_of("--last", words).period.previous is not None
 
 
 class TestNonsense:
@@ -216,17 +223,17 @@ class TestNonsense:
         self, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(SystemExit) as caught:
-            asked(*words)
+            question_of(*words)
         assert caught.value.code == 2
         assert said in capsys.readouterr().err
 
     def test_nothing_to_look_for(self) -> None:
-        assert question.text_to_find(" x ") == " x "
+        assert question.search_text(" x ") == " x "
         with pytest.raises(argparse.ArgumentTypeError, match=r"^there is nothing to look for$"):
-            question.text_to_find(" \t\u00a0")
+            question.search_text(" \t\u00a0")
 
     def test_very_many_are_enough(self) -> None:
-        assert asked("-n", "9" * 5000).number == 999_999_999
+        assert question_of("-n", "9" * 5000).limit == 999_999_999
 
 
 class TestDays:
@@ -241,12 +248,12 @@ class TestDays:
         ],
     )
     def test_a_day(self, text: str, day: date) -> None:
-        assert question.read_day(self.ZONE, NOW, text) == day
+        assert question.parse_day(self.ZONE, NOW, text) == day
 
     @pytest.mark.parametrize(
         "text", ["", "soon", "2026", "2026-02-30", "1970-01-01", "9999-12-31", "\x1b", "\udc80"]
     )
     def test_no_day(self, text: str) -> None:
         with pytest.raises(ValueError, match="is no day, such as 2026-11-22, today or yesterday") as caught:
-            question.read_day(self.ZONE, NOW, text)
+            question.parse_day(self.ZONE, NOW, text)
         assert repr(text) in str(caught.value)

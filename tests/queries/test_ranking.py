@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.queries.question import PLAYS, TIME
-from spotify_logger.queries.ranking import best, ranked
+from spotify_logger.queries.ranking import ranked, top_ranked
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -30,4 +30,4 @@ def test_the_best_are_the_first_ones_of_all(
         tallies.plays[key] = plays
         tallies.heard[key] = ms_played
     everything = ranked(tallies, groups, by)
-    assert best(tallies, groups, by, number) == (everything[:number], len(everything))
+    assert top_ranked(tallies, groups, by, number) == (everything[:number], len(everything))

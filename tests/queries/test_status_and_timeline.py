@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 22, 18, 3, 20, tzinfo=UTC).timestamp()
 
 
 def recent(store: Store, number: int) -> Answer:
-    return timeline.recent(store, Question(NOW, number=number))
+    return timeline.recent(store, Question(NOW, limit=number))
 
 
 def count(store: Store, text: str) -> Answer:
@@ -128,7 +128,7 @@ class TestStatus:
     def status(self, store: Store, **changes: str) -> Answer:
         with store.batch() as batch:
             batch.write_status({**WELL, **changes})
-        return status.status(store, NOW, longest_pause=60)
+        return status.status(store, NOW, max_poll_interval=60)
 
     def test_all_is_well(self, store: Store) -> None:
         put_open(store)

@@ -8,28 +8,30 @@ import pytest
 from spotify_logger.core.periods import Zone
 from spotify_logger.queries import year_review
 from spotify_logger.report.blocks import Columns, Heading, Sparkline, Table
-from tests.listened import Item, Listened, data_of, drawn
+from tests.listened import CatalogItem, IndexedLog, data_of, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.report.blocks import Answer
 
-QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
-QUO_AGAIN = Item("track:again", "Veridis Quo", ["Daft Punk"], "Discovery (Deluxe)", "e", "gbduw0000061")
-SEXY = Item("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
-DUET = Item("track:duet", "Duet", ["Air", "Beck"], "Hits", "h", "FRY")
-EPISODE = Item("episode:e", "On Daft Punk", [], "A Show")
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+QUO_AGAIN = CatalogItem(
+    "track:again", "Veridis Quo", ["Daft Punk"], "Discovery (Deluxe)", "e", "gbduw0000061"
+)
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
+DUET = CatalogItem("track:duet", "Duet", ["Air", "Beck"], "Hits", "h", "FRY")
+EPISODE = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Listened]:
-    log = Listened(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
+def log(redis_url: str) -> Iterator[IndexedLog]:
+    log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
     yield log
     log.store.close()
 
 
-def ask(log: Listened, year: int = 2026, **more: object) -> Answer:
+def ask(log: IndexedLog, year: int = 2026, **more: object) -> Answer:
     return year_review.year(log.archive, log.ask(year=year, **more))
 
 
@@ -54,7 +56,7 @@ def headline(answer: Answer) -> str:
 
 
 class TestHighlights:
-    def test_the_first_play_is_the_first_one_that_counts(self, log: Listened) -> None:
+    def test_the_first_play_is_the_first_one_that_counts(self, log: IndexedLog) -> None:
         log.to(SEXY, "2025-12-31 23:59:59")
         log.skipped(SEXY, "2026-01-01 00:00")
         log.to(EPISODE, "2026-01-01 00:10")
@@ -70,7 +72,7 @@ class TestHighlights:
             "key": "episode:e",
         }
 
-    def test_most_repeated_on_one_local_day_under_all_ids(self, log: Listened) -> None:
+    def test_most_repeated_on_one_local_day_under_all_ids(self, log: IndexedLog) -> None:
         for moment in ("2026-06-01 00:10", "2026-06-01 23:50"):  # two days in UTC
             log.to(QUO, moment)
             log.to(QUO_AGAIN, f"{moment}:30")
@@ -91,13 +93,13 @@ class TestHighlights:
             "Air – Sexy Boy",
         )
 
-    def test_the_first_day_of_equals(self, log: Listened) -> None:
+    def test_the_first_day_of_equals(self, log: IndexedLog) -> None:
         for day in ("2026-06-01", "2026-07-01"):
             for hour in (12, 13):
                 log.to(SEXY if day < "2026-07" else QUO, f"{day} {hour}:00")
         assert highlights(ask(log))["most repeated"][0] == "2 × 2026-06-01"  # noqa: RUF001 - times
 
-    def test_nothing_was_repeated(self, log: Listened) -> None:
+    def test_nothing_was_repeated(self, log: IndexedLog) -> None:
         log.to(SEXY, "2026-06-01 12:00")
         log.to(SEXY, "2026-06-02 12:00")
         log.to(EPISODE, "2026-06-03 12:00")
@@ -117,7 +119,7 @@ class TestHighlights:
         ],
     )
     def test_the_late_night_is_from_midnight_to_five(
-        self, log: Listened, moment: str, *, is_late: bool
+        self, log: IndexedLog, moment: str, *, is_late: bool
     ) -> None:
         for hour in (12, 13, 14):
             log.to(QUO, f"2026-06-01 {hour}:00")
@@ -125,7 +127,7 @@ class TestHighlights:
         late = highlights(ask(log)).get("late night")
         assert late == (("1 play", "Air – Sexy Boy") if is_late else None)
 
-    def test_by_time(self, log: Listened) -> None:
+    def test_by_time(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 01:00")
         log.to(QUO, "2026-06-01 01:10")
         log.to(SEXY, "2026-06-01 02:00", 4000)
@@ -134,26 +136,26 @@ class TestHighlights:
 
 
 class TestDiscoveries:
-    def test_what_was_never_heard_before(self, log: Listened) -> None:
+    def test_what_was_never_heard_before(self, log: IndexedLog) -> None:
         log.skipped(QUO, "2025-12-31 23:00")
         log.to(SEXY, "2024-06-01 12:00")
         for minute, item in enumerate((QUO_AGAIN, SEXY, DUET, DUET)):
             log.to(item, f"2026-06-01 12:0{minute}")
-        log.skipped(Item("track:other", "Other", ["Other"]), "2026-06-03 12:00")
+        log.skipped(CatalogItem("track:other", "Other", ["Other"]), "2026-06-03 12:00")
         answer = ask(log)
         assert facts(answer)["new"] == "1 track, 1 artist"  # the other one was skipped, Air was known
         assert highlights(answer)["discovery"] == ("2 plays", "Air, Beck – Duet")
         assert (data_of(answer)["new_tracks"], data_of(answer)["new_artists"]) == (1, 1)
         assert facts(ask(log, exact=True))["new"] == "2 tracks, 1 artist"
 
-    def test_the_first_year_discovers_nothing_and_everything(self, log: Listened) -> None:
+    def test_the_first_year_discovers_nothing_and_everything(self, log: IndexedLog) -> None:
         log.to(SEXY, "2026-06-01 12:00")
         answer = ask(log)
         assert "new" not in facts(answer)
         assert "discovery" not in highlights(answer)
         assert data_of(answer)["new_tracks"] is None
 
-    def test_nothing_new(self, log: Listened) -> None:
+    def test_nothing_new(self, log: IndexedLog) -> None:
         for year in (2025, 2026):
             log.to(SEXY, f"{year}-06-01 12:00")
         answer = ask(log)
@@ -162,7 +164,7 @@ class TestDiscoveries:
 
 
 class TestYear:
-    def test_headline(self, log: Listened) -> None:
+    def test_headline(self, log: IndexedLog) -> None:
         log.to(SEXY, "2025-12-31 23:59:59", 90 * 60)
         assert headline(ask(log, 2025)) == "2025: 1 h 30 min, 1 play of at least 30 s"
         log.to(SEXY, "2026-01-01 00:00", 90 * 60)
@@ -174,7 +176,7 @@ class TestYear:
         assert headline(ask(log)) == "2026: at least 1 h 30 min, 1 play of at least 30 s"
         assert data_of(ask(log))["over"] is True
 
-    def test_months(self, log: Listened) -> None:
+    def test_months(self, log: IndexedLog) -> None:
         log.to(SEXY, "2026-01-31 23:59:59", 7200)
         log.to(SEXY, "2026-02-01 00:00", 3599)
         log.skipped(SEXY, "2026-11-01 00:00")
@@ -193,7 +195,7 @@ class TestYear:
         assert isinstance(line, Sparkline)
         assert (line.unit, line.values[:4]) == ("hours", [2, 0, 10, 0])
 
-    def test_the_best_of_each_kind(self, log: Listened) -> None:
+    def test_the_best_of_each_kind(self, log: IndexedLog) -> None:
         for minute, item in enumerate((QUO, QUO_AGAIN, QUO, SEXY, DUET, EPISODE)):
             log.to(item, f"2026-06-01 12:0{minute}")
         answer = ask(log)
@@ -212,15 +214,15 @@ class TestYear:
         assert tracks.left.rows[0] == ("1", "Daft Punk – Veridis Quo", "3")
         assert tracks.right.rows[0] == ("1", "Daft Punk", "3")
 
-    def test_five_are_the_best(self, log: Listened) -> None:
+    def test_five_are_the_best(self, log: IndexedLog) -> None:
         for number in range(7):
-            item = Item(f"track:{number}", f"T{number}", [f"A{number}"], f"L{number}", f"l{number}")
+            item = CatalogItem(f"track:{number}", f"T{number}", [f"A{number}"], f"L{number}", f"l{number}")
             log.to(item, f"2026-06-0{number + 1} 12:00", 200 - number)
         best = data_of(ask(log))["top"]
         assert isinstance(best, dict)
         assert [each["name"] for each in best["tracks"]] == ["T0", "T1", "T2", "T3", "T4"]
 
-    def test_facts(self, log: Listened) -> None:
+    def test_facts(self, log: IndexedLog) -> None:
         for day in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-11-22"):
             log.to(QUO, f"{day} 12:00")
         log.to(SEXY, "2026-05-05 23:00", 3 * 3600)
@@ -236,25 +238,25 @@ class TestYear:
         assert data["longest_streak"] == {"days": 3, "from": "2026-02-27"}
         assert data["busiest_day"] == {"day": "2026-05-05", "plays": 1, "heard_ms": 10_800_000}
 
-    def test_nothing(self, log: Listened) -> None:
+    def test_nothing(self, log: IndexedLog) -> None:
         log.to(QUO, "2025-06-01 12:00")
         answer = ask(log)
         assert answer.page == ["Nothing was played: 2026."]
-        assert (data_of(answer)["plays"], answer.sheet) == (0, ())
+        assert (data_of(answer)["plays"], answer.csv_rows) == (0, ())
 
-    def test_only_what_does_not_count(self, log: Listened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_only_what_does_not_count(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         log.skipped(QUO, "2026-06-01 12:00")
         answer = ask(log)
         assert headline(answer) == "2026 so far: 5 s, 0 plays of at least 30 s"
         assert drawn(answer, monkeypatch)
 
-    def test_for_programs(self, log: Listened) -> None:
+    def test_for_programs(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")
         answer = ask(log)
         assert json.loads(json.dumps(answer.data)) == answer.data
-        names = {tuple(row) for row in answer.sheet}
+        names = {tuple(row) for row in answer.csv_rows}
         assert names == {("what", "rank", "name", "artists", "plays", "heard_ms", "when", "key")}
-        told = [(row["what"], row["rank"], row["name"]) for row in answer.sheet if row["what"] != "month"]
+        told = [(row["what"], row["rank"], row["name"]) for row in answer.csv_rows if row["what"] != "month"]
         assert told == [
             ("year", None, "2026"),
             ("track", 1, "Veridis Quo"),
@@ -266,29 +268,29 @@ class TestYear:
 
 class TestScreen:
     @pytest.fixture
-    def full(self, log: Listened) -> Listened:
+    def full(self, log: IndexedLog) -> IndexedLog:
         """A year with everything that can be told, and long names."""
         long = "An Orchestra of Very Many Players With a Very Long Name Indeed"
         for number in range(8):
             name = f"{long} {number}"
-            item = Item(f"track:{number}", name, [name], name, f"l{number}", f"I{number}")
-            show = Item(f"episode:{number}", name, [], name)
+            item = CatalogItem(f"track:{number}", name, [name], name, f"l{number}", f"I{number}")
+            show = CatalogItem(f"episode:{number}", name, [], name)
             for month in range(1, 12):
                 for day in (1, 2):
                     log.to(item, f"2026-{month:02}-0{day} 0{number}:00", 100_000)
                     log.to(show, f"2026-{month:02}-0{day} 0{number}:30")
                     log.to(item, f"2026-{month:02}-0{day} 1{number}:00")
-        log.to(Item("track:1"), "2025-06-01 12:00")
+        log.to(CatalogItem("track:1"), "2025-06-01 12:00")
         log.gap("2026-06-03 12:00", "2026-06-05 12:00")
         return log
 
     @pytest.mark.parametrize("by", ["plays", "time"])
-    def test_it_fits(self, full: Listened, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    def test_it_fits(self, full: IndexedLog, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
         lines = drawn(ask(full, by=by), monkeypatch)
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 80
 
-    def test_in_a_pipe_nothing_is_cut(self, full: Listened) -> None:
+    def test_in_a_pipe_nothing_is_cut(self, full: IndexedLog) -> None:
         lines = [
             "\t".join(line)
             for block in ask(full).page

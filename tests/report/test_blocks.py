@@ -12,25 +12,25 @@ import pytest
 
 from spotify_logger.report.blocks import (
     Answer,
-    Bars,
+    BarChart,
     Block,
-    Calendar,
+    CalendarHeatmap,
     Columns,
     Heading,
     Heatmap,
     Sparkline,
     Table,
 )
-from spotify_logger.report.output import show
+from spotify_logger.report.output import write_answer
 from spotify_logger.report.words import (
     change,
     counted,
-    length,
-    listened,
+    exact_duration,
+    listening_time,
     local_period,
     local_time,
     percentage,
-    span,
+    rough_duration,
     utc_time,
 )
 
@@ -64,7 +64,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def in_pipe(page: list[Block]) -> str:
     out = io.StringIO()
-    show(Answer({}, page), out)
+    write_answer(Answer({}, page), out)
     return out.getvalue()
 
 
@@ -81,10 +81,10 @@ class TestInAPipe:
             (Columns(LEFT, RIGHT), "a\tb\nc\td\ne\tf"),
             (Heatmap(["Mon", "Tue"], ["0", "1"], [[0, 12345], [2, 3]], "plays"), "Mon\t0\t12345\nTue\t2\t3"),
             (
-                Calendar(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
+                CalendarHeatmap(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
                 "2026-01-09\t0\n2026-11-22\t1234",
             ),
-            (Bars([("Air", 1, "1 play"), ("No\tbody", 0, "none")]), "Air\t1 play\nNo body\tnone"),
+            (BarChart([("Air", 1, "1 play"), ("No\tbody", 0, "none")]), "Air\t1 play\nNo body\tnone"),
             (Sparkline(["Jan", "Feb"], [3, 1000], "plays"), "Jan\t3\nFeb\t1000"),
         ],
     )
@@ -99,7 +99,7 @@ class TestInAPipe:
             Table([[NASTY]]),
             Heatmap([NASTY], [], [[]], "plays"),
             Sparkline([NASTY], [1], "plays"),
-            Bars([(NASTY, 1, NASTY)]),
+            BarChart([(NASTY, 1, NASTY)]),
         ],
     )
     def test_nothing_in_a_title_gets_through(self, block: Block) -> None:
@@ -110,8 +110,8 @@ class TestInAPipe:
     def test_rich_is_not_even_imported(self) -> None:
         code = (
             "import sys\nfrom spotify_logger.report.blocks import Answer\n"
-            "from spotify_logger.report.output import show\n"
-            "show(Answer(1, ['x']), sys.stdout)\nprint('rich' in sys.modules)"
+            "from spotify_logger.report.output import write_answer\n"
+            "write_answer(Answer(1, ['x']), sys.stdout)\nprint('rich' in sys.modules)"
         )
         command = [sys.executable, "-c", code]
         ended = subprocess.run(command, capture_output=True, check=True)
@@ -121,14 +121,14 @@ class TestInAPipe:
 class TestForPrograms:
     def test_json_is_all_ascii(self) -> None:
         out = Terminal()
-        show(Answer({"name": NASTY, "n": 1, "none": None}, ["not this"]), out, "json")
+        write_answer(Answer({"name": NASTY, "n": 1, "none": None}, ["not this"]), out, "json")
         assert out.getvalue().isascii()
         assert "\x1b" not in out.getvalue()
         assert json.loads(out.getvalue()) == {"name": NASTY, "n": 1, "none": None}
 
     def test_csv_is_the_sheet(self) -> None:
         out = Terminal()
-        show(Answer({}, ["not this"], sheet=[{"track": "=1\x1b", "plays": -3}]), out, "csv")
+        write_answer(Answer({}, ["not this"], csv_rows=[{"track": "=1\x1b", "plays": -3}]), out, "csv")
         assert out.getvalue() == "track,plays\r\n'=1\ufffd,-3\r\n"
 
 
@@ -155,7 +155,7 @@ def test_utc_time() -> None:
     ],
 )
 def test_spans(seconds: float, words: str) -> None:
-    assert span(seconds) == words
+    assert rough_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_spans(seconds: float, words: str) -> None:
     ],
 )
 def test_lengths(seconds: float, words: str) -> None:
-    assert length(seconds) == words
+    assert exact_duration(seconds) == words
 
 
 def test_periods(zone: str) -> None:
@@ -199,7 +199,7 @@ def test_counted() -> None:
     ],
 )
 def test_how_long_something_was_heard(milliseconds: int, words: str) -> None:
-    assert listened(milliseconds) == words
+    assert listening_time(milliseconds) == words
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ from spotify_logger.report import csv_output
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spotify_logger.report.csv_output import Row
+    from spotify_logger.report.csv_output import CsvRow
 
 SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 - of full width
 formulas = st.text(st.sampled_from(SIGNS + "' a1"), max_size=6)
 
 
-def written(rows: list[Row]) -> str:
+def written(rows: list[CsvRow]) -> str:
     out = io.StringIO(newline="")
-    csv_output.write(rows, out)
+    csv_output.write_csv(rows, out)
     return out.getvalue()
 
 
@@ -38,22 +38,22 @@ def undone(cell: str) -> str:
 class TestCell:
     @pytest.mark.parametrize("value", [0, 7, -7, 1.5, -1.5])
     def test_numbers_stay_numbers(self, value: float) -> None:
-        assert csv_output.cell(value) is value
+        assert csv_output.to_cell(value) is value
 
     @pytest.mark.parametrize(("value", "shown"), [(None, ""), (True, "true"), (False, "false")])
     def test_what_csv_has_no_word_for(self, value: bool | None, shown: str) -> None:  # noqa: FBT001 - a cell
-        assert csv_output.cell(value) == shown
+        assert csv_output.to_cell(value) == shown
 
     @pytest.mark.parametrize(
         "text", ["", "Veridis Quo", "Łódź", "坂本龍一", "a=b", "1-2", "'Round Midnight", " x ", "a  b"]
     )
     def test_harmless_text_is_as_it_was(self, text: str) -> None:
-        assert csv_output.cell(text) == text
+        assert csv_output.to_cell(text) == text
 
     @pytest.mark.parametrize("sign", SIGNS)
     @pytest.mark.parametrize("before", ["", "  ", "\u3000", "\t", "\r", "\n", "\r\n ", "'", "' '"])
     def test_formulas_are_defused(self, sign: str, before: str) -> None:
-        shown = csv_output.cell(f"{before}{sign}HYPERLINK(A1)")
+        shown = csv_output.to_cell(f"{before}{sign}HYPERLINK(A1)")
         assert isinstance(shown, str)
         assert shown[0] == "'"
         assert shown.endswith(f"{sign}HYPERLINK(A1)")
@@ -68,22 +68,22 @@ class TestCell:
         ],
     )
     def test_control_characters_are_gone(self, text: str, shown: str) -> None:
-        assert csv_output.cell(text) == shown
+        assert csv_output.to_cell(text) == shown
 
     @given(formulas)
     def test_defusing_can_be_undone(self, text: str) -> None:
-        assert undone(str(csv_output.cell(text))) == text
+        assert undone(str(csv_output.to_cell(text))) == text
 
     @given(st.text())
     def test_no_text_is_a_formula_or_harms_a_terminal(self, text: str) -> None:
-        shown = str(csv_output.cell(text))
+        shown = str(csv_output.to_cell(text))
         assert shown.isprintable()
         assert not shown.lstrip().startswith(tuple(SIGNS))
 
 
 class TestWrite:
     def test_rows(self) -> None:
-        rows: list[Row] = [
+        rows: list[CsvRow] = [
             {"track": 'She said "=1"', "plays": 3, "share": 0.5},
             {"track": "a, b", "plays": -1, "share": None},
         ]
@@ -100,23 +100,23 @@ class TestWrite:
         out = io.StringIO()
         seen: list[int] = []
 
-        def rows() -> Iterator[Row]:
+        def rows() -> Iterator[CsvRow]:
             for row in islice(repeat({"n": 1}), 3):
                 seen.append(out.getvalue().count("\n"))
                 yield row
 
-        csv_output.write(rows(), out)
+        csv_output.write_csv(rows(), out)
         assert seen == [0, 2, 3]
 
     @given(st.lists(st.fixed_dictionaries({"a": st.text(), "b": st.text()}), min_size=1))
     def test_readers_find_the_same_cells(self, rows: list[dict[str, str]]) -> None:
         found = list(csv.DictReader(io.StringIO(written(list(rows)), newline=""), strict=True))
-        assert found == [{name: csv_output.cell(text) for name, text in row.items()} for row in rows]
+        assert found == [{name: csv_output.to_cell(text) for name, text in row.items()} for row in rows]
 
     def test_it_is_utf_8_in_every_locale(self) -> None:
         code = (
-            "import sys\nfrom spotify_logger.report.csv_output import write\n"
-            "write([{'a': 'Łódź'}], sys.stdout)"
+            "import sys\nfrom spotify_logger.report.csv_output import write_csv\n"
+            "write_csv([{'a': 'Łódź'}], sys.stdout)"
         )
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
         ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)

@@ -21,17 +21,17 @@ from rich.cells import cell_len
 from spotify_logger.report import terminal
 from spotify_logger.report.blocks import (
     Answer,
-    Bars,
+    BarChart,
     Block,
-    Calendar,
+    CalendarHeatmap,
     Columns,
     Heading,
     Heatmap,
     Sparkline,
     Table,
 )
-from spotify_logger.report.output import show
-from spotify_logger.report.terminal import SHADES, Scale
+from spotify_logger.report.output import write_answer
+from spotify_logger.report.terminal import SHADES, ShadeScale
 from spotify_logger.report.words import MONTHS, WEEKDAYS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("TERM", "dumb")
         out = Terminal()
-        show(Answer({}, page), out)
+        write_answer(Answer({}, page), out)
         lines = out.getvalue().splitlines()
         assert all(line.isprintable() and cell_len(line) <= columns for line in lines)
         return [line.rstrip() for line in lines]
@@ -81,8 +81,8 @@ class TestPage:
             Table([["x", NASTY]]),
             Columns(Table([["x", NASTY]]), Table([["x", NASTY]])),
             Heatmap([NASTY, "b"], [NASTY], [[1], [2]], NASTY),
-            Calendar(2026, {date(2026, 1, 1): 1}, NASTY),
-            Bars([(NASTY, 1, NASTY), ("b", 2, "c")]),
+            CalendarHeatmap(2026, {date(2026, 1, 1): 1}, NASTY),
+            BarChart([(NASTY, 1, NASTY), ("b", 2, "c")]),
             Sparkline([NASTY, NASTY], [1, 0], NASTY),
         ],
     )
@@ -94,7 +94,9 @@ class TestPage:
 
 class TestTable:
     def test_columns_are_aligned_under_headings(self, drawn: Drawn) -> None:
-        table = Table([["1", "x", "9"], ["22", "日本", "10"]], headings=["n", "name", "plays"], numbers=[2])
+        table = Table(
+            [["1", "x", "9"], ["22", "日本", "10"]], headings=["n", "name", "plays"], right_aligned=[2]
+        )
         assert drawn(table) == ["n   name  plays", "1   x         9", "22  日本     10"]
 
     def test_the_wide_column_gets_the_room_that_is_left(self, drawn: Drawn) -> None:
@@ -107,7 +109,7 @@ class TestTable:
         assert lines == ["health  one two", "        three four"]
 
     def test_in_one_line_they_are_cut_and_not_wrapped(self, drawn: Drawn) -> None:
-        table = Table([["health", "one two three four"]], one_line=True)
+        table = Table([["health", "one two three four"]], single_line=True)
         assert drawn(table, columns=20) == ["health  one two thr…"]
 
     def test_without_rows(self, drawn: Drawn) -> None:
@@ -179,11 +181,11 @@ class TestScale:
         ],
     )
     def test_steps(self, values: list[int], steps: list[tuple[int, int, int]]) -> None:
-        assert Scale(values).steps() == steps
+        assert ShadeScale(values).steps() == steps
 
     @given(numbers)
     def test_more_is_never_lighter_and_only_nothing_is_empty(self, values: list[int]) -> None:
-        scale = Scale(values)
+        scale = ShadeScale(values)
         shades = [scale.shade(value) for value in sorted(values)]
         assert shades == sorted(shades)
         assert all((scale.shade(value) == 0) == (value == 0) for value in values)
@@ -191,7 +193,7 @@ class TestScale:
 
     @given(numbers)
     def test_the_legend_says_which_shade_a_number_has(self, values: list[int]) -> None:
-        scale = Scale(values)
+        scale = ShadeScale(values)
         steps = scale.steps()
         for value in filter(None, values):
             assert [shade for shade, low, high in steps if low <= value <= high] == [scale.shade(value)]
@@ -239,7 +241,7 @@ def a_year(year: int) -> dict[date, int]:
 class TestCalendar:
     def test_a_year(self, drawn: Drawn) -> None:
         values = {day: value for value, day in enumerate(a_year(2026)) if value < 325}
-        lines = drawn(Calendar(2026, values, "plays"))
+        lines = drawn(CalendarHeatmap(2026, values, "plays"))
         assert lines == [
             "    Jan Feb Mar  Apr May  Jun Jul Aug  Sep Oct Nov  Dec",
             "Mon  ░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓███████████",
@@ -254,7 +256,7 @@ class TestCalendar:
 
     def test_it_is_cut_in_two_where_it_does_not_fit(self, drawn: Drawn) -> None:
         values = {date(2026, 6, 30): 1, date(2026, 7, 1): 9}
-        assert drawn(Calendar(2026, values, "plays"), columns=40) == [
+        assert drawn(CalendarHeatmap(2026, values, "plays"), columns=40) == [
             "    Jan Feb Mar  Apr May  Jun",
             "Mon",
             "Tue" + " " * 27 + "▒",
@@ -267,7 +269,9 @@ class TestCalendar:
 
     @given(st.integers(1, 9999), st.integers(10, 100))
     def test_every_day_is_in_the_line_of_its_weekday(self, year: int, columns: int) -> None:
-        lines = [line.plain for line in terminal._calendar(Calendar(year, a_year(year), "plays"), columns)]
+        lines = [
+            line.plain for line in terminal._calendar(CalendarHeatmap(year, a_year(year), "plays"), columns)
+        ]
         assert max(map(cell_len, lines)) <= max(columns, 60 if columns >= 60 else 0)
         for weekday, name in enumerate(WEEKDAYS):
             shown = sum(line.count("█") for line in lines if line.startswith(name))
@@ -276,14 +280,16 @@ class TestCalendar:
     @given(st.integers(1, 9999), st.integers(10, 100), st.integers(0, 11))
     def test_a_month_is_named_above_its_first_day(self, year: int, columns: int, month: int) -> None:
         first = date(year, month + 1, 1)
-        lines = [line.plain for line in terminal._calendar(Calendar(year, {first: 1}, "plays"), columns)]
+        lines = [
+            line.plain for line in terminal._calendar(CalendarHeatmap(year, {first: 1}, "plays"), columns)
+        ]
         (names,) = (number for number, line in enumerate(lines) if MONTHS[month] in line)
         assert lines[names + 1 + first.weekday()].index("█") == lines[names].index(MONTHS[month])
 
 
 class TestBars:
     def test_bars(self, drawn: Drawn) -> None:
-        bars = Bars(
+        bars = BarChart(
             [("Daft Punk", 80, "80 plays"), ("日本", 41, "41 plays"), ("Air", 1, "1 play"), ("No", 0, "0")]
         )
         assert drawn(bars, columns=41) == [
@@ -294,14 +300,14 @@ class TestBars:
         ]
 
     def test_a_little_is_not_nothing_and_a_long_name_is_cut(self, drawn: Drawn) -> None:
-        lines = drawn(Bars([("x" * 60, 10**6, "many"), ("y", 0.5, "few")]), columns=40)
+        lines = drawn(BarChart([("x" * 60, 10**6, "many"), ("y", 0.5, "few")]), columns=40)
         assert lines == ["x" * 15 + "…  many  " + "█" * 16, "y" + " " * 18 + "few  ▏"]
 
     def test_they_stay_within_a_page(self, drawn: Drawn) -> None:
-        assert [len(line) for line in drawn(Bars([("x", 1, "y")]), columns=200)] == [80]
+        assert [len(line) for line in drawn(BarChart([("x", 1, "y")]), columns=200)] == [80]
 
     def test_no_bars(self, drawn: Drawn) -> None:
-        assert drawn(Bars([]), "The end.")[-1] == "The end."
+        assert drawn(BarChart([]), "The end.")[-1] == "The end."
 
 
 class TestSparkline:
@@ -329,14 +335,14 @@ ALL_BLOCKS = """
 import sys
 from datetime import date
 from spotify_logger.report.blocks import *
-from spotify_logger.report.output import show
+from spotify_logger.report.output import write_answer
 from spotify_logger.report.words import MONTHS, WEEKDAYS
-table = Table([("1", "Daft Punk", "99")], ("", "artist", "plays"), numbers=[2])
+table = Table([("1", "Daft Punk", "99")], ("", "artist", "plays"), right_aligned=[2])
 heatmap = Heatmap(WEEKDAYS, [str(hour) for hour in range(24)], [[*range(24)]] * 7, "plays")
-calendar = Calendar(2026, {date(2026, 1, day): day for day in range(1, 32)}, "plays")
-bars, sparkline = Bars([("x", 2, "two"), ("y" * 50, 1, "one")]), Sparkline(MONTHS, [*range(12)], "plays")
+calendar = CalendarHeatmap(2026, {date(2026, 1, day): day for day in range(1, 32)}, "plays")
+bars, sparkline = BarChart([("x", 2, "two"), ("y" * 50, 1, "one")]), Sparkline(MONTHS, [*range(12)], "plays")
 page = [Heading("A heading"), heatmap, calendar, bars, Columns(table, table), sparkline]
-show(Answer({}, page), sys.stdout)
+write_answer(Answer({}, page), sys.stdout)
 """
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import program
-from tests.listened import Item, Listened
+from tests.listened import CatalogItem, IndexedLog
 
 ROOT = Path(__file__).parents[2]
 PLANTED = ("spotify_logger/__init__.py", "json.py", "random.py", "runpy.py", "redis.py", "sitecustomize.py")
@@ -54,8 +54,8 @@ def traces(folder: Path) -> str:
 
 
 def test_the_page(folder: Path, redis_url: str) -> None:
-    log = Listened(redis_url, Zone(), "2026-11-22 19:00")
-    log.to(Item("track:quo", "Veridis Quo"), "2026-11-22 18:00")
+    log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
+    log.to(CatalogItem("track:quo", "Veridis Quo"), "2026-11-22 18:00")
     log.store.close()
     done = run(folder, sys.executable, "-P", "-c", PAGE, REDIS_URL=redis_url)
     assert (done.returncode, done.stderr, traces(folder)) == (0, "", "")

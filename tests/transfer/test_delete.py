@@ -13,7 +13,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Confirmation, forget
 from spotify_logger.transfer.delete.plays import delete
 from spotify_logger.transfer.delete.selection import Selection, find_plays
-from tests.keptlog import SECOND, Log, item, play
+from tests.keptlog import SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,20 +29,20 @@ INDEX = "plays:2026-11-22"
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Log]:
-    log = Log(redis_url)
+def log(redis_url: str) -> Iterator[RedisLog]:
+    log = RedisLog(redis_url)
     yield log
     log.close()
 
 
-def deleted_keys(log: Log, *starts: float) -> set[str]:
+def deleted_keys(log: RedisLog, *starts: float) -> set[str]:
     """Delete the plays that started so many seconds after six o'clock, and return the keys that went."""
     before = log.names()
     delete(log.archive, [round(SECOND + start) for start in starts], NOW)
     return before - log.names()
 
 
-def forgotten(log: Log) -> dict[int, int]:
+def forgotten(log: RedisLog) -> dict[int, int]:
     """From when to when: seconds after six o'clock."""
     return {int(second) - SECOND: int(end) - SECOND for second, end in log.kept("forgotten").items()}
 
@@ -74,18 +74,18 @@ class TestFinding:
             (Selection(), [-DAY, 0, 300, 600, 900]),
         ],
     )
-    def test_which_plays_are_meant(self, log: Log, wanted: Selection, starts: list[int]) -> None:
+    def test_which_plays_are_meant(self, log: RedisLog, wanted: Selection, starts: list[int]) -> None:
         log.write(*self.PLAYS)
         assert [second - SECOND for second in find_plays(log.archive, wanted)] == starts
 
     def test_a_key_may_have_what_is_put_before_it(self, redis_url: str) -> None:
-        log = Log(redis_url, "ann:")
+        log = RedisLog(redis_url, "ann:")
         log.write(play("A"))
         assert find_plays(log.archive, Selection(f"ann:listening:{SECOND}")) == [SECOND]
         assert find_plays(log.archive, Selection(f"ben:listening:{SECOND}")) == []
         log.close()
 
-    def test_what_is_only_half_there_can_be_meant_by_its_key(self, log: Log) -> None:
+    def test_what_is_only_half_there_can_be_meant_by_its_key(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300))
         log.raw.delete(f"listening:{SECOND}")
         log.raw.hdel(INDEX, str(SECOND + 300))
@@ -94,7 +94,7 @@ class TestFinding:
 
 
 class TestDeleting:
-    def test_nothing_of_it_is_left(self, log: Log) -> None:
+    def test_nothing_of_it_is_left(self, log: RedisLog) -> None:
         log.write(play("A", heard=200.2), play("B", 300))
         before = log.everything()
         assert deleted_keys(log, 0) == {f"listening:{SECOND}", "track:A"}
@@ -105,7 +105,7 @@ class TestDeleting:
             "forgotten": {str(SECOND): str(SECOND + 201)},
         }
 
-    def test_an_item_that_another_play_needs_stays(self, log: Log) -> None:
+    def test_an_item_that_another_play_needs_stays(self, log: RedisLog) -> None:
         log.write(play("A", -400 * DAY), play("A"), play("A", 300), play("B", 600))
         plays = {f"listening:{SECOND + each}" for each in (0, 300, 600)}
         assert deleted_keys(log, 0, 300, 600) == plays | {
@@ -120,37 +120,37 @@ class TestDeleting:
         assert log.names() == {"forgotten"}
 
     @pytest.mark.parametrize("start", [-SECOND + 5, 900 * DAY])
-    def test_also_one_that_a_wrong_clock_put_into_another_age(self, log: Log, start: float) -> None:
+    def test_also_one_that_a_wrong_clock_put_into_another_age(self, log: RedisLog, start: float) -> None:
         log.write(play("A"), play("A", start))
         assert deleted_keys(log, 0) == {f"listening:{SECOND}", INDEX}
 
-    def test_a_play_under_a_later_key_lasted_at_least_until_that(self, log: Log) -> None:
+    def test_a_play_under_a_later_key_lasted_at_least_until_that(self, log: RedisLog) -> None:
         log.write(play("A", 0, 0.5, second=SECOND + 3))
         deleted_keys(log, 3)
         assert forgotten(log) == {3: 3}
 
-    def test_more_than_go_in_one_go(self, log: Log) -> None:
+    def test_more_than_go_in_one_go(self, log: RedisLog) -> None:
         log.write(*(play(f"T{number}", 30 * number, 20) for number in range(500)), play("A", -30))
         assert len(deleted_keys(log, *(30 * number for number in range(500)))) == 500 + 500
         assert log.names() == {f"listening:{SECOND - 30}", INDEX, "track:A", "forgotten"}
 
-    def test_a_line_without_a_play_goes_and_so_does_its_item(self, log: Log) -> None:
+    def test_a_line_without_a_play_goes_and_so_does_its_item(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300))
         log.raw.delete(f"listening:{SECOND}")
         assert deleted_keys(log, 0) == {"track:A"}
         assert log.kept(INDEX).keys() == {str(SECOND + 300)}
         assert forgotten(log) == {0: 200}
 
-    def test_a_play_without_a_line_goes_too(self, log: Log) -> None:
+    def test_a_play_without_a_line_goes_too(self, log: RedisLog) -> None:
         log.write(play("A"))
         log.raw.delete(INDEX)
         assert deleted_keys(log, 0) == {f"listening:{SECOND}", "track:A"}
 
-    def test_what_is_not_there_leaves_no_trace(self, log: Log) -> None:
+    def test_what_is_not_there_leaves_no_trace(self, log: RedisLog) -> None:
         assert deleted_keys(log, 0) == set()
         assert log.names() == set()
 
-    def test_what_is_none_of_ours_stays(self, log: Log) -> None:
+    def test_what_is_none_of_ours_stays(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300), play("C", 600))
         log.raw.delete(f"listening:{SECOND}", "track:B")
         log.raw.set(f"listening:{SECOND}", "somebody's")
@@ -166,14 +166,14 @@ class TestDeleting:
         assert log.kept(INDEX).keys() == {str(SECOND), str(SECOND + 600)}
         assert forgotten(log) == {300: 500}
 
-    def test_nor_goes_what_only_looks_like_an_item(self, log: Log) -> None:
+    def test_nor_goes_what_only_looks_like_an_item(self, log: RedisLog) -> None:
         log.write(play("A"))
         log.raw.delete("track:A")
         log.raw.hset("track:A", "gps", "52.5,13.4")
         assert deleted_keys(log, 0) == {f"listening:{SECOND}", INDEX}
 
     def test_nobody_else_loses_anything(self, redis_url: str) -> None:
-        ann, ben, nobody = Log(redis_url, "ann:"), Log(redis_url, "ben:"), Log(redis_url)
+        ann, ben, nobody = RedisLog(redis_url, "ann:"), RedisLog(redis_url, "ben:"), RedisLog(redis_url)
         for log in (ann, ben, nobody):
             log.write(play("A"))
         deleted_keys(ann, 0)
@@ -183,14 +183,14 @@ class TestDeleting:
         for log in (ann, ben, nobody):
             log.close()
 
-    def test_where_nothing_can_be_noted_nothing_goes(self, log: Log) -> None:
+    def test_where_nothing_can_be_noted_nothing_goes(self, log: RedisLog) -> None:
         log.write(play("A"))
         log.raw.set("forgotten", "somebody's")
         with pytest.raises(StoreError, match="forgotten"):
             delete(log.archive, [SECOND], NOW)
         assert {f"listening:{SECOND}", "track:A", INDEX} < log.names()
 
-    def test_what_was_played_last_is_another_then(self, log: Log) -> None:
+    def test_what_was_played_last_is_another_then(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300))
         log.raw.hset("spotify_logger:status", "last_play", f"listening:{SECOND + 300}")
         deleted_keys(log, 300)
@@ -204,23 +204,23 @@ class TestDeleting:
 class TestOpen:
     """The play that is not over: the logger would write it again."""
 
-    def test_it_stays(self, log: Log) -> None:
+    def test_it_stays(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300, reason=None))
         result = delete(log.archive, [SECOND, SECOND + 300], NOW)
         assert (result.plays, result.items, result.has_open_play) == (1, 1, True)
         assert f"listening:{SECOND + 300}" in log.names()
         assert log.kept(INDEX) == {str(SECOND + 300): "track:B 200000 open"}
 
-    def test_one_that_only_redis_calls_the_present_one(self, log: Log) -> None:
+    def test_one_that_only_redis_calls_the_present_one(self, log: RedisLog) -> None:
         log.write(play("A"))
         log.raw.set("now_playing", f"listening:{SECOND}")
         assert deleted_keys(log, 0) == set()
 
-    def test_one_that_was_never_closed_goes(self, log: Log) -> None:
+    def test_one_that_was_never_closed_goes(self, log: RedisLog) -> None:
         log.write(play("A", reason=None), play("B", 300))
         assert f"listening:{SECOND}" in deleted_keys(log, 0)
 
-    def test_so_does_one_that_began_more_than_a_day_ago(self, log: Log) -> None:
+    def test_so_does_one_that_began_more_than_a_day_ago(self, log: RedisLog) -> None:
         log.write(play("A", -DAY, reason=None))
         assert f"listening:{SECOND - DAY}" in deleted_keys(log, -DAY)
 
@@ -253,7 +253,9 @@ def plays() -> list[Play]:
 
 
 @pytest.mark.parametrize("writes", range(8))
-def test_ended_at_any_write_it_is_done_when_it_is_done_again(log: Log, redis_url: str, writes: int) -> None:
+def test_ended_at_any_write_it_is_done_when_it_is_done_again(
+    log: RedisLog, redis_url: str, writes: int
+) -> None:
     log.write(*plays())
     link = Failing(redis_url)
     archive = Store("", connect=lambda _: link, utc=lambda: NOW).archive()
@@ -276,7 +278,7 @@ def test_ended_at_any_write_it_is_done_when_it_is_done_again(log: Log, redis_url
     link.close()
 
 
-def test_what_came_back_since_is_nothing_left_undone(log: Log) -> None:
+def test_what_came_back_since_is_nothing_left_undone(log: RedisLog) -> None:
     log.write(play("A"), play("B", 300))
     deleted_keys(log, 0)
     log.store.close()
@@ -286,7 +288,7 @@ def test_what_came_back_since_is_nothing_left_undone(log: Log) -> None:
     assert "track:A" in log.names()
 
 
-def test_an_item_that_begins_to_play_meanwhile_is_put_back(log: Log, redis_url: str) -> None:
+def test_an_item_that_begins_to_play_meanwhile_is_put_back(log: RedisLog, redis_url: str) -> None:
     log.write(play("A", isrc="X"))
     before = log.kept("track:A")
     link = Failing(redis_url)
@@ -316,7 +318,7 @@ class TestAsking:
         self.screen = kind()
         return Confirmation(kind(answer), self.screen, Zone("Europe/Berlin"))
 
-    def test_the_plays_are_shown(self, log: Log) -> None:
+    def test_the_plays_are_shown(self, log: RedisLog) -> None:
         log.write(*(play("A", 300 * number, reason=STOPPED) for number in range(12)))
         answer = forget(log.archive, Selection("daft punk"), NOW, self.confirmation("y\n"))
         shown = self.screen.getvalue()
@@ -338,7 +340,7 @@ class TestAsking:
         ("words", "is_agreed"),
         [("y\n", True), ("YES \n", True), ("\n", False), ("", False), ("no\n", False), ("yellow\n", False)],
     )
-    def test_only_a_yes_is_one(self, log: Log, words: str, *, is_agreed: bool) -> None:
+    def test_only_a_yes_is_one(self, log: RedisLog, words: str, *, is_agreed: bool) -> None:
         log.write(play("A"))
         before = log.everything()
         answer = forget(log.archive, Selection("a"), NOW, self.confirmation(words))
@@ -346,7 +348,7 @@ class TestAsking:
         assert (log.everything() == before) != is_agreed
         assert "Forget this play for good?" in self.screen.getvalue()
 
-    def test_where_nobody_is_there_nothing_is_done(self, log: Log) -> None:
+    def test_where_nobody_is_there_nothing_is_done(self, log: RedisLog) -> None:
         log.write(play("A"))
         before = log.everything()
         with pytest.raises(SpotifyLoggerError, match="no terminal to ask on; --yes does without"):
@@ -354,14 +356,14 @@ class TestAsking:
         assert log.everything() == before
         assert self.screen.getvalue() == ""
 
-    def test_where_there_is_nothing_nobody_is_asked(self, log: Log) -> None:
+    def test_where_there_is_nothing_nobody_is_asked(self, log: RedisLog) -> None:
         answer = forget(log.archive, Selection("b"), NOW, self.confirmation(""))
         assert (answer.page, answer.code) == (["Nothing that was played matches “b”."], 0)
         answer = forget(log.archive, Selection("", SECOND, SECOND + 9), NOW, self.confirmation(""))
         assert answer.page == ["Nothing was played then."]
         assert self.screen.getvalue() == ""
 
-    def test_nor_about_the_play_that_is_not_over(self, log: Log) -> None:
+    def test_nor_about_the_play_that_is_not_over(self, log: RedisLog) -> None:
         log.write(play("A", 7000, 30, None))
         answer = forget(log.archive, Selection("a"), NOW, self.confirmation(""))
         assert answer.page == [OPEN_PLAY_NOTE]
@@ -369,7 +371,7 @@ class TestAsking:
         answer = forget(log.archive, Selection("a"), NOW, self.confirmation("y\n"))
         assert answer.page == ["Forgotten: 1 play.", OPEN_PLAY_NOTE]
 
-    def test_what_is_no_play_is_named(self, log: Log) -> None:
+    def test_what_is_no_play_is_named(self, log: RedisLog) -> None:
         log.raw.set(f"listening:{SECOND}", "somebody's")
         answer = forget(log.archive, Selection(f"listening:{SECOND}"), NOW, None)
         assert answer.page == [

@@ -21,7 +21,7 @@ from spotify_logger.transfer.exporter import plays
 from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file
 from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.importer.command import import_history
-from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, Log, item, play
+from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,23 +35,23 @@ pytestmark = pytest.mark.usefixtures("young_world")
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Log]:
-    log = Log(redis_url)
+def log(redis_url: str) -> Iterator[RedisLog]:
+    log = RedisLog(redis_url)
     yield log
     log.close()
 
 
-def told(log: Log, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
+def told(log: RedisLog, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
     out = io.StringIO(newline="")
     export(log.archive, form, out, begin, end)
     return out.getvalue()
 
 
-def lines(log: Log, begin: int = 0, end: int | None = None) -> list[dict[str, object]]:
+def lines(log: RedisLog, begin: int = 0, end: int | None = None) -> list[dict[str, object]]:
     return [json.loads(line) for line in told(log, "jsonl", begin, end).splitlines()]
 
 
-def words(log: Log, begin: int = 0, end: int | None = None) -> list[str]:
+def words(log: RedisLog, begin: int = 0, end: int | None = None) -> list[str]:
     """The records in words: "item track:A", "play 30", "gap"."""
     found = []
     for record in lines(log, begin, end):
@@ -62,7 +62,7 @@ def words(log: Log, begin: int = 0, end: int | None = None) -> list[str]:
 
 
 class TestRecords:
-    def test_an_item_a_play_and_a_gap(self, log: Log) -> None:
+    def test_an_item_a_play_and_a_gap(self, log: RedisLog) -> None:
         log.write(play("A", device_volume=50))
         log.write_gap()
         assert lines(log) == [
@@ -85,7 +85,7 @@ class TestRecords:
         ]
 
     def test_an_item_stands_once_before_its_first_play(
-        self, log: Log, monkeypatch: pytest.MonkeyPatch
+        self, log: RedisLog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(plays, "PLAYS_PER_BATCH", 2)
         log.write(*(play(name, 30 * number) for number, name in enumerate("ABABCA")))
@@ -94,7 +94,7 @@ class TestRecords:
             *("item track:C", "play 120", "play 150"),
         ]
 
-    def test_what_began_in_a_stretch(self, log: Log) -> None:
+    def test_what_began_in_a_stretch(self, log: RedisLog) -> None:
         log.write(play("A", -86_400), play("A"), play("B", 30), play("C", 60))
         log.write_gap()
         assert words(log, SECOND, SECOND + 60) == ["item track:A", "play 0", "item track:B", "play 30"]
@@ -102,7 +102,7 @@ class TestRecords:
         assert words(log, SECOND + 60) == ["item track:C", "play 60"]
         assert words(log, SECOND + 61) == []
 
-    def test_json_has_the_same_in_an_array(self, log: Log) -> None:
+    def test_json_has_the_same_in_an_array(self, log: RedisLog) -> None:
         assert json.loads(told(log, "json")) == []
         log.write(play("A"))
         assert json.loads(told(log, "json")) == lines(log)
@@ -110,7 +110,7 @@ class TestRecords:
         log.write_gap()
         assert json.loads(told(log, "json")) == lines(log)
 
-    def test_a_text_that_is_no_number_as_it_is_written_here_stays_a_text(self, log: Log) -> None:
+    def test_a_text_that_is_no_number_as_it_is_written_here_stays_a_text(self, log: RedisLog) -> None:
         log.write(play("1979"))
         log.raw.hset(f"listening:{SECOND}", mapping={"duration_ms": "007", "timestamp": "-1", "explicit": ""})
         (fields,) = (record["fields"] for record in lines(log) if record["kind"] == "play")
@@ -122,17 +122,17 @@ class TestRecords:
             "",
         ]
 
-    def test_it_is_ascii_and_harmless(self, log: Log) -> None:
+    def test_it_is_ascii_and_harmless(self, log: RedisLog) -> None:
         log.write(play(item("A", name="Łódź 日本\x1b[2J\u202e")))
         assert told(log, "jsonl").isascii()
         assert told(log, "jsonl").replace("\n", "").isprintable()
 
-    def test_a_line_without_a_play_and_a_play_without_an_item(self, log: Log) -> None:
+    def test_a_line_without_a_play_and_a_play_without_an_item(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 30))
         log.raw.delete(f"listening:{SECOND}", "track:B")
         assert words(log) == ["play 30"] or words(log) == ["item track:A", "play 30"]
 
-    def test_it_is_read_while_it_is_written(self, log: Log) -> None:
+    def test_it_is_read_while_it_is_written(self, log: RedisLog) -> None:
         log.write(*(play("A", 30 * number) for number in range(3 * plays.PLAYS_PER_BATCH)))
         told = records(log.archive, 0, None)
         next(told)
@@ -141,7 +141,7 @@ class TestRecords:
 
 
 class TestSheet:
-    def test_a_row_a_play(self, log: Log) -> None:
+    def test_a_row_a_play(self, log: RedisLog) -> None:
         log.write(play("A", device_volume=50, shuffle_state=1), play("B", 300, 30, None))
         rows = list(csv.DictReader(io.StringIO(told(log, "csv"), newline="")))
         assert rows[0] == {
@@ -168,14 +168,14 @@ class TestSheet:
         }
         assert [row["end_reason"] for row in rows] == ["trackdone", ""]
 
-    def test_no_text_is_a_formula_and_numbers_are_none(self, log: Log) -> None:
+    def test_no_text_is_a_formula_and_numbers_are_none(self, log: RedisLog) -> None:
         log.write(play(item("A", name='=HYPERLINK("http://x")', artists="@me", album="-1")))
         log.raw.hset(f"listening:{SECOND}", "duration_ms", "=1+1")
         (row,) = csv.DictReader(io.StringIO(told(log, "csv"), newline=""))
         assert [row[name][0] for name in ("name", "artists", "album", "duration_ms")] == ["'"] * 4
         assert row["ms_played"] == "200000"
 
-    def test_what_only_the_catalogue_knows(self, log: Log) -> None:
+    def test_what_only_the_catalogue_knows(self, log: RedisLog) -> None:
         log.write(play("A"))
         log.raw.hdel(f"listening:{SECOND}", "name", "artists", "duration_ms")
         (row,) = csv.DictReader(io.StringIO(told(log, "csv"), newline=""))
@@ -188,10 +188,10 @@ LOCAL = item("L", key=catalog_key("track", "", FILE), uri=FILE, isrc=None, album
 
 
 class TestListens:
-    def listens(self, log: Log) -> list[dict[str, object]]:
+    def listens(self, log: RedisLog) -> list[dict[str, object]]:
         return [json.loads(line) for line in told(log, "listenbrainz").splitlines()]
 
-    def test_one_as_listenbrainz_has_it(self, log: Log) -> None:
+    def test_one_as_listenbrainz_has_it(self, log: RedisLog) -> None:
         log.write(play(item("A", artists="A, B", artist_ids="1 2")))
         assert self.listens(log) == [
             {
@@ -219,7 +219,7 @@ class TestListens:
             }
         ]
 
-    def test_a_local_file_has_no_place_at_spotify(self, log: Log) -> None:
+    def test_a_local_file_has_no_place_at_spotify(self, log: RedisLog) -> None:
         log.write(play(LOCAL))
         ((metadata),) = (listen["track_metadata"] for listen in self.listens(log))
         assert isinstance(metadata, dict)
@@ -243,13 +243,15 @@ class TestListens:
             (EPISODE, 200, TRACKDONE, False),
         ],
     )
-    def test_what_counts(self, log: Log, what: Item, heard: float, reason: str, *, expected: bool) -> None:
+    def test_what_counts(
+        self, log: RedisLog, what: Item, heard: float, reason: str, *, expected: bool
+    ) -> None:
         log.write(play(what, heard=heard, reason=reason))
         assert len(self.listens(log)) == expected
 
 
 class TestFile:
-    def test_it_is_whole_and_nobody_else_reads_it(self, log: Log, tmp_path: Path) -> None:
+    def test_it_is_whole_and_nobody_else_reads_it(self, log: RedisLog, tmp_path: Path) -> None:
         log.write(play("A"), play("B", 30))
         path = tmp_path / "log.jsonl"
         path.write_text("what was there before, and is longer" * 99)
@@ -261,20 +263,22 @@ class TestFile:
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_a_sheet_has_the_ends_of_lines_that_spreadsheets_want(self, log: Log, tmp_path: Path) -> None:
+    def test_a_sheet_has_the_ends_of_lines_that_spreadsheets_want(
+        self, log: RedisLog, tmp_path: Path
+    ) -> None:
         log.write(play(item("A", name="日本")))
         export_file(log.archive, "csv", tmp_path / "log.csv")
         assert (tmp_path / "log.csv").read_bytes().count(b"\r\n") == 2
         assert "日本".encode() in (tmp_path / "log.csv").read_bytes()
 
-    def test_listens_are_counted_as_such(self, log: Log, tmp_path: Path) -> None:
+    def test_listens_are_counted_as_such(self, log: RedisLog, tmp_path: Path) -> None:
         log.write(play("A"), play("B", 300, 30))
         assert export_file(log.archive, "listenbrainz", tmp_path / "x").page == [
             f"1 listen in {tmp_path / 'x'}"
         ]
 
     def test_where_redis_goes_away_the_old_one_stays(
-        self, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, log: RedisLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log.write(play("A"))
         path = tmp_path / "log.jsonl"
@@ -289,7 +293,7 @@ class TestFile:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_a_link_leads_to_the_file(self, log: Log, tmp_path: Path) -> None:
+    def test_a_link_leads_to_the_file(self, log: RedisLog, tmp_path: Path) -> None:
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "real" / "log.jsonl")
         export_file(log.archive, "json", tmp_path / "link")
@@ -297,7 +301,7 @@ class TestFile:
         assert (tmp_path / "link").is_symlink()
 
     @pytest.mark.parametrize("name", ["", "fifo", "missing/log.jsonl"])
-    def test_what_cannot_be_written_is_told_in_a_line(self, log: Log, tmp_path: Path, name: str) -> None:
+    def test_what_cannot_be_written_is_told_in_a_line(self, log: RedisLog, tmp_path: Path, name: str) -> None:
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(SpotifyLoggerError, match=r"is no file|cannot be written: No such file"):
             export_file(log.archive, "json", tmp_path / name)
@@ -333,7 +337,7 @@ def listened(history: list[tuple[float, Item, float, str, str]], *, is_open: boo
 
 
 def test_what_is_given_out_is_taken_in_again_without_loss(redis_url: str, tmp_path: Path) -> None:
-    ours, theirs = Log(redis_url, "ours:"), Log(redis_url, "theirs:")
+    ours, theirs = RedisLog(redis_url, "ours:"), RedisLog(redis_url, "theirs:")
 
     @settings(max_examples=25, deadline=None)
     @given(

@@ -15,7 +15,7 @@ import redis
 
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import TOMBSTONES
-from spotify_logger.report.output import show
+from spotify_logger.report.output import write_answer
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -234,7 +234,7 @@ def test_bad_rows_are_counted_shown_and_skipped(tmp_path: Path, archive: Archive
     answer = import_history(archive, [path])
     assert (answer.code, figures(answer)) == (0, {"rows": 24, "new": 1, "silent": 1, "bad": 22})
     out = io.StringIO()
-    show(answer, out)
+    write_answer(answer, out)
     assert out.getvalue().splitlines()[:7] == [
         "24 rows in 1 file",
         "1\tnew",
@@ -276,7 +276,7 @@ def test_a_zip_is_read_and_what_is_wrong_with_it_told(tmp_path: Path, archive: A
     answer = import_history(archive, [tmp_path / "my_spotify_data.zip"])
     assert (answer.code, figures(answer)) == (1, {"rows": 1, "new": 1})
     out = io.StringIO()
-    show(answer, out)
+    write_answer(answer, out)
     assert out.getvalue().splitlines()[-2:] == [
         f"{tmp_path}/my_spotify_data.zip/MyData/more.zip: it is a zip in a zip: unpack the outer one",
         "1 other file passed over",
@@ -291,7 +291,7 @@ def test_where_there_is_nothing_to_import_is_said(tmp_path: Path, archive: Archi
 def test_names_of_others_bring_nothing_to_a_terminal(tmp_path: Path, archive: Archive) -> None:
     (tmp_path / "endsong_\x1b[31m.json").write_text("[1]")
     out = io.StringIO()
-    show(import_history(archive, [tmp_path]), out)
+    write_answer(import_history(archive, [tmp_path]), out)
     assert "\x1b" not in out.getvalue()
 
 

@@ -13,7 +13,7 @@ from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
 from spotify_logger.transfer.verify.plays import compare_with_index
-from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, Log, play
+from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, RedisLog, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,8 @@ A, B = f"listening:{SECOND}", f"listening:{SECOND + 300}"
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Log]:
-    log = Log(redis_url)
+def log(redis_url: str) -> Iterator[RedisLog]:
+    log = RedisLog(redis_url)
     log.write(play("A", -DAY), play("A"), play("B", 300, 30, SKIPPED), play("B", 600, 100, None))
     log.write_gap()
     yield log
@@ -40,7 +40,7 @@ def log(redis_url: str) -> Iterator[Log]:
 
 
 def checked(
-    log: Log, *, repair: bool = False, archive: Archive | None = None
+    log: RedisLog, *, repair: bool = False, archive: Archive | None = None
 ) -> dict[FindingKind, list[str]]:
     """What a check finds: of each kind the first few."""
     return found(check(archive or log.archive, NOW, repair=repair))
@@ -51,14 +51,14 @@ def found(answer: Answer) -> dict[FindingKind, list[str]]:
     return {FindingKind[name.upper()]: about["first"] for name, about in answer.data["found"].items()}
 
 
-def truth(log: Log) -> dict[str, dict[str, str]]:
+def truth(log: RedisLog) -> dict[str, dict[str, str]]:
     """What no repair may change."""
     return {
         name: fields for name, fields in log.everything().items() if name.startswith(("listening:", "gap:"))
     }
 
 
-def test_where_nothing_is_wrong(log: Log) -> None:
+def test_where_nothing_is_wrong(log: RedisLog) -> None:
     answer = check(log.archive, NOW)
     assert answer.page == ["4 plays, 2 days, 2 items, 1 gap: all is well"]
     assert answer.code == 0
@@ -70,7 +70,7 @@ def test_where_nothing_is_wrong(log: Log) -> None:
     }
 
 
-def test_where_nothing_is_logged(log: Log) -> None:
+def test_where_nothing_is_logged(log: RedisLog) -> None:
     log.begin()
     answer = check(log.archive, NOW)
     assert (answer.page, answer.code) == (["nothing is logged yet: all is well"], 0)
@@ -79,7 +79,7 @@ def test_where_nothing_is_logged(log: Log) -> None:
 @pytest.mark.parametrize(
     "key", ["listening:-5", "listening:99999999999999", "gap:-1", "plays:0000-00-00", "plays:9999-99-99"]
 )
-def test_a_key_that_names_no_moment(log: Log, key: str) -> None:
+def test_a_key_that_names_no_moment(log: RedisLog, key: str) -> None:
     log.raw.hset(key, "1", "track:A 1 skipped")
     assert checked(log) == {FindingKind.STRANGE: [key]}
     assert checked(log, repair=True) == {FindingKind.STRANGE: [key]}
@@ -87,12 +87,12 @@ def test_a_key_that_names_no_moment(log: Log, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["listening:now", "gap:year", "plays:chess", "plays:2026", "listening:"])
-def test_a_key_of_somebody_else_s(log: Log, key: str) -> None:
+def test_a_key_of_somebody_else_s(log: RedisLog, key: str) -> None:
     log.raw.hset(key, "1", "x")
     assert checked(log) == {}
 
 
-DAMAGES: list[tuple[Callable[[Log], object], dict[FindingKind, list[str]]]] = [
+DAMAGES: list[tuple[Callable[[RedisLog], object], dict[FindingKind, list[str]]]] = [
     (lambda log: log.raw.hdel(INDEX, str(SECOND)), {FindingKind.UNLISTED: [A]}),
     (lambda log: log.raw.delete(INDEX), {FindingKind.UNLISTED: [A, B, f"listening:{SECOND + 600}"]}),
     (
@@ -149,7 +149,7 @@ DAMAGES: list[tuple[Callable[[Log], object], dict[FindingKind, list[str]]]] = [
 
 @pytest.mark.parametrize(("damage", "expected"), DAMAGES)
 def test_damage_is_found_and_repaired(
-    log: Log, damage: Callable[[Log], object], expected: dict[FindingKind, list[str]]
+    log: RedisLog, damage: Callable[[RedisLog], object], expected: dict[FindingKind, list[str]]
 ) -> None:
     damage(log)
     before = truth(log)
@@ -165,7 +165,7 @@ def test_damage_is_found_and_repaired(
     assert checked(log, repair=True) == {}
 
 
-def test_the_catalogue_is_made_of_what_the_newest_play_tells(log: Log) -> None:
+def test_the_catalogue_is_made_of_what_the_newest_play_tells(log: RedisLog) -> None:
     log.raw.delete("track:B")
     log.raw.hset(f"listening:{SECOND + 600}", "name", "B (Remastered)")
     checked(log, repair=True)
@@ -179,7 +179,7 @@ def test_the_catalogue_is_made_of_what_the_newest_play_tells(log: Log) -> None:
     }
 
 
-LEFT: list[tuple[Callable[[Log], object], dict[FindingKind, list[str]]]] = [
+LEFT: list[tuple[Callable[[RedisLog], object], dict[FindingKind, list[str]]]] = [
     (lambda log: log.raw.set("listening:5", "somebody's"), {FindingKind.STRANGE: ["listening:5"]}),
     (lambda log: log.raw.hset("listening:5", "song", "x"), {FindingKind.STRANGE: ["listening:5"]}),
     (lambda log: log.raw.hdel(B, "started_at"), {FindingKind.STRANGE: [B]}),
@@ -199,7 +199,7 @@ LEFT: list[tuple[Callable[[Log], object], dict[FindingKind, list[str]]]] = [
 
 @pytest.mark.parametrize(("damage", "expected"), LEFT)
 def test_what_a_person_has_to_decide_is_left_alone(
-    log: Log, damage: Callable[[Log], object], expected: dict[FindingKind, list[str]]
+    log: RedisLog, damage: Callable[[RedisLog], object], expected: dict[FindingKind, list[str]]
 ) -> None:
     damage(log)
     before = log.dump()
@@ -228,7 +228,7 @@ def test_what_a_person_has_to_decide_is_left_alone(
         "ann:listening:7",
     ],
 )
-def test_keys_of_others_are_nobodys_business(log: Log, key: str) -> None:
+def test_keys_of_others_are_nobodys_business(log: RedisLog, key: str) -> None:
     log.raw.set(key, "x")
     log.raw.set("track:XYZ", "somebody's")
     log.raw.hset("track:GPS", "lat", "52")
@@ -238,7 +238,7 @@ def test_keys_of_others_are_nobodys_business(log: Log, key: str) -> None:
 
 
 def test_every_log_has_its_own(redis_url: str) -> None:
-    ann, ben = Log(redis_url, "ann:"), Log(redis_url, "ben*:")
+    ann, ben = RedisLog(redis_url, "ann:"), RedisLog(redis_url, "ben*:")
     for log in (ann, ben):
         log.write(play("A"))
         log.raw.delete(f"{log.prefix}{INDEX}")
@@ -249,13 +249,13 @@ def test_every_log_has_its_own(redis_url: str) -> None:
     ben.close()
 
 
-def test_plays_at_the_same_time_are_worth_knowing(log: Log) -> None:
+def test_plays_at_the_same_time_are_worth_knowing(log: RedisLog) -> None:
     log.write(play("C", 610, 30), play("D", 620, 9, source="backfill"), play("E", 695.5, 9))
     answer = check(log.archive, NOW)
     assert (found(answer), answer.code) == ({FindingKind.OVERLAPPING: [f"listening:{SECOND + 610}"]}, 0)
 
 
-def test_how_many_and_the_first_few(log: Log) -> None:
+def test_how_many_and_the_first_few(log: RedisLog) -> None:
     log.write(*(play("A", 1000 + 300 * number) for number in range(9)))
     log.raw.delete(INDEX, "gaps")
     answer = check(log.archive, NOW)
@@ -274,7 +274,7 @@ def test_how_many_and_the_first_few(log: Log) -> None:
     assert repaired.page[0] == "13 plays, 1 day, 2 items, 1 gap: all is well now"
 
 
-def test_a_key_that_is_told_twice_counts_once(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_told_twice_counts_once(log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> None:
     log.raw.delete(INDEX)
     scan = Archive.scan
 
@@ -318,7 +318,7 @@ class TestMeanwhile:
     """The logger goes on while somebody looks."""
 
     @pytest.fixture
-    def line(self, redis_url: str, log: Log) -> Iterator[Line]:
+    def line(self, redis_url: str, log: RedisLog) -> Iterator[Line]:
         line = Line(redis_url)
         yield line
         line.close()
@@ -328,14 +328,14 @@ class TestMeanwhile:
 
     @pytest.mark.parametrize("repair", [False, True])
     def test_the_open_play_is_heard_further_at_every_question(
-        self, log: Log, line: Line, *, repair: bool
+        self, log: RedisLog, line: Line, *, repair: bool
     ) -> None:
         heard = iter(range(101, 9999))
         line.before = lambda *_: log.write(play("B", 600, next(heard), None))
         assert checked(log, archive=self.archive(line), repair=repair) == {}
         assert line.sent == []
 
-    def test_a_play_of_something_new_begins(self, log: Log, line: Line) -> None:
+    def test_a_play_of_something_new_begins(self, log: RedisLog, line: Line) -> None:
         def begin(verb: str, keys: Sequence[str]) -> None:
             if verb == "HMGET" and A in keys:
                 log.write(play("B", 600, 100, STOPPED), play("C", 800, 5, None))
@@ -344,7 +344,7 @@ class TestMeanwhile:
         assert checked(log, archive=self.archive(line), repair=True) == {}
         assert "track:C" in log.names()
 
-    def test_its_item_comes_a_little_later(self, log: Log, line: Line) -> None:
+    def test_its_item_comes_a_little_later(self, log: RedisLog, line: Line) -> None:
         kept = log.kept("track:B")
         log.raw.delete("track:B")
 
@@ -357,7 +357,7 @@ class TestMeanwhile:
         assert checked(log, archive=self.archive(line), repair=True) == {}
 
     @pytest.mark.parametrize("look", [1, 2])
-    def test_a_gap_grows(self, log: Log, line: Line, look: int) -> None:
+    def test_a_gap_grows(self, log: RedisLog, line: Line, look: int) -> None:
         looks = iter(range(1, 99))
 
         def grow(verb: str, keys: Sequence[str]) -> None:
@@ -371,7 +371,7 @@ class TestMeanwhile:
         assert checked(log, archive=self.archive(line), repair=True) == {FindingKind.LOST_GAP: ["gaps 5"]}
         assert checked(log) == {}
 
-    def test_a_line_that_is_repaired_is_not_older_than_the_play(self, log: Log, line: Line) -> None:
+    def test_a_line_that_is_repaired_is_not_older_than_the_play(self, log: RedisLog, line: Line) -> None:
         """The play ends between the last look at it and the write."""
         log.raw.hset(INDEX, str(SECOND + 600), "track:A 5 open")
         log.store.close()
@@ -413,7 +413,7 @@ LOGS = st.lists(
     max_size=8,
 )
 TRACKS = ("track:A", "track:B", "track:C")
-WOUNDS: dict[str, Callable[[Log, str, str, int], object]] = {
+WOUNDS: dict[str, Callable[[RedisLog, str, str, int], object]] = {
     "a line is gone": lambda log, day, second, _: log.raw.hdel(day, second),
     "a day is gone": lambda log, day, *_: log.raw.delete(day),
     "a line lies": lambda log, day, second, number: log.raw.hset(day, second, f"track:A {number} stopped"),
@@ -447,7 +447,7 @@ def heard(history: list[tuple[int, str, str | None]]) -> list[Play]:
     return plays
 
 
-def wound(log: Log, what: str, number: int) -> None:
+def wound(log: RedisLog, what: str, number: int) -> None:
     days = sorted(name for name in log.names() if name.startswith("plays:"))
     lines = [(day, second) for day in days for second in sorted(log.kept(day))]
     if lines:
@@ -456,7 +456,7 @@ def wound(log: Log, what: str, number: int) -> None:
 
 def test_whatever_is_damaged_a_repair_makes_it_right_and_changes_no_play(redis_url: str) -> None:
     line = Line(redis_url)
-    log = Log(redis_url)
+    log = RedisLog(redis_url)
     archive = Store("", connect=lambda _: line, utc=lambda: NOW).archive()
 
     @settings(max_examples=50, deadline=None)

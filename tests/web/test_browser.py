@@ -27,7 +27,7 @@ from spotify_logger.storage.store import Store
 from spotify_logger.web.listeners import COOKIE
 from tests.browser import NARROW, Looked, chromium, lacking, looked
 from tests.conftest import free_port, start_server, wait_until
-from tests.listened import Item, Listened
+from tests.listened import CatalogItem, IndexedLog
 from tests.web.page import serving
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
 HOSTILE = """<script>document.title="caught"</script><img src=x onerror="alert('caught')">"""
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
-QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
-AERO = Item("track:aero", "Aerodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000062")
-SEXY = Item("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
-BAD = Item("track:bad", HOSTILE, [HOSTILE], HOSTILE, "bad", "XX1")
-FAR = Item("track:far", LONG, [LONG], LONG, "far", "XX2")
-RIGHT = Item("track:right", "\u202eطائر الليل", ["فيروز"], "ليل 🌙", "right", "XX3")  # noqa: RUF001 - Arabic
-EPISODE = Item("episode:e", "On Daft Punk", [], "A Show")
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+AERO = CatalogItem("track:aero", "Aerodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000062")
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
+BAD = CatalogItem("track:bad", HOSTILE, [HOSTILE], HOSTILE, "bad", "XX1")
+FAR = CatalogItem("track:far", LONG, [LONG], LONG, "far", "XX2")
+RIGHT = CatalogItem("track:right", "\u202eطائر الليل", ["فيروز"], "ليل 🌙", "right", "XX3")  # noqa: RUF001 - Arabic
+EPISODE = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
 ITEMS = (QUO, AERO, SEXY, BAD, FAR, RIGHT, EPISODE)
 TODAY = Zone().day(time.time())
 
@@ -87,7 +87,7 @@ class Served:
         self.url = url
         self.store = Store(url)
 
-    def play(self, item: Item, **more: object) -> None:
+    def play(self, item: CatalogItem, **more: object) -> None:
         """Something plays now, and has done so for a minute."""
         now = time.time()
         second = int(now) - 60
@@ -131,7 +131,7 @@ class Served:
 def fill(url: str) -> None:
     """A year of plays, of all kinds, with gaps, and a logger that is well."""
     zone = Zone()
-    log = Listened(url, zone, f"{zone.local(time.time()):%Y-%m-%d %H:%M}")
+    log = IndexedLog(url, zone, f"{zone.local(time.time()):%Y-%m-%d %H:%M}")
     now = int(time.time())
     plays = []
     for day in range(400):
@@ -333,7 +333,7 @@ class TestNow:
         served.stop()
         page = window.open("/")
         shown_text(page, "main", "Nothing is playing")
-        unheard = Item("track:unheard", "Never heard before", ["Nobody"])
+        unheard = CatalogItem("track:unheard", "Never heard before", ["Nobody"])
         served.play(unheard, end_reason="trackdone")
         shown_text(page, "main", "Never heard before")
         second = served.store.latest_play()

@@ -13,7 +13,7 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.web.middleware import COOKIE, LONGEST_TARGET, own_names
 from spotify_logger.web.sessions import VALID
 from spotify_logger.web.throttle import SPAN, TRIES
-from tests.listened import Item, Listened
+from tests.listened import CatalogItem, IndexedLog
 from tests.web.page import PATIENCE, Served, door_of, served, settings_for
 
 if TYPE_CHECKING:
@@ -322,8 +322,8 @@ class TestSignIn:
             stream.read()  # up to the end
 
     def test_no_secret_is_in_any_answer(self, closed: Served, redis_url: str) -> None:
-        log = Listened(redis_url, Zone(), "2026-11-22 19:00")
-        log.to(Item("track:a", "A", ["B"]), "2026-11-22 18:00")
+        log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
+        log.to(CatalogItem("track:a", "A", ["B"]), "2026-11-22 18:00")
         log.store.close()
         cookie = signed_in(closed)
         for target in EVERYWHERE:

@@ -23,7 +23,7 @@ from spotify_logger.web.covers import TILES, Covers, initial, key_of, small, til
 from spotify_logger.web.day_strip import BLIND, HEARD, LEFT, Part, strip
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.svg_text import ELLIPSIS, fitted
-from tests.listened import Item, Listened
+from tests.listened import CatalogItem, IndexedLog
 from tests.web.page import Served, served, settings_for
 
 if TYPE_CHECKING:
@@ -192,8 +192,8 @@ class TestImage:
     def test_a_year_is_an_image_whatever_things_are_called(
         self, redis_url: str, tmp_path: Path, name: str
     ) -> None:
-        log = Listened(redis_url, Zone(), "2026-11-22 19:00")
-        log.to(Item("track:a", name, [name], name, "al", "X"), "2025-05-01 12:00")
+        log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
+        log.to(CatalogItem("track:a", name, [name], name, "al", "X"), "2025-05-01 12:00")
         log.store.close()
         with served(settings_for(redis_url, tmp_path)) as page:
             answer = page.ask("/year/2025/image.svg")

@@ -20,7 +20,7 @@ from spotify_logger.web import query_service as desk_room
 from spotify_logger.web.query_service import Busy, Desk
 from spotify_logger.web.request_params import Odd
 from tests.conftest import start_again, start_server
-from tests.listened import Item, Listened
+from tests.listened import CatalogItem, IndexedLog
 from tests.web.page import settings_for
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
 
-QUO = Item("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
-SEXY = Item("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ")
 QUESTIONS = (
     ("top", "tracks"),
     ("top", "--year=2025", "--by=time", "artists"),
@@ -60,8 +60,8 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def log(redis_url: str) -> Iterator[Listened]:
-    log = Listened(redis_url, Zone(), "2026-11-22 19:00")
+def log(redis_url: str) -> Iterator[IndexedLog]:
+    log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
     log.to(QUO, "2025-06-01 12:00")
     log.to(SEXY, "2025-06-01 13:00")
     log.skipped(QUO, "2026-11-20 12:00")
@@ -123,7 +123,7 @@ def test_the_command_is_asked_about_the_same_listener(
 
 
 def test_an_answer_is_kept_until_something_changes(
-    settings: Settings, log: Listened, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, log: IndexedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
     answer = Desk._answer

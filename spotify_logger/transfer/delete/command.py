@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.queries.phrases import moment
+from spotify_logger.queries.phrases import format_time
 from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.output import show
+from spotify_logger.report.output import write_answer
 from spotify_logger.report.words import counted, utc_time
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.plays import Deletion, delete
@@ -50,7 +50,7 @@ class Confirmation:
             raise SpotifyLoggerError(
                 "nothing is forgotten: there is no terminal to ask on; --yes does without"
             )
-        show(preview(archive, seconds, self.zone), self.screen)
+        write_answer(preview(archive, seconds, self.zone), self.screen)
         these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
         self.screen.write(f"Forget {these} for good? [y/N] ")
         self.screen.flush()
@@ -96,20 +96,20 @@ def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
         heard = whole_number(fields.get("ms_played")) or 0
         rows.append(
             (
-                moment(zone, second),
+                format_time(zone, second),
                 format_title(fields),
                 format_duration(heard),
                 fields.get("device_name", ""),
             )
         )
-    first, last = moment(zone, seconds[0]), moment(zone, seconds[-1])
+    first, last = format_time(zone, seconds[0]), format_time(zone, seconds[-1])
     when = first if len(seconds) == 1 else f"{first} to {last}"
     more = (
         [f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'play')} before"]
         if len(seconds) > MAX_PLAYS_SHOWN
         else []
     )
-    return Answer(None, [f"{counted(len(seconds), 'play')}, {when}", *more, Table(rows, numbers=[2])])
+    return Answer(None, [f"{counted(len(seconds), 'play')}, {when}", *more, Table(rows, right_aligned=[2])])
 
 
 def _data(deletion: Deletion, seconds: Sequence[int]) -> dict[str, object]:

@@ -60,7 +60,7 @@ def export(
     plays: Counter[bool] = Counter()
     match export_format:
         case "csv":
-            csv_output.write(_counting(rows(archive, begin, end), plays), out)
+            csv_output.write_csv(_counting(rows(archive, begin, end), plays), out)
         case "json":
             _write_array(_counting(records(archive, begin, end), plays), out)
         case "jsonl":

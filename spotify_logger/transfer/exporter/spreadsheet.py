@@ -9,7 +9,7 @@ from spotify_logger.transfer.exporter.plays import as_values, read_plays_with_ca
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spotify_logger.report.csv_output import Cell
+    from spotify_logger.report.csv_output import CsvValue
     from spotify_logger.storage.bulk import Archive
 
 COLUMNS = (
@@ -23,7 +23,7 @@ CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc")
 """What the catalogue may know better: plays that were learned of later may have none of it."""
 
 
-def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, Cell]]:
+def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, CsvValue]]:
     """The plays that started in a stretch, in the order of time; times are UTC.
 
     Args:

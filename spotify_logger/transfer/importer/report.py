@@ -77,8 +77,8 @@ def import_answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -
     head = f"{counted(summary.rows, 'row')} in {counted(len(found.sources), 'file')}"
     figures = [(f"{number:,}", name) for name, number in _figures(summary) if number]
     page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
-    page += [Table(rows, numbers=(0,)) for rows in [figures] if rows]
-    page += [Table(rows, wide=0) for rows in [[(line,) for line in _notes(summary, found)]] if rows]
+    page += [Table(rows, right_aligned=(0,)) for rows in [figures] if rows]
+    page += [Table(rows, flexible=0) for rows in [[(line,) for line in _notes(summary, found)]] if rows]
     return Answer(_data(summary, found, dry_run=dry_run), page, 1 if summary.broken or found.refused else 0)
 
 
@@ -95,7 +95,7 @@ def samples_answer(summary: ImportSummary, samples: int, empty: int, *, dry_run:
     head = f"{counted(plays, 'play')} in {counted(samples, 'sample')}, {empty:,} of which tell of nothing"
     figures = [(f"{number:,}", name) for name, number in _figures(summary) if number]
     page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
-    page += [Table(rows, numbers=(0,)) for rows in [figures] if rows]
+    page += [Table(rows, right_aligned=(0,)) for rows in [figures] if rows]
     statuses = {status.name.lower(): summary.statuses[status] for status in RowStatus}
     return Answer({"dry_run": dry_run, "samples": samples, "empty": empty, "plays": plays, **statuses}, page)
 

@@ -85,7 +85,7 @@ def _answer(findings: Findings, *, repair: bool) -> Answer:
     ]
     if found:
         rows = [_row(findings, kind, repair=repair) for kind in found]
-        page.append(Table(rows, ("", "what", "", "the first"), numbers=[0], wide=3))
+        page.append(Table(rows, ("", "what", "", "the first"), right_aligned=[0], flexible=3))
     data = {
         "well": is_well,
         "repaired": repair,
