@@ -130,7 +130,7 @@ def free_port() -> int:
 class OpenServer(EmbeddedServer):
     """The embedded server, where everything is allowed: tests empty it, change its settings, and break it."""
 
-    def _rights(self, program: str) -> list[str]:
+    def _acl_options(self, program: str) -> list[str]:
         return []
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SLOTS = 16384
 USER, PASSWORD = "spotify-logger", "hunter2"
 """The user as whom the logger, the command and the page come, and who may do no more than they need."""
-PATIENCE = 60.0
+FAILOVER_TIMEOUT = 60.0
 """Seconds in which a failover has to be over; it takes two or three."""
 
 
@@ -39,7 +39,7 @@ def programs() -> list[Any]:
     return [pytest.param(program, id=name) for name, program in found.items() if program is not None]
 
 
-def rights(version: str) -> list[str]:
+def acl_command(version: str) -> list[str]:
     """The command that makes the logger's user, as the README gives it for a server of that version."""
     readme = Path(__file__).parents[1] / "README.md"
     line = re.search(r"^ACL SETUSER .*$", readme.read_text(encoding="utf-8"), re.MULTILINE)
@@ -58,7 +58,7 @@ def one_program(name: str) -> list[Any]:
 
 
 @dataclass
-class Server:
+class RedisServer:
     """A server process, which ends with the tests.
 
     Attributes:
@@ -74,7 +74,7 @@ class Server:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Server:
+    def start(self) -> RedisServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
             self.program,
@@ -86,11 +86,11 @@ class Server:
         self.process = subprocess.Popen(
             bound_to_parent(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(self.answers, PATIENCE)
-        self.client.execute_command(*rights(self.info("server")["redis_version"]))
+        wait_until(self.answers, FAILOVER_TIMEOUT)
+        self.client.execute_command(*acl_command(self.info("server")["redis_version"]))
         return self
 
-    def start_as_sentinel(self, master_port: int, *options: str, quorum: int = 1) -> Server:
+    def start_as_sentinel(self, master_port: int, *options: str, quorum: int = 1) -> RedisServer:
         """Let it watch a server, which it calls "log"."""
         self.folder.mkdir(parents=True)
         configuration = self.folder / "sentinel.conf"
@@ -107,7 +107,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(self.answers, PATIENCE)
+        wait_until(self.answers, FAILOVER_TIMEOUT)
         return self
 
     def answers(self) -> bool:
@@ -141,17 +141,17 @@ class Server:
         return told
 
 
-class Group:
+class ServerGroup:
     """Servers that belong together; all of them end with the group."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
         self.folder = folder
-        self.servers: list[Server] = []
+        self.servers: list[RedisServer] = []
 
-    def add(self, *options: str) -> Server:
+    def add(self, *options: str) -> RedisServer:
         folder = self.folder / f"{len(self.servers)}"
-        server = Server(self.program, folder, ("--appendonly", "yes", *options))
+        server = RedisServer(self.program, folder, ("--appendonly", "yes", *options))
         self.servers.append(server.start())
         return server
 
@@ -160,7 +160,7 @@ class Group:
             server.stop()
 
 
-class Watched(Group):
+class SentinelGroup(ServerGroup):
     """A master with two replicas, and three Sentinels that call it "log"."""
 
     def __init__(self, program: str, folder: Path) -> None:
@@ -168,9 +168,9 @@ class Watched(Group):
         self.master = self.add("--repl-diskless-sync-delay", "0")
         for _ in range(2):
             self.add("--repl-diskless-sync-delay", "0", "--replicaof", f"127.0.0.1 {self.master.port}")
-        wait_until(self.is_whole, PATIENCE)
+        wait_until(self.is_whole, FAILOVER_TIMEOUT)
         self.sentinels = [self._sentinel(number) for number in range(3)]
-        wait_until(self._know_each_other, PATIENCE)
+        wait_until(self._know_each_other, FAILOVER_TIMEOUT)
 
     @property
     def url(self) -> str:
@@ -184,7 +184,7 @@ class Watched(Group):
         followers = [state for state in states if state.get("master_link_status") == "up"]
         return len(masters) == 1 and len(followers) == len(states) - 1 == masters[0]["connected_slaves"]
 
-    def current(self) -> Server:
+    def current(self) -> RedisServer:
         """The master that the Sentinels tell of."""
         _, port = self.sentinels[0].client.sentinel_get_master_addr_by_name("log")
         return next(server for server in self.servers if server.port == int(port))
@@ -197,15 +197,15 @@ class Watched(Group):
             self.master = self.current()
             return self.master is not killed and self.master.info("replication")["role"] == "master"
 
-        wait_until(is_replaced, PATIENCE)
+        wait_until(is_replaced, FAILOVER_TIMEOUT)
 
     def stop(self) -> None:
         super().stop()
         for sentinel in getattr(self, "sentinels", []):
             sentinel.stop()
 
-    def _sentinel(self, number: int) -> Server:
-        sentinel = Server(self.program, self.folder / f"sentinel{number}")
+    def _sentinel(self, number: int) -> RedisServer:
+        sentinel = RedisServer(self.program, self.folder / f"sentinel{number}")
         return sentinel.start_as_sentinel(self.master.port, quorum=2)
 
     def _know_each_other(self) -> bool:
@@ -213,7 +213,7 @@ class Watched(Group):
         return all(state["num-other-sentinels"] == 2 and state["num-slaves"] == 2 for state in states)
 
 
-class Cluster(Group):
+class RedisCluster(ServerGroup):
     """Three masters, each with so many replicas."""
 
     def __init__(self, program: str, folder: Path, replicas: int = 0) -> None:
@@ -225,14 +225,14 @@ class Cluster(Group):
         self._meet(self.masters[1:])
         for number in range(3 * replicas):
             self.add_replica(self.masters[number % 3])
-        wait_until(self.is_whole, PATIENCE)
+        wait_until(self.is_whole, FAILOVER_TIMEOUT)
 
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{master.port}" for master in self.masters[:2])
         return f"redis+cluster://{USER}:{PASSWORD}@{hosts}"
 
-    def add_replica(self, master: Server) -> Server:
+    def add_replica(self, master: RedisServer) -> RedisServer:
         replica = self._node()
         self._meet([replica])
         identity = self.identity(master)
@@ -242,12 +242,12 @@ class Cluster(Group):
         replica.client.execute_command("CLUSTER", "REPLICATE", identity)
         return replica
 
-    def add_master(self) -> Server:
+    def add_master(self) -> RedisServer:
         master = self._node()
         self._meet([master])
         return master
 
-    def identity(self, server: Server) -> str:
+    def identity(self, server: RedisServer) -> str:
         return str(server.client.execute_command("CLUSTER", "MYID"))
 
     def is_whole(self) -> bool:
@@ -262,7 +262,7 @@ class Cluster(Group):
                 return False
         return True
 
-    def move(self, slots: Iterable[int], source: Server, target: Server) -> Iterator[int]:
+    def move(self, slots: Iterable[int], source: RedisServer, target: RedisServer) -> Iterator[int]:
         """Move slots from one master to another, a key at a time; yields between two steps."""
         for slot in slots:
             target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.identity(source))
@@ -275,13 +275,13 @@ class Cluster(Group):
                 if node.process.poll() is None:  # type: ignore[union-attr]
                     node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.identity(target))
 
-    def _node(self) -> Server:
+    def _node(self) -> RedisServer:
         return self.add(
             *f"--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {free_port()}".split(),
             *["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"],
         )
 
-    def _meet(self, others: list[Server]) -> None:
+    def _meet(self, others: list[RedisServer]) -> None:
         for other in others:
             first = self.servers[0]
             bus = first.options[first.options.index("--cluster-port") + 1]

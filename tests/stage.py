@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 LOG = str(ROOT / "log.py")
 REDIS_PASSWORD = "a-password-of-redis"
-LONG = 36_000.0
+LONG_TRACK_SECONDS = 36_000.0
 """Seconds of a track that outlasts every test."""
 IMPORT = re.compile(r"import time:\s+\d+ \|\s+\d+ \| +(\S+)")
 """A line of `python -X importtime`."""
@@ -64,9 +64,9 @@ HABITS = replace(
     restart=0.0,
     seek=0.0,
 )
-DARK = 0.6
+UNOBSERVED_AFTER = 0.6
 """Seconds between two answers from which on the logger counts as blind; while it sees it asks quicker."""
-AWAY, BACK = r"Redis at .*\(plays wait in the outbox", "Redis is there again"
+OUTAGE, RECOVERY = r"Redis at .*\(plays wait in the outbox", "Redis is there again"
 """How the lines begin that tell of an outage of Redis, and of its end."""
 SLACK_MS = 750 * SLOWNESS
 """Milliseconds by which a play may be off that was in sight from its beginning to its end."""
@@ -81,7 +81,7 @@ class Shown:
     uri: str
 
 
-class Witness(Server):
+class RecordingServer(Server):
     """A simulated Spotify that remembers what it showed to whom."""
 
     def __init__(self, service: Service) -> None:
@@ -98,7 +98,7 @@ class Witness(Server):
                 self.shown.append(Shown(time.time(), int(pid) if pid.isdigit() else 0, item.get("uri", "")))
         return response
 
-    def heeded(self) -> list[Shown]:
+    def processed(self) -> list[Shown]:
         """The answers that were surely made something of: their process lived to ask the next one."""
         by_pid: dict[int, list[Shown]] = {}
         for shown in self.shown:
@@ -114,7 +114,9 @@ class Stage:
         self.folder = folder
         self.raw = redis.Redis.from_url(redis_url, decode_responses=True)
         self.store = Store(redis_url)
-        self.server = Witness(self.service(History(time.time()).play(song("Long", LONG))))
+        self.server = RecordingServer(
+            self.service(History(time.time()).play(song("Long", LONG_TRACK_SECONDS)))
+        )
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -186,7 +188,7 @@ class Stage:
         with urllib.request.urlopen(f"{self.server.url}/control/{what}", timeout=20) as answer:
             return json.load(answer)
 
-    def assert_no_secret_is_told(self) -> None:
+    def assert_no_secret_is_logged(self) -> None:
         secrets = [REDIS_PASSWORD, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN]
         secrets += [json.loads((self.state_dir / "token.json").read_text())["access_token"]]
         assert all(secrets)
@@ -226,16 +228,16 @@ from spotify_logger.storage import lease, outbox
 from spotify_logger.system import lock_file
 
 http.__version__ = str(os.getpid())
-main.LONGEST_TURN = 1.5
-outbox.RETRY = wiring.LONGEST_WAIT = 0.5
-poller.LOGIN_CHECK = 0.3
-failover.RENEWED_EVERY = lease.RENEWED_EVERY = 0.1
+main.MAX_TURN = 1.5
+outbox.DISK_RETRY = wiring.MAX_WAIT = 0.5
+poller.LOGIN_CHECK_INTERVAL = 0.3
+failover.RENEW_INTERVAL = lease.RENEW_INTERVAL = 0.1
 %s
 sys.exit(main.main(sys.argv[1:]))
 """
 
 
-class Life(Stage):
+class LiveRun(Stage):
     """A listener who is quick, a logger whose patience is short, and whatever befalls it.
 
     The folder has `run.py` and `log.py`: the real ones, but for the seconds that nobody wants to wait for.
@@ -245,7 +247,7 @@ class Life(Stage):
         super().__init__(folder, redis_url)
         self.seed = int.from_bytes(os.urandom(4)) if seed is None else seed
         self.chance = random.Random(self.seed)
-        self.plays_now(History(time.time()).gone(LONG))
+        self.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
         self.record = self.server._service.record
         sys.stdout.write(f"seed {self.seed}\n")  # to be seen when the test fails
         patience = "?socket_timeout=0.5&socket_connect_timeout=0.5"
@@ -261,7 +263,7 @@ class Life(Stage):
         """Start the logger, and then the listener; a record at the pace of life becomes a fast one."""
         supervisor = self.start("run.py")
         self.wait_for_answers(1)
-        self.record = (record or listening(self.seed)).moved(time.time(), PACE)
+        self.record = (record or make_record(self.seed)).moved(time.time(), PACE)
         self.server._service = Service(self.record, seed=self.seed)
         self.wait_for_answers(3)
         return supervisor
@@ -281,7 +283,7 @@ class Life(Stage):
 
         wait_until(are_given, 30)
 
-    def befall(self, seconds: float, *misfortunes: Callable[[], None]) -> None:
+    def inflict(self, seconds: float, *misfortunes: Callable[[], None]) -> None:
         """Let one misfortune after the other happen, at random moments, for some seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -310,18 +312,18 @@ class Life(Stage):
 
     def wait_until_redis_is(self, *, away: bool) -> None:
         """Wait until the last that was logged of Redis is that it is away, or that it is there again."""
-        wait_until(lambda: [not line.startswith(BACK) for line in self.told_of_redis()][-1:] == [away])
+        wait_until(lambda: [not line.startswith(RECOVERY) for line in self.outage_lines()][-1:] == [away])
 
-    def told_of_redis(self) -> list[str]:
+    def outage_lines(self) -> list[str]:
         """The lines that tell of an outage's begin, or of its end."""
-        return [line for line in self.lines() if re.match(f"{AWAY}|{BACK}", line)]
+        return [line for line in self.lines() if re.match(f"{OUTAGE}|{RECOVERY}", line)]
 
     def end(self, supervisor: subprocess.Popen[bytes]) -> None:
         """Let the logger look a little longer, and bring to Redis what waits, and end it."""
         self.wait_for_answers(4)
         from_ms = time.time() * 1000
         wait_until(lambda: (from_iso(self.status().get("last_poll", "")) or 0) > from_ms, 30)
-        self.assert_no_secret_is_told()  # while there are command lines to look at
+        self.assert_no_secret_is_logged()  # while there are command lines to look at
         supervisor.terminate()
         assert supervisor.wait(30) == 0
 
@@ -337,20 +339,20 @@ class Life(Stage):
     def judge(self) -> tuple[Verdict, list[TruePlay]]:
         """Hold what was logged against what was heard; and tell which plays were surely made something of."""
         truth = self.record.heard_by(self.server.shown[-1].at)
-        heeded = self.server.heeded()
+        heeded = self.server.processed()
         shown = [play for play in truth if any(is_of(answer, play) for answer in heeded)]
         verdict = judge(truth, self.logged())
-        blind = sum(end - begin for begin, end in self.dark())
+        blind = sum(end - begin for begin, end in self.unobserved())
         sys.stdout.write(
             f"{len(truth)} plays heard, {len(shown)} shown, {len(verdict.pairs)} found, "
             f"{len(verdict.doubles)} twice; blind for {blind:.1f} s\n"
         )
         return verdict, shown
 
-    def dark(self) -> list[tuple[float, float]]:
+    def unobserved(self) -> list[tuple[float, float]]:
         """The stretches in which nobody saw an item."""
-        seen = [shown.at for shown in self.server.heeded() if shown.uri]
-        return [(since, until) for since, until in pairwise(seen) if until - since > DARK]
+        seen = [shown.at for shown in self.server.processed() if shown.uri]
+        return [(since, until) for since, until in pairwise(seen) if until - since > UNOBSERVED_AFTER]
 
     def assert_all_is_logged(self, fewest: int = 1) -> None:
         """Every play that was shown, and made something of, is there, once, and nothing else is.
@@ -361,26 +363,26 @@ class Life(Stage):
             fewest: How many plays have to have been shown, or the test was none.
         """
         assert "Traceback" not in self.log()
-        self.assert_no_secret_is_told()
+        self.assert_no_secret_is_logged()
         pids = [pid for pid, _ in groupby(shown.pid for shown in self.server.shown)]
         assert len(pids) == len(set(pids)), "two loops asked at the same time"
         verdict, shown = self.judge()
         missed = [play for play in verdict.missed if play in shown]
         assert [missed, verdict.doubles, verdict.phantoms] == [[], [], []]
-        assert_precise(verdict, self.dark())
+        assert_precise(verdict, self.unobserved())
         assert len(shown) >= fewest
 
-    def assert_outages_are_told(self) -> None:
+    def assert_outages_are_logged(self) -> None:
         """Each outage of Redis has a line for each thing that is wrong, and one when it is over."""
-        lines = self.told_of_redis()
-        outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(BACK))]
+        lines = self.outage_lines()
+        outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(RECOVERY))]
         assert len(outages) % 2 == 0, lines
         for told, over in zip(outages[::2], outages[1::2], strict=True):
             assert len({line.partition("(plays")[0] for line in told}) == len(told), lines
             assert len(over) == 1, lines
 
 
-def listening(seed: int) -> Record:
+def make_record(seed: int) -> Record:
     """Two minutes of a listener who is quick in the beginning, and hears nothing twice within four items.
 
     At this pace an item that is heard twice looks like a seek. The record is one at the pace of life.
@@ -399,10 +401,12 @@ def is_of(answer: Shown, play: TruePlay) -> bool:
     return answer.uri == play.uri and play.started_at <= answer.at <= play.ended_at
 
 
-def assert_precise(verdict: Verdict, dark: list[tuple[float, float]]) -> None:
+def assert_precise(verdict: Verdict, unobserved: list[tuple[float, float]]) -> None:
     """See to it that starts and lengths are right, but for the blindness in which a play began or ended."""
     for pair in verdict.pairs:
         ends = (pair.truth.started_at, pair.truth.ended_at)
-        unseen = sum(until - since for since, until in dark if any(since <= end <= until for end in ends))
+        unseen = sum(
+            until - since for since, until in unobserved if any(since <= end <= until for end in ends)
+        )
         within = SLACK_MS + 1000 * unseen
         assert max(pair.start_error_ms, pair.heard_error_ms) <= within, (pair, unseen)

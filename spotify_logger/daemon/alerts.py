@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Send
     from spotify_logger.system.clock import Clock
 
-NOTE = "alerts"
+ALERTS_NOTE = "alerts"
 """The note that keeps what was told, and what waits to be delivered."""
 DAY = 86400.0
-DAYS_AHEAD = (30, 14, 7, 3, 1)
+REMINDER_DAYS = (30, 14, 7, 3, 1)
 """Days before the end of a login at which a person is called."""
-LONGEST_QUEUE = 10
+MAX_QUEUED = 10
 """Alerts that wait at most; whoever comes back to ten has read enough."""
-TEXT_LIMIT = 600
+MAX_TEXT_LENGTH = 600
 """Characters of an alert."""
-RETRY_SOONEST, RETRY_LATEST = 60.0, 3600.0
+MIN_RETRY, MAX_RETRY = 60.0, 3600.0
 """Seconds after which an alert that was not delivered is tried again."""
-BEAT_EVERY = 300.0
+HEARTBEAT_INTERVAL = 300.0
 """Seconds between two heartbeats."""
-BEAT_RETRY = 60.0
+HEARTBEAT_RETRY = 60.0
 """Seconds after which a heartbeat that failed is tried again."""
 
-_UNTOLD = DAYS_AHEAD[0] + 1  # stands for the days ahead at which nothing was told yet
-_LATEST = 2.0**40  # seconds since the epoch; what is later is no time but garbage
+_NO_REMINDER = REMINDER_DAYS[0] + 1  # stands for the days ahead at which nothing was told yet
+_MAX_SECOND = 2.0**40  # seconds since the epoch; what is later is no time but garbage
 _LOGIN, _DAYS_LEFT = "login", "login-days"
 _SUCCESS = range(200, 300)
-_REFUSAL = range(300, 500)
-_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_REJECTED = range(300, 500)
+_TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class Notes(Protocol):
@@ -58,7 +58,7 @@ class Notes(Protocol):
 
 
 @dataclass
-class _Memory:
+class _AlertState:
     """What a restart must not forget.
 
     Attributes:
@@ -90,15 +90,15 @@ class Alerts:
         self._url = url
         self._clock = clock
         self._notes = notes
-        self._backoff = Backoff(RETRY_SOONEST, RETRY_LATEST, chance)
+        self._backoff = Backoff(MIN_RETRY, MAX_RETRY, chance)
         self._retry_at = float("-inf")
         self._failing = False
-        self._memory = _memory_of(notes.note(NOTE))
-        self._noted = self._to_note()
+        self._state = _read_state(notes.note(ALERTS_NOTE))
+        self._saved = self._to_note()
         if not url:
-            self._memory.queue.clear()
+            self._state.queue.clear()
 
-    def login(self, valid_until: float | None, trouble: str, now: float) -> None:
+    def check_login(self, valid_until: float | None, trouble: str, now: float) -> None:
         """Watch over the login; its end is announced, its death and its recovery are told.
 
         Args:
@@ -106,48 +106,48 @@ class Alerts:
             trouble: Why it does not work, one line; "" while it does.
             now: Seconds since the epoch; to be right, for what is told too early is never told again.
         """
-        memory = self._memory
+        state = self._state
         if trouble:
-            memory.queue.pop(_DAYS_LEFT, None)  # too late for that
-            self.tell(_LOGIN, _died(trouble))
+            state.queue.pop(_DAYS_LEFT, None)  # too late for that
+            self.notify(_LOGIN, _login_failed_text(trouble))
             return
-        if _LOGIN in memory.told:
-            memory.told.remove(_LOGIN)
+        if _LOGIN in state.told:
+            state.told.remove(_LOGIN)
             # Takes the place of the death where that waits still. It is not dropped with it: a POST whose
             # answer got lost may have arrived.
-            self._queue(_LOGIN, _recovered(valid_until, now))
+            self._queue(_LOGIN, _login_works_text(valid_until, now))
         if valid_until is not None:
-            self._count_down(valid_until, now)
+            self._remind(valid_until, now)
         self._save()
 
-    def tell(self, key: str, text: str) -> None:
+    def notify(self, key: str, text: str) -> None:
         """Tell a person something, once until it is over. The log is not told.
 
         Args:
             key: What it is about, one of few.
             text: One or two sentences, without secrets; the name of the project is put before them.
         """
-        if key not in self._memory.told:
-            self._memory.told.append(key)
+        if key not in self._state.told:
+            self._state.told.append(key)
             self._queue(key, text)
         self._save()
 
-    def forget(self, key: str) -> None:
+    def resolve(self, key: str) -> None:
         """Take note that something is over: it may be told again, and need not be delivered any more."""
-        if key in self._memory.told:
-            self._memory.told.remove(key)
-            self._memory.queue.pop(key, None)
+        if key in self._state.told:
+            self._state.told.remove(key)
+            self._state.queue.pop(key, None)
             self._save()
 
     def deliver(self) -> None:
         """Send the oldest alert that waits, unless it is too early to try again."""
-        queue = self._memory.queue
+        queue = self._state.queue
         if not queue or self._clock.monotonic() < self._retry_at:
             return
         key = next(iter(queue))
         # It was noted when it was queued, and leaves the note when it has arrived. A crash in between repeats
         # this one, and so does an answer that gets lost; better than an alert that nobody gets.
-        status, problem = _ask(self._send, Request("POST", self._url, text=queue[key]), "ALERT_URL")
+        status, problem = _attempt(self._send, Request("POST", self._url, text=queue[key]), "ALERT_URL")
         if problem:
             self._failed(status, problem)
             return
@@ -158,44 +158,44 @@ class Alerts:
             self._failing = False
             log.info("The alert is delivered at last")
 
-    def _count_down(self, valid_until: float, now: float) -> None:
-        memory = self._memory
-        if memory.ends is None or abs(valid_until - memory.ends) > DAY:  # another login
-            memory.ends, memory.days = valid_until, _UNTOLD
-            memory.queue.pop(_DAYS_LEFT, None)
+    def _remind(self, valid_until: float, now: float) -> None:
+        state = self._state
+        if state.ends is None or abs(valid_until - state.ends) > DAY:  # another login
+            state.ends, state.days = valid_until, _NO_REMINDER
+            state.queue.pop(_DAYS_LEFT, None)
         left = (valid_until - now) / DAY
-        days = min((days for days in DAYS_AHEAD if left <= days), default=_UNTOLD)
+        days = min((days for days in REMINDER_DAYS if left <= days), default=_NO_REMINDER)
         # One that works beyond its end is about to be refused, or lives longer than we know.
-        if left <= 0 or days >= memory.days:
+        if left <= 0 or days >= state.days:
             return
-        memory.days = days
-        text = _ends(valid_until, ceil(left))
-        say = log.error if days == DAYS_AHEAD[-1] else log.warning
+        state.days = days
+        text = _login_ends_text(valid_until, ceil(left))
+        say = log.error if days == REMINDER_DAYS[-1] else log.warning
         say(text)
         self._queue(_DAYS_LEFT, text)
 
     def _queue(self, key: str, text: str) -> None:
         """Let a text wait, in the place of an older one about the same: that one has no use any more."""
-        queue = self._memory.queue
+        queue = self._state.queue
         if self._url:
-            queue[key] = log.sanitize(f"Spotify Logger: {text}", TEXT_LIMIT)
-        while len(queue) > LONGEST_QUEUE:
+            queue[key] = log.sanitize(f"Spotify Logger: {text}", MAX_TEXT_LENGTH)
+        while len(queue) > MAX_QUEUED:
             del queue[next(iter(queue))]
 
     def _save(self) -> None:
         """Write the note, if it changed: this is called at every turn, and an SD card wears out."""
         text = self._to_note()
-        if text != self._noted:
-            self._notes.set_note(NOTE, text)
-            self._noted = text
+        if text != self._saved:
+            self._notes.set_note(ALERTS_NOTE, text)
+            self._saved = text
 
     def _to_note(self) -> str:
-        return to_json(self._memory)
+        return to_json(self._state)
 
     def _failed(self, status: int, problem: str) -> None:
         wait = self._backoff.failed()
-        if status in _REFUSAL and status not in _PASSING:
-            wait = RETRY_LATEST  # only a person can help, but which one would be told?
+        if status in _REJECTED and status not in _TRANSIENT:
+            wait = MAX_RETRY  # only a person can help, but which one would be told?
         self._retry_at = self._clock.monotonic() + wait
         if not self._failing:
             self._failing = True
@@ -218,13 +218,13 @@ class Heartbeat:
         self._due = float("-inf")
         self._failing = False
 
-    def beat(self, *, well: bool) -> None:
+    def beat(self, *, healthy: bool) -> None:
         """Ask for the address if all is `well` and it is time."""
         now = self._clock.monotonic()
-        if not (well and self._url) or now < self._due:
+        if not (healthy and self._url) or now < self._due:
             return
-        _, problem = _ask(self._send, Request("GET", self._url), "HEARTBEAT_URL")
-        self._due = now + (BEAT_RETRY if problem else BEAT_EVERY)
+        _, problem = _attempt(self._send, Request("GET", self._url), "HEARTBEAT_URL")
+        self._due = now + (HEARTBEAT_RETRY if problem else HEARTBEAT_INTERVAL)
         if problem and not self._failing:
             log.warning(f"The heartbeat does not arrive ({problem}); it is tried again")
         if self._failing and not problem:
@@ -232,7 +232,7 @@ class Heartbeat:
         self._failing = bool(problem)
 
 
-def _ask(send: Send, request: Request, setting: str) -> tuple[int, str]:
+def _attempt(send: Send, request: Request, setting: str) -> tuple[int, str]:
     """Send, and return the status, 0 where no answer came; and what is wrong, "" for a success."""
     try:
         status = send(request).status
@@ -241,31 +241,31 @@ def _ask(send: Send, request: Request, setting: str) -> tuple[int, str]:
     return status, "" if status in _SUCCESS else f"{setting} answers {status}"
 
 
-def _memory_of(note: str) -> _Memory:
+def _read_state(note: str) -> _AlertState:
     """Return what a note holds; one that makes no sense is as good as none."""
-    memory = from_json(_Memory, note)
-    return memory if memory is not None and _makes_sense(memory) else _Memory(None, _UNTOLD, [], {})
+    state = from_json(_AlertState, note)
+    return state if state is not None and _is_valid(state) else _AlertState(None, _NO_REMINDER, [], {})
 
 
-def _makes_sense(memory: _Memory) -> bool:
-    is_time = memory.ends is None or 0 <= memory.ends < _LATEST
-    return is_time and memory.days in (*DAYS_AHEAD, _UNTOLD) and len(memory.queue) <= LONGEST_QUEUE
+def _is_valid(state: _AlertState) -> bool:
+    is_time = state.ends is None or 0 <= state.ends < _MAX_SECOND
+    return is_time and state.days in (*REMINDER_DAYS, _NO_REMINDER) and len(state.queue) <= MAX_QUEUED
 
 
-def _ends(valid_until: float, days: int) -> str:
+def _login_ends_text(valid_until: float, days: int) -> str:
     left = f"{days} day{'' if days == 1 else 's'}"
-    return f"The login at Spotify ends in {left}, on {_local(valid_until)}: {LOGIN_ADVICE}"
+    return f"The login at Spotify ends in {left}, on {_local_time(valid_until)}: {LOGIN_ADVICE}"
 
 
-def _died(trouble: str) -> str:
+def _login_failed_text(trouble: str) -> str:
     advice = "" if LOGIN_ADVICE in trouble else f"; in doubt, {LOGIN_ADVICE}"
     return f"The login does not work, and nothing is logged. {trouble[:1].upper()}{trouble[1:]}{advice}"
 
 
-def _recovered(valid_until: float | None, now: float) -> str:
-    end = "" if valid_until is None else f" It ends on {_local(valid_until)}."
-    return f"The login works again since {_local(now, '%Y-%m-%d %H:%M')}, and plays are logged.{end}"
+def _login_works_text(valid_until: float | None, now: float) -> str:
+    end = "" if valid_until is None else f" It ends on {_local_time(valid_until)}."
+    return f"The login works again since {_local_time(now, '%Y-%m-%d %H:%M')}, and plays are logged.{end}"
 
 
-def _local(second: float, form: str = "%Y-%m-%d") -> str:
+def _local_time(second: float, form: str = "%Y-%m-%d") -> str:
     return f"{local(second):{form}}"

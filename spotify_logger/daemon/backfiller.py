@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
-FOLLOW_UP = 360.0
+FOLLOW_UP_DELAY = 360.0
 """Seconds after the first question at which the second one is asked: a play is told of up to minutes late."""
-LISTENING_MS = 30 * 60_000
+LISTENED_INTERVAL_MS = 30 * 60_000
 """Milliseconds of listening after which it is asked without any gap."""
-LISTENING_RETRY_MS = 10 * 60_000
+LISTENED_RETRY_MS = 10 * 60_000
 """The same after a question that brought no answer."""
-LOOKED_BACK_MS = 24 * 3600_000
+LOOKBACK_MS = 24 * 3600_000
 """Milliseconds by which a play may have begun before the oldest item."""
-JUST_NOW_MS = 120_000
+RESTART_GRACE_MS = 120_000
 """Milliseconds within which a loop that starts again and again does not ask anew."""
-NOTE = "repair"
+BACKFILL_NOTE = "repair"
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _BackfillState:
     """What has to be kept for another process.
 
     Attributes:
@@ -50,17 +50,17 @@ class _Asked:
     listened_ms: int
 
 
-class Log(Protocol):
+class LogView(Protocol):
     """What others did to the log, as far as that can be known at this moment."""
 
-    def forgotten(self) -> Mapping[int, int]:
+    def tombstones(self) -> Mapping[int, int]:
         """What nobody shall bring back, see `Forgotten.plays`."""
 
-    def others(self, since_ms: int) -> list[Play]:
+    def foreign_plays(self, since_ms: int) -> list[Play]:
         """Plays that an import brought, since some milliseconds after the epoch."""
 
 
-class Repairer:
+class Backfiller:
     """Says what polling missed.
 
     Args:
@@ -70,38 +70,40 @@ class Repairer:
         log: Knows what others did to the log.
     """
 
-    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, log: Log) -> None:
+    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, log: LogView) -> None:
         self._spotify = spotify
         self._outbox = outbox
         self._clock = clock
         self._log = log
-        asked = from_json(_Asked, outbox.note(NOTE)) or _Asked(0, 0)
+        asked = from_json(_BackfillState, outbox.note(BACKFILL_NOTE)) or _BackfillState(0, 0)
         self._asked_ms = asked.asked_ms
-        self._listened_ms = min(max(0, asked.listened_ms), LISTENING_MS)
-        self._questions: list[float] = []
+        self._listened_ms = min(max(0, asked.listened_ms), LISTENED_INTERVAL_MS)
+        self._due: list[float] = []
         self._may_repeat = False  # one question was planned, and may be followed by another if it fails
         self._trouble = ""
 
-    def started(self, now_ms: int) -> None:
+    def on_start(self, now_ms: int) -> None:
         """This process begins to see: something may have been missed before."""
-        if not 0 <= now_ms - self._asked_ms < JUST_NOW_MS:
-            self._questions = [self._clock.monotonic()]
+        if not 0 <= now_ms - self._asked_ms < RESTART_GRACE_MS:
+            self._due = [self._clock.monotonic()]
             self._may_repeat = True
 
-    def missed(self) -> None:
+    def on_gap(self) -> None:
         """A stretch in which nothing could be seen is over."""
         now = self._clock.monotonic()
-        self._questions, self._may_repeat = [now, now + FOLLOW_UP], False
+        self._due, self._may_repeat = [now, now + FOLLOW_UP_DELAY], False
 
-    def listened(self, milliseconds: int) -> None:
+    def on_listened(self, milliseconds: int) -> None:
         """So much was heard since the last answer."""
         self._listened_ms += milliseconds
 
     def to_note(self) -> dict[str, str]:
         """What has to be kept for another process."""
-        return {NOTE: to_json(_Asked(self._asked_ms, self._listened_ms))}
+        return {BACKFILL_NOTE: to_json(_BackfillState(self._asked_ms, self._listened_ms))}
 
-    def found(self, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]) -> list[Play]:
+    def fetch_if_due(
+        self, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
+    ) -> list[Play]:
         """Ask if it is time to, and give the plays that are new, or known better now.
 
         Args:
@@ -110,17 +112,17 @@ class Repairer:
             blind: See `backfill.repair`.
         """
         now = self._clock.monotonic()
-        by_plan = bool(self._questions) and self._questions[0] <= now
-        if not by_plan and self._listened_ms < LISTENING_MS:
+        by_plan = bool(self._due) and self._due[0] <= now
+        if not by_plan and self._listened_ms < LISTENED_INTERVAL_MS:
             return []
-        self._questions = [question for question in self._questions if question > now]
+        self._due = [due for due in self._due if due > now]
         self._asked_ms = now_ms
         try:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
             self._failed(error)
             if self._may_repeat:
-                self._questions, self._may_repeat = [now + FOLLOW_UP], False
+                self._due, self._may_repeat = [now + FOLLOW_UP_DELAY], False
             return []
         self._listened_ms, self._trouble, self._may_repeat = 0, "", False
         return self._added(body, open_play, now_ms, blind)
@@ -128,24 +130,24 @@ class Repairer:
     def _added(
         self, body: object, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
     ) -> list[Play]:
-        forgotten, horizon_ms = self._log.forgotten(), self._outbox.horizon_ms()
+        forgotten, horizon_ms = self._log.tombstones(), self._outbox.horizon_ms()
         items = [heard for heard in read_recently_played(body) if heard.ended_ms >= horizon_ms]
         history = [heard for heard in items if not matches_tombstone(forgotten, heard.ended_ms)]
         if not history:
             return []
-        since_ms = history[0].ended_ms - LOOKED_BACK_MS
-        told = {identity(play): play for play in self._log.others(since_ms)}
+        since_ms = history[0].ended_ms - LOOKBACK_MS
+        told = {identity(play): play for play in self._log.foreign_plays(since_ms)}
         told |= {identity(play): play for play in self._outbox.kept(since_ms)}
         known = [play for play in told.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
         repaired = backfill_plays(known, history, now_ms, blind)
-        plays = [play for play in repaired if not self._outbox.is_forgotten(play)]
+        plays = [play for play in repaired if not self._outbox.is_deleted(play)]
         for play in plays:
             log.info(f"recently played: {format_play(play)}")
         return plays
 
     def _failed(self, error: SpotifyLoggerError) -> None:
-        self._listened_ms = min(self._listened_ms, LISTENING_MS - LISTENING_RETRY_MS)
+        self._listened_ms = min(self._listened_ms, LISTENED_INTERVAL_MS - LISTENED_RETRY_MS)
         if str(error) != self._trouble:
             log.warning(f"what was played lately cannot be learned ({error}); it is asked again later")
         self._trouble = str(error)

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.storage.store import Store
 
-MOST = 500
+MAX_TOMBSTONES = 500
 """Of the newest, so many are kept in mind: with them, all that `recently-played` may still tell of."""
 
 
-class Forgotten:
+class Tombstones:
     """What the logger has to know of them: it never sends them again, nor lets anybody bring them back.
 
     Args:
@@ -32,25 +32,25 @@ class Forgotten:
         self._count = -1  # how many there were when they were last read
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
-    def heed(self, *, anew: bool = False) -> None:
+    def refresh(self, *, force: bool = False) -> None:
         """Learn what was forgotten since anybody looked.
 
         Args:
-            anew: Whether Redis may be another one than it was.
+            force: Whether Redis may be another one than it was.
         """
-        count = self._store.count_forgotten()
-        if count == self._count and not anew:
+        count = self._store.count_tombstones()
+        if count == self._count and not force:
             return
-        found = self._store.forgotten()
-        self._outbox.forget(found)
-        known = dict(sorted((self.plays | found).items())[-MOST:])
+        found = self._store.tombstones()
+        self._outbox.mark_deleted(found)
+        known = dict(sorted((self.plays | found).items())[-MAX_TOMBSTONES:])
         if known != self.plays:
             self._outbox.set_note(TOMBSTONES, to_json(known))
         self.plays, self._count = known, count
 
-    def bring_back(self) -> None:
+    def restore(self) -> None:
         """Tell a Redis that has lost something what was forgotten."""
-        lost = self.plays.keys() - self._store.forgotten().keys()
+        lost = self.plays.keys() - self._store.tombstones().keys()
         if lost:
             with self._store.batch() as batch:
-                batch.write_forgotten({second: self.plays[second] for second in lost})
+                batch.write_tombstones({second: self.plays[second] for second in lost})

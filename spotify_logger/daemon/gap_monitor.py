@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
-BEAT = "beat"
+LAST_ANSWER_NOTE = "beat"
 """The note that says when the last answer came; the newest is on the disk within `BEAT_EVERY` seconds."""
-GAP = "gap"
+GAP_NOTE = "gap"
 """The note of the gap under way: from, to and reason, as known so far; empty while there is none."""
-BLIND = "blind"
+UNOBSERVED_NOTE = "blind"
 """The note that holds the latest stretches in which nothing could be seen."""
-BEAT_EVERY = 60.0
+SAVE_INTERVAL = 60.0
 """Seconds between two notes of what changes with every answer: a bound for what a power cut hides."""
-GAP_EVERY = 900.0
+GAP_SAVE_INTERVAL = 900.0
 """Seconds between two notes of how long a gap has grown."""
-REMEMBERED = 50
+MAX_SPANS = 50
 """Blind stretches that are remembered: more than fifty plays reach back to."""
 
 
-class Watch:
+class GapMonitor:
     """The watch.
 
     Args:
@@ -47,107 +47,109 @@ class Watch:
         self._alerts = alerts
         self._heartbeat = heartbeat
         self._planned = planned
-        self._sight = self._sight_since(_read_beat(outbox.note(BEAT)))
-        self.blind = _read_stretches(outbox.note(BLIND))
-        self._beat_at = float("-inf")
-        self._beat_ms = _read_beat(outbox.note(BEAT))
-        self._gap_at = float("-inf")
-        self._lost_sight = False
-        self._has_seen = False
+        self._coverage = self._coverage_since(_read_last_answer(outbox.note(LAST_ANSWER_NOTE)))
+        self.unobserved = _read_spans(outbox.note(UNOBSERVED_NOTE))
+        self._saved_at = float("-inf")
+        self._saved_ms = _read_last_answer(outbox.note(LAST_ANSWER_NOTE))
+        self._gap_saved_at = float("-inf")
+        self._is_failing = False
+        self._has_answer = False
 
-    def _sight_since(self, answered_ms: int | None) -> Coverage:
+    def _coverage_since(self, answered_ms: int | None) -> Coverage:
         sight = Coverage(answered_ms, self._planned)
         now = self._clock.monotonic()
         sight.plan(now, now)
         return sight
 
-    def begin(self, answered_ms: int | None) -> None:
+    def resume(self, answered_ms: int | None) -> None:
         """Take note of when, as Redis knows it, the last answer came to another process.
 
         Where that one already knew of the gap, it goes on from where it began.
         """
-        gap = _read_gap(self._outbox.note(GAP))
-        known = [moment for moment in (answered_ms, self._beat_ms) if moment is not None]
+        gap = _read_gap(self._outbox.note(GAP_NOTE))
+        known = [moment for moment in (answered_ms, self._saved_ms) if moment is not None]
         if gap is not None:
-            self._sight = self._sight_since(gap.from_ms)
-            self._sight.add_reason(gap)
+            self._coverage = self._coverage_since(gap.from_ms)
+            self._coverage.add_reason(gap)
         elif known:
-            self._sight = self._sight_since(max(known))
+            self._coverage = self._coverage_since(max(known))
 
-    def answered_at(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
+    def on_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
         """An answer came, see `Sight.saw`; a gap that it ends is recorded."""
-        stretch = self._sight.answered_at(stamp_ms, now)
-        self._lost_sight = False
-        self._has_seen = True
-        if stretch is not None:
-            self._gap_at = float("-inf")
-            self.blind = [*self.blind, (stretch.from_ms, stretch.to_ms)][-REMEMBERED:]
-            notes = {BLIND: to_json(self.blind), GAP: ""}
-            if stretch.is_gap:
-                self._record(stretch, notes)
-                log.warning(f"nothing could be seen from {_words(stretch)}")
+        span = self._coverage.answered_at(stamp_ms, now)
+        self._is_failing = False
+        self._has_answer = True
+        if span is not None:
+            self._gap_saved_at = float("-inf")
+            self.unobserved = [*self.unobserved, (span.from_ms, span.to_ms)][-MAX_SPANS:]
+            notes = {UNOBSERVED_NOTE: to_json(self.unobserved), GAP_NOTE: ""}
+            if span.is_gap:
+                self._record(span, notes)
+                log.warning(f"nothing could be seen from {_describe(span)}")
             else:
                 self._outbox.put([], notes)
-        return stretch
+        return span
 
-    def failed(self, reason: str) -> None:
+    def on_failure(self, reason: str) -> None:
         """A turn brought no answer."""
         now = self._clock.monotonic()
-        self._sight.failed(now, reason)
-        if not self._lost_sight:
-            self._lost_sight = True
-            self._note_beat({})
-        gap = self._sight.current_gap(now)
-        if gap is not None and now - self._gap_at >= GAP_EVERY:
-            self._gap_at = now
-            self._record(gap, {GAP: to_json([gap.from_ms, gap.to_ms, gap.reason])})
+        self._coverage.failed(now, reason)
+        if not self._is_failing:
+            self._is_failing = True
+            self._save_last_answer({})
+        gap = self._coverage.current_gap(now)
+        if gap is not None and now - self._gap_saved_at >= GAP_SAVE_INTERVAL:
+            self._gap_saved_at = now
+            self._record(gap, {GAP_NOTE: to_json([gap.from_ms, gap.to_ms, gap.reason])})
 
-    def planned(self, due: float) -> None:
+    def on_planned(self, due: float) -> None:
         """Take note of when the next turn is to be, in seconds of the monotonic clock."""
         now = self._clock.monotonic()
-        self._sight.plan(now, due)
-        if not self._lost_sight:
-            self._sight.planned(due - now)
+        self._coverage.plan(now, due)
+        if not self._is_failing:
+            self._coverage.planned(due - now)
 
-    def is_beat_due(self) -> bool:
+    def is_save_due(self) -> bool:
         """Whether it is time to bring to the disk what changes with every answer."""
-        return not self._lost_sight and self._clock.monotonic() - self._beat_at >= BEAT_EVERY
+        return not self._is_failing and self._clock.monotonic() - self._saved_at >= SAVE_INTERVAL
 
-    def beat(self) -> dict[str, str]:
+    def to_notes(self) -> dict[str, str]:
         """The note to be brought to the disk then."""
-        self._beat_at = self._clock.monotonic()
-        self._beat_ms = self._sight.answered_ms
-        return {} if self._beat_ms is None else {BEAT: str(self._beat_ms)}
+        self._saved_at = self._clock.monotonic()
+        self._saved_ms = self._coverage.answered_ms
+        return {} if self._saved_ms is None else {LAST_ANSWER_NOTE: str(self._saved_ms)}
 
-    def tell(self, login_valid_until: float | None, trouble: str, *, is_time_known: bool, well: bool) -> None:
+    def report(
+        self, login_valid_until: float | None, trouble: str, *, is_time_known: bool, healthy: bool
+    ) -> None:
         """Tell a person what is needed, and a watching machine that all is well.
 
         Args:
             login_valid_until: Seconds since the epoch; None when nobody knows.
             trouble: Why only a person can help; empty while none is needed.
             is_time_known: Whether an answer has told the time.
-            well: Whether Spotify answered and Redis took what came of it.
+            healthy: Whether Spotify answered and Redis took what came of it.
         """
         # A process that had no answer yet does not know whether the login works.
-        if trouble or (is_time_known and self._has_seen):
-            self._alerts.login(login_valid_until, trouble, self._clock.utc())
+        if trouble or (is_time_known and self._has_answer):
+            self._alerts.check_login(login_valid_until, trouble, self._clock.utc())
         self._alerts.deliver()
-        self._heartbeat.beat(well=well)
+        self._heartbeat.beat(healthy=healthy)
 
-    def _note_beat(self, notes: dict[str, str]) -> None:
-        if self._sight.answered_ms not in (None, self._beat_ms):
-            self._outbox.put([], {**self.beat(), **notes})
+    def _save_last_answer(self, notes: dict[str, str]) -> None:
+        if self._coverage.answered_ms not in (None, self._saved_ms):
+            self._outbox.put([], {**self.to_notes(), **notes})
 
     def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> None:
         fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}
         self._outbox.put_gap(gap.from_ms // 1000, fields, notes)
 
 
-def _words(gap: UnobservedSpan) -> str:
+def _describe(gap: UnobservedSpan) -> str:
     return f"{to_iso(gap.from_ms)[:19]}Z to {to_iso(gap.to_ms)[:19]}Z ({gap.reason}); the gap is recorded"
 
 
-def _read_beat(text: str) -> int | None:
+def _read_last_answer(text: str) -> int | None:
     """When the last answer came; None where there is no note, or it makes no sense."""
     moment_ms = from_json(int, text)
     return moment_ms if moment_ms is not None and 0 <= moment_ms < MAX_STAMP_MS else None
@@ -160,5 +162,5 @@ def _read_gap(text: str) -> UnobservedSpan | None:
     return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < MAX_STAMP_MS else None
 
 
-def _read_stretches(text: str) -> list[tuple[int, int]]:
-    return (from_json(list[tuple[int, int]], text) or [])[-REMEMBERED:]
+def _read_spans(text: str) -> list[tuple[int, int]]:
+    return (from_json(list[tuple[int, int]], text) or [])[-MAX_SPANS:]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import load
-from spotify_logger.daemon.wiring import Surroundings, make_duty
+from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.storage import embedded_server
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.daemon.failover import Duty
+    from spotify_logger.daemon.failover import Failover
     from spotify_logger.daemon.poller import Poller
     from spotify_logger.system.clock import Clock
 
-LONGEST_TURN = 120.0
+MAX_TURN = 120.0
 """Seconds that a turn may take: two calls and a refresh of 20 s each, an alert and a heartbeat of 5 s each,
 plays that waited (10 s), slow name servers, a hanging Redis."""
-HASTY = 5.0
+ALERT_DEADLINE = 5.0
 """Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
 
 
-def run(logger: Duty | Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
+def run(logger: Failover | Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
     """Turn after turn, until somebody wants the end."""
-    lifeline.beat(LONGEST_TURN, "trouble", "starting")
+    lifeline.beat(MAX_TURN, "trouble", "starting")
     while not is_stopping():
         turn = logger.turn()
         left = turn.due - clock.monotonic()
-        lifeline.beat(max(0.0, left) + LONGEST_TURN, "ok" if turn.ok else "trouble", turn.words)
+        lifeline.beat(max(0.0, left) + MAX_TURN, "ok" if turn.ok else "trouble", turn.words)
         while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
             clock.sleep(left)
 
@@ -55,15 +55,15 @@ def main(arguments: Sequence[str]) -> int:
         log.error("log.py takes no arguments; what it needs is in the settings")
         return os.EX_USAGE
     lifeline = Lifeline.from_environment(os.environ)
-    stop = Stop()
+    stop = StopSignal()
     try:
         settings = load(Path.cwd(), os.environ)
-        held = None if lifeline.supervised else lock_file.acquire(settings.state_dir, "log.py")
+        lock_fd = None if lifeline.supervised else lock_file.acquire(settings.state_dir, "log.py")
         with contextlib.ExitStack() as resources:
-            if held is not None:
-                resources.callback(os.close, held)
-                serve(settings, held, resources)
-            work(settings, lifeline, stop, resources)
+            if lock_fd is not None:
+                resources.callback(os.close, lock_fd)
+                start_redis(settings, lock_fd, resources)
+            run_logger(settings, lifeline, stop, resources)
     except Misconfigured as error:
         log.error(str(error))
         return os.EX_CONFIG
@@ -73,35 +73,40 @@ def main(arguments: Sequence[str]) -> int:
     return os.EX_OK
 
 
-def work(settings: Settings, lifeline: Lifeline, stop: Stop, resources: contextlib.ExitStack) -> None:
+def run_logger(
+    settings: Settings, lifeline: Lifeline, stop: StopSignal, resources: contextlib.ExitStack
+) -> None:
     """Put the rooms together, and run."""
     if why := atomic_file.write_refusal(settings.state_dir):
         log.warning(
             f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
             " a login cannot be saved"
         )
-    host, port = _place(settings)
+    host, port = _redis_address(settings)
     if settings.listener and settings.redis_is_default and not embedded_server.is_listening(host, port):
         log.warning(
             f"nothing listens at {host}:{port}, and the logger of a named listener starts no server,"
             " as several share one: sudo apt install redis-server; what is heard waits for it"
         )
     clock = SystemClock(stop.wake_fd)
-    send, tell = HttpSender(), HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=HASTY)
-    for sender in (send, tell):
+    send, send_alert = (
+        HttpSender(),
+        HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE),
+    )
+    for sender in (send, send_alert):
         resources.callback(sender.close)
-    duty = make_duty(settings, Surroundings(clock, send, tell, boot_id()), os.uname().nodename)
-    resources.callback(duty.close)
+    failover = build_failover(settings, Environment(clock, send, send_alert, boot_id()), os.uname().nodename)
+    resources.callback(failover.close)
     log.info(
         f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
-        f" writing to Redis at {duty.logger.store.where}"
+        f" writing to Redis at {failover.logger.store.where}"
     )
-    run(duty, clock, lifeline, stop.wanted)
-    duty.settle()
+    run(failover, clock, lifeline, stop.is_requested)
+    failover.flush()
     log.info("stopped")
 
 
-def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
+def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
     """Start a server of one's own where the settings name no Redis and none is there.
 
     Args:
@@ -109,7 +114,7 @@ def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> 
         lock_fd: The lock; a server that outlives a killed loop for a moment keeps the next one waiting.
         resources: Takes over the server.
     """
-    host, port = _place(settings)
+    host, port = _redis_address(settings)
     if not settings.redis_is_default or settings.listener or embedded_server.is_listening(host, port):
         return
     server = embedded_server.EmbeddedServer(settings.state_dir / "redis", host, port, lock_fd)
@@ -121,12 +126,12 @@ def serve(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> 
         resources.callback(server.stop)
 
 
-def _place(settings: Settings) -> tuple[str, int]:
+def _redis_address(settings: Settings) -> tuple[str, int]:
     address = urlsplit(settings.redis_url)
     return address.hostname or "127.0.0.1", address.port or 6379
 
 
-class Stop:
+class StopSignal:
     """The wish to end, as signals bring it; they also end the clock's sleep.
 
     Attributes:
@@ -138,13 +143,13 @@ class Stop:
         for descriptor in (self.wake_fd, write_fd):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        self._wanted = False
+        self._is_requested = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._want)
+            signal.signal(number, self._request)
 
-    def _want(self, *_: object) -> None:
-        self._wanted = True
+    def _request(self, *_: object) -> None:
+        self._is_requested = True
 
-    def wanted(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether a signal asked for the end."""
-        return self._wanted
+        return self._is_requested

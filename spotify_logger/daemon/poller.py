@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from spotify_logger.core.play import Play
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.core.poll_schedule import PollSchedule
-    from spotify_logger.daemon.backfiller import Repairer
-    from spotify_logger.daemon.gap_monitor import Watch
+    from spotify_logger.daemon.backfiller import Backfiller
+    from spotify_logger.daemon.gap_monitor import GapMonitor
     from spotify_logger.daemon.recorder import Recorder
     from spotify_logger.spotify.api import Answer, Spotify
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
-LONGEST_WAIT = 60.0
+MAX_WAIT = 60.0
 """Seconds between two turns at most, so that the supervisor hears of a loop that waits out a rate limit."""
-LOGIN_CHECK = 5.0
+LOGIN_CHECK_INTERVAL = 5.0
 """Seconds between two looks at the token file while only a login can help."""
-LONGEST_MEMORY = 20
+MAX_PENDING_ANSWERS = 20
 """Answers that wait for Redis to tell where to go on, where the state folder is a new one."""
-REQUESTS = "requests"
+REQUESTS_NOTE = "requests"
 """The note that keeps how many requests were sent, hour by hour."""
 
 
@@ -63,7 +63,7 @@ class _Polled:
     monotonic_ms: int
     is_after_gap: bool
 
-    def show_to(self, tracker: Tracker) -> list[Play]:
+    def feed(self, tracker: Tracker) -> list[Play]:
         """Return the plays that change when a tracker observes it."""
         if self.is_after_gap:
             tracker.note_gap()
@@ -89,24 +89,24 @@ class Poller:
         spotify: Spotify,
         recorder: Recorder,
         outbox: Outbox,
-        repairer: Repairer,
-        watch: Watch,
+        backfiller: Backfiller,
+        gap_monitor: GapMonitor,
         clock: Clock,
         schedule: PollSchedule,
         backoff: Backoff,
     ) -> None:
         self._spotify = spotify
         self._recorder = recorder
-        self._repairer = repairer
-        self._watch = watch
+        self._backfiller = backfiller
+        self._gap_monitor = gap_monitor
         self._clock = clock
         self._schedule = schedule
         self._backoff = backoff
         self._tracker = Tracker()  # before it is restored, only the schedule asks it
         self._is_restored = False
         self._memory = ""
-        self._unfollowed: list[_Polled] = []
-        self._usage = Usage(outbox.note(REQUESTS))
+        self._pending: list[_Polled] = []
+        self._usage = Usage(outbox.note(REQUESTS_NOTE))
         self._counted = 0
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
@@ -120,59 +120,57 @@ class Poller:
             answer = self._spotify.playback()
         except NotBefore as error:
             until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
-            wait, what_next = min(error.seconds, LONGEST_WAIT), f"; nothing is asked until {until}"
-            turn = self._troubled(error, RATE_LIMITED, wait, what_next)
+            wait, what_next = min(error.seconds, MAX_WAIT), f"; nothing is asked until {until}"
+            turn = self._failed(error, RATE_LIMITED, wait, what_next)
         except LoginNeeded as error:
             self._login_trouble = str(error)
-            turn = self._troubled(error, LOGIN_DEAD, LOGIN_CHECK)
+            turn = self._failed(error, LOGIN_DEAD, LOGIN_CHECK_INTERVAL)
         except TryLater as error:
             reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
-            turn = self._troubled(error, reason, self._backoff.failed(), "; it is asked again")
+            turn = self._failed(error, reason, self._backoff.failed(), "; it is asked again")
         else:
             self._backoff.succeeded()
             turn = self._answered(answer)
-        self._watch.planned(turn.due)
-        self._watch.tell(
+        self._gap_monitor.on_planned(turn.due)
+        self._gap_monitor.report(
             self._spotify.login_valid_until,
             self._login_trouble,
             is_time_known=self._spotify.is_time_known,
-            well=turn.ok,
+            healthy=turn.ok,
         )
         return turn
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Bring to the disk what changes with every answer, before the end."""
         if self._is_restored:
-            self._keep()
+            self._save()
 
     def _answered(self, answer: Answer) -> Turn:
         playback, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
         if self._trouble is not None:
             log.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(playback)}")
             if not self._trouble:
-                self._repairer.started(stamp_ms)
+                self._backfiller.on_start(stamp_ms)
             self._trouble = None
         self._login_trouble = ""
-        stretch = self._watch.answered_at(stamp_ms, answer.monotonic)
-        if stretch is not None:
-            self._repairer.missed()
-        self._unfollowed.append(
-            _Polled(playback, stamp_ms, round(answer.monotonic * 1000), stretch is not None)
-        )
+        span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic)
+        if span is not None:
+            self._backfiller.on_gap()
+        self._pending.append(_Polled(playback, stamp_ms, round(answer.monotonic * 1000), span is not None))
         self._status["login"] = "ok"
         self._status["blind"] = ""
         self._status["last_poll"] = to_iso(stamp_ms)
         if self._is_restored:
-            self._follow()
-            self._repair()
+            self._track_pending()
+            self._backfill()
         else:
-            self._unfollowed[-1].show_to(self._tracker)
+            self._pending[-1].feed(self._tracker)
         self._schedule.slowdown = self._spotify.slowdown
         due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
         recorded = self._record(due, describe(playback), playback)
         return Turn(due, recorded, self._recorder.trouble or describe(playback))
 
-    def _troubled(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
+    def _failed(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
         words = f"{error}{what_next}"
         if str(error) != self._trouble:
             say = log.error if isinstance(error, LoginNeeded) else log.warning
@@ -182,27 +180,27 @@ class Poller:
         self._status["blind"] = reason
         if isinstance(error, LoginNeeded):  # other errors tell nothing about the login
             self._status["login"] = "needed"
-        self._watch.failed(reason)
+        self._gap_monitor.on_failure(reason)
         self._record(due, words, None)
         return Turn(due, ok=False, words=words)
 
-    def _follow(self) -> None:
+    def _track_pending(self) -> None:
         """Hand the answers to the tracker, and what it finds to the recorder."""
-        for polled in self._unfollowed:
+        for polled in self._pending:
             before = self._tracker.play
-            changed = polled.show_to(self._tracker)
+            changed = polled.feed(self._tracker)
             self._memory = self._tracker.serialize()
             self._recorder.add(changed, self._memory)
             for play in changed:
-                self._repairer.listened(_more(before, play))
+                self._backfiller.on_listened(_newly_played_ms(before, play))
                 if play.end_reason is not None:
                     log.info(format_play(play))
-        self._unfollowed.clear()
+        self._pending.clear()
 
-    def _repair(self) -> None:
-        if self._recorder.knows_past:
+    def _backfill(self) -> None:
+        if self._recorder.has_history:
             now_ms = round(self._clock.utc() * 1000)
-            found = self._repairer.found(self._tracker.play, now_ms, self._watch.blind)
+            found = self._backfiller.fetch_if_due(self._tracker.play, now_ms, self._gap_monitor.unobserved)
             self._recorder.add([play for play in found if play.end_reason is not None], self._memory)
 
     def _restore(self) -> None:
@@ -211,9 +209,9 @@ class Poller:
         if loaded is not None:
             newest, self._memory, status = loaded
             self._usage.merge(status.get("requests_by_hour", ""))
-            self._watch.begin(from_iso(status.get("last_poll", "")))
+            self._gap_monitor.resume(from_iso(status.get("last_poll", "")))
             self._tracker = Tracker.restore(newest, self._memory)
-        elif len(self._unfollowed) < LONGEST_MEMORY:
+        elif len(self._pending) < MAX_PENDING_ANSWERS:
             return
         else:
             # There is nothing known to be continued, and what waits is not yet on the disk.
@@ -234,20 +232,20 @@ class Poller:
         }
         if not self._is_restored:  # what Redis has of it is not known yet, and must not be written over
             return self._recorder.write(None, wait, status)
-        if self._watch.is_beat_due():
-            self._keep()
+        if self._gap_monitor.is_save_due():
+            self._save()
         status["requests_24h"] = self._usage.total(now)
         status["requests_by_hour"] = self._usage.to_text()
         status["tracker"] = self._memory
         shown = None if playback is None or playback.kind is StateKind.NO_INFORMATION else self._tracker.play
         return self._recorder.write(shown, wait, status)
 
-    def _keep(self) -> None:
-        requests = {REQUESTS: self._usage.to_text()}
-        self._recorder.keep({**self._watch.beat(), **requests, **self._repairer.to_note()})
+    def _save(self) -> None:
+        requests = {REQUESTS_NOTE: self._usage.to_text()}
+        self._recorder.save({**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()})
 
 
-def _more(before: Play | None, play: Play) -> int:
+def _newly_played_ms(before: Play | None, play: Play) -> int:
     """Milliseconds of a play that were heard since its state before."""
     same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
     return play.ms_played - before.ms_played if same and before is not None else play.ms_played

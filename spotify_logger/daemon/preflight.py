@@ -93,7 +93,7 @@ def _ask_for_app(directory: Path) -> None:
     values = {"client_id": _ask(input, "Client ID: ", needed=True)}
     if not settings.client_secret:
         values["client_secret"] = _ask(getpass.getpass, "Client secret (stays hidden; may be left empty): ")
-    _keep(path, values)
+    _save(path, values)
     say(f"Both are in {path} now, for you alone to read.")
 
 
@@ -115,7 +115,7 @@ def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str
         Talk(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
 
 
-def _keep(path: Path, values: dict[str, str]) -> None:
+def _save(path: Path, values: dict[str, str]) -> None:
     """Put the values into `auth.py`, made from its example where there is none; its other lines stay."""
     try:
         source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""

@@ -10,10 +10,10 @@ from spotify_logger.core.play import LIVE, UNKNOWN, Play
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.core.tracker import last_answer_at
-from spotify_logger.daemon.deletions import Forgotten
-from spotify_logger.daemon.takeover_dedup import Handover
+from spotify_logger.daemon.deletions import Tombstones
+from spotify_logger.daemon.takeover_dedup import TakeoverDedup
 from spotify_logger.storage.durability import Persistence, Receipt, Receipts
-from spotify_logger.storage.outbox import KEPT, NEWEST, Row
+from spotify_logger.storage.outbox import MAX_KEPT_PLAYS, NEWEST_CANDIDATES, OutboxPlay
 from spotify_logger.storage.store import StoreError
 from spotify_logger.system import log
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from spotify_logger.core.backoff import Backoff
     from spotify_logger.core.matching import Identity
     from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.storage.outbox import GapRow, Outbox
+    from spotify_logger.storage.outbox import Outbox, OutboxGap
     from spotify_logger.storage.store import Batch, Store
     from spotify_logger.system.clock import Clock
 
 NOW_PLAYING_GRACE = 30.0
 """Seconds after the next answer is due at which the open play no longer counts as open."""
-KEEP_OPEN = 30.0
+OPEN_SAVE_INTERVAL = 30.0
 """Seconds between two states of the open play that go to the disk, while Redis is away."""
-TOGETHER = 200
+PLAYS_PER_BATCH = 200
 """Plays that go to Redis in one go."""
-LONGEST_CATCH_UP = 10.0
+MAX_CATCH_UP = 10.0
 """Seconds that one turn spends on plays that waited; the rest goes with the next ones."""
 REFUSED_RETRY = 60.0
 """Seconds before Redis is given again what it refused while it took the rest."""
-REMEMBERED = 1000
+MAX_OWN_PLAYS = 1000
 """Plays of this process that are remembered as such."""
-SERVER_LOOK = 60.0
+PERSISTENCE_CHECK_INTERVAL = 60.0
 """Seconds between two looks at how far the server has saved, where it has no append-only file."""
-MEMORY = "tracker"
+TRACKER_NOTE = "tracker"
 """The note that keeps the tracker's memory."""
 WRONG_TYPE = "WRONGTYPE"
 """The error code for a key that somebody else uses."""
-RUN = "redis_run"
+REDIS_RUN_NOTE = "redis_run"
 """The note that keeps which run of the server was written to last."""
 
 
@@ -81,30 +81,30 @@ class Recorder:
         self._backoff = backoff
         self._open: Play | None = None
         self._open_key: int | None = None
-        self._is_over = False  # a play was closed that Redis may still call the present one
+        self._has_ended = False  # a play was closed that Redis may still call the present one
         self._last_key: int | None = None
         self._memory = ""
-        self._kept_at = float("-inf")
+        self._saved_at = float("-inf")
         self._own: dict[Identity, None] = {}  # plays of this process; older ones may be newer in Redis
         self._receipts = Receipts()
         self._refused: dict[str, float] = {}
         self._persistence = Persistence()
-        self._looked_at = float("-inf")
-        self._looked_for = self._nothing_at = -1  # the outbox's changes then, and when nothing was found
+        self._persistence_checked_at = float("-inf")
+        self._searched_at = self._nothing_at = -1  # the outbox's changes then, and when nothing was found
         self._connection = 0
-        self._forgotten = Forgotten(store, outbox)
+        self._tombstones = Tombstones(store, outbox)
         self._retry_at = float("-inf")
-        self._said: set[str] = set()  # of what is wrong at present
+        self._reported: set[str] = set()  # of what is wrong at present
         self._may_write = may_write
-        self._handover = Handover(store)
-        self._must_learn = False
-        self.duty: Mapping[str, FieldValue] = {}
+        self._takeover_dedup = TakeoverDedup(store)
+        self._must_relearn = False
+        self.role_fields: Mapping[str, FieldValue] = {}
         self.trouble = ""
 
     @property
-    def knows_past(self) -> bool:
+    def has_history(self) -> bool:
         """Whether the outbox knows the plays that Redis has."""
-        return self._connection > 0 or self._outbox.note(RUN) != ""
+        return self._connection > 0 or self._outbox.note(REDIS_RUN_NOTE) != ""
 
     def load(self) -> tuple[Play | None, str, dict[str, str]] | None:
         """Where another process stopped, as the disk and Redis know it, whoever knows it better.
@@ -114,10 +114,10 @@ class Recorder:
             None while Redis is away and the disk knows nothing, as that of a new state folder, or nothing of
             how another logger went on.
         """
-        kept, memory = self._outbox.newest(), self._outbox.note(MEMORY)
+        kept, memory = self._outbox.newest(), self._outbox.note(TRACKER_NOTE)
         loaded, status = self._load_from_redis()
         kept = kept and self._outbox.newest()  # somebody may have forgotten it
-        if self.trouble and (self._must_learn or (kept is None and not memory)):
+        if self.trouble and (self._must_relearn or (kept is None and not memory)):
             return None
         told = status.get("tracker", "")
         self._last_key = second_of_key(status.get("last_play", ""))
@@ -131,7 +131,7 @@ class Recorder:
         if self._is_resting():
             return None, {}
         try:
-            self._meet()
+            self._connect()
             loaded = self._newest_live(), self._store.read_status()
         except StoreError as error:
             self._failed(error)
@@ -141,7 +141,7 @@ class Recorder:
 
     def _newest_live(self) -> tuple[int, dict[str, str]] | None:
         """The play that polling learned and that started last; repaired ones may have started later."""
-        for count in (3, NEWEST):
+        for count in (3, NEWEST_CANDIDATES):
             newest = self._store.recent(count)
             live = next((play for play in newest if self._is_live(*play)), None)
             if live is not None or len(newest) < count:
@@ -149,7 +149,7 @@ class Recorder:
         return None
 
     def _is_live(self, second: int, fields: Mapping[str, str]) -> bool:
-        return fields.get("source") == LIVE and second not in self._forgotten.plays
+        return fields.get("source") == LIVE and second not in self._tombstones.plays
 
     def _as_kept(self, second: int, fields: Mapping[str, str]) -> Play | None:
         """The newest play of Redis, by the name that it has here."""
@@ -177,18 +177,18 @@ class Recorder:
                 self._open_key = self._open_key if is_open else None
                 self._open = play
             elif is_open:
-                self._open, self._open_key, self._is_over = None, None, True
+                self._open, self._open_key, self._has_ended = None, None, True
         if to_keep:
             self._put(to_keep)
 
-    def keep(self, notes: Mapping[str, str]) -> None:
+    def save(self, notes: Mapping[str, str]) -> None:
         """Bring notes to the disk, and with them the open play and the tracker's memory."""
-        self._outbox.put([] if self._open is None else [self._open], {MEMORY: self._memory, **notes})
-        self._kept_at = self._clock.monotonic()
+        self._outbox.put([] if self._open is None else [self._open], {TRACKER_NOTE: self._memory, **notes})
+        self._saved_at = self._clock.monotonic()
 
     def _put(self, plays: Sequence[Play]) -> None:
-        self._outbox.put(plays, {MEMORY: self._memory})
-        self._kept_at = self._clock.monotonic()
+        self._outbox.put(plays, {TRACKER_NOTE: self._memory})
+        self._saved_at = self._clock.monotonic()
         for play in plays:
             self._remember(play)
             if (key := self._outbox.key(play)) is not None:
@@ -197,7 +197,7 @@ class Recorder:
     def _remember(self, play: Play) -> None:
         """Take note that the newest state of a play is the one that is here."""
         self._own[identity(play)] = None
-        if len(self._own) > REMEMBERED:
+        if len(self._own) > MAX_OWN_PLAYS:
             del self._own[next(iter(self._own))]
 
     def write(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> bool:
@@ -212,47 +212,47 @@ class Recorder:
             Whether Redis has all of it.
         """
         if self._is_resting() or not self._may_write():
-            self._keep_open()
+            self._save_open()
             return False
         try:
-            self._meet()
-            self._look_whether_safe()
-            complaint = self._send(shown, due, status)
+            self._connect()
+            self._confirm_saved()
+            partial_error = self._send(shown, due, status)
         except StoreError as error:
             self._failed(error)
-            self._keep_open()
+            self._save_open()
             return False
-        if complaint is not None:
-            self._complain(complaint)
-        if complaint is not None or self._refused:
+        if partial_error is not None:
+            self._report(partial_error)
+        if partial_error is not None or self._refused:
             return False
         self._succeeded()
         return True
 
     # Another logger on another machine
 
-    def learn_newest(self) -> None:
+    def relearn(self) -> None:
         """Learn the plays that another logger wrote, when Redis is met next: the disk does not know them."""
-        self._must_learn = True
+        self._must_relearn = True
 
     @property
-    def has_learned(self) -> bool:
+    def is_up_to_date(self) -> bool:
         """Whether nothing of that is left to be learned."""
-        return not self._must_learn
+        return not self._must_relearn
 
-    def distrust(self) -> None:
+    def rewrite_all(self) -> None:
         """Write everything again, as another logger may have written over it."""
-        self._store.unlearn_all()
+        self._store.invalidate_all()
         self._receipts.clear()
-        self._outbox.doubt(self._outbox.safe_keys())
+        self._outbox.mark_waiting(self._outbox.safe_keys())
 
-    def deliver(self) -> None:
+    def flush_leftovers(self) -> None:
         """Bring to Redis what was left here, while another logger is on duty."""
         if self._is_resting() or (self._outbox.changes == self._nothing_at and not self._receipts):
             return
         try:
-            self._meet()
-            self._look_whether_safe()
+            self._connect()
+            self._confirm_saved()
             rows = self._rows(self._left_over)
             gaps = self._gaps(rows)
             with self._store.batch() as batch:
@@ -263,13 +263,13 @@ class Recorder:
         else:
             self._succeeded()
 
-    def _left_over(self, row: Row) -> Row | None:
+    def _left_over(self, row: OutboxPlay) -> OutboxPlay | None:
         """What Redis has to be given of a play that was left here; None for one that it knows as well."""
         if identity(row.play) in self._own:
             return self._claimed(row)
         self._remember(row.play)
-        if (another := self._handover.same(row.play)) is not None:
-            return self._instead_of(another, row)
+        if (another := self._takeover_dedup.find_duplicate(row.play)) is not None:
+            return self._resolve_duplicate(another, row)
         row = self._claimed(row)
         held = Play.from_hash(row.key, self._store.play(row.key) or {})
         if held is not None and (held.end_reason is not None or row.play.end_reason is None):
@@ -280,85 +280,90 @@ class Recorder:
             self._outbox.put([row.play])
         return row
 
-    def _instead_of(self, another: Play, row: Row) -> Row | None:
+    def _resolve_duplicate(self, another: Play, row: OutboxPlay) -> OutboxPlay | None:
         """Put a play that was seen to its end in the place of one that was told of; let any other one go."""
         key, is_better = another.second, row.play.source == LIVE and row.play.end_reason is not None
         if another.source == LIVE or not is_better or self._outbox.is_taken(key, row.play):
             self._outbox.replace(row.play, (key, replace(another, item=row.play.item)))
             return None
         self._outbox.rekey(row.play, key)
-        self._store.unlearn(play_key(key))
+        self._store.invalidate(play_key(key))
         return replace(row, key=key)
 
     # The server at the other end
 
-    def _meet(self) -> None:
+    def _connect(self) -> None:
         """See whether the server is still the one that was written to before; it may have lost something."""
         connection = self._store.connect()
         if connection == self._connection:
             return
         self._receipts.clear()
         self._nothing_at = -1
-        self._store.enlist()
-        self._look_at_server()
-        self._remember_newest()
-        self._forgotten.heed(anew=True)
+        self._store.register_listener()
+        self._check_persistence()
+        self._adopt_newest()
+        self._tombstones.refresh(force=True)
         run = self._persistence.run
-        if run != self._outbox.note(RUN):
-            if self._outbox.note(RUN):
-                self._forgotten.bring_back()
-                self._outbox.doubt(self._store.missing(self._outbox.safe_keys()))
-            self._outbox.set_note(RUN, run)
+        if run != self._outbox.note(REDIS_RUN_NOTE):
+            if self._outbox.note(REDIS_RUN_NOTE):
+                self._tombstones.restore()
+                self._outbox.mark_waiting(self._store.missing(self._outbox.safe_keys()))
+            self._outbox.set_note(REDIS_RUN_NOTE, run)
         self._connection = connection
 
-    def _remember_newest(self) -> None:
+    def _adopt_newest(self) -> None:
         """Learn the plays of Redis that a state folder does not know which is new, or was not in use."""
-        if self._must_learn or self._outbox.newest() is None:
-            kept = ((second, Play.from_hash(second, fields)) for second, fields in self._store.recent(KEPT))
+        if self._must_relearn or self._outbox.newest() is None:
+            kept = (
+                (second, Play.from_hash(second, fields))
+                for second, fields in self._store.recent(MAX_KEPT_PLAYS)
+            )
             plays = [(second, play) for second, play in kept if play is not None]
             seconds = [second for second, _ in plays]
-            self._outbox.adopt(zip(seconds, self._recognizable([play for _, play in plays]), strict=True))
-            self._must_learn = False
+            self._outbox.adopt(zip(seconds, self._with_isrcs([play for _, play in plays]), strict=True))
+            self._must_relearn = False
 
-    def _recognizable(self, plays: Sequence[Play]) -> list[Play]:
+    def _with_isrcs(self, plays: Sequence[Play]) -> list[Play]:
         """Plays with what the catalogue needs to tell their recordings from others."""
         keys = dict.fromkeys(play.item.key for play in plays)
         isrcs = {key: isrc for key, (isrc,) in self._store.catalog(keys, ["isrc"])}
         return [_with_isrc(play, isrcs[play.item.key]) for play in plays]
 
-    def _look_at_server(self) -> None:
+    def _check_persistence(self) -> None:
         before, self._persistence = self._persistence, self._store.persistence()
-        self._looked_at = self._clock.monotonic()
+        self._persistence_checked_at = self._clock.monotonic()
         if before.aof != self._persistence.aof:
             self._receipts.clear()  # they tell nothing of what proves a write from now on
             self._nothing_at = -1
 
-    def _look_whether_safe(self) -> None:
+    def _confirm_saved(self) -> None:
         """Let go of what Redis has made safe."""
         now, has_file = self._clock.monotonic(), self._persistence.aof
-        if not self._receipts or (not has_file and now - self._looked_at < SERVER_LOOK):
+        if not self._receipts or (
+            not has_file and now - self._persistence_checked_at < PERSISTENCE_CHECK_INTERVAL
+        ):
             return
         synced = self._store.is_synced() if has_file else None
         if synced is None:
-            self._look_at_server()
+            self._check_persistence()
         replicated = self._store.is_replicated()
         safe = self._receipts.proven(self._persistence, now, synced=synced, replicated=replicated)
         plays = [int(key.removeprefix("listening:")) for key in safe if key.startswith("listening:")]
-        gaps = [gap.second for gap in self._outbox.waiting_gaps() if _gap_state(gap) in safe]
+        gaps = [gap.second for gap in self._outbox.waiting_gaps() if _gap_version(gap) in safe]
         if safe:
-            self._outbox.made_safe(plays, gaps)
+            self._outbox.mark_safe(plays, gaps)
 
-    def forgotten(self) -> Mapping[int, int]:
+    def tombstones(self) -> Mapping[int, int]:
         """What nobody shall bring back, see `Forgotten.plays`, as far as that can be known now."""
         if not self._is_resting():
             try:
-                self._meet()
-                self._forgotten.heed()
+                self._connect()
+                self._tombstones.refresh()
             except StoreError as error:
                 self._failed(error)
-        return self._forgotten.plays
+        return self._tombstones.plays
 
-    def others(self, since_ms: int) -> list[Play]:
+    def foreign_plays(self, since_ms: int) -> list[Play]:
         """Plays since a moment that the disk knows nothing of, as far as that can be known now.
 
         An import brought them, or another logger did.
@@ -369,8 +374,8 @@ class Recorder:
         if self._is_resting():
             return []
         try:
-            self._meet()
-            return self._recognizable(self._store.others(since_ms // 1000, self._outbox.keys()))
+            self._connect()
+            return self._with_isrcs(self._store.foreign_plays(since_ms // 1000, self._outbox.keys()))
         except StoreError as error:
             self._failed(error)
             return []
@@ -379,10 +384,10 @@ class Recorder:
 
     def _send(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> StoreError | None:
         """Send what waits, in portions; the open play, the gaps and the status go with the last one."""
-        begun, complaint = self._clock.monotonic(), None
+        begun, partial_error = self._clock.monotonic(), None
         while True:
             rows = self._rows(self._to_send)
-            is_last = len(rows) < TOGETHER or self._clock.monotonic() - begun > LONGEST_CATCH_UP
+            is_last = len(rows) < PLAYS_PER_BATCH or self._clock.monotonic() - begun > MAX_CATCH_UP
             gaps = self._gaps(rows) if is_last else []
             try:
                 with self._store.batch() as batch:
@@ -390,14 +395,14 @@ class Recorder:
                     if is_last:
                         self._finish(batch, shown, due, status)
             except StoreError as error:
-                if _takes_nothing(error, rows):
+                if _is_total_failure(error, rows):
                     raise
-                complaint = error
-            self._sent(rows, gaps, () if complaint is None else complaint.refused)
+                partial_error = error
+            self._sent(rows, gaps, () if partial_error is None else partial_error.refused)
             if is_last:
-                return complaint
+                return partial_error
 
-    def _rows(self, ready: Callable[[Row], Row | None]) -> list[Row]:
+    def _rows(self, ready: Callable[[OutboxPlay], OutboxPlay | None]) -> list[OutboxPlay]:
         """The plays that are to be sent now; nobody looks where nothing has changed since there were none.
 
         Args:
@@ -405,51 +410,56 @@ class Recorder:
         """
         if self._outbox.changes == self._nothing_at:
             return []
-        self._forgotten.heed()
-        self._looked_for = self._outbox.changes
+        self._tombstones.refresh()
+        self._searched_at = self._outbox.changes
         open_key = None if self._open is None else self._open_row(self._open).key
-        besides = {int(key.removeprefix("listening:")) for key in self._held_back("listening:")}
-        rows = self._outbox.waiting(TOGETHER, besides | ({open_key} if open_key is not None else set()))
-        self._handover.begin()
+        besides = {int(key.removeprefix("listening:")) for key in self._not_to_send("listening:")}
+        rows = self._outbox.waiting(
+            PLAYS_PER_BATCH, besides | ({open_key} if open_key is not None else set())
+        )
+        self._takeover_dedup.clear_cache()
         return [sent for sent in map(ready, rows) if sent is not None]
 
-    def _to_send(self, row: Row) -> Row | None:
-        if identity(row.play) not in self._own and (another := self._handover.same(row.play)) is not None:
+    def _to_send(self, row: OutboxPlay) -> OutboxPlay | None:
+        if (
+            identity(row.play) not in self._own
+            and (another := self._takeover_dedup.find_duplicate(row.play)) is not None
+        ):
             self._remember(row.play)
-            return self._instead_of(another, row)
+            return self._resolve_duplicate(another, row)
         row = self._claimed(row)
         return None if self._is_outdated(row) else row
 
-    def _gaps(self, rows: Sequence[Row]) -> list[GapRow]:
+    def _gaps(self, rows: Sequence[OutboxPlay]) -> list[OutboxGap]:
         if self._outbox.changes == self._nothing_at:
             return []
-        held = self._held_back("gap:")
-        gaps = [gap for gap in self._outbox.waiting_gaps() if _gap_state(gap) not in held]
-        self._nothing_at = -1 if rows or gaps or self._refused else self._looked_for
+        held = self._not_to_send("gap:")
+        gaps = [gap for gap in self._outbox.waiting_gaps() if _gap_version(gap) not in held]
+        self._nothing_at = -1 if rows or gaps or self._refused else self._searched_at
         return gaps
 
-    def _held_back(self, kind: str) -> set[str]:
+    def _not_to_send(self, kind: str) -> set[str]:
         """Keys that Redis has taken, or refused a moment ago."""
         now = self._clock.monotonic()
         self._refused = {key: until for key, until in self._refused.items() if now < until}
         return {key for key in self._receipts.keys() | self._refused.keys() if key.startswith(kind)}
 
-    def _claimed(self, row: Row) -> Row:
+    def _claimed(self, row: OutboxPlay) -> OutboxPlay:
         """A play under a key that is nobody else's, neither in Redis nor here, nor was before."""
         play = row.play
         key = self._store.claim(
             row.key,
             to_iso(play.started_ms),
             play.item.uri,
-            lambda key: key in self._forgotten.plays or self._outbox.is_taken(key, play),
+            lambda key: key in self._tombstones.plays or self._outbox.is_taken(key, play),
         )
-        self._store.unlearn(play_key(key), play.item.key)
+        self._store.invalidate(play_key(key), play.item.key)
         if key == row.key:
             return row
         self._outbox.rekey(play, key)
         return replace(row, key=key)
 
-    def _is_outdated(self, row: Row) -> bool:
+    def _is_outdated(self, row: OutboxPlay) -> bool:
         """Whether Redis has a newer state of a play that another process left on the disk."""
         if identity(row.play) in self._own:
             return False
@@ -471,7 +481,7 @@ class Recorder:
             self._fill(batch, [row], [])
             if shown is not None:
                 batch.set_now_playing(row.key, due + NOW_PLAYING_GRACE)
-        elif self._is_over:
+        elif self._has_ended:
             batch.clear_now_playing()
         last = {} if self._last_key is None else {"last_play": play_key(self._last_key)}
         keeping: dict[str, FieldValue] = {
@@ -480,18 +490,18 @@ class Recorder:
             "redis_trouble": self.trouble,
             "persistence": self._persistence.words,
         }
-        batch.write_status({**status, **last, **keeping, **self.duty})
+        batch.write_status({**status, **last, **keeping, **self.role_fields})
 
-    def _open_row(self, play: Play) -> Row:
+    def _open_row(self, play: Play) -> OutboxPlay:
         """The open play, under a key that stays the same."""
         if self._open_key is None:
             if (key := self._outbox.key(play)) is None:  # somebody took it away
                 self._outbox.put([play])
                 key = self._outbox.key(play)
-            self._open_key = self._claimed(Row(play.second if key is None else key, play)).key
-        return Row(self._open_key, play)
+            self._open_key = self._claimed(OutboxPlay(play.second if key is None else key, play)).key
+        return OutboxPlay(self._open_key, play)
 
-    def _fill(self, batch: Batch, rows: Sequence[Row], gaps: Sequence[GapRow]) -> None:
+    def _fill(self, batch: Batch, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap]) -> None:
         for row in rows:
             batch.write_play(row.key, row.play.to_hash(), row.play.index)
             batch.write_catalog(row.play.item.key, row.play.item.catalog)
@@ -499,7 +509,7 @@ class Recorder:
         for gap in gaps:
             batch.write_gap(gap.second, gap.fields)
 
-    def _sent(self, rows: Sequence[Row], gaps: Sequence[GapRow], refused: Collection[str]) -> None:
+    def _sent(self, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap], refused: Collection[str]) -> None:
         """Take note of what Redis has taken, and what not."""
         if not rows and not gaps:
             return
@@ -508,7 +518,7 @@ class Recorder:
         written = {
             play_key(row.key): {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}
             for row in rows
-        } | {_gap_state(gap): {gap_key(gap.second), GAPS} for gap in gaps}
+        } | {_gap_version(gap): {gap_key(gap.second), GAPS} for gap in gaps}
         for key, keys in written.items():
             if keys & set(refused):
                 self._refused[key] = now + REFUSED_RETRY
@@ -518,10 +528,10 @@ class Recorder:
 
     # Good and bad times
 
-    def _keep_open(self) -> None:
+    def _save_open(self) -> None:
         """While Redis is away, bring the open play to the disk now and then."""
-        if self._open is not None and self._clock.monotonic() - self._kept_at >= KEEP_OPEN:
-            self.keep({})
+        if self._open is not None and self._clock.monotonic() - self._saved_at >= OPEN_SAVE_INTERVAL:
+            self.save({})
 
     def _is_resting(self) -> bool:
         return self._clock.monotonic() < self._retry_at
@@ -529,30 +539,30 @@ class Recorder:
     def _failed(self, error: StoreError) -> None:
         wait = self._backoff.failed()
         self._retry_at = self._clock.monotonic() + wait
-        self._complain(error, f" (plays wait in the outbox, the next try is in {wait:.0f} s)")
+        self._report(error, f" (plays wait in the outbox, the next try is in {wait:.0f} s)")
 
-    def _complain(self, error: StoreError, what_next: str = " (the rest is written)") -> None:
-        kinds = _kinds(error)
-        if not kinds <= self._said:
+    def _report(self, error: StoreError, what_next: str = " (the rest is written)") -> None:
+        kinds = _error_kinds(error)
+        if not kinds <= self._reported:
             log.warning(f"{error}{what_next}")
-        self._said |= kinds
+        self._reported |= kinds
         self.trouble = str(error)
 
     def _succeeded(self) -> None:
         self._backoff.succeeded()
-        self._is_over = False
+        self._has_ended = False
         if self.trouble:
             log.info("Redis is there again and takes what waited for it")
-        self._said.clear()
+        self._reported.clear()
         self.trouble = ""
 
 
-def _gap_state(gap: GapRow) -> str:
+def _gap_version(gap: OutboxGap) -> str:
     """What tells the states of a gap from each other: it grows while it lasts."""
     return f"{gap_key(gap.second)} {gap.fields['to']} {gap.fields['reason']}"
 
 
-def _takes_nothing(error: StoreError, rows: Sequence[Row]) -> bool:
+def _is_total_failure(error: StoreError, rows: Sequence[OutboxPlay]) -> bool:
     """Whether the server is of no use at present; otherwise some keys are, and the rest is written."""
     refused = error.refused
     if error.codes == {WRONG_TYPE}:
@@ -560,7 +570,7 @@ def _takes_nothing(error: StoreError, rows: Sequence[Row]) -> bool:
     return not refused or STATUS in refused or (bool(rows) and refused >= {play_key(row.key) for row in rows})
 
 
-def _kinds(error: StoreError) -> set[str]:
+def _error_kinds(error: StoreError) -> set[str]:
     """What is wrong, as far as it is worth a line of its own: every key that is somebody else's is."""
     if error.codes == {WRONG_TYPE}:
         return {f"{WRONG_TYPE} {key}" for key in error.refused}

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.store import Store
 
-LONGEST_APART = 6 * 3600
+MAX_START_DIFFERENCE = 6 * 3600
 """Seconds before its start in which the same play may have begun for another logger."""
 
 
-class Handover:
+class TakeoverDedup:
     """Looks in Redis for what another logger wrote.
 
     Args:
@@ -31,16 +31,16 @@ class Handover:
         self._store = store
         self._days: dict[date, dict[int, tuple[str, int]]] = {}
 
-    def begin(self) -> None:
+    def clear_cache(self) -> None:
         """Begin with plays that are looked for together: the index of a day is read once for all of them."""
         self._days.clear()
 
-    def same(self, play: Play) -> Play | None:
+    def find_duplicate(self, play: Play) -> Play | None:
         """The play by which another logger knows this one; None where there is none, or only itself."""
         begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
-        for day in sorted({day_of(begin - LONGEST_APART), day_of(begin), day_of(end)}):
+        for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
             for second, (item, _) in self._index(day).items():
-                if item == play.item.key and begin - LONGEST_APART <= second <= end:
+                if item == play.item.key and begin - MAX_START_DIFFERENCE <= second <= end:
                     another = Play.from_hash(second, self._store.play(second) or {})
                     if another is not None and is_same_play(play, another):
                         return another

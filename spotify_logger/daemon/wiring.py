@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
-from spotify_logger.daemon.backfiller import Repairer
-from spotify_logger.daemon.failover import Duty, identity_of, stood_by
-from spotify_logger.daemon.gap_monitor import Watch
+from spotify_logger.daemon.backfiller import Backfiller
+from spotify_logger.daemon.failover import Failover, logger_id, was_standby
+from spotify_logger.daemon.gap_monitor import GapMonitor
 from spotify_logger.daemon.logger import Logger
-from spotify_logger.daemon.poller import LONGEST_WAIT, Poller
+from spotify_logger.daemon.poller import MAX_WAIT, Poller
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What a logger runs on.
 
     Attributes:
@@ -50,71 +50,81 @@ class Surroundings:
 
     clock: Clock
     send: Send
-    tell: Send
-    boot: str
+    send_alert: Send
+    boot_id: str
     chance: Callable[[], float] = random.random
     connect: Callable[[str], Link] = open_link
     open_database: Callable[[str], sqlite3.Connection] | None = None
     may_write: Callable[[], bool] = lambda: True
 
 
-def assemble(settings: Settings, around: Surroundings, schedule: PollSchedule | None = None) -> Logger:
+def build_logger(
+    settings: Settings, environment: Environment, schedule: PollSchedule | None = None
+) -> Logger:
     """Put a logger together.
 
     Args:
         settings: What the person who runs it has decided.
-        around: What it runs on.
+        environment: What it runs on.
         schedule: When to ask; as the settings say unless given.
     """
-    clock, state_dir = around.clock, settings.state_dir
-    store = Store(settings.redis_url, settings.redis_prefix, clock.utc, around.connect, settings.listener)
-    outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, around.open_database)
-    gate = Gate(state_dir / GATE_FILE, clock, around.boot)
-    spotify = Spotify(around.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, gate)
-    watch = Watch(
+    clock, state_dir = environment.clock, settings.state_dir
+    store = Store(
+        settings.redis_url, settings.redis_prefix, clock.utc, environment.connect, settings.listener
+    )
+    outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, environment.open_database)
+    gate = Gate(state_dir / GATE_FILE, clock, environment.boot_id)
+    spotify = Spotify(environment.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, gate)
+    gap_monitor = GapMonitor(
         outbox,
         clock,
-        Alerts(around.tell, settings.alert_url, clock, outbox, around.chance),
-        Heartbeat(around.tell, settings.heartbeat_url, clock),
+        Alerts(environment.send_alert, settings.alert_url, clock, outbox, environment.chance),
+        Heartbeat(environment.send_alert, settings.heartbeat_url, clock),
         MAX_IDLE_FACTOR * settings.poll_max,
     )
-    recorder = Recorder(store, outbox, clock, Backoff(1.0, LONGEST_WAIT, around.chance), around.may_write)
+    recorder = Recorder(
+        store, outbox, clock, Backoff(1.0, MAX_WAIT, environment.chance), environment.may_write
+    )
     poller = Poller(
         spotify,
         recorder,
         outbox,
-        Repairer(spotify, outbox, clock, recorder),
-        watch,
+        Backfiller(spotify, outbox, clock, recorder),
+        gap_monitor,
         clock,
         schedule or PollSchedule(settings.poll_min, settings.poll_max),
-        Backoff(settings.poll_min, 2 * settings.poll_max, around.chance),
+        Backoff(settings.poll_min, 2 * settings.poll_max, environment.chance),
     )
     return Logger(poller, spotify, recorder, store, outbox)
 
 
-def make_duty(
-    settings: Settings, around: Surroundings, machine: str, schedule: PollSchedule | None = None
-) -> Duty:
+def build_failover(
+    settings: Settings, environment: Environment, machine: str, schedule: PollSchedule | None = None
+) -> Failover:
     """Put together a logger that gives way to another one which keeps the same log.
 
     Args:
         settings: See `assemble`.
-        around: See `assemble`.
+        environment: See `assemble`.
         machine: The machine's name, for people.
         schedule: See `assemble`.
     """
-    clock = around.clock
+    clock = environment.clock
 
     def make_lease(outbox: Outbox) -> Lease:
-        link = around.connect(settings.redis_url)
-        prefix, identity = settings.redis_prefix, identity_of(outbox)
-        return Lease(link, prefix, identity, machine, clock, stood_by=stood_by(outbox))
+        link = environment.connect(settings.redis_url)
+        prefix, identity = settings.redis_prefix, logger_id(outbox)
+        return Lease(link, prefix, identity, machine, clock, stood_by=was_standby(outbox))
 
-    def assemble_for(duty: Duty) -> Logger:
-        send, tell = duty.sending(around.send), duty.sending(around.tell)
-        return assemble(settings, replace(around, send=send, tell=tell, may_write=duty.may_write), schedule)
+    def build_logger_for(failover: Failover) -> Logger:
+        send, send_alert = failover.guarded(environment.send), failover.guarded(environment.send_alert)
+        return build_logger(
+            settings,
+            replace(environment, send=send, send_alert=send_alert, may_write=failover.may_write),
+            schedule,
+        )
 
     def make_alerts(outbox: Outbox) -> Alerts:
-        return Alerts(around.tell, settings.alert_url, clock, outbox, around.chance)
+        return Alerts(environment.send_alert, settings.alert_url, clock, outbox, environment.chance)
 
-    return Duty(make_lease, assemble_for, make_alerts, clock)
+    return Failover(make_lease, build_logger_for, make_alerts, clock)

@@ -18,7 +18,7 @@ from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, busiest_data, streak_data
 from spotify_logger.queries.top import lines_of
 from spotify_logger.report.words import utc_time
-from spotify_logger.storage.bulk import ITEMS_TOGETHER, YOUNG_DAYS
+from spotify_logger.storage.bulk import ITEMS_PER_BATCH, RECENT_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,7 +62,7 @@ class PastFigures:
             return
         # Most texts come many times: each is kept once, as this is kept for long.
         texts = {text: text for entry in self.entries.values() for text in entry}
-        for some in batched(new, ITEMS_TOGETHER):
+        for some in batched(new, ITEMS_PER_BATCH):
             for key, entry in reader.entries(some, NEEDED).items():
                 self.entries[key] = CatalogEntry._make(texts.setdefault(text, text) for text in entry)
 
@@ -108,7 +108,7 @@ class Overview:
         """What is past of the question's stretch, added up now unless it was before."""
         question = reader.question
         begin = first_second(question.period)
-        end = max(begin, question.zone.midnight(question.today - timedelta(days=YOUNG_DAYS - 1)))
+        end = max(begin, question.zone.midnight(question.today - timedelta(days=RECENT_DAYS - 1)))
         asked = replace(question, now=0.0, period=Period(begin, end))
         mark, _ = reader.archive.mark(begin, end)
         past, now = self._past_figures, self._monotonic()

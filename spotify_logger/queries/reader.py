@@ -11,7 +11,7 @@ from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.statistics import at_least, finished, half
 from spotify_logger.queries.gaps import unobserved_seconds
 from spotify_logger.queries.question import FINISHED, HALF
-from spotify_logger.storage.bulk import DAYS_TOGETHER, FIRST_SECOND
+from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ class PlayReader:
             names: See `entries`.
         """
         met: set[str] = set()
-        for days in batched(self.days(), DAYS_TOGETHER):
+        for days in batched(self.days(), DAYS_PER_BATCH):
             new = {item for rows, _ in days for item in rows.items} - met
             met |= new
             yield days, self.entries(new, names)

@@ -74,7 +74,7 @@ def _evidence(store: Store, fields: Mapping[str, str], now: float, state_dir: Pa
     refusal = store.write_refusal()
     if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
         refusal = None  # a replica that follows is as good to read from
-    found = LoggerEvidence("" if refusal is None else str(refusal), store.standby())
+    found = LoggerEvidence("" if refusal is None else str(refusal), store.standby_machine())
     return _local_evidence(found, state_dir)
 
 

@@ -29,7 +29,7 @@ import requests
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import play_key
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import Stop
+from spotify_logger.daemon.main import StopSignal
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.judge import judge
 from spotify_logger.simulator.past import make_past
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.seconds > 0:
         parser.error("SECONDS has to be more than 0")
-    stop = Stop()
+    stop = StopSignal()
     try:
         with ExitStack() as resources:
             demo = Demo(resources, WITH_PAGE if options.web else ALONE)
@@ -134,7 +134,7 @@ class Demo:
         self._address = self._start_page(resources) if scene.page else ""
         self._shown: set[int] = set()
 
-    def watch(self, until: float, stop: Stop) -> None:
+    def watch(self, until: float, stop: StopSignal) -> None:
         """Show each play as it lands in Redis, until a moment of the monotonic clock or Ctrl-C.
 
         Raises:
@@ -148,7 +148,7 @@ class Demo:
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
         clock = SystemClock(stop.wake_fd)
-        while not stop.wanted() and time.monotonic() < until:
+        while not stop.is_requested() and time.monotonic() < until:
             for name, process in self._running.items():
                 if process.poll() is not None:
                     raise TryLater(f"{name} has ended by itself")

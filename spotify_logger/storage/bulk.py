@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.connection import Command, Link, Reply
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
-DAYS_TOGETHER = 64
+DAYS_PER_BATCH = 64
 """Days of the index that are read in one go: half a megabyte, of a busy listener."""
-ITEMS_TOGETHER = 1000
+ITEMS_PER_BATCH = 1000
 """Hashes of which a few fields are read in one go."""
-HASHES_TOGETHER = 200
+HASHES_PER_BATCH = 200
 """Hashes that are read whole in one go; so many plays are about 200 KB."""
-KEYS_TOGETHER = 1000
+KEYS_PER_SCAN = 1000
 """Keys that the server looks at in one step of a search through all of them."""
-YOUNG_DAYS = 3
+RECENT_DAYS = 3
 """Days back from now on which plays may still change: later, they come and go at most."""
 ONE_DAY = 86_400
 FIRST_SECOND = second_of_day(FIRST_DAY)
@@ -96,7 +96,7 @@ class Archive:
         """
         end = self._end() if end is None else min(end, self._end())
         begin = max(begin, FIRST_SECOND)
-        for days in batched(_days(begin, end), DAYS_TOGETHER):
+        for days in batched(_days(begin, end), DAYS_PER_BATCH):
             for rows in self._indexes(days):
                 inside = rows.cut(begin, end)
                 if inside:
@@ -106,7 +106,7 @@ class Archive:
         """The catalogue keys of everything that was played, however shortly, before a second."""
         found: set[str] = set()
         whole = second // ONE_DAY * ONE_DAY
-        for days in batched(_days(FIRST_SECOND, min(whole, self._end())), DAYS_TOGETHER):
+        for days in batched(_days(FIRST_SECOND, min(whole, self._end())), DAYS_PER_BATCH):
             parts = self._link.ask("HVALS", [self.key(index_key(day)) for day in days])
             items = [read_items(text, len(which)) for which, text in parts or ()]
             if parts is None or None in items:
@@ -134,8 +134,8 @@ class Archive:
         lengths = self._lengths(names)
         young = [
             index_key(day)
-            for day in days[-YOUNG_DAYS - 1 :]
-            if second_of_day(day) > last - YOUNG_DAYS * ONE_DAY
+            for day in days[-RECENT_DAYS - 1 :]
+            if second_of_day(day) > last - RECENT_DAYS * ONE_DAY
         ]
         hashes = list(self.hashes([*young, GAPS]))
         told = repr(
@@ -145,14 +145,14 @@ class Archive:
 
     def _lengths(self, names: Sequence[str]) -> list[int]:
         """How many plays there are on many days, by the names of their indexes."""
-        found = self._told("HLEN", names, read_numbers)
+        found = self._read_all("HLEN", names, read_numbers)
         if found is not None:
             return found
         return [reply or 0 for reply in self.send([("HLEN", self.key(name)) for name in names])]
 
     def _indexes(self, days: Sequence[date]) -> list[PlayRows]:
         names = list(map(index_key, days))
-        found = self._told("HGETALL", names, read_days)
+        found = self._read_all("HGETALL", names, read_days)
         return found if found is not None else [read_day(lines) for lines in self.hashes(names)]
 
     def _end(self) -> int:
@@ -172,23 +172,23 @@ class Archive:
         Yields:
             Each key with its values of those fields, "" where one is missing.
         """
-        for chunk in batched(keys, ITEMS_TOGETHER):
+        for chunk in batched(keys, ITEMS_PER_BATCH):
             yield from zip(chunk, self._values(chunk, names), strict=True)
 
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Look a few fields of many plays up, as `catalogue` does: the second that names each, its values."""
-        for chunk in batched(seconds, ITEMS_TOGETHER):
+        for chunk in batched(seconds, ITEMS_PER_BATCH):
             yield from zip(chunk, self._values(list(map(play_key, chunk)), names), strict=True)
 
     def plays(self, seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
         """The whole hashes of plays, empty where there is none: the second that names each, and its hash."""
-        for chunk in batched(seconds, HASHES_TOGETHER):
+        for chunk in batched(seconds, HASHES_PER_BATCH):
             yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
 
     def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
         """Whole hashes, empty where there is none, by the names of their keys."""
-        for chunk in batched(names, HASHES_TOGETHER):
-            found = self._told("HGETALL", chunk, read_hashes)
+        for chunk in batched(names, HASHES_PER_BATCH):
+            found = self._read_all("HGETALL", chunk, read_hashes)
             if found is not None:
                 yield from found
                 continue
@@ -202,19 +202,21 @@ class Archive:
         return sorted(gap for gap in map(read_gap, lines.keys(), lines.values()) if gap is not None)
 
     def _values(self, names: Sequence[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
-        found = self._told("HMGET", names, lambda text, keys: read_values(text, keys, len(fields)), fields)
+        found = self._read_all(
+            "HMGET", names, lambda text, keys: read_values(text, keys, len(fields)), fields
+        )
         if found is not None:
             return found
         replies = self.send([("HMGET", self.key(name), *fields) for name in names])
         return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
 
-    def _told(
+    def _read_all(
         self,
         verb: str,
         names: Sequence[str],
-        read: Callable[[str, int], list[Answer] | None],
+        read: Callable[[str, int], list[T] | None],
         arguments: Sequence[str] = (),
-    ) -> list[Answer] | None:
+    ) -> list[T] | None:
         """What is answered about each of many keys, in their order, read as text all at once.
 
         Args:
@@ -228,7 +230,7 @@ class Archive:
             The answers; None where they cannot be had in this way.
         """
         parts = self._link.ask(verb, list(map(self.key, names)), arguments) if names else []
-        told: dict[int, Answer] = {}
+        told: dict[int, T] = {}
         for which, text in parts or ():
             found = read(text, len(which))
             if found is None:
@@ -252,7 +254,7 @@ class Archive:
         for node in self._link.nodes():
             cursor = None
             while cursor != "0":
-                command = ("SCAN", cursor or "0", "MATCH", wanted, "COUNT", KEYS_TOGETHER)
+                command = ("SCAN", cursor or "0", "MATCH", wanted, "COUNT", KEYS_PER_SCAN)
                 (reply,) = self._exchange([command], node)
                 cursor, keys = str(reply[0]), reply[1]
                 if keys:

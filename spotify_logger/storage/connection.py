@@ -11,7 +11,7 @@ from redis import exceptions
 from redis.connection import Connection, parse_url
 
 from spotify_logger.config.redis_url import FORMS
-from spotify_logger.storage.redis_errors import reason, refusal
+from spotify_logger.storage.redis_errors import explain, to_refusal
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Link(Protocol):
         """Close the connection; the next use opens a new one."""
 
 
-class _Wire(Protocol):
+class _RedisPyConnection(Protocol):
     """What is used of redis-py's connections, which have no types of their own."""
 
     _sock: socket.socket
@@ -216,11 +216,11 @@ class RedisLink:
         try:
             return self._wire.read_response()
         except exceptions.ResponseError as error:
-            return refusal(error)
+            return to_refusal(error)
 
     def _failure(self, error: Exception) -> StoreError:
         self.close()  # answers still to come would be taken for those to the next question
-        return StoreError(f"Redis at {self.where} {reason(error)}")
+        return StoreError(f"Redis at {self.where} {explain(error)}")
 
 
 def _command(words: Command) -> bytes:
@@ -273,7 +273,7 @@ def _is_plain(url: str) -> bool:
     return not parts.fragment and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
 
 
-def _wire(options: dict[str, Any]) -> _Wire:
+def _wire(options: dict[str, Any]) -> _RedisPyConnection:
     options = {
         **options,
         "protocol": 2,  # Redis 5 knows no other
@@ -282,7 +282,7 @@ def _wire(options: dict[str, Any]) -> _Wire:
     }
     kind = options.pop("connection_class", Connection)
     try:
-        return cast("_Wire", kind(**options))
+        return cast("_RedisPyConnection", kind(**options))
     except (TypeError, ValueError, exceptions.RedisError):
         pass  # see above
     raise Misconfigured("REDIS_URL has an option in its query that redis-py does not take")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SETTLED = 2.0
+SYNC_SECONDS = 2.0
 """Seconds after which a server that syncs every second, and reports no error, has done so."""
 ONE_DAY = 86_400.0
 """Seconds for which a play is kept for a Redis that forgets: long enough to see it, and to change that."""
@@ -60,7 +60,7 @@ def read_persistence(server: object, persistence: object, save: object) -> Persi
     )
 
 
-def together(servers: Sequence[Persistence]) -> Persistence:
+def combine(servers: Sequence[Persistence]) -> Persistence:
     """How several servers keep what they are given between them: as the worst of them does."""
     saves = {server.saves for server in servers}
     return Persistence(
@@ -149,7 +149,7 @@ def _is_safe(
     if persistence.aof and synced is not None:
         return synced or age >= ONE_DAY  # it never says so where it leaves syncing to the kernel
     if persistence.aof:
-        return persistence.aof_ok and age >= SETTLED
+        return persistence.aof_ok and age >= SYNC_SECONDS
     if 0 < receipt.server_second < persistence.saved_before:
         return True
     return persistence.saves is False and age >= ONE_DAY

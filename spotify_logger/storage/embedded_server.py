@@ -45,8 +45,8 @@ _OPTIONS = (
 
 # Every user of this machine can connect, as `redis-cli` does: they may read and write keys, and look at the
 # server, but not change its settings, its role or its users, empty it, or end it.
-_RIGHTS = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
-_FIRST_WITH_USERS = 6
+_ACL = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
+_FIRST_WITH_ACL = 6
 """The major version of Redis from which on it has users with rights."""
 
 
@@ -138,42 +138,42 @@ class EmbeddedServer:
         return self.process.pid if self.process else None
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether its process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def start(self, patience: float = 10.0) -> None:
+    def start(self, timeout: float = 10.0) -> None:
         """Start it and wait until it answers (it may still be loading its data).
 
         Args:
-            patience: Seconds to wait at most.
+            timeout: Seconds to wait at most.
 
         Raises:
             Misconfigured: There is no server program on this machine, or others can change its folder.
             TryLater: It cannot be started, or ended at once (then with its last words), or does not answer.
         """
         self._spawn()
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not self._answers():
-            if not self.alive:
-                raise TryLater(f"the embedded Redis server ended at once: {self.last_words()}")
+            if not self.is_alive:
+                raise TryLater(f"the embedded Redis server ended at once: {self.last_log_line()}")
             if time.monotonic() > deadline:
                 self.stop()
                 raise TryLater(f"the embedded Redis server does not answer at {self.address}")
             time.sleep(0.02)
 
-    def stop(self, patience: float = 10.0) -> None:
-        """End it: it closes its file and goes; after `patience` seconds it is killed."""
+    def stop(self, timeout: float = 10.0) -> None:
+        """End it: it closes its file and goes; after `timeout` seconds it is killed."""
         if self.process is None:
             return
         self.process.terminate()
         try:
-            self.process.wait(patience)
+            self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """Give the last line of its log that is no warning about the machine, or "no last words"."""
         try:
             log = os.open(f"{self._directory}/server.log", os.O_RDONLY)
@@ -195,14 +195,14 @@ class EmbeddedServer:
         except OSError as error:
             raise TryLater(f"cannot start the embedded Redis server: {error}") from error
 
-    def _rights(self, program: str) -> list[str]:
-        return _RIGHTS.split() if _major_version(program) >= _FIRST_WITH_USERS else []
+    def _acl_options(self, program: str) -> list[str]:
+        return _ACL.split() if _major_version(program) >= _FIRST_WITH_ACL else []
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
         if doubt := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
             raise Misconfigured(f"{self._directory} is not trusted, because it {doubt}")
-        options = [option.strip("'") for option in _OPTIONS.split()] + self._rights(program)
+        options = [option.strip("'") for option in _OPTIONS.split()] + self._acl_options(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. Never a file elsewhere, which a link would empty.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW

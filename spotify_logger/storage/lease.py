@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command, Link, Reply
     from spotify_logger.system.clock import Clock
 
-SECONDS = 25.0
+LEASE_SECONDS = 25.0
 """So long the lease is good after it was renewed last, while somebody waits for it: longer than the 20 s that
 a request to Spotify takes at most, and short enough to be taken over within 30 s."""
-RENEWED_EVERY = 5.0
+RENEW_INTERVAL = 5.0
 """Seconds between two renewals while somebody waits, and between two looks of the one who waits."""
-ALONE_SECONDS = 60.0
+UNCONTESTED_SECONDS = 60.0
 """For so long it is good beyond the next turn, while nobody waits."""
-RETRY = 10.0
+RETRY_DELAY = 10.0
 """Seconds before Redis is asked again after it gave no answer; each try may take a few."""
-LONGEST = 8 * 3600.0
+MAX_LEASE_SECONDS = 8 * 3600.0
 """Seconds that no logger asks for: the largest POLL_MAX, nothing playing, and rate limits make it 7 hours."""
-VOID_AFTER = 60.0
+INVALID_LEASE_GRACE = 60.0
 """Seconds without a write after which a lease that does not end by itself is taken over."""
 
 _IF_HELD = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 RENEW = _IF_HELD + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 RELEASE = _IF_HELD + "return redis.call('DEL', KEYS[1])"
 """What only the holder may do, as scripts: every server that is new enough for the rest knows these."""
-DROP = (
+DROP_INVALID = (
     "local held = redis.pcall('GET', KEYS[1]) "
     "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
     " then return 0 end "
@@ -52,16 +52,16 @@ _READS = frozenset({"GET", "HGET", "HMGET"})
 _VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
 
 
-class Standing(Enum):
+class LeaseState(Enum):
     """What is known about the lease."""
 
-    OURS = "it is ours"
-    ANOTHERS = "another logger has it"
+    HELD = "it is ours"
+    HELD_BY_OTHER = "another logger has it"
     UNKNOWN = "Redis gives no answer"
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LeaseHolder:
     """Who has the lease.
 
     Attributes:
@@ -70,21 +70,21 @@ class Holder:
         machine: Its machine's name.
     """
 
-    number: int
-    identity: str
+    fence: int
+    logger_id: str
     machine: str
 
     def __str__(self) -> str:
-        return f"{self.number} {self.identity} {self.machine}"
+        return f"{self.fence} {self.logger_id} {self.machine}"
 
 
-def read_holder(value: object) -> Holder | None:
+def read_holder(value: object) -> LeaseHolder | None:
     """Who has the lease, by its value; None where that makes no sense."""
     found = _VALUE.fullmatch(value) if isinstance(value, str) else None
-    return None if found is None else Holder(int(found[1]), found[2], found[3])
+    return None if found is None else LeaseHolder(int(found[1]), found[2], found[3])
 
 
-class _Unchanged:
+class _StableFor:
     """Measures for how long something has been the same."""
 
     def __init__(self) -> None:
@@ -122,96 +122,96 @@ class Lease:
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
-        self, link: Link, prefix: str, identity: str, machine: str, clock: Clock, *, stood_by: bool
+        self, link: Link, prefix: str, logger_id: str, machine: str, clock: Clock, *, stood_by: bool
     ) -> None:
         self._link = link
         self._lease, self._fence, self._standby = prefix + LEASE, prefix + FENCE, prefix + STANDBY
         self._status = prefix + STATUS
-        self._identity = identity
+        self._logger_id = logger_id
         self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
         self._clock = clock
         self._stood_by = stood_by
         self._held = ""
         self._renewed_at = self._expires_at = self._retry_at = self._watched_since = float("-inf")
         self._connection = 0
-        self._left = RENEWED_EVERY
+        self._left = RENEW_INTERVAL
         self._is_shown = self._has_seen = False
-        self.standing = Standing.UNKNOWN
-        self.number = 0
-        self.other = ""
-        self.is_awaited = False
-        self.is_overwritten = False
+        self.state = LeaseState.UNKNOWN
+        self.fence = 0
+        self.other_machine = ""
+        self.is_contested = False
+        self.was_overwritten = False
         self.refusal = ""
-        self.void = ""
-        self.silence = 0.0
-        self._forget_seen()
+        self.invalid_reason = ""
+        self.silent_seconds = 0.0
+        self._reset_timers()
 
     @property
     def wait(self) -> float:
         """Seconds until the next look is needed."""
         now = self._clock.monotonic()
-        if self.standing is Standing.UNKNOWN:
+        if self.state is LeaseState.UNKNOWN:
             return max(0.0, self._retry_at - now)
-        if self.standing is Standing.ANOTHERS:
-            return min(self._left, RENEWED_EVERY)
-        due = self._renewed_at + RENEWED_EVERY if self.is_awaited else self._expires_at - RENEWED_EVERY
+        if self.state is LeaseState.HELD_BY_OTHER:
+            return min(self._left, RENEW_INTERVAL)
+        due = self._renewed_at + RENEW_INTERVAL if self.is_contested else self._expires_at - RENEW_INTERVAL
         return max(0.0, due - now)
 
-    def keep(self, due: float = 0.0) -> Standing:
+    def ensure(self, due: float = 0.0) -> LeaseState:
         """Look at it, unless that was done a moment ago and it is good until the next turn.
 
         Args:
             due: Seconds until then.
         """
         now = self._clock.monotonic()
-        lasts = self.is_awaited or self._expires_at >= now + due + RENEWED_EVERY
-        if self.standing is Standing.OURS and lasts and now < self._renewed_at + RENEWED_EVERY:
-            return self.standing
-        return self.look(due)
+        lasts = self.is_contested or self._expires_at >= now + due + RENEW_INTERVAL
+        if self.state is LeaseState.HELD and lasts and now < self._renewed_at + RENEW_INTERVAL:
+            return self.state
+        return self.check(due)
 
-    def look(self, due: float = 0.0) -> Standing:
+    def check(self, due: float = 0.0) -> LeaseState:
         """Renew it, take it where it is free, or see who has it.
 
         Args:
             due: Seconds until the next turn.
         """
         if self._clock.monotonic() < self._retry_at:
-            return self.standing
+            return self.state
         try:
-            self._meet()
-            self.standing = self._renewed(due) if self._held else self._wanted(due)
+            self._connect()
+            self.state = self._renew(due) if self._held else self._acquire(due)
             self._retry_at, self.refusal = float("-inf"), ""
         except StoreError as error:
-            self.standing = Standing.UNKNOWN
+            self.state = LeaseState.UNKNOWN
             self.refusal = str(error) if error.codes else ""
-            self._retry_at = self._clock.monotonic() + RETRY
-        return self.standing
+            self._retry_at = self._clock.monotonic() + RETRY_DELAY
+        return self.state
 
     def release(self) -> None:
         """Let another one have it at once."""
-        if self.standing is Standing.OURS:
+        if self.state is LeaseState.HELD:
             # Without an answer it runs out by itself.
             with suppress(StoreError):
-                self._meet()
+                self._connect()
                 self._send(("EVAL", RELEASE, 1, self._lease, self._held))
-        self._held, self.standing = "", Standing.UNKNOWN
+        self._held, self.state = "", LeaseState.UNKNOWN
 
     def close(self) -> None:
         """Close the connection."""
         self._link.close()
 
-    def _meet(self) -> None:
+    def _connect(self) -> None:
         connection = self._link.connect()
         if connection != self._connection:
             self._connection = connection
             self._has_seen, self._watched_since = False, self._clock.monotonic()
-            self._forget_seen()
+            self._reset_timers()
 
-    def _forget_seen(self) -> None:
+    def _reset_timers(self) -> None:
         """Measure anew: while Redis was away, nobody could write."""
-        self._same_lease, self._same_status = _Unchanged(), _Unchanged()
+        self._same_lease, self._same_status = _StableFor(), _StableFor()
 
-    def _renewed(self, due: float) -> Standing:
+    def _renew(self, due: float) -> LeaseState:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
         renewed, awaited, shown = self._send(
             ("EVAL", RENEW, 1, self._lease, self._held, milliseconds),
@@ -220,18 +220,18 @@ class Lease:
         )
         if renewed != 1:
             self._held = ""
-            return self._wanted(due)
+            return self._acquire(due)
         self._stood_by = False
         self._renewed_at, self._expires_at = asked_at, asked_at + milliseconds / 1000
-        waiting, was_awaited = read_holder(f"0 {awaited}"), self.is_awaited
-        self.is_awaited = waiting is not None and waiting.identity != self._identity
-        self.other = waiting.machine if waiting is not None and self.is_awaited else ""
-        self.is_overwritten |= self._is_shown and _number(shown) < self.number
-        self._is_shown = _number(shown) == self.number
+        waiting, was_awaited = read_holder(f"0 {awaited}"), self.is_contested
+        self.is_contested = waiting is not None and waiting.logger_id != self._logger_id
+        self.other_machine = waiting.machine if waiting is not None and self.is_contested else ""
+        self.was_overwritten |= self._is_shown and _number(shown) < self.fence
+        self._is_shown = _number(shown) == self.fence
         # Whoever has just come must not have to wait for what was taken alone.
-        return self._renewed(due) if self.is_awaited and not was_awaited else Standing.OURS
+        return self._renew(due) if self.is_contested and not was_awaited else LeaseState.HELD
 
-    def _wanted(self, due: float) -> Standing:
+    def _acquire(self, due: float) -> LeaseState:
         """See who has it, and take it where that is nobody."""
         value, left, written = self._send(
             ("GET", self._lease),
@@ -239,49 +239,53 @@ class Lease:
             ("HMGET", self._status, "last_poll", "next_poll", "fence"),
         )
         holder = read_holder(value)
-        if holder is not None and holder.identity == self._identity:
-            self._held, self.number = str(holder), holder.number  # that was ourselves, before a restart
-            return self._renewed(due)
+        if holder is not None and holder.logger_id == self._logger_id:
+            self._held, self.fence = str(holder), holder.fence  # that was ourselves, before a restart
+            return self._renew(due)
         self._measure_silence(written)
         if value is None and self._may_take():
-            return self._taken(due)
-        void = "" if value is None else _why_void(holder, left)
-        same = self._same_lease.seconds((void, f"{value}", written), self._clock.monotonic())
-        if void and same >= VOID_AFTER:
-            self._send(("EVAL", DROP, 1, self._lease, value if isinstance(value, str) else ""))
-            self.void = void
-            return self._taken(due)
-        announced = f"{self._identity} {self.machine}"
-        self._send(("SET", self._standby, announced, "PX", round(3 * SECONDS * 1000)))
+            return self._take(due)
+        invalid_reason = "" if value is None else _why_invalid(holder, left)
+        same = self._same_lease.seconds((invalid_reason, f"{value}", written), self._clock.monotonic())
+        if invalid_reason and same >= INVALID_LEASE_GRACE:
+            self._send(("EVAL", DROP_INVALID, 1, self._lease, value if isinstance(value, str) else ""))
+            self.invalid_reason = invalid_reason
+            return self._take(due)
+        announced = f"{self._logger_id} {self.machine}"
+        self._send(("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000)))
         self._stood_by = True
         self._has_seen |= value is not None
-        self._left = left / 1000 if isinstance(left, int) and left > 0 else RENEWED_EVERY
-        self.other = self.other if value is None else "?" if holder is None else holder.machine
-        return Standing.ANOTHERS
+        self._left = left / 1000 if isinstance(left, int) and left > 0 else RENEW_INTERVAL
+        self.other_machine = (
+            self.other_machine if value is None else "?" if holder is None else holder.machine
+        )
+        return LeaseState.HELD_BY_OTHER
 
     def _measure_silence(self, written: Reply) -> None:
         next_poll = seconds_of(f"{written[1]}") if isinstance(written, list) else None
         is_due = next_poll is None or next_poll <= self._clock.utc()
         same = self._same_status.seconds((is_due, written), self._clock.monotonic())
-        self.silence = same if is_due else 0.0
+        self.silent_seconds = same if is_due else 0.0
 
     def _may_take(self) -> bool:
         """Whether its last holder gave it up: Redis may just have been away, or have forgotten it."""
         waited = self._clock.monotonic() - self._watched_since
-        return not self._stood_by or self._has_seen or waited >= SECONDS
+        return not self._stood_by or self._has_seen or waited >= LEASE_SECONDS
 
-    def _taken(self, due: float) -> Standing:
+    def _take(self, due: float) -> LeaseState:
         (number,) = self._send(("INCR", self._fence))
-        holder = Holder(max(int(number), self.number + 1), self._identity, self.machine)
+        holder = LeaseHolder(max(int(number), self.fence + 1), self._logger_id, self.machine)
         (said,) = self._send(("SET", self._lease, str(holder), "NX", "PX", self._milliseconds(due)))
         if said != "OK":
-            return self._wanted(due)
-        self._held, self.number = str(holder), holder.number
+            return self._acquire(due)
+        self._held, self.fence = str(holder), holder.fence
         self._is_shown = False
-        return self._renewed(due)
+        return self._renew(due)
 
     def _milliseconds(self, due: float) -> int:
-        return round(1000 * (SECONDS if self.is_awaited else max(SECONDS, due + ALONE_SECONDS)))
+        return round(
+            1000 * (LEASE_SECONDS if self.is_contested else max(LEASE_SECONDS, due + UNCONTESTED_SECONDS))
+        )
 
     def _send(self, *commands: Command) -> list[Reply]:
         """Send commands, and return the replies: to a question about a key of another type, the `Refusal`."""
@@ -293,7 +297,7 @@ class Lease:
         return replies
 
 
-def _why_void(holder: Holder | None, left: Reply) -> str:
+def _why_invalid(holder: LeaseHolder | None, left: Reply) -> str:
     """What is wrong with a lease that does not end by itself; "" for one that does.
 
     Args:
@@ -304,7 +308,7 @@ def _why_void(holder: Holder | None, left: Reply) -> str:
         return "is not one that a logger writes"
     if left == -1:
         return "cannot expire"
-    return "lasts longer than any logger asks for" if left > LONGEST * 1000 else ""
+    return "lasts longer than any logger asks for" if left > MAX_LEASE_SECONDS * 1000 else ""
 
 
 def _number(text: object) -> int:

@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 
 OUTBOX_FILE = "outbox.sqlite"
 """The outbox's file in the state folder."""
-LARGEST = 64 * 1024 * 1024
+MAX_BYTES_ON_DISK = 64 * 1024 * 1024
 """Bytes on the disk at most: years of plays that wait."""
-LARGEST_IN_MEMORY = 8 * 1024 * 1024
+MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024
 """Bytes at most where there is no disk: a Pi has little memory, and some months of plays fit."""
-MADE_ROOM = 100
+PLAYS_PER_EVICTION = 100
 """Plays that make room together when it is full."""
-KEPT = 500
+MAX_KEPT_PLAYS = 500
 """Plays that stay after they are safe: fifty items of `recently-played`, and all that lies between them."""
-KEPT_GAPS = 100
+MAX_KEPT_GAPS = 100
 """Gaps that stay after they are safe, for a Redis that comes back from an old copy."""
-TOGETHER = 200
+PLAYS_PER_QUERY = 200
 """Plays that are looked at in one go."""
-RETRY = 60.0
+DISK_RETRY = 60.0
 """Seconds between two tries of a disk that failed."""
-NEWEST = 100
+NEWEST_CANDIDATES = 100
 """Plays among which the newest live one is looked for; repaired ones may have started later."""
-WAITING, SAFE, FORGOTTEN = 0, 1, 2
+WAITING, SAFE, DELETED = 0, 1, 2
 """What is written of a play under `safe`."""
 TABLES = ("plays", "gaps", "notes")
 GAP_FIELDS = ("from", "to", "reason")
-NAMELESS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")
+ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")
 """The fields by which a play that was forgotten is told from others."""
 
 _SCHEMA = """
@@ -83,7 +83,7 @@ _IF_NEWER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OutboxPlay:
     """A play, and the second that names its key in Redis."""
 
     key: int
@@ -91,7 +91,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class GapRow:
+class OutboxGap:
     """A gap: the second that names its key, and its hash."""
 
     second: int
@@ -132,7 +132,7 @@ class Outbox:
         self._monotonic = monotonic
         self._connect = connect or _connect
         self._on_disk = True
-        self._whole = True  # whether the memory knows all that the disk does
+        self._is_complete = True  # whether the memory knows all that the disk does
         self._retry_at = 0.0
         self.trouble = ""
         self.changes = 0
@@ -159,13 +159,13 @@ class Outbox:
 
         if plays or notes:
             self._write(put)
-            self._make_room()
+            self._evict()
 
-    def waiting(self, limit: int, besides: Collection[int] = ()) -> list[Row]:
+    def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
         """Plays that Redis may not have, the oldest first; without those whose keys are `besides`."""
         waiting = self._read("SELECT key FROM plays WHERE safe = 0 ORDER BY key")
-        keys = list(islice((key for (key,) in waiting if key not in besides), limit))
-        return self._rows(f"WHERE key IN ({_marks(len(keys))}) ORDER BY key", *keys)
+        keys = list(islice((key for (key,) in waiting if key not in exclude), limit))
+        return self._rows(f"WHERE key IN ({_placeholders(len(keys))}) ORDER BY key", *keys)
 
     def key(self, play: Play) -> int | None:
         """The second that names a play's key; None for a play that is not here."""
@@ -189,12 +189,12 @@ class Outbox:
         self._write(lambda database: database.execute(delete, identity(play)))
         self.adopt([another])
 
-    def made_safe(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
+    def mark_safe(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
         """Take note of keys of plays, and seconds of gaps, that Redis has made safe."""
         self._mark(plays, gaps, safe=1)
-        self._write(_forget_oldest)
+        self._write(_drop_oldest)
 
-    def doubt(self, plays: Iterable[int]) -> None:
+    def mark_waiting(self, plays: Iterable[int]) -> None:
         """Let plays wait again that Redis has lost although it was sure of them; and all gaps."""
         gaps = [second for (second,) in self._read("SELECT second FROM gaps WHERE safe = 1")]
         self._mark(plays, gaps, safe=0)
@@ -209,14 +209,14 @@ class Outbox:
         if keys or seconds:
             self._write(mark)
 
-    def forget(self, keys: Container[int]) -> None:
+    def mark_deleted(self, keys: Container[int]) -> None:
         """Let plays never wait again, whatever becomes of them, and take their names away."""
         known = self._read("SELECT key FROM plays WHERE safe < 2")
-        for portion in batched((key for (key,) in known if key in keys), TOGETHER):
-            rows = self._rows(f"WHERE key IN ({_marks(len(portion))})", *portion)
-            self._write(lambda database, rows=rows: _forget(database, rows))  # type: ignore[misc]
+        for portion in batched((key for (key,) in known if key in keys), PLAYS_PER_QUERY):
+            rows = self._rows(f"WHERE key IN ({_placeholders(len(portion))})", *portion)
+            self._write(lambda database, rows=rows: _mark_deleted(database, rows))  # type: ignore[misc]
 
-    def is_forgotten(self, play: Play) -> bool:
+    def is_deleted(self, play: Play) -> bool:
         """Whether it is a play that is here and was forgotten."""
         query = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND safe = 2"
         return bool(self._read(query, *identity(play)))
@@ -236,11 +236,11 @@ class Outbox:
     def horizon_ms(self) -> int:
         """The start of the oldest play that is known of; 0 where no play was let go of yet."""
         ((count, oldest),) = self._read("SELECT count(*), min(started_ms) FROM plays WHERE safe > 0")
-        return int(oldest) if count >= KEPT else 0
+        return int(oldest) if count >= MAX_KEPT_PLAYS else 0
 
     def newest(self) -> Play | None:
         """The play that was learned by polling and started last."""
-        rows = self._rows("WHERE safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST)
+        rows = self._rows("WHERE safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
         return next((row.play for row in rows if row.play.source == LIVE), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
@@ -248,7 +248,7 @@ class Outbox:
         rows = [(key, play) for key, play in plays]
 
         def adopt(database: sqlite3.Connection) -> None:
-            insert = f"INSERT OR IGNORE INTO plays VALUES ({_marks(9)})"  # noqa: S608 - question marks
+            insert = f"INSERT OR IGNORE INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
             for key, play in rows:
                 values = _values(play, safe=1)
                 ended_ms, closed, _, _, _ = values
@@ -275,15 +275,15 @@ class Outbox:
 
         self._write(put)
 
-    def waiting_gaps(self) -> list[GapRow]:
+    def waiting_gaps(self) -> list[OutboxGap]:
         """The gaps that Redis may not have; one that makes no sense is taken away."""
         gaps = []
         for second, text in self._read("SELECT second, fields FROM gaps WHERE safe = 0 ORDER BY second"):
             fields = _gap_fields(text)
             if fields is not None:
-                gaps.append(GapRow(second, fields))
+                gaps.append(OutboxGap(second, fields))
             else:
-                self._throw_away("gap", to_iso(second * 1000), "DELETE FROM gaps WHERE second = ?", second)
+                self._discard("gap", to_iso(second * 1000), "DELETE FROM gaps WHERE second = ?", second)
         return gaps
 
     def note(self, name: str) -> str:
@@ -295,7 +295,7 @@ class Outbox:
         """Keep a small text."""
         self._write(lambda database: _note(database, {name: text}))
 
-    def _rows(self, clauses: str, *values: int) -> list[Row]:
+    def _rows(self, clauses: str, *values: int) -> list[OutboxPlay]:
         """The plays that a query finds; one that makes no sense is taken away."""
         query = f"SELECT uri, second, key, fields, catalogue FROM plays {clauses}"  # noqa: S608 - ours
         rows = []
@@ -305,10 +305,10 @@ class Outbox:
                 rows.append(row)
             else:
                 name = f"{uri} at {to_iso(key * 1000)}"
-                self._throw_away("play", name, "DELETE FROM plays WHERE key = ?", key)
+                self._discard("play", name, "DELETE FROM plays WHERE key = ?", key)
         return rows
 
-    def _throw_away(self, kind: str, name: str, delete: str, key: int) -> None:
+    def _discard(self, kind: str, name: str, delete: str, key: int) -> None:
         log.error(f"{self._path} holds a {kind} that makes no sense; it is taken out: {name}")
         self._write(lambda database: database.execute(delete, (key,)))
 
@@ -320,14 +320,14 @@ class Outbox:
         except sqlite3.Error as error:
             if not self._on_disk:
                 raise
-            self._database = self._give_up(error, self._database)
+            self._database = self._fall_back_to_memory(error, self._database)
             return self._database.execute(query, values).fetchall()
 
     def _open(self) -> sqlite3.Connection:
         try:
             return self._open_file()
         except sqlite3.Error as error:
-            return self._give_up(error, None)
+            return self._fall_back_to_memory(error, None)
 
     def _open_file(self) -> sqlite3.Connection:
         database = self._connect(str(self._path))
@@ -342,9 +342,9 @@ class Outbox:
             ) from None
         return database
 
-    def _put_aside(self, error: sqlite3.Error) -> bool:
+    def _set_aside(self, error: sqlite3.Error) -> bool:
         """Put a file aside that is no database (any more); the next write begins a new one then."""
-        if not _is_garbage(error):
+        if not _is_corrupt(error):
             return False
         bad = self._path.with_name(f"{self._path.name}.bad")
         try:
@@ -366,20 +366,22 @@ class Outbox:
         except sqlite3.Error as error:
             if not self._on_disk:
                 raise
-            self._database = self._give_up(error, self._database)
+            self._database = self._fall_back_to_memory(error, self._database)
             _transact(self._database, change)
 
-    def _give_up(self, error: sqlite3.Error, disk: sqlite3.Connection | None) -> sqlite3.Connection:
+    def _fall_back_to_memory(
+        self, error: sqlite3.Error, disk: sqlite3.Connection | None
+    ) -> sqlite3.Connection:
         """Go on in memory, with all of the disk that can still be read."""
         self._on_disk = False
-        self._retry_at = self._monotonic() + RETRY
+        self._retry_at = self._monotonic() + DISK_RETRY
         memory = _connect(":memory:")
         _set_up(memory)
-        source, self._whole = (disk, True) if disk is not None else self._read_only()
+        source, self._is_complete = (disk, True) if disk is not None else self._read_only()
         if source is not None:
-            self._whole = _copy(source, memory) and self._whole
+            self._is_complete = _copy(source, memory) and self._is_complete
             source.close()
-        if not self._put_aside(error):
+        if not self._set_aside(error):
             said = log.sanitize(str(error), 200)
             log.error(
                 f"{self._path} cannot be written ({said}): plays wait in memory, "
@@ -408,33 +410,33 @@ class Outbox:
     def _return_to_disk(self) -> None:
         if self._on_disk or self._monotonic() < self._retry_at:
             return
-        self._retry_at = self._monotonic() + RETRY
+        self._retry_at = self._monotonic() + DISK_RETRY
         disk = None
         try:
             disk = self._open_file()
-            _copy(self._database, disk, anew=self._whole)
+            _copy(self._database, disk, anew=self._is_complete)
         except sqlite3.Error as error:
             if disk is not None:
                 disk.close()
-            self._put_aside(error)
+            self._set_aside(error)
             return
         if self.trouble:
             log.info(f"{self._path} can be written again and has everything")
         self._database.close()
-        self._database, self._on_disk, self._whole, self.trouble = disk, True, True, ""
+        self._database, self._on_disk, self._is_complete, self.trouble = disk, True, True, ""
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         """Let the oldest plays go where there are too many; better those than the newest."""
         query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
         delete = "DELETE FROM plays WHERE key = ?"
         lost: list[int] = []
-        while _size(self._database) > (LARGEST if self._on_disk else LARGEST_IN_MEMORY):
-            going = self._read(query, MADE_ROOM)
+        while _size(self._database) > (MAX_BYTES_ON_DISK if self._on_disk else MAX_BYTES_IN_MEMORY):
+            going = self._read(query, PLAYS_PER_EVICTION)
             if not going:
                 break
             keys = [(key,) for key, _, _ in going]
             self._write(lambda database, keys=keys: database.executemany(delete, keys))  # type: ignore[misc]
-            self._whole = self._on_disk  # what goes from the memory stays on the disk
+            self._is_complete = self._on_disk  # what goes from the memory stays on the disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
         if lost:
             unless = "" if self._on_disk else " (unless they are on the disk)"
@@ -484,7 +486,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, *, anew: bool 
                 for row in rows:
                     _merge(target, row)
             elif rows:
-                insert = f"REPLACE INTO {table} VALUES ({_marks(len(rows[0]))})"  # noqa: S608 - ours
+                insert = f"REPLACE INTO {table} VALUES ({_placeholders(len(rows[0]))})"  # noqa: S608 - ours
                 target.executemany(insert, rows)
 
     _transact(target, copy)
@@ -509,14 +511,14 @@ def _merge(database: sqlite3.Connection, row: tuple[Any, ...]) -> None:
     newer = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND (closed, ended_ms) > (?, ?)"
     ended_ms, closed = values[:2]
     if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
-        _place(database, (started_ms, uri), second, key, values)
+        _insert_or_update(database, (started_ms, uri), second, key, values)
 
 
-def _marks(count: int) -> str:
+def _placeholders(count: int) -> str:
     return ", ".join("?" * count)
 
 
-def _is_garbage(error: sqlite3.Error) -> bool:
+def _is_corrupt(error: sqlite3.Error) -> bool:
     text = str(error)
     return "not a database" in text or "malformed" in text or "no such column" in text
 
@@ -530,10 +532,10 @@ def _size(database: sqlite3.Connection) -> int:
 
 
 def _put(database: sqlite3.Connection, play: Play) -> None:
-    _place(database, identity(play), play.second, play.second, _values(play, safe=0))
+    _insert_or_update(database, identity(play), play.second, play.second, _values(play, safe=0))
 
 
-def _place(
+def _insert_or_update(
     database: sqlite3.Connection, play: Identity, second: int, key: int, values: Sequence[object]
 ) -> None:
     """Update a play; where it is new, under the first free key from the given one on."""
@@ -544,7 +546,7 @@ def _place(
     )
     if database.execute(update, (*values, *play)).rowcount:
         return
-    insert = f"INSERT INTO plays VALUES ({_marks(9)})"  # noqa: S608 - question marks
+    insert = f"INSERT INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
     database.execute(insert, (*play, second, _free_key(database, key), *values))
 
 
@@ -558,26 +560,26 @@ def _values(play: Play, *, safe: int) -> tuple[int, int, int, str, str]:
     return play.ended_ms, int(play.end_reason is not None), safe, fields, catalog
 
 
-def _row(key: int, second: int, fields: str, catalog: str) -> Row | None:
+def _row(key: int, second: int, fields: str, catalog: str) -> OutboxPlay | None:
     try:
         kept: dict[str, FieldValue] = json.loads(fields)
         play = Play.from_hash(second, {name: str(value) for name, value in kept.items()})
         known: dict[str, FieldValue] = dict(json.loads(catalog))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return None if play is None else Row(key, replace(play, item=replace(play.item, catalog=known)))
+    return None if play is None else OutboxPlay(key, replace(play, item=replace(play.item, catalog=known)))
 
 
-def _forget(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    replace_row = f"REPLACE INTO plays VALUES ({_marks(9)})"  # noqa: S608 - question marks
+def _mark_deleted(database: sqlite3.Connection, rows: Iterable[OutboxPlay]) -> None:
+    replace_row = f"REPLACE INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
     for row in rows:
-        values = _values(_nameless(row.play), safe=FORGOTTEN)
+        values = _values(_anonymized(row.play), safe=DELETED)
         database.execute(replace_row, (*identity(row.play), row.play.second, row.key, *values))
 
 
-def _nameless(play: Play) -> Play:
+def _anonymized(play: Play) -> Play:
     """A play without all that is only for people."""
-    fields = {name: play.fields[name] for name in NAMELESS if name in play.fields}
+    fields = {name: play.fields[name] for name in ANONYMOUS_FIELDS if name in play.fields}
     catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
     return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
 
@@ -594,15 +596,16 @@ def _note(database: sqlite3.Connection, notes: Mapping[str, str]) -> None:
     database.executemany("REPLACE INTO notes VALUES (?, ?)", list(notes.items()))
 
 
-def _forget_oldest(database: sqlite3.Connection) -> None:
+def _drop_oldest(database: sqlite3.Connection) -> None:
     """Keep the newest of what is safe."""
     oldest = database.execute(
-        "SELECT started_ms FROM plays WHERE safe > 0 ORDER BY started_ms DESC LIMIT 1 OFFSET ?", (KEPT,)
+        "SELECT started_ms FROM plays WHERE safe > 0 ORDER BY started_ms DESC LIMIT 1 OFFSET ?",
+        (MAX_KEPT_PLAYS,),
     ).fetchone()
     if oldest is not None:
         database.execute("DELETE FROM plays WHERE safe > 0 AND started_ms <= ?", oldest)
     database.execute(
         "DELETE FROM gaps WHERE safe = 1 AND second <= "
         "(SELECT second FROM gaps WHERE safe = 1 ORDER BY second DESC LIMIT 1 OFFSET ?)",
-        (KEPT_GAPS,),
+        (MAX_KEPT_GAPS,),
     )

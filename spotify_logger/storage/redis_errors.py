@@ -8,13 +8,13 @@ from redis import exceptions
 
 from spotify_logger.system.log import sanitize
 
-SERVER_TEXT = 200
+MAX_SERVER_TEXT = 200
 """Characters of a server's own words that are passed on."""
 
 REPLICA = "is a read-only replica: let REDIS_URL point to the primary"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
-BY_CODE = {
+ADVICE_BY_CODE = {
     "WRONGTYPE": "holds something else there than a play log: rename or delete that key, or set REDIS_PREFIX",
     "OOM": "has no memory left (maxmemory): raise it, or free some",
     "MISCONF": "cannot save to its disk and takes no writes: free disk space, and look into its log",
@@ -27,10 +27,10 @@ BY_CODE = {
     "CLUSTERDOWN": "is a node of a Redis Cluster that is not whole: some of its masters are down",
 }
 """The error codes of Redis that a logger can meet."""
-TAKES_NO_WRITES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
+READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
 """Those of a server that can be read from."""
 
-CODES: tuple[tuple[type[Exception], str], ...] = (
+CODE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.NoPermissionError, "NOPERM"),
     (exceptions.ReadOnlyError, "READONLY"),
@@ -41,7 +41,7 @@ CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 """redis-py takes these codes off the text, some of them only in later versions, and makes a class of each."""
 
-BY_TEXT = (
+ADVICE_BY_TEXT = (
     ("max number of clients", "has no connection left for us (maxclients): close some, or allow more"),
     ("without any password", "has no password, but REDIS_URL gives one: take it out"),
     ("no password is set", "has no password, but REDIS_URL gives one: take it out"),
@@ -53,7 +53,7 @@ BY_TEXT = (
 _SILENT = "does not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
 _CLOSED = "closed the connection: it may be restarting"
 
-BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
+ADVICE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data: it answers when that is done"),
     (exceptions.AuthenticationError, "does not accept user name or password: check both in REDIS_URL"),
     (exceptions.TimeoutError, _SILENT),
@@ -62,7 +62,7 @@ BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionError, _CLOSED),
 )
 
-CLOSED = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +80,30 @@ class Refusal:
     elsewhere: tuple[str, int] | None = None
 
 
-def refusal(error: exceptions.ResponseError) -> Refusal:
+def to_refusal(error: exceptions.ResponseError) -> Refusal:
     """What an error reply means."""
     text = str(error)
-    known = next((code for kind, code in CODES if isinstance(error, kind)), None)
+    known = next((code for kind, code in CODE_BY_CLASS if isinstance(error, kind)), None)
     code = known or text.split(" ", 1)[0]
     if isinstance(error, exceptions.AskError):
-        return Refusal(code, BY_CODE[code], (error.host, error.port))
-    if code in BY_CODE:
-        return Refusal(code, BY_CODE[code])
-    words = next((words for part, words in BY_TEXT if part in text), None)
-    return Refusal(code if code.isupper() else "ERR", words or f"says: {sanitize(text, SERVER_TEXT)}")
+        return Refusal(code, ADVICE_BY_CODE[code], (error.host, error.port))
+    if code in ADVICE_BY_CODE:
+        return Refusal(code, ADVICE_BY_CODE[code])
+    words = next((words for part, words in ADVICE_BY_TEXT if part in text), None)
+    return Refusal(code if code.isupper() else "ERR", words or f"says: {sanitize(text, MAX_SERVER_TEXT)}")
 
 
-def reason(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Why there is no connection, or no answer."""
     if isinstance(error, exceptions.ResponseError):
-        return refusal(error).advice
-    for part, words in BY_TEXT:
+        return to_refusal(error).advice
+    for part, words in ADVICE_BY_TEXT:
         if part in str(error):
             return words
     # redis-py raises while it handles the system's error, which says it without numbers and addresses.
     cause = error.__context__
-    if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, CLOSED):
-        said = sanitize(cause.strerror, SERVER_TEXT)
+    if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, CLOSED_ERRORS):
+        said = sanitize(cause.strerror, MAX_SERVER_TEXT)
         return f"cannot be reached ({said}): is it running, and REDIS_URL right?"
-    what_it_is = next((words for kind, words in BY_CLASS if isinstance(error, kind)), None)
+    what_it_is = next((words for kind, words in ADVICE_BY_CLASS if isinstance(error, kind)), None)
     return what_it_is or "is no Redis: something else answers there, check REDIS_URL"

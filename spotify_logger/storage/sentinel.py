@@ -11,7 +11,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from spotify_logger.storage.connection import RedisLink, StoreError, read_options
-from spotify_logger.storage.redis_errors import Refusal, reason
+from spotify_logger.storage.redis_errors import Refusal, explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ class SentinelLink:
                 "check the name and the addresses in REDIS_URL, if it is not just being replaced"
             ) from None
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of what may be no Sentinel
-            raise StoreError(f"the Sentinels of {self._service}: one {reason(error)}") from None
+            raise StoreError(f"the Sentinels of {self._service}: one {explain(error)}") from None
         link = RedisLink(self._places.url(host, port))
         link.connect()
         (role,) = link.send([("ROLE",)])

@@ -40,8 +40,8 @@ from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.connect import open_link
 from spotify_logger.storage.connection import Command, Link, Reply, StoreError
-from spotify_logger.storage.durability import Persistence, count_replicas, read_persistence, together
-from spotify_logger.storage.redis_errors import TAKES_NO_WRITES, Refusal
+from spotify_logger.storage.durability import Persistence, combine, count_replicas, read_persistence
+from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Store", "StoreError"]
 
-REMEMBERED = 64
+MAX_CACHED_KEYS = 64
 """Keys whose last written fields are kept in mind."""
-TOGETHER = 200
+HASHES_PER_BATCH = 200
 """Hashes that are read in one go; so many plays are about 200 KB."""
 ONE_DAY = 86_400
-SYNC_PATIENCE_MS = 10
+SYNC_TIMEOUT_MS = 10
 """Milliseconds that the server may take to say that it has synced; it is asked again with the next answer."""
 
 
@@ -71,7 +71,7 @@ class Batch:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.hashes: dict[str, dict[str, str]] = {}
-        self.whole: set[str] = set()
+        self.replaced: set[str] = set()
         self.now_playing: Command | None = None
 
     def write_play(self, key_second: int, fields: Mapping[str, str | int], index: str) -> None:
@@ -84,7 +84,7 @@ class Batch:
         """
         key = self._prefix + play_key(key_second)
         self.hashes.pop(key, None)
-        self.whole.add(key)
+        self.replaced.add(key)
         self._add(play_key(key_second), fields)
         self._add(index_key(day_of(key_second)), {str(key_second): index})
 
@@ -108,9 +108,9 @@ class Batch:
         self._add(gap_key(second), fields)
         self._add(GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
 
-    def write_forgotten(self, forgotten: Mapping[int, int]) -> None:
+    def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
         """Write what nobody shall bring back, see `Store.forgotten`. What Redis has of it stays."""
-        self._add(TOMBSTONES, {str(second): end for second, end in forgotten.items()})
+        self._add(TOMBSTONES, {str(second): end for second, end in tombstones.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
         """Write fields of the status. What Redis has and is not given here stays."""
@@ -165,7 +165,7 @@ class Store:
         self._link = connect(url)
         self._prefix = prefix
         self._listener = listener
-        self._household = remove_listener(prefix, listener)
+        self._shared_prefix = remove_listener(prefix, listener)
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
@@ -213,21 +213,21 @@ class Store:
             self.version()  # where this gets no answer either, the server is away
             advice = "answers, but takes no writes: it is paused (CLIENT PAUSE), or its disk hangs"
             return StoreError(f"Redis at {self.where} {advice}")
-        if isinstance(reply, Refusal) and reply.code in TAKES_NO_WRITES:
+        if isinstance(reply, Refusal) and reply.code in READ_ONLY_CODES:
             return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return None
 
     def persistence(self) -> Persistence:
         """How the server keeps what it is given, as far as it says."""
         questions: list[Command] = [("INFO", "server"), ("INFO", "persistence"), ("CONFIG", "GET", "save")]
-        return together([read_persistence(*node.send(questions)) for node in self._link.nodes()])
+        return combine([read_persistence(*node.send(questions)) for node in self._link.nodes()])
 
     def is_synced(self) -> bool | None:
         """Whether all that was written over this connection is on the server's disk (`WAITAOF`).
 
         None where the server does not say: before Redis 7.2, or without an append-only file.
         """
-        replies = [node.send([("WAITAOF", 1, 0, SYNC_PATIENCE_MS)])[0] for node in self._link.nodes()]
+        replies = [node.send([("WAITAOF", 1, 0, SYNC_TIMEOUT_MS)])[0] for node in self._link.nodes()]
         if not all(isinstance(reply, list) and reply for reply in replies):
             return None
         if any(isinstance(reply[0], Refusal) for reply in replies):
@@ -251,7 +251,7 @@ class Store:
     def missing(self, key_seconds: Sequence[int]) -> list[int]:
         """Which of these seconds name no play that is over; an old copy may know one only as open."""
         missing: list[int] = []
-        for chunk in batched(key_seconds, TOGETHER):
+        for chunk in batched(key_seconds, HASHES_PER_BATCH):
             ends = self._read([("HGET", self._prefix + play_key(second), "end_reason") for second in chunk])
             missing += [second for second, end in zip(chunk, ends, strict=True) if not end]
         return missing
@@ -262,23 +262,23 @@ class Store:
         gaps = (read_gap(second, value) for second, value in lines.items())
         return sorted(gap for gap in gaps if gap is not None)
 
-    def forgotten(self) -> dict[int, int]:
+    def tombstones(self) -> dict[int, int]:
         """The plays that nobody shall bring back: second that named each -> second at which it ended."""
         lines = self._hashes([TOMBSTONES])[0]
         found = map(read_tombstone, lines.keys(), lines.values())
         return dict(line for line in found if line is not None)
 
-    def count_forgotten(self) -> int:
+    def count_tombstones(self) -> int:
         """How many there are."""
         (count,) = self._read([("HLEN", self._prefix + TOMBSTONES)])
         return int(count or 0)
 
-    def unlearn(self, *keys: str) -> None:
+    def invalidate(self, *keys: str) -> None:
         """Take what is known to be written under keys for unknown: somebody may have taken it away since."""
         for key in keys:
             self._written.pop(self._prefix + key, None)
 
-    def unlearn_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Take all that is known to be written for unknown."""
         self._written.clear()
 
@@ -312,20 +312,20 @@ class Store:
         self._claims[second] = (started_at, uri)
         return second
 
-    def enlist(self) -> None:
+    def register_listener(self) -> None:
         """Let others know that this listener has a log."""
         if self._listener:
-            key, since = self._household + LISTENERS, to_iso(round(self._utc() * 1000))
+            key, since = self._shared_prefix + LISTENERS, to_iso(round(self._utc() * 1000))
             self._read([("HSETNX", key, self._listener, since)])
 
     def listeners(self) -> list[str]:
         """The listeners that have a log here, by name; "" first, where the one without a name has one."""
         names, unnamed = self._read(
-            [("HKEYS", self._household + LISTENERS), ("EXISTS", self._household + STATUS)]
+            [("HKEYS", self._shared_prefix + LISTENERS), ("EXISTS", self._shared_prefix + STATUS)]
         )
         return [*([""] if unnamed else []), *sorted(filter(is_listener_name, names or []))]
 
-    def standby(self) -> str:
+    def standby_machine(self) -> str:
         """The machine of a logger that stands by; "" where there is none."""
         (waiting,) = self._read([("GET", self._prefix + STANDBY)])
         return sanitize(str(waiting or "").partition(" ")[2], 80)
@@ -334,7 +334,7 @@ class Store:
         """All fields of the status; empty when there is none."""
         return self._hashes([STATUS])[0]
 
-    def others(self, since: int, known: Container[int]) -> list[Play]:
+    def foreign_plays(self, since: int, known: Container[int]) -> list[Play]:
         """The plays that started from a second on and that somebody else wrote: an import, another logger.
 
         Args:
@@ -362,7 +362,7 @@ class Store:
         seconds = list(islice(newest, count))
         keys = [play_key(second) for second in seconds]
         return list(
-            zip(seconds, chain.from_iterable(map(self._hashes, batched(keys, TOGETHER))), strict=True)
+            zip(seconds, chain.from_iterable(map(self._hashes, batched(keys, HASHES_PER_BATCH))), strict=True)
         )
 
     def play(self, key_second: int) -> dict[str, str] | None:
@@ -393,7 +393,7 @@ class Store:
         Yields:
             Each key with its values of those fields, "" where one is missing.
         """
-        for chunk in batched(keys, TOGETHER):
+        for chunk in batched(keys, HASHES_PER_BATCH):
             replies = self._read([("HMGET", self._prefix + key, *names) for key in chunk])
             for key, values in zip(chunk, replies, strict=True):
                 yield key, [value or "" for value in values or [None] * len(names)]
@@ -461,7 +461,7 @@ class Store:
         if changed:
             yield ("HSET", key, *chain.from_iterable(changed.items()))
         # Without memory of the key, an earlier process may have left any field of a play there.
-        gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.whole else ()
+        gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
         if gone:
             yield ("HDEL", key, *sorted(gone))
 
@@ -477,19 +477,19 @@ class Store:
             if isinstance(reply, Refusal)
         }
         for key in batch.hashes.keys() - refusals.keys():
-            self._remember(key, batch.hashes[key], whole=key in batch.whole)
+            self._remember(key, batch.hashes[key], replaced=key in batch.replaced)
         if refusals:
             self._written.clear()
-            raise self._complaint(refusals)
+            raise self._refused(refusals)
 
-    def _remember(self, key: str, fields: dict[str, str], *, whole: bool) -> None:
+    def _remember(self, key: str, fields: dict[str, str], *, replaced: bool) -> None:
         known = self._written.pop(key, {})
-        self._written[key] = fields if whole else known | fields
-        if len(self._written) > REMEMBERED:
+        self._written[key] = fields if replaced else known | fields
+        if len(self._written) > MAX_CACHED_KEYS:
             del self._written[next(iter(self._written))]
         self._claims.pop(second_of_key(key) or 0, None)
 
-    def _complaint(self, refusals: Mapping[str, Refusal]) -> StoreError:
+    def _refused(self, refusals: Mapping[str, Refusal]) -> StoreError:
         keys_by_advice: dict[str, list[str]] = {}
         for key, refusal in refusals.items():
             keys_by_advice.setdefault(refusal.advice, []).append(sanitize(key, 100))
@@ -503,7 +503,7 @@ def _is_replicated(node: Link) -> bool:
     replicas = count_replicas(*node.send([("INFO", "replication")]))
     if not replicas:
         return True
-    (reply,) = node.send([("WAIT", replicas, SYNC_PATIENCE_MS)])
+    (reply,) = node.send([("WAIT", replicas, SYNC_TIMEOUT_MS)])
     return isinstance(reply, int) and reply >= replicas
 
 

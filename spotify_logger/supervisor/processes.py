@@ -226,7 +226,7 @@ class Server(Ward):
         self._server.stop()
 
     def _ended(self, now: float, status: int) -> list[Action]:
-        return self.keeper.failed(now, f"{describe(status)}, {self._server.last_words()}")
+        return self.keeper.failed(now, f"{describe(status)}, {self._server.last_log_line()}")
 
 
 def _closed(descriptor: int) -> int:

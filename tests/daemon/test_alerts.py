@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spotify_logger.daemon.alerts import LONGEST_QUEUE, NOTE, TEXT_LIMIT, Alerts, Heartbeat
+from spotify_logger.daemon.alerts import ALERTS_NOTE, MAX_QUEUED, MAX_TEXT_LENGTH, Alerts, Heartbeat
 from spotify_logger.spotify.http import HttpSender, Request, Response
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
@@ -83,8 +83,8 @@ class Bench:
     def at(self, day: float, ends: float | None = 180, trouble: str = "") -> list[str]:
         """What arrives when this is known of the login; the days are counted from the start."""
         self.clock.now = START + day * DAY
-        self.alerts.login(None if ends is None else START + ends * DAY, trouble, self.clock.now)
-        for _ in range(LONGEST_QUEUE):
+        self.alerts.check_login(None if ends is None else START + ends * DAY, trouble, self.clock.now)
+        for _ in range(MAX_QUEUED):
             self.alerts.deliver()
         return self.post.new()
 
@@ -289,7 +289,7 @@ def test_the_words(bench: Bench) -> None:
 
 def test_whatever_is_told_is_one_line_of_bounded_length(bench: Bench) -> None:
     (text,) = bench.at(1, 180, "first\nsecond\x1b[2J \ud800" + 10_000 * "x")
-    assert len(text) == TEXT_LIMIT
+    assert len(text) == MAX_TEXT_LENGTH
     assert "First second�[2J �xx" in text
 
 
@@ -325,10 +325,10 @@ def test_where_nobody_wants_alerts_only_the_log_is_told(logged: list[tuple[str, 
 def test_what_was_told_while_nobody_wanted_alerts_is_not_told_later() -> None:
     bench = Bench(url="")
     bench.at(166)
-    bench.alerts.tell("disk", "The disk is full.")
+    bench.alerts.notify("disk", "The disk is full.")
     bench.url = URL
     bench.start()
-    bench.alerts.tell("disk", "The disk is full.")
+    bench.alerts.notify("disk", "The disk is full.")
     assert bench.at(166.1) == []
     assert len(bench.at(173)) == 1
 
@@ -350,33 +350,33 @@ def test_who_takes_the_address_away_wants_none_of_what_waits(bench: Bench) -> No
 
 def test_a_thing_is_told_once_until_it_is_over(bench: Bench) -> None:
     for _ in range(2):
-        bench.alerts.tell("disk", "The disk is full.")
+        bench.alerts.notify("disk", "The disk is full.")
         bench.alerts.deliver()
-        bench.alerts.tell("disk", "The disk is fuller.")
-        bench.alerts.tell("redis", "Redis is away.")
+        bench.alerts.notify("disk", "The disk is fuller.")
+        bench.alerts.notify("redis", "Redis is away.")
         bench.start()
-        bench.alerts.tell("disk", "The disk is full.")
+        bench.alerts.notify("disk", "The disk is full.")
         bench.alerts.deliver()
         bench.alerts.deliver()
         assert bench.post.new() == ["Spotify Logger: The disk is full.", "Spotify Logger: Redis is away."]
-        bench.alerts.forget("disk")
-        bench.alerts.forget("disk")
-        bench.alerts.forget("redis")
+        bench.alerts.resolve("disk")
+        bench.alerts.resolve("disk")
+        bench.alerts.resolve("redis")
         bench.start()
 
 
 def test_what_is_over_before_it_was_delivered_is_not_delivered(bench: Bench) -> None:
-    bench.alerts.tell("disk", "The disk is full.")
-    bench.alerts.tell("redis", "Redis is away.")
-    bench.alerts.forget("disk")
+    bench.alerts.notify("disk", "The disk is full.")
+    bench.alerts.notify("redis", "Redis is away.")
+    bench.alerts.resolve("disk")
     assert bench.at(0) == ["Spotify Logger: Redis is away."]
 
 
 def test_only_the_newest_alerts_wait_and_a_restart_keeps_them(bench: Bench) -> None:
-    for number in range(LONGEST_QUEUE + 2):
-        bench.alerts.tell(f"key {number}", f"{number}.")
+    for number in range(MAX_QUEUED + 2):
+        bench.alerts.notify(f"key {number}", f"{number}.")
     bench.start()
-    assert bench.at(0) == [f"Spotify Logger: {number}." for number in range(2, LONGEST_QUEUE + 2)]
+    assert bench.at(0) == [f"Spotify Logger: {number}." for number in range(2, MAX_QUEUED + 2)]
 
 
 # Delivery
@@ -413,8 +413,8 @@ def test_a_new_login_silences_the_warning_about_the_old_one(bench: Bench) -> Non
 
 
 def test_one_alert_is_sent_at_a_time(bench: Bench) -> None:
-    bench.alerts.tell("a", "A.")
-    bench.alerts.tell("b", "B.")
+    bench.alerts.notify("a", "A.")
+    bench.alerts.notify("b", "B.")
     bench.alerts.deliver()
     assert bench.post.new() == ["Spotify Logger: A."]
     bench.alerts.deliver()
@@ -442,7 +442,7 @@ def test_what_cannot_be_delivered_is_tried_again(
     bench: Bench, logged: list[tuple[str, str]], status: int, waits: list[float]
 ) -> None:
     bench.post.status = status
-    bench.alerts.tell("disk", "The disk is full.")
+    bench.alerts.notify("disk", "The disk is full.")
     bench.alerts.deliver()
     for wait in waits:
         asked = bench.post.asked
@@ -467,7 +467,7 @@ def test_a_success_ends_the_waiting_and_the_next_failure_is_said_again(
 ) -> None:
     for key in "abc":
         bench.post.status = 500
-        bench.alerts.tell(key, "Something.")
+        bench.alerts.notify(key, "Something.")
         bench.alerts.deliver()
         bench.post.status = 200
         bench.clock.sleep(60)
@@ -479,7 +479,7 @@ def test_a_success_ends_the_waiting_and_the_next_failure_is_said_again(
 @pytest.mark.parametrize("status", [201, 204, 299])
 def test_any_success_will_do(bench: Bench, status: int, logged: list[tuple[str, str]]) -> None:
     bench.post.status = status
-    bench.alerts.tell("disk", "The disk is full.")
+    bench.alerts.notify("disk", "The disk is full.")
     bench.alerts.deliver()
     bench.clock.sleep(3600)
     bench.alerts.deliver()
@@ -489,11 +489,11 @@ def test_any_success_will_do(bench: Bench, status: int, logged: list[tuple[str, 
 
 def test_an_alert_is_noted_before_it_is_sent_and_its_success_right_after(bench: Bench) -> None:
     noted = []
-    bench.post.before = lambda: noted.append("The disk is full." in bench.notes.texts[NOTE])
-    bench.alerts.tell("disk", "The disk is full.")
+    bench.post.before = lambda: noted.append("The disk is full." in bench.notes.texts[ALERTS_NOTE])
+    bench.alerts.notify("disk", "The disk is full.")
     bench.alerts.deliver()
     assert noted == [True]
-    assert "The disk is full." not in bench.notes.texts[NOTE]
+    assert "The disk is full." not in bench.notes.texts[ALERTS_NOTE]
 
 
 def test_a_crash_while_it_is_sent_repeats_one_alert(bench: Bench) -> None:
@@ -517,9 +517,9 @@ GOOD = {"ends": END, "days": 14, "told": ["disk"], "queue": {"disk": "Spotify Lo
 
 
 def test_a_note_as_it_is_written_is_understood(bench: Bench) -> None:
-    bench.notes.texts[NOTE] = json.dumps(GOOD)
+    bench.notes.texts[ALERTS_NOTE] = json.dumps(GOOD)
     bench.start()
-    bench.alerts.tell("disk", "The disk is fuller.")
+    bench.alerts.notify("disk", "The disk is fuller.")
     assert bench.at(166) == ["Spotify Logger: The disk is full."]
 
 
@@ -537,7 +537,7 @@ BAD: list[dict[str, object]] = [
     {"told": None},
     {"queue": []},
     {"queue": {"disk": 5}},
-    {"queue": {str(number): "x" for number in range(LONGEST_QUEUE + 1)}},
+    {"queue": {str(number): "x" for number in range(MAX_QUEUED + 1)}},
 ]
 NONSENSE = {
     "half": "{",
@@ -553,7 +553,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize("name", NONSENSE)
 def test_a_note_that_makes_no_sense_is_as_good_as_none(bench: Bench, name: str) -> None:
-    bench.notes.texts[NOTE] = NONSENSE[name]
+    bench.notes.texts[ALERTS_NOTE] = NONSENSE[name]
     bench.start()
     (text,) = bench.at(166)
     assert "ends in 14 days" in text
@@ -607,7 +607,7 @@ def test_the_wire_sees_the_text_and_nothing_else_of_us(
 ) -> None:
     peer = serve(replies(answer()))
     alerts = Alerts(make_sender(), f"{peer.url}/tops3cret?a=b", VirtualClock(START), Notes(), lambda: 1.0)
-    alerts.tell("disk", "Grüße: the disk is full.")
+    alerts.notify("disk", "Grüße: the disk is full.")
     alerts.deliver()
     head, _, body = peer.requests[0].decode().partition("\r\n\r\n")
     assert body == "Spotify Logger: Grüße: the disk is full."
@@ -650,7 +650,7 @@ def test_after_trouble_on_the_wire_it_arrives_and_no_secret_is_in_the_log(
         return senders.pop(0)(request)
 
     alerts = Alerts(send, f"{peer.url}/tops3cret", clock, Notes(), lambda: 1.0)
-    alerts.tell("disk", "The disk is full.")
+    alerts.notify("disk", "The disk is full.")
     alerts.deliver()
     clock.sleep(3600)
     alerts.deliver()
@@ -669,10 +669,10 @@ def test_a_heartbeat_on_the_wire(
     peer = serve(replies(answer(), answer(status=b"404 tops3cret")))
     clock = VirtualClock(START)
     heartbeat = Heartbeat(make_sender(), f"{peer.url}/tops3cret", clock)
-    heartbeat.beat(well=True)
+    heartbeat.beat(healthy=True)
     assert capsys.readouterr().err == ""
     clock.sleep(300)
-    heartbeat.beat(well=True)
+    heartbeat.beat(healthy=True)
     assert [request.splitlines()[0] for request in peer.requests] == [b"GET /tops3cret HTTP/1.1"] * 2
     assert all(b"Authorization" not in request for request in peer.requests)
     said = capsys.readouterr().err
@@ -730,7 +730,7 @@ def test_the_heartbeat(name: str) -> None:
         clock.now = START + seconds
         clock.heed(clock.now - 2 * seconds)  # a machine that finds out that it is ahead
         post.status, asked = status, post.asked
-        heartbeat.beat(well=well)
+        heartbeat.beat(healthy=well)
         assert post.asked == asked + expected, seconds
 
 
@@ -741,7 +741,7 @@ def test_a_heartbeat_that_fails_is_one_line_and_another_when_it_arrives(
     heartbeat = Heartbeat(post, URL, clock)
     for status in (200, OFFLINE, 500, 404, 200, 200, 500):
         post.status = status
-        heartbeat.beat(well=True)
+        heartbeat.beat(healthy=True)
         clock.sleep(300)
     assert logged == [
         ("warning", "The heartbeat does not arrive (ntfy.test: connection refused); it is tried again"),
@@ -752,5 +752,5 @@ def test_a_heartbeat_that_fails_is_one_line_and_another_when_it_arrives(
 
 def test_without_a_switch_nothing_is_asked() -> None:
     post = Post()
-    Heartbeat(post, "", VirtualClock(START)).beat(well=True)
+    Heartbeat(post, "", VirtualClock(START)).beat(healthy=True)
     assert post.asked == 0

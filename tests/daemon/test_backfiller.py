@@ -11,9 +11,9 @@ import pytest
 from spotify_logger.core.play import BACKFILL, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import to_iso
-from spotify_logger.daemon.backfiller import FOLLOW_UP, NOTE, Repairer
+from spotify_logger.daemon.backfiller import BACKFILL_NOTE, FOLLOW_UP_DELAY, Backfiller
 from spotify_logger.spotify.api import Answer
-from spotify_logger.storage.outbox import KEPT, Outbox
+from spotify_logger.storage.outbox import MAX_KEPT_PLAYS, Outbox
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.testbed.virtual_time import VirtualClock
 
@@ -53,10 +53,10 @@ class OthersDid:
         self.plays: list[Play] = []
         self.stretches: dict[int, int] = {}
 
-    def forgotten(self) -> dict[int, int]:
+    def tombstones(self) -> dict[int, int]:
         return self.stretches
 
-    def others(self, since_ms: int) -> list[Play]:
+    def foreign_plays(self, since_ms: int) -> list[Play]:
         return [play for play in self.plays if play.started_ms >= since_ms]
 
 
@@ -72,24 +72,26 @@ class Bench:
 
     def start(self) -> None:
         """Another process begins, with what the one before left on the disk."""
-        self.repairer = Repairer(cast("Spotify", self.service), self.outbox, self.clock, self.log)
+        self.backfiller = Backfiller(cast("Spotify", self.service), self.outbox, self.clock, self.log)
 
     def keep(self) -> None:
         """Bring the note to the disk, as the loop does every minute."""
-        self.outbox.put([], self.repairer.to_note())
+        self.outbox.put([], self.backfiller.to_note())
 
-    def found(self, open_play: Play | None = None, blind: Iterable[tuple[int, int]] = ()) -> list[Play]:
+    def fetch_if_due(
+        self, open_play: Play | None = None, blind: Iterable[tuple[int, int]] = ()
+    ) -> list[Play]:
         """A turn that may ask."""
-        return self.repairer.found(open_play, round(self.clock.utc() * 1000), list(blind))
+        return self.backfiller.fetch_if_due(open_play, round(self.clock.utc() * 1000), list(blind))
 
     def live(self, seconds: float, *, listening: bool = False) -> None:
         """Turns of the loop, each of which may ask."""
         until = self.clock.now + seconds
         while self.clock.now < until:
-            self.found()
+            self.fetch_if_due()
             self.clock.sleep(TURN)
             if listening:
-                self.repairer.listened(TURN * 1000)
+                self.backfiller.on_listened(TURN * 1000)
 
     def tell(self, *items: tuple[str, float]) -> None:
         """Let Spotify tell of items: names and ends, in seconds since noon."""
@@ -140,7 +142,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def starts(bench: Bench) -> None:
-    bench.repairer.started(round(bench.clock.utc() * 1000))
+    bench.backfiller.on_start(round(bench.clock.utc() * 1000))
 
 
 def starts_again(bench: Bench) -> None:
@@ -150,7 +152,7 @@ def starts_again(bench: Bench) -> None:
 
 
 def misses(bench: Bench) -> None:
-    bench.repairer.missed()
+    bench.backfiller.on_gap()
 
 
 def starts_and_misses(bench: Bench) -> None:
@@ -169,7 +171,7 @@ def recovers(bench: Bench) -> None:
 PLANS: dict[str, tuple[list[tuple[float, Callable[[Bench], None]]], list[float]]] = {
     "nothing happens": ([], []),
     "a start": ([(0, starts)], [0]),
-    "a start after a gap": ([(0, starts_and_misses)], [0, FOLLOW_UP]),
+    "a start after a gap": ([(0, starts_and_misses)], [0, FOLLOW_UP_DELAY]),
     "a start within two minutes of the last question": ([(0, starts), (90, starts_again)], [0]),
     "a start two minutes after it": ([(0, starts), (120, starts_again)], [0, 120]),
     "a loop that starts every half minute": (
@@ -178,18 +180,18 @@ PLANS: dict[str, tuple[list[tuple[float, Callable[[Bench], None]]], list[float]]
     ),
     "a start within two minutes, but after a gap": (
         [(0, starts), (90, starts_again), (90, misses)],
-        [0, 90, 90 + FOLLOW_UP],
+        [0, 90, 90 + FOLLOW_UP_DELAY],
     ),
-    "a gap": ([(600, misses)], [600, 600 + FOLLOW_UP]),
+    "a gap": ([(600, misses)], [600, 600 + FOLLOW_UP_DELAY]),
     "two gaps": ([(600, misses), (1800, misses)], [600, 960, 1800, 2160]),
-    "two gaps soon after each other": ([(600, misses), (690, misses)], [600, 690, 690 + FOLLOW_UP]),
+    "two gaps soon after each other": ([(600, misses), (690, misses)], [600, 690, 690 + FOLLOW_UP_DELAY]),
     "a gap of which the first question fails": (
         [(600, misses), (600, fails), (630, recovers)],
-        [600, 600 + FOLLOW_UP],
+        [600, 600 + FOLLOW_UP_DELAY],
     ),
-    "a gap of which both questions fail": ([(600, misses), (600, fails)], [600, 600 + FOLLOW_UP]),
-    "a start of which the question fails": ([(0, starts), (0, fails), (30, recovers)], [0, FOLLOW_UP]),
-    "a start of which both questions fail": ([(0, starts), (0, fails)], [0, FOLLOW_UP]),
+    "a gap of which both questions fail": ([(600, misses), (600, fails)], [600, 600 + FOLLOW_UP_DELAY]),
+    "a start of which the question fails": ([(0, starts), (0, fails), (30, recovers)], [0, FOLLOW_UP_DELAY]),
+    "a start of which both questions fail": ([(0, starts), (0, fails)], [0, FOLLOW_UP_DELAY]),
 }
 
 
@@ -226,7 +228,7 @@ class TestListening:
         bench.live(HOUR, listening=True)
 
         first = 20 * MINUTE
-        assert bench.asked == [first, first + FOLLOW_UP, first + FOLLOW_UP + 30 * MINUTE]
+        assert bench.asked == [first, first + FOLLOW_UP_DELAY, first + FOLLOW_UP_DELAY + 30 * MINUTE]
 
     def test_a_failing_endpoint_is_asked_every_ten_minutes_of_it(self, bench: Bench) -> None:
         bench.service.error = DOWN
@@ -258,11 +260,11 @@ class TestNote:
         starts(bench)
         bench.live(10 * MINUTE, listening=True)
         bench.keep()
-        note = bench.outbox.note(NOTE)
+        note = bench.outbox.note(BACKFILL_NOTE)
         assert json.loads(note) == {"asked_ms": round(T * 1000), "listened_ms": 10 * MINUTE * 1000}
 
         bench.start()
-        assert bench.repairer.to_note() == {NOTE: note}
+        assert bench.backfiller.to_note() == {BACKFILL_NOTE: note}
 
     @pytest.mark.parametrize(
         "note",
@@ -283,9 +285,9 @@ class TestNote:
         ],
     )
     def test_one_that_makes_no_sense_is_none(self, bench: Bench, note: str) -> None:
-        bench.outbox.put([], {NOTE: note})
+        bench.outbox.put([], {BACKFILL_NOTE: note})
         bench.start()
-        assert json.loads(bench.repairer.to_note()[NOTE]) == {"asked_ms": 0, "listened_ms": 0}
+        assert json.loads(bench.backfiller.to_note()[BACKFILL_NOTE]) == {"asked_ms": 0, "listened_ms": 0}
 
         starts(bench)
         bench.live(MINUTE)
@@ -293,7 +295,7 @@ class TestNote:
 
     @pytest.mark.parametrize(("listened_ms", "asked"), [(-(10**9), [1800]), (10**30, [0, 1800])])
     def test_what_it_says_is_bounded(self, bench: Bench, listened_ms: int, asked: list[float]) -> None:
-        bench.outbox.put([], {NOTE: json.dumps({"asked_ms": 0, "listened_ms": listened_ms})})
+        bench.outbox.put([], {BACKFILL_NOTE: json.dumps({"asked_ms": 0, "listened_ms": listened_ms})})
         bench.start()
         bench.live(31 * MINUTE, listening=True)
 
@@ -301,7 +303,7 @@ class TestNote:
 
     def test_a_question_of_the_future_holds_nobody_back(self, bench: Bench) -> None:
         note = json.dumps({"asked_ms": round((T + HOUR) * 1000), "listened_ms": 0})
-        bench.outbox.put([], {NOTE: note})
+        bench.outbox.put([], {BACKFILL_NOTE: note})
         bench.start()
         starts(bench)
         bench.live(MINUTE)
@@ -317,30 +319,30 @@ class TestAnswer:
         bench.tell(("D", -50), ("C", -300), ("B", -500), ("A", -800))
         misses(bench)
 
-        plays = bench.found()
+        plays = bench.fetch_if_due()
 
         assert names(plays) == [("B", -500, BACKFILL), ("C", -300, BACKFILL)]
         assert logged(capsys) == ["recently played: B, 3:20 of 3:20", "recently played: C, 3:20 of 3:20"]
         bench.put(*plays)
-        bench.clock.sleep(FOLLOW_UP)
-        assert bench.found() == []
+        bench.clock.sleep(FOLLOW_UP_DELAY)
+        assert bench.fetch_if_due() == []
         assert len(bench.asked) == 2
 
     def test_what_comes_late_is_found_by_the_second_question(self, bench: Bench) -> None:
         bench.tell(("A", -400))
         misses(bench)
-        bench.put(*bench.found())
+        bench.put(*bench.fetch_if_due())
 
         bench.tell(("B", -200), ("A", -400))
-        bench.clock.sleep(FOLLOW_UP)
-        assert names(bench.found()) == [("B", -200, BACKFILL)]
+        bench.clock.sleep(FOLLOW_UP_DELAY)
+        assert names(bench.fetch_if_due()) == [("B", -200, BACKFILL)]
 
     def test_a_play_gets_the_end_that_nobody_saw(self, bench: Bench) -> None:
         bench.put(play("A", -1000, -900, UNKNOWN))
         bench.tell(("A", -800))
         misses(bench)
 
-        plays = bench.found(play("B", -20, 0, None))
+        plays = bench.fetch_if_due(play("B", -20, 0, None))
         assert names(plays) == [("A", -800, "live")]
         bench.put(*plays)
         assert names(bench.outbox.kept()) == [("A", -800, "live")]
@@ -351,14 +353,14 @@ class TestAnswer:
         bench.tell(("A", -10))
         misses(bench)
 
-        assert bench.found(play("A", -100, -5, None)) == []
+        assert bench.fetch_if_due(play("A", -100, -5, None)) == []
 
     def test_what_the_disk_calls_open_and_nobody_follows_is_no_play_to_go_by(self, bench: Bench) -> None:
         bench.put(play("A", -1000, -990, None))
         bench.tell(("A", -600))
         misses(bench)
 
-        assert names(bench.found(play("B", -20, 0, None))) == [("A", -600, BACKFILL)]
+        assert names(bench.fetch_if_due(play("B", -20, 0, None))) == [("A", -600, BACKFILL)]
 
     @pytest.mark.parametrize("is_blind", [False, True])
     def test_when_nobody_could_see_matters(self, bench: Bench, *, is_blind: bool) -> None:
@@ -367,53 +369,53 @@ class TestAnswer:
         misses(bench)
 
         stretch = (round((T - 18_000) * 1000), round(T * 1000))
-        assert len(bench.found(blind=[stretch] if is_blind else [])) == is_blind
+        assert len(bench.fetch_if_due(blind=[stretch] if is_blind else [])) == is_blind
 
     def test_a_play_that_was_paused_for_most_of_a_day_is_known(self, bench: Bench) -> None:
         bench.put(play("A", -23 * HOUR, -23 * HOUR + 100, STOPPED, playing=False))
         bench.tell(("A", -100))
         misses(bench)
 
-        assert bench.found() == []
+        assert bench.fetch_if_due() == []
 
     def test_what_lies_before_all_that_is_known_is_left_alone(self, bench: Bench) -> None:
         """Whether it is known, nobody knows any more."""
-        plays = [play("A", -300 * number, -300 * number + 200) for number in range(KEPT, 0, -1)]
+        plays = [play("A", -300 * number, -300 * number + 200) for number in range(MAX_KEPT_PLAYS, 0, -1)]
         bench.put(*plays)
-        keys = [row.key for row in bench.outbox.waiting(KEPT)]
-        bench.outbox.made_safe(keys[:-1])
-        horizon = -300 * KEPT
+        keys = [row.key for row in bench.outbox.waiting(MAX_KEPT_PLAYS)]
+        bench.outbox.mark_safe(keys[:-1])
+        horizon = -300 * MAX_KEPT_PLAYS
         bench.tell(("B", horizon + 250), ("C", horizon - 1))
         misses(bench)
-        assert names(bench.found()) == [("C", horizon - 1, BACKFILL), ("B", horizon + 250, BACKFILL)]
+        assert names(bench.fetch_if_due()) == [("C", horizon - 1, BACKFILL), ("B", horizon + 250, BACKFILL)]
 
-        bench.outbox.made_safe(keys)
+        bench.outbox.mark_safe(keys)
         misses(bench)
-        assert names(bench.found()) == [("B", horizon + 250, BACKFILL)]
+        assert names(bench.fetch_if_due()) == [("B", horizon + 250, BACKFILL)]
 
     def test_what_an_import_brought_is_not_found_again(self, bench: Bench) -> None:
         bench.log.plays = [replace(play("A", -601, -401), source="import")]
         bench.tell(("A", -400), ("B", -190))
         misses(bench)
-        assert names(bench.found()) == [("B", -190, BACKFILL)]
+        assert names(bench.fetch_if_due()) == [("B", -190, BACKFILL)]
 
     def test_what_was_forgotten_is_not_brought_back(self, bench: Bench) -> None:
         bench.put(play("C", -900, -700))
         bench.log.stretches = {int(T - 600): int(T - 400)}
         bench.tell(("A", -400.5), ("B", -190), ("C", -700))
         misses(bench)
-        assert names(bench.found()) == [("B", -190, BACKFILL)]
+        assert names(bench.fetch_if_due()) == [("B", -190, BACKFILL)]
 
     def test_nor_completed_nor_found_hours_later(
         self, bench: Bench, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Spotify tells of a play when the player leaves it."""
         bench.put(play("A", -900, -800, UNKNOWN), play("B", -700, -600, STOPPED, playing=False))
-        bench.outbox.forget([int(T - 900), int(T - 700)])
+        bench.outbox.mark_deleted([int(T - 900), int(T - 700)])
         bench.log.stretches = {int(T - 900): int(T - 800), int(T - 700): int(T - 600)}
         bench.tell(("A", -720), ("B", -100))
         misses(bench)
-        assert bench.found() == []
+        assert bench.fetch_if_due() == []
         assert logged(capsys) == []
 
     @pytest.mark.parametrize("body", [None, {}, {"items": None}, {"items": [None, {"track": 7}]}])
@@ -424,7 +426,7 @@ class TestAnswer:
         misses(bench)
         bench.live(HOUR)
 
-        assert bench.asked == [0, FOLLOW_UP]
+        assert bench.asked == [0, FOLLOW_UP_DELAY]
         assert logged(capsys) == []
 
 
@@ -443,7 +445,7 @@ class TestFailure:
     ) -> None:
         bench.service.error = error
         misses(bench)
-        assert bench.found() == []
+        assert bench.fetch_if_due() == []
         bench.live(HOUR, listening=True)
 
         assert len(bench.asked) > 2
@@ -457,7 +459,7 @@ class TestFailure:
         for error in errors:
             bench.service.error = error
             misses(bench)
-            bench.found()
+            bench.fetch_if_due()
 
         assert [line.partition("(")[2].partition(")")[0] for line in logged(capsys)] == [
             str(error) for error in errors if error
@@ -467,11 +469,11 @@ class TestFailure:
         bench.tell(("A", -400))
         bench.service.error = DOWN
         misses(bench)
-        assert bench.found() == []
+        assert bench.fetch_if_due() == []
 
         bench.service.error = None
-        bench.clock.sleep(FOLLOW_UP)
-        assert names(bench.found()) == [("A", -400, BACKFILL)]
+        bench.clock.sleep(FOLLOW_UP_DELAY)
+        assert names(bench.fetch_if_due()) == [("A", -400, BACKFILL)]
 
 
 def test_a_state_that_redis_gave_back_without_names_is_known_by_its_id(bench: Bench) -> None:
@@ -480,4 +482,4 @@ def test_a_state_that_redis_gave_back_without_names_is_known_by_its_id(bench: Be
     bench.tell(("A", -799.5))
     misses(bench)
 
-    assert bench.found() == []
+    assert bench.fetch_if_due() == []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.redis_keys import TOMBSTONES
-from spotify_logger.daemon.deletions import MOST, Forgotten
+from spotify_logger.daemon.deletions import MAX_TOMBSTONES, Tombstones
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
 from tests.testbed.fake_redis import StandIn
@@ -28,14 +28,14 @@ class Memory:
         self.start()
 
     def start(self) -> None:
-        self.forgotten = Forgotten(self.store, self.outbox)
+        self.tombstones = Tombstones(self.store, self.outbox)
 
     def say(self, *seconds: int) -> None:
         with self.store.batch() as batch:
-            batch.write_forgotten({second: second + 200 for second in seconds})
+            batch.write_tombstones({second: second + 200 for second in seconds})
 
     def known(self) -> list[int]:
-        return list(self.forgotten.plays)
+        return list(self.tombstones.plays)
 
 
 @pytest.fixture
@@ -46,23 +46,23 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def test_the_newest_are_kept_in_mind_for_another_process_too(memory: Memory) -> None:
-    memory.say(*range(SECOND, SECOND + MOST + 3))
-    memory.forgotten.heed()
-    assert memory.known() == list(range(SECOND + 3, SECOND + MOST + 3))
+    memory.say(*range(SECOND, SECOND + MAX_TOMBSTONES + 3))
+    memory.tombstones.refresh()
+    assert memory.known() == list(range(SECOND + 3, SECOND + MAX_TOMBSTONES + 3))
     memory.start()
-    assert memory.known() == list(range(SECOND + 3, SECOND + MOST + 3))
+    assert memory.known() == list(range(SECOND + 3, SECOND + MAX_TOMBSTONES + 3))
 
 
 def test_what_a_redis_has_lost_is_known_and_told_again(memory: Memory) -> None:
     memory.say(SECOND, SECOND + 1)
-    memory.forgotten.heed()
+    memory.tombstones.refresh()
     memory.store._link.send([("DEL", TOMBSTONES)])
     memory.store.close()
     memory.say(SECOND + 2)
-    memory.forgotten.heed(anew=True)
-    memory.forgotten.bring_back()
+    memory.tombstones.refresh(force=True)
+    memory.tombstones.restore()
     assert memory.known() == [SECOND, SECOND + 1, SECOND + 2]
-    assert memory.store.forgotten() == memory.forgotten.plays
+    assert memory.store.tombstones() == memory.tombstones.plays
 
 
 @pytest.mark.parametrize("note", ["", "7", "[[1, 2]]", '{"a": 1}', '{"1": null}', '{"1": 1e999}', "[" * 9999])
@@ -75,8 +75,8 @@ def test_a_note_that_makes_no_sense_is_none(memory: Memory, note: str) -> None:
 def test_lines_of_others_are_passed_over(memory: Memory) -> None:
     memory.store.connect()
     memory.store._link.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
-    memory.forgotten.heed()
-    assert memory.forgotten.plays == {SECOND: SECOND + 9}
+    memory.tombstones.refresh()
+    assert memory.tombstones.plays == {SECOND: SECOND + 9}
     memory.store._link.send([("SET", TOMBSTONES, "somebody's")])
-    memory.forgotten.heed(anew=True)
-    assert memory.forgotten.plays == {SECOND: SECOND + 9}
+    memory.tombstones.refresh(force=True)
+    assert memory.tombstones.plays == {SECOND: SECOND + 9}

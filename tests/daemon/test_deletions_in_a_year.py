@@ -44,7 +44,7 @@ class Watched(Life):
         # A command that no logger needs.
         self.redis._commands["SCAN"] = (self.scan, 3, 5)
         self.logged: set[Identity] = set()
-        self.forgotten: set[Identity] = set()
+        self.tombstones: set[Identity] = set()
         self.well = False
         self.wish = random.Random(SEED)
         moment = DAWN + HOUR
@@ -67,7 +67,7 @@ class Watched(Life):
         going = self.wish.sample(over, min(3, len(over))) if self.wish.random() < 0.5 else over[-1:]
         delete(self.archive(), [play.second for play in going], self.clock.now)
         there = {identity(play) for play in self._plays(200)}
-        self.forgotten |= {identity(play) for play in going} - there
+        self.tombstones |= {identity(play) for play in going} - there
         self._unsilence(was)
 
     def _check(self) -> None:
@@ -101,5 +101,5 @@ def test_what_is_forgotten_stays_away_and_nothing_else_does(memory_folder: Path)
     life.live()
     other.live()
     assert (life.well, other.well) == (True, True)
-    assert len(life.forgotten) > 20
-    assert life.logged == other.logged - life.forgotten
+    assert len(life.tombstones) > 20
+    assert life.logged == other.logged - life.tombstones

@@ -12,12 +12,12 @@ import pytest
 
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import LEASE, STATUS
-from spotify_logger.daemon.wiring import Surroundings, make_duty
+from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.judge import judge
 from spotify_logger.spotify.http import Response
 from spotify_logger.storage.connection import StoreError
-from spotify_logger.storage.lease import SECONDS, VOID_AFTER
+from spotify_logger.storage.lease import INVALID_LEASE_GRACE, LEASE_SECONDS
 from spotify_logger.storage.store import Store
 from tests.testbed.fake_redis import StandIn, StandInLink
 from tests.testbed.virtual_run import make_settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from spotify_logger.daemon.failover import Duty
+    from spotify_logger.daemon.failover import Failover
     from spotify_logger.simulator.judge import Verdict
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.spotify.http import Request
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HASTY = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
 MINUTE, HOUR = 60.0, 3600.0
 SHORT_MS = 30_000
-MOMENT = SECONDS + 5
+MOMENT = LEASE_SECONDS + 5
 """Seconds in which one takes over from another one that died."""
 
 
@@ -82,7 +82,7 @@ class Machine:
         self.asked: list[float] = []
         self.died: list[float] = []
         self.alerts: list[str] = []
-        self.duty: Duty | None = None
+        self.failover: Failover | None = None
         self.due = 0.0
         self.dies_in = 0
         self.is_cut_off = False
@@ -93,27 +93,27 @@ class Machine:
         self._settings.state_dir.mkdir()
 
     def start(self) -> None:
-        around = Surroundings(self._world.clock, self._send, self._tell, "boot", connect=self._link)
-        self.duty = make_duty(self._settings, around, self.name)
+        around = Environment(self._world.clock, self._send, self._tell, "boot", connect=self._link)
+        self.failover = build_failover(self._settings, around, self.name)
         self.due, self.dies_in = self._world.clock.now, 0
 
     def stop(self) -> None:
         """End it in good order."""
-        assert self.duty is not None
-        self.duty.settle()
+        assert self.failover is not None
+        self.failover.flush()
         self.kill()
 
     def kill(self) -> None:
-        if self.duty is not None:
+        if self.failover is not None:
             self.died.append(self._world.clock.now)
-            self.duty.close()
-        self.duty = None
+            self.failover.close()
+        self.failover = None
 
     def turn(self) -> None:
-        assert self.duty is not None
+        assert self.failover is not None
         clock = self._world.clock
         try:
-            turn = self.duty.turn()
+            turn = self.failover.turn()
         except Crash:
             self.kill()
             return
@@ -170,7 +170,7 @@ class Pair:
     def until(self, moment: float) -> None:
         """Let whoever lives work until then."""
         while True:
-            alive = [machine for machine in self.machines if machine.duty is not None]
+            alive = [machine for machine in self.machines if machine.failover is not None]
             following = min(alive, key=lambda machine: machine.due, default=None)
             if following is None or following.due >= moment:
                 break
@@ -358,7 +358,7 @@ class TestRedisAway:
         back = pair.now
         pair.goes_on(2 * MINUTE)
         if dies:
-            assert SECONDS <= cellar.asked[0] - back <= SECONDS + 16
+            assert LEASE_SECONDS <= cellar.asked[0] - back <= LEASE_SECONDS + 16
         else:
             assert cellar.asked == []
         pair.goes_on(HOUR)
@@ -428,7 +428,7 @@ class TestVoidLease:
         attic.start()
         begun = pair.now
         pair.until(pair.first_sound() + MINUTE)
-        assert VOID_AFTER <= attic.asked[0] - begun <= VOID_AFTER + MOMENT
+        assert INVALID_LEASE_GRACE <= attic.asked[0] - begun <= INVALID_LEASE_GRACE + MOMENT
         assert "has taken over" in capsys.readouterr().err
         assert [text for text in attic.alerts if LEASE in text]
 
@@ -477,7 +477,7 @@ def test_who_stands_by_for_one_that_writes_nothing_says_so(pair: Pair, both: tup
         pair.plant(renewed)
         pair.goes_on(MINUTE / 2)
     assert cellar.asked == []
-    assert [text for text in cellar.alerts if "stands by" in text and "attic" in text] == cellar.alerts
+    assert [text for text in cellar.alerts if "standing by" in text and "attic" in text] == cellar.alerts
     assert len(cellar.alerts) == 1
     attic.start()
     pair.goes_on(10 * MINUTE)
@@ -535,8 +535,8 @@ def test_what_the_other_wrote_is_learned_even_if_that_breaks_off(
     if dies:
         attic.start()
     pair.goes_on(30 * MINUTE)
-    assert attic.duty is not None
-    ours = attic.duty.logger.outbox.keys()
+    assert attic.failover is not None
+    ours = attic.failover.logger.outbox.keys()
     assert {play.second for play in pair.logged()} <= ours
     verdict = pair.verdict()
     assert [*verdict.doubles, *verdict.phantoms] == []

@@ -10,7 +10,15 @@ import pytest
 from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE, RATE_LIMITED, SUSPENDED
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
-from spotify_logger.daemon.gap_monitor import BEAT, BEAT_EVERY, BLIND, GAP, GAP_EVERY, REMEMBERED, Watch
+from spotify_logger.daemon.gap_monitor import (
+    GAP_NOTE,
+    GAP_SAVE_INTERVAL,
+    LAST_ANSWER_NOTE,
+    MAX_SPANS,
+    SAVE_INTERVAL,
+    UNOBSERVED_NOTE,
+    GapMonitor,
+)
 from spotify_logger.spotify.http import Response
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.system import log
@@ -61,8 +69,8 @@ class Bench:
         self._outboxes.append(self.outbox)
         alerts = Alerts(self._alert, "https://ntfy.test/x", self.clock, self.outbox, lambda: 0.5)
         heartbeat = Heartbeat(self._heartbeat, "https://hc.test/x", self.clock)
-        self.watch = Watch(self.outbox, self.clock, alerts, heartbeat, PLANNED)
-        self.watch.begin(None if redis_knows is None else round((T + redis_knows) * 1000))
+        self.gap_monitor = GapMonitor(self.outbox, self.clock, alerts, heartbeat, PLANNED)
+        self.gap_monitor.resume(None if redis_knows is None else round((T + redis_knows) * 1000))
 
     def reboot(self, ahead: float = 0.0) -> None:
         """Start the machine again, with a clock that is wrong by so many seconds."""
@@ -81,9 +89,9 @@ class Bench:
         """A turn that brings an answer, and the wait after it; what was missed before."""
         if date:
             self.clock.heed(int(self.clock.now))
-        stretch = self.watch.answered_at(round(self.clock.utc() * 1000), self.clock.monotonic())
-        if self.watch.is_beat_due():
-            self.outbox.put([], self.watch.beat())
+        stretch = self.gap_monitor.on_answer(round(self.clock.utc() * 1000), self.clock.monotonic())
+        if self.gap_monitor.is_save_due():
+            self.outbox.put([], self.gap_monitor.to_notes())
         self._wait(wait)
         if stretch is None:
             return None
@@ -91,11 +99,11 @@ class Bench:
 
     def fail(self, reason: str = OFFLINE, wait: float = 30) -> None:
         """A turn that brings none."""
-        self.watch.failed(reason)
+        self.gap_monitor.on_failure(reason)
         self._wait(wait)
 
     def _wait(self, wait: float) -> None:
-        self.watch.planned(self.clock.monotonic() + wait)
+        self.gap_monitor.on_planned(self.clock.monotonic() + wait)
         self.clock.sleep(wait)
 
     def answers(self, seconds: float, wait: float = 30) -> None:
@@ -125,12 +133,12 @@ class Bench:
     def beat(self) -> float:
         """The last answer, as the disk knows it, in seconds since noon."""
         other = Outbox(self._path, self.clock.monotonic)
-        beat = int(other.note(BEAT))
+        beat = int(other.note(LAST_ANSWER_NOTE))
         other.close()
         return beat / 1000 - T
 
-    def tell(self, trouble: str = "", *, is_time_known: bool = True, well: bool = True) -> None:
-        self.watch.tell(T + 100 * DAY, trouble, is_time_known=is_time_known, well=well)
+    def report(self, trouble: str = "", *, is_time_known: bool = True, healthy: bool = True) -> None:
+        self.gap_monitor.report(T + 100 * DAY, trouble, is_time_known=is_time_known, healthy=healthy)
 
     def close(self) -> None:
         for outbox in self._outboxes:
@@ -158,15 +166,15 @@ class TestBeat:
     def test_a_minute_passes_between_two_beats(self, bench: Bench) -> None:
         for _ in range(360):
             bench.answer(5)
-            assert bench.outbox.note(BEAT)
+            assert bench.outbox.note(LAST_ANSWER_NOTE)
 
-        assert bench.outbox.writes == 30 * MINUTE / BEAT_EVERY
+        assert bench.outbox.writes == 30 * MINUTE / SAVE_INTERVAL
 
     def test_a_power_cut_hides_no_more_than_a_minute(self, bench: Bench) -> None:
         for _ in range(60):
             answered = bench.now
             bench.answer(7)
-            assert 0 <= answered - bench.beat() < BEAT_EVERY
+            assert 0 <= answered - bench.beat() < SAVE_INTERVAL
 
     def test_when_sight_is_lost_the_beat_is_exact(self, bench: Bench) -> None:
         bench.answers(100, wait=5)
@@ -181,14 +189,14 @@ class TestBeat:
         writes = bench.outbox.writes
 
         bench.failures(3 * MINUTE)
-        assert not bench.watch.is_beat_due()
+        assert not bench.gap_monitor.is_save_due()
         assert bench.outbox.writes == writes
 
     def test_where_no_answer_came_yet_there_is_none(self, bench: Bench) -> None:
         bench.failures(10 * MINUTE)
 
         assert bench.outbox.writes == 0
-        assert bench.watch.beat() == {}
+        assert bench.gap_monitor.to_notes() == {}
 
     def test_what_redis_knows_better_is_kept(self, bench: Bench) -> None:
         bench.answers(200, wait=5)
@@ -210,7 +218,7 @@ class TestGap:
 
         assert bench.answer() == (30, 390, OFFLINE)
         assert bench.gaps() == [(30, 390, OFFLINE)]
-        assert bench.outbox.note(GAP) == ""
+        assert bench.outbox.note(GAP_NOTE) == ""
 
     def test_it_grows_now_and_then(self, bench: Bench) -> None:
         bench.answers(60)
@@ -220,7 +228,7 @@ class TestGap:
             bench.fail(wait=30)
             ends.update(to for _, to, _ in bench.gaps())
 
-        assert ends == {360 + GAP_EVERY * number for number in range(8)}
+        assert ends == {360 + GAP_SAVE_INTERVAL * number for number in range(8)}
         assert bench.outbox.writes == writes + len(ends) + 1  # and the beat
 
     def test_its_reason_is_what_lasted_longest(self, bench: Bench) -> None:
@@ -247,7 +255,7 @@ class TestGap:
 
         assert bench.answer() == (30, 300, OFFLINE)
         assert bench.gaps() == []
-        assert bench.watch.blind == [(round((T + 30) * 1000), round((T + 300) * 1000))]
+        assert bench.gap_monitor.unobserved == [(round((T + 30) * 1000), round((T + 300) * 1000))]
         assert logged(capsys) == []
 
     def test_the_next_one_is_on_the_disk_as_soon(self, bench: Bench) -> None:
@@ -255,7 +263,7 @@ class TestGap:
         bench.failures(390)
         bench.answer()  # at 450
         bench.failures(330)
-        assert bench.now < 60 + 330 + GAP_EVERY
+        assert bench.now < 60 + 330 + GAP_SAVE_INTERVAL
 
         assert bench.gaps() == [(30, 450, OFFLINE), (450, 780, OFFLINE)]
 
@@ -367,7 +375,7 @@ class TestRestart:
         bench.answers(600)
 
         assert bench.gaps() == []
-        assert bench.watch.blind == []
+        assert bench.gap_monitor.unobserved == []
 
     @pytest.mark.parametrize("ahead", [-DAY, DAY, -10_000 * DAY, 10_000 * DAY])
     def test_a_clock_that_is_wrong_at_boot_makes_no_gap_of_a_day(self, bench: Bench, ahead: float) -> None:
@@ -409,10 +417,10 @@ class TestRestart:
         ["soon", "-5", "1e9", "²", "9" * 40, "[]", "null", "[2, 1, 3]", "[9e99, 9e99, 1]", "[" * 10_000],
     )
     def test_notes_that_make_no_sense_are_none(self, bench: Bench, garbage: str) -> None:
-        bench.outbox.put([], {BEAT: garbage, GAP: garbage, BLIND: garbage})
+        bench.outbox.put([], {LAST_ANSWER_NOTE: garbage, GAP_NOTE: garbage, UNOBSERVED_NOTE: garbage})
         bench.start()
 
-        assert bench.watch.blind == []
+        assert bench.gap_monitor.unobserved == []
         assert bench.answer() is None
         assert bench.gaps() == []
 
@@ -422,58 +430,58 @@ class TestBlind:
         bench.answers(60)
         bench.failures(240)
         bench.answers(60)
-        blind = bench.watch.blind
+        blind = bench.gap_monitor.unobserved
         assert len(blind) == 1
 
         bench.start()
-        assert bench.watch.blind == blind
+        assert bench.gap_monitor.unobserved == blind
 
     def test_the_newest_are_remembered(self, bench: Bench) -> None:
         bench.answer()
-        for _ in range(REMEMBERED + 5):
+        for _ in range(MAX_SPANS + 5):
             bench.failures(120)
             bench.answer()
 
-        assert len(bench.watch.blind) == REMEMBERED
-        assert bench.watch.blind[-1][1] == round((bench.clock.now - 30) * 1000)
+        assert len(bench.gap_monitor.unobserved) == MAX_SPANS
+        assert bench.gap_monitor.unobserved[-1][1] == round((bench.clock.now - 30) * 1000)
         bench.start()
-        assert len(bench.watch.blind) == REMEMBERED
+        assert len(bench.gap_monitor.unobserved) == MAX_SPANS
 
     @pytest.mark.parametrize(
         "note", ["{", "7", "[7]", "[[1]]", "[[1, 2, 3]]", '[["a", "b"]]', "[[1e999, 2]]", "[" * 10_000]
     )
     def test_a_note_that_makes_no_sense_is_none(self, bench: Bench, note: str) -> None:
-        bench.outbox.put([], {BLIND: note})
+        bench.outbox.put([], {UNOBSERVED_NOTE: note})
         bench.start()
 
-        assert bench.watch.blind == []
+        assert bench.gap_monitor.unobserved == []
 
     def test_a_note_is_bounded(self, bench: Bench) -> None:
-        bench.outbox.put([], {BLIND: json.dumps([[number, number + 1] for number in range(1000)])})
+        bench.outbox.put([], {UNOBSERVED_NOTE: json.dumps([[number, number + 1] for number in range(1000)])})
         bench.start()
 
-        assert len(bench.watch.blind) == REMEMBERED
-        assert bench.watch.blind[-1] == (999, 1000)
+        assert len(bench.gap_monitor.unobserved) == MAX_SPANS
+        assert bench.gap_monitor.unobserved[-1] == (999, 1000)
 
 
 class TestTell:
     def test_a_dead_login_is_told_and_so_is_that_it_works_again(self, bench: Bench) -> None:
         bench.answer()
-        bench.tell()
+        bench.report()
         assert bench.told == []
 
         bench.fail(LOGIN_DEAD)
-        bench.tell(REFUSED, well=False)
-        bench.tell(REFUSED, well=False)
+        bench.report(REFUSED, healthy=False)
+        bench.report(REFUSED, healthy=False)
         assert len(bench.told) == 1
 
         bench.answer()
-        bench.tell()
+        bench.report()
         assert "works again" in bench.told.pop()
 
     def test_it_is_told_before_anybody_knows_the_time(self, bench: Bench) -> None:
         bench.fail(LOGIN_DEAD)
-        bench.tell(REFUSED, is_time_known=False, well=False)
+        bench.report(REFUSED, is_time_known=False, healthy=False)
 
         assert len(bench.told) == 1
 
@@ -483,45 +491,45 @@ class TestTell:
     ) -> None:
         """A process that starts with a timeout, or with a 503, which has a `Date`, knows of no trouble."""
         bench.fail(LOGIN_DEAD)
-        bench.tell(REFUSED, well=False)
+        bench.report(REFUSED, healthy=False)
         bench.told.clear()
         bench.start()
 
         bench.fail(OFFLINE)
-        bench.tell(is_time_known=is_time_known, well=False)
+        bench.report(is_time_known=is_time_known, healthy=False)
         assert bench.told == []
 
         bench.fail(LOGIN_DEAD)
-        bench.tell(REFUSED, well=False)
+        bench.report(REFUSED, healthy=False)
         assert bench.told == []
 
         bench.answer()
-        bench.tell()
+        bench.report()
         assert len(bench.told) == 1
 
     def test_no_end_of_a_login_is_told_by_a_clock_that_may_be_wrong(self, bench: Bench) -> None:
         bench.clock = VirtualClock(T, ahead=95 * DAY)
         bench.start()
         bench.answer(date=False)
-        bench.tell(is_time_known=False)
+        bench.report(is_time_known=False)
         assert bench.told == []
 
         bench.answer()
-        bench.tell()
+        bench.report()
         assert bench.told == []
 
     def test_an_end_that_comes_near_is_told(self, bench: Bench) -> None:
         bench.clock.sleep(95 * DAY)
         bench.answer()
-        bench.tell()
+        bench.report()
 
         assert len(bench.told) == 1
         assert "ends in 5 days" in bench.told[0]
 
     def test_the_heart_beats_while_all_is_well(self, bench: Bench) -> None:
-        bench.tell(well=False)
+        bench.report(healthy=False)
         assert bench.beats == 0
-        bench.tell()
+        bench.report()
         assert bench.beats == 1
 
 

@@ -19,7 +19,7 @@ import redis
 
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import LONGEST_TURN, Stop, run, serve, work
+from spotify_logger.daemon.main import MAX_TURN, StopSignal, run, run_logger, start_redis
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
@@ -31,7 +31,7 @@ from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.supervisor.heartbeat import BeatReader, Lifeline
 from tests.conftest import free_port, is_there, wait_until
-from tests.stage import LOG, LONG, REDIS_PASSWORD, ROOT, Stage
+from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
 from tests.testbed.virtual_run import Trial, make_settings
 from tests.testbed.virtual_time import VirtualClock, World
 
@@ -85,7 +85,7 @@ class TestAlone:
         for name in ("error_502", "html", "cut", "truncated", "permissions_missing"):
             stage.server._service.faults.add(Fault(name, requests=1), time.time())
         wait_until(lambda: "this login may not see what plays" in stage.log())
-        stage.assert_no_secret_is_told()
+        stage.assert_no_secret_is_logged()
         process.terminate()
         assert process.wait(30) == 0
         assert len(stage.lines()) == 8
@@ -123,17 +123,19 @@ class TestSupervised:
     def test_a_killed_loop_goes_on_with_the_same_play(self, stage: Stage) -> None:
         for name in ("run.py", "log.py"):
             shutil.copy(ROOT / name, stage.folder)
-        stage.plays_now(History(time.time()).gone(LONG))
+        stage.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
         supervisor = stage.start("-X", "importtime", "run.py")
         stage.wait_for_poll()
         loop = int(stage.status()["pid"])
-        history = History(time.time()).play(song("A", 3)).play(song("B", 4)).play(song("C", LONG))
+        history = (
+            History(time.time()).play(song("A", 3)).play(song("B", 4)).play(song("C", LONG_TRACK_SECONDS))
+        )
         stage.plays_now(history)
         wait_until(lambda: stage.newest()[0] == "B")
         _, second, _ = stage.newest()
         os.kill(loop, signal.SIGKILL)
         wait_until(lambda: stage.newest()[0] == "C")
-        stage.assert_no_secret_is_told()
+        stage.assert_no_secret_is_logged()
         supervisor.terminate()
         assert supervisor.wait(30) == 0
 
@@ -160,7 +162,7 @@ class TestSupervised:
         assert imported - stage.imported() - sys.stdlib_module_names == {"spotify_logger"}
 
 
-class Stopped(Stop):
+class Stopped(StopSignal):
     """The wish to end, from the start."""
 
     def __init__(self, resources: ExitStack) -> None:
@@ -176,7 +178,7 @@ class TestServer:
         settings = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
         lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
         with ExitStack() as resources:
-            serve(settings, lock, resources)
+            start_redis(settings, lock, resources)
             with redis.Redis.from_url(settings.redis_url) as client:
                 pid = int(client.info("server")["process_id"])
             descriptors = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
@@ -188,13 +190,13 @@ class TestServer:
     def test_not_where_the_settings_name_one(self, tmp_path: Path) -> None:
         settings = make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
         with ExitStack() as resources:
-            serve(settings, 0, resources)
+            start_redis(settings, 0, resources)
         assert list(tmp_path.iterdir()) == []
 
     def test_not_where_something_listens_already(self, tmp_path: Path, redis_url: str) -> None:
         settings = replace(make_settings(tmp_path, redis_url), redis_is_default=True)
         with ExitStack() as resources:
-            serve(settings, 0, resources)
+            start_redis(settings, 0, resources)
         assert list(tmp_path.iterdir()) == []
         with redis.Redis.from_url(redis_url) as client:
             assert client.ping()
@@ -207,9 +209,9 @@ class TestServer:
         anna = alone.of("anna")
         anna.state_dir.mkdir()
         with ExitStack() as resources:
-            serve(anna, 0, resources)
+            start_redis(anna, 0, resources)
             assert not is_listening("127.0.0.1", port)
-            work(anna, Lifeline(), Stopped(resources), resources)
+            run_logger(anna, Lifeline(), Stopped(resources), resources)
         first = capsys.readouterr().err.splitlines()[0]
         assert f"nothing listens at 127.0.0.1:{port}" in first
         assert "sudo apt install redis-server; what is heard waits for it" in first
@@ -221,7 +223,7 @@ class TestServer:
         port = free_port()
         settings = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}"), redis_is_default=True)
         with ExitStack() as resources:
-            serve(settings, 0, resources)
+            start_redis(settings, 0, resources)
         assert not is_listening("127.0.0.1", port)
         (line,) = capsys.readouterr().err.splitlines()
         assert f"nothing listens at 127.0.0.1:{port}" in line
@@ -255,18 +257,18 @@ class TestBeats:
         for descriptor in (read_fd, write_fd):
             os.close(descriptor)
         trial.close()
-        assert first == (LONGEST_TURN, False, "starting")
+        assert first == (MAX_TURN, False, "starting")
         well = [beat for beat in beats if beat.ok]
         assert {beat.words for beat in well} == {"playing The Band of A – A, Desk"}
         assert {beat.words for beat in beats if not beat.ok} == {
             "the connection was closed; it is asked again"
         }
-        assert all(LONGEST_TURN <= beat.seconds <= LONGEST_TURN + 60 for beat in beats)
-        assert well[0].seconds == pytest.approx(LONGEST_TURN + 5, abs=0.5)
+        assert all(MAX_TURN <= beat.seconds <= MAX_TURN + 60 for beat in beats)
+        assert well[0].seconds == pytest.approx(MAX_TURN + 5, abs=0.5)
         _token, *polls = asked
         assert len(polls) == len(beats)
         for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
-            assert following - poll == pytest.approx(beat.seconds - LONGEST_TURN, abs=0.5)
+            assert following - poll == pytest.approx(beat.seconds - MAX_TURN, abs=0.5)
 
     def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
         world = World.of(History(1_795_348_800.0).gone(60).finish())
@@ -298,6 +300,6 @@ class TestSettling:
         world = World.of(History(1_795_348_800.0).play(song("A", 500)).finish())
         trial = Trial(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
         trial.poller.turn()
-        trial.poller.settle()
+        trial.poller.flush()
         assert trial.outbox.note("tracker") == ""
         trial.close()

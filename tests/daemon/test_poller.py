@@ -18,7 +18,7 @@ from spotify_logger import __version__
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
-from spotify_logger.daemon.poller import LOGIN_CHECK, LONGEST_WAIT, Turn, describe
+from spotify_logger.daemon.poller import LOGIN_CHECK_INTERVAL, MAX_WAIT, Turn, describe
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
@@ -209,7 +209,7 @@ class TestFaults:
         rig.fault(name, seconds=60)
         turns = rig.run(480)
         assert len(turns) >= 2
-        assert max(later.due - turn.due for turn, later in pairwise(turns)) <= LONGEST_WAIT + 1
+        assert max(later.due - turn.due for turn, later in pairwise(turns)) <= MAX_WAIT + 1
         assert [line for line in logged(capsys) if line.startswith("The Band of A")] == []
         assert rig.raw.hlen("plays:2026-11-22") == 1
         if name in FINAL | {"expired"}:
@@ -357,7 +357,7 @@ class TestLogin:
         rig.token_file.save(Token(DEMO_REFRESH_TOKEN, authorized_at=rig.world.clock.now))
         replaced = rig.world.clock.now
         assert rig.turn().ok
-        assert rig.asked_since(replaced - 1, PLAYER)[0] <= replaced + LOGIN_CHECK
+        assert rig.asked_since(replaced - 1, PLAYER)[0] <= replaced + LOGIN_CHECK_INTERVAL
         assert rig.status()["login"] == "ok"
         back, gap = logged(capsys)
         assert back == "Spotify answers again: playing The Band of A – A, Desk"
@@ -384,7 +384,7 @@ class TestLogin:
         turn = rig.trial.poller.turn()
         assert not turn.ok
         assert "spotify-logger login" in turn.words
-        assert turn.due - rig.world.clock.monotonic() == LOGIN_CHECK
+        assert turn.due - rig.world.clock.monotonic() == LOGIN_CHECK_INTERVAL
         assert rig.asked == []
 
 
@@ -432,11 +432,11 @@ class TestRedis:
     def test_memory_is_bounded_while_it_has_not_told_where_to_go_on(
         self, make_rig: Callable[..., Rig], server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(poller, "LONGEST_MEMORY", 10)
+        monkeypatch.setattr(poller, "MAX_PENDING_ANSWERS", 10)
         server.stop()
         rig = make_rig(url=server.url)
         rig.run(rig.world.record.end - T)
-        assert len(rig.trial.poller._unfollowed) <= 10
+        assert len(rig.trial.poller._pending) <= 10
         start_again(server)
         rig.run(rig.world.record.end - T + 120)
         rig.assert_all_is_logged()

@@ -34,7 +34,7 @@ def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def is_well(url: str, name: str, prefix: str = "home:", *, ago: float = 0) -> None:
     """A logger of that listener has just asked."""
     store = Store(url, f"{prefix}{name}:" if name else prefix, listener=name)
-    store.enlist()
+    store.register_listener()
     now = time.time()
     with store.batch() as batch:
         batch.write_status(

@@ -12,7 +12,7 @@ import pytest
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from tests.conftest import start_again, start_server, wait_until
-from tests.stage import PACE, Life
+from tests.stage import PACE, LiveRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,10 @@ FEWEST = 2
 """Plays that are shown in that time, five to fifteen as a rule, or the test was none."""
 HASTY = """
 main.HttpSender = partial(http.HttpSender, read_timeout=0.7, deadline=1.5)
-main.LONGEST_TURN = 6.0
+main.MAX_TURN = 6.0
 """
 MINUTES_AS_SECONDS = """
-coverage.GAP_MS, coverage.UNOBSERVED_AFTER_MS, backfiller.FOLLOW_UP = 1500, 500, 1.0
+coverage.GAP_MS, coverage.UNOBSERVED_AFTER_MS, backfiller.FOLLOW_UP_DELAY = 1500, 500, 1.0
 tracker.BLIP_MS = tracker.SEAMLESS_MS = observations.SEAMLESS_MS = 500
 matching.SAME_END_MS = backfill.SAME_END_MS = 500
 """
@@ -48,8 +48,8 @@ def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def life(tmp_path: Path, server: EmbeddedServer) -> Iterator[Life]:
-    life = Life(tmp_path, server.url)
+def life(tmp_path: Path, server: EmbeddedServer) -> Iterator[LiveRun]:
+    life = LiveRun(tmp_path, server.url)
     yield life
     life.close()
 
@@ -57,7 +57,7 @@ def life(tmp_path: Path, server: EmbeddedServer) -> Iterator[Life]:
 class Misfortunes:
     """What may befall a logger, one method each; when it returns, what was harmed is well again, or soon."""
 
-    def __init__(self, life: Life, server: EmbeddedServer, record: Record | None = None) -> None:
+    def __init__(self, life: LiveRun, server: EmbeddedServer, record: Record | None = None) -> None:
         self.life = life
         self.server = server
         self.supervisor = life.begin(record)
@@ -112,69 +112,69 @@ class Misfortunes:
 
 
 @pytest.fixture
-def misfortunes(life: Life, server: EmbeddedServer) -> Misfortunes:
+def misfortunes(life: LiveRun, server: EmbeddedServer) -> Misfortunes:
     return Misfortunes(life, server)
 
 
-def test_the_loop_is_killed(life: Life, misfortunes: Misfortunes) -> None:
-    life.befall(SECONDS, misfortunes.loop_killed)
+def test_the_loop_is_killed(life: LiveRun, misfortunes: Misfortunes) -> None:
+    life.inflict(SECONDS, misfortunes.loop_killed)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
     assert "the loop ended: killed by SIGKILL; it starts again in 0 s" in life.lines()
 
 
-def test_the_loop_stands_still(life: Life, misfortunes: Misfortunes) -> None:
-    life.befall(SECONDS, misfortunes.loop_stopped)
+def test_the_loop_stands_still(life: LiveRun, misfortunes: Misfortunes) -> None:
+    life.inflict(SECONDS, misfortunes.loop_stopped)
     life.stop_for(3.0, misfortunes.loop)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
     assert re.search(r"the loop ended: silent for \d s; it starts again in 0 s", life.log())
 
 
-def test_the_supervisor_is_killed(life: Life, misfortunes: Misfortunes) -> None:
-    life.befall(SECONDS, misfortunes.supervisor_killed)
+def test_the_supervisor_is_killed(life: LiveRun, misfortunes: Misfortunes) -> None:
+    life.inflict(SECONDS, misfortunes.supervisor_killed)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
     assert "another logger" not in life.log()
 
 
-def test_the_supervisor_stands_still(life: Life, misfortunes: Misfortunes) -> None:
+def test_the_supervisor_stands_still(life: LiveRun, misfortunes: Misfortunes) -> None:
     loop = misfortunes.loop
-    life.befall(SECONDS / 2, misfortunes.supervisor_stopped)
+    life.inflict(SECONDS / 2, misfortunes.supervisor_stopped)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged()
     assert {shown.pid for shown in life.server.shown} == {loop}
 
 
 @pytest.mark.parametrize("how", ["redis_killed", "redis_stopped"])
-def test_redis_is_away(life: Life, server: EmbeddedServer, misfortunes: Misfortunes, how: str) -> None:
-    life.befall(SECONDS, getattr(misfortunes, how))
+def test_redis_is_away(life: LiveRun, server: EmbeddedServer, misfortunes: Misfortunes, how: str) -> None:
+    life.inflict(SECONDS, getattr(misfortunes, how))
     misfortunes.kill_redis()
     life.wait_until_redis_is(away=True)
     start_again(server)
     life.wait_until_redis_is(away=False)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
-    life.assert_outages_are_told()
+    life.assert_outages_are_logged()
 
 
-def test_the_network_is_lost(life: Life, server: EmbeddedServer) -> None:
+def test_the_network_is_lost(life: LiveRun, server: EmbeddedServer) -> None:
     life.tune(HASTY)
     misfortunes = Misfortunes(life, server)
-    life.befall(SECONDS, misfortunes.network_lost)
+    life.inflict(SECONDS, misfortunes.network_lost)
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(FEWEST)
 
 
-def test_everything_goes_wrong(life: Life, misfortunes: Misfortunes) -> None:
+def test_everything_goes_wrong(life: LiveRun, misfortunes: Misfortunes) -> None:
     everything = ("loop_killed", "loop_stopped", "supervisor_killed", "supervisor_stopped", "network_lost")
     redis = ("redis_killed", "redis_stopped", "redis_and_loop_killed")
-    life.befall(60, *(getattr(misfortunes, name) for name in everything + redis))
+    life.inflict(60, *(getattr(misfortunes, name) for name in everything + redis))
     life.end(misfortunes.supervisor)
     life.assert_all_is_logged(2 * FEWEST)
 
 
-def test_everything_is_killed_at_once_and_the_gap_is_known(life: Life, server: EmbeddedServer) -> None:
+def test_everything_is_killed_at_once_and_the_gap_is_known(life: LiveRun, server: EmbeddedServer) -> None:
     life.tune(MINUTES_AS_SECONDS)
     history = History(0)
     for name, seconds in (("A", 3), ("B", 2), ("C", 300)):

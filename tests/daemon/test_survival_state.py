@@ -22,7 +22,7 @@ from spotify_logger.simulator.faults import TOKEN_PATH
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.oauth import Token, TokenFile
 from tests.conftest import free_port, start_again, start_server, wait_until
-from tests.stage import LONG, Life
+from tests.stage import LONG_TRACK_SECONDS, LiveRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,8 +62,8 @@ class Rig:
         self.redis_url = server.url
         return server
 
-    def life(self, state_dir: Path | None = None) -> Life:
-        life = Life(self.folder, self.redis_url)
+    def life(self, state_dir: Path | None = None) -> LiveRun:
+        life = LiveRun(self.folder, self.redis_url)
         self.resources.callback(life.close)
         life.environ["STATE_DIR"] = str(state_dir or self.folder / "state")
         return life
@@ -154,7 +154,7 @@ class TestDisk:
             life.wait_for_line("Redis is there again", times)
         life.end(supervisor)
         life.assert_all_is_logged()
-        life.assert_outages_are_told()
+        life.assert_outages_are_logged()
 
     def test_read_only_from_the_start(self, rig: Rig) -> None:
         disk = rig.disk()
@@ -176,7 +176,7 @@ class TestDisk:
         disk = rig.disk()
         disk.remount("ro")
         life = rig.life(disk.folder)
-        life.plays_now(History(time.time()).play(song("Long", LONG)))
+        life.plays_now(History(time.time()).play(song("Long", LONG_TRACK_SECONDS)))
         process = life.start("log.py")
         wait_until(lambda: life.newest()[0] == "Long")
         life.tune("lock_file.ORPHAN_TIMEOUT = 0.2")
@@ -223,7 +223,7 @@ class TestToken:
     def test_none_is_waited_for(self, rig: Rig, content: str | None) -> None:
         life = rig.life()
         life.environ.pop("SPOTIFY_REFRESH_TOKEN")
-        life.plays_now(History(time.time()).play(song("Long", LONG)))
+        life.plays_now(History(time.time()).play(song("Long", LONG_TRACK_SECONDS)))
         life.state_dir.mkdir()
         path = life.state_dir / "token.json"
         if content is None:
@@ -237,7 +237,7 @@ class TestToken:
         wait_until(lambda: life.newest()[0] == "Long")
         process.terminate()
         assert process.wait(30) == 0
-        life.assert_no_secret_is_told()
+        life.assert_no_secret_is_logged()
         assert "Traceback" not in life.log()
         kept = path.with_name("token.json.bad")
         assert kept.is_dir() if content is None else kept.read_text(encoding="latin-1") == content
@@ -260,7 +260,7 @@ class TestToken:
         life = rig.life()
         life.environ["SPOTIFY_REDIRECT_URI"] = f"http://127.0.0.1:{free_port()}/callback"
         life.environ["SPOTIFY_REFRESH_TOKEN"] = "AQ-a-login-that-is-dead"
-        life.plays_now(History(time.time()).play(song("Long", LONG)))
+        life.plays_now(History(time.time()).play(song("Long", LONG_TRACK_SECONDS)))
         supervisor = life.start("run.py")
         life.wait_for_line("run `spotify-logger login`")
         asked = life.server._service.requests[TOKEN_PATH, "400"]
@@ -283,7 +283,7 @@ class TestToken:
         assert life.server._service.requests[TOKEN_PATH, "400"] == asked == 1
         life.end(supervisor)
         assert len({shown.pid for shown in life.server.shown}) == 1
-        life.assert_no_secret_is_told()
+        life.assert_no_secret_is_logged()
 
 
 class TestTwo:

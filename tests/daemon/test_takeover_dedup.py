@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.daemon.takeover_dedup import Handover
+from spotify_logger.daemon.takeover_dedup import TakeoverDedup
 from tests.keptlog import SECOND, RedisLog, play
 
 if TYPE_CHECKING:
@@ -20,23 +20,23 @@ class TestInRedis:
 
     def test_it_is_found(self, log: RedisLog) -> None:
         log.write(play("A", 0.4, 200), play("B", 10, 100), play("A", 500, 200))
-        handover = Handover(log.store)
-        found = handover.same(play("A", 0, 190))
+        dedup = TakeoverDedup(log.store)
+        found = dedup.find_duplicate(play("A", 0, 190))
         assert found is not None
         assert found.second == SECOND
-        assert handover.same(play("A", 800, 100)) is None
-        assert handover.same(play("C", 0, 190)) is None
+        assert dedup.find_duplicate(play("A", 800, 100)) is None
+        assert dedup.find_duplicate(play("C", 0, 190)) is None
 
     def test_over_midnight(self, log: RedisLog) -> None:
         midnight = 6 * 3600
         log.write(play("A", midnight - 1, 200))
-        assert Handover(log.store).same(play("A", midnight + 1, 190)) is not None
+        assert TakeoverDedup(log.store).find_duplicate(play("A", midnight + 1, 190)) is not None
         log.write(play("B", midnight + 1, 200))
-        assert Handover(log.store).same(play("B", midnight - 1, 190)) is not None
+        assert TakeoverDedup(log.store).find_duplicate(play("B", midnight - 1, 190)) is not None
 
     def test_what_was_written_meanwhile_is_seen_with_the_next_ones(self, log: RedisLog) -> None:
-        handover = Handover(log.store)
-        assert handover.same(play("A", 0, 190)) is None
+        dedup = TakeoverDedup(log.store)
+        assert dedup.find_duplicate(play("A", 0, 190)) is None
         log.write(play("A", 0.4, 200))
-        handover.begin()
-        assert handover.same(play("A", 0, 190)) is not None
+        dedup.clear_cache()
+        assert dedup.find_duplicate(play("A", 0, 190)) is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.play import BACKFILL, TRACKDONE, Play
-from spotify_logger.daemon.wiring import Surroundings, assemble
+from spotify_logger.daemon.wiring import Environment, build_logger
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.http import Response
@@ -80,10 +80,10 @@ class Home:
         return self.databases[name]
 
     def start(self, schedule: PollSchedule | None = None) -> Logger:
-        around = Surroundings(
+        around = Environment(
             self.clock, self.send, self.tell, "a run", lambda: 0.5, self.redis.link, self.open_database
         )
-        self.loggers.append(assemble(self.settings, around, schedule))
+        self.loggers.append(build_logger(self.settings, around, schedule))
         return self.loggers[-1]
 
     def run(self, logger: Logger, until: float) -> list[float]:

@@ -32,7 +32,7 @@ def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     catalog = make_favourites(5)
     for name, seed in (("anna", 1), ("ben", 2)):
         store = Store(redis_url, f"{name}:", listener=name, utc=lambda: NOW)
-        store.enlist()
+        store.register_listener()
         make_past(seed, 6, NOW - 3600, catalog).write(store.archive())
         store.close()
     return redis_url

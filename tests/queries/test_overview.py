@@ -17,7 +17,7 @@ from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.redis_keys import day_of, index_key
 from spotify_logger.queries import history_chart, summary, top
 from spotify_logger.queries.overview import KINDS, MAX_AGE, TOP_COUNT, Overview
-from spotify_logger.storage.bulk import YOUNG_DAYS
+from spotify_logger.storage.bulk import RECENT_DAYS
 from tests.listened import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
@@ -195,4 +195,4 @@ def test_whatever_comes_it_says_what_stats_and_top_say(
 
 
 def test_days_that_still_change_are_read_each_time() -> None:
-    assert YOUNG_DAYS >= 2  # a play that begins before midnight ends after it, and is corrected afterwards
+    assert RECENT_DAYS >= 2  # a play that begins before midnight ends after it, and is corrected afterwards

@@ -19,7 +19,7 @@ from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.storage.store import Store
 from spotify_logger.system import lock_file
 from tests.conftest import free_port, wait_until
-from tests.servers import PASSWORD, USER, Server, one_program
+from tests.servers import PASSWORD, USER, RedisServer, one_program
 from tests.stage import LOG, Stage
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.report.blocks import Answer
 
-    Refuse = Callable[[Server], object]
+    Refuse = Callable[[RedisServer], object]
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
 LATER = NOW + 300
@@ -41,14 +41,14 @@ WELL = {
 NOT_RUNNING = "does not run"
 
 
-def lose_disk(server: Server) -> None:
+def lose_disk(server: RedisServer) -> None:
     client = server.client
     client.set("something", "to be saved")
     shutil.rmtree(server.folder)
     wait_until(lambda: server.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
-def follow_nobody(server: Server) -> None:
+def follow_nobody(server: RedisServer) -> None:
     server.client.execute_command("REPLICAOF", "127.0.0.1", free_port())
 
 
@@ -63,14 +63,14 @@ EACH = pytest.mark.parametrize(("refuse", "word"), REFUSING.values(), ids=REFUSI
 
 
 @pytest.fixture(params=one_program("redis"))
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    server = Server(request.param, tmp_path / "redis", ("--save", "1 1")).start()
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(request.param, tmp_path / "redis", ("--save", "1 1")).start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def store(server: Server) -> Iterator[Store]:
+def store(server: RedisServer) -> Iterator[Store]:
     store = Store(f"redis://{USER}:{PASSWORD}@127.0.0.1:{server.port}?socket_timeout=2", utc=lambda: NOW)
     with store.batch() as batch:
         batch.write_status(WELL)
@@ -109,7 +109,7 @@ def data_of(answer: Answer) -> dict[str, Any]:
 
 
 @EACH
-def test_the_logger_runs(store: Store, server: Server, running: Path, refuse: Refuse, word: str) -> None:
+def test_the_logger_runs(store: Store, server: RedisServer, running: Path, refuse: Refuse, word: str) -> None:
     refuse(server)
     told = data_of(answer := status.status(store, LATER, 60, running))
     assert answer.code == 1
@@ -125,7 +125,7 @@ def test_the_logger_runs(store: Store, server: Server, running: Path, refuse: Re
 
 @EACH
 def test_the_logger_does_not_run(
-    store: Store, server: Server, folder: Path, refuse: Refuse, word: str
+    store: Store, server: RedisServer, folder: Path, refuse: Refuse, word: str
 ) -> None:
     refuse(server)
     refused, not_running = data_of(status.status(store, LATER, 60, folder))["problems"]
@@ -135,7 +135,7 @@ def test_the_logger_does_not_run(
 
 @EACH
 def test_who_cannot_see_the_folder(
-    store: Store, server: Server, tmp_path: Path, refuse: Refuse, word: str
+    store: Store, server: RedisServer, tmp_path: Path, refuse: Refuse, word: str
 ) -> None:
     refuse(server)
     told = data_of(status.status(store, LATER, 60, tmp_path / "none"))
@@ -147,7 +147,7 @@ def test_who_cannot_see_the_folder(
 
 @EACH
 def test_it_is_seen_before_the_logger_is_late(
-    store: Store, server: Server, running: Path, refuse: Refuse, word: str
+    store: Store, server: RedisServer, running: Path, refuse: Refuse, word: str
 ) -> None:
     """But that a replica is read which has it all from elsewhere is nothing to complain of."""
     refuse(server)
@@ -156,13 +156,13 @@ def test_it_is_seen_before_the_logger_is_late(
     assert [problem for problem in data_of(answer)["problems"] if word not in problem] == []
 
 
-def test_a_redis_that_takes_writes_gets_none(store: Store, server: Server, running: Path) -> None:
+def test_a_redis_that_takes_writes_gets_none(store: Store, server: RedisServer, running: Path) -> None:
     before = server.client.info("all")["rdb_changes_since_last_save"], server.client.dbsize()
     assert status.status(store, NOW, 60, running).code == 0
     assert (server.client.info("all")["rdb_changes_since_last_save"], server.client.dbsize()) == before
 
 
-def test_a_user_who_may_only_read(store: Store, server: Server, running: Path) -> None:
+def test_a_user_who_may_only_read(store: Store, server: RedisServer, running: Path) -> None:
     server.client.execute_command("ACL", "SETUSER", USER, "-set")
     assert status.status(store, NOW, 60, running).code == 0
 
@@ -175,14 +175,14 @@ def test_redis_is_well_and_the_logger_silent(
     assert word in problem
 
 
-def test_redis_is_away(running: Path, store: Store, server: Server) -> None:
+def test_redis_is_away(running: Path, store: Store, server: RedisServer) -> None:
     server.stop()
     (problem,) = data_of(status.status(store, LATER, 60, running))["problems"]
     assert "cannot be reached" in problem
     assert "outbox (2)" in problem
 
 
-def test_a_real_logger_and_a_full_redis(server: Server, tmp_path: Path) -> None:
+def test_a_real_logger_and_a_full_redis(server: RedisServer, tmp_path: Path) -> None:
     folder = tmp_path / "home"
     folder.mkdir()
     stage = Stage(folder, f"redis://127.0.0.1:{server.port}")

@@ -8,7 +8,7 @@ import redis
 
 from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.redis_keys import FIRST_DAY, GAPS, STATUS, day_of, index_key, play_key
-from spotify_logger.storage.bulk import DAYS_TOGETHER, FIRST_SECOND, ITEMS_TOGETHER
+from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND, ITEMS_PER_BATCH
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.store import Store
 from tests.conftest import wait_until
@@ -143,7 +143,7 @@ class TestRows:
         assert seconds(archive) == ([[MIDNIGHT]] if day else [])
 
     def test_the_connection_is_lost_in_between(self, client: redis.Redis, archive: Archive) -> None:
-        moments = [MIDNIGHT - (DAYS_TOGETHER + 9) * DAY, MIDNIGHT]
+        moments = [MIDNIGHT - (DAYS_PER_BATCH + 9) * DAY, MIDNIGHT]
         for second in moments:
             put(client, second)
         found = archive.rows()
@@ -153,7 +153,7 @@ class TestRows:
         assert [rows.seconds for rows in found] == [moments[1:]]
 
     def test_questions_in_between(self, client: redis.Redis, archive: Archive) -> None:
-        moments = [MIDNIGHT - (DAYS_TOGETHER + 9) * DAY, MIDNIGHT]
+        moments = [MIDNIGHT - (DAYS_PER_BATCH + 9) * DAY, MIDNIGHT]
         client.hset(PREFIX + TRACK, "name", "A")
         for second in moments:
             put(client, second)
@@ -210,7 +210,7 @@ class TestCatalog:
             ]
 
     def test_more_than_are_read_together(self, client: redis.Redis, archive: Archive) -> None:
-        keys = [f"track:{number}" for number in range(ITEMS_TOGETHER + 1)]
+        keys = [f"track:{number}" for number in range(ITEMS_PER_BATCH + 1)]
         with client.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hset(PREFIX + key, "name", f"{key} " * 40)

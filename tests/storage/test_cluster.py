@@ -24,7 +24,7 @@ from spotify_logger.storage.connection import RedisLink, StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured
 from tests.conftest import free_port, wait_until
-from tests.servers import PASSWORD, USER, Cluster, Server, programs, rights
+from tests.servers import PASSWORD, USER, RedisCluster, RedisServer, acl_command, programs
 from tests.web.page import served, settings_for
 
 if TYPE_CHECKING:
@@ -36,14 +36,16 @@ KEYS = [f"key:{number}" for number in range(100)]
 
 
 @pytest.fixture(scope="module", params=programs())
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(request.param, tmp_path_factory.mktemp("cluster"))
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(request.param, tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.stop()
 
 
 @pytest.fixture
-def link(cluster: Cluster) -> Iterator[Link]:
+def link(cluster: RedisCluster) -> Iterator[Link]:
     for master in cluster.masters:
         master.client.flushall()
     link = open_link(cluster.url)
@@ -52,12 +54,12 @@ def link(cluster: Cluster) -> Iterator[Link]:
     link.close()
 
 
-def owner(cluster: Cluster, key: str) -> int:
+def owner(cluster: RedisCluster, key: str) -> int:
     """The number of the master that a key belongs to."""
     return next(number for number in range(3) if key_slot(key.encode()) < 16384 * (number + 1) // 3)
 
 
-def test_each_command_goes_where_its_key_lies(cluster: Cluster, link: Link) -> None:
+def test_each_command_goes_where_its_key_lies(cluster: RedisCluster, link: Link) -> None:
     assert link.send([("SET", key, key[4:]) for key in KEYS]) == ["OK"] * 100
     assert link.send([("GET", key) for key in KEYS]) == [key[4:] for key in KEYS]
     sizes = [master.client.dbsize() for master in cluster.masters]
@@ -85,7 +87,7 @@ def test_a_script_goes_to_its_key(link: Link) -> None:
 
 class TestMoving:
     @pytest.fixture
-    def places(self, cluster: Cluster, link: Link) -> Iterator[tuple[Server, Server]]:
+    def places(self, cluster: RedisCluster, link: Link) -> Iterator[tuple[RedisServer, RedisServer]]:
         """The server that has the key "a", and another one; its slot comes home in the end."""
         slot = key_slot(b"a")
         source = cluster.masters[owner(cluster, "a")]
@@ -99,7 +101,7 @@ class TestMoving:
             master.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", cluster.identity(source))
 
     def test_a_key_that_is_half_way(
-        self, cluster: Cluster, link: Link, places: tuple[Server, Server]
+        self, cluster: RedisCluster, link: Link, places: tuple[RedisServer, RedisServer]
     ) -> None:
         """What still lies at the old place is read there, what does not at the new one (`ASK`)."""
         source, target = places
@@ -115,14 +117,18 @@ class TestMoving:
         assert told is None or told[0][1].startswith("-ASK ")
         list(steps)
 
-    def test_a_key_that_has_moved(self, cluster: Cluster, link: Link, places: tuple[Server, Server]) -> None:
+    def test_a_key_that_has_moved(
+        self, cluster: RedisCluster, link: Link, places: tuple[RedisServer, RedisServer]
+    ) -> None:
         list(cluster.move([key_slot(b"a")], *places))
         assert link.send([("HGET", "a", "x"), ("HSET", "a", "y", "2")]) == ["1", 1]
         assert link.ask("HLEN", ["a"]) == [([0], ":2\r\n")]
         assert link.connect() == 1
 
 
-def test_a_broken_connection_is_a_new_one_even_if_it_is_one_of_three(cluster: Cluster, link: Link) -> None:
+def test_a_broken_connection_is_a_new_one_even_if_it_is_one_of_three(
+    cluster: RedisCluster, link: Link
+) -> None:
     victim = cluster.masters[1]
     victim.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     wait_until(lambda: link.connect() == 2)
@@ -130,7 +136,7 @@ def test_a_broken_connection_is_a_new_one_even_if_it_is_one_of_three(cluster: Cl
     assert link.connect() == 2
 
 
-def test_it_needs_one_of_the_nodes_only_to_find_all(cluster: Cluster) -> None:
+def test_it_needs_one_of_the_nodes_only_to_find_all(cluster: RedisCluster) -> None:
     link = open_link(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{cluster.masters[2].port}/0")
     assert link.connect() == 1
     assert len(link.nodes()) == 3
@@ -140,7 +146,7 @@ def test_it_needs_one_of_the_nodes_only_to_find_all(cluster: Cluster) -> None:
 def test_all_that_is_ever_sent_is_allowed_and_no_more(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         commands = {name.decode().upper() for name in client.command_list()}
-    allowed = {word[1:].partition("|")[0].upper() for word in rights("9.0.0") if word.startswith("+")}
+    allowed = {word[1:].partition("|")[0].upper() for word in acl_command("9.0.0") if word.startswith("+")}
     folder = Path(cluster_link.__file__).parents[1]
     rooms = [room for room in folder.rglob("*.py") if "simulator" not in room.parts]
     text = "".join(room.read_text(encoding="utf-8") for room in rooms)
@@ -157,7 +163,7 @@ class TestWhatIsWrong:
         with pytest.raises(StoreError, match="is no node of a cluster: write redis:// in REDIS_URL"):
             open_link(redis_url.replace("redis://", "redis+cluster://").removesuffix("/0")).connect()
 
-    def test_it_is_one_and_redis_url_does_not_say_so(self, cluster: Cluster) -> None:
+    def test_it_is_one_and_redis_url_does_not_say_so(self, cluster: RedisCluster) -> None:
         stores = [Store(f"redis://127.0.0.1:{master.port}") for master in cluster.masters]
         said = []
         for store in stores:
@@ -168,7 +174,7 @@ class TestWhatIsWrong:
         assert len(said) == 2
         assert all("write redis+cluster:// instead of redis:// in REDIS_URL" in text for text in said)
 
-    def test_a_part_of_it_is_nobodys(self, cluster: Cluster) -> None:
+    def test_a_part_of_it_is_nobodys(self, cluster: RedisCluster) -> None:
         slot = key_slot(b"a")
         for master in cluster.masters:
             master.client.execute_command("CLUSTER", "DELSLOTS", slot)
@@ -186,7 +192,7 @@ class TestWhatIsWrong:
             open_link("redis+cluster://127.0.0.1:7000?colour=red")
 
 
-def _is_known(cluster: Cluster, slot: int) -> bool:
+def _is_known(cluster: RedisCluster, slot: int) -> bool:
     """Whether all masters know whose a slot is."""
     tables = [master.client.execute_command("CLUSTER", "SLOTS") for master in cluster.masters]
     return all(sum(int(last) - int(first) + 1 for first, last, *_ in table) == 16384 for table in tables)
@@ -237,7 +243,7 @@ def fill(url: str) -> None:
 
 
 @pytest.fixture
-def twins(cluster: Cluster, redis_url: str) -> tuple[str, str]:
+def twins(cluster: RedisCluster, redis_url: str) -> tuple[str, str]:
     """The same log on one server, and on a cluster."""
     for master in cluster.masters:
         master.client.flushall()
@@ -283,7 +289,7 @@ def test_every_command_and_view_gives_the_answers_of_one_server(
 
 
 def test_what_was_exported_from_one_server_is_imported_into_a_cluster(
-    cluster: Cluster, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: RedisCluster, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for master in cluster.masters:
         master.client.flushall()
@@ -335,8 +341,8 @@ def test_servers_that_want_a_certificate_of_the_client(
     options = f"{trust} --tls-auth-clients yes --tls-port {secure[0]}".split()
     if kind == "rediss+cluster":
         options += f"--cluster-enabled yes --tls-cluster yes --cluster-port {free_port()}".split()
-    server = Server(program, tmp_path / "server", tuple(options)).start()
-    sentinel = Server(program, tmp_path / "sentinel")
+    server = RedisServer(program, tmp_path / "server", tuple(options)).start()
+    sentinel = RedisServer(program, tmp_path / "sentinel")
     url = f"{kind}://{USER}:{PASSWORD}@127.0.0.1:{secure[0]}"
     try:
         if kind == "rediss+cluster":

@@ -16,7 +16,7 @@ import redis
 
 from spotify_logger.storage.connection import RedisLink, StoreError
 from spotify_logger.storage.embedded_server import find_server
-from spotify_logger.storage.redis_errors import BY_CODE, Refusal
+from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
 from spotify_logger.system.errors import Misconfigured
 from tests.conftest import free_port, start_server
 
@@ -250,7 +250,7 @@ class TestRefusals:
     def test_one_refusal_beside_replies(self, redis_url: str) -> None:
         replies = ask(redis_url, ("SET", "a", 1), ("HGET", "a", "x"), ("NONSENSE", "\x1b"), ("GET", "a"))
         assert (replies[0], replies[3]) == ("OK", "1")
-        assert replies[1] == Refusal("WRONGTYPE", BY_CODE["WRONGTYPE"])
+        assert replies[1] == Refusal("WRONGTYPE", ADVICE_BY_CODE["WRONGTYPE"])
         assert isinstance(replies[2], Refusal)
         assert replies[2].code == "ERR"
         assert replies[2].advice.startswith("says: unknown command 'NONSENSE'")
@@ -274,7 +274,7 @@ class TestRefusals:
         code = error.split(maxsplit=1)[0]
         with listener(b"+OK\r\n+OK\r\n-" + error.encode() + b"\r\n", then_close=False) as port:
             elsewhere = ("127.0.0.1", 6381) if code in {"MOVED", "ASK"} else None
-            assert ask(f"redis://127.0.0.1:{port}") == [Refusal(code, BY_CODE[code], elsewhere)]
+            assert ask(f"redis://127.0.0.1:{port}") == [Refusal(code, ADVICE_BY_CODE[code], elsewhere)]
 
     def test_no_such_database(self, redis_url: str) -> None:
         url = redis_url.removesuffix("/0") + "/999"

@@ -19,7 +19,7 @@ from spotify_logger.simulator.past import make_past
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
 from spotify_logger.storage.store import Store
 from tests.conftest import start_server, wait_until
-from tests.servers import Server
+from tests.servers import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ GAP = 1_700_000_000
 
 
 @pytest.fixture
-def debians(tmp_path: Path) -> Iterator[Server]:
+def debians(tmp_path: Path) -> Iterator[RedisServer]:
     """Debian's server, which is not running yet."""
     program, cli = shutil.which("redis-server"), shutil.which("redis-cli")
     if program is None or cli is None:
@@ -37,7 +37,7 @@ def debians(tmp_path: Path) -> Iterator[Server]:
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    server = Server(program, tmp_path / "debian")
+    server = RedisServer(program, tmp_path / "debian")
     yield server
     server.stop()
 
@@ -47,7 +47,7 @@ def content(url: str) -> dict[str, Any]:
         return {key: client.hgetall(key) for key in client.scan_iter() if client.type(key) == "hash"}
 
 
-def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debians: Server) -> None:
+def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debians: RedisServer) -> None:
     ours = start_server(tmp_path / "redis", EmbeddedServer)
     store = Store(ours.url)
     make_past(4, 10, time.time() - 900).write(store.archive())
@@ -80,7 +80,7 @@ def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debian
     assert content(url) == before
 
 
-def test_the_line_that_makes_it_strict(tmp_path: Path, debians: Server) -> None:
+def test_the_line_that_makes_it_strict(tmp_path: Path, debians: RedisServer) -> None:
     text = (DOCS / "SECURITY.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^ *(user default .*)$", text, re.MULTILINE)
     configuration = tmp_path / "redis.conf"

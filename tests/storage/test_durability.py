@@ -4,18 +4,18 @@ import pytest
 
 from spotify_logger.storage.durability import (
     ONE_DAY,
-    SETTLED,
+    SYNC_SECONDS,
     Persistence,
     Receipt,
     Receipts,
     read_persistence,
 )
-from spotify_logger.storage.redis_errors import BY_CODE, Refusal
+from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
 
 T = 1_795_370_400
 """2026-11-22T18:00:00Z by the server's clock."""
 SERVER = "# Server\r\nredis_version:7.2.4\r\nrun_id:9c5c5d6c\r\ntcp_port:6379\r\n"
-REFUSED = Refusal("NOPERM", BY_CODE["NOPERM"])
+REFUSED = Refusal("NOPERM", ADVICE_BY_CODE["NOPERM"])
 NO_SAVE, SAVE = ["save", ""], ["save", "3600 1 300 100"]
 
 AOF = Persistence("a", aof=True, aof_ok=True)
@@ -135,8 +135,8 @@ class TestProofs:
             pytest.param(AOF, ONE_DAY - 1, False, False, id="appendfsync no: it never says so"),
             pytest.param(AOF, ONE_DAY, False, True, id="appendfsync no: after a day"),
             pytest.param(AOF_BROKEN, ONE_DAY - 1, False, False, id="a file that cannot be written"),
-            pytest.param(AOF, SETTLED - 0.1, None, False, id="no WAITAOF: not within two seconds"),
-            pytest.param(AOF, SETTLED, None, True, id="no WAITAOF: after two seconds"),
+            pytest.param(AOF, SYNC_SECONDS - 0.1, None, False, id="no WAITAOF: not within two seconds"),
+            pytest.param(AOF, SYNC_SECONDS, None, True, id="no WAITAOF: after two seconds"),
             pytest.param(AOF_BROKEN, ONE_DAY, None, False, id="no WAITAOF, and the file cannot be written"),
             pytest.param(NOTHING, ONE_DAY - 1, None, False, id="it forgets: not within a day"),
             pytest.param(NOTHING, ONE_DAY, None, True, id="it forgets: after a day"),
@@ -181,16 +181,16 @@ class TestReceipts:
         receipts = Receipts()
         receipts.add("a", Receipt(0.0, T))
         receipts.add("b", Receipt(1.0, T))
-        assert receipts.proven(AOF, SETTLED, synced=None, replicated=True) == ["a"]
+        assert receipts.proven(AOF, SYNC_SECONDS, synced=None, replicated=True) == ["a"]
         assert receipts.keys() == {"b"}
-        assert receipts.proven(AOF, SETTLED + 1, synced=None, replicated=True) == ["b"]
+        assert receipts.proven(AOF, SYNC_SECONDS + 1, synced=None, replicated=True) == ["b"]
         assert len(receipts) == 0
 
     def test_a_newer_write_begins_anew(self) -> None:
         receipts = Receipts()
         receipts.add("a", Receipt(0.0, T))
         receipts.add("a", Receipt(1.0, T))
-        assert receipts.proven(AOF, SETTLED, synced=None, replicated=True) == []
+        assert receipts.proven(AOF, SYNC_SECONDS, synced=None, replicated=True) == []
 
     def test_what_changed_or_broke_is_no_longer_proven(self) -> None:
         receipts = Receipts()

@@ -16,7 +16,7 @@ from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import EmbeddedServer, find_server, is_listening
 from spotify_logger.system.errors import Misconfigured, TryLater
 from tests.conftest import free_port, is_there, start_again, start_server, wait_until
-from tests.servers import programs, rights
+from tests.servers import acl_command, programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 class TestServer:
     def test_it_answers_when_it_is_started(self, server: EmbeddedServer, client: redis.Redis) -> None:
-        assert server.alive
+        assert server.is_alive
         assert client.info("server")["process_id"] == server.pid
 
     def test_it_keeps_titles_whole_and_small_and_syncs_every_second(self, client: redis.Redis) -> None:
@@ -97,23 +97,23 @@ class TestServer:
         client.set("key", "value")
         assert server.process
         server.process.send_signal(end)
-        wait_until(lambda: not server.alive)
+        wait_until(lambda: not server.is_alive)
         start_again(server)
         assert client.get("key") == "value"
 
     def test_stop(self, tmp_path: Path) -> None:
         server = start_server(tmp_path)
         server.stop()
-        assert not server.alive
-        assert server.last_words().endswith("is now ready to exit, bye bye...")
+        assert not server.is_alive
+        assert server.last_log_line().endswith("is now ready to exit, bye bye...")
         server.stop()
 
     def test_stop_before_the_start(self, tmp_path: Path) -> None:
         server = EmbeddedServer(tmp_path, "127.0.0.1", 1)
         server.stop()
-        assert not server.alive
+        assert not server.is_alive
         assert server.pid is None
-        assert server.last_words() == "no last words"
+        assert server.last_log_line() == "no last words"
 
     def test_it_holds_the_lock_as_long_as_it_lives(self, tmp_path: Path) -> None:
         path = tmp_path / "lock"
@@ -198,7 +198,7 @@ class TestOtherUsersOfTheMachine:
 
     def test_what_the_logger_the_command_and_the_page_need(self, anybody: redis.Redis) -> None:
         arities = {name: abs(known["arity"]) for name, known in anybody.command().items()}
-        words = rights(anybody.info("server")["redis_version"])
+        words = acl_command(anybody.info("server")["redis_version"])
         needed = [word[1:].split("|") for word in words if re.match(r"\+[a-z]", word)]
         assert ["config", "get"] in needed
         refused = []
@@ -250,7 +250,7 @@ class TestFailure:
             server = EmbeddedServer(tmp_path, "127.0.0.1", other.getsockname()[1])
             with pytest.raises(TryLater, match="ended at once"):
                 server.start()
-        assert not server.alive
+        assert not server.is_alive
 
     def test_another_server_is_not_mistaken_for_ours(
         self, tmp_path: Path, redis_server: EmbeddedServer
@@ -268,14 +268,14 @@ class TestFailure:
     def test_it_never_answers(self, stand_in: Callable[[str], EmbeddedServer]) -> None:
         server = stand_in("exec sleep 60")
         with pytest.raises(TryLater, match=r"does not answer at 127\.0\.0\.1:"):
-            server.start(patience=0.2)
-        assert not server.alive
+            server.start(timeout=0.2)
+        assert not server.is_alive
 
     def test_it_does_not_end(self, stand_in: Callable[[str], EmbeddedServer], tmp_path: Path) -> None:
         server = stand_in(f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done")
         server._spawn()
         wait_until((tmp_path / "ready").exists)
-        server.stop(patience=0.2)
+        server.stop(timeout=0.2)
         assert server.process
         assert server.process.returncode == -signal.SIGKILL
 

@@ -9,7 +9,13 @@ import redis
 
 from spotify_logger.core.redis_keys import LEASE, STATUS
 from spotify_logger.storage.connection import RedisLink
-from spotify_logger.storage.lease import LONGEST, VOID_AFTER, Lease, Standing, read_holder
+from spotify_logger.storage.lease import (
+    INVALID_LEASE_GRACE,
+    MAX_LEASE_SECONDS,
+    Lease,
+    LeaseState,
+    read_holder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 OLD = "7 deadbeefdeadbeef oldpi"
 VOID: dict[str, Plant] = {
     "without an end": lambda client: client.set(LEASE, OLD),
-    "far beyond any": lambda client: client.set(LEASE, OLD, px=round(2000 * LONGEST)),
+    "far beyond any": lambda client: client.set(LEASE, OLD, px=round(2000 * MAX_LEASE_SECONDS)),
     "no lease": lambda client: client.set(LEASE, "x"),
     "empty": lambda client: client.set(LEASE, "", px=86_400_000),
     "not even text": lambda client: client.set(LEASE, b"7 deadbeef \xff\x00"),
@@ -83,16 +89,16 @@ def test_a_void_one_is_taken_over_by_one_logger(
     client.set("spotify_logger:fence", 7)
     plant(client)
     ours, theirs = make("a"), make("b")
-    while clock.now < 1_795_370_400 + VOID_AFTER:
-        assert [ours.look(), theirs.look()] == [Standing.ANOTHERS] * 2
+    while clock.now < 1_795_370_400 + INVALID_LEASE_GRACE:
+        assert [ours.check(), theirs.check()] == [LeaseState.HELD_BY_OTHER] * 2
         clock.sleep(5)
-    assert [ours.look(), theirs.look()] == [Standing.OURS, Standing.ANOTHERS]
-    assert ours.void
+    assert [ours.check(), theirs.check()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
+    assert ours.invalid_reason
     assert read_holder(client.get(LEASE)) is not None
-    assert ours.number == 8
-    assert 0 < client.pttl(LEASE) <= LONGEST * 1000
+    assert ours.fence == 8
+    assert 0 < client.pttl(LEASE) <= MAX_LEASE_SECONDS * 1000
     clock.sleep(5)
-    assert [ours.look(), theirs.look()] == [Standing.OURS, Standing.ANOTHERS]
+    assert [ours.check(), theirs.check()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
 
 
 @pytest.mark.parametrize("plant", VOID.values(), ids=VOID)
@@ -103,8 +109,8 @@ def test_it_stands_for_as_long_as_somebody_writes(
     lease = make("a")
     for number in range(40):
         client.hset(STATUS, "last_poll", f"2026-11-22T18:{number:02}:00.000Z")
-        assert lease.look() is Standing.ANOTHERS
-        assert lease.silence == 0
+        assert lease.check() is LeaseState.HELD_BY_OTHER
+        assert lease.silent_seconds == 0
         clock.sleep(20)
 
 
@@ -113,8 +119,8 @@ def test_one_that_another_logger_has_renewed_meanwhile_is_not_dropped(
 ) -> None:
     client.set(LEASE, "x")
     lease = make("a")
-    lease.look()
-    clock.sleep(VOID_AFTER)
+    lease.check()
+    clock.sleep(INVALID_LEASE_GRACE)
     send = lease._link.send
 
     def send_late(commands: Sequence[Command]) -> list[Reply]:
@@ -123,7 +129,7 @@ def test_one_that_another_logger_has_renewed_meanwhile_is_not_dropped(
         return send(commands)
 
     lease._link.send = send_late  # type: ignore[method-assign]
-    assert lease.look() is Standing.ANOTHERS
+    assert lease.check() is LeaseState.HELD_BY_OTHER
     assert client.get(LEASE) == OLD
 
 
@@ -134,6 +140,6 @@ def test_the_silence_begins_when_a_write_was_due(
     client.hset(STATUS, "next_poll", "2026-11-22T18:50:00.000Z")
     lease = make("a")
     for _ in range(100):
-        lease.look()
+        lease.check()
         clock.sleep(60)
-    assert lease.silence == 49 * 60
+    assert lease.silent_seconds == 49 * 60

@@ -17,7 +17,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage import outbox as room
-from spotify_logger.storage.outbox import KEPT, RETRY, GapRow, Outbox
+from spotify_logger.storage.outbox import DISK_RETRY, MAX_KEPT_PLAYS, Outbox, OutboxGap
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class TestFile:
         rig.outbox.put_gap(SECOND, NIGHT)
         other = rig.another()
         assert [row.play for row in other.waiting(9)] == put
-        assert other.waiting_gaps() == [GapRow(SECOND, NIGHT)]
+        assert other.waiting_gaps() == [OutboxGap(SECOND, NIGHT)]
         assert other.note("tracker") == "x"
 
     def test_a_change_is_there_whole_or_not_at_all_whenever_the_process_dies(self, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ class TestKeys:
 
     def test_a_key_never_changes(self, rig: Rig) -> None:
         rig.outbox.put([play("A"), play("B", 0.5)])
-        rig.outbox.made_safe([SECOND])
+        rig.outbox.mark_safe([SECOND])
         for heard in (60, 90):
             rig.outbox.put([over("B", 0.5, heard)])
             assert waiting(rig.outbox) == {1: "B"}
@@ -265,7 +265,7 @@ class TestWaiting:
         assert names(rig.outbox.kept()) == ["A", "C", "B"]
 
     @pytest.mark.parametrize(
-        ("limit", "besides", "expected"),
+        ("limit", "exclude", "expected"),
         [
             (9, [], [0, 1, 2, 3, 4]),
             (2, [], [0, 1]),
@@ -275,9 +275,9 @@ class TestWaiting:
             (0, [], []),
         ],
     )
-    def test_some_of_them(self, rig: Rig, limit: int, besides: list[int], expected: list[int]) -> None:
+    def test_some_of_them(self, rig: Rig, limit: int, exclude: list[int], expected: list[int]) -> None:
         rig.outbox.put([over(f"P{number}", number) for number in range(5)])
-        rows = rig.outbox.waiting(limit, {SECOND + number for number in besides})
+        rows = rig.outbox.waiting(limit, {SECOND + number for number in exclude})
         assert [row.key - SECOND for row in rows] == expected
 
     def test_of_thousands_only_those_that_are_wanted_are_read(
@@ -293,27 +293,27 @@ class TestWaiting:
 
     def test_what_is_safe_no_longer_waits_but_stays(self, rig: Rig) -> None:
         rig.outbox.put([over("A"), over("B", 30), over("C", 60)])
-        rig.outbox.made_safe([SECOND, SECOND + 60, 77])
+        rig.outbox.mark_safe([SECOND, SECOND + 60, 77])
         assert waiting(rig.outbox) == {30: "B"}
         assert sorted(rig.outbox.safe_keys()) == [SECOND, SECOND + 60]
         assert names(rig.outbox.kept()) == ["A", "B", "C"]
 
     def test_a_newer_state_of_what_is_safe_waits_again(self, rig: Rig) -> None:
         rig.outbox.put([play("A")])
-        rig.outbox.made_safe([SECOND])
+        rig.outbox.mark_safe([SECOND])
         rig.outbox.put([over("A", heard=60)])
         assert [row.play for row in rig.another().waiting(9)] == [over("A", heard=60)]
 
     def test_what_redis_has_lost_waits_again(self, rig: Rig) -> None:
         rig.outbox.put([over("A"), over("B", 30), over("C", 60)])
-        rig.outbox.made_safe([SECOND, SECOND + 30, SECOND + 60])
-        rig.outbox.doubt([SECOND + 30, 77])
+        rig.outbox.mark_safe([SECOND, SECOND + 30, SECOND + 60])
+        rig.outbox.mark_waiting([SECOND + 30, 77])
         assert waiting(rig.another()) == {30: "B"}
 
     def test_its_length_is_that_of_the_plays_that_are_over(self, rig: Rig) -> None:
         rig.outbox.put([over("A"), over("B", 30), play("C", 60)])
         assert len(rig.outbox) == 2
-        rig.outbox.made_safe([SECOND])
+        rig.outbox.mark_safe([SECOND])
         assert len(rig.outbox) == 1
         rig.outbox.put([over("C", 60)])
         assert len(rig.outbox) == 2
@@ -321,17 +321,17 @@ class TestWaiting:
 
 class TestKept:
     def test_the_newest_safe_ones_and_all_that_wait(self, rig: Rig) -> None:
-        plays = [over(f"P{number:04}", number) for number in range(KEPT + 20)]
+        plays = [over(f"P{number:04}", number) for number in range(MAX_KEPT_PLAYS + 20)]
         rig.outbox.put(plays)
-        rig.outbox.made_safe([SECOND + number for number in range(KEPT + 20) if number != 3])
+        rig.outbox.mark_safe([SECOND + number for number in range(MAX_KEPT_PLAYS + 20) if number != 3])
         kept = names(rig.outbox.kept())
-        assert len(kept) == KEPT + 1
+        assert len(kept) == MAX_KEPT_PLAYS + 1
         assert kept[:2] == ["P0003", "P0020"]
 
     def test_none_goes_while_all_wait(self, rig: Rig) -> None:
-        rig.outbox.put([over(f"P{number}", number) for number in range(KEPT + 20)])
-        rig.outbox.made_safe([])
-        assert len(rig.outbox) == KEPT + 20
+        rig.outbox.put([over(f"P{number}", number) for number in range(MAX_KEPT_PLAYS + 20)])
+        rig.outbox.mark_safe([])
+        assert len(rig.outbox) == MAX_KEPT_PLAYS + 20
 
     def test_those_that_ended_after_a_moment_in_the_order_of_their_starts(self, rig: Rig) -> None:
         rig.outbox.put([over("C", 60, 5), over("A", 0, 99), over("B", 30, 30)])
@@ -352,17 +352,17 @@ class TestKept:
 
     def test_from_when_on_every_play_is_known(self, rig: Rig) -> None:
         assert rig.outbox.horizon_ms() == 0
-        rig.outbox.put([over(f"P{number}", number) for number in range(KEPT + 20)])
+        rig.outbox.put([over(f"P{number}", number) for number in range(MAX_KEPT_PLAYS + 20)])
         assert rig.outbox.horizon_ms() == 0
-        rig.outbox.made_safe(range(SECOND, SECOND + KEPT - 1))
+        rig.outbox.mark_safe(range(SECOND, SECOND + MAX_KEPT_PLAYS - 1))
         assert rig.outbox.horizon_ms() == 0
-        rig.outbox.made_safe(range(SECOND, SECOND + KEPT + 10))
+        rig.outbox.mark_safe(range(SECOND, SECOND + MAX_KEPT_PLAYS + 10))
         assert rig.outbox.horizon_ms() == (SECOND + 10) * 1000
 
     def test_the_newest_is_the_one_that_polling_learned_and_that_started_last(self, rig: Rig) -> None:
         assert rig.outbox.newest() is None
         rig.outbox.put([play("B", 30), over("A"), play("X", 60, reason="unknown", source="backfill")])
-        rig.outbox.made_safe([SECOND + 30])
+        rig.outbox.mark_safe([SECOND + 30])
         assert rig.outbox.newest() == play("B", 30)
 
 
@@ -385,27 +385,27 @@ class TestAdopting:
 class TestForgotten:
     def test_one_that_was_forgotten_never_waits_again(self, rig: Rig) -> None:
         rig.outbox.put([over("A"), over("B", 30), over("C", 60)])
-        rig.outbox.made_safe([SECOND, SECOND + 30])
-        rig.outbox.forget({SECOND, SECOND + 60, 77})
-        assert [rig.outbox.is_forgotten(over(*one)) for one in (("A", 0), ("B", 30), ("C", 60))] == [
+        rig.outbox.mark_safe([SECOND, SECOND + 30])
+        rig.outbox.mark_deleted({SECOND, SECOND + 60, 77})
+        assert [rig.outbox.is_deleted(over(*one)) for one in (("A", 0), ("B", 30), ("C", 60))] == [
             True,
             False,
             True,
         ]
-        rig.outbox.doubt([SECOND, SECOND + 30])
+        rig.outbox.mark_waiting([SECOND, SECOND + 30])
         rig.outbox.put([over("A", heard=60)])
-        rig.outbox.made_safe([SECOND + 60])
+        rig.outbox.mark_safe([SECOND + 60])
         other = rig.another()
         assert waiting(other) == {30: "B"}
         assert (len(other), other.safe_keys()) == (1, [])
-        assert other.is_forgotten(over("A"))
+        assert other.is_deleted(over("A"))
 
     def test_it_stays_known_without_its_names(self, rig: Rig) -> None:
         known = replace(
             over("A"), item=replace(over("A").item, catalog={"name": "A", "isrc": "FRZ030000001"})
         )
         rig.outbox.put([known, over("B", 30)])
-        rig.outbox.forget([SECOND])
+        rig.outbox.mark_deleted([SECOND])
         kept, other = rig.another().kept()
         assert identity(kept) == identity(known)
         assert (kept.item.catalog, kept.item.duration_ms) == ({"isrc": "FRZ030000001"}, 200_000)
@@ -419,32 +419,32 @@ class TestForgotten:
 
     def test_another_is_the_newest_then(self, rig: Rig) -> None:
         rig.outbox.put([over("A"), over("B", 30)])
-        rig.outbox.forget([SECOND + 30])
+        rig.outbox.mark_deleted([SECOND + 30])
         assert rig.outbox.newest() == over("A")
 
     def test_it_counts_among_those_that_are_known_and_goes_with_them(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(room, "KEPT", 10)
+        monkeypatch.setattr(room, "MAX_KEPT_PLAYS", 10)
         rig.outbox.put([over(f"P{number}", number) for number in range(15)])
-        rig.outbox.made_safe(range(SECOND, SECOND + 15))
-        rig.outbox.forget(range(SECOND + 7, SECOND + 12))
+        rig.outbox.mark_safe(range(SECOND, SECOND + 15))
+        rig.outbox.mark_deleted(range(SECOND + 7, SECOND + 12))
         assert rig.outbox.horizon_ms() == (SECOND + 5) * 1000
         rig.outbox.put([over(f"Q{number}", 100 + number) for number in range(8)])
-        rig.outbox.made_safe(range(SECOND + 100, SECOND + 108))
+        rig.outbox.mark_safe(range(SECOND + 100, SECOND + 108))
         assert names(rig.outbox.kept()) == ["P13", "P14", *(f"Q{number}" for number in range(8))]
 
     def test_there_may_be_thousands(self, rig: Rig) -> None:
         rig.outbox.put([over(f"P{number}", number) for number in range(1200)])
-        rig.outbox.forget(range(SECOND + 1, SECOND + 1300))
+        rig.outbox.mark_deleted(range(SECOND + 1, SECOND + 1300))
         assert waiting(rig.outbox) == {0: "P0"}
 
     def test_what_the_disk_still_calls_waiting_while_it_could_not_be_written(self, rig: Rig) -> None:
         rig.outbox.put([over("A")])
         rig.outbox.adopt([(SECOND, over("A"))])
-        rig.outbox.forget([SECOND])
+        rig.outbox.mark_deleted([SECOND])
         rig.outbox.adopt([(SECOND, over("A"))])
-        assert rig.outbox.is_forgotten(over("A"))
+        assert rig.outbox.is_deleted(over("A"))
 
 
 class TestGapsAndNotes:
@@ -454,23 +454,23 @@ class TestGapsAndNotes:
         longer = {**NIGHT, "to": "2026-11-22T03:00:00.000Z"}
         rig.outbox.put_gap(SECOND + 9, longer)
         other = rig.another()
-        assert other.waiting_gaps() == [GapRow(SECOND, NIGHT), GapRow(SECOND + 9, longer)]
+        assert other.waiting_gaps() == [OutboxGap(SECOND, NIGHT), OutboxGap(SECOND + 9, longer)]
         assert other.note("gap") == "1"
 
     def test_one_that_is_safe_waits_again_when_redis_has_lost_something(self, rig: Rig) -> None:
         rig.outbox.put_gap(SECOND, NIGHT)
         rig.outbox.put_gap(SECOND + 9, NIGHT)
-        rig.outbox.made_safe([], [SECOND])
-        assert rig.outbox.waiting_gaps() == [GapRow(SECOND + 9, NIGHT)]
-        rig.outbox.doubt([])
+        rig.outbox.mark_safe([], [SECOND])
+        assert rig.outbox.waiting_gaps() == [OutboxGap(SECOND + 9, NIGHT)]
+        rig.outbox.mark_waiting([])
         assert [gap.second for gap in rig.another().waiting_gaps()] == [SECOND, SECOND + 9]
 
     def test_of_those_that_are_safe_the_newest_stay(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(room, "KEPT_GAPS", 3)
+        monkeypatch.setattr(room, "MAX_KEPT_GAPS", 3)
         for number in range(6):
             rig.outbox.put_gap(SECOND + number, NIGHT)
-        rig.outbox.made_safe([], [SECOND + number for number in (0, 1, 2, 4, 5)])
-        rig.outbox.doubt([])
+        rig.outbox.mark_safe([], [SECOND + number for number in (0, 1, 2, 4, 5)])
+        rig.outbox.mark_waiting([])
         assert [gap.second - SECOND for gap in rig.outbox.waiting_gaps()] == [2, 3, 4, 5]
 
     def test_notes(self, rig: Rig) -> None:
@@ -594,7 +594,7 @@ class TestGarbage:
         rig.outbox.put_gap(SECOND + 9, NIGHT)
         spoil(rig.path, "UPDATE gaps SET fields = ? WHERE second = ?", fields, SECOND)
         for _ in range(2):
-            assert rig.outbox.waiting_gaps() == [GapRow(SECOND + 9, NIGHT)]
+            assert rig.outbox.waiting_gaps() == [OutboxGap(SECOND + 9, NIGHT)]
         assert lines(capsys) == [
             f"{rig.path} holds a gap that makes no sense; it is taken out: {to_iso(SECOND * 1000)}"
         ]
@@ -638,7 +638,7 @@ def fragile(tmp_path: Path, disk: Disk) -> Iterator[Rig]:
     """An outbox on that disk, with a play that waits, one that is safe, a gap and a note."""
     rig = Rig(tmp_path / "outbox.sqlite", disk.connect)
     rig.outbox.put([over("A"), over("B", 30)], {"tracker": "AB"})
-    rig.outbox.made_safe([SECOND])
+    rig.outbox.mark_safe([SECOND])
     rig.outbox.put_gap(SECOND, NIGHT)
     yield rig
     rig.close()
@@ -658,17 +658,17 @@ class TestDisk:
         outbox.put([play("D", 90)])
         assert waiting(outbox) == {30: "B", 60: "C", 90: "D"}
         assert (outbox.note("tracker"), outbox.safe_keys()) == ("ABC", [SECOND])
-        assert outbox.waiting_gaps() == [GapRow(SECOND, NIGHT)]
+        assert outbox.waiting_gaps() == [OutboxGap(SECOND, NIGHT)]
         assert outbox.trouble == f"{path} cannot be written: {error}"
         assert fragile.on_disk() == {"A": 30, "B": 30}
         for _ in range(3):
-            fragile.clock.sleep(RETRY)
+            fragile.clock.sleep(DISK_RETRY)
             outbox.put([play("D", 90, 60)])
         disk.error = ""
         outbox.put([play("D", 90, 70)])
         assert fragile.on_disk() == {"A": 30, "B": 30}
-        fragile.clock.sleep(RETRY)
-        outbox.made_safe([SECOND + 30], [SECOND])
+        fragile.clock.sleep(DISK_RETRY)
+        outbox.mark_safe([SECOND + 30], [SECOND])
         assert outbox.trouble == ""
         other = fragile.another()
         assert waiting(other) == {60: "C", 90: "D"}
@@ -688,8 +688,8 @@ class TestDisk:
                 "REPLACE INTO notes",
                 lambda outbox: outbox.put([over("B", 30, 60), over("C", 60)], {"tracker": "ABC"}),
             ),
-            ("UPDATE gaps", lambda outbox: outbox.made_safe([SECOND + 30], [SECOND])),
-            ("DELETE FROM gaps", lambda outbox: outbox.made_safe([SECOND + 30], [SECOND])),
+            ("UPDATE gaps", lambda outbox: outbox.mark_safe([SECOND + 30], [SECOND])),
+            ("DELETE FROM gaps", lambda outbox: outbox.mark_safe([SECOND + 30], [SECOND])),
             ("REPLACE INTO notes", lambda outbox: outbox.put_gap(SECOND, NIGHT, {"gap": "1"})),
             ("UPDATE", lambda outbox: outbox.rekey(over("B", 30), SECOND + 31)),
         ],
@@ -709,7 +709,7 @@ class TestDisk:
         assert fragile.outbox.trouble
         assert content(fragile.outbox) == content(expected.outbox)
         disk.error = ""
-        fragile.clock.sleep(RETRY)
+        fragile.clock.sleep(DISK_RETRY)
         fragile.outbox.set_note("x", "")
         expected.outbox.set_note("x", "")
         assert content(fragile.another()) == content(expected.outbox)
@@ -720,12 +720,12 @@ class TestDisk:
         fragile.outbox.put([over("C", 60)])
         for at in ("DELETE", "REPLACE INTO plays", "REPLACE INTO notes", "COMMIT"):
             disk.at = (at,)
-            fragile.clock.sleep(RETRY)
+            fragile.clock.sleep(DISK_RETRY)
             fragile.outbox.put([over("C", 60)])
             assert fragile.outbox.trouble
             assert fragile.on_disk() == {"A": 30, "B": 30}
         disk.error = ""
-        fragile.clock.sleep(RETRY)
+        fragile.clock.sleep(DISK_RETRY)
         fragile.outbox.put([])
         fragile.outbox.set_note("x", "")
         assert fragile.on_disk() == {"A": 30, "B": 30, "C": 30}
@@ -738,7 +738,7 @@ class TestDisk:
         fragile.outbox.put([over("C", 60)])
         assert waiting(fragile.outbox) == {60: "C"}
         disk.error = ""
-        fragile.clock.sleep(RETRY)
+        fragile.clock.sleep(DISK_RETRY)
         fragile.outbox.put([over("D", 90)])
         assert waiting(fragile.outbox) == {30: "B", 60: "C", 90: "D"}
         assert (fragile.outbox.note("tracker"), fragile.outbox.trouble) == ("AB", "")
@@ -751,7 +751,7 @@ class TestDisk:
         fragile.outbox.put([over("X", 30.5), play("B", 30, 10)])
         assert waiting(fragile.outbox) == {30: "X", 31: "B"}
         disk.error = ""
-        fragile.clock.sleep(RETRY)
+        fragile.clock.sleep(DISK_RETRY)
         fragile.outbox.put([over("C", 60)])
         assert waiting(fragile.outbox) == {30: "B", 31: "X", 60: "C"}
         assert over("B", 30) in fragile.outbox.kept()
@@ -773,7 +773,7 @@ class TestDisk:
         rig = Rig(tmp_path / "stick" / "outbox.sqlite")
         rig.outbox.put([over("A")])
         (tmp_path / "stick").mkdir()
-        rig.clock.sleep(RETRY)
+        rig.clock.sleep(DISK_RETRY)
         rig.outbox.put([over("B", 30)])
         assert rig.on_disk() == {"A": 30, "B": 30}
         rig.close()
@@ -788,7 +788,7 @@ class TestDisk:
         rig.outbox.put([over("A")])
         assert rig.outbox.trouble
         aside.rmdir()
-        rig.clock.sleep(RETRY)
+        rig.clock.sleep(DISK_RETRY)
         for _ in range(2):
             rig.outbox.put([over("B", 30)])
         assert rig.outbox.trouble == ""
@@ -837,7 +837,7 @@ class TestRealDisks:
         everything = waiting(rig.outbox)
         assert len(everything) == number + 2
         ballast.unlink()
-        rig.clock.sleep(RETRY)
+        rig.clock.sleep(DISK_RETRY)
         rig.outbox.set_note("x", "y")
         assert waiting(rig.another()) == everything
         rig.close()
@@ -860,7 +860,7 @@ class TestRealDisks:
         rig.outbox.put([over("D", 90)])
         assert rig.outbox.note("tracker") == "ABC"
         remount(small_disk, "rw")
-        rig.clock.sleep(RETRY)
+        rig.clock.sleep(DISK_RETRY)
         rig.outbox.set_note("x", "y")
         assert rig.on_disk() == {"A": 30, "B": 60, "C": 30, "D": 30}
         rig.close()
@@ -880,7 +880,7 @@ class TestRealDisks:
         rig = Rig(small_disk / "outbox.sqlite")
         rig.outbox.put([over("D", 60.5)])
         remount(small_disk, "rw")
-        rig.clock.sleep(RETRY)
+        rig.clock.sleep(DISK_RETRY)
         rig.outbox.set_note("x", "y")
         assert rig.on_disk() == {"A": 30, "B": 60, "C": 30, "D": 30}
         rig.close()
@@ -890,7 +890,7 @@ class TestBound:
     def test_the_oldest_go_and_what_was_lost_is_said(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(room, "LARGEST", 300_000)
+        monkeypatch.setattr(room, "MAX_BYTES_ON_DISK", 300_000)
         number = 0
         while not (said := lines(capsys)):
             rig.outbox.put([over(f"P{number}", number)])
@@ -907,8 +907,8 @@ class TestBound:
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         rig.outbox.put([over(f"P{number}", number) for number in range(200)])
-        rig.outbox.made_safe(range(SECOND + 50, SECOND + 150))
-        monkeypatch.setattr(room, "LARGEST", room._size(rig.outbox._database) - 1)
+        rig.outbox.mark_safe(range(SECOND + 50, SECOND + 150))
+        monkeypatch.setattr(room, "MAX_BYTES_ON_DISK", room._size(rig.outbox._database) - 1)
         rig.outbox.put([over("last", 200)])
         assert rig.outbox.safe_keys() == []
         assert list(waiting(rig.outbox)) == [*range(50), *range(150, 201)]
@@ -922,13 +922,13 @@ class TestBound:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         fragile.outbox.put([over(f"P{number:03}", 100 + number) for number in range(400)])
-        monkeypatch.setattr(room, "LARGEST_IN_MEMORY", 100_000)
+        monkeypatch.setattr(room, "MAX_BYTES_IN_MEMORY", 100_000)
         disk.error = FULL
         fragile.outbox.put([over("last", 900)])
         assert room._size(fragile.outbox._database) <= 100_000
         assert 900 in waiting(fragile.outbox)
         disk.error = ""
-        fragile.clock.sleep(RETRY)
+        fragile.clock.sleep(DISK_RETRY)
         fragile.outbox.set_note("x", "y")
         assert len(fragile.on_disk()) == 403
         assert fragile.outbox.trouble == ""

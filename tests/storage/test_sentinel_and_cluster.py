@@ -10,7 +10,7 @@ import pytest
 from spotify_logger.core.redis_keys import NOW_PLAYING, STATUS
 from spotify_logger.simulator.habits import Habits
 from tests.conftest import start_server, wait_until
-from tests.servers import PATIENCE, SLOTS, Cluster, Watched, one_program
+from tests.servers import FAILOVER_TIMEOUT, SLOTS, RedisCluster, SentinelGroup, one_program
 from tests.testbed.virtual_run import Trial, make_settings
 from tests.testbed.virtual_time import make_world
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.storage.store import Store
-    from tests.servers import Server
+    from tests.servers import RedisServer
 
 HASTY = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
 """Somebody who seldom lets a track end."""
@@ -76,13 +76,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 class TestSentinel:
     @pytest.fixture
-    def servers(self, program: str, tmp_path: Path) -> Iterator[Watched]:
-        servers = Watched(program, tmp_path / "servers")
+    def servers(self, program: str, tmp_path: Path) -> Iterator[SentinelGroup]:
+        servers = SentinelGroup(program, tmp_path / "servers")
         yield servers
         servers.stop()
 
     @pytest.mark.parametrize("program", one_program("redis"))
-    def test_a_master_is_killed_and_replaced(self, servers: Watched, tmp_path: Path, expected: Kept) -> None:
+    def test_a_master_is_killed_and_replaced(
+        self, servers: SentinelGroup, tmp_path: Path, expected: Kept
+    ) -> None:
         with life(servers.url, tmp_path / "state") as alive:
             alive.until(475.2)
             killed = servers.master
@@ -95,7 +97,7 @@ class TestSentinel:
 
     @pytest.mark.parametrize("program", one_program("valkey"))
     def test_what_no_replica_has_yet_is_not_lost_with_the_master(
-        self, servers: Watched, tmp_path: Path, expected: Kept
+        self, servers: SentinelGroup, tmp_path: Path, expected: Kept
     ) -> None:
         with life(servers.url, tmp_path / "state") as alive:
             alive.until(480)
@@ -115,24 +117,24 @@ class TestSentinel:
 class TestCluster:
     @pytest.mark.parametrize("program", one_program("valkey"))
     def test_a_node_is_killed_and_replaced(self, program: str, tmp_path: Path, expected: Kept) -> None:
-        cluster = Cluster(program, tmp_path / "servers", replicas=1)
+        cluster = RedisCluster(program, tmp_path / "servers", replicas=1)
         try:
             with life(cluster.url, tmp_path / "state") as alive:
                 for minute, master in zip((475.2, 548), cluster.masters, strict=False):
                     alive.until(minute)
                     master.kill()
                     alive.until(minute + 7)
-                    wait_until(cluster.is_whole, PATIENCE)
+                    wait_until(cluster.is_whole, FAILOVER_TIMEOUT)
                     alive.until(minute + 20)
                     master.start()
-                    wait_until(cluster.is_whole, PATIENCE)
+                    wait_until(cluster.is_whole, FAILOVER_TIMEOUT)
                 assert alive.ends() == expected
         finally:
             cluster.stop()
 
     @pytest.mark.parametrize("program", one_program("redis"))
     def test_slots_move_to_a_new_node(self, program: str, tmp_path: Path, expected: Kept) -> None:
-        cluster = Cluster(program, tmp_path / "servers")
+        cluster = RedisCluster(program, tmp_path / "servers")
         try:
             with life(cluster.url, tmp_path / "state") as alive:
                 alive.until(500)
@@ -147,5 +149,5 @@ class TestCluster:
             cluster.stop()
 
 
-def has_keys(server: Server, slot: int) -> bool:
+def has_keys(server: RedisServer, slot: int) -> bool:
     return bool(server.client.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot))

@@ -16,7 +16,7 @@ from spotify_logger.core.player_state import read_player_state
 from spotify_logger.core.redis_keys import PLAY_FIELDS
 from spotify_logger.storage.connection import Link, RedisLink
 from spotify_logger.storage.durability import Persistence
-from spotify_logger.storage.store import REMEMBERED, Store, StoreError
+from spotify_logger.storage.store import MAX_CACHED_KEYS, Store, StoreError
 from tests.conftest import start_server
 from tests.testbed.fake_redis import StandIn
 from tests.testbed.virtual_time import VirtualClock
@@ -279,15 +279,15 @@ class TestWriting:
 
     def test_memory_of_what_was_written_is_bounded(self, rig: Rig) -> None:
         rig.play()
-        for number in range(3 * REMEMBERED):
+        for number in range(3 * MAX_CACHED_KEYS):
             with rig.store.batch() as batch:
                 batch.write_catalog(f"track:{number}", {"name": "x"})
                 batch.write_status({"pid": number})
-        assert len(rig.store._written) == REMEMBERED
+        assert len(rig.store._written) == MAX_CACHED_KEYS
         rig.sent()
         rig.play()
         with rig.store.batch() as batch:
-            batch.write_status({"pid": 3 * REMEMBERED - 1})
+            batch.write_status({"pid": 3 * MAX_CACHED_KEYS - 1})
         assert [command[:2] for command in rig.sent()] == [
             ("HSET", "listening:1795370400"),
             ("HDEL", "listening:1795370400"),

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 from redis import exceptions
 
 from spotify_logger.storage.connection import ANSWER_TIMEOUT, StoreError
-from spotify_logger.storage.lease import DROP, RELEASE, RENEW, read_holder
-from spotify_logger.storage.redis_errors import reason, refusal
+from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW, read_holder
+from spotify_logger.storage.redis_errors import explain, to_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,14 +57,14 @@ class Broken(Exception):  # noqa: N818 - it is an event on the wire
 def _unreachable() -> str:
     error = exceptions.ConnectionError()
     error.__context__ = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-    return reason(error)
+    return explain(error)
 
 
 _UNREACHABLE = _unreachable()
-_CLOSED = reason(exceptions.ConnectionError())
-_HANGS = reason(exceptions.TimeoutError())
-_LOADING = reason(exceptions.BusyLoadingError())
-_LOCKED = reason(exceptions.AuthenticationError("Authentication required."))
+_CLOSED = explain(exceptions.ConnectionError())
+_HANGS = explain(exceptions.TimeoutError())
+_LOADING = explain(exceptions.BusyLoadingError())
+_LOCKED = explain(exceptions.AuthenticationError("Authentication required."))
 
 
 class _Disk:
@@ -111,7 +111,7 @@ class _Disk:
         if self.journal and self.due == math.inf:
             self.due = self._next_save(time)
 
-    def settle(self, time: float) -> None:
+    def flush(self, time: float) -> None:
         """Let everything happen that was due by now."""
         while time >= self.due and not self.stalled:
             if self.saving is None:
@@ -395,7 +395,7 @@ class StandIn:
     def _look_at_the_clock(self) -> None:
         time = self._keys.time = self._now()
         if time >= self._disk.due:
-            self._disk.settle(time)
+            self._disk.flush(time)
 
     def _check(self, link: StandInLink) -> None:
         if link.session != self.session:
@@ -435,7 +435,7 @@ class StandIn:
                 self._refuse(name.upper())
             return carry_out(*arguments)
         except exceptions.ResponseError as error:
-            return refusal(error)
+            return to_refusal(error)
 
     def _refuse(self, name: str) -> None:
         """Refuse a command, if it is one that is refused at present."""
@@ -592,10 +592,10 @@ class StandIn:
 
     def _eval(self, script: str, keys: str, key: str = "", *arguments: str) -> int:
         """The scripts of a lease, and no others: there is no Lua here."""
-        if script not in {RENEW, RELEASE, DROP} or keys != "1":
+        if script not in {RENEW, RELEASE, DROP_INVALID} or keys != "1":
             raise exceptions.ResponseError("this script is not known here")
         held, *milliseconds = arguments
-        if script == DROP:
+        if script == DROP_INVALID:
             value = self._keys.value(key)
             return 0 if value != held and read_holder(value) else self._del(key)
         if self._keys.text(key) != held:

@@ -14,8 +14,8 @@ import redis
 
 from spotify_logger.storage.connection import ANSWER_TIMEOUT, Link, RedisLink, StoreError
 from spotify_logger.storage.embedded_server import find_server
-from spotify_logger.storage.lease import DROP, RELEASE, RENEW
-from spotify_logger.storage.redis_errors import BY_CODE, Refusal
+from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW
+from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
 from spotify_logger.storage.store import Store
 from tests.conftest import free_port, start_again, start_server, wait_until
 from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, StandIn
@@ -34,7 +34,7 @@ T = 1_795_370_400.0
 START = int(T)
 ROW = "track:4uLU6hMCjMI75M1A2tKUQC 215000"
 
-WRONG_TYPE = Refusal("WRONGTYPE", BY_CODE["WRONGTYPE"])
+WRONG_TYPE = Refusal("WRONGTYPE", ADVICE_BY_CODE["WRONGTYPE"])
 NO_AOF = "WAITAOF cannot be used when numlocal is set but appendonly is disabled."
 PROOF: Command = ("WAITAOF", 1, 0, 100)
 ALL: list[Command] = [
@@ -310,14 +310,14 @@ class TestReplies:
                 (("EVAL", RELEASE, 1, "a", "x"), 0),
                 (("PTTL", "a"), -2),
                 (("SET", "a", "7 ab pi"), "OK"),
-                (("EVAL", DROP, 1, "a", "8 cd pi"), 0),
-                (("EVAL", DROP, 1, "a", "x"), 0),
-                (("EVAL", DROP, 1, "a", "7 ab pi"), 1),
+                (("EVAL", DROP_INVALID, 1, "a", "8 cd pi"), 0),
+                (("EVAL", DROP_INVALID, 1, "a", "x"), 0),
+                (("EVAL", DROP_INVALID, 1, "a", "7 ab pi"), 1),
                 (("SET", "a", "x"), "OK"),
-                (("EVAL", DROP, 1, "a", ""), 1),
+                (("EVAL", DROP_INVALID, 1, "a", ""), 1),
                 (("HSET", "a", "f", "v"), 1),
-                (("EVAL", DROP, 1, "a", ""), 1),
-                (("EVAL", DROP, 1, "a", ""), 0),
+                (("EVAL", DROP_INVALID, 1, "a", ""), 1),
+                (("EVAL", DROP_INVALID, 1, "a", ""), 0),
                 (("SET", "a", "5"), "OK"),
                 (("PTTL", "a"), -1),
                 (("INCR", "a"), 6),
@@ -565,7 +565,7 @@ class TestRefusing:
         replies = dict(zip([str(command[0]) for command in ALL], ask(link, *ALL), strict=True))
         waitaof = replies.pop("WAITAOF")
         said = {name: reply for name, reply in replies.items() if isinstance(reply, Refusal)}
-        assert said == dict.fromkeys(refused - {"WAITAOF"}, Refusal(code, BY_CODE[code]))
+        assert said == dict.fromkeys(refused - {"WAITAOF"}, Refusal(code, ADVICE_BY_CODE[code]))
         is_refused = code in ("READONLY", "NOPERM") or not breakable.knows_waitaof
         assert isinstance(waitaof, Refusal) == is_refused
         assert ask(breakable.link(), ("GET",), ("NONSENSE",)) == [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.play import Play
 from spotify_logger.core.poll_schedule import PollSchedule
-from spotify_logger.daemon.wiring import Surroundings, assemble
+from spotify_logger.daemon.wiring import Environment, build_logger
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ class Trial:
         """Start the logger, again if it was: what it had only in memory is gone."""
         if self._logger is not None:
             self._logger.close()
-        surroundings = Surroundings(
+        surroundings = Environment(
             self._world.clock, self._send, self._send, "a run of the machine", self._chance
         )
-        self._logger = assemble(self._settings, surroundings, self._schedule)
+        self._logger = build_logger(self._settings, surroundings, self._schedule)
         self.spotify, self.store = self._logger.spotify, self._logger.store
         self.poller, self.outbox = self._logger.poller, self._logger.outbox
 

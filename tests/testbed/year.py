@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, Play
-from spotify_logger.daemon.wiring import Surroundings, assemble
+from spotify_logger.daemon.wiring import Environment, build_logger
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
 from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
 from spotify_logger.simulator.judge import Pair, Verdict, judge
@@ -245,7 +245,7 @@ class Life:
         return self.clock.now + max(0.0, turn.due - self.clock.monotonic())
 
     def _start(self) -> Logger:
-        surroundings = Surroundings(
+        surroundings = Environment(
             self.clock,
             self._send,
             self._hear_alert,
@@ -254,7 +254,7 @@ class Life:
             self.redis.link,
             self._open_database,
         )
-        self._logger = logger = assemble(self._settings, surroundings)
+        self._logger = logger = build_logger(self._settings, surroundings)
         add = logger.recorder.add
 
         def spy(plays: Sequence[Play], memory: str) -> None:

@@ -120,7 +120,7 @@ def accounts() -> Iterator[str]:
 
 def begin(url: str, listener: str) -> None:
     store = Store(url, f"{listener}:", listener=listener)
-    store.enlist()
+    store.register_listener()
     with store.batch() as batch:
         now_ms = round(time.time() * 1000)
         batch.write_status(

@@ -179,7 +179,7 @@ def fill(url: str) -> None:
         )
     log.store.close()
     other = Store(url, "ben:", listener="ben")
-    other.enlist()
+    other.register_listener()
     make_past(1, 5, time.time() - 3600).write(other.archive())
     other.close()
 

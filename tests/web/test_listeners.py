@@ -24,7 +24,7 @@ NAMES = ("anna", "ben")
 def begin(url: str, name: str, seed: int) -> None:
     """A log of four days."""
     store = Store(url, f"{name}:" if name else "", listener=name)
-    store.enlist()
+    store.register_listener()
     make_past(seed, 4, time.time() - 3600, make_favourites(5)).write(store.archive())
     with store.batch() as batch:
         batch.write_status({"state": f"{name or 'somebody'} hears nothing"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import GAPS, TOMBSTONES, gap_key, play_key, read_gap, read_tombstone
 from spotify_logger.core.times import from_iso
-from spotify_logger.storage.bulk import HASHES_TOGETHER, ONE_DAY
+from spotify_logger.storage.bulk import HASHES_PER_BATCH, ONE_DAY
 from spotify_logger.transfer.delete.catalog import catalog_hashes, remove_items
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
 
@@ -52,7 +52,7 @@ class CatalogAndGapCheck:
             is_indexed: Tells of a play whether it was in the index when that was looked at.
         """
         self._findings.seen["items"] += len(played)
-        for portion in batched(sorted(played.keys() - known), HASHES_TOGETHER):
+        for portion in batched(sorted(played.keys() - known), HASHES_PER_BATCH):
             self._check_missing({key: played[key] for key in portion})
         unused = known - played.keys()
         if unused:
@@ -76,7 +76,7 @@ class CatalogAndGapCheck:
             )
 
     def _check_unused(self, keys: Iterable[str]) -> None:
-        for portion in batched(sorted(keys), HASHES_TOGETHER):
+        for portion in batched(sorted(keys), HASHES_PER_BATCH):
             unused = catalog_hashes(self._archive, portion)
             for key in unused:
                 self._findings.add(FindingKind.UNUSED_ITEM, key)

@@ -10,7 +10,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import SAME_END_MS, naming_seconds
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
-from spotify_logger.storage.bulk import DAYS_TOGETHER
+from spotify_logger.storage.bulk import DAYS_PER_BATCH
 from spotify_logger.transfer.delete.selection import indexed_days
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
 
@@ -65,7 +65,7 @@ class PlayCheck:
 
     def check_index(self) -> None:
         """See what the index says, day by day."""
-        for days in batched(indexed_days(self._archive), DAYS_TOGETHER):
+        for days in batched(indexed_days(self._archive), DAYS_PER_BATCH):
             self._check_days(days)
 
     def check_plays(self, seconds: Iterable[int]) -> None:

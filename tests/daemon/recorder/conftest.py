@@ -41,7 +41,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server to break."""
     server = start_server(tmp_path / "redis")
     yield server
-    if server.process is not None and server.alive:
+    if server.process is not None and server.is_alive:
         server.process.kill()
         server.process.wait()
 

@@ -24,9 +24,11 @@ class TestImported:
         with fragile.store.batch() as batch:
             for play in (brought, early):
                 batch.write_play(play.second, play.to_hash(), play.index)
-        assert [play.item.uri for play in fragile.recorder.others(SECOND * 1000)] == ["spotify:track:B"]
+        assert [play.item.uri for play in fragile.recorder.foreign_plays(SECOND * 1000)] == [
+            "spotify:track:B"
+        ]
         server.stop()
-        assert fragile.recorder.others(SECOND * 1000) == []
+        assert fragile.recorder.foreign_plays(SECOND * 1000) == []
         start_again(server)
 
 
@@ -64,7 +66,7 @@ class TestForgotten:
         fragile.write(over("A"), over("B", 30))
         fragile.write()
         self.forget(fragile, 0)
-        assert fragile.recorder.forgotten() == {SECOND: SECOND + 30}
+        assert fragile.recorder.tombstones() == {SECOND: SECOND + 30}
         fragile.raw.flushall()
         server.stop()
         start_again(server)
@@ -106,7 +108,7 @@ class TestForgotten:
         newest, *_ = rig.recorder.load() or [None]
         assert newest is not None
         assert newest.second == SECOND
-        assert rig.outbox.is_forgotten(over("B", 30))
+        assert rig.outbox.is_deleted(over("B", 30))
 
     def test_its_second_is_given_to_no_other(self, rig: RealRig) -> None:
         rig.write(over("A"))
@@ -132,12 +134,12 @@ class TestForgotten:
     ) -> None:
         fragile.write(over("A"))
         self.forget(fragile, 0)
-        fragile.recorder.forgotten()
+        fragile.recorder.tombstones()
         server.stop()
-        assert fragile.recorder.forgotten() == {SECOND: SECOND + 30}
+        assert fragile.recorder.tombstones() == {SECOND: SECOND + 30}
         assert "Redis at" in fragile.recorder.trouble
         fragile.restart()
-        assert fragile.recorder.forgotten() == {SECOND: SECOND + 30}
+        assert fragile.recorder.tombstones() == {SECOND: SECOND + 30}
 
     def test_nothing_is_read_again_while_nothing_changes(self, rig: RealRig) -> None:
         rig.write(over("A"))

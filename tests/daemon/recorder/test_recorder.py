@@ -10,8 +10,8 @@ import pytest
 
 from spotify_logger.core.player_state import Item
 from spotify_logger.daemon import recorder as recorder_room
-from spotify_logger.daemon.recorder import NOW_PLAYING_GRACE, REFUSED_RETRY, SERVER_LOOK
-from spotify_logger.storage.durability import ONE_DAY, SETTLED
+from spotify_logger.daemon.recorder import NOW_PLAYING_GRACE, PERSISTENCE_CHECK_INTERVAL, REFUSED_RETRY
+from spotify_logger.storage.durability import ONE_DAY, SYNC_SECONDS
 from tests.conftest import start_again, wait_until
 from tests.daemon.recorder.rig import (
     OUTAGE,
@@ -169,7 +169,7 @@ class TestDiskFirst:
     def test_notes_go_to_the_disk_with_the_open_play(self, rig: RealRig) -> None:
         rig.write(play("A", heard=0))
         rig.add(play("A", heard=45), at=45)
-        rig.recorder.keep({"beat": "7"})
+        rig.recorder.save({"beat": "7"})
         rig.restart()
         assert rig.outbox.note("beat") == "7"
         assert rig.outbox.note("tracker") == memory(45, play("A", heard=45))
@@ -254,7 +254,7 @@ class TestProof:
         )
         old = RealRig(rig.path.with_name("old.sqlite"), redis_url.replace("//", "//old:x@"))
         old.write(over("A"))
-        old.later(SETTLED - 0.1)
+        old.later(SYNC_SECONDS - 0.1)
         assert len(old.outbox) == 1
         old.later(0.1)
         assert len(old.outbox) == 0
@@ -282,7 +282,7 @@ class TestProof:
         for wait in (1, 3600, ONE_DAY - 3602):
             fragile.later(wait)
             assert len(fragile.outbox) == 1
-        fragile.later(SERVER_LOOK)
+        fragile.later(PERSISTENCE_CHECK_INTERVAL)
         assert len(fragile.outbox) == 0
         assert fragile.line.written() == [0]
 
@@ -296,7 +296,7 @@ class TestProof:
         assert len(fragile.outbox) == 1
         let_seconds_pass(fragile.raw)
         snapshot(fragile.raw)
-        fragile.later(SERVER_LOOK - 1)
+        fragile.later(PERSISTENCE_CHECK_INTERVAL - 1)
         fragile.later(1)
         assert len(fragile.outbox) == 0
         assert fragile.line.written() == [0]
@@ -305,7 +305,9 @@ class TestProof:
         ("at", "failing", "length"),
         [
             pytest.param(SAVE_SECONDS - 5, False, 1, id="before the snapshot"),
-            pytest.param(SAVE_SECONDS + SNAPSHOT_SECONDS + SERVER_LOOK, False, 0, id="after it"),
+            pytest.param(
+                SAVE_SECONDS + SNAPSHOT_SECONDS + PERSISTENCE_CHECK_INTERVAL, False, 0, id="after it"
+            ),
             pytest.param(3 * SAVE_SECONDS, True, 1, id="after one that failed"),
         ],
     )
@@ -374,7 +376,7 @@ class TestProof:
         fragile.write()
         let_seconds_pass(fragile.raw)
         snapshot(fragile.raw)
-        fragile.later(SERVER_LOOK)
+        fragile.later(PERSISTENCE_CHECK_INTERVAL)
         assert len(fragile.outbox) == 0
 
 
@@ -551,9 +553,9 @@ class TestLoading:
         return RealRig(rig.path.with_name("other.sqlite"), f"redis://{rig.line.where}/0")
 
     def test_nothing_is_there(self, rig: RealRig) -> None:
-        assert not rig.recorder.knows_past
+        assert not rig.recorder.has_history
         assert rig.recorder.load() == (None, "", {})
-        assert rig.recorder.knows_past
+        assert rig.recorder.has_history
 
     def test_the_newest_play_what_the_tracker_knew_and_the_status(self, rig: RealRig) -> None:
         rig.write(over("A"), play("B", 30), at=60)
@@ -570,7 +572,7 @@ class TestLoading:
     ) -> None:
         server.stop()
         assert fragile.recorder.load() is None
-        assert not fragile.recorder.knows_past
+        assert not fragile.recorder.has_history
         assert not fragile.tries(fragile.recorder.load)
         assert not fragile.tries(fragile.write)
         start_again(server)
@@ -584,7 +586,7 @@ class TestLoading:
         fragile.clock.sleep(40)
         assert not fragile.write(play("A", heard=40), at=40)
         fragile.restart()
-        assert fragile.recorder.knows_past
+        assert fragile.recorder.has_history
         assert fragile.recorder.load() == (play("A", heard=40), memory(40, play("A", heard=40)), {})
         assert not fragile.write(over("A", heard=60), play("B", 60))
         start_again(server)
@@ -707,7 +709,7 @@ class TestLoading:
     def test_what_is_remembered_of_this_process_is_bounded(
         self, rig: RealRig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(recorder_room, "REMEMBERED", 10)
+        monkeypatch.setattr(recorder_room, "MAX_OWN_PLAYS", 10)
         for number in range(30):
             rig.add(over(f"P{number}", number))
         assert len(rig.recorder._own) == 10

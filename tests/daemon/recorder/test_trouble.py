@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.daemon.recorder import LONGEST_CATCH_UP, REFUSED_RETRY, TOGETHER
+from spotify_logger.daemon.recorder import MAX_CATCH_UP, PLAYS_PER_BATCH, REFUSED_RETRY
 from spotify_logger.storage import outbox as outbox_room
 from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
@@ -86,7 +86,7 @@ class TestForgetful:
     def test_one_that_has_forgotten_all_is_given_the_newest_five_hundred(
         self, fragile: RealRig, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(outbox_room, "KEPT", 50)
+        monkeypatch.setattr(outbox_room, "MAX_KEPT_PLAYS", 50)
         fragile.raw.config_set("appendfsync", "always")
         fragile.write(*[over(f"P{number}", number) for number in range(60)])
         fragile.write()
@@ -308,7 +308,7 @@ class TestRefusing:
             after = kill_at(fragile, server, moment // 2)
             setattr(fragile.line, "after" if moment % 2 else "before", after)
             fragile.write(over(name, start))
-            if server.alive:
+            if server.is_alive:
                 break
             deaths += 1
             fragile.line.before = fragile.line.after = lambda _: None
@@ -424,7 +424,7 @@ class TestCatchUp:
         rig.restart()
         assert rig.write(play("now", self.COUNT), shown=play("now", self.COUNT))
         portions = [found for commands in rig.line.trips if (found := written(commands))]
-        assert [len(portion) for portion in portions] == [*[TOGETHER] * 25, 1]
+        assert [len(portion) for portion in portions] == [*[PLAYS_PER_BATCH] * 25, 1]
         assert [key for portion in portions for key in portion] == list(range(self.COUNT + 1))
         assert list(rig.heard()) == list(range(self.COUNT + 1))
         assert rig.raw.hget(STATUS, "outbox") == str(self.COUNT)
@@ -432,43 +432,43 @@ class TestCatchUp:
         assert len(rig.outbox) == 0
 
     def test_what_does_not_fit_into_a_turn_goes_with_the_next(self, rig: RealRig) -> None:
-        rig.outbox.put([over(f"P{number:04}", number) for number in range(4 * TOGETHER)])
-        rig.line.after = lambda commands: rig.clock.sleep(0.6 * LONGEST_CATCH_UP if written(commands) else 0)
+        rig.outbox.put([over(f"P{number:04}", number) for number in range(4 * PLAYS_PER_BATCH)])
+        rig.line.after = lambda commands: rig.clock.sleep(0.6 * MAX_CATCH_UP if written(commands) else 0)
         assert rig.write(play("now", 9000))
-        assert list(rig.heard()) == [*range(3 * TOGETHER), 9000]
+        assert list(rig.heard()) == [*range(3 * PLAYS_PER_BATCH), 9000]
         assert rig.write(play("now", 9000, 60))
-        assert list(rig.heard()) == [*range(4 * TOGETHER), 9000]
+        assert list(rig.heard()) == [*range(4 * PLAYS_PER_BATCH), 9000]
 
     def test_one_that_breaks_off_goes_on_where_it_was(self, fragile: RealRig) -> None:
         fragile.raw.config_set("appendfsync", "always")
-        fragile.outbox.put([over(f"P{number:04}", number) for number in range(3 * TOGETHER)])
+        fragile.outbox.put([over(f"P{number:04}", number) for number in range(3 * PLAYS_PER_BATCH)])
         fragile.line.before = lambda commands: (
-            failing_at("HSET")(commands) if TOGETHER in written(commands) else None
+            failing_at("HSET")(commands) if PLAYS_PER_BATCH in written(commands) else None
         )
         assert not fragile.write()
-        assert list(fragile.heard()) == list(range(TOGETHER))
+        assert list(fragile.heard()) == list(range(PLAYS_PER_BATCH))
         fragile.line.before = lambda _: None
         assert fragile.later(60)
-        assert list(fragile.heard()) == list(range(3 * TOGETHER))
+        assert list(fragile.heard()) == list(range(3 * PLAYS_PER_BATCH))
 
     def test_a_server_that_refuses_all_is_not_given_all(
         self, fragile: RealRig, sick: Sick, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        fragile.outbox.put([over(f"P{number:04}", number) for number in range(3 * TOGETHER)])
+        fragile.outbox.put([over(f"P{number:04}", number) for number in range(3 * PLAYS_PER_BATCH)])
         sick.fall("OOM")
         for _ in range(3):
             assert not fragile.later(60)
-        assert fragile.line.written() == [*range(TOGETHER)] * 3
+        assert fragile.line.written() == [*range(PLAYS_PER_BATCH)] * 3
         sick.recover("OOM")
         assert fragile.later(60)
-        assert fragile.line.written() == list(range(3 * TOGETHER))
+        assert fragile.line.written() == list(range(3 * PLAYS_PER_BATCH))
         assert len(lines(capsys)) == 2
 
     def test_what_waits_for_its_proof_is_not_read_again_and_again(
         self, fragile: RealRig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fragile.raw.config_set("appendonly", "no")
-        fragile.outbox.put([over(f"P{number:04}", number) for number in range(3 * TOGETHER)])
+        fragile.outbox.put([over(f"P{number:04}", number) for number in range(3 * PLAYS_PER_BATCH)])
         fragile.write()
         read = []
         row = outbox_room._row
