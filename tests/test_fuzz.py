@@ -43,11 +43,11 @@ from spotify_logger.queries.question import Question
 from spotify_logger.report import blocks, output
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.api import Spotify
-from spotify_logger.spotify.http import Response, http_date
-from spotify_logger.spotify.login import Attempt, Talk, redirect_of
+from spotify_logger.spotify.http import Response, parse_http_date
+from spotify_logger.spotify.login import LoginAttempt, Prompt, parse_redirect
 from spotify_logger.spotify.oauth import Token, TokenFile, retry_after, valid_until
-from spotify_logger.spotify.quota import Usage
-from spotify_logger.spotify.rate_limit import GATE_FILE, LONGEST, Family, Gate
+from spotify_logger.spotify.quota import Quota
+from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RATE_LIMIT_FILE, EndpointGroup, RateLimit
 from spotify_logger.storage.store import Store, StoreError
 from spotify_logger.system import atomic_file
 from spotify_logger.system import log as journal
@@ -195,12 +195,12 @@ class Desk:
 
     def start(self) -> None:
         """Begin anew, with the login that there was at first."""
-        (self.folder / GATE_FILE).unlink(missing_ok=True)
+        (self.folder / RATE_LIMIT_FILE).unlink(missing_ok=True)
         token_file = TokenFile(self.folder / oauth.TOKEN_FILE)
         token_file.save(TOKEN)
         self.clock = VirtualClock(SECOND)
-        gate = Gate(self.folder / GATE_FILE, self.clock, "boot")
-        self.spotify = Spotify(self.send, self.settings, token_file, self.clock, gate)
+        rate_limit = RateLimit(self.folder / RATE_LIMIT_FILE, self.clock, "boot")
+        self.spotify = Spotify(self.send, self.settings, token_file, self.clock, rate_limit)
 
     def send(self, request: Request) -> Response:
         self.clock.sleep(0.5)
@@ -245,7 +245,7 @@ def test_player_bodies(desk: Desk) -> None:
         for pause, body in listening:
             desk.clock.sleep(pause)
             desk.answer = Response(200, {}, body)
-            answer = outcome(desk.spotify.playback, TryLater)
+            answer = outcome(desk.spotify.player_state, TryLater)
             if isinstance(answer, TryLater):
                 continue
             playback = read_player_state(answer.body)
@@ -262,10 +262,10 @@ class Watch:
         self.tracker = tracker
         self.plays: dict[int, Play] = {}
 
-    def observe(self, body: object, playback: PlayerState, stamp_ms: int, monotonic_ms: int) -> None:
+    def observe(self, body: object, player_state: PlayerState, stamp_ms: int, monotonic_ms: int) -> None:
         last = self.tracker.seen.last
-        may_begin = can_be_played(body) and (playback.playing or (last is not None and last.playing))
-        changed = self.tracker.observe(playback, stamp_ms, monotonic_ms)
+        may_begin = can_be_played(body) and (player_state.playing or (last is not None and last.playing))
+        changed = self.tracker.observe(player_state, stamp_ms, monotonic_ms)
         elapsed = 0 if last is None else self.tracker.seen.now - last.at
         if last is not None and last.progress_ms is None:
             elapsed = sys.maxsize  # who knows where it was? Heard it was for as long as it is open, at most
@@ -275,15 +275,15 @@ class Watch:
                 self._check_change(self.plays[play.second], play, elapsed)
             else:
                 assert may_begin
-                self._check_opening(play, playback)
+                self._check_opening(play, player_state)
             assert play.ended_ms <= stamp_ms
             self.plays[play.second] = play
         assert isinstance(json.loads(self.tracker.serialize()), dict)
 
-    def _check_opening(self, play: Play, playback: PlayerState) -> None:
+    def _check_opening(self, play: Play, player_state: PlayerState) -> None:
         """It is of the item that was told of, no more of it than its position says, after all before it."""
-        assert playback.item == play.item
-        assert play.ms_played <= min(playback.progress_ms or 0, MAX_ITEM_MS)
+        assert player_state.item == play.item
+        assert play.ms_played <= min(player_state.progress_ms or 0, MAX_ITEM_MS)
         assert all(before.end_reason and before.ended_ms <= play.started_ms for before in self.plays.values())
 
     def _check_change(self, before: Play, play: Play, elapsed: int) -> None:
@@ -344,9 +344,9 @@ def test_answers_and_their_headers(desk: Desk) -> None:
         desk.start()
         tracker = Tracker()
         for desk.answer in given_:
-            answer = outcome(desk.spotify.playback, TryLater, LoginNeeded, NotBefore)
+            answer = outcome(desk.spotify.player_state, TryLater, LoginNeeded, NotBefore)
             if isinstance(answer, NotBefore):
-                assert 0 <= answer.seconds <= LONGEST
+                assert 0 <= answer.seconds <= MAX_COOLDOWN
                 desk.clock.sleep(answer.seconds)
             elif isinstance(answer, SpotifyLoggerError):
                 desk.clock.sleep(1000.0)
@@ -367,7 +367,7 @@ def test_answers_and_their_headers(desk: Desk) -> None:
 
 def test_headers_that_tell_the_time() -> None:
     def check(given_: Mapping[str, str]) -> None:
-        date = http_date(given_.get("date", ""))
+        date = parse_http_date(given_.get("date", ""))
         assert date is None or math.isfinite(date)
         asked = retry_after(given_, SECOND)
         assert asked is None or 0 <= asked <= 366 * 86400
@@ -427,8 +427,8 @@ def test_token_bodies(desk: Desk) -> None:
             outcome(refresh, LoginNeeded, TryLater, NotBefore),
         ):
             if isinstance(found, Token):
-                assert config.is_word(found.access_token)
-                assert config.is_word(found.refresh_token)
+                assert config.is_visible_ascii(found.access_token)
+                assert config.is_visible_ascii(found.refresh_token)
                 assert 1.6e9 < found.expires_at <= 4.1e9 + 86400
                 assert found.authorized_at is not None
                 assert 1.6e9 < found.authorized_at < 4.1e9
@@ -457,7 +457,7 @@ def test_token_files(tmp_path: Path, log: Callable[[], str]) -> None:
         assert (found is None) == (
             "a new login is needed" in log() or len(content) > atomic_file.MAX_FILE_SIZE
         )
-        assert found is None or config.is_word(found.refresh_token)
+        assert found is None or config.is_visible_ascii(found.refresh_token)
         if found is not None:
             valid_until(found)
             assert is_shown_safely(found.scope + found.dead_reason)
@@ -470,23 +470,23 @@ def test_token_files(tmp_path: Path, log: Callable[[], str]) -> None:
 
 
 def test_gate_files(tmp_path: Path) -> None:
-    path = tmp_path / GATE_FILE
+    path = tmp_path / RATE_LIMIT_FILE
 
     def check(given_: tuple[bytes, str]) -> None:
         content, boot = given_
         path.write_bytes(content)
         clock = VirtualClock(SECOND)
-        gate = Gate(path, clock, boot)
-        assert 1 <= gate.slowdown() < math.inf
-        for family in get_args(Family):
-            wait = outcome(partial(gate.check, family), NotBefore)
+        rate_limit = RateLimit(path, clock, boot)
+        assert 1 <= rate_limit.slowdown() < math.inf
+        for family in get_args(EndpointGroup):
+            wait = outcome(partial(rate_limit.check, family), NotBefore)
             if wait is not None:
-                assert 0 < wait.seconds <= LONGEST
-                clock.sleep(LONGEST)
-                gate.check(family)
-            assert 0 < gate.limited(family, None, "quota").seconds <= LONGEST
-            gate.passed(family)
-            gate.check(family)
+                assert 0 < wait.seconds <= MAX_COOLDOWN
+                clock.sleep(MAX_COOLDOWN)
+                rate_limit.check(family)
+            assert 0 < rate_limit.start_cooldown(family, None, "quota").seconds <= MAX_COOLDOWN
+            rate_limit.end_cooldown(family)
+            rate_limit.check(family)
 
     contents = encoded(mutated(HOLDS)) | encoded(values) | st.binary(max_size=200)
     fuzz("gate files", st.tuples(contents, st.sampled_from(["boot", "another", ""])), check)
@@ -494,12 +494,12 @@ def test_gate_files(tmp_path: Path) -> None:
 
 def test_redirected_addresses(desk: Desk) -> None:
     def check(address: str) -> None:
-        redirect = redirect_of(address)
+        redirect = parse_redirect(address)
         assert all(isinstance(text, str) for text in (redirect.state, redirect.code, redirect.error))
         assert is_shown_safely(redirect.error)
         assert repr(redirect) == f"Redirect(error={redirect.error!r})"
         screen = io.StringIO()
-        attempt = Attempt(desk.settings, Talk(screen))
+        attempt = LoginAttempt(desk.settings, Prompt(screen))
         attempt.take_line(address)
         _, answer = attempt.take_request(address)
         assert attempt.answer is None
@@ -549,7 +549,7 @@ def test_settings(tmp_path: Path) -> None:
             return
         open_ones = f"{found.client_id} {found.redirect_uri} {found.redis_prefix} {found.state_dir}"
         assert SECRET not in repr(found) or SECRET in f"{open_ones} {found.api_url} {found.accounts_url}"
-        assert 0 < found.poll_min <= found.poll_max <= config.LONGEST_POLL
+        assert 0 < found.poll_min <= found.poll_max <= config.MAX_POLL_SECONDS
         assert found.state_dir.is_absolute()
         secrets = (found.client_secret, found.refresh_token, found.alert_url)
         assert SECRET not in journal.sanitize(" ".join(secret for secret in secrets if len(secret) > 3))
@@ -587,10 +587,10 @@ def test_lines_of_the_index_and_of_the_status() -> None:
             assert is_shown_safely(journal.sanitize(format_play(play)))
         assert is_shown_safely(journal.sanitize(format_title(fields)))
         assert all(is_shown_safely(problem) for problem in health.problems(fields, SECOND, 60))
-        usage = Usage(counts)
+        usage = Quota(counts)
         usage.add(5, SECOND)
         assert 5 <= usage.total(SECOND) < 24 * 10**9 + 5
-        assert Usage(usage.to_text()).total(SECOND) <= usage.total(SECOND)
+        assert Quota(usage.to_text()).total(SECOND) <= usage.total(SECOND)
 
     names = garbled([f"{START}", f"listening:{START}", f"x:listening:{START}"])
     rows = garbled(["track:veridis 195000", "episode:pilot 5", "local:0123456789abcdef 1"])

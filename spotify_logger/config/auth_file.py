@@ -18,14 +18,14 @@ NAMES = ("client_id", "client_secret", "redirect_uri")
 
 
 @dataclass(frozen=True)
-class Value:
+class AuthValue:
     """The text given to one name, and the line where it stands, counted from 1."""
 
     text: str = field(repr=False)
     line: int
 
 
-def parse(source: bytes, path: str) -> dict[str, Value]:
+def parse(source: bytes, path: str) -> dict[str, AuthValue]:
     """Return the values of `NAMES` that `source` assigns at its top level; the last one of a name counts.
 
     Args:
@@ -73,14 +73,14 @@ def _decode(source: bytes, path: str) -> str:
     return text
 
 
-def _values(text: str, path: str) -> dict[str, Value]:
+def _values(text: str, path: str) -> dict[str, AuthValue]:
     values = {}
     for name, node, _ in _assignments(text, path):
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str | None):
             raise Misconfigured(
                 f"{name} in {path}:{node.lineno} must be a text in quotes: the file is read, not run"
             )
-        values[name] = Value(node.value or "", node.lineno)
+        values[name] = AuthValue(node.value or "", node.lineno)
     return values
 
 

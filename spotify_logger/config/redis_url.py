@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-SENTINEL_PORT, SERVER_PORT = 26379, 6379
+SENTINEL_PORT, REDIS_PORT = 26379, 6379
 """Where each listens unless told otherwise."""
 
-FORMS = (
+URL_FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://... for TLS, "
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
@@ -24,7 +24,7 @@ _PATHS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RedisTopology:
     """Several servers, of which any one tells where the others are.
 
     Attributes:
@@ -45,7 +45,7 @@ class Places:
         return self.server_url.replace("%s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", 1)
 
 
-def read_places(url: str) -> Places | None:
+def parse_topology(url: str) -> RedisTopology | None:
     """Take the address of Sentinels, or of a cluster, apart.
 
     Args:
@@ -69,9 +69,9 @@ def read_places(url: str) -> Places | None:
         raise ValueError(kind)
     service, database = path.group(1, 2) if kind == "sentinel" else ("", "")
     query = f"?{parts.query}" if parts.query else ""
-    return Places(
+    return RedisTopology(
         kind,
-        tuple(_host(host, SENTINEL_PORT if kind == "sentinel" else SERVER_PORT) for host in hosts.split(",")),
+        tuple(_host(host, SENTINEL_PORT if kind == "sentinel" else REDIS_PORT) for host in hosts.split(",")),
         service,
         f"{scheme}://{credentials}{at}%s{database or ''}{query}",
     )

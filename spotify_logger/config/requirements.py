@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from spotify_logger.config import settings
 from spotify_logger.system import log
 
-PACKAGES = {
+MIN_VERSIONS = {
     "python-dotenv": "1.0",
     "redis": "6.0",
     "requests": "2.32.2",
@@ -43,36 +43,36 @@ def check(program: str, *, alert: bool) -> None:
         program: What was started: "run.py", "run.py --demo", "log.py", or "spotify-logger".
         alert: Whether ALERT_URL is told as well, for nobody may be looking.
     """
-    lacking = _lacking()
-    if not lacking:
+    missing = _missing_or_outdated()
+    if not missing:
         return
     root = Path(__file__).resolve().parents[2]
-    line = f"packages are missing or too old ({', '.join(lacking)}): {_advice(root, program)}"
+    line = f"packages are missing or too old ({', '.join(missing)}): {_install_command(root, program)}"
     log.error(line)
     if alert:
-        _alert(f"Spotify Logger: nothing is logged: {line}")
+        _send_alert(f"Spotify Logger: nothing is logged: {line}")
     sys.exit(os.EX_CONFIG)
 
 
-def _lacking() -> list[str]:
+def _missing_or_outdated() -> list[str]:
     """Return the packages that are missing, and those that are too old, with their version."""
-    lacking = []
-    for name, oldest in PACKAGES.items():
+    missing = []
+    for name, oldest in MIN_VERSIONS.items():
         try:
             version = metadata.version(name) or "0"
         except metadata.PackageNotFoundError:
-            lacking.append(name)
+            missing.append(name)
         else:
-            if _numbers(version) < _numbers(oldest):
-                lacking.append(f"{name} {version}")
-    return lacking
+            if _version_numbers(version) < _version_numbers(oldest):
+                missing.append(f"{name} {version}")
+    return missing
 
 
-def _numbers(version: str) -> list[int]:
+def _version_numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def _advice(root: Path, program: str) -> str:
+def _install_command(root: Path, program: str) -> str:
     """Return the command that installs what is missing, and starts the program where it is installed.
 
     Args:
@@ -80,7 +80,7 @@ def _advice(root: Path, program: str) -> str:
         program: See `check`.
     """
     if not (root / "pyproject.toml").exists():
-        wanted = " ".join(quote(f"{name}>={oldest}") for name, oldest in PACKAGES.items())
+        wanted = " ".join(quote(f"{name}>={oldest}") for name, oldest in MIN_VERSIONS.items())
         return f"{quote(sys.executable)} -m pip install {wanted}"
     is_in_venv = sys.prefix != sys.base_prefix
     venv = Path(sys.prefix) if is_in_venv else root / ".venv"
@@ -98,7 +98,7 @@ def _advice(root: Path, program: str) -> str:
     return " && ".join(steps)
 
 
-def _alert(text: str) -> None:
+def _send_alert(text: str) -> None:
     """Send a line to ALERT_URL, where that is set; the library that does so for the logger may be missing."""
     url = settings.alert_url(Path.cwd(), os.environ)
     if not url:

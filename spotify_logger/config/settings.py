@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spotify_logger.config import auth_file
-from spotify_logger.config.redis_url import FORMS, read_places
+from spotify_logger.config.redis_url import URL_FORMS, parse_topology
 from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name, remove_listener
 from spotify_logger.system import atomic_file, log, ownership
 from spotify_logger.system.errors import Misconfigured
@@ -50,10 +50,10 @@ DEFAULTS = {
 }
 """Every setting, and what it is when nobody says anything. For STATE_DIR see `_default_state_dir`."""
 
-SHORTEST_POLL, LONGEST_POLL = 0.01, 3600.0
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 """Seconds that POLL_MIN and POLL_MAX may be."""
 
-CREDENTIALS = frozenset(
+SECRET_SETTINGS = frozenset(
     {
         "SPOTIFY_CLIENT_ID",
         "SPOTIFY_CLIENT_SECRET",
@@ -68,8 +68,8 @@ CREDENTIALS = frozenset(
 
 _AUTH_NAMES = {name: f"SPOTIFY_{name.upper()}" for name in auth_file.NAMES}
 # What is copied along with a value: blanks, quotes, byte order marks.
-_AROUND = " \t\r\n\v\f\u00a0\u200b\ufeff\"'`\u201c\u201d\u2018\u2019"
-_SHORTEST_SECRET = 4
+_PASTED_CHARACTERS = " \t\r\n\v\f\u00a0\u200b\ufeff\"'`\u201c\u201d\u2018\u2019"
+_MIN_CONCEALED_LENGTH = 4
 
 
 class NotConfigured(Misconfigured):
@@ -117,11 +117,11 @@ class Settings:
     web_password: str = field(repr=False)
 
     @property
-    def household_prefix(self) -> str:
+    def shared_prefix(self) -> str:
         """What is put before the keys that all listeners share."""
         return remove_listener(self.redis_prefix, self.listener)
 
-    def of(self, listener: str) -> Settings:
+    def for_listener(self, listener: str) -> Settings:
         """The same for another listener of the household.
 
         Args:
@@ -131,7 +131,7 @@ class Settings:
         return replace(
             self,
             listener=listener,
-            redis_prefix=add_listener(self.household_prefix, listener),
+            redis_prefix=add_listener(self.shared_prefix, listener),
             state_dir=household_dir / listener if listener else household_dir,
         )
 
@@ -223,18 +223,18 @@ def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
         return ""
 
 
-def exposed(directory: Path) -> list[Path]:
+def readable_by_others(directory: Path) -> list[Path]:
     """Return which of `auth.py` and `.env` other users of this machine can read."""
     paths = [directory / AUTH_FILE, directory / DOTENV_FILE]
     return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
 
 
-def tidy(text: str) -> str:
+def strip_pasted(text: str) -> str:
     """Return `text` without the blanks, line ends and quotes that were copied along with it."""
-    return text.strip(_AROUND)
+    return text.strip(_PASTED_CHARACTERS)
 
 
-def is_word(text: str) -> bool:
+def is_visible_ascii(text: str) -> bool:
     """Return whether `text` can be an id, a secret or an address: printable ASCII, no blanks, not empty."""
     return re.fullmatch(r"[!-~]+", text) is not None
 
@@ -244,7 +244,7 @@ def _find(
 ) -> dict[str, _Found]:
     environment = _said((name, _Found(name, value, "the environment")) for name, value in environ.items())
     dotenv = _said(read_dotenv(directory / DOTENV_FILE))
-    for name in DEFAULTS.keys() - CREDENTIALS:
+    for name in DEFAULTS.keys() - SECRET_SETTINGS:
         if pointer := dotenv.get(f"{name}_FILE"):
             # What a file holds would be shown wherever that setting is, to whoever is asked in its name.
             raise Misconfigured(f"{pointer.label} is not for a secret: write {name}=... there instead")
@@ -262,7 +262,7 @@ def _find(
 
 def _said(entries: Iterable[tuple[str, _Found]]) -> dict[str, _Found]:
     """Return what is said in one place: the last of each name that is not blank."""
-    tidied = ((name, replace(found, value=tidy(found.value))) for name, found in entries)
+    tidied = ((name, replace(found, value=strip_pasted(found.value))) for name, found in entries)
     return {name: found for name, found in tidied if found.value}
 
 
@@ -305,7 +305,7 @@ def _in_file(name: str, path: Path, label: str) -> _Found | None:
         ) from None
     except UnicodeDecodeError:
         raise Misconfigured(f"{name} in {path} is not text in UTF-8: write it again") from None
-    found = _Found(name, tidy(text), str(path))
+    found = _Found(name, strip_pasted(text), str(path))
     return found if _plain(found) else None
 
 
@@ -382,7 +382,7 @@ def _plain(found: _Found) -> str:
 
 
 def _word(found: _Found) -> str:
-    if found.value and not is_word(found.value):
+    if found.value and not is_visible_ascii(found.value):
         raise Misconfigured(
             f"{found.label} holds a blank or another character that cannot be part of it: copy it again"
         )
@@ -394,9 +394,9 @@ def _seconds(found: _Found) -> float:
         seconds = float(found.value)
     except ValueError:
         seconds = math.nan
-    if not SHORTEST_POLL <= seconds <= LONGEST_POLL:
+    if not MIN_POLL_SECONDS <= seconds <= MAX_POLL_SECONDS:
         raise Misconfigured(
-            f"{found.label} must be seconds, {SHORTEST_POLL:g} to {LONGEST_POLL:g}, such as 5 or 0.5"
+            f"{found.label} must be seconds, {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}, such as 5 or 0.5"
         )
     return seconds
 
@@ -436,13 +436,13 @@ def _hook_url(found: _Found) -> str:
 def _redis_url(found: _Found) -> str:
     value = _word(found)
     try:
-        places, parts = read_places(value), urlsplit(value)
-        is_address = places is not None or (parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0)
+        topology, parts = parse_topology(value), urlsplit(value)
+        is_address = topology is not None or (parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0)
     except ValueError:
         is_address = False  # raised outside, where the error has no context that could hold a password
     if not is_address:
-        raise Misconfigured(f"{found.label} must look like {FORMS}")
-    if places is not None:
+        raise Misconfigured(f"{found.label} must look like {URL_FORMS}")
+    if topology is not None:
         return value
     if parts.scheme == "unix" and not parts.path.strip("/"):
         raise Misconfigured(f"{found.label} must name a socket, such as unix:///run/redis/redis.sock?db=0")
@@ -539,7 +539,7 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
 
 def conceal(secret: str) -> None:
     """Keep `secret` out of the log, unless it is so short that this would riddle every line with stars."""
-    if len(secret) >= _SHORTEST_SECRET:
+    if len(secret) >= _MIN_CONCEALED_LENGTH:
         log.add_secret(secret)
 
 

@@ -14,7 +14,7 @@ from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.storage import embedded_server
-from spotify_logger.supervisor.heartbeat import Lifeline
+from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import atomic_file, lock_file, log
 from spotify_logger.system.clock import SystemClock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
@@ -34,13 +34,15 @@ ALERT_DEADLINE = 5.0
 """Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
 
 
-def run(logger: Failover | Poller, clock: Clock, lifeline: Lifeline, is_stopping: Callable[[], bool]) -> None:
+def run(
+    logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, is_stopping: Callable[[], bool]
+) -> None:
     """Turn after turn, until somebody wants the end."""
-    lifeline.beat(MAX_TURN, "trouble", "starting")
+    heartbeat_pipe.beat(MAX_TURN, "trouble", "starting")
     while not is_stopping():
         turn = logger.turn()
         left = turn.due - clock.monotonic()
-        lifeline.beat(max(0.0, left) + MAX_TURN, "ok" if turn.ok else "trouble", turn.words)
+        heartbeat_pipe.beat(max(0.0, left) + MAX_TURN, "ok" if turn.ok else "trouble", turn.words)
         while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
             clock.sleep(left)
 
@@ -54,16 +56,16 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         log.error("log.py takes no arguments; what it needs is in the settings")
         return os.EX_USAGE
-    lifeline = Lifeline.from_environment(os.environ)
+    heartbeat_pipe = HeartbeatPipe.from_environment(os.environ)
     stop = StopSignal()
     try:
         settings = load(Path.cwd(), os.environ)
-        lock_fd = None if lifeline.supervised else lock_file.acquire(settings.state_dir, "log.py")
+        lock_fd = None if heartbeat_pipe.is_supervised else lock_file.acquire(settings.state_dir, "log.py")
         with contextlib.ExitStack() as resources:
             if lock_fd is not None:
                 resources.callback(os.close, lock_fd)
                 start_redis(settings, lock_fd, resources)
-            run_logger(settings, lifeline, stop, resources)
+            run_logger(settings, heartbeat_pipe, stop, resources)
     except Misconfigured as error:
         log.error(str(error))
         return os.EX_CONFIG
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_logger(
-    settings: Settings, lifeline: Lifeline, stop: StopSignal, resources: contextlib.ExitStack
+    settings: Settings, heartbeat_pipe: HeartbeatPipe, stop: StopSignal, resources: contextlib.ExitStack
 ) -> None:
     """Put the rooms together, and run."""
     if why := atomic_file.write_refusal(settings.state_dir):
@@ -101,7 +103,7 @@ def run_logger(
         f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
         f" writing to Redis at {failover.logger.store.where}"
     )
-    run(failover, clock, lifeline, stop.is_requested)
+    run(failover, clock, heartbeat_pipe, stop.is_requested)
     failover.flush()
     log.info("stopped")
 

@@ -13,7 +13,7 @@ from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.player_state import PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import Tracker
-from spotify_logger.spotify.quota import Usage
+from spotify_logger.spotify.quota import Quota
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spotify_logger.daemon.backfiller import Backfiller
     from spotify_logger.daemon.gap_monitor import GapMonitor
     from spotify_logger.daemon.recorder import Recorder
-    from spotify_logger.spotify.api import Answer, Spotify
+    from spotify_logger.spotify.api import ApiResponse, Spotify
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
@@ -58,7 +58,7 @@ class Turn:
 class _Polled:
     """A player state and its times; `is_after_gap` where nothing could be seen before it."""
 
-    playback: PlayerState
+    player_state: PlayerState
     stamp_ms: int
     monotonic_ms: int
     is_after_gap: bool
@@ -67,7 +67,7 @@ class _Polled:
         """Return the plays that change when a tracker observes it."""
         if self.is_after_gap:
             tracker.note_gap()
-        return tracker.observe(self.playback, self.stamp_ms, self.monotonic_ms)
+        return tracker.observe(self.player_state, self.stamp_ms, self.monotonic_ms)
 
 
 class Poller:
@@ -106,7 +106,7 @@ class Poller:
         self._is_restored = False
         self._memory = ""
         self._pending: list[_Polled] = []
-        self._usage = Usage(outbox.note(REQUESTS_NOTE))
+        self._usage = Quota(outbox.note(REQUESTS_NOTE))
         self._counted = 0
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
@@ -117,7 +117,7 @@ class Poller:
         if not self._is_restored:
             self._restore()
         try:
-            answer = self._spotify.playback()
+            answer = self._spotify.player_state()
         except NotBefore as error:
             until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
             wait, what_next = min(error.seconds, MAX_WAIT), f"; nothing is asked until {until}"
@@ -145,10 +145,10 @@ class Poller:
         if self._is_restored:
             self._save()
 
-    def _answered(self, answer: Answer) -> Turn:
-        playback, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
+    def _answered(self, answer: ApiResponse) -> Turn:
+        player_state, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
         if self._trouble is not None:
-            log.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(playback)}")
+            log.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(player_state)}")
             if not self._trouble:
                 self._backfiller.on_start(stamp_ms)
             self._trouble = None
@@ -156,7 +156,9 @@ class Poller:
         span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic)
         if span is not None:
             self._backfiller.on_gap()
-        self._pending.append(_Polled(playback, stamp_ms, round(answer.monotonic * 1000), span is not None))
+        self._pending.append(
+            _Polled(player_state, stamp_ms, round(answer.monotonic * 1000), span is not None)
+        )
         self._status["login"] = "ok"
         self._status["blind"] = ""
         self._status["last_poll"] = to_iso(stamp_ms)
@@ -167,8 +169,8 @@ class Poller:
             self._pending[-1].feed(self._tracker)
         self._schedule.slowdown = self._spotify.slowdown
         due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
-        recorded = self._record(due, describe(playback), playback)
-        return Turn(due, recorded, self._recorder.trouble or describe(playback))
+        recorded = self._record(due, describe(player_state), player_state)
+        return Turn(due, recorded, self._recorder.trouble or describe(player_state))
 
     def _failed(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
         words = f"{error}{what_next}"
@@ -218,7 +220,7 @@ class Poller:
             self._tracker = Tracker()
         self._is_restored = True
 
-    def _record(self, due: float, words: str, playback: PlayerState | None) -> bool:
+    def _record(self, due: float, words: str, player_state: PlayerState | None) -> bool:
         now = self._clock.utc()
         wait = due - self._clock.monotonic()
         until = self._spotify.login_valid_until
@@ -237,7 +239,11 @@ class Poller:
         status["requests_24h"] = self._usage.total(now)
         status["requests_by_hour"] = self._usage.to_text()
         status["tracker"] = self._memory
-        shown = None if playback is None or playback.kind is StateKind.NO_INFORMATION else self._tracker.play
+        shown = (
+            None
+            if player_state is None or player_state.kind is StateKind.NO_INFORMATION
+            else self._tracker.play
+        )
         return self._recorder.write(shown, wait, status)
 
     def _save(self) -> None:
@@ -251,14 +257,14 @@ def _newly_played_ms(before: Play | None, play: Play) -> int:
     return play.ms_played - before.ms_played if same and before is not None else play.ms_played
 
 
-def describe(playback: PlayerState) -> str:
+def describe(player_state: PlayerState) -> str:
     """What the player does, for people."""
-    if playback.private:
+    if player_state.private:
         return "a private session, which is not logged"
-    if playback.kind is StateKind.NO_INFORMATION:
+    if player_state.kind is StateKind.NO_INFORMATION:
         return "nothing plays"
-    if playback.kind is StateKind.ADVERTISEMENT:
+    if player_state.kind is StateKind.ADVERTISEMENT:
         return "an advertisement plays"
-    doing = "playing" if playback.playing else "paused"
-    device = playback.fields.get("device_name")
-    return f"{doing} {format_title(playback.fields)}" + (f", {device}" if device else "")
+    doing = "playing" if player_state.playing else "paused"
+    device = player_state.fields.get("device_name")
+    return f"{doing} {format_title(player_state.fields)}" + (f", {device}" if device else "")

@@ -25,9 +25,16 @@ if __name__ == "__main__":
     requirements.check("run.py", alert=True)
 
 from spotify_logger.config import auth_file
-from spotify_logger.config.settings import AUTH_FILE, NotConfigured, exposed, is_word, load, tidy
+from spotify_logger.config.settings import (
+    AUTH_FILE,
+    NotConfigured,
+    is_visible_ascii,
+    load,
+    readable_by_others,
+    strip_pasted,
+)
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.login import Talk, login_on_terminal
+from spotify_logger.spotify.login import Prompt, login_on_terminal
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
 
@@ -76,7 +83,7 @@ def _settings(directory: Path) -> Settings:
             raise
         _ask_for_app(directory)
         settings = load(directory, os.environ)
-    for path in exposed(directory):
+    for path in readable_by_others(directory):
         log.warning(f"{path} can be read by other users of this machine: chmod 600 {path}")
     return settings
 
@@ -85,7 +92,7 @@ def _ask_for_app(directory: Path) -> None:
     """Ask for the app's id and secret, and keep them in `auth.py`."""
     settings = load(directory, os.environ, need_login=False)
     path = directory / AUTH_FILE
-    say = Talk(sys.stdout).say
+    say = Prompt(sys.stdout).say
     say("Spotify Logger needs an app of yours at Spotify. In a browser, once:")
     say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
     say(f"2. Give it this redirect URI: {settings.redirect_uri}")
@@ -105,14 +112,14 @@ def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str
     """
     while True:
         try:
-            answer = tidy(ask(prompt))
+            answer = strip_pasted(ask(prompt))
         except EOFError:
             raise Misconfigured("SPOTIFY_CLIENT_ID is missing, and nobody answers") from None
         except UnicodeDecodeError:
             answer = " "
-        if is_word(answer) or not (answer or needed):
+        if is_visible_ascii(answer) or not (answer or needed):
             return answer
-        Talk(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
+        Prompt(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
 
 
 def _save(path: Path, values: dict[str, str]) -> None:

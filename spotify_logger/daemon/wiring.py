@@ -17,7 +17,7 @@ from spotify_logger.daemon.poller import MAX_WAIT, Poller
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
-from spotify_logger.spotify.rate_limit import GATE_FILE, Gate
+from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.storage.connect import open_link
 from spotify_logger.storage.lease import Lease
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
@@ -73,8 +73,8 @@ def build_logger(
         settings.redis_url, settings.redis_prefix, clock.utc, environment.connect, settings.listener
     )
     outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, environment.open_database)
-    gate = Gate(state_dir / GATE_FILE, clock, environment.boot_id)
-    spotify = Spotify(environment.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, gate)
+    rate_limit = RateLimit(state_dir / RATE_LIMIT_FILE, clock, environment.boot_id)
+    spotify = Spotify(environment.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, rate_limit)
     gap_monitor = GapMonitor(
         outbox,
         clock,

@@ -85,7 +85,7 @@ def _year(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
 
 def _compare(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
     name = resolve_listener(options.other, store)
-    with closing(open_store(settings.of(name))) as other:
+    with closing(open_store(settings.for_listener(name))) as other:
         archives = store.archive(), other.archive()
         return compare.compare(archives, (settings.listener, name), options.question)
 

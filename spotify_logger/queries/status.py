@@ -102,7 +102,7 @@ def statuses(settings: Settings, now: float) -> Answer:
         return Answer({"listeners": []}, ["No logger has written here yet."], code=1)
     told = {}
     for name in names:
-        theirs = settings.of(name)
+        theirs = settings.for_listener(name)
         with closing(Store(settings.redis_url, theirs.redis_prefix)) as store:
             told[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
     return Answer(

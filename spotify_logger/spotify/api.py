@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NoReturn
 
 from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.oauth import retry_after, told_time
-from spotify_logger.spotify.token_manager import ADVICE, Access
+from spotify_logger.spotify.oauth import retry_after, server_time
+from spotify_logger.spotify.token_manager import LOGIN_ADVICE, TokenManager
 from spotify_logger.system.errors import LoginNeeded, TryLater
 from spotify_logger.system.log import sanitize
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Response, Send
     from spotify_logger.spotify.oauth import Token, TokenFile
-    from spotify_logger.spotify.rate_limit import Gate
+    from spotify_logger.spotify.rate_limit import RateLimit
     from spotify_logger.system.clock import Clock
     from spotify_logger.system.errors import NotBefore
 
-PLAYER = "/v1/me/player"
-RECENTLY_PLAYED = "/v1/me/player/recently-played"
+PLAYER_PATH = "/v1/me/player"
+RECENTLY_PLAYED_PATH = "/v1/me/player/recently-played"
 
-QUOTA_GUESS = 3600.0
+QUOTA_COOLDOWN = 3600.0
 """Seconds to wait where the daily quota is used up and nothing says until when; 8 to 14 h have been seen."""
-FIRST_PATIENCE = 60.0
+FIRST_RETRY_DELAY = 60.0
 """Seconds before something that was refused is tried again; they double as long as it stays refused."""
-REFUSAL_PATIENCE = 600.0
+MAX_REFUSAL_RETRY_DELAY = 600.0
 """The longest of these waits for an account or app that Spotify refuses."""
-RENEWAL_PATIENCE = 3600.0
+MAX_RENEWAL_RETRY_DELAY = 3600.0
 """The longest of these waits for another access token, while the API refuses even fresh ones."""
-PROMPT = 2.0
+MAX_ACCURATE_LATENCY = 2.0
 """Seconds within which an answer comes, as a rule; the `Date` of one that takes longer may be out of date."""
 
-_SAID_LIMIT = 200
+_MAX_ERROR_LENGTH = 200
 _SUCCESS = range(200, 300)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """What Spotify said, and when.
 
     Attributes:
@@ -71,33 +71,33 @@ class _Reply:
         return self.response.status
 
     @property
-    def said(self) -> str:
+    def error_detail(self) -> str:
         """What an error says, in whichever shape it comes: " (…)" to put behind its status, or ""."""
-        message = _fault(self.response.body).get("message")
+        message = _error_object(self.response.body).get("message")
         text = message if isinstance(message, str) else self.response.body.decode("utf-8", "replace").strip()
         if self.token.access_token:
             text = text.replace(self.token.access_token, "***")
         is_page = text.startswith("<")  # HTML says nothing
-        return f" ({sanitize(text, _SAID_LIMIT)})" if text and not is_page else ""
+        return f" ({sanitize(text, _MAX_ERROR_LENGTH)})" if text and not is_page else ""
 
 
-class _Patience:
+class _RetryDelay:
     """Something that keeps being refused, and when it is worth another try."""
 
     def __init__(self, clock: Clock, longest: float) -> None:
         self._clock = clock
         self._longest = longest
-        self._next = FIRST_PATIENCE
+        self._next = FIRST_RETRY_DELAY
         self._until = 0.0
 
-    def lose(self) -> None:
+    def postpone(self) -> None:
         self._until = self._clock.monotonic() + self._next
         self._next = min(2 * self._next, self._longest)
 
-    def forget(self) -> None:
-        self._next, self._until = FIRST_PATIENCE, 0.0
+    def reset(self) -> None:
+        self._next, self._until = FIRST_RETRY_DELAY, 0.0
 
-    def lasts(self) -> bool:
+    def is_waiting(self) -> bool:
         return self._clock.monotonic() < self._until
 
 
@@ -105,23 +105,23 @@ class _Refusal:
     """An endpoint that refuses a login until a person acts."""
 
     def __init__(self, clock: Clock) -> None:
-        self._patience = _Patience(clock, REFUSAL_PATIENCE)
-        self._words = ""
-        self._login = 0
+        self._retry_delay = _RetryDelay(clock, MAX_REFUSAL_RETRY_DELAY)
+        self._message = ""
+        self._login_count = 0
 
-    def begin(self, words: str, login: int) -> LoginNeeded:
+    def begin(self, message: str, login_count: int) -> LoginNeeded:
         """Begin, or go on; `login` is `Access.logins`. The error to raise is returned."""
-        self._patience.lose()
-        self._words, self._login = words, login
-        return LoginNeeded(words)
+        self._retry_delay.postpone()
+        self._message, self._login_count = message, login_count
+        return LoginNeeded(message)
 
-    def check(self, login: int) -> None:
+    def check(self, login_count: int) -> None:
         """Raise the same error again, unless it is worth another try or somebody has logged in."""
-        if self._patience.lasts() and login == self._login:
-            raise LoginNeeded(self._words)
+        if self._retry_delay.is_waiting() and login_count == self._login_count:
+            raise LoginNeeded(self._message)
 
     def end(self) -> None:
-        self._patience.forget()
+        self._retry_delay.reset()
 
 
 class Spotify:
@@ -140,29 +140,29 @@ class Spotify:
     """
 
     def __init__(
-        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, gate: Gate
+        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
     ) -> None:
         self.requests = 0
         self.is_time_known = False
         self._send = send
         self._url = settings.api_url
         self._clock = clock
-        self._gate = gate
-        self._access = Access(self._counted, settings, token_file, clock, gate)
-        self._renewal = _Patience(clock, RENEWAL_PATIENCE)
-        self._refusals = {path: _Refusal(clock) for path in (PLAYER, RECENTLY_PLAYED)}
+        self._rate_limit = rate_limit
+        self._token_manager = TokenManager(self._send_counted, settings, token_file, clock, rate_limit)
+        self._renewal = _RetryDelay(clock, MAX_RENEWAL_RETRY_DELAY)
+        self._refusals = {path: _Refusal(clock) for path in (PLAYER_PATH, RECENTLY_PLAYED_PATH)}
 
     @property
     def login_valid_until(self) -> float | None:
         """When the login ends, in seconds since the epoch; None when there is none, or nobody knows."""
-        return self._access.valid_until
+        return self._token_manager.valid_until
 
     @property
     def slowdown(self) -> float:
         """By how much to slow the pace, 1.0 as a rule: Spotify has limited us again and again."""
-        return self._gate.slowdown()
+        return self._rate_limit.slowdown()
 
-    def playback(self) -> Answer:
+    def player_state(self) -> ApiResponse:
         """Ask what the player does at this moment (`GET /v1/me/player`).
 
         Raises:
@@ -172,9 +172,9 @@ class Spotify:
                 Most of these come without asking, until it is worth another try.
         """
         # Without `additional_types` an episode comes as a null item (spotipy-dev/spotipy#562).
-        return self._get(PLAYER, "additional_types=track,episode")
+        return self._get(PLAYER_PATH, "additional_types=track,episode")
 
-    def recently_played(self, limit: int = 50, after_ms: int | None = None) -> Answer:
+    def recently_played(self, limit: int = 50, after_ms: int | None = None) -> ApiResponse:
         """Ask for the tracks that were played last, the newest first (`GET /v1/me/player/recently-played`).
 
         Args:
@@ -187,95 +187,99 @@ class Spotify:
             LoginNeeded: See `playback`.
         """
         after = "" if after_ms is None else f"&after={after_ms}"
-        return self._get(RECENTLY_PLAYED, f"limit={limit}{after}")
+        return self._get(RECENTLY_PLAYED_PATH, f"limit={limit}{after}")
 
-    def _get(self, path: str, query: str) -> Answer:
-        self._gate.check("api")
-        token = self._access.token()
+    def _get(self, path: str, query: str) -> ApiResponse:
+        self._rate_limit.check("api")
+        token = self._token_manager.token()
         refusal = self._refusals[path]
-        refusal.check(self._access.logins)
+        refusal.check(self._token_manager.login_count)
         url = f"{self._url}{path}?{query}"
-        reply = self._ask(url, token)
-        if _refuses_access(reply):
-            reply = self._ask(url, self._renewed(reply))
-        return self._judged(reply, refusal)
+        reply = self._request(url, token)
+        if _can_renewal_help(reply):
+            reply = self._request(url, self._renewed_token(reply))
+        return self._interpret(reply, refusal)
 
-    def _counted(self, request: Request) -> Response:
+    def _send_counted(self, request: Request) -> Response:
         """Send a request, to either service, and take the time from its answer."""
         self.requests += 1
         before = self._clock.monotonic()
         response = self._send(request)
-        self._heed(response, self._clock.monotonic() - before)
+        self._sync_clock(response, self._clock.monotonic() - before)
         return response
 
-    def _ask(self, url: str, token: Token) -> _Reply:
+    def _request(self, url: str, token: Token) -> _Reply:
         headers = {"Authorization": f"Bearer {token.access_token}"}
         before = self._clock.monotonic()
-        response = self._counted(Request("GET", url, headers))
+        response = self._send_counted(Request("GET", url, headers))
         return _Reply(response, (before + self._clock.monotonic()) / 2, token)
 
-    def _heed(self, response: Response, taken: float) -> None:
+    def _sync_clock(self, response: Response, latency: float) -> None:
         """Tell the clock what the answer's `Date` says, unless the clock may know it better.
 
         The server looked at its clock at some moment of the `taken` seconds, on average in their middle, and
         cut it to whole seconds. So a slow answer can only show that a clock is grossly wrong.
         """
-        date = told_time(response.headers)
+        date = server_time(response.headers)
         if date is None:
             return
         self.is_time_known = True
-        is_possible = 0 <= self._clock.utc() - date <= taken + 1
-        if taken <= PROMPT or not is_possible:
-            self._clock.heed(date + taken / 2)
+        is_possible = 0 <= self._clock.utc() - date <= latency + 1
+        if latency <= MAX_ACCURATE_LATENCY or not is_possible:
+            self._clock.heed(date + latency / 2)
 
-    def _renewed(self, reply: _Reply) -> Token:
-        if self._renewal.lasts():
-            raise TryLater(f"Spotify refuses even a fresh access token{reply.said}")
-        token = self._access.renew(reply.token)
-        self._renewal.lose()
+    def _renewed_token(self, reply: _Reply) -> Token:
+        if self._renewal.is_waiting():
+            raise TryLater(f"Spotify refuses even a fresh access token{reply.error_detail}")
+        token = self._token_manager.renew(reply.token)
+        self._renewal.postpone()
         return token
 
-    def _judged(self, reply: _Reply, refusal: _Refusal) -> Answer:
+    def _interpret(self, reply: _Reply, refusal: _Refusal) -> ApiResponse:
         if reply.status in _SUCCESS:
-            self._gate.passed("api")
-            self._renewal.forget()
+            self._rate_limit.end_cooldown("api")
+            self._renewal.reset()
             refusal.end()
-            return self._answer(reply)
+            return self._to_response(reply)
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise self._limited(reply)
+            raise self._rate_limited(reply)
         if _lacks_permission(reply):
-            words = f"this login may not see what plays{reply.said}: {ADVICE}"
-            raise refusal.begin(words, self._access.logins)
+            message = f"this login may not see what plays{reply.error_detail}: {LOGIN_ADVICE}"
+            raise refusal.begin(message, self._token_manager.login_count)
         if reply.status == HTTPStatus.FORBIDDEN:
-            raise refusal.begin(f"Spotify refuses this account or app{reply.said}", self._access.logins)
-        raise TryLater(f"Spotify answers {reply.status}{reply.said}")
+            raise refusal.begin(
+                f"Spotify refuses this account or app{reply.error_detail}", self._token_manager.login_count
+            )
+        raise TryLater(f"Spotify answers {reply.status}{reply.error_detail}")
 
-    def _answer(self, reply: _Reply) -> Answer:
+    def _to_response(self, reply: _Reply) -> ApiResponse:
         utc = self._clock.utc() - (self._clock.monotonic() - reply.monotonic)
-        return Answer(_body(reply.response), reply.monotonic, utc)
+        return ApiResponse(_parse_body(reply.response), reply.monotonic, utc)
 
-    def _limited(self, reply: _Reply) -> NotBefore:
+    def _rate_limited(self, reply: _Reply) -> NotBefore:
         asked = retry_after(reply.response.headers, self._clock.utc())
-        if _fault(reply.response.body).get("reason") == "QUOTA_EXCEEDED":
-            return self._gate.limited("api", asked, "Spotify's daily quota is used up", QUOTA_GUESS)
-        return self._gate.limited("api", asked, "Spotify's rate limit is reached")
+        if _error_object(reply.response.body).get("reason") == "QUOTA_EXCEEDED":
+            return self._rate_limit.start_cooldown(
+                "api", asked, "Spotify's daily quota is used up", QUOTA_COOLDOWN
+            )
+        return self._rate_limit.start_cooldown("api", asked, "Spotify's rate limit is reached")
 
 
-def _refuses_access(reply: _Reply) -> bool:
+def _can_renewal_help(reply: _Reply) -> bool:
     """Return whether another access token can help.
 
     One that is garbled, not just old, is answered with 400 and this sentence (spotipy-dev/spotipy#687).
     """
-    garbled = reply.status == HTTPStatus.BAD_REQUEST and "valid bearer authentication" in reply.said
+    garbled = reply.status == HTTPStatus.BAD_REQUEST and "valid bearer authentication" in reply.error_detail
     return garbled or (reply.status == HTTPStatus.UNAUTHORIZED and not _lacks_permission(reply))
 
 
 def _lacks_permission(reply: _Reply) -> bool:
     """Return whether a scope is missing: no refresh adds one (FoxxMD/multi-scrobbler, SpotifySource.ts)."""
-    return reply.status == HTTPStatus.UNAUTHORIZED and "Permissions missing" in reply.said
+    return reply.status == HTTPStatus.UNAUTHORIZED and "Permissions missing" in reply.error_detail
 
 
-def _body(response: Response) -> dict[str, object] | None:
+def _parse_body(response: Response) -> dict[str, object] | None:
     """Return the object that a successful response holds; None where there is none, as there need not be.
 
     Raises:
@@ -284,26 +288,26 @@ def _body(response: Response) -> dict[str, object] | None:
     empty = response.status != HTTPStatus.OK and not response.body.strip()
     if empty or response.status == HTTPStatus.NO_CONTENT:
         return None
-    body = _object(response.body)
+    body = _parse_object(response.body)
     if body is None:
         raise TryLater(f"Spotify answers {response.status} without a JSON object")
     return body
 
 
-def _fault(body: bytes) -> dict[str, object]:
+def _error_object(body: bytes) -> dict[str, object]:
     """Return the error object of a Web API error, empty where the body has another shape."""
-    fault = (_object(body) or {}).get("error")
-    return fault if isinstance(fault, dict) else {}
+    error = (_parse_object(body) or {}).get("error")
+    return error if isinstance(error, dict) else {}
 
 
-def _object(body: bytes) -> dict[str, object] | None:
+def _parse_object(body: bytes) -> dict[str, object] | None:
     """Return the JSON object that `body` is, or None."""
     try:
-        value = json.loads(body, parse_constant=_no_constant)
+        value = json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are no JSON, although Python takes them

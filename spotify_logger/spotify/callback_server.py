@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-PATIENCE = 10.0
+CONNECTION_TIMEOUT = 10.0
 """Seconds that one connection may take, from connecting to having read its answer."""
-REQUEST_LIMIT = 16 * 1024
+MAX_REQUEST_HEAD_BYTES = 16 * 1024
 """Bytes of a request's head; what is longer is no login."""
-CONNECTION_LIMIT = 32
+MAX_CONNECTIONS = 32
 """Connections at a time; the oldest makes room for a new one."""
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]+) HTTP/1\.[01]\r?\n")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_CHUNK = 4096
+_CHUNK_BYTES = 4096
 
 # The address of the page holds the code: nothing may keep it, and nothing may be asked for from there.
 _HEAD = """\
@@ -49,7 +49,7 @@ _PAGE = """\
 """
 
 
-class Listener:
+class CallbackServer:
     """A socket on a loopback address that answers `GET` and nothing else.
 
     Args:
@@ -61,11 +61,11 @@ class Listener:
         OSError: The port cannot be had.
     """
 
-    def __init__(self, host: str, port: int, answer: Callable[[str], tuple[HTTPStatus, str]]) -> None:
-        self._answer = answer
-        self._connections: list[_Connection] = []
+    def __init__(self, host: str, port: int, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
+        self._handler = handler
+        self._connections: list[_CallbackConnection] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=CONNECTION_LIMIT)
+        self._socket = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's own way
 
     def __enter__(self) -> Self:
@@ -95,7 +95,7 @@ class Listener:
         for connection in [*self._connections]:
             going_on = connection.deadline > now
             if going_on and connection.socket in readable:
-                going_on = connection.read(self._answer)
+                going_on = connection.read(self._handler)
             if not going_on:
                 self._drop(connection)
 
@@ -103,16 +103,16 @@ class Listener:
         with suppress(OSError):  # whoever connected is gone already
             connected, _ = self._socket.accept()
             connected.setblocking(False)  # noqa: FBT003 - the standard library's own way
-            self._connections.append(_Connection(connected, now + PATIENCE))
-        if len(self._connections) > CONNECTION_LIMIT:
+            self._connections.append(_CallbackConnection(connected, now + CONNECTION_TIMEOUT))
+        if len(self._connections) > MAX_CONNECTIONS:
             self._drop(self._connections[0])
 
-    def _drop(self, connection: _Connection) -> None:
+    def _drop(self, connection: _CallbackConnection) -> None:
         self._connections.remove(connection)
         connection.socket.close()
 
 
-class _Connection:
+class _CallbackConnection:
     """One client. After the answer it is read until it hangs up: closing on unread bytes loses the answer."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
@@ -121,38 +121,38 @@ class _Connection:
         self._received = b""
         self._answered = False
 
-    def read(self, answer: Callable[[str], tuple[HTTPStatus, str]]) -> bool:
+    def read(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> bool:
         """Take what has arrived, answer when a request is whole, and return whether to go on reading."""
         try:
-            chunk = self.socket.recv(_CHUNK)
+            chunk = self.socket.recv(_CHUNK_BYTES)
             if chunk and not self._answered:
                 self._received += chunk
-                self._respond(answer)
+                self._respond(handler)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return bool(chunk)
 
-    def _respond(self, answer: Callable[[str], tuple[HTTPStatus, str]]) -> None:
-        if len(self._received) > REQUEST_LIMIT:
+    def _respond(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
+        if len(self._received) > MAX_REQUEST_HEAD_BYTES:
             status, text = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "This request is too long."
         elif not _END_OF_HEAD.search(self._received):
             return
         else:
-            status, text = _reply(self._received, answer)
+            status, text = _dispatch(self._received, handler)
         self._answered = True
         self.socket.sendall(_response(status, text))  # far less than a socket's buffer: never blocks
         self.socket.shutdown(socket.SHUT_WR)
 
 
-def _reply(request: bytes, answer: Callable[[str], tuple[HTTPStatus, str]]) -> tuple[HTTPStatus, str]:
+def _dispatch(request: bytes, handler: Callable[[str], tuple[HTTPStatus, str]]) -> tuple[HTTPStatus, str]:
     line = _REQUEST_LINE.match(request)
     if line is None:
         return HTTPStatus.BAD_REQUEST, "This is no request."
     if line[1] != b"GET":
         return HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here."
-    return answer(line[2].decode("ascii"))
+    return handler(line[2].decode("ascii"))
 
 
 def _response(status: HTTPStatus, text: str) -> bytes:

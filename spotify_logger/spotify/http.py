@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
-HEADER_ROOM = 64 * 1024
+MAX_OVERHEAD_BYTES = 64 * 1024
 """Bytes that a response may be longer on the wire than its body may be: status line, headers, chunk marks."""
 
-_PIECE = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
-_CAUSE_LIMIT = 200
+_CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
+_MAX_CAUSE_LENGTH = 200
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "its name could not be resolved"),
     (TimeoutError, "no answer within {seconds:.0f} s"),
@@ -79,7 +79,7 @@ class Response:
     body: bytes = field(repr=False)
 
 
-def http_date(text: str) -> float | None:
+def parse_http_date(text: str) -> float | None:
     """Return the seconds since the epoch that a header such as `Date` means; None when it means none."""
     try:
         date = parsedate_to_datetime(text)
@@ -133,20 +133,20 @@ class HttpSender:
         if request.method != "GET":
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         call = _Call(self._deadline, self._body_limit)
-        before = _under_way.set(call)
+        before = _current_call.set(call)
         try:
-            return self._persist(request, call)
+            return self._exchange_with_retry(request, call)
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
-            call.hang_up()
-            raise Unreachable(f"{_place(request.url)}: {call.cause(error)}") from None
+            call.close_reader()
+            raise Unreachable(f"{_host_and_port(request.url)}: {call.cause(error)}") from None
         finally:
-            _under_way.reset(before)
+            _current_call.reset(before)
 
     def close(self) -> None:
         """Close the connections; the next request opens them again."""
         self._session.close()
 
-    def _persist(self, request: Request, call: _Call) -> Response:
+    def _exchange_with_retry(self, request: Request, call: _Call) -> Response:
         try:
             return self._exchange(request)
         except Exception as error:
@@ -172,8 +172,8 @@ class HttpSender:
 
     def _body(self, response: requests.Response) -> bytes:
         body = bytearray()
-        for piece in response.raw.stream(_PIECE, decode_content=True):
-            body += piece
+        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=True):
+            body += chunk
             if len(body) > self._body_limit:
                 raise _too_long(self._body_limit)
         return bytes(body)
@@ -193,9 +193,9 @@ class _Call:
         self._body_limit = body_limit
         self._received = 0
         self._connected = False
-        self._wire: io.IOBase | None = None
+        self._reader: io.IOBase | None = None
 
-    def allow(self, timeout: float | None) -> float:
+    def limit_timeout(self, timeout: float | None) -> float:
         """Cut a `timeout` to what is left.
 
         Raises:
@@ -222,32 +222,32 @@ class _Call:
         raise failure
 
     def _open(self, address: tuple[str, int], timeout: float | None) -> socket.socket:
-        line = socket.create_connection(address, self.allow(timeout))
+        sock = socket.create_connection(address, self.limit_timeout(timeout))
         try:
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            line.settimeout(self.allow(timeout))  # for the greeting of TLS
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(self.limit_timeout(timeout))  # for the greeting of TLS
         except OSError:
-            line.close()
+            sock.close()
             raise
-        return line
+        return sock
 
-    def hear(self, wire: io.IOBase) -> None:
+    def attach(self, reader: io.IOBase) -> None:
         """Note where the answer will come in."""
-        self._wire = wire
+        self._reader = reader
 
-    def hang_up(self) -> None:
+    def close_reader(self) -> None:
         """Let go of what came in: `urllib3` forgets to, where it dislikes the headers."""
-        if self._wire is not None:
-            self._wire.close()
+        if self._reader is not None:
+            self._reader.close()
 
-    def take(self, count: int) -> None:
+    def count_received(self, count: int) -> None:
         """Note that `count` bytes came in.
 
         Raises:
             OSError: They are more than any answer that is taken can have.
         """
         self._received += count
-        if self._received > self._body_limit + HEADER_ROOM:
+        if self._received > self._body_limit + MAX_OVERHEAD_BYTES:
             raise _too_long(self._body_limit)
 
     def met_dead_connection(self, error: BaseException) -> bool:
@@ -262,7 +262,7 @@ class _Call:
         for kind, words in _CAUSES:
             if any(isinstance(link, kind) for link in chain):
                 return words.format(seconds=time.monotonic() - self._started)
-        return _words(chain[-1])
+        return _describe(chain[-1])
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -272,14 +272,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _words(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Say what `error` is; the text of a `requests` error can hold a whole address, so it is not shown."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS certificate not accepted ({error.verify_message}): is the machine's date right?"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason})"
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-        return sanitize(error.strerror or str(error), _CAUSE_LIMIT)
+        return sanitize(error.strerror or str(error), _MAX_CAUSE_LENGTH)
     return f"the request failed ({type(error).__name__})"
 
 
@@ -287,7 +287,7 @@ def _too_long(limit: int) -> OSError:
     return OSError(f"the answer is longer than {limit} bytes")
 
 
-def _place(url: str) -> str:
+def _host_and_port(url: str) -> str:
     """Return the host of `url`, and its port if it has one: the part that holds no secret."""
     try:
         parts = urlsplit(url)
@@ -295,31 +295,31 @@ def _place(url: str) -> str:
     except ValueError:
         return "an address that makes no sense"
     host = f"[{host}]" if ":" in host else host
-    return sanitize(f"{host}:{port}" if port else host, _CAUSE_LIMIT)
+    return sanitize(f"{host}:{port}" if port else host, _MAX_CAUSE_LENGTH)
 
 
 # A connection outlives the call that opened it, so it looks up here whose turn it is.
-_under_way: ContextVar[_Call] = ContextVar("under_way")
+_current_call: ContextVar[_Call] = ContextVar("under_way")
 
 
-class _Wire(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     """The bytes of one answer as they come in: each wait for more of them ends with the call's deadline."""
 
-    def __init__(self, raw: io.RawIOBase, line: socket.socket) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         super().__init__()
         self._raw = raw
-        self._line = line
-        self._timeout = line.gettimeout()
-        self._call = _under_way.get()
-        self._call.hear(self)
+        self._socket = sock
+        self._timeout = sock.gettimeout()
+        self._call = _current_call.get()
+        self._call.attach(self)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        self._line.settimeout(self._call.allow(self._timeout))
+        self._socket.settimeout(self._call.limit_timeout(self._timeout))
         count = self._raw.readinto(buffer) or 0
-        self._call.take(count)
+        self._call.count_received(count)
         return count
 
     def close(self) -> None:
@@ -327,10 +327,10 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
-class _Answer(http.client.HTTPResponse):
+class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Wire(self.fp.detach(), sock))
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
 
     def flush(self) -> None:
         # What is collected is flushed first; since Python 3.13 a stream that is closed already complains.
@@ -338,26 +338,26 @@ class _Answer(http.client.HTTPResponse):
             super().flush()
 
 
-class _Line(HTTPConnection):
-    response_class = _Answer
+class _DeadlineHTTPConnection(HTTPConnection):
+    response_class = _DeadlineResponse
 
     def _new_conn(self) -> socket.socket:
-        return _under_way.get().connect(self._dns_host, self.port, self.timeout)
+        return _current_call.get().connect(self._dns_host, self.port, self.timeout)
 
 
-class _TlsLine(_Line, HTTPSConnection):
+class _DeadlineHTTPSConnection(_DeadlineHTTPConnection, HTTPSConnection):
     pass
 
 
-class _Lines(HTTPConnectionPool):
-    ConnectionCls = _Line
+class _DeadlineHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _DeadlineHTTPConnection
 
 
-class _TlsLines(HTTPSConnectionPool):
-    ConnectionCls = _TlsLine
+class _DeadlineHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _DeadlineHTTPSConnection
 
 
-class _Trust(ssl.SSLContext):
+class _CachingSSLContext(ssl.SSLContext):
     """Reads a bundle of certificates once, and again when it has changed.
 
     `urllib3` reads it for each connection: that costs as much as ten polls, and its memory comes back late.
@@ -377,28 +377,28 @@ class _Trust(ssl.SSLContext):
             self._bundle = bundle
 
 
-class _Adapter(HTTPAdapter):
+class _DeadlineAdapter(HTTPAdapter):
     """`requests`' own, with connections that heed the deadline; its retries are off by default."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
-        self._trust = _Trust(ssl.PROTOCOL_TLS_CLIENT)
-        super().init_poolmanager(*args, ssl_context=self._trust, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Lines, "https": _TlsLines}
+        self._ssl_context = _CachingSSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _DeadlineHTTPPool, "https": _DeadlineHTTPSPool}
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
-        manager = super().proxy_manager_for(*args, ssl_context=self._trust, **kwargs)
+        manager = super().proxy_manager_for(*args, ssl_context=self._ssl_context, **kwargs)
         if isinstance(manager, urllib3.ProxyManager):  # one for SOCKS has connections of its own kind
             manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
         return manager
 
 
-class _Session(requests.Session):
+class _NoRedirectSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""
 
 
 def _session() -> requests.Session:
-    session = _Session()
+    session = _NoRedirectSession()
     session.headers.update(
         {
             "User-Agent": f"spotify-logger/{__version__}",
@@ -410,5 +410,5 @@ def _session() -> requests.Session:
     session.auth = lambda prepared: prepared
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter())
+        session.mount(scheme, _DeadlineAdapter())
     return session

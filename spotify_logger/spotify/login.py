@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.times import local
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.callback_server import Listener
+from spotify_logger.spotify.callback_server import CallbackServer
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to exchange a code, which lives for a few minutes only."""
-LONGEST_WAIT = 30.0
+MAX_RATE_LIMIT_WAIT = 30.0
 """Seconds of a rate limit that are waited for here."""
-LINE_LIMIT = 16 * 1024
+MAX_LINE_BYTES = 16 * 1024
 """Bytes of a pasted line."""
-_FIELD_LIMIT = 20
-_WORDS_LIMIT = 200
+_MAX_FIELDS = 20
+_MAX_ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,20 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
         Misconfigured: Spotify does not know the client, or the token cannot be written.
         NotBefore: Spotify asks to wait, for longer than is waited here.
     """
-    talk, lines = Talk(stdout), _Lines(stdin)
+    prompt, lines = Prompt(stdout), _InputLines(stdin)
     token, first = None, True
     while token is None:
-        attempt = Attempt(settings, talk)
-        with listener_of(attempt, talk) as listener:
-            talk.offer(attempt.url)
+        attempt = LoginAttempt(settings, prompt)
+        with start_callback_server(attempt, prompt) as server:
+            prompt.show_url(attempt.url)
             if first:
                 shown = open_browser(attempt.url)
-                talk.explain(settings.redirect_uri, shown=shown, listening=listener is not None)
-            answer = _wait(attempt, listener, lines)
-        token = token_of(send, attempt, answer, now, talk)
+                prompt.explain(settings.redirect_uri, shown=shown, listening=server is not None)
+            answer = _wait(attempt, server, lines)
+        token = exchange_redirect(send, attempt, answer, now, prompt)
         first = False
-    save(token_file, token)
-    talk.say(f"Logged in. Spotify will want this again by {_day(oauth.valid_until(token))}.")
+    save_token(token_file, token)
+    prompt.say(f"Logged in. Spotify will want this again by {_day(oauth.valid_until(token))}.")
     return token
 
 
@@ -95,10 +95,10 @@ def login_on_terminal(settings: Settings, screen: TextIO) -> Token:
     """Log in with what this process has: its terminal, a browser, the network. For the errors see `login`."""
     with closing(HttpSender()) as send:
         token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
-        return login(settings, send, token_file, sys.stdin, screen, desktop_browser, time.time)
+        return login(settings, send, token_file, sys.stdin, screen, open_desktop_browser, time.time)
 
 
-def desktop_browser(url: str) -> bool:
+def open_desktop_browser(url: str) -> bool:
     """Show `url` in a browser with a window on this screen; return False where there is none."""
     if "SSH_CONNECTION" in os.environ:
         return False
@@ -109,19 +109,19 @@ def desktop_browser(url: str) -> bool:
     return False
 
 
-def redirect_of(address: str) -> Redirect:
+def parse_redirect(address: str) -> Redirect:
     """Read the address that the browser ended at, or what somebody took for it; nothing is too odd."""
     query = address.strip().partition("#")[0]
     query = query.partition("?")[2] or query
     try:
-        fields = parse_qs(query, max_num_fields=_FIELD_LIMIT)
+        fields = parse_qs(query, max_num_fields=_MAX_FIELDS)
     except ValueError:  # too many fields
         fields = {}
     state, code, error = (fields.get(name, [""])[0] for name in ("state", "code", "error"))
-    return Redirect(state, code, log.sanitize(error, _WORDS_LIMIT))
+    return Redirect(state, code, log.sanitize(error, _MAX_ERROR_LENGTH))
 
 
-class Attempt:
+class LoginAttempt:
     """One address that is handed out, and the first answer that belongs to it.
 
     Args:
@@ -135,13 +135,13 @@ class Attempt:
         answer: What Spotify sent the browser back with; None until it is here.
     """
 
-    def __init__(self, settings: Settings, talk: Talk) -> None:
+    def __init__(self, settings: Settings, prompt: Prompt) -> None:
         self.settings = settings
         self.verifier = secrets.token_urlsafe(64)
         self.answer: Redirect | None = None
         self._state = secrets.token_urlsafe(24)
-        self._talk = talk
-        self._said: set[str] = set()
+        self._prompt = prompt
+        self._reported: set[str] = set()
         self.url = oauth.authorize_url(settings, self._state, self.verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
@@ -149,10 +149,10 @@ class Attempt:
         path, _, query = target.partition("?")
         if path != (urlsplit(self.settings.redirect_uri).path or "/"):
             return HTTPStatus.NOT_FOUND, "There is nothing here."
-        trouble = self._take(redirect_of(f"?{query}"))
-        if trouble and trouble not in self._said:
-            self._said.add(trouble)  # whatever asks again and again: once is enough
-            self._talk.say(f"The browser brought an answer that cannot be used. {trouble}")
+        trouble = self._take(parse_redirect(f"?{query}"))
+        if trouble and trouble not in self._reported:
+            self._reported.add(trouble)  # whatever asks again and again: once is enough
+            self._prompt.say(f"The browser brought an answer that cannot be used. {trouble}")
         if trouble:
             return HTTPStatus.BAD_REQUEST, trouble
         return (
@@ -162,9 +162,9 @@ class Attempt:
 
     def take_line(self, text: str) -> None:
         """Take what somebody pasted."""
-        trouble = self._take(redirect_of(text)) if text.strip() else ""
+        trouble = self._take(parse_redirect(text)) if text.strip() else ""
         if trouble:
-            self._talk.say(trouble)
+            self._prompt.say(trouble)
 
     def _take(self, redirect: Redirect) -> str:
         """Keep an answer that belongs to this attempt; otherwise return what is wrong with it."""
@@ -178,7 +178,7 @@ class Attempt:
         return ""
 
 
-class Talk:
+class Prompt:
     """Lines for the person who logs in."""
 
     def __init__(self, stdout: TextIO) -> None:
@@ -188,7 +188,7 @@ class Talk:
         """Print one line."""
         self._print(log.sanitize(text))
 
-    def offer(self, url: str) -> None:
+    def show_url(self, url: str) -> None:
         """Print the address to open."""
         self.say("To log in to Spotify, open this address in a browser:")
         self._print(f"\n{url}\n")
@@ -216,7 +216,7 @@ class Talk:
             print(text.encode(encoding, "replace").decode(encoding), file=self._stdout, flush=True)
 
 
-class _Lines:
+class _InputLines:
     """Lines from a terminal, a pipe or a file, without ever waiting for one."""
 
     def __init__(self, stdin: TextIO | None) -> None:
@@ -234,83 +234,87 @@ class _Lines:
             self.sources = []
             chunk = b"\n"
         *lines, rest = (self._rest + chunk).split(b"\n")
-        self._rest = rest[-LINE_LIMIT:]
+        self._rest = rest[-MAX_LINE_BYTES:]
         return [line.decode(errors="replace") for line in lines]
 
     def _chunk(self) -> bytes:
         try:
-            return os.read(self.sources[0], LINE_LIMIT)
+            return os.read(self.sources[0], MAX_LINE_BYTES)
         except OSError:  # the terminal is gone
             return b""
 
 
-def listener_of(attempt: Attempt, talk: Talk) -> AbstractContextManager[Listener | None]:
+def start_callback_server(
+    attempt: LoginAttempt, prompt: Prompt
+) -> AbstractContextManager[CallbackServer | None]:
     """What takes the answer that a browser on this machine brings; None where that cannot be."""
     parts = urlsplit(attempt.settings.redirect_uri)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         return nullcontext()
     try:
-        return Listener(parts.hostname or "", parts.port or 0, attempt.take_request)
+        return CallbackServer(parts.hostname or "", parts.port or 0, attempt.take_request)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        talk.say(
+        prompt.say(
             f"Port {parts.port} of this machine cannot be had ({reason}): perhaps another login is waiting "
             "there, or another program (`ss -ltnp` says which). Pasting works all the same."
         )
     return nullcontext()
 
 
-def _wait(attempt: Attempt, listener: Listener | None, lines: _Lines) -> Redirect:
+def _wait(attempt: LoginAttempt, server: CallbackServer | None, lines: _InputLines) -> Redirect:
     """Wait until the attempt has its answer, from wherever.
 
     Raises:
         LoginNeeded: Nobody is left who could bring one.
     """
     while attempt.answer is None:
-        sources: list[int | socket.socket] = [*lines.sources, *(listener.sources if listener else [])]
+        sources: list[int | socket.socket] = [*lines.sources, *(server.sources if server else [])]
         if not sources:
             raise LoginNeeded("the login is given up: no answer can be pasted, and none can arrive by itself")
-        readable, _, _ = select.select(sources, [], [], listener.timeout if listener else None)
-        if listener:
-            listener.serve(readable)
+        readable, _, _ = select.select(sources, [], [], server.timeout if server else None)
+        if server:
+            server.serve(readable)
         for line in lines.read(readable):
             attempt.take_line(line)
     return attempt.answer
 
 
-def token_of(
-    send: Send, attempt: Attempt, answer: Redirect, now: Callable[[], float], talk: Talk
+def exchange_redirect(
+    send: Send, attempt: LoginAttempt, answer: Redirect, now: Callable[[], float], prompt: Prompt
 ) -> Token | None:
     """Exchange the answer's code; None when the listener has to try once more, and has been told why."""
     if answer.error:
-        talk.say(f"Spotify did not log you in ({answer.error}). Once more:")
+        prompt.say(f"Spotify did not log you in ({answer.error}). Once more:")
         return None
     try:
-        token = _exchange(send, attempt, answer.code, now, talk)
+        token = _exchange(send, attempt, answer.code, now, prompt)
     except (LoginNeeded, TryLater) as error:
-        talk.say(f"{error}. Once more:")
+        prompt.say(f"{error}. Once more:")
         return None
     missing = ", ".join(oauth.missing_scopes(token))
     if missing:
-        talk.say(f"Spotify did not permit {missing}, which is needed. Once more:")
+        prompt.say(f"Spotify did not permit {missing}, which is needed. Once more:")
         return None
     return token
 
 
-def _exchange(send: Send, attempt: Attempt, code: str, now: Callable[[], float], talk: Talk) -> Token:
+def _exchange(
+    send: Send, attempt: LoginAttempt, code: str, now: Callable[[], float], prompt: Prompt
+) -> Token:
     for delay in RETRY_DELAYS:
         try:
             return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
         except (TryLater, NotBefore) as error:
             wait = error.seconds if isinstance(error, NotBefore) else delay
-            if wait > LONGEST_WAIT:
+            if wait > MAX_RATE_LIMIT_WAIT:
                 raise
-            talk.say(f"{error}. Trying again in {wait:.0f} s.")
+            prompt.say(f"{error}. Trying again in {wait:.0f} s.")
             time.sleep(wait)
     return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
 
 
-def save(token_file: TokenFile, token: Token) -> None:
+def save_token(token_file: TokenFile, token: Token) -> None:
     """Keep the token.
 
     Raises:

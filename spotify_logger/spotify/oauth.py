@@ -13,9 +13,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import urlencode
 
-from spotify_logger.config.settings import conceal, is_word
+from spotify_logger.config.settings import conceal, is_visible_ascii
 from spotify_logger.core.times import EPOCH
-from spotify_logger.spotify.http import Request, http_date
+from spotify_logger.spotify.http import Request, parse_http_date
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.clock import DATE_TOLERANCE
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
@@ -36,16 +36,16 @@ LIFETIME_MONTHS = 6
 
 Source: Spotify's developer blog, 2026-06-18.
 """
-ACCESS_LIFETIME = 3600.0
+DEFAULT_ACCESS_LIFETIME = 3600.0
 """Seconds for which an access token works where the answer does not say it."""
-RATE_LIMIT_WAIT = 60.0
+DEFAULT_RETRY_AFTER = 60.0
 """Seconds to wait after a 429 that does not say how long."""
 
-_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: what a `Date` may plausibly say
-_LATEST = 2.0**37  # seconds since the epoch, in the year 6325; what is later is no time but garbage
-_LONGEST_ACCESS = 86400.0
-_LONGEST_WAIT = 366 * 86400.0
-_WORDS_LIMIT = 200
+_PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: what a `Date` may plausibly say
+_MAX_TIMESTAMP = 2.0**37  # seconds since the epoch, in the year 6325; what is later is no time but garbage
+_MAX_ACCESS_LIFETIME = 86400.0
+_MAX_RETRY_AFTER = 366 * 86400.0
+_MAX_ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TokenFile:
             log.warning(f"{self.path} cannot be read ({error.strerror}): correct its owner or mode")
         if self._content is None:
             return None
-        token = _token_of(self._content)
+        token = _parse_token(self._content)
         if token is None:
             log.warning(f"{self.path} holds no token; it is kept, and a new login is needed")
         return token
@@ -104,7 +104,7 @@ class TokenFile:
         Raises:
             OSError: The token is not safe on the disk.
         """
-        if _token_of(self._read() or b"") is None and self.path.exists():
+        if _parse_token(self._read() or b"") is None and self.path.exists():
             self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
         text = to_json(token, indent=1) + "\n"
         atomic_file.write_atomically(self.path, text)
@@ -122,7 +122,7 @@ class TokenFile:
             return None
 
 
-def token_of_settings(settings: Settings) -> Token | None:
+def token_from_settings(settings: Settings) -> Token | None:
     """Return the token that SPOTIFY_REFRESH_TOKEN makes, for a machine without a token file."""
     return Token(settings.refresh_token) if settings.refresh_token else None
 
@@ -186,14 +186,14 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
         "redirect_uri": settings.redirect_uri,
         "code_verifier": verifier,
     }
-    response = _ask(send, settings, form)
-    match _refusal(response):
-        case "invalid_client", words:
-            raise Misconfigured(_unknown_client(words))
-        case _, words:
-            raise LoginNeeded(f"Spotify does not take this code ({words})")
-    now = _corrected(now, response)
-    token = _granted(response, Token("", authorized_at=now), now)
+    response = _post_token_request(send, settings, form)
+    match _fatal_error(response):
+        case "invalid_client", detail:
+            raise Misconfigured(_unknown_client_message(detail))
+        case _, detail:
+            raise LoginNeeded(f"Spotify does not take this code ({detail})")
+    now = _corrected_time(now, response)
+    token = _token_from_response(response, Token("", authorized_at=now), now)
     if not token.refresh_token:
         raise TryLater("Spotify's answer to the login holds no refresh token")
     return token
@@ -213,15 +213,17 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
         TryLater: No answer, or one of a shape that makes no sense; the token may be fine.
         NotBefore: Spotify asks to wait.
     """
-    response = _ask(send, settings, {"grant_type": "refresh_token", "refresh_token": token.refresh_token})
-    match _refusal(response):
-        case "invalid_client", words:
-            raise LoginNeeded(_unknown_client(words))
-        case _, words:
+    response = _post_token_request(
+        send, settings, {"grant_type": "refresh_token", "refresh_token": token.refresh_token}
+    )
+    match _fatal_error(response):
+        case "invalid_client", detail:
+            raise LoginNeeded(_unknown_client_message(detail))
+        case _, detail:
             raise LoginNeeded(
-                f"Spotify does not take the login any more ({words}): run `spotify-logger login`"
+                f"Spotify does not take the login any more ({detail}): run `spotify-logger login`"
             )
-    return _granted(response, token, _corrected(now, response))
+    return _token_from_response(response, token, _corrected_time(now, response))
 
 
 def missing_scopes(token: Token) -> list[str]:
@@ -242,25 +244,25 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
-        return min(float(text), _LONGEST_WAIT)
-    until = http_date(text)
+        return min(float(text), _MAX_RETRY_AFTER)
+    until = parse_http_date(text)
     if until is None:
         return None
-    return min(max(0.0, until - (http_date(headers.get("date", "")) or now)), _LONGEST_WAIT)
+    return min(max(0.0, until - (parse_http_date(headers.get("date", "")) or now)), _MAX_RETRY_AFTER)
 
 
-def told_time(headers: Mapping[str, str]) -> float | None:
+def server_time(headers: Mapping[str, str]) -> float | None:
     """Return the seconds since the epoch that a response's `Date` says; None without one that is plausible.
 
     Args:
         headers: The response's; names in lower case.
     """
-    date = http_date(headers.get("date", ""))
-    earliest, latest = _DATES
+    date = parse_http_date(headers.get("date", ""))
+    earliest, latest = _PLAUSIBLE_DATES
     return date if date is not None and earliest < date < latest else None
 
 
-def _ask(send: Send, settings: Settings, form: dict[str, str]) -> Response:
+def _post_token_request(send: Send, settings: Settings, form: dict[str, str]) -> Response:
     headers = {"Accept": "application/json"}
     if settings.client_secret:
         pair = f"{settings.client_id}:{settings.client_secret}"
@@ -270,38 +272,38 @@ def _ask(send: Send, settings: Settings, form: dict[str, str]) -> Response:
     return send(Request("POST", f"{settings.accounts_url}/api/token", headers, form))
 
 
-def _corrected(now: float, response: Response) -> float:
+def _corrected_time(now: float, response: Response) -> float:
     """Return the time that an answer tells, where `now` differs: a login's age is of interest for months."""
-    told = told_time(response.headers)
-    return now if told is None or abs(told - now) <= DATE_TOLERANCE else told
+    date = server_time(response.headers)
+    return now if date is None or abs(date - now) <= DATE_TOLERANCE else date
 
 
-def _refusal(response: Response) -> tuple[str, str] | None:
+def _fatal_error(response: Response) -> tuple[str, str] | None:
     """Return the error and what is said about it, when it is one that only a person can end."""
-    error = _body(response).get("error")
+    error = _json_body(response).get("error")
     if response.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
         return None
-    return (str(error), _words(response)) if error in ("invalid_grant", "invalid_client") else None
+    return (str(error), _error_detail(response)) if error in ("invalid_grant", "invalid_client") else None
 
 
-def _granted(response: Response, token: Token, now: float) -> Token:
+def _token_from_response(response: Response, token: Token, now: float) -> Token:
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         asked = retry_after(response.headers, now)
-        wait = RATE_LIMIT_WAIT if asked is None else asked
+        wait = DEFAULT_RETRY_AFTER if asked is None else asked
         raise NotBefore(f"Spotify's accounts service asks to wait for {wait:.0f} s", wait)
     if response.status != HTTPStatus.OK:
-        raise TryLater(f"Spotify's accounts service answers {response.status} ({_words(response)})")
-    body = _body(response)
+        raise TryLater(f"Spotify's accounts service answers {response.status} ({_error_detail(response)})")
+    body = _json_body(response)
     access, new, scope = body.get("access_token"), body.get("refresh_token"), body.get("scope")
-    if not _is_word(access):
+    if not _is_token_text(access):
         raise TryLater("Spotify's accounts service answers 200 without a token")
-    lifetime = _number(body.get("expires_in")) or ACCESS_LIFETIME
+    lifetime = _bounded_number(body.get("expires_in")) or DEFAULT_ACCESS_LIFETIME
     return replace(
         token,
         # Since mid-2026 a refresh rarely brings a new one; the old one goes on working (hrkfdn/ncspot#1861).
-        refresh_token=new if _is_word(new) else token.refresh_token,
+        refresh_token=new if _is_token_text(new) else token.refresh_token,
         access_token=access,
-        expires_at=now + min(lifetime, _LONGEST_ACCESS),
+        expires_at=now + min(lifetime, _MAX_ACCESS_LIFETIME),
         scope=log.sanitize(scope) if isinstance(scope, str) else token.scope,
         dead_at=None,
         dead_reason="",
@@ -309,50 +311,50 @@ def _granted(response: Response, token: Token, now: float) -> Token:
     )
 
 
-def _unknown_client(words: str) -> str:
+def _unknown_client_message(detail: str) -> str:
     return (
-        f"Spotify does not know this client ({words}): "
+        f"Spotify does not know this client ({detail}): "
         "correct SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
     )
 
 
-def _words(response: Response) -> str:
+def _error_detail(response: Response) -> str:
     """Return what an error's body says, as far as it is one of an OAuth error's shape."""
-    body = _body(response)
-    words = [body.get("error"), body.get("error_description")]
-    said = ": ".join(word for word in words if isinstance(word, str))
-    return log.sanitize(said, _WORDS_LIMIT) or "no reason given"
+    body = _json_body(response)
+    detail = [body.get("error"), body.get("error_description")]
+    said = ": ".join(word for word in detail if isinstance(word, str))
+    return log.sanitize(said, _MAX_ERROR_LENGTH) or "no reason given"
 
 
-def _body(response: Response) -> dict[str, object]:
+def _json_body(response: Response) -> dict[str, object]:
     return from_json(dict[str, object], response.body) or {}
 
 
-def _token_of(text: bytes) -> Token | None:
+def _parse_token(text: bytes) -> Token | None:
     """Return the token that a file holds; but for the refresh token, everything may be missing or odd."""
     token = from_json(Token, text)
-    if token is None or not _is_word(token.refresh_token):
+    if token is None or not _is_token_text(token.refresh_token):
         return None
     conceal(token.refresh_token)
     return replace(
         token,
-        access_token=token.access_token if _is_word(token.access_token) else "",
-        expires_at=_number(token.expires_at) or 0.0,
+        access_token=token.access_token if _is_token_text(token.access_token) else "",
+        expires_at=_bounded_number(token.expires_at) or 0.0,
         scope=log.sanitize(token.scope),
-        authorized_at=_number(token.authorized_at),
-        dead_at=_number(token.dead_at),
+        authorized_at=_bounded_number(token.authorized_at),
+        dead_at=_bounded_number(token.dead_at),
         dead_reason=log.sanitize(token.dead_reason),
-        asked_at=_number(token.asked_at),
+        asked_at=_bounded_number(token.asked_at),
     )
 
 
-def _is_word(value: object) -> TypeGuard[str]:
+def _is_token_text(value: object) -> TypeGuard[str]:
     """Return whether `value` can be a token: printable ASCII without blanks (RFC 6750, 2.1)."""
-    return isinstance(value, str) and is_word(value)
+    return isinstance(value, str) and is_visible_ascii(value)
 
 
-def _number(value: object) -> float | None:
+def _bounded_number(value: object) -> float | None:
     """Return a number that can be a time or a duration, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIMESTAMP:
         return None
     return float(value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 HOUR = 3600
-HOURS = 24
+WINDOW_HOURS = 24
 """Spotify counts its daily quota over a rolling 24 hours."""
 
 
-class Usage:
+class Quota:
     """Requests by the hour in which they were sent.
 
     Args:
@@ -18,7 +18,7 @@ class Usage:
 
     def __init__(self, text: str = "") -> None:
         pairs = (part.partition(":")[::2] for part in text.split(","))
-        self._by_hour = {int(hour): int(count) for hour, count in pairs if _are_numbers(hour, count)}
+        self._by_hour = {int(hour): int(count) for hour, count in pairs if _are_integers(hour, count)}
 
     def add(self, requests: int, utc: float) -> None:
         """Count requests sent at a moment, in seconds since the epoch."""
@@ -29,7 +29,7 @@ class Usage:
 
     def merge(self, text: str) -> None:
         """Take in what another process counted, which may have been taken in before."""
-        for hour, count in Usage(text)._by_hour.items():  # noqa: SLF001 - of the same class
+        for hour, count in Quota(text)._by_hour.items():  # noqa: SLF001 - of the same class
             self._by_hour[hour] = max(count, self._by_hour.get(hour, 0))
 
     def total(self, utc: float) -> int:
@@ -41,8 +41,8 @@ class Usage:
         return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
 
     def _of_last_day(self, hour: int) -> dict[int, int]:
-        return {known: count for known, count in self._by_hour.items() if hour - HOURS < known <= hour}
+        return {known: count for known, count in self._by_hour.items() if hour - WINDOW_HOURS < known <= hour}
 
 
-def _are_numbers(*texts: str) -> bool:
+def _are_integers(*texts: str) -> bool:
     return all(re.fullmatch("[0-9]{1,9}", text) for text in texts)

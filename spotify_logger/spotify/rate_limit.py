@@ -18,35 +18,35 @@ from spotify_logger.system.state import from_json, from_plain, to_json
 if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
-GATE_FILE = "not_before.json"
+RATE_LIMIT_FILE = "not_before.json"
 """The gate's file in the state folder."""
-LONGEST = 48 * 3600.0
+MAX_COOLDOWN = 48 * 3600.0
 """Seconds after which one careful try is made, whatever a server asked for. The longest ever seen is 24 h."""
-USUAL_GUESS = 60.0
+DEFAULT_COOLDOWN = 60.0
 """Seconds to wait where the server left it open: two windows of Spotify's rate limit, which has 30 s."""
-LONGEST_GUESS = 3600.0
+MAX_DEFAULT_COOLDOWN = 3600.0
 """Seconds that a wait which the server left open grows to."""
-LONGEST_COURTESY = 60.0
+MAX_EXTRA_WAIT = 60.0
 """Seconds that are added at most to what a server asked for."""
-MEMORY = 6 * 3600.0
+RECENT_LIMIT_AGE = 6 * 3600.0
 """Seconds after its end for which a limit is remembered: those that come again within it slow the pace."""
-SLOWEST = 4.0
+MAX_SLOWDOWN = 4.0
 """Times as long that is waited between two questions at most, because of limits."""
-REMEMBERED = 8
+MAX_REMEMBERED_LIMITS = 8
 """Limits that are remembered."""
-MARK_EVERY = 600.0
+PROGRESS_SAVE_INTERVAL = 600.0
 """Seconds of a wait after which the disk is told how much of it has passed."""
 
-Family = Literal["api", "accounts"]
+EndpointGroup = Literal["api", "accounts"]
 """The endpoints that share a limit: the Web API's, and the token endpoint."""
 
-_LARGEST = 1e12  # seconds; no clock goes as far
-_REASON_LIMIT = 200
+_MAX_SECONDS = 1e12  # seconds; no clock goes as far
+_MAX_REASON_LENGTH = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
-class Hold:
+class Cooldown:
     """A wait. It ends `seconds` after `utc`, however often it is counted anew.
 
     Attributes:
@@ -67,7 +67,7 @@ class Hold:
     reason: str = ""
     rebooted: bool = False
 
-    def resumed(self, monotonic: float, boot: str) -> Hold:
+    def resumed(self, monotonic: float, boot: str) -> Cooldown:
         """Return the same wait for a process that begins now, perhaps in another run of the machine.
 
         There at least the time since the boot has passed, at which the monotonic clock was 0.
@@ -77,7 +77,7 @@ class Hold:
         maybe_same_run = "" in {boot, self.boot} and self.monotonic <= monotonic
         return replace(self, monotonic=self.monotonic if maybe_same_run else 0.0, boot=boot, rebooted=True)
 
-    def left(self, clock: Clock) -> float:
+    def remaining(self, clock: Clock) -> float:
         """Return the seconds still to wait.
 
         For how long the machine was off only the other clock tells, and it has to be known to be right.
@@ -87,14 +87,14 @@ class Hold:
             passed = max(passed, clock.utc() - self.utc)
         return max(0.0, self.seconds - max(0.0, passed))
 
-    def marked(self, clock: Clock) -> Hold:
+    def rebased(self, clock: Clock) -> Cooldown:
         """Return the same wait, counted from now on."""
-        left = self.left(clock)
+        left = self.remaining(clock)
         utc = self.utc + self.seconds - left
         return replace(self, seconds=left, monotonic=clock.monotonic(), utc=utc)
 
 
-def wait(asked: float | None, guess: float, times: int) -> float:
+def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
     """Return the seconds to wait; whoever is limited again and again waits longer.
 
     Args:
@@ -103,10 +103,10 @@ def wait(asked: float | None, guess: float, times: int) -> float:
         times: How many limits in a row, this one included.
     """
     growth = 2.0 ** min(times - 1, 16)
-    seconds = min(guess * growth, max(guess, LONGEST_GUESS))
+    seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
     if asked is not None:
-        seconds = max(0.0, asked) + min(growth, LONGEST_COURTESY)
-    return min(seconds, LONGEST)
+        seconds = max(0.0, asked) + min(growth, MAX_EXTRA_WAIT)
+    return min(seconds, MAX_COOLDOWN)
 
 
 def boot_id() -> str:
@@ -117,7 +117,7 @@ def boot_id() -> str:
         return ""
 
 
-class Gate:
+class RateLimit:
     """The waits that are under way, at most one a family.
 
     Args:
@@ -130,40 +130,42 @@ class Gate:
         self._path = path
         self._clock = clock
         self._boot = boot
-        self._warned = False
-        holds, self._limits = _load(path)
-        self._holds = {family: hold.resumed(clock.monotonic(), boot) for family, hold in holds.items()}
-        self._saved = True
+        self._has_warned = False
+        cooldowns, self._limits = _load(path)
+        self._cooldowns = {
+            group: cooldown.resumed(clock.monotonic(), boot) for group, cooldown in cooldowns.items()
+        }
+        self._is_saved = True
 
-    def check(self, family: Family) -> None:
+    def check(self, group: EndpointGroup) -> None:
         """Let pass who may ask now.
 
         Raises:
             NotBefore: The wait is not over.
         """
-        hold = self._holds.get(family)
-        left = 0.0 if hold is None else hold.left(self._clock)
-        if hold is not None and hold.seconds - left >= MARK_EVERY:
+        cooldown = self._cooldowns.get(group)
+        left = 0.0 if cooldown is None else cooldown.remaining(self._clock)
+        if cooldown is not None and cooldown.seconds - left >= PROGRESS_SAVE_INTERVAL:
             # After a reboot only what the disk was told has passed for sure.
-            self._holds[family] = hold.marked(self._clock)
-            self._saved = False
+            self._cooldowns[group] = cooldown.rebased(self._clock)
+            self._is_saved = False
         self._save()
-        if hold is not None and left > 0:
-            raise NotBefore(hold.reason, left)
+        if cooldown is not None and left > 0:
+            raise NotBefore(cooldown.reason, left)
 
     def slowdown(self) -> float:
         """Return by how much to slow the pace: the API has limited us again and again in the last hours."""
         now = self._clock.utc()
-        recent = sum(-LONGEST <= now - end < MEMORY for end in self._limits)
-        return min(SLOWEST, 2.0 ** max(0, recent - 1))
+        recent = sum(-MAX_COOLDOWN <= now - end < RECENT_LIMIT_AGE for end in self._limits)
+        return min(MAX_SLOWDOWN, 2.0 ** max(0, recent - 1))
 
-    def limited(
-        self, family: Family, asked: float | None, reason: str, guess: float = USUAL_GUESS
+    def start_cooldown(
+        self, group: EndpointGroup, asked: float | None, reason: str, guess: float = DEFAULT_COOLDOWN
     ) -> NotBefore:
         """Begin a wait, because a server asked for it.
 
         Args:
-            family: Who has to wait.
+            group: The endpoints that have to wait.
             asked: Seconds that the server asked for; None when it left it open.
             reason: One line, without secrets.
             guess: Seconds to wait where it was left open, the first time.
@@ -171,65 +173,68 @@ class Gate:
         Returns:
             The error to raise.
         """
-        before = self._holds.get(family)
+        before = self._cooldowns.get(group)
         times = 1 if before is None else before.times + 1
-        seconds = wait(asked, guess, times)
+        seconds = cooldown_seconds(asked, guess, times)
         now = self._clock.utc()
-        self._holds[family] = Hold(seconds, self._clock.monotonic(), now, times, self._boot, reason)
-        if family == "api":
-            self._limits = [*self._limits, now + seconds][-REMEMBERED:]
-        self._saved = False
+        self._cooldowns[group] = Cooldown(seconds, self._clock.monotonic(), now, times, self._boot, reason)
+        if group == "api":
+            self._limits = [*self._limits, now + seconds][-MAX_REMEMBERED_LIMITS:]
+        self._is_saved = False
         self._save()
         return NotBefore(reason, seconds)
 
-    def passed(self, family: Family) -> None:
+    def end_cooldown(self, group: EndpointGroup) -> None:
         """Take note of an answer that is no limit: the next one is the first again."""
-        if self._holds.pop(family, None) is not None:
-            self._saved = False
+        if self._cooldowns.pop(group, None) is not None:
+            self._is_saved = False
             self._save()
 
     def _save(self) -> None:
         """Write what is not yet written; a disk that refuses is warned about once, and asked again."""
-        if self._saved:
+        if self._is_saved:
             return
-        kept: dict[str, object] = dict(self._holds.items(), limits=self._limits)
+        kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
         text = to_json(kept, indent=1) + "\n"
         try:
             atomic_file.write_atomically(self._path, text)
         except OSError as error:
-            if not self._warned:
+            if not self._has_warned:
                 log.warning(f"{self._path} cannot be written ({error.strerror}): a restart may ask too early")
-            self._warned = True
+            self._has_warned = True
         else:
-            self._saved, self._warned = True, False
+            self._is_saved, self._has_warned = True, False
 
 
-def _load(path: Path) -> tuple[dict[Family, Hold], list[float]]:
+def _load(path: Path) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
     try:
         content = atomic_file.read(path)
     except OSError:
         content = b""
     kept = from_json(dict[str, object], b"{}" if content is None else content)
-    found = {family: _hold(kept[family]) for family in get_args(Family) if kept and family in kept}
-    holds = {family: hold for family, hold in found.items() if hold is not None}
-    if kept is None or len(holds) < len(found):
+    found = {
+        group: _parse_cooldown(kept[group]) for group in get_args(EndpointGroup) if kept and group in kept
+    }
+    cooldowns = {group: cooldown for group, cooldown in found.items() if cooldown is not None}
+    if kept is None or len(cooldowns) < len(found):
         log.warning(f"{path} cannot be read: whether Spotify asked to wait is not known any more")
         return {}, []
     limits = from_plain(list[object], kept.get("limits")) or []
-    ends = (from_plain(float, end) for end in limits[-REMEMBERED:])
-    return holds, [end for end in ends if end is not None]  # no odd one is worth the waits beside it
+    ends = (from_plain(float, end) for end in limits[-MAX_REMEMBERED_LIMITS:])
+    return cooldowns, [end for end in ends if end is not None]  # no odd one is worth the waits beside it
 
 
-def _hold(value: object) -> Hold | None:
+def _parse_cooldown(value: object) -> Cooldown | None:
     """Return what the file holds of a wait, within bounds; None where it is none."""
-    hold = from_plain(Hold, value)
-    if hold is None or not all(
-        0 <= number <= _LARGEST for number in (hold.seconds, hold.monotonic, hold.utc, hold.times)
+    cooldown = from_plain(Cooldown, value)
+    if cooldown is None or not all(
+        0 <= number <= _MAX_SECONDS
+        for number in (cooldown.seconds, cooldown.monotonic, cooldown.utc, cooldown.times)
     ):
         return None
     return replace(
-        hold,
-        seconds=min(hold.seconds, LONGEST),
-        times=max(1, hold.times),
-        reason=log.sanitize(hold.reason, _REASON_LIMIT),
+        cooldown,
+        seconds=min(cooldown.seconds, MAX_COOLDOWN),
+        times=max(1, cooldown.times),
+        reason=log.sanitize(cooldown.reason, _MAX_REASON_LENGTH),
     )

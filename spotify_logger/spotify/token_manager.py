@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
     from spotify_logger.spotify.oauth import Token, TokenFile
-    from spotify_logger.spotify.rate_limit import Gate
+    from spotify_logger.spotify.rate_limit import RateLimit
     from spotify_logger.system.clock import Clock
 
-DEAD_RETRY = 3600.0
+DEAD_LOGIN_RETRY_INTERVAL = 3600.0
 """Seconds between two tries of a login that the token endpoint has refused."""
-ADVICE = "run `spotify-logger login`"
+LOGIN_ADVICE = "run `spotify-logger login`"
 """What helps."""
-LIMITED = "Spotify's accounts service asks to wait"
+ACCOUNTS_LIMITED = "Spotify's accounts service asks to wait"
 
 
-class Access:
+class TokenManager:
     """Hands out the token that the API is asked with.
 
     Args:
@@ -42,17 +42,17 @@ class Access:
     """
 
     def __init__(
-        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, gate: Gate
+        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
     ) -> None:
-        self.logins = 0
+        self.login_count = 0
         self._send = send
         self._settings = settings
         self._file = token_file
         self._clock = clock
-        self._gate = gate
-        self._token = oauth.token_of_settings(settings)
-        self._unsaved = False
-        self._looked = False
+        self._rate_limit = rate_limit
+        self._token = oauth.token_from_settings(settings)
+        self._is_unsaved = False
+        self._has_loaded = False
 
     @property
     def valid_until(self) -> float | None:
@@ -67,10 +67,10 @@ class Access:
             TryLater: The token endpoint gives no answer.
             NotBefore: The token endpoint asks to wait.
         """
-        self._heed_file()
+        self._sync_with_file()
         token = self._current()
         if token.dead_at is not None:
-            self._let_rest(token)
+            self._wait_before_retry(token)
             return self.renew(replace(token, asked_at=self._clock.utc()))
         return token if token.access_token else self.renew(token)
 
@@ -83,53 +83,53 @@ class Access:
             NotBefore: It asks to wait.
         """
         self._token = replace(token, access_token="")
-        self._gate.check("accounts")
+        self._rate_limit.check("accounts")
         try:
             renewed = oauth.refresh(self._send, self._settings, token, self._clock.utc())
         except NotBefore as limit:
-            raise self._gate.limited("accounts", limit.seconds, LIMITED) from None
+            raise self._rate_limit.start_cooldown("accounts", limit.seconds, ACCOUNTS_LIMITED) from None
         except LoginNeeded as refusal:
-            if self._keep(self._dead(token, str(refusal)), token):
+            if self._adopt(self._mark_dead(token, str(refusal)), token):
                 raise
         else:
-            self._keep(renewed, token)
-        self._gate.passed("accounts")
+            self._adopt(renewed, token)
+        self._rate_limit.end_cooldown("accounts")
         return self._current()
 
     def _current(self) -> Token:
         if self._token is None:
-            raise LoginNeeded(f"nobody is logged in: {ADVICE}")
+            raise LoginNeeded(f"nobody is logged in: {LOGIN_ADVICE}")
         return self._token
 
-    def _let_rest(self, token: Token) -> None:
+    def _wait_before_retry(self, token: Token) -> None:
         asked = token.asked_at
         # A stamp that lies ahead was made by a clock that was wrong.
-        if asked is not None and 0 <= self._clock.utc() - asked < DEAD_RETRY:
+        if asked is not None and 0 <= self._clock.utc() - asked < DEAD_LOGIN_RETRY_INTERVAL:
             raise LoginNeeded(token.dead_reason)
 
-    def _dead(self, token: Token, reason: str) -> Token:
+    def _mark_dead(self, token: Token, reason: str) -> Token:
         now = self._clock.utc()
         return replace(token, dead_at=token.dead_at or now, dead_reason=reason, asked_at=now)
 
-    def _heed_file(self) -> None:
+    def _sync_with_file(self) -> None:
         """Take over what somebody else has written, and write what could not be written before."""
-        if not self._looked or self._file.changed():
+        if not self._has_loaded or self._file.changed():
             self._load()
-        elif self._unsaved and self._token is not None:
+        elif self._is_unsaved and self._token is not None:
             self._save(self._token)
 
     def _load(self) -> None:
-        self._looked = True
+        self._has_loaded = True
         token = self._file.load()
         if token is None:
             return  # gone or garbage: what is known is better than nothing
         if "invalid_client" in token.dead_reason:
             token = replace(token, asked_at=None)  # the settings may have been corrected before this start
         self._token = token
-        self._unsaved = False
-        self.logins += 1
+        self._is_unsaved = False
+        self.login_count += 1
 
-    def _keep(self, token: Token, origin: Token) -> bool:
+    def _adopt(self, token: Token, origin: Token) -> bool:
         """Use `token`, which was made of `origin`, and save it; unless somebody has logged in meanwhile."""
         if self._file.changed():
             self._load()
@@ -143,8 +143,8 @@ class Access:
         try:
             self._file.save(token)
         except OSError as error:
-            if not self._unsaved:
+            if not self._is_unsaved:
                 log.warning(f"the login cannot be saved ({error.strerror}): kept in memory, tried again")
-            self._unsaved = True
+            self._is_unsaved = True
         else:
-            self._unsaved = False
+            self._is_unsaved = False

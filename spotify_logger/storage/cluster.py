@@ -19,7 +19,7 @@ from spotify_logger.storage.redis_errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from spotify_logger.config.redis_url import Places
+    from spotify_logger.config.redis_url import RedisTopology
     from spotify_logger.storage.connection import Command, Link, Part, Reply
 
     Address = tuple[str, int]
@@ -45,15 +45,15 @@ class ClusterLink:
         Misconfigured: There is an option in the query that redis-py does not take.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self.where = ",".join(f"{host}:{port}" for host, port in places.hosts) + " (cluster)"
+    def __init__(self, topology: RedisTopology) -> None:
+        self._topology = topology
+        self.where = ",".join(f"{host}:{port}" for host, port in topology.hosts) + " (cluster)"
         self._links: dict[Address, RedisLink] = {}
         self._starts: list[int] = []
         self._owners: list[Address] = []
         self._known: dict[Address, tuple[RedisLink, int]] = {}
         self._connections = 0
-        RedisLink(places.url(*places.hosts[0]))  # says whether the options are right
+        RedisLink(topology.url(*topology.hosts[0]))  # says whether the options are right
 
     def connect(self) -> int:
         """See `Link.connect`."""
@@ -137,7 +137,7 @@ class ClusterLink:
 
     def _link(self, address: Address) -> RedisLink:
         if address not in self._links:
-            link = RedisLink(self._places.url(*address))
+            link = RedisLink(self._topology.url(*address))
             link.connect()
             self._links[address] = link
         return self._links[address]
@@ -150,7 +150,7 @@ class ClusterLink:
     def _learn(self) -> None:
         """Ask one node after the other who has which keys, until one knows."""
         complaint = StoreError("")
-        for address in dict.fromkeys([*self._known, *self._places.hosts]):
+        for address in dict.fromkeys([*self._known, *self._topology.hosts]):
             try:
                 self._read_slots(address)
             except StoreError as error:

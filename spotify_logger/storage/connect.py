@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.config.redis_url import FORMS, read_places
+from spotify_logger.config.redis_url import URL_FORMS, parse_topology
 from spotify_logger.storage.connection import RedisLink
 from spotify_logger.system.errors import Misconfigured
 
@@ -21,19 +21,19 @@ def open_link(url: str) -> Link:
     Raises:
         Misconfigured: `url` is none. The message names REDIS_URL and no part of it: it may hold a password.
     """
-    places, is_address = None, True
+    topology, is_address = None, True
     try:
-        places = read_places(url)
+        topology = parse_topology(url)
     except ValueError:
         is_address = False  # raised outside, where the error has no context that could hold a password
     if not is_address:
-        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {FORMS}")
-    if places is None:
+        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {URL_FORMS}")
+    if topology is None:
         return RedisLink(url)
-    if places.kind == "cluster":
+    if topology.kind == "cluster":
         from spotify_logger.storage.cluster import ClusterLink  # noqa: PLC0415 - see the module
 
-        return ClusterLink(places)
+        return ClusterLink(topology)
     from spotify_logger.storage.sentinel import SentinelLink  # noqa: PLC0415 - see the module
 
-    return SentinelLink(places)
+    return SentinelLink(topology)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from redis import exceptions
 from redis.connection import Connection, parse_url
 
-from spotify_logger.config.redis_url import FORMS
+from spotify_logger.config.redis_url import URL_FORMS
 from spotify_logger.storage.redis_errors import explain, to_refusal
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -259,7 +259,7 @@ def read_options(url: str) -> dict[str, Any]:
     except ValueError:
         pass  # its words, and so the error's context, could hold a part of the password
     if options is None:
-        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {FORMS}")
+        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {URL_FORMS}")
     return {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": ANSWER_TIMEOUT, **options}
 
 

@@ -16,7 +16,7 @@ from spotify_logger.storage.redis_errors import Refusal, explain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spotify_logger.config.redis_url import Places
+    from spotify_logger.config.redis_url import RedisTopology
     from spotify_logger.storage.connection import Command, Link, Part, Reply
 
 REPLACED = frozenset({"READONLY", "MASTERDOWN"})
@@ -43,18 +43,18 @@ class SentinelLink:
         Misconfigured: There is an option in the query that redis-py does not take.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._service = places.service
-        self.where = f"{places.service} (Sentinel)"
-        self._places, credentials = _apart(places)
-        some_url = self._places.url(*places.hosts[0])
+    def __init__(self, topology: RedisTopology) -> None:
+        self._service = topology.service
+        self.where = f"{topology.service} (Sentinel)"
+        self._topology, credentials = _apart(topology)
+        some_url = self._topology.url(*topology.hosts[0])
         RedisLink(some_url)  # says whether the options are right
         options = {name: value for name, value in read_options(some_url).items() if name not in _SERVERS_OWN}
         if options.pop("connection_class", None) is not None:
             options["ssl"] = True
         # It tries once: when to try again is for others to say, and nothing sleeps silently.
         options |= credentials | {"retry": Retry(NoBackoff(), 0), "decode_responses": True}
-        self._sentinel: Any = Sentinel(places.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        self._sentinel: Any = Sentinel(topology.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
         self._link: RedisLink | None = None
         self._connections = 0
 
@@ -98,12 +98,12 @@ class SentinelLink:
             host, port = self._sentinel.discover_master(self._service)
         except MasterNotFoundError:
             raise StoreError(
-                f"no Sentinel of {len(self._places.hosts)} knows a master called {self._service} that is up: "
-                "check the name and the addresses in REDIS_URL, if it is not just being replaced"
+                f"no Sentinel of {len(self._topology.hosts)} knows a master called {self._service} "
+                "that is up: check the name and the addresses in REDIS_URL, if it is not just being replaced"
             ) from None
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of what may be no Sentinel
             raise StoreError(f"the Sentinels of {self._service}: one {explain(error)}") from None
-        link = RedisLink(self._places.url(host, port))
+        link = RedisLink(self._topology.url(host, port))
         link.connect()
         (role,) = link.send([("ROLE",)])
         if isinstance(role, list) and role[:1] != ["master"]:
@@ -113,10 +113,10 @@ class SentinelLink:
         return link
 
 
-def _apart(places: Places) -> tuple[Places, dict[str, str]]:
+def _apart(topology: RedisTopology) -> tuple[RedisTopology, dict[str, str]]:
     """The places without what is for the Sentinels alone, and that."""
-    parts = urlsplit(places.server_url)
+    parts = urlsplit(topology.server_url)
     query = parse_qsl(parts.query)
     own = {name.removeprefix("sentinel_"): value for name, value in query if name in _FOR_SENTINELS}
     rest = urlencode([(name, value) for name, value in query if name not in _FOR_SENTINELS])
-    return replace(places, server_url=urlunsplit(parts._replace(query=rest))), own
+    return replace(topology, server_url=urlunsplit(parts._replace(query=rest))), own

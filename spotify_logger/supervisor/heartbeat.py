@@ -20,16 +20,16 @@ from spotify_logger.system.log import sanitize
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-ENVIRONMENT = "SPOTIFY_LOGGER_FDS"
+ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"
 """The variable which names the inherited file descriptors: "<beat, to write>,<life, to read>,<lock>"."""
 
-LONGEST_SILENCE = 3600.0
+MAX_BEAT_INTERVAL = 3600.0
 """Seconds that a loop can announce at most, so that a mistake there cannot keep a hung loop for years."""
 
-WORDS_LIMIT = 200
+MAX_STATUS_LENGTH = 200
 """Characters of the words of a beat: pipes promise to take up to 4096 bytes whole or not at all."""
 
-State = Literal["ok", "trouble"]
+BeatState = Literal["ok", "trouble"]
 
 
 class Beat(NamedTuple):
@@ -43,7 +43,7 @@ class Beat(NamedTuple):
 
     seconds: float
     ok: bool
-    words: str
+    status: str
 
 
 class BeatReader:
@@ -61,17 +61,17 @@ class BeatReader:
 
 def _parse(line: bytes) -> Beat | None:
     seconds, _, rest = line.decode(errors="replace").partition(" ")
-    state, _, words = rest.partition(" ")
+    state, _, status = rest.partition(" ")
     try:
         limit = float(seconds)
     except ValueError:
         return None
     if state not in {"ok", "trouble"} or not math.isfinite(limit):
         return None
-    return Beat(min(max(limit, 0.0), LONGEST_SILENCE), state == "ok", sanitize(words, WORDS_LIMIT))
+    return Beat(min(max(limit, 0.0), MAX_BEAT_INTERVAL), state == "ok", sanitize(status, MAX_STATUS_LENGTH))
 
 
-class Lifeline:
+class HeartbeatPipe:
     """The loop's side. Without a supervisor it does nothing.
 
     Args:
@@ -83,43 +83,45 @@ class Lifeline:
 
     def __init__(self, beat_fd: int | None = None) -> None:
         self._beat_fd = beat_fd
-        self.supervised = beat_fd is not None
+        self.is_supervised = beat_fd is not None
 
     @classmethod
-    def from_environment(cls, environ: MutableMapping[str, str]) -> Lifeline:
+    def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:
         """Take over what the supervisor left, and from now on end with it, at once and without a word.
 
         Args:
             environ: The process's environment; the variable is taken out of it, being meant for nobody else.
         """
         try:
-            descriptors = [int(number) for number in environ.pop(ENVIRONMENT, "").split(",")]
+            descriptors = [int(number) for number in environ.pop(ENVIRONMENT_VARIABLE, "").split(",")]
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)  # noqa: FBT003 - so the library wants it
-            beat_fd, life_fd, _lock_fd = descriptors
+            beat_fd, liveness_fd, _lock_fd = descriptors
         except (ValueError, OSError):
             return cls()
-        threading.Thread(target=_end_with, args=(life_fd,), daemon=True, name="lifeline").start()
+        threading.Thread(
+            target=_exit_with_supervisor, args=(liveness_fd,), daemon=True, name="lifeline"
+        ).start()
         return cls(beat_fd)
 
-    def beat(self, seconds: float, state: State, words: str) -> None:
+    def beat(self, seconds: float, state: BeatState, status: str) -> None:
         """Say that the loop is alive.
 
         Args:
             seconds: The longest until the next call.
             state: "ok" after a successful turn, "trouble" where the loop knows what is wrong and waits.
-            words: What a person may want to know.
+            status: What a person may want to know.
         """
         if self._beat_fd is None:
             return
-        line = f"{seconds:.3f} {state} {sanitize(words, WORDS_LIMIT)}\n"
+        line = f"{seconds:.3f} {state} {sanitize(status, MAX_STATUS_LENGTH)}\n"
         # A supervisor that is stopped lets the pipe fill up; one that is gone is the other pipe's business.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._beat_fd, line.encode(errors="replace"))
 
 
-def _end_with(life_fd: int) -> None:
+def _exit_with_supervisor(liveness_fd: int) -> None:
     # Signals are for the main thread, whose sleep would not end if the kernel handed one to this thread.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    os.read(life_fd, 1)
+    os.read(liveness_fd, 1)
     os._exit(1)

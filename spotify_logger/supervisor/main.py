@@ -14,9 +14,9 @@ import time
 from typing import TYPE_CHECKING
 
 from spotify_logger.storage.embedded_server import NO_SERVER, EmbeddedServer, find_server, is_listening
-from spotify_logger.supervisor.processes import Check, Loop, Server, Ward
-from spotify_logger.supervisor.restart_policy import Ask, End, Kill, Retry, Start
-from spotify_logger.supervisor.sd_notify import Herald, Systemd
+from spotify_logger.supervisor.processes import ChildProcess, LoopProcess, PreflightProcess, RedisProcess
+from spotify_logger.supervisor.restart_policy import Exit, Kill, ScheduleRestart, Start, Terminate
+from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -34,10 +34,10 @@ Keeps every play of a Spotify listener in Redis: runs log.py, and starts it agai
   --for SECONDS    end the demo after that time
 """
 
-FIRST_BEAT = 60.0
+FIRST_BEAT_TIMEOUT = 60.0
 """Seconds that the loop may take until its first beat: Python, its libraries and a first answer, on a Pi."""
 
-GRACE = 10.0
+TERMINATION_GRACE = 10.0
 """Seconds that a process gets to end when asked."""
 
 STDERR = 2
@@ -79,142 +79,144 @@ class Supervisor:
         self,
         check: Sequence[str],
         loop: Sequence[str],
-        first_beat: float = FIRST_BEAT,
-        grace: float = GRACE,
+        first_beat_timeout: float = FIRST_BEAT_TIMEOUT,
+        grace: float = TERMINATION_GRACE,
     ) -> None:
         self._command = loop
-        self._first_beat = first_beat
+        self._first_beat_timeout = first_beat_timeout
         self._grace = grace
-        self._check = Check(check, grace)
-        self._loop: Loop | None = None
-        self._server: Server | None = None
-        self._systemd = Systemd(os.environ)
-        self._herald = Herald(self._systemd.interval)
+        self._preflight = PreflightProcess(check, grace)
+        self._loop: LoopProcess | None = None
+        self._redis: RedisProcess | None = None
+        self._notify_socket = NotifySocket(os.environ)
+        self._messages = NotifyMessages(self._notify_socket.interval)
         self._stopping = False
-        self._code: int | None = None
+        self._exit_code: int | None = None
 
     def run(self) -> int:
         """Look after them until the end is asked for, and give the exit code."""
         _open_standard_descriptors()
         wake_fd = _catch_signals()
-        self._do(self._check, self._check.keeper.start(time.monotonic()))
-        while self._code is None:
+        self._perform(self._preflight, self._preflight.policy.start(time.monotonic()))
+        while self._exit_code is None:
             self._turn(wake_fd)
-        if self._server:
-            self._server.end()
-        return self._code
+        if self._redis:
+            self._redis.end()
+        return self._exit_code
 
     def _turn(self, wake_fd: int) -> None:
         beat_fd = self._loop.beat_fd if self._loop else -1
         watched = [fd for fd in (wake_fd, beat_fd) if fd >= 0]
-        readable, _, _ = select.select(watched, [], [], self._time_left())
+        readable, _, _ = select.select(watched, [], [], self._select_timeout())
         # First what happened, then what did not: a supervisor that was stopped finds old beats in the pipe.
         if wake_fd in readable:
             for number in os.read(wake_fd, 4096):
-                self._signalled(number)
+                self._on_signal(number)
         if beat_fd in readable:
-            self._listen()
-        for ward in self._wards():
-            self._do(ward, ward.bury(time.monotonic()))
-        for ward in self._wards():
-            self._do(ward, ward.keeper.due(time.monotonic()))
-        self._systemd.tell(self._herald.due(time.monotonic()))
+            self._read_beats()
+        for child in self._children():
+            self._perform(child, child.reap(time.monotonic()))
+        for child in self._children():
+            self._perform(child, child.policy.on_deadline(time.monotonic()))
+        self._notify_socket.send(self._messages.on_deadline(time.monotonic()))
 
-    def _wards(self) -> list[Ward]:
-        return [ward for ward in (self._server, self._loop or self._check) if ward]
+    def _children(self) -> list[ChildProcess]:
+        return [child for child in (self._redis, self._loop or self._preflight) if child]
 
-    def _time_left(self) -> float | None:
-        deadlines = [ward.keeper.deadline for ward in self._wards()] + [self._herald.deadline]
+    def _select_timeout(self) -> float | None:
+        deadlines = [child.policy.deadline for child in self._children()] + [self._messages.deadline]
         soonest = min((deadline for deadline in deadlines if deadline is not None), default=None)
         return None if soonest is None else max(0.0, soonest - time.monotonic())
 
-    def _signalled(self, number: int) -> None:
-        ward = self._loop or self._check
+    def _on_signal(self, number: int) -> None:
+        child = self._loop or self._preflight
         if number in {signal.SIGTERM, signal.SIGINT}:
             self._stopping = True
-            self._check.interrupted = number == signal.SIGINT
-            self._systemd.tell(self._herald.stopping())
-            self._do(ward, ward.keeper.stop(time.monotonic()))
-        if number == signal.SIGHUP and ward is self._loop:
-            self._do(ward, ward.keeper.renew(time.monotonic()))
+            self._preflight.interrupted = number == signal.SIGINT
+            self._notify_socket.send(self._messages.stopping())
+            self._perform(child, child.policy.stop(time.monotonic()))
+        if number == signal.SIGHUP and child is self._loop:
+            self._perform(child, child.policy.restart(time.monotonic()))
 
-    def _listen(self) -> None:
+    def _read_beats(self) -> None:
         if self._loop:
             for beat in self._loop.beats():
-                self._loop.keeper.heard(time.monotonic(), beat)
+                self._loop.policy.on_beat(time.monotonic(), beat)
                 if not self._stopping:
-                    self._systemd.tell(self._herald.heard(time.monotonic(), beat))
+                    self._notify_socket.send(self._messages.on_beat(time.monotonic(), beat))
 
-    def _do(self, ward: Ward, actions: list[Action]) -> None:
+    def _perform(self, child: ChildProcess, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Start(aloud):
-                    self._start(ward, aloud=aloud)
-                case Ask():
-                    self._lost(ward, f"{ward.name} is asked to end")
-                    ward.ask()
-                case Kill(why):
-                    self._kill(ward, why)
-                case Retry(words, delay, aloud):
-                    self._retry(ward, words, delay, aloud=aloud)
-                case End(code):
-                    self._end(ward, code)
+                case Start(should_log):
+                    self._start(child, should_log=should_log)
+                case Terminate():
+                    self._report_down(child, f"{child.name} is asked to end")
+                    child.terminate()
+                case Kill(reason):
+                    self._kill(child, reason)
+                case ScheduleRestart(reason, delay, should_log):
+                    self._retry(child, reason, delay, should_log=should_log)
+                case Exit(code):
+                    self._end(child, code)
 
-    def _start(self, ward: Ward, *, aloud: bool) -> None:
+    def _start(self, child: ChildProcess, *, should_log: bool) -> None:
         try:
-            ward.launch()
+            child.launch()
         except (OSError, SpotifyLoggerError) as error:
-            self._do(ward, ward.keeper.failed(time.monotonic(), str(error)))
+            self._perform(child, child.policy.on_failure(time.monotonic(), str(error)))
             return
-        if aloud and ward is not self._check:
-            log.info(f"{ward.name} started, pid {ward.pid}")
+        if should_log and child is not self._preflight:
+            log.info(f"{child.name} started, pid {child.pid}")
 
-    def _kill(self, ward: Ward, why: str) -> None:
-        if why:
-            log.warning(f"{ward.name} {why} and is killed")
-        self._lost(ward, f"{ward.name} is killed")
-        ward.kill()
+    def _kill(self, child: ChildProcess, reason: str) -> None:
+        if reason:
+            log.warning(f"{child.name} {reason} and is killed")
+        self._report_down(child, f"{child.name} is killed")
+        child.kill()
 
-    def _retry(self, ward: Ward, words: str, delay: float, *, aloud: bool) -> None:
-        text = f"{ward.name} ended: {words}; it starts again in {delay:.0f} s"
-        if aloud:
+    def _retry(self, child: ChildProcess, reason: str, delay: float, *, should_log: bool) -> None:
+        text = f"{child.name} ended: {reason}; it starts again in {delay:.0f} s"
+        if should_log:
             log.warning(text)
-        self._lost(ward, text)
+        self._report_down(child, text)
 
-    def _lost(self, ward: Ward, words: str) -> None:
-        if ward is self._loop:
-            self._systemd.tell(self._herald.lost(log.sanitize(words)))
+    def _report_down(self, child: ChildProcess, reason: str) -> None:
+        if child is self._loop:
+            self._notify_socket.send(self._messages.on_loop_down(log.sanitize(reason)))
 
-    def _end(self, ward: Ward, code: int) -> None:
-        if ward is self._check and code == os.EX_OK and not self._stopping:
-            self._begin()
+    def _end(self, child: ChildProcess, code: int) -> None:
+        if child is self._preflight and code == os.EX_OK and not self._stopping:
+            self._start_services()
         else:
-            self._code = code
+            self._exit_code = code
 
-    def _begin(self) -> None:
-        report = self._check.report()
+    def _start_services(self) -> None:
+        report = self._preflight.report()
         if report is None:
-            self._do(self._check, self._check.keeper.failed(time.monotonic(), "it reported nothing"))
+            self._perform(
+                self._preflight, self._preflight.policy.on_failure(time.monotonic(), "it reported nothing")
+            )
             return
         try:
             lock_fd = lock_file.acquire(report.state_dir, "run.py")
         except SpotifyLoggerError as error:
             log.error(str(error))
-            self._code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1
+            self._exit_code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1
             return
         if report.redis:
-            self._serve(f"{report.state_dir}/redis", lock_fd, *report.redis)
-        self._loop = Loop(self._command, lock_fd, self._first_beat, self._grace)
-        self._do(self._loop, self._loop.keeper.start(time.monotonic()))
+            self._start_redis(f"{report.state_dir}/redis", lock_fd, *report.redis)
+        self._loop = LoopProcess(self._command, lock_fd, self._first_beat_timeout, self._grace)
+        self._perform(self._loop, self._loop.policy.start(time.monotonic()))
 
-    def _serve(self, directory: str, lock_fd: int, host: str, port: int) -> None:
+    def _start_redis(self, directory: str, lock_fd: int, host: str, port: int) -> None:
         if is_listening(host, port):
             return
         if find_server() is None:
             log.warning(f"nothing listens at {host}:{port}, and {NO_SERVER}; what is heard waits for one")
             return
-        self._server = Server(EmbeddedServer(directory, host, port, lock_fd))
-        self._do(self._server, self._server.keeper.start(time.monotonic()))
+        self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd))
+        self._perform(self._redis, self._redis.policy.start(time.monotonic()))
 
 
 def _catch_signals() -> int:

@@ -12,8 +12,8 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.supervisor.heartbeat import ENVIRONMENT, BeatReader
-from spotify_logger.supervisor.restart_policy import Keeper, describe
+from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE, BeatReader
+from spotify_logger.supervisor.restart_policy import RestartPolicy, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,12 +26,12 @@ EXIT_INTERRUPTED = 130
 """What a program ends with after Ctrl-C, by the custom of shells: 128 and SIGINT."""
 
 
-def chance() -> float:
+def random_fraction() -> float:
     """Give a number from 0 to 1; the `random` library would cost the supervisor half a megabyte."""
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF
 
 
-class Ward:
+class ChildProcess:
     """A process that is looked after.
 
     Args:
@@ -39,9 +39,9 @@ class Ward:
         keeper: What decides about it.
     """
 
-    def __init__(self, name: str, keeper: Keeper) -> None:
+    def __init__(self, name: str, policy: RestartPolicy) -> None:
         self.name = name
-        self.keeper = keeper
+        self.policy = policy
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +58,7 @@ class Ward:
         """
         raise NotImplementedError
 
-    def ask(self) -> None:
+    def terminate(self) -> None:
         """Ask the process to end."""
         self._send(signal.SIGTERM)
 
@@ -66,23 +66,23 @@ class Ward:
         """End the process, whatever it does."""
         self._send(signal.SIGKILL)
 
-    def bury(self, now: float) -> list[Action]:
+    def reap(self, now: float) -> list[Action]:
         """Ask the keeper what follows, if the process has ended."""
         status = self._process.poll() if self._process else None
         if status is None:
             return []
         self._process = None
-        return self._ended(now, status)
+        return self._on_exit(now, status)
 
-    def _ended(self, now: float, status: int) -> list[Action]:
-        return self.keeper.exited(now, status)
+    def _on_exit(self, now: float, status: int) -> list[Action]:
+        return self.policy.on_exit(now, status)
 
     def _send(self, number: int) -> None:
         if self._process:
             self._process.send_signal(number)
 
 
-class Report(NamedTuple):
+class PreflightReport(NamedTuple):
     """What the check found out.
 
     Attributes:
@@ -94,7 +94,7 @@ class Report(NamedTuple):
     redis: tuple[str, int] | None
 
 
-class Check(Ward):
+class PreflightProcess(ChildProcess):
     """The check of settings and login before the loop. It talks with whoever sits at the terminal.
 
     It stays in the supervisor's process group for that, which means that a Ctrl-C reaches both.
@@ -109,7 +109,9 @@ class Check(Ward):
 
     def __init__(self, command: Sequence[str], grace: float) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__("the check of the settings", Keeper(chance, grace=grace, final=final))
+        super().__init__(
+            "the check of the settings", RestartPolicy(random_fraction, grace=grace, final=final)
+        )
         self._command = command
         self._report_fd = -1
         self.interrupted = False
@@ -126,17 +128,17 @@ class Check(Ward):
         finally:
             os.close(report_write)
 
-    def ask(self) -> None:
+    def terminate(self) -> None:
         """Ask as a terminal does, so that a half-typed secret does not leave the terminal without echo."""
         if not self.interrupted:
             self._send(signal.SIGINT)
 
-    def report(self) -> Report | None:
+    def report(self) -> PreflightReport | None:
         """Read what it found out, once it has ended; None if that is nothing, or nonsense."""
         try:
             answer = json.loads(os.read(self._report_fd, 65536))
             redis = answer["redis"]
-            return Report(
+            return PreflightReport(
                 str(answer["state_dir"]), (str(redis["host"]), int(redis["port"])) if redis else None
             )
         except (OSError, ValueError, TypeError, KeyError):
@@ -145,7 +147,7 @@ class Check(Ward):
             self._report_fd = _closed(self._report_fd)
 
 
-class Loop(Ward):
+class LoopProcess(ChildProcess):
     """The poll loop, in a process group of its own.
 
     Args:
@@ -158,35 +160,37 @@ class Loop(Ward):
         beat_fd: Readable when a beat has come; -1 while none can come.
     """
 
-    def __init__(self, command: Sequence[str], lock_fd: int, first_beat: float, grace: float) -> None:
-        keeper = Keeper(chance, first_beat=first_beat, grace=grace, final={os.EX_CONFIG})
-        super().__init__("the loop", keeper)
+    def __init__(self, command: Sequence[str], lock_fd: int, first_beat_timeout: float, grace: float) -> None:
+        policy = RestartPolicy(
+            random_fraction, first_beat_timeout=first_beat_timeout, grace=grace, final={os.EX_CONFIG}
+        )
+        super().__init__("the loop", policy)
         self._command = command
         self._lock_fd = lock_fd
-        self._life_fd = -1
+        self._liveness_fd = -1
         self._reader = BeatReader()
         self.beat_fd = -1
 
     def launch(self) -> None:
         """See `Ward.launch`."""
-        self._life_fd, self.beat_fd = _closed(self._life_fd), _closed(self.beat_fd)
+        self._liveness_fd, self.beat_fd = _closed(self._liveness_fd), _closed(self.beat_fd)
         self.beat_fd, beat_write = os.pipe()
-        life_read, self._life_fd = os.pipe()
+        liveness_read, self._liveness_fd = os.pipe()
         for descriptor in (self.beat_fd, beat_write):
             os.set_blocking(descriptor, False)
-        inherited = (beat_write, life_read, self._lock_fd)
+        inherited = (beat_write, liveness_read, self._lock_fd)
         self._reader = BeatReader()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 self._command,
-                env={**os.environ, ENVIRONMENT: ",".join(map(str, inherited))},
+                env={**os.environ, ENVIRONMENT_VARIABLE: ",".join(map(str, inherited))},
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,
                 process_group=0,
             )
         finally:
             os.close(beat_write)
-            os.close(life_read)
+            os.close(liveness_read)
 
     def kill(self) -> None:
         """End it, and whatever it may have started."""
@@ -205,7 +209,7 @@ class Loop(Ward):
         return self._reader.feed(data)
 
 
-class Server(Ward):
+class RedisProcess(ChildProcess):
     """The embedded server.
 
     Args:
@@ -213,7 +217,7 @@ class Server(Ward):
     """
 
     def __init__(self, server: EmbeddedServer) -> None:
-        super().__init__(f"the embedded Redis server at {server.address}", Keeper(chance))
+        super().__init__(f"the embedded Redis server at {server.address}", RestartPolicy(random_fraction))
         self._server = server
 
     def launch(self) -> None:
@@ -225,8 +229,8 @@ class Server(Ward):
         """Let it close its file and end."""
         self._server.stop()
 
-    def _ended(self, now: float, status: int) -> list[Action]:
-        return self.keeper.failed(now, f"{describe(status)}, {self._server.last_log_line()}")
+    def _on_exit(self, now: float, status: int) -> list[Action]:
+        return self.policy.on_failure(now, f"{describe(status)}, {self._server.last_log_line()}")
 
 
 def _closed(descriptor: int) -> int:

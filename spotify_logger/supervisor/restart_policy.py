@@ -31,50 +31,50 @@ HEALTHY_AFTER = 60.0
 BEAT_GRACE = 2.0
 """Seconds that a beat may come later than announced: the machine is small and may be busy."""
 
-OVERSLEPT = 1.0
+OVERSLEEP_THRESHOLD = 1.0
 """Seconds behind a deadline which show that the supervisor did not run either: stopped, or out of breath."""
 
-SECOND_CHANCE = 5.0
+OVERSLEEP_GRACE = 5.0
 """Seconds that a silent process gets when the supervisor has overslept, for it probably did as well."""
 
-SAME_WISH = 0.1
+DUPLICATE_STOP_WINDOW = 0.1
 """Seconds in which a second request to end is the first one, said twice: timeout(1) does that."""
 
-EVERY_FAILURE_UNTIL = 8
+FAILURES_ALWAYS_LOGGED = 8
 """Failures in a row that each have a line in the log; of those after, alike, every tenth has."""
 
 
 class Start(NamedTuple):
     """Start the process; say so if `aloud`."""
 
-    aloud: bool
+    should_log: bool
 
 
-class Ask(NamedTuple):
+class Terminate(NamedTuple):
     """Ask the process to end."""
 
 
 class Kill(NamedTuple):
     """Kill the process and all that it started; `why` is to be said, unless it is empty."""
 
-    why: str
+    reason: str
 
 
-class Retry(NamedTuple):
+class ScheduleRestart(NamedTuple):
     """The process ended, `words` say how; it is started again in `delay` seconds; say so if `aloud`."""
 
-    words: str
+    reason: str
     delay: float
-    aloud: bool
+    should_log: bool
 
 
-class End(NamedTuple):
+class Exit(NamedTuple):
     """All is over; `code` is the exit code."""
 
-    code: int
+    exit_code: int
 
 
-Action = Start | Ask | Kill | Retry | End
+Action = Start | Terminate | Kill | ScheduleRestart | Exit
 
 
 class Phase(Enum):
@@ -83,11 +83,11 @@ class Phase(Enum):
     DOWN = "not started yet, or over"
     UP = "running"
     WAITING = "to be started at the deadline"
-    RENEWING = "asked to end, killed at the deadline, then to be started at once"
+    RESTARTING = "asked to end, killed at the deadline, then to be started at once"
     STOPPING = "asked to end, killed at the deadline"
 
 
-class Keeper:
+class RestartPolicy:
     """The decisions about one process. An event gives a list of actions, in the order to be done.
 
     Args:
@@ -102,105 +102,107 @@ class Keeper:
 
     def __init__(
         self,
-        chance: Callable[[], float],
+        random_fraction: Callable[[], float],
         *,
-        first_beat: float | None = None,
+        first_beat_timeout: float | None = None,
         grace: float = 10.0,
         final: Container[int] = (),
     ) -> None:
-        self._chance = chance
-        self._first_beat = first_beat
+        self._random_fraction = random_fraction
+        self._first_beat_timeout = first_beat_timeout
         self._grace = grace
         self._final = final
         self._phase = Phase.DOWN
-        self._started = 0.0
-        self._heard = 0.0
-        self._asked = 0.0
-        self._succeeded = False
+        self._started_at = 0.0
+        self._last_beat_at = 0.0
+        self._terminated_at = 0.0
+        self._has_succeeded = False
         self._hung = ""
         self._failures = 0
-        self._words = ""
-        self._aloud = True
+        self._last_reason = ""
+        self._should_log = True
         self.deadline: float | None = None
 
     def start(self, now: float) -> list[Action]:
         """Begin, for the first time or again."""
         self._phase = Phase.UP
-        self._started = self._heard = now
-        self._succeeded = self._first_beat is None
+        self._started_at = self._last_beat_at = now
+        self._has_succeeded = self._first_beat_timeout is None
         self._hung = ""
-        self.deadline = None if self._first_beat is None else now + self._first_beat
-        return [Start(self._aloud)]
+        self.deadline = None if self._first_beat_timeout is None else now + self._first_beat_timeout
+        return [Start(self._should_log)]
 
-    def heard(self, now: float, beat: Beat) -> None:
+    def on_beat(self, now: float, beat: Beat) -> None:
         """Take note of a beat."""
         if self._phase is Phase.UP and not self._hung:
-            self._heard = now
-            self._succeeded |= beat.ok
+            self._last_beat_at = now
+            self._has_succeeded |= beat.ok
             self.deadline = now + beat.seconds + BEAT_GRACE
 
-    def exited(self, now: float, status: int) -> list[Action]:
+    def on_exit(self, now: float, status: int) -> list[Action]:
         """The process ended with `status`: its exit code, or minus the signal that killed it."""
         if self._phase is Phase.STOPPING:
-            return self._end(os.EX_OK)
+            return self._exit(os.EX_OK)
         if status in self._final:
-            return self._end(status)
-        if self._phase is Phase.RENEWING:
+            return self._exit(status)
+        if self._phase is Phase.RESTARTING:
             return self.start(now)
-        return self.failed(now, self._hung or describe(status))
+        return self.on_failure(now, self._hung or describe(status))
 
-    def failed(self, now: float, words: str) -> list[Action]:
+    def on_failure(self, now: float, reason: str) -> list[Action]:
         """The process is not there: it ended, or could not be started, as `words` say."""
-        if self._succeeded and now - self._started >= HEALTHY_AFTER:
+        if self._has_succeeded and now - self._started_at >= HEALTHY_AFTER:
             self._failures = 0
         self._failures += 1
         tenth = self._failures % 10 == 0
-        self._aloud = words != self._words or self._failures <= EVERY_FAILURE_UNTIL or tenth
-        delay = _delay(self._failures, self._chance())
-        self._phase, self._words, self.deadline = Phase.WAITING, words, now + delay
-        return [Retry(words, delay, self._aloud)]
+        self._should_log = reason != self._last_reason or self._failures <= FAILURES_ALWAYS_LOGGED or tenth
+        delay = _delay(self._failures, self._random_fraction())
+        self._phase, self._last_reason, self.deadline = Phase.WAITING, reason, now + delay
+        return [ScheduleRestart(reason, delay, self._should_log)]
 
-    def due(self, now: float) -> list[Action]:
+    def on_deadline(self, now: float) -> list[Action]:
         """Time has passed; nothing is done before the deadline."""
         if self.deadline is None or now < self.deadline:
             return []
         if self._phase is Phase.WAITING:
             return self.start(now)
         if self._phase is Phase.UP:
-            return self._silent(now, self.deadline)
+            return self._on_silence(now, self.deadline)
         self.deadline = None
         return [Kill(f"did not end within {self._grace:.0f} s")]
 
     def stop(self, now: float) -> list[Action]:
         """Somebody wants the end; who asks twice wants it now."""
         if self._phase in {Phase.DOWN, Phase.WAITING}:
-            return self._end(os.EX_OK)
+            return self._exit(os.EX_OK)
         if self._phase is Phase.STOPPING:
-            return [] if now - self._asked < SAME_WISH else [Kill("was asked twice to end")]
-        told = self._phase is Phase.RENEWING
-        self._phase, self._asked, self.deadline = Phase.STOPPING, now, now + self._grace
-        return [] if told else [Ask()]
+            return (
+                [] if now - self._terminated_at < DUPLICATE_STOP_WINDOW else [Kill("was asked twice to end")]
+            )
+        already_asked = self._phase is Phase.RESTARTING
+        self._phase, self._terminated_at, self.deadline = Phase.STOPPING, now, now + self._grace
+        return [] if already_asked else [Terminate()]
 
-    def renew(self, now: float) -> list[Action]:
+    def restart(self, now: float) -> list[Action]:
         """Somebody wants a fresh process."""
         if self._phase is Phase.WAITING:
             self._failures = 0
             return self.start(now)
         if self._phase is not Phase.UP:
             return []
-        self._phase, self.deadline = Phase.RENEWING, now + self._grace
-        return [Ask()]
+        self._phase, self.deadline = Phase.RESTARTING, now + self._grace
+        return [Terminate()]
 
-    def _silent(self, now: float, deadline: float) -> list[Action]:
-        if now - deadline > OVERSLEPT:
-            self.deadline = now + SECOND_CHANCE
+    def _on_silence(self, now: float, deadline: float) -> list[Action]:
+        if now - deadline > OVERSLEEP_THRESHOLD:
+            self.deadline = now + OVERSLEEP_GRACE
             return []
-        self._hung, self.deadline = f"silent for {now - self._heard:.0f} s", None
+        self._hung, self.deadline = f"silent for {now - self._last_beat_at:.0f} s", None
         return [Kill("")]
 
-    def _end(self, code: int) -> list[Action]:
+    def _exit(self, exit_code: int) -> list[Action]:
         self._phase, self.deadline = Phase.DOWN, None
-        return [End(code)]
+        return [Exit(exit_code)]
 
 
 def describe(status: int) -> str:
@@ -213,6 +215,6 @@ def describe(status: int) -> str:
         return f"killed by signal {-status}"
 
 
-def _delay(failures: int, chance: float) -> float:
+def _delay(failures: int, random_fraction: float) -> float:
     doubled = SHORTEST_DELAY * 2.0 ** min(failures - 1, 10)
-    return min(doubled, LONGEST_DELAY) * (1.0 - JITTER * chance)
+    return min(doubled, LONGEST_DELAY) * (1.0 - JITTER * random_fraction)

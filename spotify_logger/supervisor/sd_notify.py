@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spotify_logger.supervisor.heartbeat import Beat
 
 
-class Herald:
+class NotifyMessages:
     """What to tell, and when. Pure: the time (monotonic seconds) comes in, a message or "" comes out.
 
     Args:
@@ -32,29 +32,29 @@ class Herald:
         self._status = ""
         self.deadline: float | None = None
 
-    def heard(self, now: float, beat: Beat) -> str:
+    def on_beat(self, now: float, beat: Beat) -> str:
         """Pass on a beat of the loop: it lives, in health or in a trouble that it knows."""
-        lines = self._sign_of_life(now, early=0.5)
+        lines = self._watchdog_lines(now, early=0.5)
         if beat.ok and not self._ready:
             self._ready = True
             lines.append("READY=1")
-        return "\n".join(lines + self._news(beat.words))
+        return "\n".join(lines + self._status_lines(beat.status))
 
-    def due(self, now: float) -> str:
+    def on_deadline(self, now: float) -> str:
         """Time has passed, and the loop is still not silent for too long."""
-        return "" if self.deadline is None else "\n".join(self._sign_of_life(now, early=0.0))
+        return "" if self.deadline is None else "\n".join(self._watchdog_lines(now, early=0.0))
 
-    def lost(self, words: str) -> str:
+    def on_loop_down(self, status: str) -> str:
         """The loop is not there; no sign of life until it is back."""
         self.deadline = None
-        return "\n".join(self._news(words))
+        return "\n".join(self._status_lines(status))
 
     def stopping(self) -> str:
         """The end was asked for."""
         self.deadline = None
         return "STOPPING=1"
 
-    def _sign_of_life(self, now: float, early: float) -> list[str]:
+    def _watchdog_lines(self, now: float, early: float) -> list[str]:
         # A beat wakes the supervisor anyway: what would be due within half an interval goes with it.
         if self._interval is None:
             return []
@@ -63,14 +63,14 @@ class Herald:
         self.deadline = now + self._interval
         return ["WATCHDOG=1"]
 
-    def _news(self, words: str) -> list[str]:
-        if words == self._status:
+    def _status_lines(self, status: str) -> list[str]:
+        if status == self._status:
             return []
-        self._status = words
-        return [f"STATUS={words}"]
+        self._status = status
+        return [f"STATUS={status}"]
 
 
-class Systemd:
+class NotifySocket:
     """The way to systemd, as it is found in the environment.
 
     Args:
@@ -86,7 +86,7 @@ class Systemd:
         watched = allowed.isdigit() and int(allowed) > 0 and pid in {"", str(os.getpid())}
         self.interval = int(allowed) / 2e6 if watched else None
 
-    def tell(self, message: str) -> None:
+    def send(self, message: str) -> None:
         """Send `message`, lines of "NAME=value"; nobody listening, or too slowly, is no fault of ours."""
         if not message or self._address[:1] not in {"/", "@"}:
             return

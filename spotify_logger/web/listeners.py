@@ -156,7 +156,7 @@ class People:
 
     def _person(self, listener: str) -> Person:
         if listener not in self._people:
-            self._people[listener] = Person(self._settings.of(listener), *self._about)
+            self._people[listener] = Person(self._settings.for_listener(listener), *self._about)
         return self._people[listener]
 
 

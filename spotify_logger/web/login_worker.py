@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.spotify.login import Attempt, Talk, listener_of, save, token_of
+from spotify_logger.spotify.login import (
+    LoginAttempt,
+    Prompt,
+    exchange_redirect,
+    save_token,
+    start_callback_server,
+)
 from spotify_logger.spotify.oauth import TokenFile
 from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.callback_server import Listener
+    from spotify_logger.spotify.callback_server import CallbackServer
 
 PATIENCE = 600.0
 """Seconds after which an attempt is given up: the page can begin another one."""
@@ -45,8 +51,8 @@ class LoginThread(threading.Thread):
         super().__init__(name="login", daemon=True)
         self.is_done = False
         self._screen = io.StringIO()
-        self._talk = Talk(self._screen)
-        self.attempt = Attempt(settings, self._talk)
+        self._prompt = Prompt(self._screen)
+        self.attempt = LoginAttempt(settings, self._prompt)
         self._settings = settings
         self._stopped = threading.Event()
 
@@ -62,20 +68,20 @@ class LoginThread(threading.Thread):
     def run(self) -> None:
         """Wait for the answer, and make a token of it."""
         try:
-            with listener_of(self.attempt, self._talk) as listener:
-                if self._wait(listener):
+            with start_callback_server(self.attempt, self._prompt) as server:
+                if self._wait(server):
                     self._finish()
         except SpotifyLoggerError as error:
-            self._talk.say(f"{error}.")
+            self._prompt.say(f"{error}.")
 
-    def _wait(self, listener: Listener | None) -> bool:
+    def _wait(self, server: CallbackServer | None) -> bool:
         due = time.monotonic() + PATIENCE
         while self.attempt.answer is None and not self._stopped.is_set() and time.monotonic() < due:
-            if listener is None:
+            if server is None:
                 self._stopped.wait(LOOK)
                 continue
-            readable, _, _ = select.select(listener.sources, [], [], LOOK)
-            listener.serve(readable)
+            readable, _, _ = select.select(server.sources, [], [], LOOK)
+            server.serve(readable)
         return self.attempt.answer is not None
 
     def _finish(self) -> None:
@@ -83,7 +89,7 @@ class LoginThread(threading.Thread):
         if answer is None:
             return
         with closing(HttpSender()) as send:
-            token = token_of(send, self.attempt, answer, time.time, self._talk)
+            token = exchange_redirect(send, self.attempt, answer, time.time, self._prompt)
         if token is not None:
-            save(TokenFile(self._settings.state_dir / oauth.TOKEN_FILE), token)
+            save_token(TokenFile(self._settings.state_dir / oauth.TOKEN_FILE), token)
             self.is_done = True

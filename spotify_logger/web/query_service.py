@@ -144,7 +144,7 @@ class Desk:
         kept = {name: value for name, value in os.environ.items() if name not in told}
         return kept | {
             "REDIS_URL": self._settings.redis_url,
-            "REDIS_PREFIX": self._settings.household_prefix,
+            "REDIS_PREFIX": self._settings.shared_prefix,
         }
 
     def _mark(self, options: argparse.Namespace, store: Store) -> tuple[str, int]:
@@ -152,7 +152,7 @@ class Desk:
         mark, plays = _mark(options, store)
         if options.command == "compare":
             name = dispatch.resolve_listener(options.other, store)
-            with closing(dispatch.open_store(self._settings.of(name))) as other:
+            with closing(dispatch.open_store(self._settings.for_listener(name))) as other:
                 others_mark, others_plays = _mark(options, other)
             return mark + others_mark, plays + others_plays
         return mark, plays

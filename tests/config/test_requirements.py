@@ -149,7 +149,7 @@ def test_settings_that_are_wrong_do_not_hide_the_line(clone: Path, bare: Path, p
 
 def test_a_package_that_is_too_old(clone: Path, bare: Path) -> None:
     packages = next((bare / "lib").glob("python*/site-packages"))
-    installed = {**requirements.PACKAGES, "redis": "0.9.1", "rich": "100.0rc1"}
+    installed = {**requirements.MIN_VERSIONS, "redis": "0.9.1", "rich": "100.0rc1"}
     for name, version in installed.items():
         folder = packages / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
@@ -170,7 +170,7 @@ class TestAdvice:
 
     def test_a_clone_that_was_never_installed(self, clone: Path) -> None:
         python, pip = os.path.realpath(sys.executable), f"'{clone}/.venv/bin/pip'"
-        advice = requirements._advice(clone, "run.py")
+        advice = requirements._install_command(clone, "run.py")
         assert advice == (
             f"{python} -m venv '{clone}/.venv' && {pip} install '{clone}[embedded]'"
             f" && '{clone}/.venv'/bin/python run.py"
@@ -179,26 +179,26 @@ class TestAdvice:
     def test_a_clone_with_an_environment_that_is_not_the_one_in_use(self, clone: Path) -> None:
         (clone / ".venv/bin").mkdir(parents=True)
         (clone / ".venv/bin/pip").touch(mode=0o755)
-        advice = requirements._advice(clone, "spotify-logger")
+        advice = requirements._install_command(clone, "spotify-logger")
         assert advice == (
             f"'{clone}/.venv/bin/pip' install '{clone}[embedded]' && '{clone}/.venv'/bin/spotify-logger"
         )
 
     def test_a_package_that_was_installed_from_elsewhere(self, tmp_path: Path) -> None:
-        assert " -m pip install " in requirements._advice(tmp_path, "spotify-logger")
+        assert " -m pip install " in requirements._install_command(tmp_path, "spotify-logger")
 
     def test_a_redis_server_is_not_installed_where_there_is_one(
         self, clone: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-        assert "embedded" not in requirements._advice(clone, "run.py")
+        assert "embedded" not in requirements._install_command(clone, "run.py")
 
 
 def test_it_asks_for_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = dict(dependency.split(">=") for dependency in project["dependencies"])
     asked.pop("tzdata")
-    assert asked == requirements.PACKAGES
+    assert asked == requirements.MIN_VERSIONS
     assert project["requires-python"] == ">=" + ".".join(map(str, python_version.MINIMUM_VERSION))
 
 

@@ -492,16 +492,16 @@ def test_every_setting_can_be_in_a_file(tmp_path: Path) -> None:
     credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path / "files")}
     assert load(tmp_path, {**pointers, "SPOTIFY_CLIENT_ID": ""}) == expected
     assert load(tmp_path, {**credentials, "SPOTIFY_CLIENT_ID": ""}) == expected
-    plain = {name: value for name, value in SAID.items() if name not in config.CREDENTIALS}
+    plain = {name: value for name, value in SAID.items() if name not in config.SECRET_SETTINGS}
     lines = {
         **plain,
-        **{f"{name}_FILE": pointers[f"{name}_FILE"] for name in config.CREDENTIALS & SAID.keys()},
+        **{f"{name}_FILE": pointers[f"{name}_FILE"] for name in config.SECRET_SETTINGS & SAID.keys()},
     }
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in lines.items()))
     assert load(tmp_path, {"SPOTIFY_CLIENT_ID": ""}) == expected
 
 
-@pytest.mark.parametrize("name", sorted(config.DEFAULTS.keys() - config.CREDENTIALS))
+@pytest.mark.parametrize("name", sorted(config.DEFAULTS.keys() - config.SECRET_SETTINGS))
 def test_dotenv_names_files_for_secrets_only(tmp_path: Path, name: str) -> None:
     """Whoever wrote it could show the content of any file to whoever is asked in the name of that setting."""
     (tmp_path / "file").write_text("10")
@@ -568,7 +568,7 @@ def test_a_setting_and_its_file_in_one_place_contradict_each_other(tmp_path: Pat
     message = f"^{name} in the environment is set beside {name}_FILE in the environment: remove one"
     with pytest.raises(Misconfigured, match=message):
         load(tmp_path, both)
-    if name not in config.CREDENTIALS:
+    if name not in config.SECRET_SETTINGS:
         return
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in both.items()))
     with pytest.raises(
@@ -666,11 +666,11 @@ def test_what_is_too_short_to_protect_anything_is_not_starred_out(tmp_path: Path
 
 
 def test_files_that_others_can_read_are_found(tmp_path: Path) -> None:
-    assert config.exposed(tmp_path) == []
+    assert config.readable_by_others(tmp_path) == []
     (tmp_path / "auth.py").touch(mode=0o600)
     (tmp_path / ".env").touch(mode=0o640)
     (tmp_path / ".env").chmod(0o640)
-    assert config.exposed(tmp_path) == [tmp_path / ".env"]
+    assert config.readable_by_others(tmp_path) == [tmp_path / ".env"]
 
 
 NAMES = st.sampled_from([*config.DEFAULTS, *FILE_NAMES])

@@ -12,13 +12,13 @@ from spotify_logger.daemon.alerts import ALERTS_NOTE, MAX_QUEUED, MAX_TEXT_LENGT
 from spotify_logger.spotify.http import HttpSender, Request, Response
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
-from tests.peer import Line, Peer, answer, replies
+from tests.scripted_server import ScriptedServer, ServerConnection, http_response, respond_with
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.peer import Script
+    from tests.scripted_server import Script
 
 DAY = 86400.0
 END = 1_811_030_400.0  # 2027-05-23, 00:00 in UTC; where these tests live, two hours earlier
@@ -565,13 +565,13 @@ def test_a_note_that_makes_no_sense_is_as_good_as_none(bench: Bench, name: str) 
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Peer]]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ScriptedServer]]:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    peers: list[Peer] = []
+    peers: list[ScriptedServer] = []
 
-    def start(*scripts: Script) -> Peer:
-        peers.append(Peer(*scripts))
+    def start(*scripts: Script) -> ScriptedServer:
+        peers.append(ScriptedServer(*scripts))
         return peers[-1]
 
     yield start
@@ -592,20 +592,20 @@ def make_sender() -> Iterator[Callable[..., HttpSender]]:
         sender.close()
 
 
-def reset(line: Line) -> None:
-    line.hear()
+def reset(line: ServerConnection) -> None:
+    line.read_request()
     line.reset()
 
 
-def hang(line: Line) -> None:
-    line.hear()
-    line.hang()
+def hang(line: ServerConnection) -> None:
+    line.read_request()
+    line.wait_for_close()
 
 
 def test_the_wire_sees_the_text_and_nothing_else_of_us(
-    serve: Callable[..., Peer], make_sender: Callable[..., HttpSender]
+    serve: Callable[..., ScriptedServer], make_sender: Callable[..., HttpSender]
 ) -> None:
-    peer = serve(replies(answer()))
+    peer = serve(respond_with(http_response()))
     alerts = Alerts(make_sender(), f"{peer.url}/tops3cret?a=b", VirtualClock(START), Notes(), lambda: 1.0)
     alerts.notify("disk", "Grüße: the disk is full.")
     alerts.deliver()
@@ -628,21 +628,24 @@ def test_the_wire_sees_the_text_and_nothing_else_of_us(
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (replies(answer(b"tops3cret", status=b"500 tops3cret")), "ALERT_URL answers 500"),
-        (replies(answer(b"", b"Location: /tops3cret", status=b"302 Found")), "ALERT_URL answers 302"),
+        (respond_with(http_response(b"tops3cret", status=b"500 tops3cret")), "ALERT_URL answers 500"),
+        (
+            respond_with(http_response(b"", b"Location: /tops3cret", status=b"302 Found")),
+            "ALERT_URL answers 302",
+        ),
         (reset, "connection lost"),
         (hang, "no answer within"),
     ],
     ids=["500", "302", "reset", "hang"],
 )
 def test_after_trouble_on_the_wire_it_arrives_and_no_secret_is_in_the_log(
-    serve: Callable[..., Peer],
+    serve: Callable[..., ScriptedServer],
     make_sender: Callable[..., HttpSender],
     capsys: pytest.CaptureFixture[str],
     script: Script,
     reason: str,
 ) -> None:
-    peer = serve(script, replies(answer()))
+    peer = serve(script, respond_with(http_response()))
     clock = VirtualClock(START)
     senders = [make_sender(deadline=1.0 if script is hang else 30.0), make_sender()]
 
@@ -664,9 +667,11 @@ def test_after_trouble_on_the_wire_it_arrives_and_no_secret_is_in_the_log(
 
 
 def test_a_heartbeat_on_the_wire(
-    serve: Callable[..., Peer], make_sender: Callable[..., HttpSender], capsys: pytest.CaptureFixture[str]
+    serve: Callable[..., ScriptedServer],
+    make_sender: Callable[..., HttpSender],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    peer = serve(replies(answer(), answer(status=b"404 tops3cret")))
+    peer = serve(respond_with(http_response(), http_response(status=b"404 tops3cret")))
     clock = VirtualClock(START)
     heartbeat = Heartbeat(make_sender(), f"{peer.url}/tops3cret", clock)
     heartbeat.beat(healthy=True)

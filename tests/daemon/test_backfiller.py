@@ -12,7 +12,7 @@ from spotify_logger.core.play import BACKFILL, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import to_iso
 from spotify_logger.daemon.backfiller import BACKFILL_NOTE, FOLLOW_UP_DELAY, Backfiller
-from spotify_logger.spotify.api import Answer
+from spotify_logger.spotify.api import ApiResponse
 from spotify_logger.storage.outbox import MAX_KEPT_PLAYS, Outbox
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.testbed.virtual_time import VirtualClock
@@ -39,11 +39,11 @@ class Service:
         self.error: SpotifyLoggerError | None = None
         self.asked: list[float] = []
 
-    def recently_played(self) -> Answer:
+    def recently_played(self) -> ApiResponse:
         self.asked.append(self._clock.now - T)
         if self.error is not None:
             raise self.error
-        return Answer(self.body, self._clock.monotonic(), self._clock.utc())
+        return ApiResponse(self.body, self._clock.monotonic(), self._clock.utc())
 
 
 class OthersDid:

@@ -29,7 +29,7 @@ from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
-from spotify_logger.supervisor.heartbeat import BeatReader, Lifeline
+from spotify_logger.supervisor.heartbeat import BeatReader, HeartbeatPipe
 from tests.conftest import free_port, is_there, wait_until
 from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
 from tests.testbed.virtual_run import Trial, make_settings
@@ -206,12 +206,12 @@ class TestServer:
     ) -> None:
         port = free_port()
         alone = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
-        anna = alone.of("anna")
+        anna = alone.for_listener("anna")
         anna.state_dir.mkdir()
         with ExitStack() as resources:
             start_redis(anna, 0, resources)
             assert not is_listening("127.0.0.1", port)
-            run_logger(anna, Lifeline(), Stopped(resources), resources)
+            run_logger(anna, HeartbeatPipe(), Stopped(resources), resources)
         first = capsys.readouterr().err.splitlines()[0]
         assert f"nothing listens at 127.0.0.1:{port}" in first
         assert "sudo apt install redis-server; what is heard waits for it" in first
@@ -252,15 +252,15 @@ class TestBeats:
         world.clock.now += 100
         world.service.faults.add(Fault("reset", seconds=60), start + 200)
         read_fd, write_fd = os.pipe()
-        run(trial.poller, world.clock, Lifeline(write_fd), lambda: world.clock.now > start + 300)
+        run(trial.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
         first, *beats = BeatReader().feed(os.read(read_fd, 65536))
         for descriptor in (read_fd, write_fd):
             os.close(descriptor)
         trial.close()
         assert first == (MAX_TURN, False, "starting")
         well = [beat for beat in beats if beat.ok]
-        assert {beat.words for beat in well} == {"playing The Band of A – A, Desk"}
-        assert {beat.words for beat in beats if not beat.ok} == {
+        assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
+        assert {beat.status for beat in beats if not beat.ok} == {
             "the connection was closed; it is asked again"
         }
         assert all(MAX_TURN <= beat.seconds <= MAX_TURN + 60 for beat in beats)
@@ -273,7 +273,7 @@ class TestBeats:
     def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
         world = World.of(History(1_795_348_800.0).gone(60).finish())
         trial = Trial(world, make_settings(tmp_path, redis_url))
-        run(trial.poller, world.clock, Lifeline(), lambda: True)
+        run(trial.poller, world.clock, HeartbeatPipe(), lambda: True)
         trial.close()
         assert trial.spotify.requests == 0
 

@@ -54,7 +54,7 @@ class TestSettings:
         settings = load(tmp_path, told, need_login=False)
         assert (settings.listener, settings.redis_prefix) == ("anna", "home:anna:")
         assert settings.state_dir == tmp_path / "anna"
-        assert settings.household_prefix == "home:"
+        assert settings.shared_prefix == "home:"
 
     def test_the_option_wins(self, tmp_path: Path) -> None:
         told = {"STATE_DIR": str(tmp_path), "LISTENER": "anna"}
@@ -66,8 +66,8 @@ class TestSettings:
         anna = load(tmp_path, told, need_login=False)
         for other in ("ben", ""):
             expected = load(tmp_path, told, need_login=False, listener=other)
-            assert anna.of(other) == expected
-            assert expected.of("anna") == anna
+            assert anna.for_listener(other) == expected
+            assert expected.for_listener("anna") == anna
 
     @pytest.mark.parametrize(
         "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED_NAMES, "lock"})]
@@ -79,7 +79,7 @@ class TestSettings:
 
 def test_a_logger_makes_its_listener_known(household: str, tmp_path: Path) -> None:
     world = make_world(11, 0.2)
-    settings = make_settings(tmp_path, household).of("anna")
+    settings = make_settings(tmp_path, household).for_listener("anna")
     settings.state_dir.mkdir()
     trial = Trial(world, settings)
     trial.run_until(world.clock.now + 60)

@@ -15,7 +15,7 @@ from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE
-from spotify_logger.spotify.rate_limit import GATE_FILE
+from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from spotify_logger.transfer.delete.command import forget
@@ -193,7 +193,7 @@ def test_everything_lies_in_the_state_folder_and_under_the_prefix(home: Home) ->
 
     folder = home.settings.state_dir
     assert list(home.databases) == [str(folder / OUTBOX_FILE)]
-    assert {TOKEN_FILE, OUTBOX_FILE, GATE_FILE} <= {path.name for path in folder.iterdir()}
+    assert {TOKEN_FILE, OUTBOX_FILE, RATE_LIMIT_FILE} <= {path.name for path in folder.iterdir()}
     assert logger.store.read_status()["version"]
     link = home.redis.link()
     link.connect()

@@ -77,7 +77,7 @@ class TestTheLifeItself:
         assert "were not heard, or not as often" in self.live(memory_folder)
 
     def test_a_request_before_its_time(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("spotify_logger.spotify.rate_limit.Hold.left", lambda *_: 0.0)
+        monkeypatch.setattr("spotify_logger.spotify.rate_limit.Cooldown.remaining", lambda *_: 0.0)
         assert "before its time" in self.live(memory_folder, 101, 3)
 
     def test_a_secret_in_the_log(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from spotify_logger.config import settings
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
-from spotify_logger.spotify.rate_limit import GATE_FILE, Gate
+from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.conftest import date_header
 from tests.testbed.virtual_time import VirtualClock
@@ -83,9 +83,9 @@ class Bench:
 
     def start(self, settings: Settings | None = None) -> Spotify:
         """Start the client, again if there was one; its memory is lost, its files are not."""
-        gate = Gate(self.folder / GATE_FILE, self.clock, "boot")
+        rate_limit = RateLimit(self.folder / RATE_LIMIT_FILE, self.clock, "boot")
         token_file = TokenFile(self.path)
-        self.spotify = Spotify(self.script, settings or self.settings, token_file, self.clock, gate)
+        self.spotify = Spotify(self.script, settings or self.settings, token_file, self.clock, rate_limit)
         return self.spotify
 
     def log_in(self, token: Token) -> None:
@@ -101,7 +101,7 @@ class Bench:
     def result(self) -> object:
         """What came of a poll: the body, or the error."""
         try:
-            return self.spotify.playback().body
+            return self.spotify.player_state().body
         except SpotifyLoggerError as error:
             return error
 
@@ -137,7 +137,7 @@ HTML = b"<!DOCTYPE html><html><head><title>502</title></head></html>"
 
 def test_the_player_is_asked_for_tracks_and_episodes(bench: Bench) -> None:
     bench.script.api = [PLAYING]
-    assert bench.spotify.playback().body == {"is_playing": True}
+    assert bench.spotify.player_state().body == {"is_playing": True}
     request = bench.script.asked[0]
     assert (request.method, request.url) == (
         "GET",
@@ -678,7 +678,7 @@ def dated(answer: Response, date: float) -> Response:
 def test_an_answer_is_of_the_middle_of_its_request(bench: Bench) -> None:
     bench.script.latency = 3
     bench.script.api = [PLAYING]
-    answer = bench.spotify.playback()
+    answer = bench.spotify.player_state()
     assert (answer.monotonic, answer.utc) == (1.5, NOON + 1.5)
 
 
@@ -689,7 +689,7 @@ def test_a_wrong_clock_is_corrected_before_the_first_stamp(
 ) -> None:
     bench.clock = bench.script.clock = VirtualClock(NOON, ahead)
     bench.script.api = [dated(answer, NOON)]
-    assert bench.start().playback().utc == pytest.approx(NOON, abs=1)
+    assert bench.start().player_state().utc == pytest.approx(NOON, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -756,7 +756,7 @@ def test_the_token_endpoint_tells_the_time_too(bench: Bench, ahead: float) -> No
     bench.clock = bench.script.clock = VirtualClock(NOON, ahead)
     bench.log_in(replace(TOKEN, access_token=""))
     bench.script.accounts, bench.script.api = [dated(RENEWED, NOON)], [PLAYING]
-    answer = bench.start().playback()
+    answer = bench.start().player_state()
     assert bench.spotify.is_time_known
     assert answer.utc == pytest.approx(bench.clock.now, abs=1)
     assert bench.saved.expires_at == pytest.approx(NOON + HOUR, abs=1)
@@ -769,7 +769,9 @@ def test_a_wrong_clock_says_nothing_of_when_a_login_died_or_a_wait_began(bench: 
     bench.script.accounts = [dated(says(429), NOON), REVOKED]
     bench.start()
     assert isinstance(bench.result(), NotBefore)
-    assert json.loads((bench.folder / GATE_FILE).read_text())["accounts"]["utc"] == pytest.approx(NOON, abs=1)
+    assert json.loads((bench.folder / RATE_LIMIT_FILE).read_text())["accounts"]["utc"] == pytest.approx(
+        NOON, abs=1
+    )
     bench.clock.sleep(61)
     assert isinstance(bench.result(), LoginNeeded)
     assert bench.saved.dead_at == pytest.approx(NOON + 61, abs=1)
@@ -795,7 +797,7 @@ def test_no_answer_escapes_and_no_login_is_lost(
     tmp_path: Path, answers: list[tuple[int, bytes, dict[str, str]]]
 ) -> None:
     bench = Bench(tmp_path)
-    (tmp_path / GATE_FILE).unlink(missing_ok=True)
+    (tmp_path / RATE_LIMIT_FILE).unlink(missing_ok=True)
     bench.start()
     for status, body, headers in answers:
         bench.script.always = dict.fromkeys(["api", "accounts"], says(status, body, headers))

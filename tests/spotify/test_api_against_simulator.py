@@ -17,7 +17,7 @@ from spotify_logger.simulator.server import Server
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
-from spotify_logger.spotify.rate_limit import GATE_FILE, Gate
+from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.testbed.virtual_time import World
 
@@ -92,13 +92,13 @@ def spotify(world: World, send: Send, tmp_path: Path) -> Spotify:
     }
     token_file = TokenFile(tmp_path / TOKEN_FILE)
     token_file.save(Token(DEMO_REFRESH_TOKEN))
-    gate = Gate(tmp_path / GATE_FILE, world.clock, "boot")
-    return Spotify(send, settings.load(tmp_path, environ), token_file, world.clock, gate)
+    rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock, "boot")
+    return Spotify(send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
 
 
 def poll(spotify: Spotify) -> object:
     try:
-        return spotify.playback().body
+        return spotify.player_state().body
     except SpotifyLoggerError as error:
         return error
 

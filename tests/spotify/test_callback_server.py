@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.spotify import callback_server
-from spotify_logger.spotify.callback_server import Listener
+from spotify_logger.spotify.callback_server import CallbackServer
 from tests.conftest import free_port
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Waiting:
         self.host, self.port = host, free_port()
         self.targets: list[str] = []
         self._over = False
-        self._listener = Listener(host, self.port, self._answer)
+        self._listener = CallbackServer(host, self.port, self._answer)
         self._thread = threading.Thread(target=self._wait)
 
     def _answer(self, target: str) -> tuple[HTTPStatus, str]:
@@ -76,7 +76,7 @@ def send_for_ever(client: socket.socket) -> None:
         time.sleep(0.01)
 
 
-def serve_once(listener: Listener) -> None:
+def serve_once(listener: CallbackServer) -> None:
     readable, _, _ = select.select(listener.sources, [], [], 10)
     listener.serve(readable)
 
@@ -116,7 +116,7 @@ def test_a_browser_gets_a_page_that_gives_nothing_away(host: str) -> None:
         (b"GET /call back HTTP/1.1\r\n\r\n", 400),
         (b"GET /\xff HTTP/1.1\r\n\r\n", 400),
         (b"\r\n\r\n", 400),
-        (b"GET /" + b"x" * callback_server.REQUEST_LIMIT, 431),
+        (b"GET /" + b"x" * callback_server.MAX_REQUEST_HEAD_BYTES, 431),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000, 431),
     ],
 )
@@ -159,7 +159,7 @@ def test_who_says_nothing_blocks_nobody_and_is_dropped(clock: Clock, waiting: Wa
     with waiting.connect() as silent, waiting.connect() as half:
         half.sendall(GET[:10])
         assert waiting.exchange(GET).startswith(b"HTTP/1.1 200 ")
-        clock.now += callback_server.PATIENCE
+        clock.now += callback_server.CONNECTION_TIMEOUT
         assert everything(silent) == b""
         assert everything(half) == b""
     assert waiting.exchange(GET).startswith(b"HTTP/1.1 200 ")
@@ -169,7 +169,7 @@ def test_who_never_hangs_up_after_the_answer_is_dropped(clock: Clock, waiting: W
     with waiting.connect() as client:
         client.sendall(GET)
         assert everything(client)
-        clock.now += callback_server.PATIENCE
+        clock.now += callback_server.CONNECTION_TIMEOUT
         with pytest.raises(ConnectionError):
             send_for_ever(client)
 
@@ -185,7 +185,7 @@ def test_who_still_talks_after_the_answer_is_listened_to(clock: Clock, waiting: 
 
 
 def test_many_connections_make_room_for_the_newest(clock: Clock, waiting: Waiting) -> None:
-    silent = [waiting.connect() for _ in range(callback_server.CONNECTION_LIMIT + 5)]
+    silent = [waiting.connect() for _ in range(callback_server.MAX_CONNECTIONS + 5)]
     assert waiting.exchange(GET).startswith(b"HTTP/1.1 200 ")
     assert everything(silent[0]) == b""
     for client in silent:
@@ -204,20 +204,20 @@ def test_who_leaves_at_once_is_no_trouble(waiting: Waiting) -> None:
 def test_there_is_no_hurry_without_connections_and_a_deadline_with_them(clock: Clock) -> None:
     port = free_port()
     timeouts = []
-    with Listener("127.0.0.1", port, lambda _: (HTTPStatus.OK, "")) as listener:
+    with CallbackServer("127.0.0.1", port, lambda _: (HTTPStatus.OK, "")) as listener:
         timeouts.append(listener.timeout)
         with socket.create_connection(("127.0.0.1", port)):
             serve_once(listener)
             timeouts.append(listener.timeout)
         serve_once(listener)
         timeouts.append(listener.timeout)
-    assert timeouts == [None, callback_server.PATIENCE, None]
+    assert timeouts == [None, callback_server.CONNECTION_TIMEOUT, None]
 
 
 def test_only_this_machine_is_listened_to_and_the_port_is_free_again() -> None:
     port = free_port()
     for _ in range(2):
-        with Listener("127.0.0.1", port, lambda _: (HTTPStatus.OK, "")) as listener:
+        with CallbackServer("127.0.0.1", port, lambda _: (HTTPStatus.OK, "")) as listener:
             assert listener.sources[0].getsockname() == ("127.0.0.1", port)
             with pytest.raises(OSError, match="in use"):
-                Listener("127.0.0.1", port, lambda _: (HTTPStatus.OK, ""))
+                CallbackServer("127.0.0.1", port, lambda _: (HTTPStatus.OK, ""))

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spotify_logger import __version__
-from spotify_logger.spotify.http import HttpSender, Request, http_date
+from spotify_logger.spotify.http import HttpSender, Request, parse_http_date
 from spotify_logger.system.errors import TryLater
-from tests.peer import Line, Peer, answer, replies
+from tests.scripted_server import ScriptedServer, ServerConnection, http_response, respond_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.peer import Script
+    from tests.scripted_server import Script
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -46,16 +46,16 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Peer]]:
-    peers: list[Peer] = []
+def serve() -> Iterator[Callable[..., ScriptedServer]]:
+    peers: list[ScriptedServer] = []
 
-    def start(*scripts: Script, tls: ssl.SSLContext | None = None) -> Peer:
-        peers.append(Peer(*scripts, tls=tls))
+    def start(*scripts: Script, tls: ssl.SSLContext | None = None) -> ScriptedServer:
+        peers.append(ScriptedServer(*scripts, tls=tls))
         return peers[-1]
 
     yield start
-    for peer in peers:
-        peer.close()
+    for server in peers:
+        server.close()
 
 
 @pytest.fixture
@@ -98,16 +98,18 @@ def failure(send: HttpSender, request: Request) -> str:
 # What is sent, and what comes back
 
 
-def test_a_get_is_sent_with_its_headers(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    peer = serve(replies(answer(b'{"a": 1}', b"X-Odd: \xe9", b"Date: Sun, 22 Nov 2026 18:00:00 GMT")))
-    response = patient(Request("GET", f"{peer.url}/v1/me?x=1", {"Authorization": "Bearer abc"}))
+def test_a_get_is_sent_with_its_headers(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    server = serve(
+        respond_with(http_response(b'{"a": 1}', b"X-Odd: \xe9", b"Date: Sun, 22 Nov 2026 18:00:00 GMT"))
+    )
+    response = patient(Request("GET", f"{server.url}/v1/me?x=1", {"Authorization": "Bearer abc"}))
     assert (response.status, response.body) == (200, b'{"a": 1}')
     assert response.headers == {
         "content-length": "8",
         "x-odd": "é",
         "date": "Sun, 22 Nov 2026 18:00:00 GMT",
     }
-    head, _, body = peer.requests[0].decode().partition("\r\n\r\n")
+    head, _, body = server.requests[0].decode().partition("\r\n\r\n")
     assert head.startswith("GET /v1/me?x=1 HTTP/1.1\r\n")
     assert {"Authorization: Bearer abc", f"User-Agent: spotify-logger/{__version__}"} <= set(
         head.split("\r\n")
@@ -115,20 +117,22 @@ def test_a_get_is_sent_with_its_headers(patient: HttpSender, serve: Callable[...
     assert body == ""
 
 
-def test_a_form_is_sent_as_a_form(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    peer = serve(replies(answer()))
-    patient(Request("POST", f"{peer.url}/api/token", {}, {"grant_type": "refresh_token", "x": "ä&="}))
-    head, _, body = peer.requests[0].decode().partition("\r\n\r\n")
+def test_a_form_is_sent_as_a_form(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    server = serve(respond_with(http_response()))
+    patient(Request("POST", f"{server.url}/api/token", {}, {"grant_type": "refresh_token", "x": "ä&="}))
+    head, _, body = server.requests[0].decode().partition("\r\n\r\n")
     assert head.startswith("POST /api/token HTTP/1.1\r\n")
     assert "Content-Type: application/x-www-form-urlencoded" in head
     assert body == "grant_type=refresh_token&x=%C3%A4%26%3D"
 
 
 @pytest.mark.parametrize("text", ["Grüße, a=b & c\n", ""])
-def test_a_text_is_sent_as_plain_text(patient: HttpSender, serve: Callable[..., Peer], text: str) -> None:
-    peer = serve(replies(answer()))
-    patient(Request("POST", f"{peer.url}/topic", {"X": "y"}, text=text))
-    head, _, body = peer.requests[0].decode().partition("\r\n\r\n")
+def test_a_text_is_sent_as_plain_text(
+    patient: HttpSender, serve: Callable[..., ScriptedServer], text: str
+) -> None:
+    server = serve(respond_with(http_response()))
+    patient(Request("POST", f"{server.url}/topic", {"X": "y"}, text=text))
+    head, _, body = server.requests[0].decode().partition("\r\n\r\n")
     assert head.startswith("POST /topic HTTP/1.1\r\n")
     assert {
         "X: y",
@@ -146,76 +150,76 @@ def test_what_may_be_secret_is_not_shown() -> None:
 
 ANSWERS = {
     "nothing": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
-    "an error": (answer(b"no", status=b"404 Not Found"), 404, b"no"),
-    "a status nobody knows": (answer(b"", status=b"999 Odd"), 999, b""),
-    "gzip": (answer(gzip.compress(b"[1]"), b"Content-Encoding: gzip"), 200, b"[1]"),
+    "an error": (http_response(b"no", status=b"404 Not Found"), 404, b"no"),
+    "a status nobody knows": (http_response(b"", status=b"999 Odd"), 999, b""),
+    "gzip": (http_response(gzip.compress(b"[1]"), b"Content-Encoding: gzip"), 200, b"[1]"),
     "gzip in two": (
-        answer(gzip.compress(b"[") + gzip.compress(b"]"), b"Content-Encoding: x-gzip"),
+        http_response(gzip.compress(b"[") + gzip.compress(b"]"), b"Content-Encoding: x-gzip"),
         200,
         b"[]",
     ),
-    "deflate": (answer(zlib.compress(b"[2]"), b"Content-Encoding: deflate"), 200, b"[2]"),
-    "a coding nobody knows": (answer(b"[3]", b"Content-Encoding: odd"), 200, b"[3]"),
+    "deflate": (http_response(zlib.compress(b"[2]"), b"Content-Encoding: deflate"), 200, b"[2]"),
+    "a coding nobody knows": (http_response(b"[3]", b"Content-Encoding: odd"), 200, b"[3]"),
     "chunks": (CHUNKED + b"1;x=y\r\n[\r\n1\r\n]\r\n0\r\nT: t\r\n\r\n", 200, b"[]"),
-    "go on first": (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(), 200, b"{}"),
-    "bad headers": (answer(b"{}", b"Set-Cookie: \xff=;;==", b"no header", b"Date"), 200, b"{}"),
-    "bad redirect": (answer(b"{}", b"Location: http://[bad", status=b"302 Found"), 302, b"{}"),
+    "go on first": (b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(), 200, b"{}"),
+    "bad headers": (http_response(b"{}", b"Set-Cookie: \xff=;;==", b"no header", b"Date"), 200, b"{}"),
+    "bad redirect": (http_response(b"{}", b"Location: http://[bad", status=b"302 Found"), 302, b"{}"),
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_status_and_coding_is_an_answer_and_keeps_the_connection(
-    patient: HttpSender, serve: Callable[..., Peer], name: str
+    patient: HttpSender, serve: Callable[..., ScriptedServer], name: str
 ) -> None:
     text, status, body = ANSWERS[name]
-    peer = serve(replies(text, text))
+    server = serve(respond_with(text, text))
     for _ in range(2):
-        response = patient(get(peer.url))
+        response = patient(get(server.url))
         assert (response.status, response.body) == (status, body)
-    assert peer.connections == 1
+    assert server.connections == 1
 
 
 def test_an_answer_without_a_length_ends_with_the_connection(
-    patient: HttpSender, serve: Callable[..., Peer]
+    patient: HttpSender, serve: Callable[..., ScriptedServer]
 ) -> None:
-    def script(line: Line) -> None:
-        line.hear()
-        line.say(b"HTTP/1.0 200 OK\r\n\r\n{}")
+    def script(line: ServerConnection) -> None:
+        line.read_request()
+        line.send(b"HTTP/1.0 200 OK\r\n\r\n{}")
 
     assert patient(get(serve(script).url)).body == b"{}"
 
 
-def test_redirects_are_not_followed(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    target = serve(replies(answer()))
-    peer = serve(replies(answer(b"", b"Location: " + target.url.encode(), status=b"301 Moved")))
-    assert patient(get(peer.url)).status == 301
+def test_redirects_are_not_followed(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    target = serve(respond_with(http_response()))
+    server = serve(respond_with(http_response(b"", b"Location: " + target.url.encode(), status=b"301 Moved")))
+    assert patient(get(server.url)).status == 301
     assert target.connections == 0
 
 
-def test_cookies_are_not_kept(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    peer = serve(replies(answer(b"", b"Set-Cookie: a=b; Path=/"), answer()))
-    patient(get(peer.url))
-    patient(get(peer.url))
-    assert b"cookie" not in peer.requests[1].lower()
+def test_cookies_are_not_kept(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    server = serve(respond_with(http_response(b"", b"Set-Cookie: a=b; Path=/"), http_response()))
+    patient(get(server.url))
+    patient(get(server.url))
+    assert b"cookie" not in server.requests[1].lower()
 
 
 def test_netrc_does_not_replace_the_login(
-    patient: HttpSender, serve: Callable[..., Peer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patient: HttpSender, serve: Callable[..., ScriptedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    peer = serve(replies(answer()))
-    patient(Request("GET", peer.url, {"Authorization": "Bearer abc"}))
-    assert b"Authorization: Bearer abc\r\n" in peer.requests[0]
+    server = serve(respond_with(http_response()))
+    patient(Request("GET", server.url, {"Authorization": "Bearer abc"}))
+    assert b"Authorization: Bearer abc\r\n" in server.requests[0]
 
 
 def test_the_next_address_is_tried_when_one_refuses(
-    patient: HttpSender, serve: Callable[..., Peer], addresses: Callable[[list[str]], None]
+    patient: HttpSender, serve: Callable[..., ScriptedServer], addresses: Callable[[list[str]], None]
 ) -> None:
     addresses(["127.0.0.99", "127.0.0.1"])
-    peer = serve(replies(answer()))
-    assert patient(get(f"http://many.test:{peer.port}")).status == 200
+    server = serve(respond_with(http_response()))
+    assert patient(get(f"http://many.test:{server.port}")).status == 200
 
 
 @pytest.fixture
@@ -239,17 +243,17 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
 
 
 def closed_after(text: bytes) -> Script:
-    def script(line: Line) -> None:
-        line.hear()
-        line.say(text)
+    def script(line: ServerConnection) -> None:
+        line.read_request()
+        line.send(text)
 
     return script
 
 
 def reset_after(text: bytes) -> Script:
-    def script(line: Line) -> None:
-        line.hear()
-        line.say(text)
+    def script(line: ServerConnection) -> None:
+        line.read_request()
+        line.send(text)
         line.reset()
 
     return script
@@ -278,14 +282,14 @@ BROKEN = {
     "a chunk without a length": (closed_after(CHUNKED + b"zz\r\n[]"), LOST),
     "a chunk of a negative length": (closed_after(CHUNKED + b"-2\r\n[]"), "the request failed (ValueError)"),
     "no gzip": (
-        closed_after(answer(b"no gzip", b"Content-Encoding: gzip")),
+        closed_after(http_response(b"no gzip", b"Content-Encoding: gzip")),
         "the request failed (error)",
     ),
-    "a long body": (closed_after(answer(b"x" * 100_001)), LONG),
+    "a long body": (closed_after(http_response(b"x" * 100_001)), LONG),
     "a chunk that has no end": (closed_after(CHUNKED + b"-1\r\n" + b"x" * 1_000_000), LONG),
     "go on, and on": (closed_after(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000), LONG),
     "a long redirect": (
-        closed_after(answer(b"x" * 100_001, b"Location: /x", status=b"302 Found")),
+        closed_after(http_response(b"x" * 100_001, b"Location: /x", status=b"302 Found")),
         LONG,
     ),
 }
@@ -293,51 +297,51 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_answer_is_a_passing_fault(
-    patient: HttpSender, serve: Callable[..., Peer], name: str
+    patient: HttpSender, serve: Callable[..., ScriptedServer], name: str
 ) -> None:
     script, words = BROKEN[name]
-    peer = serve(script)
-    assert failure(patient, get(peer.url)) == words
-    assert (peer.connections, len(peer.requests)) == (1, 1)
+    server = serve(script)
+    assert failure(patient, get(server.url)) == words
+    assert (server.connections, len(server.requests)) == (1, 1)
 
 
-def drip_head(line: Line) -> None:
-    line.hear()
-    line.drip(HEAD + b"X: y\r\n" * 1000)
+def drip_head(line: ServerConnection) -> None:
+    line.read_request()
+    line.send_slowly(HEAD + b"X: y\r\n" * 1000)
 
 
-def drip_body(line: Line) -> None:
-    line.hear()
-    line.say(HEAD + b"Content-Length: 9000\r\n\r\n")
-    line.drip(b"x" * 9000)
+def drip_body(line: ServerConnection) -> None:
+    line.read_request()
+    line.send(HEAD + b"Content-Length: 9000\r\n\r\n")
+    line.send_slowly(b"x" * 9000)
 
 
-def drip_chunks(line: Line) -> None:
-    line.hear()
-    line.say(CHUNKED)
-    line.drip(b"1\r\nx\r\n" * 1000)
+def drip_chunks(line: ServerConnection) -> None:
+    line.read_request()
+    line.send(CHUNKED)
+    line.send_slowly(b"1\r\nx\r\n" * 1000)
 
 
-def drip_empty_gzip(line: Line) -> None:
+def drip_empty_gzip(line: ServerConnection) -> None:
     """Nothing ever comes out of this body, however much goes in."""
-    line.hear()
-    line.say(HEAD + b"Content-Encoding: gzip\r\n\r\n")
-    line.drip(gzip.compress(b"") * 1000)
+    line.read_request()
+    line.send(HEAD + b"Content-Encoding: gzip\r\n\r\n")
+    line.send_slowly(gzip.compress(b"") * 1000)
 
 
-def hang(line: Line) -> None:
-    line.hear()
-    line.hang()
+def hang(line: ServerConnection) -> None:
+    line.read_request()
+    line.wait_for_close()
 
 
 @pytest.mark.parametrize("script", [drip_head, drip_body, drip_chunks, drip_empty_gzip, hang])
 def test_the_deadline_ends_what_would_not_end(
-    send: HttpSender, serve: Callable[..., Peer], script: Script
+    send: HttpSender, serve: Callable[..., ScriptedServer], script: Script
 ) -> None:
     assert failure(send, get(serve(script).url)).startswith("no answer within")
 
 
-def test_silence_is_given_up_before_the_deadline(serve: Callable[..., Peer]) -> None:
+def test_silence_is_given_up_before_the_deadline(serve: Callable[..., ScriptedServer]) -> None:
     send = HttpSender(read_timeout=0.2, deadline=1000)
     assert failure(send, get(serve(hang).url)).startswith("no answer within")
 
@@ -362,7 +366,7 @@ def test_the_deadline_ends_connecting_to_many_dead_addresses(
 
 
 def test_tls_does_not_begin_when_connecting_took_all_the_time(
-    send: HttpSender, serve: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
+    send: HttpSender, serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = socket.create_connection
     heard: list[bytes] = []
@@ -373,20 +377,20 @@ def test_tls_does_not_begin_when_connecting_took_all_the_time(
         return line
 
     monkeypatch.setattr(socket, "create_connection", late)
-    peer = serve(lambda line: heard.append(line.catch()))
-    assert failure(send, get(f"https://127.0.0.1:{peer.port}")).startswith("no answer within")
-    peer.close()
+    server = serve(lambda line: heard.append(line.receive()))
+    assert failure(send, get(f"https://127.0.0.1:{server.port}")).startswith("no answer within")
+    server.close()
     assert heard == [b""]
 
 
-def test_a_long_body_is_not_read_further(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    def flood(line: Line) -> None:
-        line.hear()
-        line.say(HEAD + b"Content-Length: 1000000000\r\n\r\n", *[b"x" * 100_000] * 10_000)
+def test_a_long_body_is_not_read_further(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    def flood(line: ServerConnection) -> None:
+        line.read_request()
+        line.send(HEAD + b"Content-Length: 1000000000\r\n\r\n", *[b"x" * 100_000] * 10_000)
 
-    peer = serve(flood)
-    assert failure(patient, get(peer.url)) == LONG
-    assert peer.sent < 100_000_000  # what the sockets hold, not what was to come
+    server = serve(flood)
+    assert failure(patient, get(server.url)) == LONG
+    assert server.sent < 100_000_000  # what the sockets hold, not what was to come
 
 
 def bomb() -> bytes:
@@ -402,22 +406,22 @@ BOMB_IN_A_CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BOMB), BOMB)
 @pytest.mark.parametrize(
     "text",
     [
-        answer(BOMB, GZIP),
-        answer(gzip.compress(BOMB), GZIP + b", gzip"),
+        http_response(BOMB, GZIP),
+        http_response(gzip.compress(BOMB), GZIP + b", gzip"),
         HEAD + GZIP + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + BOMB_IN_A_CHUNK,
-        answer(BOMB, GZIP, b"Location: /x", status=b"302 Found"),
-        answer(BOMB, GZIP, status=b"500 Internal Server Error"),
+        http_response(BOMB, GZIP, b"Location: /x", status=b"302 Found"),
+        http_response(BOMB, GZIP, status=b"500 Internal Server Error"),
     ],
     ids=["once", "twice", "chunked", "redirect", "error"],
 )
 def test_a_small_body_that_unpacks_to_a_huge_one_takes_no_memory(
-    patient: HttpSender, serve: Callable[..., Peer], text: bytes
+    patient: HttpSender, serve: Callable[..., ScriptedServer], text: bytes
 ) -> None:
     assert len(text) < 100_000
-    peer = serve(replies(text))
+    server = serve(respond_with(text))
     tracemalloc.start()
     try:
-        assert failure(patient, get(peer.url)) == LONG
+        assert failure(patient, get(server.url)) == LONG
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
@@ -463,69 +467,69 @@ def test_what_cannot_be_sent_is_a_passing_fault_that_tells_no_secret(patient: Ht
 # Connections that died
 
 
-def reply_and_close_at_the_next(line: Line) -> None:
-    line.hear()
-    line.say(answer(b"1"))
-    line.hear()
+def reply_and_close_at_the_next(line: ServerConnection) -> None:
+    line.read_request()
+    line.send(http_response(b"1"))
+    line.read_request()
 
 
-def reply_and_reset_at_the_next(line: Line) -> None:
+def reply_and_reset_at_the_next(line: ServerConnection) -> None:
     reply_and_close_at_the_next(line)
     line.reset()
 
 
-def reply_and_break_the_next(line: Line) -> None:
+def reply_and_break_the_next(line: ServerConnection) -> None:
     reply_and_close_at_the_next(line)
-    line.say(b"HTTP/1.1 2")
+    line.send(b"HTTP/1.1 2")
     line.reset()
 
 
 @pytest.mark.parametrize("script", [reply_and_close_at_the_next, reply_and_reset_at_the_next])
 def test_a_get_is_sent_again_when_the_kept_connection_was_dead(
-    patient: HttpSender, serve: Callable[..., Peer], script: Script
+    patient: HttpSender, serve: Callable[..., ScriptedServer], script: Script
 ) -> None:
-    peer = serve(script, replies(answer(b"2")))
-    assert patient(get(peer.url)).body == b"1"
-    assert patient(get(peer.url)).body == b"2"
-    assert (peer.connections, len(peer.requests)) == (2, 3)
+    server = serve(script, respond_with(http_response(b"2")))
+    assert patient(get(server.url)).body == b"1"
+    assert patient(get(server.url)).body == b"2"
+    assert (server.connections, len(server.requests)) == (2, 3)
 
 
-def test_a_get_is_sent_again_once_only(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    peer = serve(reply_and_close_at_the_next, closed_after(b""), replies(answer(b"3")))
-    patient(get(peer.url))
-    assert failure(patient, get(peer.url)) == LOST
-    assert peer.connections == 2
+def test_a_get_is_sent_again_once_only(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    server = serve(reply_and_close_at_the_next, closed_after(b""), respond_with(http_response(b"3")))
+    patient(get(server.url))
+    assert failure(patient, get(server.url)) == LOST
+    assert server.connections == 2
 
 
 def test_a_get_is_not_sent_again_once_an_answer_has_begun(
-    patient: HttpSender, serve: Callable[..., Peer]
+    patient: HttpSender, serve: Callable[..., ScriptedServer]
 ) -> None:
-    peer = serve(reply_and_break_the_next, replies(answer(b"2")))
-    patient(get(peer.url))
-    assert failure(patient, get(peer.url))
-    assert peer.connections == 1
+    server = serve(reply_and_break_the_next, respond_with(http_response(b"2")))
+    patient(get(server.url))
+    assert failure(patient, get(server.url))
+    assert server.connections == 1
 
 
 def test_a_post_goes_over_a_new_connection_and_is_never_sent_again(
-    patient: HttpSender, serve: Callable[..., Peer]
+    patient: HttpSender, serve: Callable[..., ScriptedServer]
 ) -> None:
-    peer = serve(replies(answer()), closed_after(b""), replies(answer()))
-    patient(get(peer.url))
-    assert failure(patient, post(peer.url)) == LOST
-    assert (peer.connections, len(peer.requests)) == (2, 2)
+    server = serve(respond_with(http_response()), closed_after(b""), respond_with(http_response()))
+    patient(get(server.url))
+    assert failure(patient, post(server.url)) == LOST
+    assert (server.connections, len(server.requests)) == (2, 2)
 
 
 def test_an_answer_that_failed_leaves_no_connection_behind(
-    patient: HttpSender, serve: Callable[..., Peer]
+    patient: HttpSender, serve: Callable[..., ScriptedServer]
 ) -> None:
-    def long_and_on(line: Line) -> None:
-        line.hear()
-        line.say(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 500_000)
-        line.hang()
+    def long_and_on(line: ServerConnection) -> None:
+        line.read_request()
+        line.send(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 500_000)
+        line.wait_for_close()
 
-    peer = serve(long_and_on, replies(answer(b"2")))
-    failure(patient, get(peer.url))
-    assert patient(get(peer.url)).body == b"2"
+    server = serve(long_and_on, respond_with(http_response(b"2")))
+    failure(patient, get(server.url))
+    assert patient(get(server.url)).body == b"2"
 
 
 # TLS and proxies
@@ -559,17 +563,17 @@ def _trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(
-    patient: HttpSender, serve: Callable[..., Peer], tls: ssl.SSLContext
+    patient: HttpSender, serve: Callable[..., ScriptedServer], tls: ssl.SSLContext
 ) -> None:
-    words = failure(patient, get(serve(replies(answer()), tls=tls).url))
+    words = failure(patient, get(serve(respond_with(http_response()), tls=tls).url))
     assert words == "TLS certificate not accepted (self-signed certificate): is the machine's date right?"
 
 
 @pytest.mark.usefixtures("_trusted")
 def test_a_certificate_for_another_host_is_refused(
-    patient: HttpSender, serve: Callable[..., Peer], tls: ssl.SSLContext
+    patient: HttpSender, serve: Callable[..., ScriptedServer], tls: ssl.SSLContext
 ) -> None:
-    port = serve(replies(answer()), tls=tls).port
+    port = serve(respond_with(http_response()), tls=tls).port
     with pytest.raises(
         TryLater, match=rf"^localhost:{port}: TLS certificate not accepted \(Hostname mismatch"
     ):
@@ -579,7 +583,7 @@ def test_a_certificate_for_another_host_is_refused(
 @pytest.mark.usefixtures("_trusted")
 def test_trusted_certificates_are_read_again_only_when_they_have_changed(
     patient: HttpSender,
-    serve: Callable[..., Peer],
+    serve: Callable[..., ScriptedServer],
     tls: ssl.SSLContext,
     certificate: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -592,54 +596,54 @@ def test_trusted_certificates_are_read_again_only_when_they_have_changed(
         read(context, *locations)
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
-    peer = serve(*[replies(answer())] * 3, tls=tls)
+    server = serve(*[respond_with(http_response())] * 3, tls=tls)
     for expected in (1, 1, 2):
         if expected == 2:
             os.utime(certificate, (0, 0))
-        assert patient(get(peer.url)).status == 200
+        assert patient(get(server.url)).status == 200
         patient.close()
         assert len(reads) == expected
-    assert peer.connections == 3
+    assert server.connections == 3
 
 
 @pytest.mark.usefixtures("_trusted")
 def test_tls_keeps_its_connection_and_survives_its_death(
-    patient: HttpSender, serve: Callable[..., Peer], tls: ssl.SSLContext
+    patient: HttpSender, serve: Callable[..., ScriptedServer], tls: ssl.SSLContext
 ) -> None:
-    def two_and_gone(line: Line) -> None:
-        line.hear()
-        line.say(answer(b"1"))
+    def two_and_gone(line: ServerConnection) -> None:
+        line.read_request()
+        line.send(http_response(b"1"))
         reply_and_close_at_the_next(line)
 
-    peer = serve(two_and_gone, replies(answer(b"3")), tls=tls)
-    assert [patient(get(peer.url)).body for _ in range(3)] == [b"1", b"1", b"3"]
-    assert peer.connections == 2
+    server = serve(two_and_gone, respond_with(http_response(b"3")), tls=tls)
+    assert [patient(get(server.url)).body for _ in range(3)] == [b"1", b"1", b"3"]
+    assert server.connections == 2
 
 
 @pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("script", [drip_head, drip_body, hang])
 def test_the_deadline_holds_over_tls(
-    send: HttpSender, serve: Callable[..., Peer], tls: ssl.SSLContext, script: Script
+    send: HttpSender, serve: Callable[..., ScriptedServer], tls: ssl.SSLContext, script: Script
 ) -> None:
     assert failure(send, get(serve(script, tls=tls).url)).startswith("no answer within")
 
 
-def test_the_deadline_holds_while_tls_begins(send: HttpSender, serve: Callable[..., Peer]) -> None:
-    def mumble(line: Line) -> None:
-        line.drip(b"\x16\x03\x03\x40\x00" + bytes(9000))
+def test_the_deadline_holds_while_tls_begins(send: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    def mumble(line: ServerConnection) -> None:
+        line.send_slowly(b"\x16\x03\x03\x40\x00" + bytes(9000))
 
-    peer = serve(mumble)
-    assert failure(send, get(f"https://127.0.0.1:{peer.port}")).startswith("no answer within")
+    server = serve(mumble)
+    assert failure(send, get(f"https://127.0.0.1:{server.port}")).startswith("no answer within")
 
 
-def test_a_server_without_tls(patient: HttpSender, serve: Callable[..., Peer]) -> None:
-    peer = serve(lambda line: line.say(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    words = failure(patient, get(f"https://127.0.0.1:{peer.port}"))
+def test_a_server_without_tls(patient: HttpSender, serve: Callable[..., ScriptedServer]) -> None:
+    server = serve(lambda line: line.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    words = failure(patient, get(f"https://127.0.0.1:{server.port}"))
     assert words.startswith("TLS failed (")
 
 
 def test_a_proxy_of_the_environment_is_used_and_bound_by_the_deadline(
-    send: HttpSender, serve: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
+    send: HttpSender, serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve(drip_body)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -650,7 +654,7 @@ def test_a_proxy_of_the_environment_is_used_and_bound_by_the_deadline(
 
 
 def test_a_proxy_that_refuses_says_so(
-    patient: HttpSender, serve: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
+    patient: HttpSender, serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve(closed_after(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -673,4 +677,4 @@ def test_a_proxy_that_refuses_says_so(
     ],
 )
 def test_http_date(text: str, expected: float | None) -> None:
-    assert http_date(text) == expected
+    assert parse_http_date(text) == expected

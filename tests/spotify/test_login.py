@@ -29,7 +29,7 @@ from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import login as login_room
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.spotify.login import desktop_browser, login, redirect_of
+from spotify_logger.spotify.login import login, open_desktop_browser, parse_redirect
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError
@@ -499,7 +499,7 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(webbrowser, "open", show)
-    assert desktop_browser("http://x/") is shown
+    assert open_desktop_browser("http://x/") is shown
     assert opened == (["http://x/"] if shown else [])
 
 
@@ -510,16 +510,16 @@ def test_a_browser_that_cannot_be_started_is_none(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     monkeypatch.setattr(webbrowser, "open", fail)
-    assert not desktop_browser("http://x/")
+    assert not open_desktop_browser("http://x/")
 
 
 @settings(deadline=None)
 @given(st.text() | st.text("?&=#%:/[]codestaerr1\ud800\x1b", max_size=60))
 def test_any_address_can_be_read(address: str) -> None:
-    redirect = redirect_of(address)
+    redirect = parse_redirect(address)
     assert redirect.error.isprintable()
     assert not redirect.code or redirect.code not in repr(redirect) or len(redirect.code) < 8
 
 
 def test_too_many_fields_are_no_fields() -> None:
-    assert redirect_of("?" + "&".join(["code=1"] * 21)).code == ""
+    assert parse_redirect("?" + "&".join(["code=1"] * 21)).code == ""

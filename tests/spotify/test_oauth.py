@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.config.settings import is_word, load
+from spotify_logger.config.settings import is_visible_ascii, load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import DAWN, listen
 from spotify_logger.simulator.service import Service
@@ -245,9 +245,9 @@ def test_without_a_date_that_makes_sense_the_machine_is_believed(
     ],
 )
 def test_what_a_date_may_say(text: str, expected: float | None) -> None:
-    assert oauth.told_time({"date": text}) == expected
-    assert oauth.told_time({"Date": text}) is None, "names are in lower case"
-    assert oauth.told_time({}) is None
+    assert oauth.server_time({"date": text}) == expected
+    assert oauth.server_time({"Date": text}) is None, "names are in lower case"
+    assert oauth.server_time({}) is None
 
 
 GRANT = {"error": "invalid_grant", "error_description": "Refresh token revoked"}
@@ -373,8 +373,8 @@ def test_scopes_that_were_not_given_are_named(scope: str, missing: list[str]) ->
 
 
 def test_a_token_of_the_settings_starts_a_machine(app: Settings) -> None:
-    assert oauth.token_of_settings(app) is None
-    assert oauth.token_of_settings(replace(app, refresh_token="refresh-9")) == Token("refresh-9")
+    assert oauth.token_from_settings(app) is None
+    assert oauth.token_from_settings(replace(app, refresh_token="refresh-9")) == Token("refresh-9")
 
 
 def test_no_secret_is_in_the_repr() -> None:
@@ -496,9 +496,9 @@ def test_any_answer_ends_in_a_token_or_in_one_of_the_errors(
             line = str(error)
         else:
             line = token.scope
-            assert is_word(token.refresh_token)
-            assert is_word(token.access_token)
-            told = oauth.told_time(headers)
+            assert is_visible_ascii(token.refresh_token)
+            assert is_visible_ascii(token.access_token)
+            told = oauth.server_time(headers)
             assert NOW < token.expires_at <= NOW + 86400 or told is not None
         assert line.isprintable()
 

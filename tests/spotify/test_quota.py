@@ -2,20 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from spotify_logger.spotify.quota import HOUR, Usage
+from spotify_logger.spotify.quota import HOUR, Quota
 
 NOON = 498_714 * HOUR  # seconds since the epoch, a full hour
 
 
 def test_nothing_was_asked() -> None:
-    usage = Usage()
+    usage = Quota()
     usage.add(0, NOON)
     assert usage.total(NOON) == 0
     assert usage.to_text() == ""
 
 
 def test_requests_of_an_hour_are_added_up() -> None:
-    usage = Usage()
+    usage = Quota()
     for second in (0, 5, 3599):
         usage.add(2, NOON + second)
     usage.add(1, NOON + 3600)
@@ -24,7 +24,7 @@ def test_requests_of_an_hour_are_added_up() -> None:
 
 
 def test_the_present_hour_and_the_23_before_it_count() -> None:
-    usage = Usage()
+    usage = Quota()
     for hour in range(30):
         usage.add(10, NOON + hour * HOUR)
     last = NOON + 29 * HOUR
@@ -36,7 +36,7 @@ def test_the_present_hour_and_the_23_before_it_count() -> None:
 
 
 def test_what_is_older_is_forgotten_even_when_nothing_is_asked() -> None:
-    usage = Usage()
+    usage = Quota()
     usage.add(5, NOON)
     usage.add(7, NOON + HOUR)
     usage.add(0, NOON + 24 * HOUR)
@@ -44,10 +44,10 @@ def test_what_is_older_is_forgotten_even_when_nothing_is_asked() -> None:
 
 
 def test_another_process_goes_on() -> None:
-    usage = Usage()
+    usage = Quota()
     usage.add(5, NOON)
     usage.add(7, NOON + HOUR)
-    other = Usage(usage.to_text())
+    other = Quota(usage.to_text())
     other.add(1, NOON + HOUR)
     assert other.total(NOON + HOUR) == 13
     assert other.to_text() == "498714:5,498715:8"
@@ -71,7 +71,7 @@ def test_another_process_goes_on() -> None:
     ],
 )
 def test_garbage_is_passed_over(text: str) -> None:
-    usage = Usage(f"498713:3,{text},498715:4")
+    usage = Quota(f"498713:3,{text},498715:4")
     assert usage.total(NOON + HOUR) == 7
     assert usage.to_text() == "498713:3,498715:4"
 
@@ -88,14 +88,14 @@ def test_garbage_is_passed_over(text: str) -> None:
     ],
 )
 def test_what_another_process_counted_is_taken_in_once(ours: str, theirs: str, merged: str) -> None:
-    usage = Usage(ours)
+    usage = Quota(ours)
     for _ in range(2):
         usage.merge(theirs)
     assert usage.to_text() == merged
 
 
 def test_counting_goes_on_from_what_was_taken_in() -> None:
-    usage = Usage()
+    usage = Quota()
     usage.merge("498690:100,498714:5")
     usage.add(2, NOON)
     assert usage.total(NOON) == 7

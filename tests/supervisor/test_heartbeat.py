@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.supervisor import heartbeat
-from spotify_logger.supervisor.heartbeat import Beat, BeatReader, Lifeline
+from spotify_logger.supervisor.heartbeat import Beat, BeatReader, HeartbeatPipe
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 CHILD = """
 import os, sys, time
-from spotify_logger.supervisor.heartbeat import Lifeline
+from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 
-line = Lifeline.from_environment(os.environ)
-line.beat(5, "ok", "here" if line.supervised else "alone")
+line = HeartbeatPipe.from_environment(os.environ)
+line.beat(5, "ok", "here" if line.is_supervised else "alone")
 print(os.environ.get("SPOTIFY_LOGGER_FDS"), *[os.get_inheritable(int(fd)) for fd in sys.argv[1:]], flush=True)
 time.sleep(60)
 """
@@ -48,37 +48,37 @@ def pipes() -> Iterator[list[int]]:
 
 class TestBeats:
     def test_a_beat_arrives_as_it_was_sent(self, pipes: list[int]) -> None:
-        line = Lifeline(pipes[1])
+        line = HeartbeatPipe(pipes[1])
         line.beat(30, "ok", "Daft Punk – Veridis Quo")
         line.beat(0.25, "trouble", "")
         assert BeatReader().feed(os.read(pipes[0], 4096)) == [
-            Beat(30.0, ok=True, words="Daft Punk – Veridis Quo"),
-            Beat(0.25, ok=False, words=""),
+            Beat(30.0, ok=True, status="Daft Punk – Veridis Quo"),
+            Beat(0.25, ok=False, status=""),
         ]
 
     def test_a_beat_is_one_line_and_is_taken_whole(self, pipes: list[int]) -> None:
-        Lifeline(pipes[1]).beat(1, "ok", "first\nsecond \x1b[31m" + "𝄞" * 5000 + "\udcff")
+        HeartbeatPipe(pipes[1]).beat(1, "ok", "first\nsecond \x1b[31m" + "𝄞" * 5000 + "\udcff")
         data = os.read(pipes[0], 65536)
         assert len(data) < select.PIPE_BUF
         assert [beat.seconds for beat in BeatReader().feed(data)] == [1.0]
 
     def test_nobody_reads(self, pipes: list[int]) -> None:
         os.set_blocking(pipes[1], False)
-        line = Lifeline(pipes[1])
+        line = HeartbeatPipe(pipes[1])
         for _ in range(20_000):
             line.beat(1, "ok", "listening")
         beats = BeatReader().feed(os.read(pipes[0], 1 << 20))
-        assert {beat.words for beat in beats} == {"listening"}
+        assert {beat.status for beat in beats} == {"listening"}
 
     def test_nobody_is_there(self) -> None:
         read, write = os.pipe()
         os.close(read)
-        Lifeline(write).beat(1, "ok", "listening")
+        HeartbeatPipe(write).beat(1, "ok", "listening")
         os.close(write)
 
     def test_alone(self) -> None:
-        line = Lifeline()
-        assert not line.supervised
+        line = HeartbeatPipe()
+        assert not line.is_supervised
         line.beat(1, "ok", "nobody hears it")
 
 
@@ -88,22 +88,22 @@ class TestReader:
         ["", "5", "5 ok-ish words", "soon ok words", "nan ok words", "inf ok words", "\x00", "ok 5 words"],
     )
     def test_nonsense_is_passed_over(self, line: str) -> None:
-        assert BeatReader().feed(f"{line}\n7 ok yes\n".encode()) == [Beat(7.0, ok=True, words="yes")]
+        assert BeatReader().feed(f"{line}\n7 ok yes\n".encode()) == [Beat(7.0, ok=True, status="yes")]
 
     @pytest.mark.parametrize(("said", "taken"), [("1e9", 3600.0), ("-5", 0.0), ("12.5", 12.5)])
     def test_announcements_are_bounded(self, said: str, taken: float) -> None:
-        assert BeatReader().feed(f"{said} ok \n".encode()) == [Beat(taken, ok=True, words="")]
+        assert BeatReader().feed(f"{said} ok \n".encode()) == [Beat(taken, ok=True, status="")]
 
     def test_a_line_without_end_is_not_kept(self) -> None:
         reader = BeatReader()
         for _ in range(1000):
             assert reader.feed(b"x" * 65536) == []
-        assert reader.feed(b"\n5 ok back\n") == [Beat(5.0, ok=True, words="back")]
+        assert reader.feed(b"\n5 ok back\n") == [Beat(5.0, ok=True, status="back")]
         assert len(reader._rest) <= 4096
 
     def test_words_have_no_control_characters(self) -> None:
         (beat,) = BeatReader().feed(b"5 ok a\x1b[2Jb\r\xff\n")
-        assert beat.words.isprintable()
+        assert beat.status.isprintable()
 
     @given(st.binary(max_size=300), st.integers(0, 300))
     def test_any_bytes_cut_anywhere(self, data: bytes, cut: int) -> None:
@@ -116,7 +116,7 @@ class TestInheritance:
         names = ",".join(map(str, inherited))
         return subprocess.Popen(
             [sys.executable, "-c", CHILD, *map(str, inherited)],
-            env={**os.environ, heartbeat.ENVIRONMENT: names},
+            env={**os.environ, heartbeat.ENVIRONMENT_VARIABLE: names},
             pass_fds=inherited,
             stdout=subprocess.PIPE,
         )
@@ -125,17 +125,17 @@ class TestInheritance:
         with self.child([pipes[1], pipes[2], pipes[3]]) as child:
             assert child.stdout
             assert child.stdout.readline() == b"None False False False\n"
-            assert BeatReader().feed(os.read(pipes[0], 4096)) == [Beat(5.0, ok=True, words="here")]
+            assert BeatReader().feed(os.read(pipes[0], 4096)) == [Beat(5.0, ok=True, status="here")]
             child.kill()
 
     def test_it_ends_with_its_supervisor(self, pipes: list[int]) -> None:
-        life_read, life_write = os.pipe()
-        with self.child([pipes[1], life_read, pipes[2]]) as child:
-            os.close(life_read)
+        liveness_read, liveness_write = os.pipe()
+        with self.child([pipes[1], liveness_read, pipes[2]]) as child:
+            os.close(liveness_read)
             assert child.stdout
             assert child.stdout.readline().startswith(b"None")
             assert child.poll() is None
-            os.close(life_write)
+            os.close(liveness_write)
             assert child.wait(30) == 1
 
     def test_signals_are_left_to_the_main_thread(self, pipes: list[int]) -> None:
@@ -148,9 +148,9 @@ class TestInheritance:
 
     @pytest.mark.parametrize("names", ["", "1", "one,two,three", "3,4,999", "-1,-1,-1"])
     def test_a_variable_that_says_nothing_sensible_means_alone(self, names: str) -> None:
-        environ = {heartbeat.ENVIRONMENT: names}
-        assert not Lifeline.from_environment(environ).supervised
+        environ = {heartbeat.ENVIRONMENT_VARIABLE: names}
+        assert not HeartbeatPipe.from_environment(environ).is_supervised
         assert environ == {}
 
     def test_without_the_variable_it_is_alone(self) -> None:
-        assert not Lifeline.from_environment({}).supervised
+        assert not HeartbeatPipe.from_environment({}).is_supervised

@@ -45,9 +45,9 @@ os.write(int(sys.argv[2]), json.dumps(report).encode() + b"\\n")
 LOOP = """
 import os, select, signal, sys, time
 from pathlib import Path
-from spotify_logger.supervisor.heartbeat import Lifeline
+from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 
-line = Lifeline.from_environment(os.environ)
+line = HeartbeatPipe.from_environment(os.environ)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 wake_fd, write_fd = os.pipe()
 os.set_blocking(write_fd, False)
@@ -174,7 +174,7 @@ class TestRestart:
 
     def test_a_loop_that_says_nothing_from_the_start(self, stage: Stage) -> None:
         stage.loop("if first: time.sleep(60)\nlive()")
-        stage.start(first_beat=3)  # enough for a slow machine to begin
+        stage.start(first_beat_timeout=3)  # enough for a slow machine to begin
         stage.wait_for_start(2)
         stage.wait_for_line("the loop ended: silent for [34] s; it starts again in 0 s")
 
@@ -221,7 +221,7 @@ class TestEnd:
         process.terminate()
         wait_until((stage.folder / "asked").exists)
         assert process.poll() is None
-        time.sleep(2 * restart_policy.SAME_WISH)
+        time.sleep(2 * restart_policy.DUPLICATE_STOP_WINDOW)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         stage.wait_for_line("the loop was asked twice to end and is killed")
@@ -620,7 +620,7 @@ class TestQuiet:
             environ = {name: os.environ.get(name) for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "KEPT")}
             tty = signal.getsignal(signal.SIGTTOU) == signal.SIG_IGN
             stdin = os.readlink("/proc/self/fd/0")
-            found = [line.supervised, environ, os.getpgrp() == os.getpid(), stdin, tty]
+            found = [line.is_supervised, environ, os.getpgrp() == os.getpid(), stdin, tty]
             Path("new").write_text(json.dumps(found))
             Path("new").rename("found")
             live()

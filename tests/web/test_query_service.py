@@ -119,7 +119,7 @@ def test_the_command_is_asked_about_the_same_listener(
     anna = settings_for(redis_url, tmp_path)
     assert anna.listener == "anna"
     assert run(anna, lambda desk: desk.ask("top", "tracks"))["plays"] == 0
-    assert run(anna.of(""), lambda desk: desk.ask("top", "tracks"))["plays"] == 2
+    assert run(anna.for_listener(""), lambda desk: desk.ask("top", "tracks"))["plays"] == 2
 
 
 def test_an_answer_is_kept_until_something_changes(

@@ -11,59 +11,59 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Script = Callable[["Line"], None]
+    Script = Callable[["ServerConnection"], None]
 
 
-class Line:
+class ServerConnection:
     """The server's end of a connection."""
 
-    def __init__(self, peer: Peer, line: socket.socket) -> None:
-        self._peer = peer
-        self._line = line
+    def __init__(self, server: ScriptedServer, line: socket.socket) -> None:
+        self._server = server
+        self._socket = line
 
-    def hear(self) -> bytes:
+    def read_request(self) -> bytes:
         """Wait for a whole request, and note it; b"" when the client has gone."""
         heard = b""
         while b"\r\n\r\n" not in heard:
-            if not (piece := self._line.recv(65536)):
+            if not (piece := self._socket.recv(65536)):
                 return b""
             heard += piece
         head, _, body = heard.partition(b"\r\n\r\n")
         for line in head.split(b"\r\n"):
             if line.lower().startswith(b"content-length:"):
                 while len(body) < int(line.split(b":")[1]):
-                    body += self._line.recv(65536)
-        self._peer.requests.append(head + b"\r\n\r\n" + body)
+                    body += self._socket.recv(65536)
+        self._server.requests.append(head + b"\r\n\r\n" + body)
         return heard
 
-    def catch(self) -> bytes:
+    def receive(self) -> bytes:
         """Wait for whatever comes; b"" when the client has gone."""
-        return self._line.recv(65536)
+        return self._socket.recv(65536)
 
-    def say(self, *pieces: bytes) -> None:
+    def send(self, *pieces: bytes) -> None:
         for piece in pieces:
-            self._line.sendall(piece)
-            self._peer.sent += len(piece)
+            self._socket.sendall(piece)
+            self._server.sent += len(piece)
 
-    def drip(self, text: bytes, pause: float = 0.05) -> None:
+    def send_slowly(self, text: bytes, pause: float = 0.05) -> None:
         """Say a byte at a time, until the client has had enough."""
         for position in range(len(text)):
-            self.say(text[position : position + 1])
-            if self._peer.closing.wait(pause):
+            self.send(text[position : position + 1])
+            if self._server.closing.wait(pause):
                 return
 
-    def hang(self) -> None:
+    def wait_for_close(self) -> None:
         """Say nothing until the client has gone, or the test is over."""
-        while self._line.recv(65536):
+        while self._socket.recv(65536):
             pass
 
     def reset(self) -> None:
         """Close so that the client gets a reset, not an end."""
-        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self._line.close()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self._socket.close()
 
 
-class Peer:
+class ScriptedServer:
     """Runs one script for each connection, in their order; further connections are closed at once.
 
     Attributes:
@@ -80,7 +80,7 @@ class Peer:
         self._tls = tls
         self._scripts = list(scripts)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._lines: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -99,7 +99,7 @@ class Peer:
         self.closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
-        for line in self._lines:
+        for line in self._sockets:
             with suppress(OSError):
                 socket.socket.shutdown(line, socket.SHUT_RDWR)  # wakes whoever waits; TLS's own would not
         for thread in self._threads[1:]:
@@ -118,7 +118,7 @@ class Peer:
                 continue
             if self._tls:
                 line = self._tls.wrap_socket(line, server_side=True, do_handshake_on_connect=False)
-            self._lines.append(line)
+            self._sockets.append(line)
             thread = threading.Thread(target=self._run, args=(self._scripts.pop(0), line))
             self._threads.append(thread)
             thread.start()
@@ -127,24 +127,24 @@ class Peer:
         with suppress(OSError):
             if isinstance(line, ssl.SSLSocket):
                 line.do_handshake()
-            script(Line(self, line))
+            script(ServerConnection(self, line))
         line.close()
 
 
-def answer(body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def http_response(body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> bytes:
     """A proper answer with a length."""
     lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def replies(*answers: bytes) -> Script:
+def respond_with(*answers: bytes) -> Script:
     """Give these answers, one a request, and then wait for the client to go."""
 
-    def script(line: Line) -> None:
+    def script(line: ServerConnection) -> None:
         for text in answers:
-            if not line.hear():
+            if not line.read_request():
                 return
-            line.say(text)
-        line.hang()
+            line.send(text)
+        line.wait_for_close()
 
     return script
