@@ -40,9 +40,9 @@ def programs() -> list[Any]:
 
 
 def acl_command(version: str) -> list[str]:
-    """The command that makes the logger's user, as the README gives it for a server of that version."""
-    readme = Path(__file__).parents[1] / "README.md"
-    line = re.search(r"^ACL SETUSER .*$", readme.read_text(encoding="utf-8"), re.MULTILINE)
+    """The command that makes the logger's user on a server of that version, from docs/several-machines.md."""
+    document = Path(__file__).parents[1] / "docs" / "several-machines.md"
+    line = re.search(r"^ACL SETUSER .*$", document.read_text(encoding="utf-8"), re.MULTILINE)
     assert line is not None
     words = line[0].replace("PASSWORD", PASSWORD).split()
     is_old = tuple(map(int, version.split(".")[:2])) < (7, 2)

@@ -81,8 +81,8 @@ def test_its_exposure_is_small(any_unit: Path) -> None:
     assert done.returncode == 0, done.stdout.rpartition("\n\n")[2]
 
 
-def test_a_secret_can_be_a_credential_as_the_readme_says(unit: Path) -> None:
-    line = re.search(r"LoadCredential=(\w+):/[\w./-]+", (PROJECT / "README.md").read_text())
+def test_a_secret_can_be_a_credential_as_install_pi_says(unit: Path) -> None:
+    line = re.search(r"LoadCredential=(\w+):/[\w./-]+", (PROJECT / "docs" / "install-pi.md").read_text())
     assert line is not None
     assert line[1] in DEFAULTS
     assert line[0] in UNIT.read_text()
