@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.browser import chromium, looked
+from tests.browser import browser_page, chromium
 
 FOLDER = Path(__file__).parent
 PICTURES = (
@@ -34,7 +34,7 @@ def main() -> None:
             time.sleep(ENOUGH)
             with chromium() as browser:
                 for name, target, width, height, dark in PICTURES:
-                    with looked(browser, address, width=width, height=height, dark=dark) as window:
+                    with browser_page(browser, address, width=width, height=height, dark=dark) as window:
                         window.open(target).wait_for_timeout(1500)
                         window.page.screenshot(path=FOLDER / name)
         finally:

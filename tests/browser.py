@@ -30,7 +30,7 @@ NARROW, WIDE = 320, 1440
 """Pixels of a small telephone, and of a desk."""
 
 
-def lacking(what: str) -> NoReturn:
+def skip_or_fail(what: str) -> NoReturn:
     """Leave the test out; in CI, where nothing may be lacking, let it fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)
@@ -46,11 +46,11 @@ def chromium(*more: str) -> Iterator[Browser]:
     """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        lacking("no Chromium on this machine: sudo apt install chromium")
+        skip_or_fail("no Chromium on this machine: sudo apt install chromium")
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415 - there is none for every machine
     except ImportError:
-        lacking("no Playwright on this machine: pip install playwright")
+        skip_or_fail("no Playwright on this machine: pip install playwright")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
         try:
@@ -59,7 +59,7 @@ def chromium(*more: str) -> Iterator[Browser]:
             browser.close()
 
 
-class Looked:
+class BrowserPage:
     """A page of a browser, and everything that went wrong in it.
 
     Args:
@@ -75,10 +75,10 @@ class Looked:
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
         self.address = address
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", self._note_request)
         page.on("dialog", self._note_dialog)
 
@@ -97,19 +97,19 @@ class Looked:
 
     def _note_message(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.troubles.append(message.text)
+            self.problems.append(message.text)
 
     def _note_dialog(self, dialog: Dialog) -> None:
-        self.troubles.append(f"a dialog says {dialog.message}")
+        self.problems.append(f"a dialog says {dialog.message}")
         dialog.dismiss()
 
     def _note_request(self, request: Request) -> None:
         if not request.url.startswith((self.address, "blob:", "data:")):
-            self.troubles.append(f"asks for {request.url}")
+            self.problems.append(f"asks for {request.url}")
 
 
 @contextmanager
-def looked(
+def browser_page(
     browser: Browser,
     address: str,
     *,
@@ -117,7 +117,7 @@ def looked(
     height: int = 900,
     dark: bool = False,
     script: bool = True,
-) -> Iterator[Looked]:
+) -> Iterator[BrowserPage]:
     """A new window of a browser, at the address of the page.
 
     Args:
@@ -135,6 +135,6 @@ def looked(
         accept_downloads=True,
     )
     try:
-        yield Looked(context.new_page(), address)
+        yield BrowserPage(context.new_page(), address)
     finally:
         context.close()

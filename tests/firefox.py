@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.browser import PATIENCE_MS, lacking
+from tests.browser import PATIENCE_MS, skip_or_fail
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def firefox(*names: str) -> Iterator[Firefox]:
     """The browser of this machine, for which some names lead to loopback."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        lacking("no Firefox on this machine: sudo apt install firefox-esr")
+        skip_or_fail("no Firefox on this machine: sudo apt install firefox-esr")
     settings = {
         "marionette.port": 0,  # any that is free; it writes down which
         "network.dns.localDomains": ",".join(names),

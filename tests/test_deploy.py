@@ -156,7 +156,7 @@ def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
 def test_memory_and_descriptors_have_limits(unit: Path) -> None:
     service = read(unit)["Service"]
     assert re.fullmatch(r"[1-9]\d*(%|M)", service["MemoryMax"])
-    assert int(service["LimitNOFILE"]) >= 4 * server.MOST_CONNECTIONS
+    assert int(service["LimitNOFILE"]) >= 4 * server.MAX_CONNECTIONS
 
 
 def test_the_page_is_not_in_the_loggers_way() -> None:

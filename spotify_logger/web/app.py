@@ -21,30 +21,30 @@ from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.web.auth import Door
+from spotify_logger.web.auth import PasswordAuth
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.error_log import ErrorLog
-from spotify_logger.web.listeners import People
+from spotify_logger.web.listeners import Listeners
 from spotify_logger.web.middleware import (
-    COOKIE,
+    SESSION_COOKIE,
     SIGN_IN,
     SIGN_OUT,
-    Hosts,
-    Manners,
+    AllowedHosts,
+    RequireSignIn,
     SameOrigin,
-    SignIn,
-    own_names,
+    SecurityHeaders,
+    local_host_names,
 )
-from spotify_logger.web.proxy import BehindProxy, Unforwarded
-from spotify_logger.web.query_service import Busy
-from spotify_logger.web.request_params import Odd
-from spotify_logger.web.secrets_file import Keep
-from spotify_logger.web.server import Server, listen
-from spotify_logger.web.sessions import VALID, Sessions
+from spotify_logger.web.proxy import BehindProxy, RefuseForwarded
+from spotify_logger.web.query_service import TooManyQueries
+from spotify_logger.web.request_params import BadRequest
+from spotify_logger.web.secrets_file import SecretsFile
+from spotify_logger.web.server import PageServer, listen
+from spotify_logger.web.sessions import SESSION_LIFETIME, Sessions
 from spotify_logger.web.static_files import Assets
-from spotify_logger.web.templating import Pages
+from spotify_logger.web.templating import Templates
 from spotify_logger.web.throttle import Throttle
-from spotify_logger.web.views import form_of
+from spotify_logger.web.views import read_form
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -54,15 +54,15 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
 """Not one address, but all that the machine has."""
-SMALLEST_PACKED = 500
+GZIP_MINIMUM_BYTES = 500
 """Bytes from which on an answer is compressed."""
-MIN_PASSWORD = 10
+MIN_PASSWORD_LENGTH = 10
 """Characters of a password, where others than this machine can try one."""
 
 
-class Page:
+class WebApp:
     """Everything that the page is made of.
 
     Args:
@@ -81,25 +81,25 @@ class Page:
         self,
         settings: Settings,
         names: Iterable[str],
-        door: Door | None,
+        auth: PasswordAuth | None,
         *,
         covers: bool,
         behind_proxy: bool = False,
     ) -> None:
         zone = Zone()
-        self._door = door
+        self._auth = auth
         assets = Assets()
-        self._pages = Pages(assets, zone, {"protected": door is not None})
-        self._people = People(settings, self._pages, Covers(shown=covers), zone)
-        self.warm = self._people.warm
-        view = self._people.view
+        self._templates = Templates(assets, zone, {"protected": auth is not None})
+        self._listeners = Listeners(settings, self._templates, Covers(enabled=covers), zone)
+        self.warm = self._listeners.warm
+        view = self._listeners.view
         guards = [
             *([Middleware(BehindProxy)] if behind_proxy else []),
-            *([] if door else [Middleware(Unforwarded)]),
-            Middleware(Hosts, names=own_names(names)),
+            *([] if auth else [Middleware(RefuseForwarded)]),
+            Middleware(AllowedHosts, names=local_host_names(names)),
             Middleware(SameOrigin),
-            *([Middleware(SignIn, door=door)] if door else []),
-            Middleware(GZipMiddleware, minimum_size=SMALLEST_PACKED, compresslevel=6),
+            *([Middleware(RequireSignIn, auth=auth)] if auth else []),
+            Middleware(GZipMiddleware, minimum_size=GZIP_MINIMUM_BYTES, compresslevel=6),
         ]
         app = Starlette(
             routes=[
@@ -107,12 +107,12 @@ class Page:
                 Route("/today", view("today")),
                 Route("/live", view("live")),
                 Route("/recent", view("recent")),
-                Route("/day", view("some_day")),
+                Route("/day", view("pick_day")),
                 Route("/day/{day}", view("day")),
                 Route("/top/{kind}", view("top")),
-                Route("/top", _to("/top/tracks")),
+                Route("/top", _redirect("/top/tracks")),
                 Route("/compare", view("compare")),
-                Route("/listener", self._people.choose, methods=["POST"]),
+                Route("/listener", self._listeners.choose, methods=["POST"]),
                 Route("/clock", view("clock")),
                 Route("/chart", view("chart")),
                 Route("/calendar", view("calendar")),
@@ -126,93 +126,95 @@ class Page:
                 Route("/search", view("search")),
                 Route("/health", view("health")),
                 Route("/health/login", view("log_in"), methods=["POST"]),
-                Route("/health/login", view("log_in_state")),
-                Route(SIGN_IN, self._ask_password),
-                Route(SIGN_IN, self._take_password, methods=["POST"]),
+                Route("/health/login", view("login_state")),
+                Route(SIGN_IN, self._show_sign_in),
+                Route(SIGN_IN, self._sign_in, methods=["POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
-                Route("/static/{digest}/{name}", assets.answer),
+                Route("/static/{digest}/{name}", assets.serve),
             ],
             middleware=guards,
             exception_handlers={
-                Odd: self._odd,
-                Busy: self._busy,
-                SpotifyLoggerError: self._trouble,
-                ClientDisconnect: self._gone,
+                BadRequest: self._bad_request,
+                TooManyQueries: self._too_many_queries,
+                SpotifyLoggerError: self._service_error,
+                ClientDisconnect: self._client_disconnected,
                 404: self._not_found,
-                500: self._broken,
+                500: self._internal_error,
             },
         )
         # Around everything, so that even of what is broken a browser knows how to take it.
-        self.app: ASGIApp = Manners(app, covers=covers)
+        self.app: ASGIApp = SecurityHeaders(app, covers=covers)
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """End what would not end by itself."""
-        await self._people.end()
+        await self._listeners.stop()
 
     def close(self) -> None:
         """Let go of Redis, when nothing is answered any more."""
-        self._people.close()
+        self._listeners.close()
 
     # The password
 
-    async def _ask_password(self, request: Request, told: str = "", status: int = 200) -> Response:
-        to = _inside(request.query_params.get("to", "/"))
-        if self._door is None:
-            return RedirectResponse(to, HTTPStatus.SEE_OTHER)
-        return self._pages.show(request, "sign_in.html", status, to=to, told=told)
+    async def _show_sign_in(self, request: Request, message: str = "", status: int = 200) -> Response:
+        target = _local_path(request.query_params.get("to", "/"))
+        if self._auth is None:
+            return RedirectResponse(target, HTTPStatus.SEE_OTHER)
+        return self._templates.render(request, "sign_in.html", status, target=target, message=message)
 
-    async def _take_password(self, request: Request) -> Response:
-        form = await form_of(request)
-        to = _inside(request.query_params.get("to", "/"))
-        if self._door is None:
-            return RedirectResponse(to, HTTPStatus.SEE_OTHER)
+    async def _sign_in(self, request: Request) -> Response:
+        form = await read_form(request)
+        target = _local_path(request.query_params.get("to", "/"))
+        if self._auth is None:
+            return RedirectResponse(target, HTTPStatus.SEE_OTHER)
         address = request.client.host if request.client else ""
-        if wait := self._door.wait(address):
-            told = f"Too many wrong passwords: try again in {wait:.0f} s."
-            return await self._ask_password(request, told, HTTPStatus.TOO_MANY_REQUESTS)
-        token = self._door.open(form.get("password", ""), address)
+        if wait := self._auth.retry_after(address):
+            message = f"Too many wrong passwords: try again in {wait:.0f} s."
+            return await self._show_sign_in(request, message, HTTPStatus.TOO_MANY_REQUESTS)
+        token = self._auth.sign_in(form.get("password", ""), address)
         if token is None:
-            return await self._ask_password(request, "That is not the password.", HTTPStatus.FORBIDDEN)
-        answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+            return await self._show_sign_in(request, "That is not the password.", HTTPStatus.FORBIDDEN)
+        answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, token, max_age=VALID, secure=secure, httponly=True, samesite="strict")
+        answer.set_cookie(
+            SESSION_COOKIE, token, max_age=SESSION_LIFETIME, secure=secure, httponly=True, samesite="strict"
+        )
         return answer
 
     async def _sign_out(self, request: Request) -> Response:
-        if self._door:
-            self._door.sign_out(request.cookies.get(COOKIE, ""))
-            await self._people.recheck()
+        if self._auth:
+            self._auth.sign_out(request.cookies.get(SESSION_COOKIE, ""))
+            await self._listeners.recheck()
         answer = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
 
     # Errors
 
-    async def _odd(self, request: Request, error: Exception) -> Response:
-        return self._say(request, HTTPStatus.BAD_REQUEST, "That cannot be asked", f"{error}")
+    async def _bad_request(self, request: Request, error: Exception) -> Response:
+        return self._error_page(request, HTTPStatus.BAD_REQUEST, "That cannot be asked", f"{error}")
 
-    async def _busy(self, request: Request, error: Exception) -> Response:
-        return self._say(request, HTTPStatus.SERVICE_UNAVAILABLE, "One moment", f"{error}")
+    async def _too_many_queries(self, request: Request, error: Exception) -> Response:
+        return self._error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "One moment", f"{error}")
 
-    async def _trouble(self, request: Request, error: Exception) -> Response:
-        return self._say(
+    async def _service_error(self, request: Request, error: Exception) -> Response:
+        return self._error_page(
             request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", log.sanitize(f"{error}")
         )
 
-    async def _gone(self, _request: Request, _: Exception) -> Response:
+    async def _client_disconnected(self, _request: Request, _: Exception) -> Response:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
-        return self._say(request, HTTPStatus.NOT_FOUND, "There is no such page", "")
+        return self._error_page(request, HTTPStatus.NOT_FOUND, "There is no such page", "")
 
-    async def _broken(self, request: Request, error: Exception) -> Response:
+    async def _internal_error(self, request: Request, error: Exception) -> Response:
         error.add_note(f"{request.method} {request.url.path}")  # uvicorn logs it
-        return self._say(
+        return self._error_page(
             request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something is broken", "The page's log says more."
         )
 
-    def _say(self, request: Request, status: int, title: str, told: str) -> Response:
-        return self._pages.show(request, "error.html", status, title=title, told=told)
+    def _error_page(self, request: Request, status: int, title: str, message: str) -> Response:
+        return self._templates.render(request, "error.html", status, title=title, message=message)
 
 
 def serve(  # noqa: PLR0913 - as many as the command has options
@@ -233,66 +235,68 @@ def serve(  # noqa: PLR0913 - as many as the command has options
         SpotifyLoggerError: The address cannot be had.
     """
     is_exposed = behind_proxy or not (is_loopback(host) or host == "localhost")
-    if is_exposed and 0 < len(settings.web_password) < MIN_PASSWORD:
+    if is_exposed and 0 < len(settings.web_password) < MIN_PASSWORD_LENGTH:
         raise Misconfigured(
-            f"WEB_PASSWORD is too short for a page that others can open: it needs at least {MIN_PASSWORD} "
-            "characters; without it, the page makes a password"
+            f"WEB_PASSWORD is too short for a page that others can reach: use at least {MIN_PASSWORD_LENGTH} "
+            "characters, or leave it empty to have one generated"
         )
-    keep = Keep(settings.state_dir) if is_exposed or settings.web_password else None
+    secrets_file = SecretsFile(settings.state_dir) if is_exposed or settings.web_password else None
     sockets = listen(host, port)
-    if keep and not settings.web_password:
-        _tell_password(keep)
-    door = _door(settings.web_password or keep.password, keep) if keep else None
-    page = Page(settings, [*names, host], door, covers=covers, behind_proxy=behind_proxy)
-    address = _address(host, sockets[0].getsockname()[1])
+    if secrets_file and not settings.web_password:
+        _announce_password(secrets_file)
+    auth = (
+        _password_auth(settings.web_password or secrets_file.password, secrets_file) if secrets_file else None
+    )
+    page = WebApp(settings, [*names, host], auth, covers=covers, behind_proxy=behind_proxy)
+    address = _url(host, sockets[0].getsockname()[1])
     error_log = ErrorLog()
     logging.getLogger().addHandler(error_log)
     asyncio.run(_serve(page, sockets, f"The page is at {address}", error_log))
     return os.EX_OK
 
 
-def _door(password: str, keep: Keep) -> Door:
-    return Door(password, Sessions(keep, password), Throttle())
+def _password_auth(password: str, secrets_file: SecretsFile) -> PasswordAuth:
+    return PasswordAuth(password, Sessions(secrets_file, password), Throttle())
 
 
-async def _serve(page: Page, sockets: list[socket.socket], ready: str, error_log: ErrorLog) -> None:
+async def _serve(page: WebApp, sockets: list[socket.socket], ready: str, error_log: ErrorLog) -> None:
     tasks: list[asyncio.Task[None]] = []  # a loop alone would let go of them
 
     def be_ready() -> None:
-        _say(ready)
-        tasks.extend((asyncio.create_task(page.warm()), asyncio.create_task(error_log.count())))
+        _print_line(ready)
+        tasks.extend((asyncio.create_task(page.warm()), asyncio.create_task(error_log.run())))
 
-    await Server(page.app, be_ready, page.end).serve(sockets)
+    await PageServer(page.app, be_ready, page.stop).serve(sockets)
     page.close()
 
 
-def _tell_password(keep: Keep) -> None:
+def _announce_password(secrets_file: SecretsFile) -> None:
     # A log is no place for it, and without a terminal this is one.
     if sys.stdout.isatty():
-        _say(f"Its password is {keep.password}")
+        _print_line(f"Its password is {secrets_file.password}")
     else:
-        log.info(f"the password of the page is in {keep.path}; WEB_PASSWORD sets another one")
+        log.info(f"the password of the page is in {secrets_file.path}; WEB_PASSWORD sets another one")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _address(host: str, port: int) -> str:
+def _url(host: str, port: int) -> str:
     """What to open in a browser."""
-    name = socket.gethostname() if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    name = socket.gethostname() if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/"
 
 
-def _inside(target: str) -> str:
+def _local_path(target: str) -> str:
     """Where to go on: a path of the page itself, whatever was asked for."""
     # Two of them begin the name of another machine; what cannot be printed, browsers leave out.
     is_path = target.startswith("/") and target[1:2] not in ("/", "\\") and target.isprintable()
     return target if is_path else "/"
 
 
-def _to(target: str) -> Callable[[Request], Awaitable[Response]]:
+def _redirect(target: str) -> Callable[[Request], Awaitable[Response]]:
     async def go(_: Request) -> Response:
         return RedirectResponse(target, HTTPStatus.PERMANENT_REDIRECT)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 
-class Door:
+class PasswordAuth:
     """Lets in who knows the password.
 
     Args:
@@ -45,20 +45,20 @@ class Door:
         self._sessions = sessions
         self._throttle = throttle
 
-    def wait(self, address: str) -> float:
+    def retry_after(self, address: str) -> float:
         """Return the seconds until a password is taken from an address; 0 when it is at once."""
-        return self._throttle.wait(address)
+        return self._throttle.retry_after(address)
 
-    def open(self, password: str, address: str) -> str | None:
+    def sign_in(self, password: str, address: str) -> str | None:
         """Return the token of a new session; None for a wrong password, or one that came too soon."""
-        if self.wait(address):
+        if self.retry_after(address):
             return None
         if not hmac.compare_digest(password.strip().encode(), self._password):
-            self._throttle.note_wrong(address)
+            self._throttle.record_failure(address)
             return None
         return self._sessions.begin()
 
-    def lets_in(self, token: str) -> bool:
+    def is_signed_in(self, token: str) -> bool:
         """Return whether the session of a token has begun and not ended."""
         return self._sessions.is_valid(token)
 

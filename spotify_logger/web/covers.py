@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # in the catalogue. So it is in every answer of the API; another address is taken as it is.
 _COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
 _LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
-TILES = 8
+TILE_COLORS = 8
 """Colours of tiles."""
 
 
@@ -28,25 +28,25 @@ class Covers:
         shown: False where no image is wanted from elsewhere.
     """
 
-    def __init__(self, *, shown: bool) -> None:
-        self.shown = shown
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
 
-    def of(self, store: Store, keys: Iterable[str]) -> dict[str, str]:
+    def urls(self, store: Store, keys: Iterable[str]) -> dict[str, str]:
         """The addresses of covers, in 300 pixels, by the catalogue keys of the items that have one."""
-        if not self.shown:
+        if not self.enabled:
             return {}
         found = store.archive().catalog(list(dict.fromkeys(keys)), ["cover"])
-        return {key: sized(cover, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
+        return {key: with_size(cover, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
 
-    def of_play(self, store: Store, play: Mapping[str, Any]) -> str:
+    def url_of_play(self, store: Store, play: Mapping[str, Any]) -> str:
         """The cover of a play's item; "" where there is none."""
-        key = key_of(play)
-        return self.of(store, [key]).get(key, "")
+        key = catalog_key_of_play(play)
+        return self.urls(store, [key]).get(key, "")
 
 
-def tile(name: str) -> int:
+def tile_color(name: str) -> int:
     """Which colour the tile has that stands where no cover is: for one name always the same."""
-    return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILES
+    return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILE_COLORS
 
 
 def initial(name: str) -> str:
@@ -54,16 +54,16 @@ def initial(name: str) -> str:
     return next((character for character in name if character.isalnum()), "?").upper()[:1]
 
 
-def small(cover: str) -> str:
+def small_cover(cover: str) -> str:
     """The same image in 64 pixels."""
-    return sized(cover, _SMALL)
+    return with_size(cover, _SMALL)
 
 
-def sized(cover: str, size: str) -> str:
+def with_size(cover: str, size: str) -> str:
     """The same image in another size."""
     return cover.replace(_LARGE, size).replace(_MIDDLE, size)
 
 
-def key_of(play: Mapping[str, Any]) -> str:
+def catalog_key_of_play(play: Mapping[str, Any]) -> str:
     """The catalogue key of a play's item."""
     return catalog_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))

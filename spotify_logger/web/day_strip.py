@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
 
 DAY_MINUTES = 1440
-HEARD, LEFT, BLIND = "heard", "skipped", "blind"
+HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "blind"
 
 
-class Part(NamedTuple):
+class Segment(NamedTuple):
     """Something in the strip.
 
     Attributes:
@@ -30,10 +30,10 @@ class Part(NamedTuple):
     kind: str
     begin: int
     length: int
-    words: str
+    title: str
 
 
-def strip(zone: Zone, day: date, timeline: Iterable[Mapping[str, Any]]) -> list[Part]:
+def day_segments(zone: Zone, day: date, timeline: Iterable[Mapping[str, Any]]) -> list[Segment]:
     """The parts of a day.
 
     Args:
@@ -41,10 +41,10 @@ def strip(zone: Zone, day: date, timeline: Iterable[Mapping[str, Any]]) -> list[
         day: The local day.
         timeline: Its plays and gaps, as the command tells them to programs.
     """
-    return [part for each in timeline if (part := _part(zone, day, each)) is not None]
+    return [part for each in timeline if (part := _segment(zone, day, each)) is not None]
 
 
-def _part(zone: Zone, day: date, each: Mapping[str, Any]) -> Part | None:
+def _segment(zone: Zone, day: date, each: Mapping[str, Any]) -> Segment | None:
     gap = each.get("gap")
     told = (gap["from"], gap["to"]) if gap else (each.get("started_at", ""), each.get("ended_at", ""))
     begin, end = (from_iso(str(stamp)) for stamp in told)
@@ -56,7 +56,7 @@ def _part(zone: Zone, day: date, each: Mapping[str, Any]) -> Part | None:
         min(DAY_MINUTES, max(0, (moment.date() - day).days * DAY_MINUTES + moment.hour * 60 + moment.minute))
         for moment in moments
     )
-    kind = BLIND if gap else LEFT if each.get("end_reason") == SKIPPED else HEARD
+    kind = UNOBSERVED if gap else SKIPPED_PLAY if each.get("end_reason") == SKIPPED else HEARD
     what = "nothing could be seen" if gap else str(each.get("name") or "?")
     words = f"{moments[0]:%H:%M} to {moments[1]:%H:%M}: {what}"
-    return Part(kind, first, max(0, last - first), words)
+    return Segment(kind, first, max(0, last - first), words)

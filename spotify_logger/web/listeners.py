@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.web.live import Live
+from spotify_logger.web.live import NowPlayingStream
 from spotify_logger.web.login import SpotifyLogin
-from spotify_logger.web.query_service import Desk
-from spotify_logger.web.request_params import Odd
-from spotify_logger.web.sessions import VALID
-from spotify_logger.web.templating import NOBODY, Household
-from spotify_logger.web.views import Views, form_of
+from spotify_logger.web.query_service import QueryService
+from spotify_logger.web.request_params import BadRequest
+from spotify_logger.web.sessions import SESSION_LIFETIME
+from spotify_logger.web.templating import NOBODY, CurrentListener
+from spotify_logger.web.views import Views, read_form
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.storage.store import Store
     from spotify_logger.web.covers import Covers
-    from spotify_logger.web.templating import Pages
+    from spotify_logger.web.templating import Templates
 
-COOKIE = "spotify_logger_listener"
+LISTENER_COOKIE = "spotify_logger_listener"
 """What a browser keeps of the choice: a name, or `NOBODY`."""
-KNOWN_FOR = 10.0
+NAMES_CACHE_SECONDS = 10.0
 """Seconds for which the names are known that were read last."""
-UNKNOWN = "nobody of that name has a log here"
+UNKNOWN_LISTENER = "nobody of that name has a log here"
 
 
-class Person:
+class ListenerPages:
     """A listener's part of the page.
 
     Args:
@@ -48,23 +48,23 @@ class Person:
         views: Answers requests.
     """
 
-    def __init__(self, settings: Settings, pages: Pages, covers: Covers, zone: Zone) -> None:
-        self.desk = Desk(settings)
-        self._live = Live(settings, covers)
+    def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
+        self.service = QueryService(settings)
+        self._live = NowPlayingStream(settings, covers)
         self._login = SpotifyLogin(settings)
-        self.views = Views(self.desk, pages, self._live, covers, self._login, zone)
+        self.views = Views(self.service, templates, self._live, covers, self._login, zone)
 
     async def recheck(self) -> None:
         """End the streams of browsers that are no longer signed in."""
         await self._live.recheck()
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """End what would not end by itself."""
-        await self._live.end()
-        self._login.end()
+        await self._live.stop()
+        self._login.stop()
 
 
-class People:
+class Listeners:
     """All listeners of a household, as far as somebody looks at their pages.
 
     Args:
@@ -74,10 +74,10 @@ class People:
         zone: The same.
     """
 
-    def __init__(self, settings: Settings, pages: Pages, covers: Covers, zone: Zone) -> None:
+    def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
         self._settings = settings
-        self._about = pages, covers, zone
-        self._people: dict[str, Person] = {}
+        self._shared = templates, covers, zone
+        self._pages_by_listener: dict[str, ListenerPages] = {}
         self._names: Sequence[str] = ()
         self._known_until = float("-inf")
 
@@ -86,8 +86,8 @@ class People:
 
         async def answer(request: Request) -> Response:
             listener = await self._listener(request)
-            request.state.household = Household(listener, self._names)
-            shown: Any = getattr(self._person(listener).views, name)
+            request.state.listener = CurrentListener(listener, self._names)
+            shown: Any = getattr(self._pages_of(listener).views, name)
             response: Response = await shown(request)
             return response
 
@@ -95,14 +95,14 @@ class People:
 
     async def choose(self, request: Request) -> Response:
         """Take note of whose page a browser wants to see."""
-        chosen = (await form_of(request)).get("listener", "")
+        chosen = (await read_form(request)).get("listener", "")
         if chosen not in await self._listeners():
-            raise Odd(UNKNOWN)
+            raise BadRequest(UNKNOWN_LISTENER)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE,
+            LISTENER_COOKIE,
             chosen or NOBODY,
-            max_age=VALID,
+            max_age=SESSION_LIFETIME,
             secure=request.url.scheme == "https",
             httponly=True,
             samesite="strict",
@@ -112,35 +112,35 @@ class People:
     async def warm(self) -> None:
         """Do beforehand what would else be done while somebody waits."""
         names = await self._listeners()
-        await self._person(self._first(names)).views.warm()
+        await self._pages_of(self._default(names)).views.warm()
 
     async def recheck(self) -> None:
         """End the streams of browsers that are no longer signed in."""
-        for person in list(self._people.values()):  # somebody may be added meanwhile
-            await person.recheck()
+        for pages in list(self._pages_by_listener.values()):  # somebody may be added meanwhile
+            await pages.recheck()
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """End what would not end by itself."""
-        for person in self._people.values():
-            await person.end()
+        for pages in self._pages_by_listener.values():
+            await pages.stop()
 
     def close(self) -> None:
         """Let go of Redis, when nothing is answered any more."""
-        for person in self._people.values():
-            person.desk.close()
+        for pages in self._pages_by_listener.values():
+            pages.service.close()
 
     async def _listener(self, request: Request) -> str:
         names = await self._listeners()
         asked = request.query_params.get("listener", "")
-        chosen = asked or request.cookies.get(COOKIE, "")
+        chosen = asked or request.cookies.get(LISTENER_COOKIE, "")
         name = "" if chosen == NOBODY else chosen
         if chosen and name in names:
             return name
         if asked:
-            raise Odd(UNKNOWN)
-        return self._first(names)
+            raise BadRequest(UNKNOWN_LISTENER)
+        return self._default(names)
 
-    def _first(self, names: Sequence[str]) -> str:
+    def _default(self, names: Sequence[str]) -> str:
         """Whose page is shown where nobody was chosen."""
         ours = self._settings.listener
         return ours if ours in names or not names else names[0]
@@ -148,16 +148,16 @@ class People:
     async def _listeners(self) -> Sequence[str]:
         if time.monotonic() >= self._known_until:
             try:
-                self._names = await self._person(self._settings.listener).desk.run(_names)
-                self._known_until = time.monotonic() + KNOWN_FOR
+                self._names = await self._pages_of(self._settings.listener).service.run(_names)
+                self._known_until = time.monotonic() + NAMES_CACHE_SECONDS
             except SpotifyLoggerError:
                 pass  # Redis is away; what is shown says so
         return self._names
 
-    def _person(self, listener: str) -> Person:
-        if listener not in self._people:
-            self._people[listener] = Person(self._settings.for_listener(listener), *self._about)
-        return self._people[listener]
+    def _pages_of(self, listener: str) -> ListenerPages:
+        if listener not in self._pages_by_listener:
+            self._pages_by_listener[listener] = ListenerPages(self._settings.for_listener(listener), *self._shared)
+        return self._pages_by_listener[listener]
 
 
 def _names(store: Store) -> list[str]:

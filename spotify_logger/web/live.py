@@ -16,7 +16,7 @@ from spotify_logger.queries.timeline import play_data
 from spotify_logger.report.words import local_time
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
-from spotify_logger.web.covers import initial, tile
+from spotify_logger.web.covers import initial, tile_color
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.web.covers import Covers
 
-LOOK = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two looks, while somebody listens."""
-LOOK_UNKNOWN = 10.0
+POLL_SECONDS_UNKNOWN = 10.0
 """The same while nobody knows what plays: then each look asks Redis, and the disk, for the reason."""
-HEARTBEAT = 15.0
+KEEP_ALIVE_SECONDS = 15.0
 """Seconds after which something is sent though nothing changes: so it shows when nobody listens any more."""
-LONGEST = 3600.0
+MAX_STREAM_SECONDS = 3600.0
 """Seconds that one stream lasts; the browser then asks for another one by itself."""
-MOST_LISTENERS = 32
-LEAP_MS = 2500
+MAX_STREAMS = 32
+SEEK_TOLERANCE_MS = 2500
 """Milliseconds by which the position may be off from where it should be, before it is told."""
 
 
-class Live:
+class NowPlayingStream:
     """Looks at what plays while somebody listens.
 
     Args:
@@ -51,17 +51,17 @@ class Live:
         self._covers = covers
         self._thread = ThreadPoolExecutor(1, "live")
         self._changed = asyncio.Condition()
-        self._told: tuple[int, str] = (0, "")
-        self._said: dict[str, Any] = {}
-        self._said_at = 0.0
-        self._listeners = 0
-        self._looking: asyncio.Task[None] | None = None
-        self._over = False
+        self._latest_event: tuple[int, str] = (0, "")
+        self._sent: dict[str, Any] = {}
+        self._sent_at = 0.0
+        self._stream_count = 0
+        self._poll_task: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def is_full(self) -> bool:
         """Whether nobody else can listen."""
-        return self._listeners >= MOST_LISTENERS
+        return self._stream_count >= MAX_STREAMS
 
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
         """The stream for one browser: what plays now, and each change.
@@ -69,27 +69,27 @@ class Live:
         Args:
             is_signed_in: Whether the browser may still see it; asked before anything is sent.
         """
-        self._listeners += 1
-        self._said = {}  # so that the next look is told to all: the player has gone on since the last one
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        seen, end = self._told[0], time.monotonic() + LONGEST
+        self._stream_count += 1
+        self._sent = {}  # so that the next look is told to all: the player has gone on since the last one
+        if self._poll_task is None or self._poll_task.done():
+            self._poll_task = asyncio.create_task(self._poll())
+        seen, deadline = self._latest_event[0], time.monotonic() + MAX_STREAM_SECONDS
         try:
             yield "retry: 3000\n\n"
-            while time.monotonic() < end:
+            while time.monotonic() < deadline:
                 number, text = await self._next(seen, is_signed_in)
-                if self._over or not is_signed_in():
+                if self._is_closed or not is_signed_in():
                     return
                 yield f"event: now\ndata: {text}\n\n" if number != seen else ": still here\n\n"
                 seen = number
         finally:
-            self._listeners -= 1
+            self._stream_count -= 1
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """End every stream."""
-        if self._over:
+        if self._is_closed:
             return
-        self._over = True
+        self._is_closed = True
         async with self._changed:
             self._changed.notify_all()
         self._thread.submit(self._store.close)
@@ -103,26 +103,26 @@ class Live:
     async def _next(self, seen: int, is_signed_in: Callable[[], bool]) -> tuple[int, str]:
         """What there is to be told beyond what was seen; the same again when nothing comes for a while."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT), self._changed:
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS), self._changed:
                 await self._changed.wait_for(
-                    lambda: self._told[0] != seen or self._over or not is_signed_in()
+                    lambda: self._latest_event[0] != seen or self._is_closed or not is_signed_in()
                 )
-        return self._told
+        return self._latest_event
 
-    async def _look(self) -> None:
-        while self._listeners and not self._over:
+    async def _poll(self) -> None:
+        while self._stream_count and not self._is_closed:
             try:
                 found = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
             except SpotifyLoggerError as error:
-                since = self._said.get("unknown") or _unknown(time.time())
-                latest = self._said.get("latest")
+                since = self._sent.get("unknown") or _unknown(time.time())
+                latest = self._sent.get("latest")
                 found = {"now": None, "latest": latest, "unknown": since, "problem": sanitize(str(error))}
-            if self._is_news(found):
-                self._said, self._said_at = found, time.monotonic()
+            if self._is_change(found):
+                self._sent, self._sent_at = found, time.monotonic()
                 async with self._changed:
-                    self._told = self._told[0] + 1, json.dumps(found)
+                    self._latest_event = self._latest_event[0] + 1, json.dumps(found)
                     self._changed.notify_all()
-            await asyncio.sleep(LOOK_UNKNOWN if found["unknown"] else LOOK)
+            await asyncio.sleep(POLL_SECONDS_UNKNOWN if found["unknown"] else POLL_SECONDS)
 
     def _read(self) -> dict[str, Any]:
         pause, folder = 2 * self._settings.poll_max, self._settings.state_dir
@@ -131,19 +131,19 @@ class Live:
         latest = self._store.latest_play()
         if now is not None:
             name = str(now.get("name") or "?")
-            cover = self._covers.of_play(self._store, now)
-            now = now | {"cover": cover, "tile": tile(name), "initial": initial(name)}
+            cover = self._covers.url_of_play(self._store, now)
+            now = now | {"cover": cover, "tile": tile_color(name), "initial": initial(name)}
         since, problem = data["unknown_since"], data["problem"]
         unknown = _unknown((from_iso(since) or 0) / 1000 if since else None) if problem else ""
         key = latest and play_data(latest)["key"]
         return {"now": now, "latest": key, "unknown": unknown, "problem": problem}
 
-    def _is_news(self, found: dict[str, Any]) -> bool:
+    def _is_change(self, found: dict[str, Any]) -> bool:
         """Whether a browser would show something else by itself."""
-        if not self._said:
+        if not self._sent:
             return True
-        now, before = found["now"] or {}, self._said["now"] or {}
-        if any(found[name] != self._said[name] for name in ("latest", "unknown", "problem")):
+        now, before = found["now"] or {}, self._sent["now"] or {}
+        if any(found[name] != self._sent[name] for name in ("latest", "unknown", "problem")):
             return True
         fixed = ("key", "playing", "device_name", "cover", "end_reason")
         if any(now.get(name) != before.get(name) for name in fixed):
@@ -151,8 +151,8 @@ class Live:
         position, earlier = now.get("position_ms"), before.get("position_ms")
         if position is None or earlier is None:
             return position is not earlier
-        gone = (time.monotonic() - self._said_at) * 1000 if now.get("playing") else 0
-        return bool(abs(position - earlier - gone) > LEAP_MS)
+        gone = (time.monotonic() - self._sent_at) * 1000 if now.get("playing") else 0
+        return bool(abs(position - earlier - gone) > SEEK_TOLERANCE_MS)
 
 
 def _unknown(since: float | None) -> str:

@@ -21,7 +21,7 @@ class SpotifyLogin:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._running: LoginThread | None = None
+        self._attempt: LoginThread | None = None
 
     def begin(self) -> None:
         """Begin anew; an attempt that is under way is given up.
@@ -42,32 +42,32 @@ class SpotifyLogin:
             raise Misconfigured(
                 f"{self._settings.state_dir} cannot be made ({error.strerror}): set STATE_DIR to the logger's"
             ) from None
-        self.end()
-        self._running = LoginThread(self._settings)
-        self._running.start()
+        self.stop()
+        self._attempt = LoginThread(self._settings)
+        self._attempt.start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Give an attempt up that is under way."""
-        if self._running:
-            self._running.stop()
-            self._running = None
+        if self._attempt:
+            self._attempt.stop()
+            self._attempt = None
 
     def paste(self, text: str) -> None:
         """Take the address that somebody's browser ended at."""
-        if self._running:
-            self._running.attempt.take_line(text)
+        if self._attempt:
+            self._attempt.attempt.take_line(text)
 
     @property
     def url(self) -> str:
         """The address to open; "" while no answer is waited for."""
-        return self._running.attempt.url if self._running and self._running.is_alive() else ""
+        return self._attempt.attempt.url if self._attempt and self._attempt.is_alive() else ""
 
     @property
     def is_done(self) -> bool:
         """Whether the last attempt has ended with a login."""
-        return self._running is not None and self._running.is_done
+        return self._attempt is not None and self._attempt.is_done
 
     @property
     def lines(self) -> list[str]:
         """What is to be said about the last attempt."""
-        return self._running.lines() if self._running else []
+        return self._attempt.lines() if self._attempt else []

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.callback_server import CallbackServer
 
-PATIENCE = 600.0
+ATTEMPT_TIMEOUT = 600.0
 """Seconds after which an attempt is given up: the page can begin another one."""
-GOODBYE = 5.0
+STOP_TIMEOUT = 5.0
 """Seconds that an attempt gets to end; one that asks Spotify for the token just now may take longer."""
-LOOK = 0.2
+POLL_SECONDS = 0.2
 """Seconds between two looks at whether somebody has pasted something."""
 
 
@@ -50,20 +50,20 @@ class LoginThread(threading.Thread):
     def __init__(self, settings: Settings) -> None:
         super().__init__(name="login", daemon=True)
         self.is_done = False
-        self._screen = io.StringIO()
-        self._prompt = Prompt(self._screen)
+        self._output = io.StringIO()
+        self._prompt = Prompt(self._output)
         self.attempt = LoginAttempt(settings, self._prompt)
         self._settings = settings
         self._stopped = threading.Event()
 
     def lines(self) -> list[str]:
         """What was said so far."""
-        return self._screen.getvalue().splitlines()
+        return self._output.getvalue().splitlines()
 
     def stop(self) -> None:
         """Give it up, and wait until the port is free again."""
         self._stopped.set()
-        self.join(GOODBYE)
+        self.join(STOP_TIMEOUT)
 
     def run(self) -> None:
         """Wait for the answer, and make a token of it."""
@@ -75,12 +75,12 @@ class LoginThread(threading.Thread):
             self._prompt.say(f"{error}.")
 
     def _wait(self, server: CallbackServer | None) -> bool:
-        due = time.monotonic() + PATIENCE
+        due = time.monotonic() + ATTEMPT_TIMEOUT
         while self.attempt.answer is None and not self._stopped.is_set() and time.monotonic() < due:
             if server is None:
-                self._stopped.wait(LOOK)
+                self._stopped.wait(POLL_SECONDS)
                 continue
-            readable, _, _ = select.select(server.sources, [], [], LOOK)
+            readable, _, _ = select.select(server.sources, [], [], POLL_SECONDS)
             server.serve(readable)
         return self.attempt.answer is not None
 

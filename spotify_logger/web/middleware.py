@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from spotify_logger.web.auth import Door
+    from spotify_logger.web.auth import PasswordAuth
 
-COOKIE = "spotify_logger"
+SESSION_COOKIE = "spotify_logger"
 SIGN_IN = "/sign-in"
 SIGN_OUT = "/sign-out"
-OPEN_PATHS = ("/static/", SIGN_IN, SIGN_OUT)
+PUBLIC_PATHS = ("/static/", SIGN_IN, SIGN_OUT)
 """What needs no password: nothing of the listener's is in it."""
-LONGEST_TARGET = 2048
+MAX_TARGET_BYTES = 2048
 """Bytes of a path and its query."""
 IMAGE_HOST = "https://i.scdn.co"
 """Where Spotify keeps the covers."""
@@ -31,7 +31,7 @@ LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")
 """Under these, nobody on the Internet can have a name."""
 
 
-def own_names(more: Iterable[str] = ()) -> frozenset[str]:
+def local_host_names(more: Iterable[str] = ()) -> frozenset[str]:
     """The names that this machine goes by on its own network.
 
     Args:
@@ -42,7 +42,7 @@ def own_names(more: Iterable[str] = ()) -> frozenset[str]:
     return frozenset({*names, *(name.lower().rstrip(".") for name in more)})
 
 
-class Hosts:
+class AllowedHosts:
     """Answers to its own names alone.
 
     Otherwise a page elsewhere could have its own name point to this machine (DNS rebinding), and read along.
@@ -64,14 +64,14 @@ class Hosts:
             return
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or not self._is_own(hosts[0]):
-            told = PlainTextResponse(
+            response = PlainTextResponse(
                 "This page does not go by that name. Use the machine's address in figures, or start it with "
                 "`spotify-logger web --name NAME`.\n",
                 status_code=421,
             )
-            await told(scope, receive, send)
+            await response(scope, receive, send)
             return
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
             await PlainTextResponse("That address is too long.\n", status_code=414)(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -92,7 +92,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class Manners:
+class SecurityHeaders:
     """Tells browsers what the page needs, and that it needs nothing else.
 
     Args:
@@ -144,8 +144,8 @@ class SameOrigin:
         """See ASGI."""
         changes = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
         if changes and not _is_same_origin(Headers(scope=scope)):
-            told = PlainTextResponse("This has to come from the page itself.\n", status_code=403)
-            await told(scope, receive, send)
+            response = PlainTextResponse("This has to come from the page itself.\n", status_code=403)
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -162,7 +162,7 @@ def _is_same_origin(headers: Headers) -> bool:
     return origin is None or origin.partition("://")[2] == headers.get("host")
 
 
-class SignIn:
+class RequireSignIn:
     """Asks who comes without the right cookie for the password.
 
     Args:
@@ -170,18 +170,18 @@ class SignIn:
         door: Knows the password.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, auth: PasswordAuth) -> None:
         self._app = app
-        self._door = door
+        self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] != "http" or scope["path"].startswith(OPEN_PATHS) or self._is_known(scope):
+        if scope["type"] != "http" or scope["path"].startswith(PUBLIC_PATHS) or self._is_known(scope):
             await self._app(scope, receive, send)
             return
         if scope["method"] != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
-            told = PlainTextResponse("Sign in first.\n", status_code=401)
-            await told(scope, receive, send)
+            response = PlainTextResponse("Sign in first.\n", status_code=401)
+            await response(scope, receive, send)
             return
         target = scope["path"] + (
             f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
@@ -189,7 +189,7 @@ class SignIn:
         await RedirectResponse(f"{SIGN_IN}?to={quote(target, safe='/')}", 303)(scope, receive, send)
 
     def _is_known(self, scope: Scope) -> bool:
-        token = cookie_parser(Headers(scope=scope).get("cookie", "")).get(COOKIE, "")
+        token = cookie_parser(Headers(scope=scope).get("cookie", "")).get(SESSION_COOKIE, "")
         # What takes long asks again.
-        scope.setdefault("state", {})["is_signed_in"] = lambda: self._door.lets_in(token)
-        return self._door.lets_in(token)
+        scope.setdefault("state", {})["is_signed_in"] = lambda: self._auth.is_signed_in(token)
+        return self._auth.is_signed_in(token)

@@ -12,7 +12,7 @@ from spotify_logger.config.settings import is_loopback
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-FORWARDED = ("forwarded", "via", "x-real-ip")
+FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip")
 FORWARDED_PREFIX = "x-forwarded-"
 
 
@@ -32,8 +32,8 @@ class BehindProxy:
         """See ASGI."""
         if scope["type"] == "http" and scope["client"] and is_loopback(scope["client"][0]):
             headers = Headers(scope=scope)
-            scheme = _last(headers, "x-forwarded-proto")
-            address = _last(headers, "x-forwarded-for")
+            scheme = _last_value(headers, "x-forwarded-proto")
+            address = _last_value(headers, "x-forwarded-for")
             scope = {
                 **scope,
                 "scheme": scheme if scheme in ("http", "https") else scope["scheme"],
@@ -42,11 +42,11 @@ class BehindProxy:
         await self._app(scope, receive, send)
 
 
-def _last(headers: Headers, name: str) -> str:
+def _last_value(headers: Headers, name: str) -> str:
     return ",".join(headers.getlist(name)).rpartition(",")[2].strip()
 
 
-class Unforwarded:
+class RefuseForwarded:
     """Refuses what a proxy has forwarded, for a page that has no password.
 
     Such a page relies on only this machine being able to reach it; a proxy would publish it. nginx adds no
@@ -76,5 +76,5 @@ class Unforwarded:
 def _is_forwarded(scope: Scope) -> bool:
     names = Headers(scope=scope).keys()
     return scope["http_version"] == "1.0" or any(
-        name in FORWARDED or name.startswith(FORWARDED_PREFIX) for name in names
+        name in FORWARDED_HEADERS or name.startswith(FORWARDED_PREFIX) for name in names
     )

@@ -24,7 +24,7 @@ from spotify_logger.queries import arguments, dispatch
 from spotify_logger.queries.reader import first_second
 from spotify_logger.system import program
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.web.request_params import Parser
+from spotify_logger.web.request_params import QueryParser
 
 if TYPE_CHECKING:
     import argparse
@@ -37,30 +37,30 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-KEPT = 64
+MAX_CACHED_ANSWERS = 64
 """Answers that are kept."""
-AGE = 600.0
+MAX_CACHE_AGE = 600.0
 """Seconds that an answer is kept at most: the catalogue, and what is rewritten in place, change unseen."""
-MOST_RESIDENT, BYTES_A_PLAY = 60_000_000, 100
+MAX_RESIDENT_BYTES, BYTES_PER_PLAY = 60_000_000, 100
 """Bytes that this process may hold, and those that it takes, of each play that is gone through, for good."""
-MOST_WAITING = 16
+MAX_WAITING = 16
 """Questions that wait for their turn."""
-PATIENCE = 180.0
+COMMAND_TIMEOUT = 180.0
 """Seconds that the command gets: on a Pi it takes twenty for a million plays."""
-OWN_CODES = (1, 2, os.EX_CONFIG)
+USER_ERROR_CODES = (1, 2, os.EX_CONFIG)
 """Exit codes with which the command says in one line what is wrong."""
-CHEAP = frozenset(("status", "now", "recent", "day"))
+UNCACHED_COMMANDS = frozenset(("status", "now", "recent", "day"))
 """Commands whose answers are not kept: they read little, and tell of this moment."""
-WITH_PAST = frozenset(("year", "stats", "compare"))
+FULL_HISTORY_COMMANDS = frozenset(("year", "stats", "compare"))
 """Commands that look through all that was played before their stretch as well."""
 
 
-class Busy(SpotifyLoggerError):  # noqa: N818 - the name is the advice
+class TooManyQueries(SpotifyLoggerError):  # noqa: N818 - the name is the advice
     """Too many questions wait already."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedAnswer:
     """An answer.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Kept:
     data: Any
 
 
-class Desk:
+class QueryService:
     """Answers questions, one after the other.
 
     Args:
@@ -85,11 +85,11 @@ class Desk:
         self._settings = settings
         self._store = dispatch.open_store(settings)
         self._thread = ThreadPoolExecutor(1, "desk")
-        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, ...], _CachedAnswer] = OrderedDict()
         self._waiting = 0
         self._large = asyncio.Semaphore(1)
 
-    async def ask(self, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
+    async def query(self, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
         """What the command answers to these words, for programs.
 
         Raises:
@@ -97,23 +97,23 @@ class Desk:
             Busy: Too many others wait.
             StoreError: Redis gives no answer.
         """
-        options = arguments.parse(words, Parser)
-        if options.command in CHEAP:
-            return await self.run(lambda store: self._answer(options, store))
+        options = arguments.parse(words, QueryParser)
+        if options.command in UNCACHED_COMMANDS:
+            return await self.run(lambda store: self._query_here(options, store))
         day = str(options.question.today)
         key = (*words, day)
         mark, plays = await self.run(lambda store: self._mark(options, store))
-        kept = self._kept.get(key)
+        kept = self._cache.get(key)
         if kept and kept.mark == mark and time.monotonic() < kept.until:
-            self._kept.move_to_end(key)
+            self._cache.move_to_end(key)
             return kept.data
-        if _resident() + plays * BYTES_A_PLAY > MOST_RESIDENT:
-            data = await self._command(words)
+        if _resident() + plays * BYTES_PER_PLAY > MAX_RESIDENT_BYTES:
+            data = await self._query_in_subprocess(words)
         else:
-            data = await self.run(lambda store: self._answer(options, store))
-        self._kept[key] = _Kept(mark, time.monotonic() + AGE, data)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            data = await self.run(lambda store: self._query_here(options, store))
+        self._cache[key] = _CachedAnswer(mark, time.monotonic() + MAX_CACHE_AGE, data)
+        if len(self._cache) > MAX_CACHED_ANSWERS:
+            self._cache.popitem(last=False)
         return data
 
     async def run(self, work: Callable[[Store], T]) -> T:
@@ -122,8 +122,8 @@ class Desk:
         Raises:
             Busy: Too many others wait.
         """
-        if self._waiting >= MOST_WAITING:
-            raise Busy("too many questions wait already; ask again in a moment")
+        if self._waiting >= MAX_WAITING:
+            raise TooManyQueries("too many questions wait already; ask again in a moment")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
@@ -135,7 +135,7 @@ class Desk:
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False, cancel_futures=False)
 
-    def _answer(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - see `ask`
+    def _query_here(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - see `ask`
         return dispatch.answer(options, store, self._settings).data
 
     def _environment(self) -> dict[str, str]:
@@ -157,7 +157,7 @@ class Desk:
             return mark + others_mark, plays + others_plays
         return mark, plays
 
-    async def _command(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
+    async def _query_in_subprocess(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
         async with self._large:
             process = await asyncio.create_subprocess_exec(
                 *program.module_command("spotify_logger"),
@@ -172,7 +172,7 @@ class Desk:
                 env=self._environment(),
             )
             try:
-                told, complaint = await asyncio.wait_for(process.communicate(), PATIENCE)
+                told, complaint = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
             except TimeoutError:
                 raise SpotifyLoggerError("that takes too long; a shorter stretch takes less") from None
             finally:
@@ -181,17 +181,17 @@ class Desk:
                     await process.wait()
         if process.returncode:
             stderr = complaint.decode(errors="replace")
-            raise SpotifyLoggerError(_complaint(words, process.returncode, stderr))
+            raise SpotifyLoggerError(_error_message(words, process.returncode, stderr))
         return json.loads(told)
 
 
-def _complaint(words: Sequence[str], code: int, stderr: str) -> str:
+def _error_message(words: Sequence[str], code: int, stderr: str) -> str:
     """Return what a browser is told of a command that failed: its own line, or that the log says more.
 
     Anything else that it wrote, such as a traceback, goes into the log.
     """
     name, _, line = stderr.strip().partition(": ")
-    if code in OWN_CODES and name == "spotify-logger" and "\n" not in line:
+    if code in USER_ERROR_CODES and name == "spotify-logger" and "\n" not in line:
         return line
     last = stderr.strip().rpartition("\n")[2] or "nothing"
     _log.error("spotify-logger %s ended with exit code %d and said: %s", words[0], code, last)
@@ -211,7 +211,7 @@ def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
     asked = options.question.period
     begin = first_second(asked)
     archive = store.archive()
-    if options.command in WITH_PAST:
+    if options.command in FULL_HISTORY_COMMANDS:
         return archive.mark(end=asked.end)
     previous = asked.previous
     if options.command == "top" and previous is not None and previous.begin is not None:

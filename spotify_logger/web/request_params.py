@@ -13,22 +13,22 @@ from spotify_logger.queries.question import PLAYS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WHEN = ("year", "month", "since", "until")
+PERIOD_OPTIONS = ("year", "month", "since", "until")
 """The options that say when. `--last` is not among them: its beginning moves on with every second."""
-LONGEST_VALUE = 40
+MAX_VALUE_LENGTH = 40
 """Characters of an option's value; the longest that makes sense is a time with its zone."""
-LONGEST_TEXT = 200
+MAX_SEARCH_LENGTH = 200
 """Characters of what can be searched for."""
-MOST_LINES = 500
-ALL = "all"
+MAX_LINES = 500
+ALL_TIME = "all"
 """Stands for all time where a view would else show the last twelve months."""
 
 
-class Odd(ValueError):  # noqa: N818 - it is no fault of ours
+class BadRequest(ValueError):  # noqa: N818 - it is no fault of ours
     """What was asked for makes no sense; the message says why, and is fit to be shown."""
 
 
-class Parser(argparse.ArgumentParser):
+class QueryParser(argparse.ArgumentParser):
     """The command's parser for whom no terminal listens to.
 
     Raises:
@@ -41,15 +41,15 @@ class Parser(argparse.ArgumentParser):
         # What has no name of its own is called by an example, which would only confuse.
         has_name = name.startswith("-")
         words = told if colon and not has_name else message.removeprefix("argument ")
-        raise Odd(words.replace("--", ""))
+        raise BadRequest(words.replace("--", ""))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """See `argparse.ArgumentParser.exit`."""
-        raise Odd(message or f"nothing to be asked here ({status})")
+        raise BadRequest(message or f"nothing to be asked here ({status})")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PeriodChoice:
     """A stretch that a view offers.
 
     Attributes:
@@ -58,12 +58,12 @@ class Choice:
         chosen: Whether it is the one that is shown.
     """
 
-    words: str
+    label: str
     query: Mapping[str, str]
-    chosen: bool
+    is_active: bool
 
 
-class Asked:
+class RequestParams:
     """The parameters of a request.
 
     Args:
@@ -77,23 +77,30 @@ class Asked:
     """
 
     def __init__(
-        self, given: Mapping[str, str], today: date, *, whole: bool = False, when: bool = True
+        self,
+        values: Mapping[str, str],
+        today: date,
+        *,
+        default_all_time: bool = False,
+        has_period: bool = True,
     ) -> None:
         self._today = today
-        self._whole = whole
-        self._when = when
-        self._given = {
-            name: given[name].strip() for name in (*WHEN, "by", "min", "n") if given.get(name, "").strip()
+        self._whole = default_all_time
+        self._when = has_period
+        self._values = {
+            name: values[name].strip()
+            for name in (*PERIOD_OPTIONS, "by", "min", "n")
+            if values.get(name, "").strip()
         }
-        self._is_all = ALL in given
-        for name, value in self._given.items():
-            if len(value) > LONGEST_VALUE:
-                raise Odd(f"{name} is too long")
+        self._is_all_time = ALL_TIME in values
+        for name, value in self._values.items():
+            if len(value) > MAX_VALUE_LENGTH:
+                raise BadRequest(f"{name} is too long")
 
     @property
     def by(self) -> str:
         """What is on top: "plays" or "time"."""
-        return self._given.get("by", PLAYS)
+        return self._values.get("by", PLAYS)
 
     def options(self, *names: str) -> list[str]:
         """The options of the command, of those that it takes.
@@ -101,76 +108,76 @@ class Asked:
         Args:
             names: What it takes beside the stretch: "by", "min", "n".
         """
-        wanted = [*(WHEN if self._when else ()), *names]
-        found = [f"--{name}={self._given[name]}" for name in wanted if name in self._given and name != "n"]
-        if "n" in names and "n" in self._given:
-            number = self._given["n"]
-            if not (number.isascii() and number.isdigit() and 0 < int(number) <= MOST_LINES):
-                raise Odd(f"n has to be a number up to {MOST_LINES}")
+        wanted = [*(PERIOD_OPTIONS if self._when else ()), *names]
+        found = [f"--{name}={self._values[name]}" for name in wanted if name in self._values and name != "n"]
+        if "n" in names and "n" in self._values:
+            number = self._values["n"]
+            if not (number.isascii() and number.isdigit() and 0 < int(number) <= MAX_LINES):
+                raise BadRequest(f"n has to be a number up to {MAX_LINES}")
             found.append(f"-n{number}")
-        if self._when and not self._is_stretch and not self._is_all and not self._whole:
-            found.append(f"--since={self.year_ago}")
+        if self._when and not self._has_period_option and not self._is_all_time and not self._whole:
+            found.append(f"--since={self.twelve_months_start}")
         return found
 
     @property
-    def year_ago(self) -> date:
+    def twelve_months_start(self) -> date:
         """The first of the last twelve months' days, of which today is the last one."""
-        return year_before(self._today)
+        return start_of_twelve_months(self._today)
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """What to call the stretch."""
         for choice in self.choices():
-            if choice.chosen:
-                return choice.words
+            if choice.is_active:
+                return choice.label
         return " ".join(
             value if name in ("year", "month") else f"{name} {value}"
-            for name, value in self._given.items()
-            if name in WHEN
+            for name, value in self._values.items()
+            if name in PERIOD_OPTIONS
         )
 
     def query(self, **changes: str | None) -> str:
         """The same question with some parameters changed, as it stands in an address; "" for none."""
-        kept = {**self._given, **({ALL: "1"} if self._is_all else {}), **changes}
+        kept = {**self._values, **({ALL_TIME: "1"} if self._is_all_time else {}), **changes}
         text = urlencode({name: value for name, value in kept.items() if value is not None})
         return f"?{text}" if text else ""
 
-    def choices(self) -> list[Choice]:
+    def choices(self) -> list[PeriodChoice]:
         """The stretches that are offered, the one that is shown when nothing is said first."""
         today = self._today
         offered = [
-            ("last 12 months", {} if not self._whole else {"since": str(self.year_ago)}),
+            ("last 12 months", {} if not self._whole else {"since": str(self.twelve_months_start)}),
             ("last 30 days", {"since": str(today - timedelta(days=29))}),
             ("last 7 days", {"since": str(today - timedelta(days=6))}),
             (str(today.year), {"year": str(today.year)}),
             (str(today.year - 1), {"year": str(today.year - 1)}),
-            ("all time", {} if self._whole else {ALL: "1"}),
+            ("all time", {} if self._whole else {ALL_TIME: "1"}),
         ]
         if self._whole:
             offered = [offered[-1], *offered[:-1]]
-        return [Choice(words, query, query == self._shown) for words, query in offered]
+        return [PeriodChoice(words, query, query == self._active_query) for words, query in offered]
 
     @property
-    def others(self) -> dict[str, str]:
+    def without_period(self) -> dict[str, str]:
         """The parameters that are not about the stretch."""
-        return {name: value for name, value in self._given.items() if name not in WHEN}
+        return {name: value for name, value in self._values.items() if name not in PERIOD_OPTIONS}
 
     @property
     def bounds(self) -> tuple[str, str]:
         """The days from which on and up to which, as they were given; "" where they were not."""
-        return self._given.get("since", ""), self._given.get("until", "")
+        return self._values.get("since", ""), self._values.get("until", "")
 
     @property
-    def _is_stretch(self) -> bool:
-        return any(name in self._given for name in WHEN)
+    def _has_period_option(self) -> bool:
+        return any(name in self._values for name in PERIOD_OPTIONS)
 
     @property
-    def _shown(self) -> dict[str, str]:
-        told = {name: value for name, value in self._given.items() if name in WHEN}
-        return told or ({ALL: "1"} if self._is_all and not self._whole else {})
+    def _active_query(self) -> dict[str, str]:
+        told = {name: value for name, value in self._values.items() if name in PERIOD_OPTIONS}
+        return told or ({ALL_TIME: "1"} if self._is_all_time and not self._whole else {})
 
 
-def year_before(today: date) -> date:
+def start_of_twelve_months(today: date) -> date:
     """The day after the same day a year ago: from there on, today included, it is a year."""
     try:
         same = today.replace(year=today.year - 1)
@@ -179,13 +186,13 @@ def year_before(today: date) -> date:
     return same + timedelta(days=1)
 
 
-def text_of(given: Mapping[str, str], name: str) -> str:
+def search_text(values: Mapping[str, str], name: str) -> str:
     """What is searched for.
 
     Raises:
         Odd: It is too long.
     """
-    text = " ".join(given.get(name, "").replace("\0", " ").split())  # which no process can be asked
-    if len(text) > LONGEST_TEXT:
-        raise Odd(f"that is more than can be searched for: {LONGEST_TEXT} characters")
+    text = " ".join(values.get(name, "").replace("\0", " ").split())  # which no process can be asked
+    if len(text) > MAX_SEARCH_LENGTH:
+        raise BadRequest(f"that is more than can be searched for: {MAX_SEARCH_LENGTH} characters")
     return text

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-FILE = "web.json"
+FILENAME = "web.json"
 """In STATE_DIR: a key, a password, for when no other one is set, and the digests of the sessions."""
 
 
-LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+READABLE_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """Of a password that is made: nothing that looks like something else."""
 
 
-GROUPS, GROUP = 4, 5
+GROUPS, GROUP_LENGTH = 4, 5
 
 
-class Keep:
+class SecretsFile:
     """What the page keeps on the disk: a key of its own, the password that it made, and who is signed in.
 
     Args:
@@ -40,12 +40,12 @@ class Keep:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+        self.path = folder / FILENAME
         try:
             atomic_file.make_state_dir(folder)
             kept = _read(self.path)
             if kept is None:
-                kept = {"key": secrets.token_hex(32), "password": _make()}
+                kept = {"key": secrets.token_hex(32), "password": _generate_password()}
                 atomic_file.write_atomically(self.path, json.dumps(kept) + "\n")
         except OSError as error:
             raise Misconfigured(
@@ -103,6 +103,8 @@ def _read_sessions(path: Path) -> dict[str, int]:
         return {}
 
 
-def _make() -> str:
+def _generate_password() -> str:
     """A password of a hundred bits."""
-    return "-".join("".join(secrets.choice(LETTERS) for _ in range(GROUP)) for _ in range(GROUPS))
+    return "-".join(
+        "".join(secrets.choice(READABLE_LETTERS) for _ in range(GROUP_LENGTH)) for _ in range(GROUPS)
+    )

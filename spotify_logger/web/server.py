@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-REQUEST_PATIENCE = 10.0
+REQUEST_TIMEOUT = 10.0
 """Seconds in which a request has to be here as a whole."""
-READ_PATIENCE = 20.0
+SEND_TIMEOUT = 20.0
 """Seconds in which a browser has to have read what waits for it."""
-KEEP_ALIVE = 30
+KEEP_ALIVE_TIMEOUT = 30
 """Seconds for which a connection without a request stays open."""
-MOST_CONNECTIONS = 128
+MAX_CONNECTIONS = 128
 """Open connections, idle ones included; beyond them, each further one is closed as soon as it is there."""
-MOST_PER_ADDRESS = MOST_CONNECTIONS // 2
+MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 2
 """Of these, those of one address. A proxy on this machine is one address for all its browsers."""
-LONGEST_HEAD = 16 * 1024
+MAX_HEAD_BYTES = 16 * 1024
 """Bytes of a request's head."""
-FAREWELL = 2
+SHUTDOWN_TIMEOUT = 2
 """Seconds in which answers that are under way may end when the server has to."""
 
 
-class _Wait:
+class _Deadline:
     """A wait for a client, at whose end the connection is cut off."""
 
     def __init__(self, seconds: float) -> None:
@@ -55,16 +55,16 @@ class _Wait:
             self._timer = None
 
 
-class PatientProtocol(H11Protocol):
+class TimeoutProtocol(H11Protocol):
     """HTTP/1.1 as uvicorn speaks it, with an end to the patience: slow clients are cut off."""
 
-    request_patience = REQUEST_PATIENCE
-    read_patience = READ_PATIENCE
+    request_timeout = REQUEST_TIMEOUT
+    send_timeout = SEND_TIMEOUT
 
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*arguments, **more)
-        self._request_due = _Wait(self.request_patience)
-        self._read_due = _Wait(self.read_patience)
+        self._request_deadline = _Deadline(self.request_timeout)
+        self._send_deadline = _Deadline(self.send_timeout)
 
     @property
     def peer(self) -> str | None:
@@ -78,33 +78,33 @@ class PatientProtocol(H11Protocol):
             self.connections.discard(self)  # already: others may come before it is lost
             transport.abort()
         else:
-            self._request_due.begin(transport)
+            self._request_deadline.begin(transport)
 
     def _is_too_many(self) -> bool:
         same = [each for each in self.connections if getattr(each, "peer", None) == self.peer]
-        return len(self.connections) > MOST_CONNECTIONS or len(same) > MOST_PER_ADDRESS
+        return len(self.connections) > MAX_CONNECTIONS or len(same) > MAX_CONNECTIONS_PER_ADDRESS
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self._request_due.begin(self.transport)
+        self._request_deadline.begin(self.transport)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._request_due.end()
+            self._request_deadline.end()
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().pause_writing()
-        self._read_due.begin(self.transport)
+        self._send_deadline.begin(self.transport)
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().resume_writing()
-        self._read_due.end()
+        self._send_deadline.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._request_due.end()
-        self._read_due.end()
+        self._request_deadline.end()
+        self._send_deadline.end()
         super().connection_lost(exc)
 
 
@@ -113,7 +113,7 @@ _log = logging.getLogger("uvicorn.error")
 _log.setLevel(logging.ERROR)
 
 
-class Server(uvicorn.Server):
+class PageServer(uvicorn.Server):
     """uvicorn's server, which tells when it is ready and when it has to end.
 
     Args:
@@ -123,12 +123,12 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: ASGIApp, ready: Callable[[], None], ending: Callable[[], Awaitable[None]]
+        self, app: ASGIApp, on_ready: Callable[[], None], on_shutdown: Callable[[], Awaitable[None]]
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PatientProtocol,
+                http=TimeoutProtocol,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -137,14 +137,14 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 # asyncio accepts so many at once before it hands over the first of them.
-                backlog=MOST_CONNECTIONS,
-                timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=FAREWELL,
-                h11_max_incomplete_event_size=LONGEST_HEAD,
+                backlog=MAX_CONNECTIONS,
+                timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
+                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             )
         )
-        self._ready = ready
-        self._ending = ending
+        self._on_ready = on_ready
+        self._on_shutdown = on_shutdown
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -157,11 +157,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
         await super().startup(sockets)
-        self._ready()
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn, which would call it a failure that an answer is cut off in the end."""
-        await self._ending()
+        await self._on_shutdown()
         _log.setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
         await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
@@ -187,7 +187,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             place = (address[0], found[0].getsockname()[1]) if found and not port else address[:2]
-            each = socket.create_server(place, family=family, backlog=MOST_CONNECTIONS)
+            each = socket.create_server(place, family=family, backlog=MAX_CONNECTIONS)
             found.append(each)
     except (socket.gaierror, UnicodeError):
         raise SpotifyLoggerError(f"no address is known of {host!r}; --host takes another name") from None

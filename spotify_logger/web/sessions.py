@@ -12,9 +12,9 @@ from spotify_logger.system import log
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spotify_logger.web.secrets_file import Keep
+    from spotify_logger.web.secrets_file import SecretsFile
 
-VALID = 90 * 86_400
+SESSION_LIFETIME = 90 * 86_400
 """Seconds after which a browser is asked again."""
 MAX_SESSIONS = 100
 """When there are more, the oldest one ends."""
@@ -32,28 +32,30 @@ class Sessions:
         now: Seconds since the epoch.
     """
 
-    def __init__(self, keep: Keep, password: str, now: Callable[[], float] = time.time) -> None:
-        self._keep = keep
-        self._key = hmac.digest(keep.key, password.encode(), "sha256")
+    def __init__(
+        self, secrets_file: SecretsFile, password: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._secrets_file = secrets_file
+        self._key = hmac.digest(secrets_file.key, password.encode(), "sha256")
         self._now = now
 
     def begin(self) -> str:
         """Begin a session and return the token that stands for it."""
         token = secrets.token_urlsafe(32)
-        until = int(self._now()) + VALID
-        self._save({**self._keep.sessions(), self._digest(token): until})
+        until = int(self._now()) + SESSION_LIFETIME
+        self._save({**self._secrets_file.sessions(), self._digest(token): until})
         return token
 
     def end(self, token: str) -> None:
         """End the session of a token, if there is one."""
         digest = self._digest(token)
-        sessions = self._keep.sessions()
+        sessions = self._secrets_file.sessions()
         if digest in sessions:
             self._save({each: until for each, until in sessions.items() if each != digest})
 
     def is_valid(self, token: str) -> bool:
         """Return whether the session of a token has begun and not ended."""
-        return self._now() < self._keep.sessions().get(self._digest(token), 0)
+        return self._now() < self._secrets_file.sessions().get(self._digest(token), 0)
 
     def _digest(self, token: str) -> str:
         return hmac.digest(self._key, token.encode(), "sha256").hex()
@@ -63,9 +65,9 @@ class Sessions:
         current = sorted((until, digest) for digest, until in sessions.items() if until > now)
         kept = {digest: until for until, digest in current[-MAX_SESSIONS:]}
         try:
-            self._keep.save_sessions(kept)
+            self._secrets_file.save_sessions(kept)
         except OSError as error:
             log.warning(
-                f"{self._keep.path} cannot be written ({error.strerror}): signing in or out lasts only until "
-                "the page is restarted"
+                f"cannot write {self._secrets_file.path} ({error.strerror}): signing in or out lasts only "
+                "until the web server restarts"
             )

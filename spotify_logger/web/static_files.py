@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "static"
 CHART_PACKAGE, CHART_FILE = "chartkick", "django/static/chartkick/Chart.bundle.js"
 """Chart.js with what it needs for dates. Chartkick's own code is not used, nor imported."""
-CHART = "chart.js"
-TYPES = {
+CHART_SCRIPT = "chart.js"
+MEDIA_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
 }
-DIGEST = 12
+DIGEST_LENGTH = 12
 """Letters of a digest in an address."""
-FOR_GOOD = "public, max-age=31536000, immutable"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class Asset:
@@ -41,17 +41,17 @@ class Asset:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.kind = TYPES[path.suffix]
+        self.media_type = MEDIA_TYPES[path.suffix]
 
     @cached_property
-    def packed(self) -> bytes:
+    def gzipped(self) -> bytes:
         """Its content, compressed: what all browsers take, and the least to be kept."""
         return gzip.compress(self._path.read_bytes(), 9, mtime=0)
 
     @cached_property
     def digest(self) -> str:
         """What changes with the content."""
-        return hashlib.sha256(self._path.read_bytes()).hexdigest()[:DIGEST]
+        return hashlib.sha256(self._path.read_bytes()).hexdigest()[:DIGEST_LENGTH]
 
 
 class Assets:
@@ -62,21 +62,21 @@ class Assets:
     """
 
     def __init__(self) -> None:
-        self._assets = {path.name: Asset(path) for path in FOLDER.iterdir() if path.suffix in TYPES}
-        self._assets[CHART] = Asset(_chart_library())
+        self._assets = {path.name: Asset(path) for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
+        self._assets[CHART_SCRIPT] = Asset(_chart_library())
 
-    def address(self, name: str) -> str:
+    def url(self, name: str) -> str:
         """Where a browser finds a file; another one when its content is another one."""
         return f"/static/{self._assets[name].digest}/{name}"
 
-    async def answer(self, request: Request) -> Response:
+    async def serve(self, request: Request) -> Response:
         """A file."""
         asset = self._assets.get(request.path_params["name"])
         if asset is None:
             return Response("There is no such file.\n", 404, media_type="text/plain")
         is_current = request.path_params["digest"] == asset.digest
         headers = {
-            "cache-control": FOR_GOOD if is_current else "no-cache",
+            "cache-control": IMMUTABLE if is_current else "no-cache",
             "vary": "accept-encoding",
             "etag": f'"{asset.digest}"',
         }
@@ -84,9 +84,9 @@ class Assets:
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
             return Response(
-                asset.packed, media_type=asset.kind, headers=headers | {"content-encoding": "gzip"}
+                asset.gzipped, media_type=asset.media_type, headers=headers | {"content-encoding": "gzip"}
             )
-        return Response(gzip.decompress(asset.packed), media_type=asset.kind, headers=headers)
+        return Response(gzip.decompress(asset.gzipped), media_type=asset.media_type, headers=headers)
 
 
 def _chart_library() -> Path:

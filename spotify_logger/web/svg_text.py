@@ -6,37 +6,37 @@ import re
 import unicodedata
 
 # What XML does not allow, and what would turn the direction of the text around it.
-_UNFIT = re.compile(
+_UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 _JOINER = "\u200d"
-_NARROW, _BROAD = frozenset(" .,:;'\u2019|!()[]/ijlftrI1-"), frozenset("mwMWOQ@%&—…")
+_NARROW, _WIDE = frozenset(" .,:;'\u2019|!()[]/ijlftrI1-"), frozenset("mwMWOQ@%&—…")
 ELLIPSIS = "…"
 
 
-def fitted(text: str, room: float, size: float) -> str:
+def fit_text(text: str, width: float, font_size: float) -> str:
     """As much of a text as there is room for, with an ellipsis where it had to be cut.
 
     Which font will show it is not known; widths are those of a broad one, so that it is rather cut too early.
 
     Args:
         text: Of anybody.
-        room: How wide it may be.
-        size: That of the font, in the same unit.
+        width: How wide it may be.
+        font_size: In the unit of `width`.
     """
-    whole = " ".join(_UNFIT.sub(" ", text).split())
-    left = room / size - _width(ELLIPSIS)
+    whole = " ".join(_UNSAFE.sub(" ", text).split())
+    left = width / font_size - _character_width(ELLIPSIS)
     fits = 0
     for number, character in enumerate(whole, 1):
-        left -= _width(character)
+        left -= _character_width(character)
         if left >= 0:
             fits = number
-        elif left + _width(ELLIPSIS) < 0:
+        elif left + _character_width(ELLIPSIS) < 0:
             return whole[:fits].rstrip(f" {_JOINER}") + ELLIPSIS
     return whole
 
 
-def _width(character: str) -> float:
+def _character_width(character: str) -> float:
     """How wide a character is at most in usual fonts, in parts of their size."""
     if character == _JOINER or unicodedata.combining(character) or unicodedata.category(character) == "Mn":
         return 0.0
@@ -44,4 +44,4 @@ def _width(character: str) -> float:
         return 1.25 if ord(character) > 0xFFFF else 1.0  # noqa: PLR2004 - emoji
     if character in _NARROW:
         return 0.38
-    return 0.92 if character in _BROAD else 0.72 if character.isupper() else 0.6
+    return 0.92 if character in _WIDE else 0.72 if character.isupper() else 0.6

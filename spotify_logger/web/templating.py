@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,8 +17,8 @@ from spotify_logger.core.redis_keys import PLAY_FIELDS, second_of_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.report import words
-from spotify_logger.web.covers import initial, key_of, small, tile
-from spotify_logger.web.svg_text import fitted
+from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
+from spotify_logger.web.svg_text import fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 NOBODY = "-"
 """Stands for the listener without a name, where a blank would stand for no choice."""
-STEPS = 5
+SHADES = 5
 """Shades of a heatmap, beside that of nothing."""
 
 
-class Household(NamedTuple):
+class CurrentListener(NamedTuple):
     """Whose page it is.
 
     Attributes:
@@ -42,21 +42,21 @@ class Household(NamedTuple):
         listeners: All that have a log.
     """
 
-    listener: str
-    listeners: Sequence[str]
+    name: str
+    names: Sequence[str]
 
     @property
     def others(self) -> list[str]:
         """All but this one."""
-        return [name for name in self.listeners if name != self.listener]
+        return [name for name in self.names if name != self.name]
 
     @property
     def query(self) -> str:
         """What an open page puts behind an address to ask about this one, whoever was chosen meanwhile."""
-        return f"?listener={self.listener or NOBODY}" if self.others else ""
+        return f"?listener={self.name or NOBODY}" if self.others else ""
 
 
-class Pages:
+class Templates:
     """Makes pages of templates.
 
     Args:
@@ -67,7 +67,7 @@ class Pages:
 
     def __init__(self, assets: Assets, zone: Zone, more: Mapping[str, object]) -> None:
         self._zone = zone
-        self._templates = Environment(
+        self._environment = Environment(
             loader=PackageLoader("spotify_logger.web"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -75,40 +75,39 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._templates.globals |= {"asset": assets.address, "version": __version__, **more}
-        self._templates.filters |= {
-            "listened": words.listening_time,
-            "minutes": format_duration,
+        self._environment.globals |= {"asset": assets.url, "version": __version__, **more}
+        self._environment.filters |= {
+            "duration": words.listening_time,
+            "minutes_seconds": format_duration,
             "number": "{:,}".format,
-            "counted": words.counted,
-            "percentage": _percentage,
-            "span": words.rough_duration,
-            "second": _second,
-            "clock": self._clock,
-            "day": self._day,
-            "moment": self._moment,
-            "weekday": _weekday,
-            "tile": tile,
+            "pluralize": words.counted,
+            "percent": _percentage,
+            "duration_in_words": words.rough_duration,
+            "timestamp": _timestamp,
+            "time": self._time,
+            "date": self._date,
+            "datetime": self._datetime,
+            "long_date": _long_date,
+            "tile_color": tile_color,
             "initial": initial,
-            "small": small,
-            "step": _step,
-            "link": _link,
-            "query": urlencode,
-            "called": _called,
-            "item": key_of,
-            "whole": _whole,
-            "begun": _begun,
-            "fitted": fitted,
+            "small_cover": small_cover,
+            "shade": _shade,
+            "item_url": _item_url,
+            "listener_name": _listener_name,
+            "catalog_key": catalog_key_of_play,
+            "with_all_fields": _with_all_fields,
+            "started_at": _started_at,
+            "fit_text": fit_text,
         }
 
-    def text(self, template: str, **told: object) -> str:
+    def render_text(self, template: str, **context: object) -> str:
         """What a template makes of what is told."""
-        return self._templates.get_template(template).render(**told)
+        return self._environment.get_template(template).render(**context)
 
-    def show(self, request: Request, template: str, status: int = 200, **told: object) -> Response:
+    def render(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """A page, or that the browser has it already."""
-        household = getattr(request.state, "household", Household("", ()))
-        body = self.text(template, path=request.url.path, household=household, **told).encode()
+        listener = getattr(request.state, "listener", CurrentListener("", ()))
+        body = self.render_text(template, path=request.url.path, listener=listener, **context).encode()
         headers = {"cache-control": "private, no-cache", "vary": "accept-encoding, cookie"}
         if status != 200:  # noqa: PLR2004 - all is well
             return HTMLResponse(body, status, headers)
@@ -117,40 +116,40 @@ class Pages:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(body, status, headers)
 
-    def _moment(self, stamp: str | None) -> str:
+    def _datetime(self, stamp: str | None) -> str:
         """A UTC stamp as clocks show it: "2026-11-22 19:00"; "" for none."""
         return "" if stamp is None else f"{self._local(stamp):%Y-%m-%d %H:%M}"
 
-    def _clock(self, stamp: str) -> str:
+    def _time(self, stamp: str) -> str:
         """The same without the day: "19:00"."""
         return f"{self._local(stamp):%H:%M}"
 
-    def _day(self, stamp: str) -> str:
+    def _date(self, stamp: str) -> str:
         """The same without the time."""
         return f"{self._local(stamp):%Y-%m-%d}"
 
     def _local(self, stamp: str) -> datetime:
-        return self._zone.local(_second(stamp))
+        return self._zone.local(_timestamp(stamp))
 
 
-def _second(stamp: str) -> float:
+def _timestamp(stamp: str) -> float:
     """A UTC stamp in seconds since the epoch; a day's is its first."""
     if len(stamp) == len("2026-11-22"):
         return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
     return (from_iso(stamp) or 0) / 1000
 
 
-def _whole(play: Mapping[str, Any]) -> dict[str, Any]:
+def _with_all_fields(play: Mapping[str, Any]) -> dict[str, Any]:
     """A play with all its fields; what Spotify has left out is None."""
     return {**dict.fromkeys(PLAY_FIELDS), **play}
 
 
-def _begun(play: Mapping[str, Any]) -> str:
+def _started_at(play: Mapping[str, Any]) -> str:
     """When a play began, as a UTC stamp: its key tells it, whatever its hash has lost."""
     return words.utc_time(second_of_key(str(play["key"])) or 0) or ""
 
 
-def _called(listener: str) -> str:
+def _listener_name(listener: str) -> str:
     return listener or UNNAMED
 
 
@@ -158,16 +157,16 @@ def _percentage(share: float | None) -> str:
     return "–" if share is None else words.percentage(share, 1)
 
 
-def _weekday(day: str) -> str:
+def _long_date(day: str) -> str:
     """What to call a day: "Sunday, 22 November 2026"."""
     return f"{date.fromisoformat(day):%A, %-d %B %Y}"
 
 
-def _step(value: float, most: float) -> int:
+def _shade(value: float, maximum: float) -> int:
     """Which shade a value has, 0 for nothing up to `STEPS` for the most."""
-    return 0 if not value or not most else max(1, -int(-value * STEPS // most))
+    return 0 if not value or not maximum else max(1, -int(-value * SHADES // maximum))
 
 
-def _link(kind: str, text: str) -> Markup:
+def _item_url(kind: str, text: str) -> Markup:
     """The address of the page of a track, an artist or an album."""
     return Markup(f"/{kind}?q={quote(text, safe='')}")  # noqa: S704 - quoted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRIES, SPAN = 5, 60.0
+MAX_FAILURES, WINDOW = 5, 60.0
 """So many wrong passwords in so many seconds are taken from one address."""
 MAX_ADDRESSES = 100
 """So many addresses may be wrong in `SPAN`: it bounds the memory, and the guesses of a whole botnet."""
@@ -26,19 +26,19 @@ class Throttle:
         self._monotonic = monotonic
         self._wrong: dict[str, list[float]] = {}
 
-    def wait(self, address: str) -> float:
+    def retry_after(self, address: str) -> float:
         """Return the seconds until a password is taken from an address; 0 when it is at once."""
         now = self._monotonic()
-        recent = {each: [at for at in times if now - at < SPAN] for each, times in self._wrong.items()}
+        recent = {each: [at for at in times if now - at < WINDOW] for each, times in self._wrong.items()}
         self._wrong = {each: times for each, times in recent.items() if times}
         times = self._wrong.get(_network(address), [])
-        if len(times) >= TRIES:
-            return times[-TRIES] + SPAN - now
+        if len(times) >= MAX_FAILURES:
+            return times[-MAX_FAILURES] + WINDOW - now
         if not times and len(self._wrong) >= MAX_ADDRESSES:
-            return min(each[-1] for each in self._wrong.values()) + SPAN - now
+            return min(each[-1] for each in self._wrong.values()) + WINDOW - now
         return 0.0
 
-    def note_wrong(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         """Remember that a wrong password came from an address."""
         self._wrong.setdefault(_network(address), []).append(self._monotonic())
 

@@ -24,9 +24,9 @@ from spotify_logger.queries.overview import Overview
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.web.covers import key_of
-from spotify_logger.web.day_strip import strip
-from spotify_logger.web.request_params import Asked, Odd, text_of, year_before
+from spotify_logger.web.covers import catalog_key_of_play
+from spotify_logger.web.day_strip import day_segments
+from spotify_logger.web.request_params import BadRequest, RequestParams, search_text, start_of_twelve_months
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.storage.store import Store
     from spotify_logger.web.covers import Covers
-    from spotify_logger.web.live import Live
+    from spotify_logger.web.live import NowPlayingStream
     from spotify_logger.web.login import SpotifyLogin
-    from spotify_logger.web.query_service import Desk
-    from spotify_logger.web.templating import Pages
+    from spotify_logger.web.query_service import QueryService
+    from spotify_logger.web.templating import Templates
 
-NEWEST = 50
+RECENT_PLAYS = 50
 """Plays among which a page that is not about a day looks."""
-LINES = 50
+LIST_LENGTH = 50
 """Lines of a list of what was played most."""
-LENGTHS = (LINES, 100, 500)
+LIST_LENGTHS = (LIST_LENGTH, 100, 500)
 """How many lines such a list can have."""
-FORM = "application/x-www-form-urlencoded"
-LONGEST_FORM = 16 * 1024
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+MAX_FORM_BYTES = 16 * 1024
 """Bytes of what a form sends."""
-MOST_FIELDS = 10
-PARTS = (TRACKS, ALBUMS, IDS)
+MAX_FORM_FIELDS = 10
+ITEM_PARTS = (TRACKS, ALBUMS, IDS)
 """What a thing consists of."""
 NOUNS = {TRACKS: "track", ARTISTS: "artist", ALBUMS: "album"}
 
@@ -69,10 +69,16 @@ class Views:
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - everything that a page is made of
-        self, desk: Desk, pages: Pages, live: Live, covers: Covers, login: SpotifyLogin, zone: Zone
+        self,
+        service: QueryService,
+        templates: Templates,
+        live: NowPlayingStream,
+        covers: Covers,
+        login: SpotifyLogin,
+        zone: Zone,
     ) -> None:
-        self._desk = desk
-        self._pages = pages
+        self._service = service
+        self._templates = templates
         self._live = live
         self._covers = covers
         self._login = login
@@ -82,18 +88,18 @@ class Views:
     async def warm(self) -> None:
         """Add the past up before anybody waits for it."""
         with suppress(SpotifyLoggerError):  # Redis is away; who comes is told so
-            await self._desk.run(self._look_back)
+            await self._service.run(self._twelve_months)
 
     # What plays, and what played
 
     async def home(self, request: Request) -> Response:
         """The last twelve months at a glance, today, and what plays now."""
-        now = await self._desk.ask("now")
+        now = await self._service.query("now")
         today = await self._latest_day()
-        overview = await self._desk.run(self._look_back)
+        overview = await self._service.run(self._twelve_months)
         playing = now["now"]
         plays = [*today["timeline"], *([playing] if playing else [])]
-        return self._pages.show(
+        return self._templates.render(
             request,
             "home.html",
             now=playing,
@@ -103,17 +109,17 @@ class Views:
             today=today,
             this_day=str(self._today),
             overview=overview,
-            covers=await self._images([*_keys_of(overview["top"]), *_keys_of_plays(plays)]),
-            albums=await self._albums(line["key"] for line in overview["top"][ALBUMS]),
+            covers=await self._cover_urls([*_ranked_keys(overview["top"]), *_played_keys(plays)]),
+            albums=await self._album_queries(line["key"] for line in overview["top"][ALBUMS]),
         )
 
     async def today(self, request: Request) -> Response:
         """The part of the first page that changes with every play."""
         today = await self._latest_day()
-        covers = await self._images(_keys_of_plays(today["timeline"]))
-        return self._pages.show(
+        covers = await self._cover_urls(_played_keys(today["timeline"]))
+        return self._templates.render(
             request,
-            "part_today.html",
+            "today.html",
             today=today,
             this_day=str(self._today),
             covers=covers,
@@ -135,37 +141,37 @@ class Views:
 
     async def recent(self, request: Request) -> Response:
         """The newest plays, with the gaps between them."""
-        timeline = await self._desk.ask("recent", f"-n{NEWEST}")
+        timeline = await self._service.query("recent", f"-n{RECENT_PLAYS}")
         days = [(day, list(eachs)[::-1]) for day, eachs in groupby(timeline, self._day_of)]
-        return self._pages.show(
+        return self._templates.render(
             request,
             "recent.html",
             days=days,
-            covers=await self._images(_keys_of_plays(timeline)),
+            covers=await self._cover_urls(_played_keys(timeline)),
             open_key=await self._open_key(),
         )
 
     async def day(self, request: Request) -> Response:
         """A day from its first play to its last."""
-        asked = self._asked(request, when=False)
-        told = await self._desk.ask("day", *asked.options("min"), "--", request.path_params["day"])
-        day = date.fromisoformat(told["day"])
-        covers = await self._images(_keys_of_plays(told["timeline"]))
+        params = self._params(request, has_period=False)
+        data = await self._service.query("day", *params.options("min"), "--", request.path_params["day"])
+        day = date.fromisoformat(data["day"])
+        covers = await self._cover_urls(_played_keys(data["timeline"]))
         later = day + timedelta(days=1)
-        return self._pages.show(
+        return self._templates.render(
             request,
             "day.html",
-            told=told,
+            data=data,
             before=str(day - timedelta(days=1)),
             after=str(later) if later <= self._today else "",
             covers=covers,
             open_key=await self._open_key(),
-            strip=strip(self._zone, day, told["timeline"]),
+            day_segments=day_segments(self._zone, day, data["timeline"]),
         )
 
-    async def some_day(self, request: Request) -> Response:
+    async def pick_day(self, request: Request) -> Response:
         """The day that somebody chose in a form."""
-        day = text_of(request.query_params, "day") or "today"
+        day = search_text(request.query_params, "day") or "today"
         return RedirectResponse(f"/day/{quote(day, safe='')}", HTTPStatus.SEE_OTHER)
 
     # A stretch
@@ -174,94 +180,98 @@ class Views:
         """What was played most."""
         kind = request.path_params["kind"]
         if kind not in KINDS:
-            raise Odd(f"there is no list of {kind}")
-        asked = self._asked(request)
-        options = asked.options("by", "min", "n")
-        told = await self._desk.ask("top", f"-n{LINES}", *options, kind)
-        covers = {} if kind == ARTISTS else await self._images(line["key"] for line in told["top"])
-        return self._pages.show(
+            raise BadRequest(f"there is no list of {kind}")
+        params = self._params(request)
+        options = params.options("by", "min", "n")
+        data = await self._service.query("top", f"-n{LIST_LENGTH}", *options, kind)
+        covers = {} if kind == ARTISTS else await self._cover_urls(line["key"] for line in data["top"])
+        return self._templates.render(
             request,
             "top.html",
             kind=kind,
             kinds=KINDS,
-            told=told,
-            asked=asked,
+            data=data,
+            params=params,
             covers=covers,
-            albums=await self._albums(line["key"] for line in told["top"] if kind == ALBUMS),
-            lengths=LENGTHS,
+            albums=await self._album_queries(line["key"] for line in data["top"] if kind == ALBUMS),
+            lengths=LIST_LENGTHS,
         )
 
     async def compare(self, request: Request) -> Response:
         """What two listeners have in common."""
-        asked = self._asked(request, whole=True)
-        others = request.state.household.others
+        params = self._params(request, default_all_time=True)
+        others = request.state.listener.others
         chosen = request.query_params.get("with", "")
         other = chosen if chosen in others else next(iter(others), None)
         if other is None:
-            raise Odd("there is nobody to compare with")
-        told = await self._desk.ask("compare", f"-n{LINES}", *asked.options("by", "min"), "--", other or "-")
-        covers = await self._images(line["key"] for line in told["tracks"])
-        return self._pages.show(
-            request, "compare.html", told=told, asked=asked, other=other, others=others, covers=covers
+            raise BadRequest("there is nobody to compare with")
+        data = await self._service.query(
+            "compare", f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", other or "-"
+        )
+        covers = await self._cover_urls(line["key"] for line in data["tracks"])
+        return self._templates.render(
+            request, "compare.html", data=data, params=params, other=other, others=others, covers=covers
         )
 
     async def clock(self, request: Request) -> Response:
         """The hours of the week."""
-        asked = self._asked(request)
-        told = await self._desk.ask("clock", *asked.options("by", "min"))
-        hours, weekdays = _summed(told["week"], "hour"), _summed(told["week"], "weekday")
-        return self._pages.show(request, "clock.html", told=told, asked=asked, hours=hours, weekdays=weekdays)
+        params = self._params(request)
+        data = await self._service.query("clock", *params.options("by", "min"))
+        hours, weekdays = _sum_by(data["week"], "hour"), _sum_by(data["week"], "weekday")
+        return self._templates.render(
+            request, "clock.html", data=data, params=params, hours=hours, weekdays=weekdays
+        )
 
     async def chart(self, request: Request) -> Response:
         """How listening went on."""
-        asked = self._asked(request)
+        params = self._params(request)
         per = request.query_params.get("per", WEEK)
         if per not in INTERVALS:
-            raise Odd("per has to be day, week or month")
-        told = await self._desk.ask("course", f"--per={per}", *asked.options("by", "min"))
+            raise BadRequest("per has to be day, week or month")
+        data = await self._service.query("course", f"--per={per}", *params.options("by", "min"))
         # There may be thousands of them, and nobody sees milliseconds.
-        seconds = [round(each["heard_ms"] / 1000) for each in told["periods"]]
-        return self._pages.show(
-            request, "chart.html", told=told, asked=asked, per=per, periods=INTERVALS, seconds=seconds
+        seconds = [round(each["heard_ms"] / 1000) for each in data["periods"]]
+        return self._templates.render(
+            request, "chart.html", data=data, params=params, per=per, periods=INTERVALS, seconds=seconds
         )
 
     async def calendar(self, request: Request) -> Response:
         """The days of a year."""
-        year, asked = self._year(request), self._asked(request, when=False)
-        told = await self._desk.ask("calendar", f"--year={year}", *asked.options("by", "min"))
-        return self._pages.show(
+        year, params = self._year(request), self._params(request, has_period=False)
+        data = await self._service.query("calendar", f"--year={year}", *params.options("by", "min"))
+        return self._templates.render(
             request,
             "calendar.html",
-            told=told,
-            months=[list(days) for _, days in groupby(told["calendar"], _month_of)],
+            data=data,
+            months=[list(days) for _, days in groupby(data["calendar"], _month_of)],
             year=year,
-            asked=asked,
+            params=params,
             before=year - 1 if year > FIRST_DAY.year else None,
-            after=self._later(year),
+            after=self._year_after(year),
         )
 
     async def review(self, request: Request) -> Response:
         """A year in review."""
-        year, asked = self._year(request), self._asked(request, when=False)
-        told = await self._desk.ask("year", *asked.options("by", "min"), str(year))
-        covers = await self._images(_keys_of(told["top"]))
-        return self._pages.show(
+        year, params = self._year(request), self._params(request, has_period=False)
+        data = await self._service.query("year", *params.options("by", "min"), str(year))
+        covers = await self._cover_urls(_ranked_keys(data["top"]))
+        return self._templates.render(
             request,
             "review.html",
-            told=told,
+            data=data,
             year=year,
-            asked=asked,
+            params=params,
             covers=covers,
-            albums=await self._albums(line["key"] for line in told["top"][ALBUMS]),
+            albums=await self._album_queries(line["key"] for line in data["top"][ALBUMS]),
             before=year - 1 if year > FIRST_DAY.year else None,
-            after=self._later(year),
+            after=self._year_after(year),
         )
 
     async def review_image(self, request: Request) -> Response:
         """The same as an image to be shared: nothing but figures and names is in it."""
-        year, asked = self._year(request), self._asked(request, when=False)
-        told = await self._desk.ask("year", *asked.options("by", "min"), str(year))
-        text = self._pages.text("review.svg", told=told, year=year, asked=asked)
+        year, params = self._year(request), self._params(request, has_period=False)
+        data = await self._service.query("year", *params.options("by", "min"), str(year))
+        text = self._templates.render_text("review.svg", data=data, year=year, params=params)
         headers = {
             "cache-control": "private, no-cache",
             "content-disposition": f'inline; filename="spotify-{year}.svg"',
@@ -272,82 +282,84 @@ class Views:
 
     async def track(self, request: Request) -> Response:
         """One track's own page."""
-        return await self._portrait(request, TRACKS)
+        return await self._item_page(request, TRACKS)
 
     async def artist(self, request: Request) -> Response:
         """One artist's own page."""
-        return await self._portrait(request, ARTISTS)
+        return await self._item_page(request, ARTISTS)
 
     async def album(self, request: Request) -> Response:
         """One album's own page."""
-        return await self._portrait(request, ALBUMS)
+        return await self._item_page(request, ALBUMS)
 
-    async def _portrait(self, request: Request, kind: str) -> Response:
-        asked = self._asked(request, whole=True)
-        text = text_of(request.query_params, "q")
+    async def _item_page(self, request: Request, kind: str) -> Response:
+        params = self._params(request, default_all_time=True)
+        text = search_text(request.query_params, "q")
         if not text:
-            raise Odd("what is it called?")
-        told = await self._desk.ask(NOUNS[kind], f"-n{LINES}", *asked.options("by", "min"), "--", text)
-        found = told["found"]
-        keys = [line["key"] for line in told["candidates"][:LINES]]
+            raise BadRequest("what is it called?")
+        data = await self._service.query(
+            NOUNS[kind], f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", text
+        )
+        found = data["found"]
+        keys = [line["key"] for line in data["candidates"][:LIST_LENGTH]]
         about = CatalogEntry()
         if found:
-            keys = [found["key"], *(line["key"] for part in PARTS for line in found.get(part, ()))]
-            about = await self._desk.run(lambda store: _entry(store, found["key"]))
-        return self._pages.show(
+            keys = [found["key"], *(line["key"] for part in ITEM_PARTS for line in found.get(part, ()))]
+            about = await self._service.run(lambda store: _catalog_entry(store, found["key"]))
+        return self._templates.render(
             request,
-            "portrait.html",
+            "item.html",
             kind=NOUNS[kind],
             text=text,
-            told=told,
-            asked=asked,
+            data=data,
+            params=params,
             about=about,
             artists=artist_names(about),
-            covers=await self._images(keys),
-            albums=await self._albums(keys),
-            lines=LINES,
+            covers=await self._cover_urls(keys),
+            albums=await self._album_queries(keys),
+            lines=LIST_LENGTH,
         )
 
     async def search(self, request: Request) -> Response:
         """How many times?"""
-        asked = self._asked(request, whole=True)
-        text = text_of(request.query_params, "q")
-        told = None
+        params = self._params(request, default_all_time=True)
+        text = search_text(request.query_params, "q")
+        data = None
         covers: Mapping[str, str] = {}
         if text:
-            told = await self._desk.ask("count", *asked.options("by", "min"), "--", text)
-            covers = await self._images(track["keys"][0] for track in told["tracks"][:LINES])
-        return self._pages.show(
+            data = await self._service.query("count", *params.options("by", "min"), "--", text)
+            covers = await self._cover_urls(track["keys"][0] for track in data["tracks"][:LIST_LENGTH])
+        return self._templates.render(
             request,
             "search.html",
             text=text,
-            told=told,
-            asked=asked,
+            data=data,
+            params=params,
             covers=covers,
-            lines=LINES,
-            pages=[] if told is None else _pages_of(text, told["tracks"]),
+            lines=LIST_LENGTH,
+            pages=[] if data is None else _matching_pages(text, data["tracks"]),
         )
 
     # The logger
 
     async def health(self, request: Request) -> Response:
         """Is the logger alive and well, and the login? 503 when it is not, for what watches over it."""
-        told = await self._desk.ask("status")
-        code = HTTPStatus.OK if told["well"] else HTTPStatus.SERVICE_UNAVAILABLE
-        about = {"told": told, "login": self._login, "now": time.time(), "overdue": OVERDUE_AFTER}
-        return self._pages.show(request, "health.html", code, **about)
+        data = await self._service.query("status")
+        code = HTTPStatus.OK if data["well"] else HTTPStatus.SERVICE_UNAVAILABLE
+        about = {"data": data, "login": self._login, "now": time.time(), "overdue": OVERDUE_AFTER}
+        return self._templates.render(request, "health.html", code, **about)
 
     async def log_in(self, request: Request) -> Response:
         """Begin a login at Spotify, or take what somebody pasted."""
-        form = await form_of(request)
+        form = await read_form(request)
         pasted = form.get("address", "").strip()
         if pasted:
             self._login.paste(pasted)
         else:
-            await self._desk.run(lambda _: self._login.begin())
-        return RedirectResponse(f"/health{request.state.household.query}#login", HTTPStatus.SEE_OTHER)
+            await self._service.run(lambda _: self._login.begin())
+        return RedirectResponse(f"/health{request.state.listener.query}#login", HTTPStatus.SEE_OTHER)
 
-    async def log_in_state(self, _: Request) -> Response:
+    async def login_state(self, _: Request) -> Response:
         """How far the login is."""
         return JSONResponse(
             {"waiting": bool(self._login.url), "done": self._login.is_done, "lines": self._login.lines}
@@ -355,24 +367,24 @@ class Views:
 
     # Common to several
 
-    def _look_back(self, store: Store) -> dict[str, Any]:
+    def _twelve_months(self, store: Store) -> dict[str, Any]:
         now = time.time()
-        begin = self._zone.midnight(year_before(self._zone.day(now)))
+        begin = self._zone.midnight(start_of_twelve_months(self._zone.day(now)))
         question = Question(now, self._zone, between(begin, None, "the last 12 months"))
         found: dict[str, Any] = self._overview.data(store.archive(), question)
         return found
 
     async def _latest_day(self) -> dict[str, Any]:
         """Today, or yesterday as long as nothing was played today."""
-        today: dict[str, Any] = await self._desk.ask("day", "today")
+        today: dict[str, Any] = await self._service.query("day", "today")
         if today["timeline"]:
             return today
-        yesterday: dict[str, Any] = await self._desk.ask("day", "yesterday")
+        yesterday: dict[str, Any] = await self._service.query("day", "yesterday")
         return yesterday if yesterday["timeline"] else today
 
     async def _open_key(self) -> str | None:
         """The key of the play that goes on."""
-        playing = (await self._desk.ask("now"))["now"]
+        playing = (await self._service.query("now"))["now"]
         return playing and str(playing["key"])
 
     def _day_of(self, each: Mapping[str, Any]) -> str:
@@ -385,37 +397,41 @@ class Views:
     def _today(self) -> date:
         return self._zone.day(time.time())
 
-    def _asked(self, request: Request, *, whole: bool = False, when: bool = True) -> Asked:
-        return Asked(request.query_params, self._today, whole=whole, when=when)
+    def _params(
+        self, request: Request, *, default_all_time: bool = False, has_period: bool = True
+    ) -> RequestParams:
+        return RequestParams(
+            request.query_params, self._today, default_all_time=default_all_time, has_period=has_period
+        )
 
     def _year(self, request: Request) -> int:
         number = request.path_params.get("year")
         return self._today.year if number is None else int(number)
 
-    def _later(self, year: int) -> int | None:
+    def _year_after(self, year: int) -> int | None:
         """The year after, unless it is still to come."""
         return year + 1 if year < self._today.year else None
 
-    async def _images(self, keys: Iterable[str]) -> dict[str, str]:
-        wanted = list(keys)
-        return await self._desk.run(lambda store: self._covers.of(store, wanted))
+    async def _cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
+        keys = list(keys)
+        return await self._service.run(lambda store: self._covers.urls(store, keys))
 
-    async def _albums(self, keys: Iterable[str]) -> dict[str, str]:
+    async def _album_queries(self, keys: Iterable[str]) -> dict[str, str]:
         """What to ask for to see the album of an item, by its key: names alone may be those of several."""
-        wanted = list(dict.fromkeys(keys))
-        found = await self._desk.run(lambda store: list(store.archive().catalog(wanted, ["album_id"])))
+        keys = list(dict.fromkeys(keys))
+        found = await self._service.run(lambda store: list(store.archive().catalog(keys, ["album_id"])))
         return {key: f"album:{album}" for key, (album,) in found if album}
 
 
-def _keys_of(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+def _ranked_keys(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     return [line["key"] for kind in (TRACKS, ALBUMS) for line in best[kind]]
 
 
-def _keys_of_plays(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [key_of(play) for play in timeline if "gap" not in play]
+def _played_keys(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [catalog_key_of_play(play) for play in timeline if "gap" not in play]
 
 
-def _pages_of(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """The pages of artists and albums all of whose words a text has: the kind, the name, what to ask for."""
     wanted, found = fold(text), {}
     words = words_of(wanted)
@@ -434,7 +450,7 @@ def _pages_of(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str,
     return [(kind, name, target) for (kind, _), (name, target) in found.items()]
 
 
-def _summed(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, int]]:
+def _sum_by(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, int]]:
     """What cells with the same hour, or the same weekday, have together, in their order."""
     found: dict[object, dict[str, int]] = {}
     for each in cells:
@@ -448,26 +464,26 @@ def _month_of(each: Mapping[str, str]) -> str:
     return each["day"][: len("2026-11")]
 
 
-def _entry(store: Store, key: str) -> CatalogEntry:
+def _catalog_entry(store: Store, key: str) -> CatalogEntry:
     ((_, values),) = store.archive().catalog([key], CatalogEntry._fields)
     return CatalogEntry._make(values)
 
 
-async def form_of(request: Request) -> dict[str, str]:
+async def read_form(request: Request) -> dict[str, str]:
     """What a form sent.
 
     Raises:
         Odd: It is no form, or has too many fields or bytes.
     """
-    kind = request.headers.get("content-type", FORM).partition(";")[0].strip().lower()
-    if kind != FORM:
-        raise Odd(f"a form has to be sent as {FORM}")
+    kind = request.headers.get("content-type", FORM_MEDIA_TYPE).partition(";")[0].strip().lower()
+    if kind != FORM_MEDIA_TYPE:
+        raise BadRequest(f"a form has to be sent as {FORM_MEDIA_TYPE}")
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LONGEST_FORM:
-            raise Odd("that is too long")
+        if len(body) > MAX_FORM_BYTES:
+            raise BadRequest("that is too long")
     try:
-        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MOST_FIELDS))
+        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MAX_FORM_FIELDS))
     except ValueError:
-        raise Odd(f"a form has at most {MOST_FIELDS} fields") from None
+        raise BadRequest(f"a form has at most {MAX_FORM_FIELDS} fields") from None

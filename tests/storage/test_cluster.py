@@ -25,7 +25,7 @@ from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured
 from tests.conftest import free_port, wait_until
 from tests.servers import PASSWORD, USER, RedisCluster, RedisServer, acl_command, programs
-from tests.web.page import served, settings_for
+from tests.web.page import serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,8 +281,8 @@ def test_every_command_and_view_gives_the_answers_of_one_server(
         assert told[0][1]
     shown = []
     for url in twins:
-        with served(settings_for(url, tmp_path)) as page:
-            answers = [page.ask(view) for view in VIEWS]
+        with serve_page(settings_for(url, tmp_path)) as page:
+            answers = [page.request(view) for view in VIEWS]
             assert {answer.status for answer in answers} == {200}
             shown.append([nameless(answer.text, url) for answer in answers])
     assert shown[0] == shown[1]

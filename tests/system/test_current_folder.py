@@ -20,10 +20,10 @@ PAGE = """
 import asyncio, os, sys
 from pathlib import Path
 from spotify_logger.config import settings
-from spotify_logger.web import query_service as desk
-desk.MOST_RESIDENT = 0
-answer = desk.Desk(settings.load(Path.cwd(), os.environ, need_login=False)).ask("count", "--", "quo")
-sys.exit(asyncio.run(answer)["plays"] != 1)
+from spotify_logger.web import query_service
+query_service.MAX_RESIDENT_BYTES = 0
+service = query_service.QueryService(settings.load(Path.cwd(), os.environ, need_login=False))
+sys.exit(asyncio.run(service.query("count", "--", "quo"))["plays"] != 1)
 """
 
 

@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 from spotify_logger.config.settings import load
 from spotify_logger.web import query_service
-from spotify_logger.web.app import Page
-from spotify_logger.web.auth import Door
-from spotify_logger.web.secrets_file import Keep
-from spotify_logger.web.server import Server, listen
+from spotify_logger.web.app import WebApp
+from spotify_logger.web.auth import PasswordAuth
+from spotify_logger.web.secrets_file import SecretsFile
+from spotify_logger.web.server import PageServer, listen
 from spotify_logger.web.sessions import Sessions
 from spotify_logger.web.throttle import Throttle
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
-class _Threaded(Server):
+class _ThreadedServer(PageServer):
     """A server that is told to end, and not by a signal: these belong to the main thread."""
 
     @contextmanager
@@ -40,7 +40,7 @@ class _Threaded(Server):
         yield
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """What came of a request, uncompressed."""
 
     status: int
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
         return self.body.decode()
 
 
-class Served:
+class PageClient:
     """A page that is served.
 
     Attributes:
@@ -62,16 +62,16 @@ class Served:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def ask(
+    def request(
         self,
         target: str,
         method: str = "GET",
         body: bytes | None = None,
         more: Mapping[str, str] | None = None,
         **headers: str,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Ask as a browser does; `_` in the name of a header stands for `-`."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
             told = {"Accept": "text/html", "Accept-Encoding": "gzip"}
             told |= {**(more or {}), **{name.replace("_", "-"): value for name, value in headers.items()}}
             connection.request(method, target, body, told)
@@ -80,15 +80,15 @@ class Served:
             found = {name.lower(): value for name, value in response.getheaders()}
             if found.get("content-encoding") == "gzip":
                 content = gzip.decompress(content)
-            return Answer(response.status, found, content)
+            return HttpResponse(response.status, found, content)
 
-    def post(self, target: str, body: str, **headers: str) -> Answer:
+    def post(self, target: str, body: str, **headers: str) -> HttpResponse:
         """Send a form as a program does that is no browser; what browsers send, real ones are asked for."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.ask(target, "POST", body.encode(), kind, **headers)
+        return self.request(target, "POST", body.encode(), kind, **headers)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT)
 
 
 def settings_for(url: str, folder: Path, **more: str) -> Settings:
@@ -96,13 +96,13 @@ def settings_for(url: str, folder: Path, **more: str) -> Settings:
     return load(folder, {"REDIS_URL": url, "STATE_DIR": str(folder), **more}, need_login=False)
 
 
-def door_of(folder: Path, password: str, now: Callable[[], float]) -> Door:
+def password_auth(folder: Path, password: str, now: Callable[[], float]) -> PasswordAuth:
     """What a page asks for that keeps its sessions in a folder."""
-    return Door(password, Sessions(Keep(folder), password, now), Throttle(now))
+    return PasswordAuth(password, Sessions(SecretsFile(folder), password, now), Throttle(now))
 
 
 @contextmanager
-def serving(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
+def page_process(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
     """The page as a process of its own; its address, without a slash at the end."""
     environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder), **more}
@@ -117,30 +117,30 @@ def serving(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[st
 
 
 @contextmanager
-def served(
-    settings: Settings, door: Door | None = None, *, covers: bool = True, behind_proxy: bool = False
-) -> Iterator[Served]:
+def serve_page(
+    settings: Settings, auth: PasswordAuth | None = None, *, covers: bool = True, behind_proxy: bool = False
+) -> Iterator[PageClient]:
     """The page, for as long as the block lasts."""
     sockets = listen("127.0.0.1", 0)
     # This process has all tests in it, and is as large as they are: that is no reason to ask another one.
-    room = patch.object(query_service, "MOST_RESIDENT", 1 << 40)
+    room = patch.object(query_service, "MAX_RESIDENT_BYTES", 1 << 40)
     room.start()
     ready = threading.Event()
-    servers: list[_Threaded] = []
+    servers: list[_ThreadedServer] = []
 
     async def serve() -> None:
-        page = Page(settings, ["music.example"], door, covers=covers, behind_proxy=behind_proxy)
-        servers.append(_Threaded(page.app, ready.set, page.end))
+        page = WebApp(settings, ["music.example"], auth, covers=covers, behind_proxy=behind_proxy)
+        servers.append(_ThreadedServer(page.app, ready.set, page.stop))
         await servers[0].serve(sockets)
         page.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(PATIENCE)
-        yield Served(sockets[0].getsockname()[1])
+        assert ready.wait(TIMEOUT)
+        yield PageClient(sockets[0].getsockname()[1])
     finally:
         room.stop()
         servers[0].should_exit = True
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert not thread.is_alive()

@@ -23,7 +23,7 @@ from spotify_logger.storage.store import Store
 from tests.browser import PATIENCE_MS, chromium
 from tests.conftest import free_port
 from tests.firefox import firefox
-from tests.web.page import serving
+from tests.web.page import page_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +145,7 @@ def test_every_form_of_the_page_works(
         "SPOTIFY_ACCOUNTS_URL": accounts,
         "WEB_PASSWORD": PASSWORD,
     }
-    with serving(redis_url, tmp_path, "--host", "0.0.0.0", "--name", NAME, **more) as served:
+    with page_process(redis_url, tmp_path, "--host", "0.0.0.0", "--name", NAME, **more) as served:
         health = f"http://{host}:{served.rpartition(':')[2]}/health"
         driver.open(health)
         driver.shows("Password of this page")

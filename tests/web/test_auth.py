@@ -8,10 +8,10 @@ import pytest
 
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
-from spotify_logger.web.secrets_file import Keep
-from spotify_logger.web.sessions import MAX_SESSIONS, VALID, Sessions
-from spotify_logger.web.throttle import MAX_ADDRESSES, SPAN, TRIES, Throttle
-from tests.web.page import door_of
+from spotify_logger.web.secrets_file import SecretsFile
+from spotify_logger.web.sessions import MAX_SESSIONS, SESSION_LIFETIME, Sessions
+from spotify_logger.web.throttle import MAX_ADDRESSES, MAX_FAILURES, WINDOW, Throttle
+from tests.web.page import password_auth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,16 +42,16 @@ def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestKeep:
     def test_it_makes_a_password_once(self, tmp_path: Path) -> None:
         folder = tmp_path / "not" / "there"
-        keep = Keep(folder)
-        assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", keep.password)
-        assert len(keep.key) == 32
-        again = Keep(folder)
-        assert (again.password, again.key) == (keep.password, keep.key)
+        secrets_file = SecretsFile(folder)
+        assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", secrets_file.password)
+        assert len(secrets_file.key) == 32
+        again = SecretsFile(folder)
+        assert (again.password, again.key) == (secrets_file.password, secrets_file.key)
         assert (folder / "web.json").stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
 
     def test_each_machine_has_its_own(self, tmp_path: Path) -> None:
-        one, other = Keep(tmp_path / "a"), Keep(tmp_path / "b")
+        one, other = SecretsFile(tmp_path / "a"), SecretsFile(tmp_path / "b")
         assert one.password != other.password
         assert one.key != other.key
 
@@ -60,53 +60,53 @@ class TestKeep:
     )
     def test_a_file_that_makes_no_sense_is_replaced(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "web.json").write_text(text)
-        keep = Keep(tmp_path)
-        assert json.loads((tmp_path / "web.json").read_text())["password"] == keep.password
+        secrets_file = SecretsFile(tmp_path)
+        assert json.loads((tmp_path / "web.json").read_text())["password"] == secrets_file.password
 
     def test_a_folder_that_cannot_be_had(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(Misconfigured, match=r"web\.json cannot be read or written .*: correct its owner"):
-            Keep(tmp_path / "file")
+            SecretsFile(tmp_path / "file")
 
     def test_a_folder_that_others_may_write(self, tmp_path: Path) -> None:
         (tmp_path / "state").mkdir()
         (tmp_path / "state").chmod(0o777)
         with pytest.raises(Misconfigured, match="is not trusted"):
-            Keep(tmp_path / "state")
+            SecretsFile(tmp_path / "state")
 
     def test_the_password_is_in_no_line_of_the_log(self, tmp_path: Path) -> None:
-        keep = Keep(tmp_path)
-        assert log.sanitize(f"it is {keep.password}") == "it is ***"
+        secrets_file = SecretsFile(tmp_path)
+        assert log.sanitize(f"it is {secrets_file.password}") == "it is ***"
 
 
 class TestDoor:
     def test_only_the_password_begins_a_session(self, tmp_path: Path, clock: Clock) -> None:
-        door = door_of(tmp_path, PASSWORD, clock)
+        auth = password_auth(tmp_path, PASSWORD, clock)
         for wrong in ("", "sesame", "SESAME Ö", "sesame o"):
-            assert door.open(wrong, HERE) is None
+            assert auth.sign_in(wrong, HERE) is None
         for right in (PASSWORD, f" {PASSWORD}\n"):
-            token = door.open(right, HERE)
+            token = auth.sign_in(right, HERE)
             assert token
-            assert door.lets_in(token)
+            assert auth.is_signed_in(token)
 
     def test_who_guesses_has_to_wait_and_nobody_else(self, tmp_path: Path, clock: Clock) -> None:
-        door = door_of(tmp_path, PASSWORD, clock)
-        for _ in range(TRIES):
-            assert door.open("guess", HERE) is None
-        assert door.open(PASSWORD, HERE) is None
-        assert door.open(PASSWORD, THERE)
-        clock.now += door.wait(HERE)
-        assert door.open(PASSWORD, HERE)
+        auth = password_auth(tmp_path, PASSWORD, clock)
+        for _ in range(MAX_FAILURES):
+            assert auth.sign_in("guess", HERE) is None
+        assert auth.sign_in(PASSWORD, HERE) is None
+        assert auth.sign_in(PASSWORD, THERE)
+        clock.now += auth.retry_after(HERE)
+        assert auth.sign_in(PASSWORD, HERE)
 
 
 class TestSessions:
     @pytest.fixture
-    def keep(self, tmp_path: Path) -> Keep:
-        return Keep(tmp_path)
+    def secrets_file(self, tmp_path: Path) -> SecretsFile:
+        return SecretsFile(tmp_path)
 
     @pytest.fixture
-    def sessions(self, keep: Keep, clock: Clock) -> Sessions:
-        return Sessions(keep, PASSWORD, clock)
+    def sessions(self, secrets_file: SecretsFile, clock: Clock) -> Sessions:
+        return Sessions(secrets_file, PASSWORD, clock)
 
     def test_a_session_ends_alone(self, sessions: Sessions) -> None:
         one, other = sessions.begin(), sessions.begin()
@@ -116,7 +116,7 @@ class TestSessions:
 
     def test_it_ends_by_itself(self, sessions: Sessions, clock: Clock) -> None:
         token = sessions.begin()
-        clock.now += VALID - 1
+        clock.now += SESSION_LIFETIME - 1
         assert sessions.is_valid(token)
         clock.now += 1
         assert not sessions.is_valid(token)
@@ -126,13 +126,13 @@ class TestSessions:
     ) -> None:
         token, ended = sessions.begin(), sessions.begin()
         sessions.end(ended)
-        restarted = Sessions(Keep(tmp_path), PASSWORD, clock)
+        restarted = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
         assert restarted.is_valid(token)
         assert not restarted.is_valid(ended)
-        assert not Sessions(Keep(tmp_path), "another one", clock).is_valid(token)
+        assert not Sessions(SecretsFile(tmp_path), "another one", clock).is_valid(token)
 
     def test_two_pages_of_one_folder_agree(self, sessions: Sessions, tmp_path: Path, clock: Clock) -> None:
-        other = Sessions(Keep(tmp_path), PASSWORD, clock)
+        other = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
         here, there = sessions.begin(), other.begin()
         assert sessions.is_valid(there)
         assert other.is_valid(here)
@@ -155,16 +155,16 @@ class TestSessions:
 
     def test_the_file_of_an_older_version_keeps_its_password(self, tmp_path: Path, clock: Clock) -> None:
         (tmp_path / "web.json").write_text(json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb"}))
-        keep = Keep(tmp_path)
-        token = Sessions(keep, keep.password, clock).begin()
-        assert Keep(tmp_path).password == "aaaaa-bbbbb"
-        assert Sessions(Keep(tmp_path), "aaaaa-bbbbb", clock).is_valid(token)
+        secrets_file = SecretsFile(tmp_path)
+        token = Sessions(secrets_file, secrets_file.password, clock).begin()
+        assert SecretsFile(tmp_path).password == "aaaaa-bbbbb"
+        assert Sessions(SecretsFile(tmp_path), "aaaaa-bbbbb", clock).is_valid(token)
 
     @pytest.mark.parametrize("found", [None, 1, [], {"x": "y"}, {"x": None}])
     def test_sessions_that_make_no_sense_are_none(self, tmp_path: Path, clock: Clock, found: object) -> None:
         text = json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb", "sessions": found})
         (tmp_path / "web.json").write_text(text)
-        sessions = Sessions(Keep(tmp_path), PASSWORD, clock)
+        sessions = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
         assert not sessions.is_valid("")
         assert sessions.is_valid(sessions.begin())
 
@@ -188,19 +188,19 @@ class TestThrottle:
         return Throttle(clock)
 
     def wrong(self, throttle: Throttle, address: str) -> None:
-        for _ in range(TRIES):
-            assert throttle.wait(address) == 0
-            throttle.note_wrong(address)
+        for _ in range(MAX_FAILURES):
+            assert throttle.retry_after(address) == 0
+            throttle.record_failure(address)
 
     def test_the_oldest_try_is_forgotten_first(self, throttle: Throttle, clock: Clock) -> None:
-        for _ in range(TRIES):
-            throttle.note_wrong(HERE)
+        for _ in range(MAX_FAILURES):
+            throttle.record_failure(HERE)
             clock.now += 1
-        assert throttle.wait(HERE) == SPAN - TRIES
-        clock.now += throttle.wait(HERE)
-        assert throttle.wait(HERE) == 0
-        throttle.note_wrong(HERE)
-        assert throttle.wait(HERE) == 1
+        assert throttle.retry_after(HERE) == WINDOW - MAX_FAILURES
+        clock.now += throttle.retry_after(HERE)
+        assert throttle.retry_after(HERE) == 0
+        throttle.record_failure(HERE)
+        assert throttle.retry_after(HERE) == 1
 
     @pytest.mark.parametrize(
         ("address", "same", "other"),
@@ -215,13 +215,13 @@ class TestThrottle:
         self, throttle: Throttle, address: str, same: str, other: str
     ) -> None:
         self.wrong(throttle, address)
-        assert throttle.wait(same) == SPAN
-        assert throttle.wait(other) == 0
+        assert throttle.retry_after(same) == WINDOW
+        assert throttle.retry_after(other) == 0
 
     def test_many_addresses_together_are_slowed_down(self, throttle: Throttle, clock: Clock) -> None:
         for number in range(MAX_ADDRESSES):
-            throttle.note_wrong(f"198.51.100.{number}")
-        assert throttle.wait(HERE) == SPAN
-        assert throttle.wait("198.51.100.0") == 0  # it has tries left
-        clock.now += SPAN
-        assert throttle.wait(HERE) == 0
+            throttle.record_failure(f"198.51.100.{number}")
+        assert throttle.retry_after(HERE) == WINDOW
+        assert throttle.retry_after("198.51.100.0") == 0  # it has tries left
+        clock.now += WINDOW
+        assert throttle.retry_after(HERE) == 0

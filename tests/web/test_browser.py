@@ -24,11 +24,11 @@ from spotify_logger.simulator.past import make_past
 from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import Service
 from spotify_logger.storage.store import Store
-from spotify_logger.web.listeners import COOKIE
-from tests.browser import NARROW, Looked, chromium, lacking, looked
+from spotify_logger.web.listeners import LISTENER_COOKIE
+from tests.browser import NARROW, BrowserPage, browser_page, chromium, skip_or_fail
 from tests.conftest import free_port, start_server, wait_until
 from tests.listened import CatalogItem, IndexedLog
-from tests.web.page import serving
+from tests.web.page import page_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,7 +194,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 
 @pytest.fixture(scope="module")
 def served(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(server.url, tmp_path_factory.mktemp("page")) as address:
+    with page_process(server.url, tmp_path_factory.mktemp("page")) as address:
         served = Served(address, server.url)
         yield served
         served.store.close()
@@ -207,11 +207,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def window(browser: Browser, served: Served) -> Iterator[Looked]:
+def window(browser: Browser, served: Served) -> Iterator[BrowserPage]:
     """A window at a desk; nothing may go wrong in it."""
-    with looked(browser, served.address) as window:
+    with browser_page(browser, served.address) as window:
         yield window
-        assert window.troubles == []
+        assert window.problems == []
 
 
 def text(page: Page, selector: str = "main") -> str:
@@ -236,7 +236,7 @@ SHIFT = """() => new Promise((resolve) => {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_opens_without_a_fault_fits_and_is_accessible(window: Looked, view: str) -> None:
+def test_every_view_opens_without_a_fault_fits_and_is_accessible(window: BrowserPage, view: str) -> None:
     page = window.open(view)
     assert page.locator("h1").count() == 1
     assert page.title().endswith(" · Spotify Logger")
@@ -254,18 +254,18 @@ def complaints(page: Page) -> str:
     try:
         from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - not for every machine
     except ImportError:
-        lacking("no axe on this machine: pip install axe-playwright-python")
+        skip_or_fail("no axe on this machine: pip install axe-playwright-python")
     found = Axe().run(page)
     return found.generate_report() if found.violations_count else ""
 
 
 @pytest.mark.parametrize("view", ["/", "/chart", f"/calendar/{TODAY.year}", "/health", "/search?q=a"])
 def test_without_scripts_there_is_all_to_be_read(browser: Browser, served: Served, view: str) -> None:
-    with looked(browser, served.address, script=False) as window:
+    with browser_page(browser, served.address, script=False) as window:
         assert len(window.open(view).inner_text("main")) > 100
 
 
-def test_a_hostile_title_stays_text(window: Looked) -> None:
+def test_a_hostile_title_stays_text(window: BrowserPage) -> None:
     for view in (
         "/",
         "/recent",
@@ -283,7 +283,7 @@ def test_a_hostile_title_stays_text(window: Looked) -> None:
 
 
 class TestNow:
-    def test_what_plays_is_shown_as_it_plays(self, window: Looked, served: Served) -> None:
+    def test_what_plays_is_shown_as_it_plays(self, window: BrowserPage, served: Served) -> None:
         served.stop()
         page = window.open("/")
         shown_text(page, "main", "Nothing is playing")
@@ -297,7 +297,9 @@ class TestNow:
         served.stop()
         shown_text(page, "main", "Nothing is playing")
 
-    def test_a_logger_that_is_gone_is_told_and_so_is_its_return(self, window: Looked, served: Served) -> None:
+    def test_a_logger_that_is_gone_is_told_and_so_is_its_return(
+        self, window: BrowserPage, served: Served
+    ) -> None:
         served.stop()
         page = window.open("/")
         shown_text(page, "#now", "Nothing is playing")
@@ -311,17 +313,17 @@ class TestNow:
         shown_text(page, "#now", "Nothing is playing")
 
     def test_an_open_page_stays_with_its_listener_when_another_window_chooses_one(
-        self, window: Looked, served: Served
+        self, window: BrowserPage, served: Served
     ) -> None:
         page = window.open("/")
-        page.context.add_cookies([{"name": COOKIE, "value": "ben", "url": served.address}])
+        page.context.add_cookies([{"name": LISTENER_COOKIE, "value": "ben", "url": served.address}])
         page.evaluate("() => { dispatchEvent(new Event('pagehide')); }")
         page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')); }")
         served.play(QUO)
         shown_text(page, "#now", "Veridis Quo")
         served.stop()
 
-    def test_its_position_moves_on_by_itself(self, window: Looked, served: Served) -> None:
+    def test_its_position_moves_on_by_itself(self, window: BrowserPage, served: Served) -> None:
         served.play(QUO)
         page = window.open("/")
         read = "() => Number(document.querySelector('main progress').value)"
@@ -329,7 +331,7 @@ class TestNow:
         page.wait_for_function(f"(before) => ({read})() > before", arg=before)
         served.stop()
 
-    def test_a_play_that_is_over_gets_into_the_day(self, window: Looked, served: Served) -> None:
+    def test_a_play_that_is_over_gets_into_the_day(self, window: BrowserPage, served: Served) -> None:
         served.stop()
         page = window.open("/")
         shown_text(page, "main", "Nothing is playing")
@@ -342,7 +344,7 @@ class TestNow:
 
 
 class TestSearch:
-    def test_it_says_how_many_times(self, window: Looked, served: Served) -> None:
+    def test_it_says_how_many_times(self, window: BrowserPage, served: Served) -> None:
         page = window.open("/")
         page.keyboard.press("Tab")
         page.get_by_role("searchbox").first.fill("veridis quo")
@@ -357,7 +359,7 @@ class TestSearch:
         )
         assert int(plays.replace(",", "")) == json.loads(told.stdout)["plays"] > 0
 
-    def test_what_is_found_leads_to_its_own_page(self, window: Looked) -> None:
+    def test_what_is_found_leads_to_its_own_page(self, window: BrowserPage) -> None:
         page = window.open("/search?q=veridis+quo")
         page.locator("main a", has_text="Veridis Quo").first.click()
         page.wait_for_url("**/track?q=*")
@@ -379,7 +381,7 @@ class TestChart:
 
     DRAWN = "() => Chart.getChart('course')?.getDatasetMeta(0).data.some((bar) => bar.height > 50)"
 
-    def test_it_has_marks(self, window: Looked) -> None:
+    def test_it_has_marks(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=week")
         page.wait_for_function(self.DRAWN)
         assert page.evaluate(self.MARKS) > 0.1
@@ -393,7 +395,7 @@ class TestChart:
         )
         return self.range(page)
 
-    def test_it_can_be_zoomed_by_buttons(self, window: Looked) -> None:
+    def test_it_can_be_zoomed_by_buttons(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=day")
         page.wait_for_selector("#course-tools:not([hidden])")
         page.wait_for_function("() => !document.getElementById('course-range').innerText.includes(' by ')")
@@ -407,7 +409,7 @@ class TestChart:
             "(whole) => document.getElementById('course-range').innerText === whole", arg=whole
         )
 
-    def test_it_can_be_zoomed_by_keys_wheel_and_mouse(self, window: Looked) -> None:
+    def test_it_can_be_zoomed_by_keys_wheel_and_mouse(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=day")
         page.wait_for_function("() => !document.getElementById('course-range').innerText.includes(' by ')")
         told = self.range(page)
@@ -427,7 +429,7 @@ class TestChart:
         page.mouse.up()
         self.changed(page, told)
 
-    def test_it_tells_what_the_mouse_is_over(self, window: Looked) -> None:
+    def test_it_tells_what_the_mouse_is_over(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=week")
         page.wait_for_function(self.DRAWN)
         page.locator("#course").hover()
@@ -439,7 +441,7 @@ class TestChart:
 
 
 class TestCalendar:
-    def test_arrows_move_from_day_to_day(self, window: Looked) -> None:
+    def test_arrows_move_from_day_to_day(self, window: BrowserPage) -> None:
         day = TODAY - timedelta(days=30)
         page = window.open(f"/calendar/{day.year}")
         link = page.locator(f"a[href='/day/{day}']").first
@@ -450,12 +452,12 @@ class TestCalendar:
         page.keyboard.press("Enter")
         page.wait_for_url("**/day/*")
 
-    def test_tab_does_not_go_through_all_the_days(self, window: Looked) -> None:
+    def test_tab_does_not_go_through_all_the_days(self, window: BrowserPage) -> None:
         page = window.open(f"/calendar/{(TODAY - timedelta(days=30)).year}")
         assert page.locator("a[href^='/day/']:not([tabindex='-1'])").count() < 30
 
 
-def test_a_year_is_saved_as_an_image(window: Looked) -> None:
+def test_a_year_is_saved_as_an_image(window: BrowserPage) -> None:
     year = (TODAY - timedelta(days=30)).year
     page = window.open(f"/year/{year}")
     with page.expect_download() as saving:
@@ -470,7 +472,7 @@ def test_a_year_is_saved_as_an_image(window: Looked) -> None:
 
 
 class TestKeyboard:
-    def test_the_way_to_the_content_is_short(self, window: Looked) -> None:
+    def test_the_way_to_the_content_is_short(self, window: BrowserPage) -> None:
         page = window.open("/top/tracks")
         page.keyboard.press("Tab")
         assert page.evaluate("() => document.activeElement.innerText") == "Skip to the content"
@@ -478,7 +480,7 @@ class TestKeyboard:
         page.keyboard.press("Tab")
         assert page.evaluate("() => document.getElementById('main').contains(document.activeElement)")
 
-    def test_everything_that_can_be_reached_shows_it(self, window: Looked) -> None:
+    def test_everything_that_can_be_reached_shows_it(self, window: BrowserPage) -> None:
         page = window.open("/")
         outline = (
             "() => { const style = getComputedStyle(document.activeElement); return style.outlineStyle; }"
@@ -509,7 +511,7 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
         "SPOTIFY_ACCOUNTS_URL": accounts.url,
     }
     try:
-        with serving(server.url, tmp_path, **more) as address, looked(browser, address) as window:
+        with page_process(server.url, tmp_path, **more) as address, browser_page(browser, address) as window:
             page = window.open("/health")
             shown_text(page, "main", "the login is over")
             page.get_by_role("button", name="Log in at Spotify").click()
@@ -519,7 +521,7 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
             shown_text(page, "#login", "You are logged in")
             assert (tmp_path / "token.json").exists()
             assert [
-                trouble for trouble in window.troubles if "503" not in trouble
+                trouble for trouble in window.problems if "503" not in trouble
             ] == []  # it is not well yet
     finally:
         accounts.shutdown()
@@ -531,7 +533,7 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
 def test_redis_is_away_and_back(browser: Browser, tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     fill(server.url)
-    with serving(server.url, tmp_path) as address, looked(browser, address) as window:
+    with page_process(server.url, tmp_path) as address, browser_page(browser, address) as window:
         server.stop()
         page = window.open("/")
         assert "cannot be reached" in text(page)

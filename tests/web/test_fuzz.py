@@ -19,10 +19,10 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.web.app import Page
+from spotify_logger.web.app import WebApp
 from tests.conftest import free_port
 from tests.nonsense import write_good, write_nonsense
-from tests.web.page import PATIENCE, Answer, Served, served, settings_for
+from tests.web.page import TIMEOUT, HttpResponse, PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ AWAY = 503
 
 def routes(folder: Path) -> list[Route]:
     """The route table of the page."""
-    page = Page(settings_for("redis://127.0.0.1:1/0", folder), [], None, covers=False)
+    page = WebApp(settings_for("redis://127.0.0.1:1/0", folder), [], None, covers=False)
     app: Any = page.app
     while not hasattr(app, "routes"):
         app = app._app
@@ -87,7 +87,7 @@ def routes(folder: Path) -> list[Route]:
 
 
 @contextmanager
-def running(url: str, folder: Path) -> Iterator[tuple[Served, Path]]:
+def running(url: str, folder: Path) -> Iterator[tuple[PageClient, Path]]:
     """The page as a process that asks for a password, and its log."""
     log = folder / "page.log"
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
@@ -103,7 +103,7 @@ def running(url: str, folder: Path) -> Iterator[tuple[Served, Path]]:
             assert process.stdout is not None
             found = re.search(r":(\d+)/", process.stdout.readline())
             assert found, log.read_text()
-            yield Served(int(found[1])), log
+            yield PageClient(int(found[1])), log
         finally:
             process.terminate()
 
@@ -111,7 +111,7 @@ def running(url: str, folder: Path) -> Iterator[tuple[Served, Path]]:
 class Visitor:
     """Asks for one thing after the other, and looks whether each answer is sound."""
 
-    def __init__(self, page: Served, cookie: str, may: tuple[int, ...]) -> None:
+    def __init__(self, page: PageClient, cookie: str, may: tuple[int, ...]) -> None:
         self.page = page
         self.cookie = cookie
         self.may = may
@@ -122,22 +122,24 @@ class Visitor:
     def post(self, target: str, kind: str, body: bytes) -> None:
         self._take(f"POST {target} {kind} {body[:50]!r}", self._ask("POST", target, kind, body))
 
-    def _ask(self, method: str, target: str, kind: str = "", body: bytes | None = None) -> Answer:
+    def _ask(self, method: str, target: str, kind: str = "", body: bytes | None = None) -> HttpResponse:
         host = f"127.0.0.1:{self.page.port}"
         headers = {"Accept": "text/html", "Cookie": self.cookie}
         if method == "POST":
             headers |= {"Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
             headers |= {"Content-Type": kind} if kind else {}
-        connection = HTTPConnection("127.0.0.1", self.page.port, timeout=PATIENCE)
+        connection = HTTPConnection("127.0.0.1", self.page.port, timeout=TIMEOUT)
         try:
             connection.request(method, target, body, headers)
             response = connection.getresponse()
             is_stream = response.getheader("content-type", "").startswith("text/event-stream")
-            return Answer(response.status, dict(response.getheaders()), b"" if is_stream else response.read())
+            return HttpResponse(
+                response.status, dict(response.getheaders()), b"" if is_stream else response.read()
+            )
         finally:
             connection.close()
 
-    def _take(self, what: str, answer: Answer) -> None:
+    def _take(self, what: str, answer: HttpResponse) -> None:
         assert answer.status in self.may, (what, answer.text[:2000])
         assert "Traceback" not in answer.text, what
         if answer.status == AWAY:
@@ -178,8 +180,8 @@ def test_every_route(state: str, redis_url: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(settings_for(redis_server.url, tmp_path_factory.mktemp("page"))) as page:
+def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageClient]:
+    with serve_page(settings_for(redis_server.url, tmp_path_factory.mktemp("page"))) as page:
         yield page
 
 
@@ -189,12 +191,12 @@ def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory)
 @example(raw=b"/%00%ff?%zz=\x80", is_http=True)
 @example(raw=b"http://evil.example/", is_http=True)
 @example(raw=b"*", is_http=True)
-def test_any_bytes(page: Served, raw: bytes, *, is_http: bool) -> None:
+def test_any_bytes(page: PageClient, raw: bytes, *, is_http: bool) -> None:
     sent = b"GET " + raw + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" if is_http else raw
     with page.connect() as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         told = b""
         try:
             while piece := connection.recv(65536):
@@ -203,7 +205,7 @@ def test_any_bytes(page: Served, raw: bytes, *, is_http: bool) -> None:
             pass
     assert b" 500 " not in told.partition(b"\r\n")[0]
     assert b"Traceback" not in told
-    assert page.ask("/sign-in").status == 303
+    assert page.request("/sign-in").status == 303
 
 
 @settings(max_examples=60)
@@ -211,7 +213,7 @@ def test_any_bytes(page: Served, raw: bytes, *, is_http: bool) -> None:
     body=st.binary(max_size=200),
     kind=st.sampled_from([FORM, "text/plain", "multipart/form-data"]),
 )
-def test_any_form(page: Served, body: bytes, kind: str) -> None:
+def test_any_form(page: PageClient, body: bytes, kind: str) -> None:
     for target in ("/sign-in", "/sign-out"):
-        answer = page.ask(target, "POST", body, {"Content-Type": kind})
+        answer = page.request(target, "POST", body, {"Content-Type": kind})
         assert answer.status in (303, 400)

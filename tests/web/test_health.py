@@ -12,7 +12,7 @@ import pytest
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
 from tests.conftest import free_port, start_again, start_server
-from tests.web.page import Served, served, settings_for
+from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ DAY = 86_400
 
 
 @pytest.fixture
-def page(redis_url: str, tmp_path: Path) -> Iterator[Served]:
-    with served(settings_for(redis_url, tmp_path)) as page:
+def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 
 
@@ -48,8 +48,8 @@ def login_of(text: str) -> str:
 
 
 def test_a_redis_that_was_never_there(tmp_path: Path) -> None:
-    with served(settings_for(f"redis://127.0.0.1:{free_port()}", tmp_path)) as page:
-        answer = page.ask("/health")
+    with serve_page(settings_for(f"redis://127.0.0.1:{free_port()}", tmp_path)) as page:
+        answer = page.request("/health")
     assert answer.status == 503
     assert "cannot be reached" in answer.text
     assert "The login at Spotify" in answer.text
@@ -59,54 +59,54 @@ def test_a_redis_that_goes_and_comes_back(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     try:
         tell(server.url)
-        with served(settings_for(server.url, tmp_path)) as page:
-            assert page.ask("/health").status == 200
+        with serve_page(settings_for(server.url, tmp_path)) as page:
+            assert page.request("/health").status == 200
             server.stop()
-            assert page.ask("/health").status == 503
-            assert page.ask("/").status == 503
+            assert page.request("/health").status == 503
+            assert page.request("/").status == 503
             start_again(server)
             tell(server.url)
-            assert page.ask("/health").status == 200
+            assert page.request("/health").status == 200
     finally:
         server.stop()
 
 
-def test_all_is_well(page: Served, redis_url: str) -> None:
+def test_all_is_well(page: PageClient, redis_url: str) -> None:
     tell(redis_url)
-    answer = page.ask("/health")
+    answer = page.request("/health")
     assert answer.status == 200
     assert "alive and well" in answer.text
     assert re.search("(99|100) days", login_of(answer.text))
     assert "It said last" not in answer.text
-    assert "Nothing is playing" in page.ask("/").text
+    assert "Nothing is playing" in page.request("/").text
 
 
-def test_the_logger_never_ran(page: Served) -> None:
-    answer = page.ask("/health")
+def test_the_logger_never_ran(page: PageClient) -> None:
+    answer = page.request("/health")
     assert answer.status == 503
     assert "never run" in answer.text
-    assert "never run" in (home := page.ask("/").text)
+    assert "never run" in (home := page.request("/").text)
     assert "Nothing is playing" not in home
 
 
-def test_the_logger_is_gone(page: Served, redis_url: str) -> None:
+def test_the_logger_is_gone(page: PageClient, redis_url: str) -> None:
     tell(redis_url, ago=1000)
-    answer = page.ask("/health")
+    answer = page.request("/health")
     assert answer.status == 503
     assert "does not run" in answer.text
     assert "It said last" in answer.text
-    home = page.ask("/").text
+    home = page.request("/").text
     assert "Unknown since 2" in home
     assert "does not run" in home
     assert "Nothing is playing" not in home
 
 
 @pytest.mark.parametrize("days", [100, -1])
-def test_a_login_that_is_over_has_no_days_left(page: Served, redis_url: str, days: int) -> None:
+def test_a_login_that_is_over_has_no_days_left(page: PageClient, redis_url: str, days: int) -> None:
     until = to_iso(round(time.time() + days * DAY) * 1000)
     login = "needed" if days > 0 else "ok"
     tell(redis_url, login=login, login_valid_until=until)
-    answer = page.ask("/health")
+    answer = page.request("/health")
     assert answer.status == 503
     assert "over" in login_of(answer.text)
     assert "days" not in login_of(answer.text)

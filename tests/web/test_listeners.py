@@ -12,7 +12,7 @@ from spotify_logger.simulator.favourites import make_favourites
 from spotify_logger.simulator.past import make_past
 from spotify_logger.storage.store import Store
 from tests.conftest import free_port
-from tests.web.page import Served, served, settings_for
+from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,47 +32,47 @@ def begin(url: str, name: str, seed: int) -> None:
 
 
 @pytest.fixture
-def page(redis_url: str, tmp_path: Path) -> Iterator[Served]:
+def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
     for seed, name in enumerate(NAMES):
         begin(redis_url, name, seed)
-    with served(settings_for(redis_url, tmp_path)) as page:
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 
 
-def chosen(page: Served, name: str) -> str:
+def chosen(page: PageClient, name: str) -> str:
     """The cookie that a browser gets for its choice."""
     answer = page.post("/listener", f"listener={name}")
     assert answer.status == 303
     return str(answer.headers["set-cookie"]).partition(";")[0]
 
 
-def test_the_first_one_is_shown_and_the_other_can_be_chosen(page: Served) -> None:
-    assert "anna hears nothing" in page.ask("/health").text
-    assert "<title>Health · anna · Spotify Logger</title>" in page.ask("/health").text
+def test_the_first_one_is_shown_and_the_other_can_be_chosen(page: PageClient) -> None:
+    assert "anna hears nothing" in page.request("/health").text
+    assert "<title>Health · anna · Spotify Logger</title>" in page.request("/health").text
     cookie = chosen(page, "ben")
-    assert "ben hears nothing" in page.ask("/health", Cookie=cookie).text
-    assert "anna hears nothing" in page.ask("/health", Cookie=chosen(page, "anna")).text
+    assert "ben hears nothing" in page.request("/health", Cookie=cookie).text
+    assert "anna hears nothing" in page.request("/health", Cookie=chosen(page, "anna")).text
 
 
-def test_each_view_is_about_the_one_who_was_chosen(page: Served) -> None:
+def test_each_view_is_about_the_one_who_was_chosen(page: PageClient) -> None:
     cookie = chosen(page, "ben")
     for view in ("/", "/recent", "/top/tracks", "/chart", "/clock"):
-        anna, ben = page.ask(view), page.ask(view, Cookie=cookie)
+        anna, ben = page.request(view), page.request(view, Cookie=cookie)
         assert (anna.status, ben.status) == (200, 200)
         assert anna.text != ben.text
 
 
-def test_whom_nobody_knows(page: Served) -> None:
+def test_whom_nobody_knows(page: PageClient) -> None:
     assert page.post("/listener", "listener=zoe").status == 400
-    assert "anna hears nothing" in page.ask("/health", Cookie="spotify_logger_listener=zoe").text
+    assert "anna hears nothing" in page.request("/health", Cookie="spotify_logger_listener=zoe").text
 
 
-def test_what_an_open_page_asks_for_is_about_the_one_it_shows(page: Served) -> None:
-    anna, cookie = page.ask("/today").text, chosen(page, "ben")
-    assert page.ask("/today", Cookie=cookie).text != anna
-    assert page.ask("/today?listener=anna", Cookie=cookie).text == anna
-    assert 'data-whose="?listener=anna"' in page.ask("/health").text
-    assert page.ask("/live?listener=zoe", Cookie=cookie).status == 400
+def test_what_an_open_page_asks_for_is_about_the_one_it_shows(page: PageClient) -> None:
+    anna, cookie = page.request("/today").text, chosen(page, "ben")
+    assert page.request("/today", Cookie=cookie).text != anna
+    assert page.request("/today?listener=anna", Cookie=cookie).text == anna
+    assert 'data-whose="?listener=anna"' in page.request("/health").text
+    assert page.request("/live?listener=zoe", Cookie=cookie).status == 400
 
 
 def test_a_login_is_for_the_one_whose_page_it_was_begun_on(redis_url: str, tmp_path: Path) -> None:
@@ -82,56 +82,56 @@ def test_a_login_is_for_the_one_whose_page_it_was_begun_on(redis_url: str, tmp_p
         "SPOTIFY_CLIENT_ID": "x",
         "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
     }
-    with served(settings_for(redis_url, tmp_path, **app)) as page:
-        assert 'action="/health/login?listener=-"' in page.ask("/health").text
+    with serve_page(settings_for(redis_url, tmp_path, **app)) as page:
+        assert 'action="/health/login?listener=-"' in page.request("/health").text
         cookie = chosen(page, "ben")
         answer = page.post("/health/login?listener=-", "", Cookie=cookie)
         assert answer.headers["location"] == "/health?listener=-#login"
 
         def waits(query: str) -> bool:
-            return bool(json.loads(page.ask(f"/health/login{query}", Cookie=cookie).text)["waiting"])
+            return bool(json.loads(page.request(f"/health/login{query}", Cookie=cookie).text)["waiting"])
 
         assert [waits(query) for query in ("?listener=-", "?listener=anna", "")] == [True, False, False]
 
 
-def test_a_choice_has_to_come_from_the_page(page: Served) -> None:
-    assert page.ask("/listener", "POST", b"listener=ben", Origin="http://evil.example").status == 403
+def test_a_choice_has_to_come_from_the_page(page: PageClient) -> None:
+    assert page.request("/listener", "POST", b"listener=ben", Origin="http://evil.example").status == 403
 
 
-def test_what_two_have_in_common(page: Served) -> None:
-    text = page.ask("/compare").text
+def test_what_two_have_in_common(page: PageClient) -> None:
+    text = page.request("/compare").text
     assert "<h1>anna and ben" in text
     assert "artists in common" in text
     assert "anna, <a href=" in text
     assert "ben, <a href=" in text
-    assert "<h1>ben and anna" in page.ask("/compare?with=anna&by=time", Cookie=chosen(page, "ben")).text
+    assert "<h1>ben and anna" in page.request("/compare?with=anna&by=time", Cookie=chosen(page, "ben")).text
 
 
-def test_somebody_new_is_seen(page: Served, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spotify_logger.web.listeners.KNOWN_FOR", 0.0)
-    page.ask("/health")
+def test_somebody_new_is_seen(page: PageClient, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spotify_logger.web.listeners.NAMES_CACHE_SECONDS", 0.0)
+    page.request("/health")
     begin(redis_url, "", 7)
-    text = page.ask("/health").text
+    text = page.request("/health").text
     assert "somebody hears nothing" in text
     assert "(no name)" in text
-    assert 'href="/compare?with=ben"' in page.ask("/compare").text
+    assert 'href="/compare?with=ben"' in page.request("/compare").text
 
 
 def test_who_is_alone_has_no_choice(redis_url: str, tmp_path: Path) -> None:
     begin(redis_url, "", 1)
-    with served(settings_for(redis_url, tmp_path)) as page:
-        text = page.ask("/").text
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
+        text = page.request("/").text
         assert "/listener" not in text
         assert "/compare" not in text
-        assert "listener=" not in page.ask("/health").text
-        assert page.ask("/compare").status == 400
+        assert "listener=" not in page.request("/health").text
+        assert page.request("/compare").status == 400
 
 
 def test_the_page_of_one_who_has_no_log_yet(redis_url: str, tmp_path: Path) -> None:
-    with served(settings_for(redis_url, tmp_path, LISTENER="anna")) as page:
-        assert page.ask("/").status == 200
+    with serve_page(settings_for(redis_url, tmp_path, LISTENER="anna")) as page:
+        assert page.request("/").status == 200
 
 
 def test_redis_is_away(tmp_path: Path) -> None:
-    with served(settings_for("redis://127.0.0.1:1", tmp_path)) as page:
-        assert page.ask("/").status == 503
+    with serve_page(settings_for("redis://127.0.0.1:1", tmp_path)) as page:
+        assert page.request("/").status == 503

@@ -11,9 +11,9 @@ import pytest
 from spotify_logger.config.settings import load
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
-from spotify_logger.web import live as live_room
+from spotify_logger.web import live as live_module
 from spotify_logger.web.covers import Covers
-from spotify_logger.web.live import Live
+from spotify_logger.web.live import NowPlayingStream
 from tests.conftest import start_again, start_server
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ COVER = "https://i.scdn.co/image/ab67616d0000b273" + "0" * 24
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_room, "LOOK", 0.02)
-    monkeypatch.setattr(live_room, "LOOK_UNKNOWN", 0.05)
-    monkeypatch.setattr(live_room, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(live_module, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(live_module, "POLL_SECONDS_UNKNOWN", 0.05)
+    monkeypatch.setattr(live_module, "KEEP_ALIVE_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ class Stream:
     async def piece(self) -> str:
         return await asyncio.wait_for(anext(self._events), PATIENCE)
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Wait until nothing more comes."""
         async with asyncio.timeout(PATIENCE):
             async for _ in self._events:
@@ -96,14 +96,16 @@ class Stream:
                         return told
 
 
-def listen(settings: Settings, listener: Callable[[Live, Stream], Coroutine[Any, Any, None]]) -> None:
+def listen(
+    settings: Settings, listener: Callable[[NowPlayingStream, Stream], Coroutine[Any, Any, None]]
+) -> None:
     async def go() -> None:
-        live = Live(settings, Covers(shown=True))
+        live = NowPlayingStream(settings, Covers(enabled=True))
         try:
             async with aclosing(live.events()) as events:
                 await listener(live, Stream(events))
         finally:
-            await live.end()
+            await live.stop()
 
     asyncio.run(go())
 
@@ -118,7 +120,7 @@ def tell_status(store: Store, ago: float = 0.0) -> None:
 def test_it_says_at_once_that_nothing_plays(settings: Settings, store: Store) -> None:
     tell_status(store)
 
-    async def listener(_: Live, stream: Stream) -> None:
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
         assert (await stream.piece()) == "retry: 3000\n\n"
         known = {"unknown": "", "problem": None}
         assert await stream.until(bool) == {"now": None, "latest": None, **known}
@@ -127,7 +129,7 @@ def test_it_says_at_once_that_nothing_plays(settings: Settings, store: Store) ->
 
 
 def test_it_says_that_nobody_knows_and_when_somebody_does_again(settings: Settings, store: Store) -> None:
-    async def listener(_: Live, stream: Stream) -> None:
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
         told = await stream.until(lambda told: told["unknown"])
         assert (told["now"], told["unknown"]) == (None, "Unknown")
         assert "never run" in told["problem"]
@@ -144,7 +146,7 @@ def test_it_says_what_plays_and_where(settings: Settings, store: Store) -> None:
     second = int(time.time()) - 60
     play(store, second)
 
-    async def listener(_: Live, stream: Stream) -> None:
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
         told = await stream.until(bool)
         assert told["latest"] == f"listening:{second}"
         now = told["now"]
@@ -160,7 +162,7 @@ def test_each_change_is_told(settings: Settings, store: Store) -> None:
     second = int(time.time()) - 60
     play(store, second)
 
-    async def listener(_: Live, stream: Stream) -> None:
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
         await stream.until(lambda told: told["now"]["name"] == "Veridis Quo")
         play(store, second, playing=0)
         await stream.until(lambda told: told["now"]["playing"] is False)
@@ -182,7 +184,7 @@ def test_what_a_browser_knows_by_itself_is_not_told(settings: Settings, store: S
     second = int(time.time()) - 60
     play(store, second)
 
-    async def listener(_: Live, stream: Stream) -> None:
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
         assert [await stream.piece() for _ in range(3)] == [": still here\n\n"] * 3
 
@@ -192,7 +194,7 @@ def test_what_a_browser_knows_by_itself_is_not_told(settings: Settings, store: S
 def test_who_comes_later_is_told_all_of_it_as_well(settings: Settings, store: Store) -> None:
     play(store, int(time.time()) - 60)
 
-    async def listener(live: Live, stream: Stream) -> None:
+    async def listener(live: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
         async with aclosing(live.events()) as events:
             assert (await Stream(events).until(bool))["now"]["name"] == "Veridis Quo"
@@ -202,28 +204,28 @@ def test_who_comes_later_is_told_all_of_it_as_well(settings: Settings, store: St
 
 def test_nobody_looks_when_nobody_listens(settings: Settings) -> None:
     async def go() -> None:
-        live = Live(settings, Covers(shown=True))
+        live = NowPlayingStream(settings, Covers(enabled=True))
         async with aclosing(live.events()) as events:
             await Stream(events).until(bool)
-        looking = live._looking
+        looking = live._poll_task
         assert looking is not None
         await asyncio.wait_for(looking, PATIENCE)
-        assert not live._listeners
-        await live.end()
+        assert not live._stream_count
+        await live.stop()
 
     asyncio.run(go())
 
 
 def test_so_many_can_listen_and_no_more(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_room, "MOST_LISTENERS", 2)
+    monkeypatch.setattr(live_module, "MAX_STREAMS", 2)
 
-    async def listener(live: Live, stream: Stream) -> None:
+    async def listener(live: NowPlayingStream, stream: Stream) -> None:
         await stream.piece()
-        assert live._listeners == 1
+        assert live._stream_count == 1
         async with aclosing(live.events()) as events:
             await Stream(events).piece()
             assert live.is_full
-        assert live._listeners == 1
+        assert live._stream_count == 1
 
     listen(settings, listener)
 
@@ -231,19 +233,19 @@ def test_so_many_can_listen_and_no_more(settings: Settings, monkeypatch: pytest.
 def test_a_stream_ends_so_that_another_one_begins(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_room, "LONGEST", 0.1)
+    monkeypatch.setattr(live_module, "MAX_STREAM_SECONDS", 0.1)
 
-    async def listener(_: Live, stream: Stream) -> None:
-        await stream.end()
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
+        await stream.stop()
 
     listen(settings, listener)
 
 
 def test_all_streams_end_with_the_page(settings: Settings) -> None:
-    async def listener(live: Live, stream: Stream) -> None:
+    async def listener(live: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
-        await live.end()
-        await stream.end()
+        await live.stop()
+        await stream.stop()
 
     listen(settings, listener)
 
@@ -252,7 +254,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     settings = load(tmp_path, {"REDIS_URL": server.url, "STATE_DIR": str(tmp_path)}, need_login=False)
 
-    async def listener(_: Live, stream: Stream) -> None:
+    async def listener(_: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
         server.stop()
         told = await stream.until(lambda told: "cannot be reached" in told["problem"])

@@ -20,7 +20,7 @@ from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import Server
 from spotify_logger.simulator.service import Service
-from spotify_logger.spotify import login as login_room
+from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.oauth import TokenFile
 from spotify_logger.storage.embedded_server import is_listening
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_secrets", set())
-    monkeypatch.setattr(login_room, "RETRY_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(login_module, "RETRY_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def settings(accounts: str, tmp_path: Path) -> Settings:
 def login(settings: Settings) -> Iterator[SpotifyLogin]:
     login = SpotifyLogin(settings)
     yield login
-    login.end()
+    login.stop()
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
@@ -102,7 +102,7 @@ def saved(settings: Settings) -> oauth.Token | None:
 def test_before_anything_was_begun_there_is_nothing_to_say(login: SpotifyLogin) -> None:
     assert (login.url, login.is_done, login.lines) == ("", False, [])
     login.paste("http://127.0.0.1:8888/callback?code=a&state=b")
-    login.end()
+    login.stop()
 
 
 def test_the_answer_is_pasted(login: SpotifyLogin, settings: Settings) -> None:

@@ -10,11 +10,11 @@ from urllib.parse import quote
 import pytest
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.web.middleware import COOKIE, LONGEST_TARGET, own_names
-from spotify_logger.web.sessions import VALID
-from spotify_logger.web.throttle import SPAN, TRIES
+from spotify_logger.web.middleware import MAX_TARGET_BYTES, SESSION_COOKIE, local_host_names
+from spotify_logger.web.sessions import SESSION_LIFETIME
+from spotify_logger.web.throttle import MAX_FAILURES, WINDOW
 from tests.listened import CatalogItem, IndexedLog
-from tests.web.page import PATIENCE, Served, door_of, served, settings_for
+from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +65,8 @@ class Time:
 
 
 @pytest.fixture(scope="module")
-def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(settings_for(redis_server.url, tmp_path_factory.mktemp("page"))) as page:
+def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageClient]:
+    with serve_page(settings_for(redis_server.url, tmp_path_factory.mktemp("page"))) as page:
         yield page
 
 
@@ -76,13 +76,15 @@ def time() -> Time:
 
 
 @pytest.fixture
-def closed(redis_url: str, tmp_path: Path, time: Time) -> Iterator[Served]:
+def closed(redis_url: str, tmp_path: Path, time: Time) -> Iterator[PageClient]:
     """A page that asks for a password."""
-    with served(settings_for(redis_url, tmp_path, **SECRETS), door_of(tmp_path, PASSWORD, time)) as page:
+    with serve_page(
+        settings_for(redis_url, tmp_path, **SECRETS), password_auth(tmp_path, PASSWORD, time)
+    ) as page:
         yield page
 
 
-def signed_in(page: Served) -> str:
+def signed_in(page: PageClient) -> str:
     """What a browser sends that has given the password."""
     answer = page.post("/sign-in?to=/recent", f"password={PASSWORD.replace(' ', '+')}")
     assert answer.status == 303
@@ -101,11 +103,11 @@ class TestHosts:
             "LOCALHOST:1",
             "music.example",
             "Music.Example.:80",
-            *sorted(own_names()),
+            *sorted(local_host_names()),
         ],
     )
-    def test_its_own_names_and_addresses_in_figures(self, page: Served, host: str) -> None:
-        assert page.ask("/recent", Host=host).status == 200
+    def test_its_own_names_and_addresses_in_figures(self, page: PageClient, host: str) -> None:
+        assert page.request("/recent", Host=host).status == 200
 
     @pytest.mark.parametrize(
         "host",
@@ -122,33 +124,33 @@ class TestHosts:
             "a b",
         ],
     )
-    def test_any_other_name_is_not_answered(self, page: Served, host: str) -> None:
-        answer = page.ask("/health", Host=host)
+    def test_any_other_name_is_not_answered(self, page: PageClient, host: str) -> None:
+        answer = page.request("/health", Host=host)
         assert answer.status in (400, 421)
         assert b"Redis" not in answer.body
 
     @pytest.mark.parametrize(
         "hosts", ["", "Host: a\r\nHost: a\r\n", "Host: 127.0.0.1\r\nHost: evil.example\r\n"]
     )
-    def test_none_or_two(self, page: Served, hosts: str) -> None:
+    def test_none_or_two(self, page: PageClient, hosts: str) -> None:
         with page.connect() as connection:
             connection.sendall(f"GET /health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
             assert re.match(rb"HTTP/1.1 (400|421) ", connection.recv(100))
 
     def test_a_name_is_safe_only_where_nobody_else_can_have_it(self) -> None:
         suffixes = (".local", ".lan", ".home", ".home.arpa", ".internal")
-        names = own_names() - {socket.getfqdn().lower()}
+        names = local_host_names() - {socket.getfqdn().lower()}
         assert all("." not in name or name.endswith(suffixes) for name in names)
 
-    @pytest.mark.parametrize("target", ["/" + "a" * LONGEST_TARGET, "/search?q=" + "a" * LONGEST_TARGET])
-    def test_an_address_is_of_a_certain_length(self, page: Served, target: str) -> None:
-        assert page.ask(target).status == 414
+    @pytest.mark.parametrize("target", ["/" + "a" * MAX_TARGET_BYTES, "/search?q=" + "a" * MAX_TARGET_BYTES])
+    def test_an_address_is_of_a_certain_length(self, page: PageClient, target: str) -> None:
+        assert page.request(target).status == 414
 
 
 class TestManners:
     @pytest.mark.parametrize("target", EVERYWHERE)
-    def test_every_answer_says_what_a_browser_may_do_with_it(self, page: Served, target: str) -> None:
-        headers = page.ask(target).headers
+    def test_every_answer_says_what_a_browser_may_do_with_it(self, page: PageClient, target: str) -> None:
+        headers = page.request(target).headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
         assert "unsafe" not in policy
@@ -160,44 +162,44 @@ class TestManners:
         assert "server" not in headers
 
     def test_covers_may_come_from_spotify_and_from_nobody_when_they_are_switched_off(
-        self, page: Served, redis_url: str, tmp_path: Path
+        self, page: PageClient, redis_url: str, tmp_path: Path
     ) -> None:
-        assert "img-src 'self' https://i.scdn.co;" in page.ask("/").headers["content-security-policy"]
-        with served(settings_for(redis_url, tmp_path), covers=False) as bare:
-            assert "img-src 'self';" in bare.ask("/").headers["content-security-policy"]
+        assert "img-src 'self' https://i.scdn.co;" in page.request("/").headers["content-security-policy"]
+        with serve_page(settings_for(redis_url, tmp_path), covers=False) as bare:
+            assert "img-src 'self';" in bare.request("/").headers["content-security-policy"]
 
     @pytest.mark.parametrize("target", EVERYWHERE[:14])
-    def test_no_script_and_no_style_stands_in_a_page(self, page: Served, target: str) -> None:
-        text = page.ask(target).text
+    def test_no_script_and_no_style_stands_in_a_page(self, page: PageClient, target: str) -> None:
+        text = page.request(target).text
         assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", text)
         assert not re.search(r"<style|\sstyle=|\son\w+=", text)
 
     def test_so_does_the_answer_of_what_is_broken(
-        self, page: Served, monkeypatch: pytest.MonkeyPatch
+        self, page: PageClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 
         monkeypatch.setattr("spotify_logger.web.query_service._mark", broken)
-        answer = page.ask("/clock")
+        answer = page.request("/clock")
         assert answer.status == 500
         assert "content-security-policy" in answer.headers
         assert "ZeroDivisionError" not in answer.text
 
-    def test_what_was_not_changed_is_not_sent_again(self, page: Served) -> None:
-        first = page.ask("/top/tracks")
+    def test_what_was_not_changed_is_not_sent_again(self, page: PageClient) -> None:
+        first = page.request("/top/tracks")
         assert first.status == 200, first.text
         assert first.headers["cache-control"] == "private, no-cache"
-        again = page.ask("/top/tracks", If_None_Match=first.headers["etag"])
+        again = page.request("/top/tracks", If_None_Match=first.headers["etag"])
         assert (again.status, again.body) == (304, b"")
-        assert page.ask("/top/tracks", If_None_Match='W/"other"').status == 200
+        assert page.request("/top/tracks", If_None_Match='W/"other"').status == 200
 
-    def test_it_is_compressed_for_who_takes_it(self, page: Served) -> None:
-        assert page.ask("/").headers["content-encoding"] == "gzip"
-        assert "content-encoding" not in page.ask("/", Accept_Encoding="identity").headers
+    def test_it_is_compressed_for_who_takes_it(self, page: PageClient) -> None:
+        assert page.request("/").headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in page.request("/", Accept_Encoding="identity").headers
 
-    def test_head(self, page: Served) -> None:
-        answer = page.ask("/recent", "HEAD")
+    def test_head(self, page: PageClient) -> None:
+        answer = page.request("/recent", "HEAD")
         assert (answer.status, answer.body) == (200, b"")
 
 
@@ -212,48 +214,48 @@ class TestSameOrigin:
             {"Origin": "http://127.0.0.1:1"},
         ],
     )
-    def test_another_page_can_change_nothing(self, page: Served, headers: dict[str, str]) -> None:
-        answer = page.ask("/health/login", "POST", b"address=x", headers)
+    def test_another_page_can_change_nothing(self, page: PageClient, headers: dict[str, str]) -> None:
+        answer = page.request("/health/login", "POST", b"address=x", headers)
         assert answer.status == 403
 
-    def test_what_is_no_browser_can(self, page: Served) -> None:
+    def test_what_is_no_browser_can(self, page: PageClient) -> None:
         assert page.post("/health/login", "address=x").status == 303
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
     @pytest.mark.parametrize("target", ["/", "/top/tracks", "/static/x/page.css"])
-    def test_everything_else_can_only_be_read(self, page: Served, method: str, target: str) -> None:
-        assert page.ask(target, method).status == 405
+    def test_everything_else_can_only_be_read(self, page: PageClient, method: str, target: str) -> None:
+        assert page.request(target, method).status == 405
 
-    def test_a_form_is_of_a_certain_size(self, page: Served) -> None:
+    def test_a_form_is_of_a_certain_size(self, page: PageClient) -> None:
         assert page.post("/health/login", "address=" + "x" * 20_000).status == 400
 
 
 class TestSignIn:
-    def test_who_comes_without_a_cookie_is_asked(self, closed: Served) -> None:
-        answer = closed.ask("/top/tracks?by=time&year=2026")
+    def test_who_comes_without_a_cookie_is_asked(self, closed: PageClient) -> None:
+        answer = closed.request("/top/tracks?by=time&year=2026")
         assert answer.status == 303
         assert answer.headers["location"] == "/sign-in?to=/top/tracks%3Fby%3Dtime%26year%3D2026"
-        assert closed.ask("/sign-in").status == 200
+        assert closed.request("/sign-in").status == 200
 
-    def test_nothing_is_told_before(self, closed: Served) -> None:
+    def test_nothing_is_told_before(self, closed: PageClient) -> None:
         for target in EVERYWHERE:
             if "static" not in target and target != "/sign-in":
-                assert closed.ask(target).status == 303
-                assert closed.ask(target, Accept="text/event-stream").status == 401
+                assert closed.request(target).status == 303
+                assert closed.request(target, Accept="text/event-stream").status == 401
                 assert closed.post(target, "").status == 401
 
-    def test_the_files_of_the_page_are_no_secret(self, closed: Served) -> None:
-        (address,) = set(re.findall(r"/static/\w+/page\.css", closed.ask("/sign-in").text))
-        assert closed.ask(address).status == 200
+    def test_the_files_of_the_page_are_no_secret(self, closed: PageClient) -> None:
+        (address,) = set(re.findall(r"/static/\w+/page\.css", closed.request("/sign-in").text))
+        assert closed.request(address).status == 200
 
-    def test_who_knows_the_password_goes_on_where_he_wanted_to(self, closed: Served) -> None:
+    def test_who_knows_the_password_goes_on_where_he_wanted_to(self, closed: PageClient) -> None:
         answer = closed.post("/sign-in?to=/top/tracks%3Fby%3Dtime", "password=open%2C+sesame")
         assert answer.status == 303
         assert answer.headers["location"] == "/top/tracks?by=time"
         cookie = answer.headers["set-cookie"]
         assert re.search("HttpOnly", cookie)
         assert re.search("SameSite=strict", cookie)
-        assert closed.ask("/recent", Cookie=cookie.partition(";")[0]).status == 200
+        assert closed.request("/recent", Cookie=cookie.partition(";")[0]).status == 200
 
     @pytest.mark.parametrize(
         "to",
@@ -270,50 +272,54 @@ class TestSignIn:
             "x",
         ],
     )
-    def test_nobody_is_sent_elsewhere(self, closed: Served, to: str) -> None:
+    def test_nobody_is_sent_elsewhere(self, closed: PageClient, to: str) -> None:
         answer = closed.post(f"/sign-in?to={quote(to, safe='')}", "password=open%2C+sesame")
         assert (answer.status, answer.headers["location"]) == (303, "/")
 
-    def test_a_wrong_password(self, closed: Served) -> None:
+    def test_a_wrong_password(self, closed: PageClient) -> None:
         answer = closed.post("/sign-in", "password=sesame")
         assert answer.status == 403
         assert "set-cookie" not in answer.headers
         assert "not the password" in answer.text
 
-    def test_who_guesses_has_to_wait(self, closed: Served, time: Time) -> None:
-        for _ in range(TRIES):
+    def test_who_guesses_has_to_wait(self, closed: PageClient, time: Time) -> None:
+        for _ in range(MAX_FAILURES):
             assert closed.post("/sign-in", "password=guess").status == 403
         assert closed.post("/sign-in", "password=open%2C+sesame").status == 429
-        time.now += SPAN
+        time.now += WINDOW
         assert closed.post("/sign-in", "password=open%2C+sesame").status == 303
 
-    @pytest.mark.parametrize("shown", ["", "x", ".", "9999999999.", "9999999999.00", "é.é", "1.2.3", "٣.٣"])
-    def test_a_forged_cookie(self, closed: Served, shown: str) -> None:
-        assert closed.ask("/", Cookie=f"{COOKIE}={quote(shown)}").status == 303
-        assert closed.ask("/", Cookie=f"{COOKIE}={shown.encode().decode('latin-1')}").status == 303
+    @pytest.mark.parametrize("value", ["", "x", ".", "9999999999.", "9999999999.00", "é.é", "1.2.3", "٣.٣"])
+    def test_a_forged_cookie(self, closed: PageClient, value: str) -> None:
+        assert closed.request("/", Cookie=f"{SESSION_COOKIE}={quote(value)}").status == 303
+        assert (
+            closed.request("/", Cookie=f"{SESSION_COOKIE}={value.encode().decode('latin-1')}").status == 303
+        )
 
-    def test_a_cookie_is_good_for_a_while(self, closed: Served, time: Time) -> None:
+    def test_a_cookie_is_good_for_a_while(self, closed: PageClient, time: Time) -> None:
         cookie = signed_in(closed)
-        time.now += VALID - 1
-        assert closed.ask("/recent", Cookie=cookie).status == 200
+        time.now += SESSION_LIFETIME - 1
+        assert closed.request("/recent", Cookie=cookie).status == 200
         time.now += 2
-        assert closed.ask("/health", Cookie=cookie).status == 303
+        assert closed.request("/health", Cookie=cookie).status == 303
 
-    def test_who_signs_out_is_out(self, closed: Served) -> None:
+    def test_who_signs_out_is_out(self, closed: PageClient) -> None:
         cookie, other = signed_in(closed), signed_in(closed)
         answer = closed.post("/sign-out", "", Cookie=cookie)
         assert answer.headers["location"] == "/sign-in"
-        assert f'{COOKIE}=""' in answer.headers["set-cookie"]
-        assert closed.ask("/health", Cookie=cookie).status == 303
-        assert closed.ask("/recent", Cookie=other).status == 200
+        assert f'{SESSION_COOKIE}=""' in answer.headers["set-cookie"]
+        assert closed.request("/health", Cookie=cookie).status == 303
+        assert closed.request("/recent", Cookie=other).status == 200
         assert closed.post("/sign-out", "", Cookie=cookie).headers["location"] == "/sign-in"
 
     def test_signing_out_ends_the_streams_of_the_session(
-        self, closed: Served, monkeypatch: pytest.MonkeyPatch
+        self, closed: PageClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("spotify_logger.web.live.HEARTBEAT", 3600.0)  # nothing else makes them look
+        monkeypatch.setattr(
+            "spotify_logger.web.live.KEEP_ALIVE_SECONDS", 3600.0
+        )  # nothing else makes them look
         cookie = signed_in(closed)
-        with closing(HTTPConnection("127.0.0.1", closed.port, timeout=PATIENCE)) as connection:
+        with closing(HTTPConnection("127.0.0.1", closed.port, timeout=TIMEOUT)) as connection:
             connection.request("GET", "/live", headers={"Cookie": cookie})
             stream = connection.getresponse()
             while stream.readline() != b"event: now\n":
@@ -321,17 +327,17 @@ class TestSignIn:
             closed.post("/sign-out", "", Cookie=cookie)
             stream.read()  # up to the end
 
-    def test_no_secret_is_in_any_answer(self, closed: Served, redis_url: str) -> None:
+    def test_no_secret_is_in_any_answer(self, closed: PageClient, redis_url: str) -> None:
         log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
         log.to(CatalogItem("track:a", "A", ["B"]), "2026-11-22 18:00")
         log.store.close()
         cookie = signed_in(closed)
         for target in EVERYWHERE:
-            answer = closed.ask(target, Cookie=cookie)
+            answer = closed.request(target, Cookie=cookie)
             told = answer.text + "".join(answer.headers.values())
             for secret in (*SECRETS.values(), cookie.partition("=")[2]):
                 assert secret == "an-id" or secret not in told, target
 
-    def test_without_a_password_there_is_nothing_to_sign(self, page: Served) -> None:
-        assert page.ask("/sign-in?to=/recent").headers["location"] == "/recent"
+    def test_without_a_password_there_is_nothing_to_sign(self, page: PageClient) -> None:
+        assert page.request("/sign-in?to=/recent").headers["location"] == "/recent"
         assert page.post("/sign-in", "password=x").headers["location"] == "/"

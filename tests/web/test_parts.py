@@ -18,13 +18,20 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured
-from spotify_logger.web import static_files as assets_room
-from spotify_logger.web.covers import TILES, Covers, initial, key_of, small, tile
-from spotify_logger.web.day_strip import BLIND, HEARD, LEFT, Part, strip
+from spotify_logger.web import static_files
+from spotify_logger.web.covers import (
+    TILE_COLORS,
+    Covers,
+    catalog_key_of_play,
+    initial,
+    small_cover,
+    tile_color,
+)
+from spotify_logger.web.day_strip import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
 from spotify_logger.web.static_files import Assets
-from spotify_logger.web.svg_text import ELLIPSIS, fitted
+from spotify_logger.web.svg_text import ELLIPSIS, fit_text
 from tests.listened import CatalogItem, IndexedLog
-from tests.web.page import Served, served, settings_for
+from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,48 +41,48 @@ LARGE = "https://i.scdn.co/image/ab67616d0000b273" + "5" * 24
 
 
 @pytest.fixture
-def page(redis_url: str, tmp_path: Path) -> Iterator[Served]:
-    with served(settings_for(redis_url, tmp_path)) as page:
+def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 
 
 class TestAssets:
-    def test_every_file_that_a_page_names_is_there_and_kept_for_good(self, page: Served) -> None:
+    def test_every_file_that_a_page_names_is_there_and_kept_for_good(self, page: PageClient) -> None:
         named = set()
         for target in ("/", "/chart", "/calendar", "/year", "/health", "/top/tracks"):
-            named |= set(re.findall(r'"(/static/[^"]+)"', page.ask(target).text))
+            named |= set(re.findall(r'"(/static/[^"]+)"', page.request(target).text))
         assert len(named) > 5
         for address in named:
-            answer = page.ask(address)
+            answer = page.request(address)
             assert answer.status == 200
             assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
             digest = address.split("/")[2]
             assert hashlib.sha256(answer.body).hexdigest().startswith(digest)
-            again = page.ask(address, If_None_Match=answer.headers["etag"])
+            again = page.request(address, If_None_Match=answer.headers["etag"])
             assert (again.status, again.body) == (304, b"")
 
-    def test_an_old_address_gives_the_new_file_and_is_not_kept(self, page: Served) -> None:
-        answer = page.ask("/static/000000000000/page.css")
+    def test_an_old_address_gives_the_new_file_and_is_not_kept(self, page: PageClient) -> None:
+        answer = page.request("/static/000000000000/page.css")
         assert (answer.status, answer.headers["cache-control"]) == (200, "no-cache")
 
-    def test_who_takes_nothing_compressed_gets_it_as_it_is(self, page: Served) -> None:
-        plain = page.ask("/static/x/chart.js", Accept_Encoding="identity")
+    def test_who_takes_nothing_compressed_gets_it_as_it_is(self, page: PageClient) -> None:
+        plain = page.request("/static/x/chart.js", Accept_Encoding="identity")
         assert "content-encoding" not in plain.headers
-        assert plain.body == page.ask("/static/x/chart.js").body
+        assert plain.body == page.request("/static/x/chart.js").body
 
-    def test_only_the_files_of_the_page(self, page: Served) -> None:
+    def test_only_the_files_of_the_page(self, page: PageClient) -> None:
         for name in ("nothing.js", "..%2Fapp.py", "%2e%2e", "page.css%00", "../page.css"):
-            assert page.ask(f"/static/x/{name}").status == 404
+            assert page.request(f"/static/x/{name}").status == 404
 
     def test_the_chart_library_is_that_of_its_package_and_comes_first_to_under_two_hundred_kilobytes(
         self,
     ) -> None:
-        packed = Assets()._assets["chart.js"].packed
+        packed = Assets()._assets["chart.js"].gzipped
         assert b"Chart.js v4" in gzip.decompress(packed)[:200]
         assert len(packed) < 200_000
 
     def test_without_it_one_is_told_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(assets_room, "CHART_PACKAGE", "no_such_package")
+        monkeypatch.setattr(static_files, "CHART_PACKAGE", "no_such_package")
         with pytest.raises(Misconfigured, match=r"pip install 'spotify-logger\[web\]'"):
             Assets()
 
@@ -91,17 +98,17 @@ class TestCovers:
                 batch.write_catalog("track:e", {"name": "without"})
             keys = [f"track:{letter}" for letter in "aabcdef"]
             middle = LARGE.replace("0000b273", "00001e02")
-            found = Covers(shown=True).of(store, keys)
+            found = Covers(enabled=True).urls(store, keys)
             assert found == {"track:a": middle, "track:d": "https://i.scdn.co/image/abc"}
-            assert small(middle) == LARGE.replace("0000b273", "00004851")
-            assert Covers(shown=False).of(store, keys) == {}
+            assert small_cover(middle) == LARGE.replace("0000b273", "00004851")
+            assert Covers(enabled=False).urls(store, keys) == {}
             play = {"id": "a", "type": "track", "uri": "spotify:track:a"}
-            assert Covers(shown=True).of_play(store, play) == middle
+            assert Covers(enabled=True).url_of_play(store, play) == middle
 
     def test_the_key_of_a_play(self) -> None:
-        assert key_of({"id": "a", "type": "episode"}) == "episode:a"
-        assert key_of({"uri": "spotify:local:x", "type": "track"}).startswith("local:")
-        assert key_of({}).startswith("local:")
+        assert catalog_key_of_play({"id": "a", "type": "episode"}) == "episode:a"
+        assert catalog_key_of_play({"uri": "spotify:local:x", "type": "track"}).startswith("local:")
+        assert catalog_key_of_play({}).startswith("local:")
 
     @pytest.mark.parametrize(
         ("name", "letter"),
@@ -112,8 +119,8 @@ class TestCovers:
 
     @given(st.text())
     def test_a_tile_has_one_of_the_colours(self, name: str) -> None:
-        assert 0 <= tile(name) < TILES
-        assert tile(name) == tile(name)
+        assert 0 <= tile_color(name) < TILE_COLORS
+        assert tile_color(name) == tile_color(name)
 
 
 class TestStrip:
@@ -135,10 +142,10 @@ class TestStrip:
             self.play(self.stamp(4, 0), self.stamp(4, 1), "skipped"),
             {"gap": {"from": self.stamp(5, 0), "to": self.stamp(7, 30), "reason": "offline"}},
         ]
-        assert strip(self.BERLIN, self.DAY, timeline) == [
-            Part(HEARD, 10, 4, "00:10 to 00:14: Quo"),
-            Part(LEFT, 240, 1, "04:00 to 04:01: Quo"),
-            Part(BLIND, 300, 150, "05:00 to 07:30: nothing could be seen"),
+        assert day_segments(self.BERLIN, self.DAY, timeline) == [
+            Segment(HEARD, 10, 4, "00:10 to 00:14: Quo"),
+            Segment(SKIPPED_PLAY, 240, 1, "04:00 to 04:01: Quo"),
+            Segment(UNOBSERVED, 300, 150, "05:00 to 07:30: nothing could be seen"),
         ]
 
     def test_what_reaches_beyond_the_day_is_cut(self) -> None:
@@ -146,37 +153,37 @@ class TestStrip:
             {"gap": {"from": self.stamp(22, 0, 28), "to": self.stamp(1, 0), "reason": "off"}},
             self.play(self.stamp(23, 58), self.stamp(0, 3, 30)),
         ]
-        assert [part[:3] for part in strip(self.BERLIN, self.DAY, timeline)] == [
-            (BLIND, 0, 60),
+        assert [part[:3] for part in day_segments(self.BERLIN, self.DAY, timeline)] == [
+            (UNOBSERVED, 0, 60),
             (HEARD, 1438, 2),
         ]
 
     def test_what_has_no_times_is_passed_over(self) -> None:
-        assert strip(self.BERLIN, self.DAY, [{"name": "Quo"}, self.play("x", "y")]) == []
+        assert day_segments(self.BERLIN, self.DAY, [{"name": "Quo"}, self.play("x", "y")]) == []
 
 
 class TestFitted:
     def test_what_fits_stays_as_it_is(self) -> None:
-        assert fitted("Veridis Quo", 1000, 20) == "Veridis Quo"
-        assert fitted("  Veridis \n Quo ", 1000, 20) == "Veridis Quo"
+        assert fit_text("Veridis Quo", 1000, 20) == "Veridis Quo"
+        assert fit_text("  Veridis \n Quo ", 1000, 20) == "Veridis Quo"
 
     def test_what_does_not_is_cut(self) -> None:
-        cut = fitted("Veridis Quo " * 20, 200, 20)
+        cut = fit_text("Veridis Quo " * 20, 200, 20)
         assert cut.endswith(ELLIPSIS)
         assert "Veridis".startswith(cut[:5])
         assert 8 < len(cut) < 30
 
     def test_wide_letters_take_more_room(self) -> None:
-        assert len(fitted("東" * 50, 200, 20)) < len(fitted("i" * 50, 200, 20))
+        assert len(fit_text("東" * 50, 200, 20)) < len(fit_text("i" * 50, 200, 20))
 
-    @given(text=st.text(), room=st.floats(1, 2000), size=st.floats(5, 100))
-    def test_it_is_never_longer_and_fit_for_xml(self, text: str, room: float, size: float) -> None:
-        cut = fitted(text, room, size)
+    @given(text=st.text(), width=st.floats(1, 2000), font_size=st.floats(5, 100))
+    def test_it_is_never_longer_and_fit_for_xml(self, text: str, width: float, font_size: float) -> None:
+        cut = fit_text(text, width, font_size)
         assert len(cut) <= len(text) + 1
         ET.fromstring(ET.tostring(_element(cut)))
 
     def test_what_turns_the_direction_is_left_out(self) -> None:
-        assert fitted("a\u202eb\x00c", 1000, 20) == "a b c"
+        assert fit_text("a\u202eb\x00c", 1000, 20) == "a b c"
 
 
 def _element(text: str) -> ET.Element:
@@ -195,11 +202,11 @@ class TestImage:
         log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
         log.to(CatalogItem("track:a", name, [name], name, "al", "X"), "2025-05-01 12:00")
         log.store.close()
-        with served(settings_for(redis_url, tmp_path)) as page:
-            answer = page.ask("/year/2025/image.svg")
+        with serve_page(settings_for(redis_url, tmp_path)) as page:
+            answer = page.request("/year/2025/image.svg")
             assert answer.status == 200
             assert answer.headers["content-type"].startswith("image/svg+xml")
             image = ET.fromstring(answer.text)
             assert image.tag == "{http://www.w3.org/2000/svg}svg"
             assert "script" not in {element.tag.partition("}")[2] for element in image.iter()}
-            assert page.ask("/year/2001/image.svg").status == 200
+            assert page.request("/year/2001/image.svg").status == 200

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from spotify_logger.web.proxy import BehindProxy
-from spotify_logger.web.throttle import TRIES
-from tests.browser import PATIENCE_MS, chromium, lacking
+from spotify_logger.web.throttle import MAX_FAILURES
+from tests.browser import PATIENCE_MS, chromium, skip_or_fail
 from tests.conftest import free_port, wait_until
-from tests.web.page import PATIENCE, Served, door_of, served, settings_for
+from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ def running(port: int, *command: str, **environment: str) -> Iterator[None]:
     """A program that listens on a port."""
     program = shutil.which(command[0])
     if program is None:
-        lacking(f"no {command[0]} on this machine: sudo apt install {command[0]}")
+        skip_or_fail(f"no {command[0]} on this machine: sudo apt install {command[0]}")
     with subprocess.Popen(
         [program, *command[1:]], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
@@ -136,7 +136,7 @@ def connected(port: int, source: str = "127.0.0.1") -> Iterator[HTTPConnection]:
         False,
         ssl.CERT_NONE,
     )  # the proxy made its certificate itself
-    plain = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
+    plain = socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0))
     with closing(HTTPConnection(NAME, port)) as connection:
         connection.sock = context.wrap_socket(plain, server_hostname=NAME)
         yield connection
@@ -157,15 +157,15 @@ def sign_in(port: int, password: str, source: str = "127.0.0.1", **headers: str)
 
 
 @pytest.fixture
-def proxied(redis_url: str, tmp_path: Path) -> Iterator[Served]:
+def proxied(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
     """A page that is told that it is behind a proxy."""
-    door = door_of(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
-    with served(settings_for(redis_url, tmp_path), door, behind_proxy=True) as page:
+    auth = password_auth(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
+    with serve_page(settings_for(redis_url, tmp_path), auth, behind_proxy=True) as page:
         yield page
 
 
 @pytest.fixture(params=[nginx, caddy])
-def port(request: pytest.FixtureRequest, proxied: Served, tmp_path: Path) -> Iterator[int]:
+def port(request: pytest.FixtureRequest, proxied: PageClient, tmp_path: Path) -> Iterator[int]:
     """The port of each proxy, as it is documented, in front of that page."""
     with request.param(proxied.port, tmp_path) as port:
         yield port
@@ -186,7 +186,7 @@ class TestDocumented:
             page.wait_for_url("**/sign-in")
 
     def test_who_guesses_has_to_wait_and_nobody_else(self, port: int) -> None:
-        for number in range(TRIES):
+        for number in range(MAX_FAILURES):
             assert sign_in(port, "guess", X_Forwarded_For=f"192.0.2.{number}").status == 403
         assert sign_in(port, "guess", X_Forwarded_For="192.0.2.99").status == 429
         assert sign_in(port, PASSWORD, source="127.0.0.2").status == 303
@@ -251,20 +251,20 @@ class TestBehindProxy:
 
 class TestWithoutBehindProxy:
     @pytest.fixture
-    def page(self, redis_url: str, tmp_path: Path) -> Iterator[Served]:
-        with served(settings_for(redis_url, tmp_path)) as page:
+    def page(self, redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
+        with serve_page(settings_for(redis_url, tmp_path)) as page:
             yield page
 
     @pytest.mark.parametrize(
         "name", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-proto"]
     )
-    def test_a_page_without_a_password_refuses_what_was_forwarded(self, page: Served, name: str) -> None:
+    def test_a_page_without_a_password_refuses_what_was_forwarded(self, page: PageClient, name: str) -> None:
         for target in ("/recent", "/sign-in", "/static/x/page.css"):
-            answer = page.ask(target, more={name: "x"})
+            answer = page.request(target, more={name: "x"})
             assert answer.status == 403
             assert "--behind-proxy" in answer.text
 
-    def test_nor_does_it_answer_a_proxy_that_says_nothing(self, page: Served, tmp_path: Path) -> None:
+    def test_nor_does_it_answer_a_proxy_that_says_nothing(self, page: PageClient, tmp_path: Path) -> None:
         silent = re.sub(r"(?m)^ *proxy_(?!pass).*\n", "", documented("nginx"))
         silent = changed(silent, version=("proxy_pass", "proxy_http_version 1.0; proxy_pass"))
         with nginx(page.port, tmp_path, silent) as port:
@@ -275,12 +275,12 @@ class TestWithoutBehindProxy:
     def test_a_page_with_a_password_does_not_believe_the_headers(
         self, redis_url: str, tmp_path: Path
     ) -> None:
-        door = door_of(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
-        with served(settings_for(redis_url, tmp_path), door) as page:
+        auth = password_auth(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
+        with serve_page(settings_for(redis_url, tmp_path), auth) as page:
             https = {"X_Forwarded_Proto": "https"}
             answer = page.post("/sign-in", f"password={PASSWORD}", X_Forwarded_For="192.0.2.1", **https)
             assert answer.status == 303
             assert "secure" not in answer.headers["set-cookie"].lower()
-            for number in range(TRIES):
+            for number in range(MAX_FAILURES):
                 page.post("/sign-in", "password=guess", X_Forwarded_For=f"192.0.2.{number}")
             assert page.post("/sign-in", "password=guess", X_Forwarded_For="192.0.2.99").status == 429

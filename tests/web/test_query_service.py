@@ -16,9 +16,9 @@ from spotify_logger.queries import arguments
 from spotify_logger.storage.store import Store, StoreError
 from spotify_logger.system import program
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.web import query_service as desk_room
-from spotify_logger.web.query_service import Busy, Desk
-from spotify_logger.web.request_params import Odd
+from spotify_logger.web import query_service
+from spotify_logger.web.query_service import QueryService, TooManyQueries
+from spotify_logger.web.request_params import BadRequest
 from tests.conftest import start_again, start_server
 from tests.listened import CatalogItem, IndexedLog
 from tests.web.page import settings_for
@@ -51,7 +51,7 @@ QUESTIONS = (
 @pytest.fixture(autouse=True)
 def _room(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has all tests in it: it may be as large as it is."""
-    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 1 << 40)
+    monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 1 << 40)
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ def log(redis_url: str) -> Iterator[IndexedLog]:
     log.store.close()
 
 
-def run(settings: Settings, work: Callable[[Desk], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ANN401 - any answer
+def run(settings: Settings, work: Callable[[QueryService], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ANN401 - any answer
     async def go() -> object:
-        desk = Desk(settings)
+        service = QueryService(settings)
         try:
-            return await work(desk)
+            return await work(service)
         finally:
-            desk.close()
+            service.close()
 
     return asyncio.run(go())
 
@@ -94,18 +94,18 @@ def command(settings: Settings, *words: str) -> Any:  # noqa: ANN401 - what JSON
 @pytest.mark.parametrize("words", QUESTIONS)
 @pytest.mark.usefixtures("log")
 def test_it_says_what_the_command_says(settings: Settings, words: tuple[str, ...]) -> None:
-    told = run(settings, lambda desk: desk.ask(*words))
+    told = run(settings, lambda service: service.query(*words))
     assert json.loads(json.dumps(told)) == command(settings, *words)
 
 
 @pytest.mark.usefixtures("log")
 def test_so_it_does_where_the_command_is_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = run(settings, lambda desk: desk.ask("top", "tracks"))
-    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+    here = run(settings, lambda service: service.query("top", "tracks"))
+    monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 0)
     monkeypatch.setenv("REDIS_URL_FILE", "/nowhere")  # it has learned of its Redis in another way
     asked = []
-    monkeypatch.setattr(Desk, "_answer", lambda *_: asked.append("here"))
-    assert run(settings, lambda desk: desk.ask("top", "tracks")) == json.loads(json.dumps(here))
+    monkeypatch.setattr(QueryService, "_query_here", lambda *_: asked.append("here"))
+    assert run(settings, lambda service: service.query("top", "tracks")) == json.loads(json.dumps(here))
     assert asked == []
 
 
@@ -115,71 +115,71 @@ def test_the_command_is_asked_about_the_same_listener(
 ) -> None:
     (tmp_path / ".env").write_text("LISTENER=anna\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+    monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 0)
     anna = settings_for(redis_url, tmp_path)
     assert anna.listener == "anna"
-    assert run(anna, lambda desk: desk.ask("top", "tracks"))["plays"] == 0
-    assert run(anna.for_listener(""), lambda desk: desk.ask("top", "tracks"))["plays"] == 2
+    assert run(anna, lambda service: service.query("top", "tracks"))["plays"] == 0
+    assert run(anna.for_listener(""), lambda service: service.query("top", "tracks"))["plays"] == 2
 
 
 def test_an_answer_is_kept_until_something_changes(
     settings: Settings, log: IndexedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    answer = Desk._answer
+    answer = QueryService._query_here
 
-    def counted(desk: Desk, options: Any, store: Store) -> Any:  # noqa: ANN401 - see there
+    def counted(service: QueryService, options: Any, store: Store) -> Any:  # noqa: ANN401 - see there
         made.append(options.command)
-        return answer(desk, options, store)
+        return answer(service, options, store)
 
-    monkeypatch.setattr(Desk, "_answer", counted)
+    monkeypatch.setattr(QueryService, "_query_here", counted)
 
-    async def work(desk: Desk) -> None:
-        first = await desk.ask("top", "tracks")
-        assert await desk.ask("top", "tracks") is first
-        await desk.ask("top", "--by=time", "tracks")
+    async def work(service: QueryService) -> None:
+        first = await service.query("top", "tracks")
+        assert await service.query("top", "tracks") is first
+        await service.query("top", "--by=time", "tracks")
         assert made == ["top", "top"]
         log.to(QUO, "2025-06-02 12:00")
-        changed = await desk.ask("top", "tracks")
+        changed = await service.query("top", "tracks")
         assert changed["plays"] == first["plays"] + 1
         day = log.second("2025-06-02 12:00")
         log.archive.write([("DEL", index_key(Zone("UTC").day(day)))])
-        assert await desk.ask("top", "tracks") == first
+        assert await service.query("top", "tracks") == first
         assert len(made) == 4
         # A year that has nothing to do with it.
-        await desk.ask("calendar", "--year=2024")
+        await service.query("calendar", "--year=2024")
         log.to(QUO, "2025-06-02 12:00")
-        await desk.ask("calendar", "--year=2024")
+        await service.query("calendar", "--year=2024")
         assert made[4:] == ["calendar"]
         # A year in review looks at what was before it, too.
-        await desk.ask("year", "2026")
+        await service.query("year", "2026")
         log.to(SEXY, "2025-06-03 12:00")
-        await desk.ask("year", "2026")
+        await service.query("year", "2026")
         assert made[5:] == ["year", "year"]
         # So does a comparison, for who was first; with oneself, it is one.
         with log.store.batch() as batch:
             batch.write_status({"state": "well"})
-        await desk.ask("compare", "--year=2026", "--", "-")
+        await service.query("compare", "--year=2026", "--", "-")
         log.to(SEXY, "2025-06-04 12:00")
-        await desk.ask("compare", "--year=2026", "--", "-")
+        await service.query("compare", "--year=2026", "--", "-")
         assert made[7:] == ["compare", "compare"]
-        monkeypatch.setattr(desk_room, "AGE", -1.0)
-        await desk.ask("clock")
-        await desk.ask("clock")
+        monkeypatch.setattr(query_service, "MAX_CACHE_AGE", -1.0)
+        await service.query("clock")
+        await service.query("clock")
         assert made[9:] == ["clock", "clock"]
 
     run(settings, work)
 
 
 def test_so_many_answers_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_room, "KEPT", 2)
+    monkeypatch.setattr(query_service, "MAX_CACHED_ANSWERS", 2)
 
-    async def work(desk: Desk) -> None:
-        first = await desk.ask("calendar", "--year=2020")
+    async def work(service: QueryService) -> None:
+        first = await service.query("calendar", "--year=2020")
         for year in (2021, 2020, 2022):
-            await desk.ask("calendar", f"--year={year}")
-        assert len(desk._kept) == 2
-        assert await desk.ask("calendar", "--year=2020") is first  # it was asked for lately
+            await service.query("calendar", f"--year={year}")
+        assert len(service._cache) == 2
+        assert await service.query("calendar", "--year=2020") is first  # it was asked for lately
 
     run(settings, work)
 
@@ -188,22 +188,22 @@ def test_so_many_answers_are_kept(settings: Settings, monkeypatch: pytest.Monkey
     "words", [("top", "nothing"), ("top", "--year=x", "tracks"), ("--help",), ("count",)]
 )
 def test_what_makes_no_sense(settings: Settings, words: tuple[str, ...]) -> None:
-    with pytest.raises(Odd):
-        run(settings, lambda desk: desk.ask(*words))
+    with pytest.raises(BadRequest):
+        run(settings, lambda service: service.query(*words))
 
 
 def test_too_many_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_room, "MOST_WAITING", 2)
+    monkeypatch.setattr(query_service, "MAX_WAITING", 2)
     go_on = threading.Event()
 
-    async def work(desk: Desk) -> None:
-        others = [asyncio.create_task(desk.run(lambda _: go_on.wait(20))) for _ in range(2)]
+    async def work(service: QueryService) -> None:
+        others = [asyncio.create_task(service.run(lambda _: go_on.wait(20))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy, match="ask again in a moment"):
-            await desk.run(lambda _: None)
+        with pytest.raises(TooManyQueries, match="ask again in a moment"):
+            await service.run(lambda _: None)
         go_on.set()
         await asyncio.gather(*others)
-        assert await desk.run(lambda _: "well") == "well"
+        assert await service.run(lambda _: "well") == "well"
 
     run(settings, work)
 
@@ -212,23 +212,23 @@ def test_redis_is_away_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     server = start_server(tmp_path / "redis")
     settings = settings_for(server.url, tmp_path)
 
-    async def work(desk: Desk) -> None:
-        await desk.ask("top", "tracks")
+    async def work(service: QueryService) -> None:
+        await service.query("top", "tracks")
         server.stop()
         with pytest.raises(StoreError, match="cannot be reached"):
-            await desk.ask("top", "tracks")
+            await service.query("top", "tracks")
         start_again(server)
-        assert (await desk.ask("top", "tracks"))["plays"] == 0
+        assert (await service.query("top", "tracks"))["plays"] == 0
 
     run(settings, work)
-    monkeypatch.setattr(desk_room, "MOST_RESIDENT", 0)
+    monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 0)
 
-    async def elsewhere(desk: Desk) -> None:
+    async def elsewhere(service: QueryService) -> None:
         options = arguments.parse(["top", "tracks"])
         assert options.kind == "tracks"
         server.stop()
         with pytest.raises(SpotifyLoggerError, match=r"^Redis at .* cannot be reached"):
-            await desk._command(("top", "tracks"))
+            await service._query_in_subprocess(("top", "tracks"))
 
     run(settings, elsewhere)
 
@@ -246,16 +246,16 @@ def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: p
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
 
-    async def work(desk: Desk) -> None:
-        task = asyncio.create_task(desk._command(("stats",)))
+    async def work(service: QueryService) -> None:
+        task = asyncio.create_task(service._query_in_subprocess(("stats",)))
         await is_there.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert started[0].returncode is not None
-        monkeypatch.setattr(desk_room, "PATIENCE", 0.1)
+        monkeypatch.setattr(query_service, "COMMAND_TIMEOUT", 0.1)
         with pytest.raises(SpotifyLoggerError, match="takes too long"):
-            await desk._command(("stats",))
+            await service._query_in_subprocess(("stats",))
         assert started[1].returncode is not None
 
     run(settings, work)
@@ -277,7 +277,7 @@ def test_only_what_the_command_says_on_purpose_is_shown(
 ) -> None:
     monkeypatch.setattr(program, "module_command", lambda _: [sys.executable, "-c", code])
     with pytest.raises(SpotifyLoggerError) as caught:
-        run(settings, lambda desk: desk._command(("stats",)))
+        run(settings, lambda service: service._query_in_subprocess(("stats",)))
     assert told in str(caught.value)
     assert "/home" not in str(caught.value)
     assert "Traceback" not in str(caught.value)

@@ -8,25 +8,25 @@ from urllib.parse import quote_plus
 import pytest
 
 from spotify_logger.storage.store import Store
-from tests.web.page import served, settings_for
+from tests.web.page import serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.web.page import Served
+    from tests.web.page import PageClient
 
 VERIDIS = {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery"}
 
 
 @pytest.fixture
-def page(redis_url: str, tmp_path: Path) -> Iterator[Served]:
+def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
     store = Store(redis_url)
     with store.batch() as batch:
         batch.write_play(1_700_000_000, {"uri": "spotify:track:v", "ms_played": 200_000}, "track:v 200000")
         batch.write_catalog("track:v", VERIDIS)
     store.close()
-    with served(settings_for(redis_url, tmp_path)) as page:
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 
 
@@ -40,8 +40,8 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[Served]:
     ],
 )
 def test_words_in_any_order_and_the_pages_of_what_they_name(
-    page: Served, text: str, links: list[str]
+    page: PageClient, text: str, links: list[str]
 ) -> None:
-    shown = page.ask(f"/search?q={quote_plus(text)}").text
+    shown = page.request(f"/search?q={quote_plus(text)}").text
     assert "Veridis Quo" in shown.partition("<main")[2]
     assert [link for link in ("/artist?q=Daft%20Punk", "/album?q=Discovery") if link in shown] == links

@@ -12,9 +12,9 @@ import pytest
 
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web import server
-from spotify_logger.web.server import PatientProtocol, listen
+from spotify_logger.web.server import TimeoutProtocol, listen
 from tests.conftest import wait_until
-from tests.web.page import PATIENCE, Served, served, settings_for
+from tests.web.page import TIMEOUT, PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,10 @@ HEAD = b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
 @pytest.fixture
-def page(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(PatientProtocol, "request_patience", 0.3)
-    monkeypatch.setattr(PatientProtocol, "read_patience", 0.3)
-    with served(settings_for(redis_url, tmp_path)) as page:
+def page(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageClient]:
+    monkeypatch.setattr(TimeoutProtocol, "request_timeout", 0.3)
+    monkeypatch.setattr(TimeoutProtocol, "send_timeout", 0.3)
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 
 
@@ -59,19 +59,19 @@ def dribble(connection: socket.socket, text: bytes) -> int:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", HEAD, HEAD + b"Accept: text/"])
-def test_half_a_request(page: Served, sent: bytes) -> None:
+def test_half_a_request(page: PageClient, sent: bytes) -> None:
     with page.connect() as connection:
         connection.sendall(sent)
         assert read(connection) == b""
 
 
-def test_a_request_that_comes_byte_by_byte(page: Served) -> None:
+def test_a_request_that_comes_byte_by_byte(page: PageClient) -> None:
     with page.connect() as connection:
         text = HEAD + b"X-Padding: " + b"x" * 2000
         assert dribble(connection, text) < len(text)
 
 
-def test_a_second_request_that_comes_byte_by_byte(page: Served) -> None:
+def test_a_second_request_that_comes_byte_by_byte(page: PageClient) -> None:
     with page.connect() as connection:
         connection.sendall(HEAD + b"\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 303")
@@ -79,7 +79,7 @@ def test_a_second_request_that_comes_byte_by_byte(page: Served) -> None:
         assert dribble(connection, text) < len(text)
 
 
-def test_a_body_that_does_not_come(page: Served) -> None:
+def test_a_body_that_does_not_come(page: PageClient) -> None:
     with page.connect() as connection:
         connection.sendall(
             b"POST /health/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\naddress="
@@ -87,7 +87,7 @@ def test_a_body_that_does_not_come(page: Served) -> None:
         assert b"HTTP/1.1 200" not in read(connection)
 
 
-def test_who_does_not_read(page: Served) -> None:
+def test_who_does_not_read(page: PageClient) -> None:
     request = b"GET /static/x/chart.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"  # some hundred kilobytes
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -99,13 +99,13 @@ def test_who_does_not_read(page: Served) -> None:
 def ask_on(connection: socket.socket, request: bytes) -> None:
     """Ask for ever more without reading anything, until the connection is reset."""
     connection.settimeout(0.2)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         with suppress(TimeoutError):  # the server does not read any more, either
             connection.sendall(request)
 
 
-def test_who_is_quiet_between_two_requests_is_not_cut_off(page: Served) -> None:
+def test_who_is_quiet_between_two_requests_is_not_cut_off(page: PageClient) -> None:
     with page.connect() as connection:
         for _ in range(3):
             connection.sendall(HEAD + b"\r\n")
@@ -113,7 +113,7 @@ def test_who_is_quiet_between_two_requests_is_not_cut_off(page: Served) -> None:
             threading.Event().wait(0.5)  # longer than a request may take
 
 
-def test_who_listens_is_not_cut_off(page: Served) -> None:
+def test_who_listens_is_not_cut_off(page: PageClient) -> None:
     with page.connect() as connection:
         connection.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         threading.Event().wait(0.7)
@@ -124,7 +124,7 @@ def test_who_listens_is_not_cut_off(page: Served) -> None:
             found += piece
 
 
-def test_a_head_that_is_too_long(page: Served) -> None:
+def test_a_head_that_is_too_long(page: PageClient) -> None:
     with page.connect() as connection:
         try:
             connection.sendall(HEAD + b"X-Padding: " + b"x" * 1_000_000 + b"\r\n\r\n")
@@ -136,8 +136,8 @@ def test_a_head_that_is_too_long(page: Served) -> None:
 def test_so_many_connections_and_no_more(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
-    with served(settings_for(redis_url, tmp_path)) as page:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         others = [page.connect() for _ in range(3)]  # they are quiet
         with page.connect() as refused:
             assert read(refused) == b""
@@ -148,9 +148,9 @@ def test_so_many_connections_and_no_more(
         wait_until(lambda: answers(page))
 
 
-def answers(page: Served) -> bool:
+def answers(page: PageClient) -> bool:
     try:
-        return page.ask("/sign-in").status == 303
+        return page.request("/sign-in").status == 303
     except OSError:
         return False
 
@@ -158,12 +158,12 @@ def answers(page: Served) -> bool:
 def test_one_address_does_not_get_all_of_them(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MOST_PER_ADDRESS", 2)
-    with served(settings_for(redis_url, tmp_path)) as page:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS_PER_ADDRESS", 2)
+    with serve_page(settings_for(redis_url, tmp_path)) as page:
         others = [page.connect() for _ in range(2)]
         with page.connect() as refused:
             assert read(refused) == b""
-        with socket.create_connection(("127.0.0.1", page.port), PATIENCE, ("127.0.0.2", 0)) as elsewhere:
+        with socket.create_connection(("127.0.0.1", page.port), TIMEOUT, ("127.0.0.2", 0)) as elsewhere:
             elsewhere.sendall(HEAD + b"\r\n")
             assert elsewhere.recv(65536).startswith(b"HTTP/1.1 303")
         for other in others:
