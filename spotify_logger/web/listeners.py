@@ -156,7 +156,9 @@ class Listeners:
 
     def _pages_of(self, listener: str) -> ListenerPages:
         if listener not in self._pages_by_listener:
-            self._pages_by_listener[listener] = ListenerPages(self._settings.for_listener(listener), *self._shared)
+            self._pages_by_listener[listener] = ListenerPages(
+                self._settings.for_listener(listener), *self._shared
+            )
         return self._pages_by_listener[listener]
 
 
