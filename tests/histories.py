@@ -17,20 +17,20 @@ NOON = 1_790_000_000_000
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedState:
     """An answer `at` seconds after noon; by then the wall clock has been stepped by `step` seconds.
 
     `after_gap`: before it there was no answer for longer than planned.
     """
 
     at: float
-    playback: PlayerState
+    state: PlayerState
     step: float = 0
     after_gap: bool = False
 
 
 @dataclass(frozen=True)
-class Heard:
+class ExpectedPlay:
     """What must come of a history: seconds after noon, and seconds heard; `end` None while open."""
 
     name: str
@@ -60,7 +60,7 @@ def at(
     private: bool = False,
     changed: float | None = None,
     step: float = 0,
-) -> Answer:
+) -> TimedState:
     """An answer about an item at a position; `changed` is Spotify's timestamp, in seconds after noon."""
     progress_ms = None if progress is None else round(progress * 1000)
     changed_ms = None if changed is None else NOON + round(changed * 1000)
@@ -69,36 +69,36 @@ def at(
     fields |= {"uri": what.uri, "type": what.key.partition(":")[0], "playing": int(playing)}
     if not what.key.startswith("local:"):
         fields["id"] = what.key.partition(":")[2]
-    playback = PlayerState(StateKind.ITEM, what, playing, progress_ms, changed_ms, private, fields)
-    return Answer(second, playback, step)
+    state = PlayerState(StateKind.ITEM, what, playing, progress_ms, changed_ms, private, fields)
+    return TimedState(second, state, step)
 
 
-def none(second: float) -> Answer:
-    return Answer(second, NO_STATE)
+def none(second: float) -> TimedState:
+    return TimedState(second, NO_STATE)
 
 
-def advertisement(second: float, progress: float) -> Answer:
-    return Answer(
+def advertisement(second: float, progress: float) -> TimedState:
+    return TimedState(
         second, PlayerState(StateKind.ADVERTISEMENT, playing=True, progress_ms=round(progress * 1000))
     )
 
 
-def played(what: Item, start: float, seconds: Iterable[float], position: float = 0) -> list[Answer]:
+def played(what: Item, start: float, seconds: Iterable[float], position: float = 0) -> list[TimedState]:
     """Answers about an item that plays from `position` since `start`."""
     return [at(second, what, position + second - start) for second in seconds]
 
 
-def after_gap(history: Sequence[Answer]) -> list[Answer]:
+def after_gap(history: Sequence[TimedState]) -> list[TimedState]:
     """The same answers, the first of them after a gap."""
     return [replace(answer, after_gap=number == 0) for number, answer in enumerate(history)]
 
 
-def twice(history: Iterable[Answer]) -> list[Answer]:
+def twice(history: Iterable[TimedState]) -> list[TimedState]:
     """The same answers, each of them delivered twice."""
     return [again for answer in history for again in (answer, replace(answer, after_gap=False))]
 
 
-def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[int, Play]:
+def follow(history: Sequence[TimedState], tracker: Tracker | None = None) -> dict[int, Play]:
     """Run a history through a tracker; the newest states of the plays, by their seconds."""
     tracker = tracker or Tracker()
     plays: dict[int, Play] = {}
@@ -108,11 +108,11 @@ def follow(history: Sequence[Answer], tracker: Tracker | None = None) -> dict[in
     return plays
 
 
-def observe(tracker: Tracker, answer: Answer) -> list[Play]:
+def observe(tracker: Tracker, answer: TimedState) -> list[Play]:
     stamp = NOON + round((answer.at + answer.step) * 1000)
     if answer.after_gap:
         tracker.note_gap()
-    return tracker.observe(answer.playback, stamp, 5_000_000 + round(answer.at * 1000))
+    return tracker.observe(answer.state, stamp, 5_000_000 + round(answer.at * 1000))
 
 
 def reread(play: Play) -> Play | None:
@@ -120,9 +120,9 @@ def reread(play: Play) -> Play | None:
     return Play.from_hash(play.second, {name: str(value) for name, value in play.to_hash().items()})
 
 
-def heard(plays: dict[int, Play]) -> list[Heard]:
+def heard(plays: dict[int, Play]) -> list[ExpectedPlay]:
     return [
-        Heard(
+        ExpectedPlay(
             str(play.item.catalog.get("name", play.item.key)),
             (play.started_ms - NOON) / 1000,
             None if play.end_reason is None else (play.ended_ms - NOON) / 1000,

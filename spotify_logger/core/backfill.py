@@ -20,7 +20,7 @@ from spotify_logger.core.matching import (
     ended_within,
     is_same_recording,
     item_with_names,
-    unheard_ms,
+    remaining_ms,
 )
 from spotify_logger.core.play import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item, dict_get, read_item
@@ -167,7 +167,7 @@ def _followed_ms(play: Play, ended_ms: int) -> int | None:
 
 def _completed(play: Play, ended_ms: int) -> Play | None:
     """A play that went out of sight, with the end that its item tells; None where nothing is to be added."""
-    left = unheard_ms(play)
+    left = remaining_ms(play)
     if left is None or ended_ms <= play.ended_ms:
         return None
     more = min(left, ended_ms - play.ended_ms)
@@ -183,15 +183,15 @@ def _completed(play: Play, ended_ms: int) -> Play | None:
 # What an unknown item is
 
 
-def _fitted(plays: Sequence[Play], heard: RecentPlay, now_ms: int) -> Play:
+def _fitted(plays: Sequence[Play], recent: RecentPlay, now_ms: int) -> Play:
     """The play of an item that nobody saw: it ends with the item, and fills the room before, if it can."""
-    until_ms, from_ms = heard.ended_ms, 0
+    until_ms, from_ms = recent.ended_ms, 0
     for play in plays:
         end = end_of(play, now_ms)
-        if play.started_ms > heard.ended_ms:
+        if play.started_ms > recent.ended_ms:
             break
         is_seen = play.source != BACKFILL
-        if is_seen and end > heard.ended_ms and heard.ended_ms - play.started_ms <= SAME_END_MS:
+        if is_seen and end > recent.ended_ms and recent.ended_ms - play.started_ms <= SAME_END_MS:
             until_ms = min(until_ms, play.started_ms)  # this one came next
     for play in plays:
         if play.started_ms >= until_ms:
@@ -201,18 +201,18 @@ def _fitted(plays: Sequence[Play], heard: RecentPlay, now_ms: int) -> Play:
         heard_until = play.ended_ms if play.ended_ms <= until_ms else play.started_ms + play.ms_played
         from_ms = max(from_ms, min(heard_until, until_ms))
     room = until_ms - from_ms
-    longest = _longest_ms([play for play in plays if play.started_ms < until_ms], heard.item)
+    longest = _longest_ms([play for play in plays if play.started_ms < until_ms], recent.item)
     ms_played = min(room, longest)
     started_ms = until_ms - ms_played
     return Play(
         started_ms // 1000,
-        heard.item,
+        recent.item,
         started_ms,
         until_ms,
         ms_played,
         UNKNOWN,
         BACKFILL,
-        heard.fields,
+        recent.fields,
     )
 
 

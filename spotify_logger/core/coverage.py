@@ -46,10 +46,10 @@ class Coverage:
         planned: Seconds to the next answer that it may have planned, at most.
     """
 
-    def __init__(self, answered_ms: int | None, planned: float) -> None:
+    def __init__(self, answered_ms: int | None, expect_within: float) -> None:
         self._answered_ms = answered_ms
         self._answered: float | None = None  # the same, by the monotonic clock of this process
-        self._planned = planned
+        self._planned = expect_within
         self._turned: float | None = None  # the last turn, or the start
         self._due: float | None = None
         self._reasons: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class Coverage:
         """When the last answer came: milliseconds since the epoch, UTC."""
         return self._answered_ms
 
-    def plan(self, now: float, due: float) -> None:
+    def end_turn(self, now: float, due: float) -> None:
         """Take note of a turn, and of when the next one is to be; seconds of the monotonic clock."""
         self._turned, self._due = now, due
 
@@ -67,12 +67,12 @@ class Coverage:
         """Take note of what another process has seen of the stretch that is under way."""
         self._reasons[lost.reason] += lost.to_ms - lost.from_ms
 
-    def failed(self, now: float, reason: str) -> None:
+    def record_failure(self, now: float, reason: str) -> None:
         """A turn brought no answer."""
         if self._turned is not None:
             self._count(now, reason)
 
-    def answered_at(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
+    def record_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
         """An answer came.
 
         Args:
@@ -92,7 +92,7 @@ class Coverage:
         self._reasons.clear()
         return stretch
 
-    def planned(self, seconds: float) -> None:
+    def expect_within(self, seconds: float) -> None:
         """Take note of how long after this answer the next one is to come."""
         self._planned = seconds
 

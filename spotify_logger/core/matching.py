@@ -157,7 +157,7 @@ def end_of(play: Play, now_ms: int) -> int:
     return now_ms if play.end_reason is None else play.ended_ms
 
 
-def unheard_ms(play: Play) -> int | None:
+def remaining_ms(play: Play) -> int | None:
     """Return how much was left of an item that played on when it was last seen; None if its end was seen."""
     progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
     went_on = play.end_reason == UNKNOWN and play.fields.get("playing") == 1
@@ -190,7 +190,7 @@ def _ended_at_start(play: Play, ended_ms: int) -> bool:
 
 def _may_be_repetition(play: Play, ended_ms: int) -> bool:
     """Return whether a play whose end nobody saw may have been repeated in whole until a moment."""
-    left, duration = unheard_ms(play), play.item.duration_ms
+    left, duration = remaining_ms(play), play.item.duration_ms
     if left is None or not duration:
         return False
     beyond = ended_ms - play.ended_ms - left
@@ -211,7 +211,7 @@ def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, 
     later, that was a new one. But nothing was heard while the player was seen to stand still, unless so
     little was left that it was over between two answers.
     """
-    over_ms = play.ended_ms + (unheard_ms(play) or 0) + LONGEST_PAUSE_MS
+    over_ms = play.ended_ms + (remaining_ms(play) or 0) + LONGEST_PAUSE_MS
     if until_ms <= over_ms + UNSEEN_END_MS:
         return True
     unobserved_ms = sum(max(0, min(until_ms, end) - max(over_ms, begin)) for begin, end in unobserved)

@@ -42,7 +42,7 @@ DUPLICATE_END_MS = 30_000
 """Rows that differ only in their ends, by at most this, are one play reported twice (as maloja has it)."""
 SAME_START_MS = 1_000
 """No item is begun twice within a second."""
-SAME_HEARD_MS = 1_000
+MS_PLAYED_TOLERANCE_MS = 1_000
 """The two exports differ by at most this in how long a play was heard."""
 TOMBSTONE_MS = 1_000
 """Tombstones are kept in whole seconds."""
@@ -170,7 +170,7 @@ def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
     # What is heard to its end again and again is heard for as long each time.
-    is_repeated = one.is_done and other.is_done and 2 * common_ms(one, other) < one.ms_played
+    is_repeated = one.is_done and other.is_done and 2 * overlap_ms(one, other) < one.ms_played
     return not is_repeated and is_same_in_exports(one, other)
 
 
@@ -179,7 +179,7 @@ def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
     differs_ms = abs(account.ms_played - extended.ms_played)
     late_ms = account.reported_end_ms - extended.reported_end_ms
     outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
-    if differs_ms > SAME_HEARD_MS:
+    if differs_ms > MS_PLAYED_TOLERANCE_MS:
         return None
     if outside_ms > SAME_END_MS and not _was_left_later(account, extended, late_ms):
         return None
@@ -222,7 +222,7 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
         used_ms: How much of the play other rows have reported.
     """
     tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
-    is_inside = common_ms(row, known) >= row.ms_played - tolerance_ms
+    is_inside = overlap_ms(row, known) >= row.ms_played - tolerance_ms
     return is_inside and used_ms + row.ms_played <= known.ms_played + tolerance_ms
 
 
@@ -233,7 +233,7 @@ def was_deleted(row: PlayEvidence, from_ms: int, to_ms: int) -> bool:
     return shared_ms >= row.ms_played // 2 - TOMBSTONE_MS
 
 
-def common_ms(one: PlayEvidence, other: PlayEvidence) -> int:
+def overlap_ms(one: PlayEvidence, other: PlayEvidence) -> int:
     """Return the milliseconds that two periods have in common; negative: how far they are apart."""
     return min(one.end_ms, other.end_ms) - max(one.begin_ms, other.begin_ms)
 
@@ -241,7 +241,7 @@ def common_ms(one: PlayEvidence, other: PlayEvidence) -> int:
 def _may_be_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     if known.kind is SourceKind.RECENTLY_PLAYED and _ends_apart_ms(row, known) > UNSEEN_END_MS:
         return False
-    return common_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
+    return overlap_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
 
 
 def _ends_apart_ms(row: PlayEvidence, known: PlayEvidence) -> int:

@@ -135,7 +135,7 @@ class Observations(SavedObservations):
         monotonic_ms: Its time by the monotonic clock; None before the first answer.
     """
 
-    playback: PlayerState = NO_STATE
+    state: PlayerState = NO_STATE
     now: int = 0
     interval: int = 0
     stamp_ms: int = 0
@@ -143,21 +143,21 @@ class Observations(SavedObservations):
 
     # What follows an answer
 
-    def receive(self, playback: PlayerState, stamp_ms: int, monotonic_ms: int) -> Observations:
+    def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Observations:
         """Return these observations with the next answer as the present one."""
         interval, now = 0, max(self.answered or 0, stamp_ms)
         if self.monotonic_ms is not None:
             interval = max(0, monotonic_ms - self.monotonic_ms)
             now = self.now + interval
-        seen = replace(self, playback=playback, now=now, interval=interval, answered=self.last_answered)
+        seen = replace(self, state=state, now=now, interval=interval, answered=self.last_answered)
         return replace(seen, stamp_ms=stamp_ms, monotonic_ms=monotonic_ms)
 
     def keep(self, doubted: int | None = None) -> Observations:
         """Return these observations with the present answer as the last that brought information."""
-        playback = self.playback
-        uri = "" if playback.private else self.uri
-        is_playing = playback.playing and not playback.private
-        last = Observation(uri, self.now, playback.progress_ms, is_playing, playback.changed_ms, doubted)
+        state = self.state
+        uri = "" if state.private else self.uri
+        is_playing = state.playing and not state.private
+        last = Observation(uri, self.now, state.progress_ms, is_playing, state.changed_ms, doubted)
         seen = replace(self, last=last, unseen=None, hidden=None, blind=False)
         if self.last is None or self.last.uri == uri:
             return seen
@@ -168,7 +168,7 @@ class Observations(SavedObservations):
 
         An answer that is delivered twice does not even say that.
         """
-        is_twice = self.playback.item is not None and self.elapsed <= JITTER_MS
+        is_twice = self.state.item is not None and self.elapsed <= JITTER_MS
         return self if self.unseen is not None or is_twice else replace(self, unseen=self.now)
 
     def hide(self) -> Observations:
@@ -186,12 +186,12 @@ class Observations(SavedObservations):
     @property
     def uri(self) -> str:
         """The item's URI; empty for an advertisement."""
-        return "" if self.playback.item is None else self.playback.item.uri
+        return "" if self.state.item is None else self.state.item.uri
 
     @property
     def duration_ms(self) -> int | None:
         """The item's length, None when unknown."""
-        return None if self.playback.item is None else self.playback.item.duration_ms
+        return None if self.state.item is None else self.state.item.duration_ms
 
     @property
     def last_answered(self) -> int | None:
@@ -221,14 +221,14 @@ class Observations(SavedObservations):
     @property
     def plays_on(self) -> bool:
         """Whether it played then, and plays now."""
-        return self.was_playing and self.playback.playing
+        return self.was_playing and self.state.playing
 
     @property
     def advanced(self) -> int | None:
         """By how many milliseconds the position differs from the last known one; None when unknown."""
-        if self.last is None or self.last.progress_ms is None or self.playback.progress_ms is None:
+        if self.last is None or self.last.progress_ms is None or self.state.progress_ms is None:
             return None
-        return self.playback.progress_ms - self.last.progress_ms
+        return self.state.progress_ms - self.last.progress_ms
 
     @property
     def earliest_start(self) -> int | None:
@@ -239,7 +239,7 @@ class Observations(SavedObservations):
 
     def age_ms(self) -> int | None:
         """Return the milliseconds since the state changed, by Spotify's `timestamp`; None without one."""
-        return None if self.playback.changed_ms is None else self.stamp_ms - self.playback.changed_ms
+        return None if self.state.changed_ms is None else self.stamp_ms - self.state.changed_ms
 
     def changed_within(self, earliest: int, latest: int) -> int | None:
         """Return when the state changed, by Spotify's `timestamp`; None unless within the two moments."""
@@ -248,27 +248,27 @@ class Observations(SavedObservations):
 
     def outlook(self, before: Observations) -> Outlook:
         """Return what to expect of the player, from the present answer and the one before it."""
-        playback, duration = self.playback, self.duration_ms
-        position, remaining, surprise = playback.progress_ms, None, None
+        state, duration = self.state, self.duration_ms
+        position, remaining, surprise = state.progress_ms, None, None
         if position is not None and duration is not None and position < duration:
             remaining = duration - position
         if not self.was_expected(before):
             is_new = before.uri != self.uri and position is not None
             surprise = min(position or 0, self.interval) if is_new else 0
-        moves = playback.playing and not self.is_stuck(before)
-        return Outlook(moves, playback.kind is StateKind.ADVERTISEMENT, position, remaining, surprise)
+        moves = state.playing and not self.is_stuck(before)
+        return Outlook(moves, state.kind is StateKind.ADVERTISEMENT, position, remaining, surprise)
 
     def is_stuck(self, before: Observations) -> bool:
         """Return whether the player claims to play, and has not moved (spotify/web-api#626)."""
-        position = self.playback.progress_ms
-        is_same = before.playback.playing and before.uri == self.uri and position is not None
-        return is_same and before.playback.progress_ms == position and self.interval > EXPECTED_TOLERANCE_MS
+        position = self.state.progress_ms
+        is_same = before.state.playing and before.uri == self.uri and position is not None
+        return is_same and before.state.progress_ms == position and self.interval > EXPECTED_TOLERANCE_MS
 
     def was_expected(self, before: Observations) -> bool:
         """Return whether the player just went on: with the item, or with the next one after its end."""
-        if not before.playback.playing or not before.uri:
-            return before.playback.playing  # nobody chooses what comes after an advertisement
-        position, position_before = self.playback.progress_ms, before.playback.progress_ms
+        if not before.state.playing or not before.uri:
+            return before.state.playing  # nobody chooses what comes after an advertisement
+        position, position_before = self.state.progress_ms, before.state.progress_ms
         if position is None or position_before is None:
             return before.uri == self.uri
         expected = position_before + self.interval
@@ -281,21 +281,21 @@ class Observations(SavedObservations):
 
     def is_stale(self) -> bool:
         """Return whether the answer repeats an earlier one, or lacks the progress that would tell."""
-        last, previous, playback = self.last, self.previous, self.playback
+        last, previous, state = self.last, self.previous, self.state
         if previous is not None and previous.uri == self.uri and previous.changed_ms is not None:
             # A cached answer about the item before, to the letter, while another plays already.
-            return (previous.progress_ms, previous.changed_ms) == (playback.progress_ms, playback.changed_ms)
-        if last is None or not last.uri or last.uri != self.uri or playback.private:
+            return (previous.progress_ms, previous.changed_ms) == (state.progress_ms, state.changed_ms)
+        if last is None or not last.uri or last.uri != self.uri or state.private:
             return False
-        if playback.progress_ms is None:
+        if state.progress_ms is None:
             return True
-        advanced, step_back = self.advanced, step_back_ms(playback.item)
+        advanced, step_back = self.advanced, step_back_ms(state.item)
         return self.plays_on and advanced is not None and -step_back <= advanced <= 0
 
     def may_be_over(self) -> bool:
         """Return whether an item that should be long over is said to play: the answer may be an old one."""
         duration, age, earliest = self.duration_ms, self.age_ms(), self.earliest_start
-        if duration is None or age is None or not self.playback.playing:
+        if duration is None or age is None or not self.state.playing:
             return False
         if self.last is not None and self.last.doubted is not None and self.last.uri == self.uri:
             return False
@@ -313,7 +313,7 @@ class Observations(SavedObservations):
 
     def starts_again(self, item: Item | None) -> bool:
         """Return whether the item came to its end and is back near its beginning."""
-        advanced, position = self.advanced, self.playback.progress_ms or 0
+        advanced, position = self.advanced, self.state.progress_ms or 0
         if advanced is None or item is None or item.duration_ms is None or advanced >= -step_back_ms(item):
             return False
         reached = self.progress + (self.elapsed if self.was_playing else 0)
@@ -327,11 +327,11 @@ class Observations(SavedObservations):
 
     def came_back(self) -> bool:
         """Return whether the item was gone and plays from its beginning: then it was started again."""
-        last, playback = self.last, self.playback
-        if self.unseen is None or last is None or last.progress_ms is None or not playback.playing:
+        last, state = self.last, self.state
+        if self.unseen is None or last is None or last.progress_ms is None or not state.playing:
             return False
-        position = playback.progress_ms or 0
-        fell = position < last.progress_ms - step_back_ms(playback.item)
+        position = state.progress_ms or 0
+        fell = position < last.progress_ms - step_back_ms(state.item)
         return fell and self.elapsed > AWAY_MS and position <= self.elapsed
 
     def played_since_last(self) -> int:
@@ -342,11 +342,11 @@ class Observations(SavedObservations):
         if self.hidden is not None:
             # It turned private and public again somewhere between two answers each: half of that is public.
             return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
-        if not self.was_playing and not self.playback.playing:
+        if not self.was_playing and not self.state.playing:
             return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
         if self.plays_on and self._sought_back(advanced):
             return elapsed
-        if -step_back_ms(self.playback.item) <= advanced <= elapsed + JITTER_MS:
+        if -step_back_ms(self.state.item) <= advanced <= elapsed + JITTER_MS:
             return max(0, advanced)
         return elapsed if self.plays_on else self._played_around_seek()
 
@@ -356,7 +356,7 @@ class Observations(SavedObservations):
         Episodes have a button for that. Otherwise the `timestamp` tells: where the position then, at the last
         change, was behind that of `last`, no pause explains it.
         """
-        lag, item = self.elapsed - advanced, self.playback.item
+        lag, item = self.elapsed - advanced, self.state.item
         if lag <= JITTER_MS:
             return False
         is_episode = item is not None and item.key.startswith("episode:")
@@ -370,7 +370,7 @@ class Observations(SavedObservations):
         changed = self.changed_within(self.last_at, self.now)
         if changed is None:
             return self.elapsed // 2
-        return self.now - changed if self.playback.playing else changed - self.last_at
+        return self.now - changed if self.state.playing else changed - self.last_at
 
     # A restart
 

@@ -94,7 +94,7 @@ class LocalClock:
         self._offset = lru_cache(maxsize=1024)(zone.offset)
         self._zone = zone
 
-    def seconds(self, seconds: list[int]) -> list[int]:
+    def to_local(self, seconds: list[int]) -> list[int]:
         """What clocks show, as if they went by UTC: seconds since the epoch plus the offset of that time.
 
         Args:

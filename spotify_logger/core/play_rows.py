@@ -42,13 +42,13 @@ class PlayRows:
 
     seconds: list[int] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
-    heard: list[int] = field(default_factory=list)
+    ms_played: list[int] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def cut(self, begin: int, end: int) -> PlayRows:
+    def between(self, begin: int, end: int) -> PlayRows:
         """Those that started in a stretch.
 
         Args:
@@ -58,14 +58,14 @@ class PlayRows:
         if not self.seconds or (begin <= self.seconds[0] and self.seconds[-1] < end):
             return self
         part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
-        return PlayRows(self.seconds[part], self.items[part], self.heard[part], self.ends[part])
+        return PlayRows(self.seconds[part], self.items[part], self.ms_played[part], self.ends[part])
 
-    def chosen(self, which: Sequence[bool]) -> PlayRows:
+    def select(self, which: Sequence[bool]) -> PlayRows:
         """Those that are chosen."""
         return PlayRows(
             list(compress(self.seconds, which)),
             list(compress(self.items, which)),
-            list(compress(self.heard, which)),
+            list(compress(self.ms_played, which)),
             list(compress(self.ends, which)),
         )
 
@@ -156,7 +156,7 @@ def _read_day(reply: str) -> PlayRows | None:
     if rows.seconds != sorted(rows.seconds):
         rows = _sorted(rows)
     is_sound = rows.seconds[0] >= _FIRST_SECOND and rows.seconds[-1] < _SECONDS
-    return rows if is_sound and max(rows.heard) < _LONGEST_MS else None
+    return rows if is_sound and max(rows.ms_played) < _LONGEST_MS else None
 
 
 def _are_items(reply: str, plays: int) -> bool:
@@ -165,7 +165,7 @@ def _are_items(reply: str, plays: int) -> bool:
 
 
 def _sorted(rows: PlayRows) -> PlayRows:
-    ordered = sorted(zip(rows.seconds, rows.items, rows.heard, rows.ends, strict=True))
+    ordered = sorted(zip(rows.seconds, rows.items, rows.ms_played, rows.ends, strict=True))
     return PlayRows(*map(list, zip(*ordered, strict=True)))
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def at_least(milliseconds: int) -> CountingRule:
     """What was heard for so long, or longer, counts."""
-    return lambda rows: map(milliseconds.__le__, rows.heard)
+    return lambda rows: map(milliseconds.__le__, rows.ms_played)
 
 
 def finished() -> CountingRule:
@@ -56,7 +56,7 @@ def half(durations: Mapping[str, int]) -> CountingRule:
     """
 
     def rule(rows: PlayRows) -> Iterator[bool]:
-        for item, heard, end in zip(rows.items, rows.heard, rows.ends, strict=True):
+        for item, heard, end in zip(rows.items, rows.ms_played, rows.ends, strict=True):
             yield end == TRACKDONE or 0 < durations.get(item, 0) <= 2 * heard
 
     return rule
@@ -75,19 +75,19 @@ class ItemCounts:
 
     def __init__(self) -> None:
         self.plays: Counter[str] = Counter()
-        self.heard: defaultdict[str, int] = defaultdict(int)
+        self.ms_played: defaultdict[str, int] = defaultdict(int)
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Take in a day; `counted` tells which of its rows count."""
         self.plays.update(compress(rows.items, counted))
-        heard = self.heard
-        for item, milliseconds in zip(rows.items, rows.heard, strict=True):
+        heard = self.ms_played
+        for item, milliseconds in zip(rows.items, rows.ms_played, strict=True):
             heard[item] += milliseconds
 
     def copy(self) -> ItemCounts:
         """As they are now; later ones are added to the one or the other."""
         found = ItemCounts()
-        found.plays, found.heard = self.plays.copy(), self.heard.copy()
+        found.plays, found.ms_played = self.plays.copy(), self.ms_played.copy()
         return found
 
 
@@ -150,7 +150,7 @@ class DetailedItemCounts(ItemCounts):
             plays,
             self._rows[item] - plays,
             self._skips[item],
-            self.heard.get(item, 0),
+            self.ms_played.get(item, 0),
             self._first.get(item),
             self._last.get(item),
         )
@@ -183,7 +183,7 @@ class Totals:
         self.rows += len(rows)
         self.skips += rows.ends.count(SKIPPED)
         self.closed += len(rows) - rows.ends.count(OPEN)
-        self.ms_played += sum(rows.heard)
+        self.ms_played += sum(rows.ms_played)
 
 
 class CalendarCounts:
@@ -202,28 +202,28 @@ class CalendarCounts:
     def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
         self.plays: Counter[int] = Counter()
-        self.heard: defaultdict[int, int] = defaultdict(int)
+        self.ms_played: defaultdict[int, int] = defaultdict(int)
         self.hour_plays = [0] * WEEK_HOURS
-        self.hour_heard = [0] * WEEK_HOURS
+        self.hour_ms_played = [0] * WEEK_HOURS
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Take in a day; a play belongs to the day and the hour in which it started."""
-        hours = [second // HOUR for second in self._clock.seconds(rows.seconds)]
-        plays, heard = Counter(compress(hours, counted)), defaultdict[int, int](int)
-        for hour, milliseconds in zip(hours, rows.heard, strict=True):
-            heard[hour] += milliseconds
-        for hour, milliseconds in heard.items():
+        hours = [second // HOUR for second in self._clock.to_local(rows.seconds)]
+        plays, ms_played = Counter(compress(hours, counted)), defaultdict[int, int](int)
+        for hour, milliseconds in zip(hours, rows.ms_played, strict=True):
+            ms_played[hour] += milliseconds
+        for hour, milliseconds in ms_played.items():
             day, of_week = hour // 24, (hour + 24 * THURSDAY) % WEEK_HOURS
             self.plays[day] += plays[hour]
-            self.heard[day] += milliseconds
+            self.ms_played[day] += milliseconds
             self.hour_plays[of_week] += plays[hour]
-            self.hour_heard[of_week] += milliseconds
+            self.hour_ms_played[of_week] += milliseconds
 
     def copy(self) -> CalendarCounts:
         """As it is now; later plays are added to the one or the other."""
         found = CalendarCounts(self._clock)
-        found.plays, found.heard = self.plays.copy(), self.heard.copy()
-        found.hour_plays, found.hour_heard = self.hour_plays.copy(), self.hour_heard.copy()
+        found.plays, found.ms_played = self.plays.copy(), self.ms_played.copy()
+        found.hour_plays, found.hour_ms_played = self.hour_plays.copy(), self.hour_ms_played.copy()
         return found
 
 
@@ -261,7 +261,7 @@ class SessionCounter:
 
     def add(self, rows: PlayRows) -> None:
         """Take in a day; days come in order of time."""
-        for second, ms_played in zip(rows.seconds, rows.heard, strict=True):
+        for second, ms_played in zip(rows.seconds, rows.ms_played, strict=True):
             if ms_played:
                 self._hear(second, second * 1000 + ms_played)
 

@@ -34,7 +34,7 @@ class MatchQuality(IntEnum):
         WHOLE: It is the whole title, album or artists.
     """
 
-    NOT = 0
+    NONE = 0
     WORDS = 1
     SUBSTRING = 2
     EXACT = 3
@@ -90,13 +90,13 @@ class TextMatcher:
         """
         plain = f"{artists}\n{title}\n{album}"
         if plain.isascii() and self._longest not in plain.lower():
-            return MatchQuality.NOT
+            return MatchQuality.NONE
         everything = fold(plain)
         if self.wanted and self.wanted in everything:
             is_whole = self.wanted in map(fold, (title, album, artists))
             return MatchQuality.EXACT if is_whole else MatchQuality.SUBSTRING
-        return MatchQuality.WORDS if self._has_words(everything) else MatchQuality.NOT
+        return MatchQuality.WORDS if self._has_words(everything) else MatchQuality.NONE
 
-    def is_any(self, names: Iterable[str]) -> bool:
+    def matches_any(self, names: Iterable[str]) -> bool:
         """Whether it is one of these names, as a whole."""
         return self.wanted in map(fold, names)

@@ -51,28 +51,28 @@ class Tracker:
         self._free_from_ms = 0  # stamp of the end of the play before: none may start earlier
         self._second = 0  # names the newest play
 
-    def observe(self, playback: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
+    def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
         """Take in an answer.
 
         Args:
-            playback: The player state.
+            state: The player state.
             stamp_ms: When it was true: milliseconds since the epoch, UTC.
             monotonic_ms: The same moment by the monotonic clock.
 
         Returns:
             The plays that it changed, in the order of their starts; closed ones have an `end_reason`.
         """
-        before, self.seen = self.seen, self.seen.receive(playback, stamp_ms, monotonic_ms)
+        before, self.seen = self.seen, self.seen.receive(state, stamp_ms, monotonic_ms)
         self.outlook = self.seen.outlook(before)
         is_same = self.play is not None and self.play.item.uri == self.seen.uri
-        if self._is_empty(playback):
+        if self._is_empty(state):
             self.seen = self.seen.ignore()
             return self._time_out(self.seen.now)
-        if playback.private:
-            return self._private(is_same=is_same or playback.item is None)
+        if state.private:
+            return self._private(is_same=is_same or state.item is None)
         if self.play is not None and is_same:
-            return self._same(self.play, playback)
-        return self._other(playback)
+            return self._same(self.play, state)
+        return self._other(state)
 
     def note_gap(self) -> None:
         """Take note that there was a gap since the last answer, longer than the planned wait.
@@ -121,10 +121,10 @@ class Tracker:
 
     # What follows from an answer
 
-    def _is_empty(self, playback: PlayerState) -> bool:
+    def _is_empty(self, state: PlayerState) -> bool:
         """Return whether the answer brings no information."""
-        if playback.kind is StateKind.NO_INFORMATION:
-            return not playback.private
+        if state.kind is StateKind.NO_INFORMATION:
+            return not state.private
         return self.seen.is_stale() and not self.seen.starts_again(self._item)
 
     def _time_out(self, until: int) -> list[Play]:
@@ -150,27 +150,27 @@ class Tracker:
         self.seen = self.seen.keep()
         return changed
 
-    def _same(self, play: Play, playback: PlayerState) -> list[Play]:
+    def _same(self, play: Play, state: PlayerState) -> list[Play]:
         """Go on with the open play, or start its item again."""
         seen = self.seen
         if seen.starts_again(play.item):
-            return self._again(play, playback)
+            return self._again(play, state)
         played = self._played_since_last(play)
         if not seen.played_on():
             over = self._time_out(seen.now - played)
             if over or seen.came_back():
-                return over + self._other(playback)
+                return over + self._other(state)
         if played:
-            end = seen.now if playback.playing else seen.last_at + played
+            end = seen.now if state.playing else seen.last_at + played
             self._played_until = max(self._played_until, min(end, seen.now))
-        self.play = replace(self._extended(play, self._played_until, played), fields=playback.fields)
+        self.play = replace(self._extended(play, self._played_until, played), fields=state.fields)
         self.seen = seen.keep()
         return [] if self.play == play else [self.play]
 
-    def _again(self, play: Play, playback: PlayerState) -> list[Play]:
+    def _again(self, play: Play, state: PlayerState) -> list[Play]:
         """Follow an item from its end to its beginning: a repeat, or a player that has fallen silent."""
-        if playback.playing or (playback.progress_ms or 0) > SILENT_MS:
-            return self._other(playback)
+        if state.playing or (state.progress_ms or 0) > SILENT_MS:
+            return self._other(state)
         seen = self.seen
         end = min(self._natural_end or self._played_until, seen.now)
         played = max(0, end - seen.last_at) if seen.was_playing else 0
@@ -178,15 +178,15 @@ class Tracker:
         self.seen = seen.keep()
         return [closed]
 
-    def _other(self, playback: PlayerState) -> list[Play]:
+    def _other(self, state: PlayerState) -> list[Play]:
         """Leave the open play for another item or an advertisement."""
-        seen, begun, changed = self.seen, self._beginning(playback), []
+        seen, begun, changed = self.seen, self._beginning(state), []
         if self.play is not None:
             left = self._guess(seen.last_at, seen.now) if begun is None else begun
             changed.append(self._leave(self.play, left))
         doubted = begun if seen.may_be_over() else None
-        if begun is not None and doubted is None and playback.item is not None:
-            changed.append(self._open(playback.item, playback, begun))
+        if begun is not None and doubted is None and state.item is not None:
+            changed.append(self._open(state.item, state, begun))
         self.seen = seen.keep(doubted)
         return changed
 
@@ -202,7 +202,7 @@ class Tracker:
 
     def _played_since_last(self, play: Play) -> int:
         """Return the milliseconds of the open play since the last answer with information."""
-        seen, progress = self.seen, self.seen.playback.progress_ms
+        seen, progress = self.seen, self.seen.state.progress_ms
         if progress is not None and seen.last is not None and seen.last.progress_ms is None:
             # Nobody knows where it was; it cannot have played for longer than it is open.
             return max(0, min(progress, seen.now - self._begun) - play.ms_played)
@@ -224,19 +224,19 @@ class Tracker:
         was_followed = natural - left <= near_end_ms(duration)
         return min(left, natural) - seen.last_at if was_seen or was_followed else 0
 
-    def _beginning(self, playback: PlayerState) -> int | None:
+    def _beginning(self, state: PlayerState) -> int | None:
         """Return where an item that was not open begins on the timeline; None when no play begins."""
-        last, is_advertisement = self.seen.last, playback.kind is StateKind.ADVERTISEMENT
+        last, is_advertisement = self.seen.last, state.kind is StateKind.ADVERTISEMENT
         is_known = last is not None and last.uri == self.seen.uri and not is_advertisement
         if self.play is None and last is not None and is_known:
-            return self._beginning_of_resumed(last, playback)
-        if playback.playing or is_advertisement:
-            return self._beginning_of_playing(playback)
-        return self._beginning_of_paused(playback)
+            return self._beginning_of_resumed(last, state)
+        if state.playing or is_advertisement:
+            return self._beginning_of_playing(state)
+        return self._beginning_of_paused(state)
 
-    def _beginning_of_playing(self, playback: PlayerState) -> int:
+    def _beginning_of_playing(self, state: PlayerState) -> int:
         """Return now minus progress, where the time since the last answer allows it."""
-        seen, earliest, progress = self.seen, self.seen.earliest_start, playback.progress_ms
+        seen, earliest, progress = self.seen, self.seen.earliest_start, state.progress_ms
         if progress is None:
             return self._guess(seen.now if earliest is None else earliest, seen.now)
         begun = seen.now - progress
@@ -250,9 +250,9 @@ class Tracker:
         resumed = seen.now - max(0, progress - left) if left and progress else None
         return self._guess(earliest, seen.now) if resumed is None or resumed < earliest else resumed
 
-    def _beginning_of_paused(self, playback: PlayerState) -> int | None:
+    def _beginning_of_paused(self, state: PlayerState) -> int | None:
         """Return where a paused item began, if it took over from a playing one at its own beginning."""
-        seen, progress, earliest = self.seen, playback.progress_ms, self.seen.last_at
+        seen, progress, earliest = self.seen, state.progress_ms, self.seen.last_at
         if not progress or not seen.was_playing or progress > seen.elapsed + JITTER_MS:
             return None
         changed = seen.changed_within(earliest + progress, seen.now)
@@ -260,10 +260,10 @@ class Tracker:
             return changed - progress
         return self._guess(earliest, max(earliest, seen.now - progress))
 
-    def _beginning_of_resumed(self, last: Observation, playback: PlayerState) -> int | None:
+    def _beginning_of_resumed(self, last: Observation, state: PlayerState) -> int | None:
         """Return where an item without a play goes on: it was paused for long, private, silent or doubted."""
-        seen, progress = self.seen, playback.progress_ms
-        if not playback.playing or progress is None:
+        seen, progress = self.seen, state.progress_ms
+        if not state.playing or progress is None:
             return None
         if last.doubted is not None:
             return last.doubted
@@ -283,15 +283,15 @@ class Tracker:
 
     # Opening and closing
 
-    def _open(self, item: Item, playback: PlayerState, begun: int) -> Play:
+    def _open(self, item: Item, state: PlayerState, begun: int) -> Play:
         now, stamp_ms = self.seen.now, self.seen.stamp_ms
         begun_ms = stamp_ms - (now - begun)
         started_ms = max(begun_ms, self._free_from_ms)
         self._begun = min(now, begun + started_ms - begun_ms)
-        played = min(playback.progress_ms or 0, now - self._begun)
-        self._played_until = now if playback.playing else self._begun + played
+        played = min(state.progress_ms or 0, now - self._begun)
+        self._played_until = now if state.playing else self._begun + played
         self._second = max(started_ms // 1000, self._second + 1)
-        opened = Play(self._second, item, started_ms, started_ms, 0, fields=playback.fields)
+        opened = Play(self._second, item, started_ms, started_ms, 0, fields=state.fields)
         self.play = self._extended(opened, self._played_until, played)
         return self.play
 

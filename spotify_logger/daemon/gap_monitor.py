@@ -58,7 +58,7 @@ class GapMonitor:
     def _coverage_since(self, answered_ms: int | None) -> Coverage:
         sight = Coverage(answered_ms, self._planned)
         now = self._clock.monotonic()
-        sight.plan(now, now)
+        sight.end_turn(now, now)
         return sight
 
     def resume(self, answered_ms: int | None) -> None:
@@ -76,7 +76,7 @@ class GapMonitor:
 
     def on_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
         """An answer came, see `Sight.saw`; a gap that it ends is recorded."""
-        span = self._coverage.answered_at(stamp_ms, now)
+        span = self._coverage.record_answer(stamp_ms, now)
         self._is_failing = False
         self._has_answer = True
         if span is not None:
@@ -93,7 +93,7 @@ class GapMonitor:
     def on_failure(self, reason: str) -> None:
         """A turn brought no answer."""
         now = self._clock.monotonic()
-        self._coverage.failed(now, reason)
+        self._coverage.record_failure(now, reason)
         if not self._is_failing:
             self._is_failing = True
             self._save_last_answer({})
@@ -105,9 +105,9 @@ class GapMonitor:
     def on_planned(self, due: float) -> None:
         """Take note of when the next turn is to be, in seconds of the monotonic clock."""
         now = self._clock.monotonic()
-        self._coverage.plan(now, due)
+        self._coverage.end_turn(now, due)
         if not self._is_failing:
-            self._coverage.planned(due - now)
+            self._coverage.expect_within(due - now)
 
     def is_save_due(self) -> bool:
         """Whether it is time to bring to the disk what changes with every answer."""

@@ -99,7 +99,7 @@ def _heard(reader: PlayReader, name: str) -> ListenerPlays:
     for day in reader.days():
         heard.tallies.add(*day)
         _note_firsts(firsts, *day)
-    heard.entries = reader.entries(heard.tallies.heard.keys() | firsts.keys(), NEEDED)
+    heard.entries = reader.entries(heard.tallies.ms_played.keys() | firsts.keys(), NEEDED)
     for kind in KINDS:
         groups = groups_of(kind, heard.entries, exact=reader.question.exact)
         found = ranked(heard.tallies, groups, reader.question.by)
@@ -135,7 +135,7 @@ def _page(
     names = [each.name or UNNAMED for each in pair]
     figures = [
         ("plays", *(f"{each.tallies.plays.total():,}" for each in pair)),
-        ("heard", *(listening_time(sum(each.tallies.heard.values())) for each in pair)),
+        ("heard", *(listening_time(sum(each.tallies.ms_played.values())) for each in pair)),
         *((kind, *(f"{len(each.things[kind]):,}" for each in pair)) for kind in KINDS),
     ]
     blocks: list[Block] = [Table(figures, [question.period.words, *names], right_aligned=[1, 2], flexible=0)]
@@ -176,7 +176,7 @@ def _data(
             {
                 "name": each.name,
                 "plays": each.tallies.plays.total(),
-                "heard_ms": sum(each.tallies.heard.values()),
+                "heard_ms": sum(each.tallies.ms_played.values()),
                 **{kind: len(each.things[kind]) for kind in KINDS},
             }
             for each in pair

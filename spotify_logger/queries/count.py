@@ -111,7 +111,7 @@ class _TrackSearch:
         """Take in some days, and what is known of the items that are new in them."""
         self.entries.update(new)
         self._fitting.update(
-            key for key, entry in new.items() if _fit(self.finder, entry) is not MatchQuality.NOT
+            key for key, entry in new.items() if _fit(self.finder, entry) is not MatchQuality.NONE
         )
         for rows, counts in days:
             self.tallies.add(rows, counts)
@@ -132,7 +132,7 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
     """Take in those rows of a day that are about certain items."""
     if not wanted.isdisjoint(rows.items):
         chosen = list(map(wanted.__contains__, rows.items))
-        details.add(rows.chosen(chosen), list(compress(counts, chosen)))
+        details.add(rows.select(chosen), list(compress(counts, chosen)))
 
 
 class Matches(NamedTuple):
@@ -175,7 +175,11 @@ def _number(
 
 def _fit(finder: TextMatcher, entry: CatalogEntry) -> MatchQuality:
     how = finder.match(entry.name, entry.artists, entry.album)
-    return MatchQuality.EXACT if how is MatchQuality.SUBSTRING and finder.is_any(artist_names(entry)) else how
+    return (
+        MatchQuality.EXACT
+        if how is MatchQuality.SUBSTRING and finder.matches_any(artist_names(entry))
+        else how
+    )
 
 
 def _ranks(
@@ -201,7 +205,7 @@ def _tracks(
 ) -> list[CountedTrack]:
     """The recordings that have these keys, the most played first."""
     groups: dict[str, list[str]] = {}
-    for key in sorted(keys, key=lambda key: (-details.plays[key], -details.heard[key], key)):
+    for key in sorted(keys, key=lambda key: (-details.plays[key], -details.ms_played[key], key)):
         groups.setdefault(recording_key(key, entries[key].isrc, exact=question.exact), []).append(key)
     tracks = []
     for group, own in groups.items():

@@ -55,7 +55,7 @@ class ItemMatch(IntEnum):
 
 
 ITEM_MATCH_OF = {
-    MatchQuality.NOT: ItemMatch.NOT,
+    MatchQuality.NONE: ItemMatch.NOT,
     MatchQuality.WORDS: ItemMatch.WORDS,
     MatchQuality.SUBSTRING: ItemMatch.SUBSTRING,
     MatchQuality.EXACT: ItemMatch.EXACT,

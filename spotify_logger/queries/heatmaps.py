@@ -63,20 +63,22 @@ def _cells(calendar: CalendarCounts) -> list[CsvRow]:
             "plays": plays,
             "heard_ms": ms_played,
         }
-        for hour, (plays, ms_played) in enumerate(zip(calendar.hour_plays, calendar.hour_heard, strict=True))
+        for hour, (plays, ms_played) in enumerate(
+            zip(calendar.hour_plays, calendar.hour_ms_played, strict=True)
+        )
     ]
 
 
 def _amounts(calendar: CalendarCounts, by: str) -> tuple[list[int], str]:
     """What each hour of the week has, and what that is."""
     if by == TIME:
-        return [milliseconds // MINUTE_MS for milliseconds in calendar.hour_heard], MINUTES
+        return [milliseconds // MINUTE_MS for milliseconds in calendar.hour_ms_played], MINUTES
     return calendar.hour_plays, PLAYS
 
 
 def _weekdays(calendar: CalendarCounts, by: str) -> Table:
     """The days of the week beside each other, as they would be too many lines below each other."""
-    unit, hours = ("hours", calendar.hour_heard) if by == TIME else (PLAYS, calendar.hour_plays)
+    unit, hours = ("hours", calendar.hour_ms_played) if by == TIME else (PLAYS, calendar.hour_plays)
     days = [sum(hours[first : first + DAY_HOURS]) for first in range(0, len(hours), DAY_HOURS)]
     numbers = [amount // HOUR_MS if by == TIME else amount for amount in (*days, sum(days))]
     shares = [f"{100 * day / (sum(days) or 1):.1f} %" for day in days]
@@ -120,7 +122,7 @@ def _days(year: int, today: date, figures: Figures) -> list[dict[str, str | int]
     """The days of a year up to today, and those on which a clock that was ahead has heard something."""
     first, last = ((date(year + more, 1, 1) - EPOCH_DAY).days for more in (0, 1))
     past = range(first, min(last, (today - EPOCH_DAY).days + 1))
-    plays, heard = figures.calendar.plays, figures.calendar.heard
+    plays, heard = figures.calendar.plays, figures.calendar.ms_played
     return [
         {"day": str(EPOCH_DAY + timedelta(day)), "plays": plays[day], "heard_ms": heard.get(day, 0)}
         for day in sorted({*past, *heard})

@@ -53,12 +53,12 @@ class Highlights:
 
     def add(self, rows: PlayRows, counts: list[bool]) -> None:
         """Take in a day; days come in order of time."""
-        local = self.clock.seconds(rows.seconds)
+        local = self.clock.to_local(rows.seconds)
         days = [second // DAY for second in local]
         self._days.update(compress(zip(days, rows.items, strict=True), counts))
         late = [second % DAY < NIGHT_ENDS for second in local]
         if any(late):
-            self.night.add(rows.chosen(late), list(compress(counts, late)))
+            self.night.add(rows.select(late), list(compress(counts, late)))
         if self.first is None:
             self.first = next(compress(zip(rows.seconds, rows.items, strict=True), counts), None)
 

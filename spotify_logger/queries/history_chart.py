@@ -71,19 +71,19 @@ def by_interval(calendar: CalendarCounts, question: Question, per: str) -> list[
     They reach from the beginning of the stretch, or where it has none from the first play, to its end or
     today.
     """
-    if not calendar.heard:
+    if not calendar.ms_played:
         return []
     zone, period = question.zone, question.period
-    first = date_of(min(calendar.heard)) if period.begin is None else zone.day(period.begin)
+    first = date_of(min(calendar.ms_played)) if period.begin is None else zone.day(period.begin)
     last = question.today if period.end is None else min(zone.day(period.end - 1), question.today)
-    last = max(last, date_of(max(calendar.heard)))
+    last = max(last, date_of(max(calendar.ms_played)))
     found: dict[date, list[int]] = {}
     day = first
     while day <= last:
         amounts = found.setdefault(first_day_of_interval(day, per), [0, 0])
         number = (day - date_of(0)).days
         amounts[0] += calendar.plays[number]
-        amounts[1] += calendar.heard.get(number, 0)
+        amounts[1] += calendar.ms_played.get(number, 0)
         day += ONE_DAY
     return [
         {"from": str(begin), "plays": plays, "heard_ms": ms_played}

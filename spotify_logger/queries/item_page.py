@@ -126,7 +126,7 @@ def _parts(reader: PlayReader, search: ItemSearch, keys: Sequence[str]) -> dict[
     kind, by, exact = search.query.kind, reader.question.by, reader.question.exact
     own, entries = ItemCounts(), reader.entries(keys)
     for key in keys:
-        own.plays[key], own.heard[key] = search.tallies.plays[key], search.tallies.heard[key]
+        own.plays[key], own.ms_played[key] = search.tallies.plays[key], search.tallies.ms_played[key]
     if kind == TRACKS:
         ids = ranked(own, {key: [key] for key in keys}, by, counted_only=False)
         return {IDS: [RankedLine(entries[each.keys[0]].album, "", each, None) for each in ids]}

@@ -59,24 +59,24 @@ class ItemReport:
     def best_day(self) -> tuple[int, int, int]:
         """The day with the most of it, the first one of equals: days since the epoch, plays, milliseconds."""
         calendar = self.stats.calendar
-        amounts = calendar.heard if self.question.by == TIME else calendar.plays
+        amounts = calendar.ms_played if self.question.by == TIME else calendar.plays
         day = min(amounts, key=lambda day: (-amounts[day], day))
-        return day, calendar.plays[day], calendar.heard[day]
+        return day, calendar.plays[day], calendar.ms_played[day]
 
     def hours(self) -> list[tuple[int, int]]:
         """Plays and milliseconds by hour of the day."""
         calendar = self.stats.calendar
-        plays, heard = calendar.hour_plays, calendar.hour_heard
+        plays, heard = calendar.hour_plays, calendar.hour_ms_played
         return [(sum(plays[hour::DAY_HOURS]), sum(heard[hour::DAY_HOURS])) for hour in range(DAY_HOURS)]
 
     def periods(self) -> list[tuple[str, int, int]]:
         """Plays and milliseconds by year, or by month of a short stretch, from its first one to its last."""
         calendar, letters = self.stats.calendar, 7 if _is_short(self.question.period) else 4
         periods: dict[str, tuple[int, int]] = {}
-        for day in range(min(calendar.heard), max(calendar.heard) + 1):
+        for day in range(min(calendar.ms_played), max(calendar.ms_played) + 1):
             name = str(date_of(day))[:letters]
             plays, ms_played = periods.get(name, (0, 0))
-            periods[name] = plays + calendar.plays[day], ms_played + calendar.heard.get(day, 0)
+            periods[name] = plays + calendar.plays[day], ms_played + calendar.ms_played.get(day, 0)
         return [(name, *amounts) for name, amounts in periods.items()]
 
 

@@ -80,7 +80,7 @@ class ItemStats:
         hits = list(map(self.items.__contains__, rows.items))
         self.run.add(compress(rows.seconds, counts), list(compress(hits, counts)))
         if True in hits:
-            self._add(rows.chosen(hits), list(compress(counts, hits)))
+            self._add(rows.select(hits), list(compress(counts, hits)))
 
     def _add(self, rows: PlayRows, counts: list[bool]) -> None:
         self.calendar.add(rows, counts)

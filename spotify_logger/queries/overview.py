@@ -91,9 +91,9 @@ class Overview:
         rest = replace(question.period, begin=past.asked.period.end)
         for rows, counts in reader.days(rest):
             figures.add(rows, counts)
-        past.learn(reader, figures.tallies.heard)
+        past.learn(reader, figures.tallies.ms_played)
         # Without what was met once, and is forgotten since.
-        known = {key: past.entries[key] for key in figures.tallies.heard}
+        known = {key: past.entries[key] for key in figures.tallies.ms_played}
         found = {}
         for kind in KINDS:
             # Made anew each time, one after the other: to keep them would take much memory.

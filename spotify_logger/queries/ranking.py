@@ -68,7 +68,7 @@ def ranked(
         by: "plays" or "time"; the other one decides between equals.
         counted_only: Leave out what was never played so that it counts.
     """
-    plays, heard = tallies.plays, tallies.heard
+    plays, heard = tallies.plays, tallies.ms_played
     found = []
     for group, keys in keys_by_group(heard, groups).items():
         if len(keys) == 1:  # most things have one: nothing is to be added up
@@ -98,7 +98,7 @@ def top_ranked(
     """
     plays: defaultdict[Hashable, int] = defaultdict(int)
     heard: defaultdict[Hashable, int] = defaultdict(int)
-    for key, milliseconds in tallies.heard.items():
+    for key, milliseconds in tallies.ms_played.items():
         times = tallies.plays[key]
         for group in groups.get(key, ()):
             plays[group] += times
@@ -109,7 +109,7 @@ def top_ranked(
     wanted = {group for group in counted if measure[group] >= threshold}
     few = {
         key: [group for group in groups[key] if group in wanted]
-        for key in tallies.heard
+        for key in tallies.ms_played
         if not wanted.isdisjoint(groups.get(key, ()))
     }
     return ranked(tallies, few, by)[:number], len(counted)

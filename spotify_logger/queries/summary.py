@@ -70,7 +70,7 @@ class Figures:
 
     def busiest(self) -> tuple[date, int, int] | None:
         """The day with the most time heard, with its plays and milliseconds; the earlier one of equals."""
-        heard = self.calendar.heard
+        heard = self.calendar.ms_played
         day = min(heard, key=lambda day: (-heard[day], day), default=None)
         return None if day is None else (date_of(day), self.calendar.plays[day], heard[day])
 
@@ -104,7 +104,7 @@ def variety(reader: PlayReader, figures: Figures) -> Variety:
     """Count the different things of the question's stretch, and look for them in everything before it."""
     exact = reader.question.exact
     # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
-    heard = reader.entries(figures.tallies.heard)
+    heard = reader.entries(figures.tallies.ms_played)
     album_of = album_keys(heard, exact=exact)
     entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
     known = reader.entries_before(heard)

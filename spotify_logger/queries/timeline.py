@@ -135,7 +135,7 @@ def _remembered(reader: PlayReader, when: date) -> SameDay | None:
         sums.add(rows, counts)
     if not sums.rows:
         return None
-    entries = reader.entries(tallies.heard)
+    entries = reader.entries(tallies.ms_played)
     groups = {key: [recording_key(key, entry.isrc, exact=False)] for key, entry in entries.items()}
     best = ranked(tallies, groups, reader.question.by, counted_only=False)[0].keys[0]
     most = item_title(best, entries[best])

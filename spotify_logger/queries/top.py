@@ -90,7 +90,7 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
     previous = question.period.previous
     tallies = tally_plays(reader, kind, question.period)
     earlier = ItemCounts() if previous is None else tally_plays(reader, kind, previous)
-    groups = _groups(reader, kind, tallies.heard.keys() | earlier.heard.keys())
+    groups = _groups(reader, kind, tallies.ms_played.keys() | earlier.ms_played.keys())
     shown, number = top_ranked(tallies, groups, question.by, question.limit)
     if not shown:
         return Answer(_data(reader, kind, [], tallies, 0), [_none(kind, question, tallies)])
@@ -118,7 +118,7 @@ def tally_plays(reader: PlayReader, kind: str, period: Period) -> ItemCounts:
 def _renamed(reader: PlayReader, kind: str, rows: PlayRows) -> PlayRows:
     """The rows with the devices or contexts of the plays in place of their items."""
     found = reader.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
-    return PlayRows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.heard, rows.ends)
+    return PlayRows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.ms_played, rows.ends)
 
 
 def _groups(reader: PlayReader, kind: str, items: Iterable[str]) -> Mapping[str, Iterable[Hashable]]:
@@ -132,14 +132,14 @@ def _before(
 ) -> dict[Hashable, tuple[int, int]]:
     """Plays and milliseconds of what is shown, in the stretch before."""
     wanted = {each.group for each in shown}
-    ours = {key: groups[key] for key in earlier.heard if not wanted.isdisjoint(groups.get(key, ()))}
+    ours = {key: groups[key] for key in earlier.ms_played if not wanted.isdisjoint(groups.get(key, ()))}
     found = ranked(earlier, ours, PLAYS, counted_only=False)
     return {each.group: (each.plays, each.ms_played) for each in found if each.group in wanted}
 
 
 def _none(kind: str, question: Question, tallies: ItemCounts) -> str:
     """What is said where no line is to be shown, although other things may have been played."""
-    if not tallies.heard:
+    if not tallies.ms_played:
         return nothing_played(question.period)
     return f"No {NOUNS[kind]} has plays {question.rule_words}: {question.period.words}."
 
@@ -222,7 +222,7 @@ def _change(line: RankedLine, by: str) -> str:
 
 def totals(tallies: ItemCounts) -> tuple[int, int]:
     """Plays and milliseconds in all."""
-    return tallies.plays.total(), sum(tallies.heard.values())
+    return tallies.plays.total(), sum(tallies.ms_played.values())
 
 
 def _data(

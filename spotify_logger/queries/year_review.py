@@ -99,7 +99,7 @@ def year(archive: Archive, question: Question) -> Answer:
 
 def _review(reader: PlayReader, figures: Figures, found: Highlights) -> YearReview:
     exact, by = reader.question.exact, reader.question.by
-    entries = reader.entries(figures.tallies.heard)
+    entries = reader.entries(figures.tallies.ms_played)
     groups = {kind: groups_of(kind, entries, exact=exact) for kind in KINDS}
     everything = {kind: ranked(figures.tallies, groups[kind], by) for kind in KINDS}
     before = _before(reader, entries)
@@ -198,7 +198,7 @@ def _hours(calendar: CalendarCounts) -> Sparkline:
 def _months(calendar: CalendarCounts) -> tuple[list[int], list[int]]:
     """Plays and milliseconds of each month."""
     plays, heard = [0] * len(MONTHS), [0] * len(MONTHS)
-    for day, milliseconds in calendar.heard.items():
+    for day, milliseconds in calendar.ms_played.items():
         month = date_of(day).month - 1
         plays[month] += calendar.plays[day]
         heard[month] += milliseconds

@@ -226,7 +226,7 @@ class Spotify:
         self.is_time_known = True
         is_possible = 0 <= self._clock.utc() - date <= latency + 1
         if latency <= MAX_ACCURATE_LATENCY or not is_possible:
-            self._clock.heed(date + latency / 2)
+            self._clock.correct(date + latency / 2)
 
     def _renewed_token(self, reply: _Reply) -> Token:
         if self._renewal.is_waiting():

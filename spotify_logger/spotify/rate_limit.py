@@ -83,7 +83,7 @@ class Cooldown:
         For how long the machine was off only the other clock tells, and it has to be known to be right.
         """
         passed = clock.monotonic() - self.monotonic
-        if self.rebooted and clock.is_synchronised():
+        if self.rebooted and clock.is_synchronized():
             passed = max(passed, clock.utc() - self.utc)
         return max(0.0, self.seconds - max(0.0, passed))
 

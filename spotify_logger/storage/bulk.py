@@ -98,7 +98,7 @@ class Archive:
         begin = max(begin, FIRST_SECOND)
         for days in batched(_days(begin, end), DAYS_PER_BATCH):
             for rows in self._indexes(days):
-                inside = rows.cut(begin, end)
+                inside = rows.between(begin, end)
                 if inside:
                     yield inside
 

@@ -27,10 +27,10 @@ class Clock(Protocol):
     def utc(self) -> float:
         """Seconds since the epoch, corrected by what Spotify's answers said; for stamps only."""
 
-    def heed(self, date: float) -> None:
+    def correct(self, date: float) -> None:
         """Take note that a server's `Date` header, just received, said `date` (seconds since the epoch)."""
 
-    def is_synchronised(self) -> bool:
+    def is_synchronized(self) -> bool:
         """Whether the machine's own clock is known to be right, so that `utc` is, before any answer came."""
 
     def sleep(self, seconds: float) -> None:
@@ -42,7 +42,7 @@ def _boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-def _is_synchronised() -> bool:
+def _is_synchronized() -> bool:
     # adjtimex(2): zeros ask for nothing to be changed, so it only tells; -1 is a refusal, and TIME_ERROR a
     # clock that nobody keeps right.
     try:
@@ -74,7 +74,7 @@ class SystemClock:
         # Before the first answer there is only the machine's own clock, which may be set right meanwhile.
         return time.time() if self._offset is None else self._offset + _boottime()
 
-    def heed(self, date: float) -> None:
+    def correct(self, date: float) -> None:
         """Follow the system's clock where Spotify's `Date` agrees with it, and the header where it does not.
 
         The header is cut to whole seconds, so the moment it means lies half a second later on average.
@@ -86,9 +86,9 @@ class SystemClock:
         elif self._offset is None or abs(self._offset + now - truth) > DATE_TOLERANCE:
             self._offset = truth - now
 
-    def is_synchronised(self) -> bool:
-        """See `Clock.is_synchronised`: the kernel says so while a network time service keeps it right."""
-        return _is_synchronised()
+    def is_synchronized(self) -> bool:
+        """See `Clock.is_synchronized`: the kernel says so while a network time service keeps it right."""
+        return _is_synchronized()
 
     def sleep(self, seconds: float) -> None:
         """See `Clock.sleep`."""

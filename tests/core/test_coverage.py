@@ -40,7 +40,7 @@ class Scenario:
     turns: Sequence[Turn]
     stretches: Sequence[Seen]
     before: float | None = None
-    planned: float = PLANNED
+    expect_within: float = PLANNED
 
 
 def every(step: float, begin: float, end: float, reason: str = "") -> list[Turn]:
@@ -140,17 +140,19 @@ SCENARIOS = {
     ),
     "the other process was of the future": Scenario([(0, "", 30), (30, "", 60)], [], before=-HOUR),
     # Waits
-    "who plans to ask every ten minutes misses nothing": Scenario(every(600, 0, 2 * HOUR), [], planned=600),
+    "who plans to ask every ten minutes misses nothing": Scenario(
+        every(600, 0, 2 * HOUR), [], expect_within=600
+    ),
     "who plans to ask every ten minutes, and is late": Scenario(
         [*every(600, 0, HOUR), (HOUR + 70, "", HOUR + 670)],
         [(HOUR - 600, HOUR + 70, SUSPENDED)],
-        planned=600,
+        expect_within=600,
     ),
     "another process may have planned to ask in ten minutes": Scenario(
-        [(2, "", 602)], [], before=650, planned=600
+        [(2, "", 602)], [], before=650, expect_within=600
     ),
     "another process may not have planned that": Scenario(
-        [(2, "", 602)], [(-700, 2, NOT_RUNNING)], before=700, planned=600
+        [(2, "", 602)], [(-700, 2, NOT_RUNNING)], before=700, expect_within=600
     ),
 }
 
@@ -171,17 +173,17 @@ def live_through(case: Scenario, step: float = 0, zero: float = 0) -> list[Unobs
         step: By so much the wall clock is set forward after the first turn.
         zero: What the monotonic clock shows at noon.
     """
-    sight = Coverage(None if case.before is None else stamp(-case.before), case.planned)
-    sight.plan(zero, zero)
+    sight = Coverage(None if case.before is None else stamp(-case.before), case.expect_within)
+    sight.end_turn(zero, zero)
     stretches = []
     for number, (at, reason, due) in enumerate(case.turns):
         if reason:
-            sight.failed(zero + at, reason)
+            sight.record_failure(zero + at, reason)
         else:
-            stretch = sight.answered_at(stamp(at + (step if number else 0)), zero + at)
-            sight.planned(due - at)
+            stretch = sight.record_answer(stamp(at + (step if number else 0)), zero + at)
+            sight.expect_within(due - at)
             stretches += [] if stretch is None else [stretch]
-        sight.plan(zero + at, zero + due)
+        sight.end_turn(zero + at, zero + due)
     return stretches
 
 
@@ -200,16 +202,16 @@ def test_a_step_of_the_clock_is_no_blindness(step: float) -> None:
 
 def test_a_stretch_over_which_the_clock_was_set_back_does_not_end_before_it_began() -> None:
     sight = Coverage(None, 30)
-    sight.answered_at(stamp(0), 0)
+    sight.record_answer(stamp(0), 0)
 
-    assert sight.answered_at(stamp(-86_400), 900) == UnobservedSpan(stamp(0), stamp(0), SUSPENDED)
+    assert sight.record_answer(stamp(-86_400), 900) == UnobservedSpan(stamp(0), stamp(0), SUSPENDED)
 
 
 @pytest.mark.parametrize(("more", "is_blind"), [(0, False), (1, True)])
 def test_something_may_be_missed_a_minute_after_the_planned_answer(more: int, is_blind: bool) -> None:  # noqa: FBT001 - a table
     sight = Coverage(NOON, 0.5)
 
-    assert (sight.answered_at(NOON + 60_500 + more, 7.0) is not None) is is_blind
+    assert (sight.record_answer(NOON + 60_500 + more, 7.0) is not None) is is_blind
 
 
 @pytest.mark.parametrize(("length", "is_gap"), [(60, False), (300, False), (300.001, True), (86_400, True)])
@@ -221,26 +223,26 @@ class TestUnderWay:
     def test_the_gap_under_way(self) -> None:
         sight = seen_at_noon()
         for at in range(60, 361, 60):
-            sight.failed(at, RATE_LIMITED)
+            sight.record_failure(at, RATE_LIMITED)
             gap = sight.current_gap(at)
             assert (None if gap is None else seconds(gap)) == (
                 (0, at, RATE_LIMITED) if at > 5 * MINUTE else None
             )
-            sight.plan(at, at + 60)
+            sight.end_turn(at, at + 60)
 
     def test_it_is_over_with_the_next_answer(self) -> None:
         sight = seen_at_noon()
-        sight.failed(400, OFFLINE)
+        sight.record_failure(400, OFFLINE)
         assert sight.current_gap(400) is not None
-        sight.answered_at(stamp(410), 410)
+        sight.record_answer(stamp(410), 410)
 
-        sight.failed(420, OFFLINE)
+        sight.record_failure(420, OFFLINE)
         assert sight.current_gap(420) is None
 
     def test_nobody_says_so_before_an_answer_has_told_the_time(self) -> None:
         sight = Coverage(stamp(-HOUR), PLANNED)
-        sight.plan(0, 0)
-        sight.failed(HOUR, OFFLINE)
+        sight.end_turn(0, 0)
+        sight.record_failure(HOUR, OFFLINE)
 
         assert sight.current_gap(HOUR) is None
 
@@ -249,9 +251,9 @@ class TestUnderWay:
 
     def test_a_wait_that_was_planned_is_none(self) -> None:
         """With a long POLL_MAX one failure does not make a gap of the wait before."""
-        sight = seen_at_noon(planned=600)
+        sight = seen_at_noon(expect_within=600)
 
-        sight.failed(600, OFFLINE)
+        sight.record_failure(600, OFFLINE)
         assert sight.current_gap(600) is None
         assert sight.current_gap(660) is None
         gap = sight.current_gap(661)
@@ -259,10 +261,10 @@ class TestUnderWay:
         assert seconds(gap) == (0, 661, OFFLINE)
 
 
-def seen_at_noon(planned: float = 30) -> Coverage:
-    sight = Coverage(None, planned)
-    sight.plan(0, 0)
-    sight.answered_at(stamp(0), 0)
-    sight.planned(planned)
-    sight.plan(0, planned)
+def seen_at_noon(expect_within: float = 30) -> Coverage:
+    sight = Coverage(None, expect_within)
+    sight.end_turn(0, 0)
+    sight.record_answer(stamp(0), 0)
+    sight.expect_within(expect_within)
+    sight.end_turn(0, expect_within)
     return sight

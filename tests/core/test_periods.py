@@ -175,11 +175,11 @@ class TestLocalClock:
     )
     def test_what_clocks_show(self, make: type[Zone], name: str, around: str, far: tuple[int, ...]) -> None:
         seconds = [utc(around) + after for after in far]
-        found = LocalClock(make(name)).seconds(seconds)
+        found = LocalClock(make(name)).to_local(seconds)
         assert found == [utc(str(shown(second, name))) for second in seconds]
 
     def test_nothing(self) -> None:
-        assert LocalClock(Zone("UTC")).seconds([]) == []
+        assert LocalClock(Zone("UTC")).to_local([]) == []
 
     @pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-07-01", 24)])
     def test_the_hours_of_a_day_add_up(self, make: type[Zone], day: str, hours: int) -> None:
@@ -192,7 +192,7 @@ class TestLocalClock:
         )
         assert list(calendar.plays.values()) == [hours * 6]
         by_hour = calendar.hour_plays[date.fromisoformat(day).weekday() * 24 :][:24]
-        assert sum(by_hour) == sum(calendar.hour_plays) == sum(calendar.hour_heard) == hours * 6
+        assert sum(by_hour) == sum(calendar.hour_plays) == sum(calendar.hour_ms_played) == hours * 6
         assert by_hour[2] == {23: 0, 24: 6, 25: 12}[hours]
 
 

@@ -257,16 +257,18 @@ class TestCut:
         ],
     )
     def test_the_end_is_outside(self, begin: int, end: int, left: list[int]) -> None:
-        cut = self.ROWS.cut(begin, end)
+        cut = self.ROWS.between(begin, end)
         assert cut.seconds == left
         assert len(cut) == len(left)
-        assert cut == self.ROWS.chosen([second in left for second in self.ROWS.seconds])
+        assert cut == self.ROWS.select([second in left for second in self.ROWS.seconds])
 
     def test_the_columns_stay_together(self) -> None:
-        assert self.ROWS.cut(20, 99) == PlayRows([20, 30], [EPISODE, LOCAL], [2, 3], ["skipped", "stopped"])
+        assert self.ROWS.between(20, 99) == PlayRows(
+            [20, 30], [EPISODE, LOCAL], [2, 3], ["skipped", "stopped"]
+        )
 
     def test_nothing_stays_nothing(self) -> None:
-        assert PlayRows().cut(0, 100) == PlayRows()
+        assert PlayRows().between(0, 100) == PlayRows()
 
 
 def test_lines_that_cannot_be_ours_are_left_out() -> None:

@@ -8,7 +8,7 @@ from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.observations import Outlook
 from spotify_logger.core.poll_schedule import PollSchedule
 from spotify_logger.core.tracker import Tracker
-from tests.histories import EPISODE, A, Answer, B, advertisement, at, item, none, observe, played
+from tests.histories import EPISODE, A, B, TimedState, advertisement, at, item, none, observe, played
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
 
 
 def waits(
-    history: Sequence[Answer], poll_min: float = 5, poll_max: float = 30, slowdown: float = 1
+    history: Sequence[TimedState], poll_min: float = 5, poll_max: float = 30, slowdown: float = 1
 ) -> list[float]:
     tracker, schedule, found = Tracker(), PollSchedule(poll_min, poll_max), []
     schedule.slowdown = slowdown
@@ -55,7 +55,7 @@ def waits(
         ("says that it plays and stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
     ],
 )
-def test_when_to_ask_next(name: str, history: Sequence[Answer], expected: float) -> None:
+def test_when_to_ask_next(name: str, history: Sequence[TimedState], expected: float) -> None:
     assert waits(history)[-1] == expected, name
 
 
@@ -88,7 +88,9 @@ def test_small_bounds_bound_everything() -> None:
         ("nor at the end of a short one", played(item("S", 3), 0, (1,)), 3),
     ],
 )
-def test_rate_limits_make_every_wait_longer(name: str, history: Sequence[Answer], expected: float) -> None:
+def test_rate_limits_make_every_wait_longer(
+    name: str, history: Sequence[TimedState], expected: float
+) -> None:
     assert waits(history, slowdown=4)[-1] == expected, name
 
 

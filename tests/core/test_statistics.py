@@ -107,7 +107,7 @@ class TestTallies:
         assert details.tally(A) == ItemStatistics(3, 1, 1, 120_005, first=10, last=200_000)
         assert details.tally(B) == ItemStatistics(0, 2, 1, 300)
         assert details.tally("track:never") == ItemStatistics()
-        assert details.heard == {A: 120_005, B: 300}  # asking makes no new ones
+        assert details.ms_played == {A: 120_005, B: 300}  # asking makes no new ones
 
     def test_added_up(self) -> None:
         sums = ItemStatistics()
@@ -130,7 +130,7 @@ class TestTallies:
             tally = details.tally(item)
             assert (tally.plays, tally.shorter) == (len(seconds), len(own) - len(seconds))
             assert (tally.first, tally.last) == (min(seconds, default=None), max(seconds, default=None))
-            assert tally.ms_played == sum(line[2] for line in own) == tallies.heard.get(item, 0)
+            assert tally.ms_played == sum(line[2] for line in own) == tallies.ms_played.get(item, 0)
             assert tallies.plays[item] == tally.plays
             in_all.merge(tally)
         assert (sums.plays, sums.skips, sums.ms_played) == (in_all.plays, in_all.skips, in_all.ms_played)
@@ -148,9 +148,9 @@ class TestCalendar:
         calendar.add(played, [True, True, False])
         sunday, monday = (date(2026, 11, day).toordinal() - date(1970, 1, 1).toordinal() for day in (22, 23))
         assert calendar.plays == {sunday: 1, monday: 1}
-        assert calendar.heard == {sunday: 7_200_000, monday: 14}
+        assert calendar.ms_played == {sunday: 7_200_000, monday: 14}
         assert {hour: plays for hour, plays in enumerate(calendar.hour_plays) if plays} == {0: 1, 167: 1}
-        assert {hour: heard for hour, heard in enumerate(calendar.hour_heard) if heard} == {
+        assert {hour: heard for hour, heard in enumerate(calendar.hour_ms_played) if heard} == {
             0: 14,
             167: 7_200_000,
         }

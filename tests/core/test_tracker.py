@@ -12,10 +12,10 @@ from tests.histories import (
     LOCAL,
     NOON,
     A,
-    Answer,
     B,
     C,
-    Heard,
+    ExpectedPlay,
+    TimedState,
     advertisement,
     after_gap,
     at,
@@ -31,18 +31,18 @@ from tests.histories import (
 
 DAY = 86_400
 
-HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
+HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
     "heard through": (
         [*played(A, 0, (1, 31, 61, 91, 121, 151, 181)), *played(B, 200, (201, 231))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 31, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 31, None)],
     ),
     "skipped": (
         [*played(A, 0, (1,)), *played(B, 5, (31,))],
-        [Heard("A", 0, 5, 5, "skipped"), Heard("B", 5, None, 26, None)],
+        [ExpectedPlay("A", 0, 5, 5, "skipped"), ExpectedPlay("B", 5, None, 26, None)],
     ),
     "paused and resumed between two answers": (
         [*played(A, 0, (1, 31)), at(61, A, 41), *played(A, 20, (91, 121, 211)), *played(B, 220, (221,))],
-        [Heard("A", 0, 220, 200, "trackdone"), Heard("B", 220, None, 1, None)],
+        [ExpectedPlay("A", 0, 220, 200, "trackdone"), ExpectedPlay("B", 220, None, 1, None)],
     ),
     "paused across answers": (
         [
@@ -52,43 +52,43 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *played(A, 105, (141, 171), 35),
             *played(B, 270, (271,)),
         ],
-        [Heard("A", 0, 270, 200, "trackdone"), Heard("B", 270, None, 1, None)],
+        [ExpectedPlay("A", 0, 270, 200, "trackdone"), ExpectedPlay("B", 270, None, 1, None)],
     ),
     "left while paused": (
         [*played(A, 0, (1, 31)), at(41, A, 35, playing=False), *played(B, 300, (301,))],
-        [Heard("A", 0, 300, 35, "skipped"), Heard("B", 300, None, 1, None)],
+        [ExpectedPlay("A", 0, 300, 35, "skipped"), ExpectedPlay("B", 300, None, 1, None)],
     ),
     "seek forward": (
         [*played(A, 0, (1, 31)), *played(A, 0, (61, 91), 80), *played(B, 120, (121,))],
-        [Heard("A", 0, 120, 120, "trackdone"), Heard("B", 120, None, 1, None)],
+        [ExpectedPlay("A", 0, 120, 120, "trackdone"), ExpectedPlay("B", 120, None, 1, None)],
     ),
     "seek back": (
         [*played(A, 0, (1, 31, 61, 91)), *played(A, 0, (121, 151), -70), *played(B, 270, (271,))],
-        [Heard("A", 0, 270, 270, "trackdone"), Heard("B", 270, None, 1, None)],
+        [ExpectedPlay("A", 0, 270, 270, "trackdone"), ExpectedPlay("B", 270, None, 1, None)],
     ),
     "seek a little back, which only Spotify's timestamp tells from a pause": (
         [*played(A, 0, (1, 31)), at(61, A, 41, changed=52), *played(A, 20, (91,)), *played(B, 220, (221,))],
-        [Heard("A", 0, 220, 200, "trackdone"), Heard("B", 220, None, 1, None)],
+        [ExpectedPlay("A", 0, 220, 200, "trackdone"), ExpectedPlay("B", 220, None, 1, None)],
     ),
     "seek back, and by the timestamp before where it was": (
         [*played(A, 0, (1, 31)), at(61, A, 41, changed=50), *played(A, 20, (91,)), *played(B, 220, (221,))],
-        [Heard("A", 0, 220, 220, "trackdone"), Heard("B", 220, None, 1, None)],
+        [ExpectedPlay("A", 0, 220, 220, "trackdone"), ExpectedPlay("B", 220, None, 1, None)],
     ),
     "the button of a podcast, fifteen seconds back": (
         [*played(EPISODE, 0, (1, 31)), *played(EPISODE, 15, (61, 91))],
-        [Heard("E", 0, None, 91, None)],
+        [ExpectedPlay("E", 0, None, 91, None)],
     ),
     "seek to the start": (
         [*played(A, 0, (1, 31, 61, 91)), *played(A, 100, (101, 131, 161, 299)), *played(B, 300, (301,))],
-        [Heard("A", 0, 300, 300, "trackdone"), Heard("B", 300, None, 1, None)],
+        [ExpectedPlay("A", 0, 300, 300, "trackdone"), ExpectedPlay("B", 300, None, 1, None)],
     ),
     "seek while paused counts nothing": (
         [*played(A, 0, (1, 31)), at(41, A, 41, playing=False), at(51, A, 150, playing=False), at(61, A, 150)],
-        [Heard("A", 0, None, 41, None)],
+        [ExpectedPlay("A", 0, None, 41, None)],
     ),
     "paused, sought and resumed: Spotify's timestamp says since when": (
         [*played(A, 0, (1, 31)), at(41, A, 41, playing=False), at(101, A, 158, changed=93)],
-        [Heard("A", 0, None, 49, None)],
+        [ExpectedPlay("A", 0, None, 49, None)],
     ),
     "on repeat": (
         [
@@ -97,50 +97,50 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *played(A, 400, (401, 431)),
         ],
         [
-            Heard("A", 0, 200, 200, "trackdone"),
-            Heard("A", 200, 400, 200, "trackdone"),
-            Heard("A", 400, None, 31, None),
+            ExpectedPlay("A", 0, 200, 200, "trackdone"),
+            ExpectedPlay("A", 200, 400, 200, "trackdone"),
+            ExpectedPlay("A", 400, None, 31, None),
         ],
     ),
     "a short one on repeat": (
         [*played(item("S", 3), 0, (1, 2)), *played(item("S", 3), 3, (4, 5)), *played(item("S", 3), 6, (7,))],
         [
-            Heard("S", 0, 3, 3, "trackdone"),
-            Heard("S", 3, 6, 3, "trackdone"),
-            Heard("S", 6, None, 1, None),
+            ExpectedPlay("S", 0, 3, 3, "trackdone"),
+            ExpectedPlay("S", 3, 6, 3, "trackdone"),
+            ExpectedPlay("S", 6, None, 1, None),
         ],
     ),
     "skip and replay of the same track": (
         [*played(A, 0, (1, 31, 61)), *played(B, 70, (75,)), *played(A, 80, (81, 111))],
         [
-            Heard("A", 0, 70, 70, "skipped"),
-            Heard("B", 70, 80, 10, "skipped"),
-            Heard("A", 80, None, 31, None),
+            ExpectedPlay("A", 0, 70, 70, "skipped"),
+            ExpectedPlay("B", 70, 80, 10, "skipped"),
+            ExpectedPlay("A", 80, None, 31, None),
         ],
     ),
     "handover with 204 and unknown in between": (
         [*played(A, 0, (1, 31)), none(41), none(51), *played(A, 8, (61, 91, 121)), *played(B, 208, (209,))],
-        [Heard("A", 0, 208, 200, "trackdone"), Heard("B", 208, None, 1, None)],
+        [ExpectedPlay("A", 0, 208, 200, "trackdone"), ExpectedPlay("B", 208, None, 1, None)],
     ),
     "a device that takes over starts a little behind": (
         [*played(A, 0, (1, 31)), none(41), at(43, A, 29), *played(A, 14, (73,)), *played(B, 214, (215,))],
-        [Heard("A", 0, 214, 200, "trackdone"), Heard("B", 214, None, 1, None)],
+        [ExpectedPlay("A", 0, 214, 200, "trackdone"), ExpectedPlay("B", 214, None, 1, None)],
     ),
     "204 once while music plays": (
         [*played(A, 0, (1, 31)), none(61), *played(A, 0, (71, 101)), *played(B, 200, (201,))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 1, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 1, None)],
     ),
     "204 once at the end": (
         [*played(A, 0, (1, 181)), none(201), *played(B, 200, (211,))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 11, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 11, None)],
     ),
     "204 for good, from the middle": (
         [*played(A, 0, (1, 31, 61)), *(none(second) for second in range(71, 2000, 60))],
-        [Heard("A", 0, 61, 61, "stopped")],
+        [ExpectedPlay("A", 0, 61, 61, "stopped")],
     ),
     "204 for good, after the end": (
         [*played(A, 0, (1, 181)), *(none(second) for second in range(201, 2100, 60))],
-        [Heard("A", 0, 200, 200, "trackdone")],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone")],
     ),
     "the context is finished and the player silent": (
         [
@@ -149,11 +149,11 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(261, A, 0, playing=False),
             *played(A, 500, (520,)),
         ],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("A", 500, None, 20, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("A", 500, None, 20, None)],
     ),
     "paused for good": (
         [*played(A, 0, (1, 31)), *(at(second, A, 40, playing=False) for second in range(41, 2000, 60))],
-        [Heard("A", 0, 40, 40, "stopped")],
+        [ExpectedPlay("A", 0, 40, 40, "stopped")],
     ),
     "resumed after more than half an hour is a new play": (
         [
@@ -161,7 +161,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *(at(second, A, 40, playing=False) for second in range(41, 2400, 60)),
             *played(A, 2400, (2410, 2440), 40),
         ],
-        [Heard("A", 0, 40, 40, "stopped"), Heard("A", 2400, None, 40, None)],
+        [ExpectedPlay("A", 0, 40, 40, "stopped"), ExpectedPlay("A", 2400, None, 40, None)],
     ),
     "resumed within half an hour goes on": (
         [
@@ -169,7 +169,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *(at(second, A, 40, playing=False) for second in range(41, 1800, 60)),
             *played(A, 1830, (1845,), 40),
         ],
-        [Heard("A", 0, None, 55, None)],
+        [ExpectedPlay("A", 0, None, 55, None)],
     ),
     "a private session in the middle is not counted": (
         [
@@ -178,7 +178,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(91, A, 91, private=True),
             *played(A, 0, (121, 151)),
         ],
-        [Heard("A", 0, None, 91, None)],
+        [ExpectedPlay("A", 0, None, 91, None)],
     ),
     "what is begun in private is no play": (
         [
@@ -187,11 +187,11 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(301, C, 40, private=True),
             *played(C, 261, (311,)),
         ],
-        [Heard("A", 0, 46, 46, "unknown"), Heard("C", 306, None, 5, None)],
+        [ExpectedPlay("A", 0, 46, 46, "unknown"), ExpectedPlay("C", 306, None, 5, None)],
     ),
     "an advertisement between tracks": (
         [*played(A, 0, (1, 181)), advertisement(201, 1), advertisement(211, 11), *played(B, 230, (231,))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 230, None, 1, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 230, None, 1, None)],
     ),
     "a podcast resumed next day": (
         [
@@ -201,23 +201,23 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             none(DAY),
             *played(EPISODE, DAY + 20, (DAY + 50, DAY + 80), 605),
         ],
-        [Heard("E", 0, 605, 605, "stopped"), Heard("E", DAY + 20, None, 60, None)],
+        [ExpectedPlay("E", 0, 605, 605, "stopped"), ExpectedPlay("E", DAY + 20, None, 60, None)],
     ),
     "an episode in its middle after a track": (
         [*played(A, 0, (1, 181)), *played(EPISODE, 200, (201, 231), 1500)],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("E", 200, None, 31, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("E", 200, None, 31, None)],
     ),
     "an episode in its middle after idle hours: Spotify's timestamp says since when": (
         [*(none(second) for second in range(0, 3600, 60)), at(3600, EPISODE, 1520, changed=3580)],
-        [Heard("E", 3580, None, 20, None)],
+        [ExpectedPlay("E", 3580, None, 20, None)],
     ),
     "a local file": (
         [*played(LOCAL, 0, (1, 181)), *played(A, 200, (201,))],
-        [Heard("Demo", 0, 200, 200, "trackdone"), Heard("A", 200, None, 1, None)],
+        [ExpectedPlay("Demo", 0, 200, 200, "trackdone"), ExpectedPlay("A", 200, None, 1, None)],
     ),
     "automix ends a track 15 s early": (
         [*played(A, 0, (1, 31, 181)), *played(B, 185, (201, 231))],
-        [Heard("A", 0, 185, 185, "trackdone"), Heard("B", 185, None, 46, None)],
+        [ExpectedPlay("A", 0, 185, 185, "trackdone"), ExpectedPlay("B", 185, None, 46, None)],
     ),
     "a stale answer for an hour adds nothing": (
         [
@@ -225,7 +225,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *(at(second, A, 40, changed=0) for second in range(41, 3700, 60)),
             *played(B, 3720, (3721,)),
         ],
-        [Heard("A", 0, 41, 40, "stopped"), Heard("B", 3720, None, 1, None)],
+        [ExpectedPlay("A", 0, 41, 40, "stopped"), ExpectedPlay("B", 3720, None, 1, None)],
     ),
     "a stale answer for some minutes, then another track": (
         [
@@ -233,11 +233,11 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *(at(second, A, 40, changed=0) for second in (41, 71, 101, 131, 161)),
             *played(B, 170, (171,)),
         ],
-        [Heard("A", 0, 170, 40, "unknown"), Heard("B", 170, None, 1, None)],
+        [ExpectedPlay("A", 0, 170, 40, "unknown"), ExpectedPlay("B", 170, None, 1, None)],
     ),
     "a stale answer between two good ones": (
         [*played(A, 0, (1, 31)), at(51, A, 31), *played(A, 0, (61, 91))],
-        [Heard("A", 0, None, 91, None)],
+        [ExpectedPlay("A", 0, None, 91, None)],
     ),
     "a stale answer of the track before": (
         [
@@ -246,23 +246,23 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(56, A, 31, changed=0),
             at(61, B, 21, changed=40),
         ],
-        [Heard("A", 0, 40, 40, "skipped"), Heard("B", 40, None, 21, None)],
+        [ExpectedPlay("A", 0, 40, 40, "skipped"), ExpectedPlay("B", 40, None, 21, None)],
     ),
     "progress missing now and then": (
         [*played(A, 0, (1, 31)), at(61, A, None), *played(A, 0, (91,)), *played(B, 200, (201,))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 1, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 1, None)],
     ),
     "progress missing at first": (
         [*played(A, 0, (1, 181)), at(201, B, None), *played(B, 200, (231, 261))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 61, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 61, None)],
     ),
     "progress missing for good: never wall time alone": (
         [at(second, A, None) for second in range(1, 300, 30)],
-        [Heard("A", 1, None, 0, None)],
+        [ExpectedPlay("A", 1, None, 0, None)],
     ),
     "progress that would be beyond the duration is cut to it, and adds nothing more": (
         [*played(A, 0, (1, 181)), at(216, A, 200), at(221, A, 200), *played(B, 230, (231,))],
-        [Heard("A", 0, 230, 200, "trackdone"), Heard("B", 230, None, 1, None)],
+        [ExpectedPlay("A", 0, 230, 200, "trackdone"), ExpectedPlay("B", 230, None, 1, None)],
     ),
     "the clock is stepped a day ahead": (
         [
@@ -271,7 +271,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(201, B, 1, step=DAY),
             at(221, B, 21, step=DAY),
         ],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", DAY + 200, None, 21, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", DAY + 200, None, 21, None)],
     ),
     "the clock is stepped a day back": (
         [
@@ -280,11 +280,11 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(201, B, 1, step=-DAY),
             at(221, B, 21, step=-DAY),
         ],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 20, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 20, None)],
     ),
     "the first answer in the middle of a track": (
         [*played(A, 0, (100, 130)), *played(B, 200, (201,))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 1, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 1, None)],
     ),
     "the first answer is a stale one": (
         [at(second, A, 100, changed=-7200) for second in range(0, 3600, 30)],
@@ -292,75 +292,75 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
     ),
     "the first answer only looks stale": (
         [at(0, A, 100, changed=-7200), at(5, A, 105, changed=-7200)],
-        [Heard("A", -100, None, 105, None)],
+        [ExpectedPlay("A", -100, None, 105, None)],
     ),
     "the first answer is a paused one": (
         [at(0, A, 100, playing=False), at(60, A, 100, playing=False), at(90, A, 110)],
-        [Heard("A", 80, None, 10, None)],
+        [ExpectedPlay("A", 80, None, 10, None)],
     ),
     "the first play after idle is seen late": (
         [*(none(second) for second in range(0, 600, 60)), at(600, A, 28), *played(A, 572, (605,))],
-        [Heard("A", 572, None, 33, None)],
+        [ExpectedPlay("A", 572, None, 33, None)],
     ),
     "a new track is paused at once": (
         [*played(A, 0, (1, 181)), at(221, B, 8, playing=False), at(261, B, 8, playing=False)],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 8, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 8, None)],
     ),
     "a paused track that was only chosen is no play": (
         [*played(A, 0, (1, 31)), at(61, B, 0, playing=False, changed=40), at(91, B, 0, playing=False)],
-        [Heard("A", 0, 40, 40, "skipped")],
+        [ExpectedPlay("A", 0, 40, 40, "skipped")],
     ),
     "an outage of twenty minutes": (
         [*played(A, 0, (1, 31)), *played(C, 1180, (1231,))],
-        [Heard("A", 0, 1180, 200, "trackdone"), Heard("C", 1180, None, 51, None)],
+        [ExpectedPlay("A", 0, 1180, 200, "trackdone"), ExpectedPlay("C", 1180, None, 51, None)],
     ),
     "an outage in a long episode": (
         [*played(EPISODE, 0, (1, 31, 3001))],
-        [Heard("E", 0, None, 3001, None)],
+        [ExpectedPlay("E", 0, None, 3001, None)],
     ),
     "another track hours after an outage began": (
         [*played(A, 0, (1, 31)), *played(B, 20_000, (20_030,))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 20_000, None, 30, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 20_000, None, 30, None)],
     ),
     "gone for minutes and started again": (
         [*played(A, 0, (1, 91)), *(none(second) for second in (101, 161, 221, 281)), *played(A, 300, (301,))],
-        [Heard("A", 0, 300, 91, "unknown"), Heard("A", 300, None, 1, None)],
+        [ExpectedPlay("A", 0, 300, 91, "unknown"), ExpectedPlay("A", 300, None, 1, None)],
     ),
     "a duration that Spotify does not say": (
         [*played(item("X", None), 0, (1, 31, 61)), *played(A, 80, (81,))],
-        [Heard("X", 0, 80, 80, "skipped"), Heard("A", 80, None, 1, None)],
+        [ExpectedPlay("X", 0, 80, 80, "skipped"), ExpectedPlay("A", 80, None, 1, None)],
     ),
     "a gap, then another item in private: nobody knows since when": (
         [*played(A, 0, (1, 31)), *after_gap([at(900, B, 10, private=True)])],
-        [Heard("A", 0, 31, 31, "unknown")],
+        [ExpectedPlay("A", 0, 31, 31, "unknown")],
     ),
     "a gap, and the track went on": (
         [*played(A, 0, (1, 31)), *after_gap(played(A, 0, (151, 181)))],
-        [Heard("A", 0, None, 181, None)],
+        [ExpectedPlay("A", 0, None, 181, None)],
     ),
     "a gap of an hour, and an episode went on": (
         [*played(EPISODE, 0, (1, 31)), *after_gap(played(EPISODE, 0, (3500, 3530)))],
-        [Heard("E", 0, None, 3530, None)],
+        [ExpectedPlay("E", 0, None, 3530, None)],
     ),
     "a gap, and the next one followed directly": (
         [*played(A, 0, (1, 31)), *after_gap(played(B, 200, (231, 261)))],
-        [Heard("A", 0, 200, 200, "trackdone"), Heard("B", 200, None, 61, None)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 61, None)],
     ),
     "a gap, and automix went on to the next one": (
         [*played(A, 0, (1, 31)), *after_gap(played(B, 186, (231, 261)))],
-        [Heard("A", 0, 186, 186, "trackdone"), Heard("B", 186, None, 75, None)],
+        [ExpectedPlay("A", 0, 186, 186, "trackdone"), ExpectedPlay("B", 186, None, 75, None)],
     ),
     "a gap, and it was skipped within a minute": (
         [*played(A, 0, (1, 31)), *after_gap(played(B, 80, (231,)))],
-        [Heard("A", 0, 80, 80, "skipped"), Heard("B", 80, None, 151, None)],
+        [ExpectedPlay("A", 0, 80, 80, "skipped"), ExpectedPlay("B", 80, None, 151, None)],
     ),
     "a gap, and another one was started sooner or later": (
         [*played(A, 0, (1, 31)), *after_gap(played(B, 150, (231,)))],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 150, None, 81, None)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("B", 150, None, 81, None)],
     ),
     "a gap of twenty minutes: the end is not known": (
         [*played(A, 0, (1, 31)), *after_gap(played(C, 1180, (1231,)))],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("C", 1180, None, 51, None)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("C", 1180, None, 51, None)],
     ),
     "two gaps in one track": (
         [
@@ -368,11 +368,11 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *after_gap(played(A, 0, (121,))),
             *after_gap(played(B, 1000, (1010,))),
         ],
-        [Heard("A", 0, 121, 121, "unknown"), Heard("B", 1000, None, 10, None)],
+        [ExpectedPlay("A", 0, 121, 121, "unknown"), ExpectedPlay("B", 1000, None, 10, None)],
     ),
     "a gap, it was seen again, and skipped": (
         [*played(A, 0, (1, 31)), *after_gap(played(A, 0, (121,))), *played(B, 130, (131,))],
-        [Heard("A", 0, 130, 130, "skipped"), Heard("B", 130, None, 1, None)],
+        [ExpectedPlay("A", 0, 130, 130, "skipped"), ExpectedPlay("B", 130, None, 1, None)],
     ),
     "a gap, it was seen again, and then the player says nothing": (
         [
@@ -380,19 +380,19 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *after_gap(played(A, 0, (121,))),
             *(none(second) for second in range(131, 2000, 60)),
         ],
-        [Heard("A", 0, 121, 121, "stopped")],
+        [ExpectedPlay("A", 0, 121, 121, "stopped")],
     ),
     "a gap, and it was paused meanwhile": (
         [*played(A, 0, (1, 31)), *after_gap([at(1000, A, 90, playing=False), at(1010, A, 90)])],
-        [Heard("A", 0, None, 90, None)],
+        [ExpectedPlay("A", 0, None, 90, None)],
     ),
     "a gap of an hour, and it was resumed where it was": (
         [*played(A, 0, (1, 31)), *after_gap(played(A, 3570, (3600, 3630), 70))],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("A", 3531, None, 99, None)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("A", 3531, None, 99, None)],
     ),
     "a gap, and it was started again": (
         [*played(A, 0, (1, 91)), *after_gap(played(A, 600, (640, 670)))],
-        [Heard("A", 0, 91, 91, "unknown"), Heard("A", 600, None, 70, None)],
+        [ExpectedPlay("A", 0, 91, 91, "unknown"), ExpectedPlay("A", 600, None, 70, None)],
     ),
     "a gap while paused, and it stands still": (
         [
@@ -401,7 +401,7 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             *after_gap([at(1000, A, 35, playing=False)]),
             *played(A, 1010, (1040,), 35),
         ],
-        [Heard("A", 0, None, 65, None)],
+        [ExpectedPlay("A", 0, None, 65, None)],
     ),
     "a gap while paused, and another one was started": (
         [
@@ -409,46 +409,46 @@ HISTORIES: dict[str, tuple[list[Answer], list[Heard]]] = {
             at(41, A, 35, playing=False),
             *after_gap(played(B, 1300, (1350,))),
         ],
-        [Heard("A", 0, 1300, 35, "unknown"), Heard("B", 1300, None, 50, None)],
+        [ExpectedPlay("A", 0, 1300, 35, "unknown"), ExpectedPlay("B", 1300, None, 50, None)],
     ),
     "a gap, and then the player says nothing": (
         [*played(A, 0, (1, 31)), *after_gap([none(second) for second in range(900, 2000, 60)])],
-        [Heard("A", 0, 31, 31, "unknown")],
+        [ExpectedPlay("A", 0, 31, 31, "unknown")],
     ),
     "a long gap, and then the player says nothing": (
         [*played(A, 0, (1, 31)), *after_gap([none(5000), none(5060)])],
-        [Heard("A", 0, 31, 31, "unknown")],
+        [ExpectedPlay("A", 0, 31, 31, "unknown")],
     ),
     "a gap, the player says nothing, and another one is started": (
         [*played(A, 0, (1, 31)), *after_gap([none(900), none(960)]), *played(B, 1000, (1001,))],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 1000, None, 1, None)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("B", 1000, None, 1, None)],
     ),
     "a gap, the player says nothing at first, and the track went on": (
         [*played(A, 0, (1, 31)), *after_gap([none(90)]), *played(A, 0, (100, 130))],
-        [Heard("A", 0, None, 130, None)],
+        [ExpectedPlay("A", 0, None, 130, None)],
     ),
     "a gap, and the first answer is a stale one": (
         [*played(A, 0, (1, 31)), *after_gap([at(900, A, 31)]), *played(B, 950, (961,))],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 950, None, 11, None)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("B", 950, None, 11, None)],
     ),
     "a gap, and an advertisement plays": (
         [*played(A, 0, (1, 31)), *after_gap([advertisement(900, 5)]), *played(B, 925, (931,))],
-        [Heard("A", 0, 31, 31, "unknown"), Heard("B", 925, None, 6, None)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("B", 925, None, 6, None)],
     ),
     "a gap after an item of unknown length": (
         [*played(item("X", None), 0, (1, 31)), *after_gap(played(B, 600, (610,)))],
-        [Heard("X", 0, 31, 31, "unknown"), Heard("B", 600, None, 10, None)],
+        [ExpectedPlay("X", 0, 31, 31, "unknown"), ExpectedPlay("B", 600, None, 10, None)],
     ),
     "a gap before the first answer": (
         after_gap(played(A, 0, (31, 61))),
-        [Heard("A", 0, None, 61, None)],
+        [ExpectedPlay("A", 0, None, 61, None)],
     ),
     "plays within one second have different keys": (
         [*played(A, 0.1, (0.2,)), *played(B, 0.3, (0.4,)), *played(C, 0.5, (0.6,))],
         [
-            Heard("A", 0.1, 0.3, 0.2, "skipped"),
-            Heard("B", 0.3, 0.5, 0.2, "skipped"),
-            Heard("C", 0.5, None, 0.1, None),
+            ExpectedPlay("A", 0.1, 0.3, 0.2, "skipped"),
+            ExpectedPlay("B", 0.3, 0.5, 0.2, "skipped"),
+            ExpectedPlay("C", 0.5, None, 0.1, None),
         ],
     ),
 }
@@ -502,8 +502,8 @@ def test_the_memory_of_version_0_5_0_is_read_and_written() -> None:
 
     assert json.loads(tracker.serialize()) == json.loads(MEMORY_OF_0_5_0)
     assert heard(follow(played(A, 900, (910,)), Tracker.restore(reread(newest), MEMORY_OF_0_5_0))) == [
-        Heard("track:B", 40, 51, 11, "unknown"),
-        Heard("A", 900, None, 10, None),
+        ExpectedPlay("track:B", 40, 51, 11, "unknown"),
+        ExpectedPlay("A", 900, None, 10, None),
     ]
 
 

@@ -11,7 +11,21 @@ from hypothesis import strategies as st
 
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind
 from spotify_logger.core.tracker import Tracker
-from tests.histories import EPISODE, LOCAL, NOON, A, Answer, B, at, follow, item, none, observe, reread, twice
+from tests.histories import (
+    EPISODE,
+    LOCAL,
+    NOON,
+    A,
+    B,
+    TimedState,
+    at,
+    follow,
+    item,
+    none,
+    observe,
+    reread,
+    twice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +40,7 @@ HALF_HOUR = 1800
 @st.composite
 def wild_histories(
     draw: st.DrawFn, steps: Sequence[float] = (0, 0.3, 5, 10, 30, 60, 700, 4000)
-) -> list[Answer]:
+) -> list[TimedState]:
     """Answers that need not fit together at all, so many seconds after each other."""
     second, answers = 0.0, []
     for _ in range(draw(st.integers(1, 30))):
@@ -36,7 +50,7 @@ def wild_histories(
             st.sampled_from((NO_STATE, PlayerState(StateKind.ADVERTISEMENT, playing=True, progress_ms=5000)))
             | playbacks(what, second)
         )
-        answers.append(Answer(second, playback))
+        answers.append(TimedState(second, playback))
     return answers
 
 
@@ -48,11 +62,11 @@ def playbacks(draw: st.DrawFn, what: Item, second: float) -> PlayerState:
     playing = draw(st.booleans())
     private = draw(st.sampled_from((False, False, False, True)))
     changed = None if ago is None else second - ago
-    return at(second, what, progress, playing=playing, private=private, changed=changed).playback
+    return at(second, what, progress, playing=playing, private=private, changed=changed).state
 
 
 @st.composite
-def listened(draw: st.DrawFn) -> list[Answer]:
+def listened(draw: st.DrawFn) -> list[TimedState]:
     """Answers about one who plays, pauses, seeks, skips and repeats, asked at any moments."""
     second, position, playing, what, answers = 0.0, 0.0, True, A, []
     for _ in range(draw(st.integers(1, 40))):
@@ -74,7 +88,7 @@ def listened(draw: st.DrawFn) -> list[Answer]:
 
 
 @st.composite
-def with_gaps(draw: st.DrawFn, histories: st.SearchStrategy[list[Answer]]) -> list[Answer]:
+def with_gaps(draw: st.DrawFn, histories: st.SearchStrategy[list[TimedState]]) -> list[TimedState]:
     """The same, but with a gap before some of the answers."""
     history = draw(histories)
     after_gap = draw(st.sets(st.integers(0, len(history) - 1), min_size=1, max_size=4))
@@ -87,7 +101,7 @@ within_half_an_hour = quick_histories | with_gaps(quick_histories)
 histories = wild_histories() | listened() | with_gaps(wild_histories() | listened())
 
 
-def check(plays: Sequence[Play], history: Sequence[Answer]) -> None:
+def check(plays: Sequence[Play], history: Sequence[TimedState]) -> None:
     ends = [play.ended_ms for play in plays]
     starts = [play.started_ms for play in plays]
     for play in plays:
@@ -104,7 +118,9 @@ def check(plays: Sequence[Play], history: Sequence[Answer]) -> None:
 
 @given(histories)
 @settings(max_examples=150, deadline=None)
-def test_plays_never_overlap_and_are_never_longer_than_the_time_that_passed(history: list[Answer]) -> None:
+def test_plays_never_overlap_and_are_never_longer_than_the_time_that_passed(
+    history: list[TimedState],
+) -> None:
     plays = follow(history)
 
     check([plays[second] for second in sorted(plays)], history)
@@ -112,28 +128,28 @@ def test_plays_never_overlap_and_are_never_longer_than_the_time_that_passed(hist
 
 @given(within_half_an_hour)
 @settings(max_examples=100, deadline=None)
-def test_answers_delivered_twice_change_nothing(history: list[Answer]) -> None:
+def test_answers_delivered_twice_change_nothing(history: list[TimedState]) -> None:
     assert follow(twice(history)) == follow(history)
 
 
 @given(listened(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_stale_answer_in_between_changes_nothing(history: list[Answer], data: st.DataObject) -> None:
+def test_a_stale_answer_in_between_changes_nothing(history: list[TimedState], data: st.DataObject) -> None:
     """A cache repeats the last answer, while the next one already shows that it went on."""
     number = data.draw(st.integers(0, len(history) - 1))
     first, later = history[number], history[number + 1 : number + 2]
-    went_on = later and (later[0].playback.progress_ms or 0) > (first.playback.progress_ms or 0)
-    same = later and later[0].playback.item == first.playback.item
-    if not (went_on and same and first.playback.playing and later[0].playback.playing):
+    went_on = later and (later[0].state.progress_ms or 0) > (first.state.progress_ms or 0)
+    same = later and later[0].state.item == first.state.item
+    if not (went_on and same and first.state.playing and later[0].state.playing):
         return
-    stale = Answer((first.at + later[0].at) / 2, first.playback)
+    stale = TimedState((first.at + later[0].at) / 2, first.state)
 
     assert follow([*history[: number + 1], stale, *later]) == follow(history[: number + 2])
 
 
 @given(histories, st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_restart_anywhere_gives_the_same_plays(history: list[Answer], data: st.DataObject) -> None:
+def test_a_restart_anywhere_gives_the_same_plays(history: list[TimedState], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(history)))
     unbroken = {second: play.to_hash() for second, play in follow(history).items()}
 
@@ -147,7 +163,9 @@ def test_a_restart_anywhere_gives_the_same_plays(history: list[Answer], data: st
 
 @given(histories, st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_crash_between_any_two_writes_doubles_nothing(history: list[Answer], data: st.DataObject) -> None:
+def test_a_crash_between_any_two_writes_doubles_nothing(
+    history: list[TimedState], data: st.DataObject
+) -> None:
     """The plays reach Redis one by one, the memory last; a process may die after any of these writes."""
     cut = data.draw(st.integers(0, len(history) - 1))
     tracker = Tracker()
@@ -164,9 +182,11 @@ def test_a_crash_between_any_two_writes_doubles_nothing(history: list[Answer], d
 
 @given(listened(), st.integers(-86_400, 86_400), st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_step_of_the_clock_changes_no_length(history: list[Answer], step: int, data: st.DataObject) -> None:
+def test_a_step_of_the_clock_changes_no_length(
+    history: list[TimedState], step: int, data: st.DataObject
+) -> None:
     cut = data.draw(st.integers(0, len(history)))
-    history = [replace(answer, playback=without_hint(answer.playback)) for answer in history]
+    history = [replace(answer, state=without_hint(answer.state)) for answer in history]
     stepped = [*history[:cut], *(replace(answer, step=step) for answer in history[cut:])]
 
     plays = [play for _, play in sorted(follow(stepped).items())]
@@ -182,7 +202,7 @@ def test_a_step_of_the_clock_changes_no_length(history: list[Answer], step: int,
 
 @given(with_gaps(listened()))
 @settings(max_examples=100, deadline=None)
-def test_gaps_add_no_listening_time(history: list[Answer]) -> None:
+def test_gaps_add_no_listening_time(history: list[TimedState]) -> None:
     """What happened in a gap may be missing; never is more counted than without the gap."""
     seen = follow([replace(answer, after_gap=False) for answer in history])
     plays = follow(history)
@@ -195,8 +215,8 @@ def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = Non
     return Tracker.restore(newest and reread(newest), tracker.serialize() if memory is None else memory)
 
 
-def without_hint(playback: PlayerState) -> PlayerState:
-    return replace(playback, changed_ms=None)
+def without_hint(state: PlayerState) -> PlayerState:
+    return replace(state, changed_ms=None)
 
 
 @given(st.text() | st.just('{"last": [], "answered": -1, "play": {}}') | st.just('{"last": {"uri": 3}}'))

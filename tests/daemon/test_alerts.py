@@ -733,7 +733,7 @@ def test_the_heartbeat(name: str) -> None:
     heartbeat = Heartbeat(post, URL, clock)
     for seconds, well, status, expected in BEATS[name]:
         clock.now = START + seconds
-        clock.heed(clock.now - 2 * seconds)  # a machine that finds out that it is ahead
+        clock.correct(clock.now - 2 * seconds)  # a machine that finds out that it is ahead
         post.status, asked = status, post.asked
         heartbeat.beat(healthy=well)
         assert post.asked == asked + expected, seconds

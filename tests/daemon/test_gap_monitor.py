@@ -88,7 +88,7 @@ class Bench:
     def answer(self, wait: float = 30, *, date: bool = True) -> Gap | None:
         """A turn that brings an answer, and the wait after it; what was missed before."""
         if date:
-            self.clock.heed(int(self.clock.now))
+            self.clock.correct(int(self.clock.now))
         stretch = self.gap_monitor.on_answer(round(self.clock.utc() * 1000), self.clock.monotonic())
         if self.gap_monitor.is_save_due():
             self.outbox.put([], self.gap_monitor.to_notes())

@@ -28,6 +28,6 @@ def test_the_best_are_the_first_ones_of_all(
     tallies = ItemCounts()
     for key, (plays, ms_played) in played.items():
         tallies.plays[key] = plays
-        tallies.heard[key] = ms_played
+        tallies.ms_played[key] = ms_played
     everything = ranked(tallies, groups, by)
     assert top_ranked(tallies, groups, by, number) == (everything[:number], len(everything))

@@ -54,19 +54,19 @@ class Machine:
     Attributes:
         now: The true time.
         ahead: Seconds by which the machine's own clock is ahead of it.
-        synchronised: Whether the kernel knows that it is not.
+        synchronized: Whether the kernel knows that it is not.
         boots: What the runs of the machine are called.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, boots: Sequence[str] = ()) -> None:
-        self.now, self.ahead, self.synchronised = NOON, 0.0, False
+        self.now, self.ahead, self.synchronized = NOON, 0.0, False
         self._booted = NOON - 3 * DAY
         self._boots = iter(boots or map(str, range(1000)))
         self._boot = next(self._boots)
         self._path = path
         monkeypatch.setattr(time, "time", lambda: self.now + self.ahead)
         monkeypatch.setattr(clock_room, "_boottime", lambda: self.now - self._booted)
-        monkeypatch.setattr(clock_room, "_is_synchronised", lambda: self.synchronised)
+        monkeypatch.setattr(clock_room, "_is_synchronized", lambda: self.synchronized)
         self.restart()
 
     def restart(self) -> None:
@@ -77,17 +77,17 @@ class Machine:
     def reboot(self, off: float, ahead: float = 0.0) -> None:
         """Cut the power for so many seconds; the machine comes back with some time or other."""
         self.now += off
-        self.ahead, self.synchronised = ahead, False
+        self.ahead, self.synchronized = ahead, False
         self._booted, self._boot = self.now, next(self._boots)
         self.restart()
 
     def set_right(self) -> None:
         """Let a network time service step the clock, and keep it right."""
-        self.ahead, self.synchronised = 0.0, True
+        self.ahead, self.synchronized = 0.0, True
 
     def start_cooldown(self, seconds: float) -> None:
         """Get an answer that asks to wait, and that tells the time as every answer of Spotify's does."""
-        self.clock.heed(math.floor(self.now))
+        self.clock.correct(math.floor(self.now))
         assert self.rate_limit.start_cooldown("api", seconds - 1, "quota").seconds == seconds
 
     def run(self, seconds: float) -> float:
@@ -191,7 +191,7 @@ def test_a_restart_sends_nothing_before_and_no_step_of_the_clock_changes_that(pa
     for step in (DAY, -2 * DAY, YEAR, -3 * YEAR):
         clock.sleep(HOUR)
         clock.step(step)
-        clock.heed(clock.now + step)
+        clock.correct(clock.now + step)
         left(RateLimit(path, clock, "boot"))
     clock.sleep(6 * HOUR)
     assert left(RateLimit(path, clock, "boot")) == pytest.approx(1)
@@ -329,7 +329,7 @@ def test_once_the_clock_has_told_the_time_no_step_of_it_changes_anything(
     machine.set_right()
     assert machine.run(HOUR) == pytest.approx(4 * HOUR, abs=1)
     machine.ahead = YEAR  # somebody set it, which the kernel notices
-    machine.synchronised = False
+    machine.synchronized = False
     assert machine.run(HOUR) == pytest.approx(3 * HOUR, abs=1)
     machine.restart()
     assert machine.run(HOUR) == pytest.approx(2 * HOUR, abs=1)
@@ -453,7 +453,7 @@ def test_whatever_happens_nothing_is_sent_before_and_two_days_of_running_are_eno
             elif kind == "restart":
                 machine.restart()
             elif kind == "step":
-                machine.ahead, machine.synchronised = ahead, False
+                machine.ahead, machine.synchronized = ahead, False
             else:
                 machine.reboot(lasts, ahead)
             assert machine.remaining >= NOON + seconds - machine.now - 1

@@ -48,10 +48,10 @@ class HandClock:
     def utc(self) -> float:
         return self.now
 
-    def heed(self, date: float) -> None:
+    def correct(self, date: float) -> None:
         pass
 
-    def is_synchronised(self) -> bool:
+    def is_synchronized(self) -> bool:
         return True
 
     def sleep(self, seconds: float) -> None:

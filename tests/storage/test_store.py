@@ -394,7 +394,7 @@ class TestReading:
             pipe.hset(f"plays:{day}", str(second), f"track:x {second % 1000}")
         pipe.execute()
         days = list(rig.store.archive().rows())
-        rows = [row for day in days for row in zip(day.seconds, day.items, day.heard, strict=True)]
+        rows = [row for day in days for row in zip(day.seconds, day.items, day.ms_played, strict=True)]
         assert rows == [(second, "track:x", second % 1000) for second in sorted(seconds)]
 
     def test_a_clock_in_the_past_does_not_hide_plays(self, redis_url: str) -> None:

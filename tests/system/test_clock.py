@@ -23,10 +23,10 @@ class Machine:
     """A machine whose clocks are set by hand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.wall, self.uptime, self.synchronised = 1_790_000_000.0, 1000.0, False
+        self.wall, self.uptime, self.synchronized = 1_790_000_000.0, 1000.0, False
         monkeypatch.setattr(time, "time", lambda: self.wall)
         monkeypatch.setattr(clock, "_boottime", lambda: self.uptime)
-        monkeypatch.setattr(clock, "_is_synchronised", lambda: self.synchronised)
+        monkeypatch.setattr(clock, "_is_synchronized", lambda: self.synchronized)
 
     def passes(self, seconds: float) -> None:
         self.wall += seconds
@@ -41,7 +41,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_a_clock_that_spotify_agrees_with_is_followed(machine: Machine) -> None:
     system = SystemClock()
     machine.wall += 0.4  # slewed by NTP
-    system.heed(1_790_000_000)
+    system.correct(1_790_000_000)
 
     assert system.utc() == 1_790_000_000.4
 
@@ -49,7 +49,7 @@ def test_a_clock_that_spotify_agrees_with_is_followed(machine: Machine) -> None:
 def test_a_clock_in_the_past_is_corrected_by_the_first_answer(machine: Machine) -> None:
     machine.wall -= 30 * DAY
     system = SystemClock()
-    system.heed(1_790_000_000)
+    system.correct(1_790_000_000)
 
     assert system.utc() == 1_790_000_000.5
     machine.passes(10)
@@ -59,21 +59,21 @@ def test_a_clock_in_the_past_is_corrected_by_the_first_answer(machine: Machine) 
 @pytest.mark.parametrize("step", [DAY, -DAY])
 def test_a_step_of_the_local_clock_changes_nothing(machine: Machine, step: float) -> None:
     system = SystemClock()
-    system.heed(1_790_000_000)
+    system.correct(1_790_000_000)
     machine.passes(10)
     machine.wall += step
 
     assert system.utc() == 1_790_000_010
-    system.heed(1_790_000_009)  # half a second off, which the header cannot tell
+    system.correct(1_790_000_009)  # half a second off, which the header cannot tell
     assert system.utc() == 1_790_000_010
 
 
 def test_a_clock_that_is_put_right_is_followed_again(machine: Machine) -> None:
     machine.wall -= DAY
     system = SystemClock()
-    system.heed(1_790_000_000)
+    system.correct(1_790_000_000)
     machine.wall += DAY
-    system.heed(1_790_000_000)
+    system.correct(1_790_000_000)
 
     assert system.utc() == 1_790_000_000
 
@@ -89,10 +89,10 @@ def test_a_clock_that_a_time_service_puts_right_is_followed_before_the_first_ans
     system = SystemClock()
 
     assert system.utc() == 1_790_000_000 + wrong
-    assert not system.is_synchronised()
+    assert not system.is_synchronized()
     machine.wall -= wrong
-    machine.synchronised = True
-    assert system.is_synchronised()
+    machine.synchronized = True
+    assert system.is_synchronized()
     assert system.utc() == 1_790_000_000
     machine.passes(10)
     assert system.utc() == 1_790_000_010
@@ -101,11 +101,11 @@ def test_a_clock_that_a_time_service_puts_right_is_followed_before_the_first_ans
 @pytest.mark.parametrize("step", [DAY, -DAY])
 def test_after_an_answer_nobody_but_answers_is_followed(machine: Machine, step: float) -> None:
     system = SystemClock()
-    system.heed(1_790_000_000)
+    system.correct(1_790_000_000)
     machine.wall += step
-    machine.synchronised = True
+    machine.synchronized = True
 
-    assert system.is_synchronised()
+    assert system.is_synchronized()
     assert system.utc() == 1_790_000_000
 
 
@@ -124,7 +124,7 @@ def test_the_kernel_says_whether_the_clock_is_right(
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(adjtimex=adjtimex))
 
-    assert SystemClock().is_synchronised() is expected
+    assert SystemClock().is_synchronized() is expected
     (room,) = asked
     assert not any(room), "something else than a question"
     assert len(room) >= 208  # as large as the struct is on 64 bits
@@ -144,17 +144,17 @@ def test_where_the_kernel_cannot_be_asked_nobody_knows(
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", library)
 
-    assert SystemClock().is_synchronised() is False
+    assert SystemClock().is_synchronized() is False
 
 
 def test_a_python_without_ctypes_does_not_know_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctypes", None)
 
-    assert SystemClock().is_synchronised() is False
+    assert SystemClock().is_synchronized() is False
 
 
 def test_the_real_kernel_answers() -> None:
-    assert isinstance(SystemClock().is_synchronised(), bool)
+    assert isinstance(SystemClock().is_synchronized(), bool)
 
 
 # Durations

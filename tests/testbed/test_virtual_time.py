@@ -59,7 +59,7 @@ def test_a_step_shows_in_stamps_only_before_the_first_date_as_on_a_real_machine(
     clock.sleep(10)
     clock.step(86400)
     assert (clock.monotonic(), clock.utc()) == (10, T + 86410)
-    clock.heed(T + 10)
+    clock.correct(T + 10)
     assert clock.utc() == T + 10.5
     clock.step(-86400)
     clock.sleep(1)
@@ -70,17 +70,17 @@ def test_a_machine_that_wakes_up_in_the_past_is_told_the_time() -> None:
     clock = VirtualClock(T, ahead=-5000)
     assert clock.utc() == T - 5000
     clock.sleep(1)
-    clock.heed(T + 1)
+    clock.correct(T + 1)
     assert clock.utc() - T == pytest.approx(1, abs=0.6)
     clock.step(5000)
     clock.sleep(10)
-    clock.heed(T + 11)
+    clock.correct(T + 11)
     assert clock.utc() - T == pytest.approx(11), "from here on its own clock is good enough"
 
 
 def test_a_date_that_agrees_changes_nothing_by_more_than_its_fraction() -> None:
     clock = VirtualClock(T + 0.9, ahead=0.8)
-    clock.heed(T)
+    clock.correct(T)
     assert clock.utc() - T == pytest.approx(1.7)
 
 

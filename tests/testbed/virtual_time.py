@@ -38,7 +38,7 @@ class VirtualClock:
     def __init__(self, start: float, ahead: float = 0.0) -> None:
         self.now = start
         """The true time, in seconds since the epoch; what the simulated service goes by."""
-        self.synchronised = False
+        self.synchronized = False
         """Whether a time service looks after the machine's own clock."""
         self._started = start
         self._ahead = ahead
@@ -52,8 +52,8 @@ class VirtualClock:
         """See `clock.Clock.utc`."""
         return self.now + self._ahead if self._offset is None else self._offset + self.monotonic()
 
-    def heed(self, date: float) -> None:
-        """See `clock.Clock.heed`."""
+    def correct(self, date: float) -> None:
+        """See `clock.Clock.correct`."""
         truth = date + 0.5
         system = self.now + self._ahead
         if abs(system - truth) <= DATE_TOLERANCE:
@@ -61,9 +61,9 @@ class VirtualClock:
         elif self._offset is None or abs(self.utc() - truth) > DATE_TOLERANCE:
             self._offset = truth - self.monotonic()
 
-    def is_synchronised(self) -> bool:
-        """See `clock.Clock.is_synchronised`."""
-        return self.synchronised and abs(self._ahead) <= 1.0
+    def is_synchronized(self) -> bool:
+        """See `clock.Clock.is_synchronized`."""
+        return self.synchronized and abs(self._ahead) <= 1.0
 
     def sleep(self, seconds: float) -> None:
         """See `clock.Clock.sleep`."""
@@ -71,7 +71,7 @@ class VirtualClock:
 
     def set_right(self) -> None:
         """Let a time service set the machine's clock right, and look after it from now on."""
-        self._ahead, self.synchronised = 0.0, True
+        self._ahead, self.synchronized = 0.0, True
 
     def step(self, seconds: float) -> None:
         """Let somebody set the machine's clock forward, or back."""

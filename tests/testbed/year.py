@@ -451,7 +451,7 @@ class Life:
     def _clock_step(self, mishap: Mishap) -> None:
         clock = self.clock
         clock.step(mishap.number)
-        clock.synchronised = False
+        clock.synchronized = False
         self._at(self.clock.now + self._chance.uniform(60, 40 * HOUR), clock.set_right)
 
     def _disk_full(self, mishap: Mishap) -> None:

@@ -16,7 +16,7 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import (
     DUPLICATE_END_MS,
     PART_COST,
-    SAME_HEARD_MS,
+    MS_PLAYED_TOLERANCE_MS,
     TIME_TOLERANCE_MS,
     PlayEvidence,
     SourceKind,
@@ -262,10 +262,10 @@ def _best_pairs(
     """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
     for order, partner in enumerate(partners):
-        by_length[partner.evidence.ms_played // SAME_HEARD_MS].append((order, partner))
+        by_length[partner.evidence.ms_played // MS_PLAYED_TOLERANCE_MS].append((order, partner))
     costs = []
     for number, row in enumerate(rows):
-        length = row.evidence.ms_played // SAME_HEARD_MS
+        length = row.evidence.ms_played // MS_PLAYED_TOLERANCE_MS
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
                 paid = price(row.evidence, partner.evidence)
