@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import (
     DUPLICATE_END_MS,
-    PART_COST,
     MS_PLAYED_TOLERANCE_MS,
+    PART_COST,
     TIME_TOLERANCE_MS,
     PlayEvidence,
     SourceKind,
