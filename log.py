@@ -8,7 +8,7 @@ python_version.check("log.py")
 
 from spotify_logger.config import requirements  # noqa: E402 - an old Python could not read it
 
-requirements.check("log.py", alert=True)
+requirements.check("log.py", alert=True, imports=("dotenv", "redis", "requests"))
 
 from spotify_logger.daemon.main import main  # noqa: E402 - needs what was checked
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -118,6 +119,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         dest="names",
+        type=_host_name,
         help="a name of this machine that browsers may use",
     )
     web.add_argument(
@@ -129,6 +131,12 @@ def command_parser() -> argparse.ArgumentParser:
         "--no-covers", dest="covers", action="store_false", help="no album covers from Spotify's image host"
     )
     return parser
+
+
+def _host_name(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", text) is None:
+        raise argparse.ArgumentTypeError(f"not a host name: {text!r} (try music.example)")
+    return text
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spotify_logger.cli import commands
+from spotify_logger.config import requirements
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = commands.run(options)
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("spotify_logger"):
+            raise
+        requirements.refuse("spotify-logger", [error.name], alert=False)
     except Misconfigured as error:
         return _fail(error, os.EX_CONFIG)
     except SpotifyLoggerError as error:

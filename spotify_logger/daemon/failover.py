@@ -93,7 +93,7 @@ class Failover:
         state = self._lease.ensure(left)
         if state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active):
             return self._stand_by()
-        self._report_refusal()
+        self._report_refusal("another logger for this listener would not be noticed")
         self._begin(state)
         if self._lease.was_overwritten:
             self._lease.was_overwritten = False
@@ -135,9 +135,10 @@ class Failover:
         """Whether nobody else can have taken over, as far as that can be known now."""
         return self._lease.ensure() is not LeaseState.HELD_BY_OTHER
 
-    def _report_refusal(self) -> None:
+    def _report_refusal(self, consequence: str) -> None:
+        """Log once why Redis refuses the lease, and what follows from it."""
         if self._lease.refusal not in ("", self._reported):
-            log.warning(f"{self._lease.refusal}; another logger for this listener would not be noticed")
+            log.warning(f"{self._lease.refusal}; {consequence}")
         self._reported = self._lease.refusal
 
     def _begin(self, state: LeaseState) -> None:
@@ -175,6 +176,7 @@ class Failover:
             self.logger.outbox.set_note(ROLE_NOTE, STANDBY)
             self._is_active, self._has_role, self._turn = False, True, None
             self._alerts.resolve(_VOID)
+        self._report_refusal("this logger keeps standing by")
         self._watch_silence()
         self.logger.recorder.flush_leftovers()
         due = self._clock.monotonic() + min(self._lease.wait, RENEW_INTERVAL)

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
     from spotify_logger.config import requirements
 
-    requirements.check("run.py", alert=True)
+    requirements.check("run.py", alert=True, imports=("dotenv", "requests"))
 
 from spotify_logger.config import auth_file
 from spotify_logger.config.settings import (

@@ -22,7 +22,11 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     from spotify_logger.config import requirements
 
-    requirements.check("run.py --demo", alert=False)
+    requirements.check(
+        "run.py --demo --web" if "--web" in sys.argv else "run.py --demo",
+        alert=False,
+        imports=("redis", "requests"),
+    )
 
 import requests
 

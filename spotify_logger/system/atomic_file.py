@@ -48,8 +48,14 @@ def make_state_dir(folder: Path) -> None:
         Misconfigured: Users other than this one and root can change what is in it.
         OSError: It cannot be made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if doubt := ownership.distrust_reason(folder, folder.stat()):
+    for missing in (each for each in reversed(folder.parents) if not each.exists()):
+        missing.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.stat()
+    doubt = ownership.distrust_reason(folder, status) or ownership.path_distrust_reason(
+        str(folder.absolute())
+    )
+    if doubt:
         raise Misconfigured(
             f"the state folder {folder} is not trusted, because it {doubt}: correct that, or set STATE_DIR to"
             " another one"

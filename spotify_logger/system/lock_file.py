@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,13 @@ def acquire(state_dir: Path | str, what: str) -> int:
 def is_held(state_dir: Path | str) -> bool | None:
     """Return whether a logger works in a state folder; None where that cannot be seen."""
     try:
-        descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY)
+        # Whatever else may be called so, such as a pipe, is not waited for.
+        descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
         # Shared, so that two who look do not take each other for a logger.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

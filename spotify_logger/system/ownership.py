@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MAX_PARTS = 200
+"""Folders and links on the way to a folder, links that lead in a circle included."""
+
+
 def distrust_reason(path: Path | str, status: os.stat_result) -> str:
     """Return why a file or folder is not to be trusted, and what helps; "" where it is.
 
@@ -33,6 +37,37 @@ def distrust_reason(path: Path | str, status: os.stat_result) -> str:
         fix = "" if is_shared else f" (chmod go-w '{path}')"
         return f"can be changed by other users{fix}"
     return ""
+
+
+def path_distrust_reason(path: str) -> str:
+    """Return why the folders and links on the way to a folder are not to be trusted; "" where they are.
+
+    Whoever may change one of them can put another folder in the place of the one that is meant. A sticky
+    folder such as /tmp is fine on the way: only the owner of what is in it can replace that.
+
+    Args:
+        path: An absolute path; the folder itself is left to `distrust_reason`.
+
+    Raises:
+        OSError: A part of the way cannot be looked at.
+    """
+    todo, here = [part for part in path.split("/") if part], "/"
+    for _ in range(MAX_PARTS):
+        if not todo:
+            return ""
+        status = os.stat(here)  # noqa: PTH116 - see the module
+        is_kept_apart = status.st_mode & stat.S_ISVTX and status.st_uid in {0, os.geteuid()}
+        if not is_kept_apart and (found := distrust_reason(here, status)):
+            return f"is below {here}, which {found}"
+        here = os.path.join(here, todo.pop(0))  # noqa: PTH118 - see the module
+        status = os.lstat(here)
+        if stat.S_ISLNK(status.st_mode):
+            if status.st_uid not in {0, os.geteuid()}:
+                return f"is reached by the link {here}, which belongs to {_name(status.st_uid)}"
+            link = os.readlink(here)  # noqa: PTH115 - see the module
+            todo = [part for part in link.split("/") if part] + todo
+            here = "/" if link.startswith("/") else os.path.dirname(here)  # noqa: PTH120 - see the module
+    return "is reached by too many links"
 
 
 def _is_of_one(gid: int, uid: int) -> bool:

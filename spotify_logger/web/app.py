@@ -234,11 +234,14 @@ def serve(  # noqa: PLR0913 - as many as the command has options
         Misconfigured: A setting is wrong.
         SpotifyLoggerError: The address cannot be had.
     """
-    is_exposed = behind_proxy or not (is_loopback(host) or host == "localhost")
+    is_local = is_loopback(host) or host == "localhost"
+    if behind_proxy and not is_local:
+        raise Misconfigured("--behind-proxy is for a proxy on this machine: leave out --host")
+    is_exposed = behind_proxy or not is_local
     if is_exposed and 0 < len(settings.web_password) < MIN_PASSWORD_LENGTH:
         raise Misconfigured(
-            f"WEB_PASSWORD is too short for a page that others can reach: use at least {MIN_PASSWORD_LENGTH} "
-            "characters, or leave it empty to have one generated"
+            f"WEB_PASSWORD needs at least {MIN_PASSWORD_LENGTH} characters for a page that others can reach: "
+            "choose a longer one, or leave it empty to have one generated"
         )
     secrets_file = SecretsFile(settings.state_dir) if is_exposed or settings.web_password else None
     sockets = listen(host, port)

@@ -1,4 +1,4 @@
-"""How soon an address may try another password."""
+"""Slow down wrong passwords, by the address that they come from."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_FAILURES, WINDOW = 5, 60.0
-"""So many wrong passwords in so many seconds are taken from one address."""
-MAX_ADDRESSES = 100
-"""So many addresses may be wrong in `SPAN`: it bounds the memory, and the guesses of a whole botnet."""
+WINDOW = 60.0
+"""Seconds for which a wrong password counts."""
+MAX_FAILURES = 5
+"""Wrong passwords from one address in `WINDOW`."""
+MAX_PER_NETWORK = 50
+"""Wrong passwords from one IPv6 network (/64) in `WINDOW`: a single machine may use all of its addresses."""
+MAX_REMEMBERED = 2000
+"""Addresses and networks with wrong passwords that are remembered; the one seen longest ago goes first."""
 
 
 class Throttle:
     """Slows down the addresses that wrong passwords come from, and nobody else.
 
     Args:
-        monotonic: Seconds since some fixed moment.
+        monotonic: Returns the seconds since some fixed moment.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -27,28 +31,33 @@ class Throttle:
         self._wrong: dict[str, list[float]] = {}
 
     def retry_after(self, address: str) -> float:
-        """Return the seconds until a password is taken from an address; 0 when it is at once."""
-        now = self._monotonic()
-        recent = {each: [at for at in times if now - at < WINDOW] for each, times in self._wrong.items()}
-        self._wrong = {each: times for each, times in recent.items() if times}
-        times = self._wrong.get(_network(address), [])
-        if len(times) >= MAX_FAILURES:
-            return times[-MAX_FAILURES] + WINDOW - now
-        if not times and len(self._wrong) >= MAX_ADDRESSES:
-            return min(each[-1] for each in self._wrong.values()) + WINDOW - now
-        return 0.0
+        """Return the seconds until a password is accepted from an address; 0 if it is accepted now."""
+        since = self._monotonic() - WINDOW
+        waits = [0.0]
+        for source, limit in _limits(address):
+            recent = [at for at in self._wrong.get(source, ()) if at > since]
+            if len(recent) >= limit:
+                waits.append(recent[-limit] - since)
+        return max(waits)
 
     def record_failure(self, address: str) -> None:
         """Remember that a wrong password came from an address."""
-        self._wrong.setdefault(_network(address), []).append(self._monotonic())
+        for source, limit in _limits(address):
+            times = self._wrong.pop(source, [])
+            self._wrong[source] = [*times, self._monotonic()][-limit:]
+        while len(self._wrong) > MAX_REMEMBERED:
+            del self._wrong[next(iter(self._wrong))]
 
 
-def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6 a /64, because everybody has that many."""
+def _limits(address: str) -> list[tuple[str, int]]:
+    """Return what an address counts as, and how many wrong passwords each may send in `WINDOW`."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return ""
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64))
-    return str(found)
+        return [("", MAX_FAILURES)]
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    if isinstance(found, ipaddress.IPv4Address):
+        return [(str(found), MAX_FAILURES)]
+    network = ipaddress.IPv6Network((int(found) >> 64 << 64, 64))
+    return [(f"{int(found):x}", MAX_FAILURES), (str(network), MAX_PER_NETWORK)]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,18 +148,35 @@ def test_settings_that_are_wrong_do_not_hide_the_line(clone: Path, bare: Path, p
     assert phone.got == []
 
 
-def test_a_package_that_is_too_old(clone: Path, bare: Path) -> None:
-    packages = next((bare / "lib").glob("python*/site-packages"))
-    installed = {**requirements.MIN_VERSIONS, "redis": "0.9.1", "rich": "100.0rc1"}
+@contextmanager
+def recorded(venv: Path, **versions: str) -> Iterator[None]:
+    """Record all packages as installed, some of them in other versions; none of them can be imported."""
+    packages = next((venv / "lib").glob("python*/site-packages"))
+    installed = {**requirements.MIN_VERSIONS, **versions}
     for name, version in installed.items():
         folder = packages / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     try:
-        assert "(redis 0.9.1)" in only_line(start(clone, bare, ["run.py"]))
+        yield
     finally:
         for folder in packages.glob("*.dist-info"):
             shutil.rmtree(folder)
+
+
+def test_a_package_that_is_too_old(clone: Path, bare: Path) -> None:
+    with recorded(bare, redis="0.9.1", rich="100.0rc1"):
+        assert "(redis 0.9.1)" in only_line(start(clone, bare, ["run.py"]))
+
+
+@pytest.mark.parametrize("arguments", STARTS, ids=" ".join)
+def test_a_package_that_cannot_be_imported_or_needs_one_that_is_missing(
+    clone: Path, bare: Path, phone: Phone, arguments: list[str]
+) -> None:
+    with recorded(bare):
+        line = only_line(start(clone, bare, arguments, ALERT_URL=phone.url))
+    assert re.search(r"\((dotenv|redis)\)", line)
+    assert len(phone.got) == (arguments in STARTS[:2])
 
 
 class TestAdvice:

@@ -454,6 +454,33 @@ class TestStateFolderOfOthers:
         # Who only asks Redis has no business there.
         assert load(tmp_path, {"STATE_DIR": "state"}, need_login=False).state_dir == tmp_path / "state"
 
+    def test_others_may_put_another_folder_in_its_place(self, tmp_path: Path) -> None:
+        way = tmp_path / "shared" / "deeper"
+        (way / "state").mkdir(parents=True)
+        way.parent.chmod(0o777)
+        self.refused(way / "state")
+        way.parent.chmod(0o1777)  # as /tmp: nobody but its owner can replace `deeper`
+        assert load(way, {"STATE_DIR": "state"}).state_dir == way / "state"
+
+    def test_a_link_on_the_way_belongs_to_somebody_else(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        found = load(tmp_path, {"STATE_DIR": "link/state"})
+        assert found.state_dir == tmp_path / "link" / "state"
+        whose = os.lstat
+
+        def lstat(path: str) -> os.stat_result:
+            fields = list(whose(path))
+            if path == str(tmp_path / "link"):
+                fields[4] = 12345
+            return os.stat_result(fields)
+
+        monkeypatch.setattr("spotify_logger.system.ownership.os.lstat", lstat)
+        with pytest.raises(Misconfigured, match="link"):
+            load(tmp_path, {"STATE_DIR": "link/state"})
+
     def test_it_belongs_to_somebody_else(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "state").mkdir()
         give_away(tmp_path / "state", monkeypatch)

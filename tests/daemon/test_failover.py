@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import LEASE, STATUS
+from spotify_logger.core.redis_keys import FENCE, LEASE, STATUS
 from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.judge import judge
@@ -445,6 +445,17 @@ class TestVoidLease:
         assert int(pair.status()["fence"]) == fence
         assert len(pair.changes_without_a_death()) <= 1
         assert pair.verdict().doubles == []
+
+    def test_why_it_cannot_be_taken_over_is_said(
+        self, pair: Pair, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        attic, _ = pair.machines
+        pair.plant(("SET", LEASE, "7 deadbeef elsewhere"), ("SET", FENCE, "not a number"))
+        attic.start()
+        pair.until(pair.first_sound() + 3 * MINUTE)
+        assert attic.asked == []
+        said = [line for line in capsys.readouterr().err.splitlines() if "integer" in line]
+        assert len(said) == 1
 
     def test_it_stands_while_its_holder_writes(self, pair: Pair) -> None:
         attic, cellar = pair.machines

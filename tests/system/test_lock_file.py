@@ -17,6 +17,7 @@ from spotify_logger.system.errors import Misconfigured, TryLater
 from tests.conftest import is_there, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HOLDER = """
@@ -179,3 +180,9 @@ def test_a_full_disk_takes_the_lock_and_no_note(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "pwrite", refuse)
     os.close(lock_file.acquire(tmp_path, "run.py"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_lock_file_is_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "lock")
+    assert lock_file.is_held(tmp_path) is None

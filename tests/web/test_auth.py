@@ -10,7 +10,7 @@ from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.secrets_file import SecretsFile
 from spotify_logger.web.sessions import MAX_SESSIONS, SESSION_LIFETIME, Sessions
-from spotify_logger.web.throttle import MAX_ADDRESSES, MAX_FAILURES, WINDOW, Throttle
+from spotify_logger.web.throttle import MAX_FAILURES, MAX_PER_NETWORK, MAX_REMEMBERED, WINDOW, Throttle
 from tests.web.page import password_auth
 
 if TYPE_CHECKING:
@@ -206,8 +206,8 @@ class TestThrottle:
         ("address", "same", "other"),
         [
             ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
-            ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1"),
-            ("fe80::1%eth0", "fe80::2", "fe80:0:0:1::1"),
+            ("2001:db8::1", "2001:db8:0::1", "2001:db8::2"),
+            ("fe80::1%eth0", "fe80::1", "fe80::2"),
             ("", "nonsense", "192.0.2.1"),
         ],
     )
@@ -218,10 +218,17 @@ class TestThrottle:
         assert throttle.retry_after(same) == WINDOW
         assert throttle.retry_after(other) == 0
 
-    def test_many_addresses_together_are_slowed_down(self, throttle: Throttle, clock: Clock) -> None:
-        for number in range(MAX_ADDRESSES):
-            throttle.record_failure(f"198.51.100.{number}")
-        assert throttle.retry_after(HERE) == WINDOW
-        assert throttle.retry_after("198.51.100.0") == 0  # it has tries left
-        clock.now += WINDOW
+    def test_a_network_of_ipv6_has_more_tries_than_an_address_and_not_as_many_as_addresses(
+        self, throttle: Throttle
+    ) -> None:
+        for number in range(MAX_PER_NETWORK):
+            assert throttle.retry_after(f"2001:db8::{number:x}") == 0
+            throttle.record_failure(f"2001:db8::{number:x}")
+        assert throttle.retry_after("2001:db8::ffff") == WINDOW
+        assert throttle.retry_after("2001:db8:0:1::1") == 0
+
+    def test_however_many_addresses_are_wrong_nobody_else_waits(self, throttle: Throttle) -> None:
+        for number in range(2 * MAX_REMEMBERED):
+            throttle.record_failure(f"198.{number // 65536}.{number // 256 % 256}.{number % 256}")
         assert throttle.retry_after(HERE) == 0
+        assert len(throttle._wrong) == MAX_REMEMBERED

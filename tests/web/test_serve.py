@@ -174,11 +174,17 @@ class TestPassword:
         process.terminate()
         assert "the password of the page is in" in process.communicate(timeout=LONG)[1]
 
+    def test_behind_a_proxy_nobody_else_may_reach_it(self, page: Process) -> None:
+        code, _, err = page.ended("--port", "0", "--behind-proxy", "--host", "0.0.0.0")
+        assert code == 78
+        assert err.count("\n") == 1
+        assert "--host" in err
+
     @pytest.mark.parametrize("how", [["--host", "0.0.0.0"], ["--host", "::1", "--behind-proxy"]])
     def test_one_that_is_too_short_for_others(self, page: Process, how: list[str]) -> None:
         code, out, err = page.ended("--port", "0", *how, WEB_PASSWORD="123456789")
         assert (code, out) == (78, "")
-        assert re.fullmatch(r"spotify-logger: WEB_PASSWORD is too short .*\n", err)
+        assert re.fullmatch(r"spotify-logger: WEB_PASSWORD needs at least 10 .*\n", err)
         assert "123456789" not in err
 
     def test_on_this_machine_there_is_none(self, page: Process) -> None:
