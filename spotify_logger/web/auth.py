@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
-import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from spotify_logger.system import atomic_file, log
-from spotify_logger.system.errors import Misconfigured
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from spotify_logger.web.sessions import Sessions
     from spotify_logger.web.throttle import Throttle
-
-
-
-
-
-
-
-
-
-
-
 
 
 class PasswordAuth:
