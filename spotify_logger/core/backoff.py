@@ -1,4 +1,4 @@
-"""Wait longer after each failure in a row."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class Backoff:
-    """How long to wait after failures in a row: twice as long each time, with jitter.
+    """Doubles the delay after each consecutive failure, with jitter.
 
     Args:
-        shortest: Seconds after the first.
-        longest: Seconds at most.
-        chance: Returns a random number from 0 to 1.
+        shortest: The first delay in seconds.
+        longest: The longest delay in seconds.
+        chance: Returns a random number between 0 and 1, such as `random.random`.
     """
 
     def __init__(self, shortest: float, longest: float, chance: Callable[[], float]) -> None:
@@ -22,11 +22,11 @@ class Backoff:
         self._failures = 0
 
     def failed(self) -> float:
-        """Return the seconds to wait after one more failure."""
+        """Count a failure, and return the seconds to wait before the next attempt."""
         wait = min(self._shortest * 2.0 ** min(self._failures, 16), self._longest)
         self._failures += 1
         return wait * (0.5 + self._chance() / 2)
 
     def succeeded(self) -> None:
-        """Forget the failures."""
+        """Reset the delay."""
         self._failures = 0

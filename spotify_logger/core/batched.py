@@ -1,4 +1,4 @@
-"""Much, a little at a time. Pure."""
+"""Split iterables into batches. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut values into lists of `size`; the last one may be shorter, and none is empty."""
+    """Split values into lists of `size` elements; the last may be shorter, and none is empty."""
     iterator = iter(values)
-    while portion := list(islice(iterator, size)):
-        yield portion
+    while batch := list(islice(iterator, size)):
+        yield batch

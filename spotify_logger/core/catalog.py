@@ -1,4 +1,4 @@
-"""What belongs together: items of the catalogue as recordings, artists, albums and shows. Pure."""
+"""Group catalog items by recording, artist, album and show. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ EPISODE = "episode:"
 
 
 class CatalogEntry(NamedTuple):
-    """What the catalogue knows of an item, as far as it is needed here; "" where it knows nothing.
+    """The catalog fields that queries need; "" for an unknown value.
 
     Attributes:
-        name: Its title.
-        artists: Their names, parted by ", ".
-        artist_ids: Their ids, parted by blanks.
-        album: A show's name for an episode.
-        album_id: The album's id at Spotify.
-        isrc: What tells recordings from each other, whatever ids they have.
+        name: The title.
+        artists: The artists' names, separated by ", ".
+        artist_ids: The artists' Spotify ids, separated by spaces.
+        album: The album's name; for an episode, the show's.
+        album_id: The album's Spotify id.
+        isrc: The ISRC, which identifies a recording across its Spotify ids.
     """
 
     name: str = ""
@@ -34,24 +34,24 @@ UNKNOWN_ENTRY = CatalogEntry()
 
 
 def recording_key(key: str, isrc: str, *, exact: bool) -> str:
-    """What is the same for all ids of a recording.
+    """Return a key that all ids of a recording share.
 
     Args:
-        key: An item's catalogue key.
-        isrc: Its ISRC, "" where none is known.
-        exact: Every id is one of its own.
+        key: The item's catalog key.
+        isrc: Its ISRC, "" if unknown.
+        exact: Treat every id as a recording of its own.
     """
     if exact or not isrc:
         return key
-    # Most are in capitals already; a copy of each would take as much memory again.
+    # Most are in upper case already; copying them would double the memory.
     return isrc if isrc.isupper() else isrc.upper()
 
 
 def artist_names(entry: CatalogEntry) -> list[str]:
-    """The names of an item's artists.
+    """Return the names of an item's artists.
 
-    A name may hold ", " itself; so the text is cut only where that makes as many names as there are ids.
-    Without ids it is one name: Spotify's export knows the album's artist alone.
+    A name may contain ", ", so the text is split only if that yields as many names as there are ids. Without
+    ids it is a single name: Spotify's export has only the album's artist.
     """
     names = entry.artists.split(", ")
     if len(names) == len(entry.artist_ids.split()):
@@ -60,45 +60,45 @@ def artist_names(entry: CatalogEntry) -> list[str]:
 
 
 def is_episode(key: str) -> bool:
-    """Whether a catalogue key is that of an episode of a show, and not of music."""
+    """Return whether a catalog key is that of an episode, not of music."""
     return key.startswith(EPISODE)
 
 
 class AlbumKey(NamedTuple):
-    """What tells one album from another: its name, and its first artist; none for those of many artists."""
+    """Identifies an album: its name and first artist; with `exact`, or for compilations, its id instead."""
 
     name: str
     artist: str
 
 
 def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, AlbumKey]:
-    """The albums of music: catalogue key -> album.
+    """Return the album of each track, by catalog key.
 
-    The pressings of an album have several ids and one name; an album of many artists has one id. Editions
-    with another name stay others.
+    Pressings of an album have different ids and the same name; a compilation has one id. Editions with
+    another name are other albums.
 
     Args:
-        entries: What the catalogue knows, by key.
-        exact: Every id is an album of its own.
+        entries: Catalog entries by key.
+        exact: Treat every id as an album of its own.
     """
     firsts = {key: next(iter(artist_names(entry)), "") for key, entry in entries.items()}
-    only: dict[str, str] = {}
-    of_many = set()
+    first_artists: dict[str, str] = {}
+    compilations = set()
     for key, entry in entries.items():
-        if entry.album_id and only.setdefault(entry.album_id, firsts[key]) != firsts[key]:
-            of_many.add(entry.album_id)
+        if entry.album_id and first_artists.setdefault(entry.album_id, firsts[key]) != firsts[key]:
+            compilations.add(entry.album_id)
     found = {}
     for key, entry in entries.items():
         if not entry.album or is_episode(key):
             continue
-        is_by_id = exact or entry.album_id in of_many
+        is_by_id = exact or entry.album_id in compilations
         artist = entry.album_id if entry.album_id and is_by_id else firsts[key]
         found[key] = AlbumKey(entry.album, artist)
     return found
 
 
 def keys_by_group(keys: Iterable[str], groups: Mapping[str, Iterable[Hashable]]) -> dict[Hashable, list[str]]:
-    """Turn groups by key into keys by group, in the order of the keys."""
+    """Invert a mapping of keys to groups, keeping the order of the keys."""
     found: dict[Hashable, list[str]] = {}
     for key in keys:
         for group in groups.get(key, ()):

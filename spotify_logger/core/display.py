@@ -1,4 +1,4 @@
-"""Say what was played in a line of text."""
+"""Describe plays in one line of text."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 def format_title(fields: Mapping[str, FieldValue]) -> str:
-    """What to call what is played: "Daft Punk – Veridis Quo"; an episode is its show's."""
-    whose = fields.get("artists") or fields.get("album")
-    name = str(fields.get("name") or fields.get("uri") or "something without a name")
-    return f"{whose} – {name}" if whose else name
+    """Return artist and title: "Daft Punk – Veridis Quo"; for an episode, show and title."""
+    artist = fields.get("artists") or fields.get("album")
+    name = str(fields.get("name") or fields.get("uri") or "untitled")
+    return f"{artist} – {name}" if artist else name
 
 
 def format_duration(milliseconds: int) -> str:
-    """A length as "5:45", or "1:01:01" from an hour on."""
+    """Format a duration as "5:45", or "1:01:01" from one hour on."""
     whole_minutes, seconds = divmod(milliseconds // 1000, 60)
     hours, rest = divmod(whole_minutes, 60)
     return f"{hours}:{rest:02}:{seconds:02}" if hours else f"{rest}:{seconds:02}"
 
 
 def format_play(play: Play) -> str:
-    """A play in a line: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
+    """Describe a play: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
     length = "" if play.item.duration_ms is None else f" of {format_duration(play.item.duration_ms)}"
     device = play.fields.get("device_name")
     return f"{format_title(play.fields)}, {format_duration(play.ms_played)}{length}" + (

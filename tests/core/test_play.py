@@ -144,7 +144,7 @@ class TestWords:
             ({"name": "Hello"}, "Hello"),
             ({"artists": "Daft Punk", "uri": "spotify:track:1"}, "Daft Punk – spotify:track:1"),
             ({"name": 1999}, "1999"),
-            ({}, "something without a name"),
+            ({}, "untitled"),
         ],
     )
     def test_title(self, fields: dict[str, FieldValue], words: str) -> None:

@@ -518,7 +518,7 @@ class TestRecent:
     def test_a_play_whose_hash_is_gone(self, store: Store) -> None:
         with store.batch() as batch:
             batch.write_play(START, {}, "track:v 1000")
-        assert rows(recent(store, 9)) == [("2026-11-22 19:00", "something without a name", "?", "open", "")]
+        assert rows(recent(store, 9)) == [("2026-11-22 19:00", "untitled", "?", "open", "")]
 
 
 class TestCount:
