@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 examples:
-  spotify-logger status || echo "look after the logger"
+  spotify-logger status || echo "the logger needs attention"
   spotify-logger count veridis quo
   spotify-logger top artists --year 2026 --by time
   spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
 
-Settings come from the environment, from .env and from auth.py in the folder in which it is called.
-Exit codes: 0 yes, 1 not well, unknown or Redis away, 2 wrong arguments, 78 wrong settings.
+Settings come from the environment, .env and auth.py in the current directory.
+Exit codes: 0 success; 1 not well, unknown or Redis unavailable; 2 invalid arguments; 78 invalid settings.
 """
 
 
@@ -92,43 +92,44 @@ def command_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="spotify-logger",
-        description="Ask the log of what you played on Spotify.",
+        description="Query the log of what you played on Spotify.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
-    parser.add_argument(
-        "--listener", metavar="NAME", help="whose log it is about, where several listeners have one"
-    )
+    parser.add_argument("--listener", metavar="NAME", help="whose log to use, if there are several listeners")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     add = arguments.Subcommands(commands)
-    add.command("login", "allow the logger to see what you play; needed every six months", csv=False)
+    add.command("login", "let the logger see what you play (required every six months)", csv=False)
     arguments.add_questions(add)
     transfer_commands.add_commands(add)
-    web = add.command("web", "serve the page, for a browser", json=False)
+    web = add.command("web", "serve the web page", json=False)
     web.add_argument(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="where others may reach it, 0.0.0.0 for all (default: %(default)s)",
+        help="address to listen on, 0.0.0.0 for all (default: %(default)s)",
     )
-    web.add_argument("--port", type=_port, default=8877, help="default: %(default)s")
+    web.add_argument("--port", type=_port, default=8877, help="port to listen on (default: %(default)s)")
     web.add_argument(
         "--name",
         action="append",
         default=[],
         dest="names",
         type=_host_name,
-        help="a name of this machine that browsers may use",
+        help="another hostname by which browsers may reach this machine",
     )
     web.add_argument(
         "--behind-proxy",
         action="store_true",
-        help="always ask for a password, and believe the X-Forwarded headers of a proxy on this machine",
+        help="always ask for a password, and trust the X-Forwarded headers of a proxy on this machine",
     )
     web.add_argument(
-        "--no-covers", dest="covers", action="store_false", help="no album covers from Spotify's image host"
+        "--no-covers",
+        dest="covers",
+        action="store_false",
+        help="do not load album covers from Spotify's image host",
     )
     return parser
 
@@ -142,4 +143,4 @@ def _host_name(text: str) -> str:
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - there are so many
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no port, from 0 to 65535")
+    raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to 65535)")

@@ -28,8 +28,8 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
         if error.name and error.name.startswith("spotify_logger"):
             raise
         raise Misconfigured(
-            f"the page needs more than is installed ({error.name}): pip install 'spotify-logger[web]', or "
-            "'.[web]' in a clone"
+            f"the web page needs a package that is not installed ({error.name}): "
+            "pip install 'spotify-logger[web]', or '.[web]' in a clone"
         ) from None
     return serve(
         options.host,

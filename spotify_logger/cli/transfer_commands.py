@@ -19,32 +19,36 @@ if TYPE_CHECKING:
 
 def add_commands(add: Subcommands) -> None:
     """Add them to the others."""
-    bring = add.command("import", "bring in the years before, from Spotify's export", csv=False)
-    bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders and zips")
-    bring.add_argument("--samples", action="store_true", help="what the script of 2019 left in Redis")
-    bring.add_argument("--private", action="store_true", help="what was heard in private sessions, too")
-    bring.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come of it")
+    bring = add.command("import", "import earlier plays from Spotify's data export", csv=False)
+    bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
+    bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
+    bring.add_argument("--private", action="store_true", help="include private sessions")
+    bring.add_argument(
+        "--dry-run", action="store_true", help="write nothing, only report what would be imported"
+    )
     bring.set_defaults(check=_check_import)
-    export = add.command("export", "give the log out, all of it or a stretch", csv=False, json=False)
+    export = add.command("export", "export the log, or one period of it", csv=False, json=False)
     forms = export.add_mutually_exclusive_group()
     for form, what in (
-        ("jsonl", "a record a line, with all there is; `import` takes it back (default)"),
-        ("json", "the same records in one array"),
-        ("csv", "a row a play, for spreadsheets"),
-        ("listenbrainz", "listens, as ListenBrainz takes them"),
+        ("jsonl", "one JSON record per line, with every field; `import` reads it back (default)"),
+        ("json", "the same records in one JSON array"),
+        ("csv", "one row per play, for spreadsheets"),
+        ("listenbrainz", "listens in ListenBrainz's format"),
     ):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
-    export.add_argument("--output", type=Path, metavar="FILE", help="where to; otherwise it is printed")
+    export.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to write (default: standard output)"
+    )
     question.add_period(export)
     export.set_defaults(form="jsonl")
-    forget = add.command("forget", "delete plays for good, after showing them and asking", csv=False)
-    what = "a title, an artist or an album; or a key, listening:<second>"
+    forget = add.command("forget", "permanently delete plays, after showing them and asking", csv=False)
+    what = "a title, artist or album, or a key such as listening:<second>"
     forget.add_argument("text", nargs="*", metavar="TEXT", type=question.search_text, help=what)
-    forget.add_argument("--yes", action="store_true", help="do not ask")
+    forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     question.add_period(forget)
     forget.set_defaults(check=_check_forget)
-    check = add.command("check", "do index, catalogue and plays agree? exit code 1 if not", csv=False)
-    check.add_argument("--repair", action="store_true", help="make the index anew, of the plays")
+    check = add.command("check", "verify that index, catalog and plays agree (exit code 1 if not)", csv=False)
+    check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
 
 
 def answer(options: argparse.Namespace, store: Store) -> Answer | None:
@@ -54,7 +58,7 @@ def answer(options: argparse.Namespace, store: Store) -> Answer | None:
 
 def _check_import(options: argparse.Namespace) -> None:
     if options.samples == bool(options.paths):
-        raise ValueError("import takes files, folders or zips, or --samples")
+        raise ValueError("import needs files, folders or ZIP archives, or else --samples")
 
 
 def _import(options: argparse.Namespace, store: Store) -> Answer:
@@ -86,7 +90,9 @@ def _export(options: argparse.Namespace, store: Store) -> Answer | None:
 def _check_forget(options: argparse.Namespace) -> None:
     period = options.question.period
     if not options.text and period.begin is None and period.end is None:
-        raise ValueError("forget takes a text, a key, or a stretch such as --last 2h: it does not forget all")
+        raise ValueError(
+            "forget needs a text, a key or a period such as --last 2h: it does not delete the whole log"
+        )
 
 
 def _forget(options: argparse.Namespace, store: Store) -> Answer:

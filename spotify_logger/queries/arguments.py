@@ -62,37 +62,43 @@ def parse(
 
 def add_questions(add: Subcommands) -> None:
     """Add the commands that ask the log."""
-    status = add.command("status", "is the logger alive and well? exit code 1 if not", csv=False)
-    status.add_argument("--all", action="store_true", help="every listener's")
-    add.command("now", "what is playing; exit code 1 if nobody knows", csv=False)
-    recent = add.command("recent", "the newest plays")
+    status = add.command("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
+    status.add_argument("--all", action="store_true", help="show the loggers of all listeners")
+    add.command("now", "what is playing right now (exit code 1 if unknown)", csv=False)
+    recent = add.command("recent", "the most recent plays")
     question.add_limit(recent, 20)
     question.add_period(recent)
-    day = add.command("day", "a day from its first play to its last")
-    day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help="or today, or yesterday")
-    on_this_day = add.command("on-this-day", "what was played on this day in other years")
+    day = add.command("day", "the plays of one day, in order")
+    day.add_argument(
+        "day",
+        metavar="2026-11-22",
+        nargs="?",
+        default="today",
+        help="a date, today or yesterday (default: today)",
+    )
+    on_this_day = add.command("on-this-day", "what you played on this date in earlier years")
     for parser_of_days in (day, on_this_day):
         question.add_zone(parser_of_days)
         question.add_threshold(parser_of_days)
-    count = add.command("count", "how often something was played")
-    _add_text(count, "a title, an artist or an album, or words of them in any order; case and accents aside")
-    top = add.command("top", "what was played most")
+    count = add.command("count", "how often you played something")
+    _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
+    top = add.command("top", "what you played most")
     top.add_argument("kind", choices=TOP_KINDS, metavar="KIND", help=", ".join(TOP_KINDS))
     for ranking in (count, top):
         question.add_ranking(ranking)
-    compare = add.command("compare", "what two listeners have in common, and who was first", csv=False)
+    compare = add.command("compare", "what two listeners have in common, and who heard it first", csv=False)
     compare.add_argument(
-        "other", metavar="LISTENER", help="whom to compare with; - for the one without a name"
+        "other", metavar="LISTENER", help="listener to compare with (- is the one without a name)"
     )
     question.add_ranking(compare)
-    stats = add.command("stats", "a stretch in figures")
+    stats = add.command("stats", "listening statistics of a period")
     question.add_exact(stats)
-    clock = add.command("clock", "the hours of the week, as a picture")
-    calendar = add.command("calendar", "the days of a year, as a picture")
-    year = add.command("year", "a year in review, on one screen")
-    course = add.command("course", "how listening went on, day by day, week by week or month by month")
+    clock = add.command("clock", "heatmap of listening by weekday and hour")
+    calendar = add.command("calendar", "heatmap of listening by day of a year")
+    year = add.command("year", "your year in review, on one screen")
+    course = add.command("course", "bar chart of listening by day, week or month")
     course.add_argument(
-        "--per", choices=INTERVALS, default="month", help="what each line is about (default: month)"
+        "--per", choices=INTERVALS, default="month", help="one bar per day, week or month (default: month)"
     )
     question.add_year(calendar)
     question.add_year(year, "year")
@@ -107,11 +113,11 @@ def add_questions(add: Subcommands) -> None:
 
 def _add_pages(add: Subcommands) -> list[argparse.ArgumentParser]:
     """Add the commands that are about one thing."""
-    pages = {noun: add.command(noun, f"the page of one {noun}") for noun in ("artist", "album", "track")}
+    pages = {noun: add.command(noun, f"everything about one {noun}") for noun in ("artist", "album", "track")}
     for noun, page in pages.items():
         page.set_defaults(kind=f"{noun}s")
-        whose = "" if noun == "artist" else ", with or without whose it is; or its key"
-        _add_text(page, f"what it is called{whose}; case and accents aside")
+        whose = "" if noun == "artist" else ", with or without the artist, or its key"
+        _add_text(page, f"its name{whose} (ignores case and accents)")
         question.add_ranking(page, 5)
     return list(pages.values())
 
@@ -138,11 +144,9 @@ class Subcommands:
         parser = self._commands.add_parser(name, help=what, description=what, allow_abbrev=False)
         if json:
             forms = parser.add_mutually_exclusive_group()
-            forms.add_argument("--json", action="store_true", help="print JSON, for programs; times are UTC")
+            forms.add_argument("--json", action="store_true", help="print JSON (times in UTC)")
         if json and csv:
-            forms.add_argument(
-                "--csv", action="store_true", help="print CSV, for spreadsheets; times are UTC"
-            )
+            forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
         parser.set_defaults(json=False, csv=False)
         return parser
 

@@ -81,7 +81,7 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         "tracks": [_track_data(track) for track in tracks],
     }
     if not tracks:
-        return Answer(data, [f"Nothing that was played matches “{text}”."])
+        return Answer(data, [f"No play matches “{text}”."])
     page = [*_page(tracks, sums, number, question), *_left_out(found.left_out), *gap_note(reader)]
     return Answer(data, page, csv_rows=[_csv_row(track) for track in tracks])
 
@@ -248,7 +248,7 @@ def _page(
 
 
 def _left_out(number: int) -> list[str]:
-    words = f"Left out: {counted(number, 'track')} where it matches less closely."
+    words = f"Not counted: {counted(number, 'track')} matching less closely."
     return [words] if number else []
 
 

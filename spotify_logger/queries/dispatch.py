@@ -99,8 +99,8 @@ def resolve_listener(text: str, store: Store) -> str:
     name = "" if text == "-" else text
     known = store.listeners()
     if name not in known:
-        there = ", ".join(each or "-" for each in known) or "nobody"
-        raise SpotifyLoggerError(f"no listener called {text!r} has a log here; there is {there}")
+        there = ", ".join(each or "-" for each in known) or "none"
+        raise SpotifyLoggerError(f"no listener called {text!r} has a log here (known: {there})")
     return name
 
 

@@ -26,8 +26,8 @@ MAX_WAITING_PLAYS = 1000
 day's plays wait all the time."""
 NOT_PERSISTENT = Persistence(saves=False).words
 """What the status says of a Redis that keeps nothing on its disk."""
-LOGIN_EXPIRED = f"the login is over: {LOGIN_ADVICE}"
-NOT_RUNNING = "the logger does not run any more: start it, or look into its log"
+LOGIN_EXPIRED = f"the login has expired: {LOGIN_ADVICE}"
+NOT_RUNNING = "the logger is not running: start it, or check its log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def problems(
     found = [LOGIN_EXPIRED] if is_login_expired(status, now) else []
     answered = status_time(status, "last_poll")
     if answered is None or now > answered + max_poll_interval + UNANSWERED_AFTER:
-        found.append("Spotify gives no answer, see what the logger says below")
+        found.append("Spotify is not answering: see the state of the logger below")
     return found + _at_risk(status)
 
 
@@ -105,14 +105,14 @@ def why_unknown(
     if is_overdue(status, now):
         found = problems(status, now, max_poll_interval, evidence)
         silent = is_overdue(status, now, LATE_AFTER) or evidence.refusal or evidence.is_running is False
-        return found[0] if silent else "the logger is late: it has not written since"
+        return found[0] if silent else "the logger is late: its last update is overdue"
     answered = status_time(status, "last_poll")
     sees = not status.get("blind") and unobserved_since(status, now, max_poll_interval) is None
     if answered is not None and (sees or now <= answered + OVERDUE_AFTER):
         return ""
     reason = sanitize(status.get("blind", ""))
     why = f" ({reason})" if reason else ""
-    return LOGIN_EXPIRED if is_login_expired(status, now) else f"Spotify gives no answer{why}"
+    return LOGIN_EXPIRED if is_login_expired(status, now) else f"Spotify is not answering{why}"
 
 
 def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: float) -> float | None:
@@ -132,19 +132,19 @@ def _refused(status: Mapping[str, str], now: float, evidence: LoggerEvidence) ->
     """Why Redis takes no writes, since when, and what waits for it."""
     text, written = evidence.refusal, status_time(status, "last_poll")
     if written is not None and is_overdue(status, now):
-        text += f"; nothing was written since {local(written):%Y-%m-%d %H:%M}"
-    return f"{text}; plays wait in the outbox ({evidence.waiting:,})" if evidence.waiting else text
+        text += f"; nothing written since {local(written):%Y-%m-%d %H:%M}"
+    return f"{text}; plays waiting in the outbox: {evidence.waiting:,}" if evidence.waiting else text
 
 
 def _why_silent(status: Mapping[str, str], evidence: LoggerEvidence) -> str:
     """Why no logger writes, although Redis would take it."""
     if evidence.standby:
         return (
-            f"the logger on {evidence.standby} stands by, and the one that has the lease writes nothing:"
-            " look into the log of both"
+            f"the logger on {evidence.standby} is on standby, but the one that holds the lease writes"
+            " nothing: check the logs of both"
         )
     if evidence.is_running:
-        return "the logger runs, but writes nothing to this Redis: look into its log"
+        return "the logger is running but writes nothing to this Redis: check its log"
     if status_time(status, "next_poll") is None:
         return "the logger has never run here: start it with `python run.py`"
     return NOT_RUNNING
@@ -154,14 +154,14 @@ def _at_risk(status: Mapping[str, str]) -> list[str]:
     """Why plays that were found might be lost."""
     found = []
     if trouble := sanitize(status.get("outbox_trouble", "")):
-        found.append(f"{trouble} (until it can, plays wait in memory alone)")
+        found.append(f"{trouble} (until that is fixed, plays are kept in memory only)")
     if trouble := sanitize(status.get("redis_trouble", "")):
         found.append(trouble)
     waiting = whole_number(status.get("outbox")) or 0
     if waiting > MAX_WAITING_PLAYS:
-        found.append(f"{waiting:,} plays wait until Redis has made them safe: look into the log, and its own")
-    if status.get("persistence") == NOT_PERSISTENT:
         found.append(
-            "this Redis forgets everything with its next restart: set `appendonly yes` in its settings"
+            f"{waiting:,} plays are waiting to be stored safely: check the logs of the logger and of Redis"
         )
+    if status.get("persistence") == NOT_PERSISTENT:
+        found.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
     return found

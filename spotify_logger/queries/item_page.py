@@ -64,7 +64,7 @@ def _not_found(search: ItemSearch, question: Question) -> str:
     if not search.entries:
         return nothing_played(period)
     when = "" if period == Period() else f": {period.words}"
-    return f"No {NOUNS[query.kind]} that was played is called “{query.text}”{when}."
+    return f"No {NOUNS[query.kind]} with plays is called “{query.text}”{when}."
 
 
 def _choice(search: ItemSearch, lines: Sequence[RankedLine], number: int) -> list[Block]:

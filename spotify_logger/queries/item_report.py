@@ -99,7 +99,7 @@ def to_blocks(found: ItemReport) -> list[Block]:
         page.append(BarChart([(name, both[by == TIME], _amount(*both, by)) for name, both in periods]))
     page.append(_clock(found))
     others = [(words, f"{plays:,}") for words, plays in found.others[:number]]
-    return [*page, Table(others, ("others of this name", PLAYS), [1], flexible=0)] if others else page
+    return [*page, Table(others, ("others with this name", PLAYS), [1], flexible=0)] if others else page
 
 
 def _rows(found: ItemReport) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Period, Zone
     from spotify_logger.queries.reader import PlayReader
 
-NOTHING_LOGGED = "Nothing is logged yet."
+NOTHING_LOGGED = "Nothing has been logged yet."
 
 
 def format_time(zone: Zone, second: float | None) -> str:
@@ -35,15 +35,16 @@ def nothing_played(period: Period) -> str:
 
 
 def gap_note(reader: PlayReader, period: Period | None = None) -> list[str]:
-    """What is said below figures that may be too small; nothing where all could be seen."""
+    """Return the note that marks figures as a minimum, in a list; an empty list without gaps."""
     gaps = reader.gaps(period)
     if not gaps:
         return []
-    blind = exact_duration(reader.unobserved_seconds(gaps, period))
-    return [f"At least: in {counted(len(gaps), 'gap')}, {blind} in all, nothing could be seen."]
+    duration = exact_duration(reader.unobserved_seconds(gaps, period))
+    verb = "was" if len(gaps) == 1 else "were"
+    return [f"At least: {counted(len(gaps), 'gap')} ({duration}) {verb} not observed."]
 
 
 def unobserved_data(reader: PlayReader, period: Period | None = None) -> dict[str, int]:
-    """The same for programs."""
+    """Return the number of gaps and their seconds, for JSON."""
     gaps = reader.gaps(period)
     return {"gaps": len(gaps), "seconds": reader.unobserved_seconds(gaps, period)}

@@ -70,18 +70,25 @@ class Question:
 
 def add_period(parser: argparse.ArgumentParser) -> None:
     """Add the options that say when."""
-    group = parser.add_argument_group("when", "by your clocks; without any of these, all time")
-    group.add_argument("--since", metavar="DAY", type=_text, help=f"from then on: {DAY_FORMS}")
-    group.add_argument("--until", metavar="DAY", type=_text, help="up to the end of that year, month or day")
-    group.add_argument("--year", type=_year, metavar="2026", help="a year")
-    group.add_argument("--month", type=_month, metavar="2026-11", help="a month")
-    group.add_argument("--last", type=_last, metavar="30d", help="up to now: 12h, 30d, 4w, 6m, 1y")
+    group = parser.add_argument_group("when", "in local time; without any of these, all time")
+    group.add_argument("--since", metavar="DAY", type=_text, help=f"start of the period: {DAY_FORMS}")
+    group.add_argument(
+        "--until",
+        metavar="DAY",
+        type=_text,
+        help="end of the period, including all of that year, month or day",
+    )
+    group.add_argument("--year", type=_year, metavar="2026", help="only this year")
+    group.add_argument("--month", type=_month, metavar="2026-11", help="only this month")
+    group.add_argument("--last", type=_last, metavar="30d", help="the time up to now: 12h, 30d, 4w, 6m or 1y")
     add_zone(group)
 
 
 def add_zone(parser: argparse._ActionsContainer) -> None:
     """Add the option that says whose clocks count."""
-    parser.add_argument("--tz", type=_zone, metavar="ZONE", help="another time zone, as Europe/Berlin")
+    parser.add_argument(
+        "--tz", type=_zone, metavar="ZONE", help="time zone, such as Europe/Berlin (default: the system's)"
+    )
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
@@ -92,14 +99,14 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
         type=_threshold,
         default=MIN_LISTENED_MS,
         metavar="30s|half|finished|0",
-        help="what counts as a play: so much of it heard (default: 30s)",
+        help="how much has to be heard for a play to count (default: 30s)",
     )
 
 
 def add_year(parser: argparse.ArgumentParser, name: str = "--year") -> None:
     """Add the year that everything is about, this one unless told: as an option, or as a word of its own."""
     nargs = None if name.startswith("-") else "?"
-    words = "a year (default: this one)"
+    words = "the year (default: the current one)"
     parser.add_argument(name, type=_year, nargs=nargs, default=_THIS_YEAR, metavar="2026", help=words)
     add_zone(parser)
 
@@ -113,19 +120,21 @@ def add_ranking(parser: argparse.ArgumentParser, number: int = 10) -> None:
 
 def add_by(parser: argparse.ArgumentParser) -> None:
     """Add the option that says what makes more of something."""
-    parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what counts (default: plays)")
+    parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what to rank by (default: plays)")
 
 
 def add_limit(parser: argparse.ArgumentParser, number: int) -> None:
     """Add the option that says how many lines."""
-    words = "how many (default: %(default)s)"
+    words = "maximum number of lines (default: %(default)s)"
     parser.add_argument("-n", type=positive_int, default=number, metavar="N", help=words)
 
 
 def add_exact(parser: argparse.ArgumentParser) -> None:
     """Add the option that tells the ids of a recording apart."""
     parser.add_argument(
-        "--exact", action="store_true", help="tell the ids apart that Spotify has for one recording or album"
+        "--exact",
+        action="store_true",
+        help="count every Spotify ID separately, even of the same recording or album",
     )
 
 
@@ -153,7 +162,7 @@ def _period(told: dict[str, object], zone: Zone, now: float) -> Period:
     bounds = [name for name in ("since", "until") if told.get(name) is not None]
     if len(given) > 1 or (given and bounds):
         one, other = (given + bounds)[:2]
-        raise ValueError(f"--{one} and --{other} both say when: use one of them")
+        raise ValueError(f"--{one} and --{other} cannot be combined: use one of them")
     if told.get("year") is not None:
         return periods.year(zone, int(str(told["year"])) or zone.day(now).year)
     if isinstance(first := told.get("month"), date):
@@ -167,7 +176,7 @@ def _back(zone: Zone, now: float, number: int, unit: str) -> Period:
     try:
         return periods.last(zone, now, number, unit)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"--last {number}{unit} goes back beyond the calendar") from None
+        raise ValueError(f"--last {number}{unit} goes too far back") from None
 
 
 def _between(zone: Zone, now: float, since: str | None, until: str | None) -> Period:
@@ -176,7 +185,7 @@ def _between(zone: Zone, now: float, since: str | None, until: str | None) -> Pe
     begin = None if since is None else _bounds(zone, now, since, "--since")[0]
     end = None if until is None else _bounds(zone, now, until, "--until")[1]
     if begin is not None and end is not None and begin >= end:
-        raise ValueError(f"--until {until} lies before --since {since}")
+        raise ValueError(f"--until {until} is before --since {since}")
     words = " ".join(f"{name} {text}" for name, text in (("since", since), ("until", until)) if text)
     return periods.between(begin, end, words)
 
@@ -186,7 +195,7 @@ def _bounds(zone: Zone, now: float, text: str, option: str) -> tuple[int, int]:
     try:
         return _seconds(zone, now, text)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{option} {text!r} is no day: it has to be like {DAY_FORMS}") from None
+        raise ValueError(f"{option}: not a date: {text!r} (try {DAY_FORMS})") from None
 
 
 def _seconds(zone: Zone, now: float, text: str) -> tuple[int, int]:
@@ -215,7 +224,7 @@ def parse_day(zone: Zone, now: float, text: str) -> date:
         day = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
         _checked(day.year)
     except ValueError:
-        raise ValueError(f"{text!r} is no day, such as 2026-11-22, today or yesterday") from None
+        raise ValueError(f"{text!r} is not a day (try 2026-11-22, today or yesterday)") from None
     return day
 
 
@@ -237,14 +246,14 @@ def _first_of(month: str) -> date:
 def positive_int(text: str) -> int:
     """A number from 1 up."""
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
     return int(text[:9])
 
 
 def search_text(text: str) -> str:
     """Something to look for."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("there is nothing to look for")
+        raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
     return text
 
 
@@ -253,17 +262,17 @@ def _text(text: str) -> str:
 
 
 def _year(text: str) -> int:
-    return _read(lambda: _checked(int(text)), _YEAR.fullmatch(text), text, "no year, such as 2026")
+    return _read(lambda: _checked(int(text)), _YEAR.fullmatch(text), text, "year", "2026")
 
 
 def _month(text: str) -> date:
-    return _read(lambda: _first_of(text), _MONTH.fullmatch(text), text, "no month, such as 2026-11")
+    return _read(lambda: _first_of(text), _MONTH.fullmatch(text), text, "month", "2026-11")
 
 
 def _last(text: str) -> tuple[int, str]:
     match = _LAST.fullmatch(text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no stretch, such as 12h, 30d, 4w, 6m or 1y")
+        raise argparse.ArgumentTypeError(f"not a length of time: {text!r} (try 12h, 30d, 4w, 6m or 1y)")
     return int(match[1]), match[2]
 
 
@@ -272,7 +281,7 @@ def _threshold(text: str) -> int | str:
         return text
     match = _LEAST.fullmatch(text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of 30s (or another number), half, finished and 0")
+        raise argparse.ArgumentTypeError(f"not a threshold: {text!r} (try 30s, half, finished or 0)")
     return int(match[1]) * 1000
 
 
@@ -280,13 +289,13 @@ def _zone(text: str) -> Zone:
     try:
         return Zone(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time zone, such as Europe/Berlin") from None
+        raise argparse.ArgumentTypeError(f"unknown time zone: {text!r} (try Europe/Berlin)") from None
 
 
-def _read(value: Callable[[], T], matches: object, text: str, complaint: str) -> T:
+def _read(value: Callable[[], T], matches: object, text: str, noun: str, example: str) -> T:
     try:
         if matches:
             return value()
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is {complaint}")
+    raise argparse.ArgumentTypeError(f"not a {noun}: {text!r} (try {example})")

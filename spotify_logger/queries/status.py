@@ -99,7 +99,7 @@ def statuses(settings: Settings, now: float) -> Answer:
         except StoreError:
             return status(store, now, 2 * settings.poll_max, settings.state_dir)
     if not names:
-        return Answer({"listeners": []}, ["No logger has written here yet."], code=1)
+        return Answer({"listeners": []}, ["No logger has written to this Redis yet."], code=1)
     told = {}
     for name in names:
         theirs = settings.for_listener(name)
@@ -197,12 +197,14 @@ def _status_rows(found: _LoggerState, blind: float | None, now: float) -> list[t
         ("gaps", gaps_words(found.recent_gaps(blind, now), GAP_DAYS, now - GAP_DAYS * DAY)),
         ("login", _login(fields, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
-        ("outbox", f"{counted(waiting, 'play')}, not yet safe in Redis" if waiting else ""),
-        ("machine", f"{machine}{standby} stands by" if standby else ""),
+        ("outbox", f"{counted(waiting, 'play')} not yet safely stored in Redis" if waiting else ""),
+        ("machine", f"{machine}{standby} is on standby" if standby else ""),
         ("Redis", f"{found.server} at {found.where}{_kept_in(fields)}"),
         (
             "version",
-            __version__ if running in (None, __version__) else f"{running} runs, this is {__version__}",
+            __version__
+            if running in (None, __version__)
+            else f"{running} is running, this command is {__version__}",
         ),
     ]
 
@@ -255,18 +257,18 @@ def _login(fields: Mapping[str, str], now: float) -> str:
         return "needed"
     until = status_time(fields, "login_valid_until")
     if until is None:
-        return "nobody knows until when"
+        return "unknown"
     return (
         f"valid for {rough_duration(until - now)}, until {local_time(until)}"
         if until > now
-        else f"over since {local_time(until)}"
+        else f"expired on {local_time(until)}"
     )
 
 
 def _kept_in(fields: Mapping[str, str]) -> str:
     """How Redis keeps what it is given, as the logger has seen it."""
     kept = fields.get("persistence", "")
-    return ", nothing on its disk" if kept == NOT_PERSISTENT else kept and f", {kept}"
+    return ", not saved to disk" if kept == NOT_PERSISTENT else kept and f", {kept}"
 
 
 def _position(fields: Mapping[str, str], now: float) -> int | None:

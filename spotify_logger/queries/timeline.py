@@ -101,7 +101,7 @@ def on_this_day(store: Store, question: Question) -> Answer:
     found = [_remembered(reader, when) for when in _same_days(today)]
     memories = [memory for memory in found if memory]
     if not memories:
-        return Answer([], [f"Nothing is known of a {today:%-d %B} before this one."])
+        return Answer([], [f"Nothing was logged on {today:%-d %B} in earlier years."])
     rows = [
         (memory["day"], memory["most"], f"{memory['plays']:,}", listening_time(memory["heard_ms"]))
         for memory in memories

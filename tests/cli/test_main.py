@@ -180,7 +180,7 @@ class TestQuestions:
         put(theirs, "Veridis Quo")
         theirs.close()
         assert main.main(["recent"]) == 0
-        assert capsys.readouterr().out == "Nothing is logged yet.\n"
+        assert capsys.readouterr().out == "Nothing has been logged yet.\n"
         here.setenv("REDIS_PREFIX", "ann:")
         assert main.main(["recent"]) == 0
         assert "Veridis Quo" in capsys.readouterr().out

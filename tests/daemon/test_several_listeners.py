@@ -123,7 +123,7 @@ class TestAll:
 
     def test_there_is_nobody(self, household: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main.main(["status", "--all"]) == 1
-        assert capsys.readouterr().out == "No logger has written here yet.\n"
+        assert capsys.readouterr().out == "No logger has written to this Redis yet.\n"
 
     def test_redis_is_away(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")

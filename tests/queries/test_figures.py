@@ -110,7 +110,7 @@ class TestTop:
         ]
 
     def test_nothing_of_the_kind(self, log: IndexedLog) -> None:
-        assert texts(top.top(log.archive, log.ask(), "tracks")) == ["Nothing is logged yet."]
+        assert texts(top.top(log.archive, log.ask(), "tracks")) == ["Nothing has been logged yet."]
         log.to(QUO, "2026-11-22 10:00", 20)
         answer = top.top(log.archive, log.ask(year=2026), "shows")
         assert texts(answer) == ["No show has plays of at least 30 s: 2026."]
@@ -182,7 +182,7 @@ class TestStats:
 
     def test_nothing(self, log: IndexedLog) -> None:
         answer = summary.stats(log.archive, log.ask())
-        assert texts(answer) == ["Nothing is logged yet."]
+        assert texts(answer) == ["Nothing has been logged yet."]
         assert data_of(answer)["busiest_day"] is None
         assert texts(summary.stats(log.archive, log.ask(year=2026))) == ["Nothing was played: 2026."]
 

@@ -17,13 +17,13 @@ WELL = {
     "outbox_trouble": "",
     "persistence": Persistence(aof=True).words,
 }
-RUNS_NO_MORE = "the logger does not run any more: start it, or look into its log"
+RUNS_NO_MORE = "the logger is not running: start it, or check its log"
 NEVER_RAN = "the logger has never run here: start it with `python run.py`"
 LOGIN_OVER = "the login is over: run `spotify-logger login`"
-NO_ANSWER = "Spotify gives no answer, see what the logger says below"
-FORGETS = "this Redis forgets everything with its next restart: set `appendonly yes` in its settings"
+NO_ANSWER = "Spotify is not answering: see the state of the logger below"
+FORGETS = "this Redis loses everything when it restarts: set `appendonly yes` in redis.conf"
 DISK_FULL = "/x/outbox.sqlite cannot be written: disk is full"
-IN_MEMORY = f"{DISK_FULL} (until it can, plays wait in memory alone)"
+IN_MEMORY = f"{DISK_FULL} (until that is fixed, plays are kept in memory only)"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,14 @@ IN_MEMORY = f"{DISK_FULL} (until it can, plays wait in memory alone)"
         ({"persistence": Persistence(saves=True).words}, []),
         ({"persistence": Persistence(saves=False).words}, [FORGETS]),
         ({"outbox_trouble": DISK_FULL}, [IN_MEMORY]),
-        ({"outbox_trouble": "a\nb\x1b[31m"}, ["a b\ufffd[31m (until it can, plays wait in memory alone)"]),
+        (
+            {"outbox_trouble": "a\nb\x1b[31m"},
+            ["a b\ufffd[31m (until that is fixed, plays are kept in memory only)"],
+        ),
         ({"outbox": "1000"}, []),  # after an outage, or where Redis never says that plays are safe
         (
             {"outbox": "1001"},
-            ["1,001 plays wait until Redis has made them safe: look into the log, and its own"],
+            ["1,001 plays are waiting to be stored safely: check the logs of the logger and of Redis"],
         ),
         ({"outbox": "-5"}, []),
         ({"outbox": "many"}, []),

@@ -192,7 +192,7 @@ class TestWhichOne:
     )
     def test_none_is_meant(self, log: IndexedLog, kind: str, text: str) -> None:
         answer = ask_of_2026(log, kind, text)
-        assert answer.page == [f"No {kind[:-1]} that was played is called “{text}”: 2026."]
+        assert answer.page == [f"No {kind[:-1]} with plays is called “{text}”: 2026."]
         assert (data_of(answer)["found"], listed(answer), answer.code) == (None, [], 0)
 
     def test_others_of_the_same_name(self, log: IndexedLog) -> None:
@@ -201,7 +201,7 @@ class TestWhichOne:
         assert found(answer)["others"] == [{"text": "track:live", "plays": 9}]
         table = answer.page[-1]
         assert isinstance(table, Table)
-        assert (table.headings[0], table.rows) == ("others of this name", [("track:live", "9")])
+        assert (table.headings[0], table.rows) == ("others with this name", [("track:live", "9")])
 
     def test_others_for_which_only_case_differs(self, log: IndexedLog) -> None:
         assert found(ask_of_2026(log, ARTISTS, "air"))["others"] == [{"text": "AIR", "plays": 4}]
@@ -218,7 +218,7 @@ class TestWhichOne:
         assert ask(log, TRACKS, "quo", year=2025).page == ["Nothing was played: 2025."]
         february = log.between("2026-02-01 00:00", "2026-03-01 00:00")
         assert ask(log, ARTISTS, "air", period=february).page == [
-            "No artist that was played is called “air”: then."
+            "No artist with plays is called “air”: then."
         ]
 
 

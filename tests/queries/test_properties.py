@@ -66,7 +66,7 @@ def test_count(redis_server: EmbeddedServer, asking: LogAndArguments, text: str)
         assert data_of(answer) == log.count(text)
     left_out = [line for line in answer.page if isinstance(line, str) and line.startswith("Left out: ")]
     number = log.left_out(text)
-    assert left_out == [f"Left out: {counted(number, 'track')} where it matches less closely."] * bool(number)
+    assert left_out == [f"Not counted: {counted(number, 'track')} matching less closely."] * bool(number)
 
 
 @examples

@@ -181,7 +181,7 @@ class TestStatus:
         assert answer.code == 1
         assert rows(answer)[0] == (
             "health",
-            "NOT WELL: the logger does not run any more: start it, or look into its log",
+            "NOT WELL: the logger is not running: start it, or check its log",
         )
         assert rows(answer)[-1] == ("version", f"0.0.1 runs, this is {__version__}")
 
@@ -190,14 +190,14 @@ class TestStatus:
             batch.write_status({"machine": "attic", "fence": 3})
         with redis.Redis.from_url(redis_url) as client:
             client.set(STANDBY, "0123456789abcdef cellar")
-        assert named(self.status(store))["machine"] == "attic; cellar stands by"
+        assert named(self.status(store))["machine"] == "attic; cellar is on standby"
         assert self.status(store).data["standby"] == "cellar"  # type: ignore[index]
 
     def test_an_empty_log(self, store: Store) -> None:
         answer = status.status(store, NOW, 60)
         assert answer.code == 1
         assert [name for name, _ in rows(answer)] == ["health", "last poll", "login", "Redis", "version"]
-        assert rows(answer)[1:3] == [("last poll", "never"), ("login", "nobody knows until when")]
+        assert rows(answer)[1:3] == [("last poll", "never"), ("login", "unknown")]
 
     def test_a_login_that_is_over(self, store: Store) -> None:
         answer = self.status(store, login_valid_until="2026-11-20T10:00:00.000Z")
@@ -234,8 +234,8 @@ class TestStatus:
             client.set(STANDBY, "0123456789abcdef cellar")
         answer = self.status(store, next_poll="2026-11-22T17:03:38.000Z", machine="attic")
         assert answer.code == 1
-        assert "cellar stands by" in rows(answer)[0][1]
-        assert named(answer)["machine"] == "cellar stands by"
+        assert "cellar is on standby" in rows(answer)[0][1]
+        assert named(answer)["machine"] == "cellar is on standby"
 
     def test_gaps_of_thirty_days(self, store: Store) -> None:
         put_gap(store, int(NOW) - 41 * DAY, int(NOW) - 30 * DAY - 1)
@@ -292,8 +292,8 @@ class TestStatus:
         ("outbox", "shown"),
         [
             ("0", None),
-            ("1", "1 play, not yet safe in Redis"),
-            ("1000", "1,000 plays, not yet safe in Redis"),
+            ("1", "1 play not yet safely stored in Redis"),
+            ("1000", "1,000 plays not yet safely stored in Redis"),
             ("many", None),
         ],
     )
@@ -306,7 +306,7 @@ class TestStatus:
         answer = self.status(store, persistence=Persistence(saves=False).words)
         assert answer.code == 1
         assert rows(answer)[0][1].startswith("NOT WELL: this Redis forgets everything with its next restart")
-        assert named(answer)["Redis"] == f"{store.version()} at {store.where}, nothing on its disk"
+        assert named(answer)["Redis"] == f"{store.version()} at {store.where}, not saved to disk"
 
     @pytest.mark.parametrize("persistence", [Persistence().words, Persistence(aof=True).words])
     def test_a_redis_that_does_not(self, store: Store, persistence: str) -> None:
@@ -319,7 +319,8 @@ class TestStatus:
         assert answer.code == 1
         assert rows(answer)[0] == (
             "health",
-            "NOT WELL: /x/outbox.sqlite: \ufffd[31m disk full (until it can, plays wait in memory alone)",
+            "NOT WELL: /x/outbox.sqlite: \ufffd[31m disk full "
+            "(until that is fixed, plays are kept in memory only)",
         )
 
     def test_garbage(self, store: Store) -> None:
@@ -363,7 +364,7 @@ class TestNow:
         ("changes", "why"),
         [
             ({"blind": "offline"}, "offline"),
-            ({"blind": "login dead", "login": "needed"}, "login is over"),
+            ({"blind": "login dead", "login": "needed"}, "login has expired"),
             ({"last_poll": "2026-11-22T17:50:00.000Z"}, "no answer"),  # as 0.5.0 writes it
             ({"last_poll": ""}, "no answer"),
         ],
@@ -513,7 +514,7 @@ class TestRecent:
     def test_an_empty_log(self, store: Store) -> None:
         put_gap(store, START, START + HOUR)
         answer = recent(store, 9)
-        assert (answer.code, answer.data, rows(answer)) == (0, [], [("Nothing is logged yet.",)])
+        assert (answer.code, answer.data, rows(answer)) == (0, [], [("Nothing has been logged yet.",)])
 
     def test_a_play_whose_hash_is_gone(self, store: Store) -> None:
         with store.batch() as batch:
@@ -616,7 +617,7 @@ class TestCount:
 
     def test_nothing_matches(self, store: Store) -> None:
         answer = count(store, "nothing like it")
-        assert (answer.code, rows(answer)) == (0, [("Nothing that was played matches “nothing like it”.",)])
+        assert (answer.code, rows(answer)) == (0, [("No play matches “nothing like it”.",)])
 
     def test_only_skips(self, store: Store) -> None:
         put(store, ("track:s", "Short", "X", "Y", ""), START - 5000, 5_000)
@@ -639,7 +640,7 @@ class TestCount:
         put_gap(store, begun - HOUR, begun + 10 * MINUTE)
         put_gap(store, START - 8 * HOUR, START - 6 * HOUR)
         answer = count(store, "aerodynamic")
-        assert rows(answer) == [*first, ("At least: in 2 gaps, 2 h 10 min in all, nothing could be seen.",)]
+        assert rows(answer) == [*first, ("At least: 2 gaps (2 h 10 min) were not observed.",)]
         assert isinstance(answer.data, dict)
         assert answer.data["unseen"] == {"gaps": 2, "seconds": 2 * HOUR + 10 * MINUTE}
 

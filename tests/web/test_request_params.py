@@ -149,10 +149,10 @@ class TestParser:
     @pytest.mark.parametrize(
         ("words", "complaint"),
         [
-            (["top", "--year=x", "tracks"], "year: 'x' is no year"),
+            (["top", "--year=x", "tracks"], "year: not a year: 'x'"),
             (["top", "--since=2026", "--until=2025", "tracks"], "until 2025 lies before since 2026"),
             (["top", "--year=2026", "--since=2025", "tracks"], "both say when"),
-            (["day", "--", "never"], "'never' is no day"),
+            (["day", "--", "never"], "'never' is not a day"),
             (["--help"], "nothing to be asked"),
             (["count", "--help"], "nothing to be asked"),
             (["nothing"], "invalid choice"),
