@@ -1,1 +1,1 @@
-"""How an answer is shown: terminal, plain lines, JSON, CSV."""
+"""Answers and their renderers: terminal, plain text, JSON and CSV."""

@@ -1,6 +1,6 @@
-"""How answers look: drawn on a terminal, tab-separated lines in a pipe, JSON and CSV for programs.
+"""The blocks that answers are made of: rendered on a terminal, tab-separated lines in a pipe.
 
-Text of others never brings a control character to a terminal. Times are local on the screen and UTC in JSON.
+Foreign text never sends a control character to a terminal. Times are local on screen and UTC in JSON and CSV.
 """
 
 from __future__ import annotations
@@ -16,21 +16,17 @@ if TYPE_CHECKING:
 
 
 Cells: TypeAlias = "Sequence[str]"
-"""The cells of a line in a pipe."""
+"""The tab-separated cells of one line in a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A line above the block that comes next.
-
-    Attributes:
-        text: What it says.
-    """
+    """A heading above the next block."""
 
     text: str
 
     def lines(self) -> Iterator[Cells]:
-        """The line for a pipe."""
+        """Yield the line for a pipe."""
         yield (self.text,)
 
 
@@ -53,37 +49,32 @@ class Table:
     single_line: bool = False
 
     def lines(self) -> Iterator[Cells]:
-        """The lines for a pipe: the rows, without the headings."""
+        """Yield the lines for a pipe: the rows, without the headings."""
         yield from self.rows
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Two tables, beside each other where there is room, else below each other.
-
-    Attributes:
-        left: The first one.
-        right: The second one.
-    """
+    """Two tables, side by side if the terminal is wide enough, otherwise one below the other."""
 
     left: Table
     right: Table
 
     def lines(self) -> Iterator[Cells]:
-        """The lines for a pipe: those of the first table, then those of the second."""
+        """Yield the lines for a pipe: first those of the left table, then those of the right one."""
         yield from self.left.lines()
         yield from self.right.lines()
 
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """A number for each pair of two kinds of things, such as weekdays and hours, as shades.
+    """A grid of shaded cells, such as weekdays by hours.
 
     Attributes:
-        rows: What each row is called.
-        columns: What each column is called; on a terminal, as many are named as there is room for.
-        values: From 0 up, row by row.
-        unit: What is counted: "plays".
+        rows: The row labels.
+        columns: The column labels; a terminal shows as many as fit.
+        values: The non-negative values, row by row.
+        unit: What is counted, such as "plays".
     """
 
     rows: Sequence[str]
@@ -92,19 +83,19 @@ class Heatmap:
     unit: str
 
     def lines(self) -> Iterator[Cells]:
-        """The lines for a pipe: what the row is called, and its numbers."""
+        """Yield the lines for a pipe: the label of each row and its values."""
         for label, values in zip(self.rows, self.values, strict=True):
             yield (label, *map(str, values))
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarHeatmap:
-    """A number for each day of a year, as shades.
+    """A shaded cell for each day of a year.
 
     Attributes:
-        year: Which one.
-        values: From 0 up, by day. A day that is missing stays blank: nobody asked for it, or it is to come.
-        unit: What is counted: "plays".
+        year: The calendar year.
+        values: The non-negative values by day; missing days (out of range, or in the future) stay blank.
+        unit: What is counted, such as "plays".
     """
 
     year: int
@@ -112,35 +103,35 @@ class CalendarHeatmap:
     unit: str
 
     def lines(self) -> Iterator[Cells]:
-        """The lines for a pipe: day and number, in the order of time."""
+        """Yield the lines for a pipe: day and value, in chronological order."""
         for day, value in sorted(self.values.items()):
             yield (day.isoformat(), str(value))
 
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """A bar for each thing.
+    """A horizontal bar chart.
 
     Attributes:
-        rows: What it is called, how long its bar is (from 0 up, in any unit), and the number in words.
+        rows: The label, the non-negative value that sets the length of the bar, and the formatted value.
     """
 
     rows: Sequence[tuple[str, float, str]]
 
     def lines(self) -> Iterator[Cells]:
-        """The lines for a pipe: what it is called, and the number in words."""
+        """Yield the lines for a pipe: label and formatted value."""
         for label, _, text in self.rows:
             yield (label, text)
 
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """A row of numbers, such as those of twelve months, as heights.
+    """A row of values shown as heights, such as those of twelve months.
 
     Attributes:
-        labels: What each is called; where room is scarce, its first letter has to do.
-        values: From 0 up.
-        unit: What is counted: "plays".
+        labels: The labels; on a narrow terminal only their first letters are shown.
+        values: The non-negative values.
+        unit: What is counted, such as "plays".
     """
 
     labels: Sequence[str]
@@ -148,24 +139,24 @@ class Sparkline:
     unit: str
 
     def lines(self) -> Iterator[Cells]:
-        """The lines for a pipe: what each is called, and its number."""
+        """Yield the lines for a pipe: label and value."""
         for label, value in zip(self.labels, self.values, strict=True):
             yield (label, str(value))
 
 
 Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap | BarChart | Sparkline
-"""A part of a page; text is a paragraph."""
+"""A part of an answer; a plain string is a paragraph."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command has to say.
+    """The result of a command, in every output format.
 
     Attributes:
-        data: For programs: what JSON can hold, times in UTC.
-        page: For people.
+        data: The JSON output; times are in UTC.
+        page: The output for people.
         code: The exit code.
-        csv_rows: For spreadsheets: rows with the same names in each.
+        csv_rows: The CSV output; every row has the same columns.
     """
 
     data: object

@@ -1,4 +1,4 @@
-"""Rows as CSV, for spreadsheets and programs alike."""
+"""Write rows as CSV that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import TextIO, TypeAlias
 
 CsvValue: TypeAlias = str | int | float | bool | None
 CsvRow: TypeAlias = Mapping[str, CsvValue]
-"""The cells by the names of their columns."""
+"""The values by column name."""
 
-# Excel takes signs of full width (from Japanese keyboards) for the others, and skips blanks before them.
+# Excel treats full-width signs (from Japanese keyboards) like the ASCII ones, and skips leading blanks.
 _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are meant
 
 
 def to_cell(value: CsvValue) -> str | int | float:
-    """A cell that no spreadsheet takes for a formula, and that harms no terminal.
+    """Return a value as a cell that no spreadsheet evaluates as a formula and that is safe on a terminal.
 
-    Control characters in a text become "�", or a blank where they are white space (tabs, ends of lines). Then
-    a text that begins with "=", "+", "-" or "@", or one of these in full width, gets an apostrophe in front.
-    So does one with only blanks and apostrophes before such a sign. Hence it can be undone: where a cell
-    begins with an apostrophe, and such a sign comes first but for blanks and apostrophes, take one away.
+    Control characters in a text become "�", or a space if they are white space (tabs, line ends). A text that
+    starts with "=", "+", "-" or "@", or the full-width form of one of them, gets an apostrophe in front; so
+    does a text with only blanks and apostrophes before such a sign. This can be reversed: if a cell starts
+    with an apostrophe, and its first character other than blanks and apostrophes is such a sign, remove one.
 
     Args:
-        value: Numbers stay numbers, negative ones too; flags become "true" and "false", None an empty text.
+        value: Numbers stay numbers, even negative ones; booleans become "true" and "false", None becomes "".
     """
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
@@ -37,14 +37,14 @@ def to_cell(value: CsvValue) -> str | int | float:
 
 
 def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
-    """Write rows as CSV (RFC 4180) in UTF-8: a line with the names, and one for each row, as they come.
+    """Write rows as CSV (RFC 4180) in UTF-8, with a header line; rows are streamed.
 
     Args:
-        rows: With the same names in each; where there is no row, nothing is written.
-        out: Where to.
+        rows: Rows with the same columns; without any row, nothing is written.
+        out: The stream to write to.
 
     Raises:
-        ValueError: A row has a name that the first one has not.
+        ValueError: A row has a column that the first row does not have.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8")

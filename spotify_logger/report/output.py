@@ -1,4 +1,4 @@
-"""Write an answer as a page, JSON or CSV."""
+"""Write an answer as text, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
 
 Format = Literal["page", "json", "csv"]
-"""What an answer is shown as: for people, for programs, for spreadsheets."""
+"""The output format: text for people, JSON, or CSV."""
 
 
 def write_answer(answer: Answer, out: TextIO, form: Format = "page") -> None:
-    """Print an answer in the way that suits who reads it."""
+    """Write an answer in the given format; as text, laid out for a terminal or tab-separated for a pipe."""
     if form == "json":
-        # ASCII escapes all that could change a terminal's state or a text's direction.
+        # ASCII output escapes everything that could change the state of a terminal or the text direction.
         print(json.dumps(answer.data, indent=2), file=out)
     elif form == "csv":
         csv_output.write_csv(answer.csv_rows, out)
     elif out.isatty():
-        # rich takes longer to import than everything else; who reads from a pipe need not wait for it.
+        # rich takes longer to import than everything else: a pipe does not need it.
         from spotify_logger.report.terminal import render  # noqa: PLC0415
 
         render(answer.page, out)

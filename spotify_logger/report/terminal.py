@@ -1,7 +1,7 @@
-"""Blocks of an answer, drawn on a terminal as wide as it happens to be.
+"""Render the blocks of an answer on a terminal of any width.
 
-How dense a shade is says how much. So a picture reads on dark and on light, without colours, for people who
-tell few colours apart, and when it is copied; the colour, one hue that gets fuller, only helps.
+The density of a shade shows the value. Charts therefore work on dark and light backgrounds, without colors,
+for people with color blindness, and when copied as text; the color, one hue of rising saturation, only helps.
 """
 
 from __future__ import annotations
@@ -36,40 +36,40 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Block
 
 COLUMN_GAP = 2
-"""Blanks between two columns."""
+"""Spaces between two columns."""
 WEEKDAY_WIDTH = 4
-"""Characters of a weekday and the blank behind it."""
+"""Width of a weekday label and the space after it."""
 TABLE_GAP = 4
-"""Blanks between two tables."""
+"""Spaces between two tables."""
 MAX_COLUMN_WIDTH = 16
-"""Characters of a column on a terminal, but for the one that gets all the room that is left."""
+"""Maximum width of every column but the flexible one, in characters."""
 MIN_FLEXIBLE_WIDTH = 12
-"""Characters that are left for that one on the narrowest of terminals."""
+"""Minimum width of the flexible column, however narrow the terminal, in characters."""
 MIN_READABLE_WIDTH = 20
-"""Characters that it needs, or all of its own, for another table to come beside it."""
+"""Width that the flexible column needs (unless its content is shorter) for two tables side by side."""
 
 MAX_CHART_WIDTH = 80
-"""Characters of the broadest picture: beyond, a bar only gets longer."""
+"""Maximum width of a bar chart, in characters: beyond, the bars only get longer."""
 
 SHADES = "░▒▓█"
 COLORS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")
-"""Of the shades: all about as light, hence as far from black as from white."""
+"""The colors of the shades, of similar lightness: as far from black as from white."""
 EMPTY_DAY = "·"
-"""A day on which nothing was heard."""
+"""A day without plays."""
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 HEIGHTS = "▁▂▃▄▅▆▇█"
 MONTHS_PER_ROW = (12, 6, 4, 3, 2, 1)
-"""How a year is cut where it does not fit, from the best on."""
+"""Months per row of a calendar, in order of preference: the first that fits is used."""
 
 
 class ShadeScale:
-    """Which shade a number has: none for zero, a denser one for more, the same one for the same.
+    """Map values to shades by quantile: no shade for zero, denser shades for larger values.
 
-    Each shade stands for as many of the numbers that occur. So all of them are used, whether these lie close
-    together or a single one is far above the others.
+    Each shade covers the same number of distinct values. All shades are therefore used, whether the values
+    lie close together or one of them is far above the others.
 
     Args:
-        values: The numbers to tell apart, from 0 up.
+        values: The non-negative values.
     """
 
     def __init__(self, values: Iterable[int]) -> None:
@@ -78,11 +78,11 @@ class ShadeScale:
         self._begins = [self._values[number * shade // shades] for shade in range(shades)] if number else []
 
     def shade(self, value: int) -> int:
-        """From 0, for nothing, up to as many as there are shades."""
+        """Return the shade of a value: 0 for none, up to the number of shades."""
         return bisect_right(self._begins, value)
 
     def steps(self) -> list[tuple[int, int, int]]:
-        """The shades that are used, each with the lowest and the highest number that has it."""
+        """Return the shades in use, each with its lowest and highest value."""
         ranges: dict[int, list[int]] = {}
         for value in self._values:
             ranges.setdefault(self.shade(value), []).append(value)
@@ -90,8 +90,8 @@ class ShadeScale:
 
 
 def render(page: Sequence[Block], out: TextIO) -> None:
-    """Draw a page, with a blank line between two blocks but none below a heading."""
-    # rich takes each dumb terminal for one of 80 columns.
+    """Render blocks, separated by a blank line except below a heading."""
+    # rich assumes 80 columns for every dumb terminal.
     width, height = shutil.get_terminal_size()
     console = Console(file=out, width=width, height=height, highlight=False, markup=False, emoji=False)
     for number, block in enumerate(page):
@@ -111,7 +111,7 @@ def _renderable(block: Block, width: int) -> RenderableType:
         case Columns():
             return _columns(block, width)
         case _:
-            # On its own, a text would be taken apart, and then be wrapped.
+            # A Text on its own would be wrapped.
             return Group(Text("\n", no_wrap=True, overflow="crop").join(_chart(block, width)))
 
 
@@ -135,7 +135,7 @@ def _table(table: Table, width: int) -> Grid:
     for column, own in enumerate(widths):
         justify: Literal["left", "right"] = "right" if column in table.right_aligned else "left"
         widest = max(MIN_FLEXIBLE_WIDTH, room) if column == table.flexible else own
-        # Under headings a row is a line; a list of names and values may need more.
+        # A row below headings is one line; a list of names and values may wrap.
         single_line = table.single_line or bool(table.headings)
         grid.add_column(justify=justify, max_width=widest, no_wrap=single_line, overflow="ellipsis")
     for number, row in enumerate(_cells(table)):
@@ -147,7 +147,7 @@ def _columns(columns: Columns, width: int) -> RenderableType:
     tables = (columns.left, columns.right)
     left, right = (_total_width(_widths(table)) for table in tables)
     room = width - TABLE_GAP
-    # In the middle, unless that would cut the one for nothing.
+    # In the middle, unless that truncates one side while the other has space to spare.
     border = sorted((left, room // 2, room - right))[1]
     if border < _min_width(columns.left) or room - border < _min_width(columns.right):
         return Group(_table(columns.left, width), "", _table(columns.right, width))
@@ -163,7 +163,7 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _widths(table: Table) -> list[int]:
-    """How broad the columns are, if there is room for all of the wide one."""
+    """Return the column widths, with the flexible column at its full width."""
     widths = [max(map(cell_len, column)) for column in zip(*_cells(table), strict=True)]
     return [
         width if column == table.flexible else min(width, MAX_COLUMN_WIDTH)
@@ -176,7 +176,7 @@ def _total_width(widths: Sequence[int]) -> int:
 
 
 def _min_width(table: Table) -> int:
-    """The room that a table needs to be read."""
+    """Return the width that a table needs to be readable."""
     widths = enumerate(_widths(table))
     return _total_width(
         [min(own, MIN_READABLE_WIDTH) if column == table.flexible else own for column, own in widths]
@@ -195,7 +195,7 @@ def _heatmap(heatmap: Heatmap, width: int) -> Iterator[Text]:
 
 
 def _ruler(names: Sequence[str], size: int) -> str:
-    """The names of columns, as many as there is room for, each above its cells of a size."""
+    """Return the column labels, as many as fit, each above its cells of width `size`."""
     step = max(map(cell_len, names)) // size + 1
     return "".join(set_cell_size(name, step * size) for name in names[::step])
 
@@ -212,7 +212,7 @@ def _calendar(calendar: CalendarHeatmap, width: int) -> list[Text]:
 
 
 def _months(calendar: CalendarHeatmap, first: int, months: int, scale: ShadeScale) -> Iterator[Text]:
-    """Months in a row: their names, and below these seven lines with a character for each week."""
+    """Yield a row of months: their names, then seven lines with one character per week."""
     *begins, end = (_begin(calendar.year, month) for month in range(first, first + months + 1))
     monday = begins[0] - (begins[0] - 1) % 7
     names = ""
@@ -227,7 +227,7 @@ def _months(calendar: CalendarHeatmap, first: int, months: int, scale: ShadeScal
 
 
 def _begin(year: int, month: int) -> int:
-    """The first day of a month, counted as by `date.toordinal`; a thirteenth one begins after the year."""
+    """Return the ordinal of the first day of a month; month 13 starts after the end of the year."""
     return date(year, month, 1).toordinal() if month <= len(MONTHS) else date(year, 12, 31).toordinal() + 1
 
 
@@ -272,7 +272,7 @@ def _height(value: int, most: int) -> str:
 
 
 def _column(texts: Iterable[str], widest: int, justify: Literal["left", "right"] = "left") -> list[Text]:
-    """Texts made equally broad; one that is too broad ends in an ellipsis."""
+    """Pad texts to the same width; a text that is too long ends in an ellipsis."""
     cells = [Text(sanitize(text)) for text in texts]
     width = min(max((cell.cell_len for cell in cells), default=0), widest)
     for cell in cells:
@@ -286,7 +286,7 @@ def _shaded(shade: int, size: int) -> tuple[str, str]:
 
 
 def _legend(shades: list[Text], unit: str, edge: int, width: int) -> Iterator[Text]:
-    """What the shades stand for, in as many lines as it takes."""
+    """Yield the legend of the shades, in as many lines as needed."""
     line = Text(" " * edge + sanitize(unit))
     for shade in shades:
         if line.cell_len + COLUMN_GAP + shade.cell_len > width:

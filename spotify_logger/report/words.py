@@ -1,4 +1,4 @@
-"""Put times, lengths and numbers into words."""
+"""Format times, durations and numbers as text."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 def local_time(second: float) -> str:
-    """A moment in the local time zone: "2026-11-22 19:00"."""
+    """Format a time in the local time zone: "2026-11-22 19:00"."""
     return f"{local(second):%Y-%m-%d %H:%M}"
 
 
 def local_period(begin: float, end: float) -> str:
-    """A stretch of time in the local time zone: "2026-11-22 19:00 to 21:10", or with both days."""
+    """Format a period in the local time zone: "2026-11-22 19:00 to 21:10", or with both dates."""
     first, last = local_time(begin), local_time(end)
     same_day = first.split()[0] == last.split()[0]
     return f"{first} to {last.split()[1] if same_day else last}"
 
 
 def utc_time(second: float | None) -> str | None:
-    """The same for programs: "2026-11-22T18:00:00.000Z"."""
+    """Format a time in UTC, for JSON and CSV: "2026-11-22T18:00:00.000Z"."""
     return None if second is None else to_iso(round(second * 1000))
 
 
 def rough_duration(seconds: float) -> str:
-    """A rough length of time: "40 s", "12 min", "5 h", "3 days"."""
+    """Format a duration in one unit, rounded down: "40 s", "12 min", "5 h", "3 days"."""
     whole = int(seconds)
     if whole < 2 * MINUTE:
         return f"{whole} s"
@@ -41,7 +41,7 @@ def rough_duration(seconds: float) -> str:
 
 
 def exact_duration(seconds: float) -> str:
-    """A length of time that is given in full: "40 s", "50 min", "3 h 20 min", "12 days 4 h"."""
+    """Format a duration in up to two units: "40 s", "50 min", "3 h 20 min", "12 days 4 h"."""
     whole = int(seconds)
     if whole < HOUR:
         return rough_duration(whole)
@@ -53,12 +53,12 @@ def exact_duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun: "1 play", "12,345 plays"."""
+    """Format a number with its noun: "1 play", "12,345 plays"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listening_time(milliseconds: int) -> str:
-    """How long something was heard, in full: "40 s", "50 min", "3 h 20 min", "1,234 h 5 min"."""
+    """Format a listening time, never in days: "40 s", "50 min", "3 h 20 min", "1,234 h 5 min"."""
     whole = milliseconds // 1000
     if whole < HOUR:
         return rough_duration(whole)
@@ -67,12 +67,12 @@ def listening_time(milliseconds: int) -> str:
 
 
 def percentage(part: float, whole: float) -> str:
-    """A part of something: "12.3 %"; a dash where there is nothing to have a part of."""
+    """Format a share of a whole: "12.3 %"; a dash if the whole is zero."""
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def change(number: int, before: int) -> str:
-    """A number against an earlier one: "+12", "-3", "new" where there was none, "=" where nothing changed."""
+    """Format the change from an earlier number: "+12", "-3", "new" if it was zero, "=" if unchanged."""
     if number == before:
         return "="
     return f"{number - before:+,}" if before else "new"

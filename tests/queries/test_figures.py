@@ -121,7 +121,7 @@ class TestTop:
         history.gap("2025-12-31 23:00", "2026-01-01 02:00")
         history.gap("2025-07-01 00:00", "2025-07-02 00:00")
         answer = top.top(history.archive, history.ask(year=2026), "tracks")
-        assert texts(answer)[1:] == ["At least: in 1 gap, 2 h in all, nothing could be seen."]
+        assert texts(answer)[1:] == ["At least: 1 gap (2 h) was not observed."]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ WELL = {
 }
 RUNS_NO_MORE = "the logger is not running: start it, or check its log"
 NEVER_RAN = "the logger has never run here: start it with `python run.py`"
-LOGIN_OVER = "the login is over: run `spotify-logger login`"
+LOGIN_EXPIRED = "the login has expired: run `spotify-logger login`"
 NO_ANSWER = "Spotify is not answering: see the state of the logger below"
 FORGETS = "this Redis loses everything when it restarts: set `appendonly yes` in redis.conf"
 DISK_FULL = "/x/outbox.sqlite cannot be written: disk is full"
@@ -31,8 +31,8 @@ IN_MEMORY = f"{DISK_FULL} (until that is fixed, plays are kept in memory only)"
     [
         ({}, []),
         ({"login_valid_until": ""}, []),
-        ({"login_valid_until": "2026-11-22T17:59:59.000Z"}, [LOGIN_OVER]),
-        ({"login": "needed"}, [LOGIN_OVER]),
+        ({"login_valid_until": "2026-11-22T17:59:59.000Z"}, [LOGIN_EXPIRED]),
+        ({"login": "needed"}, [LOGIN_EXPIRED]),
         ({"next_poll": "2026-11-22T17:58:05.000Z"}, []),  # a slow turn
         ({"next_poll": "2026-11-22T17:57:59.000Z"}, [RUNS_NO_MORE]),
         ({"next_poll": "2026-11-21T17:57:59.000Z", "login": "needed"}, [RUNS_NO_MORE]),
@@ -42,7 +42,7 @@ IN_MEMORY = f"{DISK_FULL} (until that is fixed, plays are kept in memory only)"
         ({"last_poll": "2026-11-22T17:44:05.000Z"}, []),  # an outage of a quarter of an hour
         ({"last_poll": "2026-11-22T17:43:59.000Z"}, [NO_ANSWER]),
         ({"last_poll": ""}, [NO_ANSWER]),
-        ({"last_poll": "", "login": "needed"}, [LOGIN_OVER, NO_ANSWER]),
+        ({"last_poll": "", "login": "needed"}, [LOGIN_EXPIRED, NO_ANSWER]),
         ({"persistence": ""}, []),
         ({"persistence": Persistence().words}, []),  # it does not say
         ({"persistence": Persistence(saves=True).words}, []),

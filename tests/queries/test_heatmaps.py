@@ -123,7 +123,7 @@ class TestClock:
         log.to(QUO, "2026-11-16 08:00")
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
         answer = heatmaps.clock(log.archive, log.ask())
-        assert answer.page[-1] == "At least: in 1 gap, 1 h in all, nothing could be seen."
+        assert answer.page[-1] == "At least: 1 gap (1 h) was not observed."
         assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 3600}
 
     def test_it_fits_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ class TestCalendar:
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
         lines = drawn(heatmaps.calendar(log.archive, log.ask(year=2026)), monkeypatch)
         assert len(lines) <= 24
-        assert lines[-1] == "At least: in 1 gap, 1 h in all, nothing could be seen."
+        assert lines[-1] == "At least: 1 gap (1 h) was not observed."
 
 
 class TestCommands:

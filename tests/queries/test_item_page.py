@@ -386,7 +386,7 @@ class TestFigures:
         log.to(QUO, "2026-06-01 12:00")
         log.gap("2026-06-02 12:00", "2026-06-02 14:00")
         answer = ask(log, ARTISTS, "daft punk")
-        assert answer.page[-1] == "At least: in 1 gap, 2 h in all, nothing could be seen."
+        assert answer.page[-1] == "At least: 1 gap (2 h) was not observed."
         assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 7200}
 
     def test_for_programs(self, log: IndexedLog) -> None:

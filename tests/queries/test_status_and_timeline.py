@@ -319,8 +319,10 @@ class TestStatus:
         assert answer.code == 1
         assert rows(answer)[0] == (
             "health",
-            "NOT WELL: /x/outbox.sqlite: \ufffd[31m disk full "
-            "(until that is fixed, plays are kept in memory only)",
+            (
+                "NOT WELL: /x/outbox.sqlite: \ufffd[31m disk full "
+                "(until that is fixed, plays are kept in memory only)"
+            ),
         )
 
     def test_garbage(self, store: Store) -> None:

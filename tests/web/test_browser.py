@@ -513,7 +513,7 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
     try:
         with page_process(server.url, tmp_path, **more) as address, browser_page(browser, address) as window:
             page = window.open("/health")
-            shown_text(page, "main", "the login is over")
+            shown_text(page, "main", "the login has expired")
             page.get_by_role("button", name="Log in at Spotify").click()
             with page.expect_popup() as opening:
                 page.get_by_role("link", name="Open Spotify").click()
