@@ -263,5 +263,5 @@ class TestDays:
         assert [row[0] for row in table(answer).rows] == ["2024-02-29"]
         log.now = "2028-03-01 12:00"
         assert texts(timeline.on_this_day(log.store, log.ask())) == [
-            "Nothing is known of a 1 March before this one."
+            "Nothing was logged on 1 March in earlier years."
         ]

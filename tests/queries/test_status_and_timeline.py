@@ -183,7 +183,7 @@ class TestStatus:
             "health",
             "NOT WELL: the logger is not running: start it, or check its log",
         )
-        assert rows(answer)[-1] == ("version", f"0.0.1 runs, this is {__version__}")
+        assert rows(answer)[-1] == ("version", f"0.0.1 is running, this command is {__version__}")
 
     def test_another_machine_stands_by(self, store: Store, redis_url: str) -> None:
         with store.batch() as batch:
@@ -202,7 +202,7 @@ class TestStatus:
     def test_a_login_that_is_over(self, store: Store) -> None:
         answer = self.status(store, login_valid_until="2026-11-20T10:00:00.000Z")
         assert answer.code == 1
-        assert ("login", "over since 2026-11-20 11:00") in rows(answer)
+        assert ("login", "expired on 2026-11-20 11:00") in rows(answer)
 
     def test_redis_is_away(self) -> None:
         answer = status.status(Store("redis://127.0.0.1:1"), NOW, 60)
@@ -305,7 +305,7 @@ class TestStatus:
     def test_a_redis_that_forgets(self, store: Store) -> None:
         answer = self.status(store, persistence=Persistence(saves=False).words)
         assert answer.code == 1
-        assert rows(answer)[0][1].startswith("NOT WELL: this Redis forgets everything with its next restart")
+        assert rows(answer)[0][1].startswith("NOT WELL: this Redis loses everything when it restarts")
         assert named(answer)["Redis"] == f"{store.version()} at {store.where}, not saved to disk"
 
     @pytest.mark.parametrize("persistence", [Persistence().words, Persistence(aof=True).words])
@@ -353,7 +353,7 @@ class TestNow:
     def test_the_logger_never_ran(self, store: Store) -> None:
         self.assert_unknown(status.now_playing(store, NOW, 60), None, "never run")
 
-    @pytest.mark.parametrize(("after", "why"), [(65, "late"), (300, "does not run")])
+    @pytest.mark.parametrize(("after", "why"), [(65, "late"), (300, "is not running")])
     @pytest.mark.parametrize("shown", [False, True])
     def test_the_logger_is_gone(self, store: Store, after: int, why: str, *, shown: bool) -> None:
         """Also where the key of what plays has lost its expiry."""
@@ -367,8 +367,8 @@ class TestNow:
         [
             ({"blind": "offline"}, "offline"),
             ({"blind": "login dead", "login": "needed"}, "login has expired"),
-            ({"last_poll": "2026-11-22T17:50:00.000Z"}, "no answer"),  # as 0.5.0 writes it
-            ({"last_poll": ""}, "no answer"),
+            ({"last_poll": "2026-11-22T17:50:00.000Z"}, "not answering"),  # as 0.5.0 writes it
+            ({"last_poll": ""}, "not answering"),
         ],
     )
     def test_the_logger_is_blind(self, store: Store, changes: dict[str, str], why: str) -> None:
@@ -552,7 +552,7 @@ class TestCount:
             ("rank", "1 of 5 tracks"),
             ("first", "2026-10-13 19:00"),
             ("last", "2026-11-22 19:00"),
-            ("Left out: 1 track where it matches less closely.",),
+            ("Not counted: 1 track matching less closely.",),
         ]
 
     def test_for_programs(self, store: Store) -> None:

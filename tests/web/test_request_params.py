@@ -150,13 +150,13 @@ class TestParser:
         ("words", "complaint"),
         [
             (["top", "--year=x", "tracks"], "year: not a year: 'x'"),
-            (["top", "--since=2026", "--until=2025", "tracks"], "until 2025 lies before since 2026"),
-            (["top", "--year=2026", "--since=2025", "tracks"], "both say when"),
+            (["top", "--since=2026", "--until=2025", "tracks"], "until 2025 is before since 2026"),
+            (["top", "--year=2026", "--since=2025", "tracks"], "cannot be combined"),
             (["day", "--", "never"], "'never' is not a day"),
             (["--help"], "nothing to be asked"),
             (["count", "--help"], "nothing to be asked"),
             (["nothing"], "invalid choice"),
-            (["count", "--", " "], "nothing to look for"),
+            (["count", "--", " "], "nothing to search for"),
         ],
     )
     def test_what_makes_no_sense_is_said_and_not_printed(
