@@ -32,7 +32,7 @@ examples:
   spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
 
 Settings come from the environment, .env and auth.py in the current directory.
-Exit codes: 0 success; 1 not well, unknown or Redis unavailable; 2 invalid arguments; 78 invalid settings.
+Exit codes: 0 yes; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
 

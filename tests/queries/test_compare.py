@@ -120,5 +120,5 @@ def test_the_one_without_a_name(household: str, capsys: pytest.CaptureFixture[st
 def test_whom_nobody_knows(household: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["compare", "zoe"]) == 1
     assert capsys.readouterr().err == (
-        "spotify-logger: no listener called 'zoe' has a log here; there is anna, ben\n"
+        "spotify-logger: no listener called 'zoe' has a log here (known: anna, ben)\n"
     )

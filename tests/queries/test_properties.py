@@ -64,7 +64,7 @@ def test_count(redis_server: EmbeddedServer, asking: LogAndArguments, text: str)
     with closing(write(redis_server, log)) as store:
         answer = count.count(store.archive(), question_from(log, words), text)
         assert data_of(answer) == log.count(text)
-    left_out = [line for line in answer.page if isinstance(line, str) and line.startswith("Left out: ")]
+    left_out = [line for line in answer.page if isinstance(line, str) and line.startswith("Not counted: ")]
     number = log.left_out(text)
     assert left_out == [f"Not counted: {counted(number, 'track')} matching less closely."] * bool(number)
 

@@ -358,7 +358,7 @@ class TestAsking:
 
     def test_where_there_is_nothing_nobody_is_asked(self, log: RedisLog) -> None:
         answer = forget(log.archive, Selection("b"), NOW, self.confirmation(""))
-        assert (answer.page, answer.code) == (["No play matches “b”."], 0)
+        assert (answer.page, answer.code) == (["Nothing that was played matches “b”."], 0)
         answer = forget(log.archive, Selection("", SECOND, SECOND + 9), NOW, self.confirmation(""))
         assert answer.page == ["Nothing was played then."]
         assert self.screen.getvalue() == ""
