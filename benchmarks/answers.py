@@ -25,7 +25,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import day_of, index_key, play_key
 from spotify_logger.storage.embedded_server import EmbeddedServer
 from spotify_logger.storage.store import Store
-from tests.testbed.synthetic_history import Decades
+from tests.testbed.synthetic_history import SyntheticHistory
 
 PORT = 7919
 YEARS = 20.0
@@ -60,7 +60,7 @@ def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, 
     store = Store(server.url)
     archive = store.archive()
     sizes = {"nothing": used(client)}
-    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
+    past = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
     items: dict[str, dict[str, str | int]] = {}
     for portion in batched(past.live(), TOGETHER):
         archive.write(

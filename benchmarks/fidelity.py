@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from spotify_logger.simulator.demo import start_server
 from spotify_logger.simulator.judge import Pair, judge
 from spotify_logger.system import log
-from tests.testbed.virtual_run import FixedSchedule, Trial, make_settings
-from tests.testbed.virtual_time import World, make_world
+from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
+from tests.testbed.virtual_time import VirtualWorld, make_virtual_world
 
 if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import TruePlay
@@ -70,7 +70,7 @@ class Score:
 class CountingSend:
     """Counts requests by whether something plays."""
 
-    def __init__(self, world: World, counts: Counter[bool]) -> None:
+    def __init__(self, world: VirtualWorld, counts: Counter[bool]) -> None:
         self._world, self._send, self._counts = world, world.send, counts
 
     def __call__(self, request: Request) -> Response:
@@ -81,16 +81,16 @@ class CountingSend:
 
 def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> None:
     """Let one listener live with the logger, and add what came of it."""
-    world = make_world(seed, days)
+    world = make_virtual_world(seed, days)
     record = world.record
     send = CountingSend(world, score.requests)
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(Path(folder), redis_url, f"{policy}:{seed}:")
         schedule = None if policy == OURS else FixedSchedule(float(policy))
-        trial = Trial(world, settings, schedule, seed=seed, send=send)
-        trial.run_until(record.end)
-        verdict = judge(record.plays, trial.plays())
-        trial.close()
+        run = VirtualRun(world, settings, schedule, seed=seed, send=send)
+        run.run_until(record.end)
+        verdict = judge(record.plays, run.plays())
+        run.close()
     score.pairs += verdict.pairs
     score.truth += record.plays
     score.phantoms += len(verdict.phantoms)

@@ -31,11 +31,11 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from spotify_logger.config.settings import DEFAULTS
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.demo import ALONE, start_server
+from spotify_logger.simulator.demo import TERMINAL_MODE, start_server
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import HOST, Server
+from spotify_logger.simulator.server import HOST, SimulatorServer
 from spotify_logger.simulator.service import PLAYER_PATH, Service
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.store import Store
@@ -102,7 +102,9 @@ class Stage:
         resources.callback(server.stop)
         self._store = Store(server.url)
         resources.callback(self._store.close)
-        self._service, spotify = start_simulator(resources, make_certificate(self._folder), ALONE.pace)
+        self._service, spotify = start_simulator(
+            resources, make_certificate(self._folder), TERMINAL_MODE.pace
+        )
         if silent:
             self._service.faults.add(Fault("nothing"), time.time())
         settings = {"REDIS_URL": server.url, "POLL_MIN": poll_min, "POLL_MAX": poll_max}
@@ -204,7 +206,7 @@ def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tup
     """Start a Spotify whose listener never stops, so many times as fast as in life, and give its address."""
     record = listen(1, 1.0, Habits.dense(pace)).moved(time.time(), pace)
     service = Service(record)
-    server = Server(service)
+    server = SimulatorServer(service)
     resources.callback(server.server_close)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)

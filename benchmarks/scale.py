@@ -48,7 +48,7 @@ from spotify_logger.simulator.service import PLAYER_PATH
 from spotify_logger.storage.embedded_server import NO_SERVER, bound_to_parent, find_server
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
-from tests.testbed.synthetic_history import Decades
+from tests.testbed.synthetic_history import SyntheticHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -429,7 +429,7 @@ def write_past(url: str, number: int, plays: int) -> Iterator[int]:
     """
     store = Store(url, _prefix(number))
     archive = store.archive()
-    past = Decades(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
+    past = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
     known: set[str] = set()
     for portion in batched(past.live(), TOGETHER):
         written: list[Command] = []

@@ -18,19 +18,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.testbed.year import Life, Wrong
+from tests.testbed.year import YearFailure, YearSimulation
 
 if TYPE_CHECKING:
-    from tests.testbed.year import Sum
+    from tests.testbed.year import YearResult
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made there
 """A file system in memory, if there is one: what is measured is not the disk."""
 
 
-def table(life: Life, total: Sum, seconds: float) -> str:
+def table(life: YearSimulation, total: YearResult, seconds: float) -> str:
     """The figures of a life."""
     rows = [
-        ("mishaps", f"{total.mishaps.total():,}"),
+        ("mishaps", f"{total.faults.total():,}"),
         ("plays heard", f"{total.heard:,}"),
         ("  found by polling", f"{total.live:,}"),
         ("  brought by recently-played", f"{total.repaired:,}"),
@@ -45,7 +45,7 @@ def table(life: Life, total: Sum, seconds: float) -> str:
         ("alerts", f"{total.alerts:,}"),
         ("seconds it took", f"{seconds:.0f}"),
     ]
-    kinds = ", ".join(f"{count} {name}" for name, count in total.mishaps.most_common())
+    kinds = ", ".join(f"{count} {name}" for name, count in total.faults.most_common())
     return "\n".join([*(f"{what:<52}{figure:>16}" for what, figure in rows), f"mishaps: {kinds}"])
 
 
@@ -62,11 +62,11 @@ def main() -> int:
     where = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
         begun = time.monotonic()
-        life = Life(options.seed, options.days, Path(folder), options.per_day, options.redis)
+        life = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
         gc.freeze()  # a year of truth is large, and stays
         try:
             total = life.live()
-        except Wrong as wrong:
+        except YearFailure as wrong:
             print(wrong)
             return 1
         print(table(life, total, time.monotonic() - begun))

@@ -29,7 +29,7 @@ from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import PLAYER_PATH, Service
 from spotify_logger.storage.store import Store
 from tests.conftest import SLOWNESS, wait_until
@@ -37,8 +37,8 @@ from tests.conftest import SLOWNESS, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spotify_logger.simulator.judge import Verdict
-    from spotify_logger.simulator.timeline import Record, TruePlay
+    from spotify_logger.simulator.judge import Comparison
+    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
     from spotify_logger.spotify.http import Request, Response
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ class Shown:
     uri: str
 
 
-class RecordingServer(Server):
+class RecordingServer(SimulatorServer):
     """A simulated Spotify that remembers what it showed to whom."""
 
     def __init__(self, service: Service) -> None:
@@ -259,7 +259,7 @@ class LiveRun(Stage):
         (self.folder / "run.py").write_text(RUN)
         (self.folder / "log.py").write_text(LOOP % statements)
 
-    def begin(self, record: Record | None = None) -> subprocess.Popen[bytes]:
+    def begin(self, record: ListeningHistory | None = None) -> subprocess.Popen[bytes]:
         """Start the logger, and then the listener; a record at the pace of life becomes a fast one."""
         supervisor = self.start("run.py")
         self.wait_for_answers(1)
@@ -336,7 +336,7 @@ class LiveRun(Stage):
         assert None not in plays
         return [play for play in plays if play is not None]
 
-    def judge(self) -> tuple[Verdict, list[TruePlay]]:
+    def judge(self) -> tuple[Comparison, list[TruePlay]]:
         """Hold what was logged against what was heard; and tell which plays were surely made something of."""
         truth = self.record.heard_by(self.server.shown[-1].at)
         heeded = self.server.processed()
@@ -382,7 +382,7 @@ class LiveRun(Stage):
             assert len(over) == 1, lines
 
 
-def make_record(seed: int) -> Record:
+def make_record(seed: int) -> ListeningHistory:
     """Two minutes of a listener who is quick in the beginning, and hears nothing twice within four items.
 
     At this pace an item that is heard twice looks like a seek. The record is one at the pace of life.
@@ -401,7 +401,7 @@ def is_of(answer: Shown, play: TruePlay) -> bool:
     return answer.uri == play.uri and play.started_at <= answer.at <= play.ended_at
 
 
-def assert_precise(verdict: Verdict, unobserved: list[tuple[float, float]]) -> None:
+def assert_precise(verdict: Comparison, unobserved: list[tuple[float, float]]) -> None:
     """See to it that starts and lengths are right, but for the blindness in which a play began or ended."""
     for pair in verdict.pairs:
         ends = (pair.truth.started_at, pair.truth.ended_at)

@@ -9,15 +9,15 @@ import threading
 import time
 from dataclasses import replace
 
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, Login
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, AppLogin
 from spotify_logger.simulator.favourites import make_favourites
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 
-FASTEST = 100.0
-LONGEST = 1000.0
+MAX_PACE = 100.0
+MAX_DAYS = 1000.0
 """Days; the whole history is made before it is shown."""
 
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     stopping = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before any thread: they inherit it
     try:
-        server = Server(_service(options), options.port)
+        server = SimulatorServer(_service(options), options.port)
     except (OSError, OverflowError) as error:
         print(f"port {options.port}: {error}", file=sys.stderr)  # noqa: T201 - a command prints
         return 1
@@ -46,7 +46,7 @@ def _service(options: argparse.Namespace) -> Service:
     if catalog:
         habits = replace(habits, audiobook=0.0)
     record = listen(options.seed, options.days, habits, catalog=catalog).moved(time.time(), options.pace)
-    login = Login(options.client_id, options.client_secret, options.refresh_token)
+    login = AppLogin(options.client_id, options.client_secret, options.refresh_token)
     return Service(record, seed=options.seed, login=login, rotating=options.rotate)
 
 
@@ -66,8 +66,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rotate", action="store_true", help="each refresh brings a new refresh token")
     options = parser.parse_args(argv)
-    if not (0 < options.pace <= FASTEST and 0 < options.days <= LONGEST):
-        parser.error(f"the pace may be {FASTEST:g} at most, and the days {LONGEST:g}")
+    if not (0 < options.pace <= MAX_PACE and 0 < options.days <= MAX_DAYS):
+        parser.error(f"the pace may be {MAX_PACE:g} at most, and the days {MAX_DAYS:g}")
     return options
 
 

@@ -22,7 +22,7 @@ DEMO_CLIENT_SECRET = "made-up-secret-of-the-simulator"  # noqa: S105 - opens not
 DEMO_REFRESH_TOKEN = "AQ-made-up-refresh-token-of-the-simulator"  # noqa: S105 - the same
 DEMO_SCOPES = "user-read-playback-state user-read-recently-played"
 
-ACCESS_SECONDS = 3600
+ACCESS_TOKEN_SECONDS = 3600
 CODE_SECONDS = 600
 CONSENT_MONTHS = 6
 """A refresh token dies so long after the consent, however often it is used (Spotify's blog, 2026-06-18)."""
@@ -36,7 +36,7 @@ _SCOPES = frozenset(
 )
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, no fault
+class OAuthRefusal(Exception):  # noqa: N818 - it is an answer, no fault
     """The service says no: `error` and `description` are what it says, as OAuth has them."""
 
     def __init__(self, error: str, description: str) -> None:
@@ -46,7 +46,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer, no fault
 
 
 @dataclass(frozen=True)
-class Login:
+class AppLogin:
     """An app and a listener who has agreed to it already."""
 
     client_id: str = DEMO_CLIENT_ID
@@ -70,7 +70,7 @@ class _Grant:
 
 
 @dataclass(frozen=True)
-class _Access:
+class _AccessToken:
     scopes: str
     expires_at: float
 
@@ -85,14 +85,16 @@ class Accounts:
         rotating: Whether each refresh brings a new refresh token and ends the old one (as until mid-2026).
     """
 
-    def __init__(self, login: Login, consented_at: float, *, seed: int = 0, rotating: bool = False) -> None:
+    def __init__(
+        self, login: AppLogin, consented_at: float, *, seed: int = 0, rotating: bool = False
+    ) -> None:
         self.rotating = rotating
         self._login = login
         self._chance = random.Random(f"accounts {seed}")
         self._codes: dict[str, _Code] = {}
         self._grants = {login.refresh_token: _Grant(login.scopes, consented_at)}
         self._revoked: set[str] = set()
-        self._access: dict[str, _Access] = {}
+        self._access: dict[str, _AccessToken] = {}
 
     def consent(self, now: float) -> str:
         """Let the listener log in, and return the refresh token that comes of it."""
@@ -127,13 +129,13 @@ class Accounts:
         """
         kind = form.get("grant_type", "")
         if not kind:
-            raise Refused("unsupported_grant_type", "grant_type parameter is missing")
+            raise OAuthRefusal("unsupported_grant_type", "grant_type parameter is missing")
         with_secret = self._check_client(headers, form)
         if kind == "authorization_code":
             return self._exchange(form, now, with_secret=with_secret)
         if kind == "refresh_token":
             return self._refresh(form, now)
-        raise Refused(
+        raise OAuthRefusal(
             "unsupported_grant_type",
             "grant_type must be client_credentials, authorization_code or refresh_token",
         )
@@ -152,15 +154,15 @@ class Accounts:
 
     def _check_consent(self, query: Mapping[str, str]) -> None:
         if query.get("client_id") != self._login.client_id:
-            raise Refused("invalid_client", "INVALID_CLIENT: Invalid client")
+            raise OAuthRefusal("invalid_client", "INVALID_CLIENT: Invalid client")
         if not _may_redirect(query.get("redirect_uri", "")):
-            raise Refused("invalid_client", "INVALID_CLIENT: Invalid redirect URI")
+            raise OAuthRefusal("invalid_client", "INVALID_CLIENT: Invalid redirect URI")
         if query.get("response_type") != "code":
-            raise Refused("invalid_request", "response_type must be code")
+            raise OAuthRefusal("invalid_request", "response_type must be code")
         if not set(query.get("scope", "").split()) <= _SCOPES:
-            raise Refused("invalid_scope", "INVALID_SCOPE: Invalid scope")
+            raise OAuthRefusal("invalid_scope", "INVALID_SCOPE: Invalid scope")
         if "code_challenge" in query and query.get("code_challenge_method") != "S256":
-            raise Refused("invalid_request", "code_challenge_method must be S256")
+            raise OAuthRefusal("invalid_request", "code_challenge_method must be S256")
 
     def _check_client(self, headers: Mapping[str, str], form: Mapping[str, str]) -> bool:
         """Tell whether the client proved itself by its secret; without one it has to rely on PKCE."""
@@ -168,21 +170,21 @@ class Accounts:
         identity = identity or form.get("client_id", "")
         secret = secret or form.get("client_secret", "")
         if identity != self._login.client_id:
-            raise Refused("invalid_client", "Invalid client")
+            raise OAuthRefusal("invalid_client", "Invalid client")
         if secret and secret != self._login.client_secret:
-            raise Refused("invalid_client", "Invalid client secret")
+            raise OAuthRefusal("invalid_client", "Invalid client secret")
         return bool(secret)
 
     def _exchange(self, form: Mapping[str, str], now: float, *, with_secret: bool) -> Body:
         code = self._codes.pop(form.get("code", ""), None)
         if code is None:
-            raise Refused("invalid_grant", "Invalid authorization code")
+            raise OAuthRefusal("invalid_grant", "Invalid authorization code")
         if now - code.made_at > CODE_SECONDS:
-            raise Refused("invalid_grant", "Authorization code expired")
+            raise OAuthRefusal("invalid_grant", "Authorization code expired")
         if form.get("redirect_uri") != code.redirect_uri:
-            raise Refused("invalid_grant", "Invalid redirect URI")
+            raise OAuthRefusal("invalid_grant", "Invalid redirect URI")
         if not code.challenge and not with_secret:
-            raise Refused("invalid_client", "Invalid client secret")
+            raise OAuthRefusal("invalid_client", "Invalid client secret")
         _check_verifier(code.challenge, form.get("code_verifier", ""))
         token = self._make("AQ")
         self._grants[token] = _Grant(code.scopes, now)
@@ -191,14 +193,14 @@ class Accounts:
     def _refresh(self, form: Mapping[str, str], now: float) -> Body:
         token = form.get("refresh_token", "")
         if not token:
-            raise Refused("invalid_request", "refresh_token must be supplied")
+            raise OAuthRefusal("invalid_request", "refresh_token must be supplied")
         if token in self._revoked:
-            raise Refused("invalid_grant", "Refresh token revoked")
+            raise OAuthRefusal("invalid_grant", "Refresh token revoked")
         if token not in self._grants:
-            raise Refused("invalid_grant", "Invalid refresh token")
+            raise OAuthRefusal("invalid_grant", "Invalid refresh token")
         grant = self._grants[token]
         if now >= six_months_after(grant.consented_at):
-            raise Refused("invalid_grant", "Refresh token expired")
+            raise OAuthRefusal("invalid_grant", "Refresh token expired")
         answer = self._admit(grant.scopes, now)
         return {**answer, "refresh_token": self._rotate(token, grant)} if self.rotating else answer
 
@@ -211,8 +213,13 @@ class Accounts:
 
     def _admit(self, scopes: str, now: float) -> Body:
         token = self._make("BQ")
-        self._access[token] = _Access(scopes, now + ACCESS_SECONDS)
-        return {"access_token": token, "token_type": "Bearer", "expires_in": ACCESS_SECONDS, "scope": scopes}
+        self._access[token] = _AccessToken(scopes, now + ACCESS_TOKEN_SECONDS)
+        return {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": ACCESS_TOKEN_SECONDS,
+            "scope": scopes,
+        }
 
 
 def six_months_after(moment: float) -> float:
@@ -241,7 +248,7 @@ def _basic(header: str) -> tuple[str, str]:
     try:
         identity, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        raise Refused("invalid_client", "Invalid client") from None
+        raise OAuthRefusal("invalid_client", "Invalid client") from None
     return identity, secret
 
 
@@ -250,7 +257,7 @@ def _check_verifier(challenge: str, verifier: str) -> None:
     if not challenge:
         return
     if not verifier:
-        raise Refused("invalid_request", "code_verifier must be supplied")
+        raise OAuthRefusal("invalid_request", "code_verifier must be supplied")
     digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     if digest != challenge:
-        raise Refused("invalid_grant", "code_verifier was incorrect")
+        raise OAuthRefusal("invalid_grant", "code_verifier was incorrect")

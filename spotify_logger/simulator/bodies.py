@@ -37,7 +37,7 @@ def make_id(chance: random.Random) -> str:
 
 
 @dataclass(eq=False)
-class Item:
+class ItemObject:
     """One thing that can be played.
 
     Attributes:
@@ -61,8 +61,8 @@ class Item:
     album: str
     duration_ms: int
     body: Body = field(repr=False)
-    home: Context | None = field(default=None, repr=False)
-    twin: Item | None = field(default=None, repr=False)
+    home: ContextObject | None = field(default=None, repr=False)
+    twin: ItemObject | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:
@@ -79,7 +79,7 @@ class Item:
         """Its JSON, as text."""
         return text(self.body)
 
-    def paced(self, pace: float) -> Item:
+    def paced(self, pace: float) -> ItemObject:
         """Return the same item, `pace` times as short, or less than a millisecond longer than that."""
         twin = None if self.twin is None else replace(self.twin, twin=None).paced(pace)
         duration = math.ceil(self.duration_ms / pace)
@@ -87,7 +87,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceObject:
     """Something that plays; `id` is None and `restricted` set for speakers of other makers."""
 
     name: str
@@ -122,7 +122,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Context:
+class ContextObject:
     """Where an item is played from: an album, an artist, a playlist, a show or the liked songs."""
 
     type: str
@@ -137,20 +137,20 @@ class Context:
         return text({"external_urls": urls, "href": self.href, "type": self.type, "uri": self.uri})
 
 
-LIKED_SONGS = Context(
+LIKED_SONGS = ContextObject(
     "collection", "spotify:user:listener:collection", f"{API}/me/tracks", f"{OPEN}/collection/tracks"
 )
 
 
-def context(kind: str, identity: str) -> Context:
+def context(kind: str, identity: str) -> ContextObject:
     """Return the context of `kind` ("album", "artist", "playlist", "show") with this id."""
-    return Context(
+    return ContextObject(
         kind, f"spotify:{kind}:{identity}", f"{API}/{kind}s/{identity}", f"{OPEN}/{kind}/{identity}"
     )
 
 
 @dataclass(frozen=True)
-class Artist:
+class ArtistObject:
     """An artist, as tracks and albums name them."""
 
     id: str
@@ -163,12 +163,12 @@ class Artist:
 
 
 @dataclass(frozen=True)
-class Album:
+class AlbumObject:
     """An album, or another sort of release (`type`: "album", "single" or "compilation")."""
 
     id: str
     name: str
-    artist: Artist
+    artist: ArtistObject
     released: str
     total: int
     type: str = "album"
@@ -189,7 +189,7 @@ class Album:
 
 
 @dataclass(frozen=True)
-class Show:
+class ShowObject:
     """A podcast, or a book that is read aloud."""
 
     id: str
@@ -221,12 +221,14 @@ class Recording:
     """What the pressings of one track have in common."""
 
     name: str
-    artists: Sequence[Artist]
+    artists: Sequence[ArtistObject]
     isrc: str
     explicit: bool = False
 
 
-def track(identity: str, recording: Recording, album: Album, number: int, duration_ms: int) -> Item:
+def track(
+    identity: str, recording: Recording, album: AlbumObject, number: int, duration_ms: int
+) -> ItemObject:
     """Return a track of an album."""
     body: Body = {
         "album": album.body,
@@ -243,10 +245,10 @@ def track(identity: str, recording: Recording, album: Album, number: int, durati
     names = tuple(artist.name for artist in recording.artists)
     uri = f"spotify:track:{identity}"
     home = context("album", album.id)
-    return Item("track", identity, uri, recording.name, names, album.name, duration_ms, body, home)
+    return ItemObject("track", identity, uri, recording.name, names, album.name, duration_ms, body, home)
 
 
-def episode(identity: str, name: str, show: Show, released: str, duration_ms: int) -> Item:
+def episode(identity: str, name: str, show: ShowObject, released: str, duration_ms: int) -> ItemObject:
     """Return an episode of a podcast."""
     body: Body = {
         "audio_preview_url": None,
@@ -267,10 +269,12 @@ def episode(identity: str, name: str, show: Show, released: str, duration_ms: in
         **_links("episode", identity),
     }
     uri = f"spotify:episode:{identity}"
-    return Item("episode", identity, uri, name, (), show.name, duration_ms, body, context("show", show.id))
+    return ItemObject(
+        "episode", identity, uri, name, (), show.name, duration_ms, body, context("show", show.id)
+    )
 
 
-def chapter(identity: str, name: str, book: Show, duration_ms: int) -> Item:
+def chapter(identity: str, name: str, book: ShowObject, duration_ms: int) -> ItemObject:
     """Return a chapter of an audiobook: an episode without date, language or description."""
     item = episode(identity, name, book, "0000", duration_ms)
     bare: Body = {"description": "", "html_description": "", "language": "", "languages": [""]}
@@ -279,7 +283,7 @@ def chapter(identity: str, name: str, book: Show, duration_ms: int) -> Item:
     return replace(item, kind="chapter", body=body)
 
 
-def local_file(artist: str, album: str, name: str, seconds: int) -> Item:
+def local_file(artist: str, album: str, name: str, seconds: int) -> ItemObject:
     """Return a file of the listener's own: no id, no links, and only its URI tells it from others."""
     uri = f"spotify:local:{quote_plus(artist)}:{quote_plus(album)}:{quote_plus(name)}:{seconds}"
     nowhere: Body = {"external_urls": {}, "href": None, "id": None}
@@ -307,7 +311,7 @@ def local_file(artist: str, album: str, name: str, seconds: int) -> Item:
         "uri": uri,
         **nowhere,
     }
-    return Item("local", None, uri, name, (artist,), album, seconds * 1000, body)
+    return ItemObject("local", None, uri, name, (artist,), album, seconds * 1000, body)
 
 
 def _links(kind: str, identity: str) -> Body:

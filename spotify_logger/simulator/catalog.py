@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.simulator import words
 from spotify_logger.simulator.bodies import (
-    Album,
-    Artist,
+    AlbumObject,
+    ArtistObject,
     Recording,
-    Show,
+    ShowObject,
     chapter,
     episode,
     local_file,
@@ -25,7 +25,7 @@ from spotify_logger.simulator.bodies import (
 )
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.bodies import Item
+    from spotify_logger.simulator.bodies import ItemObject
 
 ARTISTS = 36
 ALBUMS_PER_ARTIST = 2
@@ -56,20 +56,20 @@ class Catalog:
         files: The listener's own files.
     """
 
-    albums: tuple[tuple[Item, ...], ...]
-    shows: tuple[tuple[Item, ...], ...]
-    books: tuple[tuple[Item, ...], ...]
-    files: tuple[Item, ...]
+    albums: tuple[tuple[ItemObject, ...], ...]
+    shows: tuple[tuple[ItemObject, ...], ...]
+    books: tuple[tuple[ItemObject, ...], ...]
+    files: tuple[ItemObject, ...]
 
     @property
-    def tracks(self) -> tuple[Item, ...]:
+    def tracks(self) -> tuple[ItemObject, ...]:
         """Every track, the second pressings of some among them."""
         return tuple(item for album in self.albums for item in album)
 
     def within(self, shortest: float, longest: float) -> Catalog:
         """Return a catalogue whose tracks and files last between so many seconds."""
 
-        def kept(items: tuple[Item, ...]) -> tuple[Item, ...]:
+        def kept(items: tuple[ItemObject, ...]) -> tuple[ItemObject, ...]:
             return tuple(item for item in items if shortest <= item.seconds <= longest)
 
         albums = tuple(filter(None, (kept(album) for album in self.albums)))
@@ -78,23 +78,23 @@ class Catalog:
 
 def make_catalog(seed: int) -> Catalog:
     """Make up a catalogue; the same one for the same seed."""
-    return _Maker(seed).make()
+    return _CatalogMaker(seed).make()
 
 
-def song(name: str, seconds: float) -> Item:
+def song(name: str, seconds: float) -> ItemObject:
     """Return a track of this title and length, always the same one: for histories written by hand."""
     chance = random.Random(f"song {name}")
-    artist = Artist(make_id(chance), f"The Band of {name}")
-    album = Album(make_id(chance), f"All of {name}", artist, "2024-05-17", 1)
+    artist = ArtistObject(make_id(chance), f"The Band of {name}")
+    album = AlbumObject(make_id(chance), f"All of {name}", artist, "2024-05-17", 1)
     recording = Recording(name, [artist], f"ZZSNG24{chance.randrange(100_000):05}")
     return track(make_id(chance), recording, album, 1, round(seconds * 1000))
 
 
-class _Maker:
+class _CatalogMaker:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(f"catalogue {seed}")
         self._count = 0
-        self._singles: list[tuple[Item, ...]] = []
+        self._singles: list[tuple[ItemObject, ...]] = []
 
     def make(self) -> Catalog:
         artists = [self._artist(number) for number in range(ARTISTS)]
@@ -110,9 +110,9 @@ class _Maker:
     def _id(self) -> str:
         return make_id(self._chance)
 
-    def _artist(self, number: int) -> Artist:
+    def _artist(self, number: int) -> ArtistObject:
         name = words.ARTISTS[number] if number < len(words.ARTISTS) else f"The {self._words()}"
-        return Artist(self._id(), name)
+        return ArtistObject(self._id(), name)
 
     def _title(self) -> str:
         roll = self._chance.random()
@@ -129,22 +129,22 @@ class _Maker:
             return self._chance.randint(480_000, 1_500_000)
         return round(min(420_000.0, max(90_000.0, self._chance.gauss(220_000, 48_000))))
 
-    def _recording(self, name: str, artists: list[Artist]) -> Recording:
+    def _recording(self, name: str, artists: list[ArtistObject]) -> Recording:
         self._count += 1
         return Recording(name, artists, f"ZZSIM26{self._count:05}", self._chance.random() < EXPLICIT)
 
-    def _album(self, artist: Artist, others: list[Artist]) -> tuple[Item, ...]:
+    def _album(self, artist: ArtistObject, others: list[ArtistObject]) -> tuple[ItemObject, ...]:
         album = self._release(artist, self._title(), self._chance.randint(8, 14))
         return tuple(self._track(album, others, number) for number in range(1, album.total + 1))
 
-    def _release(self, artist: Artist, name: str, total: int, kind: str = "album") -> Album:
+    def _release(self, artist: ArtistObject, name: str, total: int, kind: str = "album") -> AlbumObject:
         year = self._chance.randint(1968, 2025)
         released = (
             str(year) if self._chance.random() < YEAR_ONLY else f"{year}-{self._chance.randint(1, 12):02}-15"
         )
-        return Album(self._id(), name, artist, released, total, kind)
+        return AlbumObject(self._id(), name, artist, released, total, kind)
 
-    def _track(self, album: Album, others: list[Artist], number: int) -> Item:
+    def _track(self, album: AlbumObject, others: list[ArtistObject], number: int) -> ItemObject:
         featured = [self._chance.choice(others)] if self._chance.random() < FEATURED else []
         artists = [album.artist, *(guest for guest in featured if guest != album.artist)]
         recording = self._recording(self._title(), artists)
@@ -153,7 +153,7 @@ class _Maker:
             self._press_again(item, recording)
         return item
 
-    def _press_again(self, item: Item, recording: Recording) -> None:
+    def _press_again(self, item: ItemObject, recording: Recording) -> None:
         """Put the same recording on a single: another id, another album, and up to 1.5 s longer or shorter.
 
         Two pressings of one recording in a published body differ by 1.4 s (rspotify's tests).
@@ -164,7 +164,7 @@ class _Maker:
         item.twin, twin.twin = twin, item
         self._singles.append((twin,))
 
-    def _series(self, word: str, artist: Artist) -> tuple[Item, ...]:
+    def _series(self, word: str, artist: ArtistObject) -> tuple[ItemObject, ...]:
         """Make an album whose titles differ by a number only, as piano music has them."""
         album = self._release(artist, f"{self._words()}: {word}s", 24)
         return tuple(
@@ -178,8 +178,10 @@ class _Maker:
             for number in range(1, album.total + 1)
         )
 
-    def _show(self, number: int) -> tuple[Item, ...]:
-        show = Show(self._id(), f"The {self._words()} Podcast", "Two people talk, one listens.", "en-GB", 20)
+    def _show(self, number: int) -> tuple[ItemObject, ...]:
+        show = ShowObject(
+            self._id(), f"The {self._words()} Podcast", "Two people talk, one listens.", "en-GB", 20
+        )
         return tuple(
             episode(
                 self._id(),
@@ -191,15 +193,15 @@ class _Maker:
             for count in range(1, 21)
         )
 
-    def _book(self, number: int) -> tuple[Item, ...]:
+    def _book(self, number: int) -> tuple[ItemObject, ...]:
         about = f"Author(s): {words.SPEAKERS[number]} Narrator(s): {words.SPEAKERS[number]}"
-        book = Show(self._id(), f"{self._words()}, a Novel", about, "en", None)
+        book = ShowObject(self._id(), f"{self._words()}, a Novel", about, "en", None)
         return tuple(
             chapter(self._id(), f"Chapter {count}", book, self._chance.randint(3 * 60_000, 16 * 60_000))
             for count in range(1, 31)
         )
 
-    def _files(self) -> tuple[Item, ...]:
+    def _files(self) -> tuple[ItemObject, ...]:
         songs = [
             local_file(f"The {self._words()}", "", self._title(), self._chance.randint(120, 330))
             for _ in range(14)

@@ -36,7 +36,7 @@ from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import StopSignal
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.judge import judge
-from spotify_logger.simulator.past import make_past
+from spotify_logger.simulator.past import make_logged_history
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import EmbeddedServer
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 SEED = 4
 """A listener whose first plays are long enough to be seen by a machine that is busy or slow."""
-PAST_DAYS, PAST_ENDS = 400, 900.0
+HISTORY_DAYS, HISTORY_AGE_SECONDS = 400, 900.0
 """Days of the past that the page has, and how many seconds ago it ended."""
-LOOK = 0.2
+REFRESH_SECONDS = 0.2
 """Seconds between two looks at what has landed in Redis."""
-PATIENCE = 15.0
+STOP_TIMEOUT = 15.0
 """Seconds that the logger gets to end."""
 
 
@@ -70,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignal()
     try:
         with ExitStack() as resources:
-            demo = Demo(resources, WITH_PAGE if options.web else ALONE)
+            demo = Demo(resources, WEB_MODE if options.web else TERMINAL_MODE)
             demo.watch(time.monotonic() + options.seconds, stop)
             demo.finish()
     except SpotifyLoggerError as error:
-        _say(f"The demo cannot run: {error}")
+        _print(f"The demo cannot run: {error}")
         return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
     except BrokenPipeError:
         # Nobody reads any more. Python flushes once more when it ends; there must be something to flush to.
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoMode:
     """What is shown.
 
     Attributes:
@@ -101,9 +101,9 @@ class Scene:
     page: bool = False
 
 
-ALONE = Scene(40, "0.2", "1")
+TERMINAL_MODE = DemoMode(40, "0.2", "1")
 """A track of four minutes takes six seconds."""
-WITH_PAGE = Scene(4, "1", "5", ("--favourites",), page=True)
+WEB_MODE = DemoMode(4, "1", "5", ("--favourites",), page=True)
 """It takes a minute: on the page one can see it go on."""
 
 
@@ -119,23 +119,25 @@ class Demo:
         TryLater: Something does not start.
     """
 
-    def __init__(self, resources: ExitStack, scene: Scene = ALONE) -> None:
-        self._scene = scene
+    def __init__(self, resources: ExitStack, mode: DemoMode = TERMINAL_MODE) -> None:
+        self._mode = mode
         self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-demo-"))
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         self._server, self._port = start_server(self._folder / "redis")
         resources.callback(self._server.stop)
         self._store = Store(self._server.url)
         resources.callback(self._store.close)
-        if scene.page:
-            make_past(SEED, PAST_DAYS, time.time() - PAST_ENDS).write(self._store.archive())
+        if mode.page:
+            make_logged_history(SEED, HISTORY_DAYS, time.time() - HISTORY_AGE_SECONDS).write(
+                self._store.archive()
+            )
         self._begun = int(time.time())
-        self._simulator, self._spotify = _start_simulator(scene)
-        resources.callback(_end, self._simulator)
+        self._simulator, self._spotify = _start_simulator(mode)
+        resources.callback(_terminate, self._simulator)
         self._logger = self._start(sys.executable, str(self._folder / "run.py"))
-        resources.callback(_end, self._logger)
+        resources.callback(_terminate, self._logger)
         self._running = {"the logger": self._logger}
-        self._address = self._start_page(resources) if scene.page else ""
+        self._address = self._start_page(resources) if mode.page else ""
         self._shown: set[int] = set()
 
     def watch(self, until: float, stop: StopSignal) -> None:
@@ -145,9 +147,9 @@ class Demo:
             TryLater: The logger has ended by itself; its log says why.
         """
         if self._address:
-            _say(f"The page is at {self._address} - open it in a browser. A made-up year lies behind it.")
-        _say(
-            f"A simulated listener plays {self._scene.pace} times as fast as in life; the logger writes to "
+            _print(f"The page is at {self._address} - open it in a browser. A made-up year lies behind it.")
+        _print(
+            f"A simulated listener plays {self._mode.pace} times as fast as in life; the logger writes to "
             f"Redis at {HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
@@ -157,20 +159,20 @@ class Demo:
                 if process.poll() is not None:
                     raise TryLater(f"{name} has ended by itself")
             self._show()
-            clock.sleep(min(LOOK, until - time.monotonic()))
+            clock.sleep(min(REFRESH_SECONDS, until - time.monotonic()))
 
     def finish(self) -> None:
         """End the logger, and hold what it has logged against what the listener heard."""
-        _end(self._logger)
+        _terminate(self._logger)
         self._show()
-        truth = [TruePlay(**play) for play in self._ask("truth")["plays"]]
+        truth = [TruePlay(**play) for play in self._control("truth")["plays"]]
         kept = (Play.from_hash(*play) for play in self._store.recent(len(truth) + 100))
         logged = [play for play in kept if play is not None and play.second >= self._begun]
         verdict = judge(truth, logged)
         heard = len(verdict.pairs) + len(self._visible(verdict.missed, logged))
         still_open = sum(play.end_reason is None for play in logged)
-        asked = sum(sum(counts.values()) for counts in self._ask("requests").values())
-        _say(
+        asked = sum(sum(counts.values()) for counts in self._control("requests").values())
+        _print(
             f"Plays heard: {heard}, plays logged: {len(logged)}"
             f" ({still_open} of them still open), requests made: {asked}."
         )
@@ -178,21 +180,23 @@ class Demo:
     def _visible(self, plays: list[TruePlay], logged: list[Play]) -> list[TruePlay]:
         """Those of the plays that fell into the time in which the logger was there."""
         # The one before the first is not among them, although it ended when that one began.
-        begin = min((play.started_ms for play in logged), default=0) / 1000 + LOOK
+        begin = min((play.started_ms for play in logged), default=0) / 1000 + REFRESH_SECONDS
         last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
-        return [play for play in plays if begin < play.ended_at and play.started_at < last_poll - LOOK]
+        return [
+            play for play in plays if begin < play.ended_at and play.started_at < last_poll - REFRESH_SECONDS
+        ]
 
     def _show(self) -> None:
         """Tell of the plays that ended since the last look."""
         try:
             plays = self._store.recent(20)
         except StoreError as error:
-            _say(str(error))
+            _print(str(error))
             return
         for second, fields in reversed(plays):
             if "end_reason" in fields and second not in self._shown and second >= self._begun:
                 self._shown.add(second)
-                _say(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
+                _print(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
 
     def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
         """Start a program of ours, in a folder where no settings lie but those that are told here."""
@@ -210,8 +214,8 @@ class Demo:
             "SPOTIFY_ACCOUNTS_URL": self._spotify,
             "REDIS_URL": self._server.url,
             "STATE_DIR": str(self._folder / "state"),
-            "POLL_MIN": self._scene.poll_min,
-            "POLL_MAX": self._scene.poll_max,
+            "POLL_MIN": self._mode.poll_min,
+            "POLL_MAX": self._mode.poll_max,
         }
         return subprocess.Popen(  # noqa: S603 - our own program
             embedded_server.bound_to_parent(command),
@@ -227,18 +231,18 @@ class Demo:
         # Without covers: those of the made-up albums are nowhere, and nobody else is asked for anything.
         command = program.module_command("spotify_logger", "web", "--port", "0", "--no-covers")
         page = self._start(*command, stdout=subprocess.PIPE, text=True)
-        resources.callback(_end, page)
+        resources.callback(_terminate, page)
         ready = page.stdout.readline() if page.stdout else ""
         if not ready.startswith("The page is at "):
             raise Misconfigured("the page does not start; the line above says why")
         self._running["the page"] = page
         return str(ready.removeprefix("The page is at ").strip())
 
-    def _ask(self, what: str) -> Any:  # noqa: ANN401 - JSON of the simulator's, whose shape is known
+    def _control(self, what: str) -> Any:  # noqa: ANN401 - JSON of the simulator's, whose shape is known
         with requests.Session() as session:
             session.trust_env = False  # a proxy does not reach this machine's loopback
             try:
-                return session.get(f"{self._spotify}/control/{what}", timeout=PATIENCE).json()
+                return session.get(f"{self._spotify}/control/{what}", timeout=STOP_TIMEOUT).json()
             except requests.RequestException:
                 raise TryLater("the simulator does not answer any more") from None
 
@@ -258,25 +262,25 @@ def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
     raise problem
 
 
-def _start_simulator(scene: Scene) -> tuple[subprocess.Popen[str], str]:
+def _start_simulator(mode: DemoMode) -> tuple[subprocess.Popen[str], str]:
     """Start the simulator; its address is in the line that says it is ready."""
     command = program.module_command("spotify_logger.simulator", "--seed", str(SEED))
-    command += ["--pace", str(scene.pace), *scene.simulator]
+    command += ["--pace", str(mode.pace), *mode.simulator]
     simulator = subprocess.Popen(  # noqa: S603 - our own program
         embedded_server.bound_to_parent(command), stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     ready = simulator.stdout.readline() if simulator.stdout else ""
     if not ready.startswith("listening on "):
-        _end(simulator)
+        _terminate(simulator)
         raise TryLater("the simulator does not start")
     return simulator, ready.removeprefix("listening on ").strip()
 
 
-def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+def _terminate(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(PATIENCE)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -284,7 +288,7 @@ def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -23,11 +23,11 @@ TOKEN_PATH = "/api/token"  # noqa: S105 - a path
 AUTHORIZE_PATH = "/authorize"
 API_PATH = "/v1/"
 
-HUGE = 2 * 1024 * 1024 + 1
+OVERSIZED_BODY_BYTES = 2 * 1024 * 1024 + 1
 """Bytes of a body that is too long."""
 RETRY_AFTER = 30.0
 """Seconds that a rate limit asks for when nothing else is told."""
-BEYOND_MS = 90_000
+BEYOND_END_MS = 90_000
 """How far beyond its end an item is, when it is."""
 
 _HTML = (
@@ -86,7 +86,7 @@ def _without_progress(body: Body) -> Body:
 def _beyond_end(body: Body) -> Body:
     item = body.get("item")
     duration = item["duration_ms"] if isinstance(item, dict) else 0
-    return {**body, "progress_ms": duration + BEYOND_MS}
+    return {**body, "progress_ms": duration + BEYOND_END_MS}
 
 
 def _unknown(body: Body) -> Body:
@@ -192,13 +192,13 @@ class Faults:
         """Switch them all off."""
         self._active.clear()
 
-    def take(self, path: str, now: float) -> Strike | None:
+    def take(self, path: str, now: float) -> TriggeredFault | None:
         """Return what strikes a request, if anything does; the oldest fault goes first."""
         self._active = [active for active in self._active if now < active.until and active.left > 0]
         for active in self._active:
             if path.startswith(active.fault.prefix) and self._chance.random() < active.fault.probability:
                 active.left -= 1
-                return Strike(active.fault, now, active.until)
+                return TriggeredFault(active.fault, now, active.until)
         return None
 
 
@@ -210,18 +210,18 @@ class _Active:
 
 
 @dataclass(frozen=True)
-class Strike:
+class TriggeredFault:
     """A fault that strikes a request."""
 
     fault: Fault
     now: float
     until: float
 
-    def answer(self, honest: Callable[[], Response], last: Response | None) -> Response:
+    def answer(self, normal: Callable[[], Response], last: Response | None) -> Response:
         """Return what is answered instead of the truth.
 
         Args:
-            honest: Gives the true answer; not asked where the request is not even looked at.
+            normal: Gives the true answer; not asked where the request is not even looked at.
             last: The last true answer to the same path, for a stale one.
 
         Raises:
@@ -229,15 +229,15 @@ class Strike:
         """
         name = self.fault.name
         if name in _WIRE:
-            raise WireFault(name, self._wire_seconds(), honest() if name in _WIRE_ANSWERED else None)
+            raise WireFault(name, self._wire_seconds(), normal() if name in _WIRE_ANSWERED else None)
         if name in _FIXED:
             status, kind, body = _FIXED[name]
             return respond(status, body, kind)
         if name in _LIMITED:
             return self._limit(*_LIMITED[name])
         if name == "stale":
-            return last or honest()
-        return _spoil(name, honest())
+            return last or normal()
+        return _corrupt(name, normal())
 
     def _wire_seconds(self) -> float:
         usual = {"hang": 60.0, "slow": 5.0}.get(self.fault.name, 1.0)
@@ -264,9 +264,9 @@ def respond(status: int, body: str, kind: str = JSON) -> Response:
     return Response(status, {"content-type": kind} if body else {}, body.encode())
 
 
-def _spoil(name: str, true: Response) -> Response:
+def _corrupt(name: str, true: Response) -> Response:
     if name == "huge":
-        return respond(200, "[" + " " * (HUGE - 2) + "]")
+        return respond(200, "[" + " " * (OVERSIZED_BODY_BYTES - 2) + "]")
     if name == "truncated":
         return Response(true.status, true.headers, true.body[: len(true.body) * 2 // 3])
     if name == "access_denied":

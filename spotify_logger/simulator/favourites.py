@@ -9,10 +9,10 @@ import random
 from typing import TYPE_CHECKING
 
 from spotify_logger.simulator.bodies import (
-    Album,
-    Artist,
+    AlbumObject,
+    ArtistObject,
     Recording,
-    Show,
+    ShowObject,
     episode,
     local_file,
     make_id,
@@ -24,7 +24,7 @@ from spotify_logger.simulator.words import LONG_TITLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spotify_logger.simulator.bodies import Item
+    from spotify_logger.simulator.bodies import ItemObject
 
 ARTISTS = 140
 FAVOURED = 40
@@ -82,18 +82,18 @@ def make_favourites(seed: int) -> Catalog:
 
     An album that is heard more often is in it more than once: the listener chooses among its albums.
     """
-    return _Maker(seed).make()
+    return _FavouritesMaker(seed).make()
 
 
-class _Maker:
+class _FavouritesMaker:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(f"favourites {seed}")
         self._count = 0
         self._used: set[str] = set()
 
     def make(self) -> Catalog:
-        artists = [Artist(make_id(self._chance), self._band(number)) for number in range(ARTISTS)]
-        albums: list[tuple[Item, ...]] = []
+        artists = [ArtistObject(make_id(self._chance), self._band(number)) for number in range(ARTISTS)]
+        albums: list[tuple[ItemObject, ...]] = []
         for number, artist in enumerate(artists):
             weight = max(1, FAVOURED // (number + 1))
             for _ in range(self._chance.randint(*ALBUMS)):
@@ -126,13 +126,13 @@ class _Maker:
         self._used.add(name)
         return name
 
-    def _album(self, artist: Artist, others: list[Artist]) -> tuple[Item, ...]:
+    def _album(self, artist: ArtistObject, others: list[ArtistObject]) -> tuple[ItemObject, ...]:
         total = self._chance.randint(*TRACKS)
         released = f"{self._chance.randint(1971, 2025)}-{self._chance.randint(1, 12):02}-15"
-        album = Album(make_id(self._chance), self._title(), artist, released, total)
+        album = AlbumObject(make_id(self._chance), self._title(), artist, released, total)
         return tuple(self._track(album, others, number) for number in range(1, total + 1))
 
-    def _track(self, album: Album, others: list[Artist], number: int) -> Item:
+    def _track(self, album: AlbumObject, others: list[ArtistObject], number: int) -> ItemObject:
         self._count += 1
         guest = self._chance.choice(others)
         is_featured = guest != album.artist and self._chance.random() < FEATURED
@@ -144,12 +144,12 @@ class _Maker:
         length = round(min(420_000.0, max(100_000.0, self._chance.gauss(215_000, 40_000))))
         return track(make_id(self._chance), recording, album, number, length)
 
-    def _shows(self) -> tuple[tuple[Item, ...], ...]:
+    def _shows(self) -> tuple[tuple[ItemObject, ...], ...]:
         names = ("The Slow Train", "Two Chairs and a Kettle", "Weather at Sea")
         return tuple(self._show(name) for name in names)
 
-    def _show(self, name: str) -> tuple[Item, ...]:
-        show = Show(make_id(self._chance), name, "Two people talk, one listens.", "en-GB", 30)
+    def _show(self, name: str) -> tuple[ItemObject, ...]:
+        show = ShowObject(make_id(self._chance), name, "Two people talk, one listens.", "en-GB", 30)
         return tuple(
             episode(
                 make_id(self._chance),
@@ -161,7 +161,7 @@ class _Maker:
             for count in range(1, 31)
         )
 
-    def _files(self) -> tuple[Item, ...]:
+    def _files(self) -> tuple[ItemObject, ...]:
         return tuple(
             local_file("The Basement Tapes Club", "Rehearsals", self._title(), self._chance.randint(120, 330))
             for _ in range(8)

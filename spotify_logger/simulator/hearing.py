@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from spotify_logger.simulator.bodies import Device
+from spotify_logger.simulator.bodies import DeviceObject
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from spotify_logger.simulator.bodies import Item
+    from spotify_logger.simulator.bodies import ItemObject
     from spotify_logger.simulator.habits import Habits, Span
     from spotify_logger.simulator.history import History
 
 DEVICES = (
-    Device("Pocket", "Smartphone", "5f1be0c2a47d4e8fb0a6c13b7d92e4f8a1c6d305", None),
-    Device("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0", 72),
-    Device("Kitchen", "Speaker", None, 35, restricted=True),
-    Device("Living Room", "TV", "b7c3f2d94e0a4b6f8d1e5a7092c4f6e8d0b1a3c5", 48),
-    Device("Car", "Automobile", "e2a9d4c8f7b14a6e93d05c1b8f6e7a2d4c9b0e13", 100),
-    Device("Bath", "CastAudio", "91f0e6d2c8b74a3f5e1d0c9b8a7f6e5d4c3b2a10", 20),
+    DeviceObject("Pocket", "Smartphone", "5f1be0c2a47d4e8fb0a6c13b7d92e4f8a1c6d305", None),
+    DeviceObject("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0", 72),
+    DeviceObject("Kitchen", "Speaker", None, 35, restricted=True),
+    DeviceObject("Living Room", "TV", "b7c3f2d94e0a4b6f8d1e5a7092c4f6e8d0b1a3c5", 48),
+    DeviceObject("Car", "Automobile", "e2a9d4c8f7b14a6e93d05c1b8f6e7a2d4c9b0e13", 100),
+    DeviceObject("Bath", "CastAudio", "91f0e6d2c8b74a3f5e1d0c9b8a7f6e5d4c3b2a10", 20),
 )
 
 
-class Hearing:
+class ListeningBehavior:
     """A listener's ways with items, written into a history.
 
     Args:
@@ -48,16 +48,16 @@ class Hearing:
         """Tell whether something of this chance happens."""
         return self._chance.random() < rate
 
-    def begin(self, item: Item, position: float = 0.0) -> None:
+    def begin(self, item: ItemObject, position: float = 0.0) -> None:
         """Start an item; how long it is heard is told afterwards."""
         self.history.play(item, 0.0, position=position, load=self.between(self._habits.load_seconds))
 
-    def hear(self, item: Item, seconds: float) -> None:
+    def hear(self, item: ItemObject, seconds: float) -> None:
         """Start an item and leave it after some seconds, at the latest at its end."""
         self.begin(item)
         self.history.listen(min(max(seconds, self._habits.shortest), self.history.remaining))
 
-    def through(self, item: Item, position: float = 0.0) -> None:
+    def through(self, item: ItemObject, position: float = 0.0) -> None:
         """Hear an item to its end, with whatever comes in between."""
         self.begin(item, position)
         if not position and self.happens(self._habits.restart):
@@ -67,19 +67,19 @@ class Hearing:
             interruption()
         self._to_the_end()
 
-    def skip_early(self, item: Item) -> None:
+    def skip_early(self, item: ItemObject) -> None:
         """Leave an item within its first seconds."""
         self.hear(item, self.between(self._habits.early_seconds))
 
-    def skip_late(self, item: Item) -> None:
+    def skip_late(self, item: ItemObject) -> None:
         """Leave an item anywhere."""
         self.hear(item, self._chance.uniform(min(20.0, 0.5 * item.seconds), 0.97 * item.seconds))
 
-    def flip(self, item: Item) -> None:
+    def flip(self, item: ItemObject) -> None:
         """Leave an item as one does who flips through several."""
         self.hear(item, self.between(self._habits.flip_seconds))
 
-    def repeat(self, item: Item) -> None:
+    def repeat(self, item: ItemObject) -> None:
         """Hear an item several times over, the player repeating it."""
         before = self.history.scene.repeat
         self.history.surround(repeat="track")
@@ -87,7 +87,7 @@ class Hearing:
             self.hear(item, item.seconds)
         self.history.surround(repeat=before)
 
-    def replay(self, item: Item, other: Item) -> None:
+    def replay(self, item: ItemObject, other: ItemObject) -> None:
         """Hear part of an item, a little of another one, and then the first one from its beginning."""
         self.hear(item, self._chance.uniform(0.2, 0.6) * item.seconds)
         self.hear(other, min(self.between(self._habits.other_seconds), 0.8 * other.seconds))
@@ -98,7 +98,7 @@ class Hearing:
         for _ in range(self._chance.choice((1, 1, 2))):
             self.history.ad(self.between(self._habits.ad_seconds))
 
-    def spoken(self, item: Item, position: float, until: float) -> None:
+    def spoken(self, item: ItemObject, position: float, until: float) -> None:
         """Hear an episode or a chapter to its end, or to about a moment, jumping now and then."""
         history = self.history
         self.begin(item, position)

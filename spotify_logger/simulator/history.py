@@ -9,24 +9,30 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from spotify_logger.simulator.bodies import Device
-from spotify_logger.simulator.timeline import Leaving, Record, Scene, Segment, TruePlay
+from spotify_logger.simulator.bodies import DeviceObject
+from spotify_logger.simulator.timeline import (
+    FinishedTrack,
+    ListeningHistory,
+    PlaybackSettings,
+    Segment,
+    TruePlay,
+)
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.bodies import Item
-    from spotify_logger.simulator.timeline import Face
+    from spotify_logger.simulator.bodies import ItemObject
+    from spotify_logger.simulator.timeline import Visible
 
 PAUSE_LIMIT = 1800.0
 """Seconds: a play that is paused or out of sight for longer is over, and resuming begins a new one."""
 
 _NO_TIME = 1e-6  # seconds that are none but for rounding
 
-DESK = Device("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0")
+DESK = DeviceObject("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0")
 
 
 @dataclass
 class _OpenPlay:
-    item: Item
+    item: ItemObject
     started_at: float
     heard_until: float
     ms: float = 0.0
@@ -43,15 +49,15 @@ class History:
         scene: What surrounds the first item.
     """
 
-    def __init__(self, start: float, scene: Scene | None = None) -> None:
+    def __init__(self, start: float, scene: PlaybackSettings | None = None) -> None:
         self.start = start
         self.now = start
-        self.scene = scene or Scene(DESK)
-        self.item: Item | None = None
+        self.scene = scene or PlaybackSettings(DESK)
+        self.item: ItemObject | None = None
         self._position_ms = 0.0
         self._segments: list[Segment] = []
         self._plays: list[TruePlay] = []
-        self._leavings: list[Leaving] = []
+        self._leavings: list[FinishedTrack] = []
         self._open: _OpenPlay | None = None
         self._reported_ms = 0.0
         self._faded = False
@@ -76,7 +82,7 @@ class History:
         return self
 
     def play(
-        self, item: Item, seconds: float | None = None, *, position: float = 0.0, load: float = 0.0
+        self, item: ItemObject, seconds: float | None = None, *, position: float = 0.0, load: float = 0.0
     ) -> Self:
         """Turn to `item`, which begins a new play, and listen for `seconds`, or to its end.
 
@@ -125,7 +131,7 @@ class History:
         return self
 
     def hand_over(
-        self, device: Device, seconds: float, face: Literal["nothing", "unknown"] = "nothing"
+        self, device: DeviceObject, seconds: float, face: Literal["nothing", "unknown"] = "nothing"
     ) -> Self:
         """Move to another device, which takes `seconds` in which answers show nothing; the position stays.
 
@@ -165,13 +171,13 @@ class History:
         self._because("gone")
         return self._stand(seconds, "nothing")
 
-    def finish(self, hiccups: tuple[tuple[float, int], ...] = ()) -> Record:
+    def finish(self, hiccups: tuple[tuple[float, int], ...] = ()) -> ListeningHistory:
         """End the history here."""
         self.gone(0)
         self._leave()
         self.item = None
         self._append("nothing", playing=False, moving=False)
-        return Record(
+        return ListeningHistory(
             self.start, self.now, tuple(self._segments), tuple(self._plays), tuple(self._leavings), hiccups
         )
 
@@ -182,11 +188,11 @@ class History:
     def _is_done(self) -> bool:
         return self.item is not None and (self._faded or self.remaining < _NO_TIME)
 
-    def _stand(self, seconds: float, face: Face) -> Self:
+    def _stand(self, seconds: float, face: Visible) -> Self:
         self._add(seconds, face, playing=False, moving=False)
         return self
 
-    def _add(self, seconds: float, face: Face, *, playing: bool, moving: bool) -> None:
+    def _add(self, seconds: float, face: Visible, *, playing: bool, moving: bool) -> None:
         if seconds <= 0:
             return
         heard = playing and face == "item" and not self.scene.private
@@ -200,7 +206,7 @@ class History:
             self._open.ms += seconds * 1000 if moving else 0.0
             self._reported_ms += seconds * 1000 if moving else 0.0
 
-    def _append(self, face: Face, *, playing: bool, moving: bool, start: float | None = None) -> None:
+    def _append(self, face: Visible, *, playing: bool, moving: bool, start: float | None = None) -> None:
         if self._cause:
             self._changed_at = self.now
         number = None if self._open is None or face != "item" or self.scene.private else len(self._plays)
@@ -219,8 +225,8 @@ class History:
         self._cause = ""
         self._segments.append(segment)
 
-    def _face(self, face: Face) -> Face:
-        hidden: Face = "nothing" if self.scene.private == "nothing" else "withheld"
+    def _face(self, face: Visible) -> Visible:
+        hidden: Visible = "nothing" if self.scene.private == "nothing" else "withheld"
         return hidden if face == "item" and self.scene.private in {"nothing", "withheld"} else face
 
     def _hear(self) -> None:
@@ -274,5 +280,5 @@ class History:
             and self._reported_ms > 0
             and not self.scene.private
         ):
-            self._leavings.append(Leaving(self.item, self.now, self._reported_ms, self.scene.context))
+            self._leavings.append(FinishedTrack(self.item, self.now, self._reported_ms, self.scene.context))
         self._reported_ms = 0.0

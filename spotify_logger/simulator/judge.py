@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.play import Play
     from spotify_logger.simulator.timeline import TruePlay
 
-SLACK_MS = 5_000
+MAX_DISTANCE_MS = 5_000
 """Milliseconds by which two stretches may miss each other and still be the same play, badly stamped."""
 
 
@@ -34,7 +34,7 @@ class Pair:
 
 
 @dataclass
-class Verdict:
+class Comparison:
     """What was found, and what went wrong.
 
     Attributes:
@@ -50,9 +50,9 @@ class Verdict:
     phantoms: list[Play] = field(default_factory=list)
 
 
-def judge(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Verdict:
+def judge(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Comparison:
     """Match each play that was heard with the logged one of the same item that shares most time with it."""
-    verdict = Verdict()
+    verdict = Comparison()
     by_uri: dict[str, list[Play]] = {}
     for play in logged:
         by_uri.setdefault(play.item.uri, []).append(play)
@@ -66,7 +66,7 @@ def judge(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Verdict:
     return verdict
 
 
-def _match(heard: list[TruePlay], logged: list[Play], verdict: Verdict) -> None:
+def _match(heard: list[TruePlay], logged: list[Play], verdict: Comparison) -> None:
     """Match the plays of one item, the best fitting first."""
     shared = sorted(
         ((_shared_ms(truth, play), t, p) for t, truth in enumerate(heard) for p, play in enumerate(logged)),
@@ -74,12 +74,12 @@ def _match(heard: list[TruePlay], logged: list[Play], verdict: Verdict) -> None:
     )
     found: dict[int, int] = {}
     for overlap, t, p in shared:
-        if overlap >= -SLACK_MS and t not in found and p not in found.values():
+        if overlap >= -MAX_DISTANCE_MS and t not in found and p not in found.values():
             found[t] = p
     verdict.pairs += [Pair(heard[t], logged[p]) for t, p in found.items()]
     verdict.missed += [truth for t, truth in enumerate(heard) if t not in found]
     for play in (play for p, play in enumerate(logged) if p not in found.values()):
-        touches = any(_shared_ms(truth, play) >= -SLACK_MS for truth in heard)
+        touches = any(_shared_ms(truth, play) >= -MAX_DISTANCE_MS for truth in heard)
         (verdict.doubles if touches else verdict.phantoms).append(play)
 
 

@@ -10,27 +10,33 @@ from typing import TYPE_CHECKING
 from spotify_logger.simulator.bodies import LIKED_SONGS, context, make_id
 from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.hearing import DEVICES, Hearing
+from spotify_logger.simulator.hearing import DEVICES, ListeningBehavior
 from spotify_logger.simulator.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from spotify_logger.simulator.bodies import Item
+    from spotify_logger.simulator.bodies import ItemObject
     from spotify_logger.simulator.catalog import Catalog
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
 
 DAWN = 1767571200.0
 """Monday, 2026-01-05, 00:00 UTC: when histories begin unless told otherwise."""
 DAY = 86400.0
 
-SITTINGS = ((6.8, 8.0, 0.75), (8.5, 12.0, 0.55), (12.5, 16.0, 0.55), (17.0, 19.0, 0.55), (19.5, 22.5, 0.85))
+LISTENING_HOURS = (
+    (6.8, 8.0, 0.75),
+    (8.5, 12.0, 0.55),
+    (12.5, 16.0, 0.55),
+    (17.0, 19.0, 0.55),
+    (19.5, 22.5, 0.85),
+)
 """Sessions of a day: the hours between which one begins, and how likely it is. Late ones go past midnight."""
 
-IDLE = 2700.0
+MEAN_IDLE_SECONDS = 2700.0
 """Seconds of silence, at least, between two sessions: more than the half hour after which a play is over."""
 
-NOT_WORTH_IT = 60.0
+MIN_SESSION_SECONDS = 60.0
 """Seconds: for so little nobody comes back to an episode."""
 
 
@@ -41,7 +47,7 @@ def listen(
     *,
     start: float = DAWN,
     catalog: Catalog | None = None,
-) -> Record:
+) -> ListeningHistory:
     """Return what a listener heard.
 
     Args:
@@ -51,30 +57,30 @@ def listen(
         start: When the history begins, in seconds since the epoch.
         catalog: What there is to hear; made up from the seed unless given.
     """
-    listener = Listener(seed, habits or Habits(), catalog or make_catalog(seed), start)
+    listener = SimulatedListener(seed, habits or Habits(), catalog or make_catalog(seed), start)
     return listener.live(days)
 
 
-class Listener:
+class SimulatedListener:
     """One listener's days. Use `listen`."""
 
     def __init__(self, seed: int, habits: Habits, catalog: Catalog, start: float) -> None:
         self._habits = habits
         self._chance = random.Random(f"listener {seed}")
         self._history = History(start)
-        self._hearing = Hearing(self._history, habits, self._chance)
+        self._hearing = ListeningBehavior(self._history, habits, self._chance)
         self._catalog = catalog.within(*habits.lengths)
         self._tracks = self._catalog.tracks
         self._albums = [album for album in self._catalog.albums if len(album) > 1]
-        self._queue: Iterator[Item] = iter(())
-        self._paused: tuple[Item, float] | None = None
+        self._queue: Iterator[ItemObject] = iter(())
+        self._paused: tuple[ItemObject, float] | None = None
         """The track that was left in the middle when the last session ended, and where, in seconds."""
         self._bookmarks: dict[str, float] = {}
         """Where episodes and chapters were left, in seconds, by URI."""
-        self._chapters: Iterator[Item] = iter(())
+        self._chapters: Iterator[ItemObject] = iter(())
         self._hiccups: list[tuple[float, int]] = []
 
-    def live(self, days: float) -> Record:
+    def live(self, days: float) -> ListeningHistory:
         """Live through some days."""
         begin = self._history.now
         sittings = self._nonstop(begin + days * DAY) if self._habits.nonstop else self._sittings(begin, days)
@@ -91,11 +97,11 @@ class Listener:
         """Wait for each session in turn, and yield when it will end."""
         history = self._history
         for day in range(math.ceil(days)):
-            for earliest, latest, chance in SITTINGS:
+            for earliest, latest, chance in LISTENING_HOURS:
                 start = begin + day * DAY + 3600 * self._hearing.between((earliest, latest))
                 length = self._hearing.between(self._habits.session)
                 if self._hearing.happens(chance) and start + length <= begin + days * DAY + 3 * 3600:
-                    history.gone(max(IDLE, start - history.now))
+                    history.gone(max(MEAN_IDLE_SECONDS, start - history.now))
                     yield history.now + length
 
     def _sit(self, until: float) -> None:
@@ -180,7 +186,7 @@ class Listener:
         )
         self._history.surround(context=scene.context, shuffle=scene.shuffle)
 
-    def _next(self) -> Item:
+    def _next(self) -> ItemObject:
         """Return the next item of what plays: an album in order, a playlist, an artist, the liked songs."""
         item = next(self._queue, None)
         while item is None:
@@ -188,7 +194,7 @@ class Listener:
             item = next(self._queue, None)
         return item
 
-    def _choose(self) -> Iterator[Item]:
+    def _choose(self) -> Iterator[ItemObject]:
         """Choose what to put on, and yield it."""
         if self._hearing.happens(0.35):
             album = self._chance.choice(self._albums)
@@ -213,7 +219,7 @@ class Listener:
             self._speak(episode, until)
         self._end_in_the_middle()
 
-    def _choose_episode(self) -> Item:
+    def _choose_episode(self) -> ItemObject:
         episodes = [episode for show in self._catalog.shows for episode in show]
         left = [episode for episode in episodes if episode.uri in self._bookmarks]
         return self._chance.choice(left if left and self._hearing.happens(0.7) else episodes)
@@ -231,10 +237,10 @@ class Listener:
                 self._chapters = chain((chapter,), self._chapters)
         self._end_in_the_middle()
 
-    def _speak(self, item: Item, until: float) -> None:
+    def _speak(self, item: ItemObject, until: float) -> None:
         """Hear an episode or a chapter from where it was left, and remember where it is left now."""
         self._hearing.spoken(item, self._bookmarks.pop(item.uri, 0.0), until)
-        if self._history.remaining > NOT_WORTH_IT:
+        if self._history.remaining > MIN_SESSION_SECONDS:
             self._bookmarks[item.uri] = self._history.position
 
     def _files(self, until: float) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.player_state import FieldValue, Item
     from spotify_logger.simulator.catalog import Catalog
-    from spotify_logger.simulator.timeline import Record, Scene, TruePlay
+    from spotify_logger.simulator.timeline import ListeningHistory, PlaybackSettings, TruePlay
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command
 
@@ -35,12 +35,12 @@ DAY = 86_400
 DAYS_PER_GAP = 24.0
 GAP_SECONDS = (20 * 60, 5 * 3600)
 REASONS = (OFFLINE, NOT_RUNNING, OFFLINE, RATE_LIMITED, NOT_RUNNING)
-FOUND_LATER = 12
+MAX_BACKFILLED = 12
 """Plays in a gap that Spotify still tells of."""
-TOGETHER = 500
+PLAYS_PER_BATCH = 500
 
 
-class Gap(NamedTuple):
+class SimulatedGap(NamedTuple):
     """A stretch in which nothing could be seen: from and to in whole seconds, and why."""
 
     begin: int
@@ -49,7 +49,7 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class LoggedHistory:
     """What the logger has kept.
 
     Attributes:
@@ -58,14 +58,14 @@ class Past:
     """
 
     plays: list[Play]
-    gaps: list[Gap]
+    gaps: list[SimulatedGap]
 
     def write(self, archive: Archive) -> None:
         """Put it into a Redis that holds nothing."""
         items = {play.item.key: play.item for play in self.plays}
-        for some in batched(items.values(), TOGETHER):
+        for some in batched(items.values(), PLAYS_PER_BATCH):
             archive.write([("HSET", archive.key(item.key), *_flat(item.catalog.items())) for item in some])
-        for portion in batched(self.plays, TOGETHER):
+        for portion in batched(self.plays, PLAYS_PER_BATCH):
             archive.write([command for play in portion for command in _commands(archive, play)])
         for gap in self.gaps:
             fields = {"from": to_iso(gap.begin * 1000), "to": to_iso(gap.end * 1000), "reason": gap.reason}
@@ -77,7 +77,7 @@ class Past:
             )
 
 
-def make_past(seed: int, days: int, until: float, catalog: Catalog | None = None) -> Past:
+def make_logged_history(seed: int, days: int, until: float, catalog: Catalog | None = None) -> LoggedHistory:
     """Make up a past, the same one for the same arguments.
 
     Args:
@@ -92,20 +92,20 @@ def make_past(seed: int, days: int, until: float, catalog: Catalog | None = None
     record = listen(seed, days + 1, habits, start=begin, catalog=catalog or make_favourites(seed))
     gaps = list(_gaps(random.Random(f"gaps {seed}"), begin, until))
     plays = takewhile(lambda play: play.ended_ms < until * 1000, _kept(record))
-    return Past(list(_seen(plays, gaps)), gaps)
+    return LoggedHistory(list(_seen(plays, gaps)), gaps)
 
 
-def _gaps(chance: random.Random, begin: float, end: float) -> Iterator[Gap]:
+def _gaps(chance: random.Random, begin: float, end: float) -> Iterator[SimulatedGap]:
     moment = begin + DAY * chance.uniform(1, DAYS_PER_GAP)
     while moment < end - DAY:
         length = chance.uniform(*GAP_SECONDS)
-        yield Gap(int(moment), int(moment + length), chance.choice(REASONS))
+        yield SimulatedGap(int(moment), int(moment + length), chance.choice(REASONS))
         moment += length + DAY * chance.expovariate(1 / DAYS_PER_GAP)
 
 
-def _kept(record: Record) -> Iterator[Play]:
+def _kept(record: ListeningHistory) -> Iterator[Play]:
     """The plays as a logger keeps them that sees everything."""
-    scenes: dict[int, Scene] = {}
+    scenes: dict[int, PlaybackSettings] = {}
     items: dict[str, Item] = {}
     for segment in record.segments:
         if segment.play is not None and segment.item is not None:
@@ -123,7 +123,7 @@ def _kept(record: Record) -> Iterator[Play]:
             yield _play(second, play, items[play.uri], scenes[number])
 
 
-def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
+def _play(second: int, play: TruePlay, item: Item, scene: PlaybackSettings) -> Play:
     started_ms, ended_ms = round(play.started_at * 1000), round(play.ended_at * 1000)
     ms_played = min(play.ms_played, ended_ms - started_ms)
     named = ("name", "artists", "album")
@@ -147,14 +147,14 @@ def _play(second: int, play: TruePlay, item: Item, scene: Scene) -> Play:
     return Play(second, item, started_ms, ended_ms, ms_played, play.end_reason, LIVE, fields)
 
 
-def _seen(plays: Iterable[Play], gaps: list[Gap]) -> Iterator[Play]:
+def _seen(plays: Iterable[Play], gaps: list[SimulatedGap]) -> Iterator[Play]:
     """Those of the plays that were seen, or that Spotify told of afterwards."""
-    hidden: dict[Gap, list[Play]] = {gap: [] for gap in gaps}
+    hidden: dict[SimulatedGap, list[Play]] = {gap: [] for gap in gaps}
     seen: list[Play] = []
     for play in plays:
         gap = next((gap for gap in gaps if gap.begin <= play.second < gap.end), None)
         (seen if gap is None else hidden[gap]).append(play)
-    found = (_found_later(play) for some in hidden.values() for play in some[-FOUND_LATER:])
+    found = (_found_later(play) for some in hidden.values() for play in some[-MAX_BACKFILLED:])
     return iter(sorted(chain(seen, filter(None, found)), key=lambda play: play.second))
 
 

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.timeline import Record, Segment
+    from spotify_logger.simulator.timeline import ListeningHistory, Segment
 
 JITTER_MS = 250.0
 """The progress of an answer lies behind the player's by up to this."""
@@ -23,7 +23,7 @@ class Player:
         seed: Chance, for the little differences between one answer and the next.
     """
 
-    def __init__(self, record: Record, seed: int) -> None:
+    def __init__(self, record: ListeningHistory, seed: int) -> None:
         self._record = record
         self._chance = random.Random(f"player {seed}")
         self._hiccups = [[moment, float(count)] for moment, count in record.hiccups]

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING
 from spotify_logger.simulator.bodies import API
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.bodies import Context, Item
+    from spotify_logger.simulator.bodies import ContextObject, ItemObject
     from spotify_logger.simulator.habits import Span
-    from spotify_logger.simulator.timeline import Leaving, Record
+    from spotify_logger.simulator.timeline import FinishedTrack, ListeningHistory
 
-WINDOW = 50
+MAX_ITEMS = 50
 """Items that the service offers at all (spotify/web-api#1405, #627)."""
 
-SKIP_MS = 30_000
+ALWAYS_LISTED_MS = 30_000
 """What was heard for less is told only sometimes."""
-SKIPS_TOLD = 0.5
-OTHER_PRESSING = 0.3
+SHORT_PLAY_RATE = 0.5
+OTHER_ID_RATE = 0.3
 """How often an item that exists under two ids is told under the other one (spotify/web-api#1232)."""
-CONTEXT_MISSING = 0.2
+MISSING_CONTEXT_RATE = 0.2
 """How often the context is null although there was one (spotify/web-api#966)."""
-LAG = 25.0
+MEAN_LAG = 25.0
 """Seconds after its end at which an item appears, on average; at least 2, at most 300."""
-TARDY: Span = (600.0, 6 * 3600.0)
+LATE_LAG: Span = (600.0, 6 * 3600.0)
 """Seconds after its end at which an item appears that is late (spotify/web-api#1083)."""
-LATENESS = 1.0
+MAX_PLAYED_AT_ERROR = 1.0
 """Seconds by which `played_at` may lie after the moment the track was left."""
 
 
@@ -40,9 +40,9 @@ LATENESS = 1.0
 class _Entry:
     played_at: int  # ms since the epoch
     visible_at: float
-    item: Item
-    context: Context | None
-    leaving: Leaving
+    item: ItemObject
+    context: ContextObject | None
+    leaving: FinishedTrack
 
     @property
     def json(self) -> str:
@@ -59,15 +59,15 @@ class RecentlyPlayed:
         tardy: How likely it is told only hours later, when others have been told of already.
     """
 
-    def __init__(self, record: Record, seed: int, tardy: float = 0.0) -> None:
+    def __init__(self, record: ListeningHistory, seed: int, tardy: float = 0.0) -> None:
         self._chance = random.Random(f"recently {seed}")
         self._tardy = tardy
         self._pace = record.pace
-        told = [self._entry(leaving) for leaving in record.leavings if self._is_told(leaving)]
-        self._entries = sorted(told, key=lambda entry: entry.played_at)
+        listed = [self._entry(leaving) for leaving in record.leavings if self._is_listed(leaving)]
+        self._entries = sorted(listed, key=lambda entry: entry.played_at)
         self._ends = [entry.played_at for entry in self._entries]
 
-    def offered(self, now: float, after: int | None = None) -> list[Leaving]:
+    def offered(self, now: float, after: int | None = None) -> list[FinishedTrack]:
         """Return what a request for fifty items is told of at a moment, newest first."""
         entries = (self._entries[index] for index in self._window(now))
         return [entry.leaving for entry in entries if after is None or entry.played_at > after]
@@ -91,24 +91,24 @@ class RecentlyPlayed:
         """Indices of the items that are offered at a moment, newest first."""
         indices: list[int] = []
         index = bisect_right(self._ends, now * 1000)
-        while index > 0 and len(indices) < WINDOW:
+        while index > 0 and len(indices) < MAX_ITEMS:
             index -= 1
             if self._entries[index].visible_at <= now:
                 indices.append(index)
         return indices
 
-    def _is_told(self, leaving: Leaving) -> bool:
-        return leaving.ms_played * self._pace >= SKIP_MS or self._chance.random() < SKIPS_TOLD
+    def _is_listed(self, leaving: FinishedTrack) -> bool:
+        return leaving.ms_played * self._pace >= ALWAYS_LISTED_MS or self._chance.random() < SHORT_PLAY_RATE
 
-    def _entry(self, leaving: Leaving) -> _Entry:
+    def _entry(self, leaving: FinishedTrack) -> _Entry:
         chance = self._chance
-        lag = min(300.0, 2.0 + chance.expovariate(1 / LAG))
+        lag = min(300.0, 2.0 + chance.expovariate(1 / MEAN_LAG))
         if self._tardy and chance.random() < self._tardy:
-            lag = chance.uniform(*TARDY)
-        late = chance.uniform(0.0, LATENESS)
+            lag = chance.uniform(*LATE_LAG)
+        late = chance.uniform(0.0, MAX_PLAYED_AT_ERROR)
         item = leaving.item
-        other = item.twin if item.twin is not None and chance.random() < OTHER_PRESSING else item
-        context = None if chance.random() < CONTEXT_MISSING else leaving.context
+        other = item.twin if item.twin is not None and chance.random() < OTHER_ID_RATE else item
+        context = None if chance.random() < MISSING_CONTEXT_RATE else leaving.context
         ended = leaving.left_at + late / self._pace
         return _Entry(int(ended * 1000), ended + lag / self._pace, other, context, leaving)
 

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Response
 
 HOST = "127.0.0.1"
-BODY_LIMIT = 65536
+MAX_BODY_BYTES = 65536
 """Bytes of a request's body; whoever sends more is not a client of this."""
 
 
-class Server(ThreadingHTTPServer):
+class SimulatorServer(ThreadingHTTPServer):
     """A simulated service behind a real port.
 
     Args:
@@ -96,7 +96,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: SimulatorServer
 
     def handle(self) -> None:
         # A client that is gone is no concern of a server's.
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             length = int(self.headers.get("Content-Length", "0"))
         except ValueError:
             length = 0
-        if not 0 <= length <= BODY_LIMIT:
+        if not 0 <= length <= MAX_BODY_BYTES:
             self.close_connection = True
             return b""
         return self.rfile.read(length)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from spotify_logger.simulator.accounts import Accounts, Login, Refused
+from spotify_logger.simulator.accounts import Accounts, AppLogin, OAuthRefusal
 from spotify_logger.simulator.bodies import text
 from spotify_logger.simulator.faults import AUTHORIZE_PATH, TOKEN_PATH, Faults, WireFault, respond
 from spotify_logger.simulator.player import Player
@@ -18,7 +18,7 @@ from spotify_logger.spotify.http import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
     from spotify_logger.spotify.http import Request
 
 PLAYER_PATH = "/v1/me/player"
@@ -41,10 +41,10 @@ class Service:
 
     def __init__(  # noqa: PLR0913 - what makes a service what it is
         self,
-        record: Record,
+        record: ListeningHistory,
         *,
         seed: int = 0,
-        login: Login | None = None,
+        login: AppLogin | None = None,
         rotating: bool = False,
         consented_at: float | None = None,
         tardy: float = 0.0,
@@ -54,7 +54,7 @@ class Service:
         self.requests: Counter[tuple[str, str]] = Counter()
         """How often each path was asked, by what came of it: a status, or the name of a fault of the wire."""
         consented = record.start if consented_at is None else consented_at
-        self._accounts = Accounts(login or Login(), consented, seed=seed, rotating=rotating)
+        self._accounts = Accounts(login or AppLogin(), consented, seed=seed, rotating=rotating)
         self._player = Player(record, seed)
         self.recently = RecentlyPlayed(record, seed, tardy)
         self._last: dict[str, Response] = {}
@@ -107,13 +107,13 @@ class Service:
     def _authorize(self, query: Mapping[str, str], now: float) -> Response:
         try:
             return Response(302, {"location": self._accounts.authorize(query, now)}, b"")
-        except Refused as refusal:
+        except OAuthRefusal as refusal:
             return respond(400, refusal.description, "text/plain")
 
     def _token(self, headers: Mapping[str, str], form: Mapping[str, str], now: float) -> Response:
         try:
             return respond(200, text(self._accounts.token(headers, form, now)))
-        except Refused as refusal:
+        except OAuthRefusal as refusal:
             return respond(400, text({"error": refusal.error, "error_description": refusal.description}))
 
     def _check(self, authorization: str, scope: str, now: float) -> Response | None:

@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.bodies import Context, Device, Item
+    from spotify_logger.simulator.bodies import ContextObject, DeviceObject, ItemObject
 
-Face = Literal["item", "nothing", "unknown", "ad", "withheld"]
+Visible = Literal["item", "nothing", "unknown", "ad", "withheld"]
 """What an answer shows: the item, 204, an unknown item, an advertisement, or that it withholds the item."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class PlaybackSettings:
     """What surrounds the item.
 
     Attributes:
@@ -33,8 +33,8 @@ class Scene:
         frozen_at: What the field `timestamp` goes on saying, in seconds since the epoch, when it is stuck.
     """
 
-    device: Device
-    context: Context | None = None
+    device: DeviceObject
+    context: ContextObject | None = None
     shuffle: bool = False
     repeat: Literal["off", "track", "context"] = "off"
     private: Literal["", "shown", "withheld", "nothing"] = ""
@@ -59,9 +59,9 @@ class Segment:
     """
 
     start: float
-    face: Face
-    scene: Scene
-    item: Item | None
+    face: Visible
+    scene: PlaybackSettings
+    item: ItemObject | None
     position_ms: float
     playing: bool
     moving: bool
@@ -107,7 +107,7 @@ class TruePlay:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class FinishedTrack:
     """The moment a track was left after being heard in public, for the recently played ones.
 
     Attributes:
@@ -117,14 +117,14 @@ class Leaving:
         context: Where it was played from.
     """
 
-    item: Item
+    item: ItemObject
     left_at: float
     ms_played: float
-    context: Context | None
+    context: ContextObject | None
 
 
 @dataclass(frozen=True)
-class Record:
+class ListeningHistory:
     """A whole history.
 
     Attributes:
@@ -141,7 +141,7 @@ class Record:
     end: float
     segments: tuple[Segment, ...]
     plays: tuple[TruePlay, ...]
-    leavings: tuple[Leaving, ...]
+    leavings: tuple[FinishedTrack, ...]
     hiccups: tuple[tuple[float, int], ...] = ()
     pace: float = 1.0
 
@@ -174,22 +174,22 @@ class Record:
             1000 * sum(end - part.start for part, end in stretch if part.moving and part.play == number)
         )
 
-    def moved(self, start: float, pace: float = 1.0) -> Record:
+    def moved(self, start: float, pace: float = 1.0) -> ListeningHistory:
         """Return the same history, its first play beginning at `start`, everything `pace` times as fast."""
         return _Mover(self, start, pace).moved()
 
 
 class _Mover:
-    def __init__(self, record: Record, start: float, pace: float) -> None:
+    def __init__(self, record: ListeningHistory, start: float, pace: float) -> None:
         self._record = record
         self._from = record.plays[0].started_at if record.plays else record.start
         self._to = start
         self._pace = pace
-        self._items: dict[str, Item] = {}
+        self._items: dict[str, ItemObject] = {}
 
-    def moved(self) -> Record:
+    def moved(self) -> ListeningHistory:
         record = self._record
-        return Record(
+        return ListeningHistory(
             start=self._moment(record.start),
             end=self._moment(record.end),
             segments=tuple(self._segment(segment) for segment in record.segments),
@@ -202,7 +202,7 @@ class _Mover:
     def _moment(self, moment: float) -> float:
         return self._to + (moment - self._from) / self._pace
 
-    def _item(self, item: Item) -> Item:
+    def _item(self, item: ItemObject) -> ItemObject:
         if self._pace == 1.0:
             return item
         if item.uri not in self._items:
@@ -230,7 +230,7 @@ class _Mover:
             duration_ms=math.ceil(play.duration_ms / self._pace),
         )
 
-    def _leaving(self, leaving: Leaving) -> Leaving:
+    def _leaving(self, leaving: FinishedTrack) -> FinishedTrack:
         return replace(
             leaving,
             item=self._item(leaving.item),

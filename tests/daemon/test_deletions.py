@@ -8,7 +8,7 @@ from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.daemon.deletions import MAX_TOMBSTONES, Tombstones
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
-from tests.testbed.fake_redis import StandIn
+from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         clock = VirtualClock(SECOND)
-        self.store = Store("", connect=StandIn(clock.utc, clock.sleep).link)
+        self.store = Store("", connect=FakeRedis(clock.utc, clock.sleep).link)
         self.outbox = Outbox(path, clock.monotonic)
         self.start()
 

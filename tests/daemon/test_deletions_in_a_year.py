@@ -15,7 +15,7 @@ from spotify_logger.storage.store import Store
 from spotify_logger.transfer.delete.plays import delete
 from spotify_logger.transfer.verify.command import check
 from tests.testbed.fault_schedule import HOUR
-from tests.testbed.year import Life
+from tests.testbed.year import YearSimulation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ DAYS = 2
 SEED = 1
 
 
-class Watched(Life):
+class Watched(YearSimulation):
     """A life at whose end the log is looked at, whatever became of the plays.
 
     Attributes:

@@ -19,9 +19,9 @@ from spotify_logger.spotify.http import Response
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.lease import INVALID_LEASE_GRACE, LEASE_SECONDS
 from spotify_logger.storage.store import Store
-from tests.testbed.fake_redis import StandIn, StandInLink
+from tests.testbed.fake_redis import FakeRedis, FakeRedisLink
 from tests.testbed.virtual_run import make_settings
-from tests.testbed.virtual_time import World, make_world
+from tests.testbed.virtual_time import VirtualWorld, make_virtual_world
 from tests.testbed.year import recordings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.daemon.failover import Failover
-    from spotify_logger.simulator.judge import Verdict
+    from spotify_logger.simulator.judge import Comparison
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.spotify.http import Request
     from spotify_logger.storage.connection import Command, Reply
@@ -45,10 +45,10 @@ class Crash(BaseException):
     """A machine dies here."""
 
 
-class Line(StandInLink):
+class Line(FakeRedisLink):
     """The connection of a machine, which may be cut off from Redis while others are not."""
 
-    def __init__(self, redis: StandIn, machine: Machine) -> None:
+    def __init__(self, redis: FakeRedis, machine: Machine) -> None:
         super().__init__(redis)
         self._machine = machine
 
@@ -77,7 +77,7 @@ class Machine:
         alerts: What it has told a person.
     """
 
-    def __init__(self, name: str, world: World, redis: StandIn, folder: Path) -> None:
+    def __init__(self, name: str, world: VirtualWorld, redis: FakeRedis, folder: Path) -> None:
         self.name = name
         self.asked: list[float] = []
         self.died: list[float] = []
@@ -150,10 +150,10 @@ class Pair:
     machines: list[Machine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.world = make_world(self.seed, self.days, HASTY)
+        self.world = make_virtual_world(self.seed, self.days, HASTY)
         # The night before is silent.
         self.world.clock.sleep(self.first_sound() - 5 * MINUTE - self.now)
-        self.redis = StandIn(lambda: self.world.clock.now, self.world.clock.sleep, "aof")
+        self.redis = FakeRedis(lambda: self.world.clock.now, self.world.clock.sleep, "aof")
         self.machines = [Machine(name, self.world, self.redis, self.folder) for name in ("attic", "cellar")]
         self._working = self.machines[0]
         self._pressings = recordings(self.world.record)
@@ -192,7 +192,7 @@ class Pair:
         plays = [Play.from_hash(second, store.play(second) or {}) for second in seconds]
         return [play for play in plays if play is not None]
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Comparison:
         """What was logged of what has begun; what was too short for the pace is not held against it."""
         heard = [play for play in self.world.record.plays if play.started_at < self.now]
         verdict = judge([self._recorded(play) for play in heard], map(self._recorded_as, self.logged()))
@@ -226,7 +226,7 @@ class Pair:
 
     def plant(self, *commands: Command) -> None:
         """Let somebody else write to Redis."""
-        link = StandInLink(self.redis)
+        link = FakeRedisLink(self.redis)
         before, self.redis.before_send, self.redis.after_send = self.redis.before_send, None, None
         link.connect()
         link.send(commands)

@@ -32,8 +32,8 @@ from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.supervisor.heartbeat import BeatReader, HeartbeatPipe
 from tests.conftest import free_port, is_there, wait_until
 from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
-from tests.testbed.virtual_run import Trial, make_settings
-from tests.testbed.virtual_time import VirtualClock, World
+from tests.testbed.virtual_run import VirtualRun, make_settings
+from tests.testbed.virtual_time import VirtualClock, VirtualWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,7 +240,7 @@ class Restless(VirtualClock):
 class TestBeats:
     def test_each_turn_says_how_long_the_next_one_may_take(self, tmp_path: Path, redis_url: str) -> None:
         start = 1_795_348_800.0
-        world = World.of(History(start).play(song("A", 500)).finish())
+        world = VirtualWorld.of(History(start).play(song("A", 500)).finish())
         world.clock = world.send.clock = Restless(start)
         asked: list[float] = []
 
@@ -248,15 +248,15 @@ class TestBeats:
             asked.append(world.clock.now)
             return world.send(request)
 
-        trial = Trial(world, make_settings(tmp_path, redis_url), send=send)
+        virtual_run = VirtualRun(world, make_settings(tmp_path, redis_url), send=send)
         world.clock.now += 100
         world.service.faults.add(Fault("reset", seconds=60), start + 200)
         read_fd, write_fd = os.pipe()
-        run(trial.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
+        run(virtual_run.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
         first, *beats = BeatReader().feed(os.read(read_fd, 65536))
         for descriptor in (read_fd, write_fd):
             os.close(descriptor)
-        trial.close()
+        virtual_run.close()
         assert first == (MAX_TURN, False, "starting")
         well = [beat for beat in beats if beat.ok]
         assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
@@ -271,11 +271,11 @@ class TestBeats:
             assert following - poll == pytest.approx(beat.seconds - MAX_TURN, abs=0.5)
 
     def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
-        world = World.of(History(1_795_348_800.0).gone(60).finish())
-        trial = Trial(world, make_settings(tmp_path, redis_url))
-        run(trial.poller, world.clock, HeartbeatPipe(), lambda: True)
-        trial.close()
-        assert trial.spotify.requests == 0
+        world = VirtualWorld.of(History(1_795_348_800.0).gone(60).finish())
+        virtual_run = VirtualRun(world, make_settings(tmp_path, redis_url))
+        run(virtual_run.poller, world.clock, HeartbeatPipe(), lambda: True)
+        virtual_run.close()
+        assert virtual_run.spotify.requests == 0
 
 
 class TestSettling:
@@ -297,9 +297,9 @@ class TestSettling:
             assert outbox.note("requests") == status["requests_by_hour"]
 
     def test_where_nothing_is_known_there_is_nothing_to_keep(self, tmp_path: Path) -> None:
-        world = World.of(History(1_795_348_800.0).play(song("A", 500)).finish())
-        trial = Trial(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
-        trial.poller.turn()
-        trial.poller.flush()
-        assert trial.outbox.note("tracker") == ""
-        trial.close()
+        world = VirtualWorld.of(History(1_795_348_800.0).play(song("A", 500)).finish())
+        virtual_run = VirtualRun(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
+        virtual_run.poller.turn()
+        virtual_run.poller.flush()
+        assert virtual_run.outbox.note("tracker") == ""
+        virtual_run.close()

@@ -29,8 +29,8 @@ from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.storage import store
 from tests.conftest import start_again, start_server
-from tests.testbed.virtual_run import FixedSchedule, Trial, make_settings
-from tests.testbed.virtual_time import World, make_world
+from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
+from tests.testbed.virtual_time import VirtualWorld, make_virtual_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,11 +53,13 @@ REASON = "upstream connect error or disconnect/reset before headers"
 class Rig:
     """A logger in a world, everything that it sends, and a second look at its Redis."""
 
-    def __init__(self, world: World, folder: Path, url: str, schedule: PollSchedule | None = None) -> None:
+    def __init__(
+        self, world: VirtualWorld, folder: Path, url: str, schedule: PollSchedule | None = None
+    ) -> None:
         self.world = world
         self.asked: list[tuple[float, str, int]] = []
         self.token_file = TokenFile(folder / TOKEN_FILE)
-        self.trial = Trial(world, make_settings(folder, url), schedule, send=self.send)
+        self.virtual_run = VirtualRun(world, make_settings(folder, url), schedule, send=self.send)
         self.raw = redis.Redis.from_url(url, decode_responses=True)
 
     def send(self, request: Request) -> Response:
@@ -72,7 +74,7 @@ class Rig:
 
     def turn(self) -> Turn:
         """One turn of the loop, and the sleep after it."""
-        turn = self.trial.poller.turn()
+        turn = self.virtual_run.poller.turn()
         self.world.clock.sleep(turn.due - self.world.clock.monotonic())
         return turn
 
@@ -102,7 +104,7 @@ class Rig:
 
     def assert_all_is_logged(self, start_ms: float = 1000, ms_played: float = 5000) -> None:
         """Every play is there once, and is what it was, as precisely as that."""
-        verdict = judge(self.world.record.plays, self.trial.plays())
+        verdict = judge(self.world.record.plays, self.virtual_run.plays())
         assert [verdict.missed, verdict.doubles, verdict.phantoms] == [[], [], []]
         for pair in verdict.pairs:
             assert pair.start_error_ms <= start_ms
@@ -110,20 +112,22 @@ class Rig:
             assert pair.logged.end_reason == pair.truth.end_reason
 
     def close(self) -> None:
-        self.trial.close()
+        self.virtual_run.close()
         self.raw.close()
 
 
-def history(length: float = 700) -> World:
+def history(length: float = 700) -> VirtualWorld:
     """One track that lasts, from a minute after the beginning on; one after it, and an advertisement."""
-    return World.of(History(T).gone(60).play(song("A", length)).play(song("B", 100)).ad(120).finish())
+    return VirtualWorld.of(History(T).gone(60).play(song("A", length)).play(song("B", 100)).ad(120).finish())
 
 
 @pytest.fixture
 def make_rig(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(world: World | None = None, url: str = redis_url, schedule: PollSchedule | None = None) -> Rig:
+    def make(
+        world: VirtualWorld | None = None, url: str = redis_url, schedule: PollSchedule | None = None
+    ) -> Rig:
         rigs.append(Rig(world or history(), tmp_path, url, schedule))
         return rigs[-1]
 
@@ -153,17 +157,17 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 class TestDay:
     def test_an_ordinary_day(self, make_rig: Callable[..., Rig]) -> None:
-        world = make_world(2, 1)
+        world = make_virtual_world(2, 1)
         rig = make_rig(world)
-        rig.trial.run_until(world.record.end + 3600)
-        verdict = judge(world.record.plays, rig.trial.plays())
+        rig.virtual_run.run_until(world.record.end + 3600)
+        verdict = judge(world.record.plays, rig.virtual_run.plays())
         assert [verdict.doubles, verdict.phantoms] == [[], []]
         assert all(play.ms_played < 30_000 for play in verdict.missed)
         assert all(pair.logged.end_reason for pair in verdict.pairs)
         found = sum(min(pair.logged.ms_played, pair.truth.ms_played) for pair in verdict.pairs)
         assert found >= 0.99 * sum(play.ms_played for play in world.record.plays)
         assert len(rig.asked) <= 24 * 200
-        assert int(rig.status()["requests_24h"]) <= rig.trial.spotify.requests == len(rig.asked)
+        assert int(rig.status()["requests_24h"]) <= rig.virtual_run.spotify.requests == len(rig.asked)
 
     def test_restarts_at_any_turn_change_nothing(
         self, make_rig: Callable[..., Rig], redis_url: str, tmp_path: Path
@@ -174,14 +178,14 @@ class TestDay:
                 client.flushall()
             for path in tmp_path.iterdir():
                 path.unlink()
-            world = make_world(4, 0.1, Habits(nonstop=True))
+            world = make_virtual_world(4, 0.1, Habits(nonstop=True))
             rig = make_rig(world)
             chance = random.Random(1)
             while world.clock.now < world.record.end + 3600:
                 rig.turn()
                 if chance.random() < restarts:
-                    rig.trial.start()
-            found.append(list(rig.trial.plays()))
+                    rig.virtual_run.start()
+            found.append(list(rig.virtual_run.plays()))
         without, with_restarts = found
         assert len(without) > 10
         assert [of_play(play) for play in without] == [of_play(play) for play in with_restarts]
@@ -292,7 +296,7 @@ def garble(value: object, chance: random.Random, share: float) -> object:
 def test_whatever_is_answered_it_goes_on_and_no_play_is_longer_than_its_time(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    rig = make_rig(make_world(3, 0.05, Habits(nonstop=True)))
+    rig = make_rig(make_virtual_world(3, 0.05, Habits(nonstop=True)))
     chance, honest = random.Random(share), rig.world.send
 
     def send(request: Request) -> Response:
@@ -303,8 +307,8 @@ def test_whatever_is_answered_it_goes_on_and_no_play_is_longer_than_its_time(
         return Response(200, response.headers, json.dumps(body).encode())
 
     monkeypatch.setattr(rig.world, "send", send)
-    rig.trial.run_until(rig.world.record.end)
-    plays = list(rig.trial.plays())
+    rig.virtual_run.run_until(rig.world.record.end)
+    plays = list(rig.virtual_run.plays())
     assert len(plays) > 5
     assert all(play.ms_played <= play.ended_ms - play.started_ms for play in plays)
 
@@ -324,7 +328,7 @@ class TestLimit:
         while rig.asked[-1][0] == began:
             turns.append(rig.turn())
             if len(turns) % 50 == 0:
-                rig.trial.start()
+                rig.virtual_run.start()
         assert rig.asked[-1][0] >= began + 10_000
         assert len(turns) >= 160
         assert {turn.words for turn in turns[:-1]} == {limited.words}
@@ -379,9 +383,9 @@ class TestLogin:
         rig = make_rig()
         settings = make_settings(tmp_path, "redis://127.0.0.1:1")
         object.__setattr__(settings, "refresh_token", "")
-        rig.trial._settings = settings
-        rig.trial.start()
-        turn = rig.trial.poller.turn()
+        rig.virtual_run._settings = settings
+        rig.virtual_run.start()
+        turn = rig.virtual_run.poller.turn()
         assert not turn.ok
         assert "spotify-logger login" in turn.words
         assert turn.due - rig.world.clock.monotonic() == LOGIN_CHECK_INTERVAL
@@ -397,7 +401,7 @@ class TestRedis:
         requests = int(rig.status()["requests_24h"])
         second = rig.status()["last_play"]
         server.stop()
-        rig.trial.start()
+        rig.virtual_run.start()
         turns = rig.run(500)
         assert len(turns) > 5
         assert {turn.ok for turn in turns} == {False}
@@ -406,7 +410,7 @@ class TestRedis:
         rig.run(600)
         assert rig.status()["last_play"] == second
         # Those of the last minute before were only in its memory.
-        assert -3 <= int(rig.status()["requests_24h"]) - requests - rig.trial.spotify.requests <= 0
+        assert -3 <= int(rig.status()["requests_24h"]) - requests - rig.virtual_run.spotify.requests <= 0
         rig.run(rig.world.record.end - T)
         rig.assert_all_is_logged()
 
@@ -416,7 +420,7 @@ class TestRedis:
         record = History(T)
         for number in range(20):
             record.play(song(str(number), 60))
-        rig = make_rig(World.of(record.gone(3600).finish()), url=server.url)
+        rig = make_rig(VirtualWorld.of(record.gone(3600).finish()), url=server.url)
         rig.run(100)
         server.stop()
         logged(capsys)
@@ -436,7 +440,7 @@ class TestRedis:
         server.stop()
         rig = make_rig(url=server.url)
         rig.run(rig.world.record.end - T)
-        assert len(rig.trial.poller._pending) <= 10
+        assert len(rig.virtual_run.poller._pending) <= 10
         start_again(server)
         rig.run(rig.world.record.end - T + 120)
         rig.assert_all_is_logged()
@@ -447,7 +451,7 @@ class TestStatus:
         rig = make_rig()
         rig.token_file.save(Token(DEMO_REFRESH_TOKEN, authorized_at=T - 86_400))
         rig.run(300)
-        before, turn, polled = rig.world.clock.now, rig.trial.poller.turn(), rig.world.clock.now
+        before, turn, polled = rig.world.clock.now, rig.virtual_run.poller.turn(), rig.world.clock.now
         status = rig.status()
         tracker = status.pop("tracker")
         last_poll, next_poll = (seconds(status.pop(name)) for name in ("last_poll", "next_poll"))
@@ -479,7 +483,7 @@ class TestStatus:
         rig.run(300)
         last_poll = rig.status()["last_poll"]
         rig.fault("reset")
-        turn = rig.trial.poller.turn()
+        turn = rig.virtual_run.poller.turn()
         status = rig.status()
         assert status["blind"] == "offline"
         assert status["last_poll"] == last_poll
@@ -496,17 +500,19 @@ class TestStatus:
     def test_requests_are_counted_over_restarts_and_forgotten_after_a_day(
         self, make_rig: Callable[..., Rig]
     ) -> None:
-        rig = make_rig(World.of(History(T).gone(40 * 3600).finish()), schedule=FixedSchedule(600))
+        rig = make_rig(VirtualWorld.of(History(T).gone(40 * 3600).finish()), schedule=FixedSchedule(600))
         for hour in (4, 8, 12, 16, 20):
             rig.run(hour * 3600)
-            rig.trial.start()
+            rig.virtual_run.start()
         rig.turn()
         assert rig.status()["requests_24h"] == str(len(rig.asked))
         rig.run(36.5 * 3600)
         assert rig.status()["requests_24h"] == str(len(rig.asked_since(T + 13 * 3600)))
 
     def test_now_playing_goes_with_the_play(self, make_rig: Callable[..., Rig]) -> None:
-        rig = make_rig(World.of(History(T).play(song("A", 200), 100).ad(60).play(song("B", 200)).finish()))
+        rig = make_rig(
+            VirtualWorld.of(History(T).play(song("A", 200), 100).ad(60).play(song("B", 200)).finish())
+        )
         rig.run(90)
         assert rig.raw.get("now_playing") is not None
         rig.run(150)
@@ -525,7 +531,9 @@ class TestLog:
     def test_a_line_for_every_play_that_ended_and_none_per_poll(
         self, make_rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        rig = make_rig(World.of(History(T).play(song("A", 200), 70).play(song("B", 200)).gone(2400).finish()))
+        rig = make_rig(
+            VirtualWorld.of(History(T).play(song("A", 200), 70).play(song("B", 200)).gone(2400).finish())
+        )
         turns = rig.run(2600)
         assert len(turns) > 50
         first, skipped, done = logged(capsys)

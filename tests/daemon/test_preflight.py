@@ -20,7 +20,7 @@ import pytest
 
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.oauth import Token, TokenFile
@@ -124,7 +124,7 @@ def on_terminal(folder: Path, environ: dict[str, str]) -> Iterator[Terminal]:
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[str]:
-    server = Server(Service(listen(1, 0.1)))
+    server = SimulatorServer(Service(listen(1, 0.1)))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server.url

@@ -14,8 +14,8 @@ from spotify_logger.core.redis_keys import RESERVED_NAMES
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured
-from tests.testbed.virtual_run import Trial, make_settings
-from tests.testbed.virtual_time import make_world
+from tests.testbed.virtual_run import VirtualRun, make_settings
+from tests.testbed.virtual_time import make_virtual_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,12 +78,12 @@ class TestSettings:
 
 
 def test_a_logger_makes_its_listener_known(household: str, tmp_path: Path) -> None:
-    world = make_world(11, 0.2)
+    world = make_virtual_world(11, 0.2)
     settings = make_settings(tmp_path, household).for_listener("anna")
     settings.state_dir.mkdir()
-    trial = Trial(world, settings)
-    trial.run_until(world.clock.now + 60)
-    trial.close()
+    run = VirtualRun(world, settings)
+    run.run_until(world.clock.now + 60)
+    run.close()
     store = Store(household)
     assert store.listeners() == ["anna"]
     assert Store(household, "anna:").read_status()["last_poll"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 SECONDS = 5.0
@@ -57,7 +57,7 @@ def life(tmp_path: Path, server: EmbeddedServer) -> Iterator[LiveRun]:
 class Misfortunes:
     """What may befall a logger, one method each; when it returns, what was harmed is well again, or soon."""
 
-    def __init__(self, life: LiveRun, server: EmbeddedServer, record: Record | None = None) -> None:
+    def __init__(self, life: LiveRun, server: EmbeddedServer, record: ListeningHistory | None = None) -> None:
         self.life = life
         self.server = server
         self.supervisor = life.begin(record)

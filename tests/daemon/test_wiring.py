@@ -20,9 +20,9 @@ from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from spotify_logger.transfer.delete.command import forget
 from spotify_logger.transfer.delete.selection import Selection, find_plays
-from tests.testbed.fake_redis import StandIn
+from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_run import FixedSchedule, make_settings
-from tests.testbed.virtual_time import World
+from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +45,9 @@ class Home:
         history = History(T)
         for name in "ABCDE":
             history = history.play(song(name, 200))
-        self.world = World.of(history.gone(HOUR).finish())
+        self.world = VirtualWorld.of(history.gone(HOUR).finish())
         self.clock = self.world.clock
-        self.redis = StandIn(lambda: self.clock.now, self.clock.sleep)
+        self.redis = FakeRedis(lambda: self.clock.now, self.clock.sleep)
         self.redis._commands["SCAN"] = (self.scan, 3, 5)
         self.settings = replace(
             make_settings(folder, "redis://stand-in", "me:"),

@@ -12,8 +12,8 @@ from spotify_logger.core.play import BACKFILL
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from tests.testbed import year
-from tests.testbed.fault_schedule import BREAKS, DAY, EXCLUSIVE, KINDS, make_mishaps
-from tests.testbed.year import Crash, Life, Wrong
+from tests.testbed.fault_schedule import DAY, EXCLUSIVE, FAULT_KINDS, MEMORY_LOSS, make_fault_schedule
+from tests.testbed.year import SimulatedCrash, YearFailure, YearSimulation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +35,9 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_goes_wrong_no_play_is_lost_or_doubled(seed: int, memory_folder: Path) -> None:
-    total = Life(seed, DAYS, memory_folder, 5.0, KEEPING[seed % len(KEEPING)]).live()
+    total = YearSimulation(seed, DAYS, memory_folder, 5.0, KEEPING[seed % len(KEEPING)]).live()
     assert (total.lost, total.doubled) == (0, 0)
-    assert total.mishaps.total() > DAYS
+    assert total.faults.total() > DAYS
     assert total.live > 0.5 * total.heard
     assert total.close > 0.95
     found = total.live + total.repaired
@@ -49,8 +49,8 @@ class TestTheLifeItself:
     """What it is to notice, it notices."""
 
     def live(self, memory_folder: Path, seed: int = 102, days: int = 1) -> str:
-        with pytest.raises(Wrong) as wrong:
-            Life(seed, days, memory_folder, 24.0).live()
+        with pytest.raises(YearFailure) as wrong:
+            YearSimulation(seed, days, memory_folder, 24.0).live()
         assert f"seed {seed}, at " in str(wrong.value)
         return str(wrong.value)
 
@@ -105,7 +105,7 @@ class TestTheLifeItself:
     ) -> None:
         crashes: list[str] = []
 
-        class Noted(Crash):
+        class Noted(SimulatedCrash):
             def __init__(self) -> None:
                 super().__init__()
                 crashes.append(life.struck)
@@ -115,7 +115,7 @@ class TestTheLifeItself:
         for seed in SEEDS:
             of_seed = memory_folder / str(seed)
             of_seed.mkdir()
-            life = Life(seed, 2.5, of_seed, 24.0)
+            life = YearSimulation(seed, 2.5, of_seed, 24.0)
             life.live()
             seen |= set(crashes)
             if len(seen) == 6:  # every one
@@ -132,21 +132,21 @@ class TestTheLifeItself:
 
 class TestMishaps:
     def test_the_same_for_the_same_seed(self) -> None:
-        assert make_mishaps(1, 0, 30 * DAY, 4) == make_mishaps(1, 0, 30 * DAY, 4)
-        assert make_mishaps(1, 0, 30 * DAY, 4) != make_mishaps(2, 0, 30 * DAY, 4)
+        assert make_fault_schedule(1, 0, 30 * DAY, 4) == make_fault_schedule(1, 0, 30 * DAY, 4)
+        assert make_fault_schedule(1, 0, 30 * DAY, 4) != make_fault_schedule(2, 0, 30 * DAY, 4)
 
     def test_a_thousand_a_year_of_every_kind_and_all_of_them_over_in_the_end(self) -> None:
-        mishaps = make_mishaps(1, 0, 365 * DAY, 4)
-        assert len(mishaps) > 1000
-        assert {mishap.name for mishap in mishaps} == set(KINDS)
-        assert all(mishap.at >= 0 and mishap.at + mishap.seconds < 365 * DAY for mishap in mishaps)
-        assert mishaps == sorted(mishaps, key=lambda mishap: mishap.at)
+        faults = make_fault_schedule(1, 0, 365 * DAY, 4)
+        assert len(faults) > 1000
+        assert {mishap.name for mishap in faults} == set(FAULT_KINDS)
+        assert all(mishap.at >= 0 and mishap.at + mishap.seconds < 365 * DAY for mishap in faults)
+        assert faults == sorted(faults, key=lambda mishap: mishap.at)
 
     def test_nothing_that_takes_memory_away_comes_with_a_full_disk(self) -> None:
         for seed in range(20):
-            mishaps = make_mishaps(seed, 0, 60 * DAY, 8)
-            full = [mishap for mishap in mishaps if mishap.name in EXCLUSIVE]
-            others = [mishap for mishap in mishaps if mishap.name in BREAKS]
+            faults = make_fault_schedule(seed, 0, 60 * DAY, 8)
+            full = [mishap for mishap in faults if mishap.name in EXCLUSIVE]
+            others = [mishap for mishap in faults if mishap.name in MEMORY_LOSS]
             for disk in full:
                 assert not [
                     other

@@ -12,7 +12,7 @@ from spotify_logger.cli import main
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.favourites import make_favourites
-from spotify_logger.simulator.past import make_past
+from spotify_logger.simulator.past import make_logged_history
 from spotify_logger.storage.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name, seed in (("anna", 1), ("ben", 2)):
         store = Store(redis_url, f"{name}:", listener=name, utc=lambda: NOW)
         store.register_listener()
-        make_past(seed, 6, NOW - 3600, catalog).write(store.archive())
+        make_logged_history(seed, 6, NOW - 3600, catalog).write(store.archive())
         store.close()
     return redis_url
 

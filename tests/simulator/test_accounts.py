@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from spotify_logger.simulator.accounts import (
-    ACCESS_SECONDS,
+    ACCESS_TOKEN_SECONDS,
     CODE_SECONDS,
     DEMO_CLIENT_ID,
     DEMO_CLIENT_SECRET,
     DEMO_REFRESH_TOKEN,
     DEMO_SCOPES,
-    Login,
+    AppLogin,
     six_months_after,
 )
 from spotify_logger.simulator.catalog import song
@@ -251,8 +251,8 @@ def test_six_months(consent: str, dead: str) -> None:
 
 def test_an_access_token_lives_an_hour(service: Service) -> None:
     token = ask(service, REFRESH, basic())[1]["access_token"]
-    assert play(service, token, T + ACCESS_SECONDS - 1)[0] != 401
-    assert play(service, token, T + ACCESS_SECONDS) == (
+    assert play(service, token, T + ACCESS_TOKEN_SECONDS - 1)[0] != 401
+    assert play(service, token, T + ACCESS_TOKEN_SECONDS) == (
         401,
         '{"error":{"status":401,"message":"The access token expired"}}',
     )
@@ -265,7 +265,7 @@ def test_the_scopes_are_those_of_the_consent(service: Service) -> None:
 
 
 def test_an_app_of_ones_own_and_no_secrets_in_its_repr() -> None:
-    login = Login("an app", "a secret", "a token")
+    login = AppLogin("an app", "a secret", "a token")
     service = Service(History(T).finish(), login=login)
     form = {"grant_type": "refresh_token", "refresh_token": "a token"}
     assert ask(service, form, basic("an app", "a secret"))[0] == 200

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spotify_logger.simulator.bodies import LIKED_SONGS, Device, Item, context, local_file
+from spotify_logger.simulator.bodies import LIKED_SONGS, DeviceObject, ItemObject, context, local_file
 from spotify_logger.simulator.catalog import Catalog, make_catalog, song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.player import Player
@@ -26,7 +26,7 @@ def shape(value: object) -> object:
     return "number" if type(value) in {int, float} else type(value).__name__
 
 
-def playing(item: Item) -> dict[str, object]:
+def playing(item: ItemObject) -> dict[str, object]:
     history = History(T).surround(context=item.home).play(item)
     body = json.loads(Player(history.finish(), 1).answer(T + 9, "track,episode") or "")
     assert isinstance(body, dict)
@@ -60,7 +60,9 @@ def test_a_playing_file_has_the_shape_of_a_real_one() -> None:
 
 
 def test_an_unknown_item_has_the_shape_of_a_real_one() -> None:
-    history = History(T).play(song("A", 200), 5).hand_over(Device("Hall", "Speaker", "d", 20), 60, "unknown")
+    history = (
+        History(T).play(song("A", 200), 5).hand_over(DeviceObject("Hall", "Speaker", "d", 20), 60, "unknown")
+    )
     ours = json.loads(Player(history.finish(), 1).answer(T + 9, "track,episode") or "")
     real = example("player/unknown_after_transfer.json")
     assert shape(ours) == shape(real)
@@ -99,11 +101,11 @@ def test_a_page_beyond_the_last_item_has_the_shape_of_a_real_one() -> None:
 
 
 def test_a_speaker_of_another_maker_has_no_id_and_a_phone_no_volume() -> None:
-    speaker = json.loads(Device("Kitchen", "Speaker", None, 35, restricted=True).json)
+    speaker = json.loads(DeviceObject("Kitchen", "Speaker", None, 35, restricted=True).json)
     assert (speaker["id"], speaker["is_restricted"], speaker["volume_percent"]) == (None, True, 35)
     assert (speaker["is_active"], speaker["is_private_session"]) == (True, False)
     assert shape(speaker) == shape(example("player/playing_liked_songs.json")["device"])
-    phone = json.loads(Device("Pocket", "Smartphone", "p", None).private_json)
+    phone = json.loads(DeviceObject("Pocket", "Smartphone", "p", None).private_json)
     assert (phone["supports_volume"], phone["volume_percent"], phone["is_private_session"]) == (
         False,
         None,

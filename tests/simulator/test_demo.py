@@ -193,7 +193,7 @@ def test_a_logger_that_ends_by_itself_is_no_demonstration(stage: Stage) -> None:
 
 def test_its_first_plays_can_be_seen_by_a_busy_machine() -> None:
     """If this fails, people have other habits now, and the demonstration wants another seed."""
-    record = listen(demo.SEED, 0.1, Habits.dense(demo.ALONE.pace)).moved(0, demo.ALONE.pace)
+    record = listen(demo.SEED, 0.1, Habits.dense(demo.TERMINAL_MODE.pace)).moved(0, demo.TERMINAL_MODE.pace)
     first_minute = [play for play in record.plays if play.started_at < 60]
     assert first_minute[0].ended_at > 4
     assert min(play.ended_at - play.started_at for play in first_minute) > 1
@@ -218,7 +218,7 @@ def test_a_simulator_that_is_gone_is_a_line() -> None:
     stranded = demo.Demo.__new__(demo.Demo)
     stranded._spotify = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(TryLater, match="the simulator does not answer any more"):
-        stranded._ask("truth")
+        stranded._control("truth")
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.simulator.bodies import Device, context, local_file
+from spotify_logger.simulator.bodies import DeviceObject, context, local_file
 from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import PAUSE_LIMIT, History
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.timeline import Record, Segment
+    from spotify_logger.simulator.timeline import ListeningHistory, Segment
 
 T = 1_700_000_000.0
 ONE = song("One", 200)
 TWO = song("Two", 100)
 EPISODE = make_catalog(1).shows[0][0]
 FILE = local_file("Me", "", "Demo Tape", 150)
-SPEAKER = Device("Kitchen", "Speaker", None, 30, restricted=True)
+SPEAKER = DeviceObject("Kitchen", "Speaker", None, 30, restricted=True)
 
 
-def check(record: Record) -> None:
+def check(record: ListeningHistory) -> None:
     """Hold the truth against what the player did: the two are written in one stroke, and must agree."""
     last = record.segments[-1]
     stretches = list(pairwise([*record.segments, replace(last, start=max(record.end, last.start))]))
@@ -57,7 +57,7 @@ def check_positions(segment: Segment, following: Segment) -> None:
         assert not segment.scene.private
 
 
-def plays_of(record: Record) -> list[tuple[str, float, float, float, str]]:
+def plays_of(record: ListeningHistory) -> list[tuple[str, float, float, float, str]]:
     """Name, start and end after the beginning, seconds heard, reason."""
     return [
         (play.name, play.started_at - T, play.ended_at - T, play.ms_played / 1000, play.end_reason)

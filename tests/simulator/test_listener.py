@@ -9,25 +9,25 @@ import pytest
 
 from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.listener import DAWN, DAY, IDLE, NOT_WORTH_IT, listen
+from spotify_logger.simulator.listener import DAWN, DAY, MEAN_IDLE_SECONDS, MIN_SESSION_SECONDS, listen
 from tests.simulator.test_history import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spotify_logger.simulator.habits import Span
-    from spotify_logger.simulator.timeline import Record, TruePlay
+    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
 
 PLAIN = Habits.plain()
 CATALOGUE = make_catalog(1)
 
 
-def live(days: float, habits: Habits) -> Record:
+def live(days: float, habits: Habits) -> ListeningHistory:
     return listen(1, days, habits, catalog=CATALOGUE)
 
 
 @pytest.fixture(scope="module")
-def ordinary() -> Record:
+def ordinary() -> ListeningHistory:
     return listen(7, 28)
 
 
@@ -44,7 +44,7 @@ def test_truth_and_timeline_agree(seed: int) -> None:
     check(listen(seed, 7))
 
 
-def test_an_ordinary_month(ordinary: Record) -> None:
+def test_an_ordinary_month(ordinary: ListeningHistory) -> None:
     plays = ordinary.plays
     days = 28
     assert 40 <= len(plays) / days <= 120
@@ -59,23 +59,23 @@ def test_an_ordinary_month(ordinary: Record) -> None:
     assert 0.5 <= len(ordinary.hiccups) / days <= 3
 
 
-def test_every_hour_of_the_night_is_silent_now_and_then_and_days_are_not(ordinary: Record) -> None:
+def test_every_hour_of_the_night_is_silent_now_and_then_and_days_are_not(ordinary: ListeningHistory) -> None:
     hours = Counter(int((play.started_at - DAWN) // 3600 % 24) for play in ordinary.plays)
     assert hours[4] == hours[5] == 0
     assert all(hours[hour] for hour in (7, 10, 13, 18, 20, 22))
 
 
-def test_sessions_lie_apart_further_than_a_play_may_be_paused(ordinary: Record) -> None:
+def test_sessions_lie_apart_further_than_a_play_may_be_paused(ordinary: ListeningHistory) -> None:
     gone = [
         later.start - segment.start
         for segment, later in pairwise(ordinary.segments)
         if segment.cause == "gone" and segment.start > DAWN and later.cause == "play"
     ]
     assert len(gone) > 50
-    assert min(gone) >= IDLE
+    assert min(gone) >= MEAN_IDLE_SECONDS
 
 
-def test_short_plays_come_in_bursts(ordinary: Record) -> None:
+def test_short_plays_come_in_bursts(ordinary: ListeningHistory) -> None:
     short = [within(play, Habits().flip_seconds) and play.end_reason == "skipped" for play in ordinary.plays]
     following = [later for earlier, later in pairwise(short) if earlier]
     assert sum(following) / len(following) > 2 * sum(short) / len(short)
@@ -92,7 +92,7 @@ def within(play: TruePlay, span: Span) -> bool:
     return span[0] <= play.ms_played / 1000 <= span[1]
 
 
-def jumps(record: Record) -> set[float]:
+def jumps(record: ListeningHistory) -> set[float]:
     """How far the position jumped at each seek, in seconds."""
     return {
         round((later.position_ms - segment.position_at(later.start)) / 1000, 3)
@@ -107,7 +107,7 @@ def test_podcasts_are_jumped_in_as_the_buttons_do() -> None:
     assert jumps(live(7, replace(spoken, seek=0.05))) == {15, 30, -15}
 
 
-ONE_SORT: dict[str, Callable[[Record], bool]] = {
+ONE_SORT: dict[str, Callable[[ListeningHistory], bool]] = {
     "flip": lambda record: all(within(play, PLAIN.flip_seconds) for play in record.plays[:10]),
     "early_skip": lambda record: all(within(play, PLAIN.early_seconds) for play in record.plays[:10]),
     "late_skip": lambda record: record.plays[0].end_reason == "skipped",
@@ -177,7 +177,7 @@ def test_a_podcast_is_gone_on_with_where_it_was_left() -> None:
             assert segment.position_ms == pytest.approx(position)
             resumed += position > 0
         end = segment.position_at(following.start)
-        left[segment.item.uri] = end if segment.item.duration_ms - end > NOT_WORTH_IT * 1000 else 0.0
+        left[segment.item.uri] = end if segment.item.duration_ms - end > MIN_SESSION_SECONDS * 1000 else 0.0
     assert resumed > 3
     check(record)
 

@@ -9,7 +9,7 @@ from spotify_logger.core.play import BACKFILL, SKIPPED, TRACKDONE
 from spotify_logger.queries import top
 from spotify_logger.queries.question import Question
 from spotify_logger.simulator.favourites import HOSTILE, make_favourites
-from spotify_logger.simulator.past import Past, make_past
+from spotify_logger.simulator.past import LoggedHistory, make_logged_history
 from spotify_logger.simulator.words import LONG_TITLE
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
@@ -19,23 +19,23 @@ DAYS = 60
 
 
 @pytest.fixture(scope="module")
-def past() -> Past:
-    return make_past(4, DAYS, UNTIL)
+def past() -> LoggedHistory:
+    return make_logged_history(4, DAYS, UNTIL)
 
 
-def test_it_is_the_same_for_the_same_arguments(past: Past) -> None:
-    assert make_past(4, DAYS, UNTIL) == past
-    assert make_past(5, DAYS, UNTIL) != past
+def test_it_is_the_same_for_the_same_arguments(past: LoggedHistory) -> None:
+    assert make_logged_history(4, DAYS, UNTIL) == past
+    assert make_logged_history(5, DAYS, UNTIL) != past
 
 
-def test_it_lies_where_it_should(past: Past) -> None:
+def test_it_lies_where_it_should(past: LoggedHistory) -> None:
     seconds = [play.second for play in past.plays]
     assert seconds == sorted(set(seconds))
     assert UNTIL - (DAYS + 1) * 86_400 <= seconds[0] < UNTIL - (DAYS - 2) * 86_400
     assert past.plays[-1].ended_ms <= UNTIL * 1000
 
 
-def test_somebody_has_listened(past: Past) -> None:
+def test_somebody_has_listened(past: LoggedHistory) -> None:
     assert DAYS * 30 < len(past.plays) < DAYS * 150
     ends = Counter(play.end_reason for play in past.plays)
     assert ends[TRACKDONE] > ends[SKIPPED] > len(past.plays) / 20
@@ -45,7 +45,7 @@ def test_somebody_has_listened(past: Past) -> None:
     assert any(play.item.key.startswith("episode:") for play in past.plays)
 
 
-def test_nothing_could_be_seen_in_the_gaps_but_what_was_told_of_later(past: Past) -> None:
+def test_nothing_could_be_seen_in_the_gaps_but_what_was_told_of_later(past: LoggedHistory) -> None:
     assert past.gaps
     for gap in past.gaps:
         inside = [play for play in past.plays if gap.begin <= play.second < gap.end]
@@ -53,11 +53,11 @@ def test_nothing_could_be_seen_in_the_gaps_but_what_was_told_of_later(past: Past
     assert {play.source for play in past.plays} == {"live", BACKFILL}
 
 
-def test_no_cover_is_asked_for(past: Past) -> None:
+def test_no_cover_is_asked_for(past: LoggedHistory) -> None:
     assert not any("cover" in play.item.catalog for play in past.plays)
 
 
-def test_in_redis_it_is_as_the_logger_would_have_written_it(past: Past, redis_url: str) -> None:
+def test_in_redis_it_is_as_the_logger_would_have_written_it(past: LoggedHistory, redis_url: str) -> None:
     with closing(Store(redis_url, "me:")) as store:
         past.write(store.archive())
         answer = check(store.archive(), UNTIL)

@@ -5,21 +5,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.simulator.bodies import Device, context
+from spotify_logger.simulator.bodies import DeviceObject, context
 from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.player import HICCUP_SECONDS, JITTER_MS, Player
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
 
 T = 1_700_000_000.0
 ONE = song("One", 200)
 EPISODE = make_catalog(1).shows[0][0]
-SPEAKER = Device("Kitchen", "Speaker", None, 30, restricted=True)
+SPEAKER = DeviceObject("Kitchen", "Speaker", None, 30, restricted=True)
 
 
-def ask(record: Record, seconds: float, additional_types: str = "track,episode") -> dict[str, object] | None:
+def ask(
+    record: ListeningHistory, seconds: float, additional_types: str = "track,episode"
+) -> dict[str, object] | None:
     answer = Player(record, 1).answer(T + seconds, additional_types)
     if answer is None:
         return None

@@ -9,17 +9,21 @@ import pytest
 from spotify_logger.simulator.bodies import context
 from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.recently import LATENESS, SKIPS_TOLD, WINDOW, RecentlyPlayed
+from spotify_logger.simulator.recently import MAX_ITEMS, MAX_PLAYED_AT_ERROR, SHORT_PLAY_RATE, RecentlyPlayed
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
 
 T = 1_700_000_000.0
 LATER = T + 10_000_000
 
 
 def page(
-    record: Record, now: float = LATER, limit: int = 50, after: int | None = None, before: int | None = None
+    record: ListeningHistory,
+    now: float = LATER,
+    limit: int = 50,
+    after: int | None = None,
+    before: int | None = None,
 ) -> dict[str, list[dict[str, object]]]:
     body = json.loads(RecentlyPlayed(record, 1).page(now, limit, after, before))
     assert isinstance(body, dict)
@@ -37,7 +41,7 @@ def names(body: dict[str, list[dict[str, object]]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def many() -> Record:
+def many() -> ListeningHistory:
     history = History(T)
     for number in range(80):
         history.play(song(f"Song {number}", 100))
@@ -49,7 +53,8 @@ def test_played_at_is_the_end_pauses_included() -> None:
     body = page(history.finish())
     assert names(body) == ["B", "A"]
     assert [ended(entry) - T for entry in body["items"]] == [
-        pytest.approx(seconds + LATENESS / 2, abs=LATENESS / 2 + 0.002) for seconds in (300, 200)
+        pytest.approx(seconds + MAX_PLAYED_AT_ERROR / 2, abs=MAX_PLAYED_AT_ERROR / 2 + 0.002)
+        for seconds in (300, 200)
     ]
 
 
@@ -60,7 +65,7 @@ def test_podcasts_files_private_sessions_and_advertisements_are_not_told() -> No
     assert page(history.finish())["items"] == []
 
 
-def test_an_item_appears_some_time_after_its_end(many: Record) -> None:
+def test_an_item_appears_some_time_after_its_end(many: ListeningHistory) -> None:
     recently = RecentlyPlayed(many, 1)
     lags = []
     for number in range(1, 40):
@@ -74,16 +79,16 @@ def test_an_item_appears_some_time_after_its_end(many: Record) -> None:
     assert max(lags) <= 302
 
 
-def test_at_most_fifty_items_are_offered(many: Record) -> None:
+def test_at_most_fifty_items_are_offered(many: ListeningHistory) -> None:
     body = page(many)
-    assert names(body) == [f"Song {number}" for number in range(79, 79 - WINDOW, -1)]
+    assert names(body) == [f"Song {number}" for number in range(79, 79 - MAX_ITEMS, -1)]
     oldest = int(body["cursors"]["before"])  # type: ignore[call-overload]
     assert page(many, before=oldest) == {**page(many, before=1), "limit": 50}
     assert page(many, before=oldest)["items"] == []
     assert page(many, before=oldest)["cursors"] is None
 
 
-def test_pages_and_cursors(many: Record) -> None:
+def test_pages_and_cursors(many: ListeningHistory) -> None:
     first = page(many, limit=10)
     assert names(first) == [f"Song {number}" for number in range(79, 69, -1)]
     cursors: dict[str, str] = first["cursors"]  # type: ignore[assignment]
@@ -94,7 +99,7 @@ def test_pages_and_cursors(many: Record) -> None:
     assert names(following) == [f"Song {number}" for number in range(69, 59, -1)]
 
 
-def test_after_is_exclusive(many: Record) -> None:
+def test_after_is_exclusive(many: ListeningHistory) -> None:
     body = page(many, limit=5)
     third = round(ended(body["items"][2]) * 1000)
     assert names(page(many, after=third)) == ["Song 79", "Song 78"]
@@ -114,7 +119,7 @@ def test_short_plays_are_told_only_sometimes() -> None:
         }
     short = sum(f"Song {number}" in told for number in range(1, 90, 2))
     assert all(f"Song {number}" in told for number in range(0, 90, 2))
-    assert 0.25 <= short / 45 <= 2 * SKIPS_TOLD - 0.25
+    assert 0.25 <= short / 45 <= 2 * SHORT_PLAY_RATE - 0.25
 
 
 def test_the_context_is_sometimes_withheld_and_the_id_sometimes_another() -> None:
@@ -129,12 +134,12 @@ def test_the_context_is_sometimes_withheld_and_the_id_sometimes_another() -> Non
     assert ids == {twin.id, twin.twin.id if twin.twin else None}
 
 
-def test_the_same_seed_tells_the_same(many: Record) -> None:
+def test_the_same_seed_tells_the_same(many: ListeningHistory) -> None:
     moment = T + 5000
     pages = [RecentlyPlayed(many, seed).page(moment, 50, None, None) for seed in (1, 1, 2)]
     assert pages[0] == pages[1] != pages[2]
 
 
-def test_a_paced_history_has_paced_lags_and_is_told_alike(many: Record) -> None:
+def test_a_paced_history_has_paced_lags_and_is_told_alike(many: ListeningHistory) -> None:
     quick = many.moved(T, 20)
     assert names(page(quick, T + 400 + 16)) == names(page(many))

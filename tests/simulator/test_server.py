@@ -19,7 +19,7 @@ from spotify_logger.simulator.__main__ import main
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.server import HOST, Server
+from spotify_logger.simulator.server import HOST, SimulatorServer
 from spotify_logger.simulator.service import Service
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ GENEROUS = 30.0
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[Server]:
+def serving(server: SimulatorServer) -> Iterator[SimulatorServer]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -44,9 +44,9 @@ def serving(server: Server) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[SimulatorServer]:
     record = History(T).play(song("A", 200)).play(song("B", 300), 50).gone(600).finish()
-    with serving(Server(Service(record), now=lambda: T + 220)) as running:
+    with serving(SimulatorServer(Service(record), now=lambda: T + 220)) as running:
         yield running
 
 
@@ -79,7 +79,7 @@ class Client:
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Client]:
+def client(server: SimulatorServer) -> Iterator[Client]:
     client = Client(server.server_address[1])
     yield client
     client.connection.close()
@@ -97,7 +97,7 @@ def test_one_connection_serves_many_requests(client: Client) -> None:
 
 def test_204_has_no_body_and_the_connection_goes_on() -> None:
     record = History(T).gone(600).finish()
-    with serving(Server(Service(record), now=lambda: T + 5)) as server:
+    with serving(SimulatorServer(Service(record), now=lambda: T + 5)) as server:
         client = Client(server.server_address[1])
         bearer = client.token()
         answers = [client.ask("GET", PLAYER, bearer) for _ in range(3)]
@@ -120,7 +120,7 @@ def test_only_a_form_is_taken_for_a_form(client: Client) -> None:
     assert (status, json.loads(body)["error"]) == (400, "unsupported_grant_type")
 
 
-def test_it_listens_on_the_loopback_only(server: Server) -> None:
+def test_it_listens_on_the_loopback_only(server: SimulatorServer) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_address[1]}"
 
@@ -343,7 +343,7 @@ def test_the_command_knows_an_app_and_a_token_of_ones_own() -> None:
         assert child.wait(GENEROUS) == 0
 
 
-def test_a_port_that_is_taken_is_one_line(server: Server) -> None:
+def test_a_port_that_is_taken_is_one_line(server: SimulatorServer) -> None:
     port = str(server.server_address[1])
     command = [sys.executable, "-m", "spotify_logger.simulator", "--port", port, "--days", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=GENEROUS, check=False)

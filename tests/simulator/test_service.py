@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, Login
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, AppLogin
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, Fault, WireFault
 from spotify_logger.simulator.history import History
@@ -68,7 +68,7 @@ def test_who_may_ask(service: Service, url: str, headers: dict[str, str], status
     ],
 )
 def test_each_endpoint_has_its_scope(scope: str, allowed: str, refused: str) -> None:
-    service = Service(History(T).play(song("A", 200)).finish(), login=Login(scopes=scope))
+    service = Service(History(T).play(song("A", 200)).finish(), login=AppLogin(scopes=scope))
     assert get(service, allowed, T + 1).status == 200
     response = get(service, refused, T + 1)
     assert (response.status, b"Permissions missing" in response.body) == (401, True)

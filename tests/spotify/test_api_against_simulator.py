@@ -13,13 +13,13 @@ from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, Fault
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
-from tests.testbed.virtual_time import World
+from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,19 +53,19 @@ HOW: dict[str, Fault] = {
 
 
 @pytest.fixture
-def world() -> World:
-    world = World.of(History(T).play(song("A", 20_000)).gone(90_000).finish())
+def world() -> VirtualWorld:
+    world = VirtualWorld.of(History(T).play(song("A", 20_000)).gone(90_000).finish())
     world.clock.sleep(60)
     return world
 
 
 @pytest.fixture(params=SENDERS)
-def send(request: pytest.FixtureRequest, world: World) -> Iterator[Send]:
+def send(request: pytest.FixtureRequest, world: VirtualWorld) -> Iterator[Send]:
     carrier: str = request.param
     if carrier == SENDERS[0]:
         yield world.send
         return
-    server = Server(world.service, now=lambda: world.clock.now)
+    server = SimulatorServer(world.service, now=lambda: world.clock.now)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     sender = HttpSender(read_timeout=0.4, deadline=0.8)
@@ -81,7 +81,7 @@ def send(request: pytest.FixtureRequest, world: World) -> Iterator[Send]:
 
 
 @pytest.fixture
-def spotify(world: World, send: Send, tmp_path: Path) -> Spotify:
+def spotify(world: VirtualWorld, send: Send, tmp_path: Path) -> Spotify:
     environ = {
         "HOME": str(tmp_path),
         "STATE_DIR": str(tmp_path),
@@ -108,7 +108,9 @@ def test_every_fault_is_expected() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_every_fault_comes_to_what_is_expected_and_passes(spotify: Spotify, world: World, name: str) -> None:
+def test_every_fault_comes_to_what_is_expected_and_passes(
+    spotify: Spotify, world: VirtualWorld, name: str
+) -> None:
     world.service.faults.add(HOW.get(name, Fault(name, requests=1)), world.clock.now)
     first = poll(spotify)
     assert type(first) is EXPECTED[name]
@@ -118,7 +120,7 @@ def test_every_fault_comes_to_what_is_expected_and_passes(spotify: Spotify, worl
     assert isinstance(poll(spotify), dict)
 
 
-def test_a_refresh_an_hour_is_all_it_takes(spotify: Spotify, world: World, tmp_path: Path) -> None:
+def test_a_refresh_an_hour_is_all_it_takes(spotify: Spotify, world: VirtualWorld, tmp_path: Path) -> None:
     for _ in range(10):
         assert isinstance(poll(spotify), dict)
         world.clock.sleep(1800)
@@ -129,7 +131,7 @@ def test_a_refresh_an_hour_is_all_it_takes(spotify: Spotify, world: World, tmp_p
     assert saved.refresh_token == DEMO_REFRESH_TOKEN
 
 
-def test_what_was_played_last(spotify: Spotify, world: World) -> None:
+def test_what_was_played_last(spotify: Spotify, world: VirtualWorld) -> None:
     world.clock.sleep(30_000)
     body = spotify.recently_played().body
     assert body is not None

@@ -24,7 +24,7 @@ from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import login as login_room
 from spotify_logger.spotify import oauth
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
 
 CONSENT = 1_790_000_000.0  # 2026-09-21
 SOON = 30.0
@@ -52,19 +52,19 @@ def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def record() -> Record:
+def record() -> ListeningHistory:
     return listen(1, 0.1)
 
 
 @pytest.fixture
-def service(record: Record) -> Service:
+def service(record: ListeningHistory) -> Service:
     return Service(record)
 
 
 @pytest.fixture
 def accounts(service: Service) -> Iterator[str]:
     """The address of a simulated accounts service on a real port."""
-    server = Server(service, now=lambda: CONSENT)
+    server = SimulatorServer(service, now=lambda: CONSENT)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server.url

@@ -17,7 +17,7 @@ from redis.crc import key_slot
 
 from spotify_logger.cli import main
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.past import make_past
+from spotify_logger.simulator.past import make_logged_history
 from spotify_logger.storage import cluster as cluster_link
 from spotify_logger.storage.connect import open_link
 from spotify_logger.storage.connection import RedisLink, StoreError
@@ -234,7 +234,7 @@ VIEWS = ("/", "/recent", "/top/artists?all=1", "/chart?per=day", "/clock", "/sea
 
 def fill(url: str) -> None:
     store = Store(url)
-    make_past(3, 12, NOW - 7200).write(store.archive())
+    make_logged_history(3, 12, NOW - 7200).write(store.archive())
     with store.batch() as batch:
         batch.write_status(
             {"last_poll": to_iso(NOW * 1000), "next_poll": to_iso((NOW + 3600) * 1000), "state": "x"}

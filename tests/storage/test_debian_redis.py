@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.past import make_past
+from spotify_logger.simulator.past import make_logged_history
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
 from spotify_logger.storage.store import Store
 from tests.conftest import start_server, wait_until
@@ -50,7 +50,7 @@ def content(url: str) -> dict[str, Any]:
 def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debians: RedisServer) -> None:
     ours = start_server(tmp_path / "redis", EmbeddedServer)
     store = Store(ours.url)
-    make_past(4, 10, time.time() - 900).write(store.archive())
+    make_logged_history(4, 10, time.time() - 900).write(store.archive())
     store.close()
     with redis.Redis.from_url(ours.url) as client:
         began, ended = to_iso(GAP * 1000), to_iso(GAP * 1000 + 999_000)

@@ -11,8 +11,8 @@ from spotify_logger.core.redis_keys import NOW_PLAYING, STATUS
 from spotify_logger.simulator.habits import Habits
 from tests.conftest import start_server, wait_until
 from tests.servers import FAILOVER_TIMEOUT, SLOTS, RedisCluster, SentinelGroup, one_program
-from tests.testbed.virtual_run import Trial, make_settings
-from tests.testbed.virtual_time import make_world
+from tests.testbed.virtual_run import VirtualRun, make_settings
+from tests.testbed.virtual_time import make_virtual_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,19 +33,19 @@ class Life:
     """A day in virtual time of a logger that writes to real servers, which know nothing of that time."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.world = make_world(11, 1, HASTY)
+        self.world = make_virtual_world(11, 1, HASTY)
         self.world.clock.sleep((BEGIN - 1) * 60)
         folder.mkdir(parents=True)
-        self.trial = Trial(self.world, make_settings(folder, url))
-        self.store: Store = self.trial.store
+        self.run = VirtualRun(self.world, make_settings(folder, url))
+        self.store: Store = self.run.store
 
     def until(self, minute: float) -> None:
-        self.trial.run_until(self.world.record.start + minute * 60)
+        self.run.run_until(self.world.record.start + minute * 60)
 
     def ends(self) -> Kept:
         """Live until the end of the day, and see what is kept of it then."""
         self.until(END)
-        assert len(self.trial.outbox) == 0
+        assert len(self.run.outbox) == 0
         archive = self.store.archive()
         names = sorted({name for some in archive.scan("*") for name in some} - {STATUS, NOW_PLAYING})
         return dict(zip(names, archive.hashes(names), strict=True))
@@ -57,7 +57,7 @@ def life(url: str, folder: Path) -> Iterator[Life]:
     try:
         yield alive
     finally:
-        alive.trial.close()
+        alive.run.close()
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +101,12 @@ class TestSentinel:
     ) -> None:
         with life(servers.url, tmp_path / "state") as alive:
             alive.until(480)
-            before = len(alive.trial.outbox)
+            before = len(alive.run.outbox)
             replicas = [server for server in servers.servers if server is not servers.master]
             for replica in replicas:
                 replica.freeze()
             alive.until(500)
-            assert len(alive.trial.outbox) > before + 5
+            assert len(alive.run.outbox) > before + 5
             servers.master.kill()
             for replica in replicas:
                 replica.freeze(frozen=False)

@@ -18,7 +18,7 @@ from spotify_logger.storage.connection import Link, RedisLink
 from spotify_logger.storage.durability import Persistence
 from spotify_logger.storage.store import MAX_CACHED_KEYS, Store, StoreError
 from tests.conftest import start_server
-from tests.testbed.fake_redis import StandIn
+from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -577,7 +577,7 @@ class TestProof:
 
     def test_a_server_from_before_redis_7_2(self) -> None:
         clock = VirtualClock(START)
-        store = Store("", connect=StandIn(clock.utc, clock.sleep, waitaof=False).link)
+        store = Store("", connect=FakeRedis(clock.utc, clock.sleep, waitaof=False).link)
         assert store.connect() == 1
         assert store.is_synced() is None
         assert store.persistence().aof

@@ -50,7 +50,7 @@ _REFUSED = {"OOM": {"SET", "HSET"}, "MISCONF": _WRITES | {"PING"}, "READONLY": _
 _WHILE_LOADING = frozenset({"INFO", "TIME", "LASTSAVE", "CONFIG"})
 
 
-class Broken(Exception):  # noqa: N818 - it is an event on the wire
+class ConnectionLost(Exception):  # noqa: N818 - it is an event on the wire
     """There is no connection, or no answer. It says why, in words that follow on the server's name."""
 
 
@@ -240,7 +240,7 @@ class _Keys:
             del self._values[key]
 
 
-class StandIn:
+class FakeRedis:
     """The server. It runs from the start, with nothing in it.
 
     Args:
@@ -297,9 +297,9 @@ class StandIn:
         """The keys that it holds."""
         return self._keys.names()
 
-    def link(self, url: str = "") -> StandInLink:
+    def link(self, url: str = "") -> FakeRedisLink:
         """Return a link to it; fit to be the `connect` of a `Store`."""
-        return StandInLink(self)
+        return FakeRedisLink(self)
 
     @property
     def down(self) -> bool:
@@ -356,14 +356,14 @@ class StandIn:
             Broken: It does not come about.
         """
         if self._down or not self.running:
-            raise Broken(_UNREACHABLE)
+            raise ConnectionLost(_UNREACHABLE)
         if self.hanging:
             self._say_nothing()
         if self._refusing == "NOAUTH":
-            raise Broken(_LOCKED)
+            raise ConnectionLost(_LOCKED)
         return self.session
 
-    def answer(self, link: StandInLink, commands: Sequence[Command]) -> list[Reply]:
+    def answer(self, link: FakeRedisLink, commands: Sequence[Command]) -> list[Reply]:
         """Carry out the commands that came over a link.
 
         Raises:
@@ -383,7 +383,7 @@ class StandIn:
             self.deaf_after_write -= 1
             self._say_nothing()
         if is_late:
-            raise Broken(_HANGS)
+            raise ConnectionLost(_HANGS)
         return replies
 
     def _start(self) -> None:
@@ -397,13 +397,13 @@ class StandIn:
         if time >= self._disk.due:
             self._disk.flush(time)
 
-    def _check(self, link: StandInLink) -> None:
+    def _check(self, link: FakeRedisLink) -> None:
         if link.session != self.session:
-            raise Broken(_CLOSED)
+            raise ConnectionLost(_CLOSED)
 
     def _say_nothing(self) -> NoReturn:
         self._take_time(ANSWER_TIMEOUT)
-        raise Broken(_HANGS)
+        raise ConnectionLost(_HANGS)
 
     def _hold_up(self, commands: Sequence[Command]) -> None:
         if self.hanging:
@@ -413,7 +413,7 @@ class StandIn:
         if self.before_send:
             self.before_send(commands)
 
-    def _carry_out(self, link: StandInLink, commands: Sequence[Command]) -> list[Reply]:
+    def _carry_out(self, link: FakeRedisLink, commands: Sequence[Command]) -> list[Reply]:
         self._look_at_the_clock()
         self._asker, self._changes_before = link, self._disk.changes
         replies = [self._reply(command) for command in commands]
@@ -441,7 +441,7 @@ class StandIn:
         """Refuse a command, if it is one that is refused at present."""
         code = self._refusing
         if code == "LOADING" and name not in _WHILE_LOADING:
-            raise Broken(_LOADING)
+            raise ConnectionLost(_LOADING)
         if code == "NOPERM" or name in _REFUSED.get(code, ()):
             raise exceptions.ResponseError(code)
 
@@ -634,7 +634,7 @@ class StandIn:
         return self._keys.take_fields(key, names)
 
 
-class StandInLink:
+class FakeRedisLink:
     """A connection to a stand-in; a `Link`. Unlike `RedisLink` it never connects by itself when it sends.
 
     Args:
@@ -646,7 +646,7 @@ class StandInLink:
         written: How many changes the server knew of when this connection made its last one.
     """
 
-    def __init__(self, server: StandIn) -> None:
+    def __init__(self, server: FakeRedis) -> None:
         self.where = "stand-in"
         self.session = 0
         self.written = 0
@@ -659,7 +659,7 @@ class StandInLink:
             self.close()
             try:
                 self.session = self._server.accept()
-            except Broken as broken:
+            except ConnectionLost as broken:
                 raise self._failure(broken) from None
             self._connections += 1
         return self._connections
@@ -668,7 +668,7 @@ class StandInLink:
         """See `Link.send`."""
         try:
             return self._server.answer(self, commands)
-        except Broken as broken:
+        except ConnectionLost as broken:
             raise self._failure(broken) from None
 
     def nodes(self) -> Sequence[Link]:
@@ -683,7 +683,7 @@ class StandInLink:
         """See `Link.close`."""
         self.session = self.written = 0
 
-    def _failure(self, broken: Broken) -> StoreError:
+    def _failure(self, broken: ConnectionLost) -> StoreError:
         self.close()
         return StoreError(f"Redis at {self.where} {broken}")
 

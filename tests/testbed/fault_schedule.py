@@ -14,7 +14,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mishap:
+class ScheduledFault:
     """Something that goes wrong.
 
     Attributes:
@@ -33,7 +33,7 @@ class Mishap:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """A kind of mishap: how often it comes compared with others, how long it lasts, and its varieties."""
 
     weight: float
@@ -45,41 +45,41 @@ class Kind:
 WRITES = ("redis before", "redis after", "disk before", "disk after", "file before", "file after")
 """The moments around a write at which the loop can die."""
 
-KINDS = {
-    "spotify": Kind(
+FAULT_KINDS = {
+    "spotify": FaultKind(
         10, (20.0, 2 * HOUR), ("error_500", "error_502", "error_503", "html", "empty", "truncated")
     ),
-    "offline": Kind(9, (20.0, 5 * HOUR), ("reset", "hang", "cut", "drip")),
-    "limit": Kind(
+    "offline": FaultKind(9, (20.0, 5 * HOUR), ("reset", "hang", "cut", "drip")),
+    "limit": FaultKind(
         7, (5.0, 24 * HOUR), ("rate_limit", "rate_limit_date", "quota_exceeded", "rate_limit_text")
     ),
-    "unauthorised": Kind(6, (0.0, 10 * MINUTE), ("expired",), (1, 2, 5, 50)),
-    "invalid_grant": Kind(2, (MINUTE, 5 * HOUR)),
-    "accounts": Kind(4, (MINUTE, HOUR), ("error_503", "reset", "rate_limit", "html_200")),
-    "redis away": Kind(8, (5.0, 8 * HOUR)),
-    "redis refuses": Kind(
+    "unauthorised": FaultKind(6, (0.0, 10 * MINUTE), ("expired",), (1, 2, 5, 50)),
+    "invalid_grant": FaultKind(2, (MINUTE, 5 * HOUR)),
+    "accounts": FaultKind(4, (MINUTE, HOUR), ("error_503", "reset", "rate_limit", "html_200")),
+    "redis away": FaultKind(8, (5.0, 8 * HOUR)),
+    "redis refuses": FaultKind(
         8, (MINUTE, 2 * HOUR), ("OOM", "MISCONF", "READONLY", "LOADING", "NOAUTH", "NOPERM")
     ),
-    "redis hangs": Kind(3, (10.0, 20 * MINUTE)),
-    "redis slow": Kind(3, (MINUTE, HOUR), numbers=(0.1, 1.0, 3.0)),
-    "redis deaf": Kind(4, numbers=(1, 2, 5)),
-    "redis crash": Kind(6, (1.0, 10 * MINUTE)),
-    "crash": Kind(8, (1.0, 20.0)),
-    "crash at a write": Kind(16, (1.0, 3.0), WRITES, (1, 2, 3, 7)),
-    "stop": Kind(3, (5.0, 9 * HOUR)),
-    "suspend": Kind(4, (30.0, 9 * HOUR)),
-    "reboot": Kind(4, (20.0, HOUR), numbers=(0.0, -DAY, DAY, -400 * DAY, -HOUR)),
-    "clock step": Kind(5, numbers=(DAY, -DAY, 3.0, -3.0, HOUR, -HOUR)),
-    "disk full": Kind(2, (MINUTE, 3 * HOUR)),
+    "redis hangs": FaultKind(3, (10.0, 20 * MINUTE)),
+    "redis slow": FaultKind(3, (MINUTE, HOUR), numbers=(0.1, 1.0, 3.0)),
+    "redis deaf": FaultKind(4, numbers=(1, 2, 5)),
+    "redis crash": FaultKind(6, (1.0, 10 * MINUTE)),
+    "crash": FaultKind(8, (1.0, 20.0)),
+    "crash at a write": FaultKind(16, (1.0, 3.0), WRITES, (1, 2, 3, 7)),
+    "stop": FaultKind(3, (5.0, 9 * HOUR)),
+    "suspend": FaultKind(4, (30.0, 9 * HOUR)),
+    "reboot": FaultKind(4, (20.0, HOUR), numbers=(0.0, -DAY, DAY, -400 * DAY, -HOUR)),
+    "clock step": FaultKind(5, numbers=(DAY, -DAY, 3.0, -3.0, HOUR, -HOUR)),
+    "disk full": FaultKind(2, (MINUTE, 3 * HOUR)),
 }
 """Everything that can go wrong."""
 
-BREAKS = frozenset({"crash", "crash at a write", "stop", "reboot", "redis crash"})
+MEMORY_LOSS = frozenset({"crash", "crash at a write", "stop", "reboot", "redis crash"})
 """What takes memory away: with a full disk at the same time, something is lost that nobody can keep."""
 EXCLUSIVE = frozenset({"disk full"})
 
 
-def make_mishaps(seed: int, begin: float, end: float, per_day: float) -> list[Mishap]:
+def make_fault_schedule(seed: int, begin: float, end: float, per_day: float) -> list[ScheduledFault]:
     """Return mishaps in the order of time; a full disk has the time around it for itself.
 
     Args:
@@ -89,26 +89,26 @@ def make_mishaps(seed: int, begin: float, end: float, per_day: float) -> list[Mi
         per_day: How many, on average.
     """
     chance = random.Random(f"mishaps {seed}")
-    names, weights = list(KINDS), [kind.weight for kind in KINDS.values()]
-    mishaps: list[Mishap] = []
+    names, weights = list(FAULT_KINDS), [kind.weight for kind in FAULT_KINDS.values()]
+    faults: list[ScheduledFault] = []
     now, free_from = begin, begin
     while True:
         now += chance.expovariate(per_day / DAY)
         (name,) = chance.choices(names, weights)
-        kind = KINDS[name]
+        kind = FAULT_KINDS[name]
         seconds = _length(chance, kind.seconds)
-        mishap = Mishap(now, name, seconds, chance.choice(kind.details), chance.choice(kind.numbers))
+        fault = ScheduledFault(now, name, seconds, chance.choice(kind.details), chance.choice(kind.numbers))
         if now + seconds >= end:
             if now >= end:
-                return mishaps
+                return faults
             continue
-        if name in EXCLUSIVE and mishaps:
-            mishap = Mishap(max(now, free_from) + HOUR, name, seconds, mishap.detail, mishap.number)
-            now = mishap.at + seconds + HOUR
+        if name in EXCLUSIVE and faults:
+            fault = ScheduledFault(max(now, free_from) + HOUR, name, seconds, fault.detail, fault.number)
+            now = fault.at + seconds + HOUR
             if now >= end:
-                return mishaps
-        free_from = max(free_from, mishap.at + seconds)
-        mishaps.append(mishap)
+                return faults
+        free_from = max(free_from, fault.at + seconds)
+        faults.append(fault)
 
 
 def _length(chance: random.Random, span: Span) -> float:

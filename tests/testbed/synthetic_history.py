@@ -44,7 +44,7 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(slots=True)
-class Decades:
+class SyntheticHistory:
     """A listener's past.
 
     Args:

@@ -18,7 +18,7 @@ from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW
 from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
 from spotify_logger.storage.store import Store
 from tests.conftest import free_port, start_again, start_server, wait_until
-from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, StandIn
+from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, FakeRedis
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class StandInRig:
     def __init__(self, persistence: Persistence = "aof", *, waitaof: bool = True) -> None:
         self.knows_waitaof = waitaof
         self.clock = VirtualClock(T)
-        self.server = StandIn(self.now, self.clock.sleep, persistence, waitaof=waitaof)
+        self.server = FakeRedis(self.now, self.clock.sleep, persistence, waitaof=waitaof)
 
     def link(self, patience: float = ANSWER_TIMEOUT) -> Link:
         return self.server.link()
@@ -116,7 +116,7 @@ class StandInRig:
         self.server.refusing = code
 
     def turn_aof_off(self) -> None:
-        self.server = StandIn(self.now, self.clock.sleep, "rdb")
+        self.server = FakeRedis(self.now, self.clock.sleep, "rdb")
 
     def delay_proof(self) -> None:
         assert self.clock.now == T
@@ -233,7 +233,7 @@ def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def standin() -> StandInRig:
+def fake() -> StandInRig:
     return StandInRig()
 
 
@@ -452,10 +452,10 @@ class TestReplies:
     @pytest.mark.parametrize("seed", range(4))
     def test_whatever_is_asked_both_say_the_same(self, redis_url: str, seed: int) -> None:
         chance = random.Random(seed)
-        real, standin = RedisLink(redis_url), StandInRig().link()
+        real, fake = RedisLink(redis_url), StandInRig().link()
         for _ in range(30):
             batch = [any_command(chance) for _ in range(20)]
-            assert ask(standin, *batch) == ask(real, *batch)
+            assert ask(fake, *batch) == ask(real, *batch)
         real.close()
 
 
@@ -475,9 +475,9 @@ def any_command(chance: random.Random) -> Command:
 
 class TestInfo:
     def test_it_says_nothing_that_a_real_server_does_not(self, redis_url: str) -> None:
-        real, standin = RedisLink(redis_url), StandInRig().link()
+        real, fake = RedisLink(redis_url), StandInRig().link()
         for sections in ((), ("server",), ("PERSISTENCE",), ("memory",), ("server", "memory"), ("nonsense",)):
-            assert facts(standin, *sections).keys() <= facts(real, *sections).keys()
+            assert facts(fake, *sections).keys() <= facts(real, *sections).keys()
         real.close()
 
     def test_its_sections(self, rig: Rig) -> None:
@@ -593,9 +593,9 @@ class TestRefusing:
     @pytest.mark.parametrize("kind", ["stand-in", "real"])
     def test_while_it_is_loading(self, kind: str, tmp_path: Path) -> None:
         if kind == "stand-in":
-            standin = StandInRig()
-            standin.server.refusing = "LOADING"
-            self.check_loading(standin.link())
+            fake = StandInRig()
+            fake.server.refusing = "LOADING"
+            self.check_loading(fake.link())
             return
         url, process = slowly_loading_server(tmp_path)
         link = RedisLink(url)
@@ -708,9 +708,9 @@ def fill(store: Store) -> None:
 
 class TestStore:
     def test_both_keep_the_same(self, redis_url: str) -> None:
-        real, standin = RealRig(redis_url), StandInRig()
+        real, fake = RealRig(redis_url), StandInRig()
         kept = []
-        for rig in (real, standin):
+        for rig in (real, fake):
             store = rig.store()
             fill(store)
             keys = ["track:4uLU6hMCjMI75M1A2tKUQC", "spotify_logger:status", "plays:2026-11-22"]
@@ -805,61 +805,61 @@ class TestCrashes:
             [("FLUSHALL",), ("HSET", "h", "f", 9), ("SET", "a", "z")],
         ],
     )
-    def test_the_present_second_is_undone(self, standin: StandInRig, lost: list[Command]) -> None:
-        link = standin.link()
+    def test_the_present_second_is_undone(self, fake: StandInRig, lost: list[Command]) -> None:
+        link = fake.link()
         ask(link, ("HSET", "h", "f", 1, "g", 1), ("SET", "a", "x"), ("SET", "b", "x", "PX", 3000))
-        standin.clock.sleep(1)
+        fake.clock.sleep(1)
         before = content(link)
         ask(link, *lost)
-        standin.clock.sleep(0.9)
-        assert after_a_crash(standin) == before
-        standin.clock.sleep(2)
-        assert content(standin.link()) == {"h": {"f": "1", "g": "1"}, "a": "x"}
+        fake.clock.sleep(0.9)
+        assert after_a_crash(fake) == before
+        fake.clock.sleep(2)
+        assert content(fake.link()) == {"h": {"f": "1", "g": "1"}, "a": "x"}
 
-    def test_what_a_second_has_passed_over_stays(self, standin: StandInRig) -> None:
-        link = standin.link()
-        standin.clock.sleep(0.7)
+    def test_what_a_second_has_passed_over_stays(self, fake: StandInRig) -> None:
+        link = fake.link()
+        fake.clock.sleep(0.7)
         ask(link, ("SET", "a", "x"))
-        standin.clock.sleep(0.3)
+        fake.clock.sleep(0.3)
         ask(link, ("SET", "b", "x"))
-        assert after_a_crash(standin) == {"a": "x"}
+        assert after_a_crash(fake) == {"a": "x"}
 
-    def test_what_has_expired_meanwhile_does_not_come_back(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_what_has_expired_meanwhile_does_not_come_back(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", "x", "PX", 1200))
-        standin.clock.sleep(1.1)
+        fake.clock.sleep(1.1)
         ask(link, ("DEL", "a"))
-        standin.server.crash()
-        standin.clock.sleep(10)
-        standin.server.restart()
+        fake.server.crash()
+        fake.clock.sleep(10)
+        fake.server.restart()
         assert content(link) == {}
 
-    def test_a_hash_in_the_place_of_what_has_expired(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_a_hash_in_the_place_of_what_has_expired(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", "x", "PX", 100))
-        standin.clock.sleep(0.5)
+        fake.clock.sleep(0.5)
         ask(link, ("HSET", "a", "f", 1))
-        assert after_a_crash(standin) == {}
+        assert after_a_crash(fake) == {}
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_by_chance(self, standin: StandInRig, seed: int) -> None:
+    def test_by_chance(self, fake: StandInRig, seed: int) -> None:
         chance = random.Random(seed)
-        link = standin.link()
+        link = fake.link()
         kept = content(link)
         for _ in range(chance.randrange(2, 60)):
             ask(link, *(any_command(chance) for _ in range(3)))
-            second = int(standin.clock.now)
-            standin.clock.sleep(chance.uniform(0, 0.4))
-            if int(standin.clock.now) != second:
+            second = int(fake.clock.now)
+            fake.clock.sleep(chance.uniform(0, 0.4))
+            if int(fake.clock.now) != second:
                 kept = content(link)
-        assert after_a_crash(standin) == kept
+        assert after_a_crash(fake) == kept
 
-    def test_a_crash_in_vain_and_two_in_a_row(self, standin: StandInRig) -> None:
-        ask(standin.link(), ("SET", "a", "x"))
-        standin.clock.sleep(1)
-        ask(standin.link(), ("SET", "a", "y"), ("HSET", "h", "f", 1))
-        standin.server.crash()
-        assert after_a_crash(standin) == {"a": "x"}
+    def test_a_crash_in_vain_and_two_in_a_row(self, fake: StandInRig) -> None:
+        ask(fake.link(), ("SET", "a", "x"))
+        fake.clock.sleep(1)
+        ask(fake.link(), ("SET", "a", "y"), ("HSET", "h", "f", 1))
+        fake.server.crash()
+        assert after_a_crash(fake) == {"a": "x"}
 
     def test_with_no_persistence_everything_is_gone_either_way(self) -> None:
         rig = StandInRig("none")
@@ -873,23 +873,23 @@ class TestCrashes:
         rig.start()
         assert content(link) == {}
 
-    def test_a_restart_is_an_orderly_one(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_a_restart_is_an_orderly_one(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", "x"))
         before = facts(link)["run_id"]
-        standin.server.restart()
+        fake.server.restart()
         assert link.connect() == 2
         assert content(link) == {"a": "x"}
         assert facts(link)["run_id"] != before
 
 
 class TestExpiry:
-    def test_it_is_there_up_to_the_very_millisecond(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_it_is_there_up_to_the_very_millisecond(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", "x", "PX", 1000))
-        standin.clock.sleep(1)
+        fake.clock.sleep(1)
         assert content(link) == {"a": "x"}
-        standin.clock.sleep(0.001)
+        fake.clock.sleep(0.001)
         assert content(link) == {}
 
 
@@ -905,27 +905,27 @@ class TestWaiting:
         ],
     )
     def test_it_takes_what_it_needs_or_may(
-        self, standin: StandInRig, begun: float, milliseconds: int, reply: Reply, taken: float
+        self, fake: StandInRig, begun: float, milliseconds: int, reply: Reply, taken: float
     ) -> None:
-        standin.clock.sleep(begun)
-        ask(standin.link(), ("SET", "a", 1))
-        link = standin.link()
+        fake.clock.sleep(begun)
+        ask(fake.link(), ("SET", "a", 1))
+        link = fake.link()
         assert ask(link, ("SET", "a", 1), ("WAITAOF", 1, 0, milliseconds), ("GET", "a")) == ["OK", reply, "1"]
-        assert standin.clock.now == T + begun + taken
+        assert fake.clock.now == T + begun + taken
 
-    def test_what_was_written_long_ago_takes_no_time(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_what_was_written_long_ago_takes_no_time(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", 1))
-        standin.clock.sleep(1)
-        ask(standin.link(), ("SET", "a", 1))
+        fake.clock.sleep(1)
+        ask(fake.link(), ("SET", "a", 1))
         assert ask(link, PROOF) == [[1, 0]]
-        assert standin.clock.now == T + 1
+        assert fake.clock.now == T + 1
 
-    def test_nobody_waits_for_a_replica_longer_than_for_an_answer(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_nobody_waits_for_a_replica_longer_than_for_an_answer(self, fake: StandInRig) -> None:
+        link = fake.link()
         assert "does not answer in time" in complaint(link, ("SET", "a", 1), ("WAITAOF", 1, 1, 0))
-        assert standin.clock.now == T + ANSWER_TIMEOUT
-        assert after_a_crash(standin) == {"a": "1"}
+        assert fake.clock.now == T + ANSWER_TIMEOUT
+        assert after_a_crash(fake) == {"a": "1"}
 
     def test_a_server_that_crashes_meanwhile_carries_nothing_out_any_more(self) -> None:
         clock = VirtualClock(T)
@@ -934,7 +934,7 @@ class TestWaiting:
             clock.sleep(seconds / 2)
             server.crash()
 
-        server = StandIn(lambda: clock.now, crash)
+        server = FakeRedis(lambda: clock.now, crash)
         link = server.link()
         why = "closed the connection: it may be restarting"
         assert complaint(link, ("SET", "a", 1), PROOF, ("SET", "b", 1)) == why
@@ -948,10 +948,10 @@ class TestWaiting:
         rig.clock.sleep(1000)
         assert ask(link, ("WAITAOF", 0, 0, 100)) == [[0, 0]]
 
-    def test_syncing_the_file_is_no_snapshot(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_syncing_the_file_is_no_snapshot(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", 1))
-        standin.clock.sleep(1000)
+        fake.clock.sleep(1000)
         assert ask(link, ("LASTSAVE",)) == [START]
         assert facts(link)["rdb_last_bgsave_time_sec"] == "-1"
 
@@ -1035,77 +1035,77 @@ class TestSnapshots:
 
     def test_how_often_can_be_told(self) -> None:
         clock = VirtualClock(T)
-        link = StandIn(lambda: clock.now, clock.sleep, "rdb", save=60).link()
+        link = FakeRedis(lambda: clock.now, clock.sleep, "rdb", save=60).link()
         ask(link, ("SET", "a", 1))
         clock.sleep(62)
         assert ask(link, ("LASTSAVE",), ("CONFIG", "GET", "save")) == [int(T + 62), ["save", "60 1"]]
 
 
 class TestFaults:
-    def test_down(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_down(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", 1))
         before = facts(link)["run_id"]
-        standin.server.down = True
+        fake.server.down = True
         with pytest.raises(StoreError, match="closed the connection"):
             link.send([("GET", "a")])
         assert "cannot be reached (Connection refused)" in complaint(link)
-        assert standin.server.down
-        standin.server.down = False
+        assert fake.server.down
+        fake.server.down = False
         assert link.connect() == 2
         assert ask(link, ("GET", "a")) == ["1"]
         assert facts(link)["run_id"] == before
 
-    def test_nothing_is_sent_without_a_connection(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_nothing_is_sent_without_a_connection(self, fake: StandInRig) -> None:
+        link = fake.link()
         with pytest.raises(StoreError, match="closed the connection"):
             link.send([("SET", "a", 1)])
         assert content(link) == {}
 
-    def test_hanging(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_hanging(self, fake: StandInRig) -> None:
+        link = fake.link()
         link.connect()
-        standin.server.hanging = True
+        fake.server.hanging = True
         complaint(link, ("SET", "a", 1))
-        assert standin.clock.now == T + ANSWER_TIMEOUT
+        assert fake.clock.now == T + ANSWER_TIMEOUT
         complaint(link)
-        assert standin.clock.now == T + 2 * ANSWER_TIMEOUT
-        standin.server.hanging = False
+        assert fake.clock.now == T + 2 * ANSWER_TIMEOUT
+        fake.server.hanging = False
         assert content(link) == {}
 
-    def test_slow(self, standin: StandInRig) -> None:
-        link = standin.link()
-        standin.server.slow = 0.75
+    def test_slow(self, fake: StandInRig) -> None:
+        link = fake.link()
+        fake.server.slow = 0.75
         assert ask(link, ("SET", "a", 1, "PX", 60_000), ("TIME",)) == ["OK", [str(START), "750000"]]
-        assert standin.clock.now == T + 0.75
+        assert fake.clock.now == T + 0.75
 
-    def test_too_slow_for_us(self, standin: StandInRig) -> None:
-        link = standin.link()
-        standin.server.slow = 60
+    def test_too_slow_for_us(self, fake: StandInRig) -> None:
+        link = fake.link()
+        fake.server.slow = 60
         assert "does not answer in time" in complaint(link, ("SET", "a", 1))
-        assert standin.clock.now == T + ANSWER_TIMEOUT
-        standin.server.slow = 0
+        assert fake.clock.now == T + ANSWER_TIMEOUT
+        fake.server.slow = 0
         assert link.connect() == 2
         assert content(link) == {"a": "1"}
 
-    def test_deaf_after_writes(self, standin: StandInRig) -> None:
-        link = standin.link()
-        standin.server.deaf_after_write = 2
+    def test_deaf_after_writes(self, fake: StandInRig) -> None:
+        link = fake.link()
+        fake.server.deaf_after_write = 2
         assert ask(link, ("GET", "a"), ("DEL", "a")) == [None, 0]
         for expected in (2, 3):
             assert "does not answer in time" in complaint(link, ("SET", "a", expected))
             assert link.connect() == expected
-        assert standin.clock.now == T + 2 * ANSWER_TIMEOUT
+        assert fake.clock.now == T + 2 * ANSWER_TIMEOUT
         assert ask(link, ("SET", "b", 1)) == ["OK"]
         assert content(link) == {"a": "3", "b": "1"}
 
-    def test_no_password_breaks_what_was_connected(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_no_password_breaks_what_was_connected(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", 1))
-        standin.server.refusing = "NOAUTH"
-        assert standin.server.refusing == "NOAUTH"
+        fake.server.refusing = "NOAUTH"
+        assert fake.server.refusing == "NOAUTH"
         assert complaint(link).startswith("wants a password")
-        standin.server.refusing = ""
+        fake.server.refusing = ""
         assert link.connect() == 2
         assert content(link) == {"a": "1"}
 
@@ -1129,13 +1129,13 @@ class TestFaults:
                 assert ask(link, ("LASTSAVE",)) == [int(saved)]
             assert after_a_crash(rig) == ({"a": "1"} if has_room else {})
 
-    def test_a_full_disk_proves_nothing(self, standin: StandInRig) -> None:
-        link = standin.link()
+    def test_a_full_disk_proves_nothing(self, fake: StandInRig) -> None:
+        link = fake.link()
         ask(link, ("SET", "a", 1))
-        standin.server.refusing = "MISCONF"
+        fake.server.refusing = "MISCONF"
         assert ask(link, ("WAITAOF", 1, 0, 3000)) == [[0, 0]]
-        assert standin.clock.now == T + 3
-        standin.server.refusing = ""
+        assert fake.clock.now == T + 3
+        fake.server.refusing = ""
         assert ask(link, PROOF) == [[1, 0]]
 
 
@@ -1144,41 +1144,41 @@ class Blackout(Exception):  # noqa: N818 - it is no error
 
 
 class TestHooks:
-    def test_they_see_the_batch_and_what_comes_of_it(self, standin: StandInRig) -> None:
+    def test_they_see_the_batch_and_what_comes_of_it(self, fake: StandInRig) -> None:
         seen: list[object] = []
-        other = standin.link()
-        standin.server.before_send = lambda commands: seen.append(list(commands))
-        ask(standin.link(), ("SET", "a", 1))
-        standin.server.before_send = None
-        standin.server.after_send = lambda commands: seen.append(list(commands))
-        ask(standin.link(), ("SET", "a", 2))
-        standin.server.after_send = None
+        other = fake.link()
+        fake.server.before_send = lambda commands: seen.append(list(commands))
+        ask(fake.link(), ("SET", "a", 1))
+        fake.server.before_send = None
+        fake.server.after_send = lambda commands: seen.append(list(commands))
+        ask(fake.link(), ("SET", "a", 2))
+        fake.server.after_send = None
         assert seen == [[("SET", "a", 1)], [("SET", "a", 2)]]
         assert content(other) == {"a": "2"}
 
-    def test_what_they_raise_comes_out(self, standin: StandInRig) -> None:
+    def test_what_they_raise_comes_out(self, fake: StandInRig) -> None:
         def raise_it(_: object) -> None:
             raise Blackout
 
-        link = standin.link()
-        standin.server.before_send = raise_it
+        link = fake.link()
+        fake.server.before_send = raise_it
         with pytest.raises(Blackout):
             ask(link, ("SET", "a", 1))
-        standin.server.before_send = None
-        assert content(standin.link()) == {}
-        standin.server.after_send = raise_it
+        fake.server.before_send = None
+        assert content(fake.link()) == {}
+        fake.server.after_send = raise_it
         with pytest.raises(Blackout):
             ask(link, ("SET", "a", 1))
-        standin.server.after_send = None
-        assert content(standin.link()) == {"a": "1"}
-        standin.clock.sleep(1)
-        assert after_a_crash(standin) == {"a": "1"}
+        fake.server.after_send = None
+        assert content(fake.link()) == {"a": "1"}
+        fake.clock.sleep(1)
+        assert after_a_crash(fake) == {"a": "1"}
 
     @pytest.mark.parametrize("hook", ["before_send", "after_send"])
-    def test_the_server_crashes_in_the_middle(self, standin: StandInRig, hook: str) -> None:
-        link = standin.link()
-        setattr(standin.server, hook, lambda _: standin.server.crash())
+    def test_the_server_crashes_in_the_middle(self, fake: StandInRig, hook: str) -> None:
+        link = fake.link()
+        setattr(fake.server, hook, lambda _: fake.server.crash())
         assert complaint(link, ("SET", "a", 1)) == "closed the connection: it may be restarting"
-        setattr(standin.server, hook, None)
-        standin.server.restart()
+        setattr(fake.server, hook, None)
+        fake.server.restart()
         assert content(link) == {}

@@ -10,8 +10,8 @@ from spotify_logger.core.observations import Outlook
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.judge import judge
-from tests.testbed.virtual_run import FixedSchedule, Trial, make_settings
-from tests.testbed.virtual_time import World
+from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
+from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,93 +25,97 @@ PLAYER = "/v1/me/player"
 
 
 @pytest.fixture
-def world() -> World:
-    return World.of(History(T).play(song("A", 200)).play(song("B", 300)).ad(3600).finish())
+def world() -> VirtualWorld:
+    return VirtualWorld.of(History(T).play(song("A", 200)).play(song("B", 300)).ad(3600).finish())
 
 
 @pytest.fixture
-def make_trial(world: World, tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Trial]]:
-    trials: list[Trial] = []
+def make_trial(world: VirtualWorld, tmp_path: Path, redis_url: str) -> Iterator[Callable[..., VirtualRun]]:
+    trials: list[VirtualRun] = []
 
-    def make(schedule: PollSchedule | None = None, *, prefix: str = "", send: Send | None = None) -> Trial:
-        trials.append(Trial(world, make_settings(tmp_path, redis_url, prefix), schedule, send=send))
+    def make(
+        schedule: PollSchedule | None = None, *, prefix: str = "", send: Send | None = None
+    ) -> VirtualRun:
+        trials.append(VirtualRun(world, make_settings(tmp_path, redis_url, prefix), schedule, send=send))
         return trials[-1]
 
     yield make
-    for trial in trials:
-        trial.close()
+    for run in trials:
+        run.close()
 
 
-def test_it_logs_what_is_heard(world: World, make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial()
-    trial.run_until(T + 600)
-    verdict = judge(world.record.plays, trial.plays())
+def test_it_logs_what_is_heard(world: VirtualWorld, make_trial: Callable[..., VirtualRun]) -> None:
+    run = make_trial()
+    run.run_until(T + 600)
+    verdict = judge(world.record.plays, run.plays())
     assert [pair.truth.name for pair in verdict.pairs] == ["A", "B"]
     assert [*verdict.missed, *verdict.doubles, *verdict.phantoms] == []
     assert max(pair.heard_error_ms for pair in verdict.pairs) < 1000
 
 
-def test_it_stops_when_it_was_told_to(world: World, make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial()
-    trial.run_until(T - 1)
-    assert (world.clock.now, trial.spotify.requests) == (T, 0)
-    trial.run_until(T + 50)
+def test_it_stops_when_it_was_told_to(world: VirtualWorld, make_trial: Callable[..., VirtualRun]) -> None:
+    run = make_trial()
+    run.run_until(T - 1)
+    assert (world.clock.now, run.spotify.requests) == (T, 0)
+    run.run_until(T + 50)
     assert T + 50 <= world.clock.now <= T + 81
 
 
-def test_every_so_many_seconds_whatever_happens(world: World, make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial(FixedSchedule(10))
-    trial.run_until(T + 1200)
+def test_every_so_many_seconds_whatever_happens(
+    world: VirtualWorld, make_trial: Callable[..., VirtualRun]
+) -> None:
+    run = make_trial(FixedSchedule(10))
+    run.run_until(T + 1200)
     assert world.service.requests[PLAYER, "200"] == pytest.approx(120, abs=2)
     outlooks = [Outlook(is_advancing=False), Outlook(is_advancing=True, remaining_ms=1000)]
     assert [FixedSchedule(7).wait_after(outlook, 0) for outlook in outlooks] == [7, 7]
 
 
 def test_what_was_only_in_memory_is_gone_after_a_new_start(
-    world: World, make_trial: Callable[..., Trial]
+    world: VirtualWorld, make_trial: Callable[..., VirtualRun]
 ) -> None:
-    trial = make_trial()
-    trial.run_until(T + 100)
-    before = (trial.poller, trial.spotify)
-    trial.start()
-    assert (trial.poller, trial.spotify) != before
-    assert trial.spotify.requests == 0
-    trial.run_until(T + 600)
-    assert len(judge(world.record.plays, trial.plays()).pairs) == 2
+    run = make_trial()
+    run.run_until(T + 100)
+    before = (run.poller, run.spotify)
+    run.start()
+    assert (run.poller, run.spotify) != before
+    assert run.spotify.requests == 0
+    run.run_until(T + 600)
+    assert len(judge(world.record.plays, run.plays()).pairs) == 2
 
 
 def test_a_new_start_goes_on_with_the_token_of_the_file(
-    world: World, make_trial: Callable[..., Trial]
+    world: VirtualWorld, make_trial: Callable[..., VirtualRun]
 ) -> None:
-    trial = make_trial()
-    trial.run_until(T + 100)
-    trial.start()
-    trial.run_until(T + 200)
+    run = make_trial()
+    run.run_until(T + 100)
+    run.start()
+    run.run_until(T + 200)
     assert world.service.requests["/api/token", "200"] == 1
 
 
-def test_what_is_no_play_is_passed_over(make_trial: Callable[..., Trial], redis_url: str) -> None:
-    trial = make_trial(prefix="mine:")
-    trial.run_until(T + 600)
+def test_what_is_no_play_is_passed_over(make_trial: Callable[..., VirtualRun], redis_url: str) -> None:
+    run = make_trial(prefix="mine:")
+    run.run_until(T + 600)
     with redis.Redis.from_url(redis_url) as client:
         client.hset("mine:plays:2026-11-22", mapping={"1795348805": "track:X 5", "1795348806": "track:Y 5"})
         client.hset("mine:listening:1795348806", "uri", "spotify:track:Y")
-    assert [play.fields["name"] for play in trial.plays()] == ["A", "B"]
+    assert [play.fields["name"] for play in run.plays()] == ["A", "B"]
 
 
-def test_another_connection(world: World, make_trial: Callable[..., Trial]) -> None:
+def test_another_connection(world: VirtualWorld, make_trial: Callable[..., VirtualRun]) -> None:
     sent: list[str] = []
 
     def send(request: Request) -> Response:
         sent.append(request.url)
         return world.send(request)
 
-    trial = make_trial(send=send)
-    trial.run_until(T + 100)
-    assert len(sent) == trial.spotify.requests > 3
-    trial.start()
-    trial.run_until(T + 200)
-    assert len(sent) > trial.spotify.requests > 0
+    run = make_trial(send=send)
+    run.run_until(T + 100)
+    assert len(sent) == run.spotify.requests > 3
+    run.start()
+    run.run_until(T + 200)
+    assert len(sent) > run.spotify.requests > 0
 
 
 def test_settings_are_those_of_the_readme(tmp_path: Path) -> None:

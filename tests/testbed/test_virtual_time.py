@@ -13,7 +13,14 @@ from spotify_logger.simulator.history import History
 from spotify_logger.simulator.listener import DAWN
 from spotify_logger.spotify.http import Request
 from spotify_logger.system.errors import TryLater
-from tests.testbed.virtual_time import DEADLINE, READ_TIMEOUT, VirtualClock, VirtualSend, World, make_world
+from tests.testbed.virtual_time import (
+    DEADLINE,
+    READ_TIMEOUT,
+    VirtualClock,
+    VirtualSend,
+    VirtualWorld,
+    make_virtual_world,
+)
 
 if TYPE_CHECKING:
     from spotify_logger.spotify.http import Response, Send
@@ -23,11 +30,11 @@ T = 1_700_000_000.0
 
 
 @pytest.fixture
-def world() -> World:
-    return World.of(History(T).play(song("A", 2000)).finish(), 1)
+def world() -> VirtualWorld:
+    return VirtualWorld.of(History(T).play(song("A", 2000)).finish(), 1)
 
 
-def token(world: World) -> str:
+def token(world: VirtualWorld) -> str:
     form = {"grant_type": "refresh_token", "refresh_token": DEMO_REFRESH_TOKEN, "client_id": DEMO_CLIENT_ID}
     response = world.send(Request("POST", "https://accounts.spotify.com/api/token", {}, form))
     access_token = json.loads(response.body)["access_token"]
@@ -35,12 +42,12 @@ def token(world: World) -> str:
     return access_token
 
 
-def ask(world: World, access_token: str) -> Response:
+def ask(world: VirtualWorld, access_token: str) -> Response:
     url = "https://api.spotify.com/v1/me/player"
     return world.send(Request("GET", url, {"Authorization": f"Bearer {access_token}"}))
 
 
-def test_it_is_a_clock_and_a_way_to_send(world: World) -> None:
+def test_it_is_a_clock_and_a_way_to_send(world: VirtualWorld) -> None:
     clock: Clock = world.clock
     send: Send = world.send
     assert clock.utc() == T
@@ -91,7 +98,7 @@ def test_after_a_restart_the_monotonic_clock_begins_again() -> None:
     assert (rebooted.now, rebooted.monotonic(), rebooted.utc()) == (T + 500, 0, T + 400)
 
 
-def test_a_request_takes_time_and_looks_at_the_middle_of_it(world: World) -> None:
+def test_a_request_takes_time_and_looks_at_the_middle_of_it(world: VirtualWorld) -> None:
     bearer = token(world)
     took, off = [], []
     for _ in range(300):
@@ -105,7 +112,7 @@ def test_a_request_takes_time_and_looks_at_the_middle_of_it(world: World) -> Non
     assert max(off) <= 0.252
 
 
-def test_answers_are_dated_with_the_true_time(world: World) -> None:
+def test_answers_are_dated_with_the_true_time(world: VirtualWorld) -> None:
     world.clock.step(-99999)
     world.clock.sleep(1000)
     date = parsedate_to_datetime(ask(world, token(world)).headers["date"]).timestamp()
@@ -125,7 +132,7 @@ def test_answers_are_dated_with_the_true_time(world: World) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
-def test_faults_of_the_wire_take_their_time(world: World, fault: Fault, seconds: float) -> None:
+def test_faults_of_the_wire_take_their_time(world: VirtualWorld, fault: Fault, seconds: float) -> None:
     bearer = token(world)
     world.service.faults.add(fault, world.clock.now)
     before = world.clock.now
@@ -136,7 +143,7 @@ def test_faults_of_the_wire_take_their_time(world: World, fault: Fault, seconds:
 
 
 @pytest.mark.parametrize("fault", [Fault("slow", value=4), Fault("drip", value=0.001)])
-def test_an_answer_that_is_slow_but_in_time_is_an_answer(world: World, fault: Fault) -> None:
+def test_an_answer_that_is_slow_but_in_time_is_an_answer(world: VirtualWorld, fault: Fault) -> None:
     bearer = token(world)
     world.service.faults.add(fault, world.clock.now)
     before = world.clock.now
@@ -145,7 +152,7 @@ def test_an_answer_that_is_slow_but_in_time_is_an_answer(world: World, fault: Fa
 
 
 def test_a_world_from_a_seed() -> None:
-    first, again, other = make_world(3, 2), make_world(3, 2), make_world(4, 2)
+    first, again, other = make_virtual_world(3, 2), make_virtual_world(3, 2), make_virtual_world(4, 2)
     assert first.record.plays == again.record.plays != other.record.plays
     assert first.clock.now == first.record.start == DAWN
     bodies = []
@@ -156,7 +163,7 @@ def test_a_world_from_a_seed() -> None:
     assert json.loads(bodies[0])["item"]["name"] == first.record.plays[3].name
 
 
-def test_a_connection_of_another_speed(world: World) -> None:
+def test_a_connection_of_another_speed(world: VirtualWorld) -> None:
     world.send = VirtualSend(world.service, world.clock, latency=(2.0, 2.0))
     before = world.clock.now
     token(world)

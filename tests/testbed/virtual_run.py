@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.observations import Outlook
     from spotify_logger.daemon.logger import Logger
     from spotify_logger.spotify.http import Send
-    from tests.testbed.virtual_time import World
+    from tests.testbed.virtual_time import VirtualWorld
 
 
 class FixedSchedule(PollSchedule):
@@ -55,7 +55,7 @@ def make_settings(state_dir: Path, redis_url: str, prefix: str = "") -> Settings
     )
 
 
-class Trial:
+class VirtualRun:
     """A logger in a simulated world.
 
     Args:
@@ -72,7 +72,7 @@ class Trial:
 
     def __init__(
         self,
-        world: World,
+        world: VirtualWorld,
         settings: Settings,
         schedule: PollSchedule | None = None,
         *,

@@ -14,7 +14,7 @@ from spotify_logger.system.errors import Unreachable
 
 if TYPE_CHECKING:
     from spotify_logger.simulator.habits import Habits, Span
-    from spotify_logger.simulator.timeline import Record
+    from spotify_logger.simulator.timeline import ListeningHistory
     from spotify_logger.spotify.http import Request, Response
 
 LATENCY: Span = (0.03, 0.3)
@@ -135,7 +135,7 @@ def _timing(fault: WireFault) -> tuple[float, float]:
 
 
 @dataclass
-class World:
+class VirtualWorld:
     """A listener, the service that shows them, and a machine's clock and connection to it.
 
     Attributes:
@@ -145,19 +145,21 @@ class World:
         send: The machine's connection.
     """
 
-    record: Record
+    record: ListeningHistory
     service: Service
     clock: VirtualClock
     send: VirtualSend
 
     @classmethod
-    def of(cls, record: Record, seed: int = 0) -> World:
+    def of(cls, record: ListeningHistory, seed: int = 0) -> VirtualWorld:
         """Return a world around a history."""
         service = Service(record, seed=seed)
         clock = VirtualClock(record.start)
         return cls(record, service, clock, VirtualSend(service, clock, seed=seed))
 
 
-def make_world(seed: int, days: float, habits: Habits | None = None, *, start: float = DAWN) -> World:
+def make_virtual_world(
+    seed: int, days: float, habits: Habits | None = None, *, start: float = DAWN
+) -> VirtualWorld:
     """Return the world of a listener made of chance; the same one for the same arguments."""
-    return World.of(listen(seed, days, habits, start=start), seed)
+    return VirtualWorld.of(listen(seed, days, habits, start=start), seed)

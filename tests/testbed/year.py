@@ -24,16 +24,16 @@ from spotify_logger.core.play import BACKFILL, Play
 from spotify_logger.daemon.wiring import Environment, build_logger
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
 from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
-from spotify_logger.simulator.judge import Pair, Verdict, judge
+from spotify_logger.simulator.judge import Comparison, Pair, judge
 from spotify_logger.simulator.listener import DAWN, listen
-from spotify_logger.simulator.recently import LATENESS
+from spotify_logger.simulator.recently import MAX_PLAYED_AT_ERROR
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile, retry_after
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Unreachable
-from tests.testbed.fake_redis import StandIn
-from tests.testbed.fault_schedule import DAY, HOUR, MINUTE, Mishap, make_mishaps
+from tests.testbed.fake_redis import FakeRedis
+from tests.testbed.fault_schedule import DAY, HOUR, MINUTE, ScheduledFault, make_fault_schedule
 from tests.testbed.virtual_run import make_settings
 from tests.testbed.virtual_time import LATENCY, VirtualClock, VirtualSend
 
@@ -42,33 +42,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.daemon.logger import Logger
-    from spotify_logger.simulator.timeline import Record, TruePlay
+    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
     from spotify_logger.spotify.http import Request
     from tests.testbed.fake_redis import Persistence
 
-QUIET = 36 * HOUR
+QUIET_SECONDS = 36 * HOUR
 """Seconds at the end in which nothing goes wrong any more."""
 ALERT_URL = "https://alerts.example/spotify-logger"
 LONGEST_WAIT = 240.0
 """Seconds between two turns at most: idle, and slowed by limits."""
-CLOSE_MS = 5_000
+MAX_ERROR_MS = 5_000
 """Milliseconds by which the time heard of a play that could be seen may be off."""
-BLINK = 300.0
+MIN_GAP_SECONDS = 300.0
 """Seconds that are the shortest gap."""
-RECENT = 200
+RECENT_PLAYS = 200
 """Plays that are looked at after each mishap."""
 
 
-class Crash(BaseException):
+class SimulatedCrash(BaseException):
     """The loop is killed here."""
 
 
-class Wrong(AssertionError):  # noqa: N818 - the name says it
+class YearFailure(AssertionError):  # noqa: N818 - the name says it
     """Something that must be true is not."""
 
 
 @dataclass
-class Sum:
+class YearResult:
     """What came of a life.
 
     Attributes:
@@ -101,10 +101,10 @@ class Sum:
     gaps: int = 0
     gap_hours: float = 0.0
     close: float = 0.0
-    mishaps: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
 
 
-class Ears(io.StringIO):
+class LogCapture(io.StringIO):
     """Hears all that is logged, and remembers the last lines."""
 
     def __init__(self, secrets: set[str]) -> None:
@@ -116,12 +116,12 @@ class Ears(io.StringIO):
         """See `io.TextIOBase.write`."""
         told = next((secret for secret in self._secrets if secret in text), None)
         if told is not None:
-            raise Wrong(f"a secret is in the log: {text.replace(told, '***')}")
+            raise YearFailure(f"a secret is in the log: {text.replace(told, '***')}")
         self.lines = [*self.lines[-40:], text]
         return len(text)
 
 
-class Life:
+class YearSimulation:
     """One life. `live` runs it.
 
     Args:
@@ -145,7 +145,7 @@ class Life:
         self.service = Service(self.record, seed=seed, consented_at=self._consented, tardy=0.03)
         self.clock = VirtualClock(DAWN)
         self._wire = VirtualSend(self.service, self.clock, seed=seed)
-        self.redis = StandIn(lambda: self.clock.now, self._pass, persistence)
+        self.redis = FakeRedis(lambda: self.clock.now, self._pass, persistence)
         self.redis.before_send = lambda _: self._maybe("redis before")
         self.redis.after_send = lambda _: self._maybe("redis after")
         self._folder = folder
@@ -154,7 +154,7 @@ class Life:
         self._logger: Logger | None = None
         self._databases: list[sqlite3.Connection] = []
         self._start_at = DAWN
-        self._armed: Mishap | None = None
+        self._armed: ScheduledFault | None = None
         self._count = 0.0
         self.struck = ""
         """At which write the loop died last."""
@@ -162,7 +162,7 @@ class Life:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = 0
         self._secrets = {DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, ALERT_URL.rpartition("/")[2] + "-"}
-        self.ears = Ears(self._secrets)
+        self.ears = LogCapture(self._secrets)
         self._limits: dict[str, float] = {}
         self._found: dict[tuple[int, str], Play] = {}
         self._glimpsed: set[int] = set()
@@ -175,12 +175,12 @@ class Life:
         ]
         self._number_of = {id(play): number for number, play in enumerate(self._truth)}
         self._starts_of = _starts_by_uri(self._truth)
-        self.sum = Sum()
-        self._history_of: list[Mishap] = []
+        self.sum = YearResult()
+        self._history_of: list[ScheduledFault] = []
         self._end = DAWN + days * DAY
-        self._mishaps = make_mishaps(seed, DAWN + HOUR, self._end - QUIET, per_day)
+        self._faults = make_fault_schedule(seed, DAWN + HOUR, self._end - QUIET_SECONDS, per_day)
 
-    def live(self) -> Sum:
+    def live(self) -> YearResult:
         """Live it, and look whether all is as it must be.
 
         Raises:
@@ -188,15 +188,15 @@ class Life:
         """
         TokenFile(self._folder / TOKEN_FILE).save(Token(DEMO_REFRESH_TOKEN, authorized_at=self._consented))
         self._at(six_months_after(self._consented) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
-        for mishap in self._mishaps:
-            self._at(mishap.at, partial(self._strike, mishap))
+        for fault in self._faults:
+            self._at(fault.at, partial(self._strike, fault))
         with self._held_files(), redirect_stderr(self.ears):
             try:
                 self._run_until(self._end)
                 self._last_look()
                 self._sum_up()
             except Exception as error:
-                raise Wrong(self._story(error)) from error
+                raise YearFailure(self._story(error)) from error
             finally:
                 self._die()
         return self.sum
@@ -231,13 +231,13 @@ class Life:
             logger = self._logger or self._start()
             now = self.clock.now
             turn = logger.poller.turn()
-        except Crash:
+        except SimulatedCrash:
             self._limits = limits  # a limit that was told a moment ago may not have reached the disk
             self._die()
             self._start_at = self.clock.now + self._chance.uniform(1.0, 3.0)
             return self._start_at
         if turn.due - self.clock.monotonic() > LONGEST_WAIT or self.clock.now - now > 150:
-            raise Wrong(
+            raise YearFailure(
                 f"a turn of {self.clock.now - now} s, the next in {turn.due - self.clock.monotonic()} s"
             )
         self.seen.update(self._glimpsed)
@@ -318,7 +318,7 @@ class Life:
         self._count -= 1
         if self._count <= 0:
             self._armed, self.struck = None, moment
-            raise Crash
+            raise SimulatedCrash
 
     # What is sent
 
@@ -326,7 +326,9 @@ class Life:
         path = urlsplit(request.url).path
         family = "api" if path.startswith(API_PATH) else "accounts"
         if self.clock.now < self._limits.get(family, 0.0):
-            raise Wrong(f"{path} is asked {self._limits[family] - self.clock.now:.0f} s before its time")
+            raise YearFailure(
+                f"{path} is asked {self._limits[family] - self.clock.now:.0f} s before its time"
+            )
         response = self._wire(request)
         if response.status == 429 and "retry-after" in response.headers:
             asked = retry_after(response.headers, self.clock.now) or 0.0
@@ -351,7 +353,7 @@ class Life:
                 uri = leaving.item.uri
                 number = self._play_of(self._recording.get(uri, uri), leaving.left_at - 0.001)
                 # One that was paused for long is two plays to us, and one of them is known.
-                if number is not None and leaving.ms_played <= self._truth[number].ms_played + CLOSE_MS:
+                if number is not None and leaving.ms_played <= self._truth[number].ms_played + MAX_ERROR_MS:
                     self._told.add(number)
 
     def _play_of(self, uri: str, left_at: float) -> int | None:
@@ -368,95 +370,95 @@ class Life:
 
     # What goes wrong
 
-    def _strike(self, mishap: Mishap) -> None:
-        self._history_of = [*self._history_of[-12:], mishap]
-        self.sum.mishaps[mishap.name] += 1
-        getattr(self, "_" + mishap.name.replace(" ", "_"))(mishap)
+    def _strike(self, fault: ScheduledFault) -> None:
+        self._history_of = [*self._history_of[-12:], fault]
+        self.sum.faults[fault.name] += 1
+        getattr(self, "_" + fault.name.replace(" ", "_"))(fault)
         self._check()
 
-    def _fault(self, name: str, path: str, mishap: Mishap) -> None:
-        requests = int(mishap.number) if mishap.number else None
-        self.service.faults.add(Fault(name, path, requests=requests, seconds=mishap.seconds), self.clock.now)
+    def _fault(self, name: str, path: str, fault: ScheduledFault) -> None:
+        requests = int(fault.number) if fault.number else None
+        self.service.faults.add(Fault(name, path, requests=requests, seconds=fault.seconds), self.clock.now)
 
-    def _spotify(self, mishap: Mishap) -> None:
-        self._fault(mishap.detail, API_PATH, mishap)
+    def _spotify(self, fault: ScheduledFault) -> None:
+        self._fault(fault.detail, API_PATH, fault)
 
-    def _offline(self, mishap: Mishap) -> None:
-        self._fault(mishap.detail, "", mishap)
+    def _offline(self, fault: ScheduledFault) -> None:
+        self._fault(fault.detail, "", fault)
 
-    def _limit(self, mishap: Mishap) -> None:
-        self._fault(mishap.detail, API_PATH, mishap)
+    def _limit(self, fault: ScheduledFault) -> None:
+        self._fault(fault.detail, API_PATH, fault)
 
-    def _unauthorised(self, mishap: Mishap) -> None:
-        self._fault(mishap.detail, API_PATH, mishap)
+    def _unauthorised(self, fault: ScheduledFault) -> None:
+        self._fault(fault.detail, API_PATH, fault)
 
-    def _accounts(self, mishap: Mishap) -> None:
-        self._fault(mishap.detail, TOKEN_PATH, mishap)
-        self._fault("expired", API_PATH, replace(mishap, number=1))
+    def _accounts(self, fault: ScheduledFault) -> None:
+        self._fault(fault.detail, TOKEN_PATH, fault)
+        self._fault("expired", API_PATH, replace(fault, number=1))
 
-    def _invalid_grant(self, mishap: Mishap) -> None:
-        self._fault("invalid_grant", TOKEN_PATH, mishap)
-        self._fault("expired", API_PATH, replace(mishap, number=1))
+    def _invalid_grant(self, fault: ScheduledFault) -> None:
+        self._fault("invalid_grant", TOKEN_PATH, fault)
+        self._fault("expired", API_PATH, replace(fault, number=1))
 
-    def _redis_away(self, mishap: Mishap) -> None:
+    def _redis_away(self, fault: ScheduledFault) -> None:
         self.redis.down = True
-        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "down", False))
+        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "down", False))
 
-    def _redis_refuses(self, mishap: Mishap) -> None:
-        self.redis.refusing = mishap.detail  # type: ignore[assignment]
-        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "refusing", ""))
+    def _redis_refuses(self, fault: ScheduledFault) -> None:
+        self.redis.refusing = fault.detail  # type: ignore[assignment]
+        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "refusing", ""))
 
-    def _redis_hangs(self, mishap: Mishap) -> None:
+    def _redis_hangs(self, fault: ScheduledFault) -> None:
         self.redis.hanging = True
-        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "hanging", False))
+        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "hanging", False))
 
-    def _redis_slow(self, mishap: Mishap) -> None:
-        self.redis.slow = mishap.number
-        self._at(self.clock.now + mishap.seconds, lambda: setattr(self.redis, "slow", 0.0))
+    def _redis_slow(self, fault: ScheduledFault) -> None:
+        self.redis.slow = fault.number
+        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "slow", 0.0))
 
-    def _redis_deaf(self, mishap: Mishap) -> None:
-        self.redis.deaf_after_write = mishap.number
+    def _redis_deaf(self, fault: ScheduledFault) -> None:
+        self.redis.deaf_after_write = fault.number
 
-    def _redis_crash(self, mishap: Mishap) -> None:
+    def _redis_crash(self, fault: ScheduledFault) -> None:
         self.redis.crash()
-        self._at(self.clock.now + mishap.seconds, self.redis.restart)
+        self._at(self.clock.now + fault.seconds, self.redis.restart)
 
-    def _crash(self, mishap: Mishap) -> None:
+    def _crash(self, fault: ScheduledFault) -> None:
         self._die()
-        self._start_at = max(self._start_at, self.clock.now + mishap.seconds)
+        self._start_at = max(self._start_at, self.clock.now + fault.seconds)
 
-    def _stop(self, mishap: Mishap) -> None:
-        self._crash(mishap)
+    def _stop(self, fault: ScheduledFault) -> None:
+        self._crash(fault)
 
-    def _crash_at_a_write(self, mishap: Mishap) -> None:
-        self._armed, self._count = mishap, mishap.number
+    def _crash_at_a_write(self, fault: ScheduledFault) -> None:
+        self._armed, self._count = fault, fault.number
 
-    def _suspend(self, mishap: Mishap) -> None:
-        self.clock.sleep(mishap.seconds)
+    def _suspend(self, fault: ScheduledFault) -> None:
+        self.clock.sleep(fault.seconds)
 
-    def _reboot(self, mishap: Mishap) -> None:
+    def _reboot(self, fault: ScheduledFault) -> None:
         """The power fails, for Redis too; the machine comes back with a clock that is right or wrong."""
         self._die()
         self.redis.crash()
-        self._start_at = max(self._start_at, self.clock.now + mishap.seconds)
+        self._start_at = max(self._start_at, self.clock.now + fault.seconds)
         self._boot += 1
-        back = self.clock.now + mishap.seconds
-        clock = VirtualClock(back, mishap.number)
+        back = self.clock.now + fault.seconds
+        clock = VirtualClock(back, fault.number)
         clock.now = self.clock.now  # it is off until then; nobody reads it
         self.clock = self._wire.clock = clock
         self._at(back - 1, self.redis.restart)
         if self._chance.random() < 0.7:
             self._at(back + self._chance.uniform(1, 300), clock.set_right)
 
-    def _clock_step(self, mishap: Mishap) -> None:
+    def _clock_step(self, fault: ScheduledFault) -> None:
         clock = self.clock
-        clock.step(mishap.number)
+        clock.step(fault.number)
         clock.synchronized = False
         self._at(self.clock.now + self._chance.uniform(60, 40 * HOUR), clock.set_right)
 
-    def _disk_full(self, mishap: Mishap) -> None:
+    def _disk_full(self, fault: ScheduledFault) -> None:
         self._is_full, self._armed = True, None
-        self._at(self.clock.now + mishap.seconds, lambda: setattr(self, "_is_full", False))
+        self._at(self.clock.now + fault.seconds, lambda: setattr(self, "_is_full", False))
 
     def _log_in(self) -> None:
         """The listener has noticed, and logs in on another terminal."""
@@ -488,7 +490,7 @@ class Life:
         for key, reply in zip(keys, replies, strict=False):
             play = Play.from_hash(int(key), dict(zip(reply[::2], reply[1::2], strict=True)))
             if play is None:
-                raise Wrong(f"listening:{key} holds no play: {reply}")
+                raise YearFailure(f"listening:{key} holds no play: {reply}")
             plays.append(play)
         return sorted(plays, key=lambda play: play.started_ms)
 
@@ -506,17 +508,19 @@ class Life:
 
     def _check(self) -> None:
         """After every mishap: nothing is there twice, and all that was found is somewhere."""
-        found = list(self._found)[-RECENT:]
+        found = list(self._found)[-RECENT_PLAYS:]
         kept = self._kept()
         plays = (
-            [] if self.redis.down or self.redis.refusing or not self.redis.running else self._plays(RECENT)
+            []
+            if self.redis.down or self.redis.refusing or not self.redis.running
+            else self._plays(RECENT_PLAYS)
         )
         if plays:
             there = {identity(play) for play in plays} | kept
             oldest = plays[0].started_ms
             for started_ms, uri in found:
                 if started_ms > oldest and (started_ms, uri) not in there:
-                    raise Wrong(f"neither Redis nor the outbox has the play of {started_ms}: {uri}")
+                    raise YearFailure(f"neither Redis nor the outbox has the play of {started_ms}: {uri}")
             self._judge(plays, plays[0].started_ms / 1000 - HOUR)
 
     def _kept(self) -> set[tuple[int, str]]:
@@ -531,14 +535,14 @@ class Life:
         database.close()
         return {(started_ms, uri) for started_ms, uri in rows}
 
-    def _judge(self, plays: list[Play], since: float = 0.0) -> Verdict:
+    def _judge(self, plays: list[Play], since: float = 0.0) -> Comparison:
         now = self.clock.now
         truth = [play for play in self._truth if play.ended_at >= since and play.started_at <= now]
         verdict = judge(truth, [self._comparable(play) for play in plays])
         extra = [*verdict.doubles, *verdict.phantoms]
         self.sum.doubled = max(self.sum.doubled, len(extra))
         if extra:
-            raise Wrong(f"{len(extra)} plays were not heard, or not as often: {extra[0]}")
+            raise YearFailure(f"{len(extra)} plays were not heard, or not as often: {extra[0]}")
         return verdict
 
     def _comparable(self, play: Play) -> Play:
@@ -548,7 +552,9 @@ class Life:
         """
         uri = self._recording.get(play.item.uri, play.item.uri)
         play = replace(play, item=replace(play.item, uri=uri))
-        left_at = play.ended_ms / 1000 - LATENESS - 0.1  # at the latest, or a repetition would begin by then
+        left_at = (
+            play.ended_ms / 1000 - MAX_PLAYED_AT_ERROR - 0.1
+        )  # at the latest, or a repetition would begin by then
         number = self._play_of(uri, left_at) if play.source == BACKFILL else None
         if number is None:
             return play
@@ -574,7 +580,7 @@ class Life:
         self._check_lengths(verdict.pairs)
         total.lost = len(lost)
         if lost:
-            raise Wrong(f"{total.lost} plays are lost, such as {lost[0]}")
+            raise YearFailure(f"{total.lost} plays are lost, such as {lost[0]}")
 
     def _is_required(self, play: TruePlay) -> bool:
         number = self._number_of[id(play)]
@@ -588,7 +594,7 @@ class Life:
             return False
         elif any(begin - MINUTE <= play.ended_at and play.started_at <= end + MINUTE for begin, end in gaps):
             self.sum.in_gaps += 1
-        elif play.ended_at - play.started_at < BLINK:
+        elif play.ended_at - play.started_at < MIN_GAP_SECONDS:
             self.sum.in_blinks += 1
         else:
             return False
@@ -603,11 +609,11 @@ class Life:
 
     def _check_lengths(self, pairs: list[Pair]) -> None:
         live = [pair for pair in pairs if pair.logged.source == "live"]
-        self.sum.close = sum(pair.heard_error_ms <= CLOSE_MS for pair in live) / max(1, len(live))
+        self.sum.close = sum(pair.heard_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
 
     def _story(self, error: Exception) -> str:
         """What a person needs to find the fault."""
-        events = "\n".join(f"  {mishap}" for mishap in self._history_of)
+        events = "\n".join(f"  {fault}" for fault in self._history_of)
         lines = "".join(self.ears.lines[-25:])
         return f"seed {self.seed}, at {self.clock.now:.0f}: {error}\nmishaps:\n{events}\nlog:\n{lines}"
 
@@ -619,7 +625,7 @@ def _is_part(play: TruePlay, pair: Pair) -> bool:
     return pair.truth.uri == play.uri and within
 
 
-def recordings(record: Record) -> dict[str, str]:
+def recordings(record: ListeningHistory) -> dict[str, str]:
     """The uri that stands for a recording, by the uris of its pressings."""
     items = [segment.item for segment in record.segments if segment.item is not None]
     return {item.uri: min(item.uri, item.twin.uri) for item in items if item.twin is not None} | {

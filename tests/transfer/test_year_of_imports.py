@@ -17,20 +17,20 @@ from spotify_logger.simulator.judge import judge
 from spotify_logger.simulator.listener import listen
 from spotify_logger.transfer.importer.command import import_history
 from tests.exports import write
-from tests.testbed.virtual_run import Trial, make_settings
-from tests.testbed.virtual_time import World
+from tests.testbed.virtual_run import VirtualRun, make_settings
+from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.core.play import Play
-    from spotify_logger.simulator.bodies import Item
-    from spotify_logger.simulator.timeline import Record, TruePlay
+    from spotify_logger.simulator.bodies import ItemObject
+    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
 
 ENDS = {"trackdone": "trackdone", "skipped": "fwdbtn", "stopped": "logout"}
 
 
-def row(play: TruePlay, item: Item, chance: random.Random) -> dict[str, object]:
+def row(play: TruePlay, item: ItemObject, chance: random.Random) -> dict[str, object]:
     """What an export tells of a play; one that was stopped may have stayed loaded for hours."""
     left = play.ended_at + (chance.uniform(0, 9 * 3600) if play.end_reason == "stopped" else 0)
     is_episode = play.kind in {"episode", "chapter"}
@@ -56,7 +56,7 @@ def row(play: TruePlay, item: Item, chance: random.Random) -> dict[str, object]:
 class Shop:
     """All that was played; some of it is to be had under two ids."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: ListeningHistory) -> None:
         items = [part.item for part in record.segments if part.item is not None]
         self.items = {item.uri: item for item in items}
         twins = {item.uri: item.twin.uri for item in items if item.twin is not None}
@@ -74,26 +74,26 @@ class Shop:
 @pytest.mark.parametrize("seed", [1])
 def test_log_and_export_together_have_every_play_once(tmp_path: Path, redis_url: str, seed: int) -> None:
     chance, record = random.Random(seed), listen(seed, 1)
-    world, shop = World.of(record), Shop(record)
+    world, shop = VirtualWorld.of(record), Shop(record)
     truth = list(map(shop.heard, record.plays))
     with (
-        closing(Trial(world, make_settings(tmp_path, redis_url), seed=seed)) as trial,
+        closing(VirtualRun(world, make_settings(tmp_path, redis_url), seed=seed)) as run,
         redis.Redis.from_url(redis_url) as client,
     ):
-        trial.run_until(record.end + 600)
-        for logged in trial.plays():
+        run.run_until(record.end + 600)
+        for logged in run.plays():
             if chance.random() < 0.3:
                 client.delete(f"listening:{logged.second}")
                 client.hdel(f"plays:{day_of(logged.second)}", str(logged.second))
-        before = list(trial.plays())
+        before = list(run.plays())
         rows = []
         for heard in record.plays:
             item = shop.items[heard.uri]
             rows.append(row(heard, item.twin if item.twin and chance.random() < 0.3 else item, chance))
         chance.shuffle(rows)
         path = write(tmp_path / "endsong_0.json", rows)
-        import_history(trial.store.archive(), [path])
-        after = list(trial.plays())
+        import_history(run.store.archive(), [path])
+        after = list(run.plays())
     live = [play for play in after if play.source != "import"]
     assert len(after) >= len(live) + 20
     assert live == before

@@ -17,7 +17,7 @@ import pytest
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.storage.store import Store
 from tests.browser import PATIENCE_MS, chromium
@@ -109,7 +109,7 @@ def host(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def accounts() -> Iterator[str]:
     """The address of a simulated Spotify that logs people in."""
-    server = Server(Service(listen(1, 0.1)))
+    server = SimulatorServer(Service(listen(1, 0.1)))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server.url

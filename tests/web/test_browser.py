@@ -20,8 +20,8 @@ from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.past import make_past
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.storage.store import Store
 from spotify_logger.web.listeners import LISTENER_COOKIE
@@ -180,7 +180,7 @@ def fill(url: str) -> None:
     log.store.close()
     other = Store(url, "ben:", listener="ben")
     other.register_listener()
-    make_past(1, 5, time.time() - 3600).write(other.archive())
+    make_logged_history(1, 5, time.time() - 3600).write(other.archive())
     other.close()
 
 
@@ -492,7 +492,7 @@ class TestKeyboard:
 
 def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
-    accounts = Server(Service(listen(1, 0.1)))
+    accounts = SimulatorServer(Service(listen(1, 0.1)))
     thread = threading.Thread(target=accounts.serve_forever, args=(0.01,))
     thread.start()
     now = time.time()

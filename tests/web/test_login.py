@@ -18,7 +18,7 @@ from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import Server
+from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
@@ -50,7 +50,7 @@ def service() -> Service:
 @pytest.fixture
 def accounts(service: Service) -> Iterator[str]:
     """The address of a simulated accounts service on a real port."""
-    server = Server(service)
+    server = SimulatorServer(service)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server.url

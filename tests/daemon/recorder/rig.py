@@ -18,7 +18,7 @@ from spotify_logger.storage.connection import Link, RedisLink, StoreError
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
 from tests.conftest import start_again, wait_until
-from tests.testbed.fake_redis import StandIn
+from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -217,9 +217,9 @@ def failing_at(name: str) -> Callable[[Sequence[Command]], None]:
     return fail
 
 
-def standing_in(tmp_path: Path, persistence: str = "aof", *, waitaof: bool = True) -> tuple[Rig, StandIn]:
+def standing_in(tmp_path: Path, persistence: str = "aof", *, waitaof: bool = True) -> tuple[Rig, FakeRedis]:
     clock = VirtualClock(SECOND)
-    standin = StandIn(clock.utc, clock.sleep, persistence, waitaof=waitaof)  # type: ignore[arg-type]
+    standin = FakeRedis(clock.utc, clock.sleep, persistence, waitaof=waitaof)  # type: ignore[arg-type]
     return Rig(tmp_path / "outbox.sqlite", standin.link(), clock), standin
 
 
