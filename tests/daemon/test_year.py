@@ -92,12 +92,12 @@ class TestTheLifeItself:
         assert "are lost" in words or "outside of any gap" in words
 
     def test_repair_that_brings_nothing(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("spotify_logger.daemon.backfiller.repair", lambda *_: [])
+        monkeypatch.setattr("spotify_logger.daemon.backfiller.backfill_plays", lambda *_: [])
         assert "are lost" in self.live(memory_folder)
 
     def test_gaps_that_are_not_recorded(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.core.coverage.GAP_MS", 1e12)
-        monkeypatch.setattr("spotify_logger.daemon.backfiller.repair", lambda *_: [])
+        monkeypatch.setattr("spotify_logger.daemon.backfiller.backfill_plays", lambda *_: [])
         assert "are lost" in self.live(memory_folder)
 
     def test_crashes_do_happen_at_every_kind_of_write(
@@ -110,7 +110,7 @@ class TestTheLifeItself:
                 super().__init__()
                 crashes.append(life.struck)
 
-        monkeypatch.setattr(year, "Crash", Noted)
+        monkeypatch.setattr(year, "SimulatedCrash", Noted)
         seen: set[str] = set()
         for seed in SEEDS:
             of_seed = memory_folder / str(seed)
@@ -138,15 +138,15 @@ class TestMishaps:
     def test_a_thousand_a_year_of_every_kind_and_all_of_them_over_in_the_end(self) -> None:
         faults = make_fault_schedule(1, 0, 365 * DAY, 4)
         assert len(faults) > 1000
-        assert {mishap.name for mishap in faults} == set(FAULT_KINDS)
-        assert all(mishap.at >= 0 and mishap.at + mishap.seconds < 365 * DAY for mishap in faults)
-        assert faults == sorted(faults, key=lambda mishap: mishap.at)
+        assert {fault.name for fault in faults} == set(FAULT_KINDS)
+        assert all(fault.at >= 0 and fault.at + fault.seconds < 365 * DAY for fault in faults)
+        assert faults == sorted(faults, key=lambda fault: fault.at)
 
     def test_nothing_that_takes_memory_away_comes_with_a_full_disk(self) -> None:
         for seed in range(20):
             faults = make_fault_schedule(seed, 0, 60 * DAY, 8)
-            full = [mishap for mishap in faults if mishap.name in EXCLUSIVE]
-            others = [mishap for mishap in faults if mishap.name in MEMORY_LOSS]
+            full = [fault for fault in faults if fault.name in EXCLUSIVE]
+            others = [fault for fault in faults if fault.name in MEMORY_LOSS]
             for disk in full:
                 assert not [
                     other
