@@ -66,7 +66,7 @@ HABITS = replace(
 )
 UNOBSERVED_AFTER = 0.6
 """Seconds between two answers from which on the logger counts as blind; while it sees it asks quicker."""
-OUTAGE, RECOVERY = r"Redis at .*\(plays wait in the outbox", "Redis is there again"
+OUTAGE, RECOVERY = r"Redis at .*\(plays are queued", "Redis is back"
 """How the lines begin that tell of an outage of Redis, and of its end."""
 SLACK_MS = 750 * SLOWNESS
 """Milliseconds by which a play may be off that was in sight from its beginning to its end."""

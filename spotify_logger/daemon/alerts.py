@@ -1,6 +1,6 @@
-"""Calls a person when one is needed, and a dead man's switch while none is.
+"""Alerts for a person, and a heartbeat for a dead man's switch.
 
-What was told is noted, so that neither the next turn of the loop nor a restart tells it again.
+What has been sent is kept in a note, so that neither the next turn nor a restart sends it again.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 ALERTS_NOTE = "alerts"
-"""The note that keeps what was told, and what waits to be delivered."""
+"""The note with the alerts that were raised, and those waiting to be delivered."""
 DAY = 86400.0
 REMINDER_DAYS = (30, 14, 7, 3, 1)
-"""Days before the end of a login at which a person is called."""
+"""Days before a login expires at which a reminder is sent."""
 MAX_QUEUED = 10
-"""Alerts that wait at most; whoever comes back to ten has read enough."""
+"""Most alerts that wait for delivery; ten are enough to read on coming back."""
 MAX_TEXT_LENGTH = 600
-"""Characters of an alert."""
+"""Characters in an alert at most."""
 MIN_RETRY, MAX_RETRY = 60.0, 3600.0
-"""Seconds after which an alert that was not delivered is tried again."""
+"""Seconds before an undelivered alert is retried."""
 HEARTBEAT_INTERVAL = 300.0
-"""Seconds between two heartbeats."""
+"""Seconds between heartbeats."""
 HEARTBEAT_RETRY = 60.0
-"""Seconds after which a heartbeat that failed is tried again."""
+"""Seconds before a failed heartbeat is retried."""
 
-_NO_REMINDER = REMINDER_DAYS[0] + 1  # stands for the days ahead at which nothing was told yet
-_MAX_SECOND = 2.0**40  # seconds since the epoch; what is later is no time but garbage
+_NO_REMINDER = REMINDER_DAYS[0] + 1  # no reminder has been sent for this login yet
+_MAX_SECOND = 2.0**40  # seconds since the epoch; anything later is garbage
 _LOGIN, _DAYS_LEFT = "login", "login-days"
 _SUCCESS = range(200, 300)
 _REJECTED = range(300, 500)
@@ -48,24 +48,24 @@ _TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class Notes(Protocol):
-    """Small texts that survive a restart."""
+    """Short texts that survive a restart."""
 
     def note(self, name: str) -> str:
-        """The text of that name; "" when there is none."""
+        """Return the note called `name`; "" when there is none."""
 
     def set_note(self, name: str, text: str) -> None:
-        """Keep a text; when this returns, a restart finds it."""
+        """Save a note durably."""
 
 
 @dataclass
 class _AlertState:
-    """What a restart must not forget.
+    """State that survives a restart; the field names are JSON keys in the note.
 
     Attributes:
-        ends: When the login that is watched ends, in seconds since the epoch; None before one was.
-        days: How many days ahead of that was told last, one of `DAYS_AHEAD`; `_UNTOLD` before the first.
-        told: The keys of what was told and is not over.
-        queue: The texts that wait to be delivered, by key, the oldest first.
+        ends: When the current login expires, in seconds since the epoch; None if not known yet.
+        days: The last reminder sent, one of `REMINDER_DAYS`; `_NO_REMINDER` before the first.
+        told: Keys of alerts that were raised and not resolved.
+        queue: Texts waiting for delivery, by key, oldest first.
     """
 
     ends: float | None
@@ -75,14 +75,14 @@ class _AlertState:
 
 
 class Alerts:
-    """Tells each thing once, by a plain-text POST; what cannot be delivered is tried again.
+    """Sends each alert once, as a plain-text POST, and retries until it is delivered.
 
     Args:
-        send: Carries the alerts.
-        url: Where to; "" when nobody wants any, then only the log is told.
-        clock: Tells when to try again.
-        notes: Remember over a restart what was told.
-        chance: Gives a number from 0 to 1, for the jitter.
+        send: Sends the requests.
+        url: ALERT_URL; "" turns alerts off, and only the log has the messages.
+        clock: The time, for retries.
+        notes: Where the state is kept.
+        chance: Returns a number from 0 to 1, for jitter.
     """
 
     def __init__(self, send: Send, url: str, clock: Clock, notes: Notes, chance: Callable[[], float]) -> None:
@@ -99,33 +99,34 @@ class Alerts:
             self._state.queue.clear()
 
     def check_login(self, valid_until: float | None, trouble: str, now: float) -> None:
-        """Watch over the login; its end is announced, its death and its recovery are told.
+        """Remind of an expiring login, and alert when it fails and when it works again.
 
         Args:
-            valid_until: When it ends, in seconds since the epoch; None when nobody knows.
-            trouble: Why it does not work, one line; "" while it does.
-            now: Seconds since the epoch; to be right, for what is told too early is never told again.
+            valid_until: When the login expires, in seconds since the epoch; None if unknown.
+            trouble: Why the login does not work, one line; "" while it does.
+            now: Seconds since the epoch, from a clock known to be right: a reminder sent too early is
+                not sent again.
         """
         state = self._state
         if trouble:
-            state.queue.pop(_DAYS_LEFT, None)  # too late for that
+            state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder
             self.notify(_LOGIN, _login_failed_text(trouble))
             return
         if _LOGIN in state.told:
             state.told.remove(_LOGIN)
-            # Takes the place of the death where that waits still. It is not dropped with it: a POST whose
-            # answer got lost may have arrived.
+            # Replaces the failure alert if it is still queued. It cannot be dropped together with it: a POST
+            # with a lost response may have arrived.
             self._queue(_LOGIN, _login_works_text(valid_until, now))
         if valid_until is not None:
             self._remind(valid_until, now)
         self._save()
 
     def notify(self, key: str, text: str) -> None:
-        """Tell a person something, once until it is over. The log is not told.
+        """Queue an alert, once until it is resolved. Nothing is logged.
 
         Args:
-            key: What it is about, one of few.
-            text: One or two sentences, without secrets; the name of the project is put before them.
+            key: What the alert is about.
+            text: One or two sentences without secrets; the name of the project is prefixed.
         """
         if key not in self._state.told:
             self._state.told.append(key)
@@ -133,20 +134,20 @@ class Alerts:
         self._save()
 
     def resolve(self, key: str) -> None:
-        """Take note that something is over: it may be told again, and need not be delivered any more."""
+        """Mark an alert as over: drop it if it is still queued, and allow it to be raised again."""
         if key in self._state.told:
             self._state.told.remove(key)
             self._state.queue.pop(key, None)
             self._save()
 
     def deliver(self) -> None:
-        """Send the oldest alert that waits, unless it is too early to try again."""
+        """Send the oldest queued alert, unless its retry is not due yet."""
         queue = self._state.queue
         if not queue or self._clock.monotonic() < self._retry_at:
             return
         key = next(iter(queue))
-        # It was noted when it was queued, and leaves the note when it has arrived. A crash in between repeats
-        # this one, and so does an answer that gets lost; better than an alert that nobody gets.
+        # The note drops an alert only after it has arrived. A crash in between sends it twice, and so does a
+        # lost response; that is better than an alert nobody receives.
         status, problem = _attempt(self._send, Request("POST", self._url, text=queue[key]), "ALERT_URL")
         if problem:
             self._failed(status, problem)
@@ -156,16 +157,16 @@ class Alerts:
         self._backoff.succeeded()
         if self._failing:
             self._failing = False
-            log.info("The alert is delivered at last")
+            log.info("alerts are delivered again")
 
     def _remind(self, valid_until: float, now: float) -> None:
         state = self._state
-        if state.ends is None or abs(valid_until - state.ends) > DAY:  # another login
+        if state.ends is None or abs(valid_until - state.ends) > DAY:  # a new login
             state.ends, state.days = valid_until, _NO_REMINDER
             state.queue.pop(_DAYS_LEFT, None)
         left = (valid_until - now) / DAY
         days = min((days for days in REMINDER_DAYS if left <= days), default=_NO_REMINDER)
-        # One that works beyond its end is about to be refused, or lives longer than we know.
+        # A login that works past its expiry is about to be refused, or lasts longer than documented.
         if left <= 0 or days >= state.days:
             return
         state.days = days
@@ -175,7 +176,7 @@ class Alerts:
         self._queue(_DAYS_LEFT, text)
 
     def _queue(self, key: str, text: str) -> None:
-        """Let a text wait, in the place of an older one about the same: that one has no use any more."""
+        """Queue a text, replacing an older one with the same key."""
         queue = self._state.queue
         if self._url:
             queue[key] = log.sanitize(f"Spotify Logger: {text}", MAX_TEXT_LENGTH)
@@ -183,7 +184,7 @@ class Alerts:
             del queue[next(iter(queue))]
 
     def _save(self) -> None:
-        """Write the note, if it changed: this is called at every turn, and an SD card wears out."""
+        """Write the note if it changed: this runs every turn, and SD cards wear out."""
         text = self._to_note()
         if text != self._saved:
             self._notes.set_note(ALERTS_NOTE, text)
@@ -195,20 +196,20 @@ class Alerts:
     def _failed(self, status: int, problem: str) -> None:
         wait = self._backoff.failed()
         if status in _REJECTED and status not in _TRANSIENT:
-            wait = MAX_RETRY  # only a person can help, but which one would be told?
+            wait = MAX_RETRY  # only a person can fix that, and there is no other way to reach one
         self._retry_at = self._clock.monotonic() + wait
         if not self._failing:
             self._failing = True
-            log.warning(f"The alert cannot be delivered ({problem}); it is tried again")
+            log.warning(f"cannot deliver the alert ({problem}); retrying")
 
 
 class Heartbeat:
-    """Tells a dead man's switch that all is well; it raises the alarm when it hears nothing.
+    """Pings a dead man's switch, which raises the alarm when the pings stop.
 
     Args:
-        send: Carries the heartbeats.
-        url: What is asked for; "" when there is no such switch.
-        clock: Tells when the next one is due.
+        send: Sends the requests.
+        url: HEARTBEAT_URL; "" turns heartbeats off.
+        clock: The time, for the interval.
     """
 
     def __init__(self, send: Send, url: str, clock: Clock) -> None:
@@ -219,30 +220,30 @@ class Heartbeat:
         self._failing = False
 
     def beat(self, *, healthy: bool) -> None:
-        """Ask for the address if all is `well` and it is time."""
+        """Send a heartbeat if the logger is healthy and one is due."""
         now = self._clock.monotonic()
         if not (healthy and self._url) or now < self._due:
             return
         _, problem = _attempt(self._send, Request("GET", self._url), "HEARTBEAT_URL")
         self._due = now + (HEARTBEAT_RETRY if problem else HEARTBEAT_INTERVAL)
         if problem and not self._failing:
-            log.warning(f"The heartbeat does not arrive ({problem}); it is tried again")
+            log.warning(f"cannot send the heartbeat ({problem}); retrying")
         if self._failing and not problem:
-            log.info("The heartbeat arrives again")
+            log.info("the heartbeat works again")
         self._failing = bool(problem)
 
 
 def _attempt(send: Send, request: Request, setting: str) -> tuple[int, str]:
-    """Send, and return the status, 0 where no answer came; and what is wrong, "" for a success."""
+    """Send a request; return the status (0 without a response) and the problem ("" on success)."""
     try:
         status = send(request).status
     except TryLater as error:
         return 0, str(error)
-    return status, "" if status in _SUCCESS else f"{setting} answers {status}"
+    return status, "" if status in _SUCCESS else f"{setting} answered {status}"
 
 
 def _read_state(note: str) -> _AlertState:
-    """Return what a note holds; one that makes no sense is as good as none."""
+    """Return the state in a note; an invalid note counts as none."""
     state = from_json(_AlertState, note)
     return state if state is not None and _is_valid(state) else _AlertState(None, _NO_REMINDER, [], {})
 
@@ -254,17 +255,19 @@ def _is_valid(state: _AlertState) -> bool:
 
 def _login_ends_text(valid_until: float, days: int) -> str:
     left = f"{days} day{'' if days == 1 else 's'}"
-    return f"The login at Spotify ends in {left}, on {_local_time(valid_until)}: {LOGIN_ADVICE}"
+    return f"The Spotify login expires in {left}, on {_local_time(valid_until)}: {LOGIN_ADVICE}"
 
 
 def _login_failed_text(trouble: str) -> str:
-    advice = "" if LOGIN_ADVICE in trouble else f"; in doubt, {LOGIN_ADVICE}"
-    return f"The login does not work, and nothing is logged. {trouble[:1].upper()}{trouble[1:]}{advice}"
+    advice = "" if LOGIN_ADVICE in trouble else f"; if it stays like this, {LOGIN_ADVICE}"
+    return (
+        f"The Spotify login does not work, so nothing is logged. {trouble[:1].upper()}{trouble[1:]}{advice}"
+    )
 
 
 def _login_works_text(valid_until: float | None, now: float) -> str:
-    end = "" if valid_until is None else f" It ends on {_local_time(valid_until)}."
-    return f"The login works again since {_local_time(now, '%Y-%m-%d %H:%M')}, and plays are logged.{end}"
+    end = "" if valid_until is None else f" It expires on {_local_time(valid_until)}."
+    return f"The Spotify login works again since {_local_time(now, '%Y-%m-%d %H:%M')}; plays are logged.{end}"
 
 
 def _local_time(second: float, form: str = "%Y-%m-%d") -> str:

@@ -1,4 +1,4 @@
-"""The plays that somebody wanted to be forgotten: from when to when they lasted is all that is known."""
+"""Tombstones: deleted plays, of which only start and end are known."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from spotify_logger.storage.store import Store
 
 MAX_TOMBSTONES = 500
-"""Of the newest, so many are kept in mind: with them, all that `recently-played` may still tell of."""
+"""Newest tombstones kept locally: enough for all that `recently-played` can still report."""
 
 
 class Tombstones:
-    """What the logger has to know of them: it never sends them again, nor lets anybody bring them back.
+    """The deleted plays, so that the logger neither sends them again nor lets a backfill restore them.
 
     Args:
-        store: Where others say what is to be forgotten.
-        outbox: Remembers it for a Redis that does not.
+        store: The log, where deletions are written.
+        outbox: Keeps a local copy, for a Redis that loses data.
 
     Attributes:
-        plays: The newest of them: the second that named each -> the second at which it ended.
+        plays: The newest tombstones: second in the key of each play -> second of its end.
     """
 
     def __init__(self, store: Store, outbox: Outbox) -> None:
         self._store = store
         self._outbox = outbox
-        self._count = -1  # how many there were when they were last read
+        self._count = -1  # tombstones in Redis when they were last read
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
     def refresh(self, *, force: bool = False) -> None:
-        """Learn what was forgotten since anybody looked.
+        """Read new tombstones from Redis, and delete those plays from the outbox.
 
         Args:
-            force: Whether Redis may be another one than it was.
+            force: Read them even if their number has not changed.
         """
         count = self._store.count_tombstones()
         if count == self._count and not force:
@@ -49,7 +49,7 @@ class Tombstones:
         self.plays, self._count = known, count
 
     def restore(self) -> None:
-        """Tell a Redis that has lost something what was forgotten."""
+        """Write tombstones that Redis has lost."""
         lost = self.plays.keys() - self._store.tombstones().keys()
         if lost:
             with self._store.batch() as batch:

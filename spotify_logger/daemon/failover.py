@@ -1,7 +1,7 @@
-"""On duty or standing by: of two machines that keep the same log, one works, and the other waits for its end.
+"""Failover between machines that keep the same log: one is active, the others stand by.
 
-Whoever has the lease is on duty. While Redis is away nobody can tell, so whoever was on duty goes on, and
-whoever stood by does not begin.
+Whoever holds the lease is active. While Redis is away nobody can tell, so the active logger goes on, and a
+standby does not start.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 LOGGER_ID_NOTE = "logger"
-"""The note that keeps the logger's id."""
+"""The note with the id of the logger."""
 ROLE_NOTE = "duty"
-"""The note that keeps whether it was on duty, or stood by."""
+"""The note with its role, `ACTIVE` or `STANDBY`."""
 FENCE_NOTE = "lease"
-"""The note that keeps the fencing number of the lease that it had last."""
+"""The note with the fencing token of its last lease."""
 ACTIVE, STANDBY = "on duty", "stood by"
 MAX_SILENCE = 600.0
-"""Seconds without a write of the logger on duty after which the one that stands by calls a person."""
+"""Seconds without a write by the active logger after which the standby alerts a person."""
 _VOID, _SILENT = "lease", "standby"  # keys of alerts
 
 
 def logger_id(outbox: Outbox) -> str:
-    """The id of the logger that an outbox belongs to, made up when it is first asked for."""
+    """Return the id of the logger that owns an outbox; it is created on first use."""
     known = outbox.note(LOGGER_ID_NOTE)
     if not known:
         known = secrets.token_hex(8)
@@ -48,21 +48,21 @@ def logger_id(outbox: Outbox) -> str:
 
 
 def was_standby(outbox: Outbox) -> bool:
-    """Whether the logger that an outbox belongs to stood by when it was seen last."""
+    """Return whether the logger that owns an outbox was a standby when it last ran."""
     return outbox.note(ROLE_NOTE) == STANDBY
 
 
 class Failover:
-    """Takes turns as the poller does, and gives way to another logger.
+    """Takes turns as the poller does while this logger holds the lease, and stands by otherwise.
 
     Args:
-        make_lease: Gives what says who is on duty, for the logger that an outbox belongs to.
-        assemble: Puts a logger together that knows what Redis and the disk know now.
-        make_alerts: Gives what calls a person while this logger stands by.
-        clock: Tells the time.
+        make_lease: Creates the lease for the logger that owns an outbox.
+        build_logger: Builds a logger from what Redis and the disk hold now.
+        make_alerts: Creates the alerts that are used while standing by.
+        clock: The time.
 
     Attributes:
-        logger: The one that is put together at present.
+        logger: The current logger; it is built anew at every change of role.
     """
 
     def __init__(
@@ -83,21 +83,21 @@ class Failover:
         self._alerts = make_alerts(self.logger.outbox)
         self._lease = make_lease(self.logger.outbox)
         self._is_active = not was_standby(self.logger.outbox)
-        noted = self.logger.outbox.note(FENCE_NOTE)
-        self._fence = self._saved_fence = int(noted) if noted.isdigit() else 0
+        saved = self.logger.outbox.note(FENCE_NOTE)
+        self._fence = self._saved_fence = int(saved) if saved.isdigit() else 0
 
     def turn(self) -> Turn:
-        """Do what is due: ask Spotify once, renew the lease, or look whether it is free."""
+        """Do what is due: poll Spotify, renew the lease, or check whether it is free."""
         now = self._clock.monotonic()
         left = 0.0 if self._turn is None else max(0.0, self._turn.due - now)
         state = self._lease.ensure(left)
         if state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active):
             return self._stand_by()
-        self._report_refusal("another logger for this listener would not be noticed")
+        self._report_refusal("cannot tell whether another logger for this listener is running")
         self._begin(state)
         if self._lease.was_overwritten:
             self._lease.was_overwritten = False
-            log.warning("another logger wrote here although its time was over; all is written again")
+            log.warning("another logger wrote here after its lease had expired; writing everything again")
             self.logger.recorder.rewrite_all()
         if self._turn is None or left <= 0:
             self._turn = self.logger.poller.turn()
@@ -107,21 +107,21 @@ class Failover:
         return Turn(due, self._turn.ok, self._turn.words)
 
     def flush(self) -> None:
-        """Leave everything in order, and the duty to another one, before the end."""
+        """Save everything, and release the lease, before the process ends."""
         if self._is_active and self._has_role:
             self.logger.poller.flush()
         self._lease.release()
 
     def close(self) -> None:
-        """Let go of Redis and of the disk."""
+        """Close the connections to Redis and the outbox."""
         self.logger.close()
         self._lease.close()
 
     def guarded(self, send: Send) -> Send:
-        """A way to send that looks first whether this is still for us to do; the lease outlasts a request.
+        """Wrap `send` to check the lease before each request; the lease outlasts a request.
 
         Raises:
-            TryLater: By the way: another logger has taken over.
+            TryLater: From the wrapped function, if another logger has taken over.
         """
 
         def send_if_active(request: Request) -> Response:
@@ -132,7 +132,7 @@ class Failover:
         return send_if_active
 
     def may_write(self) -> bool:
-        """Whether nobody else can have taken over, as far as that can be known now."""
+        """Return whether, as far as is known, no other logger has taken over."""
         return self._lease.ensure() is not LeaseState.HELD_BY_OTHER
 
     def _report_refusal(self, consequence: str) -> None:
@@ -142,26 +142,26 @@ class Failover:
         self._reported = self._lease.refusal
 
     def _begin(self, state: LeaseState) -> None:
-        """Take note of being on duty; of a lease that is a new one, too, and of who had it in between."""
+        """Become active, and reload what others may have written if they held the lease in between."""
         takes_over = not self._is_active
         if takes_over:
-            log.info(f"takes over from the logger on {self._other_machine}")
+            log.info(f"taking over from the logger on {self._other_machine}")
             self._alerts.resolve(_SILENT)
             self._report_invalid_lease()
-        number = self._lease.fence
-        if state is LeaseState.HELD and number != self._fence:
-            if takes_over or (self._fence and number != self._fence + 1):
-                self.logger.outbox.set_note(GAP_NOTE, "")  # somebody else could see meanwhile
+        fence = self._lease.fence
+        if state is LeaseState.HELD and fence != self._fence:
+            if takes_over or (self._fence and fence != self._fence + 1):
+                self.logger.outbox.set_note(GAP_NOTE, "")  # another logger was polling meanwhile
                 self._rebuild_logger()
                 self.logger.recorder.relearn()
-            self._fence = number
+            self._fence = fence
         if takes_over or not self._has_role:
             self.logger.outbox.set_note(ROLE_NOTE, ACTIVE)
         self._is_active = self._has_role = True
         self.logger.recorder.role_fields = {"fence": self._fence, "machine": self._lease.machine}
 
     def _save_fence(self) -> None:
-        """Keep the number on the disk, but not before the disk has what others wrote under numbers before."""
+        """Save the fencing token, but not before the outbox has what others wrote under earlier ones."""
         if self._fence != self._saved_fence and self.logger.recorder.is_up_to_date:
             self.logger.outbox.set_note(FENCE_NOTE, str(self._fence))
             self._saved_fence = self._fence
@@ -172,7 +172,7 @@ class Failover:
             if self._is_active and self._has_role:
                 self.logger.poller.flush()
                 self._rebuild_logger()
-            log.info(f"the logger on {self._other_machine} asks Spotify; this one stands by")
+            log.info(f"the logger on {self._other_machine} is active; this one stands by")
             self.logger.outbox.set_note(ROLE_NOTE, STANDBY)
             self._is_active, self._has_role, self._turn = False, True, None
             self._alerts.resolve(_VOID)
@@ -180,10 +180,10 @@ class Failover:
         self._watch_silence()
         self.logger.recorder.flush_leftovers()
         due = self._clock.monotonic() + min(self._lease.wait, RENEW_INTERVAL)
-        return Turn(due, ok=True, words=f"stands by: the logger on {self._other_machine} is on duty")
+        return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")
 
     def _watch_silence(self) -> None:
-        """Call a person where nobody logs although this logger must not."""
+        """Alert a person if the active logger has been silent for too long."""
         silence = self._lease.silent_seconds
         if silence >= MAX_SILENCE:
             self._alerts.notify(
@@ -196,10 +196,10 @@ class Failover:
         self._alerts.deliver()
 
     def _report_invalid_lease(self) -> None:
-        """Tell the log and a person of a lease that was taken over because it would not have ended."""
+        """Log and alert that an invalid lease, which would not have expired, was taken over."""
         if self._lease.invalid_reason:
             text = (
-                f"The lease in Redis (key {LEASE}) {self._lease.invalid_reason}, and nobody wrote for"
+                f"The lease in Redis (key {LEASE}) {self._lease.invalid_reason}, and nothing was written for"
                 f" {INVALID_LEASE_GRACE:.0f} s: the logger on {self._lease.machine} has taken over"
             )
             log.warning(text)

@@ -1,4 +1,4 @@
-"""Keeps watch over the logger itself: what it could not see, what a person has to be told, that it lives."""
+"""Watches the logger itself: records gaps, alerts a person, and sends heartbeats."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 LAST_ANSWER_NOTE = "beat"
-"""The note that says when the last answer came; the newest is on the disk within `BEAT_EVERY` seconds."""
+"""The note with the time of the last answer, at most `SAVE_INTERVAL` seconds old."""
 GAP_NOTE = "gap"
-"""The note of the gap under way: from, to and reason, as known so far; empty while there is none."""
+"""The note with the current gap: from, to and reason so far; empty while there is none."""
 UNOBSERVED_NOTE = "blind"
-"""The note that holds the latest stretches in which nothing could be seen."""
+"""The note with the latest unobserved spans."""
 SAVE_INTERVAL = 60.0
-"""Seconds between two notes of what changes with every answer: a bound for what a power cut hides."""
+"""Seconds between saves of what changes with every answer: the most that a power cut loses."""
 GAP_SAVE_INTERVAL = 900.0
-"""Seconds between two notes of how long a gap has grown."""
+"""Seconds between saves of a growing gap."""
 MAX_SPANS = 50
-"""Blind stretches that are remembered: more than fifty plays reach back to."""
+"""Latest unobserved spans kept: more than the fifty items of `recently-played` reach back to."""
 
 
 class GapMonitor:
-    """The watch.
+    """Records when Spotify could not be observed, and reports health to alerts and heartbeat.
 
     Args:
-        outbox: Keeps what has to survive a power cut.
-        clock: Tells the time.
-        alerts: Tells a person what is needed.
-        heartbeat: Tells that all is well.
-        planned: Seconds between two answers at most, as another process may have planned them.
+        outbox: Where notes and gaps are kept.
+        clock: The time.
+        alerts: Alerts for a person.
+        heartbeat: Heartbeats for a dead man's switch.
+        planned: Longest wait in seconds that an earlier process may have planned after its last answer.
+
+    Attributes:
+        unobserved: The latest unobserved spans, from and to in milliseconds since the epoch, UTC.
     """
 
     def __init__(
@@ -56,15 +59,16 @@ class GapMonitor:
         self._has_answer = False
 
     def _coverage_since(self, answered_ms: int | None) -> Coverage:
-        sight = Coverage(answered_ms, self._planned)
+        coverage = Coverage(answered_ms, self._planned)
         now = self._clock.monotonic()
-        sight.end_turn(now, now)
-        return sight
+        coverage.end_turn(now, now)
+        return coverage
 
     def resume(self, answered_ms: int | None) -> None:
-        """Take note of when, as Redis knows it, the last answer came to another process.
+        """Continue from the last answer of an earlier process, or from the gap it already recorded.
 
-        Where that one already knew of the gap, it goes on from where it began.
+        Args:
+            answered_ms: The last answer according to Redis, in milliseconds since the epoch; None if unknown.
         """
         gap = _read_gap(self._outbox.note(GAP_NOTE))
         known = [moment for moment in (answered_ms, self._saved_ms) if moment is not None]
@@ -85,13 +89,13 @@ class GapMonitor:
             notes = {UNOBSERVED_NOTE: to_json(self.unobserved), GAP_NOTE: ""}
             if span.is_gap:
                 self._record(span, notes)
-                log.warning(f"nothing could be seen from {_describe(span)}")
+                log.warning(f"not observed: {_describe(span)}")
             else:
                 self._outbox.put([], notes)
         return span
 
     def on_failure(self, reason: str) -> None:
-        """A turn brought no answer."""
+        """Handle a turn without an answer."""
         now = self._clock.monotonic()
         self._coverage.record_failure(now, reason)
         if not self._is_failing:
@@ -103,18 +107,18 @@ class GapMonitor:
             self._record(gap, {GAP_NOTE: to_json([gap.from_ms, gap.to_ms, gap.reason])})
 
     def on_planned(self, due: float) -> None:
-        """Take note of when the next turn is to be, in seconds of the monotonic clock."""
+        """Note when the next turn is due, in seconds of the monotonic clock."""
         now = self._clock.monotonic()
         self._coverage.end_turn(now, due)
         if not self._is_failing:
             self._coverage.expect_within(due - now)
 
     def is_save_due(self) -> bool:
-        """Whether it is time to bring to the disk what changes with every answer."""
+        """Return whether what changes with every answer should be saved now."""
         return not self._is_failing and self._clock.monotonic() - self._saved_at >= SAVE_INTERVAL
 
     def to_notes(self) -> dict[str, str]:
-        """The note to be brought to the disk then."""
+        """Return the notes to save then."""
         self._saved_at = self._clock.monotonic()
         self._saved_ms = self._coverage.answered_ms
         return {} if self._saved_ms is None else {LAST_ANSWER_NOTE: str(self._saved_ms)}
@@ -122,15 +126,15 @@ class GapMonitor:
     def report(
         self, login_valid_until: float | None, trouble: str, *, is_time_known: bool, healthy: bool
     ) -> None:
-        """Tell a person what is needed, and a watching machine that all is well.
+        """Alert a person if one is needed, and send a heartbeat if all is well.
 
         Args:
-            login_valid_until: Seconds since the epoch; None when nobody knows.
-            trouble: Why only a person can help; empty while none is needed.
-            is_time_known: Whether an answer has told the time.
-            healthy: Whether Spotify answered and Redis took what came of it.
+            login_valid_until: When the login expires, in seconds since the epoch; None if unknown.
+            trouble: Why the login does not work; "" while it does.
+            is_time_known: Whether an answer has confirmed the time.
+            healthy: Whether Spotify answered and Redis took the result.
         """
-        # A process that had no answer yet does not know whether the login works.
+        # Before its first answer, a process does not know whether the login works.
         if trouble or (is_time_known and self._has_answer):
             self._alerts.check_login(login_valid_until, trouble, self._clock.utc())
         self._alerts.deliver()
@@ -146,17 +150,17 @@ class GapMonitor:
 
 
 def _describe(gap: UnobservedSpan) -> str:
-    return f"{to_iso(gap.from_ms)[:19]}Z to {to_iso(gap.to_ms)[:19]}Z ({gap.reason}); the gap is recorded"
+    return f"{to_iso(gap.from_ms)[:19]}Z to {to_iso(gap.to_ms)[:19]}Z ({gap.reason}); recorded as a gap"
 
 
 def _read_last_answer(text: str) -> int | None:
-    """When the last answer came; None where there is no note, or it makes no sense."""
+    """Return the time of the last answer in milliseconds; None without a valid note."""
     moment_ms = from_json(int, text)
     return moment_ms if moment_ms is not None and 0 <= moment_ms < MAX_STAMP_MS else None
 
 
 def _read_gap(text: str) -> UnobservedSpan | None:
-    """The gap that is kept as a note; None where there is none, or the note makes no sense."""
+    """Return the gap in a note; None without a valid one."""
     kept = from_json(tuple[int, int, str], text)
     gap = None if kept is None else UnobservedSpan(*kept)
     return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < MAX_STAMP_MS else None

@@ -1,4 +1,4 @@
-"""Hold the parts of a logger that work together."""
+"""The parts of a logger that work together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Logger:
-    """A logger, ready to take its turns."""
+    """A logger that is ready to run."""
 
     poller: Poller
     spotify: Spotify
@@ -24,6 +24,6 @@ class Logger:
     outbox: Outbox
 
     def close(self) -> None:
-        """Let go of Redis and of the disk."""
+        """Close the connection to Redis and the outbox."""
         self.store.close()
         self.outbox.close()

@@ -1,4 +1,4 @@
-"""The loop as a process of its own: settings, lock, signals, and the rooms put together."""
+"""The logger process: settings, lock, signals, and the poll loop."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 MAX_TURN = 120.0
-"""Seconds that a turn may take: two calls and a refresh of 20 s each, an alert and a heartbeat of 5 s each,
-plays that waited (10 s), slow name servers, a hanging Redis."""
+"""Most seconds that a turn may take: two API calls and a token refresh of 20 s each, an alert and a heartbeat
+of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
 ALERT_DEADLINE = 5.0
-"""Seconds that an alert may take; it can be tried again, and the listener plays on meanwhile."""
+"""Seconds that an alert or a heartbeat may take; it can be retried, and polling must go on."""
 
 
 def run(
     logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, is_stopping: Callable[[], bool]
 ) -> None:
-    """Turn after turn, until somebody wants the end."""
+    """Run one turn after the other until asked to stop."""
     heartbeat_pipe.beat(MAX_TURN, "trouble", "starting")
     while not is_stopping():
         turn = logger.turn()
@@ -48,13 +48,13 @@ def run(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The loop as a process of its own.
+    """Run the logger process.
 
     Returns:
-        The exit code: 0 stopped on request, 78 misconfigured, 1 for another logger on the same state folder.
+        The exit code: 0 stopped on request, 78 misconfigured, 1 if another logger uses the same state folder.
     """
     if arguments:
-        log.error("log.py takes no arguments; what it needs is in the settings")
+        log.error("log.py takes no arguments; configure it with settings")
         return os.EX_USAGE
     heartbeat_pipe = HeartbeatPipe.from_environment(os.environ)
     stop = StopSignal()
@@ -78,17 +78,17 @@ def main(arguments: Sequence[str]) -> int:
 def run_logger(
     settings: Settings, heartbeat_pipe: HeartbeatPipe, stop: StopSignal, resources: contextlib.ExitStack
 ) -> None:
-    """Put the rooms together, and run."""
+    """Build the logger and run it until a signal arrives."""
     if why := atomic_file.write_refusal(settings.state_dir):
         log.warning(
-            f"the state folder {settings.state_dir} cannot be written ({why}): plays wait in memory only, and"
-            " a login cannot be saved"
+            f"cannot write to the state folder {settings.state_dir} ({why}): plays are queued in"
+            " memory only, and logins cannot be saved"
         )
     host, port = _redis_address(settings)
     if settings.listener and settings.redis_is_default and not embedded_server.is_listening(host, port):
         log.warning(
-            f"nothing listens at {host}:{port}, and the logger of a named listener starts no server,"
-            " as several share one: sudo apt install redis-server; what is heard waits for it"
+            f"nothing is listening on {host}:{port}, and with LISTENER set no server is started, because"
+            " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
         )
     clock = SystemClock(stop.wake_fd)
     send, send_alert = (
@@ -100,7 +100,7 @@ def run_logger(
     failover = build_failover(settings, Environment(clock, send, send_alert, boot_id()), os.uname().nodename)
     resources.callback(failover.close)
     log.info(
-        f"asking Spotify every {settings.poll_min:g} to {settings.poll_max:g} s while something plays,"
+        f"polling Spotify every {settings.poll_min:g} to {settings.poll_max:g} s during playback,"
         f" writing to Redis at {failover.logger.store.where}"
     )
     run(failover, clock, heartbeat_pipe, stop.is_requested)
@@ -109,12 +109,13 @@ def run_logger(
 
 
 def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
-    """Start a server of one's own where the settings name no Redis and none is there.
+    """Start an embedded server if no Redis is configured and none is running.
 
     Args:
-        settings: Say where.
-        lock_fd: The lock; a server that outlives a killed loop for a moment keeps the next one waiting.
-        resources: Takes over the server.
+        settings: The settings.
+        lock_fd: The lock on the state folder. The server inherits it, so that a new loop waits for a server
+            that briefly outlives a killed one.
+        resources: Stops the server on exit.
     """
     host, port = _redis_address(settings)
     if not settings.redis_is_default or settings.listener or embedded_server.is_listening(host, port):
@@ -123,7 +124,7 @@ def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStac
     try:
         server.start()
     except SpotifyLoggerError as error:
-        log.warning(f"nothing listens at {host}:{port}, and {error}; what is heard waits for one")
+        log.warning(f"nothing is listening on {host}:{port}, and {error}; plays are queued until Redis runs")
     else:
         resources.callback(server.stop)
 
@@ -134,10 +135,10 @@ def _redis_address(settings: Settings) -> tuple[str, int]:
 
 
 class StopSignal:
-    """The wish to end, as signals bring it; they also end the clock's sleep.
+    """Notes signals that ask the process to stop, and interrupts the clock's sleep.
 
     Attributes:
-        wake_fd: Readable once a signal came.
+        wake_fd: Becomes readable when a signal arrives.
     """
 
     def __init__(self) -> None:
@@ -153,5 +154,5 @@ class StopSignal:
         self._is_requested = True
 
     def is_requested(self) -> bool:
-        """Whether a signal asked for the end."""
+        """Return whether a signal has arrived."""
         return self._is_requested

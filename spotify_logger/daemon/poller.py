@@ -1,4 +1,4 @@
-"""The loop: ask, follow, repair, record, wait."""
+"""The poll loop: ask Spotify, track the plays, backfill, record, wait."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 MAX_WAIT = 60.0
-"""Seconds between two turns at most, so that the supervisor hears of a loop that waits out a rate limit."""
+"""Most seconds between two turns, so that the supervisor gets heartbeats during a rate limit."""
 LOGIN_CHECK_INTERVAL = 5.0
-"""Seconds between two looks at the token file while only a login can help."""
+"""Seconds between checks of the token file while a login is needed."""
 MAX_PENDING_ANSWERS = 20
-"""Answers that wait for Redis to tell where to go on, where the state folder is a new one."""
+"""Answers held back, with a new state folder, until Redis tells which play to continue."""
 REQUESTS_NOTE = "requests"
-"""The note that keeps how many requests were sent, hour by hour."""
+"""The note with the number of requests per hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What came of one turn of the loop.
+    """The result of one turn of the loop.
 
     Attributes:
-        due: When the next one is, in seconds of the monotonic clock.
-        ok: Whether Spotify answered and Redis took it.
+        due: When the next turn is due, in seconds of the monotonic clock.
+        ok: Whether Spotify answered and Redis took the result.
         words: What the logger is doing, for people.
     """
 
@@ -56,7 +56,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Polled:
-    """A player state and its times; `is_after_gap` where nothing could be seen before it."""
+    """A player state and its times; `is_after_gap` after an unobserved span."""
 
     player_state: PlayerState
     stamp_ms: int
@@ -64,27 +64,27 @@ class _Polled:
     is_after_gap: bool
 
     def feed(self, tracker: Tracker) -> list[Play]:
-        """Return the plays that change when a tracker observes it."""
+        """Pass it to a tracker, and return the plays that it changes."""
         if self.is_after_gap:
             tracker.note_gap()
         return tracker.observe(self.player_state, self.stamp_ms, self.monotonic_ms)
 
 
 class Poller:
-    """Asks Spotify, hands the answers to the tracker and what comes of them to the recorder.
+    """Polls Spotify, passes the answers to the tracker, and its plays to the recorder.
 
     Args:
-        spotify: Whom to ask.
-        recorder: Who keeps the plays.
-        outbox: What survives a power cut.
-        repairer: Who finds what was missed.
-        watch: Who watches over all of it.
-        clock: Tells the time.
-        schedule: Says when to ask after an answer.
-        backoff: Says when to ask after a failure.
+        spotify: The API client.
+        recorder: Stores the plays.
+        outbox: Keeps notes over a restart.
+        backfiller: Finds missed plays.
+        gap_monitor: Records gaps and reports health.
+        clock: The time.
+        schedule: When to poll after an answer.
+        backoff: When to poll after a failure.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - everything that it works with is handed in
+    def __init__(  # noqa: PLR0913, PLR0917 - all collaborators are passed in
         self,
         spotify: Spotify,
         recorder: Recorder,
@@ -102,32 +102,32 @@ class Poller:
         self._clock = clock
         self._schedule = schedule
         self._backoff = backoff
-        self._tracker = Tracker()  # before it is restored, only the schedule asks it
+        self._tracker = Tracker()  # until it is restored, only the schedule uses it
         self._is_restored = False
         self._memory = ""
         self._pending: list[_Polled] = []
         self._usage = Quota(outbox.note(REQUESTS_NOTE))
         self._counted = 0
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
-        self._trouble: str | None = ""  # what is wrong with Spotify; nobody knows before the first answer
+        self._trouble: str | None = ""  # None while Spotify answers, "" before the first answer
         self._login_trouble = ""
 
     def turn(self) -> Turn:
-        """Ask once, and say when to ask again."""
+        """Poll once, and return when to poll again."""
         if not self._is_restored:
             self._restore()
         try:
             answer = self._spotify.player_state()
         except NotBefore as error:
             until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
-            wait, what_next = min(error.seconds, MAX_WAIT), f"; nothing is asked until {until}"
+            wait, what_next = min(error.seconds, MAX_WAIT), f"; the next request is at {until}"
             turn = self._failed(error, RATE_LIMITED, wait, what_next)
         except LoginNeeded as error:
             self._login_trouble = str(error)
             turn = self._failed(error, LOGIN_DEAD, LOGIN_CHECK_INTERVAL)
         except TryLater as error:
             reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
-            turn = self._failed(error, reason, self._backoff.failed(), "; it is asked again")
+            turn = self._failed(error, reason, self._backoff.failed(), "; retrying")
         else:
             self._backoff.succeeded()
             turn = self._answered(answer)
@@ -141,7 +141,7 @@ class Poller:
         return turn
 
     def flush(self) -> None:
-        """Bring to the disk what changes with every answer, before the end."""
+        """Save what changes with every answer, before the process ends."""
         if self._is_restored:
             self._save()
 
@@ -180,14 +180,14 @@ class Poller:
             self._trouble = str(error)
         due = self._clock.monotonic() + wait
         self._status["blind"] = reason
-        if isinstance(error, LoginNeeded):  # other errors tell nothing about the login
+        if isinstance(error, LoginNeeded):  # other errors say nothing about the login
             self._status["login"] = "needed"
         self._gap_monitor.on_failure(reason)
         self._record(due, words, None)
         return Turn(due, ok=False, words=words)
 
     def _track_pending(self) -> None:
-        """Hand the answers to the tracker, and what it finds to the recorder."""
+        """Pass pending answers to the tracker, and the plays to the recorder."""
         for polled in self._pending:
             before = self._tracker.play
             changed = polled.feed(self._tracker)
@@ -206,7 +206,7 @@ class Poller:
             self._recorder.add([play for play in found if play.end_reason is not None], self._memory)
 
     def _restore(self) -> None:
-        """Go on where another process stopped, once that is known."""
+        """Continue where an earlier process stopped, once that is known."""
         loaded = self._recorder.load()
         if loaded is not None:
             newest, self._memory, status = loaded
@@ -216,7 +216,7 @@ class Poller:
         elif len(self._pending) < MAX_PENDING_ANSWERS:
             return
         else:
-            # There is nothing known to be continued, and what waits is not yet on the disk.
+            # Nothing is known to continue from, and the pending answers are not on disk yet.
             self._tracker = Tracker()
         self._is_restored = True
 
@@ -232,7 +232,7 @@ class Poller:
             "state": log.sanitize(words),
             "login_valid_until": "" if until is None else to_iso(round(until * 1000)),
         }
-        if not self._is_restored:  # what Redis has of it is not known yet, and must not be written over
+        if not self._is_restored:  # the status in Redis has not been read yet, and must not be overwritten
             return self._recorder.write(None, wait, status)
         if self._gap_monitor.is_save_due():
             self._save()
@@ -252,19 +252,19 @@ class Poller:
 
 
 def _newly_played_ms(before: Play | None, play: Play) -> int:
-    """Milliseconds of a play that were heard since its state before."""
-    same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
-    return play.ms_played - before.ms_played if same and before is not None else play.ms_played
+    """Return the milliseconds of a play that were added since its previous state."""
+    is_same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
+    return play.ms_played - before.ms_played if is_same and before is not None else play.ms_played
 
 
 def describe(player_state: PlayerState) -> str:
-    """What the player does, for people."""
+    """Describe what the player does, for people."""
     if player_state.private:
-        return "a private session, which is not logged"
+        return "private session, not logged"
     if player_state.kind is StateKind.NO_INFORMATION:
-        return "nothing plays"
+        return "nothing is playing"
     if player_state.kind is StateKind.ADVERTISEMENT:
-        return "an advertisement plays"
+        return "an advertisement is playing"
     doing = "playing" if player_state.playing else "paused"
     device = player_state.fields.get("device_name")
     return f"{doing} {format_title(player_state.fields)}" + (f", {device}" if device else "")

@@ -1,7 +1,6 @@
-"""What is looked at before the loop starts: settings and login. A person at a terminal is asked for both.
+"""Checks settings and login before the loop starts, and asks for missing ones on a terminal.
 
-The supervisor runs it as a process of its own, which ends before the loop begins, so that none of it stays in
-memory.
+The supervisor runs this in a process of its own, so that none of it stays in memory while the loop runs.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if __name__ == "__main__":
-    # Until `main` can say so in a line, Ctrl-C just ends this; what is imported below takes a moment.
+    # Until `main` can handle Ctrl-C, it just ends the process; the imports below take a moment.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     from spotify_logger.config import requirements
@@ -44,21 +43,23 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
 EXIT_INTERRUPTED = 130
-"""What a shell shows for a program that Ctrl-C ended."""
+"""The exit code that shells report after Ctrl-C."""
 EXAMPLE_FILE = "auth.example.py"
 REDIS_ADDRESS = {"host": "127.0.0.1", "port": 6379}
-"""Where an embedded server is started when REDIS_URL is not set: where clients look by default."""
+"""Where the embedded server listens when REDIS_URL is not set: the default of Redis clients."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look at everything, and report what the supervisor has to know.
+    """Check settings and login, and report to the supervisor.
 
     Returns:
-        0 when the loop may start; 78 when a person has to do something first; 130 after Ctrl-C. One line on
+        The exit code: 0 if the loop may start, 78 if a person has to act first, 130 after Ctrl-C. One line on
         stderr says why.
     """
     parser = argparse.ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
-    parser.add_argument("--report-fd", type=int, metavar="N", help="file descriptor that gets a line of JSON")
+    parser.add_argument(
+        "--report-fd", type=int, metavar="N", help="file descriptor to write one line of JSON to"
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -84,51 +85,51 @@ def _settings(directory: Path) -> Settings:
         _ask_for_app(directory)
         settings = load(directory, os.environ)
     for path in readable_by_others(directory):
-        log.warning(f"{path} can be read by other users of this machine: chmod 600 {path}")
+        log.warning(f"other users of this machine can read {path}: chmod 600 {path}")
     return settings
 
 
 def _ask_for_app(directory: Path) -> None:
-    """Ask for the app's id and secret, and keep them in `auth.py`."""
+    """Ask for client ID and client secret, and save them in `auth.py`."""
     settings = load(directory, os.environ, need_login=False)
     path = directory / AUTH_FILE
     say = Prompt(sys.stdout).say
-    say("Spotify Logger needs an app of yours at Spotify. In a browser, once:")
-    say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
-    say(f"2. Give it this redirect URI: {settings.redirect_uri}")
-    say("3. Copy its client ID and client secret from its settings to here.")
+    say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
+    say("1. Open https://developer.spotify.com/dashboard and create an app: any name, with the Web API.")
+    say(f"2. Enter this redirect URI: {settings.redirect_uri}")
+    say("3. Copy the client ID and client secret from its settings.")
     values = {"client_id": _ask(input, "Client ID: ", needed=True)}
     if not settings.client_secret:
-        values["client_secret"] = _ask(getpass.getpass, "Client secret (stays hidden; may be left empty): ")
+        values["client_secret"] = _ask(getpass.getpass, "Client secret (hidden; optional): ")
     _save(path, values)
-    say(f"Both are in {path} now, for you alone to read.")
+    say(f"Saved in {path}, readable only by you.")
 
 
 def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:
-    """Ask until the answer can be an id or a secret; an empty one will do unless it is needed.
+    """Ask until the answer looks like an ID or a secret; it may be empty unless `needed`.
 
     Raises:
-        Misconfigured: The input has ended.
+        Misconfigured: The input ended.
     """
     while True:
         try:
             answer = strip_pasted(ask(prompt))
         except EOFError:
-            raise Misconfigured("SPOTIFY_CLIENT_ID is missing, and nobody answers") from None
+            raise Misconfigured("SPOTIFY_CLIENT_ID is not set, and there was no answer") from None
         except UnicodeDecodeError:
             answer = " "
         if is_visible_ascii(answer) or not (answer or needed):
             return answer
-        Prompt(sys.stdout).say("That cannot be it: it has letters and digits, and no blanks.")
+        Prompt(sys.stdout).say("That does not look right: it has only letters and digits, without spaces.")
 
 
 def _save(path: Path, values: dict[str, str]) -> None:
-    """Put the values into `auth.py`, made from its example where there is none; its other lines stay."""
+    """Set values in `auth.py`, which is created from its example if missing; other lines stay."""
     try:
         source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""
         atomic_file.write_atomically(path, auth_file.fill(source, str(path), values))
     except OSError as error:
-        raise Misconfigured(f"{path} cannot be written ({error.strerror}): correct its folder") from None
+        raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
 
 
 def _ensure_login(settings: Settings) -> None:
@@ -137,15 +138,17 @@ def _ensure_login(settings: Settings) -> None:
         return
     if _on_terminal():
         login_on_terminal(settings, sys.stdout)
-    elif not path.exists():  # with a damaged one the loop waits, alive, as with a dead one
-        raise LoginNeeded("there is no login yet: run `spotify-logger login` on a terminal, as this user")
+    elif not path.exists():  # with a damaged token file the loop waits, as with an expired login
+        raise LoginNeeded(
+            "not logged in to Spotify yet: run `spotify-logger login` on a terminal, as this user"
+        )
 
 
 def _report(settings: Settings, descriptor: int) -> None:
-    # Several listeners share one Redis: it must not live and die with the logger of one of them.
+    # Several listeners share one Redis, so it must not stop with the logger of one of them.
     redis = REDIS_ADDRESS if settings.redis_is_default and not settings.listener else None
     report = {"state_dir": str(settings.state_dir), "redis": redis}
-    with contextlib.suppress(BrokenPipeError):  # the supervisor was killed meanwhile
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has been killed
         os.write(descriptor, f"{json.dumps(report)}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""What was found, on its way to Redis: kept in the outbox until Redis has made it safe."""
+"""Writes plays, gaps and the status to Redis; plays stay in the outbox until Redis has them safe."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 NOW_PLAYING_GRACE = 30.0
-"""Seconds after the next answer is due at which the open play no longer counts as open."""
+"""Seconds after the next answer is due until `now_playing` expires."""
 OPEN_SAVE_INTERVAL = 30.0
-"""Seconds between two states of the open play that go to the disk, while Redis is away."""
+"""Seconds between saves of the open play to disk while Redis is away."""
 PLAYS_PER_BATCH = 200
-"""Plays that go to Redis in one go."""
+"""Plays sent to Redis in one batch."""
 MAX_CATCH_UP = 10.0
-"""Seconds that one turn spends on plays that waited; the rest goes with the next ones."""
+"""Most seconds that one turn spends on queued plays; the rest follows in the next turns."""
 REFUSED_RETRY = 60.0
-"""Seconds before Redis is given again what it refused while it took the rest."""
+"""Seconds before a key that Redis refused is retried."""
 MAX_OWN_PLAYS = 1000
-"""Plays of this process that are remembered as such."""
+"""Most plays that are remembered as recorded by this process."""
 PERSISTENCE_CHECK_INTERVAL = 60.0
-"""Seconds between two looks at how far the server has saved, where it has no append-only file."""
+"""Seconds between checks of how far a server without an append-only file has saved."""
 TRACKER_NOTE = "tracker"
-"""The note that keeps the tracker's memory."""
+"""The note with the state of the tracker."""
 WRONG_TYPE = "WRONGTYPE"
-"""The error code for a key that somebody else uses."""
+"""The error code for a key of another type, which something else uses."""
 REDIS_RUN_NOTE = "redis_run"
-"""The note that keeps which run of the server was written to last."""
+"""The note with the run id of the Redis server that was written to last."""
 
 
 class Recorder:
-    """Writes plays, the newest state of each, and the status; in the order of the plays' keys.
+    """Writes the newest state of each play, in the order of their keys, and the status.
 
-    A play is on the disk before Redis hears of it, when it begins and when it ends; in between only Redis has
-    its newest state, and the disk every `KEEP_OPEN` seconds while Redis is away.
+    A play is saved to disk before it is sent to Redis when it begins and when it ends. In between only Redis
+    gets its newest state; while Redis is away, the disk does, every `OPEN_SAVE_INTERVAL` seconds.
 
     Args:
-        store: Where to.
-        outbox: Where plays wait.
-        clock: Tells when to try again.
-        backoff: Tells how long to leave Redis alone after a failure.
-        may_write: Tells whether another logger, on another machine, has not taken over.
+        store: The log in Redis.
+        outbox: The queue on disk.
+        clock: The time, for retries.
+        backoff: How long to leave Redis alone after a failure.
+        may_write: Returns whether no other logger has taken over.
 
     Attributes:
-        duty: Fields of the status that say who writes.
-        trouble: What is wrong with Redis, empty while all is well.
+        role_fields: Fields of the status that tell who writes.
+        trouble: What is wrong with Redis; "" while all is well.
     """
 
     def __init__(
@@ -81,20 +81,22 @@ class Recorder:
         self._backoff = backoff
         self._open: Play | None = None
         self._open_key: int | None = None
-        self._has_ended = False  # a play was closed that Redis may still call the present one
+        self._has_ended = False  # Redis may still have a closed play in `now_playing`
         self._last_key: int | None = None
         self._memory = ""
         self._saved_at = float("-inf")
-        self._own: dict[Identity, None] = {}  # plays of this process; older ones may be newer in Redis
+        self._own: dict[Identity, None] = {}  # plays of this process; Redis may have newer states of others
         self._receipts = Receipts()
         self._refused: dict[str, float] = {}
         self._persistence = Persistence()
         self._persistence_checked_at = float("-inf")
-        self._searched_at = self._nothing_at = -1  # the outbox's changes then, and when nothing was found
+        self._searched_at = (
+            self._nothing_at
+        ) = -1  # `Outbox.changes` at the last search, and at the last empty one
         self._connection = 0
         self._tombstones = Tombstones(store, outbox)
         self._retry_at = float("-inf")
-        self._reported: set[str] = set()  # of what is wrong at present
+        self._reported: set[str] = set()  # kinds of the current errors
         self._may_write = may_write
         self._takeover_dedup = TakeoverDedup(store)
         self._must_relearn = False
@@ -103,26 +105,26 @@ class Recorder:
 
     @property
     def has_history(self) -> bool:
-        """Whether the outbox knows the plays that Redis has."""
+        """Return whether the outbox has the plays that are in Redis."""
         return self._connection > 0 or self._outbox.note(REDIS_RUN_NOTE) != ""
 
     def load(self) -> tuple[Play | None, str, dict[str, str]] | None:
-        """Where another process stopped, as the disk and Redis know it, whoever knows it better.
+        """Load where an earlier process stopped, from the disk or from Redis, whichever is newer.
 
         Returns:
-            The newest play, the tracker's memory, and the status that Redis has, empty while Redis is away.
-            None while Redis is away and the disk knows nothing, as that of a new state folder, or nothing of
-            how another logger went on.
+            The newest play, the state of the tracker, and the status in Redis (empty while Redis is away).
+            None while Redis is away and the disk has nothing, as in a new state folder, or lacks what another
+            logger has written since.
         """
         kept, memory = self._outbox.newest(), self._outbox.note(TRACKER_NOTE)
         loaded, status = self._load_from_redis()
-        kept = kept and self._outbox.newest()  # somebody may have forgotten it
+        kept = kept and self._outbox.newest()  # it may have been deleted
         if self.trouble and (self._must_relearn or (kept is None and not memory)):
             return None
-        told = status.get("tracker", "")
+        remote = status.get("tracker", "")
         self._last_key = second_of_key(status.get("last_play", ""))
-        if loaded is not None and last_answer_at(told) > last_answer_at(memory):
-            kept, memory = self._as_kept(*loaded), told
+        if loaded is not None and last_answer_at(remote) > last_answer_at(memory):
+            kept, memory = self._as_kept(*loaded), remote
         self._open = kept if kept is not None and kept.end_reason is None else None
         self._memory = memory
         return kept, memory, status
@@ -140,7 +142,7 @@ class Recorder:
         return loaded
 
     def _newest_live(self) -> tuple[int, dict[str, str]] | None:
-        """The play that polling learned and that started last; repaired ones may have started later."""
+        """Return the polled play that started last; backfilled ones may have started later."""
         for count in (3, NEWEST_CANDIDATES):
             newest = self._store.recent(count)
             live = next((play for play in newest if self._is_live(*play)), None)
@@ -152,7 +154,7 @@ class Recorder:
         return fields.get("source") == LIVE and second not in self._tombstones.plays
 
     def _as_kept(self, second: int, fields: Mapping[str, str]) -> Play | None:
-        """The newest play of Redis, by the name that it has here."""
+        """Adopt the newest play in Redis, and return it with the identity that it has in the outbox."""
         play = Play.from_hash(second, fields)
         if play is None:
             return None
@@ -161,11 +163,11 @@ class Recorder:
         return play if ours is None else replace(play, second=ours.second, item=ours.item)
 
     def add(self, plays: Sequence[Play], memory: str) -> None:
-        """Take over what the tracker, or a repair, found; it is on the disk then.
+        """Save new states of plays to disk.
 
         Args:
-            plays: Newer states of plays; the last one of the tracker's may be open.
-            memory: The tracker's, from after it found them.
+            plays: Newer states of plays; the last one from the tracker may be open.
+            memory: The state of the tracker after it returned them.
         """
         self._memory = memory
         to_keep = []
@@ -182,7 +184,7 @@ class Recorder:
             self._put(to_keep)
 
     def save(self, notes: Mapping[str, str]) -> None:
-        """Bring notes to the disk, and with them the open play and the tracker's memory."""
+        """Save notes to disk, together with the open play and the state of the tracker."""
         self._outbox.put([] if self._open is None else [self._open], {TRACKER_NOTE: self._memory, **notes})
         self._saved_at = self._clock.monotonic()
 
@@ -195,21 +197,21 @@ class Recorder:
                 self._receipts.discard(play_key(key))
 
     def _remember(self, play: Play) -> None:
-        """Take note that the newest state of a play is the one that is here."""
+        """Remember that the outbox has the newest state of a play."""
         self._own[identity(play)] = None
         if len(self._own) > MAX_OWN_PLAYS:
             del self._own[next(iter(self._own))]
 
     def write(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> bool:
-        """Bring everything that waits to Redis, and the status with it.
+        """Send everything that is queued to Redis, and the status with it.
 
         Args:
-            shown: The play that the last answer showed, if it did.
+            shown: The play that the last answer showed, if any.
             due: Seconds until the next answer.
             status: Fields of the status hash.
 
         Returns:
-            Whether Redis has all of it.
+            Whether Redis took all of it.
         """
         if self._is_resting() or not self._may_write():
             self._save_open()
@@ -229,25 +231,25 @@ class Recorder:
         self._succeeded()
         return True
 
-    # Another logger on another machine
+    # Other loggers
 
     def relearn(self) -> None:
-        """Learn the plays that another logger wrote, when Redis is met next: the disk does not know them."""
+        """Read the plays that another logger wrote, on the next connection to Redis."""
         self._must_relearn = True
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether nothing of that is left to be learned."""
+        """Return whether the plays of other loggers have been read."""
         return not self._must_relearn
 
     def rewrite_all(self) -> None:
-        """Write everything again, as another logger may have written over it."""
+        """Write everything again, because another logger may have overwritten it."""
         self._store.invalidate_all()
         self._receipts.clear()
         self._outbox.mark_waiting(self._outbox.safe_keys())
 
     def flush_leftovers(self) -> None:
-        """Bring to Redis what was left here, while another logger is on duty."""
+        """Send what is left in the outbox while another logger is active."""
         if self._is_resting() or (self._outbox.changes == self._nothing_at and not self._receipts):
             return
         try:
@@ -264,7 +266,7 @@ class Recorder:
             self._succeeded()
 
     def _left_over(self, row: OutboxPlay) -> OutboxPlay | None:
-        """What Redis has to be given of a play that was left here; None for one that it knows as well."""
+        """Return what to send of a play that is left here; None if Redis has it already."""
         if identity(row.play) in self._own:
             return self._claimed(row)
         self._remember(row.play)
@@ -275,13 +277,13 @@ class Recorder:
         if held is not None and (held.end_reason is not None or row.play.end_reason is None):
             self._outbox.replace(row.play, (row.key, replace(held, item=row.play.item)))
             return None
-        if row.play.end_reason is None:  # nobody will see its end
+        if row.play.end_reason is None:  # nobody will observe its end
             row = replace(row, play=replace(row.play, end_reason=UNKNOWN))
             self._outbox.put([row.play])
         return row
 
     def _resolve_duplicate(self, another: Play, row: OutboxPlay) -> OutboxPlay | None:
-        """Put a play that was seen to its end in the place of one that was told of; let any other one go."""
+        """Replace a backfilled or imported duplicate by a play observed to its end, or keep the duplicate."""
         key, is_better = another.second, row.play.source == LIVE and row.play.end_reason is not None
         if another.source == LIVE or not is_better or self._outbox.is_taken(key, row.play):
             self._outbox.replace(row.play, (key, replace(another, item=row.play.item)))
@@ -290,10 +292,10 @@ class Recorder:
         self._store.invalidate(play_key(key))
         return replace(row, key=key)
 
-    # The server at the other end
+    # The server
 
     def _connect(self) -> None:
-        """See whether the server is still the one that was written to before; it may have lost something."""
+        """Connect, and requeue what the server lacks if it is not the one written to before."""
         connection = self._store.connect()
         if connection == self._connection:
             return
@@ -312,7 +314,7 @@ class Recorder:
         self._connection = connection
 
     def _adopt_newest(self) -> None:
-        """Learn the plays of Redis that a state folder does not know which is new, or was not in use."""
+        """Read the newest plays from Redis into a state folder that is new or was not in use."""
         if self._must_relearn or self._outbox.newest() is None:
             kept = (
                 (second, Play.from_hash(second, fields))
@@ -324,7 +326,7 @@ class Recorder:
             self._must_relearn = False
 
     def _with_isrcs(self, plays: Sequence[Play]) -> list[Play]:
-        """Plays with what the catalogue needs to tell their recordings from others."""
+        """Return plays with the ISRCs from the catalog, which tell recordings apart."""
         keys = dict.fromkeys(play.item.key for play in plays)
         isrcs = {key: isrc for key, (isrc,) in self._store.catalog(keys, ["isrc"])}
         return [_with_isrc(play, isrcs[play.item.key]) for play in plays]
@@ -333,11 +335,11 @@ class Recorder:
         before, self._persistence = self._persistence, self._store.persistence()
         self._persistence_checked_at = self._clock.monotonic()
         if before.aof != self._persistence.aof:
-            self._receipts.clear()  # they tell nothing of what proves a write from now on
+            self._receipts.clear()  # they do not apply to the new kind of persistence
             self._nothing_at = -1
 
     def _confirm_saved(self) -> None:
-        """Let go of what Redis has made safe."""
+        """Mark as safe in the outbox what Redis has saved."""
         now, has_file = self._clock.monotonic(), self._persistence.aof
         if not self._receipts or (
             not has_file and now - self._persistence_checked_at < PERSISTENCE_CHECK_INTERVAL
@@ -354,7 +356,7 @@ class Recorder:
             self._outbox.mark_safe(plays, gaps)
 
     def tombstones(self) -> Mapping[int, int]:
-        """What nobody shall bring back, see `Forgotten.plays`, as far as that can be known now."""
+        """Return the deleted plays, as of the last contact with Redis: start second -> end second."""
         if not self._is_resting():
             try:
                 self._connect()
@@ -364,9 +366,7 @@ class Recorder:
         return self._tombstones.plays
 
     def foreign_plays(self, since_ms: int) -> list[Play]:
-        """Plays since a moment that the disk knows nothing of, as far as that can be known now.
-
-        An import brought them, or another logger did.
+        """Return plays that are not in the outbox: from an import or another logger; [] while Redis is away.
 
         Args:
             since_ms: Milliseconds since the epoch, UTC.
@@ -380,10 +380,14 @@ class Recorder:
             self._failed(error)
             return []
 
-    # What is sent
+    # Sending
 
     def _send(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> StoreError | None:
-        """Send what waits, in portions; the open play, the gaps and the status go with the last one."""
+        """Send what is queued, in batches; the open play, gaps and status go with the last one.
+
+        Returns:
+            The error if Redis refused some keys and took the rest; None if it took everything.
+        """
         begun, partial_error = self._clock.monotonic(), None
         while True:
             rows = self._rows(self._to_send)
@@ -403,19 +407,19 @@ class Recorder:
                 return partial_error
 
     def _rows(self, ready: Callable[[OutboxPlay], OutboxPlay | None]) -> list[OutboxPlay]:
-        """The plays that are to be sent now; nobody looks where nothing has changed since there were none.
+        """Return the plays to send now; nothing is searched if nothing has changed since an empty search.
 
         Args:
-            ready: Gives a play the key under which it is to be sent; None if it is not to be.
+            ready: Returns a play with the key to send it under; None if it is not to be sent.
         """
         if self._outbox.changes == self._nothing_at:
             return []
         self._tombstones.refresh()
         self._searched_at = self._outbox.changes
         open_key = None if self._open is None else self._open_row(self._open).key
-        besides = {int(key.removeprefix("listening:")) for key in self._not_to_send("listening:")}
+        excluded = {int(key.removeprefix("listening:")) for key in self._not_to_send("listening:")}
         rows = self._outbox.waiting(
-            PLAYS_PER_BATCH, besides | ({open_key} if open_key is not None else set())
+            PLAYS_PER_BATCH, excluded | ({open_key} if open_key is not None else set())
         )
         self._takeover_dedup.clear_cache()
         return [sent for sent in map(ready, rows) if sent is not None]
@@ -439,13 +443,13 @@ class Recorder:
         return gaps
 
     def _not_to_send(self, kind: str) -> set[str]:
-        """Keys that Redis has taken, or refused a moment ago."""
+        """Return keys that Redis has taken, or refused a moment ago."""
         now = self._clock.monotonic()
         self._refused = {key: until for key, until in self._refused.items() if now < until}
         return {key for key in self._receipts.keys() | self._refused.keys() if key.startswith(kind)}
 
     def _claimed(self, row: OutboxPlay) -> OutboxPlay:
-        """A play under a key that is nobody else's, neither in Redis nor here, nor was before."""
+        """Return a play under a key that no other play has or had, in Redis or in the outbox."""
         play = row.play
         key = self._store.claim(
             row.key,
@@ -460,7 +464,7 @@ class Recorder:
         return replace(row, key=key)
 
     def _is_outdated(self, row: OutboxPlay) -> bool:
-        """Whether Redis has a newer state of a play that another process left on the disk."""
+        """Return whether Redis has a newer state of a play that an earlier process left on disk."""
         if identity(row.play) in self._own:
             return False
         self._remember(row.play)
@@ -493,9 +497,9 @@ class Recorder:
         batch.write_status({**status, **last, **keeping, **self.role_fields})
 
     def _open_row(self, play: Play) -> OutboxPlay:
-        """The open play, under a key that stays the same."""
+        """Return the open play under a key that stays the same."""
         if self._open_key is None:
-            if (key := self._outbox.key(play)) is None:  # somebody took it away
+            if (key := self._outbox.key(play)) is None:  # it was deleted
                 self._outbox.put([play])
                 key = self._outbox.key(play)
             self._open_key = self._claimed(OutboxPlay(play.second if key is None else key, play)).key
@@ -510,7 +514,7 @@ class Recorder:
             batch.write_gap(gap.second, gap.fields)
 
     def _sent(self, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap], refused: Collection[str]) -> None:
-        """Take note of what Redis has taken, and what not."""
+        """Note what Redis has taken, and what it refused."""
         if not rows and not gaps:
             return
         now = self._clock.monotonic()
@@ -526,10 +530,10 @@ class Recorder:
                 self._refused.pop(key, None)
                 self._receipts.add(key, receipt)
 
-    # Good and bad times
+    # Success and failure
 
     def _save_open(self) -> None:
-        """While Redis is away, bring the open play to the disk now and then."""
+        """Save the open play to disk from time to time."""
         if self._open is not None and self._clock.monotonic() - self._saved_at >= OPEN_SAVE_INTERVAL:
             self.save({})
 
@@ -539,9 +543,9 @@ class Recorder:
     def _failed(self, error: StoreError) -> None:
         wait = self._backoff.failed()
         self._retry_at = self._clock.monotonic() + wait
-        self._report(error, f" (plays wait in the outbox, the next try is in {wait:.0f} s)")
+        self._report(error, f" (plays are queued; next try in {wait:.0f} s)")
 
-    def _report(self, error: StoreError, what_next: str = " (the rest is written)") -> None:
+    def _report(self, error: StoreError, what_next: str = " (everything else was written)") -> None:
         kinds = _error_kinds(error)
         if not kinds <= self._reported:
             log.warning(f"{error}{what_next}")
@@ -552,18 +556,18 @@ class Recorder:
         self._backoff.succeeded()
         self._has_ended = False
         if self.trouble:
-            log.info("Redis is there again and takes what waited for it")
+            log.info("Redis is back; sending queued plays")
         self._reported.clear()
         self.trouble = ""
 
 
 def _gap_version(gap: OutboxGap) -> str:
-    """What tells the states of a gap from each other: it grows while it lasts."""
+    """Return what identifies one state of a gap, which grows while it lasts."""
     return f"{gap_key(gap.second)} {gap.fields['to']} {gap.fields['reason']}"
 
 
 def _is_total_failure(error: StoreError, rows: Sequence[OutboxPlay]) -> bool:
-    """Whether the server is of no use at present; otherwise some keys are, and the rest is written."""
+    """Return whether the server took nothing; otherwise only some keys were refused."""
     refused = error.refused
     if error.codes == {WRONG_TYPE}:
         return False
@@ -571,7 +575,7 @@ def _is_total_failure(error: StoreError, rows: Sequence[OutboxPlay]) -> bool:
 
 
 def _error_kinds(error: StoreError) -> set[str]:
-    """What is wrong, as far as it is worth a line of its own: every key that is somebody else's is."""
+    """Return the kinds of errors that each deserve a log line: every key of another type is one."""
     if error.codes == {WRONG_TYPE}:
         return {f"{WRONG_TYPE} {key}" for key in error.refused}
     return set(error.codes) or {str(error)}

@@ -1,4 +1,4 @@
-"""Which plays of one logger another one knows, too: each saw a part of them, and names the start it saw."""
+"""Finds plays that two loggers recorded: each saw a part, and named it by the start that it saw."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from spotify_logger.storage.store import Store
 
 MAX_START_DIFFERENCE = 6 * 3600
-"""Seconds before its start in which the same play may have begun for another logger."""
+"""Most seconds by which another logger may have dated the same play earlier."""
 
 
 class TakeoverDedup:
-    """Looks in Redis for what another logger wrote.
+    """Looks in Redis for the same play as another logger recorded it.
 
     Args:
         store: The log.
 
     Raises:
-        StoreError: By `same`: there is no answer.
+        StoreError: From `find_duplicate`, if Redis does not answer.
     """
 
     def __init__(self, store: Store) -> None:
@@ -32,11 +32,11 @@ class TakeoverDedup:
         self._days: dict[date, dict[int, tuple[str, int]]] = {}
 
     def clear_cache(self) -> None:
-        """Begin with plays that are looked for together: the index of a day is read once for all of them."""
+        """Drop cached day indexes before a new batch of plays."""
         self._days.clear()
 
     def find_duplicate(self, play: Play) -> Play | None:
-        """The play by which another logger knows this one; None where there is none, or only itself."""
+        """Return the same play under another key; None if there is none."""
         begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
         for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
             for second, (item, _) in self._index(day).items():

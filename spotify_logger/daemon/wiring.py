@@ -1,4 +1,4 @@
-"""The rooms put together to a logger: the real one, and those that live in virtual time."""
+"""Builds loggers from their parts: the real one, and those that run in virtual time."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a logger runs on.
+    """What a logger needs from the outside.
 
     Attributes:
-        clock: Time.
-        send: The way to Spotify.
-        tell: The way to whoever is alerted.
-        boot: Which run of the machine it is.
-        chance: Gives a number from 0 to 1.
-        connect: The way to Redis.
-        open_database: The way to the disk of the outbox; None for the usual one.
-        may_write: Tells whether another logger has not taken over.
+        clock: The time.
+        send: Sends requests to Spotify.
+        send_alert: Sends alerts and heartbeats.
+        boot_id: The id of this boot of the machine.
+        chance: Returns a number from 0 to 1, for jitter.
+        connect: Opens a link to Redis.
+        open_database: Opens the database of the outbox; None for SQLite on disk.
+        may_write: Returns whether no other logger has taken over.
     """
 
     clock: Clock
@@ -61,12 +61,12 @@ class Environment:
 def build_logger(
     settings: Settings, environment: Environment, schedule: PollSchedule | None = None
 ) -> Logger:
-    """Put a logger together.
+    """Build a logger.
 
     Args:
-        settings: What the person who runs it has decided.
-        environment: What it runs on.
-        schedule: When to ask; as the settings say unless given.
+        settings: The settings.
+        environment: What it needs from the outside.
+        schedule: When to poll; from the settings unless given.
     """
     clock, state_dir = environment.clock, settings.state_dir
     store = Store(
@@ -101,13 +101,13 @@ def build_logger(
 def build_failover(
     settings: Settings, environment: Environment, machine: str, schedule: PollSchedule | None = None
 ) -> Failover:
-    """Put together a logger that gives way to another one which keeps the same log.
+    """Build a logger with failover to other loggers of the same log.
 
     Args:
-        settings: See `assemble`.
-        environment: See `assemble`.
-        machine: The machine's name, for people.
-        schedule: See `assemble`.
+        settings: The settings.
+        environment: What it needs from the outside.
+        machine: The name of this machine, for people.
+        schedule: When to poll; from the settings unless given.
     """
     clock = environment.clock
 

@@ -114,18 +114,18 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 # What is told of the login: (day, the day on which it ends, what is wrong with it, what arrives)
 
 Step = tuple[float, float | None, str, list[str]]
-DIED, RECOVERED = "The login does not work", "The login works again"
+DIED, RECOVERED = "The Spotify login does not work", "The Spotify login works again"
 LIVES: dict[str, list[Step]] = {
     "the whole of it": [
         (0, 180, "", []),
         (149.9, 180, "", []),
-        (150, 180, "", ["ends in 30 days"]),
+        (150, 180, "", ["expires in 30 days"]),
         (150.1, 180, "", []),
         (165.9, 180, "", []),
-        (166, 180, "", ["ends in 14 days"]),
-        (173.01, 180, "", ["ends in 7 days"]),
-        (177, 180, "", ["ends in 3 days"]),
-        (179, 180, "", ["ends in 1 day,"]),
+        (166, 180, "", ["expires in 14 days"]),
+        (173.01, 180, "", ["expires in 7 days"]),
+        (177, 180, "", ["expires in 3 days"]),
+        (179, 180, "", ["expires in 1 day,"]),
         (179.9, 180, "", []),
         (180.01, 180, "", []),
         (180.02, 180, REFUSED, [DIED]),
@@ -134,17 +134,17 @@ LIVES: dict[str, list[Step]] = {
         (201, 381, "", [RECOVERED]),
         (201.1, 381, "", []),
         (350, 381, "", []),
-        (351, 381, "", ["ends in 30 days"]),
+        (351, 381, "", ["expires in 30 days"]),
     ],
     "off for long, only the most urgent": [
         (0, 180, "", []),
-        (174, 180, "", ["ends in 6 days"]),
+        (174, 180, "", ["expires in 6 days"]),
         (176.9, 180, "", []),
-        (177, 180, "", ["ends in 3 days"]),
+        (177, 180, "", ["expires in 3 days"]),
     ],
     "off until its last hours": [
         (0, 180, "", []),
-        (179.7, 180, "", ["ends in 1 day,"]),
+        (179.7, 180, "", ["expires in 1 day,"]),
         (179.9, 180, "", []),
     ],
     "off until it was over": [(0, 180, "", []), (190, 180, "", []), (190.1, 180, REFUSED, [DIED])],
@@ -157,12 +157,12 @@ LIVES: dict[str, list[Step]] = {
         (20.05, 180, "", [RECOVERED]),
     ],
     "refused by mistake while it ends": [
-        (166, 180, "", ["ends in 14 days"]),
+        (166, 180, "", ["expires in 14 days"]),
         (167, 180, REFUSED, [DIED]),
         (172, 180, "", [RECOVERED]),
         (172.5, 180, REFUSED, [DIED]),
         (173.5, 180, REFUSED, []),
-        (173.6, 180, "", [RECOVERED, "ends in 7 days"]),
+        (173.6, 180, "", [RECOVERED, "expires in 7 days"]),
     ],
     "dead for several reasons, one after the other": [
         (10, 180, REFUSED, [DIED]),
@@ -171,26 +171,26 @@ LIVES: dict[str, list[Step]] = {
         (13, 193, "", [RECOVERED]),
     ],
     "renewed in time": [
-        (160, 180, "", ["ends in 20 days"]),
+        (160, 180, "", ["expires in 20 days"]),
         (161, 341, "", []),
         (310.9, 341, "", []),
-        (311, 341, "", ["ends in 30 days"]),
+        (311, 341, "", ["expires in 30 days"]),
     ],
     "renewed by one that is dead as well": [
         (180.1, 180, REFUSED, [DIED]),
         (181, 361, REFUSED, []),
         (182, 361, "", [RECOVERED]),
-        (331, 361, "", ["ends in 30 days"]),
+        (331, 361, "", ["expires in 30 days"]),
     ],
     "an end that is not quite certain": [
-        (160, 180, "", ["ends in 20 days"]),
+        (160, 180, "", ["expires in 20 days"]),
         (160.1, 180.9, "", []),
         (160.2, 179.5, "", []),
         (160.3, 180.9, "", []),
     ],
     "another login, which ends sooner": [
         (0, 180, "", []),
-        (1, 20, "", ["ends in 19 days"]),
+        (1, 20, "", ["expires in 19 days"]),
         (1.1, 20, "", []),
     ],
     "nobody knows its end": [
@@ -200,16 +200,16 @@ LIVES: dict[str, list[Step]] = {
         (182, None, "", [RECOVERED]),
         (183, 363, "", []),
         (184, None, "", []),
-        (333, 363, "", ["ends in 30 days"]),
+        (333, 363, "", ["expires in 30 days"]),
         (334, None, "", []),
         (335, 363, "", []),
     ],
     "a clock that goes back": [
-        (166, 180, "", ["ends in 14 days"]),
+        (166, 180, "", ["expires in 14 days"]),
         (100, 180, "", []),
         (150, 180, "", []),
         (166, 180, "", []),
-        (173, 180, "", ["ends in 7 days"]),
+        (173, 180, "", ["expires in 7 days"]),
     ],
 }
 
@@ -264,21 +264,24 @@ def test_whatever_fails_the_days_left_only_shrink_and_the_last_word_arrives(
 
 
 WORDS: list[tuple[float, float | None, str, str]] = [
-    (166, 180, "", f"The login at Spotify ends in 14 days, on 2027-05-22: {ADVICE}"),
-    (167, 180, REFUSED, f"The login does not work, and nothing is logged. {REFUSED}"),
+    (166, 180, "", f"The Spotify login expires in 14 days, on 2027-05-22: {ADVICE}"),
+    (167, 180, REFUSED, f"The Spotify login does not work, so nothing is logged. {REFUSED}"),
     (
         168.5,
         180,
         "",
-        "The login works again since 2027-05-11 10:00, and plays are logged. It ends on 2027-05-22.",
+        "The Spotify login works again since 2027-05-11 10:00; plays are logged. It expires on 2027-05-22.",
     ),
     (
         169,
         None,
         "nobody may see this",
-        f"The login does not work, and nothing is logged. Nobody may see this; in doubt, {ADVICE}",
+        (
+            "The Spotify login does not work, so nothing is logged."
+            f" Nobody may see this; if it stays like this, {ADVICE}"
+        ),
     ),
-    (170.5, None, "", "The login works again since 2027-05-13 10:00, and plays are logged."),
+    (170.5, None, "", "The Spotify login works again since 2027-05-13 10:00; plays are logged."),
 ]
 
 
@@ -302,7 +305,7 @@ def test_the_log_is_told_each_thing_once_and_nothing_that_the_poller_says(
     for day, ends, trouble, _ in LIVES["the whole of it"]:
         bench.start()
         bench.at(day, ends, trouble)
-    first = "The login at Spotify ends in"
+    first = "The Spotify login expires in"
     assert logged == [
         ("warning", f"{first} 30 days, on 2027-05-22: {ADVICE}"),
         ("warning", f"{first} 14 days, on 2027-05-22: {ADVICE}"),
@@ -385,11 +388,11 @@ def test_only_the_newest_alerts_wait_and_a_restart_keeps_them(bench: Bench) -> N
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        ([(150, ""), (166, ""), (173, "")], ["ends in 7 days"]),
+        ([(150, ""), (166, ""), (173, "")], ["expires in 7 days"]),
         ([(166, ""), (167, REFUSED)], [DIED]),
         ([(166, ""), (167, REFUSED), (168, "")], [RECOVERED]),
         ([(167, REFUSED), (168, ""), (169, REFUSED)], [DIED]),
-        ([(165, REFUSED), (167, "")], [RECOVERED, "ends in 13 days"]),
+        ([(165, REFUSED), (167, "")], [RECOVERED, "expires in 13 days"]),
     ],
 )
 def test_what_could_not_be_delivered_gives_way_to_what_makes_it_untrue(
@@ -452,14 +455,14 @@ def test_what_cannot_be_delivered_is_tried_again(
         bench.clock.sleep(1)
         bench.alerts.deliver()
         assert bench.post.asked == asked + 1
-    reason = "ntfy.test: connection refused" if status == OFFLINE else f"ALERT_URL answers {status}"
-    assert logged == [("warning", f"The alert cannot be delivered ({reason}); it is tried again")]
+    reason = "ntfy.test: connection refused" if status == OFFLINE else f"ALERT_URL answered {status}"
+    assert logged == [("warning", f"cannot deliver the alert ({reason}); retrying")]
     bench.post.status = 200
     bench.clock.sleep(3600)
     bench.alerts.deliver()
     bench.alerts.deliver()
     assert bench.post.new() == ["Spotify Logger: The disk is full."]
-    assert logged[1:] == [("info", "The alert is delivered at last")]
+    assert logged[1:] == [("info", "alerts are delivered again")]
 
 
 def test_a_success_ends_the_waiting_and_the_next_failure_is_said_again(
@@ -556,7 +559,7 @@ def test_a_note_that_makes_no_sense_is_as_good_as_none(bench: Bench, name: str) 
     bench.notes.texts[ALERTS_NOTE] = NONSENSE[name]
     bench.start()
     (text,) = bench.at(166)
-    assert "ends in 14 days" in text
+    assert "expires in 14 days" in text
     bench.start()
     assert bench.at(166.1) == []
 
@@ -628,10 +631,10 @@ def test_the_wire_sees_the_text_and_nothing_else_of_us(
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (respond_with(http_response(b"tops3cret", status=b"500 tops3cret")), "ALERT_URL answers 500"),
+        (respond_with(http_response(b"tops3cret", status=b"500 tops3cret")), "ALERT_URL answered 500"),
         (
             respond_with(http_response(b"", b"Location: /tops3cret", status=b"302 Found")),
-            "ALERT_URL answers 302",
+            "ALERT_URL answered 302",
         ),
         (reset, "connection lost"),
         (hang, "no answer within"),
@@ -662,7 +665,7 @@ def test_after_trouble_on_the_wire_it_arrives_and_no_secret_is_in_the_log(
     assert bodies == [b"Spotify Logger: The disk is full."] * 2
     warning, info = capsys.readouterr().err.splitlines()
     assert reason in warning
-    assert "delivered at last" in info
+    assert "delivered again" in info
     assert "tops3cret" not in warning + info
 
 
@@ -681,7 +684,7 @@ def test_a_heartbeat_on_the_wire(
     assert [request.splitlines()[0] for request in peer.requests] == [b"GET /tops3cret HTTP/1.1"] * 2
     assert all(b"Authorization" not in request for request in peer.requests)
     said = capsys.readouterr().err
-    assert "HEARTBEAT_URL answers 404" in said
+    assert "HEARTBEAT_URL answered 404" in said
     assert "tops3cret" not in said
 
 
@@ -749,9 +752,9 @@ def test_a_heartbeat_that_fails_is_one_line_and_another_when_it_arrives(
         heartbeat.beat(healthy=True)
         clock.sleep(300)
     assert logged == [
-        ("warning", "The heartbeat does not arrive (ntfy.test: connection refused); it is tried again"),
-        ("info", "The heartbeat arrives again"),
-        ("warning", "The heartbeat does not arrive (HEARTBEAT_URL answers 500); it is tried again"),
+        ("warning", "cannot send the heartbeat (ntfy.test: connection refused); retrying"),
+        ("info", "the heartbeat works again"),
+        ("warning", "cannot send the heartbeat (HEARTBEAT_URL answered 500); retrying"),
     ]
 
 

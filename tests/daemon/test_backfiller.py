@@ -449,7 +449,7 @@ class TestFailure:
         bench.live(HOUR, listening=True)
 
         assert len(bench.asked) > 2
-        words = f"what was played lately cannot be learned ({error}); it is asked again later"
+        words = f"cannot fetch recently played items ({error}); retrying later"
         assert logged(capsys) == [words]
 
     def test_another_one_is_said_and_so_is_the_same_after_an_answer(

@@ -244,8 +244,8 @@ class TestGap:
         bench.failures(HOUR)
         bench.answers(300)
 
-        words = "nothing could be seen from 2026-11-22T12:00:30Z to 2026-11-22T13:01:00Z (offline)"
-        assert logged(capsys) == [f"{words}; the gap is recorded"]
+        words = "not observed: 2026-11-22T12:00:30Z to 2026-11-22T13:01:00Z (offline)"
+        assert logged(capsys) == [f"{words}; recorded as a gap"]
 
     def test_less_than_five_minutes_are_no_gap_but_something_may_have_been_missed(
         self, bench: Bench, capsys: pytest.CaptureFixture[str]
@@ -524,7 +524,7 @@ class TestTell:
         bench.report()
 
         assert len(bench.told) == 1
-        assert "ends in 5 days" in bench.told[0]
+        assert "expires in 5 days" in bench.told[0]
 
     def test_the_heart_beats_while_all_is_well(self, bench: Bench) -> None:
         bench.report(healthy=False)

@@ -61,7 +61,7 @@ class TestAlone:
         process.terminate()
         assert process.wait(30) == 0
         first, answered, _, stopped = stage.lines()
-        asking = "asking Spotify every 0.1 to 0.3 s while something plays, writing to Redis at 127.0.0.1:"
+        asking = "polling Spotify every 0.1 to 0.3 s during playback, writing to Redis at 127.0.0.1:"
         assert first.startswith(asking)
         assert answered.startswith("Spotify answers: playing ")
         assert stopped == "stopped"
@@ -92,7 +92,7 @@ class TestAlone:
 
     def test_arguments_are_none_of_its_business(self, stage: Stage) -> None:
         assert stage.start(LOG, "--demo").wait(30) == 64
-        assert stage.lines() == ["log.py takes no arguments; what it needs is in the settings"]
+        assert stage.lines() == ["log.py takes no arguments; configure it with settings"]
         assert not (stage.folder / "state").exists()
 
 
@@ -169,7 +169,7 @@ class Stopped(StopSignal):
         self.wake_fd, write_fd = os.pipe()
         for descriptor in (self.wake_fd, write_fd):
             resources.callback(os.close, descriptor)
-        self._wanted = True
+        self._is_requested = True
 
 
 class TestServer:
@@ -201,7 +201,7 @@ class TestServer:
         with redis.Redis.from_url(redis_url) as client:
             assert client.ping()
 
-    def test_not_for_one_of_several_listeners_who_are_told_what_to_do(
+    def test_named_listeners_get_advice_instead_of_a_server(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         port = free_port()
@@ -213,10 +213,10 @@ class TestServer:
             assert not is_listening("127.0.0.1", port)
             run_logger(anna, HeartbeatPipe(), Stopped(resources), resources)
         first = capsys.readouterr().err.splitlines()[0]
-        assert f"nothing listens at 127.0.0.1:{port}" in first
-        assert "sudo apt install redis-server; what is heard waits for it" in first
+        assert f"nothing is listening on 127.0.0.1:{port}" in first
+        assert "sudo apt install redis-server" in first
 
-    def test_a_machine_without_one_is_told_what_to_do_and_goes_on(
+    def test_without_a_server_program_advice_is_logged(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(embedded_server, "find_server", lambda: None)
@@ -226,8 +226,8 @@ class TestServer:
             start_redis(settings, 0, resources)
         assert not is_listening("127.0.0.1", port)
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"nothing listens at 127.0.0.1:{port}" in line
-        assert "sudo apt install redis-server; what is heard waits for one" in line
+        assert f"nothing is listening on 127.0.0.1:{port}" in line
+        assert "sudo apt install redis-server" in line
 
 
 class Restless(VirtualClock):
@@ -260,9 +260,7 @@ class TestBeats:
         assert first == (MAX_TURN, False, "starting")
         well = [beat for beat in beats if beat.ok]
         assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
-        assert {beat.status for beat in beats if not beat.ok} == {
-            "the connection was closed; it is asked again"
-        }
+        assert {beat.status for beat in beats if not beat.ok} == {"the connection was closed; retrying"}
         assert all(MAX_TURN <= beat.seconds <= MAX_TURN + 60 for beat in beats)
         assert well[0].seconds == pytest.approx(MAX_TURN + 5, abs=0.5)
         _token, *polls = asked

@@ -256,10 +256,10 @@ class TestFaults:
         assert [turn.ok for turn in turns[:3]] == [False] * 3
         assert turns[-1].ok
         down, back, gap = logged(capsys)
-        assert down == f"Spotify answers 503 ({REASON}); it is asked again"
+        assert down == f"Spotify answers 503 ({REASON}); retrying"
         assert back == "Spotify answers again: playing The Band of A – A, Desk"
-        assert gap.startswith("nothing could be seen from 2026-11-22T12:0")
-        assert gap.endswith(" (Spotify down); the gap is recorded")
+        assert gap.startswith("not observed: 2026-11-22T12:0")
+        assert gap.endswith(" (Spotify down); recorded as a gap")
         rig.fault("error_503", requests=1)
         first, second = rig.turn(), rig.turn()
         assert [first.ok, second.ok] == [False, True]
@@ -320,7 +320,7 @@ class TestLimit:
         rig.fault("quota_exceeded", requests=1, value=10_000)
         limited, began = rig.turn(), rig.asked[-1][0]
         assert not limited.ok
-        begun, until = limited.words.split("; nothing is asked until ")
+        begun, until = limited.words.split("; the next request is at ")
         assert begun == "Spotify's daily quota is used up"
         told = time.mktime(time.strptime(until, "%Y-%m-%d %H:%M"))
         assert began + 9_940 <= told <= began + 10_002
@@ -365,7 +365,7 @@ class TestLogin:
         assert rig.status()["login"] == "ok"
         back, gap = logged(capsys)
         assert back == "Spotify answers again: playing The Band of A – A, Desk"
-        assert gap.endswith(" (login dead); the gap is recorded")
+        assert gap.endswith(" (login dead); recorded as a gap")
         rig.run(rig.world.record.end - T)
         rig.assert_all_is_logged()
 
@@ -427,7 +427,7 @@ class TestRedis:
         turns = rig.run(1000)
         assert {turn.ok for turn in turns} == {False}
         lines = logged(capsys)
-        assert sum("plays wait in the outbox" in line for line in lines) == 1
+        assert sum("plays are queued" in line for line in lines) == 1
         assert sum(line.endswith(" of 1:00, Desk") for line in lines) == 15
         start_again(server)
         rig.run(rig.world.record.end - T)
@@ -555,14 +555,14 @@ PLAYING = {
 @pytest.mark.parametrize(
     ("playback", "words"),
     [
-        (NO_STATE, "nothing plays"),
-        (PlayerState(StateKind.NO_INFORMATION, private=True), "a private session, which is not logged"),
-        (PlayerState(StateKind.ADVERTISEMENT), "an advertisement plays"),
+        (NO_STATE, "nothing is playing"),
+        (PlayerState(StateKind.NO_INFORMATION, private=True), "private session, not logged"),
+        (PlayerState(StateKind.ADVERTISEMENT), "an advertisement is playing"),
         (read_player_state(PLAYING), "playing Veridis Quo, Kitchen"),
         (read_player_state({**PLAYING, "is_playing": False, "device": None}), "paused Veridis Quo"),
         (
             read_player_state({**PLAYING, "device": {"is_private_session": True}}),
-            "a private session, which is not logged",
+            "private session, not logged",
         ),
     ],
 )

@@ -151,7 +151,7 @@ class TestDisk:
             disk.free()
             if is_killed:
                 start_again(server)
-            life.wait_for_line("Redis is there again", times)
+            life.wait_for_line("Redis is back", times)
         life.end(supervisor)
         life.assert_all_is_logged()
         life.assert_outages_are_logged()
@@ -167,7 +167,7 @@ class TestDisk:
         assert life.start("log.py").wait(30) == 1
         life.end(supervisor)
         life.assert_all_is_logged()
-        says = f"the state folder {disk.folder} cannot be written (Read-only file system): plays wait in "
+        says = f"cannot write to the state folder {disk.folder} (Read-only file system): plays are queued in "
         assert sum(line.startswith(says) for line in life.lines()) == 1
         busy = f"another logger works in {disk.folder}: "
         assert sum(line.startswith(busy) for line in life.lines()) == 1
@@ -195,7 +195,7 @@ class TestDisk:
         life.wait_for_line("outbox.sqlite cannot be written")
         life.wait_for_answers(10)
         life.send(life.loop_of(supervisor), signal.SIGKILL)
-        life.wait_for_line(f"the state folder {card.folder} cannot be written (Read-only file system)")
+        life.wait_for_line(f"cannot write to the state folder {card.folder} (Read-only file system)")
         life.wait_for_answers(10)
         life.end(supervisor)
         life.assert_all_is_logged()
@@ -304,11 +304,11 @@ class TestTwo:
         life = rig.life()
         supervisor = life.begin()
         other = life.start("run.py", STATE_DIR=str(rig.folder / "other"))
-        life.wait_for_line("asks Spotify; this one stands by")
+        life.wait_for_line("is active; this one stands by")
         assert len({shown.pid for shown in life.server.shown}) == 1
         supervisor.terminate()
         assert supervisor.wait(30) == 0
-        life.wait_for_line("takes over from the logger on")
+        life.wait_for_line("taking over from the logger on")
         wait_until(lambda: len({shown.pid for shown in life.server.shown}) == 2)
         life.end(other)
         assert "Traceback" not in life.log()

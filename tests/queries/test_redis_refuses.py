@@ -202,7 +202,7 @@ def test_a_real_logger_and_a_full_redis(server: RedisServer, tmp_path: Path) -> 
         assert "no memory" in told
         assert NOT_RUNNING not in told
         server.client.config_set("maxmemory", 0)
-        wait_until(lambda: "Redis is there again" in stage.log(), 90)
+        wait_until(lambda: "Redis is back" in stage.log(), 90)
         ask(0)
         logger.terminate()
         assert logger.wait(30) == 0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
-IS_BACK = "Redis is there again and takes what waited for it"
+IS_BACK = "Redis is back; sending queued plays"
 
 
 class TestForgetful:
@@ -232,7 +232,7 @@ class TestRefusing:
         assert fragile.recorder.trouble == ""
         gone, back = lines(capsys)
         assert words in gone
-        assert gone.endswith("(plays wait in the outbox, the next try is in 1 s)")
+        assert gone.endswith("(plays are queued; next try in 1 s)")
         assert back == IS_BACK
 
     def test_while_it_is_loading(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,8 +293,8 @@ class TestRefusing:
             start_again(server)
             fragile.clock.sleep(2)
             assert fragile.write()
-        gone = [line for line in lines(capsys) if "plays wait" in line]
-        assert [line.partition("the next try is in ")[2] for line in gone] == ["1 s)", "1 s)"]
+        gone = [line for line in lines(capsys) if "plays are queued" in line]
+        assert [line.partition("next try in ")[2] for line in gone] == ["1 s)", "1 s)"]
 
     def test_it_may_die_at_any_moment_of_a_turn(self, fragile: RealRig, server: EmbeddedServer) -> None:
         """A server that is killed between two questions of a turn, or after it took what was written."""
@@ -365,7 +365,7 @@ class TestWrongType:
         assert rig.later(1)
         assert len(rig.outbox) == 0
         gone, back = lines(capsys)
-        assert gone.endswith(f"or set REDIS_PREFIX ({key}) (the rest is written)")
+        assert gone.endswith(f"or set REDIS_PREFIX ({key}) (everything else was written)")
         assert back == IS_BACK
 
     def test_it_is_not_tried_again_at_every_turn(self, rig: RealRig) -> None:
