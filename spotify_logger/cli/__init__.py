@@ -1,1 +1,1 @@
-"""The command `spotify-logger`."""
+"""The `spotify-logger` command."""

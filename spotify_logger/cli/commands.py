@@ -1,6 +1,6 @@
-"""The command line: which commands there are, and what each of them does.
+"""The command line: its commands, and the functions that run them.
 
-What takes long to import is imported where it is needed: on a Pi, help need not take seconds.
+Slow imports are local to the functions that need them, so that --help is fast on a Raspberry Pi.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ Exit codes: 0 yes; 1 not well, unknown or no Redis; 2 invalid arguments; 78 inva
 
 
 def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the arguments, those of the process unless others are given."""
+    """Parse the arguments, by default those of the process."""
     return arguments.parse_args(command_parser(), words)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the options ask for, and return the exit code."""
+    """Run the chosen command and return its exit code."""
     from spotify_logger.report.output import write_answer  # noqa: PLC0415 - not for --help
 
     if options.command == "web":
-        # Nothing of it is imported but here: it is an extra, and larger than all the rest.
+        # Imported here only: it is an optional extra, and larger than everything else.
         from spotify_logger.cli.serve import serve  # noqa: PLC0415
 
         return serve(options, _settings(options))
     if options.command == "login":
-        # With --json, standard output is for the JSON alone.
+        # With --json, nothing but JSON goes to standard output.
         answer = _login(options, sys.stderr if options.json else sys.stdout)
         if options.json:
             write_answer(answer, sys.stdout, "json")
         return answer.code
-    told = _answer(options, _settings(options))
-    if told is None:
+    result = _answer(options, _settings(options))
+    if result is None:
         return 0
-    write_answer(told, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
-    return told.code
+    write_answer(result, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
+    return result.code
 
 
 def _settings(options: argparse.Namespace, *, need_login: bool = False) -> Settings:
@@ -68,7 +68,7 @@ def _settings(options: argparse.Namespace, *, need_login: bool = False) -> Setti
 
 
 def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
-    # It takes a second on a Pi.
+    # These imports take a second on a Raspberry Pi.
     from spotify_logger.report.blocks import Answer  # noqa: PLC0415
     from spotify_logger.report.words import utc_time  # noqa: PLC0415
     from spotify_logger.spotify.login import login_on_terminal  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
-    # redis-py and all the questions take seconds to import on a Pi.
+    # Importing redis-py and the queries takes seconds on a Raspberry Pi.
     from spotify_logger.queries.dispatch import answer, open_store  # noqa: PLC0415
 
     with closing(open_store(settings)) as store:
@@ -89,7 +89,7 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
 
 
 def command_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command-line parser."""
     parser = argparse.ArgumentParser(
         prog="spotify-logger",
         description="Query the log of what you played on Spotify.",
@@ -141,6 +141,6 @@ def _host_name(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - there are so many
+    if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - the number of TCP ports
         return int(text)
     raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to 65535)")

@@ -1,4 +1,4 @@
-"""The command `spotify-logger`: what each failure looks like to a shell."""
+"""Entry point of the `spotify-logger` command: turns failures into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-"""What a shell shows for a program that Ctrl-C ended, and for one whose reader went away (128 + SIGPIPE)."""
+"""The conventional exit codes after SIGINT (128 + 2) and SIGPIPE (128 + 13)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments ask for, and return the exit code."""
+    """Run the command and return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a title must not fail for want of a letter in the locale
+        sys.stdout.reconfigure(errors="replace")  # a title may have characters that the locale cannot encode
     options = commands.parse_args(arguments)
     try:
         code = commands.run(options)
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpotifyLoggerError as error:
         return _fail(error, 1)
     except BrokenPipeError:
-        # Python flushes standard output once more when it ends; there must be something to flush it to.
+        # Python flushes standard output again at exit: give it a file descriptor that accepts the data.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The start of the page, where its extra is installed."""
+"""Start the web page, if its extra is installed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
-    """Serve the page until the process is asked to end, and return the exit code.
+    """Serve the web page until the process is stopped, and return the exit code.
 
     Args:
         options: host, port, names, covers, behind_proxy.
-        settings: Where Redis is, the password, the app to log in with.
+        settings: The Redis URL, the password, the Spotify app to log in with.
 
     Raises:
         Misconfigured: The extra is not installed, or a setting is wrong.

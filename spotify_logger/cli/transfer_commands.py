@@ -1,4 +1,4 @@
-"""The commands that bring plays in, give them out, take them away, and look whether all is in order."""
+"""The commands that import, export, delete and verify plays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(add: Subcommands) -> None:
-    """Add them to the others."""
+    """Add the import, export, forget and check commands."""
     bring = add.command("import", "import earlier plays from Spotify's data export", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
@@ -52,7 +52,7 @@ def add_commands(add: Subcommands) -> None:
 
 
 def answer(options: argparse.Namespace, store: Store) -> Answer | None:
-    """Do what the options ask for; None where nothing is left to be said."""
+    """Run the chosen command; return None if it has written its own output."""
     return COMMANDS[options.command](options, store)
 
 

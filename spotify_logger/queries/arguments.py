@@ -1,4 +1,4 @@
-"""Read the words of a question: the commands that ask the log, and their options."""
+"""The query commands and their options, for argparse; shared by the command line and the web page."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 
 
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the arguments; `question` and, for `day`, the `day` of the result are what they mean.
+    """Parse arguments and add the `question` they make, and for the `day` command the `day`, to the result.
 
     Args:
-        parser: What reads them; where they make no sense, it ends the process with 2, or raises.
-        arguments: Those of the process, unless others are given.
+        parser: The parser; for invalid arguments it exits with status 2, or raises.
+        arguments: The arguments; by default those of the process.
     """
     _refuse_dashes(parser, sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(arguments)
@@ -40,7 +40,7 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
 
 
 def _refuse_dashes(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Refuse `--` as the value of an option: before Python 3.13, argparse makes an empty list of it."""
+    """Reject `--` as the value of an option: before Python 3.13, argparse turns it into an empty list."""
     for argument in takewhile(lambda argument: argument != "--", arguments):
         if given := _DASHES.fullmatch(argument):
             parser.error(f"argument {given[1]}: expected one argument")
@@ -49,11 +49,11 @@ def _refuse_dashes(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
 def parse(
     words: Sequence[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
 ) -> argparse.Namespace:
-    """Read a question.
+    """Parse a query command.
 
     Args:
-        words: One of the commands that ask the log, and its options.
-        kind: What reads them, see `read`.
+        words: The command and its options.
+        kind: The parser class, which decides what happens to invalid arguments.
     """
     parser = kind(prog="spotify-logger", allow_abbrev=False)
     add_questions(Subcommands(parser.add_subparsers(dest="command", required=True)))
@@ -61,7 +61,7 @@ def parse(
 
 
 def add_questions(add: Subcommands) -> None:
-    """Add the commands that ask the log."""
+    """Add the query commands."""
     status = add.command("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
     status.add_argument("--all", action="store_true", help="show the loggers of all listeners")
     add.command("now", "what is playing right now (exit code 1 if unknown)", csv=False)
@@ -112,7 +112,7 @@ def add_questions(add: Subcommands) -> None:
 
 
 def _add_pages(add: Subcommands) -> list[argparse.ArgumentParser]:
-    """Add the commands that are about one thing."""
+    """Add the commands about one artist, album or track."""
     pages = {noun: add.command(noun, f"everything about one {noun}") for noun in ("artist", "album", "track")}
     for noun, page in pages.items():
         page.set_defaults(kind=f"{noun}s")
@@ -123,10 +123,10 @@ def _add_pages(add: Subcommands) -> list[argparse.ArgumentParser]:
 
 
 class Subcommands:
-    """Adds commands with what all of them have.
+    """Adds subcommands with the options that all of them share.
 
     Args:
-        commands: Where to.
+        commands: The subparsers to add to.
     """
 
     def __init__(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -140,7 +140,7 @@ class Subcommands:
         json: bool = True,
         csv: bool = True,
     ) -> argparse.ArgumentParser:
-        """Add a command."""
+        """Add a subcommand, with --json and --csv unless it does not support them."""
         parser = self._commands.add_parser(name, help=what, description=what, allow_abbrev=False)
         if json:
             forms = parser.add_mutually_exclusive_group()

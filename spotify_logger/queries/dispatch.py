@@ -1,4 +1,4 @@
-"""Answer the questions of the command line and of the page."""
+"""Map each query command to the function that answers it; shared by the command line and the web page."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def _compare(options: argparse.Namespace, store: Store, settings: Settings) -> A
 
 
 def resolve_listener(text: str, store: Store) -> str:
-    """The name of the listener that a word of the command means; "-" is the one without a name.
+    """Return the listener that a command-line argument names; "-" stands for the one without a name.
 
     Raises:
-        SpotifyLoggerError: Nobody is called so; the message says who there is.
+        SpotifyLoggerError: There is no such listener; the message lists the known ones.
     """
     name = "" if text == "-" else text
     known = store.listeners()
@@ -105,7 +105,7 @@ def resolve_listener(text: str, store: Store) -> str:
 
 
 def open_store(settings: Settings) -> Store:
-    """The log of a listener."""
+    """Open the store of the listener in the settings."""
     return Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)
 
 

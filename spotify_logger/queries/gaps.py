@@ -1,4 +1,4 @@
-"""The stretches in which nothing could be seen, as the answers tell of them."""
+"""Gaps: periods that were not observed, filtered, summed up and formatted for answers."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Gap = tuple[int, int, str]
-"""From and to, in whole seconds since the epoch, and why nothing could be seen between them."""
+"""Begin and end in whole seconds since the epoch, and the reason."""
 
 
 def ending_after(gaps: Iterable[Gap], second: float) -> list[Gap]:
-    """Those of the gaps that were not over at a moment."""
+    """Return the gaps that end after `second`."""
     return [gap for gap in gaps if gap[1] > second]
 
 
 def unobserved_seconds(gaps: Iterable[Gap], second: float) -> int:
-    """How long nothing could be seen since a moment, in whole seconds."""
+    """Return the seconds of gaps after `second`."""
     return sum(int(end - max(begin, second)) for begin, end, _ in ending_after(gaps, second))
 
 
 def gap_data(gap: Gap) -> dict[str, str | None]:
-    """A gap for programs."""
+    """Return a gap for JSON."""
     begin, end, reason = gap
     return {"from": utc_time(begin), "to": utc_time(end), "reason": reason}
 
 
 def gap_words(gap: Gap) -> str:
-    """A gap among plays: "(offline for 1 h 50 min)"."""
+    """Format a gap as a line among plays: "(offline for 1 h 50 min)"."""
     begin, end, reason = gap
     return f"({reason} for {exact_duration(end - begin)})"
 
 
 def gaps_words(gaps: Sequence[Gap], days: int, second: float) -> str:
-    """Gaps in a line; empty when there are none.
+    """Summarize gaps in one line; return "" if there are none.
 
     Args:
-        gaps: Oldest first, all of the last days.
-        days: How many days these are.
-        second: The moment at which they began.
+        gaps: All gaps of the last days, oldest first.
+        days: The number of days.
+        second: The time at which the first of these days began, in seconds since the epoch.
     """
     if not gaps:
         return ""

@@ -1,4 +1,4 @@
-"""Whether the logger is well, judged by the status that it leaves in Redis and by what else is seen. Pure."""
+"""Judge whether the logger is well, from its status in Redis and other evidence. Pure."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LATE_AFTER = 120.0
-"""Seconds after the announced turn at which a loop that lives has been heard of: a turn takes 90 at most."""
+"""Seconds after the announced poll by which a live logger has written its status: a poll takes at most 90."""
 OVERDUE_AFTER = 30.0
-"""Seconds after the announced turn at which `now_playing` expires: from then on nobody knows what plays."""
+"""Seconds after the announced poll at which `now_playing` expires: from then on, what plays is unknown."""
 UNANSWERED_AFTER = 900.0
-"""Seconds without an answer from Spotify, beyond the longest pause, that are no passing trouble any more."""
+"""Seconds without an answer from Spotify, beyond the longest poll interval, that are a problem to report."""
 MAX_WAITING_PLAYS = 1000
-"""Plays that may wait for Redis: more than a day has. Where Redis never says that it has made them safe, a
-day's plays wait all the time."""
+"""Plays that may wait in the outbox: more than a day has. If Redis never confirms that plays are on disk,
+those of a whole day are always waiting."""
 NOT_PERSISTENT = Persistence(saves=False).words
-"""What the status says of a Redis that keeps nothing on its disk."""
+"""The status field of a Redis that saves nothing to disk."""
 LOGIN_EXPIRED = f"the login has expired: {LOGIN_ADVICE}"
 NOT_RUNNING = "the logger is not running: start it, or check its log"
 
 
 @dataclass(frozen=True, slots=True)
 class LoggerEvidence:
-    """What can be seen of the logger and its Redis beside the status.
+    """What is known of the logger and its Redis besides the status.
 
     Attributes:
-        refusal: Why Redis cannot be reached, or takes no writes; "" while it does.
-        standby: The machine of a logger that waits to take over; "" where there is none.
-        is_running: Whether a logger runs on this machine; None where that cannot be seen.
-        waiting: Plays in its outbox; None where that cannot be seen.
+        refusal: Why Redis cannot be reached or rejects writes; "" if it accepts them.
+        standby: The machine of a logger on standby; "" if there is none.
+        is_running: Whether a logger runs on this machine; None if unknown.
+        waiting: The number of plays in its outbox; None if unknown.
     """
 
     refusal: str = ""
@@ -51,20 +51,20 @@ NO_EVIDENCE = LoggerEvidence()
 
 
 def status_time(status: Mapping[str, str], name: str) -> float | None:
-    """Return a time of the status in seconds since the epoch; None when it is not there, or none of ours."""
+    """Return a time from the status in seconds since the epoch; None if it is missing or malformed."""
     return seconds_of(status.get(name, ""))
 
 
 def problems(
     status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> list[str]:
-    """What is wrong, and what to do; nothing when all is well.
+    """Return what is wrong and what to do about it, one line each; empty if all is well.
 
     Args:
         status: The fields of the status hash.
         now: Seconds since the epoch.
         max_poll_interval: Longest interval between two polls, in seconds.
-        evidence: What else can be seen.
+        evidence: What else is known of the logger and its Redis.
     """
     is_gone = is_overdue(status, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     if evidence.refusal:
@@ -86,7 +86,7 @@ def is_overdue(status: Mapping[str, str], now: float, patience: float = OVERDUE_
 
 
 def is_login_expired(status: Mapping[str, str], now: float) -> bool:
-    """Return whether Spotify has refused the login, or its time is up."""
+    """Return whether Spotify has rejected the login, or it has expired."""
     until = status_time(status, "login_valid_until")
     return status.get("login") == "needed" or (until is not None and until < now)
 
@@ -94,7 +94,7 @@ def is_login_expired(status: Mapping[str, str], now: float) -> bool:
 def why_unknown(
     status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> str:
-    """Return why nobody knows what plays, one line; "" where the logger has looked lately.
+    """Return in one line why what plays is unknown; "" if the logger has polled recently.
 
     Args:
         status: The fields of the status hash.
@@ -116,7 +116,7 @@ def why_unknown(
 
 
 def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: float) -> float | None:
-    """Since when nothing can be seen, in seconds since the epoch; None while something can, or nobody knows.
+    """Return when Spotify stopped answering, in seconds since the epoch; None if it answers or never did.
 
     Args:
         status: The fields of the status hash.
@@ -129,7 +129,7 @@ def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: f
 
 
 def _refused(status: Mapping[str, str], now: float, evidence: LoggerEvidence) -> str:
-    """Why Redis takes no writes, since when, and what waits for it."""
+    """Describe why Redis rejects writes, since when, and how many plays are waiting."""
     text, written = evidence.refusal, status_time(status, "last_poll")
     if written is not None and is_overdue(status, now):
         text += f"; nothing written since {local(written):%Y-%m-%d %H:%M}"
@@ -137,7 +137,7 @@ def _refused(status: Mapping[str, str], now: float, evidence: LoggerEvidence) ->
 
 
 def _why_silent(status: Mapping[str, str], evidence: LoggerEvidence) -> str:
-    """Why no logger writes, although Redis would take it."""
+    """Explain why no logger writes although Redis accepts writes."""
     if evidence.standby:
         return (
             f"the logger on {evidence.standby} is on standby, but the one that holds the lease writes"
@@ -151,7 +151,7 @@ def _why_silent(status: Mapping[str, str], evidence: LoggerEvidence) -> str:
 
 
 def _at_risk(status: Mapping[str, str]) -> list[str]:
-    """Why plays that were found might be lost."""
+    """Return the reasons why logged plays might be lost."""
     found = []
     if trouble := sanitize(status.get("outbox_trouble", "")):
         found.append(f"{trouble} (until that is fixed, plays are kept in memory only)")

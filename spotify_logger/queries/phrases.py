@@ -1,4 +1,4 @@
-"""How things and moments are called in answers."""
+"""Phrases that several answers share: times, titles, and notes about missing data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING_LOGGED = "Nothing has been logged yet."
 
 
 def format_time(zone: Zone, second: float | None) -> str:
-    """A moment as clocks show it, "2026-11-22 19:00"; empty for none."""
+    """Format a time in a zone, "2026-11-22 19:00"; return "" for None."""
     return "" if second is None else f"{zone.local(second):%Y-%m-%d %H:%M}"
 
 
@@ -28,7 +28,7 @@ def item_title(key: str, entry: CatalogEntry | None) -> str:
 
 
 def nothing_played(period: Period) -> str:
-    """What is said where nothing was played."""
+    """Return the message for a period without plays."""
     if period.begin is None and period.end is None:
         return NOTHING_LOGGED
     return f"Nothing was played: {period.words}."

@@ -1,4 +1,4 @@
-"""The vocabulary of all questions: which stretch, what counts as a play, by what to rank. Words in."""
+"""What every query can be asked: the period, what counts as a play, how to rank; and the options for it."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _LEAST = re.compile(r"([0-9]{1,5})s?")
 _YEAR = re.compile(r"[0-9]{4}")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
-"""Beyond these, some machine's calendar does not go."""
+"""The years that every supported platform's calendar covers."""
 _THIS_YEAR = 0
-"""Stands for it where no year is told: which one it is depends on the zone."""
+"""Stands for the current year, which depends on the time zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for, whatever the command.
+    """The parameters of a query, whatever the command.
 
     Attributes:
         now: Seconds since the epoch.
-        zone: Whose days and hours.
-        period: When the plays started.
-        threshold: What counts as a play: milliseconds heard, "half" or "finished".
-        by: "plays" or "time".
+        zone: The time zone of days and hours.
+        period: The period in which plays started.
+        threshold: How much has to be heard for a play to count: milliseconds, "half" or "finished".
+        by: What to rank by: "plays" or "time".
         limit: Maximum number of lines.
-        exact: Every id of a recording or album is one of its own.
+        exact: Whether to count every ID of a recording or album separately.
     """
 
     now: float
@@ -55,12 +55,12 @@ class Question:
 
     @property
     def today(self) -> date:
-        """The local day."""
+        """The current local day."""
         return self.zone.day(self.now)
 
     @property
     def rule_words(self) -> str:
-        """What counts as a play, in words: "of at least 30 s"."""
+        """The threshold in words: "of at least 30 s"."""
         if self.threshold == HALF:
             return "heard at least half"
         if self.threshold == FINISHED:
@@ -69,7 +69,7 @@ class Question:
 
 
 def add_period(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say when."""
+    """Add the options for the period."""
     group = parser.add_argument_group("when", "in local time; without any of these, all time")
     group.add_argument("--since", metavar="DAY", type=_text, help=f"start of the period: {DAY_FORMS}")
     group.add_argument(
@@ -85,14 +85,14 @@ def add_period(parser: argparse.ArgumentParser) -> None:
 
 
 def add_zone(parser: argparse._ActionsContainer) -> None:
-    """Add the option that says whose clocks count."""
+    """Add the --tz option."""
     parser.add_argument(
         "--tz", type=_zone, metavar="ZONE", help="time zone, such as Europe/Berlin (default: the system's)"
     )
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says what counts as a play."""
+    """Add the --min option."""
     parser.add_argument(
         "--min",
         dest="threshold",
@@ -104,7 +104,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
 
 
 def add_year(parser: argparse.ArgumentParser, name: str = "--year") -> None:
-    """Add the year that everything is about, this one unless told: as an option, or as a word of its own."""
+    """Add the year, as an option or a positional argument; the default is the current year."""
     nargs = None if name.startswith("-") else "?"
     words = "the year (default: the current one)"
     parser.add_argument(name, type=_year, nargs=nargs, default=_THIS_YEAR, metavar="2026", help=words)
@@ -112,25 +112,25 @@ def add_year(parser: argparse.ArgumentParser, name: str = "--year") -> None:
 
 
 def add_ranking(parser: argparse.ArgumentParser, number: int = 10) -> None:
-    """Add the options of a list with the most played on top."""
+    """Add the options of a ranked list."""
     add_by(parser)
     add_limit(parser, number)
     add_exact(parser)
 
 
 def add_by(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says what makes more of something."""
+    """Add the --by option."""
     parser.add_argument("--by", choices=(PLAYS, TIME), default=PLAYS, help="what to rank by (default: plays)")
 
 
 def add_limit(parser: argparse.ArgumentParser, number: int) -> None:
-    """Add the option that says how many lines."""
+    """Add the -n option."""
     words = "maximum number of lines (default: %(default)s)"
     parser.add_argument("-n", type=positive_int, default=number, metavar="N", help=words)
 
 
 def add_exact(parser: argparse.ArgumentParser) -> None:
-    """Add the option that tells the ids of a recording apart."""
+    """Add the --exact option."""
     parser.add_argument(
         "--exact",
         action="store_true",
@@ -139,37 +139,39 @@ def add_exact(parser: argparse.ArgumentParser) -> None:
 
 
 def from_options(options: argparse.Namespace, now: float) -> Question:
-    """The question that the options make.
+    """Build the question from parsed options.
 
     Raises:
-        ValueError: They contradict each other; the message says how.
+        ValueError: The options contradict each other; the message says how.
     """
-    told = vars(options)
-    zone = told.get("tz") or Zone()
+    values = vars(options)
+    zone = values.get("tz") or Zone()
     return Question(
         now,
         zone,
-        _period(told, zone, now),
-        told.get("threshold", MIN_LISTENED_MS),
-        told.get("by", PLAYS),
-        told.get("n", 10),
-        told.get("exact", False),
+        _period(values, zone, now),
+        values.get("threshold", MIN_LISTENED_MS),
+        values.get("by", PLAYS),
+        values.get("n", 10),
+        values.get("exact", False),
     )
 
 
-def _period(told: dict[str, object], zone: Zone, now: float) -> Period:
-    given = [name for name in ("year", "month", "last") if told.get(name) is not None]
-    bounds = [name for name in ("since", "until") if told.get(name) is not None]
+def _period(values: dict[str, object], zone: Zone, now: float) -> Period:
+    given = [name for name in ("year", "month", "last") if values.get(name) is not None]
+    bounds = [name for name in ("since", "until") if values.get(name) is not None]
     if len(given) > 1 or (given and bounds):
         one, other = (given + bounds)[:2]
         raise ValueError(f"--{one} and --{other} cannot be combined: use one of them")
-    if told.get("year") is not None:
-        return periods.year(zone, int(str(told["year"])) or zone.day(now).year)
-    if isinstance(first := told.get("month"), date):
+    if values.get("year") is not None:
+        return periods.year(zone, int(str(values["year"])) or zone.day(now).year)
+    if isinstance(first := values.get("month"), date):
         return periods.month(zone, first)
-    if isinstance(last := told.get("last"), tuple):
+    if isinstance(last := values.get("last"), tuple):
         return _back(zone, now, *last)
-    return _between(zone, now, *(str(told[name]) if name in bounds else None for name in ("since", "until")))
+    return _between(
+        zone, now, *(str(values[name]) if name in bounds else None for name in ("since", "until"))
+    )
 
 
 def _back(zone: Zone, now: float, number: int, unit: str) -> Period:
@@ -191,7 +193,7 @@ def _between(zone: Zone, now: float, since: str | None, until: str | None) -> Pe
 
 
 def _bounds(zone: Zone, now: float, text: str, option: str) -> tuple[int, int]:
-    """The first second of what a text names, and the one after its last."""
+    """Return the first second of the date in a text, and the second after its last one."""
     try:
         return _seconds(zone, now, text)
     except (ValueError, OverflowError, OSError):
@@ -214,10 +216,10 @@ def _seconds(zone: Zone, now: float, text: str) -> tuple[int, int]:
 
 
 def parse_day(zone: Zone, now: float, text: str) -> date:
-    """The local day that a text names.
+    """Return the local day that a text names.
 
     Raises:
-        ValueError: It names none; the message says so.
+        ValueError: The text is not a day.
     """
     days_ago = {"today": 0, "yesterday": 1}.get(text)
     try:
@@ -240,18 +242,18 @@ def _first_of(month: str) -> date:
     return first
 
 
-# What argparse calls; it puts the option's name before the message
+# Converters for argparse, which puts the name of the option before the message
 
 
 def positive_int(text: str) -> int:
-    """A number from 1 up."""
+    """Convert a text to a positive integer."""
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
         raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
     return int(text[:9])
 
 
 def search_text(text: str) -> str:
-    """Something to look for."""
+    """Return a search text; an empty one is an error."""
     if not text.strip():
         raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
     return text

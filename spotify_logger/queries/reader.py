@@ -1,4 +1,4 @@
-"""The rows that a question is about, with what counts among them, and what is known of their items."""
+"""Read what a question is about: play rows and which of them count, catalog entries, and gaps."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class PlayReader:
-    """What is read for one question.
+    """Reads plays, catalog entries and gaps for one question.
 
     Args:
         archive: The log.
-        question: What is asked.
+        question: The question to answer.
 
     Attributes:
-        first: The second of the first row that was read, of any length; None before there was one.
+        first: The second of the earliest row read so far, of any length; None before the first one.
     """
 
     def __init__(self, archive: Archive, question: Question) -> None:
@@ -123,5 +123,5 @@ class PlayReader:
 
 
 def first_second(period: Period) -> int:
-    """The first second of a stretch."""
+    """Return the first second of a period, or that of Spotify's first year if it has no begin."""
     return FIRST_SECOND if period.begin is None else period.begin

@@ -1,4 +1,4 @@
-"""What the command answers about now: is the logger alive and well, and what plays."""
+"""Answer `status` and `now`: whether the logger is alive and well, and what is playing."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
 UNNAMED = "(no name)"
-"""What the listener is called who has none."""
+"""Stands for the listener without a name."""
 GAP_DAYS = 30
-"""Days of which the status tells the gaps."""
+"""Days of gaps that the status shows."""
 
 
 def status(store: Store, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
-    """Is the logger alive and well? Exit code 1 when it is not.
+    """Report whether the logger is alive and well; exit code 1 if not.
 
     Args:
         store: The log.
         now: Seconds since the epoch.
         max_poll_interval: Longest interval between two polls, in seconds.
-        state_dir: The logger's folder, should it run on this machine, whether it can be read or not.
+        state_dir: The state folder of a logger on this machine, readable or not.
     """
     try:
         about = store.where, store.version(), store.gaps()
@@ -62,8 +62,9 @@ def status(store: Store, now: float, max_poll_interval: float, state_dir: Path |
         return Answer(data, [f"NOT WELL: {'; '.join(wrong)}"], code=1)
     found = _LoggerState(fields, last, *about, evidence)
     wrong = problems(fields, now, max_poll_interval, evidence)
-    is_told = not evidence.refusal or evidence.is_running is False  # a logger that cannot write may well see
-    blind = unobserved_since(fields, now, max_poll_interval) if is_told else None
+    # A logger that cannot write may still be polling.
+    is_current = not evidence.refusal or evidence.is_running is False
+    blind = unobserved_since(fields, now, max_poll_interval) if is_current else None
     data = {"well": not wrong, "problems": wrong, **_status_data(found, blind, now)}
     health = ("health", "NOT WELL: " + "; ".join(wrong) if wrong else "well")
     rows = [health, *_status_rows(found, blind, now)]
@@ -73,13 +74,13 @@ def status(store: Store, now: float, max_poll_interval: float, state_dir: Path |
 def _evidence(store: Store, fields: Mapping[str, str], now: float, state_dir: Path | None) -> LoggerEvidence:
     refusal = store.write_refusal()
     if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
-        refusal = None  # a replica that follows is as good to read from
+        refusal = None  # a replica in sync is fine to read from
     found = LoggerEvidence("" if refusal is None else str(refusal), store.standby_machine())
     return _local_evidence(found, state_dir)
 
 
 def _local_evidence(found: LoggerEvidence, state_dir: Path | None) -> LoggerEvidence:
-    """Add what the logger's folder tells."""
+    """Add what the state folder of the logger shows."""
     if state_dir is None:
         return found
     waiting = count_waiting(state_dir / OUTBOX_FILE) if found.refusal else None
@@ -87,10 +88,10 @@ def _local_evidence(found: LoggerEvidence, state_dir: Path | None) -> LoggerEvid
 
 
 def statuses(settings: Settings, now: float) -> Answer:
-    """Are the loggers of all listeners alive and well? Exit code 1 when one is not.
+    """Report whether the loggers of all listeners are alive and well; exit code 1 if one is not.
 
     Args:
-        settings: Of any of them.
+        settings: The settings of any of the listeners.
         now: Seconds since the epoch.
     """
     with closing(Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
@@ -100,15 +101,15 @@ def statuses(settings: Settings, now: float) -> Answer:
             return status(store, now, 2 * settings.poll_max, settings.state_dir)
     if not names:
         return Answer({"listeners": []}, ["No logger has written to this Redis yet."], code=1)
-    told = {}
+    answers = {}
     for name in names:
         theirs = settings.for_listener(name)
         with closing(Store(settings.redis_url, theirs.redis_prefix)) as store:
-            told[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
+            answers[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
     return Answer(
-        {"listeners": [{"name": name, **_of(answer)} for name, answer in told.items()]},
-        [Table([_line(name, _of(answer)) for name, answer in told.items()], flexible=2)],
-        code=max(answer.code for answer in told.values()),
+        {"listeners": [{"name": name, **_of(answer)} for name, answer in answers.items()]},
+        [Table([_line(name, _of(answer)) for name, answer in answers.items()], flexible=2)],
+        code=max(answer.code for answer in answers.values()),
     )
 
 
@@ -124,7 +125,7 @@ def _line(name: str, data: Mapping[str, Any]) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _LoggerState:
-    """What Redis knows of the logger, which server that is, and what else can be seen."""
+    """What is known of the logger: its status in Redis, the server, and other evidence."""
 
     fields: Mapping[str, str]
     last: StoredPlay | None
@@ -135,17 +136,17 @@ class _LoggerState:
 
     @property
     def waiting(self) -> int | None:
-        """How many plays wait in the outbox, as far as anybody tells."""
+        """The number of plays waiting in the outbox; None if unknown."""
         seen = self.evidence.waiting
         return whole_number(self.fields.get("outbox")) if seen is None else seen
 
     def recent_gaps(self, blind: float | None, now: float) -> list[Gap]:
-        """The gaps of the last days, without the one that is under way if nothing can be seen."""
+        """Return the gaps of the last days, without the current one."""
         gaps = ending_after(self.gaps, now - GAP_DAYS * DAY)
         return [gap for gap in gaps if blind is None or gap[0] < int(blind)]
 
     def gap_reason(self, blind: float) -> str:
-        """Why nothing can be seen, where the logger has said so."""
+        """Return the reason of the current gap after a comma; "" if none is recorded."""
         return next((f", {reason}" for begin, _, reason in self.gaps if begin >= int(blind)), "")
 
 
@@ -210,18 +211,24 @@ def _status_rows(found: _LoggerState, blind: float | None, now: float) -> list[t
 
 
 def now_playing(store: Store, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
-    """What plays at this moment, with the position that it should have reached by now.
+    """Report what is playing, with its estimated current position; exit code 1 if unknown.
 
-    Exit code 1 where nobody knows. The arguments are those of `status`.
+    Args:
+        store: The log.
+        now: Seconds since the epoch.
+        max_poll_interval: Longest interval between two polls, in seconds.
+        state_dir: The state folder of a logger on this machine, readable or not.
     """
-    told = store.read_status()
+    status_fields = store.read_status()
     second = store.now_playing()
     fields = None if second is None else store.play(second)
-    # Without a status the key is believed, which expires by itself.
-    is_vouched_for = fields is not None and not (told and is_overdue(told, now))
-    if not is_vouched_for and why_unknown(told, now, max_poll_interval):
-        why = why_unknown(told, now, max_poll_interval, _evidence(store, told, now, state_dir))
-        return _unknown(status_time(told, "last_poll"), why)
+    # Without a status, trust the key: it expires by itself.
+    is_vouched_for = fields is not None and not (status_fields and is_overdue(status_fields, now))
+    if not is_vouched_for and why_unknown(status_fields, now, max_poll_interval):
+        why = why_unknown(
+            status_fields, now, max_poll_interval, _evidence(store, status_fields, now, state_dir)
+        )
+        return _unknown(status_time(status_fields, "last_poll"), why)
     if second is None or fields is None:
         return Answer({"now": None, "unknown_since": None, "problem": None}, ["Nothing is playing."])
     position = _position(fields, now)
@@ -266,13 +273,13 @@ def _login(fields: Mapping[str, str], now: float) -> str:
 
 
 def _kept_in(fields: Mapping[str, str]) -> str:
-    """How Redis keeps what it is given, as the logger has seen it."""
+    """Describe the persistence of Redis as the logger has recorded it, with a comma before it."""
     kept = fields.get("persistence", "")
     return ", not saved to disk" if kept == NOT_PERSISTENT else kept and f", {kept}"
 
 
 def _position(fields: Mapping[str, str], now: float) -> int | None:
-    """Where in the item the player should be by now, in milliseconds; it was last heard at `ended_at`."""
+    """Estimate the current position in the item, in milliseconds, from that at the last poll (`ended_at`)."""
     position, seen = whole_number(fields.get("progress_ms")), from_iso(fields.get("ended_at", ""))
     if position is None or seen is None or fields.get("playing") != "1":
         return position
