@@ -1,20 +1,20 @@
-"""The rulebook: when two things are the same, and which key a play gets. Pure.
+"""The rules for what counts as the same recording or play, and which key a play gets. Pure.
 
-Moments are milliseconds since the epoch, UTC, unless something else is said.
+Moments are in milliseconds since the epoch, UTC, unless noted otherwise.
 
 Same recording?
-    `is_same_recording` compares two items as the Web API describes them. Exports say less about an item, so
-    `matching_exports.is_same_in_exports` asks for less; both begin with `is_same_by_id`.
+    `is_same_recording` compares two items as the Web API describes them. Exports describe an item less fully,
+    so `matching_exports.is_same_in_exports` requires less; both begin with `is_same_by_id`.
 
 Same play?
     `identity` is what all states of one play have in common.
-    `is_same_play` compares what two loggers saw of a play.
+    `is_same_play` compares the observations of two loggers.
     `distance_ms` and `ended_within` compare an item of `recently-played` with a play.
     `matches_tombstone` compares an item of `recently-played` with deleted plays.
     `matching_exports` compares rows of Spotify's exports with each other and with plays.
 
 Next free second?
-    `next_free_second` finds the second that names a play's key; `naming_seconds` says which ones may.
+    `next_free_second` finds the second that names a play's key; `naming_seconds` returns the candidates.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
 SAME_DURATION_MS = 3_000
 """Pressings of one recording differ in length by at most this."""
 SAME_END_MS = 5_000
-"""Reports of an end that was seen differ by at most this: the player's, `played_at`, an export's `ts`."""
+"""Reports of an observed end (the player's, `played_at`, an export's `ts`) differ by at most this."""
 UNSEEN_END_MS = 60_000
-"""An end that nobody saw may be off by this: the time between two answers of an idle player."""
+"""An unobserved end may be off by this: the time between two answers of an idle player."""
 LONGEST_PAUSE_MS = 30 * 60_000
-"""A play that is paused for longer is over; Spotify reports it when the player leaves the item."""
+"""A play that is paused for longer is over; Spotify reports it once the player leaves the item."""
 REPEAT_TOLERANCE_MS = 3_000
 """Each repetition of a track may take this much longer than the track."""
 NAMING_SPAN = 3600
-"""Seconds from the start of a play on in which the second that names it is looked for."""
+"""Seconds after the start of a play among which the one that names it is chosen."""
 
 Identity = tuple[int, str]
-"""The start of a play in milliseconds, and the uri of its item."""
+"""The start of a play in milliseconds, and the URI of its item."""
 
 
 # Same recording?
 
 
 def is_same_recording(item: Item, other: Item) -> bool:
-    """Return whether two items are the same recording: by uri, ISRC, or artists, title and length.
+    """Return whether two items are the same recording: by URI, ISRC, or artists, title and duration.
 
     Spotify may report a play under another id, of another album (spotify/web-api#1232).
     """
-    isrc, other_isrc = (str(one.catalog.get("isrc") or "") for one in (item, other))
+    isrc, other_isrc = (str(each.catalog.get("isrc") or "") for each in (item, other))
     by_id = is_same_by_id(item.uri, isrc, other.uri, other_isrc)
     if by_id is not None:
         return by_id
@@ -68,20 +68,20 @@ def is_same_recording(item: Item, other: Item) -> bool:
 
 
 def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool | None:
-    """Return whether two items are the same recording by their ids; None where ids do not decide it."""
+    """Return whether two items are the same recording by their ids; None if ids do not decide it."""
     if uri == other_uri:
         return True
     return isrc.upper() == other_isrc.upper() if isrc and other_isrc else None
 
 
 def item_with_names(play: Play) -> Item:
-    """Return the item of a play, with the names in its hash where the catalog's are not at hand."""
+    """Return the item of a play, with names from its hash where those of the catalog are missing."""
     return replace(play.item, catalog={**play.fields, **play.item.catalog})
 
 
 @lru_cache(maxsize=1024)
 def folded(text: str) -> str:
-    """Return `text.fold(text)`; the same few names are compared again and again."""
+    """Return `fold(text)`, cached: the same few names are compared again and again."""
     return fold(text)
 
 
@@ -93,18 +93,18 @@ def _artists_and_title(item: Item) -> str:
 
 
 def identity(play: Play) -> Identity:
-    """Return what tells a play from all others."""
+    """Return what identifies a play."""
     return play.started_ms, play.item.uri
 
 
 def is_same_play(play: Play, other: Play) -> bool:
-    """Return whether two loggers mean the same play of an item: nobody hears it twice at once.
+    """Return whether plays of one item by two loggers are the same: nobody plays an item twice at once.
 
-    Each of them saw a part of it, and reports another start. A play is not another name of itself.
+    Each logger observed a part of it, and reports a different start. A play does not match itself.
 
     Args:
-        play: A play of an earlier process; where it is open, nobody saw its end.
-        other: A play that is in Redis.
+        play: A play of an earlier process; if it is open, its end was not observed.
+        other: A play from Redis.
     """
     if identity(play) == identity(other):
         return False
@@ -120,17 +120,17 @@ def is_same_play(play: Play, other: Play) -> bool:
 def distance_ms(
     play: Play, ended_ms: int, later: Sequence[Play], now_ms: int, unobserved: Iterable[tuple[int, int]]
 ) -> int | None:
-    """Return how badly the end of an item of `recently-played` fits a play of the same recording.
+    """Return how far the end of a `recently-played` item is from a play of the same recording.
 
     Args:
         play: The play.
         ended_ms: When the item ended.
-        later: The plays that started after the play.
+        later: The plays that started after it.
         now_ms: How far the open play has come.
-        unobserved: From and to of the periods without answers.
+        unobserved: The start and end of each period without answers.
 
     Returns:
-        Milliseconds between the two ends; None where they cannot be the same play.
+        Milliseconds between the two ends; None if they cannot be the same play.
     """
     play_ended_ms = end_of(play, now_ms)
     apart_ms = abs(ended_ms - play_ended_ms)
@@ -147,18 +147,18 @@ def distance_ms(
 
 
 def ended_within(play: Play, ended_ms: int, now_ms: int) -> bool:
-    """Return whether an item of the same recording ended inside a play that was seen: it was restarted."""
+    """Return whether an item of the same recording ended inside an observed play: it was restarted."""
     is_inside = play.started_ms <= ended_ms <= end_of(play, now_ms)
     return play.source != BACKFILL and is_inside and not _ended_at_start(play, ended_ms)
 
 
 def end_of(play: Play, now_ms: int) -> int:
-    """Return when a play ended; now, while it is open."""
+    """Return when a play ended; `now_ms` while it is open."""
     return now_ms if play.end_reason is None else play.ended_ms
 
 
 def remaining_ms(play: Play) -> int | None:
-    """Return how much was left of an item that played on when it was last seen; None if its end was seen."""
+    """Return the milliseconds left of an item that was last seen playing; None if its end was observed."""
     progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
     went_on = play.end_reason == UNKNOWN and play.fields.get("playing") == 1
     if not went_on or duration is None or not isinstance(progress, int):
@@ -167,12 +167,12 @@ def remaining_ms(play: Play) -> int | None:
 
 
 def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
-    """Return whether an item of `recently-played` may be one of the deleted plays.
+    """Return whether an item of `recently-played` may be a deleted play.
 
-    An item that ended as such a play began is the one before it.
+    An item that ended just as a deleted play began is the play before it.
 
     Args:
-        tombstones: The second that named each deleted play, and the second in which it ended.
+        tombstones: For each deleted play, the second that named it and the second in which it ended.
         ended_ms: When the item ended.
     """
     return any(
@@ -182,14 +182,14 @@ def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
 
 
 def _ended_at_start(play: Play, ended_ms: int) -> bool:
-    """Return whether an item of the same recording ended as a play began: on repeat, the one before."""
+    """Return whether an item ended just as the play began: on repeat, it is the previous play."""
     length = None if play.end_reason is None else play.ended_ms - play.started_ms
     tolerance = SAME_END_MS if length is None else min(SAME_END_MS, length // 2)
     return abs(ended_ms - play.started_ms) <= tolerance
 
 
 def _may_be_repetition(play: Play, ended_ms: int) -> bool:
-    """Return whether a play whose end nobody saw may have been repeated in whole until a moment."""
+    """Return whether a play with an unobserved end may have been repeated in full until `ended_ms`."""
     left, duration = remaining_ms(play), play.item.duration_ms
     if left is None or not duration:
         return False
@@ -199,17 +199,17 @@ def _may_be_repetition(play: Play, ended_ms: int) -> bool:
 
 
 def _is_followed(play: Play, later: Iterable[Play], until_ms: int) -> bool:
-    """Return whether anything else was played after a play, and well before a moment."""
+    """Return whether something else was played after a play and well before `until_ms`."""
     moments = (other.ended_ms if other.source == BACKFILL else other.started_ms for other in later)
     return any(play.ended_ms - SAME_END_MS <= moment < until_ms - SAME_END_MS for moment in moments)
 
 
 def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, int]]) -> bool:
-    """Return whether a play that was last heard some time ago may have been left only at a moment.
+    """Return whether a play that last advanced some time ago may have ended only at `until_ms`.
 
-    It was paused, then, or not observed. A paused play is over after half an hour: if it was heard again
-    later, that was a new one. But nothing was heard while the player was seen to stand still, unless so
-    little was left that it was over between two answers.
+    Meanwhile it was paused or not observed. A paused play is over after half an hour; playing on later makes
+    a new play. But nothing played while the player was observed standing still, unless so little was left
+    that it ended between two answers.
     """
     over_ms = play.ended_ms + (remaining_ms(play) or 0) + LONGEST_PAUSE_MS
     if until_ms <= over_ms + UNSEEN_END_MS:
@@ -219,7 +219,7 @@ def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, 
 
 
 def _is_almost_done(play: Play) -> bool:
-    """Return whether the rest of a play's item is shorter than the time between two answers."""
+    """Return whether less is left of the item than the time between two answers."""
     progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
     return isinstance(progress, int) and duration is not None and duration - progress <= UNSEEN_END_MS
 
@@ -228,10 +228,10 @@ def _is_almost_done(play: Play) -> bool:
 
 
 def next_free_second(second: int, is_taken: Callable[[int], bool]) -> int:
-    """Return the first second from `second` on, the one in which a play started, that names no other play."""
+    """Return the first second, from that of the start on, that names no other play."""
     return next(filterfalse(is_taken, count(second)))
 
 
 def naming_seconds(started_second: int) -> range:
-    """Return the seconds that may name a play which started in a second."""
+    """Return the seconds that may name a play that started in `started_second`."""
     return range(started_second, started_second + NAMING_SPAN)

@@ -1,7 +1,7 @@
-"""The rulebook for Spotify's exports: which rows are the same play as others, and as known plays. Pure.
+"""The rules for matching rows of Spotify's exports with each other and with known plays. Pure.
 
-Each source has its own times for a play, may name another id, and may report it in more or fewer pieces.
-Moments are milliseconds since the epoch, UTC.
+Each source has its own times for a play, may use another id, and may report it in more or fewer pieces.
+Moments are in milliseconds since the epoch, UTC.
 
 Same recording?
     `is_same_in_exports`.
@@ -9,7 +9,7 @@ Same recording?
 Same play?
     `is_duplicate` compares two rows of the extended streaming history.
     `account_cost` compares a row of the account data with one of the extended streaming history.
-    `cost` and `is_part` compare a row with a play that was polled, or that `recently-played` reported.
+    `cost` and `is_part` compare a row with a play from polling or from `recently-played`.
     `was_deleted` compares a row with a tombstone.
 """
 
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import FieldValue
 
 TIME_TOLERANCE_MS = 5_000
-"""The times of two sources differ by at most this, delays of the server included."""
+"""The times of two sources differ by at most this, server delays included."""
 MINUTE_MS = 60_000
-"""Account data say only in which minute a play ended."""
+"""Account data gives only the minute in which a play ended."""
 PART_TOLERANCE_MS = 15_000
-"""Parts of a play stand out from it by at most this: a player may be seen late to have begun."""
+"""Parts of a play extend beyond it by at most this: the start of playback may be observed late."""
 PART_COST = 32 * ONE_DAY_MS
-"""Added to the cost of a row that can be no more than a part of a play: more than any other cost."""
+"""Added to the cost of a row that can only be a part of a play: more than any other cost."""
 DUPLICATE_END_MS = 30_000
-"""Rows that differ only in their ends, by at most this, are one play reported twice (as maloja has it)."""
+"""Rows that differ only in their ends, by at most this, are one play reported twice (as in maloja)."""
 SAME_START_MS = 1_000
-"""No item is begun twice within a second."""
+"""No item is started twice within a second."""
 MS_PLAYED_TOLERANCE_MS = 1_000
-"""The two exports differ by at most this in how long a play was heard."""
+"""The two exports differ by at most this in how long a play lasted."""
 TOMBSTONE_MS = 1_000
-"""Tombstones are kept in whole seconds."""
+"""The resolution of tombstones: whole seconds."""
 
 
 class SourceKind(IntEnum):
-    """Where the evidence of a play comes from."""
+    """The source of the evidence of a play."""
 
     POLLED = 1
     """The player was observed."""
     RECENTLY_PLAYED = 2
-    """`recently-played`: the end is right, the start only possible."""
+    """`recently-played`: the end is exact, the start an estimate."""
     EXTENDED = 3
     """The extended streaming history."""
     ACCOUNT = 4
@@ -63,18 +63,18 @@ class SourceKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlayEvidence:
-    """What a source says of a play.
+    """What a source reports about a play.
 
     Attributes:
         kind: The source.
-        uri: The item's.
+        uri: The URI of the item.
         names: Its name, artists and album, as far as they are known.
-        isrc: The recording's; "" when unknown.
-        begin_ms: Nothing of it was heard before this moment.
-        end_ms: Nothing of it was heard after this one.
-        reported_end_ms: When it ended by what the source says; where it was paused, long after it was heard.
-        ms_played: Milliseconds heard.
-        is_done: Whether it was heard to its end.
+        isrc: The ISRC of the recording; "" if unknown.
+        begin_ms: No part of it was played before this moment.
+        end_ms: No part of it was played after this moment.
+        reported_end_ms: The end that the source reports; after a pause, long after the last playback.
+        ms_played: Milliseconds played.
+        is_done: Whether it was played to its end.
     """
 
     kind: SourceKind
@@ -89,12 +89,12 @@ class PlayEvidence:
 
     @property
     def has_start(self) -> bool:
-        """Whether the source says when it began, so that this is not only the end less what was heard."""
+        """Whether the source reports the start, rather than it being the end minus the time played."""
         return self.end_ms - self.begin_ms != self.ms_played
 
 
 def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
-    """Return what a source says of a play as evidence."""
+    """Return what a source reports about a play as evidence."""
     return PlayEvidence(
         kind,
         play.item.uri,
@@ -109,12 +109,12 @@ def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = 
 
 
 def kind_of(play: Play) -> SourceKind:
-    """Return the source of a play that is in the log."""
+    """Return the source of a logged play."""
     if play.source == BACKFILL:
         return SourceKind.RECENTLY_PLAYED
     if play.source == LIVE or "playing" in play.fields:
         return SourceKind.POLLED
-    # Rows of the extended history always name what they were played on.
+    # Rows of the extended history always name the device.
     has_no_id = play.item.key.startswith("local:")
     return SourceKind.ACCOUNT if has_no_id and "device_name" not in play.fields else SourceKind.EXTENDED
 
@@ -123,9 +123,9 @@ def kind_of(play: Play) -> SourceKind:
 
 
 def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
-    """Return whether two sources name the same recording: by uri, ISRC, or title and an artist or the album.
+    """Return whether two sources name the same recording: by URI, ISRC, or title and an artist or the album.
 
-    Exports have no lengths, and name only the album's artist where the player names all of the track's.
+    Exports have no durations, and only the album's artist where the player has all artists of the track.
     """
     by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
     if by_id is not None:
@@ -135,7 +135,7 @@ def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
 
 
 def _share_a_name(one: Mapping[str, FieldValue], other: Mapping[str, FieldValue]) -> bool:
-    """Return whether two items of one title share an artist or the album, as far as both name them."""
+    """Return whether two items with one title share an artist or the album, as far as both have them."""
     artists, others = _artists(one), _artists(other)
     if artists & others:
         return True
@@ -161,7 +161,7 @@ def _split(artists: str) -> frozenset[str]:
 
 
 def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
-    """Return whether two rows of extended streaming histories are one play, reported twice."""
+    """Return whether two rows of extended streaming histories are one play reported twice."""
     is_as_long, have_starts = one.ms_played == other.ms_played, one.has_start and other.has_start
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
     if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
@@ -169,13 +169,13 @@ def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     end_apart_ms = abs(one.reported_end_ms - other.reported_end_ms)
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
-    # What is heard to its end again and again is heard for as long each time.
+    # An item on repeat is played for the same time in each repetition.
     is_repeated = one.is_done and other.is_done and 2 * overlap_ms(one, other) < one.ms_played
     return not is_repeated and is_same_in_exports(one, other)
 
 
 def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
-    """Return how badly a row of the account data fits an extended one; None: it is not the same play."""
+    """Return the mismatch of a row of the account data and an extended one; None if not the same play."""
     differs_ms = abs(account.ms_played - extended.ms_played)
     late_ms = account.reported_end_ms - extended.reported_end_ms
     outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
@@ -187,9 +187,9 @@ def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
 
 
 def _was_left_later(account: PlayEvidence, extended: PlayEvidence, late_ms: int) -> bool:
-    """Return whether a play was left long after it was paused, which the log no longer knows.
+    """Return whether a play was left long after it was paused, which the log does not show.
 
-    Equally long to the millisecond are two plays only by chance, unless both were heard to the end.
+    Two plays have the same length to the millisecond only by chance, unless both were played to the end.
     """
     return account.ms_played == extended.ms_played and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
 
@@ -198,9 +198,9 @@ def _was_left_later(account: PlayEvidence, extended: PlayEvidence, late_ms: int)
 
 
 def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
-    """Return how badly a row fits a play that was polled or in `recently-played`; None: not the same play.
+    """Return the mismatch of a row and a known play; None if they are not the same play.
 
-    From `PART_COST` on it can be no more than a part of the play.
+    From `PART_COST` on, the row can only be a part of the play.
     """
     is_recent = known.kind is SourceKind.RECENTLY_PLAYED
     is_near = is_recent and _ends_apart_ms(row, known) <= SAME_END_MS
@@ -212,14 +212,14 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
 
 
 def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
-    """Return whether a row may be a part of a play: inside of it, and in what other rows left of it.
+    """Return whether a row may be a part of a play: inside it, and within the time that other rows left.
 
-    A player that is closed while paused, or sent back to the beginning, ends a row, and not the play.
+    Closing a paused player, or seeking back to the beginning, ends a row but not the play.
 
     Args:
         row: The row.
         known: The play.
-        used_ms: How much of the play other rows have reported.
+        used_ms: Milliseconds of the play that other rows account for.
     """
     tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
     is_inside = overlap_ms(row, known) >= row.ms_played - tolerance_ms
@@ -227,14 +227,14 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
 
 
 def was_deleted(row: PlayEvidence, from_ms: int, to_ms: int) -> bool:
-    """Return whether half of a row or more was heard in the period of a tombstone, as far as stamps tell."""
+    """Return whether at least half of a row was played in the period of a tombstone."""
     middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
     shared_ms = min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
     return shared_ms >= row.ms_played // 2 - TOMBSTONE_MS
 
 
 def overlap_ms(one: PlayEvidence, other: PlayEvidence) -> int:
-    """Return the milliseconds that two periods have in common; negative: how far they are apart."""
+    """Return the overlap of two periods in milliseconds; if negative, the distance between them."""
     return min(one.end_ms, other.end_ms) - max(one.begin_ms, other.begin_ms)
 
 

@@ -1,6 +1,6 @@
-"""Stretches of time as people name them, in a time zone. Pure.
+"""Periods of time as people name them, in a time zone. Pure.
 
-A day begins at its local midnight and has 23, 24 or 25 hours.
+A day begins at local midnight and has 23, 24 or 25 hours.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Zone:
     """A time zone.
 
     Args:
-        name: As in "Europe/Berlin"; None for that of the machine.
+        name: An IANA name such as "Europe/Berlin"; None for the time zone of the machine.
 
     Raises:
-        ValueError: There is no such zone.
+        ValueError: Unknown time zone.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -38,25 +38,25 @@ class Zone:
             raise ValueError(name) from error
 
     def local(self, second: float) -> datetime:
-        """What clocks show at a second since the epoch (without the zone)."""
+        """Return the local time at a second since the epoch, as a naive datetime."""
         if self._zone is None:
             return local(second).replace(fold=0)
-        # Not `fromtimestamp`, which ends in 2038 on many a 32-bit system.
+        # Not `fromtimestamp`, which fails after 2038 on many 32-bit systems.
         return (EPOCH + timedelta(seconds=second)).astimezone(self._zone).replace(tzinfo=None, fold=0)
 
     def day(self, second: float) -> date:
-        """The local day that a second since the epoch lies in."""
+        """Return the local date at a second since the epoch."""
         return self.local(second).date()
 
     def offset(self, second: int) -> int:
-        """Seconds by which clocks are ahead of UTC at a second since the epoch."""
+        """Return the UTC offset in seconds at a second since the epoch."""
         there = EPOCH.replace(tzinfo=None) + timedelta(seconds=second)
         return int((self.local(second) - there).total_seconds())
 
     def second(self, moment: datetime) -> int:
-        """The second since the epoch at which clocks show a moment: the first one, where they do so twice.
+        """Return the second since the epoch of a local time; the first one if it occurs twice.
 
-        A moment that they leave out in spring is the one at which they were put forward.
+        A local time that is skipped in spring becomes the moment at which clocks were put forward.
         """
         naive = moment.replace(tzinfo=None, fold=0)
         zone = self._zone
@@ -64,18 +64,18 @@ class Zone:
         return found if self.local(found) == naive else self._change_near(found, naive)
 
     def midnight(self, day: date) -> int:
-        """The second since the epoch at which a local day begins."""
-        return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - what clocks show
+        """Return the second since the epoch at which a local day begins."""
+        return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - local time
 
     def days(self, begin: int, end: int) -> Iterator[date]:
-        """The local days that a stretch touches; `end` is the second after its last one."""
+        """Yield the local days that a period touches; `end` is exclusive."""
         day, last = self.day(begin), self.day(max(begin, end - 1))
         while day <= last:
             yield day
             day += ONE_DAY
 
     def _change_near(self, second: int, moment: datetime) -> int:
-        """The first second, less than a day around another one, at which clocks show more than a moment."""
+        """Return the first second, within a day of another, at which the local time is past `moment`."""
         low, high = second - DAY_SECONDS, second + DAY_SECONDS
         while high - low > 1:
             middle = (low + high) // 2
@@ -84,10 +84,10 @@ class Zone:
 
 
 class LocalClock:
-    """Tells quickly what clocks show, second after second: most days have one offset all through.
+    """Converts many seconds to local time at once: most days have a single UTC offset.
 
     Args:
-        zone: Whose clocks.
+        zone: The time zone.
     """
 
     def __init__(self, zone: Zone) -> None:
@@ -95,10 +95,10 @@ class LocalClock:
         self._zone = zone
 
     def to_local(self, seconds: list[int]) -> list[int]:
-        """What clocks show, as if they went by UTC: seconds since the epoch plus the offset of that time.
+        """Return seconds since the epoch, each shifted by the UTC offset of its time.
 
         Args:
-            seconds: In ascending order, and of less than two days.
+            seconds: In ascending order, spanning less than two days.
         """
         if not seconds:
             return []
@@ -110,13 +110,13 @@ class LocalClock:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A stretch of time.
+    """A period of time.
 
     Attributes:
-        begin: Its first second, since the epoch; None for "from the first play on".
-        end: The second after its last one; None for "until now, and whatever lies ahead".
-        words: What to call it: "2026", "the last 30 days".
-        previous: The stretch before it, of the same kind; None where there is none to compare with.
+        begin: Its first second since the epoch; None for "from the first play on".
+        end: The second after its last one; None for an open end.
+        words: Its name, such as "2026" or "the last 30 days".
+        previous: The period before it to compare with; None if there is none.
     """
 
     begin: int | None = None
@@ -126,7 +126,7 @@ class Period:
 
 
 def year(zone: Zone, number: int) -> Period:
-    """A calendar year, and the one before."""
+    """Return a calendar year, and the one before it as `previous`."""
     begin, end = (zone.midnight(date(number + more, 1, 1)) for more in (0, 1))
     earlier = zone.midnight(date(number - 1, 1, 1))
     return Period(begin, end, str(number), Period(earlier, begin, str(number - 1)))
@@ -140,22 +140,22 @@ def month(zone: Zone, first: date) -> Period:
 
 
 def day(zone: Zone, which: date) -> Period:
-    """A local day, and the one before."""
+    """Return a local day, and the one before it as `previous`."""
     earlier, begin, end = map(zone.midnight, (which - ONE_DAY, which, which + ONE_DAY))
     return Period(begin, end, which.isoformat(), Period(earlier, begin, (which - ONE_DAY).isoformat()))
 
 
 def last(zone: Zone, now: float, number: int, unit: str) -> Period:
-    """What lies behind: so many hours, or so many days and longer of the calendar, up to now.
+    """Return the last `number` hours, days, weeks, months or years up to now.
 
     Args:
-        zone: Whose days.
+        zone: The time zone.
         now: Seconds since the epoch.
-        number: How many.
+        number: How many units.
         unit: "h", "d", "w", "m" (months) or "y".
 
     Raises:
-        ValueError, OverflowError: It goes back beyond the calendar.
+        ValueError, OverflowError: The period begins before the year 1.
     """
     end = int(now) + 1
     begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))
@@ -165,7 +165,7 @@ def last(zone: Zone, now: float, number: int, unit: str) -> Period:
 
 
 def between(begin: int | None, end: int | None, words: str) -> Period:
-    """A stretch, and as long a one before it, if it has both ends."""
+    """Return a period; if it has both ends, with one of the same length before it as `previous`."""
     if begin is None or end is None:
         return Period(begin, end, words)
     return Period(begin, end, words, Period(begin - (end - begin), begin, "before"))
