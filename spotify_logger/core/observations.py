@@ -1,7 +1,7 @@
-"""What the answers so far say about the player. Pure: a frozen value, from which each answer makes the next.
+"""What is known about the player so far. Pure: each answer turns one frozen value into the next.
 
 Moments are milliseconds on one timeline that follows the monotonic clock, so that a step of the wall clock
-between two answers changes no length. It starts at the wall clock's time of the first answer.
+between two answers changes no duration. It starts at the wall-clock time of the first answer.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import Item, PlayerState
 
 JITTER_MS = 750
-"""Progress and clock may differ by this much between two answers: requests take time."""
+"""Progress and clock may diverge by this much between two answers: requests take time."""
 STEP_BACK_MS = 3_000
-"""Progress that falls by no more is no seek: a device that takes over starts a little behind."""
+"""Progress that falls by no more than this is not a seek: a device that takes over starts slightly behind."""
 SKIP_BUTTON_MS = 15_000
 """The buttons of a podcast jump this far back and forward."""
 MAX_POSITIONS = 8
-"""Podcasts and albums are resumed where they were left: the items whose positions are remembered."""
+"""Items whose positions are remembered: podcasts and albums are resumed where they were left."""
 BLIP_MS = 60_000
 """Answers without information for less than this do not mean that nothing plays (spotify/web-api#1158)."""
 AWAY_MS = 120_000
 """After this long without information, the same item at an earlier position is a new play, not a seek."""
 SEAMLESS_MS = 5_000
-"""An item that starts this soon after the one before it could have ended followed it directly."""
+"""An item that starts this soon after the previous one could have ended followed it directly."""
 EXPECTED_TOLERANCE_MS = 3_000
-"""A position this close to the expected one was foreseen."""
+"""A position this close to the predicted one was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Outlook:
     Attributes:
         moves: Whether something plays, and its position advances.
         is_advertisement: Whether that is an advertisement.
-        progress_ms: The position, None when unknown.
-        remaining_ms: Milliseconds to the item's end; None when unknown, or when it should be over.
-        surprise_ms: Milliseconds since the listener did something unforeseen, None when they did not.
+        progress_ms: The position; None if unknown.
+        remaining_ms: Milliseconds to the end of the item; None if unknown, or if it should have ended.
+        surprise_ms: Milliseconds since the listener did something unexpected; None if nothing was.
     """
 
     is_advancing: bool
@@ -57,15 +57,15 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What is remembered of an answer to compare later ones with.
+    """What is kept of an answer, to compare later ones with.
 
     Attributes:
-        uri: The item's; empty for an advertisement and in a private session.
+        uri: The URI of the item; empty for an advertisement and in a private session.
         at: The moment of the answer on the timeline.
-        progress_ms: The position, None when the answer left it out.
+        progress_ms: The position; None if the answer lacked it.
         playing: Whether it was playing, in public.
         changed_ms: Spotify's `timestamp`.
-        doubted: Where the item's play would begin if the item proves to advance; None without doubt.
+        doubted: Where the play would begin if the item proves to advance; None if the answer was credible.
     """
 
     uri: str
@@ -77,7 +77,7 @@ class Observation:
 
     @classmethod
     def of_play(cls, play: Play) -> Observation:
-        """Return the last answer about a play, as far as the play itself has it."""
+        """Return the last answer about a play, as far as the play itself records it."""
         fields = play.fields
         progress, changed = whole_number(fields.get("progress_ms")), whole_number(fields.get("timestamp"))
         return cls(play.item.uri, play.ended_ms, progress, fields.get("playing") == 1, changed)
@@ -93,14 +93,14 @@ class PrivateSession:
 
 @dataclass(frozen=True, slots=True)
 class SavedObservations:
-    """What is remembered of the answers, across a restart too.
+    """What is kept of the answers across a restart. The field names are keys of stored JSON.
 
     Attributes:
         last: The last answer that brought information.
         previous: The last one about the item before that of `last`.
-        unseen: When the first answer without information came after `last`; None: none came.
-        answered: When the answer before the present one came.
-        hidden: The private session since `last`, if there was one.
+        unseen: When the first answer without information came after `last`; None if none did.
+        answered: When the answer before the current one came.
+        hidden: The private session since `last`, if any.
         blind: Whether there was a gap since `last`: what happened meanwhile is unknown.
         left: The positions in milliseconds at which items were left, by URI.
     """
@@ -114,7 +114,7 @@ class SavedObservations:
     left: dict[str, int] = field(default_factory=dict)
 
     def is_in_order(self) -> bool:
-        """Return whether the moments can have come one after the other; those of a garbled memory cannot."""
+        """Return whether the moments are in chronological order; those of damaged JSON may not be."""
         seen = [seen for seen in (self.previous, self.last) if seen is not None]
         hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
         answered = [] if self.answered is None else [self.answered]
@@ -125,13 +125,13 @@ class SavedObservations:
 
 @dataclass(frozen=True, slots=True)
 class Observations(SavedObservations):
-    """What the answers so far say about the player.
+    """What is known about the player from its states so far.
 
     Attributes:
-        playback: The present answer.
+        state: The current answer.
         now: Its moment on the timeline.
         interval: Milliseconds since the answer before it.
-        stamp_ms: Its time by the wall clock, in milliseconds since the epoch, UTC.
+        stamp_ms: Its wall-clock time, in milliseconds since the epoch, UTC.
         monotonic_ms: Its time by the monotonic clock; None before the first answer.
     """
 
@@ -141,10 +141,10 @@ class Observations(SavedObservations):
     stamp_ms: int = 0
     monotonic_ms: int | None = None
 
-    # What follows an answer
+    # Transitions
 
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Observations:
-        """Return these observations with the next answer as the present one."""
+        """Return these observations with the next answer as the current one."""
         interval, now = 0, max(self.answered or 0, stamp_ms)
         if self.monotonic_ms is not None:
             interval = max(0, monotonic_ms - self.monotonic_ms)
@@ -153,7 +153,7 @@ class Observations(SavedObservations):
         return replace(seen, stamp_ms=stamp_ms, monotonic_ms=monotonic_ms)
 
     def keep(self, doubted: int | None = None) -> Observations:
-        """Return these observations with the present answer as the last that brought information."""
+        """Return these observations with the current answer as the last one with information."""
         state = self.state
         uri = "" if state.private else self.uri
         is_playing = state.playing and not state.private
@@ -164,43 +164,43 @@ class Observations(SavedObservations):
         return replace(seen, previous=self.last, left=_with_position(self.left, self.last))
 
     def ignore(self) -> Observations:
-        """Return these observations with the present answer as one without information.
+        """Return these observations with the current answer as one without information.
 
-        An answer that is delivered twice does not even say that.
+        A duplicate of the previous answer changes nothing.
         """
         is_twice = self.state.item is not None and self.elapsed <= JITTER_MS
         return self if self.unseen is not None or is_twice else replace(self, unseen=self.now)
 
     def hide(self) -> Observations:
-        """Return these observations with the present answer as one from a private session."""
+        """Return these observations with the current answer as one from a private session."""
         return replace(self, hidden=PrivateSession(self.hidden.begun if self.hidden else self.now, self.now))
 
     def after_gap(self) -> Observations:
-        """Return these observations with a gap between the present answer and the next."""
+        """Return these observations with a gap between the current answer and the next."""
         if self.last is None:
             return self
         return replace(self, blind=True, unseen=self.last.at if self.unseen is None else self.unseen)
 
-    # What the present answer means
+    # What the current answer means
 
     @property
     def uri(self) -> str:
-        """The item's URI; empty for an advertisement."""
+        """The URI of the item; empty for an advertisement."""
         return "" if self.state.item is None else self.state.item.uri
 
     @property
     def duration_ms(self) -> int | None:
-        """The item's length, None when unknown."""
+        """The duration of the item; None if unknown."""
         return None if self.state.item is None else self.state.item.duration_ms
 
     @property
     def last_answered(self) -> int | None:
-        """When the newest answer came, perhaps to another process; None before the first."""
+        """When the newest answer came, possibly to an earlier process; None before the first."""
         return self.answered if self.monotonic_ms is None else self.now
 
     @property
     def last_at(self) -> int:
-        """When information last came; now, if never."""
+        """When information last came; `now` if never."""
         return self.now if self.last is None else self.last.at
 
     @property
@@ -215,24 +215,24 @@ class Observations(SavedObservations):
 
     @property
     def was_playing(self) -> bool:
-        """Whether it played, in public, when information last came."""
+        """Whether it was playing, not in private, when information last came."""
         return self.last is not None and self.last.playing
 
     @property
     def plays_on(self) -> bool:
-        """Whether it played then, and plays now."""
+        """Whether it was playing then, and is playing now."""
         return self.was_playing and self.state.playing
 
     @property
     def advanced(self) -> int | None:
-        """By how many milliseconds the position differs from the last known one; None when unknown."""
+        """By how many milliseconds the position differs from the last known one; None if unknown."""
         if self.last is None or self.last.progress_ms is None or self.state.progress_ms is None:
             return None
         return self.state.progress_ms - self.last.progress_ms
 
     @property
     def earliest_start(self) -> int | None:
-        """The earliest moment at which an item that was not there before can have begun; None: any."""
+        """The earliest moment at which a new item can have begun; None if there is no limit."""
         if self.answered is not None and self.unseen is not None and self.answered - self.unseen >= BLIP_MS:
             return self.answered
         return None if self.last is None else self.last.at
@@ -247,7 +247,7 @@ class Observations(SavedObservations):
         return self.now - age if age is not None and earliest <= self.now - age <= latest else None
 
     def outlook(self, before: Observations) -> Outlook:
-        """Return what to expect of the player, from the present answer and the one before it."""
+        """Return what to expect of the player, from the current answer and the one before it."""
         state, duration = self.state, self.duration_ms
         position, remaining, surprise = state.progress_ms, None, None
         if position is not None and duration is not None and position < duration:
@@ -259,13 +259,13 @@ class Observations(SavedObservations):
         return Outlook(moves, state.kind is StateKind.ADVERTISEMENT, position, remaining, surprise)
 
     def is_stuck(self, before: Observations) -> bool:
-        """Return whether the player claims to play, and has not moved (spotify/web-api#626)."""
+        """Return whether the player claims to play but does not advance (spotify/web-api#626)."""
         position = self.state.progress_ms
         is_same = before.state.playing and before.uri == self.uri and position is not None
         return is_same and before.state.progress_ms == position and self.interval > EXPECTED_TOLERANCE_MS
 
     def was_expected(self, before: Observations) -> bool:
-        """Return whether the player just went on: with the item, or with the next one after its end."""
+        """Return whether the player just played on: the same item, or the next one after its end."""
         if not before.state.playing or not before.uri:
             return before.state.playing  # nobody chooses what comes after an advertisement
         position, position_before = self.state.progress_ms, before.state.progress_ms
@@ -280,10 +280,10 @@ class Observations(SavedObservations):
         return beyond_end >= 0 and position <= beyond_end + EXPECTED_TOLERANCE_MS
 
     def is_stale(self) -> bool:
-        """Return whether the answer repeats an earlier one, or lacks the progress that would tell."""
+        """Return whether the answer repeats an earlier one, or lacks the progress that would show it."""
         last, previous, state = self.last, self.previous, self.state
         if previous is not None and previous.uri == self.uri and previous.changed_ms is not None:
-            # A cached answer about the item before, to the letter, while another plays already.
+            # A cached answer about the previous item, exactly repeated, while another already plays.
             return (previous.progress_ms, previous.changed_ms) == (state.progress_ms, state.changed_ms)
         if last is None or not last.uri or last.uri != self.uri or state.private:
             return False
@@ -293,7 +293,7 @@ class Observations(SavedObservations):
         return self.plays_on and advanced is not None and -step_back <= advanced <= 0
 
     def may_be_over(self) -> bool:
-        """Return whether an item that should be long over is said to play: the answer may be an old one."""
+        """Return whether an item that should have ended long ago is said to play: the answer may be stale."""
         duration, age, earliest = self.duration_ms, self.age_ms(), self.earliest_start
         if duration is None or age is None or not self.state.playing:
             return False
@@ -303,7 +303,7 @@ class Observations(SavedObservations):
         return was_away and age > duration + AWAY_MS
 
     def natural_end(self, item: Item | None) -> int | None:
-        """Return when the item that was playing would end if it just played on; None when unknown."""
+        """Return when the item that was playing would end if it simply played on; None if unknown."""
         last = self.last
         if last is None or not last.playing or last.progress_ms is None:
             return None
@@ -312,7 +312,7 @@ class Observations(SavedObservations):
         return last.at + max(0, item.duration_ms - last.progress_ms)
 
     def starts_again(self, item: Item | None) -> bool:
-        """Return whether the item came to its end and is back near its beginning."""
+        """Return whether the item reached its end and is back near its beginning."""
         advanced, position = self.advanced, self.state.progress_ms or 0
         if advanced is None or item is None or item.duration_ms is None or advanced >= -step_back_ms(item):
             return False
@@ -351,10 +351,10 @@ class Observations(SavedObservations):
         return elapsed if self.plays_on else self._played_around_seek()
 
     def _sought_back(self, advanced: int) -> bool:
-        """Return whether progress lags behind the clock because of a seek back, and not of a pause.
+        """Return whether progress lags behind the clock because of a seek back rather than a pause.
 
-        Episodes have a button for that. Otherwise the `timestamp` tells: where the position then, at the last
-        change, was behind that of `last`, no pause explains it.
+        Episodes have a button for that. Otherwise the `timestamp` decides: if the position at the last change
+        was behind that of `last`, a pause cannot explain it.
         """
         lag, item = self.elapsed - advanced, self.state.item
         if lag <= JITTER_MS:
@@ -375,13 +375,13 @@ class Observations(SavedObservations):
     # A restart
 
     def to_plain(self) -> dict[str, object]:
-        """Return what another process needs to go on, for JSON."""
+        """Return what another process needs to continue, for JSON."""
         kept = {kept.name: getattr(self, kept.name) for kept in fields(SavedObservations)}
         return {**kept, "answered": self.last_answered}
 
     @classmethod
     def from_plain(cls, kept: object) -> Observations:
-        """Return what `to_plain` returned once; a garbled memory counts as none."""
+        """Return the observations from `to_plain`; damaged data counts as none."""
         memory = from_plain(SavedObservations, kept)
         if memory is None or not memory.is_in_order():
             return cls()
@@ -389,13 +389,13 @@ class Observations(SavedObservations):
 
 
 def step_back_ms(item: Item | None) -> int:
-    """Return how far progress may fall without a seek: less for short items, where it would hide a repeat."""
+    """Return how far progress may fall without a seek: less for short items, to not miss a repeat."""
     duration = None if item is None else item.duration_ms
     return STEP_BACK_MS if duration is None else min(STEP_BACK_MS, duration // 20)
 
 
 def _with_position(left: dict[str, int], last: Observation) -> dict[str, int]:
-    """Return the positions with the one at which an item was left, as the newest."""
+    """Return the positions with that of the item just left as the newest."""
     if not last.uri or last.progress_ms is None:
         return left
     others = [(uri, position) for uri, position in left.items() if uri != last.uri]

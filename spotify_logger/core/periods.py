@@ -133,7 +133,7 @@ def year(zone: Zone, number: int) -> Period:
 
 
 def month(zone: Zone, first: date) -> Period:
-    """A calendar month, by its first day, and the one before."""
+    """Return the calendar month that begins on `first`, and the one before it as `previous`."""
     before, after = _months_later(first, -1), _months_later(first, 1)
     earlier, begin, end = map(zone.midnight, (before, first, after))
     return Period(begin, end, f"{first:%Y-%m}", Period(earlier, begin, f"{before:%Y-%m}"))

@@ -1,4 +1,4 @@
-"""The play: one stretch of listening to one item, and the hash that keeps it. Pure."""
+"""The play: one period of listening to one item, and its Redis hash. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIVE = "live"
 BACKFILL = "backfill"
 """The `source` of a play that `recently-played` reported."""
 IMPORT = "import"
-"""The `source` of a play from an export of Spotify's, or from the script of 2019."""
+"""The `source` of a play from a Spotify export, or from the script of 2019."""
 
 NEAR_END_MS = 15_000
 """Crossfade and automix leave a track up to this long before its end, its duration unadjusted
@@ -42,17 +42,17 @@ NEAR_END_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """One stretch of listening to one item.
+    """One period of listening to one item.
 
     Attributes:
-        second: Whole seconds since the epoch that name its key; never changes, and no two plays share it.
-        item: What was played.
-        started_ms: Stamp of the start, milliseconds since the epoch, UTC.
-        ended_ms: Stamp of its end; while it is open, of the last moment at which it was heard.
-        ms_played: Milliseconds really heard: advancing progress, never more than the time from start to end.
+        second: Whole seconds since the epoch that name its key; constant, and unique among plays.
+        item: The item that was played.
+        started_ms: The start, in milliseconds since the epoch, UTC.
+        ended_ms: The end; while the play is open, the last moment at which it advanced.
+        ms_played: Milliseconds played: advancing progress only, never more than the time from start to end.
         end_reason: "trackdone", "skipped", "stopped" or "unknown"; None while it is open.
         source: "live", "backfill" or "import".
-        fields: The flat playback as last answered.
+        fields: The fields of its hash that come from the last player state.
     """
 
     second: int
@@ -66,13 +66,13 @@ class Play:
 
     @classmethod
     def from_hash(cls, second: int, kept: Mapping[str, str]) -> Play | None:
-        """The play that `to_hash` kept; None when the hash is none, or someone else's."""
+        """Return the play that `to_hash` stored; None if the hash is not one of ours."""
         item = _item_from_hash(kept)
         started, ended = from_iso(kept.get("started_at", "")), from_iso(kept.get("ended_at", ""))
-        heard = whole_number(kept.get("ms_played"))
-        if item is None or started is None or ended is None or heard is None:
+        ms_played = whole_number(kept.get("ms_played"))
+        if item is None or started is None or ended is None or ms_played is None:
             return None
-        if not 0 <= started <= ended < MAX_STAMP_MS or heard > ended - started:
+        if not 0 <= started <= ended < MAX_STAMP_MS or ms_played > ended - started:
             return None
         fields: dict[str, FieldValue] = {
             name: text for name, text in kept.items() if name in ITEM_FIELDS or name in FIELD_PATHS
@@ -80,16 +80,23 @@ class Play:
         for name in (INTEGER_FIELDS | BOOLEAN_FIELDS) & fields.keys():
             fields[name] = whole_number(fields[name]) or 0
         return cls(
-            second, item, started, ended, heard, kept.get("end_reason"), kept.get("source", "live"), fields
+            second,
+            item,
+            started,
+            ended,
+            ms_played,
+            kept.get("end_reason"),
+            kept.get("source", "live"),
+            fields,
         )
 
     @property
     def index(self) -> str:
-        """The value in the day's index: catalogue key, milliseconds heard, and how it ended."""
+        """The value in the day's index: catalog key, milliseconds played, and end reason."""
         return row_value(self.item.key, self.ms_played, self.end_reason)
 
     def to_hash(self) -> dict[str, FieldValue]:
-        """The fields of `listening:<second>`."""
+        """Return the fields of the hash `listening:<second>`."""
         found = {
             **self.fields,
             "started_at": to_iso(self.started_ms),
@@ -101,7 +108,7 @@ class Play:
 
 
 def near_end_ms(duration_ms: int) -> int:
-    """How long before its end an item counts as heard through: `NEAR_END_MS`, less for very short ones."""
+    """Return how long before its end an item counts as finished: `NEAR_END_MS`, less for very short items."""
     return min(NEAR_END_MS, duration_ms // 4)
 
 

@@ -1,8 +1,8 @@
-"""Many lines of the index at once, as columns. Pure: the text of Redis' replies in, columns out.
+"""Parse the day indexes in bulk, as columns. Pure: the text of Redis replies in, columns out.
 
-A client library makes an object of every field and value, one after the other: with a million plays that
-takes longer than all the rest. Here the text of a reply is taken apart in a few steps that each do the whole
-of it, and then proven to be what was expected. Where it is not, the caller has to ask in the ordinary way.
+A client library creates an object for every field and value, one by one: with a million plays that takes
+longer than everything else. Here the text of a reply is split in a few steps over the whole of it, and then
+checked to be what was expected. If it is not, the caller has to read it through the client library.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _WORDS = 6
-"""Words of a line in a reply: a length, the second, another length, catalogue key, milliseconds, and end."""
+"""Words per row in a reply: a length, the second, another length, catalog key, milliseconds, and end."""
 _VALUE_WORDS = 4
-"""Words of its value alone."""
+"""Words of the value alone."""
 _ENDS = frozenset((*END_REASONS, OPEN))
 _FOREIGN = ("_", "+", "-", "\t", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f")
-"""What `int` and `split` put up with, and no line of ours has."""
+"""Characters that `int` and `split` accept, but that no valid row has."""
 _FIRST_SECOND, _SECONDS, _LONGEST_MS = 10**9, 10**10, 10**12
 """Seconds have ten digits since 2001."""
 _NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
@@ -31,12 +31,12 @@ _NOTHING, _EMPTY = "$-1\r\n", "$0\r\n\r\n"
 
 @dataclass(slots=True)
 class PlayRows:
-    """The plays that started on one UTC day, in order of time; the columns are of the same length.
+    """The plays that started on one UTC day, in chronological order, as columns of equal length.
 
     Attributes:
         seconds: Whole seconds since the epoch, UTC, that name the plays.
-        items: Catalogue keys.
-        heard: Milliseconds heard.
+        items: Catalog keys.
+        ms_played: Milliseconds played.
         ends: "trackdone", "skipped", "stopped" or "unknown"; "open" while the play is not over.
     """
 
@@ -49,19 +49,14 @@ class PlayRows:
         return len(self.seconds)
 
     def between(self, begin: int, end: int) -> PlayRows:
-        """Those that started in a stretch.
-
-        Args:
-            begin: Its first second.
-            end: The second after its last one.
-        """
+        """Return the plays that started from the second `begin` on and before the second `end`."""
         if not self.seconds or (begin <= self.seconds[0] and self.seconds[-1] < end):
             return self
         part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
         return PlayRows(self.seconds[part], self.items[part], self.ms_played[part], self.ends[part])
 
     def select(self, which: Sequence[bool]) -> PlayRows:
-        """Those that are chosen."""
+        """Return the rows for which `which` is true."""
         return PlayRows(
             list(compress(self.seconds, which)),
             list(compress(self.items, which)),
@@ -71,20 +66,20 @@ class PlayRows:
 
 
 def read_day(lines: Mapping[str, str]) -> PlayRows:
-    """The columns of a day's index; lines that cannot be ours are left out."""
+    """Return the rows of a day's index; invalid ones are skipped."""
     read = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
     return PlayRows(*map(list, zip(*read, strict=True))) if read else PlayRows()
 
 
 def read_days(text: str, days: int) -> list[PlayRows] | None:
-    """The columns of many days at once.
+    """Parse the indexes of many days.
 
     Args:
         text: The replies to `HGETALL` of the days' indexes.
-        days: How many there are.
+        days: The number of replies.
 
     Returns:
-        A `Rows` for each day; None when there is anything in the text that is not expected.
+        A `Rows` for each day; None if the text is not as expected.
     """
     replies = _replies(text, days)
     if replies is None:
@@ -95,14 +90,14 @@ def read_days(text: str, days: int) -> list[PlayRows] | None:
 
 
 def read_items(text: str, days: int) -> set[str] | None:
-    """The catalogue keys of many days at once.
+    """Parse the catalog keys from the indexes of many days.
 
     Args:
         text: The replies to `HVALS` of the days' indexes.
-        days: How many there are.
+        days: The number of replies.
 
     Returns:
-        The keys; None when there is anything in the text that is not expected.
+        The keys; None if the text is not as expected.
     """
     replies = _replies(text, days)
     found: set[str] = set()
@@ -120,7 +115,7 @@ def read_items(text: str, days: int) -> set[str] | None:
 
 
 def read_numbers(text: str, number: int) -> list[int] | None:
-    """The replies that are numbers; None when there is anything else, or not so many."""
+    """Parse `number` integer replies; None if the text is anything else."""
     lines = text.split("\r\n")[:-1]
     if len(lines) != number or not all(line[:1] == ":" and line[1:].isdigit() for line in lines):
         return None
@@ -128,14 +123,14 @@ def read_numbers(text: str, number: int) -> list[int] | None:
 
 
 def _replies(text: str, number: int) -> list[str] | None:
-    """Replies that are arrays, without the mark at their beginning; None where there are not so many."""
+    """Split the text into `number` array replies without their leading "*"; None if that fails."""
     replies = text[1:-2].split("\r\n*") if text.startswith("*") and text.endswith("\r\n") else []
     is_plain = text.isascii() and not any(sign in text for sign in _FOREIGN)
     return replies if len(replies) == number and is_plain else None
 
 
 def _are_lines(text: str, days: int, plays: int, breaks: int) -> bool:
-    """Whether blanks and line breaks, so many for each play, part the words as often as they should."""
+    """Return whether the text has the expected number of spaces and line breaks."""
     return text.count(" ") == 2 * plays and text.count("\n") == breaks * plays + days
 
 
@@ -170,14 +165,14 @@ def _sorted(rows: PlayRows) -> PlayRows:
 
 
 def read_hashes(text: str, keys: int) -> list[dict[str, str]] | None:
-    """Whole hashes.
+    """Parse whole hashes.
 
     Args:
         text: The replies to `HGETALL`.
-        keys: How many hashes there are.
+        keys: The number of hashes.
 
     Returns:
-        The fields and values of each; None when the text is not as expected.
+        The fields and values of each; None if the text is not as expected.
     """
     lines = text.split("\r\n")
     size = len if text.isascii() else _bytes
@@ -200,15 +195,15 @@ def _bytes(word: str) -> int:
 
 
 def read_values(text: str, keys: int, names: int) -> list[tuple[str, ...]] | None:
-    """The values of the same fields of many hashes.
+    """Parse the values of the same fields of many hashes.
 
     Args:
         text: The replies to `HMGET`.
-        keys: How many hashes there are.
-        names: How many fields of each.
+        keys: The number of hashes.
+        names: The number of fields of each.
 
     Returns:
-        The values for each hash, "" where one is missing; None when the text is not as expected.
+        The values for each hash, "" for missing ones; None if the text is not as expected.
     """
     width = 1 + 2 * names
     lines = text.replace(_NOTHING, _EMPTY).split("\r\n")

@@ -1,4 +1,4 @@
-"""The flat playback made of Spotify's JSON. Pure; whatever nonsense comes in, a `Playback` goes out."""
+"""Parse Spotify's JSON into a player state. Pure; any input yields a valid `PlayerState`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import Enum
 from typing import TypeGuard
 
 FieldValue = str | int
-"""What a field of a Redis hash holds."""
+"""The value of a field of a Redis hash."""
 
 ONE_DAY_MS = 86_400_000
 MAX_ITEM_MS = 7 * ONE_DAY_MS
-"""A duration or position beyond a week is nonsense."""
+"""Durations and positions beyond a week are invalid."""
 
 MAX_TEXT_LENGTH = 4096
-"""Characters; no title is as long, and one answer must not fill a Pi's memory."""
+"""Characters; no title is that long, and one response must not fill the memory of a Pi."""
 
 FIELD_PATHS = {
     "duration_ms": "item.duration_ms",
@@ -31,36 +31,36 @@ FIELD_PATHS = {
     "progress_ms": "progress_ms",
     "playing": "is_playing",
 }
-"""Field of the hash -> where Spotify's answer has it. What the item itself says is added by `_item`."""
+"""Hash field -> its path in Spotify's response. `ITEM_FIELDS` are added from the item."""
 
 ITEM_TYPES = ("track", "episode")
-"""What can be played."""
+"""The types of items that can be played."""
 ITEM_FIELDS = ("id", "uri", "type", "name", "artists", "album")
-"""The fields of the hash that say what is played."""
+"""The hash fields that describe the item."""
 INTEGER_FIELDS = frozenset({"duration_ms", "device_volume", "timestamp", "progress_ms"})
 BOOLEAN_FIELDS = frozenset({"explicit", "shuffle_state", "playing"})
 
 
 class StateKind(Enum):
-    """What an answer is about."""
+    """What a player state is about."""
 
     ITEM = "item"
     """A track, an episode (audiobook chapters arrive as episodes) or a local file."""
     ADVERTISEMENT = "advertisement"
-    """No play, but the listener is there and the item before it is over."""
+    """Not a play, but the listener is present and the previous item is over."""
     NO_INFORMATION = "nothing"
-    """No information: 204, item null, a type one does not know (spotify/web-api#662, spotipy#562)."""
+    """No information: 204, item null, an unknown type (spotify/web-api#662, spotipy#562)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is played.
+    """A track, an episode or a local file.
 
     Attributes:
-        key: The catalogue key, "track:<id>", "episode:<id>" or "local:<digest>".
-        uri: What tells one item from another.
-        duration_ms: Its length, None when Spotify does not say (a local file's may be an object).
-        catalogue: The fields of the catalogue hash.
+        key: The catalog key: "track:<id>", "episode:<id>" or "local:<digest>".
+        uri: Its Spotify URI, which identifies it.
+        duration_ms: Its duration; None if Spotify does not provide it (for a local file it may be an object).
+        catalog: The fields of its catalog hash.
     """
 
     key: str
@@ -71,16 +71,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class PlayerState:
-    """One answer of `/v1/me/player`.
+    """One response of `/v1/me/player`.
 
     Attributes:
-        kind: What the answer is about; everything below is empty unless an item or an advertisement plays.
-        item: What is played, for `Kind.ITEM`.
-        playing: False when paused.
-        progress_ms: Position within the item, within its duration; None when Spotify leaves it out.
+        kind: What it is about; all other attributes are empty unless it is an item or an advertisement.
+        item: The item, for `StateKind.ITEM`.
+        playing: False if paused.
+        progress_ms: The position in the item, at most its duration; None if Spotify leaves it out.
         changed_ms: Spotify's `timestamp`: milliseconds since the epoch of the last play, pause, skip or seek.
             A hint only: it is sometimes frozen for hours (spotify/web-api#640, #1073).
-        private: A private session: what is heard is not for the log.
+        private: Whether it is a private session, which is not logged.
         fields: The flat fields of the `listening:` hash.
     """
 
@@ -97,10 +97,14 @@ NO_STATE = PlayerState(StateKind.NO_INFORMATION)
 
 
 def dict_get(d: object, path: str) -> object | None:
-    """Walk from dict to dict along `path`, its keys parted by dots.
+    """Look up a value in nested dicts.
+
+    Args:
+        d: The outermost dict.
+        path: The keys, separated by dots.
 
     Returns:
-        What lies there; None where a key is missing or something on the way is no dict.
+        The value; None if a key is missing or a value on the way is not a dict.
     """
     for key in path.split("."):
         if not isinstance(d, Mapping):
@@ -110,7 +114,7 @@ def dict_get(d: object, path: str) -> object | None:
 
 
 def redis_convert(d: Mapping[str, object]) -> dict[str, FieldValue]:
-    """Make the values fit for a Redis hash: booleans become 1 and 0; only text and whole numbers stay."""
+    """Convert values for a Redis hash: booleans become 1 and 0; only text and whole numbers are kept."""
     flat: dict[str, FieldValue] = {}
     for key, value in d.items():
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
@@ -121,7 +125,7 @@ def redis_convert(d: Mapping[str, object]) -> dict[str, FieldValue]:
 
 
 def read_player_state(body: object) -> PlayerState:
-    """Make a `Playback` of the decoded JSON body of `/v1/me/player`, or of None for a 204."""
+    """Return the player state from the decoded JSON body of `/v1/me/player`, or from None for a 204."""
     kind = dict_get(body, "currently_playing_type")
     if kind == "ad":
         return PlayerState(
@@ -149,14 +153,14 @@ def read_player_state(body: object) -> PlayerState:
 
 
 def read_item(raw: object) -> Item | None:
-    """Make an `Item` of a track or episode object; None when it is neither or cannot be told from others."""
+    """Return the item from a track or episode object; None if it is neither or lacks an identifier."""
     item_type = dict_get(raw, "type")
     uri = dict_get(raw, "uri")
     identity = dict_get(raw, "id")
     if not isinstance(item_type, str) or item_type not in ITEM_TYPES:
         return None
     if not is_spotify_id(identity):
-        # A local file has no id; its uri says artist, album, title and seconds (spotify/web-api#480).
+        # A local file has no id; its URI consists of artist, album, title and seconds (spotify/web-api#480).
         if not isinstance(uri, str) or not uri.startswith("spotify:local:"):
             return None
         identity = ""
@@ -166,17 +170,17 @@ def read_item(raw: object) -> Item | None:
 
 
 def is_spotify_id(value: object) -> TypeGuard[str]:
-    """Whether it can be an item's id: one word, for a line of the index is read word by word."""
+    """Return whether a value can be an item id: a single word, because index rows are split at spaces."""
     return isinstance(value, str) and value.split() == [value]
 
 
 def catalog_key(item_type: str, identity: str, uri: str) -> str:
-    """The key of an item in the catalogue: "track:<id>" or "episode:<id>"; without an id "local:<digest>"."""
+    """Return an item's catalog key: "track:<id>" or "episode:<id>"; without an id "local:<digest>"."""
     return f"{item_type}:{identity}" if identity else "local:" + hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def _catalog(raw: object, uri: str) -> dict[str, FieldValue]:
-    """The catalogue's fields of a track or episode; a show stands where a track has its album."""
+    """Return the catalog fields of a track or episode; a show takes the place of the album."""
     is_episode = dict_get(raw, "type") == "episode"
     collection = dict_get(raw, "show" if is_episode else "album")
     images = dict_get(raw, "images" if is_episode else "album.images")
@@ -197,7 +201,7 @@ def _catalog(raw: object, uri: str) -> dict[str, FieldValue]:
 
 
 def _playback_fields(body: object, item: Item) -> dict[str, FieldValue]:
-    """The flat fields of the `listening:` hash; what Spotify leaves out or garbles is left out."""
+    """Return the fields of the `listening:` hash; missing and invalid values are left out."""
     found = {name: dict_get(body, path) for name, path in FIELD_PATHS.items()}
     identity = dict_get(body, "item.id")
     fields = _without_blanks(
@@ -230,7 +234,7 @@ def _without_blanks(d: Mapping[str, object]) -> dict[str, FieldValue]:
 
 
 def whole_number(value: object) -> int | None:
-    """A whole number from 0 up that 64 bits hold; text of digits is taken too, as bodies of 2017 had it."""
+    """Return a non-negative 64-bit integer, or None; digits in text count too, as in responses of 2017."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(2**63)):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -246,5 +250,5 @@ def _duration(value: object) -> int | None:
 
 
 def _storable(text: str) -> str:
-    """Bounded text that can be encoded: JSON may escape half a surrogate pair, which UTF-8 does not know."""
+    """Return bounded text that UTF-8 can encode: JSON may contain half of a surrogate pair."""
     return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
-"""When to poll next. Pure: what to expect of the player comes in, seconds to wait come out.
+"""Decide when to poll next. Pure: the outlook for the player in, seconds to wait out.
 
-Progress and duration tell when an item ends, so the next request comes just after. While the listener flips
-it comes quickly, while they listen calmly seldom, and while they are away more and more seldom.
+Progress and duration predict the end of an item, so the next request follows just after it. Polling is quick
+while the listener skips around, slow while they just listen, and slower and slower while nothing plays.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from spotify_logger.core.observations import Outlook
 
 DELAY_AFTER_END = 1.0
-"""Seconds after an item should have ended at which the next one shows; Home Assistant waits as long."""
+"""Seconds from the expected end of an item until the next one shows, as in Home Assistant."""
 ATTENTIVE_SECONDS = 60.0
-"""Seconds of the quickest polling after the listener did something unforeseen."""
+"""Seconds of quick polling after the listener did something unexpected."""
 SETTLING_MS = 20_000
-"""The beginning of an item, in which it is most often skipped."""
+"""Milliseconds from the beginning of an item in which it is most likely to be skipped."""
 FIRST_IDLE_WAIT = 10.0
-"""Seconds to the first request after playback has stopped; they grow from there."""
+"""Seconds to the first request after playback has stopped; later waits grow from there."""
 IDLE_GROWTH = 1.1
 MAX_IDLE_FACTOR = 1.75
-"""Times the longest wait while something plays; a first play shorter than that may go unseen."""
+"""The longest idle wait, in multiples of `poll_max`; a first play shorter than it may be missed."""
 
 
 class PollSchedule:
-    """How long to wait after each answer.
+    """Computes the wait after each answer.
 
     Args:
-        poll_min: The shortest wait in seconds; only the one for an item's end may be shorter.
-        poll_max: The longest wait in seconds while something plays; times `IDLE_LONGEST` otherwise.
+        poll_min: The shortest wait in seconds; only the wait for the end of an item may be shorter.
+        poll_max: The longest wait in seconds while something plays; otherwise, times `MAX_IDLE_FACTOR`.
 
     Attributes:
-        slowness: The factor on every wait but the one for an item's end.
+        slowdown: The factor on every wait except the one for the end of an item.
     """
 
     def __init__(self, poll_min: float, poll_max: float) -> None:
@@ -46,7 +46,7 @@ class PollSchedule:
 
         Args:
             outlook: What the tracker expects of the player.
-            now: When the answer was true, in seconds of the monotonic clock.
+            now: The time of the answer, in seconds of the monotonic clock.
         """
         if not outlook.is_advancing:
             return self.slowdown * self._next_idle()

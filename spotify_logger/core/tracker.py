@@ -2,13 +2,13 @@
 
 Four rules make the plays:
 
-1. Advancing progress is time played, and never more than the time since the last answer.
-2. A play starts at the time of the answer minus its progress, where the time since the last answer allows it.
-3. A play that was followed by another ends at that one's start.
-4. An answer that says nothing, or repeats an earlier one, changes nothing.
+1. Advancing progress counts as time played, but never more than the time since the last answer.
+2. A play starts at the time of the answer minus its progress, if the time since the last answer allows it.
+3. A play that is followed by another ends at the start of that one.
+4. An answer that is empty, or repeats an earlier one, changes nothing.
 
-A play's start is stamped by the wall clock once, when the play is first seen; its other stamps follow from
-that one and the timeline of `player.Observations`.
+The start of a play is stamped by the wall clock once, when the play is first observed; its other stamps
+follow from that one and the timeline of `Observations`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from spotify_logger.core.player_state import Item, PlayerState, StateKind
 from spotify_logger.system.state import from_json, to_json
 
 OVER_AFTER_MS = 30 * 60_000
-"""A play that was paused or unseen for this long is over."""
+"""A play that was paused or not observed for this long is over."""
 SILENT_MS = 2_000
-"""A player whose context is finished shows an item again, paused within this much of its beginning."""
+"""At the end of a context, the player shows an item again, paused within this much of its beginning."""
 
 
 class Tracker:
     """Follows the player from answer to answer.
 
     Attributes:
-        play: The open play, if there is one.
-        seen: What the answers so far say about the player.
-        outlook: What to expect of it after the last one.
+        play: The open play, if any.
+        seen: What is known about the player from the answers so far.
+        outlook: What to expect of it after the last answer.
     """
 
     def __init__(self) -> None:
@@ -48,19 +48,19 @@ class Tracker:
         self.outlook = Outlook(is_advancing=False)
         self._begun = 0  # where the open play starts on the timeline
         self._played_until = 0  # when the open play last advanced
-        self._free_from_ms = 0  # stamp of the end of the play before: none may start earlier
+        self._free_from_ms = 0  # stamp of the end of the previous play: the next may not start earlier
         self._second = 0  # names the newest play
 
     def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
-        """Take in an answer.
+        """Process an answer.
 
         Args:
             state: The player state.
-            stamp_ms: When it was true: milliseconds since the epoch, UTC.
+            stamp_ms: Its time in milliseconds since the epoch, UTC.
             monotonic_ms: The same moment by the monotonic clock.
 
         Returns:
-            The plays that it changed, in the order of their starts; closed ones have an `end_reason`.
+            The plays that changed, in the order of their starts; closed ones have an `end_reason`.
         """
         before, self.seen = self.seen, self.seen.receive(state, stamp_ms, monotonic_ms)
         self.outlook = self.seen.outlook(before)
@@ -75,27 +75,27 @@ class Tracker:
         return self._other(state)
 
     def note_gap(self) -> None:
-        """Take note that there was a gap since the last answer, longer than the planned wait.
+        """Note that no answer came for longer than planned.
 
-        A play that was left meanwhile ends where it was last seen to advance, unless the next one followed
-        directly; `recently-played` may know better.
+        A play that was left meanwhile ends where it last advanced, unless the next one followed directly;
+        `recently-played` may correct that.
         """
         self.seen = self.seen.after_gap()
 
     # A restart
 
     def serialize(self) -> str:
-        """Return what has to be kept beside the newest play for another process to go on, as JSON."""
+        """Return the JSON that another process needs to continue, besides the newest play."""
         play = None if self.play is None else [self.play.second, self.play.ms_played]
         return to_json({"play": play, **self.seen.to_plain()})
 
     @classmethod
     def restore(cls, newest: Play | None, memory: str) -> Tracker:
-        """Go on where another process stopped, at whichever write that was.
+        """Continue where another process stopped, at whichever write that was.
 
         Args:
-            newest: The newest play kept, open or closed.
-            memory: What `to_memory` returned; garbage counts as nothing.
+            newest: The newest stored play, open or closed.
+            memory: The JSON from `serialize`; invalid JSON counts as none.
         """
         tracker, kept = cls(), _parse(memory)
         tracker.seen = Observations.from_plain(kept)
@@ -108,7 +108,7 @@ class Tracker:
         if is_open:
             self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
             if (self.seen.answered or 0) - newest.ended_ms > 2 * OVER_AFTER_MS:
-                # Long before that it would have been over: this memory is of something else.
+                # The play would have ended long before: this memory belongs to another one.
                 self.seen = Observations()
         else:
             self._free_from_ms = newest.ended_ms
@@ -116,7 +116,7 @@ class Tracker:
         is_older = last is None or last.at < newest.ended_ms
         is_garbled = is_open and last is not None and last.at < newest.started_ms
         if is_garbled or (is_older and remembered != [newest.second, newest.ms_played]):
-            # The process died between writing the play and writing its memory: the play is the newer one.
+            # The process died between writing the play and writing its memory: the play is newer.
             self.seen = replace(self.seen, last=Observation.of_play(newest))
 
     # What follows from an answer
@@ -128,7 +128,7 @@ class Tracker:
         return self.seen.is_stale() and not self.seen.starts_again(self._item)
 
     def _time_out(self, until: int) -> list[Play]:
-        """Close a play that was paused or unseen for too long; at its natural end if it went unseen there."""
+        """Close a play that was paused or unobserved for too long; at its natural end if that was missed."""
         if self.play is None or until - self._played_until < OVER_AFTER_MS:
             return []
         seen, natural = self.seen, self._natural_end
@@ -151,7 +151,7 @@ class Tracker:
         return changed
 
     def _same(self, play: Play, state: PlayerState) -> list[Play]:
-        """Go on with the open play, or start its item again."""
+        """Continue the open play, or start its item again."""
         seen = self.seen
         if seen.starts_again(play.item):
             return self._again(play, state)
@@ -168,7 +168,7 @@ class Tracker:
         return [] if self.play == play else [self.play]
 
     def _again(self, play: Play, state: PlayerState) -> list[Play]:
-        """Follow an item from its end to its beginning: a repeat, or a player that has fallen silent."""
+        """Follow an item from its end back to its beginning: a repeat, or a player that has stopped."""
         if state.playing or (state.progress_ms or 0) > SILENT_MS:
             return self._other(state)
         seen = self.seen
@@ -204,7 +204,7 @@ class Tracker:
         """Return the milliseconds of the open play since the last answer with information."""
         seen, progress = self.seen, self.seen.state.progress_ms
         if progress is not None and seen.last is not None and seen.last.progress_ms is None:
-            # Nobody knows where it was; it cannot have played for longer than it is open.
+            # Its position was unknown; it cannot have played for longer than it is open.
             return max(0, min(progress, seen.now - self._begun) - play.ms_played)
         return seen.played_since_last()
 
@@ -212,11 +212,13 @@ class Tracker:
         """Return the milliseconds from the last answer with information to where the item was left."""
         seen, natural = self.seen, self._natural_end
         if seen.hidden is not None:
-            is_known = seen.was_playing and not seen.blind  # after a gap nobody knows when it turned private
+            is_known = (
+                seen.was_playing and not seen.blind
+            )  # after a gap, the start of the private session is unknown
             return (seen.hidden.begun - seen.last_at) // 2 if is_known else 0
         was_seen = seen.unseen is None or left - seen.last_at <= BLIP_MS
         if natural is None:
-            # Nothing says when it would have ended; while it was seen, it did play until it was left.
+            # Its natural end is unknown; while it was observed, it played until it was left.
             return left - seen.last_at if seen.was_playing and was_seen else 0
         if left > natural + SEAMLESS_MS:
             return natural - seen.last_at if was_seen or (seen.unseen or 0) >= natural else 0
@@ -235,7 +237,7 @@ class Tracker:
         return self._beginning_of_paused(state)
 
     def _beginning_of_playing(self, state: PlayerState) -> int:
-        """Return now minus progress, where the time since the last answer allows it."""
+        """Return now minus progress, if the time since the last answer allows it."""
         seen, earliest, progress = self.seen, self.seen.earliest_start, state.progress_ms
         if progress is None:
             return self._guess(seen.now if earliest is None else earliest, seen.now)
@@ -261,7 +263,7 @@ class Tracker:
         return self._guess(earliest, max(earliest, seen.now - progress))
 
     def _beginning_of_resumed(self, last: Observation, state: PlayerState) -> int | None:
-        """Return where an item without a play goes on: it was paused for long, private, silent or doubted."""
+        """Return where an item without a play continues, e.g. after a long pause or a private session."""
         seen, progress = self.seen, state.progress_ms
         if not state.playing or progress is None:
             return None
@@ -308,7 +310,7 @@ class Tracker:
         return self._close(play, played_until if is_over else left, played, reason)
 
     def _lose(self, play: Play) -> Play:
-        """Close a play that went on in private: where it last advanced, or a little later."""
+        """Close a play that continued in private: where it last advanced, or a little later."""
         played = self._played_before_leaving(self.seen.now)
         return self._close(play, self._played_until + played, played, UNKNOWN)
 
@@ -334,7 +336,7 @@ class Tracker:
 
 
 def last_answer_at(memory: str) -> int:
-    """Return the moment of the last answer that a memory knows, -1 for none: the higher one is newer."""
+    """Return the moment of the last answer in a tracker's JSON, -1 if it has none; the higher is newer."""
     answered = _parse(memory).get("answered")
     return answered if isinstance(answered, int) else -1
 
