@@ -1,7 +1,7 @@
-"""What two listeners have in common: artists and tracks, how often each heard them, and who did so first.
+"""Answer `compare`: the artists and tracks that two listeners share, how often, and who heard them first.
 
-How often is about a stretch. Who was first is about all time up to its end: who has known something for years
-is first in every year.
+Plays are counted in the period. Who was first is decided over all time up to its end: someone who has known
+a track for years is first in every year.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 KINDS = {ARTISTS: "artist", TRACKS: "track"}
 NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
-"""The fields of the catalogue that tell both, and what they are called."""
+"""The catalog fields that identify and name tracks and artists."""
 
 
 @dataclass
 class ListenerPlays:
-    """What one of the two heard.
+    """The plays of one of the two listeners.
 
     Attributes:
-        name: Whose it is; "" where it has no name.
+        name: The name of the listener; "" for the one without a name.
         tallies: By item.
         entries: What is known of the items.
         things: Artists and tracks, by what tells them from others of their kind.
@@ -55,13 +55,13 @@ class ListenerPlays:
 
 
 class SharedItem(NamedTuple):
-    """Something that both heard.
+    """A track or an artist that both listeners heard.
 
     Attributes:
         name: What it is called.
         ones: What the one made of it.
         others: What the other one made of it.
-        firsts: The seconds in which each first heard it, be it before the stretch.
+        firsts: The seconds at which each first heard it, even before the period.
     """
 
     name: str
@@ -70,17 +70,17 @@ class SharedItem(NamedTuple):
     firsts: tuple[int, int]
 
     def measures(self, by: str) -> tuple[int, int]:
-        """What it is ranked by, for each."""
+        """Return what it is ranked by, for each listener."""
         return self.left.measure(by), self.right.measure(by)
 
 
 def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
-    """What two listeners have in common.
+    """Compare two listeners.
 
     Args:
         archives: Their logs.
-        names: What they are called; "" for the one without a name.
-        question: What is asked.
+        names: Their names; "" for the listener without a name.
+        question: The question to answer.
     """
     pair = [
         _heard(PlayReader(archive, question), name) for archive, name in zip(archives, names, strict=True)
@@ -111,13 +111,13 @@ def _heard(reader: PlayReader, name: str) -> ListenerPlays:
 
 
 def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
-    """Note when items were first heard so that it counts, of a day that is later than those before."""
+    """Record the first counting play of each item, from days in chronological order."""
     for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
         firsts.setdefault(item, second)
 
 
 def _common(pair: Sequence[ListenerPlays], kind: str, by: str) -> list[SharedItem]:
-    """What both heard, first what the one of them who heard it less heard most."""
+    """Return what both heard, ranked by the lower of the two measures."""
     one, other = pair
     found = []
     for group, ours in one.things[kind].items():

@@ -1,4 +1,4 @@
-"""How often something was played, from the index and the catalogue alone."""
+"""Answer `count`: how often something was played, from the index and the catalog alone."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CountedTrack:
-    """A recording and what was heard of it; the same one may have several ids at Spotify.
+    """A recording and its plays; Spotify may have several IDs for it.
 
     Attributes:
-        keys: Its catalogue keys, the most played first; where an album was asked for, those on it.
-        entry: What the catalogue knows of the first one.
+        keys: Its catalog keys, most played first; if an album was searched for, those on it only.
+        entry: The catalog entry of the first key.
         tally: Its plays, under all of these keys.
         rank: Its place among all recordings, 1 being the first; None for an episode, and without plays.
     """
@@ -46,16 +46,16 @@ class CountedTrack:
 
     @property
     def title(self) -> str:
-        """What to call it."""
+        """Artists and name of the recording."""
         return item_title(self.keys[0], self.entry)
 
 
 def count(archive: Archive, question: Question, text: str) -> Answer:
-    """How often something was played.
+    """Count how often something was played.
 
     Args:
         archive: The log.
-        question: What is asked.
+        question: The question to answer.
         text: The title, the album or an artist, as a whole; where nothing is called so, a part of these;
             where that is nowhere either, words of them in any order.
     """
@@ -87,16 +87,16 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
 
 
 class _TrackSearch:
-    """Looks for a text while the days go by: only of what fits, more than plays and time is added up.
+    """Matches a text against the items played, and collects details of the matching ones only.
 
     Args:
-        reading: What is read.
+        reader: Reads the plays.
         finder: Looks for the text.
 
     Attributes:
         finder: The same.
         tallies: Of all items.
-        entries: What the catalogue knows of them.
+        entries: Their catalog entries.
     """
 
     def __init__(self, reader: PlayReader, finder: TextMatcher) -> None:
@@ -108,7 +108,7 @@ class _TrackSearch:
         self._details = DetailedItemCounts()
 
     def add(self, days: Sequence[tuple[PlayRows, list[bool]]], new: Mapping[str, CatalogEntry]) -> None:
-        """Take in some days, and what is known of the items that are new in them."""
+        """Add some days, with the catalog entries of the items that are new in them."""
         self.entries.update(new)
         self._fitting.update(
             key for key, entry in new.items() if _fit(self.finder, entry) is not MatchQuality.NONE
@@ -118,10 +118,10 @@ class _TrackSearch:
             _add_some(self._details, self._fitting, rows, counts)
 
     def details_of(self, keys: Sequence[str]) -> DetailedItemCounts:
-        """All there is to say of some items."""
+        """Return the details of some items."""
         if self._fitting.issuperset(keys):
             return self._details
-        # Other ids of a recording that fits, which do not fit themselves: they may have been heard before it.
+        # Other IDs of a matching recording, not matching themselves: they may have been heard earlier.
         details, wanted = DetailedItemCounts(), set(keys)
         for rows, counts in self._reader.days():
             _add_some(details, wanted, rows, counts)
@@ -129,19 +129,19 @@ class _TrackSearch:
 
 
 def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, counts: Sequence[bool]) -> None:
-    """Take in those rows of a day that are about certain items."""
+    """Add those rows of a day that belong to the wanted items."""
     if not wanted.isdisjoint(rows.items):
         chosen = list(map(wanted.__contains__, rows.items))
         details.add(rows.select(chosen), list(compress(counts, chosen)))
 
 
 class Matches(NamedTuple):
-    """What a text fits.
+    """The items that a text matches.
 
     Attributes:
-        keys: Catalogue keys.
-        whole: Whether it is a whole title, album or artist.
-        left_out: How many other recordings fit less well.
+        keys: Catalog keys.
+        whole: Whether the text is a whole title, album or artist.
+        left_out: The number of recordings that match less closely.
     """
 
     keys: list[str]
@@ -154,7 +154,7 @@ def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bo
     for key, entry in entries.items():
         fitting[_fit(finder, entry)].append(key)
     how = max(how for how in MatchQuality if fitting[how] or how is MatchQuality.WORDS)
-    # A recording that fits is counted under all its ids; one that is on an album, only as it is on that.
+    # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
     named = [key for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how]
     meant = {recording_key(key, entries[key].isrc, exact=exact) for key in named}
     others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in meant]
@@ -168,7 +168,7 @@ def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bo
 def _number(
     fitting: set[str], keys: Iterable[str], entries: Mapping[str, CatalogEntry], *, exact: bool
 ) -> int:
-    """How many recordings fit besides those that have some keys."""
+    """Count the matching recordings other than those with the given keys."""
     same = [{recording_key(key, entries[key].isrc, exact=exact) for key in some} for some in (fitting, keys)]
     return len(same[0] - same[1])
 
@@ -185,7 +185,7 @@ def _fit(finder: TextMatcher, entry: CatalogEntry) -> MatchQuality:
 def _ranks(
     tallies: ItemCounts, entries: Mapping[str, CatalogEntry], question: Question
 ) -> tuple[dict[Hashable, int], int]:
-    """The places of all recordings, those of equals being the same, and how many there are."""
+    """Return the rank of each recording (ties share one), and the number of recordings."""
     everything = ranked(tallies, groups_of(TRACKS, entries, exact=question.exact), question.by)
     places: dict[Hashable, int] = {}
     place, previous = 0, -1
@@ -203,7 +203,7 @@ def _tracks(
     places: Mapping[Hashable, int],
     question: Question,
 ) -> list[CountedTrack]:
-    """The recordings that have these keys, the most played first."""
+    """Return the recordings with these keys, most played first."""
     groups: dict[str, list[str]] = {}
     for key in sorted(keys, key=lambda key: (-details.plays[key], -details.ms_played[key], key)):
         groups.setdefault(recording_key(key, entries[key].isrc, exact=question.exact), []).append(key)
@@ -217,7 +217,7 @@ def _tracks(
 
 
 def _most(tally: ItemStatistics, by: str) -> tuple[int, int]:
-    """What sorts the most played first."""
+    """Return the sort key that puts the most played first."""
     most = -tally.plays, -tally.ms_played
     return most if by == PLAYS else most[::-1]
 

@@ -1,4 +1,4 @@
-"""Which artist, album or track a text means, and what became of it, found while the rows go by.
+"""Find the artist, album or track that a text means, in one pass over the plays.
 
 Each item is looked up when it is met first. What fits is followed from there on, so that in the end most
 often everything is known of it, and the log need not be read twice.
@@ -29,11 +29,11 @@ NEEDED: Mapping[str, Sequence[str]] = {
     ALBUMS: ("artists", "artist_ids", "album", "album_id"),
     TRACKS: ("name", "artists", "artist_ids", "isrc"),
 }
-"""The fields of the catalogue that tell things of a kind from each other, and what they are called."""
+"""The catalog fields that identify and name the things of a kind."""
 
 
 class ItemMatch(IntEnum):
-    """How well a text fits something, from not at all to as well as can be.
+    """How well a text matches a thing, from not at all to exactly by key.
 
     Attributes:
         NOT: Not at all.
@@ -63,7 +63,7 @@ ITEM_MATCH_OF = {
 
 
 class ItemQuery:
-    """What is looked for.
+    """The thing to search for.
 
     Args:
         kind: ARTISTS, ALBUMS or TRACKS.
@@ -77,11 +77,11 @@ class ItemQuery:
         self._finder = TextMatcher(text)
 
     def named(self, name: str) -> ItemMatch:
-        """How well it fits a name."""
+        """Return how well the text matches a name."""
         return ItemMatch.EXACTLY if name == self.text else ITEM_MATCH_OF[self._finder.match(name, "", "")]
 
     def titled(self, key: str, name: str, entry: CatalogEntry) -> ItemMatch:
-        """How well it fits a track or an album.
+        """Return how well the text matches a track or an album.
 
         Args:
             key: Its key.
@@ -101,12 +101,12 @@ class ItemQuery:
 
 @dataclass(slots=True)
 class MatchGroup:
-    """What fits equally well.
+    """Things that match equally well.
 
     Attributes:
         following: What was played of it, as long as it is one thing.
         things: What tells it from others.
-        items: Its catalogue keys.
+        items: Their catalog keys.
     """
 
     stats: ItemStats
@@ -115,7 +115,7 @@ class MatchGroup:
 
 
 class ItemSearch:
-    """Reads the rows of a question, and finds what a text means among what was played.
+    """Reads the plays of a question and finds the things that match a text.
 
     Args:
         reading: The rows.
@@ -123,7 +123,7 @@ class ItemSearch:
 
     Attributes:
         wanted: The same.
-        entries: What the catalogue knows of all that was played, as far as it is `NEEDED`.
+        entries: The catalog entries of everything played, with the `NEEDED` fields only.
         tallies: How much was played, by item.
         ranking: All things of the kind, the most played first, with those of which no play counts.
         candidates: Those of them that fit best.
@@ -147,7 +147,7 @@ class ItemSearch:
         self.candidates = self.fitting(self._best)
 
     def fitting(self, how: ItemMatch) -> list[RankedItem]:
-        """The things that fit so well, the most played first."""
+        """Return the things that match this well, most played first."""
         group = self._groups.get(how)
         if group is None:
             return []
@@ -156,7 +156,7 @@ class ItemSearch:
         return [each for each in self.ranking if not group.items.isdisjoint(each.keys)]
 
     def follow(self, each: RankedItem) -> ItemStats:
-        """All that is told of one of the candidates."""
+        """Return the statistics of one of the candidates."""
         items = set(each.keys)
         group = self._groups[self._best]
         if len(group.things) == 1 and group.items == items:
@@ -167,7 +167,7 @@ class ItemSearch:
         return stats
 
     def _learn(self, new: Mapping[str, CatalogEntry]) -> None:
-        """See whether anything fits of what is met first."""
+        """Match items that are new."""
         self.entries.update(new)
         for key, entry in new.items():
             if is_episode(key):
@@ -179,7 +179,7 @@ class ItemSearch:
                     group.items.add(key)
 
     def _fits(self, key: str, entry: CatalogEntry) -> Iterable[tuple[ItemMatch, Hashable]]:
-        """How well which things fit that an item belongs to."""
+        """Return the things that an item belongs to, each with how well it matches."""
         query = self.query
         if query.kind == ARTISTS:
             return [(query.named(name), name) for name in artist_names(entry)]
@@ -187,7 +187,7 @@ class ItemSearch:
             same = recording_key(key, entry.isrc, exact=self._exact)
             return [(query.titled(key, entry.name, entry), same)]
         key = f"album:{entry.album_id}" if entry.album_id else ""
-        # By name alone: only all of the catalogue would tell whether it is an album of many artists.
+        # By name alone: only the whole catalog would show whether the album has several artists.
         return [(query.titled(key, entry.album, entry), entry.album)] if entry.album else []
 
     def _new_group(self, how: ItemMatch) -> MatchGroup:

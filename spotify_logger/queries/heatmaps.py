@@ -1,4 +1,4 @@
-"""When was something played? As pictures: the hours of the week, and the days of a year."""
+"""Answer `clock` and `calendar`: heatmaps of the hours of the week and of the days of a year."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MINUTES = "minutes"
 
 
 def clock(archive: Archive, question: Question) -> Answer:
-    """By hour of the day and day of the week: a play belongs to the hour in which it started."""
+    """Show plays by weekday and hour; a play belongs to the hour in which it started."""
     reader = PlayReader(archive, question)
     calendar, sums = CalendarCounts(LocalClock(question.zone)), Totals()
     for rows, counts in reader.days():
@@ -55,7 +55,7 @@ def clock(archive: Archive, question: Question) -> Answer:
 
 
 def _cells(calendar: CalendarCounts) -> list[CsvRow]:
-    """The hours of the week, the first one of Monday first."""
+    """Return the hours of the week, from the first hour of Monday."""
     return [
         {
             "weekday": WEEKDAYS[hour // DAY_HOURS],
@@ -70,14 +70,14 @@ def _cells(calendar: CalendarCounts) -> list[CsvRow]:
 
 
 def _amounts(calendar: CalendarCounts, by: str) -> tuple[list[int], str]:
-    """What each hour of the week has, and what that is."""
+    """Return the value of each hour of the week, and the unit."""
     if by == TIME:
         return [milliseconds // MINUTE_MS for milliseconds in calendar.hour_ms_played], MINUTES
     return calendar.hour_plays, PLAYS
 
 
 def _weekdays(calendar: CalendarCounts, by: str) -> Table:
-    """The days of the week beside each other, as they would be too many lines below each other."""
+    """Return the weekdays as columns, which takes fewer lines than rows."""
     unit, hours = ("hours", calendar.hour_ms_played) if by == TIME else (PLAYS, calendar.hour_plays)
     days = [sum(hours[first : first + DAY_HOURS]) for first in range(0, len(hours), DAY_HOURS)]
     numbers = [amount // HOUR_MS if by == TIME else amount for amount in (*days, sum(days))]
@@ -87,7 +87,7 @@ def _weekdays(calendar: CalendarCounts, by: str) -> Table:
 
 
 def _fullest(amounts: Sequence[int], unit: str) -> str:
-    """The hour of the week with the most, the earlier one of equals: "Fri 17:00, 5,123 plays"."""
+    """Format the peak hour of the week, the earliest in a tie: "Fri 17:00, 5,123 plays"."""
     hour = max(range(len(amounts)), key=amounts.__getitem__)
     if not amounts[hour]:
         return ""
@@ -95,11 +95,11 @@ def _fullest(amounts: Sequence[int], unit: str) -> str:
 
 
 def calendar(archive: Archive, question: Question) -> Answer:
-    """The days of a year.
+    """Show the days of a year.
 
     Args:
         archive: The log.
-        question: What is asked; its stretch is a calendar year.
+        question: The question to answer; its period is a calendar year.
     """
     reader = PlayReader(archive, question)
     figures = Figures.of(reader)
@@ -119,7 +119,7 @@ def calendar(archive: Archive, question: Question) -> Answer:
 
 
 def _days(year: int, today: date, figures: Figures) -> list[dict[str, str | int]]:
-    """The days of a year up to today, and those on which a clock that was ahead has heard something."""
+    """Return the days of a year up to today, and later ones with plays (logged by a clock ahead of ours)."""
     first, last = ((date(year + more, 1, 1) - EPOCH_DAY).days for more in (0, 1))
     past = range(first, min(last, (today - EPOCH_DAY).days + 1))
     plays, heard = figures.calendar.plays, figures.calendar.ms_played

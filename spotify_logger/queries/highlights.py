@@ -1,4 +1,4 @@
-"""What stands out in a stretch: its first play, the track of one day, and what is played by night. Pure."""
+"""Find the highlights of a period: the first play, the most repeated track, late-night plays. Pure."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from spotify_logger.core.play_rows import PlayRows
 
 NIGHT_ENDS = 5 * HOUR
-"""The late night begins at midnight."""
+"""Seconds after midnight at which the late night ends; it begins at midnight."""
 
 
 class MostRepeated(NamedTuple):
-    """The track that was played most often on one local day.
+    """The track played most often on a single local day.
 
     Attributes:
         group: The track, see `groups_of`.
         day: The day.
-        plays: How often.
+        plays: The number of plays on that day.
     """
 
     group: Hashable
@@ -36,13 +36,13 @@ class MostRepeated(NamedTuple):
 
 @dataclass(slots=True)
 class Highlights:
-    """What stands out. It keeps what was played on each day, which makes a few megabytes a year.
+    """Collects highlights. It keeps the plays of each day: a few megabytes per year.
 
     Args:
-        clock: Tells what clocks show.
+        clock: Converts seconds to local time.
 
     Attributes:
-        night: What was played between midnight and five, by item.
+        night: Plays between midnight and five, by item.
         first: The second and the item of the first play that counts.
     """
 
@@ -52,7 +52,7 @@ class Highlights:
     _days: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def add(self, rows: PlayRows, counts: list[bool]) -> None:
-        """Take in a day; days come in order of time."""
+        """Add a day; days come in chronological order."""
         local = self.clock.to_local(rows.seconds)
         days = [second // DAY for second in local]
         self._days.update(compress(zip(days, rows.items, strict=True), counts))
@@ -63,10 +63,10 @@ class Highlights:
             self.first = next(compress(zip(rows.seconds, rows.items, strict=True), counts), None)
 
     def repeated(self, tracks: Mapping[str, Iterable[Hashable]]) -> MostRepeated | None:
-        """The track that was played most often on one day, the first one of equals; None without repeats.
+        """Return the track played most often on one day, the first in a tie; None without repeats.
 
         Args:
-            tracks: The tracks that each item belongs to, see `groups_of`.
+            tracks: The tracks of each item, as returned by `groups_of`.
         """
         plays: Counter[tuple[int, Hashable]] = Counter()
         for (day, item), number in self._days.items():

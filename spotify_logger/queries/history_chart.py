@@ -1,4 +1,4 @@
-"""How listening went on: plays and time by day, week or month, each one from the first to the last."""
+"""Answer `course`: plays and listening time by day, week or month."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ONE_DAY = timedelta(days=1)
 
 
 def course(archive: Archive, question: Question, per: str) -> Answer:
-    """How listening went on.
+    """Chart listening over time.
 
     Args:
         archive: The log.
-        question: What is asked.
+        question: The question to answer.
         per: One of `PERIODS`.
     """
     reader = PlayReader(archive, question)
@@ -66,10 +66,9 @@ def _bar(begin: CsvValue, plays: CsvValue, ms_played: CsvValue, by: str) -> tupl
 
 
 def by_interval(calendar: CalendarCounts, question: Question, per: str) -> list[CsvRow]:
-    """The days, weeks (from Monday on) or months that a stretch touches, by their first day.
+    """Return plays and time for each day, week (from Monday) or month of the period, with its first day.
 
-    They reach from the beginning of the stretch, or where it has none from the first play, to its end or
-    today.
+    They range from the begin of the period, or the first play, to its end or today.
     """
     if not calendar.ms_played:
         return []
@@ -92,7 +91,7 @@ def by_interval(calendar: CalendarCounts, question: Question, per: str) -> list[
 
 
 def first_day_of_interval(day: date, per: str) -> date:
-    """The first day of the week or month that a day lies in."""
+    """Return the first day of the week or month that contains a day."""
     if per == WEEK:
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if per == MONTH else day

@@ -1,4 +1,4 @@
-"""The page of an artist, an album or a track: which one is meant, and all that is told of it."""
+"""Answer `artist`, `album` and `track`: find the thing that is meant, and report on it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
-    """The page of a thing; where several are meant, a list of these.
+    """Report on one thing, or list the candidates if several match.
 
     Args:
         archive: The log.
-        question: What is asked.
+        question: The question to answer.
         kind: ARTISTS, ALBUMS or TRACKS.
         text: What it is called, see `Wanted`.
     """
@@ -55,8 +55,8 @@ def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
     if not is_one:
         return Answer(data, _choice(search, lines, question.limit), csv_rows=candidates)
     found = _report(reader, search, lines)
-    told = [*to_blocks(found), *gap_note(reader)]
-    return Answer({**data, "found": to_json(found)}, told, csv_rows=to_csv_rows(found))
+    page = [*to_blocks(found), *gap_note(reader)]
+    return Answer({**data, "found": to_json(found)}, page, csv_rows=to_csv_rows(found))
 
 
 def _not_found(search: ItemSearch, question: Question) -> str:
@@ -68,7 +68,7 @@ def _not_found(search: ItemSearch, question: Question) -> str:
 
 
 def _choice(search: ItemSearch, lines: Sequence[RankedLine], number: int) -> list[Block]:
-    """What is said where several are meant: which ones, and how to ask for one of them."""
+    """Return the list of several candidates, and the commands that select one of them."""
     noun = NOUNS[search.query.kind]
     page: list[Block] = [
         f"{counted(len(lines), noun)} match “{search.query.text}”:",
@@ -83,13 +83,13 @@ def _choice(search: ItemSearch, lines: Sequence[RankedLine], number: int) -> lis
 
 
 def _ways(search: ItemSearch, line: RankedLine) -> list[str]:
-    """What to ask for to see this thing and none of the others."""
+    """Return the search texts that match this thing only."""
     by_name = f"{line.artists} {line.name}".strip()
     return list(dict.fromkeys([*([] if line.artists == VARIOUS else [by_name]), _own_words(search, line)]))
 
 
 def _own_words(search: ItemSearch, line: RankedLine) -> str:
-    """What to ask for to see this thing and no other of its name: its key, if it has one."""
+    """Return the text that selects this thing among others with its name: its key, if it has one."""
     if search.query.kind == TRACKS:
         return line.now.keys[0]
     album = search.entries[line.now.keys[0]].album_id if search.query.kind == ALBUMS else ""
@@ -97,7 +97,7 @@ def _own_words(search: ItemSearch, line: RankedLine) -> str:
 
 
 def _report(reader: PlayReader, search: ItemSearch, lines: Sequence[RankedLine]) -> ItemReport:
-    """All that is told of the first one of things with the same name."""
+    """Build the report on the first of several things with the same name."""
     question, line, kind = reader.question, lines[0], search.query.kind
     everything = [each.measure(question.by) for each in search.ranking if each.plays]
     place = 1 + sum(measure > line.now.measure(question.by) for measure in everything)
@@ -115,7 +115,7 @@ def _report(reader: PlayReader, search: ItemSearch, lines: Sequence[RankedLine])
 
 
 def _others(search: ItemSearch, lines: Sequence[RankedLine]) -> list[RankedLine]:
-    """Things with the same name as the first one, also those for which only case or accents differ."""
+    """Return things with the same name as the first one, ignoring case and accents."""
     less = lines_of(search.query.kind, search.fitting(ItemMatch.EXACT), search.entries)
     name = fold(lines[0].title)
     alike = {line.now.group: line for line in (*lines, *less) if fold(line.title) == name}

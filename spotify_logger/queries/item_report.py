@@ -1,4 +1,4 @@
-"""All that is told of one artist, album or track: for people, for programs, for spreadsheets."""
+"""The report on one artist, album or track, as text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from spotify_logger.report.csv_output import CsvRow, CsvValue
 
 IDS = "ids"
-"""The parts of a track: each of its ids, with the name of an album beside it."""
+"""The parts of a track: each of its IDs, with the name of its album."""
 LONGEST_BY_MONTH = 366 * 86_400 + 3600
-"""Seconds of a stretch that is told month by month: a year, with a change of clocks."""
+"""Longest period reported by month, in seconds: a leap year and an hour of daylight saving time."""
 DAY_HOURS, MINUTE_MS = 24, 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class ItemReport:
-    """What is told of a thing.
+    """The report on a thing.
 
     Attributes:
         question: What was asked.
@@ -57,20 +57,20 @@ class ItemReport:
     others: Sequence[tuple[str, int]]
 
     def best_day(self) -> tuple[int, int, int]:
-        """The day with the most of it, the first one of equals: days since the epoch, plays, milliseconds."""
+        """Return the peak day, the earliest in a tie: days since the epoch, plays, milliseconds."""
         calendar = self.stats.calendar
         amounts = calendar.ms_played if self.question.by == TIME else calendar.plays
         day = min(amounts, key=lambda day: (-amounts[day], day))
         return day, calendar.plays[day], calendar.ms_played[day]
 
     def hours(self) -> list[tuple[int, int]]:
-        """Plays and milliseconds by hour of the day."""
+        """Return plays and milliseconds by hour of the day."""
         calendar = self.stats.calendar
         plays, heard = calendar.hour_plays, calendar.hour_ms_played
         return [(sum(plays[hour::DAY_HOURS]), sum(heard[hour::DAY_HOURS])) for hour in range(DAY_HOURS)]
 
     def periods(self) -> list[tuple[str, int, int]]:
-        """Plays and milliseconds by year, or by month of a short stretch, from its first one to its last."""
+        """Return plays and milliseconds by year, or by month in a short period."""
         calendar, letters = self.stats.calendar, 7 if _is_short(self.question.period) else 4
         periods: dict[str, tuple[int, int]] = {}
         for day in range(min(calendar.ms_played), max(calendar.ms_played) + 1):
@@ -89,7 +89,7 @@ def _is_short(period: Period) -> bool:
 
 
 def to_blocks(found: ItemReport) -> list[Block]:
-    """Its page."""
+    """Return the report as blocks."""
     by, number = found.question.by, found.question.limit
     page: list[Block] = [Table([row for row in _rows(found) if row[1]])]
     tables = [_table(found, part, lines[:number]) for part, lines in found.parts.items() if len(lines) > 1]
@@ -165,7 +165,7 @@ def _amount(plays: int, ms_played: int, by: str) -> str:
 
 
 def to_json(found: ItemReport) -> dict[str, object]:
-    """The same for programs."""
+    """Return the report for JSON."""
     stats, sums, run = found.stats, found.stats.sums, found.stats.run
     day, day_plays, day_ms = found.best_day()
     number = found.question.limit
@@ -194,7 +194,7 @@ def to_json(found: ItemReport) -> dict[str, object]:
 
 
 def to_csv_rows(found: ItemReport) -> list[CsvRow]:
-    """The same for spreadsheets: the thing, its years or months, and its parts."""
+    """Return the report as CSV rows: the thing, its years or months, and its parts."""
     stats, line = found.stats, found.line
     times = {"first": utc_time(stats.first), "last": utc_time(stats.last)}
     whole = {**to_csv_row(line), "rank": found.place, "skips": stats.sums.skips, **times}
@@ -209,7 +209,7 @@ def to_csv_rows(found: ItemReport) -> list[CsvRow]:
 
 
 def to_csv_row(line: RankedLine) -> dict[str, CsvValue]:
-    """A thing as cells, by the names of their columns."""
+    """Return a thing as a CSV row."""
     now = line.now
     return {
         "name": line.name,

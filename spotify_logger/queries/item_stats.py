@@ -1,4 +1,4 @@
-"""One thing among all that was played: how much of it, when, and how often in a row. Pure."""
+"""Statistics of one thing: how much it was played, when, and how often in a row. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PlayRun:
-    """Plays one after the other, with nothing else between them that counts.
+    """The longest run of consecutive plays, with no other counting play between them.
 
     Attributes:
         plays: How many there were in the longest run, the first one of equals.
@@ -30,7 +30,7 @@ class PlayRun:
     _begin: int = field(default=0, repr=False)
 
     def add(self, seconds: Iterable[int], hits: Collection[bool]) -> None:
-        """Take in plays that count, in order of time.
+        """Add plays that count, in chronological order.
 
         Args:
             seconds: When they started.
@@ -53,11 +53,11 @@ class PlayRun:
 
 
 class ItemStats:
-    """All that is told of one thing.
+    """Running statistics of one thing.
 
     Args:
-        items: The catalogue keys that it has; more may come to it before any of their rows.
-        clock: Tells what clocks show.
+        items: Its catalog keys; others may be added before any of their rows are.
+        clock: Converts seconds to local time.
 
     Attributes:
         calendar: By day and hour.
@@ -76,7 +76,7 @@ class ItemStats:
         self.last: int | None = None
 
     def add(self, rows: PlayRows, counts: list[bool]) -> None:
-        """Take in a day of everything; days come in order of time."""
+        """Add all plays of a day; days come in chronological order."""
         hits = list(map(self.items.__contains__, rows.items))
         self.run.add(compress(rows.seconds, counts), list(compress(hits, counts)))
         if True in hits:

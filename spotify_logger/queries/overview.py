@@ -1,4 +1,4 @@
-"""The last twelve months at a glance, again and again: the days that are past are added up once."""
+"""The last twelve months at a glance; past days are summed up once and cached."""
 
 from __future__ import annotations
 
@@ -30,23 +30,22 @@ if TYPE_CHECKING:
 KINDS = (TRACKS, ARTISTS, ALBUMS)
 TOP_COUNT = 5
 NEEDED = ("artists", "artist_ids", "album", "album_id", "isrc")
-"""The fields of the catalogue that tell things from each other; titles are asked for only where they
-are shown."""
+"""The catalog fields that identify things; titles are read only for what is shown."""
 MAX_AGE = 3600.0
-"""Seconds after which the past is added up anew: what is rewritten in place, as by `check --repair`, and what
-the catalogue learns, changes nothing that would be noticed."""
+"""Seconds after which the past is summed up again, to include plays rewritten in place (`check --repair`) and
+new catalog data."""
 
 
 @dataclass(slots=True)
 class PastFigures:
-    """The part of a stretch that is past, added up.
+    """The figures of the past part of a period.
 
     Attributes:
         asked: The question, as if it were about that part alone.
         mark: What it was made of, see `Archive.mark`.
         until: The moment of the monotonic clock up to which it is good.
         figures: All that was added up.
-        entries: What the catalogue knows of its items, and of later ones, as far as it is `NEEDED`.
+        entries: The catalog entries of its items and later ones, with the `NEEDED` fields only.
     """
 
     asked: Question
@@ -56,7 +55,7 @@ class PastFigures:
     entries: dict[str, CatalogEntry]
 
     def learn(self, reader: PlayReader, items: Iterable[str]) -> None:
-        """Look up which things the items belong to that were not met before."""
+        """Look up the catalog entries of items that are new."""
         new = set(items) - self.entries.keys()
         if not new:
             return
@@ -68,7 +67,7 @@ class PastFigures:
 
 
 class Overview:
-    """Answers the same question again and again, quickly.
+    """Answers the same question repeatedly, and quickly.
 
     Args:
         monotonic: Seconds since some fixed moment.
@@ -79,11 +78,11 @@ class Overview:
         self._past_figures: PastFigures | None = None
 
     def data(self, archive: Archive, question: Question) -> dict[str, object]:
-        """What a stretch was made of, in short, for programs.
+        """Return an overview of a period, for JSON.
 
         Args:
             archive: The log.
-            question: What is asked; its stretch begins at a local midnight, and reaches into the present.
+            question: The question to answer; its period begins at a local midnight and includes the present.
         """
         reader = PlayReader(archive, question)
         past = self._past(reader)
@@ -105,7 +104,7 @@ class Overview:
         return _data(reader, figures, found, entries)
 
     def _past(self, reader: PlayReader) -> PastFigures:
-        """What is past of the question's stretch, added up now unless it was before."""
+        """Return the figures of the past part of the period, from the cache if it is still valid."""
         question = reader.question
         begin = first_second(question.period)
         end = max(begin, question.zone.midnight(question.today - timedelta(days=RECENT_DAYS - 1)))

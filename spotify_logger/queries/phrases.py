@@ -21,7 +21,7 @@ def format_time(zone: Zone, second: float | None) -> str:
 
 
 def item_title(key: str, entry: CatalogEntry | None) -> str:
-    """What to call an item: "Daft Punk – Veridis Quo"; by its key where the catalogue does not know it."""
+    """Return the title of an item, "Daft Punk – Veridis Quo"; its key if it is not in the catalog."""
     if entry is None:
         return key
     return format_title({"name": entry.name, "artists": entry.artists, "album": entry.album, "uri": key})

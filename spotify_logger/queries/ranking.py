@@ -1,4 +1,4 @@
-"""What was played most: tallies of items become a list of tracks, artists, albums or shows. Pure."""
+"""Rank tracks, artists, albums and shows by the play counts of their items. Pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KINDS = (TRACKS, ARTISTS, ALBUMS, SHOWS)
 
 
 class RankedItem(NamedTuple):
-    """A thing and how it was played.
+    """A track, artist, album or show, and how much it was played.
 
     Attributes:
-        group: What tells it from others of its kind.
-        keys: The catalogue keys that it has, the most played first.
-        plays: How often it was played.
-        ms_played: How long, in milliseconds.
+        group: What identifies it among others of its kind.
+        keys: Its catalog keys, most played first.
+        plays: The number of plays that count.
+        ms_played: Milliseconds heard.
     """
 
     group: Hashable
@@ -35,17 +35,17 @@ class RankedItem(NamedTuple):
     ms_played: int
 
     def measure(self, by: str) -> int:
-        """What it is ranked by."""
+        """Return what it is ranked by: plays or milliseconds."""
         return self.ms_played if by == TIME else self.plays
 
 
 def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, list[Hashable]]:
-    """Which things of a kind each item belongs to.
+    """Map each item to the groups of a kind that it belongs to.
 
     Args:
         kind: One of `KINDS`.
-        entries: What the catalogue knows, by key.
-        exact: See `recordings`.
+        entries: Catalog entries by key.
+        exact: Whether to keep every ID of a recording or album separate.
     """
     if kind == ALBUMS:
         return {key: [album] for key, album in album_keys(entries, exact=exact).items()}
@@ -60,18 +60,18 @@ def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) ->
 def ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted_only: bool = True
 ) -> list[RankedItem]:
-    """Things in the order of how much they were played.
+    """Rank groups of items, the most played first.
 
     Args:
         tallies: By item.
-        groups: See `groups_of`.
-        by: "plays" or "time"; the other one decides between equals.
-        counted_only: Leave out what was never played so that it counts.
+        groups: The groups of each item, as returned by `groups_of`.
+        by: "plays" or "time"; the other one breaks ties.
+        counted_only: Whether to leave out groups without plays that count.
     """
     plays, heard = tallies.plays, tallies.ms_played
     found = []
     for group, keys in keys_by_group(heard, groups).items():
-        if len(keys) == 1:  # most things have one: nothing is to be added up
+        if len(keys) == 1:  # most groups have a single key: nothing to add up
             times, milliseconds = plays[keys[0]], heard[keys[0]]
         else:
             keys.sort(key=lambda key: (-plays[key], -heard[key], key))
@@ -88,13 +88,13 @@ def ranked(
 def top_ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, number: int
 ) -> tuple[list[RankedItem], int]:
-    """The first ones of `ranked`, and how many there are in all, without bringing the others into an order.
+    """Return the first `number` groups of a ranking, and the total number, without sorting the rest.
 
     Args:
         tallies: By item.
-        groups: See `groups_of`.
+        groups: The groups of each item, as returned by `groups_of`.
         by: "plays" or "time".
-        number: How many are wanted.
+        number: The number of groups to return.
     """
     plays: defaultdict[Hashable, int] = defaultdict(int)
     heard: defaultdict[Hashable, int] = defaultdict(int)

@@ -43,7 +43,7 @@ class PlayReader:
         self._rule = self._as_rule(question.threshold)
 
     def days(self, period: Period | None = None) -> Iterator[tuple[PlayRows, list[bool]]]:
-        """The rows of a stretch, day by day in order of time, and which of them count.
+        """Yield the rows of a period day by day, in chronological order, and which of them count.
 
         Args:
             period: That of the question, unless another one is given.
@@ -59,7 +59,7 @@ class PlayReader:
     def entries(
         self, keys: Iterable[str], names: Sequence[str] = CatalogEntry._fields
     ) -> dict[str, CatalogEntry]:
-        """What the catalogue knows of items.
+        """Return the catalog entries of items.
 
         Args:
             keys: Theirs.
@@ -73,7 +73,7 @@ class PlayReader:
     def batches(
         self, names: Sequence[str] = CatalogEntry._fields
     ) -> Iterator[tuple[list[tuple[PlayRows, list[bool]]], dict[str, CatalogEntry]]]:
-        """The question's days, some at a time, each time with what the catalogue knows of items met first.
+        """Yield the days of the question in batches, each with the catalog entries of items new in it.
 
         Args:
             names: See `entries`.
@@ -85,10 +85,10 @@ class PlayReader:
             yield days, self.entries(new, names)
 
     def entries_before(self, heard: Mapping[str, CatalogEntry]) -> dict[str, CatalogEntry]:
-        """What tells the tracks and artists that were heard before the question's stretch, if only in part.
+        """Return the catalog entries of items heard before the period of the question, even only in part.
 
         Args:
-            heard: What the catalogue knows of what was heard in it: that is not looked up again.
+            heard: The catalog entries of items heard in the period, which are not looked up again.
         """
         begin = self.question.period.begin
         items = set() if begin is None else self.archive.items_before(begin)
@@ -96,7 +96,7 @@ class PlayReader:
         return {**self.entries(items - heard.keys(), ("artists", "artist_ids", "isrc")), **again}
 
     def gaps(self, period: Period | None = None) -> list[Gap]:
-        """The gaps that reach into a stretch, but not those before anything was played at all."""
+        """Return the gaps that overlap a period, without those before the first play of all."""
         wanted = self.question.period if period is None else period
         begin = wanted.begin if wanted.begin is not None else self.first
         if begin is None:
@@ -105,7 +105,7 @@ class PlayReader:
         return [gap for gap in self.archive.gaps() if gap[0] < end and gap[1] > begin]
 
     def unobserved_seconds(self, gaps: list[Gap], period: Period | None = None) -> int:
-        """How much of a stretch gaps cover, in whole seconds."""
+        """Return the seconds of a period that gaps cover."""
         wanted = self.question.period if period is None else period
         begin = (self.first or FIRST_SECOND) if wanted.begin is None else wanted.begin
         end = wanted.end if wanted.end is not None else int(self.question.now)

@@ -1,4 +1,4 @@
-"""A stretch in figures: how much was played, how it was spread over the days, and what was new."""
+"""Answer `stats`: how much was played in a period, how it spread over the days, and what was new."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Figures:
-    """Running figures of a stretch.
+    """Running statistics of a period.
 
     Attributes:
         calendar: By day and hour.
@@ -51,45 +51,45 @@ class Figures:
 
     @classmethod
     def of(cls, reader: PlayReader, period: Period | None = None) -> Figures:
-        """Those of the question's stretch, unless another one is given."""
+        """Collect the figures of a period, by default that of the question."""
         figures = cls(CalendarCounts(LocalClock(reader.question.zone)))
         for rows, counts in reader.days(period):
             figures.add(rows, counts)
         return figures
 
     def add(self, rows: PlayRows, counts: list[bool]) -> None:
-        """Take in a day."""
+        """Add a day."""
         self.calendar.add(rows, counts)
         self.sums.add(rows, counts)
         self.tallies.add(rows, counts)
         self.sessions.add(rows)
 
     def copy(self) -> Figures:
-        """As they are now: what is added to the one is not added to the other."""
+        """Return an independent copy."""
         return Figures(self.calendar.copy(), replace(self.sums), self.tallies.copy(), self.sessions.copy())
 
     def busiest(self) -> tuple[date, int, int] | None:
-        """The day with the most time heard, with its plays and milliseconds; the earlier one of equals."""
+        """Return the day with the most listening time, its plays and milliseconds; the earliest in a tie."""
         heard = self.calendar.ms_played
         day = min(heard, key=lambda day: (-heard[day], day), default=None)
         return None if day is None else (date_of(day), self.calendar.plays[day], heard[day])
 
     def days_with_plays(self) -> list[int]:
-        """The days with plays that count, in days since the epoch."""
+        """Return the days with plays that count, in days since the epoch."""
         return [day for day, plays in self.calendar.plays.items() if plays]
 
 
 @dataclass(frozen=True, slots=True)
 class Variety:
-    """How many different things were played so that it counts, and which of them had never been heard before.
+    """The number of different things with plays that count, and how many of them were new.
 
     Attributes:
-        tracks: Recordings, episodes aside.
+        tracks: Recordings, without episodes.
         artists: Artists.
         albums: Albums.
-        shows: Shows of episodes.
-        new_tracks: Recordings that were never heard before the stretch, not even in part.
-        new_artists: Artists of whom that is true.
+        shows: Shows with episodes played.
+        new_tracks: Recordings never heard before the period, not even in part.
+        new_artists: Artists never heard before the period, not even in part.
     """
 
     tracks: int
@@ -101,9 +101,9 @@ class Variety:
 
 
 def variety(reader: PlayReader, figures: Figures) -> Variety:
-    """Count the different things of the question's stretch, and look for them in everything before it."""
+    """Count the different things played in the period of the question, and those never heard before it."""
     exact = reader.question.exact
-    # Also of what does not count: how many artists an album has tells what it is, here as in other lists.
+    # Include what does not count: the number of artists on an album decides how it is identified.
     heard = reader.entries(figures.tallies.ms_played)
     album_of = album_keys(heard, exact=exact)
     entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
@@ -130,7 +130,7 @@ def _artists(entries: Mapping[str, CatalogEntry]) -> set[str]:
 
 
 def stats(archive: Archive, question: Question) -> Answer:
-    """A stretch in figures."""
+    """Return the statistics of a period."""
     reader = PlayReader(archive, question)
     figures = Figures.of(reader)
     if not figures.sums.rows:
@@ -174,12 +174,12 @@ def _longest(session: Session | None, zone: Zone) -> str:
 
 
 def streak_words(streak: Streak) -> str:
-    """Days in a row, "12 days, from 2026-11-11"; empty for none."""
+    """Format a streak, "12 days, from 2026-11-11"; return "" for none."""
     return "" if streak.first is None else f"{counted(streak.days, 'day')}, from {streak.first}"
 
 
 def busiest_words(figures: Figures) -> str:
-    """The day with the most time heard, "2026-11-22, 7 h 41 min, 130 plays"; empty for none."""
+    """Format the busiest day, "2026-11-22, 7 h 41 min, 130 plays"; return "" for none."""
     found = figures.busiest()
     if found is None:
         return ""
@@ -216,18 +216,18 @@ def _data(reader: PlayReader, figures: Figures, found: Variety | None) -> dict[s
 
 
 def busiest_data(figures: Figures) -> dict[str, object] | None:
-    """The day with the most time heard, for programs."""
+    """Return the busiest day for JSON."""
     found = figures.busiest()
     return found and {"day": str(found[0]), "plays": found[1], "heard_ms": found[2]}
 
 
 def streak_data(streak: Streak) -> dict[str, object]:
-    """Days in a row, for programs."""
+    """Return a streak for JSON."""
     return {"days": streak.days, "from": None if streak.first is None else str(streak.first)}
 
 
 def _flat(value: object) -> str | int | float | None:
-    """A figure as a cell; what has parts is written one after the other."""
+    """Return a value as a CSV cell; the parts of an object are joined by spaces."""
     if isinstance(value, dict):
         return " ".join(str(part) for part in value.values())
     return value if isinstance(value, str | int | float) else None

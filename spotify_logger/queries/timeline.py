@@ -1,4 +1,4 @@
-"""Plays in order of time and the gaps between them: the newest, those of a day, and of this day years ago."""
+"""Answer `recent`, `day` and `on-this-day`: plays in chronological order, with the gaps between them."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from spotify_logger.storage.store import Store
 
 FOUND_LATER = "found later"
-"""How a play ended that nobody saw: there is only a guess."""
+"""The ending of a backfilled play: how it ended is only a guess."""
 ENDINGS = {"trackdone": "finished", "skipped": "skipped", "stopped": "stopped", "unknown": "unknown"}
 HEADINGS = ("when", "what", "heard", "ended", "device")
 _NUMBERS = INTEGER_FIELDS | {"ms_played"}
 _SHEET_TEXTS = ("name", "artists", "album", "end_reason", "device_name", "source", "uri")
 FIRST_YEAR = 2006
-"""Spotify is no older."""
+"""The year Spotify was founded."""
 
 StoredPlay = tuple[int, Mapping[str, str]]
-"""The second that names a play's key, and its hash."""
+"""The second in the key of a play, and the fields of its hash."""
 TimelineRow = tuple[str, str, str, str, str]
-"""When it began, what it was, how much of it was heard, how it ended, and on which device."""
+"""The cells of a line: start, title, progress, ending and device."""
 
 
 class SameDay(TypedDict):
-    """What was played on a day of another year: how much, and what most."""
+    """What was played on the same day of an earlier year: how much, and what most."""
 
     day: str
     plays: int
@@ -56,7 +56,7 @@ class SameDay(TypedDict):
 
 
 def recent(store: Store, question: Question) -> Answer:
-    """The newest plays, newest first, and the gaps between them and since."""
+    """List the most recent plays, newest first, with the gaps between and after them."""
     period = question.period
     is_all = period.begin is None and period.end is None
     plays: list[StoredPlay] = [*store.recent(question.limit)] if is_all else _newest(store, question)
@@ -71,7 +71,7 @@ def recent(store: Store, question: Question) -> Answer:
 
 
 def day(store: Store, question: Question, which: date) -> Answer:
-    """A local day from its first play to its last, with its gaps."""
+    """List the plays of a local day in order, with the gaps between them."""
     period = periods.day(question.zone, which)
     reader = PlayReader(store.archive(), question)
     sums, seconds = Totals(), []
@@ -95,7 +95,7 @@ def day(store: Store, question: Question, which: date) -> Answer:
 
 
 def on_this_day(store: Store, question: Question) -> Answer:
-    """What was played on this day of the calendar in other years, the latest first."""
+    """Show what was played on this date in earlier years, the latest year first."""
     today = question.today
     reader = PlayReader(store.archive(), question)
     found = [_remembered(reader, when) for when in _same_days(today)]
@@ -120,7 +120,7 @@ def _memory_row(memory: SameDay) -> SheetRow:
 
 
 def _same_days(today: date) -> Iterable[date]:
-    """The same day of all years back to the first; 29 February has one every four years."""
+    """Yield the same date in each earlier year, back to `FIRST_YEAR`; 29 February in leap years only."""
     for year in range(today.year - 1, FIRST_YEAR - 1, -1):
         try:
             yield today.replace(year=year)
@@ -153,7 +153,7 @@ def _newest(store: Store, question: Question) -> list[StoredPlay]:
 def _lines(
     store: Store, zone: Zone, plays: Iterable[StoredPlay], gaps: Iterable[Gap]
 ) -> list[tuple[int, TimelineRow, dict[str, object]]]:
-    """Plays and gaps in order of time, for people and for programs."""
+    """Return plays and gaps in chronological order, as table rows and as JSON."""
     open_second = store.now_playing()
     lines: list[tuple[int, TimelineRow, dict[str, object]]] = [
         (play[0], _play_row(zone, play, open_second), play_data(play)) for play in plays
@@ -194,7 +194,7 @@ def _gap_row(zone: Zone, gap: Gap) -> TimelineRow:
 
 
 def play_data(play: StoredPlay) -> dict[str, object]:
-    """A play for programs: its hash with numbers and flags as such, and its key."""
+    """Return a play for JSON: its key and the fields of its hash, with numbers and booleans converted."""
     second, fields = play
     data: dict[str, object] = {"key": play_key(second), **fields}
     for name in fields.keys() & _NUMBERS:
@@ -205,7 +205,7 @@ def play_data(play: StoredPlay) -> dict[str, object]:
 
 
 def progress_words(fields: Mapping[str, str]) -> str:
-    """How much of it: "3:35/5:45"."""
+    """Format the time heard and the duration of an item: "3:35/5:45"."""
     heard, length = whole_number(fields.get("ms_played")), whole_number(fields.get("duration_ms"))
     return ("?" if heard is None else format_duration(heard)) + (
         "" if length is None else f"/{format_duration(length)}"
@@ -213,7 +213,7 @@ def progress_words(fields: Mapping[str, str]) -> str:
 
 
 def ending(fields: Mapping[str, str], *, is_now: bool) -> str:
-    """How a play ended, or what it does at this moment: "finished", "found later", "playing"."""
+    """Return how a play ended, or its current state: "finished", "found later", "playing"."""
     if fields.get("source") == BACKFILL:
         return FOUND_LATER
     if "end_reason" in fields:

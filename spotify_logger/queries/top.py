@@ -1,4 +1,4 @@
-"""What was played most: tracks, artists, albums, shows; and on which devices and from where."""
+"""Answer `top`: the most played tracks, artists, albums and shows, and the most used devices and contexts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ NEEDED: Mapping[str, Sequence[str]] = {
     DEVICES: (),
     CONTEXTS: (),
 }
-"""The fields of the catalogue that tell which things of a kind an item belongs to."""
+"""The catalog fields that decide which groups of a kind an item belongs to."""
 PLAY_FIELD = {DEVICES: "device_name", CONTEXTS: "context_uri"}
-"""The field of a play that names what it was played on, or from: these are in no index."""
+"""The field of a play that names its device or context: the index has neither."""
 NOUNS = {
     TRACKS: "track",
     ARTISTS: "artist",
@@ -58,13 +58,13 @@ VARIOUS = "various artists"
 
 
 class RankedLine(NamedTuple):
-    """A line of the list.
+    """A line of a ranking.
 
     Attributes:
-        name: What it is called.
-        about: What else tells it from others: the artists of a track or an album.
-        now: What was played of it in the stretch.
-        before: Plays and milliseconds in the stretch before; None where there is none.
+        name: The name.
+        artists: The artists of a track or an album; "" otherwise.
+        now: How much it was played in the period.
+        before: Plays and milliseconds in the period before; None if there is no such period.
     """
 
     name: str
@@ -74,16 +74,16 @@ class RankedLine(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Both in one."""
+        """Artists and name in one string."""
         return f"{self.artists} – {self.name}" if self.artists else self.name
 
 
 def top(archive: Archive, question: Question, kind: str) -> Answer:
-    """What was played most.
+    """Return what was played most.
 
     Args:
         archive: The log.
-        question: What is asked.
+        question: The question to answer.
         kind: One of `CHOICES`.
     """
     reader = PlayReader(archive, question)
@@ -108,7 +108,7 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
 
 
 def tally_plays(reader: PlayReader, kind: str, period: Period) -> ItemCounts:
-    """What was played in a stretch, by item; by device or context for these kinds."""
+    """Count the plays of a period by item, or by device or context for these kinds."""
     tallies = ItemCounts()
     for rows, counts in reader.days(period):
         tallies.add(_renamed(reader, kind, rows) if kind in PLAY_FIELD else rows, counts)
@@ -116,7 +116,7 @@ def tally_plays(reader: PlayReader, kind: str, period: Period) -> ItemCounts:
 
 
 def _renamed(reader: PlayReader, kind: str, rows: PlayRows) -> PlayRows:
-    """The rows with the devices or contexts of the plays in place of their items."""
+    """Replace the items of rows by the devices or contexts of the plays."""
     found = reader.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
     return PlayRows(rows.seconds, [name or UNKNOWN for _, (name,) in found], rows.ms_played, rows.ends)
 
@@ -130,7 +130,7 @@ def _groups(reader: PlayReader, kind: str, items: Iterable[str]) -> Mapping[str,
 def _before(
     earlier: ItemCounts, groups: Mapping[str, Iterable[Hashable]], shown: Sequence[RankedItem]
 ) -> dict[Hashable, tuple[int, int]]:
-    """Plays and milliseconds of what is shown, in the stretch before."""
+    """Return plays and milliseconds of the shown groups in the period before."""
     wanted = {each.group for each in shown}
     ours = {key: groups[key] for key in earlier.ms_played if not wanted.isdisjoint(groups.get(key, ()))}
     found = ranked(earlier, ours, PLAYS, counted_only=False)
@@ -138,7 +138,7 @@ def _before(
 
 
 def _none(kind: str, question: Question, tallies: ItemCounts) -> str:
-    """What is said where no line is to be shown, although other things may have been played."""
+    """Return the message for an empty ranking, even if other things were played."""
     if not tallies.ms_played:
         return nothing_played(question.period)
     return f"No {NOUNS[kind]} has plays {question.rule_words}: {question.period.words}."
@@ -147,7 +147,7 @@ def _none(kind: str, question: Question, tallies: ItemCounts) -> str:
 def look_up_names(
     reader: PlayReader, kind: str, shown: Sequence[RankedItem]
 ) -> dict[Hashable, tuple[str, str]]:
-    """What things are called: a name, and what is said before it."""
+    """Look up the name and the artists of ranked groups."""
     keys = [key for each in shown for key in each.keys] if kind in (TRACKS, ALBUMS) else []
     return names_by_group(kind, shown, reader.entries(keys))
 
@@ -155,7 +155,7 @@ def look_up_names(
 def names_by_group(
     kind: str, shown: Iterable[RankedItem], entries: Mapping[str, CatalogEntry]
 ) -> dict[Hashable, tuple[str, str]]:
-    """The same, for whom knows already what the catalogue has of them."""
+    """Return the name and the artists of ranked groups, from catalog entries already read."""
     if kind == CONTEXTS:
         return {each.group: (_context(str(each.group)), "") for each in shown}
     if kind in (ARTISTS, SHOWS, DEVICES):
@@ -166,7 +166,7 @@ def names_by_group(
 
 
 def lines_of(kind: str, shown: Sequence[RankedItem], entries: Mapping[str, CatalogEntry]) -> list[RankedLine]:
-    """Things with their names, of which nothing is to be told but the stretch."""
+    """Return ranked groups as lines, without a comparison to the period before."""
     names = names_by_group(kind, shown, entries)
     return [RankedLine(*names[each.group], each, None) for each in shown]
 
@@ -186,7 +186,7 @@ def _album(each: RankedItem, entries: Mapping[str, CatalogEntry]) -> tuple[str, 
 
 
 def _context(uri: str) -> str:
-    """What a person would call it; Spotify has many forms for the songs that one likes."""
+    """Return a readable name of a context; Spotify has several URIs for Liked Songs."""
     return "Liked Songs" if uri.endswith(":collection") else uri
 
 
@@ -221,7 +221,7 @@ def _change(line: RankedLine, by: str) -> str:
 
 
 def totals(tallies: ItemCounts) -> tuple[int, int]:
-    """Plays and milliseconds in all."""
+    """Return the total of plays and of milliseconds."""
     return tallies.plays.total(), sum(tallies.ms_played.values())
 
 

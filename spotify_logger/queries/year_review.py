@@ -1,4 +1,4 @@
-"""A year in review: what it was made of, on one screen, to be shared."""
+"""Answer `year`: a year in review, on one screen to share."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 TOP_COUNT = 5
-"""How many of each kind."""
+"""Number of lines for each kind."""
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 FEW_HOURS = 10
-"""Below so many, minutes matter."""
+"""Below this many hours, minutes are shown."""
 KNOWN_BY = ("artists", "artist_ids", "isrc")
-"""The fields of the catalogue that tell whether a recording or an artist was heard before."""
+"""The catalog fields that identify recordings and artists."""
 FIRST, REPEATED, LATE, DISCOVERY = "first play", "most repeated", "late night", "discovery"
 
 
 class Highlight(NamedTuple):
-    """A play or a track that stands out.
+    """A play or a track worth highlighting.
 
     Attributes:
-        what: As what: "first play".
+        what: The kind of highlight: "first play".
         words: When, or how much.
-        title: What to call it.
-        cells: The same for programs.
+        title: Artists and name.
+        cells: The values for JSON and CSV.
     """
 
     what: str
@@ -55,7 +55,7 @@ class Highlight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class YearReview:
-    """All that is told of a year.
+    """Everything in the review of a year.
 
     Attributes:
         reading: Its rows.
@@ -73,17 +73,17 @@ class YearReview:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can come."""
+        """Whether the year is over."""
         end = self.reader.question.period.end
         return end is not None and self.reader.question.now >= end
 
 
 def year(archive: Archive, question: Question) -> Answer:
-    """A year in review.
+    """Return a year in review.
 
     Args:
         archive: The log.
-        question: What is asked; its stretch is a calendar year.
+        question: The question to answer; its period is a calendar year.
     """
     reader = PlayReader(archive, question)
     figures = Figures(CalendarCounts(LocalClock(question.zone)))
@@ -123,7 +123,7 @@ def _review(reader: PlayReader, figures: Figures, found: Highlights) -> YearRevi
 
 
 def _before(reader: PlayReader, entries: Mapping[str, CatalogEntry]) -> dict[str, set[Hashable]]:
-    """The tracks and artists that were heard before the year."""
+    """Return the tracks and artists heard before the year."""
     known = reader.entries_before(entries)
     groups = {kind: groups_of(kind, known, exact=reader.question.exact) for kind in (TRACKS, ARTISTS)}
     return {kind: {group for own in found.values() for group in own} for kind, found in groups.items()}
@@ -158,7 +158,7 @@ def _amount(line: RankedLine, by: str) -> str:
 
 
 def _heard(line: RankedLine) -> str:
-    """How long in few letters: whole hours of many."""
+    """Format a listening time briefly: in whole hours if there are many."""
     ms_played = line.now.ms_played
     return listening_time(ms_played - ms_played % HOUR_MS if ms_played >= FEW_HOURS * HOUR_MS else ms_played)
 
@@ -196,7 +196,7 @@ def _hours(calendar: CalendarCounts) -> Sparkline:
 
 
 def _months(calendar: CalendarCounts) -> tuple[list[int], list[int]]:
-    """Plays and milliseconds of each month."""
+    """Return plays and milliseconds of each month."""
     plays, heard = [0] * len(MONTHS), [0] * len(MONTHS)
     for day, milliseconds in calendar.ms_played.items():
         month = date_of(day).month - 1
@@ -236,7 +236,7 @@ def _facts(review: YearReview) -> list[tuple[str, str]]:
 
 
 def _shows(review: YearReview) -> list[tuple[str, str, str]]:
-    """The shows in one line: most listeners have none, or few."""
+    """Return the shows in one line: most listeners have none or few."""
     by, lines = review.reader.question.by, review.best[SHOWS]
     names = ", ".join(f"{line.name} ({_amount(line, by).removesuffix(' plays')})" for line in lines)
     return [("shows", "", names)] if lines else []
@@ -303,5 +303,5 @@ def _line_cells(line: RankedLine) -> dict[str, CsvValue]:
 
 
 def _cells(**cells: CsvValue) -> dict[str, CsvValue]:
-    """Cells by the names of their columns, always the same ones."""
+    """Return values by column name, always with the same columns."""
     return {**dict.fromkeys(("name", "artists", "plays", "heard_ms", "when", "key")), **cells}
