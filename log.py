@@ -1,4 +1,4 @@
-"""The poll loop. `run.py` keeps it alive; it also runs alone: `SPOTIFY_CLIENT_ID=… python log.py`."""
+"""Run the poll loop. `run.py` supervises it; it also runs alone: `SPOTIFY_CLIENT_ID=… python log.py`."""
 
 import sys
 
@@ -6,11 +6,11 @@ from spotify_logger.system import python_version
 
 python_version.check("log.py")
 
-from spotify_logger.config import requirements  # noqa: E402 - an old Python could not read it
+from spotify_logger.config import requirements  # noqa: E402 - an old Python cannot parse it
 
 requirements.check("log.py", alert=True, imports=("dotenv", "redis", "requests"))
 
-from spotify_logger.daemon.main import main  # noqa: E402 - needs what was checked
+from spotify_logger.daemon.main import main  # noqa: E402 - needs the checked packages
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Runs the logger forever: `python run.py`, or `python run.py --demo` without a Spotify account."""
+"""Run the logger forever: `python run.py`, or `python run.py --demo` without a Spotify account."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from spotify_logger.system import python_version
 
 python_version.check("run.py")
 
-from spotify_logger.supervisor.main import main  # noqa: E402 - an old Python could not read it
+from spotify_logger.supervisor.main import main  # noqa: E402 - an old Python cannot parse it
 
 if __name__ == "__main__":
-    os.chdir(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib is half a megabyte
+    os.chdir(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib takes half a megabyte
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""`python -m spotify_logger`: the command, where it is not on the PATH."""
+"""`python -m spotify_logger`: the command if `spotify-logger` is not on the PATH."""
 
 import sys
 
@@ -6,10 +6,10 @@ from spotify_logger.system import python_version
 
 python_version.check("-m spotify_logger")
 
-from spotify_logger.config import requirements  # noqa: E402 - an old Python could not read it
+from spotify_logger.config import requirements  # noqa: E402 - an old Python cannot parse it
 
 requirements.check("spotify-logger", alert=False)
 
-from spotify_logger.cli.main import main  # noqa: E402 - needs what was checked
+from spotify_logger.cli.main import main  # noqa: E402 - needs the checked packages
 
 sys.exit(main())

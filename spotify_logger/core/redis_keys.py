@@ -1,6 +1,6 @@
-"""The names of the keys, and how what lies under them is read. Pure.
+"""Redis keys, and the format of index rows. Pure.
 
-Values may have been written by anyone: what cannot be ours is None.
+Values may have been written by anyone: parsers return None for invalid ones.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from datetime import date, timedelta
 STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"
-"""The index of the gaps: where each begins -> where it ends, and why. A year has a few dozen of them."""
+"""The index of gaps: start -> end and reason. A year has a few dozen of them."""
 TOMBSTONES = "forgotten"
-"""The plays that somebody wanted to be forgotten: the second that named each -> the second at which it ended.
-Nothing tells what they were. It keeps `recently-played` and exports from bringing them back."""
+"""Tombstones of deleted plays: the second that named each -> the second in which it ended. They do not reveal
+what was played. They keep `recently-played` and exports from bringing deleted plays back."""
 LISTENERS = "spotify_logger:listeners"
-"""The listeners of a household that have a name -> since when each has a log; no name is put before it."""
+"""Named listeners -> the start of their log. Its key is never prefixed with a listener."""
 LEASE = "spotify_logger:lease"
-"""Who asks Spotify for this log, while it does: fencing number, id and machine. It expires."""
+"""The holder of the polling lease: fencing number, id and machine. It expires."""
 FENCE = "spotify_logger:fence"
-"""The last fencing number that was given out."""
+"""The last fencing number issued."""
 STANDBY = "spotify_logger:standby"
-"""The machine of a logger that waits for the lease. It expires."""
+"""The machine of a logger on standby. It expires."""
 
 PROBE = "spotify_logger:probe"
-"""What is never there: whether Redis takes writes is asked with one that would only change it."""
+"""A key that never exists: a write that would only modify it tests whether Redis accepts writes."""
 
 PLAY_FIELDS = frozenset(
     (  # noqa: SIM905 - three lines to read instead of twenty-two
@@ -34,7 +34,7 @@ PLAY_FIELDS = frozenset(
         "started_at ended_at ms_played end_reason source"
     ).split()
 )
-"""The fields of a play's hash."""
+"""The fields of the hash of a play."""
 
 EPOCH_DAY = date(1970, 1, 1)
 FIRST_DAY = date(2006, 4, 23)
@@ -45,7 +45,7 @@ RESERVED_NAMES = frozenset(
         "listening plays track episode local gap gaps now_playing forgotten spotify_logger redis lock"
     ).split()
 )
-"""What no listener can be called: keys begin with it, or something in the state folder is called so."""
+"""Names that no listener can have: keys begin with them, or files in the state folder have them."""
 
 _LISTENER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SECOND = re.compile(r"[0-9]{1,10}")
@@ -55,67 +55,67 @@ _ROW = re.compile(
 )
 
 END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
-"""How a play ends."""
+"""The end reasons of plays."""
 OPEN = "open"
-"""What stands in their place while it is not over."""
+"""The end reason in index rows of a play that is still open."""
 
 
 def is_listener_name(name: str) -> bool:
-    """Whether a listener can be called so."""
+    """Return whether a name is valid for a listener."""
     return _LISTENER.fullmatch(name) is not None and name not in RESERVED_NAMES
 
 
 def add_listener(prefix: str, listener: str) -> str:
-    """What is put before the keys of a listener of a household; the same where there is no name."""
+    """Return the key prefix of a listener; `prefix` itself if the listener has no name."""
     return f"{prefix}{listener}:" if listener else prefix
 
 
 def remove_listener(prefix: str, listener: str) -> str:
-    """The reverse of `with_listener`: what is put before the keys that all listeners share."""
+    """Return the prefix of the keys that all listeners share: the inverse of `add_listener`."""
     return prefix.removesuffix(f"{listener}:") if listener else prefix
 
 
 def play_key(second: int) -> str:
-    """The key of the play that a second since the epoch names."""
+    """Return the key of the play that a second since the epoch names."""
     return f"listening:{second}"
 
 
 def index_key(day: date) -> str:
-    """The key of the index of a UTC day."""
+    """Return the key of the index of a UTC day."""
     return f"plays:{day.isoformat()}"
 
 
 def gap_key(second: int) -> str:
-    """The key of the gap that begins at a second since the epoch."""
+    """Return the key of the gap that begins at a second since the epoch."""
     return f"gap:{second}"
 
 
 def day_of(second: int) -> date:
-    """The UTC day that a second since the epoch lies in."""
+    """Return the UTC date of a second since the epoch."""
     # Not `fromtimestamp`: on a 32-bit system it ends in 2038.
     return EPOCH_DAY + timedelta(days=second // 86_400)
 
 
 def second_of_day(day: date) -> int:
-    """The first second of a UTC day."""
+    """Return the first second of a UTC day."""
     return (day - EPOCH_DAY).days * 86_400
 
 
 def second_of_key(key: str) -> int | None:
-    """The reverse of `play_key`, whatever prefix is put before it."""
+    """Return the second in the key of a play, with any prefix; None for other keys."""
     _, colon, digits = key.rpartition("listening:")
     return int(digits) if colon and _SECOND.fullmatch(digits) else None
 
 
 def row_value(item: str, ms_played: int, end: str | None) -> str:
-    """What a day's index holds of a play: catalogue key, milliseconds heard, and how it ended, if it did."""
+    """Return the value of an index row: catalog key, milliseconds played, and end reason."""
     return f"{item} {ms_played} {OPEN if end is None else end if end in END_REASONS else 'unknown'}"
 
 
 def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:
-    """One line of a day's index: the play's second, its catalogue key, milliseconds heard, and its end.
+    """Parse an index row into second, catalog key, milliseconds played, and end reason.
 
-    Lines of the first versions do not tell the end, which is "unknown" then.
+    Rows of the first versions have no end reason, which becomes "unknown".
     """
     row = _ROW.fullmatch(value)
     if row is None or not _SECOND.fullmatch(second):
@@ -124,7 +124,7 @@ def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:
 
 
 def read_gap(second: str, value: str) -> tuple[int, int, str] | None:
-    """One line of the index of gaps: the seconds between which nothing could be seen, and why."""
+    """Parse an entry of the index of gaps into its first and last second, and reason."""
     gap = _GAP.fullmatch(value)
     if gap is None or not _SECOND.fullmatch(second) or int(gap[1]) < int(second):
         return None
@@ -132,7 +132,7 @@ def read_gap(second: str, value: str) -> tuple[int, int, str] | None:
 
 
 def read_tombstone(second: str, value: str) -> tuple[int, int] | None:
-    """A play that was forgotten: the second that named it, and the one at which it ended."""
+    """Parse a tombstone into the second that named the play, and the second in which it ended."""
     if not _SECOND.fullmatch(second) or not _SECOND.fullmatch(value) or int(value) < int(second):
         return None
     return int(second), int(value)

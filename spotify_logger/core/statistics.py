@@ -1,6 +1,6 @@
-"""Figures over rows of the index. Pure: days of rows in, in order of time, running sums out.
+"""Running statistics over index rows. Pure: days of rows in, in chronological order, totals out.
 
-What is kept grows with the number of different things played, never with the number of plays.
+Memory grows with the number of different items played, not with the number of plays.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from spotify_logger.core.play_rows import PlayRows
 
 MIN_LISTENED_MS = 30_000
-"""What counts as a play unless told otherwise: half a minute, as Spotify counts."""
+"""The default for what counts as a play: half a minute, as at Spotify."""
 SESSION_PAUSE_MS = 30 * 60_000
-"""A session of listening ends when nothing is heard for so long."""
+"""A listening session ends when nothing is played for this long."""
 HOUR, DAY = 3600, 86_400
 WEEK_HOURS = 168
 THURSDAY = 3
-"""The day of the week on which the epoch began, Monday being 0."""
+"""The weekday of the epoch; Monday is 0."""
 TRACKDONE, SKIPPED, OPEN = "trackdone", "skipped", "open"
 
 
@@ -34,25 +34,24 @@ TRACKDONE, SKIPPED, OPEN = "trackdone", "skipped", "open"
 
 if TYPE_CHECKING:
     CountingRule = Callable[[PlayRows], Iterable[bool]]
-    """Tells for each row whether it counts as a play."""
+    """Decides for each row whether it counts as a play."""
 
 
 def at_least(milliseconds: int) -> CountingRule:
-    """What was heard for so long, or longer, counts."""
+    """Count what was played for at least so many milliseconds."""
     return lambda rows: map(milliseconds.__le__, rows.ms_played)
 
 
 def finished() -> CountingRule:
-    """What was left at its end counts."""
+    """Count what was played to its end."""
     return lambda rows: map(TRACKDONE.__eq__, rows.ends)
 
 
 def half(durations: Mapping[str, int]) -> CountingRule:
-    """What was heard for at least half of its length counts, and what was left at its end.
+    """Count what was played for at least half of its duration, or to its end.
 
     Args:
-        durations: Milliseconds by catalogue key, for all items of the rows that are given to the rule; 0 or
-            missing where the length is not known.
+        durations: Milliseconds by catalog key, for all items of the rows; 0 or missing if unknown.
     """
 
     def rule(rows: PlayRows) -> Iterator[bool]:
@@ -66,11 +65,11 @@ def half(durations: Mapping[str, int]) -> CountingRule:
 
 
 class ItemCounts:
-    """What was played how often and for how long, item by item.
+    """Plays and time by item.
 
     Attributes:
-        plays: Those that count.
-        heard: Milliseconds, of all rows, those that do not count included.
+        plays: The number of plays that count.
+        ms_played: Milliseconds played in all rows, including those that do not count.
     """
 
     def __init__(self) -> None:
@@ -78,14 +77,14 @@ class ItemCounts:
         self.ms_played: defaultdict[str, int] = defaultdict(int)
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
-        """Take in a day; `counted` tells which of its rows count."""
+        """Add the rows of a day; `counted` says which of them count."""
         self.plays.update(compress(rows.items, counted))
         heard = self.ms_played
         for item, milliseconds in zip(rows.items, rows.ms_played, strict=True):
             heard[item] += milliseconds
 
     def copy(self) -> ItemCounts:
-        """As they are now; later ones are added to the one or the other."""
+        """Return an independent copy."""
         found = ItemCounts()
         found.plays, found.ms_played = self.plays.copy(), self.ms_played.copy()
         return found
@@ -93,15 +92,15 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class ItemStatistics:
-    """What is added up over plays of one thing.
+    """The statistics of one item, or of several together.
 
     Attributes:
-        plays: Those that count.
-        shorter: Those that do not.
-        skips: Those that were left for something else before their end, whether they count or not.
-        ms_played: Milliseconds heard in all, also of what does not count.
-        first: Second of the first play that counts; None if there is none.
-        last: Second of the last one that counts.
+        plays: The number of plays that count.
+        shorter: The number of plays that do not count.
+        skips: The number of plays that were skipped, whether they count or not.
+        ms_played: Milliseconds played, including plays that do not count.
+        first: The second of the first play that counts; None if there is none.
+        last: The second of the last play that counts; None if there is none.
     """
 
     plays: int = 0
@@ -112,7 +111,7 @@ class ItemStatistics:
     last: int | None = None
 
     def merge(self, other: ItemStatistics) -> None:
-        """Count everything that another tally has counted."""
+        """Add the statistics of another item."""
         self.plays += other.plays
         self.shorter += other.shorter
         self.skips += other.skips
@@ -123,7 +122,7 @@ class ItemStatistics:
 
 
 class DetailedItemCounts(ItemCounts):
-    """The same with all that can be told of an item; twice the work."""
+    """Counts that also keep skips, and first and last plays; twice the work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +132,7 @@ class DetailedItemCounts(ItemCounts):
         self._last: dict[str, int] = {}
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
-        """See `Tallies.add`; days come in order of time."""
+        """Add the rows of a day; days come in chronological order."""
         super().add(rows, counted)
         self._rows.update(rows.items)
         self._skips.update(compress(rows.items, map(SKIPPED.__eq__, rows.ends)))
@@ -144,7 +143,7 @@ class DetailedItemCounts(ItemCounts):
                 self._first[item] = second
 
     def tally(self, item: str) -> ItemStatistics:
-        """What there is to say of an item, by its catalogue key."""
+        """Return the statistics of an item by its catalog key."""
         plays = self.plays[item]
         return ItemStatistics(
             plays,
@@ -161,14 +160,14 @@ class DetailedItemCounts(ItemCounts):
 
 @dataclass(slots=True)
 class Totals:
-    """What is added up over a stretch.
+    """Totals over a period.
 
     Attributes:
-        plays: Rows that count.
-        rows: All of them.
-        skips: Those that were left for something else before their end.
-        closed: Those that are over.
-        ms_played: Milliseconds heard in all.
+        plays: The number of rows that count.
+        rows: The number of all rows.
+        skips: The number of rows that were skipped.
+        closed: The number of rows that are not open.
+        ms_played: Milliseconds played in all rows.
     """
 
     plays: int = 0
@@ -178,7 +177,7 @@ class Totals:
     ms_played: int = 0
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
-        """Take in a day."""
+        """Add the rows of a day."""
         self.plays += sum(counted)
         self.rows += len(rows)
         self.skips += rows.ends.count(SKIPPED)
@@ -190,13 +189,13 @@ class CalendarCounts:
     """Plays and time by local day, and by hour of the local week.
 
     Args:
-        clock: Tells what clocks show.
+        clock: Converts seconds to local time.
 
     Attributes:
         plays: Plays that count, by days since the epoch.
-        heard: Milliseconds, by the same.
-        hour_plays: Plays that count, by hour of the week; 0 is Monday's first.
-        hour_heard: Milliseconds, by the same.
+        ms_played: Milliseconds, by days since the epoch.
+        hour_plays: Plays that count, by hour of the week; 0 is the first hour of Monday.
+        hour_ms_played: Milliseconds, by hour of the week.
     """
 
     def __init__(self, clock: LocalClock) -> None:
@@ -207,7 +206,7 @@ class CalendarCounts:
         self.hour_ms_played = [0] * WEEK_HOURS
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
-        """Take in a day; a play belongs to the day and the hour in which it started."""
+        """Add the rows of a day; a play belongs to the local day and hour in which it started."""
         hours = [second // HOUR for second in self._clock.to_local(rows.seconds)]
         plays, ms_played = Counter(compress(hours, counted)), defaultdict[int, int](int)
         for hour, milliseconds in zip(hours, rows.ms_played, strict=True):
@@ -220,7 +219,7 @@ class CalendarCounts:
             self.hour_ms_played[of_week] += milliseconds
 
     def copy(self) -> CalendarCounts:
-        """As it is now; later plays are added to the one or the other."""
+        """Return an independent copy."""
         found = CalendarCounts(self._clock)
         found.plays, found.ms_played = self.plays.copy(), self.ms_played.copy()
         found.hour_plays, found.hour_ms_played = self.hour_plays.copy(), self.hour_ms_played.copy()
@@ -233,8 +232,8 @@ class Session:
 
     Attributes:
         begin: The second in which its first play started.
-        end_ms: Milliseconds since the epoch at which its last one was heard through, as far as the index
-            tells: its start plus what was heard of it.
+        end_ms: When its last play ended, in milliseconds since the epoch: its start plus the time played,
+            because the index has no ends.
     """
 
     begin: int
@@ -242,17 +241,17 @@ class Session:
 
     @property
     def length_ms(self) -> int:
-        """Milliseconds from its beginning to its end."""
+        """The length of the session in milliseconds."""
         return self.end_ms - self.begin * 1000
 
 
 @dataclass(slots=True)
 class SessionCounter:
-    """How many sessions there were, and which one was the longest.
+    """The number of sessions, and the longest one.
 
     Attributes:
-        number: How many.
-        longest: None when there was none.
+        number: The number of sessions.
+        longest: The longest session; None if there is none.
     """
 
     number: int = 0
@@ -260,18 +259,18 @@ class SessionCounter:
     _now: Session | None = field(default=None, repr=False)
 
     def add(self, rows: PlayRows) -> None:
-        """Take in a day; days come in order of time."""
+        """Add the rows of a day; days come in chronological order."""
         for second, ms_played in zip(rows.seconds, rows.ms_played, strict=True):
             if ms_played:
-                self._hear(second, second * 1000 + ms_played)
+                self._extend(second, second * 1000 + ms_played)
 
     def copy(self) -> SessionCounter:
-        """As they are now; what is heard later is added to the one or the other."""
+        """Return an independent copy."""
         now = self._now and replace(self._now)
         longest = now if self.longest is self._now else self.longest and replace(self.longest)
         return SessionCounter(self.number, longest, now)
 
-    def _hear(self, second: int, end_ms: int) -> None:
+    def _extend(self, second: int, end_ms: int) -> None:
         now = self._now
         if now is None or second * 1000 - now.end_ms >= SESSION_PAUSE_MS:
             now = self._now = Session(second, end_ms)
@@ -284,11 +283,11 @@ class SessionCounter:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Days in a row on which something was played that counts.
+    """Consecutive days with at least one play that counts.
 
     Attributes:
-        days: How many.
-        first: The first of them; None when there is none.
+        days: The number of days.
+        first: The first day; None if there is none.
     """
 
     days: int = 0
@@ -296,23 +295,23 @@ class Streak:
 
 
 def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
-    """The longest streak, the earlier one of two that are as long, and the one that lasts.
+    """Return the longest streak (the earlier of two equal ones), and the current one.
 
     Args:
-        days: Those with plays, in days since the epoch.
-        today: A streak that reaches until yesterday lasts.
+        days: The days with plays, in days since the epoch.
+        today: A streak that reaches yesterday is still current.
     """
-    longest = lasting = Streak()
+    longest = current = Streak()
     run, previous = 0, None
     for day in sorted(days):
         run = run + 1 if previous is not None and day == previous + 1 else 1
         previous = day
-        lasting = Streak(run, date_of(day - run + 1))
-        longest = max(longest, lasting, key=lambda streak: streak.days)
+        current = Streak(run, date_of(day - run + 1))
+        longest = max(longest, current, key=lambda streak: streak.days)
     is_over = previous is None or date_of(previous) < today - timedelta(days=1)
-    return longest, Streak() if is_over else lasting
+    return longest, Streak() if is_over else current
 
 
 def date_of(day: int) -> date:
-    """The date that lies so many days after the epoch."""
+    """Return the date that is `day` days after the epoch."""
     return EPOCH_DAY + timedelta(days=day)

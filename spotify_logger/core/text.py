@@ -1,4 +1,4 @@
-"""Text made comparable, and how well one text fits another. Pure."""
+"""Normalize text for comparison, and match search terms. Pure."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _ALIKE = str.maketrans(
     | dict.fromkeys("\u201c\u201d\u201e", '"')
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 )
-"""Letters that Unicode does not take apart, and signs that keyboards lack."""
+"""Letters that Unicode does not decompose, and characters that keyboards lack."""
 
 
 _SEPARATORS = re.compile("[ !-/:-@[-`{-~]+")
-"""Blanks and the punctuation of ASCII, which is all that folded text has of quotes and dashes."""
+"""Spaces and ASCII punctuation; folding turns quotes and dashes into ASCII."""
 
 
 class MatchQuality(IntEnum):
-    """How well a text fits.
+    """How well a text matches.
 
     Attributes:
-        NOT: Not at all.
-        WORDS: Each of its words, or one that begins with it, is somewhere.
-        IN_PART: It is somewhere as it stands.
-        WHOLE: It is the whole title, album or artists.
+        NONE: Not at all.
+        WORDS: Each of its words occurs, at least as the beginning of another word.
+        SUBSTRING: It occurs verbatim.
+        EXACT: It is the whole title, album or artists.
     """
 
     NONE = 0
@@ -41,9 +41,9 @@ class MatchQuality(IntEnum):
 
 
 def fold(text: str) -> str:
-    """Make text comparable: case, accents of Latin letters, widths, quotes, dashes and blanks aside.
+    """Normalize case, accents of Latin letters, widths, quotes, dashes and spaces.
 
-    Marks on letters of other scripts stay, because there they make another letter.
+    Marks on letters of other scripts are kept, because there they make another letter.
     """
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_ALIKE)
     if not folded.isascii():
@@ -60,43 +60,43 @@ def _without_accents(decomposed: str) -> str:
 
 
 def words_of(folded: str) -> set[str]:
-    """Return the different words of folded text: what stands between blanks and punctuation."""
+    """Return the distinct words of folded text: whatever is between spaces and punctuation."""
     return set(_SEPARATORS.split(folded)) - {""}
 
 
 class TextMatcher:
-    """Looks for one text in many items, quickly where they do not have it.
+    """Searches many items for one text, quickly rejecting those that lack it.
 
     Args:
-        text: What is looked for; where nothing is left of it when folded, it fits nothing.
+        text: The search term; if nothing is left of it after folding, it matches nothing.
     """
 
     def __init__(self, text: str) -> None:
-        self.wanted = fold(text)
-        words = words_of(self.wanted)
-        # "one" is no word of "alone". Other scripts are searched anywhere: not all have blanks between words.
+        self.folded = fold(text)
+        words = words_of(self.folded)
+        # "one" is not a word of "alone". Other scripts match anywhere: not all have spaces between words.
         each = (f"(?=(?:.*[^a-z0-9])?{re.escape(word)})" for word in words)
         self._has_words = re.compile("".join(each) or "(?!)").match
-        # Plain text without this one cannot fit, whatever else folding does.
+        # ASCII text without this word cannot match.
         self._longest = max(words, key=len, default="")
 
     def match(self, title: str, artists: str, album: str) -> MatchQuality:
-        """Return how well the text fits a track.
+        """Return how well the text matches a catalog item.
 
         Args:
-            title: As in the catalogue, as are the others.
-            artists: All of them in one.
-            album: A show's name for an episode.
+            title: The title.
+            artists: The joined names of all artists.
+            album: The album; for an episode, the show.
         """
         plain = f"{artists}\n{title}\n{album}"
         if plain.isascii() and self._longest not in plain.lower():
             return MatchQuality.NONE
         everything = fold(plain)
-        if self.wanted and self.wanted in everything:
-            is_whole = self.wanted in map(fold, (title, album, artists))
+        if self.folded and self.folded in everything:
+            is_whole = self.folded in map(fold, (title, album, artists))
             return MatchQuality.EXACT if is_whole else MatchQuality.SUBSTRING
         return MatchQuality.WORDS if self._has_words(everything) else MatchQuality.NONE
 
     def matches_any(self, names: Iterable[str]) -> bool:
-        """Whether it is one of these names, as a whole."""
-        return self.wanted in map(fold, names)
+        """Return whether the text is one of these names."""
+        return self.folded in map(fold, names)

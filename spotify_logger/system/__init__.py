@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, log lines, clocks, atomic files, the lock file, processes."""
+"""Foundations for all other packages: errors, log lines, clocks, atomic files, the lock file, processes."""

@@ -1,4 +1,4 @@
-"""Small files that are whole or not there: a power cut leaves the old one or the new one, never a half."""
+"""Replace small files atomically: a power cut leaves the old version or the new one, never a mix."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_FILE_SIZE = 64 * 1024
-"""Bytes of the largest file that `read` takes; everything that is kept this way is far smaller."""
+"""Bytes of the largest file that `read` accepts; all state files are far smaller."""
 
 
 def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) -> bytes | None:
-    """Return what `path` holds, or None where there is no such file.
+    """Return the content of a file, or None if it does not exist.
 
     Args:
         path: The file.
-        inspect: Is given the status of the file once it is open, and may raise to keep it from being read.
+        inspect: Called with the status of the open file; may raise to prevent it from being read.
 
     Raises:
-        OSError: The file is there and cannot be read, or is larger than `SIZE_LIMIT`.
+        OSError: The file exists but cannot be read, or is larger than `SIZE_LIMIT`.
     """
     try:
         with path.open("rb") as file:
@@ -42,44 +42,44 @@ def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) ->
 
 
 def make_state_dir(folder: Path) -> None:
-    """Make a folder for secrets and plays (0700) where it is missing.
+    """Create a folder for secrets and plays (mode 0700) if it is missing.
 
     Raises:
-        Misconfigured: Users other than this one and root can change what is in it.
-        OSError: It cannot be made.
+        Misconfigured: Other users than this one and root can change its content.
+        OSError: It cannot be created.
     """
     for missing in (each for each in reversed(folder.parents) if not each.exists()):
         missing.mkdir(mode=0o700)
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.stat()
-    doubt = ownership.distrust_reason(folder, status) or ownership.path_distrust_reason(
+    reason = ownership.distrust_reason(folder, status) or ownership.path_distrust_reason(
         str(folder.absolute())
     )
-    if doubt:
+    if reason:
         raise Misconfigured(
-            f"the state folder {folder} is not trusted, because it {doubt}: correct that, or set STATE_DIR to"
-            " another one"
+            f"the state folder {folder} is not trusted, because it {reason}: fix that, or set STATE_DIR to"
+            " another folder"
         )
 
 
 def write_refusal(folder: Path) -> str:
-    """Return why no file can be written in a folder, "" where one can.
+    """Return why no file can be created in a folder, or "" if one can.
 
-    Only a try tells: permissions say nothing of a disk that failed and was made read-only by the kernel.
+    This has to be tried: permissions do not show that the kernel remounted a failing disk read-only.
     """
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        return error.strerror or "no reason given"
+        return error.strerror or "unknown error"
     return ""
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by a file that holds `text` in UTF-8, readable and writable by its owner only (0600).
+    """Replace `path` with a file that contains `text` in UTF-8 and has mode 0600.
 
     Raises:
-        OSError: The text could not be made safe on the disk; unless the very last step failed, the old file
-            is still there, untouched.
+        OSError: The text could not be synced to disk; unless the very last step failed, the old file is
+            still there, untouched.
     """
     with replacing(path) as file:
         file.write(text)
@@ -87,14 +87,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """Write a file, in UTF-8, a little at a time: at the end of the block it replaces `path`, see above.
+    """Yield a UTF-8 text file with mode 0600 that replaces `path` at the end of the block.
 
-    Where the block raises, the old file stays.
+    If the block raises, the old file stays.
 
     Raises:
-        OSError: It could not be made safe on the disk.
+        OSError: The file could not be synced to disk.
     """
-    # 0600 from the start. No name is longer than 255 bytes.
+    # Mode 0600 from the start. File names are limited to 255 bytes.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -110,7 +110,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    # The new name is an entry of the folder; without this it may be gone after a power cut.
+    # Without this, the directory entry of the new file may be lost in a power cut.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Time, in two faces that are never mixed: `monotonic` for durations, `utc` for stamps; and `sleep`.
+"""Two clocks that are never mixed: `monotonic` for durations, `utc` for stamps; and `sleep`.
 
-A Pi has no battery clock: it wakes up with the time of its last shutdown, and jumps when the network
-tells it better. So stamps are not read off the system's clock alone: it is held against the `Date`
-header of Spotify's answers, and between two answers the stamps advance with the monotonic clock.
+A Pi has no battery-backed clock: it boots with the time of its last shutdown, and jumps once the network
+corrects it. So the system clock is compared with the `Date` header of Spotify's responses, and between two
+responses the stamps advance with the monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,53 +12,53 @@ import time
 from typing import Protocol
 
 DATE_TOLERANCE = 2.0
-"""Seconds by which the system's clock may differ from the `Date` header (which has whole seconds)."""
+"""Seconds by which the system clock may differ from the `Date` header (which has whole seconds)."""
 
-_TIMEX_ROOM = 512  # bytes, more than the kernel's `struct timex` has
+_TIMEX_SIZE = 512  # bytes, more than `struct timex` of the kernel needs
 _TIME_ERROR = 5
 
 
 class Clock(Protocol):
-    """What the rooms above know of time. The simulator has a virtual one."""
+    """The interface to time. Tests and the simulator have virtual clocks."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment, suspended time included; for durations only."""
+        """Return seconds since an arbitrary moment, including suspended time; for durations only."""
 
     def utc(self) -> float:
-        """Seconds since the epoch, corrected by what Spotify's answers said; for stamps only."""
+        """Return seconds since the epoch, corrected by Spotify's `Date` headers; for stamps only."""
 
     def correct(self, date: float) -> None:
-        """Take note that a server's `Date` header, just received, said `date` (seconds since the epoch)."""
+        """Correct `utc` by the `Date` header of a response just received, in seconds since the epoch."""
 
     def is_synchronized(self) -> bool:
-        """Whether the machine's own clock is known to be right, so that `utc` is, before any answer came."""
+        """Return whether the system clock is known to be right, even before the first response."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait, or return early when something asks for attention."""
+        """Wait, or return early when something needs attention."""
 
 
 def _boottime() -> float:
-    # CLOCK_MONOTONIC stands still while a machine is suspended; Linux's CLOCK_BOOTTIME does not.
+    # CLOCK_MONOTONIC stops while the machine is suspended; CLOCK_BOOTTIME of Linux does not.
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _is_synchronized() -> bool:
-    # adjtimex(2): zeros ask for nothing to be changed, so it only tells; -1 is a refusal, and TIME_ERROR a
-    # clock that nobody keeps right.
+    # adjtimex(2): with all zeros it changes nothing and returns the state; -1 means an error, and TIME_ERROR
+    # a clock that is not synchronized.
     try:
-        import ctypes  # noqa: PLC0415 - asked for seldom, and not worth its memory otherwise
+        import ctypes  # noqa: PLC0415 - rarely needed, and large in memory
 
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_ROOM))
-    except Exception:  # noqa: BLE001 - built without it, no such call, memory that may not be run: nobody knows
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
+    except Exception:  # noqa: BLE001 - no ctypes, no such call, no executable memory: unknown
         return False
     return state in range(_TIME_ERROR)
 
 
 class SystemClock:
-    """The machine's clocks, the stamps corrected by `heed`.
+    """The clocks of the machine, with stamps corrected by `correct`.
 
     Args:
-        wake_fd: A file descriptor that becomes readable when `sleep` has to end early; its owner drains it.
+        wake_fd: A file descriptor that becomes readable to end `sleep` early; its owner drains it.
     """
 
     def __init__(self, wake_fd: int | None = None) -> None:
@@ -71,13 +71,13 @@ class SystemClock:
 
     def utc(self) -> float:
         """See `Clock.utc`."""
-        # Before the first answer there is only the machine's own clock, which may be set right meanwhile.
+        # Before the first response there is only the system clock, which may still be corrected.
         return time.time() if self._offset is None else self._offset + _boottime()
 
     def correct(self, date: float) -> None:
-        """Follow the system's clock where Spotify's `Date` agrees with it, and the header where it does not.
+        """Follow the system clock if Spotify's `Date` agrees with it, and the header if it does not.
 
-        The header is cut to whole seconds, so the moment it means lies half a second later on average.
+        The header is truncated to whole seconds, so the actual time is half a second later on average.
         """
         now = _boottime()
         truth = date + 0.5
@@ -87,7 +87,7 @@ class SystemClock:
             self._offset = truth - now
 
     def is_synchronized(self) -> bool:
-        """See `Clock.is_synchronized`: the kernel says so while a network time service keeps it right."""
+        """See `Clock.is_synchronized`: the kernel reports it while a time service runs."""
         return _is_synchronized()
 
     def sleep(self, seconds: float) -> None:

@@ -1,28 +1,28 @@
-"""The few ways in which asking can fail; each answers the question "what now?".
+"""The errors of this project; each class says what to do next.
 
-Every message is one line, fit to be shown, and free of secrets.
+Every message is one line, fit to be shown to the user, and free of secrets.
 """
 
 from __future__ import annotations
 
 
 class SpotifyLoggerError(Exception):
-    """The base of every error that this project raises on purpose."""
+    """The base class of all errors that this project raises."""
 
 
 class TryLater(SpotifyLoggerError):  # noqa: N818 - the name is the advice
-    """A passing fault: timeout, reset, 5xx, nonsense instead of JSON. Ask again after a backoff."""
+    """A transient error: timeout, reset, 5xx, invalid JSON. Retry after a backoff."""
 
 
 class Unreachable(TryLater):
-    """No whole answer came at all: this machine is offline, or the way to the service is."""
+    """No complete response arrived: this machine, or the way to the service, is offline."""
 
 
 class NotBefore(SpotifyLoggerError):  # noqa: N818 - the name is the advice
-    """A rate limit or quota: nothing may be sent for `seconds` from now.
+    """A rate limit or quota: send nothing for `seconds` from now.
 
     Attributes:
-        seconds: How long to wait, from the moment of raising, at least 0.
+        seconds: How long to wait from the moment of raising; not negative.
     """
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -31,11 +31,11 @@ class NotBefore(SpotifyLoggerError):  # noqa: N818 - the name is the advice
 
 
 class LoginNeeded(SpotifyLoggerError):  # noqa: N818 - the name is the advice
-    """Only a person can help: the login is missing, dead, or lacks a scope."""
+    """The user has to log in: the login is missing, expired, or lacks a scope."""
 
 
 class Misconfigured(SpotifyLoggerError):  # noqa: N818 - the name is the advice
-    """A setting is missing or wrong. The message names the setting, where it came from, and what to do."""
+    """A setting is missing or invalid. The message names the setting, its source, and what to do."""
 
 
 LOGIN_ADVICE = "run `spotify-logger login`"

@@ -1,7 +1,8 @@
-"""The lock on a state folder: one logger at a time works there.
+"""The lock on a state folder, which only one logger at a time may use.
 
-It is held by whoever has the file open, a loop that inherited it included, and gone with the last of them,
-however they ended. Where the file cannot be made, the folder itself is locked. Standard library only.
+It is held by every process that has the file open, including a poll loop that inherited it, and is released
+with the last of them, however it ended. If the file cannot be created, the folder itself is locked. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORPHAN_TIMEOUT = 10.0
-"""Seconds to wait for what a killed supervisor leaves: a loop, and a server that syncs before it ends."""
+"""Seconds to wait for the children of a killed supervisor: a poll loop, and a Redis that still syncs."""
 
 
 class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
-    """Another logger works in this state folder. The message names it."""
+    """Another logger uses this state folder. The message names it."""
 
 
 def acquire(state_dir: Path | str, what: str) -> int:
-    """Take the lock, and leave a note about who has it.
+    """Acquire the lock, and record the holder in the file.
 
     Args:
         state_dir: The state folder, which has to exist.
-        what: The name of the program that takes it, e.g. "run.py".
+        what: The name of the program, e.g. "run.py".
 
     Returns:
-        A file descriptor; the lock is held as long as it, or a copy inherited by a child, stays open.
+        A file descriptor; the lock is held as long as it, or a copy inherited by a child, is open.
 
     Raises:
-        Busy: Somebody else has it.
-        Misconfigured: It is a symbolic link, and would be written elsewhere.
+        Busy: Another logger holds it.
+        Misconfigured: The lock file is a symbolic link, which would be written elsewhere.
         TryLater: The folder cannot be used.
     """
     try:
@@ -51,7 +52,7 @@ def acquire(state_dir: Path | str, what: str) -> int:
 
 
 def is_held(state_dir: Path | str) -> bool | None:
-    """Return whether a logger works in a state folder; None where that cannot be seen."""
+    """Return whether a logger uses a state folder; None if unknown."""
     try:
         # Whatever else may be called so, such as a pipe, is not waited for.
         descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -60,7 +61,7 @@ def is_held(state_dir: Path | str) -> bool | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        # Shared, so that two who look do not take each other for a logger.
+        # A shared lock, so that two such checks do not mistake each other for a logger.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -76,16 +77,16 @@ def _take(state_dir: Path | str, what: str) -> int:
         note = _note(descriptor)
         if _is_alive(note) or time.monotonic() > deadline:
             os.close(descriptor)
-            raise AlreadyRunning(f"another logger works in {state_dir}: {note or 'it left no name'}")
+            raise AlreadyRunning(f"another logger works in {state_dir}: {note or 'unknown process'}")
         time.sleep(0.05)
     _leave_note(descriptor, what)
     return descriptor
 
 
 def _open(state_dir: Path | str) -> int:
-    """Open what is locked: the file, one that is there already, or the folder, whichever can be."""
+    """Open what is to be locked: the file for writing, else for reading, else the folder."""
     path = f"{state_dir}/lock"
-    with contextlib.suppress(OSError):  # read-only, full, or somebody else's
+    with contextlib.suppress(OSError):  # read-only, full, or owned by another user
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -108,7 +109,7 @@ def _note(descriptor: int) -> str:
 
 
 def _is_alive(note: str) -> bool:
-    # The note begins with "pid 123,". Where that process is gone, its loop holds the lock, and ends soon.
+    # The note begins with "pid 123,". If that process is gone, its poll loop holds the lock, and ends soon.
     try:
         pid = int(note.partition(",")[0].removeprefix("pid "))
         os.kill(pid, 0)
@@ -120,9 +121,9 @@ def _is_alive(note: str) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Tell whether a process has ended and its parent has not noticed yet (proc(5))."""
+    """Return whether a process has ended but was not reaped by its parent (proc(5))."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - the supervisor does without pathlib
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - the supervisor avoids pathlib
             return stat.read().rpartition(b")")[2].split()[:1] == [b"Z"]
     except OSError:
         return False
@@ -130,7 +131,7 @@ def _is_zombie(pid: int) -> bool:
 
 def _leave_note(descriptor: int, what: str) -> None:
     note = f"pid {os.getpid()}, {what}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-    # The lock is what counts: a full disk, which cannot take the note, stops nobody.
+    # Only the lock matters: the note may fail, e.g. because the disk is full.
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note.encode(), 0)

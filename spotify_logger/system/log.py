@@ -1,6 +1,6 @@
-"""Log lines: stderr, one line an event, never a control character, never a secret.
+"""Log to stderr: one line per event, without control characters and secrets.
 
-Standard library only: the supervisor speaks through it too.
+Standard library only: the supervisor uses it too.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import time
 import unicodedata
 
 LINE_LIMIT = 1000
-"""Characters of a log line; what a server sends may be longer, a log is no dump."""
+"""The maximum length of a log line in characters; servers may send longer texts."""
 
-_PREFIX = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # syslog's priorities, as journald reads them
+_PREFIX = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # syslog priorities, as journald reads them
 _secrets: set[str] = set()
 _silent = False
 
 
 def add_secret(secret: str) -> None:
-    """From now on print `secret` as "***", wherever it turns up in a line."""
+    """From now on, print `secret` as "***" wherever it occurs in a line."""
     if secret:
         _secrets.add(secret)
 
 
 def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
-    """Make `text` fit for a terminal: one bounded line without control characters and secrets."""
-    for secret in sorted(_secrets, key=len, reverse=True):  # a shorter one may be a part of a longer one
+    """Return `text` as one line of at most `limit` characters, without control characters and secrets."""
+    for secret in sorted(_secrets, key=len, reverse=True):  # a shorter one may be part of a longer one
         text = text.replace(secret, "***")
     text = " ".join(text[: 4 * limit].split())
     if not text.isprintable():
@@ -37,23 +37,23 @@ def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
 
 
 def mute() -> None:
-    """From now on say nothing, as a benchmark wants it that lives through years."""
-    global _silent  # noqa: PLW0603 - one process, one voice
+    """From now on, log nothing; for benchmarks that simulate years."""
+    global _silent  # noqa: PLW0603 - one log per process
     _silent = True
 
 
 def info(text: str) -> None:
-    """Say what happened."""
+    """Log what happened."""
     _write("info", text)
 
 
 def warning(text: str) -> None:
-    """Say what is wrong and what happens next; it may heal by itself."""
+    """Log a problem that may resolve itself, and what happens next."""
     _write("warning", text)
 
 
 def error(text: str) -> None:
-    """Say what a person has to do."""
+    """Log what the user has to do."""
     _write("error", text)
 
 
@@ -61,7 +61,7 @@ def _write(priority: str, text: str) -> None:
     if _silent:
         return
     prefix = _PREFIX[priority] if _is_journald() else time.strftime("%Y-%m-%d %H:%M:%S ")
-    # Where nobody reads any more, the write fails; logging must never stop the logger.
+    # The write fails if the reader is gone; that must never stop the logger.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{prefix}{sanitize(text)}\n")
         sys.stderr.flush()
@@ -80,9 +80,9 @@ def _is_journald() -> bool:
 
 
 @atexit.register
-def _give_up() -> None:
-    # What could not be written is still in a buffer. Python would try again as it ends, and fail with an exit
-    # code of its own, 120, instead of that which says why the logger ends.
+def _discard_unwritten() -> None:
+    # Unwritten text is still buffered. Python would try to flush it at exit, fail, and exit with code 120
+    # instead of the code that says why the logger ended.
     try:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):

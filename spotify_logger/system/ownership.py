@@ -1,7 +1,7 @@
-"""Whether a file or folder can be changed by users other than this one and root. Then it is not trusted.
+"""Check that only this user and root can change a file or folder; otherwise it is not trusted.
 
-The rule of ssh and git: it has to belong to the user or to root, and nobody else may write to it.
-Standard library only, and without `pathlib`: the supervisor uses it, and is small.
+The same rule as in ssh and git: it has to belong to the user or root, and nobody else may write to it.
+Standard library only, and without `pathlib`, to keep the supervisor small.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ MAX_PARTS = 200
 
 
 def distrust_reason(path: Path | str, status: os.stat_result) -> str:
-    """Return why a file or folder is not to be trusted, and what helps; "" where it is.
+    """Return why a file or folder is not trusted, and how to fix it; "" if it is trusted.
 
     Args:
-        path: How it is called.
-        status: What `os.stat` says of it, or `os.fstat` where it is open already.
+        path: Its path.
+        status: Its status from `os.stat` or `os.fstat`.
     """
     if status.st_uid not in {0, os.geteuid()}:
         fix = f"sudo chown {_name(os.geteuid())} '{path}'"
         return f"belongs to another user, {_name(status.st_uid)} (if you trust it: {fix})"
     group = 0 if _is_of_one(status.st_gid, status.st_uid) else stat.S_IWGRP
     if status.st_mode & (stat.S_IWOTH | group):
-        # One with the sticky bit is for everybody, such as /tmp.
+        # With the sticky bit it is meant for all users, such as /tmp.
         is_shared = status.st_mode & stat.S_ISVTX
         fix = "" if is_shared else f" (chmod go-w '{path}')"
         return f"can be changed by other users{fix}"
@@ -71,7 +71,7 @@ def path_distrust_reason(path: str) -> str:
 
 
 def _is_of_one(gid: int, uid: int) -> bool:
-    """Return whether a group is a user's own: on systems that have such groups, they may write by default."""
+    """Return whether a group is private to a user: systems with such groups let them write by default."""
     try:
         group, user = grp.getgrgid(gid), pwd.getpwuid(uid)
     except KeyError:

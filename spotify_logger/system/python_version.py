@@ -1,4 +1,4 @@
-"""Whether Python is new enough for the rest of the package. Any Python 3 can read this file."""
+"""Check that Python is new enough for this package. Any Python 3 can import this file."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ MINIMUM_VERSION = (3, 11)
 
 
 def check(program: str) -> None:
-    """End this program with 78 and a line on stderr where Python is too old.
+    """Exit with code 78 and a line on stderr if Python is too old.
 
     Args:
-        program: What was started, as it is called after `python`, such as "run.py".
+        program: What follows `python` on the command line, such as "run.py".
     """
     if sys.version_info < MINIMUM_VERSION:
         have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, MINIMUM_VERSION))
         sys.stderr.write(
-            f"Spotify Logger needs Python {wanted} or newer, and this is {have}: python{wanted} {program}\n"
+            f"Spotify Logger needs Python {wanted} or newer, but this is {have}: python{wanted} {program}\n"
         )
         sys.exit(os.EX_CONFIG)

@@ -1,6 +1,6 @@
-"""State that survives a restart, as JSON: dataclasses and plain values to text, and back. Pure.
+"""Convert persistent state to JSON and back: dataclasses and plain values. Pure.
 
-What is read may be damaged, or written by another version: reading it never raises.
+The JSON may be damaged, or written by another version: reading it never raises.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def to_json(value: object, indent: int | None = None) -> str:
-    """Return a value as JSON; dataclasses become objects, inside of lists and dicts too."""
+    """Return a value as JSON; dataclasses become objects, also inside lists and dicts."""
     return json.dumps(value, default=asdict, indent=indent)
 
 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
-    """Return JSON as a value of type `kind`, see `from_plain`; None if it is not JSON, or not one."""
+    """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
     try:
         return from_plain(kind, json.loads(text))
     except (ValueError, RecursionError):
@@ -28,10 +28,10 @@ def from_json(kind: type[T], text: str | bytes) -> T | None:
 
 
 def from_plain(kind: type[T], value: object) -> T | None:
-    """Return decoded JSON as a value of type `kind`; None if it is not one.
+    """Convert decoded JSON into a value of type `kind`; None if it does not match.
 
-    A field of a dataclass takes its default if it is missing or of another type; without a default, the whole
-    value is None. Unknown fields are ignored.
+    A dataclass field gets its default if it is missing or of another type; without a default, the whole value
+    is None. Unknown fields are ignored.
 
     Args:
         kind: int, float (finite; whole numbers become floats), str, bool, object (anything), a list, a tuple
@@ -47,7 +47,7 @@ def from_plain(kind: type[T], value: object) -> T | None:
 # These raise ValueError if the value is not of the type.
 
 
-def _read(kind: Any, value: object) -> object:  # noqa: ANN401 - a type, as annotations have it
+def _read(kind: Any, value: object) -> object:  # noqa: ANN401 - any type annotation
     if is_dataclass(kind):
         return _read_dataclass(kind, value)
     if get_origin(kind) in {Union, UnionType}:

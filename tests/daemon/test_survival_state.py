@@ -181,7 +181,7 @@ class TestDisk:
         wait_until(lambda: life.newest()[0] == "Long")
         life.tune("lock_file.ORPHAN_TIMEOUT = 0.2")
         assert life.start("log.py").wait(30) == 1
-        assert life.lines()[-1] == f"another logger works in {disk.folder}: it left no name"
+        assert life.lines()[-1] == f"another logger works in {disk.folder}: unknown process"
         process.terminate()
         assert process.wait(30) == 0
         assert "the login cannot be saved (Read-only file system): kept in memory" in life.log()

@@ -131,7 +131,7 @@ def test_a_read_only_folder_is_locked_as_well(
 def test_a_read_only_folder_that_was_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.0)
     descriptor = lock_file.acquire(tmp_path, "run.py")
-    with pytest.raises(lock_file.AlreadyRunning, match=r"works in .*: it left no name"):
+    with pytest.raises(lock_file.AlreadyRunning, match=r"works in .*: unknown process"):
         lock_file.acquire(tmp_path, "log.py")
     os.close(descriptor)
     os.close(lock_file.acquire(tmp_path, "log.py"))
