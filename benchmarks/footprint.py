@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from spotify_logger.config.settings import DEFAULTS
+from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.demo import TERMINAL_MODE, start_server

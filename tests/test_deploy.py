@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from spotify_logger.config.settings import DEFAULTS
+from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.web import server
 
 PROJECT = Path(__file__).parent.parent

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.config import auth_file
 from spotify_logger.config import settings as config
+from spotify_logger.config import sources as setting_sources
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.observations import JITTER_MS
@@ -555,7 +556,9 @@ def test_settings(tmp_path: Path) -> None:
         assert SECRET not in journal.sanitize(" ".join(secret for secret in secrets if len(secret) > 3))
 
     bits = st.sampled_from([*"=\n'\"#\\$\r:@/", "${HOME}", "export ", "%1b"]) | texts
-    names = st.sampled_from([*config.DEFAULTS, *(f"{name}_FILE" for name in config.DEFAULTS)])
+    names = st.sampled_from(
+        [*setting_sources.DEFAULTS, *(f"{name}_FILE" for name in setting_sources.DEFAULTS)]
+    )
     odd = st.dictionaries(names, texts | st.sampled_from(["5", "0.5"]), max_size=1)
     secret = st.dictionaries(st.sampled_from(SECRETIVE), garbled(CONFIDENTIAL, bits), max_size=2)
     inputs = st.tuples(

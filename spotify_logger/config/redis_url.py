@@ -1,4 +1,4 @@
-"""What REDIS_URL says: one server, the Sentinels that know where it is, or a cluster. Pure."""
+"""REDIS_URL parsed: a single server, Sentinels, or a cluster. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
-"""Where each listens unless told otherwise."""
+"""Default ports."""
 
 URL_FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://... for TLS, "
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
-"""What it has to look like, for people."""
+"""The accepted forms, for error messages."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@/?#,]+)(?::([0-9]{1,5}))?")
 _PATHS = {
@@ -25,14 +25,13 @@ _PATHS = {
 
 @dataclass(frozen=True, slots=True)
 class RedisTopology:
-    """Several servers, of which any one tells where the others are.
+    """The addresses of Sentinels or cluster nodes; any one of them knows the others.
 
     Attributes:
         kind: "sentinel" or "cluster".
-        hosts: Names or addresses, and ports.
-        service: What the Sentinels call the server; "" for a cluster.
-        server_url: The address of any server, redis:// or rediss://, without its host: where `%s` stands it
-            has to be put.
+        hosts: Host names or IP addresses, and ports.
+        service: The name of the master as the Sentinels know it; "" for a cluster.
+        server_url: The redis:// or rediss:// URL of any server, with `%s` in place of its host and port.
     """
 
     kind: str
@@ -41,23 +40,23 @@ class RedisTopology:
     server_url: str = field(repr=False)
 
     def url(self, host: str, port: int) -> str:
-        """The address of one server."""
+        """Return the URL of one server."""
         return self.server_url.replace("%s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", 1)
 
 
 def parse_topology(url: str) -> RedisTopology | None:
-    """Take the address of Sentinels, or of a cluster, apart.
+    """Parse the URL of Sentinels or of a cluster.
 
     Args:
         url: redis+sentinel://[user:password@]host[:port],host.../service[/database], or
-            redis+cluster://[user:password@]host[:port],host...; rediss+... for TLS. What is put before the
-            hosts and into the query is for the servers.
+            redis+cluster://[user:password@]host[:port],host...; rediss+... for TLS. Credentials and query
+            apply to the Redis servers.
 
     Returns:
-        None for the address of one server.
+        None for the URL of a single server.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is malformed.
     """
     parts = urlsplit(url)
     scheme, plus, kind = parts.scheme.partition("+")
@@ -79,6 +78,6 @@ def parse_topology(url: str) -> RedisTopology | None:
 
 def _host(text: str, port: int) -> tuple[str, int]:
     host = _HOST.fullmatch(text)
-    if host is None or not 0 < int(host[2] or port) < 65536:  # noqa: PLR2004 - there are so many ports
+    if host is None or not 0 < int(host[2] or port) < 65536:  # noqa: PLR2004 - the number of ports
         raise ValueError(text)
     return host[1].strip("[]"), int(host[2] or port)

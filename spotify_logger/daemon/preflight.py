@@ -24,14 +24,8 @@ if __name__ == "__main__":
     requirements.check("run.py", alert=True, imports=("dotenv", "requests"))
 
 from spotify_logger.config import auth_file
-from spotify_logger.config.settings import (
-    AUTH_FILE,
-    NotConfigured,
-    is_visible_ascii,
-    load,
-    readable_by_others,
-    strip_pasted,
-)
+from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
+from spotify_logger.config.sources import AUTH_FILE, readable_by_others, strip_pasted
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal
 from spotify_logger.system import atomic_file, log

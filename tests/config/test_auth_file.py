@@ -41,16 +41,16 @@ def test_values_are_read_and_nothing_is_run(source: bytes | str, expected: dict[
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ('x = 1\nclient_id = os.environ["X"]', r"client_id in auth\.py:2 must be a text in quotes"),
+        ('x = 1\nclient_id = os.environ["X"]', r"client_id in auth\.py:2 must be a quoted string"),
         ('client_id = f"{x}"', r"auth\.py:1 must be"),
         ("client_id = 12", r"auth\.py:1 must be"),
         ('client_id = b"abc"', r"auth\.py:1 must be"),
         ("\n\nclient_id = 'abc", r"auth\.py:3 is not valid Python \(unterminated"),
         ("client_id = abc def", r"auth\.py:1 is not valid Python"),
-        (b"\xff\xfe\x00", r"auth\.py is not text in UTF-8"),
-        (b"#\x80", r"auth\.py is not text in UTF-8"),
-        (b"# coding: hex\n", r"auth\.py is not text in UTF-8"),
-        (b"# coding: unicode_escape\nx = '\\ud800'\n", r"auth\.py is not text in UTF-8"),
+        (b"\xff\xfe\x00", r"auth\.py is not UTF-8 text"),
+        (b"#\x80", r"auth\.py is not UTF-8 text"),
+        (b"# coding: hex\n", r"auth\.py is not UTF-8 text"),
+        (b"# coding: unicode_escape\nx = '\\ud800'\n", r"auth\.py is not UTF-8 text"),
         (b"client_id = '\x00'", r"auth\.py.* is not valid Python"),
         ("(" * 5000, r"auth\.py.* is not valid Python"),
         ("-" * 60_000 + "1", r"auth\.py.* is not valid Python"),
@@ -94,7 +94,7 @@ def test_a_file_that_makes_no_sense_is_not_filled_in() -> None:
 
 def test_a_file_that_would_be_read_as_another_is_not_filled_in() -> None:
     latin = '# coding: latin-1\nclient_id = ""  # \xe4\n'.encode("latin-1")
-    with pytest.raises(Misconfigured, match=r"^auth\.py is not text in UTF-8: write it again$"):
+    with pytest.raises(Misconfigured, match=r"^auth\.py is not UTF-8 text: write it again$"):
         auth_file.fill(latin, "auth.py", {"client_id": "A"})
     ascii_only = b"# coding: latin-1\nclient_id = ''\n"
     filled = auth_file.fill(ascii_only, "auth.py", {"client_id": "A"})

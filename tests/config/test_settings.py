@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.config import settings as config
+from spotify_logger.config import sources
 from spotify_logger.config.settings import NotConfigured, Settings
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
@@ -143,7 +144,7 @@ def test_the_example_is_as_good_as_nothing(tmp_path: Path) -> None:
     (tmp_path / "auth.py").write_bytes(example.read_bytes())
     with pytest.raises(NotConfigured, match=r"SPOTIFY_CLIENT_ID is missing: fill in /.*/auth\.py, or"):
         load(tmp_path, {"SPOTIFY_CLIENT_ID": " "})
-    assert load(tmp_path).redirect_uri == config.DEFAULTS["SPOTIFY_REDIRECT_URI"]
+    assert load(tmp_path).redirect_uri == sources.DEFAULTS["SPOTIFY_REDIRECT_URI"]
 
 
 def test_who_never_asks_spotify_needs_no_id(tmp_path: Path) -> None:
@@ -163,13 +164,13 @@ WRONG = [
     ("SPOTIFY_CLIENT_ID", "\u0430bcd", "copy it again"),
     ("SPOTIFY_CLIENT_SECRET", "ab\ncd", "copy it again"),
     ("SPOTIFY_REFRESH_TOKEN", "ab\x7fcd", "copy it again"),
-    ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"refuses since 2025; write http://127\.0\.0\.1:8888/"),
-    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "has no port; write"),
-    ("SPOTIFY_REDIRECT_URI", "http://192.168.1.2:8888/callback", "must begin with https"),
-    ("SPOTIFY_REDIRECT_URI", "http://example.org:8888/callback", "must begin with https"),
-    ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "is no redirect address"),
-    ("SPOTIFY_REDIRECT_URI", "https://example.org/#here", "is no redirect address"),
-    ("SPOTIFY_REDIRECT_URI", "https:///callback", "is no redirect address"),
+    ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"has refused since 2025; use http://127\.0\.0\.1:8888/"),
+    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "has no port; use"),
+    ("SPOTIFY_REDIRECT_URI", "http://192.168.1.2:8888/callback", "must start with https"),
+    ("SPOTIFY_REDIRECT_URI", "http://example.org:8888/callback", "must start with https"),
+    ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "is not a redirect URI"),
+    ("SPOTIFY_REDIRECT_URI", "https://example.org/#here", "is not a redirect URI"),
+    ("SPOTIFY_REDIRECT_URI", "https:///callback", "is not a redirect URI"),
     ("SPOTIFY_REDIRECT_URI", "127.0.0.1:8888/callback", "starts with http:// or https://"),
     ("SPOTIFY_REDIRECT_URI", "http://[::1:8888/callback", "starts with http:// or https://"),
     ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:88888/callback", "starts with http:// or https://"),
@@ -183,19 +184,19 @@ WRONG = [
     ("REDIS_URL", "redis://host/0/1", "end with the number of a database"),
     ("REDIS_URL", "unix://u:pw@", "must name a socket"),
     ("REDIS_PREFIX", "a\tb", "control character"),
-    ("POLL_MIN", "five", "must be seconds, 0.01 to 3600"),
-    ("POLL_MIN", "0", "must be seconds"),
-    ("POLL_MIN", "-5", "must be seconds"),
-    ("POLL_MAX", "nan", "must be seconds"),
-    ("POLL_MAX", "inf", "must be seconds"),
-    ("POLL_MAX", "1e-300", "must be seconds"),
+    ("POLL_MIN", "five", "must be a number of seconds from 0.01 to 3600"),
+    ("POLL_MIN", "0", "must be a number of seconds"),
+    ("POLL_MIN", "-5", "must be a number of seconds"),
+    ("POLL_MAX", "nan", "must be a number of seconds"),
+    ("POLL_MAX", "inf", "must be a number of seconds"),
+    ("POLL_MAX", "1e-300", "must be a number of seconds"),
     ("POLL_MAX", "0,5", "such as 5 or 0.5"),
     ("SPOTIFY_API_URL", "ftp://example.org", "starts with http:// or https://"),
-    ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing behind it"),
-    ("SPOTIFY_API_URL", "https://example.org?x=1", "with nothing behind it"),
-    ("SPOTIFY_ACCOUNTS_URL", "https://", "with nothing behind it"),
-    ("SPOTIFY_ACCOUNTS_URL", "http://example.org", "must begin with https"),
-    ("SPOTIFY_API_URL", "http://192.168.1.2:8080", "must begin with https"),
+    ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing after it"),
+    ("SPOTIFY_API_URL", "https://example.org?x=1", "with nothing after it"),
+    ("SPOTIFY_ACCOUNTS_URL", "https://", "with nothing after it"),
+    ("SPOTIFY_ACCOUNTS_URL", "http://example.org", "must start with https"),
+    ("SPOTIFY_API_URL", "http://192.168.1.2:8080", "must start with https"),
     ("ALERT_URL", "ntfy.example/topic", "starts with http:// or https://"),
     ("HEARTBEAT_URL", "https:///topic", "such as https://example.org/topic"),
 ]  # fmt: skip
@@ -241,14 +242,14 @@ def test_the_pace_must_have_a_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("auth.py", b'client_id = "a b"', r"^client_id in .*/auth\.py:1 holds a blank"),
-        ("auth.py", b"client_id = id", r"^client_id in .*/auth\.py:1 must be a text in quotes"),
+        ("auth.py", b'client_id = "a b"', r"^client_id in .*/auth\.py:1 contains a space"),
+        ("auth.py", b"client_id = id", r"^client_id in .*/auth\.py:1 must be a quoted string"),
         ("auth.py", b"client_id = (", r"^/.*/auth\.py:1 is not valid Python"),
         ("auth.py", b"#" * 70_000, r"^/.*/auth\.py cannot be read \(File too large\)"),
-        (".env", b"\nPOLL_MIN=1\n\nthis is no line\n", r"^/.*/\.env:4 is no NAME=value line"),
-        (".env", b"SPOTIFY_CLIENT_SECRET='abc\n", r"^/.*/\.env:1 is no NAME=value line"),
-        (".env", b"\xff\xfe", r"^/.*/\.env is not text in UTF-8"),
-        (".env", b"X=1\nPOLL_MIN=x\n", r"^POLL_MIN in /.*/\.env:2 must be seconds"),
+        (".env", b"\nPOLL_MIN=1\n\nthis is no line\n", r"^/.*/\.env:4 is not a NAME=value line"),
+        (".env", b"SPOTIFY_CLIENT_SECRET='abc\n", r"^/.*/\.env:1 is not a NAME=value line"),
+        (".env", b"\xff\xfe", r"^/.*/\.env is not UTF-8 text"),
+        (".env", b"X=1\nPOLL_MIN=x\n", r"^POLL_MIN in /.*/\.env:2 must be a number of seconds"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_line(tmp_path: Path, file: str, content: bytes, message: str) -> None:
@@ -337,9 +338,7 @@ def test_a_state_folder_has_to_be_there_and_to_be_read(
     done = subprocess.run(
         [sys.executable, "-c", script, folder / below], capture_output=True, text=True, check=True
     )
-    complaint = (
-        f"the state folder {folder / below} cannot be used ({reason}): set STATE_DIR to one that can\n"
-    )
+    complaint = f"the state folder {folder / below} cannot be used ({reason}): set STATE_DIR to another one\n"
     assert done.stdout == (complaint if reason else "")
 
 
@@ -519,16 +518,16 @@ def test_every_setting_can_be_in_a_file(tmp_path: Path) -> None:
     credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path / "files")}
     assert load(tmp_path, {**pointers, "SPOTIFY_CLIENT_ID": ""}) == expected
     assert load(tmp_path, {**credentials, "SPOTIFY_CLIENT_ID": ""}) == expected
-    plain = {name: value for name, value in SAID.items() if name not in config.SECRET_SETTINGS}
+    plain = {name: value for name, value in SAID.items() if name not in sources.SECRET_SETTINGS}
     lines = {
         **plain,
-        **{f"{name}_FILE": pointers[f"{name}_FILE"] for name in config.SECRET_SETTINGS & SAID.keys()},
+        **{f"{name}_FILE": pointers[f"{name}_FILE"] for name in sources.SECRET_SETTINGS & SAID.keys()},
     }
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in lines.items()))
     assert load(tmp_path, {"SPOTIFY_CLIENT_ID": ""}) == expected
 
 
-@pytest.mark.parametrize("name", sorted(config.DEFAULTS.keys() - config.SECRET_SETTINGS))
+@pytest.mark.parametrize("name", sorted(sources.DEFAULTS.keys() - sources.SECRET_SETTINGS))
 def test_dotenv_names_files_for_secrets_only(tmp_path: Path, name: str) -> None:
     """Whoever wrote it could show the content of any file to whoever is asked in the name of that setting."""
     (tmp_path / "file").write_text("10")
@@ -585,21 +584,21 @@ def test_the_path_of_a_file_may_begin_at_home(tmp_path: Path, monkeypatch: pytes
     pointer = {"SPOTIFY_CLIENT_SECRET_FILE": "~/SPOTIFY_CLIENT_SECRET"}
     assert load(tmp_path, pointer).client_secret == SECRET
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(Misconfigured, match=r"_FILE in the environment begins with ~, and there is no home"):
+    with pytest.raises(Misconfigured, match=r"_FILE in the environment begins with ~, but there is no home"):
         load(tmp_path, {**pointer, "HOME": ""})
 
 
 @pytest.mark.parametrize("name", SAID)
 def test_a_setting_and_its_file_in_one_place_contradict_each_other(tmp_path: Path, name: str) -> None:
     both = {name: SAID[name], f"{name}_FILE": "hidden"}
-    message = f"^{name} in the environment is set beside {name}_FILE in the environment: remove one"
+    message = f"^both {name} in the environment and {name}_FILE in the environment are set: remove one"
     with pytest.raises(Misconfigured, match=message):
         load(tmp_path, both)
-    if name not in config.SECRET_SETTINGS:
+    if name not in sources.SECRET_SETTINGS:
         return
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in both.items()))
     with pytest.raises(
-        Misconfigured, match=rf"^{name} in /.*/\.env:1 is set beside {name}_FILE in /.*/\.env:2: "
+        Misconfigured, match=rf"^both {name} in /.*/\.env:1 and {name}_FILE in /.*/\.env:2 are set: "
     ):
         load(tmp_path, {"SPOTIFY_CLIENT_ID": ""})
 
@@ -619,10 +618,10 @@ def test_a_file_that_is_overruled_is_not_looked_at(tmp_path: Path) -> None:
             b"abc" * 30_000,
             "is {path}, which cannot be read (File too large): correct its name, owner or mode",
         ),
-        (b"abc\xff", "SPOTIFY_CLIENT_SECRET in {path} is not text in UTF-8: write it again"),
-        (b"abc\ndef", "SPOTIFY_CLIENT_SECRET in {path} holds a control character: copy it again"),
-        (b"abc\0", "SPOTIFY_CLIENT_SECRET in {path} holds a control character: copy it again"),
-        (b"abc def", "SPOTIFY_CLIENT_SECRET in {path} holds a blank or another character"),
+        (b"abc\xff", "SPOTIFY_CLIENT_SECRET in {path} is not UTF-8 text: write it again"),
+        (b"abc\ndef", "SPOTIFY_CLIENT_SECRET in {path} contains a control character: copy it again"),
+        (b"abc\0", "SPOTIFY_CLIENT_SECRET in {path} contains a control character: copy it again"),
+        (b"abc def", "SPOTIFY_CLIENT_SECRET in {path} contains a space or another invalid character"),
     ],
 )
 def test_a_file_with_something_else_is_named_and_not_shown(
@@ -667,7 +666,9 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path, place: str, reason: 
 
 @pytest.mark.parametrize("place", ["a\0b", "a\nb", "a\ud800b"])
 def test_what_cannot_be_the_name_of_a_file_is_refused(tmp_path: Path, place: str) -> None:
-    with pytest.raises(Misconfigured, match=r"^ALERT_URL_FILE in the environment holds a control character"):
+    with pytest.raises(
+        Misconfigured, match=r"^ALERT_URL_FILE in the environment contains a control character"
+    ):
         load(tmp_path, {"ALERT_URL_FILE": place})
 
 
@@ -693,14 +694,14 @@ def test_what_is_too_short_to_protect_anything_is_not_starred_out(tmp_path: Path
 
 
 def test_files_that_others_can_read_are_found(tmp_path: Path) -> None:
-    assert config.readable_by_others(tmp_path) == []
+    assert sources.readable_by_others(tmp_path) == []
     (tmp_path / "auth.py").touch(mode=0o600)
     (tmp_path / ".env").touch(mode=0o640)
     (tmp_path / ".env").chmod(0o640)
-    assert config.readable_by_others(tmp_path) == [tmp_path / ".env"]
+    assert sources.readable_by_others(tmp_path) == [tmp_path / ".env"]
 
 
-NAMES = st.sampled_from([*config.DEFAULTS, *FILE_NAMES])
+NAMES = st.sampled_from([*sources.DEFAULTS, *FILE_NAMES])
 SCHEMES = st.sampled_from(["http", "https", "redis", "unix", "x"])
 VALUES = (
     st.text(max_size=30)
@@ -738,6 +739,6 @@ def test_a_user_without_a_home_needs_only_a_state_folder(
 ) -> None:
     monkeypatch.setattr(Path, "home", homeless)
     environ = {"SPOTIFY_CLIENT_ID": "0123456789abcdef"}
-    with pytest.raises(Misconfigured, match="set STATE_DIR to one that can"):
+    with pytest.raises(Misconfigured, match="set STATE_DIR to another one"):
         config.load(tmp_path, environ)
     assert config.load(tmp_path, {**environ, "STATE_DIR": str(tmp_path)}).state_dir == tmp_path
