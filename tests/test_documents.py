@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.cli.commands import command_parser
-from spotify_logger.config.settings import DEFAULTS
+from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core import redis_keys
 
 if TYPE_CHECKING:

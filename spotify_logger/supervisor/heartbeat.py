@@ -1,9 +1,9 @@
-"""What ties the loop to its supervisor: two pipes and the lock, inherited; and what is said over them.
+"""The link between the poll loop and its supervisor: two pipes and the lock, which the loop inherits.
 
-The beat pipe carries one line per turn of the loop, "<seconds> <state> <words>": at most so many seconds
-until the next line, "ok" or "trouble", and words for a status display. Silence beyond that means a hung loop.
-The life pipe carries nothing: its end means that the supervisor is gone, and the loop goes too, since nobody
-would restart it. Standard library only: the supervisor reads with this room what the loop writes.
+The beat pipe carries one line per turn of the loop, "<seconds> <state> <status>": the longest time until the
+next line, "ok" or "trouble", and a status text for people. A longer silence means that the loop hangs. The
+liveness pipe carries nothing: when it closes, the supervisor is gone, and the loop exits, since nobody would
+restart it. Standard library only: the supervisor imports this module.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"
-"""The variable which names the inherited file descriptors: "<beat, to write>,<life, to read>,<lock>"."""
+"""Holds the inherited file descriptors: "<beat pipe, write end>,<liveness pipe, read end>,<lock>"."""
 
 MAX_BEAT_INTERVAL = 3600.0
-"""Seconds that a loop can announce at most, so that a mistake there cannot keep a hung loop for years."""
+"""Upper bound of an announced time, in seconds, so that a bug in the loop cannot hide that it hangs."""
 
 MAX_STATUS_LENGTH = 200
-"""Characters of the words of a beat: pipes promise to take up to 4096 bytes whole or not at all."""
+"""Characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)."""
 
 BeatState = Literal["ok", "trouble"]
 
@@ -36,9 +36,9 @@ class Beat(NamedTuple):
     """One turn of the loop.
 
     Attributes:
-        seconds: The longest until the next beat.
-        ok: Whether this turn was a successful one; if not, the loop knows what is wrong and waits, alive.
-        words: What a person may want to know.
+        seconds: The longest time until the next beat.
+        ok: Whether this turn succeeded; if not, the loop is alive and will retry.
+        status: A short text for people.
     """
 
     seconds: float
@@ -47,13 +47,13 @@ class Beat(NamedTuple):
 
 
 class BeatReader:
-    """The supervisor's end of the beat pipe: bytes in, beats out. What is no beat is passed over."""
+    """Parses what arrives on the beat pipe; invalid lines are ignored."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Beat]:
-        """Take what came, cut anywhere, and give the beats that are whole now."""
+        """Return the beats that are complete with `data`, which may end anywhere."""
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-4096:]
         return [beat for beat in map(_parse, lines) if beat is not None]
@@ -72,13 +72,13 @@ def _parse(line: bytes) -> Beat | None:
 
 
 class HeartbeatPipe:
-    """The loop's side. Without a supervisor it does nothing.
+    """The end of the pipes in the loop; does nothing without a supervisor.
 
     Args:
-        beat_fd: Where to write the beats, or None.
+        beat_fd: The write end of the beat pipe, or None.
 
     Attributes:
-        supervised: Whether there is a supervisor; it has taken the lock then, and cares for the server.
+        supervised: Whether there is a supervisor, which then holds the lock and runs the Redis server.
     """
 
     def __init__(self, beat_fd: int | None = None) -> None:
@@ -87,41 +87,41 @@ class HeartbeatPipe:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:
-        """Take over what the supervisor left, and from now on end with it, at once and without a word.
+        """Open the inherited pipes; from now on, this process exits as soon as its supervisor does.
 
         Args:
-            environ: The process's environment; the variable is taken out of it, being meant for nobody else.
+            environ: The environment of this process; the variable is removed, so that no child inherits it.
         """
         try:
             descriptors = [int(number) for number in environ.pop(ENVIRONMENT_VARIABLE, "").split(",")]
             for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)  # noqa: FBT003 - so the library wants it
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
             beat_fd, liveness_fd, _lock_fd = descriptors
         except (ValueError, OSError):
             return cls()
         threading.Thread(
-            target=_exit_with_supervisor, args=(liveness_fd,), daemon=True, name="lifeline"
+            target=_exit_with_supervisor, args=(liveness_fd,), daemon=True, name="liveness"
         ).start()
         return cls(beat_fd)
 
     def beat(self, seconds: float, state: BeatState, status: str) -> None:
-        """Say that the loop is alive.
+        """Report that the loop is alive.
 
         Args:
-            seconds: The longest until the next call.
-            state: "ok" after a successful turn, "trouble" where the loop knows what is wrong and waits.
-            status: What a person may want to know.
+            seconds: The longest time until the next call.
+            state: "ok" after a successful turn, "trouble" if the loop will retry.
+            status: A short text for people.
         """
         if self._beat_fd is None:
             return
         line = f"{seconds:.3f} {state} {sanitize(status, MAX_STATUS_LENGTH)}\n"
-        # A supervisor that is stopped lets the pipe fill up; one that is gone is the other pipe's business.
+        # The pipe fills up while the supervisor is stopped; the liveness pipe tells when it is gone.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._beat_fd, line.encode(errors="replace"))
 
 
 def _exit_with_supervisor(liveness_fd: int) -> None:
-    # Signals are for the main thread, whose sleep would not end if the kernel handed one to this thread.
+    # Leave signals to the main thread: one delivered to this thread would not interrupt its sleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     os.read(liveness_fd, 1)
     os._exit(1)

@@ -1,7 +1,7 @@
-"""Starts the loop again whenever it dies or hangs, and an embedded Redis server where one is wanted.
+"""The supervisor: restarts the poll loop when it dies or hangs, and runs a Redis server if needed.
 
-One `select` waits for all there is: signals (the end of a process is one), beats of the loop, and deadlines.
-What follows is decided by the keepers and done here. Standard library only: this process lives for years.
+A single `select` waits for signals (SIGCHLD among them), beats of the loop, and deadlines. The restart
+policies decide what to do; this module does it. Standard library only: this process runs for years.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
 USAGE = """usage: run.py [--demo [--web] [--for SECONDS]]
 
-Keeps every play of a Spotify listener in Redis: runs log.py, and starts it again whenever it dies or hangs.
+Log every play of a Spotify listener to Redis: run log.py, and restart it whenever it dies or hangs.
 
-  --demo           needs no Spotify account: a simulated listener, and a Redis server of its own
-  --web            with the page, and a made-up year of listening behind it
-  --for SECONDS    end the demo after that time
+  --demo           try it without a Spotify account: a simulated listener and a Redis server of its own
+  --web            serve the web page too, with a made-up year of listening
+  --for SECONDS    stop the demo after that time
 """
 
 FIRST_BEAT_TIMEOUT = 60.0
-"""Seconds that the loop may take until its first beat: Python, its libraries and a first answer, on a Pi."""
+"""Seconds until the first beat of the loop: on a Pi, imports and the first answer take a while."""
 
 TERMINATION_GRACE = 10.0
-"""Seconds that a process gets to end when asked."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 STDERR = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what `run.py` was asked for, in the folder where `log.py` and the settings lie.
+    """Run `run.py`, in the folder of `log.py` and the settings.
 
     Args:
-        arguments: The command line, without the program.
+        arguments: The command line without the program.
 
     Returns:
         The exit code.
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         return Supervisor(check, [sys.executable, "log.py"]).run()
     if arguments[0] == "--demo":
         demo = program.module_command("spotify_logger.simulator.demo", *arguments[1:])
-        os.execv(sys.executable, demo)  # noqa: S606 - our own program
+        os.execv(sys.executable, demo)  # noqa: S606 - this project
     if arguments[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
         return os.EX_OK
@@ -66,13 +66,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class Supervisor:
-    """The one that looks after the others.
+    """Runs the preflight check, then the poll loop and, if needed, a Redis server.
 
     Args:
-        check: The program that checks the settings, and its arguments.
-        loop: The program that is kept alive, and its arguments.
-        first_beat: Seconds that the loop may take until its first beat.
-        grace: Seconds that a process gets to end when asked.
+        check: The command of the preflight check.
+        loop: The command of the poll loop.
+        first_beat_timeout: Seconds until the first beat of the loop.
+        grace: Seconds between SIGTERM and SIGKILL.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Supervisor:
         self._exit_code: int | None = None
 
     def run(self) -> int:
-        """Look after them until the end is asked for, and give the exit code."""
+        """Supervise until asked to stop, and return the exit code."""
         _open_standard_descriptors()
         wake_fd = _catch_signals()
         self._perform(self._preflight, self._preflight.policy.start(time.monotonic()))
@@ -108,7 +108,7 @@ class Supervisor:
         beat_fd = self._loop.beat_fd if self._loop else -1
         watched = [fd for fd in (wake_fd, beat_fd) if fd >= 0]
         readable, _, _ = select.select(watched, [], [], self._select_timeout())
-        # First what happened, then what did not: a supervisor that was stopped finds old beats in the pipe.
+        # Events before deadlines: after a SIGSTOP, the pipe holds beats that arrived in time.
         if wake_fd in readable:
             for number in os.read(wake_fd, 4096):
                 self._on_signal(number)
@@ -213,27 +213,29 @@ class Supervisor:
         if is_listening(host, port):
             return
         if find_server() is None:
-            log.warning(f"nothing listens at {host}:{port}, and {NO_SERVER}; what is heard waits for one")
+            log.warning(
+                f"nothing listens at {host}:{port}, and {NO_SERVER}; plays are kept on disk until one does"
+            )
             return
         self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd))
         self._perform(self._redis, self._redis.policy.start(time.monotonic()))
 
 
 def _catch_signals() -> int:
-    """Turn signals into bytes of a pipe, from before the first child on; give its end to read."""
+    """Write signals to a pipe, before the first child starts; return its read end."""
     wake_fd, write_fd = os.pipe()
     for descriptor in (wake_fd, write_fd):
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    # A terminal may be set to stop what writes to it from the background, as the loop does; it inherits this.
+    # A terminal may stop background processes that write to it, as the loop does, which inherits this.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     return wake_fd
 
 
 def _open_standard_descriptors() -> None:
-    """Fill 0, 1 and 2 where somebody closed them, lest a pipe becomes the stderr of all children."""
+    """Open /dev/null as 0, 1 and 2 if they are closed, so that no pipe becomes the stderr of the children."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - so the library wants it
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional-only
     os.close(descriptor)

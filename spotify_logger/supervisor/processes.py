@@ -1,6 +1,7 @@
-"""The three processes that the supervisor looks after: the check before, the loop, and the embedded server.
+"""The child processes of the supervisor: the preflight check, the poll loop, and the embedded Redis server.
 
-Each knows how it is started, asked to end, and killed; its keeper decides when. Standard library only.
+Each knows how to start, terminate and kill its process; its restart policy decides when. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from spotify_logger.supervisor.restart_policy import Action
 
 EXIT_INTERRUPTED = 130
-"""What a program ends with after Ctrl-C, by the custom of shells: 128 and SIGINT."""
+"""The exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
 
 def random_fraction() -> float:
-    """Give a number from 0 to 1; the `random` library would cost the supervisor half a megabyte."""
+    """Return a random number from 0 to 1; importing `random` would cost the supervisor half a megabyte."""
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF
 
 
@@ -35,8 +36,8 @@ class ChildProcess:
     """A process that is looked after.
 
     Args:
-        name: What it is called in the log.
-        keeper: What decides about it.
+        name: Its name in the log.
+        policy: Decides when it is started, terminated and killed.
     """
 
     def __init__(self, name: str, policy: RestartPolicy) -> None:
@@ -46,28 +47,28 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """Its process id, or None while there is no process."""
+        """The process id, or None while it does not run."""
         return self._process.pid if self._process else None
 
     def launch(self) -> None:
         """Start the process.
 
         Raises:
-            OSError: The machine cannot.
-            SpotifyLoggerError: The program cannot.
+            OSError: The command cannot be run.
+            SpotifyLoggerError: The server does not start.
         """
         raise NotImplementedError
 
     def terminate(self) -> None:
-        """Ask the process to end."""
+        """Send SIGTERM."""
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process, whatever it does."""
+        """Send SIGKILL."""
         self._send(signal.SIGKILL)
 
     def reap(self, now: float) -> list[Action]:
-        """Ask the keeper what follows, if the process has ended."""
+        """Return the actions that follow if the process has exited, and none if it has not."""
         status = self._process.poll() if self._process else None
         if status is None:
             return []
@@ -83,11 +84,11 @@ class ChildProcess:
 
 
 class PreflightReport(NamedTuple):
-    """What the check found out.
+    """The result of the preflight check.
 
     Attributes:
         state_dir: The state folder.
-        redis: Host and port at which a server of our own is to be, unless one is there; None if elsewhere.
+        redis: Host and port of the embedded Redis server; None if REDIS_URL names another server.
     """
 
     state_dir: str
@@ -95,16 +96,16 @@ class PreflightReport(NamedTuple):
 
 
 class PreflightProcess(ChildProcess):
-    """The check of settings and login before the loop. It talks with whoever sits at the terminal.
+    """The check of settings and login before the loop starts, which may ask questions on the terminal.
 
-    It stays in the supervisor's process group for that, which means that a Ctrl-C reaches both.
+    For that it stays in the process group of the supervisor, so a Ctrl-C reaches both.
 
     Args:
-        command: The program and its arguments, to which "--report-fd N" is added.
-        grace: Seconds that it gets to end when asked.
+        command: Its command line; "--report-fd N" is appended.
+        grace: Seconds between SIGTERM and SIGKILL.
 
     Attributes:
-        interrupted: Whether the terminal has asked it to end already.
+        interrupted: Whether a Ctrl-C has reached it already.
     """
 
     def __init__(self, command: Sequence[str], grace: float) -> None:
@@ -117,24 +118,24 @@ class PreflightProcess(ChildProcess):
         self.interrupted = False
 
     def launch(self) -> None:
-        """See `Ward.launch`."""
+        """Start the check, with a pipe for its report."""
         self._report_fd = _closed(self._report_fd)
         self._report_fd, report_write = os.pipe()
         os.set_blocking(self._report_fd, False)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
+            self._process = subprocess.Popen(  # noqa: S603 - this project
                 [*self._command, "--report-fd", str(report_write)], pass_fds=[report_write]
             )
         finally:
             os.close(report_write)
 
     def terminate(self) -> None:
-        """Ask as a terminal does, so that a half-typed secret does not leave the terminal without echo."""
+        """Send SIGINT, as a terminal would: echo is turned on again even if a secret is half typed."""
         if not self.interrupted:
             self._send(signal.SIGINT)
 
     def report(self) -> PreflightReport | None:
-        """Read what it found out, once it has ended; None if that is nothing, or nonsense."""
+        """Return its report, once it has exited; None if there is none or it is malformed."""
         try:
             answer = json.loads(os.read(self._report_fd, 65536))
             redis = answer["redis"]
@@ -151,13 +152,13 @@ class LoopProcess(ChildProcess):
     """The poll loop, in a process group of its own.
 
     Args:
-        command: The program and its arguments.
-        lock_fd: The lock, which the loop inherits.
-        first_beat: Seconds that it may take until its first beat.
-        grace: Seconds that it gets to end when asked.
+        command: Its command line.
+        lock_fd: The lock file, which it inherits.
+        first_beat_timeout: Seconds until its first beat.
+        grace: Seconds between SIGTERM and SIGKILL.
 
     Attributes:
-        beat_fd: Readable when a beat has come; -1 while none can come.
+        beat_fd: The read end of the beat pipe; -1 while it is closed.
     """
 
     def __init__(self, command: Sequence[str], lock_fd: int, first_beat_timeout: float, grace: float) -> None:
@@ -172,7 +173,7 @@ class LoopProcess(ChildProcess):
         self.beat_fd = -1
 
     def launch(self) -> None:
-        """See `Ward.launch`."""
+        """Start the loop, with new pipes."""
         self._liveness_fd, self.beat_fd = _closed(self._liveness_fd), _closed(self.beat_fd)
         self.beat_fd, beat_write = os.pipe()
         liveness_read, self._liveness_fd = os.pipe()
@@ -181,7 +182,7 @@ class LoopProcess(ChildProcess):
         inherited = (beat_write, liveness_read, self._lock_fd)
         self._reader = BeatReader()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
+            self._process = subprocess.Popen(  # noqa: S603 - this project
                 self._command,
                 env={**os.environ, ENVIRONMENT_VARIABLE: ",".join(map(str, inherited))},
                 stdin=subprocess.DEVNULL,
@@ -193,13 +194,13 @@ class LoopProcess(ChildProcess):
             os.close(liveness_read)
 
     def kill(self) -> None:
-        """End it, and whatever it may have started."""
+        """Send SIGKILL to the whole process group."""
         if self._process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def beats(self) -> list[Beat]:
-        """Read the beats that have come. A loop that closed its end has none any more: it is silent."""
+        """Return the beats that have arrived; none any more once the loop has closed its end of the pipe."""
         try:
             data = os.read(self.beat_fd, 65536)
         except BlockingIOError:
@@ -210,7 +211,7 @@ class LoopProcess(ChildProcess):
 
 
 class RedisProcess(ChildProcess):
-    """The embedded server.
+    """The embedded Redis server.
 
     Args:
         server: The server.
@@ -221,12 +222,12 @@ class RedisProcess(ChildProcess):
         self._server = server
 
     def launch(self) -> None:
-        """See `Ward.launch`; it answers then."""
+        """Start the server, and wait until it answers."""
         self._server.start()
         self._process = self._server.process
 
     def end(self) -> None:
-        """Let it close its file and end."""
+        """Stop the server, and let it save its data."""
         self._server.stop()
 
     def _on_exit(self, now: float, status: int) -> list[Action]:

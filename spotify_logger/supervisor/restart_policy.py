@@ -1,6 +1,6 @@
-"""Decides about one process that has to live: when it hangs, when it is started again, when it is killed.
+"""Decides when a supervised process counts as hung, when it is restarted, and when it is killed.
 
-Pure: events and the time (monotonic seconds) go in, what to do comes out; the supervisor does it.
+Pure: events and the time (monotonic seconds) go in, actions come out, which the supervisor performs.
 Standard library only.
 """
 
@@ -17,51 +17,51 @@ if TYPE_CHECKING:
     from spotify_logger.supervisor.heartbeat import Beat
 
 SHORTEST_DELAY = 1.0
-"""Seconds before the first restart; doubled for each one that follows, up to `LONGEST_DELAY`."""
+"""Seconds before the first restart; doubled for each further one, up to `LONGEST_DELAY`."""
 
 LONGEST_DELAY = 60.0
-"""Seconds before any restart at most."""
+"""The longest delay before a restart, in seconds."""
 
 JITTER = 0.25
-"""The part of a delay that is left to chance."""
+"""The random part of a delay."""
 
 HEALTHY_AFTER = 60.0
-"""Seconds of life, a success among them, after which the failures before are forgotten."""
+"""Seconds a process has to run, with at least one success, to reset the count of failures."""
 
 BEAT_GRACE = 2.0
-"""Seconds that a beat may come later than announced: the machine is small and may be busy."""
+"""Seconds that a beat may be late: the machine may be small and busy."""
 
 OVERSLEEP_THRESHOLD = 1.0
-"""Seconds behind a deadline which show that the supervisor did not run either: stopped, or out of breath."""
+"""Seconds after a deadline at which the supervisor cannot have been running itself (stopped, or starved)."""
 
 OVERSLEEP_GRACE = 5.0
-"""Seconds that a silent process gets when the supervisor has overslept, for it probably did as well."""
+"""Seconds that a silent process gets if the supervisor has overslept, since both probably did."""
 
 DUPLICATE_STOP_WINDOW = 0.1
-"""Seconds in which a second request to end is the first one, said twice: timeout(1) does that."""
+"""Seconds within which a second stop signal is a duplicate of the first: timeout(1) sends two."""
 
 FAILURES_ALWAYS_LOGGED = 8
-"""Failures in a row that each have a line in the log; of those after, alike, every tenth has."""
+"""Failures in a row that are all logged; of later ones with the same reason, every tenth is."""
 
 
 class Start(NamedTuple):
-    """Start the process; say so if `aloud`."""
+    """Start the process."""
 
     should_log: bool
 
 
 class Terminate(NamedTuple):
-    """Ask the process to end."""
+    """Send SIGTERM to the process."""
 
 
 class Kill(NamedTuple):
-    """Kill the process and all that it started; `why` is to be said, unless it is empty."""
+    """Kill the process and its children; `reason` is for the log, unless it is empty."""
 
     reason: str
 
 
 class ScheduleRestart(NamedTuple):
-    """The process ended, `words` say how; it is started again in `delay` seconds; say so if `aloud`."""
+    """The process exited, or did not start, for `reason`; it is restarted in `delay` seconds."""
 
     reason: str
     delay: float
@@ -69,7 +69,7 @@ class ScheduleRestart(NamedTuple):
 
 
 class Exit(NamedTuple):
-    """All is over; `code` is the exit code."""
+    """Stop supervising the process, with an exit code for the supervisor."""
 
     exit_code: int
 
@@ -78,26 +78,26 @@ Action = Start | Terminate | Kill | ScheduleRestart | Exit
 
 
 class Phase(Enum):
-    """Where a process is in its life."""
+    """The state of a supervised process."""
 
-    DOWN = "not started yet, or over"
+    DOWN = "not started yet, or stopped for good"
     UP = "running"
-    WAITING = "to be started at the deadline"
-    RESTARTING = "asked to end, killed at the deadline, then to be started at once"
-    STOPPING = "asked to end, killed at the deadline"
+    WAITING = "to be restarted at the deadline"
+    RESTARTING = "terminated, to be killed at the deadline, then restarted at once"
+    STOPPING = "terminated, to be killed at the deadline"
 
 
 class RestartPolicy:
-    """The decisions about one process. An event gives a list of actions, in the order to be done.
+    """The state machine of one process: every event returns a list of actions, in order.
 
     Args:
-        chance: Gives a number from 0 to 1, for the jitter.
-        first_beat: Seconds that it may take until its first beat, or None for a process without beats.
-        grace: Seconds that it gets to end when asked.
-        final: Exit codes after which it is not started again.
+        random_fraction: Returns a random number from 0 to 1, for the jitter.
+        first_beat_timeout: Seconds until its first beat, or None for a process without beats.
+        grace: Seconds between SIGTERM and SIGKILL.
+        final: Exit codes after which it is not restarted.
 
     Attributes:
-        deadline: When `due` has to be called, or None.
+        deadline: When `on_deadline` has to be called, or None.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class RestartPolicy:
         self.deadline: float | None = None
 
     def start(self, now: float) -> list[Action]:
-        """Begin, for the first time or again."""
+        """Start the process, for the first time or again."""
         self._phase = Phase.UP
         self._started_at = self._last_beat_at = now
         self._has_succeeded = self._first_beat_timeout is None
@@ -133,14 +133,19 @@ class RestartPolicy:
         return [Start(self._should_log)]
 
     def on_beat(self, now: float, beat: Beat) -> None:
-        """Take note of a beat."""
+        """Move the deadline, because a beat arrived."""
         if self._phase is Phase.UP and not self._hung:
             self._last_beat_at = now
             self._has_succeeded |= beat.ok
             self.deadline = now + beat.seconds + BEAT_GRACE
 
     def on_exit(self, now: float, status: int) -> list[Action]:
-        """The process ended with `status`: its exit code, or minus the signal that killed it."""
+        """Decide what follows the exit of the process.
+
+        Args:
+            now: Monotonic seconds.
+            status: The exit code, or minus the signal that killed it.
+        """
         if self._phase is Phase.STOPPING:
             return self._exit(os.EX_OK)
         if status in self._final:
@@ -150,7 +155,7 @@ class RestartPolicy:
         return self.on_failure(now, self._hung or describe(status))
 
     def on_failure(self, now: float, reason: str) -> list[Action]:
-        """The process is not there: it ended, or could not be started, as `words` say."""
+        """Schedule a restart, because the process failed or could not be started."""
         if self._has_succeeded and now - self._started_at >= HEALTHY_AFTER:
             self._failures = 0
         self._failures += 1
@@ -161,7 +166,7 @@ class RestartPolicy:
         return [ScheduleRestart(reason, delay, self._should_log)]
 
     def on_deadline(self, now: float) -> list[Action]:
-        """Time has passed; nothing is done before the deadline."""
+        """Decide what follows once the deadline has passed; nothing before."""
         if self.deadline is None or now < self.deadline:
             return []
         if self._phase is Phase.WAITING:
@@ -172,7 +177,7 @@ class RestartPolicy:
         return [Kill(f"did not end within {self._grace:.0f} s")]
 
     def stop(self, now: float) -> list[Action]:
-        """Somebody wants the end; who asks twice wants it now."""
+        """Terminate the process, and kill it if this is the second request."""
         if self._phase in {Phase.DOWN, Phase.WAITING}:
             return self._exit(os.EX_OK)
         if self._phase is Phase.STOPPING:
@@ -184,7 +189,7 @@ class RestartPolicy:
         return [] if already_asked else [Terminate()]
 
     def restart(self, now: float) -> list[Action]:
-        """Somebody wants a fresh process."""
+        """Replace the process by a new one."""
         if self._phase is Phase.WAITING:
             self._failures = 0
             return self.start(now)
@@ -206,7 +211,11 @@ class RestartPolicy:
 
 
 def describe(status: int) -> str:
-    """Put into words how a process ended; `status` is its exit code, or minus the signal that killed it."""
+    """Return how a process ended, in words.
+
+    Args:
+        status: The exit code, or minus the signal that killed it.
+    """
     if status >= 0:
         return f"exit code {status}"
     try:

@@ -1,4 +1,4 @@
-"""What systemd wants to hear of a service (sd_notify(3)), and nothing where there is no systemd.
+"""The notification protocol of systemd (sd_notify(3)); does nothing without systemd.
 
 Standard library only.
 """
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class NotifyMessages:
-    """What to tell, and when. Pure: the time (monotonic seconds) comes in, a message or "" comes out.
+    """Decides which messages systemd gets, and when. Pure: every event returns a message, or "" for none.
 
     Args:
-        interval: Seconds between two signs of life at most, or None where nobody watches.
+        interval: The longest time between two watchdog messages, in seconds; None without a watchdog.
 
     Attributes:
-        deadline: When `due` has to be called, or None.
+        deadline: When `on_deadline` has to be called (monotonic seconds), or None.
     """
 
     def __init__(self, interval: float | None) -> None:
@@ -33,7 +33,7 @@ class NotifyMessages:
         self.deadline: float | None = None
 
     def on_beat(self, now: float, beat: Beat) -> str:
-        """Pass on a beat of the loop: it lives, in health or in a trouble that it knows."""
+        """Return the message for a beat of the loop, which is alive even if it is in trouble."""
         lines = self._watchdog_lines(now, early=0.5)
         if beat.ok and not self._ready:
             self._ready = True
@@ -41,21 +41,21 @@ class NotifyMessages:
         return "\n".join(lines + self._status_lines(beat.status))
 
     def on_deadline(self, now: float) -> str:
-        """Time has passed, and the loop is still not silent for too long."""
+        """Return the next watchdog message; the loop is not overdue."""
         return "" if self.deadline is None else "\n".join(self._watchdog_lines(now, early=0.0))
 
     def on_loop_down(self, status: str) -> str:
-        """The loop is not there; no sign of life until it is back."""
+        """Return the message for a dead loop; watchdog messages pause until its next beat."""
         self.deadline = None
         return "\n".join(self._status_lines(status))
 
     def stopping(self) -> str:
-        """The end was asked for."""
+        """Return the message for a requested stop."""
         self.deadline = None
         return "STOPPING=1"
 
     def _watchdog_lines(self, now: float, early: float) -> list[str]:
-        # A beat wakes the supervisor anyway: what would be due within half an interval goes with it.
+        # A beat wakes the supervisor anyway, so a message that is due within half an interval goes with it.
         if self._interval is None:
             return []
         if self.deadline is not None and now < self.deadline - early * self._interval:
@@ -71,13 +71,14 @@ class NotifyMessages:
 
 
 class NotifySocket:
-    """The way to systemd, as it is found in the environment.
+    """The socket of systemd, found in the environment.
 
     Args:
-        environ: The process's environment; what is meant for this process alone is taken out of it.
+        environ: The environment of this process; the variables of sd_notify are removed, so that no child
+            inherits them.
 
     Attributes:
-        interval: Seconds between two signs of life, half of what systemd allows; None if it does not watch.
+        interval: Seconds between two watchdog messages, half of what systemd allows; None without a watchdog.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
@@ -87,11 +88,11 @@ class NotifySocket:
         self.interval = int(allowed) / 2e6 if watched else None
 
     def send(self, message: str) -> None:
-        """Send `message`, lines of "NAME=value"; nobody listening, or too slowly, is no fault of ours."""
+        """Send `message`, lines of NAME=value; errors are ignored."""
         if not message or self._address[:1] not in {"/", "@"}:
             return
-        # A name that begins with "@" is an abstract one, which the kernel writes with a zero byte.
+        # "@" marks an abstract socket, whose name starts with a zero byte.
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)  # noqa: FBT003 - so the library wants it
+            channel.setblocking(False)  # noqa: FBT003 - positional-only
             channel.sendto(message.encode(errors="replace"), address)
