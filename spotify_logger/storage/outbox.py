@@ -1,10 +1,10 @@
-"""Plays that Redis has not yet made safe, on disk; and what else has to survive a power cut.
+"""The outbox: plays on disk on their way to Redis, and notes that have to survive a power cut.
 
-A play stays here after it is safe, too, for as long as `recently-played` may still tell of it: against these
-plays its items are held, and a Redis that comes back from an old copy is given them again. So does one that
-somebody forgot, without its names: else its item would be a new play. It never goes to Redis again.
+A play stays here after it is safe in Redis for as long as `recently-played` may report it: its items are
+compared with these plays, and a Redis restored from an old copy gets them again. A deleted play stays too,
+without its names, so that its item does not become a new play; it is never sent again.
 
-Where the disk is full, read-only or broken, everything goes on in memory, and to the disk again when it can.
+If the disk is full, read-only or broken, everything goes on in memory, and back to disk when it works again.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import FieldValue
 
 OUTBOX_FILE = "outbox.sqlite"
-"""The outbox's file in the state folder."""
+"""The file name in the state folder."""
 MAX_BYTES_ON_DISK = 64 * 1024 * 1024
-"""Bytes on the disk at most: years of plays that wait."""
+"""Most bytes on disk: years of queued plays."""
 MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024
-"""Bytes at most where there is no disk: a Pi has little memory, and some months of plays fit."""
+"""Most bytes in memory, while the disk fails: months of plays, and a Pi has little memory."""
 PLAYS_PER_EVICTION = 100
-"""Plays that make room together when it is full."""
+"""Plays that are evicted together when the outbox is full."""
 MAX_KEPT_PLAYS = 500
-"""Plays that stay after they are safe: fifty items of `recently-played`, and all that lies between them."""
+"""Plays that stay after they are safe: the fifty items of `recently-played`, and all between them."""
 MAX_KEPT_GAPS = 100
-"""Gaps that stay after they are safe, for a Redis that comes back from an old copy."""
+"""Gaps that stay after they are safe, for a Redis restored from an old copy."""
 PLAYS_PER_QUERY = 200
-"""Plays that are looked at in one go."""
+"""Plays read in one query."""
 DISK_RETRY = 60.0
-"""Seconds between two tries of a disk that failed."""
+"""Seconds between attempts to use a failed disk again."""
 NEWEST_CANDIDATES = 100
-"""Plays among which the newest live one is looked for; repaired ones may have started later."""
+"""Newest plays in which the latest live one is looked for; backfilled ones may have started later."""
 WAITING, SAFE, DELETED = 0, 1, 2
-"""What is written of a play under `safe`."""
+"""Values of the column `safe`."""
 TABLES = ("plays", "gaps", "notes")
 GAP_FIELDS = ("from", "to", "reason")
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")
-"""The fields by which a play that was forgotten is told from others."""
+"""The fields that identify a deleted play."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS plays (
@@ -84,7 +84,7 @@ _IF_NEWER = (
 
 @dataclass(frozen=True, slots=True)
 class OutboxPlay:
-    """A play, and the second that names its key in Redis."""
+    """A play, and the second in its Redis key."""
 
     key: int
     play: Play
@@ -92,14 +92,14 @@ class OutboxPlay:
 
 @dataclass(frozen=True, slots=True)
 class OutboxGap:
-    """A gap: the second that names its key, and its hash."""
+    """A gap: the second in its Redis key, and its hash."""
 
     second: int
     fields: Mapping[str, str]
 
 
 def count_waiting(path: Path) -> int | None:
-    """Return how many plays wait in the outbox of another process; None where that cannot be seen."""
+    """Return the number of queued plays in the outbox of another process; None if it cannot be read."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
@@ -114,12 +114,12 @@ class Outbox:
 
     Args:
         path: The database file; its folder must exist.
-        monotonic: Seconds; tells when to try a disk again that failed.
-        connect: Opens a database; another one may break it on purpose.
+        monotonic: Returns monotonic seconds, for retries of a failed disk.
+        connect: Opens a database; tests pass one that fails.
 
     Attributes:
-        trouble: What is wrong with the disk, empty while all is well.
-        changes: How many there were, so that nobody has to look for what can only be as it was.
+        trouble: What is wrong with the disk; "" while all is well.
+        changes: Number of changes so far, so that unchanged data need not be searched again.
     """
 
     def __init__(
@@ -140,15 +140,15 @@ class Outbox:
         self._database = self._open()
 
     def close(self) -> None:
-        """Bring to the disk what is not there yet, if it can be, and close the file."""
+        """Save to disk what is only in memory, if possible, and close the file."""
         self._retry_at = 0.0
         self._return_to_disk()
         self._database.close()
 
     def put(self, plays: Iterable[Play], notes: Mapping[str, str] | None = None) -> None:
-        """Keep the newest state of plays, which wait from now on; and notes with them, all or nothing.
+        """Queue the newest state of plays, and save notes with them in one transaction.
 
-        The first time a play is put, it gets its key: the first second from its own on that no other has.
+        A new play gets its key: the first free second from its start on.
         """
         plays = list(plays)
 
@@ -162,40 +162,40 @@ class Outbox:
             self._evict()
 
     def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
-        """Plays that Redis may not have, the oldest first; without those whose keys are `besides`."""
+        """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""
         waiting = self._read("SELECT key FROM plays WHERE safe = 0 ORDER BY key")
         keys = list(islice((key for (key,) in waiting if key not in exclude), limit))
         return self._rows(f"WHERE key IN ({_placeholders(len(keys))}) ORDER BY key", *keys)
 
     def key(self, play: Play) -> int | None:
-        """The second that names a play's key; None for a play that is not here."""
+        """Return the second in the key of a play; None if it is not here."""
         query = "SELECT key FROM plays WHERE started_ms = ? AND uri = ?"
         found = self._read(query, *identity(play))
         return int(found[0][0]) if found else None
 
     def is_taken(self, key: int, play: Play) -> bool:
-        """Whether a second names another play's key."""
+        """Return whether another play has a key."""
         query = "SELECT 1 FROM plays WHERE key = ? AND NOT (started_ms = ? AND uri = ?)"
         return bool(self._read(query, key, *identity(play)))
 
     def rekey(self, play: Play, key: int) -> None:
-        """Give a play another key, because in Redis its own is somebody else's."""
+        """Change the key of a play, because another play has it in Redis."""
         change = "UPDATE plays SET key = ? WHERE started_ms = ? AND uri = ?"
         self._write(lambda database: database.execute(change, (key, *identity(play))))
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
-        """Take in the state of a play that Redis has, with its key, in the place of the one that is here."""
+        """Replace a play by its state and key in Redis."""
         delete = "DELETE FROM plays WHERE started_ms = ? AND uri = ? AND safe < 2"
         self._write(lambda database: database.execute(delete, identity(play)))
         self.adopt([another])
 
     def mark_safe(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Take note of keys of plays, and seconds of gaps, that Redis has made safe."""
+        """Mark plays (by key) and gaps (by second) that are safe in Redis."""
         self._mark(plays, gaps, safe=1)
         self._write(_drop_oldest)
 
     def mark_waiting(self, plays: Iterable[int]) -> None:
-        """Let plays wait again that Redis has lost although it was sure of them; and all gaps."""
+        """Queue plays again that Redis has lost, and all gaps."""
         gaps = [second for (second,) in self._read("SELECT second FROM gaps WHERE safe = 1")]
         self._mark(plays, gaps, safe=0)
 
@@ -210,41 +210,41 @@ class Outbox:
             self._write(mark)
 
     def mark_deleted(self, keys: Container[int]) -> None:
-        """Let plays never wait again, whatever becomes of them, and take their names away."""
+        """Mark plays as deleted, so that they are never sent again, and remove their names."""
         known = self._read("SELECT key FROM plays WHERE safe < 2")
         for portion in batched((key for (key,) in known if key in keys), PLAYS_PER_QUERY):
             rows = self._rows(f"WHERE key IN ({_placeholders(len(portion))})", *portion)
             self._write(lambda database, rows=rows: _mark_deleted(database, rows))  # type: ignore[misc]
 
     def is_deleted(self, play: Play) -> bool:
-        """Whether it is a play that is here and was forgotten."""
+        """Return whether a play is here and marked as deleted."""
         query = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND safe = 2"
         return bool(self._read(query, *identity(play)))
 
     def keys(self) -> set[int]:
-        """The keys of all plays that are here."""
+        """Return the keys of all plays."""
         return {key for (key,) in self._read("SELECT key FROM plays")}
 
     def safe_keys(self) -> list[int]:
-        """The keys of the plays that are kept although they are safe."""
+        """Return the keys of the plays that are safe in Redis."""
         return [key for (key,) in self._read("SELECT key FROM plays WHERE safe = 1")]
 
     def kept(self, ended_from_ms: int = 0) -> list[Play]:
-        """The plays that are here and ended after a moment, in the order of their starts."""
+        """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
         return [row.play for row in self._rows("WHERE ended_ms >= ? ORDER BY started_ms, key", ended_from_ms)]
 
     def horizon_ms(self) -> int:
-        """The start of the oldest play that is known of; 0 where no play was let go of yet."""
+        """Return the start of the oldest play here; 0 as long as no play has been dropped."""
         ((count, oldest),) = self._read("SELECT count(*), min(started_ms) FROM plays WHERE safe > 0")
         return int(oldest) if count >= MAX_KEPT_PLAYS else 0
 
     def newest(self) -> Play | None:
-        """The play that was learned by polling and started last."""
+        """Return the polled play that started last."""
         rows = self._rows("WHERE safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
         return next((row.play for row in rows if row.play.source == LIVE), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
-        """Take in plays that Redis has, and the seconds that name their keys, where it knows more of them."""
+        """Insert plays from Redis with their keys, or update those that are older here."""
         rows = [(key, play) for key, play in plays]
 
         def adopt(database: sqlite3.Connection) -> None:
@@ -258,7 +258,7 @@ class Outbox:
         self._write(adopt)
 
     def __len__(self) -> int:
-        """How many plays that are over wait for Redis to make them safe."""
+        """Return the number of closed plays that are not yet safe in Redis."""
         if self._counted_at != self.changes:
             ((self._count,),) = self._read(_COUNT)
             self._counted_at = self.changes
@@ -267,7 +267,7 @@ class Outbox:
     # Gaps and notes
 
     def put_gap(self, second: int, fields: Mapping[str, str], notes: Mapping[str, str] | None = None) -> None:
-        """Keep a gap, which waits from now on, in its newest state; and notes with it."""
+        """Queue the newest state of a gap, and save notes with it."""
 
         def put(database: sqlite3.Connection) -> None:
             database.execute("REPLACE INTO gaps VALUES (?, 0, ?)", (second, json.dumps(dict(fields))))
@@ -276,7 +276,7 @@ class Outbox:
         self._write(put)
 
     def waiting_gaps(self) -> list[OutboxGap]:
-        """The gaps that Redis may not have; one that makes no sense is taken away."""
+        """Return the queued gaps; invalid ones are deleted."""
         gaps = []
         for second, text in self._read("SELECT second, fields FROM gaps WHERE safe = 0 ORDER BY second"):
             fields = _gap_fields(text)
@@ -287,16 +287,16 @@ class Outbox:
         return gaps
 
     def note(self, name: str) -> str:
-        """A small text; empty when there is none of that name."""
+        """Return the note called `name`; "" if there is none."""
         found = self._read("SELECT text FROM notes WHERE name = ?", name)
         return str(found[0][0]) if found else ""
 
     def set_note(self, name: str, text: str) -> None:
-        """Keep a small text."""
+        """Save a note."""
         self._write(lambda database: _note(database, {name: text}))
 
     def _rows(self, clauses: str, *values: int) -> list[OutboxPlay]:
-        """The plays that a query finds; one that makes no sense is taken away."""
+        """Return the plays that a query finds; invalid ones are deleted."""
         query = f"SELECT uri, second, key, fields, catalogue FROM plays {clauses}"  # noqa: S608 - ours
         rows = []
         for uri, second, key, fields, catalog in self._read(query, *values):
@@ -309,10 +309,10 @@ class Outbox:
         return rows
 
     def _discard(self, kind: str, name: str, delete: str, key: int) -> None:
-        log.error(f"{self._path} holds a {kind} that makes no sense; it is taken out: {name}")
+        log.error(f"deleting an invalid {kind} from {self._path}: {name}")
         self._write(lambda database: database.execute(delete, (key,)))
 
-    # The disk, and what to do without it
+    # The disk, and memory while it fails
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -343,7 +343,7 @@ class Outbox:
         return database
 
     def _set_aside(self, error: sqlite3.Error) -> bool:
-        """Put a file aside that is no database (any more); the next write begins a new one then."""
+        """Rename a corrupt file; the next write creates a new one."""
         if not _is_corrupt(error):
             return False
         bad = self._path.with_name(f"{self._path.name}.bad")
@@ -353,12 +353,12 @@ class Outbox:
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
         except OSError:
             return False
-        log.error(f"{self._path} is no database any more: it is kept as {bad.name}, and a new one begun")
+        log.error(f"{self._path} is corrupt: kept as {bad.name}, starting a new one")
         self._retry_at = float("-inf")
         return True
 
     def _write(self, change: Callable[[sqlite3.Connection], object]) -> None:
-        """Make a change, on the disk where possible."""
+        """Apply a change, on disk if possible."""
         self.changes += 1
         self._return_to_disk()
         try:
@@ -372,7 +372,7 @@ class Outbox:
     def _fall_back_to_memory(
         self, error: sqlite3.Error, disk: sqlite3.Connection | None
     ) -> sqlite3.Connection:
-        """Go on in memory, with all of the disk that can still be read."""
+        """Go on in memory, with everything that can still be read from disk."""
         self._on_disk = False
         self._retry_at = self._monotonic() + DISK_RETRY
         memory = _connect(":memory:")
@@ -391,9 +391,9 @@ class Outbox:
         return memory
 
     def _read_only(self) -> tuple[sqlite3.Connection | None, bool]:
-        """The file, where nothing can be written, and whether that is all of it.
+        """Open the file for reading only; return it, and whether all of it can be read.
 
-        What was written last is in a file of its own, which cannot be read without a third one.
+        The latest writes are in the WAL, which cannot be read without a shared-memory file.
         """
         for how, is_all in (("mode=ro", True), ("immutable=1", False)):
             database = None
@@ -421,12 +421,12 @@ class Outbox:
             self._set_aside(error)
             return
         if self.trouble:
-            log.info(f"{self._path} can be written again and has everything")
+            log.info(f"{self._path} is writable again and has everything")
         self._database.close()
         self._database, self._on_disk, self._is_complete, self.trouble = disk, True, True, ""
 
     def _evict(self) -> None:
-        """Let the oldest plays go where there are too many; better those than the newest."""
+        """Drop the oldest plays while the outbox is too large."""
         query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
         delete = "DELETE FROM plays WHERE key = ?"
         lost: list[int] = []
@@ -436,10 +436,10 @@ class Outbox:
                 break
             keys = [(key,) for key, _, _ in going]
             self._write(lambda database, keys=keys: database.executemany(delete, keys))  # type: ignore[misc]
-            self._is_complete = self._on_disk  # what goes from the memory stays on the disk
+            self._is_complete = self._on_disk  # plays dropped from memory stay on disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
         if lost:
-            unless = "" if self._on_disk else " (unless they are on the disk)"
+            unless = "" if self._on_disk else " (unless they are on disk)"
             log.error(
                 f"lost {len(lost)} plays, from {to_iso(min(lost))} on{unless}: the outbox is full, and Redis "
                 "is away"
@@ -451,14 +451,14 @@ def _connect(name: str) -> sqlite3.Connection:
 
 
 def _prepare(database: sqlite3.Connection) -> None:
-    """A power cut after a write loses none of it; the file itself is changed now and then, all at once."""
+    """Make writes durable against power cuts, and the file change rarely (WAL)."""
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute(f"PRAGMA journal_size_limit = {1024 * 1024}")
 
 
 def _set_up(database: sqlite3.Connection) -> None:
-    database.text_factory = lambda data: data.decode(errors="replace")  # a spoilt letter spoils no more
+    database.text_factory = lambda data: data.decode(errors="replace")  # tolerate damaged text
     database.execute("PRAGMA cache_size = -512")  # KiB
     database.executescript(_SCHEMA)
 
@@ -475,7 +475,7 @@ def _transact(database: sqlite3.Connection, change: Callable[[sqlite3.Connection
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, *, anew: bool = True) -> bool:
-    """Copy all rows that can be read, in place of what was there if `anew`; tell whether that is all."""
+    """Copy all readable rows, replacing the target's if `anew`; return whether that was all."""
     tables = {table: _readable(source, table) for table in TABLES}
 
     def copy(target: sqlite3.Connection) -> None:
@@ -494,7 +494,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, *, anew: bool 
 
 
 def _readable(source: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, ...]], bool]:
-    """All rows; where the file is damaged, those before and after that."""
+    """Return all rows, or those before and after damage, and whether that is all."""
     rows: list[tuple[Any, ...]] = []
     try:
         rows.extend(source.execute(f"SELECT * FROM {table} ORDER BY 1"))  # noqa: S608 - our own names
@@ -506,7 +506,7 @@ def _readable(source: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, .
 
 
 def _merge(database: sqlite3.Connection, row: tuple[Any, ...]) -> None:
-    """Add a play that was put while nobody knew what is there; the newer state of a play counts."""
+    """Add a play that was queued while the disk could not be read; the newer state wins."""
     started_ms, uri, second, key, *values = row
     newer = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND (closed, ended_ms) > (?, ?)"
     ended_ms, closed = values[:2]
@@ -538,8 +538,8 @@ def _put(database: sqlite3.Connection, play: Play) -> None:
 def _insert_or_update(
     database: sqlite3.Connection, play: Identity, second: int, key: int, values: Sequence[object]
 ) -> None:
-    """Update a play; where it is new, under the first free key from the given one on."""
-    # A play that a restart found again knows no catalogue any more; what is known of it stays.
+    """Update a play, or insert it under the first free key from the given one on."""
+    # A play restored after a restart has no catalog fields; keep the known ones.
     update = (
         "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"
         " catalogue = coalesce(nullif(?, '{}'), catalogue) WHERE started_ms = ? AND uri = ?"
@@ -578,7 +578,7 @@ def _mark_deleted(database: sqlite3.Connection, rows: Iterable[OutboxPlay]) -> N
 
 
 def _anonymized(play: Play) -> Play:
-    """A play without all that is only for people."""
+    """Return a play without names."""
     fields = {name: play.fields[name] for name in ANONYMOUS_FIELDS if name in play.fields}
     catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
     return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
@@ -597,7 +597,7 @@ def _note(database: sqlite3.Connection, notes: Mapping[str, str]) -> None:
 
 
 def _drop_oldest(database: sqlite3.Connection) -> None:
-    """Keep the newest of what is safe."""
+    """Drop all but the newest safe plays and gaps."""
     oldest = database.execute(
         "SELECT started_ms FROM plays WHERE safe > 0 ORDER BY started_ms DESC LIMIT 1 OFFSET ?",
         (MAX_KEPT_PLAYS,),

@@ -1,4 +1,4 @@
-"""What is wrong with Redis and what to do about it, in words that follow on the server's name. Pure."""
+"""Explains errors of Redis, and what to do, in phrases that follow the name of the server. Pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from redis import exceptions
 from spotify_logger.system.log import sanitize
 
 MAX_SERVER_TEXT = 200
-"""Characters of a server's own words that are passed on."""
+"""Most characters of a server's own error text that are passed on."""
 
-REPLICA = "is a read-only replica: let REDIS_URL point to the primary"
+REPLICA = "is a read-only replica: point REDIS_URL to the primary"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
 ADVICE_BY_CODE = {
-    "WRONGTYPE": "holds something else there than a play log: rename or delete that key, or set REDIS_PREFIX",
-    "OOM": "has no memory left (maxmemory): raise it, or free some",
-    "MISCONF": "cannot save to its disk and takes no writes: free disk space, and look into its log",
-    "NOPERM": "refuses this user: its ACL has to allow the command, on keys that begin with REDIS_PREFIX",
-    "NOREPLICAS": "has too few replicas and takes no writes (min-replicas-to-write)",
+    "WRONGTYPE": "has a key of another type there: rename or delete it, or set REDIS_PREFIX",
+    "OOM": "is out of memory: raise maxmemory, or free some",
+    "MISCONF": "cannot save to disk and does not accept writes: free disk space, and check its log",
+    "NOPERM": "denies this user: allow the command in its ACL, on keys that begin with REDIS_PREFIX",
+    "NOREPLICAS": "has too few replicas to accept writes (min-replicas-to-write)",
     "READONLY": REPLICA,
     "MASTERDOWN": REPLICA,
     "MOVED": CLUSTER,
     "ASK": CLUSTER,
-    "CLUSTERDOWN": "is a node of a Redis Cluster that is not whole: some of its masters are down",
+    "CLUSTERDOWN": "is a node of a Redis Cluster with missing slots: some of its masters are down",
 }
-"""The error codes of Redis that a logger can meet."""
+"""Advice by error code, for the codes that a logger can meet."""
 READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
-"""Those of a server that can be read from."""
+"""Codes of servers that refuse writes but can be read from."""
 
 CODE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.OutOfMemoryError, "OOM"),
@@ -39,23 +39,23 @@ CODE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AskError, "ASK"),
     (exceptions.ClusterDownError, "CLUSTERDOWN"),
 )
-"""redis-py takes these codes off the text, some of them only in later versions, and makes a class of each."""
+"""Codes that redis-py strips from the text, some only in later versions, and turns into classes."""
 
 ADVICE_BY_TEXT = (
-    ("max number of clients", "has no connection left for us (maxclients): close some, or allow more"),
-    ("without any password", "has no password, but REDIS_URL gives one: take it out"),
-    ("no password is set", "has no password, but REDIS_URL gives one: take it out"),
-    ("Authentication required", "wants a password: put it into REDIS_URL, redis://:password@host"),
-    ("DB index", "has no such database: check the number at the end of REDIS_URL"),
+    ("max number of clients", "has too many clients: close some, or raise maxclients"),
+    ("without any password", "has no password, but REDIS_URL has one: remove it"),
+    ("no password is set", "has no password, but REDIS_URL has one: remove it"),
+    ("Authentication required", "requires a password: set it in REDIS_URL, redis://:password@host"),
+    ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
 )
-"""Errors that have no code of their own."""
+"""Advice for errors without a code of their own, by a part of their text."""
 
-_SILENT = "does not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
+_SILENT = "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
 _CLOSED = "closed the connection: it may be restarting"
 
 ADVICE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
-    (exceptions.BusyLoadingError, "is still loading its data: it answers when that is done"),
-    (exceptions.AuthenticationError, "does not accept user name or password: check both in REDIS_URL"),
+    (exceptions.BusyLoadingError, "is still loading its data: wait until it is done"),
+    (exceptions.AuthenticationError, "rejected the user name or password: check both in REDIS_URL"),
     (exceptions.TimeoutError, _SILENT),
     (TimeoutError, _SILENT),
     (exceptions.ConnectionError, _CLOSED),
@@ -67,12 +67,12 @@ CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Redis understood a command and did not carry it out; those beside it are not touched by that.
+    """An error reply to one command; other commands in the batch are not affected.
 
     Attributes:
-        code: The first word of its error, such as "WRONGTYPE" or "OOM"; "ERR" where there is none.
-        advice: What is wrong and what to do about it, without naming server or key.
-        elsewhere: Host and port of the node of a cluster that has the key; the host is "" for the same one.
+        code: The first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none.
+        advice: What is wrong and what to do, without naming server or key.
+        elsewhere: Host and port of the cluster node that has the key; the host is "" for the same one.
     """
 
     code: str
@@ -81,7 +81,7 @@ class Refusal:
 
 
 def to_refusal(error: exceptions.ResponseError) -> Refusal:
-    """What an error reply means."""
+    """Convert an error reply of redis-py."""
     text = str(error)
     known = next((code for kind, code in CODE_BY_CLASS if isinstance(error, kind)), None)
     code = known or text.split(" ", 1)[0]
@@ -94,16 +94,16 @@ def to_refusal(error: exceptions.ResponseError) -> Refusal:
 
 
 def explain(error: Exception) -> str:
-    """Why there is no connection, or no answer."""
+    """Explain why there is no connection, or no answer."""
     if isinstance(error, exceptions.ResponseError):
         return to_refusal(error).advice
     for part, words in ADVICE_BY_TEXT:
         if part in str(error):
             return words
-    # redis-py raises while it handles the system's error, which says it without numbers and addresses.
+    # redis-py raises while handling the system's error, whose text has no numbers and addresses.
     cause = error.__context__
     if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, CLOSED_ERRORS):
         said = sanitize(cause.strerror, MAX_SERVER_TEXT)
-        return f"cannot be reached ({said}): is it running, and REDIS_URL right?"
+        return f"cannot be reached ({said}): is it running, and is REDIS_URL right?"
     what_it_is = next((words for kind, words in ADVICE_BY_CLASS if isinstance(error, kind)), None)
-    return what_it_is or "is no Redis: something else answers there, check REDIS_URL"
+    return what_it_is or "is not a Redis server: something else answers there. Check REDIS_URL"

@@ -1,7 +1,7 @@
-"""What the log keeps in Redis, written and read.
+"""Reads and writes the log in Redis.
 
-Every write goes to one key and may be repeated. No transaction, no counter, nothing that spans two keys:
-whatever is lost in between, writing again makes it whole.
+Every write goes to one key and may be repeated. There are no transactions, no counters, and nothing
+spans two keys: whatever is lost in between is restored by writing again.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Store", "StoreError"]
 
 MAX_CACHED_KEYS = 64
-"""Keys whose last written fields are kept in mind."""
+"""Most keys whose last written fields are cached."""
 HASHES_PER_BATCH = 200
-"""Hashes that are read in one go; so many plays are about 200 KB."""
+"""Hashes read in one batch; for plays, about 200 KB."""
 ONE_DAY = 86_400
 SYNC_TIMEOUT_MS = 10
-"""Milliseconds that the server may take to say that it has synced; it is asked again with the next answer."""
+"""Milliseconds that `WAIT` and `WAITAOF` may block; they are repeated with the next write."""
 
 
 class Batch:
-    """Writes that go to Redis in one round trip, when the `with` block of `Store.batch` ends.
+    """Writes that are sent in one round trip at the end of a `with store.batch()` block.
 
     Attributes:
-        hashes: Fields to be written, by key.
-        whole: Those of the keys whose hash shall hold no other field of a play.
-        now_playing: The command for that key, if there is one.
+        hashes: Fields to write, by key.
+        replaced: Keys whose hashes are replaced: other fields of a play are deleted.
+        now_playing: The command for `now_playing`, if any.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -75,12 +75,12 @@ class Batch:
         self.now_playing: Command | None = None
 
     def write_play(self, key_second: int, fields: Mapping[str, str | int], index: str) -> None:
-        """Write a play, and its line in the index of the day on which it started.
+        """Write a play, and its line in the index of the UTC day on which it started.
 
         Args:
-            key_second: Whole seconds since the epoch, UTC, that name its key.
-            fields: The whole hash; fields of a play that are missing here are taken away in Redis.
-            index: "<catalogue key> <milliseconds heard> <end>".
+            key_second: The second in its key, since the epoch, UTC.
+            fields: The whole hash; fields of a play that are missing here are deleted in Redis.
+            index: "<catalog key> <ms_played> <end>".
         """
         key = self._prefix + play_key(key_second)
         self.hashes.pop(key, None)
@@ -89,7 +89,7 @@ class Batch:
         self._add(index_key(day_of(key_second)), {str(key_second): index})
 
     def write_catalog(self, key: str, fields: Mapping[str, str | int]) -> None:
-        """Write what is known of an item. What Redis has and is not given here stays.
+        """Write fields of an item; other fields in Redis stay.
 
         Args:
             key: "track:<id>", "episode:<id>" or "local:<digest>".
@@ -98,10 +98,10 @@ class Batch:
         self._add(key, fields)
 
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
-        """Write a stretch in which nothing could be seen, and its line in the index of gaps.
+        """Write a gap, and its line in the index of gaps.
 
         Args:
-            second: Where it begins: whole seconds since the epoch, UTC.
+            second: Its start, in whole seconds since the epoch, UTC.
             fields: "from", "to" (ISO 8601, UTC) and "reason".
         """
         ended_ms = from_iso(fields["to"]) or 0
@@ -109,26 +109,26 @@ class Batch:
         self._add(GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
 
     def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
-        """Write what nobody shall bring back, see `Store.forgotten`. What Redis has of it stays."""
+        """Write tombstones: second in the key of a deleted play -> second of its end."""
         self._add(TOMBSTONES, {str(second): end for second, end in tombstones.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
-        """Write fields of the status. What Redis has and is not given here stays."""
+        """Write fields of the status; other fields in Redis stay."""
         self._add(STATUS, fields)
 
     def set_now_playing(self, key_second: int, expires: float) -> None:
-        """Say which play is open.
+        """Point `now_playing` to the open play.
 
         Args:
-            key_second: The second that names its key.
-            expires: Seconds from now after which this is no longer true, unless it is said again.
+            key_second: The second in its key.
+            expires: Seconds until `now_playing` expires.
         """
         milliseconds = max(1, round(expires * 1000))
         key = self._prefix + play_key(key_second)
         self.now_playing = ("SET", self._prefix + NOW_PLAYING, key, "PX", milliseconds)
 
     def clear_now_playing(self) -> None:
-        """Say that no play is open."""
+        """Delete `now_playing`."""
         self.now_playing = ("DEL", self._prefix + NOW_PLAYING)
 
     def _add(self, key: str, fields: Mapping[str, str | int]) -> None:
@@ -139,19 +139,19 @@ class Batch:
 class Store:
     """The log in Redis. For one thread.
 
-    Only what changed is sent: what was last written is kept in mind for as long as there is no error and the
-    connection stays the same. What others wrote is taken as it is, and passed over where it cannot be ours.
+    Only changed fields are sent: the last written ones are cached until an error or a new connection. Data of
+    other writers is read as it is, and skipped if it cannot belong to the log.
 
     Args:
-        url: As REDIS_URL, see `redis_address`.
-        prefix: Put before every key; no method takes or returns a key with it.
-        utc: Seconds since the epoch; tells from which day on to look back.
-        connect: Opens the link; another one is a stand-in for a server.
-        listener: Whose log it is; the prefix ends with that name.
+        url: REDIS_URL.
+        prefix: The prefix of every key; methods take and return keys without it.
+        utc: Returns seconds since the epoch; the search for recent days starts there.
+        connect: Opens the link; tests pass a fake server.
+        listener: The listener whose log it is; the prefix ends with the name.
 
     Raises:
-        Misconfigured: `url` is no address of a Redis.
-        StoreError: By every method: there is no answer, or a refusal.
+        Misconfigured: `url` is not the address of a Redis.
+        StoreError: From every method: Redis did not answer, or refused.
     """
 
     def __init__(
@@ -173,11 +173,11 @@ class Store:
 
     @property
     def where(self) -> str:
-        """The server's address without credentials."""
+        """The address of the server, without credentials."""
         return self._link.where
 
     def archive(self) -> Archive:
-        """The same log for reading and writing in bulk, over the same connection."""
+        """Return the same log for bulk access, over the same connection."""
         return Archive(self._link, self._prefix, self._utc)
 
     def close(self) -> None:
@@ -186,46 +186,46 @@ class Store:
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Collect writes and send them together at the end of the block.
+        """Collect writes, and send them together at the end of the block.
 
-        A key that is refused does not keep the others from being written.
+        A refused key does not keep the others from being written.
 
         Raises:
-            StoreError: Not everything is written, see its `refused`. Writing all of it again does no harm.
+            StoreError: Not everything was written, see its `refused`. Repeating all of it is safe.
         """
         batch = Batch(self._prefix)
         yield batch
         self._write(batch)
 
     def connect(self) -> int:
-        """Make sure that there is a connection, and tell how many there have been."""
+        """Connect if necessary, and return the number of connections so far."""
         return self._link.connect()
 
     def write_refusal(self) -> StoreError | None:
-        """Ask whether the server takes writes, with one that changes nothing.
+        """Check whether the server accepts writes, with one that changes nothing.
 
         Returns:
-            Why it does not; None where it does, or where this user may not write.
+            Why it does not; None if it does, or if this user may not write.
         """
         try:
             (reply,) = self._send([("SET", self._prefix + PROBE, "", "XX")])
         except StoreError:
-            self.version()  # where this gets no answer either, the server is away
-            advice = "answers, but takes no writes: it is paused (CLIENT PAUSE), or its disk hangs"
+            self.version()  # raises if the server does not answer at all
+            advice = "answers, but does not accept writes: it is paused (CLIENT PAUSE), or its disk hangs"
             return StoreError(f"Redis at {self.where} {advice}")
         if isinstance(reply, Refusal) and reply.code in READ_ONLY_CODES:
             return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return None
 
     def persistence(self) -> Persistence:
-        """How the server keeps what it is given, as far as it says."""
+        """Return how the server persists data, as far as it tells."""
         questions: list[Command] = [("INFO", "server"), ("INFO", "persistence"), ("CONFIG", "GET", "save")]
         return combine([read_persistence(*node.send(questions)) for node in self._link.nodes()])
 
     def is_synced(self) -> bool | None:
-        """Whether all that was written over this connection is on the server's disk (`WAITAOF`).
+        """Return whether everything written over this connection is on the disk of the server (`WAITAOF`).
 
-        None where the server does not say: before Redis 7.2, or without an append-only file.
+        None if the server does not tell: before Redis 7.2, or without an append-only file.
         """
         replies = [node.send([("WAITAOF", 1, 0, SYNC_TIMEOUT_MS)])[0] for node in self._link.nodes()]
         if not all(isinstance(reply, list) and reply for reply in replies):
@@ -235,21 +235,21 @@ class Store:
         return all(str(reply[0]).isdigit() and int(reply[0]) >= 1 for reply in replies)
 
     def is_replicated(self) -> bool:
-        """Whether the server's replicas, as many as it has, hold all that was written over this connection.
+        """Return whether all replicas have everything written over this connection (`WAIT`).
 
-        Which of them is to take its place some day nobody knows, so all of them are waited for (`WAIT`).
+        All of them, because any may be promoted.
         """
         return all(map(_is_replicated, self._link.nodes()))
 
     def server_second(self) -> int:
-        """The server's clock, in whole seconds since the epoch; 0 where it does not tell."""
+        """Return the clock of the server in whole seconds since the epoch; 0 if it does not tell."""
         replies = [node.send([("TIME",)])[0] for node in self._link.nodes()]
         if not all(isinstance(reply, list) and reply and str(reply[0]).isdigit() for reply in replies):
             return 0
         return max(int(reply[0]) for reply in replies)
 
     def missing(self, key_seconds: Sequence[int]) -> list[int]:
-        """Which of these seconds name no play that is over; an old copy may know one only as open."""
+        """Return the seconds without a closed play; an old copy of the data may have it as open."""
         missing: list[int] = []
         for chunk in batched(key_seconds, HASHES_PER_BATCH):
             ends = self._read([("HGET", self._prefix + play_key(second), "end_reason") for second in chunk])
@@ -257,29 +257,29 @@ class Store:
         return missing
 
     def gaps(self) -> list[tuple[int, int, str]]:
-        """The stretches in which nothing could be seen, oldest first: from, to (seconds), and why."""
+        """Return the gaps, oldest first: from and to in seconds, and the reason."""
         lines = self._hashes([GAPS])[0]
         gaps = (read_gap(second, value) for second, value in lines.items())
         return sorted(gap for gap in gaps if gap is not None)
 
     def tombstones(self) -> dict[int, int]:
-        """The plays that nobody shall bring back: second that named each -> second at which it ended."""
+        """Return the tombstones: second in the key of each deleted play -> second of its end."""
         lines = self._hashes([TOMBSTONES])[0]
         found = map(read_tombstone, lines.keys(), lines.values())
         return dict(line for line in found if line is not None)
 
     def count_tombstones(self) -> int:
-        """How many there are."""
+        """Return the number of tombstones."""
         (count,) = self._read([("HLEN", self._prefix + TOMBSTONES)])
         return int(count or 0)
 
     def invalidate(self, *keys: str) -> None:
-        """Take what is known to be written under keys for unknown: somebody may have taken it away since."""
+        """Drop the cached fields of keys that others may have deleted."""
         for key in keys:
             self._written.pop(self._prefix + key, None)
 
     def invalidate_all(self) -> None:
-        """Take all that is known to be written for unknown."""
+        """Drop all cached fields."""
         self._written.clear()
 
     def claim(
@@ -289,15 +289,15 @@ class Store:
         uri: str,
         is_taken: Callable[[int], bool] = lambda _: False,
     ) -> int:
-        """Find the second that names a play's key: the first that is free, or is this very play's already.
+        """Find the second for the key of a play: the first that is free, or that this play already has.
 
-        It is that play's from now on, for this object at least; Redis learns of it when the play is written.
+        The claim is local to this object until the play is written.
 
         Args:
-            key_second: The second in which the play started; none before it is looked at.
+            key_second: The second in which the play started, where the search begins.
             started_at: As in its hash.
             uri: As in its hash.
-            is_taken: Tells which seconds name plays that Redis is still to be given.
+            is_taken: Returns whether a second is the key of a play not yet sent to Redis.
         """
 
         def is_anothers(second: int) -> bool:
@@ -313,33 +313,33 @@ class Store:
         return second
 
     def register_listener(self) -> None:
-        """Let others know that this listener has a log."""
+        """Add this listener to the list of listeners."""
         if self._listener:
             key, since = self._shared_prefix + LISTENERS, to_iso(round(self._utc() * 1000))
             self._read([("HSETNX", key, self._listener, since)])
 
     def listeners(self) -> list[str]:
-        """The listeners that have a log here, by name; "" first, where the one without a name has one."""
+        """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
         names, unnamed = self._read(
             [("HKEYS", self._shared_prefix + LISTENERS), ("EXISTS", self._shared_prefix + STATUS)]
         )
         return [*([""] if unnamed else []), *sorted(filter(is_listener_name, names or []))]
 
     def standby_machine(self) -> str:
-        """The machine of a logger that stands by; "" where there is none."""
+        """Return the machine of a standby logger; "" if there is none."""
         (waiting,) = self._read([("GET", self._prefix + STANDBY)])
         return sanitize(str(waiting or "").partition(" ")[2], 80)
 
     def read_status(self) -> dict[str, str]:
-        """All fields of the status; empty when there is none."""
+        """Return all fields of the status; empty if there is none."""
         return self._hashes([STATUS])[0]
 
     def foreign_plays(self, since: int, known: Container[int]) -> list[Play]:
-        """The plays that started from a second on and that somebody else wrote: an import, another logger.
+        """Return plays that others wrote, such as an import or another logger.
 
         Args:
-            since: The second.
-            known: The seconds that name the plays which need not be read.
+            since: The first second of their starts.
+            known: Seconds in the keys of plays to leave out.
         """
         archive = self.archive()
         seconds = chain.from_iterable(rows.seconds for rows in archive.rows(since))
@@ -348,16 +348,16 @@ class Store:
         return [play for play in plays if play is not None]
 
     def now_playing(self) -> int | None:
-        """The second that names the open play's key; None when nothing plays, or nobody says so any more."""
+        """Return the second in the key of the open play; None without a `now_playing`."""
         (reply,) = self._read([("GET", self._prefix + NOW_PLAYING)])
         return second_of_key(str(reply))
 
     def latest_play(self) -> tuple[int, dict[str, str]] | None:
-        """The play that started last: the second that names its key, and its hash."""
+        """Return the play that started last: the second in its key, and its hash."""
         return next((play for play in self.recent(3) if play[1]), None)
 
     def recent(self, count: int) -> list[tuple[int, dict[str, str]]]:
-        """The newest plays, newest first: the seconds that name their keys, and their hashes."""
+        """Return the newest plays, newest first: the seconds in their keys, and their hashes."""
         newest = (second for day in self._days_back() for second in sorted(self.index(day), reverse=True))
         seconds = list(islice(newest, count))
         keys = [play_key(second) for second in seconds]
@@ -366,32 +366,32 @@ class Store:
         )
 
     def play(self, key_second: int) -> dict[str, str] | None:
-        """The hash of one play, None where there is none."""
+        """Return the hash of a play; None if there is none."""
         return self._hashes([play_key(key_second)])[0] or None
 
     def days(self) -> list[date]:
-        """The UTC days on which plays started, oldest first."""
+        """Return the UTC days on which plays started, oldest first."""
         return sorted(self._days_back())
 
     def index(self, day: date) -> dict[int, tuple[str, int]]:
-        """The plays that started on a UTC day: second -> catalogue key and milliseconds heard."""
+        """Return the plays that started on a UTC day: second -> catalog key and milliseconds played."""
         lines = self._hashes([index_key(day)])[0]
         rows = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
         return {second: (item, ms_played) for second, item, ms_played, _ in rows}
 
     def item(self, key: str) -> dict[str, str]:
-        """What the catalogue has of "track:<id>", "episode:<id>" or "local:<digest>"; empty if nothing."""
+        """Return the catalog entry of a key such as "track:<id>"; empty if there is none."""
         return self._hashes([key])[0]
 
     def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-        """Look many items up.
+        """Look up many items.
 
         Args:
             keys: As for `item`.
-            names: The fields that are wanted.
+            names: The fields to return.
 
         Yields:
-            Each key with its values of those fields, "" where one is missing.
+            Each key with the values of those fields, "" if missing.
         """
         for chunk in batched(keys, HASHES_PER_BATCH):
             replies = self._read([("HMGET", self._prefix + key, *names) for key in chunk])
@@ -399,7 +399,7 @@ class Store:
                 yield key, [value or "" for value in values or [None] * len(names)]
 
     def version(self) -> str:
-        """Which server it is, such as "redis 7.0.15" or "valkey 9.1.0"; just "redis" when it must not say."""
+        """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
         (reply,) = self._send([("INFO", "server")])
         said = dict(line.partition(":")[::2] for line in str(reply).splitlines())
         name = "valkey" if "valkey_version" in said else "redis"
@@ -410,7 +410,7 @@ class Store:
         return self._link.send(commands)
 
     def _read(self, commands: Sequence[Command]) -> list[Reply]:
-        """The replies to reading commands; None where a key holds another type, and so nothing of ours."""
+        """Return the replies to read commands; None for keys of another type, which are not ours."""
         replies = self._send(commands)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
@@ -425,15 +425,15 @@ class Store:
         ]
 
     def _holder(self, second: int) -> tuple[str | None, ...] | None:
-        """Whose key that is, by start and uri, as far as it has them; None if it is nobody's."""
+        """Return `started_at` and `uri` of the play under a key; None if the key does not exist."""
         key = self._prefix + play_key(second)
         exists, values = self._read([("EXISTS", key), ("HMGET", key, "started_at", "uri")])
         return tuple(values or ()) if exists else None
 
     def _days_back(self) -> Iterator[date]:
-        """The days of the index, newest first, found without looking at any other key.
+        """Yield the days that have an index, newest first, without scanning other keys.
 
-        A Pi may wake up in 1970, so the status has a say in where to begin.
+        A Pi without a battery clock may boot in 1970, so the search also starts from the status.
         """
         last = second_of_key(self.read_status().get("last_play", "")) or 0
         day, span = day_of(max(last, int(self._utc()) + ONE_DAY)), 8
@@ -446,7 +446,7 @@ class Store:
     def _write(self, batch: Batch) -> None:
         connection = self._link.connect()
         if connection != self._connection:
-            self._written.clear()  # the server may have come back with less than it had
+            self._written.clear()  # the server may have lost data
             self._connection = connection
         commands = [command for key in batch.hashes for command in self._changes(batch, key)]
         if batch.now_playing:
@@ -454,22 +454,22 @@ class Store:
         self._confirm(batch, commands, self._link.send(commands))
 
     def _changes(self, batch: Batch, key: str) -> Iterator[Command]:
-        """The commands that bring a hash up to date."""
+        """Yield the commands that bring a hash up to date."""
         fields = batch.hashes[key]
         known = self._written.get(key, {})
         changed = {name: value for name, value in fields.items() if known.get(name) != value}
         if changed:
             yield ("HSET", key, *chain.from_iterable(changed.items()))
-        # Without memory of the key, an earlier process may have left any field of a play there.
+        # If the key is not cached, an earlier process may have written any field of a play.
         gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
         if gone:
             yield ("HDEL", key, *sorted(gone))
 
     def _confirm(self, batch: Batch, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
-        """Keep in mind what is written.
+        """Cache what was written.
 
         Raises:
-            StoreError: Some of it is not.
+            StoreError: Some of it was refused.
         """
         refusals = {
             str(command[1]): reply

@@ -129,7 +129,7 @@ class TestDisk:
         start_again(server)
         life.wait_until_redis_is(away=False)
         disk.free()
-        life.wait_for_line("outbox.sqlite can be written again and has everything")
+        life.wait_for_line("outbox.sqlite is writable again and has everything")
         life.end(supervisor)
         life.assert_all_is_logged()
         assert started_on(disk.folder) == {play.started_ms for play in life.logged()}
@@ -141,7 +141,7 @@ class TestDisk:
         server = rig.server(disk.folder)
         life = rig.life()
         supervisor = life.begin()
-        full = "cannot save to its disk and takes no writes: free disk space"
+        full = "cannot save to disk and does not accept writes: free disk space"
         for times, is_killed in ((1, False), (2, True)):
             disk.fill()
             life.wait_for_line(full, times)

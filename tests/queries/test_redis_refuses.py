@@ -53,11 +53,11 @@ def follow_nobody(server: RedisServer) -> None:
 
 
 REFUSING: dict[str, tuple[Refuse, str]] = {
-    "full": (lambda server: server.client.config_set("maxmemory", 1), "no memory"),
+    "full": (lambda server: server.client.config_set("maxmemory", 1), "out of memory"),
     "replica": (follow_nobody, "replica"),
     "paused": (lambda server: server.client.execute_command("CLIENT", "PAUSE", 600_000, "WRITE"), "paused"),
     "alone": (lambda server: server.client.config_set("min-replicas-to-write", 1), "too few replicas"),
-    "cannot save": (lose_disk, "cannot save to its disk"),
+    "cannot save": (lose_disk, "cannot save to disk"),
 }
 EACH = pytest.mark.parametrize(("refuse", "word"), REFUSING.values(), ids=REFUSING)
 
@@ -199,7 +199,7 @@ def test_a_real_logger_and_a_full_redis(server: RedisServer, tmp_path: Path) -> 
         ask(0)
         server.client.config_set("maxmemory", 1)
         told = ask(1)
-        assert "no memory" in told
+        assert "out of memory" in told
         assert NOT_RUNNING not in told
         server.client.config_set("maxmemory", 0)
         wait_until(lambda: "Redis is back" in stage.log(), 90)

@@ -113,7 +113,7 @@ class TestServer:
         server.stop()
         assert not server.is_alive
         assert server.pid is None
-        assert server.last_log_line() == "no last words"
+        assert server.last_log_line() == "nothing logged"
 
     def test_it_holds_the_lock_as_long_as_it_lives(self, tmp_path: Path) -> None:
         path = tmp_path / "lock"
@@ -248,7 +248,7 @@ class TestFailure:
     def test_a_port_that_somebody_has(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             server = EmbeddedServer(tmp_path, "127.0.0.1", other.getsockname()[1])
-            with pytest.raises(TryLater, match="ended at once"):
+            with pytest.raises(TryLater, match="exited at once"):
                 server.start()
         assert not server.is_alive
 
@@ -256,13 +256,13 @@ class TestFailure:
         self, tmp_path: Path, redis_server: EmbeddedServer
     ) -> None:
         port = int(redis_server.url.rpartition(":")[2].removesuffix("/0"))
-        with pytest.raises(TryLater, match=r"ended at once: Failed listening on port"):
+        with pytest.raises(TryLater, match=r"exited at once: Failed listening on port"):
             EmbeddedServer(tmp_path, "127.0.0.1", port).start()
 
     def test_last_words(self, stand_in: Callable[[str], EmbeddedServer]) -> None:
         time = "12:M 01 Jan 2026 00:00:00.000"
         server = stand_in(f"echo '{time} # Out of luck'; echo '{time} # WARNING of the machine'; exit 3")
-        with pytest.raises(TryLater, match=r"ended at once: Out of luck$"):
+        with pytest.raises(TryLater, match=r"exited at once: Out of luck$"):
             server.start()
 
     def test_it_never_answers(self, stand_in: Callable[[str], EmbeddedServer]) -> None:

@@ -508,9 +508,7 @@ class TestGarbage:
         assert path.with_name("outbox.sqlite.bad").read_bytes() == garbage
         assert path.stat().st_mode & 0o777 == 0o600
         rig.close()
-        assert lines(capsys) == [
-            f"{path} is no database any more: it is kept as outbox.sqlite.bad, and a new one begun"
-        ]
+        assert lines(capsys) == [f"{path} is corrupt: kept as outbox.sqlite.bad, starting a new one"]
 
     def test_so_is_one_of_another_program(self, tmp_path: Path) -> None:
         path = tmp_path / "outbox.sqlite"
@@ -549,9 +547,7 @@ class TestGarbage:
         assert other.note("tracker") == "x"
         rig.close()
         assert path.with_name("outbox.sqlite.bad").exists()
-        assert lines(capsys) == [
-            f"{path} is no database any more: it is kept as outbox.sqlite.bad, and a new one begun"
-        ]
+        assert lines(capsys) == [f"{path} is corrupt: kept as outbox.sqlite.bad, starting a new one"]
 
     @pytest.mark.parametrize(
         ("column", "value"),
@@ -576,7 +572,7 @@ class TestGarbage:
         for _ in range(2):
             assert waiting(rig.outbox) == {0: "A", 60: "C"}
         assert names(rig.another().kept()) == ["A", "C"]
-        said = f"{rig.path} holds a play that makes no sense; it is taken out: "
+        said = f"deleting an invalid play from {rig.path}: "
         assert lines(capsys) == [f"{said}spotify:track:B at 2026-11-22T18:00:30.000Z"]
 
     def test_a_single_bit_spoils_no_more_than_its_letter(self, rig: Rig) -> None:
@@ -595,9 +591,7 @@ class TestGarbage:
         spoil(rig.path, "UPDATE gaps SET fields = ? WHERE second = ?", fields, SECOND)
         for _ in range(2):
             assert rig.outbox.waiting_gaps() == [OutboxGap(SECOND + 9, NIGHT)]
-        assert lines(capsys) == [
-            f"{rig.path} holds a gap that makes no sense; it is taken out: {to_iso(SECOND * 1000)}"
-        ]
+        assert lines(capsys) == [f"deleting an invalid gap from {rig.path}: {to_iso(SECOND * 1000)}"]
 
 
 class Disk:
@@ -676,7 +670,7 @@ class TestDisk:
         assert (other.note("tracker"), other.waiting_gaps()) == ("ABC", [])
         assert lines(capsys) == [
             f"{path} cannot be written ({error}): {WHAT_NEXT}",
-            f"{path} can be written again and has everything",
+            f"{path} is writable again and has everything",
         ]
 
     @pytest.mark.parametrize(
@@ -934,7 +928,7 @@ class TestBound:
         assert fragile.outbox.trouble == ""
         said = lines(capsys)[1]
         assert said.startswith("lost ")
-        assert "(unless they are on the disk)" in said
+        assert "(unless they are on disk)" in said
 
 
 def test_identity() -> None:

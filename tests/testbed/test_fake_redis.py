@@ -528,7 +528,7 @@ class TestConnections:
         with pytest.raises(StoreError, match="closed the connection: it may be restarting") as caught:
             link.send([("PING",), ("SET", "a", 1)])
         assert not caught.value.refused
-        why = "cannot be reached (Connection refused): is it running, and REDIS_URL right?"
+        why = "cannot be reached (Connection refused): is it running, and is REDIS_URL right?"
         assert complaint(link) == why
         assert complaint(breakable.link(), ("PING",)) == why
         breakable.start()
@@ -540,7 +540,7 @@ class TestConnections:
         link.connect()
         breakable.hang(hanging=True)
         assert link.connect() == 1
-        why = "does not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
+        why = "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
         assert complaint(link, ("PING",)) == why
         assert complaint(link) == why
         breakable.hang(hanging=False)
@@ -587,7 +587,7 @@ class TestRefusing:
 
     def test_everybody_who_has_no_password(self, breakable: Rig) -> None:
         breakable.refuse("NOAUTH")
-        why = "wants a password: put it into REDIS_URL, redis://:password@host"
+        why = "requires a password: set it in REDIS_URL, redis://:password@host"
         assert complaint(breakable.link(), ("PING",)) == why
 
     @pytest.mark.parametrize("kind", ["stand-in", "real"])
@@ -612,7 +612,7 @@ class TestRefusing:
         link.send([("TIME",), ("LASTSAVE",), ("CONFIG", "GET", "save")])
         assert facts(link, "persistence")["loading"] == "1"
         assert complaint(link, ("TIME",), ("GET", "a")) == (
-            "is still loading its data: it answers when that is done"
+            "is still loading its data: wait until it is done"
         )
         assert link.connect() == before + 1
         assert complaint(link, ("PING",)).startswith("is still loading")
@@ -754,7 +754,7 @@ class TestStore:
     def test_a_refused_key_is_named(self, rig: Rig) -> None:
         ask(rig.link(), ("SET", f"listening:{START}", "not ours"))
         store = rig.store()
-        with pytest.raises(StoreError, match="holds something else there") as caught:
+        with pytest.raises(StoreError, match="has a key of another type there") as caught:
             fill(store)
         assert caught.value.refused == {f"listening:{START}"}
         assert store.read_status()["requests_24h"] == "17"
@@ -923,7 +923,7 @@ class TestWaiting:
 
     def test_nobody_waits_for_a_replica_longer_than_for_an_answer(self, fake: StandInRig) -> None:
         link = fake.link()
-        assert "does not answer in time" in complaint(link, ("SET", "a", 1), ("WAITAOF", 1, 1, 0))
+        assert "did not answer in time" in complaint(link, ("SET", "a", 1), ("WAITAOF", 1, 1, 0))
         assert fake.clock.now == T + ANSWER_TIMEOUT
         assert after_a_crash(fake) == {"a": "1"}
 
@@ -1082,7 +1082,7 @@ class TestFaults:
     def test_too_slow_for_us(self, fake: StandInRig) -> None:
         link = fake.link()
         fake.server.slow = 60
-        assert "does not answer in time" in complaint(link, ("SET", "a", 1))
+        assert "did not answer in time" in complaint(link, ("SET", "a", 1))
         assert fake.clock.now == T + ANSWER_TIMEOUT
         fake.server.slow = 0
         assert link.connect() == 2
@@ -1093,7 +1093,7 @@ class TestFaults:
         fake.server.deaf_after_write = 2
         assert ask(link, ("GET", "a"), ("DEL", "a")) == [None, 0]
         for expected in (2, 3):
-            assert "does not answer in time" in complaint(link, ("SET", "a", expected))
+            assert "did not answer in time" in complaint(link, ("SET", "a", expected))
             assert link.connect() == expected
         assert fake.clock.now == T + 2 * ANSWER_TIMEOUT
         assert ask(link, ("SET", "b", 1)) == ["OK"]
@@ -1104,7 +1104,7 @@ class TestFaults:
         ask(link, ("SET", "a", 1))
         fake.server.refusing = "NOAUTH"
         assert fake.server.refusing == "NOAUTH"
-        assert complaint(link).startswith("wants a password")
+        assert complaint(link).startswith("requires a password")
         fake.server.refusing = ""
         assert link.connect() == 2
         assert content(link) == {"a": "1"}

@@ -413,7 +413,7 @@ def test_a_redis_that_takes_nothing_is_told_in_a_line(
     client.set("plays:2026-01-01", "somebody else's")
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
     with pytest.raises(
-        StoreError, match=r"holds something else there .*plays:2026-01-01.*run the import again"
+        StoreError, match=r"has a key of another type there.*plays:2026-01-01.*run the import again"
     ):
         import_history(archive, [path])
 

@@ -186,17 +186,17 @@ class TestRefusing:
     @pytest.mark.parametrize(
         ("ill", "words"),
         [
-            ("down", "cannot be reached (Connection refused): is it running, and REDIS_URL right?"),
-            ("killed", "cannot be reached (Connection refused): is it running, and REDIS_URL right?"),
-            ("hanging", "does not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"),
-            ("READONLY", "is a read-only replica: let REDIS_URL point to the primary"),
-            ("OOM", "has no memory left (maxmemory): raise it, or free some"),
+            ("down", "cannot be reached (Connection refused): is it running, and is REDIS_URL right?"),
+            ("killed", "cannot be reached (Connection refused): is it running, and is REDIS_URL right?"),
+            ("hanging", "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"),
+            ("READONLY", "is a read-only replica: point REDIS_URL to the primary"),
+            ("OOM", "is out of memory: raise maxmemory, or free some"),
             (
                 "MISCONF",
-                "cannot save to its disk and takes no writes: free disk space, and look into its log",
+                "cannot save to disk and does not accept writes: free disk space, and check its log",
             ),
-            ("NOPERM", "refuses this user: its ACL has to allow the command, on keys that begin with"),
-            ("NOAUTH", "wants a password: put it into REDIS_URL, redis://:password@host"),
+            ("NOPERM", "denies this user: allow the command in its ACL, on keys that begin with"),
+            ("NOAUTH", "requires a password: set it in REDIS_URL, redis://:password@host"),
         ],
     )
     def test_polling_goes_on_nothing_is_lost_and_two_lines_are_said(
@@ -248,7 +248,7 @@ class TestRefusing:
         assert rig.later(60)
         assert [heard for _, heard in rig.store.index(day()).values()] == [90_000, 30_000]
         gone, back = lines(capsys)
-        assert "is still loading its data: it answers when that is done" in gone
+        assert "is still loading its data: wait until it is done" in gone
         assert back == IS_BACK
         rig.close()
 
@@ -265,7 +265,7 @@ class TestRefusing:
         sick.recover("OOM")
         assert fragile.later(60)
         out_of_memory, replica, back = lines(capsys)
-        assert "has no memory left" in out_of_memory
+        assert "is out of memory" in out_of_memory
         assert "is a read-only replica" in replica
         assert back == IS_BACK
 
