@@ -38,7 +38,7 @@ WELL = {
     "login": "ok",
     "persistence": "append-only file",
 }
-NOT_RUNNING = "does not run"
+NOT_RUNNING = "is not running"
 
 
 def lose_disk(server: RedisServer) -> None:
@@ -115,7 +115,7 @@ def test_the_logger_runs(store: Store, server: RedisServer, running: Path, refus
     assert answer.code == 1
     (problem,) = told["problems"]
     assert word in problem
-    assert "outbox (2)" in problem
+    assert "outbox: 2" in problem
     assert NOT_RUNNING not in problem
     assert (told["outbox"], told["running_here"], told["blind_since"]) == (2, True, None)
     playing = status.now_playing(store, LATER, 60, running)
@@ -167,7 +167,9 @@ def test_a_user_who_may_only_read(store: Store, server: RedisServer, running: Pa
     assert status.status(store, NOW, 60, running).code == 0
 
 
-@pytest.mark.parametrize(("name", "word"), [("running", "runs, but writes nothing"), ("folder", NOT_RUNNING)])
+@pytest.mark.parametrize(
+    ("name", "word"), [("running", "is running but writes nothing"), ("folder", NOT_RUNNING)]
+)
 def test_redis_is_well_and_the_logger_silent(
     store: Store, request: pytest.FixtureRequest, name: str, word: str
 ) -> None:
@@ -179,7 +181,7 @@ def test_redis_is_away(running: Path, store: Store, server: RedisServer) -> None
     server.stop()
     (problem,) = data_of(status.status(store, LATER, 60, running))["problems"]
     assert "cannot be reached" in problem
-    assert "outbox (2)" in problem
+    assert "outbox: 2" in problem
 
 
 def test_a_real_logger_and_a_full_redis(server: RedisServer, tmp_path: Path) -> None:
