@@ -1,1 +1,1 @@
-"""The page: what the log answers, for a browser. A process of its own, of which the daemon knows nothing."""
+"""The web page. It runs in a process of its own; the daemon does not depend on it."""

@@ -1,4 +1,4 @@
-"""The page as a whole: its addresses, what guards them, and what comes of errors."""
+"""The web application: routes, middleware and error pages, and the function that serves it."""
 
 from __future__ import annotations
 
@@ -55,26 +55,26 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
-"""Not one address, but all that the machine has."""
+"""Hosts that stand for all addresses of the machine."""
 GZIP_MINIMUM_BYTES = 500
-"""Bytes from which on an answer is compressed."""
+"""Responses of at least this many bytes are compressed."""
 MIN_PASSWORD_LENGTH = 10
-"""Characters of a password, where others than this machine can try one."""
+"""Minimum length of a password if other machines can reach the page."""
 
 
 class WebApp:
-    """Everything that the page is made of.
+    """The ASGI application and what it needs.
 
     Args:
         settings: Where Redis is, and the app to log in with.
-        names: Those that the machine goes by beside its own.
-        door: Knows the password; None where none is asked for.
-        covers: Whether images may come from Spotify's host.
-        behind_proxy: Whether a proxy on this machine says who asks, and how.
+        names: Additional host names to answer to.
+        auth: Checks the password; None if there is none.
+        covers: Whether to load covers from Spotify's image host.
+        behind_proxy: Whether to trust the forwarding headers of a proxy on this machine.
 
     Attributes:
-        app: What answers requests.
-        warm: Does beforehand what would else be done while somebody waits.
+        app: The ASGI application.
+        warm: Fills the caches before the first visitor comes.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class WebApp:
         self._listeners = Listeners(settings, self._templates, Covers(enabled=covers), zone)
         self.warm = self._listeners.warm
         view = self._listeners.view
-        guards = [
+        middleware = [
             *([Middleware(BehindProxy)] if behind_proxy else []),
             *([] if auth else [Middleware(RefuseForwarded)]),
             Middleware(AllowedHosts, names=local_host_names(names)),
@@ -132,7 +132,7 @@ class WebApp:
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
                 Route("/static/{digest}/{name}", assets.serve),
             ],
-            middleware=guards,
+            middleware=middleware,
             exception_handlers={
                 BadRequest: self._bad_request,
                 TooManyQueries: self._too_many_queries,
@@ -142,18 +142,18 @@ class WebApp:
                 500: self._internal_error,
             },
         )
-        # Around everything, so that even of what is broken a browser knows how to take it.
+        # Outermost, so that error pages get the headers, too.
         self.app: ASGIApp = SecurityHeaders(app, covers=covers)
 
     async def stop(self) -> None:
-        """End what would not end by itself."""
+        """End the streams and logins that are open."""
         await self._listeners.stop()
 
     def close(self) -> None:
-        """Let go of Redis, when nothing is answered any more."""
+        """Close the connections to Redis."""
         self._listeners.close()
 
-    # The password
+    # Signing in
 
     async def _show_sign_in(self, request: Request, message: str = "", status: int = 200) -> Response:
         target = _local_path(request.query_params.get("to", "/"))
@@ -168,11 +168,11 @@ class WebApp:
             return RedirectResponse(target, HTTPStatus.SEE_OTHER)
         address = request.client.host if request.client else ""
         if wait := self._auth.retry_after(address):
-            message = f"Too many wrong passwords: try again in {wait:.0f} s."
+            message = f"Too many attempts. Try again in {wait:.0f} s."
             return await self._show_sign_in(request, message, HTTPStatus.TOO_MANY_REQUESTS)
         token = self._auth.sign_in(form.get("password", ""), address)
         if token is None:
-            return await self._show_sign_in(request, "That is not the password.", HTTPStatus.FORBIDDEN)
+            return await self._show_sign_in(request, "Wrong password.", HTTPStatus.FORBIDDEN)
         answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
         secure = request.url.scheme == "https"
         answer.set_cookie(
@@ -191,26 +191,29 @@ class WebApp:
     # Errors
 
     async def _bad_request(self, request: Request, error: Exception) -> Response:
-        return self._error_page(request, HTTPStatus.BAD_REQUEST, "That cannot be asked", f"{error}")
+        return self._error_page(request, HTTPStatus.BAD_REQUEST, "Bad request", f"{error}")
 
     async def _too_many_queries(self, request: Request, error: Exception) -> Response:
-        return self._error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "One moment", f"{error}")
+        return self._error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "Too busy", f"{error}")
 
     async def _service_error(self, request: Request, error: Exception) -> Response:
         return self._error_page(
-            request, HTTPStatus.SERVICE_UNAVAILABLE, "That did not work", log.sanitize(f"{error}")
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "Something went wrong", log.sanitize(f"{error}")
         )
 
     async def _client_disconnected(self, _request: Request, _: Exception) -> Response:
-        return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+        return Response(status_code=HTTPStatus.BAD_REQUEST)  # the client is gone
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
-        return self._error_page(request, HTTPStatus.NOT_FOUND, "There is no such page", "")
+        return self._error_page(request, HTTPStatus.NOT_FOUND, "Page not found", "")
 
     async def _internal_error(self, request: Request, error: Exception) -> Response:
         error.add_note(f"{request.method} {request.url.path}")  # uvicorn logs it
         return self._error_page(
-            request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something is broken", "The page's log says more."
+            request,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Internal error",
+            "See the log of the page for details.",
         )
 
     def _error_page(self, request: Request, status: int, title: str, message: str) -> Response:
@@ -223,16 +226,16 @@ def serve(  # noqa: PLR0913 - as many as the command has options
     """Serve the page until the process is asked to end, and return the exit code.
 
     Args:
-        host: Where to listen: a name, or an address in figures.
-        port: 0 for any that is free.
-        names: Names of this machine beside its own.
+        host: Name or IP address to listen on.
+        port: 0 for any free port.
+        names: Additional host names to answer to.
         settings: Where Redis is, the password, the app to log in with.
-        covers: Whether images may come from Spotify's host.
-        behind_proxy: Whether a proxy on this machine says who asks, and how.
+        covers: Whether to load covers from Spotify's image host.
+        behind_proxy: Whether to trust the forwarding headers of a proxy on this machine.
 
     Raises:
         Misconfigured: A setting is wrong.
-        SpotifyLoggerError: The address cannot be had.
+        SpotifyLoggerError: It cannot listen on that address.
     """
     is_local = is_loopback(host) or host == "localhost"
     if behind_proxy and not is_local:
@@ -263,22 +266,24 @@ def _password_auth(password: str, secrets_file: SecretsFile) -> PasswordAuth:
 
 
 async def _serve(page: WebApp, sockets: list[socket.socket], ready: str, error_log: ErrorLog) -> None:
-    tasks: list[asyncio.Task[None]] = []  # a loop alone would let go of them
+    tasks: list[asyncio.Task[None]] = []  # keeps a reference: the event loop holds only weak ones
 
-    def be_ready() -> None:
+    def on_ready() -> None:
         _print_line(ready)
         tasks.extend((asyncio.create_task(page.warm()), asyncio.create_task(error_log.run())))
 
-    await PageServer(page.app, be_ready, page.stop).serve(sockets)
+    await PageServer(page.app, on_ready, page.stop).serve(sockets)
     page.close()
 
 
 def _announce_password(secrets_file: SecretsFile) -> None:
-    # A log is no place for it, and without a terminal this is one.
+    # Without a terminal, stdout is a log, which is no place for a password.
     if sys.stdout.isatty():
-        _print_line(f"Its password is {secrets_file.password}")
+        _print_line(f"The password is {secrets_file.password}")
     else:
-        log.info(f"the password of the page is in {secrets_file.path}; WEB_PASSWORD sets another one")
+        log.info(
+            f"the password of the page is in {secrets_file.path}; set WEB_PASSWORD to choose another one"
+        )
 
 
 def _print_line(line: str) -> None:
@@ -287,14 +292,14 @@ def _print_line(line: str) -> None:
 
 
 def _url(host: str, port: int) -> str:
-    """What to open in a browser."""
+    """Return the URL to open in a browser."""
     name = socket.gethostname() if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/"
 
 
 def _local_path(target: str) -> str:
-    """Where to go on: a path of the page itself, whatever was asked for."""
-    # Two of them begin the name of another machine; what cannot be printed, browsers leave out.
+    """Return `target` if it is a path on this site, else "/"."""
+    # `//` and `/\\` begin a host name; browsers drop unprintable characters.
     is_path = target.startswith("/") and target[1:2] not in ("/", "\\") and target.isprintable()
     return target if is_path else "/"
 

@@ -1,4 +1,4 @@
-"""The password of the page, and what the page keeps on the disk."""
+"""Password authentication."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class PasswordAuth:
-    """Lets in who knows the password.
+    """Signs browsers in and out.
 
     Args:
-        password: What it is.
-        sessions: Who is signed in.
-        throttle: Slows down who guesses.
+        password: The expected password.
+        sessions: The open sessions.
+        throttle: Limits wrong attempts per address.
     """
 
     def __init__(self, password: str, sessions: Sessions, throttle: Throttle) -> None:
@@ -25,11 +25,11 @@ class PasswordAuth:
         self._throttle = throttle
 
     def retry_after(self, address: str) -> float:
-        """Return the seconds until a password is taken from an address; 0 when it is at once."""
+        """Return the seconds until `address` may try again; 0 if it may now."""
         return self._throttle.retry_after(address)
 
     def sign_in(self, password: str, address: str) -> str | None:
-        """Return the token of a new session; None for a wrong password, or one that came too soon."""
+        """Return the token of a new session; None if the password is wrong or `address` is throttled."""
         if self.retry_after(address):
             return None
         if not hmac.compare_digest(password.strip().encode(), self._password):
@@ -38,9 +38,9 @@ class PasswordAuth:
         return self._sessions.begin()
 
     def is_signed_in(self, token: str) -> bool:
-        """Return whether the session of a token has begun and not ended."""
+        """Return whether `token` belongs to an open session."""
         return self._sessions.is_valid(token)
 
     def sign_out(self, token: str) -> None:
-        """End the session of a token."""
+        """End the session that `token` belongs to."""
         self._sessions.end(token)

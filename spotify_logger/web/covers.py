@@ -1,4 +1,4 @@
-"""Which image belongs to what: Spotify's cover, in the size that is needed, or none."""
+"""Cover images, and the tiles shown where there is none."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.store import Store
 
-# An address says how large its image is: of the three that Spotify has of an album, the one of 640 pixels is
-# in the catalogue. So it is in every answer of the API; another address is taken as it is.
+# The prefix of an image's id gives its size. Spotify has three of each album; the catalog stores the one of
+# 640 pixels, as every API response lists it. Other URLs are used unchanged.
 _COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
 _LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
 TILE_COLORS = 8
-"""Colours of tiles."""
+"""Number of tile colors."""
 
 
 class Covers:
-    """Looks covers up.
+    """Looks up covers in the catalog.
 
     Args:
-        shown: False where no image is wanted from elsewhere.
+        enabled: Whether to use images from Spotify's host.
     """
 
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
 
     def urls(self, store: Store, keys: Iterable[str]) -> dict[str, str]:
-        """The addresses of covers, in 300 pixels, by the catalogue keys of the items that have one."""
+        """Return the URLs of 300-pixel covers by catalog key, for the items that have one."""
         if not self.enabled:
             return {}
         found = store.archive().catalog(list(dict.fromkeys(keys)), ["cover"])
         return {key: with_size(cover, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
 
     def url_of_play(self, store: Store, play: Mapping[str, Any]) -> str:
-        """The cover of a play's item; "" where there is none."""
+        """Return the URL of the cover of a play; "" if there is none."""
         key = catalog_key_of_play(play)
         return self.urls(store, [key]).get(key, "")
 
 
 def tile_color(name: str) -> int:
-    """Which colour the tile has that stands where no cover is: for one name always the same."""
+    """Return the number of the tile color for `name`, always the same for one name."""
     return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILE_COLORS
 
 
 def initial(name: str) -> str:
-    """What stands on that tile: the first letter or figure; "?" where there is none."""
+    """Return the letter on the tile: the first letter or digit of `name`; "?" if it has none."""
     return next((character for character in name if character.isalnum()), "?").upper()[:1]
 
 
 def small_cover(cover: str) -> str:
-    """The same image in 64 pixels."""
+    """Return the URL of the 64-pixel version of a cover."""
     return with_size(cover, _SMALL)
 
 
 def with_size(cover: str, size: str) -> str:
-    """The same image in another size."""
+    """Return the URL of a cover in another size, given by its prefix."""
     return cover.replace(_LARGE, size).replace(_MIDDLE, size)
 
 
 def catalog_key_of_play(play: Mapping[str, Any]) -> str:
-    """The catalogue key of a play's item."""
+    """Return the catalog key of the item of a play."""
     return catalog_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))

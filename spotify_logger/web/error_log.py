@@ -1,4 +1,4 @@
-"""What goes wrong in the page, in its log: once for each kind, and once a minute how often it came again."""
+"""Logs the errors of the page: each kind once, then once a minute how often it was repeated."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from spotify_logger.system import log
 
 PERIOD = 60.0
-"""Seconds between two counts."""
+"""Seconds between two summaries."""
 MAX_KINDS = 20
-"""Kinds that are told apart within a minute."""
+"""Kinds of errors to distinguish within a minute."""
 MAX_FRAMES = 6
-"""Innermost calls of an exception that are named."""
+"""Innermost frames of a traceback to log."""
 
 
 class ErrorLog(logging.Handler):
     """Writes the records of uvicorn, asyncio and the page, at most `2 * MOST_KINDS` lines a minute.
 
-    Records are of one kind if their exceptions are of one type and from one place; without an exception, if
-    their text is the same before anything is filled in.
+    Records are of one kind if their exceptions have the same type and origin; without an exception, if
+    their format strings are equal.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class ErrorLog(logging.Handler):
         self._repeats: Counter[object] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record in one line, or count it if one of its kind has been written lately."""
+        """Log a record in one line, or count it if one of its kind was logged recently."""
         kind = _kind(record)
         if kind in self._seen:
             self._repeats[kind] += 1
@@ -42,7 +42,7 @@ class ErrorLog(logging.Handler):
             self._repeats[None] += 1
 
     def flush(self) -> None:
-        """Write how often each kind came again since the last call; forget those that did not."""
+        """Log how often each kind was repeated since the last call; forget those that were not."""
         seen, repeats = self._seen, self._repeats
         self._seen, self._repeats = {kind: text for kind, text in seen.items() if repeats[kind]}, Counter()
         for kind, count in repeats.items():
@@ -64,7 +64,7 @@ def _kind(record: logging.LogRecord) -> object:
 
 
 def _describe(record: logging.LogRecord) -> str:
-    """Return the first line of a record's text and, of its exception, type, message, notes and place."""
+    """Return the first line of a record and the type, message, notes and origin of its exception."""
     text = record.getMessage().partition("\n")[0]
     error = record.exc_info and record.exc_info[1]
     if not error:

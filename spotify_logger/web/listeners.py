@@ -1,4 +1,4 @@
-"""Whose page a browser sees: each listener has views of their own, made when they are first wanted."""
+"""Chooses the listener of a request; the views of each listener are created on demand."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from spotify_logger.web.templating import Templates
 
 LISTENER_COOKIE = "spotify_logger_listener"
-"""What a browser keeps of the choice: a name, or `NOBODY`."""
+"""Holds the chosen name, or `NOBODY`."""
 NAMES_CACHE_SECONDS = 10.0
-"""Seconds for which the names are known that were read last."""
-UNKNOWN_LISTENER = "nobody of that name has a log here"
+"""Seconds that the names of the listeners are cached."""
+UNKNOWN_LISTENER = "unknown listener: no log has this name"
 
 
 class ListenerPages:
-    """A listener's part of the page.
+    """The views of one listener and what they need.
 
     Args:
-        settings: Theirs.
-        pages: Show what there is.
-        covers: Knows the images.
-        zone: Whose days count.
+        settings: Those of the listener.
+        templates: Renders the pages.
+        covers: Looks up covers.
+        zone: The local time zone.
 
     Attributes:
-        desk: Knows the answers.
-        views: Answers requests.
+        service: Runs queries.
+        views: Handles requests.
     """
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
@@ -55,23 +55,23 @@ class ListenerPages:
         self.views = Views(self.service, templates, self._live, covers, self._login, zone)
 
     async def recheck(self) -> None:
-        """End the streams of browsers that are no longer signed in."""
+        """End the streams of browsers that have signed out."""
         await self._live.recheck()
 
     async def stop(self) -> None:
-        """End what would not end by itself."""
+        """End open streams and login attempts."""
         await self._live.stop()
         self._login.stop()
 
 
 class Listeners:
-    """All listeners of a household, as far as somebody looks at their pages.
+    """The listeners whose pages have been opened.
 
     Args:
-        settings: Of the one whose page is shown where nothing else was chosen.
-        pages: See `Person`, as the others.
-        covers: The same.
-        zone: The same.
+        settings: Those of the default listener.
+        templates: Renders the pages.
+        covers: Looks up covers.
+        zone: The local time zone.
     """
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
@@ -82,19 +82,19 @@ class Listeners:
         self._known_until = float("-inf")
 
     def view(self, name: str) -> Callable[[Request], Awaitable[Response]]:
-        """What answers a request with one of the views of whoever it is about."""
+        """Return an endpoint that calls the view `name` of the requested listener."""
 
         async def answer(request: Request) -> Response:
             listener = await self._listener(request)
             request.state.listener = CurrentListener(listener, self._names)
-            shown: Any = getattr(self._pages_of(listener).views, name)
-            response: Response = await shown(request)
+            handler: Any = getattr(self._pages_of(listener).views, name)
+            response: Response = await handler(request)
             return response
 
         return answer
 
     async def choose(self, request: Request) -> Response:
-        """Take note of whose page a browser wants to see."""
+        """Store the chosen listener in a cookie."""
         chosen = (await read_form(request)).get("listener", "")
         if chosen not in await self._listeners():
             raise BadRequest(UNKNOWN_LISTENER)
@@ -110,38 +110,38 @@ class Listeners:
         return answer
 
     async def warm(self) -> None:
-        """Do beforehand what would else be done while somebody waits."""
+        """Fill the caches before the first visitor comes."""
         names = await self._listeners()
         await self._pages_of(self._default(names)).views.warm()
 
     async def recheck(self) -> None:
-        """End the streams of browsers that are no longer signed in."""
-        for pages in list(self._pages_by_listener.values()):  # somebody may be added meanwhile
+        """End the streams of browsers that have signed out."""
+        for pages in list(self._pages_by_listener.values()):  # another listener may be added meanwhile
             await pages.recheck()
 
     async def stop(self) -> None:
-        """End what would not end by itself."""
+        """End open streams and login attempts."""
         for pages in self._pages_by_listener.values():
             await pages.stop()
 
     def close(self) -> None:
-        """Let go of Redis, when nothing is answered any more."""
+        """Close the connections to Redis."""
         for pages in self._pages_by_listener.values():
             pages.service.close()
 
     async def _listener(self, request: Request) -> str:
         names = await self._listeners()
-        asked = request.query_params.get("listener", "")
-        chosen = asked or request.cookies.get(LISTENER_COOKIE, "")
+        requested = request.query_params.get("listener", "")
+        chosen = requested or request.cookies.get(LISTENER_COOKIE, "")
         name = "" if chosen == NOBODY else chosen
         if chosen and name in names:
             return name
-        if asked:
+        if requested:
             raise BadRequest(UNKNOWN_LISTENER)
         return self._default(names)
 
     def _default(self, names: Sequence[str]) -> str:
-        """Whose page is shown where nobody was chosen."""
+        """Return the listener to show if none was chosen."""
         ours = self._settings.listener
         return ours if ours in names or not names else names[0]
 
@@ -151,7 +151,7 @@ class Listeners:
                 self._names = await self._pages_of(self._settings.listener).service.run(_names)
                 self._known_until = time.monotonic() + NAMES_CACHE_SECONDS
             except SpotifyLoggerError:
-                pass  # Redis is away; what is shown says so
+                pass  # Redis is unreachable; the page says so
         return self._names
 
     def _pages_of(self, listener: str) -> ListenerPages:

@@ -1,4 +1,4 @@
-"""What plays now, told to every browser that listens as soon as it changes (server-sent events)."""
+"""Streams what is playing to browsers (server-sent events)."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from spotify_logger.web.covers import Covers
 
 POLL_SECONDS = 1.0
-"""Seconds between two looks, while somebody listens."""
+"""Seconds between two polls of Redis while a stream is open."""
 POLL_SECONDS_UNKNOWN = 10.0
-"""The same while nobody knows what plays: then each look asks Redis, and the disk, for the reason."""
+"""Seconds between two polls while the state is unknown: each reads the reason from Redis and disk."""
 KEEP_ALIVE_SECONDS = 15.0
-"""Seconds after which something is sent though nothing changes: so it shows when nobody listens any more."""
+"""Seconds without a change after which a comment is sent, to detect closed connections."""
 MAX_STREAM_SECONDS = 3600.0
-"""Seconds that one stream lasts; the browser then asks for another one by itself."""
+"""Seconds after which a stream ends; the browser then reconnects."""
 MAX_STREAMS = 32
 SEEK_TOLERANCE_MS = 2500
-"""Milliseconds by which the position may be off from where it should be, before it is told."""
+"""Milliseconds that the position may deviate from the expected one before it is sent again."""
 
 
 class NowPlayingStream:
-    """Looks at what plays while somebody listens.
+    """Polls what is playing while streams are open, and sends the changes.
 
     Args:
         settings: Where Redis is.
-        covers: Knows which image belongs to an item.
+        covers: Looks up covers.
     """
 
     def __init__(self, settings: Settings, covers: Covers) -> None:
@@ -60,17 +60,17 @@ class NowPlayingStream:
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else can listen."""
+        """Whether the maximum of streams is open."""
         return self._stream_count >= MAX_STREAMS
 
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
-        """The stream for one browser: what plays now, and each change.
+        """Yield the events for one browser: what is playing, and each change.
 
         Args:
-            is_signed_in: Whether the browser may still see it; asked before anything is sent.
+            is_signed_in: Called before each event, to end the stream after a sign-out.
         """
         self._stream_count += 1
-        self._sent = {}  # so that the next look is told to all: the player has gone on since the last one
+        self._sent = {}  # send the next poll to all: the player has moved on since the last one
         if self._poll_task is None or self._poll_task.done():
             self._poll_task = asyncio.create_task(self._poll())
         seen, deadline = self._latest_event[0], time.monotonic() + MAX_STREAM_SECONDS
@@ -80,7 +80,7 @@ class NowPlayingStream:
                 number, text = await self._next(seen, is_signed_in)
                 if self._is_closed or not is_signed_in():
                     return
-                yield f"event: now\ndata: {text}\n\n" if number != seen else ": still here\n\n"
+                yield f"event: now\ndata: {text}\n\n" if number != seen else ": keep-alive\n\n"
                 seen = number
         finally:
             self._stream_count -= 1
@@ -96,12 +96,12 @@ class NowPlayingStream:
         self._thread.shutdown(wait=False)
 
     async def recheck(self) -> None:
-        """End the streams of browsers that are no longer signed in."""
+        """End the streams of browsers that have signed out."""
         async with self._changed:
             self._changed.notify_all()
 
     async def _next(self, seen: int, is_signed_in: Callable[[], bool]) -> tuple[int, str]:
-        """What there is to be told beyond what was seen; the same again when nothing comes for a while."""
+        """Wait for an event after number `seen`; return the latest one, also after a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(KEEP_ALIVE_SECONDS), self._changed:
                 await self._changed.wait_for(
@@ -139,7 +139,7 @@ class NowPlayingStream:
         return {"now": now, "latest": key, "unknown": unknown, "problem": problem}
 
     def _is_change(self, found: dict[str, Any]) -> bool:
-        """Whether a browser would show something else by itself."""
+        """Return whether `found` differs from what browsers show by themselves."""
         if not self._sent:
             return True
         now, before = found["now"] or {}, self._sent["now"] or {}
@@ -151,8 +151,8 @@ class NowPlayingStream:
         position, earlier = now.get("position_ms"), before.get("position_ms")
         if position is None or earlier is None:
             return position is not earlier
-        gone = (time.monotonic() - self._sent_at) * 1000 if now.get("playing") else 0
-        return bool(abs(position - earlier - gone) > SEEK_TOLERANCE_MS)
+        elapsed = (time.monotonic() - self._sent_at) * 1000 if now.get("playing") else 0
+        return bool(abs(position - earlier - elapsed) > SEEK_TOLERANCE_MS)
 
 
 def _unknown(since: float | None) -> str:

@@ -1,6 +1,6 @@
-"""An attempt to log in at Spotify, in a thread, until it has its answer or is given up.
+"""A login attempt in a thread of its own.
 
-Imported when one is begun: what speaks to Spotify takes more memory than much of the page.
+Imported on demand: the HTTP client takes much memory.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.callback_server import CallbackServer
 
 ATTEMPT_TIMEOUT = 600.0
-"""Seconds after which an attempt is given up: the page can begin another one."""
+"""Seconds after which an attempt is given up."""
 STOP_TIMEOUT = 5.0
-"""Seconds that an attempt gets to end; one that asks Spotify for the token just now may take longer."""
+"""Seconds to wait for the thread; one that is just requesting the token may take longer."""
 POLL_SECONDS = 0.2
-"""Seconds between two looks at whether somebody has pasted something."""
+"""Seconds between two checks for a pasted URL."""
 
 
 class LoginThread(threading.Thread):
-    """One attempt.
+    """One login attempt.
 
     Args:
-        settings: The app.
+        settings: The Spotify app to log in with.
 
     Attributes:
-        attempt: The address that is handed out; takes what somebody pastes.
-        is_done: Whether it has ended with a login.
+        attempt: Has the URL to open, and takes the answer.
+        is_done: Whether it succeeded.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,16 +57,16 @@ class LoginThread(threading.Thread):
         self._stopped = threading.Event()
 
     def lines(self) -> list[str]:
-        """What was said so far."""
+        """Return the messages so far."""
         return self._output.getvalue().splitlines()
 
     def stop(self) -> None:
-        """Give it up, and wait until the port is free again."""
+        """Cancel the attempt and wait until the port is free."""
         self._stopped.set()
         self.join(STOP_TIMEOUT)
 
     def run(self) -> None:
-        """Wait for the answer, and make a token of it."""
+        """Wait for the answer and exchange it for a token."""
         try:
             with start_callback_server(self.attempt, self._prompt) as server:
                 if self._wait(server):

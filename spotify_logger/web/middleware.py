@@ -1,4 +1,4 @@
-"""Who may ask the page for what, and what a browser may do with the answer."""
+"""ASGI middleware: allowed hosts, same origin, sign-in and security headers."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SESSION_COOKIE = "spotify_logger"
 SIGN_IN = "/sign-in"
 SIGN_OUT = "/sign-out"
 PUBLIC_PATHS = ("/static/", SIGN_IN, SIGN_OUT)
-"""What needs no password: nothing of the listener's is in it."""
+"""Paths that need no password: they reveal nothing of the log."""
 MAX_TARGET_BYTES = 2048
-"""Bytes of a path and its query."""
+"""Maximum length of a path with its query, in bytes."""
 IMAGE_HOST = "https://i.scdn.co"
-"""Where Spotify keeps the covers."""
+"""Host of Spotify's cover images."""
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")
-"""Under these, nobody on the Internet can have a name."""
+"""Domains that nobody can register on the public Internet."""
 
 
 def local_host_names(more: Iterable[str] = ()) -> frozenset[str]:
-    """The names that this machine goes by on its own network.
+    """Return the names of this machine on its local network.
 
     Args:
-        more: Others.
+        more: Additional names to include.
     """
     host = socket.gethostname().lower().partition(".")[0]
     names = {"localhost", host, socket.getfqdn().lower(), *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES)}
@@ -43,14 +43,14 @@ def local_host_names(more: Iterable[str] = ()) -> frozenset[str]:
 
 
 class AllowedHosts:
-    """Answers to its own names alone.
+    """Rejects requests for unknown host names.
 
-    Otherwise a page elsewhere could have its own name point to this machine (DNS rebinding), and read along.
-    An address in figures is safe: what a browser shows under it comes from there.
+    This prevents DNS rebinding: another site could point its own name to this machine and read the page.
+    IP addresses are safe: what a browser loads from one really comes from there.
 
     Args:
-        app: What is guarded.
-        names: Those that are its own.
+        app: The wrapped application.
+        names: The allowed host names.
     """
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
@@ -58,28 +58,28 @@ class AllowedHosts:
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or not self._is_own(hosts[0]):
             response = PlainTextResponse(
-                "This page does not go by that name. Use the machine's address in figures, or start it with "
+                "Unknown host name. Use the IP address of the machine, or start the page with "
                 "`spotify-logger web --name NAME`.\n",
                 status_code=421,
             )
             await response(scope, receive, send)
             return
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
-            await PlainTextResponse("That address is too long.\n", status_code=414)(scope, receive, send)
+            await PlainTextResponse("URL too long.\n", status_code=414)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _is_own(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:  # brackets that make no sense
+        except ValueError:  # malformed brackets
             return False
         return name in self._names or _is_address(name)
 
@@ -93,11 +93,11 @@ def _is_address(name: str) -> bool:
 
 
 class SecurityHeaders:
-    """Tells browsers what the page needs, and that it needs nothing else.
+    """Adds a content security policy and other security headers to every response.
 
     Args:
-        app: What is guarded.
-        covers: Whether images may come from Spotify's host.
+        app: The wrapped application.
+        covers: Whether images may come from Spotify's image host.
     """
 
     def __init__(self, app: ASGIApp, *, covers: bool) -> None:
@@ -117,9 +117,9 @@ class SecurityHeaders:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI call."""
 
-        async def send_with_manners(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
@@ -127,34 +127,34 @@ class SecurityHeaders:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, send_with_manners)
+        await self._app(scope, receive, send_with_headers)
 
 
 class SameOrigin:
-    """Lets only the page itself change something: what another page sends is refused.
+    """Rejects requests from other sites that would change something (CSRF).
 
     Args:
-        app: What is guarded.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI call."""
         changes = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
         if changes and not _is_same_origin(Headers(scope=scope)):
-            response = PlainTextResponse("This has to come from the page itself.\n", status_code=403)
+            response = PlainTextResponse("Cross-site requests are not allowed.\n", status_code=403)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
 
 def _is_same_origin(headers: Headers) -> bool:
-    """Return whether a form was sent by the page itself, or by a program that is no browser.
+    """Return whether a request comes from the page itself, or from a program other than a browser.
 
     Browsers send `Sec-Fetch-Site` only over https and to loopback, and `Origin` with every form (all of them
-    since 2020). A request that has neither comes from no browser, so no other page can be behind it.
+    since 2020). A request with neither does not come from a browser, so no other site can have sent it.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
@@ -163,11 +163,11 @@ def _is_same_origin(headers: Headers) -> bool:
 
 
 class RequireSignIn:
-    """Asks who comes without the right cookie for the password.
+    """Redirects browsers without a valid session to the sign-in page.
 
     Args:
-        app: What is guarded.
-        door: Knows the password.
+        app: The wrapped application.
+        auth: Checks the session.
     """
 
     def __init__(self, app: ASGIApp, auth: PasswordAuth) -> None:
@@ -175,7 +175,7 @@ class RequireSignIn:
         self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI call."""
         if scope["type"] != "http" or scope["path"].startswith(PUBLIC_PATHS) or self._is_known(scope):
             await self._app(scope, receive, send)
             return
@@ -190,6 +190,6 @@ class RequireSignIn:
 
     def _is_known(self, scope: Scope) -> bool:
         token = cookie_parser(Headers(scope=scope).get("cookie", "")).get(SESSION_COOKIE, "")
-        # What takes long asks again.
+        # Long-lived responses check it again.
         scope.setdefault("state", {})["is_signed_in"] = lambda: self._auth.is_signed_in(token)
         return self._auth.is_signed_in(token)

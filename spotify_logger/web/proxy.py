@@ -1,4 +1,4 @@
-"""Requests that a reverse proxy has forwarded."""
+"""Middleware for requests that a reverse proxy forwards."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FORWARDED_PREFIX = "x-forwarded-"
 class BehindProxy:
     """Takes the scheme and the client's address from the headers of a proxy on this machine.
 
-    Of each header only the last value counts: the proxy has written it, while the others may be the client's.
+    Only the last value of each header counts: the proxy wrote it, while the others may come from the client.
 
     Args:
-        app: What is guarded.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI call."""
         if scope["type"] == "http" and scope["client"] and is_loopback(scope["client"][0]):
             headers = Headers(scope=scope)
             scheme = _last_value(headers, "x-forwarded-proto")
@@ -47,25 +47,24 @@ def _last_value(headers: Headers, name: str) -> str:
 
 
 class RefuseForwarded:
-    """Refuses what a proxy has forwarded, for a page that has no password.
+    """Rejects forwarded requests, for a page without a password.
 
-    Such a page relies on only this machine being able to reach it; a proxy would publish it. nginx adds no
-    header unless it is told to, but until 1.29 speaks HTTP/1.0 by default, which no browser does.
+    Such a page relies on being reachable from this machine only; a proxy would expose it. nginx adds no
+    header unless configured to, but speaks HTTP/1.0 by default up to version 1.29, which no browser does.
 
     Args:
-        app: What is guarded.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI call."""
         if scope["type"] == "http" and _is_forwarded(scope):
             refusal = PlainTextResponse(
-                "This page has no password, and the request came through a proxy, which would open it to "
-                "everybody. Start it with `spotify-logger web --behind-proxy`, so that it asks for one; see "
-                "docs/behind-a-proxy.md.\n",
+                "This page has no password, and a proxy would expose it to everybody. Start it with "
+                "`spotify-logger web --behind-proxy` to require one; see docs/behind-a-proxy.md.\n",
                 status_code=403,
             )
             await refusal(scope, receive, send)

@@ -1,8 +1,7 @@
-"""Who answers what the page asks: the command's own answers, one at a time, and again without work.
+"""Runs the queries of the page, one at a time, and caches the answers.
 
-All that Redis is asked for goes through one thread and one connection. An answer is kept for as long as
-nothing has changed of what it was made of. What would make this process large is asked of the command in one
-of its own.
+All queries share one thread and one connection to Redis. An answer stays cached until the data that it was
+computed from changes. Queries that would need much memory run as a command in a process of their own.
 """
 
 from __future__ import annotations
@@ -38,35 +37,35 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 MAX_CACHED_ANSWERS = 64
-"""Answers that are kept."""
+"""Answers in the cache."""
 MAX_CACHE_AGE = 600.0
-"""Seconds that an answer is kept at most: the catalogue, and what is rewritten in place, change unseen."""
+"""Seconds that an answer is cached at most, as changes of the catalog go unnoticed."""
 MAX_RESIDENT_BYTES, BYTES_PER_PLAY = 60_000_000, 100
-"""Bytes that this process may hold, and those that it takes, of each play that is gone through, for good."""
+"""Memory limit of this process in bytes, and the bytes that it keeps for each play that a query reads."""
 MAX_WAITING = 16
-"""Questions that wait for their turn."""
+"""Queries that may wait for the thread."""
 COMMAND_TIMEOUT = 180.0
-"""Seconds that the command gets: on a Pi it takes twenty for a million plays."""
+"""Seconds that a command may take; on a Pi it takes 20 for a million plays."""
 USER_ERROR_CODES = (1, 2, os.EX_CONFIG)
-"""Exit codes with which the command says in one line what is wrong."""
+"""Exit codes with which the command prints a one-line error."""
 UNCACHED_COMMANDS = frozenset(("status", "now", "recent", "day"))
-"""Commands whose answers are not kept: they read little, and tell of this moment."""
+"""Commands that read little and answer about this moment."""
 FULL_HISTORY_COMMANDS = frozenset(("year", "stats", "compare"))
-"""Commands that look through all that was played before their stretch as well."""
+"""Commands that also read all plays before their period."""
 
 
-class TooManyQueries(SpotifyLoggerError):  # noqa: N818 - the name is the advice
-    """Too many questions wait already."""
+class TooManyQueries(SpotifyLoggerError):  # noqa: N818 - named after the state
+    """Too many queries are waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class _CachedAnswer:
-    """An answer.
+    """A cached answer.
 
     Attributes:
-        mark: What it was made of, see `Archive.mark`.
-        until: The moment of the monotonic clock up to which it is good.
-        data: What it says.
+        mark: Version of the data it was computed from (`Archive.mark`).
+        until: Monotonic time at which it expires.
+        data: The answer as JSON data.
     """
 
     mark: str
@@ -75,7 +74,7 @@ class _CachedAnswer:
 
 
 class QueryService:
-    """Answers questions, one after the other.
+    """Runs queries one after the other.
 
     Args:
         settings: Where Redis is.
@@ -84,18 +83,18 @@ class QueryService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = dispatch.open_store(settings)
-        self._thread = ThreadPoolExecutor(1, "desk")
+        self._thread = ThreadPoolExecutor(1, "queries")
         self._cache: OrderedDict[tuple[str, ...], _CachedAnswer] = OrderedDict()
         self._waiting = 0
         self._large = asyncio.Semaphore(1)
 
     async def query(self, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
-        """What the command answers to these words, for programs.
+        """Return the JSON answer of a command, given as its arguments.
 
         Raises:
-            Odd: They make no sense.
-            Busy: Too many others wait.
-            StoreError: Redis gives no answer.
+            BadRequest: The arguments are invalid.
+            TooManyQueries: Too many queries are waiting.
+            StoreError: Redis does not answer.
         """
         options = arguments.parse(words, QueryParser)
         if options.command in UNCACHED_COMMANDS:
@@ -117,13 +116,13 @@ class QueryService:
         return data
 
     async def run(self, work: Callable[[Store], T]) -> T:
-        """Do something with the log when it is its turn.
+        """Run `work` on the store in the query thread.
 
         Raises:
-            Busy: Too many others wait.
+            TooManyQueries: Too many queries are waiting.
         """
         if self._waiting >= MAX_WAITING:
-            raise TooManyQueries("too many questions wait already; ask again in a moment")
+            raise TooManyQueries("too many queries are waiting: try again in a moment")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
@@ -139,16 +138,16 @@ class QueryService:
         return dispatch.answer(options, store, self._settings).data
 
     def _environment(self) -> dict[str, str]:
-        """That of the command: it asks the same Redis, wherever this process has learned of it."""
-        told = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE")
-        kept = {name: value for name, value in os.environ.items() if name not in told}
+        """Return the environment for the command, which uses the same Redis as this process."""
+        overridden = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE")
+        kept = {name: value for name, value in os.environ.items() if name not in overridden}
         return kept | {
             "REDIS_URL": self._settings.redis_url,
             "REDIS_PREFIX": self._settings.shared_prefix,
         }
 
     def _mark(self, options: argparse.Namespace, store: Store) -> tuple[str, int]:
-        """What tells whether something has changed since, and how many plays the question is about."""
+        """Return the version of the data that a query reads, and its number of plays."""
         mark, plays = _mark(options, store)
         if options.command == "compare":
             name = dispatch.resolve_listener(options.other, store)
@@ -161,7 +160,7 @@ class QueryService:
         async with self._large:
             process = await asyncio.create_subprocess_exec(
                 *program.module_command("spotify_logger"),
-                # Not in the environment, where none at all would leave it to what `.env` says.
+                # As an option: an empty variable would leave the choice to `.env`.
                 f"--listener={self._settings.listener}",
                 *words[:1],
                 "--json",
@@ -172,48 +171,48 @@ class QueryService:
                 env=self._environment(),
             )
             try:
-                told, complaint = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
+                stdout, stderr = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
             except TimeoutError:
-                raise SpotifyLoggerError("that takes too long; a shorter stretch takes less") from None
+                raise SpotifyLoggerError("the query took too long: try a shorter period") from None
             finally:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
         if process.returncode:
-            stderr = complaint.decode(errors="replace")
-            raise SpotifyLoggerError(_error_message(words, process.returncode, stderr))
-        return json.loads(told)
+            text = stderr.decode(errors="replace")
+            raise SpotifyLoggerError(_error_message(words, process.returncode, text))
+        return json.loads(stdout)
 
 
 def _error_message(words: Sequence[str], code: int, stderr: str) -> str:
-    """Return what a browser is told of a command that failed: its own line, or that the log says more.
+    """Return the message for a failed command: its own error line, or a reference to the log.
 
-    Anything else that it wrote, such as a traceback, goes into the log.
+    Other output, such as a traceback, is logged.
     """
     name, _, line = stderr.strip().partition(": ")
     if code in USER_ERROR_CODES and name == "spotify-logger" and "\n" not in line:
         return line
-    last = stderr.strip().rpartition("\n")[2] or "nothing"
-    _log.error("spotify-logger %s ended with exit code %d and said: %s", words[0], code, last)
-    return "the answer could not be computed; the log of the page says why"
+    last = stderr.strip().rpartition("\n")[2] or "no output"
+    _log.error("spotify-logger %s exited with code %d: %s", words[0], code, last)
+    return "cannot compute the answer: see the log of the page"
 
 
 def _resident() -> int:
-    """Bytes of memory that this process holds; 0 where nobody knows."""
+    """Return the resident memory of this process in bytes; 0 if unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return 0
 
 
 def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
-    """The same for one log."""
-    asked = options.question.period
-    begin = first_second(asked)
+    """Return the version and the number of the plays that a query reads from one log."""
+    period = options.question.period
+    begin = first_second(period)
     archive = store.archive()
     if options.command in FULL_HISTORY_COMMANDS:
-        return archive.mark(end=asked.end)
-    previous = asked.previous
+        return archive.mark(end=period.end)
+    previous = period.previous
     if options.command == "top" and previous is not None and previous.begin is not None:
         begin = previous.begin
-    return archive.mark(begin, asked.end)
+    return archive.mark(begin, period.end)

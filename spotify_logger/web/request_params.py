@@ -1,4 +1,4 @@
-"""What a browser asks for, in the words of the command: the page has no vocabulary of its own. Pure."""
+"""Validates query parameters and translates them to options of the command. Pure."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PERIOD_OPTIONS = ("year", "month", "since", "until")
-"""The options that say when. `--last` is not among them: its beginning moves on with every second."""
+"""Options that set the period. `--last` is not one of them: its start changes every second."""
 MAX_VALUE_LENGTH = 40
-"""Characters of an option's value; the longest that makes sense is a time with its zone."""
+"""Maximum length of a value; the longest valid one is a time with its zone."""
 MAX_SEARCH_LENGTH = 200
-"""Characters of what can be searched for."""
+"""Maximum length of a search text."""
 MAX_LINES = 500
 ALL_TIME = "all"
-"""Stands for all time where a view would else show the last twelve months."""
+"""Parameter that selects all time where the default is the last 12 months."""
 
 
-class BadRequest(ValueError):  # noqa: N818 - it is no fault of ours
-    """What was asked for makes no sense; the message says why, and is fit to be shown."""
+class BadRequest(ValueError):  # noqa: N818 - named after the HTTP status
+    """The request is invalid; the message says why and can be shown."""
 
 
 class QueryParser(argparse.ArgumentParser):
-    """The command's parser for whom no terminal listens to.
+    """The parser of the command, for use without a terminal.
 
     Raises:
-        Odd: Instead of printing and ending the process.
+        BadRequest: Instead of printing and ending the process.
     """
 
     def error(self, message: str) -> NoReturn:
-        """See `argparse.ArgumentParser.error`."""
-        name, colon, told = message.removeprefix("argument ").partition(": ")
-        # What has no name of its own is called by an example, which would only confuse.
+        """Raise `BadRequest` with the message."""
+        name, colon, rest = message.removeprefix("argument ").partition(": ")
+        # A positional argument is named by an example, which would be confusing here.
         has_name = name.startswith("-")
-        words = told if colon and not has_name else message.removeprefix("argument ")
-        raise BadRequest(words.replace("--", ""))
+        text = rest if colon and not has_name else message.removeprefix("argument ")
+        raise BadRequest(text.replace("--", ""))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """See `argparse.ArgumentParser.exit`."""
-        raise BadRequest(message or f"nothing to be asked here ({status})")
+        """Raise `BadRequest`: the page has no help to print."""
+        raise BadRequest(message or f"not available on the page ({status})")
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodChoice:
-    """A stretch that a view offers.
+    """A period that a view offers.
 
     Attributes:
-        words: What to call it.
-        query: The parameters that ask for it.
-        chosen: Whether it is the one that is shown.
+        label: Its name.
+        query: The query parameters that select it.
+        is_active: Whether it is the current one.
     """
 
     label: str
@@ -64,16 +64,16 @@ class PeriodChoice:
 
 
 class RequestParams:
-    """The parameters of a request.
+    """The query parameters of a request.
 
     Args:
-        given: What the browser sent; names that mean nothing here are passed over.
-        today: The local day.
-        whole: Without a stretch all time is meant, and not the last twelve months.
-        when: Whether it is about a stretch at all.
+        values: The parameters; unknown names are ignored.
+        today: The local date.
+        default_all_time: Whether the default period is all time, not the last 12 months.
+        has_period: Whether the view has a period.
 
     Raises:
-        Odd: A value is too long.
+        BadRequest: A value is too long.
     """
 
     def __init__(
@@ -95,25 +95,25 @@ class RequestParams:
         self._is_all_time = ALL_TIME in values
         for name, value in self._values.items():
             if len(value) > MAX_VALUE_LENGTH:
-                raise BadRequest(f"{name} is too long")
+                raise BadRequest(f"{name} is too long (limit: {MAX_VALUE_LENGTH} characters)")
 
     @property
     def by(self) -> str:
-        """What is on top: "plays" or "time"."""
+        """The measure to rank by: "plays" or "time"."""
         return self._values.get("by", PLAYS)
 
     def options(self, *names: str) -> list[str]:
-        """The options of the command, of those that it takes.
+        """Return the options for the command.
 
         Args:
-            names: What it takes beside the stretch: "by", "min", "n".
+            names: The options that it takes besides the period: "by", "min", "n".
         """
         wanted = [*(PERIOD_OPTIONS if self._when else ()), *names]
         found = [f"--{name}={self._values[name]}" for name in wanted if name in self._values and name != "n"]
         if "n" in names and "n" in self._values:
             number = self._values["n"]
             if not (number.isascii() and number.isdigit() and 0 < int(number) <= MAX_LINES):
-                raise BadRequest(f"n has to be a number up to {MAX_LINES}")
+                raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
             found.append(f"-n{number}")
         if self._when and not self._has_period_option and not self._is_all_time and not self._whole:
             found.append(f"--since={self.twelve_months_start}")
@@ -121,12 +121,12 @@ class RequestParams:
 
     @property
     def twelve_months_start(self) -> date:
-        """The first of the last twelve months' days, of which today is the last one."""
+        """The first day of the last 12 months, which end today."""
         return start_of_twelve_months(self._today)
 
     @property
     def label(self) -> str:
-        """What to call the stretch."""
+        """The name of the period."""
         for choice in self.choices():
             if choice.is_active:
                 return choice.label
@@ -137,13 +137,13 @@ class RequestParams:
         )
 
     def query(self, **changes: str | None) -> str:
-        """The same question with some parameters changed, as it stands in an address; "" for none."""
+        """Return the query string with some parameters changed or removed (None); "" if none is left."""
         kept = {**self._values, **({ALL_TIME: "1"} if self._is_all_time else {}), **changes}
         text = urlencode({name: value for name, value in kept.items() if value is not None})
         return f"?{text}" if text else ""
 
     def choices(self) -> list[PeriodChoice]:
-        """The stretches that are offered, the one that is shown when nothing is said first."""
+        """Return the periods to offer, the default one first."""
         today = self._today
         offered = [
             ("last 12 months", {} if not self._whole else {"since": str(self.twelve_months_start)}),
@@ -159,12 +159,12 @@ class RequestParams:
 
     @property
     def without_period(self) -> dict[str, str]:
-        """The parameters that are not about the stretch."""
+        """The parameters other than the period."""
         return {name: value for name, value in self._values.items() if name not in PERIOD_OPTIONS}
 
     @property
     def bounds(self) -> tuple[str, str]:
-        """The days from which on and up to which, as they were given; "" where they were not."""
+        """The values of `since` and `until`; "" if not given."""
         return self._values.get("since", ""), self._values.get("until", "")
 
     @property
@@ -173,12 +173,12 @@ class RequestParams:
 
     @property
     def _active_query(self) -> dict[str, str]:
-        told = {name: value for name, value in self._values.items() if name in PERIOD_OPTIONS}
-        return told or ({ALL_TIME: "1"} if self._is_all_time and not self._whole else {})
+        selected = {name: value for name, value in self._values.items() if name in PERIOD_OPTIONS}
+        return selected or ({ALL_TIME: "1"} if self._is_all_time and not self._whole else {})
 
 
 def start_of_twelve_months(today: date) -> date:
-    """The day after the same day a year ago: from there on, today included, it is a year."""
+    """Return the first day of the 12 months that end with `today`."""
     try:
         same = today.replace(year=today.year - 1)
     except ValueError:  # 29 February
@@ -187,12 +187,12 @@ def start_of_twelve_months(today: date) -> date:
 
 
 def search_text(values: Mapping[str, str], name: str) -> str:
-    """What is searched for.
+    """Return the text to search for, with whitespace normalized.
 
     Raises:
-        Odd: It is too long.
+        BadRequest: It is too long.
     """
-    text = " ".join(values.get(name, "").replace("\0", " ").split())  # which no process can be asked
+    text = " ".join(values.get(name, "").replace("\0", " ").split())  # NUL cannot be passed to a process
     if len(text) > MAX_SEARCH_LENGTH:
-        raise BadRequest(f"that is more than can be searched for: {MAX_SEARCH_LENGTH} characters")
+        raise BadRequest(f"the search text is too long (limit: {MAX_SEARCH_LENGTH} characters)")
     return text

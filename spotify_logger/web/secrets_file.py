@@ -1,4 +1,4 @@
-"""What the page keeps on the disk: its key, its password, and the sessions."""
+"""The file with the secret key, the generated password and the sessions of the page."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILENAME = "web.json"
-"""In STATE_DIR: a key, a password, for when no other one is set, and the digests of the sessions."""
+"""In STATE_DIR: a key, a password for when WEB_PASSWORD is not set, and the digests of the sessions."""
 
 
 READABLE_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
-"""Of a password that is made: nothing that looks like something else."""
+"""Letters of a generated password: none that can be mistaken for another."""
 
 
 GROUPS, GROUP_LENGTH = 4, 5
 
 
 class SecretsFile:
-    """What the page keeps on the disk: a key of its own, the password that it made, and who is signed in.
+    """The secret key, the generated password and the sessions, in a file.
 
     Args:
         folder: STATE_DIR.
 
     Attributes:
         path: The file.
+        key: Secret key for the digests of sessions.
+        password: The generated password.
 
     Raises:
         Misconfigured: It cannot be read or written.
@@ -49,8 +51,8 @@ class SecretsFile:
                 atomic_file.write_atomically(self.path, json.dumps(kept) + "\n")
         except OSError as error:
             raise Misconfigured(
-                f"{self.path} cannot be read or written ({error.strerror}): correct its owner or mode, or "
-                "set STATE_DIR"
+                f"cannot read or write {self.path} ({error.strerror}): fix its owner or mode, or set "
+                "STATE_DIR"
             ) from None
         self.key = bytes.fromhex(kept["key"])
         self.password = kept["password"]
@@ -59,10 +61,10 @@ class SecretsFile:
         log.add_secret(self.password)
 
     def sessions(self) -> Mapping[str, int]:
-        """Return when each session ends, in seconds since the epoch, by its digest."""
-        with suppress(OSError):  # what was read last holds
+        """Return the end of each session, in seconds since the epoch, by its digest."""
+        with suppress(OSError):  # keep what was read last
             version = _version(self.path)
-            if version != self._version:  # another page has signed somebody in or out
+            if version != self._version:  # another process has signed somebody in or out
                 self._sessions, self._version = _read_sessions(self.path), version
         return self._sessions
 
@@ -70,7 +72,7 @@ class SecretsFile:
         """Replace the sessions.
 
         Raises:
-            OSError: They are replaced until the page ends, and could not be written.
+            OSError: The file was not written; the change lasts until the process ends.
         """
         self._sessions = sessions
         kept = {"key": self.key.hex(), "password": self.password, "sessions": sessions}
@@ -79,23 +81,23 @@ class SecretsFile:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Return what is another one whenever the file is replaced."""
+    """Return a value that changes whenever the file is replaced."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path) -> dict[str, str] | None:
-    """What the file holds; None where it is not there, or holds something else."""
+    """Return the key and the password; None if the file is missing or malformed."""
     try:
-        told = json.loads(atomic_file.read(path) or b"null")
-        good = len(bytes.fromhex(told["key"])) >= hashlib.sha256().digest_size and bool(told["password"])
+        data = json.loads(atomic_file.read(path) or b"null")
+        good = len(bytes.fromhex(data["key"])) >= hashlib.sha256().digest_size and bool(data["password"])
     except (ValueError, TypeError, KeyError):
         return None
-    return {name: str(told[name]) for name in ("key", "password")} if good else None
+    return {name: str(data[name]) for name in ("key", "password")} if good else None
 
 
 def _read_sessions(path: Path) -> dict[str, int]:
-    """Return the sessions in the file; it has none when it is as 0.5.0 wrote it."""
+    """Return the sessions in the file; files of version 0.5.0 have none."""
     try:
         kept = json.loads(atomic_file.read(path) or b"null")
         return {str(digest): int(until) for digest, until in kept["sessions"].items()}
@@ -104,7 +106,7 @@ def _read_sessions(path: Path) -> dict[str, int]:
 
 
 def _generate_password() -> str:
-    """A password of a hundred bits."""
+    """Return a random password of about 100 bits."""
     return "-".join(
         "".join(secrets.choice(READABLE_LETTERS) for _ in range(GROUP_LENGTH)) for _ in range(GROUPS)
     )

@@ -1,4 +1,4 @@
-"""The server, and how long it waits for whom."""
+"""The HTTP server: uvicorn with timeouts and connection limits."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds in which a request has to be here as a whole."""
+"""Seconds within which a whole request has to arrive."""
 SEND_TIMEOUT = 20.0
-"""Seconds in which a browser has to have read what waits for it."""
+"""Seconds that a client may take to read buffered data."""
 KEEP_ALIVE_TIMEOUT = 30
-"""Seconds for which a connection without a request stays open."""
+"""Seconds that an idle connection stays open."""
 MAX_CONNECTIONS = 128
-"""Open connections, idle ones included; beyond them, each further one is closed as soon as it is there."""
+"""Maximum of open connections, idle ones included; further ones are closed at once."""
 MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 2
-"""Of these, those of one address. A proxy on this machine is one address for all its browsers."""
+"""Maximum of connections per client address. A proxy is one address for all its clients."""
 MAX_HEAD_BYTES = 16 * 1024
-"""Bytes of a request's head."""
+"""Maximum size of the request line and headers, in bytes."""
 SHUTDOWN_TIMEOUT = 2
-"""Seconds in which answers that are under way may end when the server has to."""
+"""Seconds that responses in progress get at shutdown."""
 
 
 class _Deadline:
-    """A wait for a client, at whose end the connection is cut off."""
+    """A timer that aborts the connection when it expires."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, transport: asyncio.Transport) -> None:
-        """Wait from now on, unless that is so already."""
+        """Start the timer, unless it is running."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, transport.abort)
 
     def end(self) -> None:
-        """Wait no longer."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class TimeoutProtocol(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, with an end to the patience: slow clients are cut off."""
+    """uvicorn's HTTP/1.1 protocol with timeouts: slow clients are disconnected."""
 
     request_timeout = REQUEST_TIMEOUT
     send_timeout = SEND_TIMEOUT
@@ -68,14 +68,14 @@ class TimeoutProtocol(H11Protocol):
 
     @property
     def peer(self) -> str | None:
-        """The address of the other side."""
+        """The IP address of the client."""
         return self.client and self.client[0]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
         if self._is_too_many():
-            self.connections.discard(self)  # already: others may come before it is lost
+            self.connections.discard(self)  # at once: others may connect before `connection_lost`
             transport.abort()
         else:
             self._request_deadline.begin(transport)
@@ -108,18 +108,18 @@ class TimeoutProtocol(H11Protocol):
         super().connection_lost(exc)
 
 
-# Nonsense that comes over the wire makes no lines; what is broken in the page itself has its traceback.
+# Malformed requests are not logged; exceptions in the application are.
 _log = logging.getLogger("uvicorn.error")
 _log.setLevel(logging.ERROR)
 
 
 class PageServer(uvicorn.Server):
-    """uvicorn's server, which tells when it is ready and when it has to end.
+    """A uvicorn server with callbacks for startup and shutdown.
 
     Args:
-        app: What answers.
-        ready: Called when requests are taken.
-        ending: Called when the process has been asked to end.
+        app: The ASGI application.
+        on_ready: Called once the server accepts requests.
+        on_shutdown: Called when the shutdown begins.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class PageServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                # asyncio accepts so many at once before it hands over the first of them.
+                # asyncio accepts this many at once before it hands over the first one.
                 backlog=MAX_CONNECTIONS,
                 timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
@@ -148,19 +148,19 @@ class PageServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """See uvicorn, which would let the signal end the process once more: it is no failure to be asked."""
+        """Stop on SIGINT and SIGTERM without raising them again: a requested stop is not a failure."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
+        """Start serving, then call `on_ready`."""
         await super().startup(sockets)
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn, which would call it a failure that an answer is cut off in the end."""
+        """Shut down without logging responses that are cut off as errors."""
         await self._on_shutdown()
         _log.setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
@@ -172,14 +172,14 @@ class PageServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets for an address; a name may have several.
+    """Return listening sockets for an address; a name may have several.
 
     Args:
-        host: A name or an address in figures.
-        port: 0 for any that is free.
+        host: A name or an IP address.
+        port: 0 for any free port.
 
     Raises:
-        SpotifyLoggerError: It cannot be had; the message says why.
+        SpotifyLoggerError: The name cannot be resolved, or the address is not available.
     """
     found: list[socket.socket] = []
     try:
@@ -190,12 +190,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
             each = socket.create_server(place, family=family, backlog=MAX_CONNECTIONS)
             found.append(each)
     except (socket.gaierror, UnicodeError):
-        raise SpotifyLoggerError(f"no address is known of {host!r}; --host takes another name") from None
+        raise SpotifyLoggerError(f"cannot resolve {host!r}: use --host with another name") from None
     except OSError as error:
         for each in found:
             each.close()
         raise SpotifyLoggerError(
-            f"{host}, port {port}, cannot be had ({error.strerror}): is the page there already? "
-            "--port takes another one"
+            f"cannot listen on {host}:{port}: {(error.strerror or '').lower()}. Is the page already running? "
+            "--port picks another one"
         ) from None
     return found

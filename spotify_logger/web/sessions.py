@@ -1,4 +1,4 @@
-"""Who is signed in: a short list beside the password in STATE_DIR, so that it outlives the process."""
+"""Sign-in sessions, stored beside the password in STATE_DIR so that they survive a restart."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from spotify_logger.web.secrets_file import SecretsFile
 
 SESSION_LIFETIME = 90 * 86_400
-"""Seconds after which a browser is asked again."""
+"""Seconds after which a browser has to sign in again."""
 MAX_SESSIONS = 100
-"""When there are more, the oldest one ends."""
+"""Beyond this number, the oldest session ends."""
 
 
 class Sessions:
     """Begins and ends sessions.
 
     The file holds a keyed digest of each session's token, never the token itself. The key depends on the
-    password: a new one ends all sessions. Several pages may share the file, so it is asked on every request.
+    password: a new one ends all sessions. Several processes may share the file, so every request reads it.
 
     Args:
-        keep: The file, and the key in it.
-        password: What the page asks for.
+        secrets_file: Stores the sessions and the secret key.
+        password: The password of the page.
         now: Seconds since the epoch.
     """
 
@@ -40,21 +40,21 @@ class Sessions:
         self._now = now
 
     def begin(self) -> str:
-        """Begin a session and return the token that stands for it."""
+        """Begin a session and return its token."""
         token = secrets.token_urlsafe(32)
         until = int(self._now()) + SESSION_LIFETIME
         self._save({**self._secrets_file.sessions(), self._digest(token): until})
         return token
 
     def end(self, token: str) -> None:
-        """End the session of a token, if there is one."""
+        """End the session of `token`, if there is one."""
         digest = self._digest(token)
         sessions = self._secrets_file.sessions()
         if digest in sessions:
             self._save({each: until for each, until in sessions.items() if each != digest})
 
     def is_valid(self, token: str) -> bool:
-        """Return whether the session of a token has begun and not ended."""
+        """Return whether `token` belongs to an open session."""
         return self._now() < self._secrets_file.sessions().get(self._digest(token), 0)
 
     def _digest(self, token: str) -> str:

@@ -1,4 +1,4 @@
-"""The files of the page, and the chart library as its package has it; browsers keep them for good."""
+"""Static files and the chart library. Their URLs change with their content, so browsers cache them forever."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "static"
 CHART_PACKAGE, CHART_FILE = "chartkick", "django/static/chartkick/Chart.bundle.js"
-"""Chart.js with what it needs for dates. Chartkick's own code is not used, nor imported."""
+"""Chart.js with its date adapter. Chartkick's own code is neither used nor imported."""
 CHART_SCRIPT = "chart.js"
 MEDIA_TYPES = {
     ".css": "text/css",
@@ -28,15 +28,15 @@ MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 DIGEST_LENGTH = 12
-"""Letters of a digest in an address."""
+"""Characters of the digest in a URL."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class Asset:
-    """A file, as it is sent.
+    """A static file.
 
     Args:
-        path: Where it is.
+        path: The file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,17 +45,17 @@ class Asset:
 
     @cached_property
     def gzipped(self) -> bytes:
-        """Its content, compressed: what all browsers take, and the least to be kept."""
+        """The gzipped content; only this is kept in memory, as all browsers accept it."""
         return gzip.compress(self._path.read_bytes(), 9, mtime=0)
 
     @cached_property
     def digest(self) -> str:
-        """What changes with the content."""
+        """The digest of the content, for the URL and the ETag."""
         return hashlib.sha256(self._path.read_bytes()).hexdigest()[:DIGEST_LENGTH]
 
 
 class Assets:
-    """All files of the page.
+    """All static files.
 
     Raises:
         Misconfigured: The chart library is not installed.
@@ -66,14 +66,14 @@ class Assets:
         self._assets[CHART_SCRIPT] = Asset(_chart_library())
 
     def url(self, name: str) -> str:
-        """Where a browser finds a file; another one when its content is another one."""
+        """Return the URL path of a file, which changes with its content."""
         return f"/static/{self._assets[name].digest}/{name}"
 
     async def serve(self, request: Request) -> Response:
-        """A file."""
+        """Serve a file."""
         asset = self._assets.get(request.path_params["name"])
         if asset is None:
-            return Response("There is no such file.\n", 404, media_type="text/plain")
+            return Response("File not found.\n", 404, media_type="text/plain")
         is_current = request.path_params["digest"] == asset.digest
         headers = {
             "cache-control": IMMUTABLE if is_current else "no-cache",
@@ -90,11 +90,11 @@ class Assets:
 
 
 def _chart_library() -> Path:
-    # Found without importing the package, which needs none of this.
+    # Located without importing the package.
     spec = importlib.util.find_spec(CHART_PACKAGE)
-    places = spec.submodule_search_locations if spec else None
-    for place in places or ():
-        path = Path(place, CHART_FILE)
+    locations = spec.submodule_search_locations if spec else None
+    for location in locations or ():
+        path = Path(location, CHART_FILE)
         if path.is_file():
             return path
     raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")

@@ -1,11 +1,11 @@
-"""Text that has to fit where nothing wraps it, as in an image. Pure."""
+"""Truncates text to a width in SVG, which does not wrap. Pure."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# What XML does not allow, and what would turn the direction of the text around it.
+# Characters that XML forbids, and bidirectional control characters.
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -15,13 +15,13 @@ ELLIPSIS = "…"
 
 
 def fit_text(text: str, width: float, font_size: float) -> str:
-    """As much of a text as there is room for, with an ellipsis where it had to be cut.
+    """Return `text`, truncated with an ellipsis to fit into `width`.
 
-    Which font will show it is not known; widths are those of a broad one, so that it is rather cut too early.
+    The font is unknown; widths are those of a wide one, so that text is cut too early rather than too late.
 
     Args:
-        text: Of anybody.
-        width: How wide it may be.
+        text: May contain anything.
+        width: The maximum width.
         font_size: In the unit of `width`.
     """
     whole = " ".join(_UNSAFE.sub(" ", text).split())
@@ -37,7 +37,7 @@ def fit_text(text: str, width: float, font_size: float) -> str:
 
 
 def _character_width(character: str) -> float:
-    """How wide a character is at most in usual fonts, in parts of their size."""
+    """Return the maximum width of a character in common fonts, as a fraction of the font size."""
     if character == _JOINER or unicodedata.combining(character) or unicodedata.category(character) == "Mn":
         return 0.0
     if unicodedata.east_asian_width(character) in "WF":

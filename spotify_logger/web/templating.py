@@ -1,4 +1,4 @@
-"""Templates, and what they show figures and times with."""
+"""Jinja templates and their filters."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from spotify_logger.web.static_files import Assets
 
 NOBODY = "-"
-"""Stands for the listener without a name, where a blank would stand for no choice."""
+"""Stands for the unnamed listener where an empty value means no choice."""
 SHADES = 5
-"""Shades of a heatmap, beside that of nothing."""
+"""Shades of a heatmap, not counting the one for zero."""
 
 
 class CurrentListener(NamedTuple):
-    """Whose page it is.
+    """The listener of a page.
 
     Attributes:
-        listener: The name; "" for the one without a name.
-        listeners: All that have a log.
+        name: "" for the unnamed listener.
+        names: All listeners that have a log.
     """
 
     name: str
@@ -47,22 +47,22 @@ class CurrentListener(NamedTuple):
 
     @property
     def others(self) -> list[str]:
-        """All but this one."""
+        """All other listeners."""
         return [name for name in self.names if name != self.name]
 
     @property
     def query(self) -> str:
-        """What an open page puts behind an address to ask about this one, whoever was chosen meanwhile."""
+        """The query string that pins requests of an open page to this listener."""
         return f"?listener={self.name or NOBODY}" if self.others else ""
 
 
 class Templates:
-    """Makes pages of templates.
+    """Renders templates.
 
     Args:
-        assets: The files that they refer to.
-        zone: Whose clocks they show.
-        more: What every template knows beside that.
+        assets: The static files.
+        zone: The time zone for dates and times.
+        more: Additional globals for all templates.
     """
 
     def __init__(self, assets: Assets, zone: Zone, more: Mapping[str, object]) -> None:
@@ -101,15 +101,15 @@ class Templates:
         }
 
     def render_text(self, template: str, **context: object) -> str:
-        """What a template makes of what is told."""
+        """Return a rendered template."""
         return self._environment.get_template(template).render(**context)
 
     def render(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
-        """A page, or that the browser has it already."""
+        """Return a rendered page, or 304 if the browser already has it."""
         listener = getattr(request.state, "listener", CurrentListener("", ()))
         body = self.render_text(template, path=request.url.path, listener=listener, **context).encode()
         headers = {"cache-control": "private, no-cache", "vary": "accept-encoding, cookie"}
-        if status != 200:  # noqa: PLR2004 - all is well
+        if status != 200:  # noqa: PLR2004 - OK
             return HTMLResponse(body, status, headers)
         headers["etag"] = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
         if request.headers.get("if-none-match") == headers["etag"]:
@@ -117,15 +117,15 @@ class Templates:
         return HTMLResponse(body, status, headers)
 
     def _datetime(self, stamp: str | None) -> str:
-        """A UTC stamp as clocks show it: "2026-11-22 19:00"; "" for none."""
+        """Format a UTC timestamp in local time: "2026-11-22 19:00"; "" for None."""
         return "" if stamp is None else f"{self._local(stamp):%Y-%m-%d %H:%M}"
 
     def _time(self, stamp: str) -> str:
-        """The same without the day: "19:00"."""
+        """Format a UTC timestamp as a local time: "19:00"."""
         return f"{self._local(stamp):%H:%M}"
 
     def _date(self, stamp: str) -> str:
-        """The same without the time."""
+        """Format a UTC timestamp as a local date: "2026-11-22"."""
         return f"{self._local(stamp):%Y-%m-%d}"
 
     def _local(self, stamp: str) -> datetime:
@@ -133,19 +133,19 @@ class Templates:
 
 
 def _timestamp(stamp: str) -> float:
-    """A UTC stamp in seconds since the epoch; a day's is its first."""
+    """Return a UTC timestamp or date in seconds since the epoch; midnight for a date."""
     if len(stamp) == len("2026-11-22"):
         return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
     return (from_iso(stamp) or 0) / 1000
 
 
 def _with_all_fields(play: Mapping[str, Any]) -> dict[str, Any]:
-    """A play with all its fields; what Spotify has left out is None."""
+    """Return a play with all fields; those that Spotify left out are None."""
     return {**dict.fromkeys(PLAY_FIELDS), **play}
 
 
 def _started_at(play: Mapping[str, Any]) -> str:
-    """When a play began, as a UTC stamp: its key tells it, whatever its hash has lost."""
+    """Return the start of a play as a UTC timestamp, from its key, as its hash may be incomplete."""
     return words.utc_time(second_of_key(str(play["key"])) or 0) or ""
 
 
@@ -158,15 +158,15 @@ def _percentage(share: float | None) -> str:
 
 
 def _long_date(day: str) -> str:
-    """What to call a day: "Sunday, 22 November 2026"."""
+    """Format a date: "Sunday, 22 November 2026"."""
     return f"{date.fromisoformat(day):%A, %-d %B %Y}"
 
 
 def _shade(value: float, maximum: float) -> int:
-    """Which shade a value has, 0 for nothing up to `STEPS` for the most."""
+    """Return the shade of a value: 0 for zero, up to `SHADES` for the maximum."""
     return 0 if not value or not maximum else max(1, -int(-value * SHADES // maximum))
 
 
 def _item_url(kind: str, text: str) -> Markup:
-    """The address of the page of a track, an artist or an album."""
+    """Return the URL of the page of a track, an artist or an album."""
     return Markup(f"/{kind}?q={quote(text, safe='')}")  # noqa: S704 - quoted

@@ -20,7 +20,7 @@ MAX_REMEMBERED = 2000
 
 
 class Throttle:
-    """Slows down the addresses that wrong passwords come from, and nobody else.
+    """Throttles the addresses that send wrong passwords.
 
     Args:
         monotonic: Returns the seconds since some fixed moment.
@@ -41,7 +41,7 @@ class Throttle:
         return max(waits)
 
     def record_failure(self, address: str) -> None:
-        """Remember that a wrong password came from an address."""
+        """Record a wrong password from `address`."""
         for source, limit in _limits(address):
             times = self._wrong.pop(source, [])
             self._wrong[source] = [*times, self._monotonic()][-limit:]

@@ -1,4 +1,4 @@
-"""What each address of the page shows: the command's answer, and a template to show it with."""
+"""The views: each runs a query and renders a template."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ if TYPE_CHECKING:
     from spotify_logger.web.templating import Templates
 
 RECENT_PLAYS = 50
-"""Plays among which a page that is not about a day looks."""
+"""Plays on the page of recent plays."""
 LIST_LENGTH = 50
-"""Lines of a list of what was played most."""
+"""Default number of rows of a ranking."""
 LIST_LENGTHS = (LIST_LENGTH, 100, 500)
-"""How many lines such a list can have."""
+"""Numbers of rows to choose from."""
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 16 * 1024
-"""Bytes of what a form sends."""
+"""Maximum size of a submitted form, in bytes."""
 MAX_FORM_FIELDS = 10
 ITEM_PARTS = (TRACKS, ALBUMS, IDS)
-"""What a thing consists of."""
+"""The parts of an item report that list other items."""
 NOUNS = {TRACKS: "track", ARTISTS: "artist", ALBUMS: "album"}
 
 
 class Views:
-    """Answers requests.
+    """The views of one listener.
 
     Args:
-        desk: Knows the answers.
-        pages: Show them.
-        live: Tells what plays now.
-        covers: Knows the images.
-        login: Logs in at Spotify.
-        zone: Whose days count.
+        service: Runs queries.
+        templates: Renders the pages.
+        live: Streams what is playing.
+        covers: Looks up covers.
+        login: Logs in to Spotify.
+        zone: The local time zone.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - everything that a page is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - collaborators
         self,
         service: QueryService,
         templates: Templates,
@@ -86,14 +86,14 @@ class Views:
         self._overview = Overview()
 
     async def warm(self) -> None:
-        """Add the past up before anybody waits for it."""
-        with suppress(SpotifyLoggerError):  # Redis is away; who comes is told so
+        """Compute the overview before the first visitor comes."""
+        with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
             await self._service.run(self._twelve_months)
 
-    # What plays, and what played
+    # Now playing and recent plays
 
     async def home(self, request: Request) -> Response:
-        """The last twelve months at a glance, today, and what plays now."""
+        """Show what is playing, today's plays, and the last 12 months."""
         now = await self._service.query("now")
         today = await self._latest_day()
         overview = await self._service.run(self._twelve_months)
@@ -114,7 +114,7 @@ class Views:
         )
 
     async def today(self, request: Request) -> Response:
-        """The part of the first page that changes with every play."""
+        """Render today's plays, the part of the home page that changes with every play."""
         today = await self._latest_day()
         covers = await self._cover_urls(_played_keys(today["timeline"]))
         return self._templates.render(
@@ -127,9 +127,11 @@ class Views:
         )
 
     async def live(self, request: Request) -> Response:
-        """What plays now, as a stream."""
+        """Stream what is playing."""
         if self._live.is_full:
-            return Response("Too many listen already.\n", 503, {"retry-after": "60"}, "text/plain")
+            return Response(
+                "Too many open streams. Try again in a minute.\n", 503, {"retry-after": "60"}, "text/plain"
+            )
         is_signed_in = getattr(
             request.state, "is_signed_in", lambda: True
         )  # without a password, everybody is
@@ -140,7 +142,7 @@ class Views:
         )
 
     async def recent(self, request: Request) -> Response:
-        """The newest plays, with the gaps between them."""
+        """Show the newest plays and the gaps between them."""
         timeline = await self._service.query("recent", f"-n{RECENT_PLAYS}")
         days = [(day, list(eachs)[::-1]) for day, eachs in groupby(timeline, self._day_of)]
         return self._templates.render(
@@ -152,7 +154,7 @@ class Views:
         )
 
     async def day(self, request: Request) -> Response:
-        """A day from its first play to its last."""
+        """Show the plays of a day."""
         params = self._params(request, has_period=False)
         data = await self._service.query("day", *params.options("min"), "--", request.path_params["day"])
         day = date.fromisoformat(data["day"])
@@ -170,17 +172,17 @@ class Views:
         )
 
     async def pick_day(self, request: Request) -> Response:
-        """The day that somebody chose in a form."""
+        """Redirect from the date form to a day."""
         day = search_text(request.query_params, "day") or "today"
         return RedirectResponse(f"/day/{quote(day, safe='')}", HTTPStatus.SEE_OTHER)
 
-    # A stretch
+    # Periods
 
     async def top(self, request: Request) -> Response:
-        """What was played most."""
+        """Show a ranking."""
         kind = request.path_params["kind"]
         if kind not in KINDS:
-            raise BadRequest(f"there is no list of {kind}")
+            raise BadRequest(f"unknown kind of list: {kind}")
         params = self._params(request)
         options = params.options("by", "min", "n")
         data = await self._service.query("top", f"-n{LIST_LENGTH}", *options, kind)
@@ -198,13 +200,13 @@ class Views:
         )
 
     async def compare(self, request: Request) -> Response:
-        """What two listeners have in common."""
+        """Compare two listeners."""
         params = self._params(request, default_all_time=True)
         others = request.state.listener.others
         chosen = request.query_params.get("with", "")
         other = chosen if chosen in others else next(iter(others), None)
         if other is None:
-            raise BadRequest("there is nobody to compare with")
+            raise BadRequest("there is no other listener to compare with")
         data = await self._service.query(
             "compare", f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", other or "-"
         )
@@ -214,7 +216,7 @@ class Views:
         )
 
     async def clock(self, request: Request) -> Response:
-        """The hours of the week."""
+        """Show plays by hour of the week."""
         params = self._params(request)
         data = await self._service.query("clock", *params.options("by", "min"))
         hours, weekdays = _sum_by(data["week"], "hour"), _sum_by(data["week"], "weekday")
@@ -223,20 +225,20 @@ class Views:
         )
 
     async def chart(self, request: Request) -> Response:
-        """How listening went on."""
+        """Show the history chart."""
         params = self._params(request)
         per = request.query_params.get("per", WEEK)
         if per not in INTERVALS:
-            raise BadRequest("per has to be day, week or month")
+            raise BadRequest("per must be day, week or month")
         data = await self._service.query("course", f"--per={per}", *params.options("by", "min"))
-        # There may be thousands of them, and nobody sees milliseconds.
+        # There may be thousands of them, and seconds are precise enough.
         seconds = [round(each["heard_ms"] / 1000) for each in data["periods"]]
         return self._templates.render(
             request, "chart.html", data=data, params=params, per=per, periods=INTERVALS, seconds=seconds
         )
 
     async def calendar(self, request: Request) -> Response:
-        """The days of a year."""
+        """Show a calendar heatmap of a year."""
         year, params = self._year(request), self._params(request, has_period=False)
         data = await self._service.query("calendar", f"--year={year}", *params.options("by", "min"))
         return self._templates.render(
@@ -251,7 +253,7 @@ class Views:
         )
 
     async def review(self, request: Request) -> Response:
-        """A year in review."""
+        """Show a year in review."""
         year, params = self._year(request), self._params(request, has_period=False)
         data = await self._service.query("year", *params.options("by", "min"), str(year))
         covers = await self._cover_urls(_ranked_keys(data["top"]))
@@ -268,7 +270,7 @@ class Views:
         )
 
     async def review_image(self, request: Request) -> Response:
-        """The same as an image to be shared: nothing but figures and names is in it."""
+        """Render a year in review as an SVG image to share; it has only numbers and names."""
         year, params = self._year(request), self._params(request, has_period=False)
         data = await self._service.query("year", *params.options("by", "min"), str(year))
         text = self._templates.render_text("review.svg", data=data, year=year, params=params)
@@ -278,25 +280,25 @@ class Views:
         }
         return Response(text, media_type="image/svg+xml", headers=headers)
 
-    # One thing
+    # Items
 
     async def track(self, request: Request) -> Response:
-        """One track's own page."""
+        """Show a track."""
         return await self._item_page(request, TRACKS)
 
     async def artist(self, request: Request) -> Response:
-        """One artist's own page."""
+        """Show an artist."""
         return await self._item_page(request, ARTISTS)
 
     async def album(self, request: Request) -> Response:
-        """One album's own page."""
+        """Show an album."""
         return await self._item_page(request, ALBUMS)
 
     async def _item_page(self, request: Request, kind: str) -> Response:
         params = self._params(request, default_all_time=True)
         text = search_text(request.query_params, "q")
         if not text:
-            raise BadRequest("what is it called?")
+            raise BadRequest("the parameter q is missing")
         data = await self._service.query(
             NOUNS[kind], f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", text
         )
@@ -321,7 +323,7 @@ class Views:
         )
 
     async def search(self, request: Request) -> Response:
-        """How many times?"""
+        """Show how many times something was played."""
         params = self._params(request, default_all_time=True)
         text = search_text(request.query_params, "q")
         data = None
@@ -343,14 +345,14 @@ class Views:
     # The logger
 
     async def health(self, request: Request) -> Response:
-        """Is the logger alive and well, and the login? 503 when it is not, for what watches over it."""
+        """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
         data = await self._service.query("status")
         code = HTTPStatus.OK if data["well"] else HTTPStatus.SERVICE_UNAVAILABLE
         about = {"data": data, "login": self._login, "now": time.time(), "overdue": OVERDUE_AFTER}
         return self._templates.render(request, "health.html", code, **about)
 
     async def log_in(self, request: Request) -> Response:
-        """Begin a login at Spotify, or take what somebody pasted."""
+        """Begin a Spotify login, or complete it with a pasted URL."""
         form = await read_form(request)
         pasted = form.get("address", "").strip()
         if pasted:
@@ -360,12 +362,12 @@ class Views:
         return RedirectResponse(f"/health{request.state.listener.query}#login", HTTPStatus.SEE_OTHER)
 
     async def login_state(self, _: Request) -> Response:
-        """How far the login is."""
+        """Return the state of the login as JSON."""
         return JSONResponse(
             {"waiting": bool(self._login.url), "done": self._login.is_done, "lines": self._login.lines}
         )
 
-    # Common to several
+    # Helpers
 
     def _twelve_months(self, store: Store) -> dict[str, Any]:
         now = time.time()
@@ -375,7 +377,7 @@ class Views:
         return found
 
     async def _latest_day(self) -> dict[str, Any]:
-        """Today, or yesterday as long as nothing was played today."""
+        """Return today's plays, or yesterday's if there are none yet."""
         today: dict[str, Any] = await self._service.query("day", "today")
         if today["timeline"]:
             return today
@@ -383,12 +385,12 @@ class Views:
         return yesterday if yesterday["timeline"] else today
 
     async def _open_key(self) -> str | None:
-        """The key of the play that goes on."""
+        """Return the key of the open play."""
         playing = (await self._service.query("now"))["now"]
         return playing and str(playing["key"])
 
     def _day_of(self, each: Mapping[str, Any]) -> str:
-        """The local day of a play or a gap."""
+        """Return the local day of a play or a gap."""
         begin = from_iso(each["gap"]["from"]) if "gap" in each else None
         second = (second_of_key(each["key"]) or 0) if begin is None else begin / 1000
         return str(self._zone.day(second))
@@ -409,7 +411,7 @@ class Views:
         return self._today.year if number is None else int(number)
 
     def _year_after(self, year: int) -> int | None:
-        """The year after, unless it is still to come."""
+        """Return the next year; None if it is in the future."""
         return year + 1 if year < self._today.year else None
 
     async def _cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
@@ -417,14 +419,14 @@ class Views:
         return await self._service.run(lambda store: self._covers.urls(store, keys))
 
     async def _album_queries(self, keys: Iterable[str]) -> dict[str, str]:
-        """What to ask for to see the album of an item, by its key: names alone may be those of several."""
+        """Return the query of the album page of each item, by its key; album names are not unique."""
         keys = list(dict.fromkeys(keys))
         found = await self._service.run(lambda store: list(store.archive().catalog(keys, ["album_id"])))
         return {key: f"album:{album}" for key, (album,) in found if album}
 
 
-def _ranked_keys(best: Mapping[str, list[dict[str, Any]]]) -> list[str]:
-    return [line["key"] for kind in (TRACKS, ALBUMS) for line in best[kind]]
+def _ranked_keys(top: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    return [line["key"] for kind in (TRACKS, ALBUMS) for line in top[kind]]
 
 
 def _played_keys(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -432,7 +434,7 @@ def _played_keys(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """The pages of artists and albums all of whose words a text has: the kind, the name, what to ask for."""
+    """Return kind, name and query of the artists and albums whose words all occur in `text`."""
     wanted, found = fold(text), {}
     words = words_of(wanted)
 
@@ -451,7 +453,7 @@ def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tupl
 
 
 def _sum_by(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, int]]:
-    """What cells with the same hour, or the same weekday, have together, in their order."""
+    """Return the sums of the cells that share the value of `name` (hour or weekday), in order."""
     found: dict[object, dict[str, int]] = {}
     for each in cells:
         sums = found.setdefault(each[name], {"plays": 0, "heard_ms": 0})
@@ -470,20 +472,20 @@ def _catalog_entry(store: Store, key: str) -> CatalogEntry:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """What a form sent.
+    """Return the fields of a submitted form.
 
     Raises:
-        Odd: It is no form, or has too many fields or bytes.
+        BadRequest: It is not a form, or has too many fields or bytes.
     """
     kind = request.headers.get("content-type", FORM_MEDIA_TYPE).partition(";")[0].strip().lower()
     if kind != FORM_MEDIA_TYPE:
-        raise BadRequest(f"a form has to be sent as {FORM_MEDIA_TYPE}")
+        raise BadRequest(f"a form must be sent as {FORM_MEDIA_TYPE}")
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FORM_BYTES:
-            raise BadRequest("that is too long")
+            raise BadRequest("the form is too large")
     try:
         return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MAX_FORM_FIELDS))
     except ValueError:
-        raise BadRequest(f"a form has at most {MAX_FORM_FIELDS} fields") from None
+        raise BadRequest(f"the form has more than {MAX_FORM_FIELDS} fields") from None

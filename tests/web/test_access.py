@@ -148,22 +148,22 @@ def test_every_form_of_the_page_works(
     with page_process(redis_url, tmp_path, "--host", "0.0.0.0", "--name", NAME, **more) as served:
         health = f"http://{host}:{served.rpartition(':')[2]}/health"
         driver.open(health)
-        driver.shows("Password of this page")
+        driver.shows("Page password")
         driver.fill("#password", "a wrong one")
         driver.press("Sign in")
-        driver.shows("not the password")
+        driver.shows("Wrong password")
         driver.fill("#password", PASSWORD)
         driver.press("Sign in")
         driver.shows("anna hears nothing")
         assert driver.url == health
 
         driver.press("ben")
-        driver.shows("The last twelve months")
+        driver.shows("Last 12 months")
         driver.open(health)
         driver.shows("ben hears nothing")
 
-        driver.press("Log in at Spotify")
-        driver.shows("waits for the answer")
+        driver.press("Log in with Spotify")
+        driver.shows("Waiting for the answer")
         driver.fill("#address", "nonsense")
         driver.press("Log in")
         driver.shows("no code")
@@ -173,6 +173,6 @@ def test_every_form_of_the_page_works(
         driver.shows("You are logged in")
 
         driver.press("Sign out")
-        driver.shows("Password of this page")
+        driver.shows("Page password")
         driver.open(health)
-        driver.shows("Password of this page")
+        driver.shows("Page password")

@@ -65,7 +65,7 @@ class TestKeep:
 
     def test_a_folder_that_cannot_be_had(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(Misconfigured, match=r"web\.json cannot be read or written .*: correct its owner"):
+        with pytest.raises(Misconfigured, match=r"web\.json .*fix its owner"):
             SecretsFile(tmp_path / "file")
 
     def test_a_folder_that_others_may_write(self, tmp_path: Path) -> None:

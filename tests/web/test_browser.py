@@ -305,7 +305,7 @@ class TestNow:
         shown_text(page, "#now", "Nothing is playing")
         served.poll(7200)
         shown_text(page, "#now", "Unknown since")
-        shown_text(page, "#now", "does not run")
+        shown_text(page, "#now", "is not running")
         page = window.open("/")
         shown_text(page, "#now", "Unknown since")
         served.play(QUO)
@@ -475,7 +475,7 @@ class TestKeyboard:
     def test_the_way_to_the_content_is_short(self, window: BrowserPage) -> None:
         page = window.open("/top/tracks")
         page.keyboard.press("Tab")
-        assert page.evaluate("() => document.activeElement.innerText") == "Skip to the content"
+        assert page.evaluate("() => document.activeElement.innerText") == "Skip to content"
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
         assert page.evaluate("() => document.getElementById('main').contains(document.activeElement)")
@@ -514,7 +514,7 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
         with page_process(server.url, tmp_path, **more) as address, browser_page(browser, address) as window:
             page = window.open("/health")
             shown_text(page, "main", "the login has expired")
-            page.get_by_role("button", name="Log in at Spotify").click()
+            page.get_by_role("button", name="Log in with Spotify").click()
             with page.expect_popup() as opening:
                 page.get_by_role("link", name="Open Spotify").click()
             shown_text(opening.value, "body", "The answer has arrived")

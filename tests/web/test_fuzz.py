@@ -143,7 +143,7 @@ class Visitor:
         assert answer.status in self.may, (what, answer.text[:2000])
         assert "Traceback" not in answer.text, what
         if answer.status == AWAY:
-            assert re.search(r"Redis|SPOTIFY_CLIENT_ID|already", answer.text), (what, answer.text)
+            assert re.search(r"Redis|SPOTIFY_CLIENT_ID|too many", answer.text), (what, answer.text)
 
 
 def walk(visitor: Visitor, folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_what_an_open_page_asks_for_is_about_the_one_it_shows(page: PageClient) 
     anna, cookie = page.request("/today").text, chosen(page, "ben")
     assert page.request("/today", Cookie=cookie).text != anna
     assert page.request("/today?listener=anna", Cookie=cookie).text == anna
-    assert 'data-whose="?listener=anna"' in page.request("/health").text
+    assert 'data-listener="?listener=anna"' in page.request("/health").text
     assert page.request("/live?listener=zoe", Cookie=cookie).status == 400
 
 

@@ -135,7 +135,7 @@ def test_it_says_that_nobody_knows_and_when_somebody_does_again(settings: Settin
         assert "never run" in told["problem"]
         tell_status(store, ago=1000)
         told = await stream.until(lambda told: told["unknown"].startswith("Unknown since 2"))
-        assert "does not run" in told["problem"]
+        assert "is not running" in told["problem"]
         tell_status(store)
         assert (await stream.until(lambda told: not told["unknown"]))["problem"] is None
 
@@ -186,7 +186,7 @@ def test_what_a_browser_knows_by_itself_is_not_told(settings: Settings, store: S
 
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
-        assert [await stream.piece() for _ in range(3)] == [": still here\n\n"] * 3
+        assert [await stream.piece() for _ in range(3)] == [": keep-alive\n\n"] * 3
 
     listen(settings, listener)
 

@@ -280,7 +280,7 @@ class TestSignIn:
         answer = closed.post("/sign-in", "password=sesame")
         assert answer.status == 403
         assert "set-cookie" not in answer.headers
-        assert "not the password" in answer.text
+        assert "Wrong password" in answer.text
 
     def test_who_guesses_has_to_wait(self, closed: PageClient, time: Time) -> None:
         for _ in range(MAX_FAILURES):

@@ -145,7 +145,7 @@ class TestStrip:
         assert day_segments(self.BERLIN, self.DAY, timeline) == [
             Segment(HEARD, 10, 4, "00:10 to 00:14: Quo"),
             Segment(SKIPPED_PLAY, 240, 1, "04:00 to 04:01: Quo"),
-            Segment(UNOBSERVED, 300, 150, "05:00 to 07:30: nothing could be seen"),
+            Segment(UNOBSERVED, 300, 150, "05:00 to 07:30: not observed"),
         ]
 
     def test_what_reaches_beyond_the_day_is_cut(self) -> None:

@@ -199,7 +199,7 @@ def test_too_many_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch)
     async def work(service: QueryService) -> None:
         others = [asyncio.create_task(service.run(lambda _: go_on.wait(20))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(TooManyQueries, match="ask again in a moment"):
+        with pytest.raises(TooManyQueries, match="too many"):
             await service.run(lambda _: None)
         go_on.set()
         await asyncio.gather(*others)
@@ -254,7 +254,7 @@ def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: p
             await task
         assert started[0].returncode is not None
         monkeypatch.setattr(query_service, "COMMAND_TIMEOUT", 0.1)
-        with pytest.raises(SpotifyLoggerError, match="takes too long"):
+        with pytest.raises(SpotifyLoggerError, match="too long"):
             await service._query_in_subprocess(("stats",))
         assert started[1].returncode is not None
 

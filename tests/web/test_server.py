@@ -173,16 +173,14 @@ def test_one_address_does_not_get_all_of_them(
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(
-            SpotifyLoggerError, match=f"127.0.0.1, port {port}, cannot be had .* --port takes"
-        ):
+        with pytest.raises(SpotifyLoggerError, match=f"cannot listen on 127.0.0.1:{port}"):
             listen("127.0.0.1", port)
 
 
 def test_an_address_that_is_not_ours() -> None:
-    with pytest.raises(SpotifyLoggerError, match="cannot be had"):
+    with pytest.raises(SpotifyLoggerError, match="cannot listen"):
         listen("192.0.2.1", 0)
-    with pytest.raises(SpotifyLoggerError, match=r"no address is known of 'no\.such"):
+    with pytest.raises(SpotifyLoggerError, match="cannot resolve"):
         listen("no.such.name.invalid", 0)
 
 

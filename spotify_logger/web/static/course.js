@@ -1,20 +1,20 @@
 "use strict";
-// Draws how listening went on, and lets one look at a part of it closer: whole days, weeks or months.
+// Draws the history chart and zooms it by whole days, weeks or months.
 
 {
-  const MANY = 300; // from so many on, bars would be thinner than what can be seen: a line it is
-  const FEWEST = 4;
-  const told = JSON.parse(document.getElementById("course-data").textContent);
+  const MAX_BARS = 300; // above this, bars would be too thin to see: draw a line
+  const MIN_VISIBLE = 4;
+  const data = JSON.parse(document.getElementById("course-data").textContent);
   const box = document.getElementById("course-box");
   const canvas = document.getElementById("course");
-  const total = told.plays.length;
-  const isTime = told.by === "time";
+  const total = data.plays.length;
+  const isTime = data.by === "time";
 
-  // What is what
+  // Periods and labels
 
-  const [YEAR, MONTH, DAY] = told.from.split("-").map(Number);
+  const [YEAR, MONTH, DAY] = data.from.split("-").map(Number);
   const begin = (at) =>
-    told.per === "month" ? new Date(YEAR, MONTH - 1 + at, 1) : new Date(YEAR, MONTH - 1, DAY + at * (told.per === "week" ? 7 : 1));
+    data.per === "month" ? new Date(YEAR, MONTH - 1 + at, 1) : new Date(YEAR, MONTH - 1, DAY + at * (data.per === "week" ? 7 : 1));
   const end = (at) => {
     const day = begin(at + 1);
     day.setDate(day.getDate() - 1);
@@ -37,12 +37,12 @@
   }
 
   function name(at) {
-    if (told.per === "month") return monthAlone.format(begin(at));
-    return told.per === "day" ? withWeekday.format(begin(at)) : `${inFull.format(begin(at))} to ${inFull.format(end(at))}`;
+    if (data.per === "month") return monthAlone.format(begin(at));
+    return data.per === "day" ? withWeekday.format(begin(at)) : `${inFull.format(begin(at))} to ${inFull.format(end(at))}`;
   }
 
-  const HALF = (told.per === "month" ? 30 : told.per === "week" ? 7 : 1) * 43200000; // half a period, in milliseconds
-  const points = told.plays.map((plays, at) => ({ x: begin(at).getTime(), y: isTime ? told.seconds[at] / 3600 : plays, at }));
+  const HALF = (data.per === "month" ? 30 : data.per === "week" ? 7 : 1) * 43200000; // half a period, in milliseconds
+  const points = data.plays.map((plays, at) => ({ x: begin(at).getTime(), y: isTime ? data.seconds[at] / 3600 : plays, at }));
 
   // The chart
 
@@ -67,18 +67,18 @@
   }
 
   function options() {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches || total > MANY;
+    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches || total > MAX_BARS;
     return {
       parsing: false,
       normalized: true,
       maintainAspectRatio: false,
-      animation: calm ? false : { duration: 300 },
+      animation: isStill ? false : { duration: 300 },
       interaction: { mode: "index", intersect: false, axis: "x" },
       scales: {
         x: {
           type: "time",
           offset: false,
-            time: { minUnit: told.per === "month" ? "month" : "day", displayFormats: { day: "d MMM", week: "d MMM", month: "MMM yyyy", quarter: "MMM yyyy" } },
+            time: { minUnit: data.per === "month" ? "month" : "day", displayFormats: { day: "d MMM", week: "d MMM", month: "MMM yyyy", quarter: "MMM yyyy" } },
           grid: { display: false },
           ticks: { maxRotation: 0, autoSkipPadding: 20 },
         },
@@ -91,7 +91,7 @@
           padding: 10,
           callbacks: {
             title: ([item]) => name(item.raw.at),
-            label: ({ raw }) => [listened(told.seconds[raw.at]), counted(told.plays[raw.at], "play")],
+            label: ({ raw }) => [listened(data.seconds[raw.at]), counted(data.plays[raw.at], "play")],
           },
         },
       },
@@ -120,7 +120,7 @@
     return new Chart(canvas, { type: "bar", data: { datasets: [set] }, options: options(), plugins: [marker] });
   }
 
-  // What of it is shown
+  // The visible range
 
   const shown = () => [Math.floor(zoom.begin + 0.01), Math.min(total, Math.ceil(zoom.end - 0.01)) - 1];
 
@@ -128,35 +128,35 @@
     const [first, last] = shown();
     const set = chart.data.datasets[0];
     set.data = points.slice(first, last + 1);
-    // The first and the last bar have as much room as the others.
+    // Leave the first and the last bar their full width.
     chart.options.scales.x.min = begin(first).getTime() - HALF;
     chart.options.scales.x.max = begin(last).getTime() + HALF;
-    set.type = set.data.length > MANY ? "line" : "bar";
+    set.type = set.data.length > MAX_BARS ? "line" : "bar";
     set.borderWidth = set.type === "line" ? 1.5 : 0;
     paint();
     chart.update(zoom.isWhole ? undefined : "none");
     for (const button of tools.querySelectorAll("button")) {
-      const isVain = button.dataset.do === "closer" ? zoom.length <= FEWEST : zoom.isWhole;
-      button.setAttribute("aria-disabled", String(isVain));
+      const isDisabled = button.dataset.do === "closer" ? zoom.length <= MIN_VISIBLE : zoom.isWhole;
+      button.setAttribute("aria-disabled", String(isDisabled));
     }
-    clearTimeout(telling);
-    telling = setTimeout(tell, 250); // who listens is told of the end of a movement, and not of each step
+    clearTimeout(announcement);
+    announcement = setTimeout(announce, 250); // screen readers hear the end of a movement, not each step
   }
 
   const sum = (values, first, last) => values.slice(first, last + 1).reduce((sums, value) => sums + value, 0);
 
-  function tell() {
+  function announce() {
     const [first, last] = shown();
     const days = `${inFull.format(begin(first))} to ${inFull.format(end(last))}`;
-    const amounts = `${listened(sum(told.seconds, first, last))}, ${counted(sum(told.plays, first, last), "play")}`;
+    const amounts = `${listened(sum(data.seconds, first, last))}, ${counted(sum(data.plays, first, last), "play")}`;
     document.getElementById("course-range").textContent = zoom.isWhole ? days : `${days}: ${amounts}`;
-    const query = new URLSearchParams({ since: iso(begin(first)), until: iso(end(last)), by: told.by });
+    const query = new URLSearchParams({ since: iso(begin(first)), until: iso(end(last)), by: data.by });
     document.getElementById("course-top").href = `/top/tracks?${query}`;
   }
 
   const KEYS = { ArrowLeft: "earlier", ArrowRight: "later", "+": "closer", "=": "closer", "-": "wider", 0: "all", Home: "first", End: "last" };
 
-  function listen() {
+  function bindControls() {
     box.tabIndex = 0;
     box.setAttribute("role", "group");
     box.setAttribute("aria-label", "Chart");
@@ -174,9 +174,9 @@
   }
 
   const tools = document.getElementById("course-tools");
-  let telling = 0;
+  let announcement = 0;
   const chart = draw();
-  const zoom = new Zoom(canvas, total, FEWEST, {
+  const zoom = new Zoom(canvas, total, MIN_VISIBLE, {
     area: () => chart.chartArea,
     changed: update,
     selecting: (from, to) => {
@@ -184,6 +184,6 @@
       chart.draw();
     },
   });
-  listen();
+  bindControls();
   update();
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Arrow keys go from day to day in a calendar: Tab stops at it once, and not 365 times.
+// Roving tabindex for the calendar: arrow keys move between days, and Tab stops once, not 365 times.
 
 {
   const WEEK = 7;
@@ -24,13 +24,13 @@
   const firstOf = (days, at) => days.indexOf(inMonth(days, monthOf(days[at]))[0]);
   const lastOf = (days, at) => days.indexOf(inMonth(days, monthOf(days[at])).at(-1));
 
-  /** The same day of the month before or after, or that month's last one. */
+  /** Return the index of the same day in the previous or next month, or of that month's last day. */
   function otherMonth(days, at, step) {
-    const place = at - firstOf(days, at);
+    const offset = at - firstOf(days, at);
     const beside = step > 0 ? lastOf(days, at) + 1 : firstOf(days, at) - 1;
     if (!days[beside]) return at;
     const month = inMonth(days, monthOf(days[beside]));
-    return days.indexOf(month[Math.min(place, month.length - 1)]);
+    return days.indexOf(month[Math.min(offset, month.length - 1)]);
   }
 
   function rove(grid) {
@@ -38,17 +38,17 @@
     if (!days.length) return;
     let current = days.length - 1;
 
-    function take(at) {
+    function select(at) {
       days[current].tabIndex = -1;
       current = at;
       days[current].tabIndex = 0;
     }
 
     for (const day of days) day.tabIndex = -1;
-    take(current);
+    select(current);
     grid.addEventListener("focusin", (event) => {
       const at = days.indexOf(event.target);
-      if (at >= 0) take(at);
+      if (at >= 0) select(at);
     });
     grid.addEventListener("keydown", (event) => {
       if (event.altKey || event.metaKey || days.indexOf(event.target) < 0) return;

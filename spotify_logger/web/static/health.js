@@ -1,23 +1,23 @@
 "use strict";
-// Looks whether the login has arrived, and shows it then.
+// Polls for the login and reloads the page once it has arrived.
 
 {
-  const EVERY = 2000;
-  const whose = document.documentElement.dataset.whose || ""; // another window may choose somebody else
+  const POLL_MS = 2000;
+  const query = document.documentElement.dataset.listener || ""; // another window may choose another listener
 
-  async function look() {
+  async function poll() {
     try {
-      const state = await (await fetch(`/health/login${whose}`)).json();
+      const state = await (await fetch(`/health/login${query}`)).json();
       if (state.done || !state.waiting) {
         location.reload();
         return;
       }
-      if (state.lines.length) document.getElementById("login-told").textContent = state.lines.at(-1);
+      if (state.lines.length) document.getElementById("login-status").textContent = state.lines.at(-1);
     } catch {
-      // The page is away for a moment; the next look tells.
+      // The server is briefly unreachable; the next poll tries again.
     }
-    setTimeout(look, EVERY);
+    setTimeout(poll, POLL_MS);
   }
 
-  setTimeout(look, EVERY);
+  setTimeout(poll, POLL_MS);
 }

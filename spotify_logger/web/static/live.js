@@ -1,16 +1,16 @@
 "use strict";
-// What plays now, as it plays: the page is told of each change, and moves the position on by itself.
+// Shows what is playing: the server sends each change, and the position advances locally in between.
 
 {
   const parts = Object.fromEntries(
-    ["cover", "title", "name", "whose", "progress", "position", "device", "duration", "told"].map((part) => [part, document.getElementById(`now-${part}`)]),
+    ["cover", "title", "name", "byline", "progress", "position", "device", "duration", "status"].map((part) => [part, document.getElementById(`now-${part}`)]),
   );
   const card = document.getElementById("now");
   let stream = null;
-  let now = null; // what plays, and since when that is known
+  let now = null; // the open play, and when it was received
   let latest = null;
   let lost = 0;
-  const whose = document.documentElement.dataset.whose || ""; // another window may choose somebody else
+  const query = document.documentElement.dataset.listener || ""; // another window may choose another listener
 
   const itemOf = (play) => (play.id ? `${play.type || "track"}:${play.id}` : play.uri || "");
 
@@ -34,7 +34,7 @@
     parts.name.replaceChildren(link);
   }
 
-  /** What stands where no cover is: the first letter, on a colour of its own. */
+  /** Build the placeholder for a missing cover: the first letter on a colored tile. */
   function tile(play) {
     const make = (name, attributes) => {
       const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -58,29 +58,29 @@
     parts.cover.replaceChildren(image);
   }
 
-  /** Change a text only where it is another one, so that nobody who listens is told of it twice. */
-  function say(element, text) {
+  /** Set a text only if it differs, so that screen readers do not announce it twice. */
+  function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
 
-  function show(told) {
-    const play = told.now;
+  function show(update) {
+    const play = update.now;
     const isOther = (play && play.key) !== (now && now.play.key);
     card.classList.toggle("silent", !play);
-    say(parts.title, play ? (play.playing ? "Playing now" : "Paused") : "Now");
+    setText(parts.title, play ? (play.playing ? "Now playing" : "Paused") : "Now");
     if (!play) {
-      say(parts.name, told.unknown || "Nothing is playing");
-      say(parts.whose, told.problem || "");
+      setText(parts.name, update.unknown || "Nothing is playing");
+      setText(parts.byline, update.problem || "");
     }
     if (isOther || (play && play.cover !== now.play.cover)) {
       if (play) {
         showName(play);
-        within(parts.whose, play.artists || play.album || "");
+        within(parts.byline, play.artists || play.album || "");
       }
       showCover(play);
     }
     within(parts.device, play ? play.device_name || "" : "");
-    say(parts.duration, play && play.duration_ms ? minutes(play.duration_ms) : "");
+    setText(parts.duration, play && play.duration_ms ? minutes(play.duration_ms) : "");
     parts.progress.max = (play && play.duration_ms) || 1;
     now = play && { play, since: performance.now() };
     move();
@@ -93,46 +93,46 @@
     if (play && play.playing) position += performance.now() - now.since;
     if (play && play.duration_ms) position = Math.min(position, play.duration_ms);
     parts.progress.value = play ? position : 0;
-    say(parts.position, play ? minutes(position) : "");
+    setText(parts.position, play ? minutes(position) : "");
   }
 
-  /** Fetch the list of today anew; who is in it with the keyboard stays there. */
+  /** Reload today's list and keep the keyboard focus in it. */
   async function refresh() {
     const today = document.getElementById("today");
     try {
-      const answer = await fetch(`/today${whose}`);
+      const answer = await fetch(`/today${query}`);
       if (!answer.ok) return;
       const part = new DOMParser().parseFromString(await answer.text(), "text/html");
       const focused = today.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
       today.replaceChildren(...part.body.childNodes);
       if (focused) today.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     } catch {
-      // The next change brings it.
+      // The next change reloads it.
     }
   }
 
   function take(event) {
-    const told = JSON.parse(event.data);
-    const isOther = show(told);
-    if (latest !== null && (isOther || told.latest !== latest)) refresh();
-    latest = told.latest || "";
-    found();
+    const update = JSON.parse(event.data);
+    const isOther = show(update);
+    if (latest !== null && (isOther || update.latest !== latest)) refresh();
+    latest = update.latest || "";
+    connected();
   }
 
-  function found() {
+  function connected() {
     clearTimeout(lost);
     lost = 0;
-    say(parts.told, "");
+    setText(parts.status, "");
   }
 
   function open() {
     if (stream || document.hidden) return;
-    stream = new EventSource(`/live${whose}`);
+    stream = new EventSource(`/live${query}`);
     stream.addEventListener("now", take);
-    stream.addEventListener("open", found);
+    stream.addEventListener("open", connected);
     stream.addEventListener("error", () => {
-      // A stream that only ends is opened again at once; what lasts longer is worth a word.
-      lost ||= setTimeout(() => say(parts.told, "The connection is lost; it is tried again."), 5000);
+      // A stream that merely ended reopens at once; only a longer outage is worth a message.
+      lost ||= setTimeout(() => setText(parts.status, "Connection lost. Reconnecting…"), 5000);
       if (stream && stream.readyState === EventSource.CLOSED) {
         close();
         setTimeout(open, 10000);

@@ -1,5 +1,5 @@
 "use strict";
-// For all pages: a cover that cannot be loaded makes room for its tile.
+// On all pages: hide covers that fail to load, so that their tile shows.
 
 document.addEventListener(
   "error",

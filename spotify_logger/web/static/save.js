@@ -1,5 +1,5 @@
 "use strict";
-// Saves a year's image as PNG. Without this script its link gives the SVG itself, which few can share.
+// Saves a year's image as PNG. Without this script the link downloads the SVG, which few apps can share.
 
 {
   const SCALE = 2;
@@ -34,13 +34,13 @@
   async function save(event) {
     event.preventDefault();
     const link = event.currentTarget;
-    const told = document.getElementById("save-told");
-    told.textContent = "Drawing …";
+    const status = document.getElementById("save-status");
+    status.textContent = "Rendering…";
     try {
       download(await drawn(await loaded(link.href)), link.dataset.name);
-      told.textContent = `Saved as ${link.dataset.name}.`;
+      status.textContent = `Saved as ${link.dataset.name}.`;
     } catch (error) {
-      told.textContent = `That did not work: ${error.message}. The next try gives the image as SVG.`;
+      status.textContent = `Cannot save as PNG: ${error.message}. Click again to download the SVG.`;
       link.removeEventListener("click", save);
     }
   }

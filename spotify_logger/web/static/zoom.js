@@ -1,14 +1,14 @@
 "use strict";
-// Which part of a row of things is shown, and what moves it: mouse, wheel, fingers, keys, buttons.
+// The visible range of a chart, moved by mouse, wheel, touch, keys and buttons.
 
 /**
- * The part is `begin` up to, not including, `end`; both may lie within a thing, so that small movements add up.
- * `area()` says where the row is drawn, in pixels of the canvas; `changed()` and `selecting(from, to)` are told.
+ * The range is [begin, end) in items; both may be fractions, so that small movements add up.
+ * `area()` returns the plot area in canvas pixels; `changed()` and `selecting(from, to)` are callbacks.
  */
 class Zoom {
-  constructor(canvas, total, fewest, { area, changed, selecting }) {
+  constructor(canvas, total, minimum, { area, changed, selecting }) {
     Object.assign(this, { canvas, total, area, changed, selecting });
-    this.fewest = Math.min(fewest, total);
+    this.minimum = Math.min(minimum, total);
     this.begin = 0;
     this.end = total;
     this.pointers = new Map();
@@ -28,17 +28,17 @@ class Zoom {
     return this.length >= this.total;
   }
 
-  /** Show from here to there, as far as there is something. */
+  /** Show `length` items from `begin`, clamped to the data. */
   show(begin, length) {
-    const shown = Math.min(this.total, Math.max(this.fewest, length));
+    const shown = Math.min(this.total, Math.max(this.minimum, length));
     this.begin = Math.min(Math.max(0, begin), this.total - shown);
     this.end = this.begin + shown;
     this.changed();
   }
 
-  /** Show `factor` times as much; what is at `place`, 0 being the left and 1 the right end, stays where it is. */
+  /** Scale the range by `factor`, keeping the point at `place` fixed (0 is the left end, 1 the right). */
   by(factor, place = 0.5) {
-    const length = Math.min(this.total, Math.max(this.fewest, this.length * factor));
+    const length = Math.min(this.total, Math.max(this.minimum, this.length * factor));
     this.show(this.begin + place * (this.length - length), length);
   }
 
@@ -46,7 +46,7 @@ class Zoom {
     this.show(this.begin + parts * this.length, this.length);
   }
 
-  /** Do what a button or a key is called: whether there is such a thing. */
+  /** Run a named action; return whether it exists. */
   act(what) {
     const length = Math.max(1 / this.length, 0.2);
     const acts = {
@@ -71,7 +71,7 @@ class Zoom {
   wheel(event) {
     const pixels = event.deltaMode === 0 ? 1 : 30;
     const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
-    // Where there is nothing more to be seen, the page scrolls on.
+    // Zoomed out as far as possible: let the page scroll.
     if (this.isWhole && (sideways || event.deltaY > 0)) return;
     event.preventDefault();
     if (sideways) this.moveBy((event.deltaX * pixels) / this.canvas.clientWidth);
@@ -109,7 +109,7 @@ class Zoom {
     this.show(begin, end - begin);
   }
 
-  /** A pointer is away, and what it selected is no more. */
+  /** Drop a pointer and its selection. */
   forget(event) {
     this.pointers.delete(event.pointerId);
     if (this.start === null) return;
