@@ -1,4 +1,4 @@
-"""Static files and the chart library. Their URLs change with their content, so browsers cache them forever."""
+"""Static files and the chart library; their URLs change with their content, so browsers cache them."""
 
 from __future__ import annotations
 
