@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium of the system, without a screen, driven by Playwright."""
+"""A real browser for tests: the system's Chromium, headless, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
-    "--no-sandbox",  # as root, as CI is, there is none
+    "--no-sandbox",  # not available to root, as in CI
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
@@ -25,13 +25,13 @@ ARGUMENTS = (
     "--no-first-run",
 )
 PATIENCE_MS = 30_000
-"""How long something may take that is bound to happen."""
+"""Timeout for everything that has to happen."""
 NARROW, WIDE = 320, 1440
-"""Pixels of a small telephone, and of a desk."""
+"""Widths in pixels of a small phone and of a desktop."""
 
 
 def skip_or_fail(what: str) -> NoReturn:
-    """Leave the test out; in CI, where nothing may be lacking, let it fail."""
+    """Skip the test; fail it in CI, where everything has to be installed."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
@@ -83,12 +83,12 @@ class BrowserPage:
         page.on("dialog", self._note_dialog)
 
     def open(self, target: str) -> Page:
-        """Open an address of the page, until it has loaded."""
+        """Open a path and wait until it has loaded."""
         self.page.goto(self.address + target, wait_until="load")
         return self.page
 
     def overflow(self) -> int:
-        """Pixels by which the page, and a picture of all of it, is wider than its window."""
+        """Return the pixels by which the page is wider than the window."""
         found: int = self.page.evaluate(
             "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
             " - document.documentElement.clientWidth"
@@ -100,12 +100,12 @@ class BrowserPage:
             self.problems.append(message.text)
 
     def _note_dialog(self, dialog: Dialog) -> None:
-        self.problems.append(f"a dialog says {dialog.message}")
+        self.problems.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
     def _note_request(self, request: Request) -> None:
         if not request.url.startswith((self.address, "blob:", "data:")):
-            self.problems.append(f"asks for {request.url}")
+            self.problems.append(f"external request: {request.url}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Firefox of the system, without a screen, driven over Marionette, the protocol that it speaks by itself.
+"""The system's Firefox, headless, driven over Marionette, its built-in protocol.
 
 Each message is its length, a colon, and JSON: `[0, id, command, parameters]` there, and back
 `[1, id, error, result]`. Source: firefox-source-docs.mozilla.org/testing/marionette/Protocol.html.
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("firefox-esr", "firefox")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-"""How WebDriver calls the id of an element."""
+"""WebDriver's key for the id of an element."""
 START_PATIENCE = 90.0
-"""Seconds in which it has to be ready; the first start of a profile takes long."""
+"""Seconds to start; the first start of a profile is slow."""
 
 
 class WebDriverError(Exception):
@@ -39,7 +39,7 @@ class Firefox:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_MS / 1000)
         self._stream = self._socket.makefile("rb")
         self._number = 0
-        self._receive()  # it introduces itself
+        self._receive()  # the greeting
         self.do("NewSession", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
         self.do("SetTimeouts", pageLoad=PATIENCE_MS, script=PATIENCE_MS, implicit=PATIENCE_MS)
 
@@ -68,16 +68,16 @@ class Firefox:
         self.do("ElementSendKeys", id=self._find("css selector", selector), text=text)
 
     def press(self, name: str) -> None:
-        """Click the button that is called so."""
+        """Click the button with this label."""
         self.do("ElementClick", id=self._find("xpath", f"//button[normalize-space()='{name}']"))
 
     def shows(self, text: str) -> None:
-        """Wait until the page says so."""
+        """Wait until the page shows this text."""
 
         def is_shown() -> bool:
             try:
                 return text in self.text
-            except WebDriverError:  # the page is being replaced by another one
+            except WebDriverError:  # the page is being replaced
                 return False
 
         wait_until(is_shown, PATIENCE_MS / 1000)
@@ -97,22 +97,22 @@ class Firefox:
     def _receive(self) -> Any:  # noqa: ANN401 - JSON
         length = b""
         while (byte := self._stream.read(1)) != b":":
-            assert byte, "Firefox has closed the connection"
+            assert byte, "Firefox closed the connection"
             length += byte
         return json.loads(self._stream.read(int(length)))
 
 
 @contextmanager
 def firefox(*names: str) -> Iterator[Firefox]:
-    """The browser of this machine, for which some names lead to loopback."""
+    """Run Firefox with some names resolved to loopback."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         skip_or_fail("no Firefox on this machine: sudo apt install firefox-esr")
     settings = {
-        "marionette.port": 0,  # any that is free; it writes down which
+        "marionette.port": 0,  # any free port; it writes it to a file
         "network.dns.localDomains": ",".join(names),
         "network.proxy.type": 0,
-        # Nothing is asked for elsewhere.
+        # No requests to other hosts.
         "app.normandy.enabled": False,
         "app.update.disabledForTesting": True,
         "browser.newtabpage.enabled": False,

@@ -168,7 +168,7 @@ class Views:
             after=str(later) if later <= self._today else "",
             covers=covers,
             open_key=await self._open_key(),
-            day_segments=day_segments(self._zone, day, data["timeline"]),
+            segments=day_segments(self._zone, day, data["timeline"]),
         )
 
     async def pick_day(self, request: Request) -> Response:

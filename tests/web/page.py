@@ -1,4 +1,4 @@
-"""The page as it is, on a free port: in a thread of the test, or as a process."""
+"""Serves the page for tests on a free port, in a thread or as a process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMEOUT = 30.0
 
 
 class _ThreadedServer(PageServer):
-    """A server that is told to end, and not by a signal: these belong to the main thread."""
+    """A server without signal handlers, which only the main thread may set."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -41,7 +41,7 @@ class _ThreadedServer(PageServer):
 
 
 class HttpResponse(NamedTuple):
-    """What came of a request, uncompressed."""
+    """A response, decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,7 +53,7 @@ class HttpResponse(NamedTuple):
 
 
 class PageClient:
-    """A page that is served.
+    """A client of a served page.
 
     Attributes:
         port: Its port of 127.0.0.1.
@@ -70,7 +70,7 @@ class PageClient:
         more: Mapping[str, str] | None = None,
         **headers: str,
     ) -> HttpResponse:
-        """Ask as a browser does; `_` in the name of a header stands for `-`."""
+        """Send a request like a browser; `_` in a header name stands for `-`."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
             told = {"Accept": "text/html", "Accept-Encoding": "gzip"}
             told |= {**(more or {}), **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -83,7 +83,7 @@ class PageClient:
             return HttpResponse(response.status, found, content)
 
     def post(self, target: str, body: str, **headers: str) -> HttpResponse:
-        """Send a form as a program does that is no browser; what browsers send, real ones are asked for."""
+        """Send a form like a client other than a browser; browser tests use real ones."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self.request(target, "POST", body.encode(), kind, **headers)
 
@@ -92,19 +92,21 @@ class PageClient:
 
 
 def settings_for(url: str, folder: Path, **more: str) -> Settings:
-    """The settings of somebody who has told no more than this."""
+    """Return settings with nothing but these set."""
     return load(folder, {"REDIS_URL": url, "STATE_DIR": str(folder), **more}, need_login=False)
 
 
 def password_auth(folder: Path, password: str, now: Callable[[], float]) -> PasswordAuth:
-    """What a page asks for that keeps its sessions in a folder."""
+    """Return the password check of a page whose state is in `folder`."""
     return PasswordAuth(password, Sessions(SecretsFile(folder), password, now), Throttle(now))
 
 
 @contextmanager
 def page_process(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
-    """The page as a process of its own; its address, without a slash at the end."""
-    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+    """Run the page as a process and yield its URL, without a trailing slash."""
+    environment = {
+        name: os.environ[name] for name in ("PATH", "LANG", "TZ", "PYTHONPATH") if name in os.environ
+    }
     environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder), **more}
     command = [sys.executable, "-m", "spotify_logger", "web", "--port", "0", *arguments]
     with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
@@ -120,11 +122,11 @@ def page_process(url: str, folder: Path, *arguments: str, **more: str) -> Iterat
 def serve_page(
     settings: Settings, auth: PasswordAuth | None = None, *, covers: bool = True, behind_proxy: bool = False
 ) -> Iterator[PageClient]:
-    """The page, for as long as the block lasts."""
+    """Serve the page in a thread."""
     sockets = listen("127.0.0.1", 0)
-    # This process has all tests in it, and is as large as they are: that is no reason to ask another one.
-    room = patch.object(query_service, "MAX_RESIDENT_BYTES", 1 << 40)
-    room.start()
+    # The test process is large; do not let that move queries into subprocesses.
+    no_limit = patch.object(query_service, "MAX_RESIDENT_BYTES", 1 << 40)
+    no_limit.start()
     ready = threading.Event()
     servers: list[_ThreadedServer] = []
 
@@ -140,7 +142,7 @@ def serve_page(
         assert ready.wait(TIMEOUT)
         yield PageClient(sockets[0].getsockname()[1])
     finally:
-        room.stop()
+        no_limit.stop()
         servers[0].should_exit = True
         thread.join(TIMEOUT)
         assert not thread.is_alive()

@@ -21,7 +21,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
 class Clock:
-    """Time that stands still until it is moved."""
+    """A clock that is advanced by hand."""
 
     now = 1_800_000_000.0
 
@@ -39,8 +39,8 @@ def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_secrets", set())
 
 
-class TestKeep:
-    def test_it_makes_a_password_once(self, tmp_path: Path) -> None:
+class TestSecretsFile:
+    def test_generates_a_password_once(self, tmp_path: Path) -> None:
         folder = tmp_path / "not" / "there"
         secrets_file = SecretsFile(folder)
         assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", secrets_file.password)
@@ -50,7 +50,7 @@ class TestKeep:
         assert (folder / "web.json").stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
 
-    def test_each_machine_has_its_own(self, tmp_path: Path) -> None:
+    def test_each_machine_has_its_own_secrets(self, tmp_path: Path) -> None:
         one, other = SecretsFile(tmp_path / "a"), SecretsFile(tmp_path / "b")
         assert one.password != other.password
         assert one.key != other.key
@@ -58,29 +58,29 @@ class TestKeep:
     @pytest.mark.parametrize(
         "text", ["", "{", "[]", "{}", '{"key": "ab", "password": "x"}', '{"key": 1}', "null"]
     )
-    def test_a_file_that_makes_no_sense_is_replaced(self, tmp_path: Path, text: str) -> None:
+    def test_replaces_a_malformed_file(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "web.json").write_text(text)
         secrets_file = SecretsFile(tmp_path)
         assert json.loads((tmp_path / "web.json").read_text())["password"] == secrets_file.password
 
-    def test_a_folder_that_cannot_be_had(self, tmp_path: Path) -> None:
+    def test_reports_an_unusable_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(Misconfigured, match=r"web\.json .*fix its owner"):
             SecretsFile(tmp_path / "file")
 
-    def test_a_folder_that_others_may_write(self, tmp_path: Path) -> None:
+    def test_rejects_a_world_writable_folder(self, tmp_path: Path) -> None:
         (tmp_path / "state").mkdir()
         (tmp_path / "state").chmod(0o777)
         with pytest.raises(Misconfigured, match="is not trusted"):
             SecretsFile(tmp_path / "state")
 
-    def test_the_password_is_in_no_line_of_the_log(self, tmp_path: Path) -> None:
+    def test_password_is_redacted_in_the_log(self, tmp_path: Path) -> None:
         secrets_file = SecretsFile(tmp_path)
         assert log.sanitize(f"it is {secrets_file.password}") == "it is ***"
 
 
-class TestDoor:
-    def test_only_the_password_begins_a_session(self, tmp_path: Path, clock: Clock) -> None:
+class TestPasswordAuth:
+    def test_only_the_right_password_begins_a_session(self, tmp_path: Path, clock: Clock) -> None:
         auth = password_auth(tmp_path, PASSWORD, clock)
         for wrong in ("", "sesame", "SESAME Ö", "sesame o"):
             assert auth.sign_in(wrong, HERE) is None
@@ -89,7 +89,7 @@ class TestDoor:
             assert token
             assert auth.is_signed_in(token)
 
-    def test_who_guesses_has_to_wait_and_nobody_else(self, tmp_path: Path, clock: Clock) -> None:
+    def test_only_the_guessing_address_is_throttled(self, tmp_path: Path, clock: Clock) -> None:
         auth = password_auth(tmp_path, PASSWORD, clock)
         for _ in range(MAX_FAILURES):
             assert auth.sign_in("guess", HERE) is None
@@ -108,20 +108,20 @@ class TestSessions:
     def sessions(self, secrets_file: SecretsFile, clock: Clock) -> Sessions:
         return Sessions(secrets_file, PASSWORD, clock)
 
-    def test_a_session_ends_alone(self, sessions: Sessions) -> None:
+    def test_ending_a_session_leaves_others_open(self, sessions: Sessions) -> None:
         one, other = sessions.begin(), sessions.begin()
         sessions.end(one)
         assert not sessions.is_valid(one)
         assert sessions.is_valid(other)
 
-    def test_it_ends_by_itself(self, sessions: Sessions, clock: Clock) -> None:
+    def test_a_session_expires(self, sessions: Sessions, clock: Clock) -> None:
         token = sessions.begin()
         clock.now += SESSION_LIFETIME - 1
         assert sessions.is_valid(token)
         clock.now += 1
         assert not sessions.is_valid(token)
 
-    def test_it_outlives_the_page_and_not_the_password(
+    def test_sessions_survive_a_restart_but_not_a_new_password(
         self, sessions: Sessions, tmp_path: Path, clock: Clock
     ) -> None:
         token, ended = sessions.begin(), sessions.begin()
@@ -131,7 +131,7 @@ class TestSessions:
         assert not restarted.is_valid(ended)
         assert not Sessions(SecretsFile(tmp_path), "another one", clock).is_valid(token)
 
-    def test_two_pages_of_one_folder_agree(self, sessions: Sessions, tmp_path: Path, clock: Clock) -> None:
+    def test_processes_share_sessions(self, sessions: Sessions, tmp_path: Path, clock: Clock) -> None:
         other = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
         here, there = sessions.begin(), other.begin()
         assert sessions.is_valid(there)
@@ -140,7 +140,7 @@ class TestSessions:
         assert not sessions.is_valid(here)
         assert sessions.is_valid(there)
 
-    def test_the_oldest_end_when_there_are_too_many(
+    def test_the_oldest_sessions_end_beyond_the_limit(
         self, sessions: Sessions, tmp_path: Path, clock: Clock
     ) -> None:
         tokens = []
@@ -150,10 +150,10 @@ class TestSessions:
         assert [sessions.is_valid(token) for token in tokens] == [False, *[True] * MAX_SESSIONS]
         assert (tmp_path / "web.json").stat().st_size < atomic_file.MAX_FILE_SIZE
 
-    def test_the_file_is_no_help_to_who_reads_it(self, sessions: Sessions, tmp_path: Path) -> None:
+    def test_the_file_holds_no_tokens(self, sessions: Sessions, tmp_path: Path) -> None:
         assert sessions.begin() not in (tmp_path / "web.json").read_text()
 
-    def test_the_file_of_an_older_version_keeps_its_password(self, tmp_path: Path, clock: Clock) -> None:
+    def test_reads_the_file_of_version_0_5_0(self, tmp_path: Path, clock: Clock) -> None:
         (tmp_path / "web.json").write_text(json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb"}))
         secrets_file = SecretsFile(tmp_path)
         token = Sessions(secrets_file, secrets_file.password, clock).begin()
@@ -161,14 +161,14 @@ class TestSessions:
         assert Sessions(SecretsFile(tmp_path), "aaaaa-bbbbb", clock).is_valid(token)
 
     @pytest.mark.parametrize("found", [None, 1, [], {"x": "y"}, {"x": None}])
-    def test_sessions_that_make_no_sense_are_none(self, tmp_path: Path, clock: Clock, found: object) -> None:
+    def test_ignores_malformed_sessions(self, tmp_path: Path, clock: Clock, found: object) -> None:
         text = json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb", "sessions": found})
         (tmp_path / "web.json").write_text(text)
         sessions = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
         assert not sessions.is_valid("")
         assert sessions.is_valid(sessions.begin())
 
-    def test_a_file_that_cannot_be_written(
+    def test_warns_if_the_file_cannot_be_written(
         self, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def full(*_: object) -> None:

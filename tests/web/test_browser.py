@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person sees, hears from a screen reader, and can reach by keyboard."""
+"""The page in a real browser: layout, accessibility and keyboard."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def window(browser: Browser, served: Served) -> Iterator[BrowserPage]:
-    """A window at a desk; nothing may go wrong in it."""
+    """A desktop window, in which no errors may occur."""
     with browser_page(browser, served.address) as window:
         yield window
         assert window.problems == []
@@ -236,7 +236,7 @@ SHIFT = """() => new Promise((resolve) => {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_opens_without_a_fault_fits_and_is_accessible(window: BrowserPage, view: str) -> None:
+def test_every_view_loads_without_errors_fits_and_is_accessible(window: BrowserPage, view: str) -> None:
     page = window.open(view)
     assert page.locator("h1").count() == 1
     assert page.title().endswith(" · Spotify Logger")
@@ -260,7 +260,7 @@ def complaints(page: Page) -> str:
 
 
 @pytest.mark.parametrize("view", ["/", "/chart", f"/calendar/{TODAY.year}", "/health", "/search?q=a"])
-def test_without_scripts_there_is_all_to_be_read(browser: Browser, served: Served, view: str) -> None:
+def test_pages_are_readable_without_scripts(browser: Browser, served: Served, view: str) -> None:
     with browser_page(browser, served.address, script=False) as window:
         assert len(window.open(view).inner_text("main")) > 100
 
@@ -283,7 +283,7 @@ def test_a_hostile_title_stays_text(window: BrowserPage) -> None:
 
 
 class TestNow:
-    def test_what_plays_is_shown_as_it_plays(self, window: BrowserPage, served: Served) -> None:
+    def test_updates_what_is_playing(self, window: BrowserPage, served: Served) -> None:
         served.stop()
         page = window.open("/")
         shown_text(page, "main", "Nothing is playing")
@@ -297,9 +297,7 @@ class TestNow:
         served.stop()
         shown_text(page, "main", "Nothing is playing")
 
-    def test_a_logger_that_is_gone_is_told_and_so_is_its_return(
-        self, window: BrowserPage, served: Served
-    ) -> None:
+    def test_shows_that_the_logger_stopped_and_came_back(self, window: BrowserPage, served: Served) -> None:
         served.stop()
         page = window.open("/")
         shown_text(page, "#now", "Nothing is playing")
@@ -323,7 +321,7 @@ class TestNow:
         shown_text(page, "#now", "Veridis Quo")
         served.stop()
 
-    def test_its_position_moves_on_by_itself(self, window: BrowserPage, served: Served) -> None:
+    def test_position_advances_locally(self, window: BrowserPage, served: Served) -> None:
         served.play(QUO)
         page = window.open("/")
         read = "() => Number(document.querySelector('main progress').value)"
@@ -331,7 +329,7 @@ class TestNow:
         page.wait_for_function(f"(before) => ({read})() > before", arg=before)
         served.stop()
 
-    def test_a_play_that_is_over_gets_into_the_day(self, window: BrowserPage, served: Served) -> None:
+    def test_a_finished_play_appears_in_the_list_of_today(self, window: BrowserPage, served: Served) -> None:
         served.stop()
         page = window.open("/")
         shown_text(page, "main", "Nothing is playing")
@@ -344,7 +342,7 @@ class TestNow:
 
 
 class TestSearch:
-    def test_it_says_how_many_times(self, window: BrowserPage, served: Served) -> None:
+    def test_counts_plays(self, window: BrowserPage, served: Served) -> None:
         page = window.open("/")
         page.keyboard.press("Tab")
         page.get_by_role("searchbox").first.fill("veridis quo")
@@ -359,7 +357,7 @@ class TestSearch:
         )
         assert int(plays.replace(",", "")) == json.loads(told.stdout)["plays"] > 0
 
-    def test_what_is_found_leads_to_its_own_page(self, window: BrowserPage) -> None:
+    def test_results_link_to_item_pages(self, window: BrowserPage) -> None:
         page = window.open("/search?q=veridis+quo")
         page.locator("main a", has_text="Veridis Quo").first.click()
         page.wait_for_url("**/track?q=*")
@@ -381,7 +379,7 @@ class TestChart:
 
     DRAWN = "() => Chart.getChart('course')?.getDatasetMeta(0).data.some((bar) => bar.height > 50)"
 
-    def test_it_has_marks(self, window: BrowserPage) -> None:
+    def test_draws_the_chart(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=week")
         page.wait_for_function(self.DRAWN)
         assert page.evaluate(self.MARKS) > 0.1
@@ -395,7 +393,7 @@ class TestChart:
         )
         return self.range(page)
 
-    def test_it_can_be_zoomed_by_buttons(self, window: BrowserPage) -> None:
+    def test_zooms_by_buttons(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=day")
         page.wait_for_selector("#course-tools:not([hidden])")
         page.wait_for_function("() => !document.getElementById('course-range').innerText.includes(' by ')")
@@ -409,7 +407,7 @@ class TestChart:
             "(whole) => document.getElementById('course-range').innerText === whole", arg=whole
         )
 
-    def test_it_can_be_zoomed_by_keys_wheel_and_mouse(self, window: BrowserPage) -> None:
+    def test_zooms_by_keys_wheel_and_mouse(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=day")
         page.wait_for_function("() => !document.getElementById('course-range').innerText.includes(' by ')")
         told = self.range(page)
@@ -429,7 +427,7 @@ class TestChart:
         page.mouse.up()
         self.changed(page, told)
 
-    def test_it_tells_what_the_mouse_is_over(self, window: BrowserPage) -> None:
+    def test_shows_a_tooltip(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=week")
         page.wait_for_function(self.DRAWN)
         page.locator("#course").hover()
@@ -452,7 +450,7 @@ class TestCalendar:
         page.keyboard.press("Enter")
         page.wait_for_url("**/day/*")
 
-    def test_tab_does_not_go_through_all_the_days(self, window: BrowserPage) -> None:
+    def test_tab_skips_most_days(self, window: BrowserPage) -> None:
         page = window.open(f"/calendar/{(TODAY - timedelta(days=30)).year}")
         assert page.locator("a[href^='/day/']:not([tabindex='-1'])").count() < 30
 
@@ -472,7 +470,7 @@ def test_a_year_is_saved_as_an_image(window: BrowserPage) -> None:
 
 
 class TestKeyboard:
-    def test_the_way_to_the_content_is_short(self, window: BrowserPage) -> None:
+    def test_skip_link_leads_to_the_content(self, window: BrowserPage) -> None:
         page = window.open("/top/tracks")
         page.keyboard.press("Tab")
         assert page.evaluate("() => document.activeElement.innerText") == "Skip to content"
@@ -480,7 +478,7 @@ class TestKeyboard:
         page.keyboard.press("Tab")
         assert page.evaluate("() => document.getElementById('main').contains(document.activeElement)")
 
-    def test_everything_that_can_be_reached_shows_it(self, window: BrowserPage) -> None:
+    def test_focus_is_visible(self, window: BrowserPage) -> None:
         page = window.open("/")
         outline = (
             "() => { const style = getComputedStyle(document.activeElement); return style.outlineStyle; }"
@@ -490,7 +488,7 @@ class TestKeyboard:
             assert page.evaluate(outline) != "none"
 
 
-def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
+def test_renews_an_expired_login(browser: Browser, tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     accounts = SimulatorServer(Service(listen(1, 0.1)))
     thread = threading.Thread(target=accounts.serve_forever, args=(0.01,))
@@ -530,7 +528,7 @@ def test_a_dead_login_is_renewed(browser: Browser, tmp_path: Path) -> None:
         server.stop()
 
 
-def test_redis_is_away_and_back(browser: Browser, tmp_path: Path) -> None:
+def test_recovers_when_redis_comes_back(browser: Browser, tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     fill(server.url)
     with page_process(server.url, tmp_path) as address, browser_page(browser, address) as window:

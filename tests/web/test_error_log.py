@@ -1,4 +1,4 @@
-"""However often something goes wrong in the page, its log stays short."""
+"""However many errors occur, the log of the page stays short."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fail(what: str) -> None:
     raise ValueError(what)
 
 
-def test_what_comes_again_is_counted(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_repeated_errors(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(1235):
         log.error("no room for %d", number)
     (line,) = lines(capsys)

@@ -1,4 +1,4 @@
-"""Whatever comes over the wire, the page answers with a reason, says nothing of its insides, and goes on."""
+"""Whatever it receives, the page answers with a reason, reveals no internals, and keeps running."""
 
 from __future__ import annotations
 

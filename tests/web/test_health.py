@@ -1,4 +1,4 @@
-"""What the page says of the logger: to people, and by the status of the answer to what watches over it."""
+"""The health page, and its status code for monitoring."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def login_of(text: str) -> str:
     return found[1]
 
 
-def test_a_redis_that_was_never_there(tmp_path: Path) -> None:
+def test_redis_was_never_reachable(tmp_path: Path) -> None:
     with serve_page(settings_for(f"redis://127.0.0.1:{free_port()}", tmp_path)) as page:
         answer = page.request("/health")
     assert answer.status == 503
@@ -55,7 +55,7 @@ def test_a_redis_that_was_never_there(tmp_path: Path) -> None:
     assert "Spotify login" in answer.text
 
 
-def test_a_redis_that_goes_and_comes_back(tmp_path: Path) -> None:
+def test_redis_goes_away_and_comes_back(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     try:
         tell(server.url)
@@ -89,7 +89,7 @@ def test_the_logger_never_ran(page: PageClient) -> None:
     assert "Nothing is playing" not in home
 
 
-def test_the_logger_is_gone(page: PageClient, redis_url: str) -> None:
+def test_the_logger_stopped(page: PageClient, redis_url: str) -> None:
     tell(redis_url, ago=1000)
     answer = page.request("/health")
     assert answer.status == 503
@@ -102,7 +102,7 @@ def test_the_logger_is_gone(page: PageClient, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("days", [100, -1])
-def test_a_login_that_is_over_has_no_days_left(page: PageClient, redis_url: str, days: int) -> None:
+def test_an_expired_login_has_no_days_left(page: PageClient, redis_url: str, days: int) -> None:
     until = to_iso(round(time.time() + days * DAY) * 1000)
     login = "needed" if days > 0 else "ok"
     tell(redis_url, login=login, login_valid_until=until)

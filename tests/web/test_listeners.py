@@ -1,4 +1,4 @@
-"""The page of a household: each sees a log of their own, and what two have in common."""
+"""Several listeners: each has a log of their own, and two can be compared."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def chosen(page: PageClient, name: str) -> str:
     return str(answer.headers["set-cookie"]).partition(";")[0]
 
 
-def test_the_first_one_is_shown_and_the_other_can_be_chosen(page: PageClient) -> None:
+def test_shows_the_first_listener_until_another_is_chosen(page: PageClient) -> None:
     assert "anna hears nothing" in page.request("/health").text
     assert "<title>Health · anna · Spotify Logger</title>" in page.request("/health").text
     cookie = chosen(page, "ben")
@@ -54,7 +54,7 @@ def test_the_first_one_is_shown_and_the_other_can_be_chosen(page: PageClient) ->
     assert "anna hears nothing" in page.request("/health", Cookie=chosen(page, "anna")).text
 
 
-def test_each_view_is_about_the_one_who_was_chosen(page: PageClient) -> None:
+def test_each_view_shows_the_chosen_listener(page: PageClient) -> None:
     cookie = chosen(page, "ben")
     for view in ("/", "/recent", "/top/tracks", "/chart", "/clock"):
         anna, ben = page.request(view), page.request(view, Cookie=cookie)
@@ -62,12 +62,12 @@ def test_each_view_is_about_the_one_who_was_chosen(page: PageClient) -> None:
         assert anna.text != ben.text
 
 
-def test_whom_nobody_knows(page: PageClient) -> None:
+def test_rejects_an_unknown_listener(page: PageClient) -> None:
     assert page.post("/listener", "listener=zoe").status == 400
     assert "anna hears nothing" in page.request("/health", Cookie="spotify_logger_listener=zoe").text
 
 
-def test_what_an_open_page_asks_for_is_about_the_one_it_shows(page: PageClient) -> None:
+def test_requests_of_an_open_page_keep_its_listener(page: PageClient) -> None:
     anna, cookie = page.request("/today").text, chosen(page, "ben")
     assert page.request("/today", Cookie=cookie).text != anna
     assert page.request("/today?listener=anna", Cookie=cookie).text == anna
@@ -75,7 +75,7 @@ def test_what_an_open_page_asks_for_is_about_the_one_it_shows(page: PageClient) 
     assert page.request("/live?listener=zoe", Cookie=cookie).status == 400
 
 
-def test_a_login_is_for_the_one_whose_page_it_was_begun_on(redis_url: str, tmp_path: Path) -> None:
+def test_a_login_belongs_to_the_listener_of_its_page(redis_url: str, tmp_path: Path) -> None:
     for seed, name in enumerate(("", *NAMES)):
         begin(redis_url, name, seed)
     app = {
@@ -94,11 +94,11 @@ def test_a_login_is_for_the_one_whose_page_it_was_begun_on(redis_url: str, tmp_p
         assert [waits(query) for query in ("?listener=-", "?listener=anna", "")] == [True, False, False]
 
 
-def test_a_choice_has_to_come_from_the_page(page: PageClient) -> None:
+def test_rejects_a_cross_site_choice(page: PageClient) -> None:
     assert page.request("/listener", "POST", b"listener=ben", Origin="http://evil.example").status == 403
 
 
-def test_what_two_have_in_common(page: PageClient) -> None:
+def test_compares_two_listeners(page: PageClient) -> None:
     text = page.request("/compare").text
     assert "<h1>anna and ben" in text
     assert "artists in common" in text
@@ -107,7 +107,7 @@ def test_what_two_have_in_common(page: PageClient) -> None:
     assert "<h1>ben and anna" in page.request("/compare?with=anna&by=time", Cookie=chosen(page, "ben")).text
 
 
-def test_somebody_new_is_seen(page: PageClient, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finds_a_new_listener(page: PageClient, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spotify_logger.web.listeners.NAMES_CACHE_SECONDS", 0.0)
     page.request("/health")
     begin(redis_url, "", 7)
@@ -117,7 +117,7 @@ def test_somebody_new_is_seen(page: PageClient, redis_url: str, monkeypatch: pyt
     assert 'href="/compare?with=ben"' in page.request("/compare").text
 
 
-def test_who_is_alone_has_no_choice(redis_url: str, tmp_path: Path) -> None:
+def test_a_single_listener_has_no_choice(redis_url: str, tmp_path: Path) -> None:
     begin(redis_url, "", 1)
     with serve_page(settings_for(redis_url, tmp_path)) as page:
         text = page.request("/").text
@@ -127,7 +127,7 @@ def test_who_is_alone_has_no_choice(redis_url: str, tmp_path: Path) -> None:
         assert page.request("/compare").status == 400
 
 
-def test_the_page_of_one_who_has_no_log_yet(redis_url: str, tmp_path: Path) -> None:
+def test_a_listener_without_a_log(redis_url: str, tmp_path: Path) -> None:
     with serve_page(settings_for(redis_url, tmp_path, LISTENER="anna")) as page:
         assert page.request("/").status == 200
 

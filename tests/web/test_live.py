@@ -46,7 +46,7 @@ def store(redis_url: str) -> Iterator[Store]:
 
 
 def play(store: Store, second: int, name: str = "Veridis Quo", **more: object) -> None:
-    """Something plays now, and has been heard for a minute."""
+    """Write an open play that has been playing for a minute."""
     now_ms = round(time.time() * 1000)
     fields: dict[str, Any] = {
         "id": "quo",
@@ -71,7 +71,7 @@ def play(store: Store, second: int, name: str = "Veridis Quo", **more: object) -
 
 
 class Stream:
-    """What a browser gets, piece by piece."""
+    """The events of a stream, one by one."""
 
     def __init__(self, events: AsyncIterator[str]) -> None:
         self._events = events
@@ -80,13 +80,13 @@ class Stream:
         return await asyncio.wait_for(anext(self._events), PATIENCE)
 
     async def stop(self) -> None:
-        """Wait until nothing more comes."""
+        """Wait for the end of the stream."""
         async with asyncio.timeout(PATIENCE):
             async for _ in self._events:
                 pass
 
     async def until(self, is_it: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """What the first event says of which that is true."""
+        """Return the first event that matches."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 piece = await self.piece()
@@ -117,7 +117,7 @@ def tell_status(store: Store, ago: float = 0.0) -> None:
         batch.write_status({"last_poll": polled, "next_poll": polled})
 
 
-def test_it_says_at_once_that_nothing_plays(settings: Settings, store: Store) -> None:
+def test_first_event_says_that_nothing_plays(settings: Settings, store: Store) -> None:
     tell_status(store)
 
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
@@ -128,7 +128,7 @@ def test_it_says_at_once_that_nothing_plays(settings: Settings, store: Store) ->
     listen(settings, listener)
 
 
-def test_it_says_that_nobody_knows_and_when_somebody_does_again(settings: Settings, store: Store) -> None:
+def test_reports_an_unknown_state_and_its_end(settings: Settings, store: Store) -> None:
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
         told = await stream.until(lambda told: told["unknown"])
         assert (told["now"], told["unknown"]) == (None, "Unknown")
@@ -142,7 +142,7 @@ def test_it_says_that_nobody_knows_and_when_somebody_does_again(settings: Settin
     listen(settings, listener)
 
 
-def test_it_says_what_plays_and_where(settings: Settings, store: Store) -> None:
+def test_event_has_item_and_device(settings: Settings, store: Store) -> None:
     second = int(time.time()) - 60
     play(store, second)
 
@@ -158,7 +158,7 @@ def test_it_says_what_plays_and_where(settings: Settings, store: Store) -> None:
     listen(settings, listener)
 
 
-def test_each_change_is_told(settings: Settings, store: Store) -> None:
+def test_sends_each_change(settings: Settings, store: Store) -> None:
     second = int(time.time()) - 60
     play(store, second)
 
@@ -180,7 +180,7 @@ def test_each_change_is_told(settings: Settings, store: Store) -> None:
     listen(settings, listener)
 
 
-def test_what_a_browser_knows_by_itself_is_not_told(settings: Settings, store: Store) -> None:
+def test_sends_only_keep_alives_without_a_change(settings: Settings, store: Store) -> None:
     second = int(time.time()) - 60
     play(store, second)
 
@@ -191,7 +191,7 @@ def test_what_a_browser_knows_by_itself_is_not_told(settings: Settings, store: S
     listen(settings, listener)
 
 
-def test_who_comes_later_is_told_all_of_it_as_well(settings: Settings, store: Store) -> None:
+def test_a_later_client_gets_the_full_state(settings: Settings, store: Store) -> None:
     play(store, int(time.time()) - 60)
 
     async def listener(live: NowPlayingStream, stream: Stream) -> None:
@@ -202,7 +202,7 @@ def test_who_comes_later_is_told_all_of_it_as_well(settings: Settings, store: St
     listen(settings, listener)
 
 
-def test_nobody_looks_when_nobody_listens(settings: Settings) -> None:
+def test_stops_polling_without_clients(settings: Settings) -> None:
     async def go() -> None:
         live = NowPlayingStream(settings, Covers(enabled=True))
         async with aclosing(live.events()) as events:
@@ -216,7 +216,7 @@ def test_nobody_looks_when_nobody_listens(settings: Settings) -> None:
     asyncio.run(go())
 
 
-def test_so_many_can_listen_and_no_more(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "MAX_STREAMS", 2)
 
     async def listener(live: NowPlayingStream, stream: Stream) -> None:
@@ -230,7 +230,7 @@ def test_so_many_can_listen_and_no_more(settings: Settings, monkeypatch: pytest.
     listen(settings, listener)
 
 
-def test_a_stream_ends_so_that_another_one_begins(
+def test_a_stream_ends_after_its_maximum_duration(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_module, "MAX_STREAM_SECONDS", 0.1)
@@ -241,7 +241,7 @@ def test_a_stream_ends_so_that_another_one_begins(
     listen(settings, listener)
 
 
-def test_all_streams_end_with_the_page(settings: Settings) -> None:
+def test_stop_ends_all_streams(settings: Settings) -> None:
     async def listener(live: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
         await live.stop()
@@ -250,7 +250,7 @@ def test_all_streams_end_with_the_page(settings: Settings) -> None:
     listen(settings, listener)
 
 
-def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
+def test_survives_a_redis_outage(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
     settings = load(tmp_path, {"REDIS_URL": server.url, "STATE_DIR": str(tmp_path)}, need_login=False)
 

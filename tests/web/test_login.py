@@ -99,13 +99,13 @@ def saved(settings: Settings) -> oauth.Token | None:
     return TokenFile(settings.state_dir / oauth.TOKEN_FILE).load()
 
 
-def test_before_anything_was_begun_there_is_nothing_to_say(login: SpotifyLogin) -> None:
+def test_idle_login_has_no_messages(login: SpotifyLogin) -> None:
     assert (login.url, login.is_done, login.lines) == ("", False, [])
     login.paste("http://127.0.0.1:8888/callback?code=a&state=b")
     login.stop()
 
 
-def test_the_answer_is_pasted(login: SpotifyLogin, settings: Settings) -> None:
+def test_completes_with_a_pasted_url(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     login.paste(sent_to(login.url))
     wait_until(lambda: login.is_done)
@@ -114,7 +114,7 @@ def test_the_answer_is_pasted(login: SpotifyLogin, settings: Settings) -> None:
     assert (settings.state_dir / oauth.TOKEN_FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_browser_on_this_machine_brings_it(login: SpotifyLogin, settings: Settings) -> None:
+def test_completes_with_the_callback(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     target = sent_to(login.url)
     told = b""
@@ -131,7 +131,7 @@ def test_a_browser_on_this_machine_brings_it(login: SpotifyLogin, settings: Sett
     assert saved(settings)
 
 
-def test_a_flood_keeps_no_answer_away(login: SpotifyLogin, settings: Settings) -> None:
+def test_a_flood_does_not_block_the_callback(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     target = sent_to(login.url)
     callback = urlsplit(settings.redirect_uri)
@@ -152,7 +152,7 @@ def test_a_flood_keeps_no_answer_away(login: SpotifyLogin, settings: Settings) -
         each.close()
 
 
-def test_what_is_pasted_makes_no_sense(login: SpotifyLogin, settings: Settings) -> None:
+def test_rejects_invalid_pasted_text(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     url = login.url
     for text in ("", "nonsense", "http://127.0.0.1/cb?code=x", "http://127.0.0.1/cb?code=x&state=other"):
@@ -165,7 +165,7 @@ def test_what_is_pasted_makes_no_sense(login: SpotifyLogin, settings: Settings) 
     assert saved(settings)
 
 
-def test_who_declines_can_begin_anew(login: SpotifyLogin, settings: Settings) -> None:
+def test_can_be_retried_after_declining(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     state = login.url.partition("state=")[2].partition("&")[0]
     login.paste(f"?error=access_denied&state={state}")
@@ -178,7 +178,7 @@ def test_who_declines_can_begin_anew(login: SpotifyLogin, settings: Settings) ->
     assert saved(settings)
 
 
-def test_an_attempt_ends_where_another_one_begins(login: SpotifyLogin) -> None:
+def test_a_new_attempt_cancels_the_previous_one(login: SpotifyLogin) -> None:
     login.begin()
     first = sent_to(login.url)
     login.begin()
@@ -188,7 +188,7 @@ def test_an_attempt_ends_where_another_one_begins(login: SpotifyLogin) -> None:
 
 
 @pytest.mark.parametrize("fault", ["invalid_grant", "rate_limit"])
-def test_spotify_gives_no_token(
+def test_spotify_refuses_the_token(
     login: SpotifyLogin, settings: Settings, service: Service, fault: str
 ) -> None:
     login.begin()
@@ -212,7 +212,7 @@ def test_a_state_folder_that_cannot_be_made(settings: Settings, tmp_path: Path) 
         SpotifyLogin(replace(settings, state_dir=tmp_path / "file" / "folder")).begin()
 
 
-def test_no_secret_is_in_what_is_said(login: SpotifyLogin, settings: Settings) -> None:
+def test_messages_contain_no_secrets(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     login.paste(sent_to(login.url))
     wait_until(lambda: login.is_done)

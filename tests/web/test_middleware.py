@@ -55,7 +55,7 @@ EVERYWHERE = (
 
 
 class Time:
-    """Time that stands still until it is moved."""
+    """A clock that is advanced by hand."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -77,7 +77,7 @@ def time() -> Time:
 
 @pytest.fixture
 def closed(redis_url: str, tmp_path: Path, time: Time) -> Iterator[PageClient]:
-    """A page that asks for a password."""
+    """A page that requires a password."""
     with serve_page(
         settings_for(redis_url, tmp_path, **SECRETS), password_auth(tmp_path, PASSWORD, time)
     ) as page:
@@ -85,13 +85,13 @@ def closed(redis_url: str, tmp_path: Path, time: Time) -> Iterator[PageClient]:
 
 
 def signed_in(page: PageClient) -> str:
-    """What a browser sends that has given the password."""
+    """Sign in and return the session cookie."""
     answer = page.post("/sign-in?to=/recent", f"password={PASSWORD.replace(' ', '+')}")
     assert answer.status == 303
     return answer.headers["set-cookie"].partition(";")[0]
 
 
-class TestHosts:
+class TestAllowedHosts:
     @pytest.mark.parametrize(
         "host",
         [
@@ -106,7 +106,7 @@ class TestHosts:
             *sorted(local_host_names()),
         ],
     )
-    def test_its_own_names_and_addresses_in_figures(self, page: PageClient, host: str) -> None:
+    def test_accepts_local_names_and_ip_addresses(self, page: PageClient, host: str) -> None:
         assert page.request("/recent", Host=host).status == 200
 
     @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ class TestHosts:
             "a b",
         ],
     )
-    def test_any_other_name_is_not_answered(self, page: PageClient, host: str) -> None:
+    def test_rejects_unknown_names(self, page: PageClient, host: str) -> None:
         answer = page.request("/health", Host=host)
         assert answer.status in (400, 421)
         assert b"Redis" not in answer.body
@@ -132,24 +132,24 @@ class TestHosts:
     @pytest.mark.parametrize(
         "hosts", ["", "Host: a\r\nHost: a\r\n", "Host: 127.0.0.1\r\nHost: evil.example\r\n"]
     )
-    def test_none_or_two(self, page: PageClient, hosts: str) -> None:
+    def test_rejects_missing_or_repeated_host_headers(self, page: PageClient, hosts: str) -> None:
         with page.connect() as connection:
             connection.sendall(f"GET /health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
             assert re.match(rb"HTTP/1.1 (400|421) ", connection.recv(100))
 
-    def test_a_name_is_safe_only_where_nobody_else_can_have_it(self) -> None:
+    def test_local_names_cannot_be_registered_publicly(self) -> None:
         suffixes = (".local", ".lan", ".home", ".home.arpa", ".internal")
         names = local_host_names() - {socket.getfqdn().lower()}
         assert all("." not in name or name.endswith(suffixes) for name in names)
 
     @pytest.mark.parametrize("target", ["/" + "a" * MAX_TARGET_BYTES, "/search?q=" + "a" * MAX_TARGET_BYTES])
-    def test_an_address_is_of_a_certain_length(self, page: PageClient, target: str) -> None:
+    def test_rejects_long_urls(self, page: PageClient, target: str) -> None:
         assert page.request(target).status == 414
 
 
-class TestManners:
+class TestSecurityHeaders:
     @pytest.mark.parametrize("target", EVERYWHERE)
-    def test_every_answer_says_what_a_browser_may_do_with_it(self, page: PageClient, target: str) -> None:
+    def test_every_response_has_security_headers(self, page: PageClient, target: str) -> None:
         headers = page.request(target).headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
@@ -161,7 +161,7 @@ class TestManners:
         assert "cache-control" in headers
         assert "server" not in headers
 
-    def test_covers_may_come_from_spotify_and_from_nobody_when_they_are_switched_off(
+    def test_images_may_come_from_spotify_unless_covers_are_off(
         self, page: PageClient, redis_url: str, tmp_path: Path
     ) -> None:
         assert "img-src 'self' https://i.scdn.co;" in page.request("/").headers["content-security-policy"]
@@ -169,12 +169,12 @@ class TestManners:
             assert "img-src 'self';" in bare.request("/").headers["content-security-policy"]
 
     @pytest.mark.parametrize("target", EVERYWHERE[:14])
-    def test_no_script_and_no_style_stands_in_a_page(self, page: PageClient, target: str) -> None:
+    def test_pages_have_no_inline_scripts_or_styles(self, page: PageClient, target: str) -> None:
         text = page.request(target).text
         assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", text)
         assert not re.search(r"<style|\sstyle=|\son\w+=", text)
 
-    def test_so_does_the_answer_of_what_is_broken(
+    def test_error_pages_have_the_headers_too(
         self, page: PageClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*_: object) -> None:
@@ -186,7 +186,7 @@ class TestManners:
         assert "content-security-policy" in answer.headers
         assert "ZeroDivisionError" not in answer.text
 
-    def test_what_was_not_changed_is_not_sent_again(self, page: PageClient) -> None:
+    def test_unchanged_pages_are_not_sent_again(self, page: PageClient) -> None:
         first = page.request("/top/tracks")
         assert first.status == 200, first.text
         assert first.headers["cache-control"] == "private, no-cache"
@@ -194,7 +194,7 @@ class TestManners:
         assert (again.status, again.body) == (304, b"")
         assert page.request("/top/tracks", If_None_Match='W/"other"').status == 200
 
-    def test_it_is_compressed_for_who_takes_it(self, page: PageClient) -> None:
+    def test_compresses_if_accepted(self, page: PageClient) -> None:
         assert page.request("/").headers["content-encoding"] == "gzip"
         assert "content-encoding" not in page.request("/", Accept_Encoding="identity").headers
 
@@ -214,41 +214,41 @@ class TestSameOrigin:
             {"Origin": "http://127.0.0.1:1"},
         ],
     )
-    def test_another_page_can_change_nothing(self, page: PageClient, headers: dict[str, str]) -> None:
+    def test_rejects_cross_site_requests(self, page: PageClient, headers: dict[str, str]) -> None:
         answer = page.request("/health/login", "POST", b"address=x", headers)
         assert answer.status == 403
 
-    def test_what_is_no_browser_can(self, page: PageClient) -> None:
+    def test_accepts_clients_other_than_browsers(self, page: PageClient) -> None:
         assert page.post("/health/login", "address=x").status == 303
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
     @pytest.mark.parametrize("target", ["/", "/top/tracks", "/static/x/page.css"])
-    def test_everything_else_can_only_be_read(self, page: PageClient, method: str, target: str) -> None:
+    def test_other_routes_are_read_only(self, page: PageClient, method: str, target: str) -> None:
         assert page.request(target, method).status == 405
 
-    def test_a_form_is_of_a_certain_size(self, page: PageClient) -> None:
+    def test_rejects_large_forms(self, page: PageClient) -> None:
         assert page.post("/health/login", "address=" + "x" * 20_000).status == 400
 
 
 class TestSignIn:
-    def test_who_comes_without_a_cookie_is_asked(self, closed: PageClient) -> None:
+    def test_redirects_to_the_sign_in_page(self, closed: PageClient) -> None:
         answer = closed.request("/top/tracks?by=time&year=2026")
         assert answer.status == 303
         assert answer.headers["location"] == "/sign-in?to=/top/tracks%3Fby%3Dtime%26year%3D2026"
         assert closed.request("/sign-in").status == 200
 
-    def test_nothing_is_told_before(self, closed: PageClient) -> None:
+    def test_reveals_nothing_before_signing_in(self, closed: PageClient) -> None:
         for target in EVERYWHERE:
             if "static" not in target and target != "/sign-in":
                 assert closed.request(target).status == 303
                 assert closed.request(target, Accept="text/event-stream").status == 401
                 assert closed.post(target, "").status == 401
 
-    def test_the_files_of_the_page_are_no_secret(self, closed: PageClient) -> None:
+    def test_static_files_are_public(self, closed: PageClient) -> None:
         (address,) = set(re.findall(r"/static/\w+/page\.css", closed.request("/sign-in").text))
         assert closed.request(address).status == 200
 
-    def test_who_knows_the_password_goes_on_where_he_wanted_to(self, closed: PageClient) -> None:
+    def test_signing_in_leads_to_the_requested_page(self, closed: PageClient) -> None:
         answer = closed.post("/sign-in?to=/top/tracks%3Fby%3Dtime", "password=open%2C+sesame")
         assert answer.status == 303
         assert answer.headers["location"] == "/top/tracks?by=time"
@@ -272,7 +272,7 @@ class TestSignIn:
             "x",
         ],
     )
-    def test_nobody_is_sent_elsewhere(self, closed: PageClient, to: str) -> None:
+    def test_never_redirects_to_other_sites(self, closed: PageClient, to: str) -> None:
         answer = closed.post(f"/sign-in?to={quote(to, safe='')}", "password=open%2C+sesame")
         assert (answer.status, answer.headers["location"]) == (303, "/")
 
@@ -282,7 +282,7 @@ class TestSignIn:
         assert "set-cookie" not in answer.headers
         assert "Wrong password" in answer.text
 
-    def test_who_guesses_has_to_wait(self, closed: PageClient, time: Time) -> None:
+    def test_guessing_is_throttled(self, closed: PageClient, time: Time) -> None:
         for _ in range(MAX_FAILURES):
             assert closed.post("/sign-in", "password=guess").status == 403
         assert closed.post("/sign-in", "password=open%2C+sesame").status == 429
@@ -296,14 +296,14 @@ class TestSignIn:
             closed.request("/", Cookie=f"{SESSION_COOKIE}={value.encode().decode('latin-1')}").status == 303
         )
 
-    def test_a_cookie_is_good_for_a_while(self, closed: PageClient, time: Time) -> None:
+    def test_a_cookie_expires(self, closed: PageClient, time: Time) -> None:
         cookie = signed_in(closed)
         time.now += SESSION_LIFETIME - 1
         assert closed.request("/recent", Cookie=cookie).status == 200
         time.now += 2
         assert closed.request("/health", Cookie=cookie).status == 303
 
-    def test_who_signs_out_is_out(self, closed: PageClient) -> None:
+    def test_signing_out_ends_only_this_session(self, closed: PageClient) -> None:
         cookie, other = signed_in(closed), signed_in(closed)
         answer = closed.post("/sign-out", "", Cookie=cookie)
         assert answer.headers["location"] == "/sign-in"
@@ -338,6 +338,6 @@ class TestSignIn:
             for secret in (*SECRETS.values(), cookie.partition("=")[2]):
                 assert secret == "an-id" or secret not in told, target
 
-    def test_without_a_password_there_is_nothing_to_sign(self, page: PageClient) -> None:
+    def test_without_a_password_there_is_no_sign_in_page(self, page: PageClient) -> None:
         assert page.request("/sign-in?to=/recent").headers["location"] == "/recent"
         assert page.post("/sign-in", "password=x").headers["location"] == "/"

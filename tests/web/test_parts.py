@@ -1,4 +1,4 @@
-"""The small rooms of the page: its files, covers, the strip of a day, and text that has to fit."""
+"""Static files, covers, day segments, text fitting and the year image."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
 
 
 class TestAssets:
-    def test_every_file_that_a_page_names_is_there_and_kept_for_good(self, page: PageClient) -> None:
+    def test_referenced_files_exist_and_are_cached_forever(self, page: PageClient) -> None:
         named = set()
         for target in ("/", "/chart", "/calendar", "/year", "/health", "/top/tracks"):
             named |= set(re.findall(r'"(/static/[^"]+)"', page.request(target).text))
@@ -61,16 +61,16 @@ class TestAssets:
             again = page.request(address, If_None_Match=answer.headers["etag"])
             assert (again.status, again.body) == (304, b"")
 
-    def test_an_old_address_gives_the_new_file_and_is_not_kept(self, page: PageClient) -> None:
+    def test_an_outdated_url_serves_the_new_file_uncached(self, page: PageClient) -> None:
         answer = page.request("/static/000000000000/page.css")
         assert (answer.status, answer.headers["cache-control"]) == (200, "no-cache")
 
-    def test_who_takes_nothing_compressed_gets_it_as_it_is(self, page: PageClient) -> None:
+    def test_serves_uncompressed_if_gzip_is_not_accepted(self, page: PageClient) -> None:
         plain = page.request("/static/x/chart.js", Accept_Encoding="identity")
         assert "content-encoding" not in plain.headers
         assert plain.body == page.request("/static/x/chart.js").body
 
-    def test_only_the_files_of_the_page(self, page: PageClient) -> None:
+    def test_serves_no_other_files(self, page: PageClient) -> None:
         for name in ("nothing.js", "..%2Fapp.py", "%2e%2e", "page.css%00", "../page.css"):
             assert page.request(f"/static/x/{name}").status == 404
 
@@ -81,14 +81,16 @@ class TestAssets:
         assert b"Chart.js v4" in gzip.decompress(packed)[:200]
         assert len(packed) < 200_000
 
-    def test_without_it_one_is_told_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_chart_library_names_the_package_to_install(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(static_files, "CHART_PACKAGE", "no_such_package")
         with pytest.raises(Misconfigured, match=r"pip install 'spotify-logger\[web\]'"):
             Assets()
 
 
 class TestCovers:
-    def test_those_of_spotify_in_the_size_that_is_needed(self, redis_url: str) -> None:
+    def test_uses_only_spotify_covers_in_the_needed_size(self, redis_url: str) -> None:
         with closing(Store(redis_url)) as store:
             with store.batch() as batch:
                 batch.write_catalog("track:a", {"cover": LARGE})
@@ -105,7 +107,7 @@ class TestCovers:
             play = {"id": "a", "type": "track", "uri": "spotify:track:a"}
             assert Covers(enabled=True).url_of_play(store, play) == middle
 
-    def test_the_key_of_a_play(self) -> None:
+    def test_catalog_key_of_a_play(self) -> None:
         assert catalog_key_of_play({"id": "a", "type": "episode"}) == "episode:a"
         assert catalog_key_of_play({"uri": "spotify:local:x", "type": "track"}).startswith("local:")
         assert catalog_key_of_play({}).startswith("local:")
@@ -114,16 +116,16 @@ class TestCovers:
         ("name", "letter"),
         [("quo", "Q"), ("<script>", "S"), ("🌊 wave", "W"), ("ßa", "S"), ("", "?"), ("…", "?")],
     )
-    def test_a_tile_has_the_first_letter(self, name: str, letter: str) -> None:
+    def test_a_tile_shows_the_first_letter(self, name: str, letter: str) -> None:
         assert initial(name) == letter
 
     @given(st.text())
-    def test_a_tile_has_one_of_the_colours(self, name: str) -> None:
+    def test_a_tile_color_is_stable_and_in_range(self, name: str) -> None:
         assert 0 <= tile_color(name) < TILE_COLORS
         assert tile_color(name) == tile_color(name)
 
 
-class TestStrip:
+class TestDaySegments:
     BERLIN = Zone("Europe/Berlin")
     DAY = date(2026, 3, 29)
     """On which clocks are put forward at two."""
@@ -136,7 +138,7 @@ class TestStrip:
     def play(self, begin: str, end: str, reason: str = "trackdone") -> dict[str, object]:
         return {"started_at": begin, "ended_at": end, "end_reason": reason, "name": "Quo"}
 
-    def test_plays_and_gaps_lie_where_clocks_show_them(self) -> None:
+    def test_segments_follow_local_time(self) -> None:
         timeline: list[dict[str, object]] = [
             self.play(self.stamp(0, 10), self.stamp(0, 14)),
             self.play(self.stamp(4, 0), self.stamp(4, 1), "skipped"),
@@ -148,7 +150,7 @@ class TestStrip:
             Segment(UNOBSERVED, 300, 150, "05:00 to 07:30: not observed"),
         ]
 
-    def test_what_reaches_beyond_the_day_is_cut(self) -> None:
+    def test_segments_are_cut_at_midnight(self) -> None:
         timeline: list[dict[str, object]] = [
             {"gap": {"from": self.stamp(22, 0, 28), "to": self.stamp(1, 0), "reason": "off"}},
             self.play(self.stamp(23, 58), self.stamp(0, 3, 30)),
@@ -158,31 +160,31 @@ class TestStrip:
             (HEARD, 1438, 2),
         ]
 
-    def test_what_has_no_times_is_passed_over(self) -> None:
+    def test_ignores_plays_without_times(self) -> None:
         assert day_segments(self.BERLIN, self.DAY, [{"name": "Quo"}, self.play("x", "y")]) == []
 
 
-class TestFitted:
-    def test_what_fits_stays_as_it_is(self) -> None:
+class TestFitText:
+    def test_keeps_text_that_fits(self) -> None:
         assert fit_text("Veridis Quo", 1000, 20) == "Veridis Quo"
         assert fit_text("  Veridis \n Quo ", 1000, 20) == "Veridis Quo"
 
-    def test_what_does_not_is_cut(self) -> None:
+    def test_truncates_long_text(self) -> None:
         cut = fit_text("Veridis Quo " * 20, 200, 20)
         assert cut.endswith(ELLIPSIS)
         assert "Veridis".startswith(cut[:5])
         assert 8 < len(cut) < 30
 
-    def test_wide_letters_take_more_room(self) -> None:
+    def test_wide_letters_take_more_width(self) -> None:
         assert len(fit_text("東" * 50, 200, 20)) < len(fit_text("i" * 50, 200, 20))
 
     @given(text=st.text(), width=st.floats(1, 2000), font_size=st.floats(5, 100))
-    def test_it_is_never_longer_and_fit_for_xml(self, text: str, width: float, font_size: float) -> None:
+    def test_is_never_longer_and_valid_xml(self, text: str, width: float, font_size: float) -> None:
         cut = fit_text(text, width, font_size)
         assert len(cut) <= len(text) + 1
         ET.fromstring(ET.tostring(_element(cut)))
 
-    def test_what_turns_the_direction_is_left_out(self) -> None:
+    def test_removes_bidirectional_controls(self) -> None:
         assert fit_text("a\u202eb\x00c", 1000, 20) == "a b c"
 
 
@@ -192,13 +194,11 @@ def _element(text: str) -> ET.Element:
     return element
 
 
-class TestImage:
+class TestYearImage:
     @pytest.mark.parametrize(
         "name", ["Veridis Quo", '<script>alert("x")</script>', "a & b", "\u202e\x0b\ud7ff", "🌊" * 90]
     )
-    def test_a_year_is_an_image_whatever_things_are_called(
-        self, redis_url: str, tmp_path: Path, name: str
-    ) -> None:
+    def test_year_image_is_valid_xml_for_any_name(self, redis_url: str, tmp_path: Path, name: str) -> None:
         log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
         log.to(CatalogItem("track:a", name, [name], name, "al", "X"), "2025-05-01 12:00")
         log.store.close()

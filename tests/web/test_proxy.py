@@ -185,7 +185,7 @@ class TestDocumented:
             page.get_by_role("button", name="Sign out").click()
             page.wait_for_url("**/sign-in")
 
-    def test_who_guesses_has_to_wait_and_nobody_else(self, port: int) -> None:
+    def test_only_the_guessing_address_is_throttled(self, port: int) -> None:
         for number in range(MAX_FAILURES):
             assert sign_in(port, "guess", X_Forwarded_For=f"192.0.2.{number}").status == 403
         assert sign_in(port, "guess", X_Forwarded_For="192.0.2.99").status == 429

@@ -49,8 +49,8 @@ QUESTIONS = (
 
 
 @pytest.fixture(autouse=True)
-def _room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process has all tests in it: it may be as large as it is."""
+def _no_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not let the size of the test process move queries into subprocesses."""
     monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 1 << 40)
 
 
@@ -81,7 +81,7 @@ def run(settings: Settings, work: Callable[[QueryService], Coroutine[Any, Any, A
 
 
 def command(settings: Settings, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
-    """What the command says, as a process of its own."""
+    """Return the JSON output of the command, run as a process."""
     told = subprocess.run(
         [sys.executable, "-m", "spotify_logger", words[0], "--json", *words[1:]],
         env={**os.environ, "REDIS_URL": settings.redis_url},
@@ -93,13 +93,13 @@ def command(settings: Settings, *words: str) -> Any:  # noqa: ANN401 - what JSON
 
 @pytest.mark.parametrize("words", QUESTIONS)
 @pytest.mark.usefixtures("log")
-def test_it_says_what_the_command_says(settings: Settings, words: tuple[str, ...]) -> None:
+def test_answers_equal_those_of_the_command(settings: Settings, words: tuple[str, ...]) -> None:
     told = run(settings, lambda service: service.query(*words))
     assert json.loads(json.dumps(told)) == command(settings, *words)
 
 
 @pytest.mark.usefixtures("log")
-def test_so_it_does_where_the_command_is_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_a_subprocess_are_equal(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     here = run(settings, lambda service: service.query("top", "tracks"))
     monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 0)
     monkeypatch.setenv("REDIS_URL_FILE", "/nowhere")  # it has learned of its Redis in another way
@@ -110,7 +110,7 @@ def test_so_it_does_where_the_command_is_asked(settings: Settings, monkeypatch: 
 
 
 @pytest.mark.usefixtures("log")
-def test_the_command_is_asked_about_the_same_listener(
+def test_a_subprocess_queries_the_same_listener(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text("LISTENER=anna\n")
@@ -122,7 +122,7 @@ def test_the_command_is_asked_about_the_same_listener(
     assert run(anna.for_listener(""), lambda service: service.query("top", "tracks"))["plays"] == 2
 
 
-def test_an_answer_is_kept_until_something_changes(
+def test_caches_answers_until_the_data_changes(
     settings: Settings, log: IndexedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
@@ -171,7 +171,7 @@ def test_an_answer_is_kept_until_something_changes(
     run(settings, work)
 
 
-def test_so_many_answers_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evicts_the_least_recently_used_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_service, "MAX_CACHED_ANSWERS", 2)
 
     async def work(service: QueryService) -> None:
@@ -187,12 +187,12 @@ def test_so_many_answers_are_kept(settings: Settings, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "words", [("top", "nothing"), ("top", "--year=x", "tracks"), ("--help",), ("count",)]
 )
-def test_what_makes_no_sense(settings: Settings, words: tuple[str, ...]) -> None:
+def test_rejects_invalid_arguments(settings: Settings, words: tuple[str, ...]) -> None:
     with pytest.raises(BadRequest):
         run(settings, lambda service: service.query(*words))
 
 
-def test_too_many_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_too_many_waiting_queries(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_service, "MAX_WAITING", 2)
     go_on = threading.Event()
 
@@ -208,7 +208,7 @@ def test_too_many_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch)
     run(settings, work)
 
 
-def test_redis_is_away_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recovers_when_redis_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start_server(tmp_path / "redis")
     settings = settings_for(server.url, tmp_path)
 
@@ -233,7 +233,7 @@ def test_redis_is_away_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run(settings, elsewhere)
 
 
-def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_the_command_on_cancel_and_timeout(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[asyncio.subprocess.Process] = []
     is_there = asyncio.Event()
     start = asyncio.create_subprocess_exec
@@ -272,7 +272,7 @@ def test_a_command_is_ended_with_the_question(settings: Settings, monkeypatch: p
         ("import os; os.kill(os.getpid(), 9)", "log of the page"),
     ],
 )
-def test_only_what_the_command_says_on_purpose_is_shown(
+def test_shows_only_deliberate_error_messages(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str, told: str
 ) -> None:
     monkeypatch.setattr(program, "module_command", lambda _: [sys.executable, "-c", code])

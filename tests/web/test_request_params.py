@@ -27,19 +27,19 @@ def options(*names: str, given: dict[str, str] | None = None, **more: str) -> li
 
 
 class TestOptions:
-    def test_without_a_word_it_is_the_last_twelve_months(self) -> None:
+    def test_defaults_to_the_last_12_months(self) -> None:
         assert options("by", "min", "n") == ["--since=2025-11-23"]
 
-    def test_or_all_time_where_that_is_meant(self) -> None:
+    def test_may_default_to_all_time(self) -> None:
         assert RequestParams({}, TODAY, default_all_time=True).options() == []
         assert options(all="1") == []
 
-    def test_what_is_not_about_a_stretch_has_none(self) -> None:
+    def test_a_view_without_a_period_ignores_it(self) -> None:
         assert RequestParams({"year": "2025", "by": "time"}, TODAY, has_period=False).options("by") == [
             "--by=time"
         ]
 
-    def test_all_that_is_said_is_handed_on(self) -> None:
+    def test_passes_all_options_on(self) -> None:
         given = {"since": "2026-01-01", "until": "2026-02-01", "by": "time", "min": "half", "n": "100"}
         assert options("by", "min", "n", given=given) == [
             "--since=2026-01-01",
@@ -49,23 +49,23 @@ class TestOptions:
             "-n100",
         ]
 
-    def test_only_what_the_command_takes(self) -> None:
+    def test_passes_only_supported_options(self) -> None:
         assert options("by", year="2026", by="time", min="0", n="5") == ["--year=2026", "--by=time"]
 
-    def test_what_means_nothing_is_passed_over(self) -> None:
+    def test_ignores_unknown_parameters(self) -> None:
         assert options(year=" 2026 ", last="1y", json="1", tz="x", since="") == ["--year=2026"]
 
     @pytest.mark.parametrize("number", ["0", "-1", "501", "1e3", "٣", "x", "1" * 30])
-    def test_a_number_of_lines_that_makes_no_sense(self, number: str) -> None:
+    def test_rejects_an_invalid_number_of_rows(self, number: str) -> None:
         with pytest.raises(BadRequest, match="n must be"):
             options("n", n=number)
 
-    def test_a_value_that_is_too_long(self) -> None:
+    def test_rejects_a_long_value(self) -> None:
         with pytest.raises(BadRequest, match="since is too long"):
             options(since="2" * (MAX_VALUE_LENGTH + 1))
 
 
-class TestChoices:
+class TestPeriodChoices:
     def active(self, given: dict[str, str], *, default_all_time: bool = False) -> list[str]:
         return [
             choice.label
@@ -84,29 +84,29 @@ class TestChoices:
             ({"since": "2026-11-16", "by": "time"}, "last 7 days"),
         ],
     )
-    def test_the_one_that_is_shown_is_marked(self, given: dict[str, str], label: str) -> None:
+    def test_marks_the_active_period(self, given: dict[str, str], label: str) -> None:
         assert self.active(given) == [label]
         assert RequestParams(given, TODAY).label == label
 
-    def test_where_all_time_is_meant_it_comes_first(self) -> None:
+    def test_lists_the_default_first(self) -> None:
         choices = RequestParams({}, TODAY, default_all_time=True).choices()
         assert (choices[0].label, choices[0].is_active) == ("all time", True)
         assert self.active({"since": "2025-11-23"}, default_all_time=True) == ["last 12 months"]
 
-    def test_any_other_stretch_is_called_by_its_bounds(self) -> None:
+    def test_labels_a_custom_period_by_its_bounds(self) -> None:
         params = RequestParams({"since": "2026-01-01", "until": "2026-02-01"}, TODAY)
         assert params.label == "since 2026-01-01 until 2026-02-01"
         assert params.bounds == ("2026-01-01", "2026-02-01")
         assert RequestParams({"month": "2026-05"}, TODAY).label == "2026-05"
 
-    def test_each_choice_leads_to_what_it_says(self) -> None:
+    def test_each_choice_selects_its_period(self) -> None:
         for whole in (False, True):
             for choice in RequestParams({}, TODAY, default_all_time=whole).choices():
                 params = RequestParams(choice.query, TODAY, default_all_time=whole)
                 assert params.label == choice.label
 
 
-def test_a_question_can_be_asked_again_with_a_change() -> None:
+def test_query_string_with_changes() -> None:
     params = RequestParams({"year": "2025", "by": "time"}, TODAY)
     assert params.query(by="plays") == "?year=2025&by=plays"
     assert params.query(by=None, year=None) == ""
@@ -123,11 +123,11 @@ def test_a_question_can_be_asked_again_with_a_change() -> None:
         (date(2026, 12, 31), date(2026, 1, 1)),
     ],
 )
-def test_a_year_with_today(today: date, begin: date) -> None:
+def test_start_of_twelve_months(today: date, begin: date) -> None:
     assert start_of_twelve_months(today) == begin
 
 
-def test_a_text_is_tidied_and_of_a_certain_length() -> None:
+def test_search_text_is_normalized_and_limited() -> None:
     assert search_text({"q": "  veridis \n quo "}, "q") == "veridis quo"
     assert search_text({}, "q") == ""
     assert search_text({"q": "a\0b"}, "q") == "a b"
@@ -135,13 +135,13 @@ def test_a_text_is_tidied_and_of_a_certain_length() -> None:
         search_text({"q": "x" * (MAX_SEARCH_LENGTH + 1)}, "q")
 
 
-class TestParser:
-    def test_its_words_are_those_of_the_command(self) -> None:
+class TestQueryParser:
+    def test_parses_the_options_of_the_command(self) -> None:
         params = arguments.parse(["top", "--year=2025", "--by=time", "tracks"], QueryParser)
         assert (params.command, params.kind, params.question.by) == ("top", "tracks", "time")
 
     @pytest.mark.parametrize("text", ["--json", "-n", "--help", "-h", "--", "-n 5", "--tz=x"])
-    def test_a_text_is_never_an_option(self, text: str) -> None:
+    def test_search_text_is_never_an_option(self, text: str) -> None:
         params = arguments.parse(["count", "--", text], QueryParser)
         assert params.text == [text]
         assert not params.json
@@ -159,7 +159,7 @@ class TestParser:
             (["count", "--", " "], "nothing to search for"),
         ],
     )
-    def test_what_makes_no_sense_is_said_and_not_printed(
+    def test_raises_errors_without_printing(
         self, words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(BadRequest, match=complaint):
@@ -182,7 +182,7 @@ values = st.one_of(
     ),
     text=st.text(),
 )
-def test_whatever_a_browser_sends_is_odd_or_a_question(given: dict[str, str], text: str) -> None:
+def test_any_parameters_are_valid_or_a_bad_request(given: dict[str, str], text: str) -> None:
     told: list[str] = []
     for whole in (False, True):
         try:

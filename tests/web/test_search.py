@@ -1,4 +1,4 @@
-"""The page that says how often something was played."""
+"""The search page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page as a process: what it prints, how it ends, and what it needs."""
+"""The page as a process: its output, its exit and its requirements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Process:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.folder = folder
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         self.environment = {**kept, "REDIS_URL": url, "STATE_DIR": str(folder / "state"), "HOME": str(folder)}
         self.running: list[subprocess.Popen[str]] = []
 
@@ -68,7 +68,7 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_is_and_ends_when_it_is_asked_to(page: Process, number: signal.Signals) -> None:
+def test_prints_its_url_and_stops_on_a_signal(page: Process, number: signal.Signals) -> None:
     process, address = page.ready()
     with urllib.request.urlopen(f"{address}recent", timeout=LONG) as answer:
         assert answer.status == 200
@@ -79,7 +79,7 @@ def test_it_says_where_it_is_and_ends_when_it_is_asked_to(page: Process, number:
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_it_says_so_where_redis_is_away(page: Process) -> None:
+def test_reports_an_unreachable_redis(page: Process) -> None:
     page.environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
     process, address = page.ready()
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -107,17 +107,16 @@ def test_wrong_arguments(page: Process, arguments: list[str]) -> None:
     assert "Traceback" not in err
 
 
-def test_without_the_extra_one_is_told_what_to_install(page: Process) -> None:
+def test_a_missing_extra_names_the_package_to_install(page: Process) -> None:
     for name in ("uvicorn", "starlette", "jinja2"):
         hiding = page.folder / name
         hiding.mkdir()
         (hiding / f"{name}.py").write_text(f"raise ModuleNotFoundError('gone', name={name!r})")
         code, out, err = page.ended("--port", "0", PYTHONPATH=str(hiding))
         assert (code, out) == (78, "")
-        assert err == (
-            f"spotify-logger: the page needs more than is installed ({name}): "
-            "pip install 'spotify-logger[web]', or '.[web]' in a clone\n"
-        )
+        assert err.startswith("spotify-logger: ")
+        assert f"({name})" in err
+        assert "pip install 'spotify-logger[web]'" in err
 
 
 def status(url: str) -> int:
@@ -130,7 +129,7 @@ def status(url: str) -> int:
 
 
 class TestPassword:
-    def test_beyond_this_machine_it_makes_one_and_tells_no_log(self, page: Process) -> None:
+    def test_generates_one_for_other_machines_and_does_not_log_it(self, page: Process) -> None:
         process, address = page.ready("--host", "0.0.0.0")
         assert socket.gethostname() in address
         kept = json.loads((page.folder / "state" / "web.json").read_text())
@@ -140,7 +139,7 @@ class TestPassword:
         assert f"the password of the page is in {page.folder}/state/web.json" in err
         assert kept["password"] not in err
 
-    def test_a_terminal_is_told(self, page: Process) -> None:
+    def test_prints_it_on_a_terminal(self, page: Process) -> None:
         leader, terminal = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-m", "spotify_logger", "web", "--port", "0", "--host", "0.0.0.0"],
@@ -158,16 +157,16 @@ class TestPassword:
         kept = json.loads((page.folder / "state" / "web.json").read_text())
         assert f"The password is {kept['password']}" in told.decode()
 
-    def test_one_may_be_set(self, page: Process) -> None:
+    def test_can_be_set(self, page: Process) -> None:
         process, _ = page.ready("--host", "0.0.0.0", WEB_PASSWORD="open, sesame")
         process.terminate()
         assert process.communicate(timeout=LONG) == ("", "")
 
-    def test_one_that_is_set_is_asked_for_on_this_machine_too(self, page: Process) -> None:
+    def test_a_set_password_is_required_locally_too(self, page: Process) -> None:
         _, address = page.ready(WEB_PASSWORD="sesame")
         assert status(f"{address}recent") == 401
 
-    def test_behind_a_proxy_it_makes_one_as_well(self, page: Process) -> None:
+    def test_generates_one_behind_a_proxy(self, page: Process) -> None:
         process, address = page.ready("--behind-proxy")
         assert address.startswith("http://127.0.0.1:")
         assert status(f"{address}recent") == 401
@@ -181,13 +180,13 @@ class TestPassword:
         assert "--host" in err
 
     @pytest.mark.parametrize("how", [["--host", "0.0.0.0"], ["--host", "::1", "--behind-proxy"]])
-    def test_one_that_is_too_short_for_others(self, page: Process, how: list[str]) -> None:
+    def test_rejects_a_short_one_for_other_machines(self, page: Process, how: list[str]) -> None:
         code, out, err = page.ended("--port", "0", *how, WEB_PASSWORD="123456789")
         assert (code, out) == (78, "")
         assert re.fullmatch(r"spotify-logger: WEB_PASSWORD needs at least 10 .*\n", err)
         assert "123456789" not in err
 
-    def test_on_this_machine_there_is_none(self, page: Process) -> None:
+    def test_none_is_needed_on_loopback(self, page: Process) -> None:
         for host in ("127.0.0.1", "::1", "localhost"):
             process, _ = page.ready("--host", host)
             process.terminate()
@@ -195,7 +194,7 @@ class TestPassword:
         assert not (page.folder / "state").exists()
 
 
-def test_nothing_of_it_is_imported_by_the_daemon() -> None:
+def test_the_daemon_does_not_import_the_page() -> None:
     program = (
         "from spotify_logger.daemon import main, preflight\nimport spotify_logger.supervisor.main\n"
         "import spotify_logger.cli.main, sys\n"

@@ -1,4 +1,4 @@
-"""Slow clients are cut off; who is only quiet for a while is not."""
+"""Slow clients are disconnected; idle ones are not."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def dribble(connection: socket.socket, text: bytes) -> int:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", HEAD, HEAD + b"Accept: text/"])
-def test_half_a_request(page: PageClient, sent: bytes) -> None:
+def test_disconnects_after_half_a_request(page: PageClient, sent: bytes) -> None:
     with page.connect() as connection:
         connection.sendall(sent)
         assert read(connection) == b""
@@ -87,7 +87,7 @@ def test_a_body_that_does_not_come(page: PageClient) -> None:
         assert b"HTTP/1.1 200" not in read(connection)
 
 
-def test_who_does_not_read(page: PageClient) -> None:
+def test_disconnects_a_client_that_does_not_read(page: PageClient) -> None:
     request = b"GET /static/x/chart.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"  # some hundred kilobytes
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -105,7 +105,7 @@ def ask_on(connection: socket.socket, request: bytes) -> None:
             connection.sendall(request)
 
 
-def test_who_is_quiet_between_two_requests_is_not_cut_off(page: PageClient) -> None:
+def test_keeps_an_idle_connection(page: PageClient) -> None:
     with page.connect() as connection:
         for _ in range(3):
             connection.sendall(HEAD + b"\r\n")
@@ -113,7 +113,7 @@ def test_who_is_quiet_between_two_requests_is_not_cut_off(page: PageClient) -> N
             threading.Event().wait(0.5)  # longer than a request may take
 
 
-def test_who_listens_is_not_cut_off(page: PageClient) -> None:
+def test_keeps_an_event_stream(page: PageClient) -> None:
     with page.connect() as connection:
         connection.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         threading.Event().wait(0.7)
@@ -133,9 +133,7 @@ def test_a_head_that_is_too_long(page: PageClient) -> None:
         assert b" 303 " not in read(connection)
 
 
-def test_so_many_connections_and_no_more(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_limits_connections(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
     with serve_page(settings_for(redis_url, tmp_path)) as page:
         others = [page.connect() for _ in range(3)]  # they are quiet
@@ -155,7 +153,7 @@ def answers(page: PageClient) -> bool:
         return False
 
 
-def test_one_address_does_not_get_all_of_them(
+def test_limits_connections_per_address(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS_PER_ADDRESS", 2)
@@ -177,7 +175,7 @@ def test_a_port_that_is_taken() -> None:
             listen("127.0.0.1", port)
 
 
-def test_an_address_that_is_not_ours() -> None:
+def test_reports_an_unavailable_address() -> None:
     with pytest.raises(SpotifyLoggerError, match="cannot listen"):
         listen("192.0.2.1", 0)
     with pytest.raises(SpotifyLoggerError, match="cannot resolve"):
