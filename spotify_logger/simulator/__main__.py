@@ -52,22 +52,28 @@ def _service(options: argparse.Namespace) -> Service:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m spotify_logger.simulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes any")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same listener")
-    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as in life; 1")
-    parser.add_argument("--days", type=float, default=7.0, help="how many days of the listener's life; 7")
+    parser.add_argument("--port", type=int, default=0, help="TCP port (default: 0, any free one)")
     parser.add_argument(
-        "--favourites", action="store_true", help="what is heard is somebody's music, and not made to be hard"
+        "--seed", type=int, default=1, help="random seed; the same seed gives the same listener (default: 1)"
     )
-    parser.add_argument("--client-id", default=DEMO_CLIENT_ID, help="the only app that is known")
-    parser.add_argument("--client-secret", default=DEMO_CLIENT_SECRET, help="its made-up secret")
     parser.add_argument(
-        "--refresh-token", default=DEMO_REFRESH_TOKEN, help="a token that works from the start"
+        "--pace", type=float, default=1.0, help="speed, as a multiple of real time (default: 1)"
     )
-    parser.add_argument("--rotate", action="store_true", help="each refresh brings a new refresh token")
+    parser.add_argument("--days", type=float, default=7.0, help="days of listening to simulate (default: 7)")
+    parser.add_argument(
+        "--favourites",
+        action="store_true",
+        help="play one person's taste in music instead of a catalog full of edge cases",
+    )
+    parser.add_argument("--client-id", default=DEMO_CLIENT_ID, help="the client id to accept")
+    parser.add_argument("--client-secret", default=DEMO_CLIENT_SECRET, help="the client secret to accept")
+    parser.add_argument(
+        "--refresh-token", default=DEMO_REFRESH_TOKEN, help="a refresh token that is valid from the start"
+    )
+    parser.add_argument("--rotate", action="store_true", help="rotate the refresh token with every refresh")
     options = parser.parse_args(argv)
     if not (0 < options.pace <= MAX_PACE and 0 < options.days <= MAX_DAYS):
-        parser.error(f"the pace may be {MAX_PACE:g} at most, and the days {MAX_DAYS:g}")
+        parser.error(f"--pace may be at most {MAX_PACE:g}, and --days at most {MAX_DAYS:g}")
     return options
 
 

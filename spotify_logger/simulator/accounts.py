@@ -82,7 +82,7 @@ class Accounts:
         login: The app, and a refresh token that works from the start.
         consented_at: When the listener agreed to that one, in seconds since the epoch.
         seed: Chance, for the tokens.
-        rotating: Whether each refresh brings a new refresh token and ends the old one (as until mid-2026).
+        rotating: Whether each refresh rotates the refresh token and ends the old one (as until mid-2026).
     """
 
     def __init__(

@@ -62,11 +62,13 @@ STOP_TIMEOUT = 15.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the logger at work until Ctrl-C, or for a given time; leave nothing behind."""
     parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
-    parser.add_argument("--web", action="store_true", help="with the page, and a made-up year behind it")
-    parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="end after SECONDS")
+    parser.add_argument(
+        "--web", action="store_true", help="also start the web page, with a made-up year of history"
+    )
+    parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="stop after SECONDS")
     options = parser.parse_args(arguments)
     if not options.seconds > 0:
-        parser.error("SECONDS has to be more than 0")
+        parser.error("SECONDS must be greater than 0")
     stop = StopSignal()
     try:
         with ExitStack() as resources:
@@ -144,20 +146,20 @@ class Demo:
         """Show each play as it lands in Redis, until a moment of the monotonic clock or Ctrl-C.
 
         Raises:
-            TryLater: The logger has ended by itself; its log says why.
+            TryLater: The logger exited unexpectedly; its log says why.
         """
         if self._address:
-            _print(f"The page is at {self._address} - open it in a browser. A made-up year lies behind it.")
+            _print(f"The page is at {self._address} - open it in a browser. It shows a made-up year.")
         _print(
             f"A simulated listener plays {self._mode.pace} times as fast as in life; the logger writes to "
-            f"Redis at {HOST}:{self._port}. Ctrl-C ends it, and nothing is left behind."
+            f"Redis at {HOST}:{self._port}. Press Ctrl-C to stop; nothing is left behind."
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
         clock = SystemClock(stop.wake_fd)
         while not stop.is_requested() and time.monotonic() < until:
             for name, process in self._running.items():
                 if process.poll() is not None:
-                    raise TryLater(f"{name} has ended by itself")
+                    raise TryLater(f"{name} exited unexpectedly")
             self._show()
             clock.sleep(min(REFRESH_SECONDS, until - time.monotonic()))
 
@@ -234,7 +236,7 @@ class Demo:
         resources.callback(_terminate, page)
         ready = page.stdout.readline() if page.stdout else ""
         if not ready.startswith("The page is at "):
-            raise Misconfigured("the page does not start; the line above says why")
+            raise Misconfigured("the page did not start; the line above says why")
         self._running["the page"] = page
         return str(ready.removeprefix("The page is at ").strip())
 
@@ -244,7 +246,7 @@ class Demo:
             try:
                 return session.get(f"{self._spotify}/control/{what}", timeout=STOP_TIMEOUT).json()
             except requests.RequestException:
-                raise TryLater("the simulator does not answer any more") from None
+                raise TryLater("the simulator stopped answering") from None
 
 
 def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
@@ -272,7 +274,7 @@ def _start_simulator(mode: DemoMode) -> tuple[subprocess.Popen[str], str]:
     ready = simulator.stdout.readline() if simulator.stdout else ""
     if not ready.startswith("listening on "):
         _terminate(simulator)
-        raise TryLater("the simulator does not start")
+        raise TryLater("the simulator did not start")
     return simulator, ready.removeprefix("listening on ").strip()
 
 

@@ -186,7 +186,7 @@ def test_a_logger_that_ends_by_itself_is_no_demonstration(stage: Stage) -> None:
     process = stage.start()
     stage.wait_for_all()
     os.kill(stage.pid_of("run.py"), signal.SIGTERM)
-    assert stage.read().splitlines()[-1] == "The demo cannot run: the logger has ended by itself"
+    assert stage.read().splitlines()[-1] == "The demo cannot run: the logger exited unexpectedly"
     assert process.returncode == 1
     stage.assert_nothing_is_left()
 
@@ -200,7 +200,7 @@ def test_its_first_plays_can_be_seen_by_a_busy_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "code"), [(Misconfigured(NO_SERVER), 78), (TryLater("the simulator does not start"), 1)]
+    ("problem", "code"), [(Misconfigured(NO_SERVER), 78), (TryLater("the simulator did not start"), 1)]
 )
 def test_what_it_needs_is_not_there(
     problem: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -217,7 +217,7 @@ def test_what_it_needs_is_not_there(
 def test_a_simulator_that_is_gone_is_a_line() -> None:
     stranded = demo.Demo.__new__(demo.Demo)
     stranded._spotify = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(TryLater, match="the simulator does not answer any more"):
+    with pytest.raises(TryLater, match="the simulator stopped answering"):
         stranded._control("truth")
 
 

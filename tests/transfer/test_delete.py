@@ -323,10 +323,10 @@ class TestAsking:
         answer = forget(log.archive, Selection("daft punk"), NOW, self.confirmation("y\n"))
         shown = self.screen.getvalue()
         assert "12 plays, 2026-11-22 19:00 to 2026-11-22 19:55" in shown
-        assert "and 2 plays before" in shown
+        assert "and 2 earlier plays" in shown
         assert shown.count("Daft Punk – A") == 10
-        assert shown.endswith("Forget these 12 plays for good? [y/N] ")
-        assert answer.page == ["Forgotten: 12 plays, and 1 item of the catalogue."]
+        assert shown.endswith("Delete these 12 plays for good? [y/N] ")
+        assert answer.page == ["Deleted: 12 plays and 1 catalog item."]
         assert answer.data == {
             "plays": 12,
             "items": 1,
@@ -346,21 +346,21 @@ class TestAsking:
         answer = forget(log.archive, Selection("a"), NOW, self.confirmation(words))
         assert answer.code == (not is_agreed)
         assert (log.everything() == before) != is_agreed
-        assert "Forget this play for good?" in self.screen.getvalue()
+        assert "Delete this play for good?" in self.screen.getvalue()
 
     def test_where_nobody_is_there_nothing_is_done(self, log: RedisLog) -> None:
         log.write(play("A"))
         before = log.everything()
-        with pytest.raises(SpotifyLoggerError, match="no terminal to ask on; --yes does without"):
+        with pytest.raises(SpotifyLoggerError, match="no terminal to ask on; --yes"):
             forget(log.archive, Selection("a"), NOW, self.confirmation("y\n", is_there=False))
         assert log.everything() == before
         assert self.screen.getvalue() == ""
 
     def test_where_there_is_nothing_nobody_is_asked(self, log: RedisLog) -> None:
         answer = forget(log.archive, Selection("b"), NOW, self.confirmation(""))
-        assert (answer.page, answer.code) == (["Nothing that was played matches “b”."], 0)
+        assert (answer.page, answer.code) == (["No play matches “b”."], 0)
         answer = forget(log.archive, Selection("", SECOND, SECOND + 9), NOW, self.confirmation(""))
-        assert answer.page == ["Nothing was played then."]
+        assert answer.page == ["There are no plays in that period."]
         assert self.screen.getvalue() == ""
 
     def test_nor_about_the_play_that_is_not_over(self, log: RedisLog) -> None:
@@ -369,11 +369,11 @@ class TestAsking:
         assert answer.page == [OPEN_PLAY_NOTE]
         log.write(play("A"))
         answer = forget(log.archive, Selection("a"), NOW, self.confirmation("y\n"))
-        assert answer.page == ["Forgotten: 1 play.", OPEN_PLAY_NOTE]
+        assert answer.page == ["Deleted: 1 play.", OPEN_PLAY_NOTE]
 
     def test_what_is_no_play_is_named(self, log: RedisLog) -> None:
         log.raw.set(f"listening:{SECOND}", "somebody's")
         answer = forget(log.archive, Selection(f"listening:{SECOND}"), NOW, None)
         assert answer.page == [
-            f"What is no play of ours stays, look at it with redis-cli: listening:{SECOND}."
+            f"These keys hold no plays and were kept; look at them with redis-cli: listening:{SECOND}."
         ]

@@ -239,27 +239,27 @@ def test_how_it_ended(reason_end: object, skipped: object, expected: str) -> Non
         (extended(A, 0, 100) | GONE | {"spotify_track_uri": "nonsense"}, SkippedRow(SkipReason.NAMELESS)),
         (account(A, 60, 1) | {"trackName": ""}, SkippedRow(SkipReason.NAMELESS)),
         (account(A, 60, 1) | {"trackName": 5}, SkippedRow(SkipReason.NAMELESS)),
-        (None, SkippedRow(SkipReason.BAD, "it is no object")),
-        ([], SkippedRow(SkipReason.BAD, "it is no object")),
-        ({}, SkippedRow(SkipReason.BAD, "it has neither ts nor endTime")),
+        (None, SkippedRow(SkipReason.BAD, "not a JSON object")),
+        ([], SkippedRow(SkipReason.BAD, "not a JSON object")),
+        ({}, SkippedRow(SkipReason.BAD, "has neither ts nor endTime")),
         *(
-            (extended(A, 0, 100, ts=ts), SkippedRow(SkipReason.BAD, "ts is no time from 2006 to now"))
+            (extended(A, 0, 100, ts=ts), SkippedRow(SkipReason.BAD, "ts is not a time between 2006 and now"))
             for ts in (None, 5, "", "yesterday", "1970-01-01T00:00:00Z", "2027-02-01T00:00:00Z", "9999-12-31")
         ),
         *(
             (
                 extended(A, 0, 100, ms_played=heard),
-                SkippedRow(SkipReason.BAD, "ms_played is no number of milliseconds"),
+                SkippedRow(SkipReason.BAD, "ms_played is not a number of milliseconds"),
             )
             for heard in (None, "x", -1, 1.5, True, 8 * DAY * 1000)
         ),
         (
             account(A, 60, 1) | {"endTime": "?"},
-            SkippedRow(SkipReason.BAD, "endTime is no time from 2006 to now"),
+            SkippedRow(SkipReason.BAD, "endTime is not a time between 2006 and now"),
         ),
         (
             account(A, 60, 1) | {"msPlayed": "?"},
-            SkippedRow(SkipReason.BAD, "msPlayed is no number of milliseconds"),
+            SkippedRow(SkipReason.BAD, "msPlayed is not a number of milliseconds"),
         ),
     ],
 )

@@ -303,7 +303,7 @@ class TestFile:
     @pytest.mark.parametrize("name", ["", "fifo", "missing/log.jsonl"])
     def test_what_cannot_be_written_is_told_in_a_line(self, log: RedisLog, tmp_path: Path, name: str) -> None:
         os.mkfifo(tmp_path / "fifo")
-        with pytest.raises(SpotifyLoggerError, match=r"is no file|cannot be written: No such file"):
+        with pytest.raises(SpotifyLoggerError, match=r"not a regular file|cannot write"):
             export_file(log.archive, "json", tmp_path / name)
 
 

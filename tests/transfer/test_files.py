@@ -90,7 +90,7 @@ def test_a_file_that_is_named_may_be_called_anything(tmp_path: Path, row: dict[s
 def test_a_file_that_is_named_and_holds_no_plays_is_refused(tmp_path: Path) -> None:
     for content in ("[1]", "{}", '{"playlists": []}', "hello", ""):
         (tmp_path / "file").write_text(content)
-        assert "it holds no plays" in refused(tmp_path / "file")
+        assert "contains no plays" in refused(tmp_path / "file")
 
 
 def test_exports_of_this_program_are_found_in_folders(tmp_path: Path) -> None:
@@ -113,22 +113,22 @@ def test_links_that_lead_in_circles_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "inner" / "endsong_0.json").symlink_to(tmp_path / "inner" / "endsong_0.json")
     write(tmp_path / "inner" / "endsong_1.json", [])
     assert names(tmp_path) == ["endsong_1.json"]
-    assert refused(tmp_path) == "it cannot be read: Too many levels of symbolic links"
+    assert refused(tmp_path) == "cannot be read: Too many levels of symbolic links"
 
 
 def test_folders_are_not_looked_into_for_ever(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["d"] * 40)
     deep.mkdir(parents=True)
     write(deep / "endsong_0.json", [])
-    assert refused(tmp_path) == "it lies too deep: name it itself"
+    assert refused(tmp_path) == "nested too deeply: name this folder itself"
     assert names(deep) == ["endsong_0.json"]
 
 
 def test_where_there_is_nothing_is_said_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SpotifyLoggerError, match="missing cannot be read: No such file or directory"):
+    with pytest.raises(SpotifyLoggerError, match=r"cannot read .*missing: No such file or directory"):
         found(tmp_path / "missing")
-    with pytest.raises(SpotifyLoggerError, match="pipe is no file that can be read twice"):
+    with pytest.raises(SpotifyLoggerError, match="pipe is not a regular file"):
         found(tmp_path / "pipe")
     assert found(tmp_path) == FoundFiles()
 
@@ -150,12 +150,18 @@ def test_a_member_is_read_where_it_lies(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../endsong_0.json", "/etc/endsong_0.json", "a/../../b", "C:/x", "..\\x"])
 def test_a_zip_that_names_files_outside_is_refused(tmp_path: Path, name: str) -> None:
     path = make_zip(tmp_path / "z.zip", {"endsong_1.json": ROW, name: ROW})
-    assert (names(path), refused(path)) == ([], "it names files outside of itself: no zip of Spotify's does")
+    assert (names(path), refused(path)) == (
+        [],
+        "contains paths that lead out of it, which Spotify's zips never do",
+    )
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "z.zip", {"endsong_0.json": b" " * (1 << 25), "endsong_1.json": ROW})
-    assert (names(path), refused(path)) == (["endsong_1.json"], "it would be far too long: it is a zip bomb")
+    assert (names(path), refused(path)) == (
+        ["endsong_1.json"],
+        "far too large when unpacked: it is a zip bomb",
+    )
 
 
 def test_a_zip_bomb_that_lies_about_its_length_gives_no_more_than_it_says(tmp_path: Path) -> None:
@@ -175,13 +181,13 @@ def test_a_zip_whose_files_lie_over_each_other_is_refused(tmp_path: Path) -> Non
     content = path.read_bytes()
     size = zipfile.ZipFile(path).infolist()[0].compress_size
     path.write_bytes(content.replace(size.to_bytes(4, "little"), (len(content) * 2).to_bytes(4, "little")))
-    assert refused(path) == "its files lie one over the other: it is a zip bomb"
+    assert refused(path) == "its files overlap: it is a zip bomb"
 
 
 def test_a_zip_in_a_zip_is_refused(tmp_path: Path) -> None:
     inner = make_zip(tmp_path / "inner.zip", {"endsong_0.json": ROW})
     outer = make_zip(tmp_path / "outer.zip", {"inner.zip": inner.read_bytes()})
-    assert (names(outer), refused(outer)) == ([], "it is a zip in a zip: unpack the outer one")
+    assert (names(outer), refused(outer)) == ([], "a zip inside a zip: unpack the outer one")
 
 
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
@@ -189,19 +195,19 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(content)
-    assert refused(path) == "it is encrypted: unpack it with its password"
+    assert refused(path) == "encrypted: unpack it with its password"
 
 
 def test_a_member_that_is_packed_in_a_way_without_bounds_is_refused(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "z.zip", {"endsong_0.json": ROW}, zipfile.ZIP_LZMA)
-    assert "packed in a way that Spotify does not use" in refused(path)
+    assert "a compression method that Spotify does not use" in refused(path)
 
 
 def test_a_zip_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "z.zip", {"endsong_0.json": ROW * 100})
     path.write_bytes(path.read_bytes()[:-30])
-    assert "it is no zip that can be read" in refused(tmp_path)
-    assert "it is no zip that can be read" in refused(path)
+    assert "not a readable zip" in refused(tmp_path)
+    assert "not a readable zip" in refused(path)
 
 
 def test_a_member_that_is_garbled_is_broken(tmp_path: Path) -> None:
@@ -210,7 +216,7 @@ def test_a_member_that_is_garbled_is_broken(tmp_path: Path) -> None:
     content[0:4] = b"nope"
     path.write_bytes(content)
     (source,) = found(path).sources
-    with pytest.raises(UnreadableFile, match="it cannot be read: "), source.open():
+    with pytest.raises(UnreadableFile, match="cannot be read: "), source.open():
         pass
 
 
@@ -218,7 +224,7 @@ def test_a_file_that_is_gone_meanwhile_is_broken(tmp_path: Path) -> None:
     path = write(tmp_path / "endsong_0.json", [])
     (source,) = found(path).sources
     path.unlink()
-    with pytest.raises(UnreadableFile, match="it cannot be read: No such file or directory"), source.open():
+    with pytest.raises(UnreadableFile, match="cannot be read: No such file or directory"), source.open():
         pass
 
 
@@ -235,7 +241,7 @@ def test_a_zip_of_very_many_files_is_one_line(tmp_path: Path, count: int) -> Non
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *2 * [min(count, 65535)], len(listed), begin, 0)
     path.write_bytes(content[:begin] + listed + end)
     tracemalloc.start()
-    assert refused(path).startswith("it holds far more files")
+    assert refused(path).startswith("contains far more files")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 
@@ -253,4 +259,4 @@ def test_a_zip_that_names_a_file_twice_is_refused(tmp_path: Path) -> None:
         archive.writestr("endsong_0.json", ROW)
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("endsong_0.json", ROW)
-    assert (names(path), refused(path)) == ([], "it names a file twice: no zip of Spotify's does")
+    assert (names(path), refused(path)) == ([], "lists a file twice, which Spotify's zips never do")

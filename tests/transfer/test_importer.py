@@ -239,10 +239,10 @@ def test_bad_rows_are_counted_shown_and_skipped(tmp_path: Path, archive: Archive
         "24 rows in 1 file",
         "1\tnew",
         "22\tnot understood",
-        "1\tnothing was heard",
-        f"{path}, row 3: ts is no time from 2006 to now",
-        f"{path}, row 4: it is no object",
-        f"{path}, row 5: ms_played is no number of milliseconds",
+        "1\t0 ms played",
+        f"{path}, row 3: ts is not a time between 2006 and now",
+        f"{path}, row 4: not a JSON object",
+        f"{path}, row 5: ms_played is not a number of milliseconds",
     ]
     assert out.getvalue().splitlines()[-1] == "12 more rows not understood"
 
@@ -258,12 +258,12 @@ def test_a_broken_file_keeps_what_came_before_and_the_others_go_on(tmp_path: Pat
         {
             "file": f"{tmp_path}/endsong_0.json",
             "row": 6,
-            "problem": "it is cut off, or no JSON from there on",
+            "problem": "the file is cut off, or not JSON from there on",
         },
         {
             "file": f"{tmp_path}/endsong_2.json",
             "row": 1,
-            "problem": "it is cut off, or no JSON from there on",
+            "problem": "the file is cut off, or not JSON from there on",
         },
     ]
 
@@ -278,13 +278,13 @@ def test_a_zip_is_read_and_what_is_wrong_with_it_told(tmp_path: Path, archive: A
     out = io.StringIO()
     write_answer(answer, out)
     assert out.getvalue().splitlines()[-2:] == [
-        f"{tmp_path}/my_spotify_data.zip/MyData/more.zip: it is a zip in a zip: unpack the outer one",
-        "1 other file passed over",
+        f"{tmp_path}/my_spotify_data.zip/MyData/more.zip: a zip inside a zip: unpack the outer one",
+        "1 other file skipped",
     ]
 
 
 def test_where_there_is_nothing_to_import_is_said(tmp_path: Path, archive: Archive) -> None:
-    with pytest.raises(SpotifyLoggerError, match="there is nothing to import: Spotify calls its files"):
+    with pytest.raises(SpotifyLoggerError, match="nothing to import"):
         import_history(archive, [tmp_path])
 
 
@@ -374,7 +374,7 @@ def test_a_redis_that_goes_away_is_told_in_a_line(tmp_path: Path, archive: Archi
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
     with closing(Store("redis://127.0.0.1:1")) as store, pytest.raises(StoreError) as error:
         import_history(store.archive(), [path])
-    assert str(error.value).endswith("; what came in until then stays: run the import again to go on")
+    assert str(error.value).endswith("; what has been imported is kept: run the import again to continue")
     assert "\n" not in str(error.value)
 
 
@@ -395,7 +395,7 @@ def test_a_redis_that_dies_in_the_middle_has_all_of_it_after_another_import(
         with closing(Store(server.url)) as store, monkeypatch.context() as patch:
             patch.setattr(PlayWriter, "write", until_it_dies)
             with pytest.raises(
-                StoreError, match="what came in until then stays: run the import again to go on"
+                StoreError, match="what has been imported is kept: run the import again to continue"
             ):
                 import_history(store.archive(), [path])
         start_again(server)

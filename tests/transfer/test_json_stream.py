@@ -59,15 +59,15 @@ def test_one_element_a_line_is_read_too(rows: list[object], piece: int) -> None:
         (b"[]", [], ""),
         (b"\xef\xbb\xbf[1, 23]", [1, 23], ""),
         (b"[1][2]", [1, 2], ""),
-        (b"[1, 2", [1, 2], "3: it is cut off"),
-        (b"[1,", [1], "2: it is cut off"),
-        (b'[{"a": 1}, {"b": ', [{"a": 1}], "2: it is cut off, or no JSON from there on"),
-        (b'[{"a": 1}, {b}, {"c": 1}]', [{"a": 1}], "2: it is cut off, or no JSON from there on"),
-        (b"<html>", [], "1: it is cut off, or no JSON from there on"),
+        (b"[1, 2", [1, 2], "3: the file is cut off"),
+        (b"[1,", [1], "2: the file is cut off"),
+        (b'[{"a": 1}, {"b": ', [{"a": 1}], "2: the file is cut off, or not JSON from there on"),
+        (b'[{"a": 1}, {b}, {"c": 1}]', [{"a": 1}], "2: the file is cut off, or not JSON from there on"),
+        (b"<html>", [], "1: the file is cut off, or not JSON from there on"),
         (b'["\xff\xfe"]', ["\udcff\udcfe"], ""),
-        (b"[" + b'{"a":' * 100_000, [], "1: it is cut off, or no JSON from there on"),
-        (b"[" + b"9" * 5000 + b", 1]", [], "1: it is cut off, or no JSON from there on"),
-        (b'["' + b"a" * (1 << 21), [], "1: what stands there is no JSON, or too long"),
+        (b"[" + b'{"a":' * 100_000, [], "1: the file is cut off, or not JSON from there on"),
+        (b"[" + b"9" * 5000 + b", 1]", [], "1: the file is cut off, or not JSON from there on"),
+        (b'["' + b"a" * (1 << 21), [], "1: not JSON, or too long"),
     ],
     ids=repr,
 )
@@ -92,7 +92,7 @@ def pieces(stream: Failing) -> Iterator[list[object]]:
 def test_a_disk_that_fails_is_named() -> None:
     found = pieces(Failing(b"[1, 2, 3]"))
     assert next(found) == [1]
-    with pytest.raises(UnreadableFile, match="it cannot be read any further: Input/output error") as error:
+    with pytest.raises(UnreadableFile, match="cannot be read any further: Input/output error") as error:
         next(found)
     assert error.value.number == 2
 

@@ -60,7 +60,7 @@ def truth(log: RedisLog) -> dict[str, dict[str, str]]:
 
 def test_where_nothing_is_wrong(log: RedisLog) -> None:
     answer = check(log.archive, NOW)
-    assert answer.page == ["4 plays, 2 days, 2 items, 1 gap: all is well"]
+    assert answer.page == ["4 plays, 2 days, 2 items, 1 gap: no problems"]
     assert answer.code == 0
     assert answer.data == {
         "well": True,
@@ -73,7 +73,7 @@ def test_where_nothing_is_wrong(log: RedisLog) -> None:
 def test_where_nothing_is_logged(log: RedisLog) -> None:
     log.begin()
     answer = check(log.archive, NOW)
-    assert (answer.page, answer.code) == (["nothing is logged yet: all is well"], 0)
+    assert (answer.page, answer.code) == (["nothing is logged yet: no problems"], 0)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_keys_of_others_are_nobodys_business(log: RedisLog, key: str) -> None:
     log.raw.set("track:XYZ", "somebody's")
     log.raw.hset("track:GPS", "lat", "52")
     before = log.dump()
-    assert check(log.archive, NOW, repair=True).page == ["4 plays, 2 days, 2 items, 1 gap: all is well now"]
+    assert check(log.archive, NOW, repair=True).page == ["4 plays, 2 days, 2 items, 1 gap: no problems left"]
     assert log.dump() == before
 
 
@@ -263,15 +263,18 @@ def test_how_many_and_the_first_few(log: RedisLog) -> None:
     assert answer.data["found"]["unlisted"]["count"] == 12
     assert len(answer.data["found"]["unlisted"]["first"]) == MAX_EXAMPLES
     head, table = answer.page
-    assert head == "13 plays, 1 day, 2 items, 1 gap: not all is well, see what --repair makes right"
+    assert (
+        head
+        == "13 plays, 1 day, 2 items, 1 gap: there are problems; --repair fixes those marked as repairable"
+    )
     assert not isinstance(table, str)
     rows = list(table.lines())
     assert [row[:3] for row in rows] == [
-        ("12", FindingKind.UNLISTED.value, "can be repaired"),
-        ("1", FindingKind.UNLISTED_GAP.value, "can be repaired"),
+        ("12", FindingKind.UNLISTED.value, "repairable"),
+        ("1", FindingKind.UNLISTED_GAP.value, "repairable"),
     ]
     repaired = check(log.archive, NOW, repair=True)
-    assert repaired.page[0] == "13 plays, 1 day, 2 items, 1 gap: all is well now"
+    assert repaired.page[0] == "13 plays, 1 day, 2 items, 1 gap: no problems left"
 
 
 def test_a_key_that_is_told_twice_counts_once(log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> None:

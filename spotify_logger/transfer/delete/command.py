@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_PLAYS_SHOWN = 10
 """Plays that are shown before they are deleted, at most."""
-OPEN_PLAY_NOTE = "The play that is not over stays: forget it when it is."
+OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Confirmation:
         """
         if not (self.keyboard.isatty() and self.screen.isatty()):
             raise SpotifyLoggerError(
-                "nothing is forgotten: there is no terminal to ask on; --yes does without"
+                "nothing was deleted: there is no terminal to ask on; --yes skips the question"
             )
         write_answer(preview(archive, seconds, self.zone), self.screen)
         these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
-        self.screen.write(f"Forget {these} for good? [y/N] ")
+        self.screen.write(f"Delete {these} for good? [y/N] ")
         self.screen.flush()
         return self.keyboard.readline().strip().casefold() in {"y", "yes"}
 
@@ -77,7 +77,7 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
     still_open = open_plays(archive, now)
     seconds = [second for second in found if second not in still_open]
     if seconds and confirmation is not None and not confirmation.is_given(archive, seconds):
-        return Answer(_data(Deletion(), seconds), ["Nothing is forgotten."], code=1)
+        return Answer(_data(Deletion(), seconds), ["Nothing was deleted."], code=1)
     deletion = delete(archive, seconds, now)
     deletion.has_open_play |= len(seconds) < len(found)
     return Answer(_data(deletion, seconds), _page(deletion, selection))
@@ -105,7 +105,7 @@ def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
     first, last = format_time(zone, seconds[0]), format_time(zone, seconds[-1])
     when = first if len(seconds) == 1 else f"{first} to {last}"
     more = (
-        [f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'play')} before"]
+        [f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}"]
         if len(seconds) > MAX_PLAYS_SHOWN
         else []
     )
@@ -126,16 +126,14 @@ def _data(deletion: Deletion, seconds: Sequence[int]) -> dict[str, object]:
 def _page(deletion: Deletion, selection: Selection) -> list[str]:
     page = []
     if deletion.plays:
-        items = f", and {counted(deletion.items, 'item')} of the catalogue" if deletion.items else ""
-        page.append(f"Forgotten: {counted(deletion.plays, 'play')}{items}.")
+        items = f" and {counted(deletion.items, 'catalog item')}" if deletion.items else ""
+        page.append(f"Deleted: {counted(deletion.plays, 'play')}{items}.")
     if deletion.has_open_play:
         page.append(OPEN_PLAY_NOTE)
     if deletion.unrecognized:
         some = ", ".join(deletion.unrecognized[:MAX_PLAYS_SHOWN])
-        page.append(f"What is no play of ours stays, look at it with redis-cli: {some}.")
+        page.append(f"These keys hold no plays and were kept; look at them with redis-cli: {some}.")
     nothing = (
-        f"Nothing that was played matches “{selection.text}”."
-        if selection.text
-        else "Nothing was played then."
+        f"No play matches “{selection.text}”." if selection.text else "There are no plays in that period."
     )
     return page or [nothing]

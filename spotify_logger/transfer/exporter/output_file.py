@@ -28,9 +28,11 @@ def atomic_output(path: Path) -> Iterator[TextIO]:
     """
     real = Path(os.path.realpath(path))
     if os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long
-        raise SpotifyLoggerError(f"{path} is no file: name one to be written, or leave it out and redirect")
+        raise SpotifyLoggerError(
+            f"{path} is not a regular file: name a file to write, or omit it and redirect the output"
+        )
     try:
         with replacing(real) as out:
             yield out
     except OSError as error:
-        raise SpotifyLoggerError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise SpotifyLoggerError(f"cannot write {path}: {error.strerror or error}") from None

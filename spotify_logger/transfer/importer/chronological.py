@@ -152,7 +152,9 @@ class RowIndex:
                     if position.number + len(elements) >= run[-1].end_number:
                         return
         except UnreadableFile as error:
-            self._summary.broken.append((source.name, error.number, f"it changed meanwhile: {error}"))
+            self._summary.broken.append(
+                (source.name, error.number, f"the file changed during the import: {error}")
+            )
 
     def _read(self, element: object) -> ParsedRecord:
         if isinstance(element, dict) and "kind" in element:

@@ -67,7 +67,7 @@ def import_history(
     found = find_sources(paths)
     if not found.sources and not found.refused:
         names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
-        raise SpotifyLoggerError(f"there is nothing to import: Spotify calls its files {names}")
+        raise SpotifyLoggerError(f"nothing to import: Spotify's files are called {names}")
     summary = ImportSummary()
     other_records = _OtherRecords(archive, summary, dry_run=dry_run)
     row_index = RowIndex(int(time.time() * 1000), summary, other_records, private=private)
@@ -158,7 +158,7 @@ def suggest_rerun() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        words = f"{error}; what came in until then stays: run the import again to go on"
+        words = f"{error}; what has been imported is kept: run the import again to continue"
         raise StoreError(words, error.refused, error.codes) from None
 
 

@@ -70,9 +70,9 @@ class SkipReason(Enum):
     """Why a row is left out; the value says it to a person."""
 
     BAD = "not understood"
-    PRIVATE = "private (--private takes them in)"
-    SILENT = "nothing was heard"
-    NAMELESS = "nothing says what it was"
+    PRIVATE = "private (--private imports them)"
+    SILENT = "0 ms played"
+    NAMELESS = "neither a title nor an id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +116,10 @@ def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay
         private: Whether what was heard in a private session is wanted.
     """
     if not isinstance(row, dict):
-        return malformed("it is no object")
+        return malformed("not a JSON object")
     if "ts" in row:
         return _extended(row, now_ms, private=private)
-    return _account(row, now_ms) if "endTime" in row else malformed("it has neither ts nor endTime")
+    return _account(row, now_ms) if "endTime" in row else malformed("has neither ts nor endTime")
 
 
 def malformed(detail: str) -> SkippedRow:
@@ -131,9 +131,9 @@ def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> Impor
     reported_end_ms, ms_played = _timestamp(row["ts"], now_ms), _ms_played(row.get("ms_played"))
     if reported_end_ms is None or ms_played is None:
         return malformed(
-            "ts is no time from 2006 to now"
+            "ts is not a time between 2006 and now"
             if reported_end_ms is None
-            else "ms_played is no number of milliseconds"
+            else "ms_played is not a number of milliseconds"
         )
     if _flag(row.get("incognito_mode")) and not private:
         return SkippedRow(SkipReason.PRIVATE)
@@ -161,9 +161,9 @@ def _account(row: Mapping[str, object], now_ms: int) -> ImportedPlay | SkippedRo
     reported_end_ms, ms_played = _timestamp(row["endTime"], now_ms), _ms_played(row.get("msPlayed"))
     if reported_end_ms is None or ms_played is None:
         return malformed(
-            "endTime is no time from 2006 to now"
+            "endTime is not a time between 2006 and now"
             if reported_end_ms is None
-            else "msPlayed is no number of milliseconds"
+            else "msPlayed is not a number of milliseconds"
         )
     if not ms_played:
         return SkippedRow(SkipReason.SILENT)

@@ -50,7 +50,7 @@ _OWN_EXPORT = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
 _FORMAT_FIELDS = ("ts", "endTime", "kind")
 """A field of the rows by which each of the formats is known."""
 _ENCRYPTED = 0x1
-TOO_MANY = "it holds far more files than a zip of Spotify's: unpack it, and import the folder"
+TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
 _STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What is unpacked a piece at a time; of the others zipfile makes as much at once as there is."""
 
@@ -101,7 +101,7 @@ class SourceFile:
                 stream = self._opened(stack)
                 _skip(stream, offset)
             except READ_ERRORS as error:
-                raise UnreadableFile(f"it cannot be read: {describe_error(error)}", 1) from None
+                raise UnreadableFile(f"cannot be read: {describe_error(error)}", 1) from None
             yield stream
 
     def _opened(self, stack: ExitStack) -> BinaryIO:
@@ -162,11 +162,11 @@ class _Search:
         try:
             status = path.stat()
         except OSError as error:
-            raise SpotifyLoggerError(f"{path} cannot be read: {describe_error(error)}") from None
+            raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
         if stat.S_ISDIR(status.st_mode):
             self._folder(path, MAX_FOLDER_DEPTH)
         elif not stat.S_ISREG(status.st_mode):
-            raise SpotifyLoggerError(f"{path} is no file that can be read twice: save it as one first")
+            raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
         elif self._is_new(status.st_dev, status.st_ino):
             self._named_file(SourceFile(str(path), path, "", status.st_size))
 
@@ -178,7 +178,7 @@ class _Search:
         elif _VIDEO.fullmatch(source.path.name):
             self.found.videos += 1
         else:
-            why = "it holds no plays, neither as Spotify exports them nor as spotify-logger does"
+            why = "contains no plays in the export format of Spotify or spotify-logger"
             self.found.refused.append((source.name, why))
 
     def _folder(self, path: Path, depth: int) -> None:
@@ -188,10 +188,10 @@ class _Search:
             is_new = self._is_new(status.st_dev, status.st_ino)
             entries = sorted(path.iterdir()) if is_new and depth else []
         except OSError as error:
-            self.found.refused.append((str(path), f"it cannot be read: {describe_error(error)}"))
+            self.found.refused.append((str(path), f"cannot be read: {describe_error(error)}"))
             return
         if not depth:
-            self.found.refused.append((str(path), "it lies too deep: name it itself"))
+            self.found.refused.append((str(path), "nested too deeply: name this folder itself"))
         for entry in entries:
             self._entry(entry, depth - 1)
 
@@ -199,7 +199,7 @@ class _Search:
         try:
             status = path.stat()
         except OSError as error:
-            self.found.refused.append((str(path), f"it cannot be read: {describe_error(error)}"))
+            self.found.refused.append((str(path), f"cannot be read: {describe_error(error)}"))
             return
         if stat.S_ISDIR(status.st_mode):
             self._folder(path, depth)
@@ -232,20 +232,18 @@ class _Search:
             self.found.refused.append((source.name, TOO_MANY))
             return
         except READ_ERRORS as error:
-            self.found.refused.append(
-                (source.name, f"it is no zip that can be read: {describe_error(error)}")
-            )
+            self.found.refused.append((source.name, f"not a readable zip: {describe_error(error)}"))
             return
         if len(members) > MAX_ZIP_MEMBERS:
             self.found.refused.append((source.name, TOO_MANY))
         elif len({member.filename for member in members}) < len(members):
-            self.found.refused.append((source.name, "it names a file twice: no zip of Spotify's does"))
+            self.found.refused.append((source.name, "lists a file twice, which Spotify's zips never do"))
         elif any(_leads_outside(member.filename) for member in members):
             self.found.refused.append(
-                (source.name, "it names files outside of itself: no zip of Spotify's does")
+                (source.name, "contains paths that lead out of it, which Spotify's zips never do")
             )
         elif sum(member.compress_size for member in members) > source.size:
-            self.found.refused.append((source.name, "its files lie one over the other: it is a zip bomb"))
+            self.found.refused.append((source.name, "its files overlap: it is a zip bomb"))
         else:
             for member in members:
                 self._member(source.path, member)
@@ -262,15 +260,15 @@ class _Search:
 
 def _refusal_reason(member: zipfile.ZipInfo) -> str:
     if member.filename.lower().endswith(".zip"):
-        return "it is a zip in a zip: unpack the outer one"
+        return "a zip inside a zip: unpack the outer one"
     if member.flag_bits & _ENCRYPTED:
-        return "it is encrypted: unpack it with its password"
+        return "encrypted: unpack it with its password"
     if member.compress_type not in _STREAMABLE_METHODS:
-        return "it is packed in a way that Spotify does not use: unpack it"
+        return "uses a compression method that Spotify does not use: unpack it"
     if member.file_size > min(
         MAX_MEMBER_BYTES, max(RATIO_EXEMPT_BYTES, MAX_COMPRESSION_RATIO * member.compress_size)
     ):
-        return "it would be far too long: it is a zip bomb"
+        return "far too large when unpacked: it is a zip bomb"
     return ""
 
 

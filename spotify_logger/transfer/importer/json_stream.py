@@ -80,7 +80,7 @@ def read_elements(
 
 def describe_error(error: Exception) -> str:
     """Why something cannot be read."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "it ends too early"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "the file ends too early"
 
 
 class _Reader:
@@ -105,7 +105,7 @@ class _Reader:
         try:
             read = self._stream.read(CHUNK_BYTES)
         except READ_ERRORS as error:
-            words = f"it cannot be read any further: {describe_error(error)}"
+            words = f"cannot be read any further: {describe_error(error)}"
             raise UnreadableFile(words, self._position.number + 1) from None
         self._is_last = not read
         self._text += self._decoder.decode(read, final=self._is_last)
@@ -120,7 +120,7 @@ class _Reader:
                 is_in_array = separator.rfind("[") > separator.rfind("]")
             if place == len(text):
                 end = place
-                fault = "it is cut off" if self._is_last and is_in_array else ""
+                fault = "the file is cut off" if self._is_last and is_in_array else ""
                 break
             try:
                 element, after = _DECODE(text, place)
@@ -142,8 +142,8 @@ class _Reader:
     def _fault(self, length: int) -> str:
         """What is wrong where no element can be made of what is left; nothing if more of it is to come."""
         if length > MAX_ELEMENT_CHARS:
-            return "what stands there is no JSON, or too long"
-        return "it is cut off, or no JSON from there on" if self._is_last else ""
+            return "not JSON, or too long"
+        return "the file is cut off, or not JSON from there on" if self._is_last else ""
 
     def _advance(self, end: int, elements: int, *, is_in_array: bool) -> None:
         offset = self._position.offset + len(self._text[:end].encode("utf-8", "surrogateescape"))

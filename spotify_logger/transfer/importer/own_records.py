@@ -67,21 +67,21 @@ def read_record(record: Mapping[str, object], now_ms: int) -> ParsedRecord:
     """
     fields = _fields(record.get("fields"))
     if fields is None:
-        return malformed("it has no fields, or some that are no text")
+        return malformed("has no fields, or fields that are not text")
     match record.get("kind"):
         case "item":
             key = (_fields({"key": record.get("key")}) or {}).get("key", "")
             return (
                 ItemRecord(key, fields)
                 if _KEY.fullmatch(key)
-                else malformed("its key is none of the catalogue")
+                else malformed("its key is not a key of the catalog")
             )
         case "play":
             return _play(whole_number(record.get("second")), fields, now_ms)
         case "gap":
             return _gap(whole_number(record.get("second")), fields)
         case _:
-            return malformed("its kind is none of item, play and gap")
+            return malformed("its kind is not item, play or gap")
 
 
 def _fields(value: object) -> dict[str, str] | None:
@@ -94,9 +94,9 @@ def _fields(value: object) -> dict[str, str] | None:
 def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> ParsedRecord:
     play = None if second is None else Play.from_hash(second, fields)
     if play is None or not EARLIEST_PLAY_MS <= play.started_ms <= now_ms + ONE_DAY_MS:
-        return malformed("its fields are not those of a play")
+        return malformed("its fields do not describe a play")
     if play.second not in naming_seconds(play.started_ms // 1000):
-        return malformed("its second is not the one at which it started")
+        return malformed("its second is not the second at which it started")
     return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
@@ -104,5 +104,5 @@ def _gap(second: int | None, fields: Mapping[str, str]) -> ParsedRecord:
     ended_ms = from_iso(fields.get("to", ""))
     line = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
     if second is None or read_gap(str(second), line) is None:
-        return malformed("its fields are not those of a gap")
+        return malformed("its fields do not describe a gap")
     return GapRecord(second, line, fields)

@@ -40,10 +40,10 @@ class RowStatus(Enum):
     """What a row is; the value says it to a person."""
 
     NEW = "new"
-    LIVE = "known, logged live"
-    IMPORTED = "known, imported before"
-    DOUBLE = "told twice in these files"
-    FORGOTTEN = "forgotten, and stays so"
+    LIVE = "already logged live"
+    IMPORTED = "already imported"
+    DOUBLE = "duplicates within these files"
+    FORGOTTEN = "deleted before, not imported again"
 
 
 @dataclass(slots=True)

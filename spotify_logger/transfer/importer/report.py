@@ -92,7 +92,7 @@ def samples_answer(summary: ImportSummary, samples: int, empty: int, *, dry_run:
         dry_run: Whether nothing was written.
     """
     plays = summary.statuses.total()
-    head = f"{counted(plays, 'play')} in {counted(samples, 'sample')}, {empty:,} of which tell of nothing"
+    head = f"{counted(plays, 'play')} in {counted(samples, 'sample')}, {empty:,} of which name no item"
     figures = [(f"{number:,}", name) for name, number in _figures(summary) if number]
     page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
     page += [Table(rows, right_aligned=(0,)) for rows in [figures] if rows]
@@ -104,10 +104,10 @@ def _figures(summary: ImportSummary) -> Iterator[tuple[str, int]]:
     """All the rows, by what became of them, and then what else there was."""
     yield from ((status.value, summary.statuses[status]) for status in RowStatus)
     yield from ((why.value, summary.skipped[why]) for why in SkipReason)
-    yield "items of the catalogue, new", summary.items.new
-    yield "items of the catalogue, known", summary.items.known
+    yield "catalog items, new", summary.items.new
+    yield "catalog items, already known", summary.items.known
     yield "gaps, new", summary.gaps.new
-    yield "gaps, known", summary.gaps.known
+    yield "gaps, already known", summary.gaps.known
 
 
 def _notes(summary: ImportSummary, found: FoundFiles) -> Iterator[str]:
@@ -119,9 +119,9 @@ def _notes(summary: ImportSummary, found: FoundFiles) -> Iterator[str]:
     yield from (f"{name}, row {number:,}: {words}" for name, number, words in summary.broken)
     yield from (f"{name}: {words}" for name, words in found.refused)
     if found.videos:
-        yield f"{counted(found.videos, 'file')} about videos passed over: what was watched is no play"
+        yield f"{counted(found.videos, 'file')} about videos skipped: only listening is imported"
     if found.others:
-        yield f"{counted(found.others, 'other file')} passed over"
+        yield f"{counted(found.others, 'other file')} skipped"
 
 
 def _data(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> dict[str, object]:

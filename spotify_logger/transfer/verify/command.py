@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LIKE_OURS = re.compile(r"(listening|gap):-?(0|[1-9][0-9]*)|plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ITEMS = ("track:", "episode:", "local:")
-NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "forgotten play"}
+NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "deleted play"}
 
 
 def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
@@ -85,7 +85,7 @@ def _answer(findings: Findings, *, repair: bool) -> Answer:
     ]
     if found:
         rows = [_row(findings, kind, repair=repair) for kind in found]
-        page.append(Table(rows, ("", "what", "", "the first"), right_aligned=[0], flexible=3))
+        page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
     data = {
         "well": is_well,
         "repaired": repair,
@@ -100,10 +100,14 @@ def _answer(findings: Findings, *, repair: bool) -> Answer:
 
 def _outcome(*, is_healthy: bool, repair: bool) -> str:
     if is_healthy:
-        return "all is well now" if repair else "all is well"
-    return "the rest is for you to decide" if repair else "not all is well, see what --repair makes right"
+        return "no problems left" if repair else "no problems"
+    return (
+        "the rest is for you to decide"
+        if repair
+        else "there are problems; --repair fixes those marked as repairable"
+    )
 
 
 def _row(findings: Findings, kind: FindingKind, *, repair: bool) -> tuple[str, str, str, str]:
-    fate = "left as it is" if not kind.is_repairable else "repaired" if repair else "can be repaired"
+    fate = "not repairable" if not kind.is_repairable else "repaired" if repair else "repairable"
     return f"{findings.counts[kind]:,}", kind.value, fate, ", ".join(findings.examples[kind])

@@ -12,19 +12,19 @@ MAX_EXAMPLES = 5
 class FindingKind(Enum):
     """What can be wrong; the value says it to a person."""
 
-    UNLISTED = "plays without a line in the index"
-    DIFFERENT = "lines of the index that say something else than the play"
-    LOST = "lines of the index without a play"
-    ASTRAY = "lines of the index under another day"
-    UNKNOWN_ITEM = "items of plays that the catalogue does not have"
-    UNUSED_ITEM = "items of the catalogue that no play needs"
-    UNLISTED_GAP = "gaps without a line in their index, or with another one"
-    LOST_GAP = "lines of gaps without a gap"
-    OLD_FORM = "lines of the first version, which do not tell how the play ended"
+    UNLISTED = "plays missing from the index"
+    DIFFERENT = "index entries that differ from the play"
+    LOST = "index entries without a play"
+    ASTRAY = "index entries under the wrong day"
+    UNKNOWN_ITEM = "items of plays missing from the catalog"
+    UNUSED_ITEM = "catalog items that no play uses"
+    UNLISTED_GAP = "gaps missing from their index, or different in it"
+    LOST_GAP = "index entries without a gap"
+    OLD_FORM = "index entries of the first version, without the way the play ended"
     STRANGE = "keys of plays or gaps that hold something else: look at them with redis-cli"
-    MISNAMED = "plays whose key does not name their start"
-    BACK = "plays that were forgotten and are there: forget them again"
-    OVERLAPPING = "live plays that began before the one before was over"
+    MISNAMED = "plays whose key is not the second of their start"
+    BACK = "deleted plays that are back: forget them again"
+    OVERLAPPING = "live plays that began before the previous one was over"
 
     @property
     def is_repairable(self) -> bool:
