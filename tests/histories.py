@@ -1,4 +1,4 @@
-"""Histories written by hand: answers at their times, for the tests of tracker and poll schedule."""
+"""Hand-written histories of player states, for the tests of tracker and poll schedule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NOON = 1_790_000_000_000
 
 @dataclass(frozen=True)
 class TimedState:
-    """An answer `at` seconds after noon; by then the wall clock has been stepped by `step` seconds.
+    """A player state `at` seconds after noon, with the wall clock off by `step` seconds.
 
-    `after_gap`: before it there was no answer for longer than planned.
+    `after_gap`: no answer came before it for longer than planned.
     """
 
     at: float
@@ -31,7 +31,7 @@ class TimedState:
 
 @dataclass(frozen=True)
 class ExpectedPlay:
-    """What must come of a history: seconds after noon, and seconds heard; `end` None while open."""
+    """A play that a history must yield: seconds after noon, and seconds played; `end` is None while open."""
 
     name: str
     start: float
@@ -61,7 +61,7 @@ def at(
     changed: float | None = None,
     step: float = 0,
 ) -> TimedState:
-    """An answer about an item at a position; `changed` is Spotify's timestamp, in seconds after noon."""
+    """Return a state of an item at a position; `changed` is Spotify's timestamp in seconds after noon."""
     progress_ms = None if progress is None else round(progress * 1000)
     changed_ms = None if changed is None else NOON + round(changed * 1000)
     numbers = {"progress_ms": progress_ms, "timestamp": changed_ms, "duration_ms": what.duration_ms}
@@ -84,22 +84,22 @@ def advertisement(second: float, progress: float) -> TimedState:
 
 
 def played(what: Item, start: float, seconds: Iterable[float], position: float = 0) -> list[TimedState]:
-    """Answers about an item that plays from `position` since `start`."""
+    """Return states of an item that plays from `position` since `start`."""
     return [at(second, what, position + second - start) for second in seconds]
 
 
 def after_gap(history: Sequence[TimedState]) -> list[TimedState]:
-    """The same answers, the first of them after a gap."""
+    """Return the same states, the first of them after a gap."""
     return [replace(answer, after_gap=number == 0) for number, answer in enumerate(history)]
 
 
 def twice(history: Iterable[TimedState]) -> list[TimedState]:
-    """The same answers, each of them delivered twice."""
+    """Return the same states, each delivered twice."""
     return [again for answer in history for again in (answer, replace(answer, after_gap=False))]
 
 
 def follow(history: Sequence[TimedState], tracker: Tracker | None = None) -> dict[int, Play]:
-    """Run a history through a tracker; the newest states of the plays, by their seconds."""
+    """Run a history through a tracker; return the final versions of its plays by second."""
     tracker = tracker or Tracker()
     plays: dict[int, Play] = {}
     for answer in history:
@@ -116,7 +116,7 @@ def observe(tracker: Tracker, answer: TimedState) -> list[Play]:
 
 
 def reread(play: Play) -> Play | None:
-    """The play as its hash keeps it."""
+    """Return the play as read back from its hash."""
     return Play.from_hash(play.second, {name: str(value) for name, value in play.to_hash().items()})
 
 

@@ -267,7 +267,7 @@ class Observations(SavedObservations):
     def was_expected(self, before: Observations) -> bool:
         """Return whether the player just played on: the same item, or the next one after its end."""
         if not before.state.playing or not before.uri:
-            return before.state.playing  # nobody chooses what comes after an advertisement
+            return before.state.playing  # what follows an advertisement is never a choice
         position, position_before = self.state.progress_ms, before.state.progress_ms
         if position is None or position_before is None:
             return before.uri == self.uri

@@ -141,11 +141,11 @@ def _read_day(reply: str) -> PlayRows | None:
         return None
     if not plays:
         return PlayRows()
-    lengths, seconds, items, heard, ends = (words[column::_WORDS] for column in (1, 2, 4, 5, 6))
+    lengths, seconds, items, ms_played, ends = (words[column::_WORDS] for column in (1, 2, 4, 5, 6))
     if lengths.count("$10") != plays or not _ENDS.issuperset(ends) or not _are_items(reply, plays):
         return None
     try:
-        rows = PlayRows(list(map(int, seconds)), items, list(map(int, heard)), ends)
+        rows = PlayRows(list(map(int, seconds)), items, list(map(int, ms_played)), ends)
     except ValueError:
         return None
     if rows.seconds != sorted(rows.seconds):

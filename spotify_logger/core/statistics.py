@@ -55,8 +55,8 @@ def half(durations: Mapping[str, int]) -> CountingRule:
     """
 
     def rule(rows: PlayRows) -> Iterator[bool]:
-        for item, heard, end in zip(rows.items, rows.ms_played, rows.ends, strict=True):
-            yield end == TRACKDONE or 0 < durations.get(item, 0) <= 2 * heard
+        for item, ms_played, end in zip(rows.items, rows.ms_played, rows.ends, strict=True):
+            yield end == TRACKDONE or 0 < durations.get(item, 0) <= 2 * ms_played
 
     return rule
 
@@ -79,9 +79,9 @@ class ItemCounts:
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Add the rows of a day; `counted` says which of them count."""
         self.plays.update(compress(rows.items, counted))
-        heard = self.ms_played
+        ms_played = self.ms_played
         for item, milliseconds in zip(rows.items, rows.ms_played, strict=True):
-            heard[item] += milliseconds
+            ms_played[item] += milliseconds
 
     def copy(self) -> ItemCounts:
         """Return an independent copy."""

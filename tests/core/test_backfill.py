@@ -1,4 +1,4 @@
-"""What `recently-played` adds: plays that are known, items that it tells, and what must come of both."""
+"""Backfill scenarios: known plays, items of `recently-played`, and the expected plays."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ NAMES = {item.uri: name for name, item in ITEMS.items()}
 
 
 class Known(NamedTuple):
-    """A play that is known: seconds after noon; where it stood when it was seen last, if not at `heard`."""
+    """A known play, in seconds after noon; `progress` is its last position, if not `heard`."""
 
     name: str
     start: float
@@ -83,7 +83,7 @@ class Known(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A play that is new, or known better now."""
+    """An expected play: new, or updated."""
 
     name: str
     start: float
@@ -95,7 +95,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is known, what is told (names and ends), and what comes of it, at a moment."""
+    """Known plays, items (names and ends), the expected plays, and the time."""
 
     known: Sequence[Known]
     told: Sequence[tuple[str, float]]
@@ -128,13 +128,13 @@ def found(plays: Iterable[Play]) -> list[Found]:
 
 
 def merged(known: Iterable[Play], changed: Iterable[Play]) -> list[Play]:
-    """What is known afterwards, as the outbox keeps it: one state of each play."""
+    """Return the known plays afterwards, one version of each, as in the outbox."""
     plays = {identity(play): play for play in (*known, *changed)}
     return list(plays.values())
 
 
 B_OPEN = Known("B", 1000, 1010, 10, None)
-"""The play that is open when sight is regained after a thousand seconds."""
+"""The open play at the first answer after a thousand seconds."""
 
 SCENARIOS = {
     "nothing is known, nothing is told": Scenario([], [], []),
@@ -436,11 +436,11 @@ SCENARIOS = {
 }
 
 SHARED = [name for name in SCENARIOS if "ended as the next one started" not in name]
-"""Scenarios in which nothing depends on what is told first."""
+"""Scenarios that do not depend on the order of the items."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_what_comes_of_a_history(name: str) -> None:
+def test_plays_of_a_history(name: str) -> None:
     case = SCENARIOS[name]
     blind = [(ms(begin), ms(end)) for begin, end in case.blind]
 
@@ -451,7 +451,7 @@ def test_what_comes_of_a_history(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_told_again_nothing_is_new(name: str) -> None:
+def test_the_same_items_again_add_nothing(name: str) -> None:
     case = SCENARIOS[name]
     blind = [(ms(begin), ms(end)) for begin, end in case.blind]
     known = [known.as_play() for known in case.known]
@@ -462,7 +462,7 @@ def test_told_again_nothing_is_new(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_told_one_by_one_it_comes_to_the_same(name: str) -> None:
+def test_items_one_by_one_give_the_same_plays(name: str) -> None:
     case = SCENARIOS[name]
     blind = [(ms(begin), ms(end)) for begin, end in case.blind]
     known = [known.as_play() for known in case.known]
@@ -485,8 +485,8 @@ def test_without_a_log_the_fifty_items_of_the_first_start_are_plays() -> None:
     assert {play.ms_played for play in plays} == {200_000}
 
 
-def test_an_item_that_comes_late_takes_the_room_that_an_earlier_one_may_have_filled() -> None:
-    """The end of a play is known, its beginning only possible: the other may still turn up."""
+def test_a_late_item_takes_time_from_an_earlier_backfilled_play() -> None:
+    """The end of a play is known, its beginning only an estimate: the other play may still appear."""
     first = backfill_plays([], history([("Long", 1000)]), ms(2000))
     assert found(first) == [Found("Long", 600, 1000, 400, TRACKDONE)]
 
@@ -498,7 +498,7 @@ def test_an_item_that_comes_late_takes_the_room_that_an_earlier_one_may_have_fil
     ]
 
 
-def test_one_that_ended_where_another_may_have_begun_ends_when_it_was_told_to() -> None:
+def test_an_item_that_ended_where_another_may_have_begun_keeps_its_end() -> None:
     first = backfill_plays([], history([("B", 1000)]), ms(2000))
 
     second = backfill_plays(first, history([("A", 803), ("B", 1000)]), ms(2000))
@@ -506,7 +506,7 @@ def test_one_that_ended_where_another_may_have_begun_ends_when_it_was_told_to() 
     assert found(second) == [Found("A", 603, 803, 200, TRACKDONE), Found("B", 800, 1000, 197, TRACKDONE)]
 
 
-def test_the_end_of_a_repaired_play_is_known_so_the_next_item_is_of_another_one() -> None:
+def test_a_completed_play_matches_no_second_item() -> None:
     first = backfill_plays([], history([("A", 300)]), ms(2000))
 
     assert found(backfill_plays(first, history([("A", 340)]), ms(2000))) == [
@@ -514,7 +514,7 @@ def test_the_end_of_a_repaired_play_is_known_so_the_next_item_is_of_another_one(
     ]
 
 
-def test_a_repetition_that_comes_late_is_one_although_it_lies_within_the_room_of_another() -> None:
+def test_a_late_repetition_within_another_backfilled_play_is_a_play() -> None:
     known = backfill_plays([], history([("A", 300)]), ms(2000))
 
     assert sorted(found(backfill_plays(known, history([("A", 200), ("A", 300)]), ms(2000)))) == [
@@ -523,8 +523,8 @@ def test_a_repetition_that_comes_late_is_one_although_it_lies_within_the_room_of
     ]
 
 
-def test_two_of_the_same_that_fill_the_same_room_are_told_apart() -> None:
-    """What tells plays apart is when they started, and both could have started at once."""
+def test_two_plays_of_one_item_in_the_same_free_time_get_different_starts() -> None:
+    """Plays are identified by their starts, and both could have started at the same time."""
     known = [Known("B", 0, 200, 200, TRACKDONE).as_play()]
     first = backfill_plays(known, history([("A", 224)]), ms(300))
     assert found(first) == [Found("A", 200, 224, 24, UNKNOWN)]
@@ -534,23 +534,23 @@ def test_two_of_the_same_that_fill_the_same_room_are_told_apart() -> None:
     assert found(second) == [Found("A", 200, 224, 12, UNKNOWN), Found("A", 200.001, 212, 11.999, UNKNOWN)]
 
 
-def test_a_repetition_without_any_room_is_none() -> None:
-    """It would have the start, and so the place, of the one that was seen."""
+def test_a_repetition_without_free_time_is_not_a_play() -> None:
+    """It would have the start of the observed play, and replace it."""
     known = [Known("A", 0, 200, 200, TRACKDONE).as_play(), Known("A", 200, 250, 50, None).as_play()]
 
     assert backfill_plays(known, history([("A", 200.1), ("A", 200.7)]), ms(250)) == []
 
 
-def test_a_play_out_of_sight_gets_nothing_that_another_one_has() -> None:
-    """Both were left at the same moment, as far as Spotify knows."""
+def test_an_unobserved_play_gets_no_time_of_another_play() -> None:
+    """According to Spotify, both were left at the same moment."""
     known = [Known("A", 0, 10, 10, UNKNOWN).as_play()]
     known = merged(known, backfill_plays(known, history([("B", 30)]), ms(100)))
 
     assert backfill_plays(known, history([("A", 30)]), ms(100)) == []
 
 
-def test_a_play_out_of_sight_takes_back_what_was_given_to_the_next_one() -> None:
-    """Whichever came first: it went on behind what was taken for the beginning of another one."""
+def test_an_unobserved_play_takes_back_time_from_the_next_one() -> None:
+    """In either order: it continued beyond the estimated beginning of the next one."""
     known = [Known("A", 0, 100, 100, UNKNOWN).as_play(), Known("C", 470, 480, 10, None).as_play()]
     first = backfill_plays(known, history([("Long", 470)]), ms(480))
     assert found(first) == [Found("Long", 100, 470, 370, UNKNOWN)]
@@ -563,7 +563,7 @@ def test_a_play_out_of_sight_takes_back_what_was_given_to_the_next_one() -> None
     ]
 
 
-def test_what_fell_short_because_of_another_one_is_not_heard_through() -> None:
+def test_a_play_shortened_by_another_is_not_finished() -> None:
     known = backfill_plays([], history([("A", 1000)]), ms(2000))
 
     (_, cut) = backfill_plays(known, history([("B", 900), ("A", 1000)]), ms(2000))
@@ -572,8 +572,8 @@ def test_what_fell_short_because_of_another_one_is_not_heard_through() -> None:
 
 
 class TestSameRecording:
-    def test_without_a_catalogue_the_fields_of_the_play_tell(self) -> None:
-        """As of a play that was read from Redis."""
+    def test_without_a_catalog_the_fields_of_the_play_decide(self) -> None:
+        """For example, of a play that was read from Redis."""
         kept = Known("B", 0, 200, 200, TRACKDONE).as_play()
         bare = replace(kept, item=replace(kept.item, catalog={}))
 
@@ -604,7 +604,7 @@ TWIN = {"A": "A'", "B": "B'"}
 
 @st.composite
 def evenings(draw: st.DrawFn) -> Evening:
-    """Tracks in a row, with pauses; at some moment the logger loses sight of it, for a while."""
+    """Generate tracks in a row, with pauses and a period without answers."""
     spans: list[Known] = []
     second, count = 0.0, draw(st.integers(1, 7))
     lost = draw(st.integers(-1, count - 1))
@@ -640,10 +640,8 @@ def root(play: Play) -> str:
 
 @given(evenings(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_in_any_order_and_in_any_portions_every_play_comes_once(
-    evening: Evening, data: st.DataObject
-) -> None:
-    """Spotify tells late, and out of order; what it told of once it tells again."""
+def test_every_play_is_found_once_in_any_order_and_batches(evening: Evening, data: st.DataObject) -> None:
+    """Spotify returns items late, out of order, and repeatedly."""
     order = data.draw(st.permutations(range(len(evening.told))))
     if evening.first is not None:
         order.remove(evening.first)
@@ -665,7 +663,7 @@ def test_in_any_order_and_in_any_portions_every_play_comes_once(
 
 
 def check(plays: Sequence[Play], now: float) -> None:
-    """Nothing was heard at the same time as something else, and never more than time has passed."""
+    """Check that plays do not overlap, and never exceed the time that passed."""
     for play in plays:
         assert 0 <= play.ms_played <= play.ended_ms - play.started_ms
         assert play.end_reason in (None, TRACKDONE, SKIPPED, STOPPED, UNKNOWN)
@@ -691,7 +689,7 @@ def stretch(play: Play) -> tuple[int, int]:
 
 @st.composite
 def wild_logs(draw: st.DrawFn) -> list[Play]:
-    """Plays that follow each other, heard for a part of their time."""
+    """Generate consecutive plays, each played for a part of its time."""
     second, plays = 0, []
     for _ in range(draw(st.integers(0, 6))):
         second += draw(st.sampled_from((0, 1, 7, 100, 1000)))
@@ -711,7 +709,7 @@ wild_items = st.lists(st.tuples(st.sampled_from(sorted(ITEMS)), st.integers(1, 5
 
 @given(wild_logs(), st.lists(wild_items, min_size=1, max_size=4), st.sets(st.integers(0, 4000), max_size=4))
 @settings(max_examples=100, deadline=None)
-def test_whatever_is_told_there_is_never_more_than_the_time_that_passed(
+def test_plays_never_exceed_the_time_that_passed(
     known: list[Play], answers: list[list[tuple[str, float]]], edges: set[int]
 ) -> None:
     blind = [(ms(begin), ms(end)) for begin, end in list(pairwise(sorted(edges)))[::2]]
@@ -748,7 +746,7 @@ def entry(name: str, end: float, **changes: object) -> dict[str, object]:
 
 
 class TestBody:
-    def test_everything_that_it_tells_is_kept(self) -> None:
+    def test_all_fields_are_kept(self) -> None:
         (heard,) = read_recently_played({"items": [entry("A", 300)]})
 
         assert heard.ended_ms == ms(300)
@@ -765,7 +763,7 @@ class TestBody:
             "context_uri": "spotify:playlist:1",
         }
 
-    def test_it_makes_a_play_that_is_kept_as_any_other(self) -> None:
+    def test_its_play_survives_its_hash(self) -> None:
         (play,) = backfill_plays([], read_recently_played({"items": [entry("A", 300)]}), ms(400))
 
         kept = {name: str(value) for name, value in play.to_hash().items()}
@@ -791,7 +789,7 @@ class TestBody:
         assert "context_uri" not in heard.fields
         assert len(backfill_plays([], [heard], ms(400))) == 1
 
-    def test_a_context_that_cannot_be_stored_is_made_so(self) -> None:
+    def test_a_context_that_cannot_be_encoded_is_replaced(self) -> None:
         (heard,) = read_recently_played({"items": [entry("A", 300, context={"uri": "\ud83d" * 5000})]})
 
         assert heard.fields["context_uri"] == "?" * 4096
@@ -829,15 +827,15 @@ class TestBody:
             {"items": [entry("A", 300, played_at="0001-01-01T00:00:00+23:59")]},
         ],
     )
-    def test_what_makes_no_sense_tells_nothing(self, body: object) -> None:
+    def test_invalid_bodies_yield_nothing(self, body: object) -> None:
         assert read_recently_played(body) == []
 
-    def test_what_makes_sense_stays_beside_what_makes_none(self) -> None:
+    def test_valid_items_are_kept_beside_invalid_ones(self) -> None:
         assert (
             len(read_recently_played({"items": [None, entry("A", 300), {"track": 7}, entry("B", 500)]})) == 2
         )
 
-    def test_an_endless_answer_is_read_no_further(self) -> None:
+    def test_the_number_of_items_is_limited(self) -> None:
         body = {"items": [entry("A", 300 * number) for number in range(1, 151)]}
 
         assert len(read_recently_played(body)) == MAX_ITEMS == 100
@@ -860,7 +858,7 @@ class TestExamples:
         assert backfill_plays(plays, history, now_ms + SAME_END_MS) == []
         assert backfill_plays([], list(reversed(history)), now_ms) != [] or not count
 
-    def test_all_but_the_skipped_one_were_heard_through(self) -> None:
+    def test_all_but_the_skipped_one_were_finished(self) -> None:
         """The gaps between the items are about as long as the tracks, as those of ends are."""
         history = read_recently_played(example("recently_played/page.json"))
 

@@ -46,11 +46,11 @@ def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
         ("Air, Beck, Can", "1 2 3", ["Air", "Beck", "Can"]),
     ],
 )
-def test_who_is_credited(artists: str, ids: str, names: list[str]) -> None:
+def test_artist_names(artists: str, ids: str, names: list[str]) -> None:
     assert artist_names(CatalogEntry("Title", artists, ids)) == names
 
 
-def test_what_is_an_episode() -> None:
+def test_is_episode() -> None:
     assert is_episode("episode:a")
     assert not any(map(is_episode, ("track:episode:a", "local:a", "")))
 

@@ -1,4 +1,4 @@
-"""What could not be seen: turns of the loop at their times, and the stretches that come of them."""
+"""Coverage scenarios: turns of the loop at their times, and the expected unobserved periods."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PLANNED = MAX_IDLE_FACTOR * 30.0
 MINUTE, HOUR = 60, 3600
 
 Turn = tuple[float, str, float]
-"""When, in seconds since noon; why nothing was answered, empty for an answer; when the next turn is to be."""
+"""Time in seconds since noon; reason for no answer, empty for an answer; time of the next turn."""
 Seen = tuple[float, float, str]
-"""From, to, and why."""
+"""Start, end and reason."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Turns, and what could not be seen; `before` noon another process had its last answer, if one had."""
+    """Turns, and expected periods; an earlier process had its last answer `before` seconds before noon."""
 
     turns: Sequence[Turn]
     stretches: Sequence[Seen]
@@ -173,22 +173,22 @@ def live_through(case: Scenario, step: float = 0, zero: float = 0) -> list[Unobs
         step: By so much the wall clock is set forward after the first turn.
         zero: What the monotonic clock shows at noon.
     """
-    sight = Coverage(None if case.before is None else stamp(-case.before), case.expect_within)
-    sight.end_turn(zero, zero)
+    coverage = Coverage(None if case.before is None else stamp(-case.before), case.expect_within)
+    coverage.end_turn(zero, zero)
     stretches = []
     for number, (at, reason, due) in enumerate(case.turns):
         if reason:
-            sight.record_failure(zero + at, reason)
+            coverage.record_failure(zero + at, reason)
         else:
-            stretch = sight.record_answer(stamp(at + (step if number else 0)), zero + at)
-            sight.expect_within(due - at)
+            stretch = coverage.record_answer(stamp(at + (step if number else 0)), zero + at)
+            coverage.expect_within(due - at)
             stretches += [] if stretch is None else [stretch]
-        sight.end_turn(zero + at, zero + due)
+        coverage.end_turn(zero + at, zero + due)
     return stretches
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_what_could_not_be_seen(name: str) -> None:
+def test_unobserved_periods(name: str) -> None:
     case = SCENARIOS[name]
 
     for zero in (0.0, 12_345.0):  # what the monotonic clock shows does not matter
@@ -196,22 +196,22 @@ def test_what_could_not_be_seen(name: str) -> None:
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
-def test_a_step_of_the_clock_is_no_blindness(step: float) -> None:
+def test_a_step_of_the_clock_is_not_a_gap(step: float) -> None:
     assert live_through(Scenario(every(30, 0, 300), []), step=step) == []
 
 
-def test_a_stretch_over_which_the_clock_was_set_back_does_not_end_before_it_began() -> None:
-    sight = Coverage(None, 30)
-    sight.record_answer(stamp(0), 0)
+def test_a_period_in_which_the_clock_was_set_back_does_not_end_before_it_began() -> None:
+    coverage = Coverage(None, 30)
+    coverage.record_answer(stamp(0), 0)
 
-    assert sight.record_answer(stamp(-86_400), 900) == UnobservedSpan(stamp(0), stamp(0), SUSPENDED)
+    assert coverage.record_answer(stamp(-86_400), 900) == UnobservedSpan(stamp(0), stamp(0), SUSPENDED)
 
 
 @pytest.mark.parametrize(("more", "is_blind"), [(0, False), (1, True)])
 def test_something_may_be_missed_a_minute_after_the_planned_answer(more: int, is_blind: bool) -> None:  # noqa: FBT001 - a table
-    sight = Coverage(NOON, 0.5)
+    coverage = Coverage(NOON, 0.5)
 
-    assert (sight.record_answer(NOON + 60_500 + more, 7.0) is not None) is is_blind
+    assert (coverage.record_answer(NOON + 60_500 + more, 7.0) is not None) is is_blind
 
 
 @pytest.mark.parametrize(("length", "is_gap"), [(60, False), (300, False), (300.001, True), (86_400, True)])
@@ -219,52 +219,52 @@ def test_a_gap_is_longer_than_five_minutes(length: float, is_gap: bool) -> None:
     assert UnobservedSpan(NOON, NOON + round(length * 1000), OFFLINE).is_gap is is_gap
 
 
-class TestUnderWay:
-    def test_the_gap_under_way(self) -> None:
-        sight = seen_at_noon()
+class TestOpenGap:
+    def test_the_open_gap(self) -> None:
+        coverage = seen_at_noon()
         for at in range(60, 361, 60):
-            sight.record_failure(at, RATE_LIMITED)
-            gap = sight.current_gap(at)
+            coverage.record_failure(at, RATE_LIMITED)
+            gap = coverage.current_gap(at)
             assert (None if gap is None else seconds(gap)) == (
                 (0, at, RATE_LIMITED) if at > 5 * MINUTE else None
             )
-            sight.end_turn(at, at + 60)
+            coverage.end_turn(at, at + 60)
 
-    def test_it_is_over_with_the_next_answer(self) -> None:
-        sight = seen_at_noon()
-        sight.record_failure(400, OFFLINE)
-        assert sight.current_gap(400) is not None
-        sight.record_answer(stamp(410), 410)
+    def test_the_next_answer_ends_it(self) -> None:
+        coverage = seen_at_noon()
+        coverage.record_failure(400, OFFLINE)
+        assert coverage.current_gap(400) is not None
+        coverage.record_answer(stamp(410), 410)
 
-        sight.record_failure(420, OFFLINE)
-        assert sight.current_gap(420) is None
+        coverage.record_failure(420, OFFLINE)
+        assert coverage.current_gap(420) is None
 
-    def test_nobody_says_so_before_an_answer_has_told_the_time(self) -> None:
-        sight = Coverage(stamp(-HOUR), PLANNED)
-        sight.end_turn(0, 0)
-        sight.record_failure(HOUR, OFFLINE)
+    def test_there_is_no_open_gap_before_the_first_answer(self) -> None:
+        coverage = Coverage(stamp(-HOUR), PLANNED)
+        coverage.end_turn(0, 0)
+        coverage.record_failure(HOUR, OFFLINE)
 
-        assert sight.current_gap(HOUR) is None
+        assert coverage.current_gap(HOUR) is None
 
     def test_while_turns_bring_answers_there_is_none(self) -> None:
         assert seen_at_noon().current_gap(HOUR) is None
 
-    def test_a_wait_that_was_planned_is_none(self) -> None:
-        """With a long POLL_MAX one failure does not make a gap of the wait before."""
-        sight = seen_at_noon(expect_within=600)
+    def test_a_planned_wait_is_not_a_gap(self) -> None:
+        """With a long POLL_MAX, one failure does not turn the wait before it into a gap."""
+        coverage = seen_at_noon(expect_within=600)
 
-        sight.record_failure(600, OFFLINE)
-        assert sight.current_gap(600) is None
-        assert sight.current_gap(660) is None
-        gap = sight.current_gap(661)
+        coverage.record_failure(600, OFFLINE)
+        assert coverage.current_gap(600) is None
+        assert coverage.current_gap(660) is None
+        gap = coverage.current_gap(661)
         assert gap is not None
         assert seconds(gap) == (0, 661, OFFLINE)
 
 
 def seen_at_noon(expect_within: float = 30) -> Coverage:
-    sight = Coverage(None, expect_within)
-    sight.end_turn(0, 0)
-    sight.record_answer(stamp(0), 0)
-    sight.expect_within(expect_within)
-    sight.end_turn(0, expect_within)
-    return sight
+    coverage = Coverage(None, expect_within)
+    coverage.end_turn(0, 0)
+    coverage.record_answer(stamp(0), 0)
+    coverage.expect_within(expect_within)
+    coverage.end_turn(0, expect_within)
+    return coverage

@@ -51,7 +51,7 @@ def test_same_recording_by_uri_isrc_or_names_and_length(other: Item, *, same: bo
     assert is_same_recording(other, song) is same
 
 
-def test_without_a_name_only_the_uri_tells() -> None:
+def test_without_a_name_only_the_uri_decides() -> None:
     assert not is_same_recording(recording("", identity="1"), recording("", identity="2"))
 
 
@@ -78,7 +78,7 @@ def test_two_plays_of_a_track(start: float, heard: float, *, expected: bool) -> 
         pytest.param(100, False, id="later than anybody looks"),
     ],
 )
-def test_one_whose_end_nobody_saw(end: float, *, expected: bool) -> None:
+def test_a_play_with_an_unobserved_end(end: float, *, expected: bool) -> None:
     left = play("A", 0, 5, None)
     assert is_same_play(left, play("A", end, 0)) is expected
     assert not is_same_play(replace(left, end_reason="skipped"), play("A", end, 0))
@@ -95,11 +95,11 @@ def test_one_whose_end_nobody_saw(end: float, *, expected: bool) -> None:
         pytest.param(230.5, False, id="the one after"),
     ],
 )
-def test_which_item_is_one_that_was_forgotten(ended: float, *, expected: bool) -> None:
+def test_which_item_is_a_deleted_play(ended: float, *, expected: bool) -> None:
     assert matches_tombstone({5: 6, SECOND: SECOND + 200}, round((SECOND + ended) * 1000)) == expected
 
 
-def test_one_of_which_nothing_was_heard() -> None:
+def test_a_play_without_any_time() -> None:
     """A play that was found later, between two others, may have no room at all."""
     assert matches_tombstone({SECOND: SECOND}, SECOND * 1000 - 500)
     assert matches_tombstone({SECOND: SECOND + 1}, SECOND * 1000 + 500)

@@ -86,7 +86,7 @@ class TestZone:
         assert begin == reference.midnight(which, name)
 
     @pytest.mark.parametrize(("name", "day"), [(name, day) for name, day, hours in LENGTHS if hours])
-    def test_a_day_has_what_clocks_show_on_it(self, make: type[Zone], name: str, day: str) -> None:
+    def test_the_local_times_of_a_day(self, make: type[Zone], name: str, day: str) -> None:
         zone, which = make(name), date.fromisoformat(day)
         begin, end = zone.midnight(which), zone.midnight(which + timedelta(days=1))
         assert [zone.day(second) == which for second in (begin - 1, begin, end - 1, end)] == [
@@ -120,7 +120,7 @@ class TestZone:
             (BERLIN, "2026-07-01 12:00:00.5", "2026-07-01 10:00:01"),
         ],
     )
-    def test_when_clocks_show_a_moment(self, make: type[Zone], name: str, moment: str, second: str) -> None:
+    def test_the_second_of_a_local_time(self, make: type[Zone], name: str, moment: str, second: str) -> None:
         assert make(name).second(wall(moment)) == utc(second)
 
     @given(
@@ -132,7 +132,7 @@ class TestZone:
     def test_there_and_back(self, name: str, moment: datetime) -> None:
         assert Zone(name).second(moment) == reference.first_second(moment, name)
 
-    def test_beyond_2038_there_are_clocks_on_every_system(self, make: type[Zone]) -> None:
+    def test_local_time_after_2038(self, make: type[Zone]) -> None:
         zone = make(BERLIN)
         for second in (utc("2038-01-19 03:14:08"), utc("2040-07-01 12:00"), utc("2200-01-01 00:00")):
             assert zone.second(zone.local(second)) == second
@@ -142,11 +142,11 @@ class TestZone:
     @pytest.mark.parametrize(
         "name", ["", "Nowhere", "Europe", "/etc/passwd", "../UTC", "Europe/Berlin\0", "\udc80", "x" * 5000]
     )
-    def test_no_zone(self, name: str) -> None:
+    def test_an_unknown_zone(self, name: str) -> None:
         with pytest.raises(ValueError, match=f"^{re.escape(name)}$"):
             Zone(name)
 
-    def test_the_days_of_a_stretch(self) -> None:
+    def test_the_days_of_a_period(self) -> None:
         zone = Zone(BERLIN)
         begin, end = utc("2026-03-28 23:00"), utc("2026-03-30 22:00")
         days = [date(2026, 3, day) for day in (29, 30)]
@@ -173,7 +173,7 @@ class TestLocalClock:
     @pytest.mark.parametrize(
         "far", [(0,), (-1, 0), (-300, 40), (-DAY // 2, -1), (1, 2), (-DAY // 2, 0, 1, DAY // 2)]
     )
-    def test_what_clocks_show(self, make: type[Zone], name: str, around: str, far: tuple[int, ...]) -> None:
+    def test_local_seconds(self, make: type[Zone], name: str, around: str, far: tuple[int, ...]) -> None:
         seconds = [utc(around) + after for after in far]
         found = LocalClock(make(name)).to_local(seconds)
         assert found == [utc(str(shown(second, name))) for second in seconds]
@@ -196,7 +196,7 @@ class TestLocalClock:
         assert by_hour[2] == {23: 0, 24: 6, 25: 12}[hours]
 
 
-class TestStretches:
+class TestPeriods:
     def test_a_year(self) -> None:
         begin, end, before = (utc(f"{year}-12-31 23:00") for year in (2025, 2026, 2024))
         assert periods.year(Zone(BERLIN), 2026) == Period(begin, end, "2026", Period(before, begin, "2025"))
@@ -237,7 +237,7 @@ class TestStretches:
             (2, "y", "2024-03-30 11:30:01", "2022-03-30 10:30:01", "2 years"),
         ],
     )
-    def test_what_lies_behind(self, number: int, unit: str, begin: str, earlier: str, words: str) -> None:
+    def test_the_last_days(self, number: int, unit: str, begin: str, earlier: str, words: str) -> None:
         now = utc("2026-03-30 10:30") + 0.9
         found = periods.last(Zone(BERLIN), now, number, unit)
         assert found.previous is not None
@@ -254,7 +254,7 @@ class TestStretches:
         with pytest.raises((ValueError, OverflowError)):
             periods.last(Zone(BERLIN), utc("2026-03-30 10:30"), 999_999, unit)
 
-    def test_as_long_a_one_before(self) -> None:
+    def test_the_previous_period_has_the_same_length(self) -> None:
         assert periods.between(100, 150, "x") == Period(100, 150, "x", Period(50, 100, "before"))
         assert periods.between(None, 150, "x") == Period(None, 150, "x")
         assert periods.between(100, None, "x") == Period(100, None, "x")
@@ -267,7 +267,7 @@ class TestStretches:
             [utc(f"{day} 00:00") + hours * HOUR for _, day, _ in LENGTHS for hours in (-4, 2, 23)]
         ),
     )
-    def test_what_clocks_show_decides(self, name: str, second: int) -> None:
+    def test_the_local_time_decides(self, name: str, second: int) -> None:
         """A play at 23:59 belongs to that day, month and year."""
         zone, moment = Zone(name), shown(second, name)
         for found, value in (

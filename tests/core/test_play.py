@@ -52,7 +52,7 @@ KEPT = {
 
 
 class TestHash:
-    def test_what_follows_from_the_play_is_added_to_what_was_answered(self) -> None:
+    def test_the_play_adds_its_fields_to_those_of_the_state(self) -> None:
         assert PLAY.to_hash() == {
             **FIELDS,
             "started_at": "2026-11-22T18:00:00.123Z",
@@ -62,7 +62,7 @@ class TestHash:
         }
         assert PLAY.index == "track:4uLU6h 60900 open"
 
-    def test_a_closed_one_says_why(self) -> None:
+    def test_a_closed_play_has_an_end_reason(self) -> None:
         closed = Play(SECOND, ITEM, STARTED_MS, STARTED_MS, 0, "skipped", fields=FIELDS)
         assert closed.to_hash()["end_reason"] == "skipped"
 
@@ -76,7 +76,7 @@ class TestHash:
         assert again.to_hash() == play.to_hash()
         assert (again.second, again.item.key, again.item.duration_ms) == (SECOND, ITEM.key, 345_000)
 
-    def test_little_is_enough(self) -> None:
+    def test_the_required_fields(self) -> None:
         play = Play.from_hash(SECOND, KEPT)
         assert play is not None
         assert (play.item.key, play.ms_played, play.end_reason, play.source) == (
@@ -113,14 +113,14 @@ class TestHash:
             {"type": ""},
         ],
     )
-    def test_what_makes_no_sense_is_no_play(self, changes: dict[str, str]) -> None:
+    def test_an_invalid_hash_is_not_a_play(self, changes: dict[str, str]) -> None:
         assert Play.from_hash(SECOND, {**KEPT, **changes}) is None
 
     @pytest.mark.parametrize("missing", ["uri", "started_at", "ended_at", "ms_played"])
-    def test_what_lacks_something_is_no_play(self, missing: str) -> None:
+    def test_an_incomplete_hash_is_not_a_play(self, missing: str) -> None:
         assert Play.from_hash(SECOND, {name: text for name, text in KEPT.items() if name != missing}) is None
 
-    def test_numbers_that_are_none_and_fields_of_others(self) -> None:
+    def test_invalid_numbers_and_foreign_fields(self) -> None:
         kept = KEPT | {"duration_ms": "long", "playing": "yes", "progress_ms": "", "timestamp": "-1", "x": ""}
         play = Play.from_hash(SECOND, kept)
         assert play is not None
@@ -128,14 +128,14 @@ class TestHash:
         assert "x" not in play.fields
 
     @given(st.dictionaries(st.sampled_from([*KEPT, *FIELDS, "end_reason", "source"]), st.text(max_size=30)))
-    def test_whatever_somebody_wrote_there_does_no_harm(self, changes: dict[str, str]) -> None:
+    def test_foreign_hashes_do_no_harm(self, changes: dict[str, str]) -> None:
         play = Play.from_hash(SECOND, {**KEPT, **changes})
         if play is not None:
             assert 0 <= play.started_ms <= play.ended_ms
             assert play.to_hash()["ms_played"] == play.ms_played >= 0
 
 
-class TestWords:
+class TestDisplay:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
@@ -164,13 +164,13 @@ class TestWords:
             (100 * 3_600_000, "100:00:00"),
         ],
     )
-    def test_minutes(self, milliseconds: int, words: str) -> None:
+    def test_format_duration(self, milliseconds: int, words: str) -> None:
         assert format_duration(milliseconds) == words
 
     def test_summary(self) -> None:
         assert format_play(PLAY) == "Daft Punk – Veridis Quo, 1:00 of 5:45, Kitchen"
 
-    def test_summary_of_what_has_neither_length_nor_device(self) -> None:
+    def test_a_play_without_duration_and_device(self) -> None:
         item = Item("local:0", "spotify:local:::Demo:0", None, {})
         assert format_play(Play(1, item, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
 
@@ -213,7 +213,7 @@ class TestIso:
             ("2026-11-22T18:00:00.1234567Z", datetime(2026, 11, 22, 18, 0, 0, 123_000, tzinfo=UTC)),
         ],
     )
-    def test_other_hands_write_otherwise(self, text: str, moment: datetime) -> None:
+    def test_other_iso_formats(self, text: str, moment: datetime) -> None:
         assert from_iso(text) == round(moment.timestamp() * 1000)
 
     @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59"])
@@ -223,7 +223,7 @@ class TestIso:
         assert abs(moment) > 62_135_000_000_000
 
     @pytest.mark.parametrize("text", ["", "now", "22.11.2026", "2026-13-01T00:00:00Z", "1795370400", "\0"])
-    def test_what_is_no_moment(self, text: str) -> None:
+    def test_invalid_iso_text(self, text: str) -> None:
         assert from_iso(text) is None
 
 
@@ -255,7 +255,7 @@ class TestLocal:
         assert local(SECOND + 0.5) == datetime(2026, 11, 22, 16, 0, 0, 500_000)  # noqa: DTZ001
         assert second_of_local(local(SECOND + 0.5)) == SECOND + 0.5
 
-    def test_where_the_calendar_of_the_system_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_beyond_the_calendar_of_the_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(times, "datetime", Short)
         assert local(SECOND) == datetime(2026, 11, 22, 16)  # noqa: DTZ001
         assert local(2**33) == datetime(2242, 3, 16, 12, 56, 32)  # noqa: DTZ001

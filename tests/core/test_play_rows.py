@@ -72,7 +72,7 @@ HOSTILE_LINES = st.dictionaries(SECONDS.map(str) | HOSTILE_TEXTS, ROWS | HOSTILE
 
 class TestDays:
     @given(days=DAYS)
-    def test_what_the_logger_writes_is_read_at_once(self, days: list[dict[str, str]]) -> None:
+    def test_rows_of_the_logger_are_read(self, days: list[dict[str, str]]) -> None:
         assert read_days(hashes(*days), len(days)) == [read_day(day) for day in days]
 
     @settings(max_examples=150)
@@ -82,9 +82,7 @@ class TestDays:
     @example(days=[{str(NOON): "track:a 5 open\r\n$10\r\n1795348801\r\n$14\r\ntrack:b 5 open"}])
     @example(days=[{str(NOON): "track:a\r\n5 open"}])
     @example(days=[{str(NOON): "track:a 5 open\r\n*0"}, {}])
-    def test_what_others_wrote_is_read_in_the_same_way_or_not_at_all(
-        self, days: list[dict[str, str]]
-    ) -> None:
+    def test_foreign_rows_are_read_alike_or_not_at_all(self, days: list[dict[str, str]]) -> None:
         assert read_days(hashes(*days), len(days)) in (None, [read_day(day) for day in days])
 
     @pytest.mark.parametrize(
@@ -115,7 +113,7 @@ class TestDays:
             ("", f"{TRACK} 215000 trackdone"),
         ],
     )
-    def test_what_is_not_as_expected(self, second: int | str, value: str) -> None:
+    def test_unexpected_text(self, second: int | str, value: str) -> None:
         day = GOOD | {str(second): value}
         assert read_days(hashes(GOOD, day), 2) is None
 
@@ -137,15 +135,15 @@ class TestDays:
             hashes(GOOD).replace("*4", "*6"),
         ],
     )
-    def test_what_is_no_reply_or_another_one(self, text: str) -> None:
+    def test_other_replies(self, text: str) -> None:
         assert read_days(text, 1) is None
 
-    def test_a_refusal_and_values_that_look_like_replies(self) -> None:
+    def test_errors_and_values_that_look_like_replies(self) -> None:
         refusal = "-WRONGTYPE Operation\r\n"
         assert read_days(hashes({str(NOON): f"{TRACK} 1 open\r\n*\r\n*"}) + refusal + refusal, 3) is None
         assert read_days(hashes(GOOD) + refusal + hashes(GOOD), 3) is None
 
-    def test_they_come_in_order_of_time(self) -> None:
+    def test_rows_are_sorted_by_time(self) -> None:
         lines = {str(NOON + after): f"{TRACK} {after} skipped" for after in (5, 1, 3)}
         assert read_days(hashes(lines), 1) == [read_day(lines)] == [
             PlayRows([NOON + 1, NOON + 3, NOON + 5], [TRACK] * 3, [1, 3, 5], ["skipped"] * 3)
@@ -154,7 +152,7 @@ class TestDays:
 
 class TestItems:
     @given(days=DAYS)
-    def test_what_the_logger_writes_is_read_at_once(self, days: list[dict[str, str]]) -> None:
+    def test_rows_of_the_logger_are_read(self, days: list[dict[str, str]]) -> None:
         items = {item for day in days for item in read_day(day).items}
         assert read_items(values(*days), len(days)) == items
 
@@ -170,11 +168,11 @@ class TestItems:
             "",
         ],
     )
-    def test_what_is_not_as_expected(self, value: str) -> None:
+    def test_unexpected_text(self, value: str) -> None:
         assert read_items(values(GOOD, {"1": value}), 2) is None
 
     @pytest.mark.parametrize("text", ["", "*\r\n", "*1\r\n", "-WRONGTYPE Operation\r\n", "*0\r\n*0\r\n"])
-    def test_what_is_no_reply_or_another_one(self, text: str) -> None:
+    def test_other_replies(self, text: str) -> None:
         assert read_items(text, 1) is None
 
 
@@ -207,7 +205,7 @@ class TestValues:
             array(["a", "b"]) + "$1\r\nc\r\n+OK\r\n+OK\r\n",
         ],
     )
-    def test_what_is_not_as_expected(self, text: str) -> None:
+    def test_unexpected_text(self, text: str) -> None:
         assert read_values(text, 2, 2) is None
 
 

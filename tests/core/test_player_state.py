@@ -190,7 +190,7 @@ def test_a_local_file_whose_duration_is_an_object() -> None:
         body([TRACK]),
     ],
 )
-def test_nothing_to_say(nothing: object) -> None:
+def test_no_information(nothing: object) -> None:
     assert read_player_state(nothing).kind is StateKind.NO_INFORMATION
 
 
@@ -204,7 +204,7 @@ def test_a_private_session() -> None:
     assert read_player_state(body(TRACK, device={"is_private_session": True})).private
 
 
-def test_what_spotify_leaves_out_is_left_out() -> None:
+def test_missing_fields_are_left_out() -> None:
     playback = read_player_state({"item": TRACK})
 
     assert set(playback.fields) == {
@@ -225,7 +225,7 @@ def test_progress_stays_within_the_duration() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [-1, "soon", 0.5, 1e300, 10**30, [], {}, float("nan"), float("inf")])
-def test_a_number_that_is_none_is_left_out(nonsense: object) -> None:
+def test_invalid_numbers_are_left_out(nonsense: object) -> None:
     playback = read_player_state(body(TRACK, progress_ms=nonsense, timestamp=nonsense))
 
     assert (playback.progress_ms, playback.changed_ms) == (None, None)
@@ -242,11 +242,11 @@ def test_a_number_is_the_same_as_text(number: int) -> None:
 
 
 @pytest.mark.parametrize("text", [str(2**63), "-1", "1" * 20, "\u0665"])
-def test_text_that_is_no_number(text: str) -> None:
+def test_text_that_is_not_a_number(text: str) -> None:
     assert whole_number(text) is None
 
 
-def test_a_duration_that_is_true_is_none() -> None:
+def test_a_boolean_duration_is_invalid() -> None:
     playback = read_player_state(body({**TRACK, "duration_ms": True}))
 
     assert playback.item is not None
@@ -267,7 +267,7 @@ GARBLED = st.fixed_dictionaries(
 
 
 @given(JSON | GARBLED)
-def test_whatever_comes_in_only_text_and_whole_numbers_go_out(garbled: object) -> None:
+def test_any_input_yields_only_text_and_whole_numbers(garbled: object) -> None:
     playback = read_player_state(garbled)
 
     catalog = {} if playback.item is None else playback.item.catalog

@@ -55,11 +55,11 @@ def waits(
         ("says that it plays and stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
     ],
 )
-def test_when_to_ask_next(name: str, history: Sequence[TimedState], expected: float) -> None:
+def test_the_wait_after_a_history(name: str, history: Sequence[TimedState], expected: float) -> None:
     assert waits(history)[-1] == expected, name
 
 
-def test_idle_waits_grow_to_a_bound_and_start_anew_after_a_play() -> None:
+def test_idle_waits_grow_to_a_limit_and_restart_after_a_play() -> None:
     idle = waits([none(second) for second in range(0, 1800, 60)])
 
     assert idle[0] == 10
@@ -68,7 +68,7 @@ def test_idle_waits_grow_to_a_bound_and_start_anew_after_a_play() -> None:
     assert waits([*(none(s) for s in range(0, 600, 60)), *played(A, 600, (601,)), none(610)])[-1] == 10
 
 
-def test_small_bounds_bound_everything() -> None:
+def test_small_limits_apply_to_every_wait() -> None:
     assert waits([none(0)], 0.2, 1) == [1]
     assert max(waits([none(second) for second in range(30)], 0.2, 1)) == 1.75
     assert waits(played(item("S", 3), 0, (0.1, 2.95)), 0.2, 1) == [0.2, 0.2]
@@ -94,7 +94,7 @@ def test_rate_limits_make_every_wait_longer(
     assert waits(history, slowdown=4)[-1] == expected, name
 
 
-def test_a_changed_slowness_counts_at_once() -> None:
+def test_a_changed_slowdown_applies_at_once() -> None:
     schedule, idle = PollSchedule(5, 30), Outlook(is_advancing=False)
     found = []
     for schedule.slowdown in (1, 1, 4, 4, 1, 1):

@@ -54,7 +54,7 @@ def test_a_second_lies_in_a_utc_day(second: int, day: date) -> None:
         ("", None),
     ],
 )
-def test_which_second_a_key_names(key: str, second: int | None) -> None:
+def test_the_second_of_a_key(key: str, second: int | None) -> None:
     assert second_of_key(key) == second
 
 
@@ -81,7 +81,7 @@ def test_which_second_a_key_names(key: str, second: int | None) -> None:
         ("", "1795374000 offline", None),
     ],
 )
-def test_a_line_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, int, str] | None) -> None:
+def test_an_entry_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, int, str] | None) -> None:
     assert read_gap(second, value) == gap
 
 
@@ -99,7 +99,7 @@ def test_a_line_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, in
         ("soon", "track:x 1", None),
     ],
 )
-def test_a_line_of_the_index_of_a_day(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
+def test_an_index_row(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
     assert read_row(second, value) == row
 
 
@@ -107,7 +107,7 @@ def test_a_line_of_the_index_of_a_day(second: str, value: str, row: tuple[int, s
     ("end", "value"),
     [("skipped", "track:x 5 skipped"), (None, "track:x 5 open"), ("a b", "track:x 5 unknown")],
 )
-def test_what_the_index_of_a_day_holds(end: str | None, value: str) -> None:
+def test_the_value_of_an_index_row(end: str | None, value: str) -> None:
     assert row_value("track:x", 5, end) == value
     assert read_row("1795370400", value) == (SECOND, "track:x", 5, value.split()[2])
 
@@ -123,5 +123,5 @@ def test_what_the_index_of_a_day_holds(end: str | None, value: str) -> None:
         ("7", "track:A", None),
     ],
 )
-def test_a_play_that_was_forgotten(second: str, value: str, forgotten: tuple[int, int] | None) -> None:
+def test_a_tombstone(second: str, value: str, forgotten: tuple[int, int] | None) -> None:
     assert read_tombstone(second, value) == forgotten

@@ -73,10 +73,10 @@ class TestRules:
             (3_600_001, [False] * 7),
         ],
     )
-    def test_so_much_heard(self, milliseconds: int, counted: list[bool]) -> None:
+    def test_at_least(self, milliseconds: int, counted: list[bool]) -> None:
         assert list(at_least(milliseconds)(self.PLAYED)) == counted
 
-    def test_left_at_its_end(self) -> None:
+    def test_finished(self) -> None:
         assert list(finished()(self.PLAYED)) == [False, True, True, False, False, False, False]
 
     @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ class TestRules:
             ({B: 198, EPISODE: 7_200_000}, [False, True, True, True, True, False, True]),
         ],
     )
-    def test_half_of_it(self, durations: dict[str, int], counted: list[bool]) -> None:
+    def test_half(self, durations: dict[str, int], counted: list[bool]) -> None:
         assert list(half(durations)(self.PLAYED)) == counted
 
 
-class TestTallies:
+class TestItemCounts:
     DAYS = (
         rows((10, A, 40_000, "skipped"), (20, B, 100, "skipped"), (30, A, 50_000, "trackdone")),
         rows((90_000, B, 200, "open"), (90_001, A, 5, "unknown")),
@@ -109,7 +109,7 @@ class TestTallies:
         assert details.tally("track:never") == ItemStatistics()
         assert details.ms_played == {A: 120_005, B: 300}  # asking makes no new ones
 
-    def test_added_up(self) -> None:
+    def test_merged(self) -> None:
         sums = ItemStatistics()
         sums.merge(ItemStatistics(1, 2, 3, 4, first=20, last=30))
         assert sums == ItemStatistics(1, 2, 3, 4, first=20, last=30)
@@ -225,7 +225,7 @@ class TestStreaks:
         assert found == (longest, lasting)
 
     @given(days=st.sets(st.integers(0, 12)), later=st.integers(0, 3))
-    def test_every_streak_is_looked_at(self, days: set[int], later: int) -> None:
+    def test_streaks_of_any_days(self, days: set[int], later: int) -> None:
         today = max(days, default=0) + later
         everything = [range(first, last) for first in range(13) for last in range(first + 1, 14)]
         runs = [run for run in everything if days.issuperset(run)]

@@ -28,7 +28,7 @@ def is_there(word: str, text: str) -> bool:
     return any(not character.isascii() or not character.isalnum() for character in before)
 
 
-class TestFinder:
+class TestTextMatcher:
     @pytest.mark.parametrize(
         ("text", "how"),
         [
@@ -56,7 +56,7 @@ class TestFinder:
             ("\u00b4", MatchQuality.NONE),
         ],
     )
-    def test_how_a_text_fits(self, text: str, how: MatchQuality) -> None:
+    def test_match(self, text: str, how: MatchQuality) -> None:
         finder = TextMatcher(text)
         assert finder.match("Veridis Quo", "Daft Punk, Tyler, The Creator", "Discovery") is how
 
@@ -74,7 +74,7 @@ class TestFinder:
     def test_words_of_every_script(self, text: str, title: str, artists: str) -> None:
         assert TextMatcher(text).match(title, artists, "") is MatchQuality.WORDS
 
-    def test_nothing_fits_where_there_is_nothing(self) -> None:
+    def test_empty_fields_match_nothing(self) -> None:
         assert TextMatcher("a").match("", "", "") is MatchQuality.NONE
 
     @given(
@@ -83,7 +83,7 @@ class TestFinder:
         artists=st.text("aAbB, `1", max_size=5),
         album=st.text("aAb1\x1c\u00a0", max_size=3),
     )
-    def test_it_finds_the_same_quickly(self, wanted: str, title: str, artists: str, album: str) -> None:
+    def test_the_fast_path_finds_the_same(self, wanted: str, title: str, artists: str, album: str) -> None:
         assert TextMatcher(wanted).match(title, artists, album) is slowly(wanted, title, artists, album)
 
     def test_one_of_several_names(self) -> None:
@@ -136,5 +136,5 @@ class TestFold:
         assert fold(one) != fold(other)
 
     @given(text=st.text())
-    def test_once_is_enough(self, text: str) -> None:
+    def test_folding_is_idempotent(self, text: str) -> None:
         assert fold(fold(text)) == fold(text)

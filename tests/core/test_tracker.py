@@ -455,7 +455,7 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_what_comes_of_a_history(name: str) -> None:
+def test_plays_of_a_history(name: str) -> None:
     history, expected = HISTORIES[name]
 
     assert heard(follow(history)) == expected
@@ -494,7 +494,7 @@ MEMORY_OF_0_5_0 = (
 )
 
 
-def test_the_memory_of_version_0_5_0_is_read_and_written() -> None:
+def test_the_json_of_version_0_5_0_is_read_and_written() -> None:
     history = [*played(A, 0, (1, 31)), *played(B, 40, (51,))]
     tracker = Tracker()
     newest = list(follow(history, tracker).values())[-1]

@@ -1,4 +1,4 @@
-"""What holds for every history, however mad: random players, random answers, random moments."""
+"""Properties of the tracker that hold for every history: random players, answers and times."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def wild_histories(
 
 @st.composite
 def playbacks(draw: st.DrawFn, what: Item, second: float) -> PlayerState:
-    """Anything that can be said of an item."""
+    """Generate any state of an item."""
     progress = draw(st.none() | st.integers(0, 200) | st.just(second % 200))
     ago = draw(st.none() | st.integers(-100, 100))
     playing = draw(st.booleans())
@@ -89,7 +89,7 @@ def listened(draw: st.DrawFn) -> list[TimedState]:
 
 @st.composite
 def with_gaps(draw: st.DrawFn, histories: st.SearchStrategy[list[TimedState]]) -> list[TimedState]:
-    """The same, but with a gap before some of the answers."""
+    """Generate histories with a gap before some of the states."""
     history = draw(histories)
     after_gap = draw(st.sets(st.integers(0, len(history) - 1), min_size=1, max_size=4))
     return [replace(answer, after_gap=number in after_gap) for number, answer in enumerate(history)]
@@ -163,7 +163,7 @@ def test_a_restart_anywhere_gives_the_same_plays(history: list[TimedState], data
 
 @given(histories, st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_crash_between_any_two_writes_doubles_nothing(
+def test_a_crash_between_any_two_writes_duplicates_nothing(
     history: list[TimedState], data: st.DataObject
 ) -> None:
     """The plays reach Redis one by one, the memory last; a process may die after any of these writes."""
@@ -182,7 +182,7 @@ def test_a_crash_between_any_two_writes_doubles_nothing(
 
 @given(listened(), st.integers(-86_400, 86_400), st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_step_of_the_clock_changes_no_length(
+def test_a_step_of_the_clock_changes_no_duration(
     history: list[TimedState], step: int, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, len(history)))
@@ -203,7 +203,7 @@ def test_a_step_of_the_clock_changes_no_length(
 @given(with_gaps(listened()))
 @settings(max_examples=100, deadline=None)
 def test_gaps_add_no_listening_time(history: list[TimedState]) -> None:
-    """What happened in a gap may be missing; never is more counted than without the gap."""
+    """Plays in a gap may be missing, but never is more counted than without the gap."""
     seen = follow([replace(answer, after_gap=False) for answer in history])
     plays = follow(history)
 
@@ -220,7 +220,7 @@ def without_hint(state: PlayerState) -> PlayerState:
 
 
 @given(st.text() | st.just('{"last": [], "answered": -1, "play": {}}') | st.just('{"last": {"uri": 3}}'))
-def test_a_garbled_memory_is_as_good_as_none(memory: str) -> None:
+def test_damaged_json_counts_as_none(memory: str) -> None:
     tracker = Tracker.restore(None, memory)
 
     assert len(observe(tracker, at(100, A, 30))) == 1

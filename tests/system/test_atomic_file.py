@@ -68,9 +68,7 @@ def test_content_reaches_the_disk_before_the_name_and_the_name_before_the_return
     assert events == ["content of 5 bytes", "rename", "folder of any bytes"]
 
 
-def test_a_disk_that_refuses_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_disk_leaves_only_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "token.json"
     atomic_file.write_atomically(path, "old")
 
@@ -92,7 +90,7 @@ def test_a_folder_in_the_way_is_an_error_and_leaves_nothing_behind(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_is_far_too_long_is_not_taken(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "token.json"
     path.write_bytes(b"x" * atomic_file.MAX_FILE_SIZE)
     assert atomic_file.read(path) == b"x" * atomic_file.MAX_FILE_SIZE
@@ -113,12 +111,12 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         assert len(set(content)) == 1
 
 
-def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_writable_folder_is_left_unchanged(tmp_path: Path) -> None:
     assert atomic_file.write_refusal(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_why_a_folder_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_a_folder_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert atomic_file.write_refusal(tmp_path / "gone") == "No such file or directory"
     monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
     monkeypatch.setattr(os, "open", refuse)

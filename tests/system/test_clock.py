@@ -68,7 +68,7 @@ def test_a_step_of_the_local_clock_changes_nothing(machine: Machine, step: float
     assert system.utc() == 1_790_000_010
 
 
-def test_a_clock_that_is_put_right_is_followed_again(machine: Machine) -> None:
+def test_a_corrected_clock_is_followed_again(machine: Machine) -> None:
     machine.wall -= DAY
     system = SystemClock()
     system.correct(1_790_000_000)
@@ -82,7 +82,7 @@ def test_a_clock_that_is_put_right_is_followed_again(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("wrong", [DAY, -DAY, -1_790_000_000 + 60])
-def test_a_clock_that_a_time_service_puts_right_is_followed_before_the_first_answer(
+def test_a_clock_that_is_synchronized_before_the_first_answer_is_followed(
     machine: Machine, wrong: float
 ) -> None:
     machine.wall += wrong
@@ -99,7 +99,7 @@ def test_a_clock_that_a_time_service_puts_right_is_followed_before_the_first_ans
 
 
 @pytest.mark.parametrize("step", [DAY, -DAY])
-def test_after_an_answer_nobody_but_answers_is_followed(machine: Machine, step: float) -> None:
+def test_after_an_answer_only_answers_correct_the_clock(machine: Machine, step: float) -> None:
     system = SystemClock()
     system.correct(1_790_000_000)
     machine.wall += step
@@ -113,7 +113,7 @@ def test_after_an_answer_nobody_but_answers_is_followed(machine: Machine, step: 
     ("state", "expected"),
     [(0, True), (1, True), (4, True), (5, False), (6, False), (-1, False), (None, False)],
 )
-def test_the_kernel_says_whether_the_clock_is_right(
+def test_whether_the_kernel_reports_synchronization(
     monkeypatch: pytest.MonkeyPatch, state: int | None, *, expected: bool
 ) -> None:
     asked: list[bytes] = []
@@ -139,7 +139,7 @@ def _no_memory(name: object) -> object:
 
 
 @pytest.mark.parametrize("library", [_no_library, _no_memory, lambda name: SimpleNamespace()])
-def test_where_the_kernel_cannot_be_asked_nobody_knows(
+def test_synchronization_is_unknown_without_the_system_call(
     monkeypatch: pytest.MonkeyPatch, library: Callable[[object], object]
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", library)
@@ -160,7 +160,7 @@ def test_the_real_kernel_answers() -> None:
 # Durations
 
 
-def test_durations_know_nothing_of_the_wall_clock(machine: Machine) -> None:
+def test_durations_ignore_the_wall_clock(machine: Machine) -> None:
     system = SystemClock()
     before = system.monotonic()
     machine.wall += DAY
@@ -176,7 +176,7 @@ def test_sleep_lasts() -> None:
     assert time.monotonic() - before >= 0.05
 
 
-def test_sleep_ends_when_something_asks_for_attention() -> None:
+def test_sleep_ends_early_when_woken() -> None:
     reader, writer = os.pipe()
     threading.Timer(0.05, lambda: os.write(writer, b"!")).start()
     before = time.monotonic()

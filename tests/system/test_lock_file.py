@@ -31,7 +31,7 @@ child.wait()
 """
 
 
-def test_it_is_taken_and_says_who_has_it(tmp_path: Path) -> None:
+def test_it_is_acquired_and_names_its_holder(tmp_path: Path) -> None:
     descriptor = lock_file.acquire(tmp_path, "run.py")
     note = (tmp_path / "lock").read_text()
     assert re.fullmatch(rf"pid {os.getpid()}, run\.py, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\n", note)
@@ -39,7 +39,7 @@ def test_it_is_taken_and_says_who_has_it(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_second_one_is_told_who_has_it_and_at_once(tmp_path: Path) -> None:
+def test_a_second_logger_learns_the_holder_at_once(tmp_path: Path) -> None:
     descriptor = lock_file.acquire(tmp_path, "run.py")
     began = time.monotonic()
     with pytest.raises(
@@ -50,14 +50,14 @@ def test_a_second_one_is_told_who_has_it_and_at_once(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_it_can_be_taken_again_when_it_is_free(tmp_path: Path) -> None:
+def test_a_released_lock_can_be_acquired_again(tmp_path: Path) -> None:
     os.close(lock_file.acquire(tmp_path, "a much longer name than the one that follows"))
     descriptor = lock_file.acquire(tmp_path, "run.py")
     assert (tmp_path / "lock").read_text().count("\n") == 1
     os.close(descriptor)
 
 
-def test_an_orphan_that_holds_it_is_waited_for(tmp_path: Path) -> None:
+def test_it_waits_for_an_orphan(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -74,7 +74,7 @@ def test_an_orphan_that_holds_it_is_waited_for(tmp_path: Path) -> None:
         os.close(lock_file.acquire(tmp_path, "run.py"))
 
 
-def test_one_whose_parent_has_not_noticed_its_end_is_as_good_as_gone(tmp_path: Path) -> None:
+def test_a_zombie_counts_as_ended(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -160,7 +160,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert precious.read_text() == "precious"
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(TryLater, match=r"cannot lock the state folder: .*No such file"):
         lock_file.acquire(tmp_path / "gone", "run.py")
 
@@ -174,7 +174,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         lock_file.acquire(tmp_path, "run.py")
 
 
-def test_a_full_disk_takes_the_lock_and_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_locked_without_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, data: bytes, offset: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -183,6 +183,6 @@ def test_a_full_disk_takes_the_lock_and_no_note(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_lock_file_is_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_it_does_not_wait_for_other_files(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "lock")
     assert lock_file.is_held(tmp_path) is None

@@ -56,7 +56,7 @@ def test_a_stream_that_is_not_the_journal_gets_times(
         ("x" * 2000, "x" * 999 + "…"),
     ],
 )
-def test_what_reaches_a_terminal(text: str, cleaned: str) -> None:
+def test_sanitized_text(text: str, cleaned: str) -> None:
     assert log.sanitize(text) == cleaned
 
 
@@ -67,13 +67,13 @@ def test_a_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "9f86d081884c7d65" not in capsys.readouterr().err
 
 
-def test_a_secret_that_is_a_part_of_another_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_within_another_secret_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     for secrets in (["abc1", "abc12345", "x/abc1234567"], ["x/abc1234567", "abc12345", "abc1"]):
         monkeypatch.setattr(log, "_secrets", dict.fromkeys(secrets))
         assert log.sanitize("x/abc1234567, abc12345 and abc1") == "***, *** and ***"
 
 
-def test_nobody_reading_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stream_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
     for stream in (closed, None):

@@ -48,13 +48,13 @@ JSON = st.recursive(
 
 
 @given(OUTER)
-def test_what_is_written_is_read(value: Outer) -> None:
+def test_values_survive_a_round_trip(value: Outer) -> None:
     assert from_json(Outer, to_json(value)) == value
     assert from_json(Outer, to_json(value, indent=1).encode()) == value
 
 
 @given(st.dictionaries(st.sampled_from([*Outer.__dataclass_fields__, "at"]), JSON, max_size=8))
-def test_whatever_it_holds_nothing_is_raised(value: dict[str, object]) -> None:
+def test_any_json_is_read_without_an_error(value: dict[str, object]) -> None:
     found = from_json(Outer, json.dumps(value))
     assert found is None or from_json(Outer, to_json(found)) == found
 
@@ -76,30 +76,30 @@ def test_whatever_it_holds_nothing_is_raised(value: dict[str, object]) -> None:
     ],
     ids=range(11),
 )
-def test_what_makes_no_sense_is_none(text: str | bytes) -> None:
+def test_invalid_json_is_none(text: str | bytes) -> None:
     assert from_json(Outer, text) is None
 
 
 @pytest.mark.parametrize(
     "seconds", ['"5"', "true", "null", "[]", "NaN", "Infinity", "1e999", "1" + 400 * "0"]
 )
-def test_what_is_no_finite_number_is_none(seconds: str) -> None:
+def test_infinite_numbers_are_none(seconds: str) -> None:
     assert from_json(Outer, f'{{"seconds": {seconds}, "inner": null}}') is None
     assert from_json(float, seconds) is None
 
 
-def test_a_whole_number_is_a_float_too_and_no_float_a_whole_number() -> None:
+def test_integers_count_as_floats_but_not_the_reverse() -> None:
     assert from_json(float, "5") == 5.0
     assert from_json(int, "5.0") is None
     assert from_json(int, "true") is None
 
 
-def test_what_is_odd_takes_its_default_where_it_has_one() -> None:
+def test_invalid_fields_take_their_defaults() -> None:
     odd = {"names": [5], "pairs": [[1]], "inners": {"a": {}}, "ends": {"a": 1}, "done": 1, "unknown": 7}
     assert from_plain(Outer, {"seconds": 1, "inner": {"at": 2, "note": 5}, **odd}) == Outer(1.0, Inner(2))
     assert from_plain(Outer, {"seconds": 1, "inner": {"at": "2"}}) is None
 
 
-def test_anything_is_an_object_but_has_to_be_there() -> None:
+def test_object_fields_accept_anything_but_are_required() -> None:
     assert from_json(list[object], '[1, "a", null]') == [1, "a", None]
     assert from_json(tuple[int, int], "[1, 2, 3]") is None
