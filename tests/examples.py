@@ -1,4 +1,4 @@
-"""The example answers in tests/data, which its README.md describes."""
+"""The example responses in tests/data, described in its README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fuzz is made of: what comes from outside, what hurts of it, and ways to garble it."""
+"""Inputs of the fuzz tests: valid external data, hostile values, and mutations."""
 
 # ruff: noqa: ANN401 - JSON can be anything
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command, Link, Part, Reply
 
 SECOND = 1_795_348_800
-"""Seconds since the epoch at which what is written here was true: 2026-11-22T12:00:00Z."""
+"""The time of the sample data, in seconds since the epoch: 2026-11-22T12:00:00Z."""
 SECRET = "hush"
-"""Is in every secret that is handed out here."""
+"""Part of every secret in the sample data."""
 
-# What hurts
+# Hostile values
 
 CONTROLS = (
     "\0", "\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "\x7f", "\x85", "a\tb", "a\nb", "a\r\nb", "\x08\x08",
@@ -40,7 +40,7 @@ TEXTS = (
     "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "12:00",
     "2026-11-22T12:00:00Z", "invalid_grant", "invalid_client", "http://[", "redis://:x@h:99999/0",
 )  # fmt: skip
-"""Numbers of other scripts, halves of pairs, what is too long, what nearly fits, what fits elsewhere."""
+"""Digits of other scripts, lone surrogates, and values that are too long, nearly valid or valid elsewhere."""
 NUMBERS: tuple[int | float, ...] = (
     0, 1, -1, 2, 3.0, 0.5, -0.0, 1e16, 1e308, -1e308, 5e-324, 61_000.0, 200, 429, 2**31, 2**53 - 1, 2**53,
     2**63 - 1, 2**63, -(2**63), 2**64, 10**12, 10**18, 10**30, 10**4200, -(10**4000), 86_400_000, 604_800_001,
@@ -57,7 +57,7 @@ values: st.SearchStrategy[object] = st.recursive(
 )
 """JSON of any shape; none of it is NaN."""
 
-# Spotify's answers
+# Responses of Spotify
 
 TRACK = {
     "album": {"id": "al", "images": [{"url": "https://i.example/1"}], "name": "Discovery", "type": "album"},
@@ -83,7 +83,7 @@ LOCAL = {**TRACK, "id": None, "is_local": True, "uri": "spotify:local:Me::Demo:2
 
 
 def player(item: object, **changes: object) -> dict[str, object]:
-    """The body of an answer about what plays."""
+    """Return the body of a response of `/v1/me/player`."""
     return {
         "context": {"type": "album", "uri": "spotify:album:al"},
         "currently_playing_type": "track",
@@ -131,7 +131,7 @@ HISTORIES = [
 FAULTS = examples("errors")
 GRANTS = examples("token")
 
-# The files of a machine
+# Files
 
 TOKENS: list[object] = [
     {
@@ -173,10 +173,10 @@ DOTENV_FILES = (
     f"SPOTIFY_REFRESH_TOKEN = {SECRET}-token # new\nSPOTIFY_REDIRECT_URI=http://127.0.0.1:8888/callback\n",
 )
 SECRETIVE = ("SPOTIFY_CLIENT_SECRET", "SPOTIFY_REFRESH_TOKEN", "REDIS_URL", "ALERT_URL", "HEARTBEAT_URL")
-"""The settings whose values nobody else may see, and such values."""
+"""The settings with confidential values, and such values."""
 CONFIDENTIAL = (f"redis://me:{SECRET}@h:6379/0", f"https://{SECRET}@h.example/{SECRET}", f"{SECRET}-word")
 
-# What a person or a server says in a line
+# Single lines of users and servers
 
 REDIRECTS = (
     "http://127.0.0.1:8888/callback?code=AQAb-123_x&state=s",
@@ -240,7 +240,7 @@ MEMORIES: list[dict[str, object]] = [
     {**MEMORY, "hidden": None, "unseen": None, "answered": SAMPLE["at"]},
     {**MEMORY, "hidden": None, "blind": True},
 ]
-"""What a tracker keeps beside the newest play."""
+"""The JSON that a tracker stores beside the newest play."""
 STATUS = {
     "last_poll": "2026-11-22T12:00:00.000Z",
     "next_poll": "2026-11-22T12:00:30.000Z",
@@ -261,7 +261,7 @@ FOLLOWING = [
     player(EPISODE, currently_playing_type="episode"),
     {},
 ]
-"""What may be answered after a restart."""
+"""Player states after a restart."""
 SUMMER = 1_147_000_000
 """Seconds since the epoch, 2006-05-07T11:06:40Z: in Spotify's first days there are few to look back on."""
 LOG: dict[str, object] = {
@@ -282,14 +282,14 @@ LOGS: list[dict[str, object]] = [
     {**LOG, "spotify_logger:status": "no hash", "plays:2006-05-07": {f"{SUMMER - 200}": "track:veridis 1"}},
 ]
 
-# Ways to garble
+# Mutations
 
 Spot = tuple[Any, ...]
-"""The keys and indices that lead to a part of a JSON value."""
+"""The keys and indices of a part of a JSON value."""
 Deed = Callable[[Any, Any, object], None]
-"""Takes a dict or list, a key or index of it, and anything."""
+"""Changes an element of a dict or list, given by its key or index, using another value."""
 Way = Callable[[str, int], bytes]
-"""Takes JSON, and a place in it."""
+"""Changes JSON text at a position."""
 
 NAMES = frozenset(
     (  # noqa: SIM905 - six lines to read instead of fifty
@@ -300,11 +300,11 @@ NAMES = frozenset(
         "last_poll next_poll login_valid_until"
     ).split()
 )
-"""What the program looks at; it is garbled more often than the rest."""
+"""The fields that the program reads; they are mutated more often than others."""
 
 
 def mutated(bodies: Sequence[object]) -> st.SearchStrategy[Any]:
-    """One of the bodies, with up to three of its parts replaced, left out, retyped, doubled or renamed."""
+    """Generate one of the bodies with up to three parts replaced, removed, retyped, duplicated or renamed."""
     return st.builds(_mutate, st.sampled_from(bodies), CHANGES)
 
 
@@ -317,7 +317,7 @@ def _mutate(body: object, changes: Sequence[tuple[int, Deed, object]]) -> object
 
 
 def _spots(value: object, path: Spot = ()) -> Iterator[Spot]:
-    """The ways to every part; to those that matter several times."""
+    """Return the path of every part; those of important parts several times."""
     parts: Iterable[tuple[Any, object]] = ()
     if isinstance(value, dict):
         parts = value.items()
@@ -329,7 +329,7 @@ def _spots(value: object, path: Spot = ()) -> Iterator[Spot]:
 
 
 def _changed(body: Any, path: Spot, deed: Deed, other: object) -> Any:
-    """A copy in which something was done to the part at the end of the path."""
+    """Return a copy in which the part at `path` is changed."""
     copy = body.copy()
     if path[1:]:
         copy[path[0]] = _changed(body[path[0]], path[1:], deed, other)
@@ -389,7 +389,7 @@ CHANGES = st.lists(st.tuples(ANYWHERE, st.sampled_from(DEEDS), OTHERS), max_size
 
 
 def garbled(bases: Sequence[str], bits: st.SearchStrategy[str] = texts) -> st.SearchStrategy[str]:
-    """One of the texts, with up to three pieces of it replaced, left out, doubled, or put in."""
+    """Generate one of the texts with up to three pieces replaced, removed, duplicated or inserted."""
     lengths = st.sampled_from((0, 0, 1, 5, 10**6))
     edits = st.tuples(ANYWHERE, lengths, st.just("") | st.none() | bits | bits)
     return st.builds(_edit, st.sampled_from(bases), st.lists(edits, max_size=3))
@@ -404,12 +404,12 @@ def _edit(text: str, edits: Sequence[tuple[int, int, str | None]]) -> str:
 
 
 def encoded(bodies: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
-    """Bodies as they come over the wire, now and then damaged there."""
+    """Generate bodies as sent over the network, sometimes damaged."""
     return st.builds(encode, bodies, st.sampled_from(WAYS), ANYWHERE)
 
 
 def encode(body: object, way: Way, number: int) -> bytes:
-    """The bytes of a body that came in such a way."""
+    """Return a body as bytes with such damage."""
     text = json.dumps(body, ensure_ascii=number % 2 == 0)
     return way(text, number % (len(text) + 1))
 
@@ -435,9 +435,9 @@ WAYS: tuple[Way, ...] = (
     lambda text, at: b"<!doctype html><title>502</title>" + _utf8(text),
     lambda text, at: b"",
 )
-"""What can happen to JSON on its way, half of the time nothing."""
+"""Kinds of damage to JSON on the network; half of them are none."""
 
-# A Redis in which anybody may have written
+# A Redis with foreign data
 
 
 class Someone:
@@ -496,11 +496,11 @@ WRONG_TYPE = Refusal("WRONGTYPE", "holds another kind of value there")
 
 
 def as_read(value: object) -> str:
-    """A value as a client reads it that replaces what is no UTF-8."""
+    """Return a value as read by a client that replaces invalid UTF-8."""
     return str(value)[:4096].encode("utf-8", "replace").decode()
 
 
 def as_hash(value: object) -> dict[str, str]:
-    """What a client would read of a hash with these fields."""
+    """Return a hash with these fields as read by such a client."""
     pairs = value.items() if isinstance(value, dict) else ()
     return {as_read(name): as_read(inner) for name, inner in pairs}

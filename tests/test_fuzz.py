@@ -1,4 +1,4 @@
-"""Whatever comes from outside: no exception escapes, no play is invented, no control character is shown.
+"""Fuzz all external input: no exception escapes, no play is invented, no control character is shown.
 
 Every test feeds as many inputs as `INPUTS` says, the same ones each time.
 """
@@ -105,7 +105,7 @@ INPUTS = {
     "headers that tell the time": 1300,
     "token bodies": 800,
     "token files": 500,
-    "gate files": 400,
+    "rate limit files": 400,
     "auth.py": 1000,
     ".env and environment": 600,
     "redirected addresses": 1200,
@@ -113,9 +113,9 @@ INPUTS = {
     "restarts": 500,
     "Redis": 300,
 }
-"""How many inputs each test feeds."""
+"""The number of inputs per test."""
 TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
-"""So many times as many, for who wants to look for more; other ones each time."""
+"""Multiplies the number of inputs; above 1, they differ in every run."""
 
 TOKEN = Token("refresh-1", "access-1", SECOND + 3600.0, authorized_at=float(SECOND))
 
@@ -125,7 +125,7 @@ def test_there_are_enough_inputs() -> None:
 
 
 def fuzz(target: str, inputs: st.SearchStrategy[Any], check: Callable[[Any], None], each: int = 1) -> None:
-    """Check many inputs, repeatably; each example counts as so many."""
+    """Check many inputs reproducibly; each example counts as several."""
     examples, ran = -(-INPUTS[target] * TIMES // each), 0
 
     @settings(
@@ -146,7 +146,7 @@ def fuzz(target: str, inputs: st.SearchStrategy[Any], check: Callable[[Any], Non
 
 
 def outcome(ask: Callable[[], Any], *errors: type[Exception]) -> Any:  # noqa: ANN401
-    """What comes of asking; an error of these kinds is one of the things that may, and can be shown."""
+    """Return the result of a call, or its error if that is of an expected kind and safe to show."""
     try:
         return ask()
     except errors as error:
@@ -155,7 +155,7 @@ def outcome(ask: Callable[[], Any], *errors: type[Exception]) -> Any:  # noqa: A
 
 
 def is_shown_safely(text: str, but: str = "") -> bool:
-    """Whether a text does nothing to a terminal, but for these characters."""
+    """Return whether text has no control characters, except for the allowed ones."""
     if text.isprintable():
         return True
     return not any(unicodedata.category(c)[0] == "C" for c in set(text) - set(but))
@@ -163,7 +163,7 @@ def is_shown_safely(text: str, but: str = "") -> bool:
 
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """What was logged since it was last asked for; no secrets of other tests, and no waiting for the disk."""
+    """Return a function for the new log lines; without secrets of other tests and without disk syncs."""
     monkeypatch.setattr(journal, "_secrets", set())
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
@@ -177,7 +177,7 @@ def log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 class Desk:
-    """A client, its files and the services it asks; they give the same answer to everything."""
+    """A client with its files, and services that answer every request alike."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -195,7 +195,7 @@ class Desk:
         self.start()
 
     def start(self) -> None:
-        """Begin anew, with the login that there was at first."""
+        """Reset everything to the initial login."""
         (self.folder / RATE_LIMIT_FILE).unlink(missing_ok=True)
         token_file = TokenFile(self.folder / oauth.TOKEN_FILE)
         token_file.save(TOKEN)
@@ -217,7 +217,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def listening_to(bodies: Sequence[object]) -> st.SearchStrategy[list[tuple[float, bytes]]]:
-    """Five answers about few items, and the seconds before each."""
+    """Generate five states of few items, and the seconds before each."""
     odd = st.none() | st.sampled_from((True, *NUMBERS))
     told = st.builds(
         _told, mutated(bodies), odd | st.integers(0, 300_000), st.none() | odd, st.none() | texts
@@ -227,7 +227,7 @@ def listening_to(bodies: Sequence[object]) -> st.SearchStrategy[list[tuple[float
 
 
 def _told(body: Any, progress: object, duration: object, name: object) -> object:  # noqa: ANN401
-    """A body in which some of what matters most is something else."""
+    """Generate a body with some of its most important values replaced."""
     if not isinstance(body, dict):
         return body
     item, changes = body.get("item"), {"duration_ms": duration, "name": name}
@@ -257,7 +257,7 @@ def test_player_bodies(desk: Desk) -> None:
 
 
 class Watch:
-    """Holds a tracker to its word, answer after answer."""
+    """Checks the invariants of a tracker after every answer."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
@@ -282,13 +282,13 @@ class Watch:
         assert isinstance(json.loads(self.tracker.serialize()), dict)
 
     def _check_opening(self, play: Play, player_state: PlayerState) -> None:
-        """It is of the item that was told of, no more of it than its position says, after all before it."""
+        """Check a new play: of the reported item, no longer than its position, and after all others."""
         assert player_state.item == play.item
         assert play.ms_played <= min(player_state.progress_ms or 0, MAX_ITEM_MS)
         assert all(before.end_reason and before.ended_ms <= play.started_ms for before in self.plays.values())
 
     def _check_change(self, before: Play, play: Play, elapsed: int) -> None:
-        """Nothing of a play is taken back, and no more is added than the time that passed."""
+        """Check that a play never gets shorter, and grows by no more than the time that passed."""
         assert before.end_reason is None
         assert (before.item, before.started_ms) == (play.item, play.started_ms)
         assert before.ended_ms <= play.ended_ms
@@ -296,7 +296,7 @@ class Watch:
 
 
 def check_play(play: Play) -> None:
-    """What holds for every play, and for its hash; and that it can be read again."""
+    """Check the invariants of a play and its hash, and that it can be read back."""
     assert 0 <= play.ms_played <= play.ended_ms - play.started_ms
     assert play.end_reason in {None, "trackdone", "skipped", "stopped", "unknown"}
     fields = play.to_hash()
@@ -317,7 +317,7 @@ def check_fields(fields: Mapping[str, FieldValue]) -> None:
 
 
 def can_be_played(body: object) -> bool:
-    """Whether an answer tells of an item that a play can be of."""
+    """Return whether a body contains an item that can make a play."""
     identity, uri = dict_get(body, "item.id"), dict_get(body, "item.uri")
     is_known = isinstance(identity, str) and identity != ""
     is_local = isinstance(uri, str) and uri.startswith("spotify:local:")
@@ -329,7 +329,7 @@ def can_be_played(body: object) -> bool:
     )
 
 
-# Answers of any status, and their headers
+# Responses of any status, and their headers
 
 date_bits = st.sampled_from(["+9999", "-2400", "0000", "99999", "GMT", "Feb", "31 ", *":,. -+9²"])
 dates = garbled(DATES, date_bits) | garbled(DATES) | st.integers().map(str) | texts
@@ -366,7 +366,7 @@ def test_answers_and_their_headers(desk: Desk) -> None:
     fuzz("answers and their headers", st.lists(responses, min_size=3, max_size=3), check, each=3)
 
 
-def test_headers_that_tell_the_time() -> None:
+def test_date_headers() -> None:
     def check(given_: Mapping[str, str]) -> None:
         date = parse_http_date(given_.get("date", ""))
         assert date is None or math.isfinite(date)
@@ -380,7 +380,7 @@ def test_headers_that_tell_the_time() -> None:
 
 
 def known(what: object, begin: int, end: int) -> Play:
-    """A play of which one knows, from and until so many seconds before now."""
+    """Return a known play, from and until so many seconds before now."""
     item = read_item(what)
     assert item is not None
     return Play(
@@ -470,7 +470,7 @@ def test_token_files(tmp_path: Path, log: Callable[[], str]) -> None:
     fuzz("token files", contents | st.just(bytes(70_000)), check)
 
 
-def test_gate_files(tmp_path: Path) -> None:
+def test_rate_limit_files(tmp_path: Path) -> None:
     path = tmp_path / RATE_LIMIT_FILE
 
     def check(given_: tuple[bytes, str]) -> None:
@@ -490,7 +490,7 @@ def test_gate_files(tmp_path: Path) -> None:
             rate_limit.check(family)
 
     contents = encoded(mutated(HOLDS)) | encoded(values) | st.binary(max_size=200)
-    fuzz("gate files", st.tuples(contents, st.sampled_from(["boot", "another", ""])), check)
+    fuzz("rate limit files", st.tuples(contents, st.sampled_from(["boot", "another", ""])), check)
 
 
 def test_redirected_addresses(desk: Desk) -> None:
@@ -570,12 +570,12 @@ def test_settings(tmp_path: Path) -> None:
     fuzz(".env and environment", inputs, check)
 
 
-# Redis, in which anybody may have written
+# Redis with foreign data
 
 hashes = mutated([NEWEST, OLDER, STATUS]).map(as_hash)
 
 
-def test_lines_of_the_index_and_of_the_status() -> None:
+def test_index_rows_and_status() -> None:
     def check(given_: tuple[dict[str, str], str, str, str]) -> None:
         fields, name, text, counts = given_
         row = read_row(name, text)
@@ -602,7 +602,7 @@ def test_lines_of_the_index_and_of_the_status() -> None:
 
 
 def check_restart(given_: tuple[Mapping[str, str], str, list[tuple[int, int]]]) -> None:
-    """Go on from what Redis has, with answers and the seconds before each."""
+    """Restart from what Redis has, and continue with answers and the seconds before each."""
     kept, memory, steps = given_
     tracker = Tracker.restore(Play.from_hash(START, kept), memory)
     watch = Watch(tracker)
@@ -632,7 +632,7 @@ def test_restarts() -> None:
         {"hidden": {"begun": 0, "ended": (SECOND - 4) * 1000}},
     ],
 )
-def test_a_memory_whose_moments_are_out_of_order(garbled_part: dict[str, object]) -> None:
+def test_tracker_json_with_moments_out_of_order(garbled_part: dict[str, object]) -> None:
     memory = json.dumps({**MEMORIES[1], **garbled_part})
     for steps in ([(0, 0)], [(1, 5)], [(2, 5)], [(0, 4000)], [(3, 5)]):
         check_restart((NEWEST, memory, steps))
@@ -645,7 +645,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One to which rich writes nothing but text."""
+    """A terminal to which rich writes only text."""
     monkeypatch.setenv("TERM", "dumb")
     for name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
@@ -683,7 +683,7 @@ def test_redis() -> None:
 
 
 def check_shown(answer: blocks.Answer) -> None:
-    """Show an answer in each of its ways."""
+    """Render an answer in every format."""
     for out in (Terminal(), io.StringIO()):
         output.write_answer(answer, out)
         assert is_shown_safely(out.getvalue(), but="\n" if out.isatty() else "\n\t")
