@@ -41,11 +41,11 @@ class Outlook:
     """What to expect of the player after an answer.
 
     Attributes:
-        moves: Whether something plays, and its position advances.
+        is_advancing: Whether something plays and its position advances.
         is_advertisement: Whether that is an advertisement.
         progress_ms: The position; None if unknown.
         remaining_ms: Milliseconds to the end of the item; None if unknown, or if it should have ended.
-        surprise_ms: Milliseconds since the listener did something unexpected; None if nothing was.
+        since_user_action_ms: Milliseconds since the listener did something unexpected; None if nothing was.
     """
 
     is_advancing: bool

@@ -66,11 +66,11 @@ class SystemClock:
         self._offset: float | None = None
 
     def monotonic(self) -> float:
-        """See `Clock.monotonic`."""
+        """Return seconds since an arbitrary moment, including suspended time."""
         return _boottime()
 
     def utc(self) -> float:
-        """See `Clock.utc`."""
+        """Return seconds since the epoch, corrected by Spotify's `Date` headers."""
         # Before the first response there is only the system clock, which may still be corrected.
         return time.time() if self._offset is None else self._offset + _boottime()
 
@@ -87,9 +87,9 @@ class SystemClock:
             self._offset = truth - now
 
     def is_synchronized(self) -> bool:
-        """See `Clock.is_synchronized`: the kernel reports it while a time service runs."""
+        """Return whether the kernel reports a synchronized clock, as it does while a time service runs."""
         return _is_synchronized()
 
     def sleep(self, seconds: float) -> None:
-        """See `Clock.sleep`."""
+        """Wait, or return early when `wake_fd` becomes readable."""
         select.select(self._wake_fds, [], [], max(0.0, seconds))

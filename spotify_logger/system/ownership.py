@@ -40,16 +40,16 @@ def distrust_reason(path: Path | str, status: os.stat_result) -> str:
 
 
 def path_distrust_reason(path: str) -> str:
-    """Return why the folders and links on the way to a folder are not to be trusted; "" where they are.
+    """Return why the folders and links above a folder are not trusted; "" if they are.
 
-    Whoever may change one of them can put another folder in the place of the one that is meant. A sticky
-    folder such as /tmp is fine on the way: only the owner of what is in it can replace that.
+    Anyone who can change one of them can replace the folder with another one. A folder with the sticky bit,
+    such as /tmp, is fine: only the owner of an entry can replace it.
 
     Args:
-        path: An absolute path; the folder itself is left to `distrust_reason`.
+        path: An absolute path; `distrust_reason` checks the folder itself.
 
     Raises:
-        OSError: A part of the way cannot be looked at.
+        OSError: A part of the path cannot be accessed.
     """
     todo, here = [part for part in path.split("/") if part], "/"
     for _ in range(MAX_PARTS):
