@@ -2,7 +2,7 @@
 
     python benchmarks/year.py [--days 365] [--seed 1] [--per-day 4] [--redis aof|rdb|none]
 
-All rooms of the logger are the real ones; Spotify, the listener, the Redis server, the machine and time are
+All parts of the logger are the real ones; Spotify, the listener, the Redis server, the machine and time are
 simulated. It ends with a table, or with the first thing that is wrong and what led to it: the same seed shows
 it again.
 """

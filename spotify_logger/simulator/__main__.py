@@ -1,4 +1,4 @@
-"""`python -m spotify_logger.simulator`: a Spotify that is not one, on a port of the loopback."""
+"""`python -m spotify_logger.simulator`: serve a simulated Spotify on a loopback port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds what was logged against what was heard."""
+"""Compare the logged plays with what was really heard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass
 class Comparison:
-    """What was found, and what went wrong.
+    """How the logged plays compare with the truth.
 
     Attributes:
         pairs: Plays that were found.

@@ -50,7 +50,7 @@ class SimulatedGap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoggedHistory:
-    """What the logger has kept.
+    """The plays and gaps of a made-up log.
 
     Attributes:
         plays: In order of time; no two share the second that names them.

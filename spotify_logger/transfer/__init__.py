@@ -1,1 +1,1 @@
-"""Plays on their way in and out, and what takes them away or checks them."""
+"""Import, export, delete and verify plays."""

@@ -1,4 +1,4 @@
-"""What goes wrong in a life: a schedule made of chance, the same one for the same seed."""
+"""Random fault schedules, reproducible by seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ScheduledFault:
-    """Something that goes wrong.
+    """One fault of a schedule.
 
     Attributes:
         at: When, in true seconds since the epoch.

@@ -1,4 +1,4 @@
-"""A logger's life in virtual time, with everything that goes wrong in it, and what must be true all the same.
+"""Simulate a logger over virtual time under random faults, and check its invariants.
 
 Client, tracker, pace, outbox, store, repair, clock, gate and token are the real ones; Spotify, its listener,
 the Redis server, the machine and time are simulated. What is found to be wrong is raised, with its seed.
@@ -64,12 +64,12 @@ class SimulatedCrash(BaseException):
 
 
 class YearFailure(AssertionError):  # noqa: N818 - the name says it
-    """Something that must be true is not."""
+    """An invariant is violated."""
 
 
 @dataclass
 class YearResult:
-    """What came of a life.
+    """The result of a simulated run.
 
     Attributes:
         heard: Plays that were heard in public.
@@ -105,7 +105,7 @@ class YearResult:
 
 
 class LogCapture(io.StringIO):
-    """Hears all that is logged, and remembers the last lines."""
+    """Captures the log, keeping the last lines and rejecting secrets."""
 
     def __init__(self, secrets: set[str]) -> None:
         super().__init__()

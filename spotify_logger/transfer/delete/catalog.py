@@ -1,4 +1,4 @@
-"""Items taken out of the catalogue that no play needs any more."""
+"""Remove catalog items that no play refers to any more."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 ITEMS_PER_BATCH = 200
-"""Items that are taken out in one go."""
+"""Items deleted per pipeline."""
 
 
 def remove_items(archive: Archive, keys: Iterable[str], now: float, excluded: Container[int] = ()) -> int:
-    """Take items out of the catalogue.
+    """Delete items from the catalog.
 
-    One that is played just now is put back: the logger may have begun a play of it meanwhile.
+    An item whose play began meanwhile is restored: the logger may just have started it.
 
     Args:
         archive: The log.
-        keys: Theirs. What lies there and is none of ours stays.
+        keys: Their keys. A key that holds no catalog hash is left alone.
         now: Seconds since the epoch.
-        excluded: Seconds of plays that do not count.
+        excluded: Seconds of plays that do not count as a use.
 
     Returns:
-        How many were taken out.
+        The number of items deleted.
     """
     removed = 0
     for portion in batched(sorted(keys), ITEMS_PER_BATCH):
@@ -44,7 +44,7 @@ def remove_items(archive: Archive, keys: Iterable[str], now: float, excluded: Co
 
 
 def catalog_hashes(archive: Archive, keys: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    """What the catalogue has under keys, but not what somebody else keeps there."""
+    """Return the catalog hashes at `keys`, leaving out keys that hold anything else."""
     hashes = zip(keys, archive.hashes(keys), strict=True)
     return {key: fields for key, fields in hashes if "uri" in fields}
 

@@ -1,4 +1,4 @@
-"""`spotify-logger forget`: plays are shown, and deleted when a person has agreed."""
+"""`spotify-logger forget`: show plays, ask for confirmation, and delete them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 MAX_PLAYS_SHOWN = 10
-"""Plays that are shown before they are deleted, at most."""
+"""Plays listed in the preview, at most."""
 OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """Who is asked.
+    """Ask a person for confirmation on a terminal.
 
     Attributes:
-        keyboard: Where the answer comes from.
-        screen: Where to ask.
-        zone: Whose clocks are shown.
+        keyboard: The terminal to read the answer from.
+        screen: The terminal to ask on.
+        zone: The time zone in which times are shown.
     """
 
     keyboard: TextIO
@@ -41,10 +41,10 @@ class Confirmation:
     zone: Zone
 
     def is_given(self, archive: Archive, seconds: Sequence[int]) -> bool:
-        """Show plays, and ask whether to forget them.
+        """Show the plays and return whether the person agrees to delete them.
 
         Raises:
-            SpotifyLoggerError: There is nobody to be asked.
+            SpotifyLoggerError: There is no terminal to ask on.
         """
         if not (self.keyboard.isatty() and self.screen.isatty()):
             raise SpotifyLoggerError(
@@ -58,7 +58,7 @@ class Confirmation:
 
 
 def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
-    """Show which plays are meant, ask, and delete them.
+    """Preview the selected plays, ask for confirmation, and delete them.
 
     Args:
         archive: The log.
@@ -67,11 +67,11 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
         confirmation: How to ask for consent; None to delete without asking.
 
     Returns:
-        What was deleted; exit code 1 where a person did not agree, and nothing was.
+        What was deleted; exit code 1 if the person declined.
 
     Raises:
-        SpotifyLoggerError: There is nobody to be asked.
-        StoreError: Redis went away. Done again, it comes to its end.
+        SpotifyLoggerError: There is no terminal to ask on.
+        StoreError: Redis went away. Running it again completes it.
     """
     found = find_plays(archive, selection)
     still_open = open_plays(archive, now)
@@ -84,12 +84,12 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
 
 
 def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
-    """What would go.
+    """Return a preview of the plays to be deleted.
 
     Args:
         archive: The log.
-        seconds: They name the plays, in the order of time.
-        zone: Whose clocks are shown.
+        seconds: The seconds that name the plays, in ascending order.
+        zone: The time zone in which times are shown.
     """
     rows = []
     for second, fields in archive.plays(seconds[-MAX_PLAYS_SHOWN:]):

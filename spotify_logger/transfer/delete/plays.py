@@ -1,8 +1,8 @@
-"""Plays deleted, so that nothing of them is left and nobody brings them back.
+"""Delete plays, and leave tombstones so that neither backfill nor import restores them.
 
-The order of the writes is such that the next run ends what one has begun, wherever it was ended: first it is
-noted from when to when a play lasted, then the play goes, then its item, if no other play needs it, and last
-its line in the index, by which it is found until then.
+The writes are ordered so that another run completes an interrupted one: first the tombstone, then the play's
+hash, then its catalog item if no other play uses it, and last its index entry, by which it can be found until
+then.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 PLAYS_PER_BATCH = 200
-"""Plays that are deleted in one go."""
+"""Plays deleted per pipeline."""
 
 
 @dataclass(slots=True)
 class Deletion:
-    """What came of it.
+    """The result of a deletion.
 
     Attributes:
-        plays: How many plays are forgotten.
-        items: How many items the catalogue has no more.
-        is_open: Whether one was left because it is not over.
-        strange: Keys that were left because what lies there is no play.
+        plays: Plays deleted.
+        items: Catalog items deleted with them.
+        is_open: Whether the play in progress was selected and kept.
+        strange: Keys that were kept because they do not hold plays.
     """
 
     plays: int = 0
@@ -54,15 +54,15 @@ class Deletion:
 
 
 def delete(archive: Archive, seconds: Sequence[int], now: float) -> Deletion:
-    """Forget plays.
+    """Delete plays.
 
     Args:
         archive: The log.
-        seconds: They name the plays.
+        seconds: The seconds that name the plays.
         now: Seconds since the epoch.
 
     Raises:
-        StoreError: Redis went away, or refused something. Done again, it comes to its end.
+        StoreError: Redis went away, or refused something. Running it again completes it.
     """
     return _Deleter(archive, now).of(seconds)
 
@@ -89,7 +89,7 @@ class _Deleter:
         return self._deletion
 
     def _delete(self, seconds: Sequence[int]) -> None:
-        """Note from when to when plays lasted, and delete their hashes."""
+        """Write tombstones, then delete the plays' hashes."""
         plays = self._plays(seconds)
         ends = {second: -(-play.ended_ms // 1000) for second, play in plays.items()}
         ends |= self._lines([second for second in seconds if second not in plays])
@@ -109,7 +109,7 @@ class _Deleter:
         return found
 
     def _lines(self, seconds: Sequence[int]) -> dict[int, int]:
-        """When plays ended of which there is only a line; what lies in their place is not touched."""
+        """Return the ends of plays that exist only in the index; other values at their keys are kept."""
         key, ends = self._archive.key, {}
         exist = self._archive.send([("EXISTS", key(play_key(second))) for second in seconds])
         lines = self._archive.send([("HGET", key(index_key(day_of(second))), second) for second in seconds])
@@ -122,7 +122,7 @@ class _Deleter:
         return ends
 
     def _scan_index(self) -> None:
-        """See which items go, and which are used; and take up what another run has left undone."""
+        """Find the items in use, and plays that an interrupted run left in the index."""
         (lines,) = self._archive.hashes([TOMBSTONES])
         forgotten = {int(second) for second, _ in filter(None, map(read_tombstone, lines, lines.values()))}
         left: dict[int, str] = {}
@@ -137,7 +137,7 @@ class _Deleter:
         self._resume(left)
 
     def _index(self) -> Iterator[PlayRows]:
-        """All that the index has, the days of wrong clocks included: an item may be used there alone."""
+        """Yield the whole index, days of wrong clocks included: they may hold the only use of an item."""
         yield from self._archive.rows()
         today = day_of(int(self._now))
         out_of_range = [day for day in indexed_days(self._archive) if not FIRST_DAY <= day <= today]

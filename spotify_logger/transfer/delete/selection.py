@@ -1,4 +1,4 @@
-"""Which plays somebody means who wants some to be forgotten."""
+"""Select the plays to delete."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What shall be forgotten.
+    """A selection of plays.
 
     Attributes:
         text: A key, "listening:<second>" or the second alone, whatever the stretch is; a title, an album or
             an artist, as a whole, or where nothing is called so, a part of these; "" for all plays.
-        begin: The first second of the stretch.
-        end: The second after its last one; None for all that there is.
+        begin: The first second of the period.
+        end: The second after the last one; None for no limit.
     """
 
     text: str = ""
@@ -31,7 +31,7 @@ class Selection:
 
 
 def find_plays(archive: Archive, selection: Selection) -> list[int]:
-    """The seconds that name the plays that are meant, in the order of time."""
+    """Return the seconds of the selected plays, in ascending order."""
     second = _second_of_key(archive, selection.text)
     if second is not None:
         return [second] if _is_known(archive, second) else []
@@ -44,7 +44,7 @@ def find_plays(archive: Archive, selection: Selection) -> list[int]:
 
 
 def open_plays(archive: Archive, now: float) -> set[int]:
-    """The plays that are not over, as far as anybody says so: there is one at most.
+    """Return the seconds of plays in progress; normally there is at most one.
 
     A logger that lives writes its play again and again, so that it cannot be forgotten. One that began more
     than a day ago is nobody's any more.
@@ -61,7 +61,7 @@ def open_plays(archive: Archive, now: float) -> set[int]:
 
 
 def indexed_days(archive: Archive) -> list[date]:
-    """All UTC days of which there is an index, whatever clock they came from; the oldest first."""
+    """Return all UTC days that have an index, in ascending order, those of wrong clocks included."""
     names = {name for names in archive.scan("plays:*") for name in names}
     return sorted(day for day in map(day_of_index_key, names) if day is not None)
 
@@ -76,7 +76,7 @@ def day_of_index_key(name: str) -> date | None:
 
 
 def _second_of_key(archive: Archive, text: str) -> int | None:
-    """The second of a key."""
+    """Return the second that a key or a number names."""
     if text.isascii() and text.isdigit() and len(text) == len(str(FIRST_SECOND)):
         return int(text) if int(text) >= FIRST_SECOND else None
     second = second_of_key(text)

@@ -1,6 +1,6 @@
-"""`spotify-logger export`: the log given out, to be taken in again, for spreadsheets, or to move on.
+"""`spotify-logger export`: write the log for a later import, for spreadsheets, or for ListenBrainz.
 
-Everything is written as it is read, in the order of time. A play is found by its line in the index.
+Records are streamed in chronological order. Plays are found through the index.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def export(
     begin: int = FIRST_SECOND,
     end: int | None = None,
 ) -> int:
-    """Write the plays and gaps that began in a stretch.
+    """Write the plays and gaps that began in a period.
 
     JSON is written in ASCII: nothing is lost on the way, whatever the locale is, and no text of others can
     change a terminal's state.
@@ -46,16 +46,16 @@ def export(
     Args:
         archive: The log.
         export_format: The format to write.
-        out: Where to.
-        begin: The first second of the stretch.
-        end: The second after its last one; None for all that there is.
+        out: The stream to write to.
+        begin: The first second of the period.
+        end: The second after the last one; None for no limit.
 
     Returns:
-        How many plays were written; for ListenBrainz, how many listens.
+        The number of plays written; for ListenBrainz, of listens.
 
     Raises:
         StoreError: Redis went away.
-        OSError: `out` takes no more.
+        OSError: Writing to `out` failed.
     """
     plays: Counter[bool] = Counter()
     match export_format:
@@ -77,7 +77,7 @@ def export_file(
     begin: int = FIRST_SECOND,
     end: int | None = None,
 ) -> Answer:
-    """Do the same into a file that is whole or not there, see `export`.
+    """Export into a file, which is replaced atomically (see `export`).
 
     Raises:
         StoreError: Redis went away.
@@ -90,7 +90,7 @@ def export_file(
 
 
 def _counting(records: Iterable[T], plays: Counter[bool]) -> Iterator[T]:
-    """Pass on what is told, and count what is a play, and what not."""
+    """Pass records on, counting plays and other records."""
     for each in records:
         plays[each.get("kind", "play") == "play"] += 1
         yield each

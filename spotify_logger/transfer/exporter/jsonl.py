@@ -1,4 +1,4 @@
-"""The log as records that the import takes back without loss; `records` says what they look like."""
+"""Export the log as JSON records that `import` restores without loss."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ JsonObject = dict[str, object]
 
 
 def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
-    """The plays and gaps that began in a stretch, in the order of time; an item before its first play.
+    """Yield the plays and gaps that began in a period, in order; each item comes before its first play.
 
-    Which items were told is all that is kept in memory.
+    Only the keys of the items already written are kept in memory.
 
     Args:
         archive: The log.
-        begin: The first second of the stretch.
-        end: The second after its last one; None for all that there is.
+        begin: The first second of the period.
+        end: The second after the last one; None for no limit.
     """
     both = merge(_plays(archive, begin, end), _gaps(archive, begin, end), key=itemgetter(0))
     return (record for _, record in both)
@@ -44,7 +44,7 @@ def _plays(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int,
 
 
 def _items(archive: Archive, portion: list[StoredPlay], written: set[str]) -> dict[str, Mapping[str, object]]:
-    """What the catalogue has of the items that are new, which count as told from now on."""
+    """Return the catalog hashes of items not written yet, and mark them as written."""
     keys = list(dict.fromkeys(play.item for play in portion if play.item not in written))
     written.update(keys)
     hashes = zip(keys, archive.hashes(keys), strict=True)

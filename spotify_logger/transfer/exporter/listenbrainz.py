@@ -1,4 +1,4 @@
-"""The log as listens, one a line, as ListenBrainz gives them out and takes them in.
+"""Export the log as listens in ListenBrainz's own JSON format, one per line.
 
 The fields are those of <https://listenbrainz.readthedocs.io/en/latest/users/json.html>; those with "spotify"
 in their names are as its own importer of Spotify's exports has them. It wants the lines as *.jsonl in a zip.
@@ -35,12 +35,12 @@ OPEN_SPOTIFY_URL = "https://open.spotify.com"
 
 
 def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, object]]:
-    """The plays of music that started in a stretch and count as listens there, in the order of time.
+    """Yield the plays that ListenBrainz counts as listens, in chronological order.
 
     Args:
         archive: The log.
-        begin: The first second of the stretch.
-        end: The second after its last one; None for all that there is.
+        begin: The first second of the period.
+        end: The second after the last one; None for no limit.
     """
     for play, fields in read_plays_with_catalog(archive, begin, end, PLAY_FIELDS, CATALOG_FIELDS):
         if fields.get("type") == "track" and fields.get("name") and fields.get("artists") and counts(fields):
@@ -48,10 +48,10 @@ def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str,
 
 
 def counts(fields: Mapping[str, str]) -> bool:
-    """Whether enough of a track was heard.
+    """Return whether enough of a track was played to count as a listen.
 
     Args:
-        fields: Those of the play, and of the catalogue.
+        fields: Those of the play, and of the catalog.
     """
     ms_played = whole_number(fields.get("ms_played")) or 0
     duration_ms = whole_number(fields.get("duration_ms"))
@@ -77,7 +77,7 @@ def _listen(play: StoredPlay, fields: Mapping[str, str]) -> dict[str, object]:
 
 
 def _at_spotify(item: str, fields: Mapping[str, str]) -> dict[str, object]:
-    """What a local file has not: its place at Spotify."""
+    """Return the Spotify links of a track."""
     url = f"{OPEN_SPOTIFY_URL}/track/{item.removeprefix('track:')}"
     album = fields.get("album_id")
     return {

@@ -1,4 +1,4 @@
-"""A file that is written a little at a time, and whole or not there."""
+"""Write a file atomically while streaming into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plays of a stretch, some of them at a time, as every kind of export reads them."""
+"""Read plays in batches, for every export format."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 PLAYS_PER_BATCH = 500
-"""Plays that are read in one go; so many are half a megabyte."""
+"""Plays read per pipeline, about half a megabyte."""
 NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
 """The fields that hold numbers."""
 
 
 class StoredPlay(NamedTuple):
-    """A play as the log has it.
+    """A play as stored in Redis.
 
     Attributes:
-        second: What names it.
-        item: Its key in the catalogue.
-        fields: Its hash, or what is wanted of it.
+        second: The second that names it.
+        item: The key of its catalog item.
+        fields: Its hash, or the requested fields of it.
     """
 
     second: int
@@ -36,13 +36,13 @@ class StoredPlay(NamedTuple):
 def read_plays(
     archive: Archive, begin: int, end: int | None, names: Sequence[str] | None = None
 ) -> Iterator[list[StoredPlay]]:
-    """The plays that the index knows, in the order of time.
+    """Yield batches of the indexed plays, in chronological order.
 
     Args:
         archive: The log.
-        begin: The first second of the stretch in which they started.
-        end: The second after its last one; None for all that there is.
-        names: The fields that are wanted, which is quicker; None for all.
+        begin: The first second of the period in which they started.
+        end: The second after the last one; None for no limit.
+        names: The fields to read; None for all, which is slower.
     """
     lines = (line for day in archive.rows(begin, end) for line in zip(day.seconds, day.items, strict=True))
     for portion in batched(lines, PLAYS_PER_BATCH):
@@ -59,14 +59,14 @@ def read_plays(
 def read_plays_with_catalog(
     archive: Archive, begin: int, end: int | None, names: Sequence[str], of_items: Sequence[str]
 ) -> Iterator[tuple[StoredPlay, dict[str, str]]]:
-    """Plays with what the catalogue knows better: those that were learned of later may have little of it.
+    """Yield plays completed from the catalog, because backfilled plays may lack item fields.
 
     Args:
         archive: The log.
-        begin: See `plays`, as `end` and `names`.
-        end: The second after the stretch.
-        names: The fields of the play that are wanted.
-        of_items: Those of the catalogue.
+        begin: The first second of the period in which they started.
+        end: The second after the last one; None for no limit.
+        names: The fields of the play to read.
+        of_items: The catalog fields to read.
     """
     for portion in read_plays(archive, begin, end, names):
         items = _known(archive, portion, of_items)
@@ -81,18 +81,18 @@ def _some(
 
 
 def as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
-    """Fields with numbers as such, where that loses nothing: `str` brings every text back."""
+    """Convert numeric fields to numbers where `str` restores the text exactly."""
     return {name: as_value(text) if name in NUMERIC_FIELDS else text for name, text in fields.items()}
 
 
 def as_value(text: str) -> FieldValue:
-    """A number, where the text is one as it is written here."""
+    """Return the number if `str` restores the text exactly, else the text."""
     number = whole_number(text)
     return text if number is None or str(number) != text else number
 
 
 def _known(archive: Archive, kept: Sequence[StoredPlay], names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What the catalogue tells of the items of plays: by its key, the fields that it has of these."""
+    """Return the requested catalog fields of the plays' items, by item key."""
     keys = dict.fromkeys(play.item for play in kept)
     return {
         key: {name: value for name, value in zip(names, values, strict=True) if value}

@@ -1,4 +1,4 @@
-"""The log as rows for a spreadsheet."""
+"""Export the log as rows for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ COLUMNS = (
     *("device_name", "device_type", "device_volume", "shuffle_state", "repeat_state"),
     *("context_uri", "uri", "isrc"),
 )
-"""What a row has beside the second that names the play."""
+"""The columns after `second`."""
 CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc")
-"""What the catalogue may know better: plays that were learned of later may have none of it."""
+"""Fields taken from the catalog where the play lacks them, as backfilled plays may."""
 
 
 def rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, CsvValue]]:
-    """The plays that started in a stretch, in the order of time; times are UTC.
+    """Yield a row per play that started in a period, in chronological order; times are UTC.
 
     Args:
         archive: The log.
-        begin: The first second of the stretch.
-        end: The second after its last one; None for all that there is.
+        begin: The first second of the period.
+        end: The second after the last one; None for no limit.
     """
     for play, fields in read_plays_with_catalog(archive, begin, end, COLUMNS, CATALOG_FIELDS):
         yield {"second": play.second, **as_values({name: fields.get(name, "") for name in COLUMNS})}

@@ -1,1 +1,1 @@
-"""Brings in Spotify's export, this project's own, and the samples of 2019."""
+"""Import Spotify's exports, this program's own, and the samples of 2019."""

@@ -1,6 +1,6 @@
-"""`spotify-logger import`: what Spotify's exports, and this program's own, tell of, into the log.
+"""`spotify-logger import`: import Spotify's exports and this program's own.
 
-It may be ended at any moment; begun again, it goes on where it was.
+An interrupted import can be run again and continues where it stopped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.progress import Progress
 
 SAMPLE_KEYS = "activity:*"
-"""The keys of the samples."""
+"""The pattern of the samples' keys."""
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
 
@@ -48,21 +48,21 @@ def import_history(
     dry_run: bool = False,
     screen: TextIO | None = None,
 ) -> Answer:
-    """Take in what files tell of.
+    """Import the plays, items and gaps in files.
 
     Args:
         archive: The log.
         paths: Files, folders and zips.
-        private: What was heard in private sessions as well.
-        dry_run: Write nothing, only tell what would come of it.
+        private: Whether to import private sessions too.
+        dry_run: Write nothing, only report what would be imported.
         screen: Where progress is shown, if it is a terminal.
 
     Returns:
-        What came of it; exit code 1 if a file could not be read, or not to its end.
+        The result; exit code 1 if a file could not be read completely.
 
     Raises:
-        SpotifyLoggerError: There is nothing to be taken in.
-        StoreError: Redis went away. What came in until then stays.
+        SpotifyLoggerError: There is nothing to import.
+        StoreError: Redis went away. What was imported so far is kept.
     """
     found = find_sources(paths)
     if not found.sources and not found.refused:
@@ -83,16 +83,16 @@ def import_history(
 
 
 def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:
-    """Make plays of the samples that the script of 2019 left in the same Redis; they stay as they are.
+    """Import plays from the samples that the script of 2019 left in the same Redis; the samples are kept.
 
     Args:
         archive: The log, and the samples.
-        dry_run: Write nothing, only tell what would come of it.
+        dry_run: Write nothing, only report what would be imported.
         screen: Where progress is shown, if it is a terminal.
 
     Raises:
         SpotifyLoggerError: There are none.
-        StoreError: Redis went away. What came in until then stays.
+        StoreError: Redis went away. What was imported so far is kept.
     """
     summary, samples = ImportSummary(), _Samples(archive)
     with suggest_rerun(), progress_on(screen) as progress:
@@ -150,7 +150,7 @@ def _scan_files(row_index: RowIndex, sources: Sequence[SourceFile], progress: Pr
 
 @contextmanager
 def suggest_rerun() -> Iterator[None]:
-    """What is done in the block may be done again: say so where Redis does not let it come to its end.
+    """Add to a StoreError that running the import again continues it.
 
     Raises:
         StoreError: It did not.
@@ -163,7 +163,7 @@ def suggest_rerun() -> Iterator[None]:
 
 
 class _OtherRecords:
-    """Takes what is no play: the catalogue, and the gaps."""
+    """Writes the records other than plays: catalog items and gaps."""
 
     def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool) -> None:
         self._archive = archive
@@ -177,6 +177,6 @@ class _OtherRecords:
         self._summary.gaps += self._writer.write_gaps(gaps)
 
     def remove_unused_items(self) -> None:
-        """Take those items out of the catalogue again that nobody needs: their plays stay forgotten."""
+        """Take those items out of the catalog again that nobody needs: their plays stay forgotten."""
         now = time.time()
         remove_items(self._archive, self._writer.items - self._archive.items_before(int(now)), now)

@@ -1,4 +1,4 @@
-"""Which rows of exports are plays that nobody knows yet. Pure: rows and known plays in, verdicts out.
+"""Decide which rows of exports are new plays. Pure: rows and known plays in, a status per row out.
 
 Whatever order the rows come in, they are decided about in the order of time.
 """

@@ -67,7 +67,7 @@ _ITEM_FIELDS = (
 
 
 class SkipReason(Enum):
-    """Why a row is left out; the value says it to a person."""
+    """Why a row is skipped; the value is shown to the user."""
 
     BAD = "not understood"
     PRIVATE = "private (--private imports them)"
@@ -77,7 +77,7 @@ class SkipReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SkippedRow:
-    """A row that is left out.
+    """A skipped row.
 
     Attributes:
         why: For which kind of reason.
@@ -90,7 +90,7 @@ class SkippedRow:
 
 @dataclass(frozen=True, slots=True)
 class ImportedPlay:
-    """A row that tells of a play.
+    """A play parsed from a row of an export.
 
     Attributes:
         play: The play as it would be written.

@@ -121,7 +121,7 @@ def _skip(stream: BinaryIO, length: int) -> None:
 
 @dataclass
 class FoundFiles:
-    """What there is at the places that were named.
+    """The files found at the given paths.
 
     Attributes:
         sources: The files that hold plays, in the order of their names.

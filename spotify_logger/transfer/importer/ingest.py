@@ -1,4 +1,4 @@
-"""Entries on their way into the log: in the order of time, and held against what is there."""
+"""Import plays in chronological order, comparing them with the plays already logged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIELDS = (
 
 
 class Importer:
-    """Takes in what is new.
+    """Imports the plays that are new.
 
     Args:
         archive: The log.

@@ -1,6 +1,6 @@
 """The records of this program's own export, as `export` writes them. Pure.
 
-One record a line, or all of them in an array: an item of the catalogue stands before the first play of it.
+One record a line, or all of them in an array: an item of the catalog stands before the first play of it.
 
     {"kind": "item", "key": "track:<id>", "fields": {...}}
     {"kind": "play", "second": 1795377734, "fields": {...}}
@@ -29,7 +29,7 @@ _KEY = re.compile(r"(track|episode|local):\S{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What the catalogue had of an item.
+    """What the catalog had of an item.
 
     Attributes:
         key: Its key.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class RowStatus(Enum):
-    """What a row is; the value says it to a person."""
+    """What became of a row; the value is shown to the user."""
 
     NEW = "new"
     LIVE = "already logged live"
@@ -48,7 +48,7 @@ class RowStatus(Enum):
 
 @dataclass(slots=True)
 class KnownPlay:
-    """A play that is known.
+    """A play that is logged already, or that came earlier in this import.
 
     Attributes:
         play: The play.
@@ -86,7 +86,7 @@ Partner = TypeVar("Partner", bound=CandidateRow | KnownPlay)
 
 
 def known_play(play: Play, isrc: str = "") -> KnownPlay:
-    """A play that is in the log."""
+    """Return a logged play as a known one."""
     status = RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
     return KnownPlay(play, evidence_of(play, kind_of(play), play.ended_ms, isrc), status)
 

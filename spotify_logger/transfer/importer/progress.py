@@ -1,4 +1,4 @@
-"""How far something has got: a bar on a terminal, nothing elsewhere."""
+"""Show a progress bar on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Takes note of how far something has got."""
+    """A callback that reports progress."""
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Take note.

@@ -1,4 +1,4 @@
-"""What came of an import, counted so that it adds up; and how that is told."""
+"""Count what became of each row of an import, and report it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_ROWS_SHOWN = 10
 
 @dataclass
 class NewAndKnown:
-    """Of what comes beside the plays: how much was new, and how much is there already."""
+    """How many records were new, and how many known already."""
 
     new: int = 0
     known: int = 0
@@ -33,7 +33,7 @@ class NewAndKnown:
 
 @dataclass
 class ImportSummary:
-    """The figures of an import.
+    """The counts of an import.
 
     Attributes:
         rows: Rows that were read, those that were not understood included.
@@ -41,7 +41,7 @@ class ImportSummary:
         verdicts: What the others are.
         bad: The first rows that were not understood: file, number of the row, what is wrong with it.
         broken: Files that could not be read to their end: file, number of the row, what is wrong.
-        items: Items of the catalogue in exports of this program.
+        items: Items of the catalog in exports of this program.
         gaps: Gaps in them.
     """
 

@@ -1,6 +1,6 @@
 """Plays brought into the log in bulk: no key of another play is touched, nothing that is there is changed.
 
-The catalogue goes first, then the play, then its line in the index: a play that the index knows is whole,
+The catalog goes first, then the play, then its line in the index: a play that the index knows is whole,
 whenever the writing ends. Any of it may be written again.
 """
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 
 MAX_REMEMBERED_ITEMS = 50_000
-"""Items of which it is remembered that the catalogue has them."""
+"""Items of which it is remembered that the catalog has them."""
 SECONDS_PER_LOOKUP = 16
 """Seconds that are looked at together where one is taken."""
 LAST_FIELD = "uri"
-"""The field of the catalogue that is written last, and so tells that the others are there."""
+"""The field of the catalog that is written last, and so tells that the others are there."""
 
 
 class PlayWriter:
-    """Writes what is new.
+    """Writes new plays, items and gaps.
 
     Args:
         archive: Where to.
@@ -68,7 +68,7 @@ class PlayWriter:
         self._archive.write([*self._missing(items)[1], *hashes, *index])
 
     def write_items(self, items: Iterable[ItemRecord]) -> NewAndKnown:
-        """Write what the catalogue does not have."""
+        """Write what the catalog does not have."""
         fields = {item.key: item.fields for item in items}
         missing, commands = self._missing(fields)
         if not self._dry_run:
@@ -89,7 +89,7 @@ class PlayWriter:
         return NewAndKnown(len(new), len(gaps) - len(new))
 
     def _missing(self, items: Mapping[str, Mapping[str, FieldValue]]) -> tuple[list[str], list[Command]]:
-        """Which of these items the catalogue does not have, and the commands that put them there."""
+        """Which of these items the catalog does not have, and the commands that put them there."""
         if len(self._known_items) > MAX_REMEMBERED_ITEMS:
             self._known_items.clear()
         unknown = [key for key in items if key not in self._known_items]

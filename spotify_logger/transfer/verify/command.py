@@ -1,4 +1,4 @@
-"""`spotify-logger check`: whether index, catalogue and plays tell the same; the index made anew of the plays.
+"""`spotify-logger check`: compare index, catalog and plays, and rebuild the index from the plays.
 
 Plays and gaps are the truth, and nobody changes them here. All keys are looked at, some at a time; what is
 kept in memory of each play is a number.
@@ -28,18 +28,18 @@ NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgot
 
 
 def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
-    """Hold everything in a log against everything else.
+    """Check that plays, index, catalog and gaps of a log agree.
 
     Args:
         archive: The log.
         now: Seconds since the epoch.
-        repair: Whether to make index and catalogue what the plays say. Plays stay as they are.
+        repair: Whether to rebuild index and catalog from the plays. Plays are never changed.
 
     Returns:
-        What differs; exit code 1 if anything does, or still does after the repair.
+        The problems; exit code 1 if there are any, or any left after the repair.
 
     Raises:
-        StoreError: Redis went away, or refused something. Done again, it comes to its end.
+        StoreError: Redis went away, or refused something. Running it again completes it.
     """
     findings = Findings()
     plays = PlayCheck(archive, findings, repair=repair)

@@ -1,4 +1,4 @@
-"""What a check finds, counted by kind, with the first few of each."""
+"""Findings of a check: counts by kind, with a few examples each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import Counter
 from enum import Enum
 
 MAX_EXAMPLES = 5
-"""Of each kind so many are named."""
+"""Examples kept of each kind."""
 
 
 class FindingKind(Enum):
-    """What can be wrong; the value says it to a person."""
+    """A kind of problem; the value is shown to the user."""
 
     UNLISTED = "plays missing from the index"
     DIFFERENT = "index entries that differ from the play"
@@ -28,7 +28,7 @@ class FindingKind(Enum):
 
     @property
     def is_repairable(self) -> bool:
-        """Whether a repair makes it right; the others are a person's to decide."""
+        """Whether --repair fixes it; the others are left to the user."""
         return self not in {
             FindingKind.STRANGE,
             FindingKind.MISNAMED,
@@ -38,7 +38,7 @@ class FindingKind(Enum):
 
     @property
     def is_damage(self) -> bool:
-        """Whether anything is wrong; the others are only worth knowing."""
+        """Whether it is an error rather than just information."""
         return self not in {FindingKind.OLD_FORM, FindingKind.OVERLAPPING}
 
 
@@ -57,11 +57,11 @@ class Findings:
         self.seen: Counter[str] = Counter()
 
     def add(self, kind: FindingKind, name: str) -> None:
-        """Something is found; the name tells where."""
+        """Count a finding at the key `name`."""
         self.counts[kind] += 1
         if len(self.examples[kind]) < MAX_EXAMPLES:
             self.examples[kind].append(name)
 
     def is_healthy(self, *, repaired: bool) -> bool:
-        """Whether nothing is wrong (any more)."""
+        """Return whether there is no damage, or none left after a repair."""
         return not any(kind.is_damage and not (repaired and kind.is_repairable) for kind in self.counts)

@@ -1,4 +1,4 @@
-"""Whether catalogue, gaps, and what was forgotten are as the plays and gaps want it."""
+"""Check catalog, gaps and tombstones against the plays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
 
 
 class CatalogAndGapCheck:
-    """Holds everything else against the plays and gaps.
+    """Checks catalog, gaps and tombstones.
 
     Args:
         archive: The log.
@@ -39,16 +39,16 @@ class CatalogAndGapCheck:
         self._now = now
         self._repair = repair
 
-    # The catalogue
+    # The catalog
 
     def check_catalog(
         self, played: Mapping[str, int], known: set[str], is_indexed: Callable[[int], bool]
     ) -> None:
-        """See whether the catalogue has what is played, and nothing else.
+        """Check that the catalog holds exactly the items that are played.
 
         Args:
             played: The items that are played, by the key of each a second that names a play of it.
-            known: The keys of the catalogue.
+            known: The keys of the catalog.
             is_indexed: Tells of a play whether it was in the index when that was looked at.
         """
         self._findings.seen["items"] += len(played)
@@ -86,7 +86,7 @@ class CatalogAndGapCheck:
     # The gaps
 
     def check_gaps(self, seconds: Iterable[int]) -> None:
-        """See whether gaps and their index tell the same.
+        """Check that gaps and their index agree.
 
         Args:
             seconds: Where gaps begin, all that there are.
@@ -123,7 +123,7 @@ class CatalogAndGapCheck:
     # What was forgotten
 
     def check_tombstones(self) -> None:
-        """See whether any play is there that was forgotten."""
+        """Check that no deleted play is back."""
         (lines,) = self._archive.hashes([TOMBSTONES])
         seconds = [int(second) for second, _ in filter(None, map(read_tombstone, lines, lines.values()))]
         self._findings.seen["forgotten"] += len(seconds)
@@ -133,7 +133,7 @@ class CatalogAndGapCheck:
 
 
 def _catalog_fields(fields: Mapping[str, str]) -> list[str]:
-    """The catalogue's fields, as far as a play tells them: names and values by turns."""
+    """The catalog's fields, as far as a play tells them: names and values by turns."""
     return list(chain.from_iterable((name, fields[name]) for name in CATALOG_FIELDS if name in fields))
 
 

@@ -1,4 +1,4 @@
-"""Whether plays and the index tell the same, in both directions."""
+"""Check that plays and index agree, in both directions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlayFinding(NamedTuple):
 
 
 class PlayCheck:
-    """Holds plays and index against each other.
+    """Compares plays and index.
 
     Nothing is said that was seen only once: the open play changes all the time, and what is read later is
     newer.
@@ -64,7 +64,7 @@ class PlayCheck:
         self.items: dict[str, int] = {}
 
     def check_index(self) -> None:
-        """See what the index says, day by day."""
+        """Check the index, day by day."""
         for days in batched(indexed_days(self._archive), DAYS_PER_BATCH):
             self._check_days(days)
 
