@@ -1,4 +1,4 @@
-"""A log in a real Redis, written as the logger writes it, to be looked at, damaged and compared."""
+"""A log in a real Redis, written as the logger writes it, to be inspected, damaged and compared."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 NIGHT = {"from": "2026-11-22T01:00:00.250Z", "to": "2026-11-22T02:00:00.500Z", "reason": "offline"}
 NIGHT_SECOND = 1_795_309_200
 ITEM_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
-"""What a play's hash has of its item, beside the id."""
+"""The fields of the item in the hash of a play, besides the ID."""
 
 
 def item(identity: str, /, key: str = "", **about: str | int | None) -> Item:
-    """A track of three minutes and twenty seconds; what is None is not known of it."""
+    """A track of three minutes and twenty seconds; fields that are None are unknown."""
     known: dict[str, str | int | None] = {
         "uri": f"spotify:track:{identity}",
         "type": "track",
@@ -45,12 +45,12 @@ def play(
     second: int | None = None,
     **fields: str | int,
 ) -> Play:
-    """A play that starts so many seconds after six o'clock."""
+    """A play that starts `start` seconds after six o'clock."""
     played = item(what) if isinstance(what, str) else what
     begun, length = round((SECOND + start) * 1000), round(heard * 1000)
-    told = {name: played.catalog[name] for name in ITEM_FIELDS if name in played.catalog}
+    item_fields = {name: played.catalog[name] for name in ITEM_FIELDS if name in played.catalog}
     if not played.key.startswith("local:"):
-        told["id"] = played.key.partition(":")[2]
+        item_fields["id"] = played.key.partition(":")[2]
     return Play(
         begun // 1000 if second is None else second,
         played,
@@ -59,12 +59,12 @@ def play(
         length,
         reason,
         source,
-        {**told, "device_name": "Desk", **fields},
+        {**item_fields, "device_name": "Desk", **fields},
     )
 
 
 class RedisLog:
-    """The log, and a second look at the same server."""
+    """The log, and a second connection to the same server."""
 
     def __init__(self, url: str, prefix: str = "") -> None:
         self.prefix = prefix
@@ -73,7 +73,7 @@ class RedisLog:
         self.raw = redis.Redis.from_url(url, decode_responses=True)
 
     def begin(self) -> None:
-        """Let the server hold nothing."""
+        """Empty the server."""
         self.raw.flushall()
         self.store.close()
 
@@ -88,18 +88,18 @@ class RedisLog:
             batch.write_gap(NIGHT_SECOND, NIGHT)
 
     def names(self) -> set[str]:
-        """The keys, without what is put before them."""
+        """Return the keys without the prefix."""
         return {str(key).removeprefix(self.prefix) for key in self.raw.scan_iter(f"{self.prefix}*")}
 
     def kept(self, name: str) -> dict[str, str]:
         return {str(field): str(value) for field, value in self.raw.hgetall(self.prefix + name).items()}
 
     def everything(self) -> dict[str, dict[str, str]]:
-        """All hashes."""
+        """Return all hashes."""
         return {name: self.kept(name) for name in self.names()}
 
     def dump(self) -> dict[str, object]:
-        """All that the server holds, of whatever type, as it is kept."""
+        """Return a dump of every key on the server, of any type."""
         return {str(key): self.raw.dump(key) for key in self.raw.scan_iter()}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Plays in the index of a real Redis, and what the catalogue knows of them: all that the answers read."""
+"""Plays in the index of a real Redis, and their catalog entries: everything that queries read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CatalogItem(NamedTuple):
-    """What the catalogue knows of an item."""
+    """The catalog entry of an item."""
 
     key: str
     name: str = ""
@@ -46,7 +46,7 @@ class CatalogItem(NamedTuple):
 
 @dataclass
 class IndexedLog:
-    """A log, and who asks it: in a zone, at a moment that clocks show there."""
+    """A log, queried in a time zone at a local time."""
 
     url: str
     zone: Zone
@@ -63,11 +63,11 @@ class IndexedLog:
         return self.zone.second(datetime.fromisoformat(moment))
 
     def to(self, item: CatalogItem, moment: str | int, heard: float = 200, end: str = TRACKDONE) -> None:
-        """A play that starts then; it was heard for so many seconds."""
+        """Add a play that starts at `moment` and was heard for `heard` seconds."""
         self.all([(item, moment, heard, end)])
 
     def all(self, plays: Iterable[tuple[CatalogItem, str | int, float, str]]) -> None:
-        """Many of them at once."""
+        """Add many plays at once."""
         self.archive.write([command for play in plays for command in self._commands(*play)])
 
     def _commands(self, item: CatalogItem, moment: str | int, heard: float, end: str) -> list[Command]:
@@ -83,8 +83,8 @@ class IndexedLog:
     def gap(self, begin: str, end: str) -> None:
         first, last = self.second(begin), self.second(end)
         with self.store.batch() as batch:
-            told = {"from": to_iso(first * 1000), "to": to_iso(last * 1000), "reason": "offline"}
-            batch.write_gap(first, told)
+            gap_fields = {"from": to_iso(first * 1000), "to": to_iso(last * 1000), "reason": "offline"}
+            batch.write_gap(first, gap_fields)
 
     def ask(self, **more: object) -> Question:
         """About all time, unless `year` or `period` says otherwise."""
@@ -98,7 +98,7 @@ class IndexedLog:
 
 
 def rows(answer: Answer) -> dict[str, str]:
-    """The names and values of all tables with two columns and no headings."""
+    """Return labels and values of all two-column tables without headings."""
     tables = [block for block in answer.page if isinstance(block, Table) and not block.headings]
     return {row[0]: row[1] for table in tables for row in table.rows if len(row) == 2}
 
@@ -113,7 +113,7 @@ class _Terminal(io.StringIO):
 
 
 def drawn(answer: Answer, monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> list[str]:
-    """The lines on a terminal."""
+    """Return the lines that a terminal shows."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", "24")
     monkeypatch.setenv("TERM", "dumb")

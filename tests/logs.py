@@ -1,4 +1,4 @@
-"""Random logs, questions about them, and a real server that holds them, for the tests of the answers."""
+"""Random logs with questions about them, and writing them to a real server, for the tests of queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.reference import Gap
 
 LogAndArguments = tuple[ReferenceLog, list[str]]
-"""A log with a question about it, and the question in the words of the command."""
+"""A log with a question about it, and the question as command-line arguments."""
 
 QUO1 = ReferenceItem(
     "track:quo1", "Veridis Quo", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000061", 345_000
@@ -64,7 +64,7 @@ FAMILIES = (
     (GONE, NAMELESS, OLD, GONE_EPISODE),
     (EPISODE, OTHER_EPISODE, AERO),
 )
-"""Items that are easily taken for each other: pressings, albums of several artists, names with commas."""
+"""Items that are easily confused: pressings, albums of several artists, names with commas."""
 ENDS = ("trackdone", "trackdone", "skipped", "stopped", "unknown", "open")
 HEARD_MS = (0, 1, 29_999, 30_000, 100_000, 172_500, 345_000, 1_799_000, 1_800_000)
 HOUR, DAY = 3600, 86_400
@@ -74,7 +74,7 @@ PACES = (
     (350, DAY - 1, DAY, DAY, DAY + 1, 90_000),
     (200, HOUR, 3 * DAY, 28 * DAY, 31 * DAY),
 )
-"""Seconds from one play to the next: of an evening, of days, of months."""
+"""Seconds from one play to the next: over an evening, days, months."""
 DEVICES = ("Kitchen", "Phone", "")
 CONTEXTS = ("spotify:album:disc1", "spotify:user:me:collection", "")
 
@@ -88,7 +88,7 @@ MOMENTS = {
     "Pacific/Kiritimati": (1_167_559_200, 1_172_656_800),  # fourteen hours ahead
     "UTC": (1_167_609_600, 1_172_707_200),
 }
-"""When clocks change, or a year or a month begins; in the first years of Spotify: less is to be read then."""
+"""When clocks change, or a year or a month begins; in the first years of Spotify, so that little is read."""
 
 RULES: dict[int | str, str] = {
     30_000: "30s",
@@ -98,24 +98,24 @@ RULES: dict[int | str, str] = {
     "half": "half",
     "finished": "finished",
 }
-"""What counts as a play, and the words of the command for it."""
+"""Thresholds for a play to count, and the values of --min for them."""
 
 
 def logs(max_plays: int = 30) -> st.SearchStrategy[LogAndArguments]:
-    """Logs of so many plays at most; by a seed, as chance is much quicker than Hypothesis."""
+    """Logs with at most `max_plays` plays, generated from a seed: much faster than by Hypothesis."""
     return st.builds(
-        lambda seed, plays: RandomLog(Random(seed), plays).asking,
+        lambda seed, plays: RandomLog(Random(seed), plays).case,
         st.integers(0, 2**40),
         st.integers(0, max_plays),
     )
 
 
 class RandomLog:
-    """A log of listening around a moment at which clocks change, and a question; both by chance.
+    """A random log of plays around a clock change, and a random question.
 
     Args:
-        chance: What decides.
-        number: Of plays.
+        chance: The random number generator.
+        number: The number of plays.
     """
 
     def __init__(self, chance: Random, number: int) -> None:
@@ -140,7 +140,7 @@ class RandomLog:
             *(["--exact"] if exact else []),
         ]
         gaps = self._gaps(period)
-        self.asking = ReferenceLog(self._plays, gaps, self._now, self._zone, period, rule, by, exact), words
+        self.case = ReferenceLog(self._plays, gaps, self._now, self._zone, period, rule, by, exact), words
 
     def _listened(self, number: int) -> list[ReferencePlay]:
         items = (*self._one_of(FAMILIES), *self._one_of(FAMILIES))
@@ -171,7 +171,7 @@ class RandomLog:
         return self._one_of(self._plays).second if self._plays else self._last_second()
 
     def _period(self) -> tuple[Period, list[str]]:
-        """As the reference has it, and in the words of the command."""
+        """Return a period for the reference, and as command-line arguments."""
         zone, second = self._zone, self._some_second()
         day, moment = reference.day_of(second, zone), reference.shown(second, zone)
         kind = self._one_of(
@@ -198,7 +198,7 @@ class RandomLog:
         return (Period(begin), since) if kind == "since" else (Period(None, end), until)
 
     def _gaps(self, period: Period) -> list[Gap]:
-        """Gaps around a play, and around the ends of the stretch: begun before, or ending just there."""
+        """Return gaps around a play and around the bounds of the period, some ending exactly there."""
         moments = [second for second in (self._some_second(), period.begin, period.end, self._now) if second]
         found: dict[int, Gap] = {}
         for _ in range(self._one_of((0, 1, 3))):
@@ -208,7 +208,7 @@ class RandomLog:
 
 
 def write(server: EmbeddedServer, log: ReferenceLog, *, is_old: bool = False) -> Store:
-    """Put a log into an empty server, as the daemon does; an old index does not tell of unknown ends."""
+    """Write a log to an empty server, as the daemon does; an old index does not record unknown ends."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
     store = Store(server.url, "me:", utc=lambda: log.now)
@@ -220,21 +220,21 @@ def write(server: EmbeddedServer, log: ReferenceLog, *, is_old: bool = False) ->
         for item in {play.item for play in log.plays if play.item.is_known}:
             batch.write_catalog(item.key, _entry(item))
         for begin, end_second, reason in log.gaps:
-            told = {"from": to_iso(begin * 1000), "to": to_iso(end_second * 1000), "reason": reason}
-            batch.write_gap(begin, told)
+            texts = {"from": to_iso(begin * 1000), "to": to_iso(end_second * 1000), "reason": reason}
+            batch.write_gap(begin, texts)
     return store
 
 
 def _hash(play: ReferencePlay) -> dict[str, str | int]:
     fields: dict[str, str | int] = {"uri": f"spotify:{play.item.key}", "ms_played": play.ms_played}
-    told = {"device_name": play.device, "context_uri": play.context}
-    told["end_reason"] = "" if play.end == "open" else play.end
-    return fields | {name: text for name, text in told.items() if text}
+    texts = {"device_name": play.device, "context_uri": play.context}
+    texts["end_reason"] = "" if play.end == "open" else play.end
+    return fields | {name: text for name, text in texts.items() if text}
 
 
 def _entry(item: ReferenceItem) -> dict[str, str | int]:
     ids = " ".join(f"id{number}" for number, _ in enumerate(item.artists)) if item.has_ids else ""
-    told: dict[str, str | int] = {
+    texts: dict[str, str | int] = {
         "name": item.name,
         "artists": item.artists_text,
         "artist_ids": ids,
@@ -243,11 +243,11 @@ def _entry(item: ReferenceItem) -> dict[str, str | int]:
         "isrc": item.isrc,
         "duration_ms": item.duration_ms or "",
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in texts.items() if value}
 
 
 def question_from(log: ReferenceLog, words: Sequence[str]) -> Question:
-    """The question that words make."""
+    """Parse command-line arguments into a question."""
     parser = argparse.ArgumentParser()
     question.add_period(parser)
     question.add_threshold(parser)

@@ -1,6 +1,6 @@
-"""What the answers have to be: every figure from a plain list of plays, slowly and obviously.
+"""The expected answers: every figure computed from a plain list of plays, slowly and obviously.
 
-Nothing here comes from the code that is tested, and nothing is quick: each figure goes through all plays.
+Nothing here comes from the code under test, and nothing is fast: each figure goes through all plays.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ONE_DAY = timedelta(days=1)
 class ReferenceItem:
     """Something that can be played.
 
-    `has_ids`: the catalogue knows the artists' ids; `is_known`: it knows anything at all.
+    `has_ids`: the catalog has the IDs of the artists; `is_known`: it has an entry at all.
     """
 
     key: str
@@ -49,7 +49,7 @@ class ReferenceItem:
 
     @property
     def credited(self) -> list[str]:
-        """The artists, each once, as far as the catalogue can tell them from each other."""
+        """The artists, each once, as far as the catalog can tell them apart."""
         if not self.artists:
             return []
         can_be_told = self.has_ids and not any(", " in name for name in self.artists)
@@ -60,7 +60,7 @@ class ReferenceItem:
         return self.credited[0] if self.artists else ""
 
     def known(self) -> ReferenceItem:
-        """What the catalogue makes of it."""
+        """Return the item as the catalog knows it."""
         return self if self.is_known else ReferenceItem(self.key, duration_ms=None)
 
 
@@ -77,7 +77,7 @@ class ReferencePlay:
 
 
 class Period(NamedTuple):
-    """From a second up to another one, and the stretch before: its first second; None where there is none."""
+    """A half-open range of seconds, and the first second of the period before it; None if there is none."""
 
     begin: int | None = None
     end: int | None = None
@@ -96,7 +96,7 @@ class Period(NamedTuple):
 
 @cache
 def shown(second: int, zone: str) -> datetime:
-    """What the clocks of a zone show."""
+    """Return the local time in a zone."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
     return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
@@ -158,7 +158,7 @@ def _back(second: int, number: int, unit: str, zone: str) -> int:
 
 
 def counts(play: ReferencePlay, threshold: int | str) -> bool:
-    """Whether something is a play, by milliseconds heard, "half" or "finished"."""
+    """Return whether a play counts, by milliseconds heard, "half" or "finished"."""
     if threshold == "finished":
         return play.end == "trackdone"
     if threshold == "half":
@@ -169,17 +169,17 @@ def counts(play: ReferencePlay, threshold: int | str) -> bool:
 
 @dataclass(frozen=True)
 class ReferenceLog:
-    """All that was played, and what is asked of it.
+    """All plays, and a question about them.
 
     Attributes:
-        plays: In order of time.
-        gaps: From, to, and why nothing could be seen.
-        now: The second in which it is asked.
-        zone: Whose clocks.
-        period: About when.
-        threshold: What counts as a play.
+        plays: In chronological order.
+        gaps: From, to, and the reason.
+        now: The second at which the question is asked.
+        zone: The time zone.
+        period: The period of the question.
+        threshold: How much has to be heard for a play to count.
         by: "plays" or "time".
-        exact: Every id is one of its own.
+        exact: Whether every ID is counted separately.
     """
 
     plays: Sequence[ReferencePlay] = ()
@@ -201,7 +201,7 @@ class ReferenceLog:
 
     @cached_property
     def before(self) -> list[ReferencePlay]:
-        """What was played in the stretch before."""
+        """The plays in the period before."""
         before = self.period.before
         return [play for play in self.plays if before is not None and before.has(play.second)]
 
@@ -213,7 +213,7 @@ class ReferenceLog:
         return replace(self, period=period)
 
     def unseen(self) -> Data:
-        """How many gaps there are, and how long they are in all, from the first play on."""
+        """Return the number of gaps from the first play on, and their seconds."""
         begin, end = self.period.begin, self.period.end
         if begin is None:
             if not self.inside:
@@ -223,7 +223,7 @@ class ReferenceLog:
         parts = [min(to, end) - max(since, begin) for since, to, _ in self.gaps if since < end and to > begin]
         return {"gaps": len(parts), "seconds": sum(parts)}
 
-    # What there is to be ranked
+    # What is ranked
 
     def track(self, item: ReferenceItem) -> str:
         return item.key if self.exact or not item.known().isrc else item.known().isrc.upper()
@@ -239,7 +239,7 @@ class ReferenceLog:
         return known.album, known.first_artist
 
     def things(self, kind: str, play: ReferencePlay) -> Sequence[object]:
-        """What a play is one of."""
+        """Return the things of a kind that a play belongs to."""
         known = play.item.known()
         if kind == "devices":
             return [play.device or "unknown"]
@@ -258,7 +258,7 @@ class ReferenceLog:
         return [] if album is None else [album]
 
     def amounts(self, plays: Sequence[ReferencePlay]) -> tuple[int, int]:
-        """How many of them count, and how long all of them were heard."""
+        """Return the number of plays that count, and the milliseconds of all of them."""
         return len([play for play in plays if counts(play, self.threshold)]), sum(
             play.ms_played for play in plays
         )
@@ -267,7 +267,7 @@ class ReferenceLog:
         return (-ms_played, -plays) if self.by == "time" else (-plays, -ms_played)
 
     def most_played_item(self, plays: Sequence[ReferencePlay]) -> ReferenceItem:
-        """The one that counts most often, was heard longest, or has the first key."""
+        """Return the item with the most counting plays, then the most milliseconds, then the first key."""
 
         def order(item: ReferenceItem) -> tuple[int, int, str]:
             times, ms_played = self.amounts([play for play in plays if play.item == item])
@@ -296,7 +296,7 @@ class ReferenceLog:
             return str(self.things(kind, plays[0])[0])
         return self.most_played_item(plays).key
 
-    # The answers, as programs get them
+    # The answers, as in JSON
 
     def top(self, kind: str, number: int) -> Data:
         everything = self.ranked(kind)
@@ -364,7 +364,7 @@ class ReferenceLog:
         }
 
     def left_out(self, text: str) -> int:
-        """How many recordings match a text less closely than those that are counted."""
+        """Count the recordings that match a text less closely than those that are counted."""
         items = {play.item for play in self.inside if play.item.is_known}
         counted: list[Data] = self.count(text)["tracks"]  # type: ignore[assignment]
         meant = {self.track(item) for item in items for track in counted if item.key in str(track["keys"])}
@@ -394,7 +394,7 @@ class ReferenceLog:
         return 1 + len([1 for each in amounts.values() if each[which] > amounts[track][which]])
 
     def play_summary(self, plays: Sequence[ReferencePlay]) -> Data:
-        """What is told of a track's plays."""
+        """Summarize the plays of a track."""
         seconds = [play.second for play in plays if counts(play, self.threshold)]
         return {
             "plays": len(seconds),
@@ -432,11 +432,11 @@ class ReferenceLog:
         }  # fmt: skip
 
     def things_in_period(self, kind: str, play: ReferencePlay) -> Sequence[object]:
-        """The same, where the stretch before plays no role."""
+        """Return the things of a kind that a play belongs to, regardless of the period before."""
         return self.on(Period(self.period.begin, self.period.end)).things(kind, play)
 
     def heard_before(self, kind: str) -> set[object]:
-        """What had been heard, however shortly, before the stretch began."""
+        """Return what was heard before the period, however briefly."""
         begin = self.period.begin
         earlier = [play for play in self.plays if begin is not None and play.second < begin]
         return {thing for play in earlier for thing in self.things(kind, play)}
@@ -459,7 +459,7 @@ class ReferenceLog:
         ]
 
     def days(self) -> Data:
-        """How the plays are spread over the local days."""
+        """Return how the plays spread over the local days."""
         days = sorted({day_of(play.second, self.zone) for play in self.counted})
         runs = [self._run(day, days) for day in days]
         longest = max(runs, key=len, default=[])
@@ -506,7 +506,7 @@ class ReferenceLog:
         return {"day": str(which), "plays": times, "heard_ms": ms_played, "timeline": timeline}
 
     def on_this_day(self) -> list[Data]:
-        """What was played on days of other years that have the same date, the latest first."""
+        """Return what was played on the same date in earlier years, the latest first."""
         today = day_of(self.now, self.zone)
         days = {day_of(play.second, self.zone) for play in self.plays}
         same = [day for day in days if (day.month, day.day) == (today.month, today.day) and day < today]

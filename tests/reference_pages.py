@@ -1,4 +1,4 @@
-"""What the pictures and pages have to be: see `tests.reference`, on which this goes on."""
+"""The expected heatmaps, year reviews and item pages; builds on `tests.reference`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_BY_MONTH = 366 * 86_400 + 3600
 
 
 def alone(log: ReferenceLog) -> ReferenceLog:
-    """The same where the stretch before plays no role."""
+    """Return the log without the period before."""
     return log.on(Period(log.period.begin, log.period.end))
 
 
@@ -134,7 +134,7 @@ def _month(log: ReferenceLog, month: str) -> Data:
 
 @dataclass(frozen=True)
 class ReferencePage:
-    """One thing among what was played, of a kind; a log without a stretch before."""
+    """The page of one thing; the log has no period before."""
 
     log: ReferenceLog
     kind: str
@@ -145,18 +145,18 @@ class ReferencePage:
         return [play for play in self.log.inside if self.thing in self.log.things(self.kind, play)]
 
     def data(self, number: int) -> Data:
-        """What is told of it, with so many of its parts at most."""
+        """Return the JSON of the page, with at most `number` parts of each kind."""
         log, own = self.log, self.own
-        told = log.play_summary(own)
+        summary = log.play_summary(own)
         over = [play for play in own if play.end != "open"]
         measure = 1 if log.by == "time" else 0
         amounts = [log.amounts(plays)[measure] for _, plays in log.ranked(self.kind)]
         return {
             **_line(log, self.kind, self.thing, own),
-            **{name: told[name] for name in ("shorter", "skips", "first", "last")},
-            "skip_rate": round(int(str(told["skips"])) / len(over), 6) if over else None,
+            **{name: summary[name] for name in ("shorter", "skips", "first", "last")},
+            "skip_rate": round(int(str(summary["skips"])) / len(over), 6) if over else None,
             "rank": 1 + len([each for each in amounts if each > log.amounts(own)[measure]])
-            if told["plays"]
+            if summary["plays"]
             else None,
             "ranked": len(amounts),
             "most_in_a_day": self._best_day(),
@@ -168,7 +168,7 @@ class ReferencePage:
         }
 
     def _on(self, days: Iterable[str]) -> list[tuple[str, int, int]]:
-        """What was played of it on days, or in months or years."""
+        """Return its plays on days, or in months or years."""
         times = [(str(day_of(play.second, self.log.zone)), play) for play in self.own]
         return [
             (day, *self.log.amounts([play for when, play in times if when.startswith(day)])) for day in days

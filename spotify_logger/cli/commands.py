@@ -32,7 +32,7 @@ examples:
   spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
 
 Settings come from the environment, .env and auth.py in the current directory.
-Exit codes: 0 yes; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
+Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
 
@@ -117,6 +117,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         dest="names",
+        metavar="HOST",
         type=_host_name,
         help="another hostname by which browsers may reach this machine",
     )

@@ -78,8 +78,8 @@ def add_period(parser: argparse.ArgumentParser) -> None:
         type=_text,
         help="end of the period, including all of that year, month or day",
     )
-    group.add_argument("--year", type=_year, metavar="2026", help="only this year")
-    group.add_argument("--month", type=_month, metavar="2026-11", help="only this month")
+    group.add_argument("--year", type=_year, metavar="2026", help="one calendar year")
+    group.add_argument("--month", type=_month, metavar="2026-11", help="one calendar month")
     group.add_argument("--last", type=_last, metavar="30d", help="the time up to now: 12h, 30d, 4w, 6m or 1y")
     add_zone(group)
 

@@ -54,7 +54,7 @@ def every_command() -> dict[str, argparse.ArgumentParser]:
 
 
 COMMANDS = every_command()
-ASKING = [name for name in COMMANDS if name not in ENDLESS]
+QUERIES = [name for name in COMMANDS if name not in ENDLESS]
 
 
 def lines_of(name: str) -> Iterator[list[str]]:
@@ -113,7 +113,7 @@ def is_sound(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("_home")
-@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize("name", QUERIES)
 @pytest.mark.parametrize("state", ["good", "nonsense", "away"])
 def test_a_command(
     name: str,
@@ -135,7 +135,7 @@ def test_a_command(
 
 
 @pytest.mark.usefixtures("_home")
-@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize("name", QUERIES)
 def test_a_log_of_nonsense(name: str, client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> None:
     now = int(time.time())
     write_good(client, now)
@@ -242,6 +242,6 @@ def test_the_logger_goes_on_beside_nonsense(
             wait_until(has_polled, 90)
         finally:
             logger.terminate()
-            told = logger.communicate(timeout=60)[1].decode()
-    assert logger.returncode == 0, told
-    assert "Traceback" not in told
+            stderr = logger.communicate(timeout=60)[1].decode()
+    assert logger.returncode == 0, stderr
+    assert "Traceback" not in stderr

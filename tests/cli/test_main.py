@@ -110,7 +110,7 @@ class TestQuestions:
             "Aerodynamic",
         ]
 
-    def test_gaps_are_told_from_plays(
+    def test_gaps_are_distinguished_from_plays(
         self, here: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
     ) -> None:
         put(store, "Veridis Quo")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NOW = 1_795_348_800.0
 Plain = dict[str, tuple[int, int, int]]
-"""Of each thing: plays and milliseconds heard in a stretch, second of the first play ever that counts."""
+"""Of each thing: plays and milliseconds heard in a period, second of the first play ever that counts."""
 MIDDLE = int(NOW) - 2 * 86_400
 
 
@@ -61,8 +61,8 @@ def plainly(url: str, name: str, kind: str, begin: int = 0) -> Plain:
 
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert main.main([*words, "--json"]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
 
 
 @pytest.mark.parametrize("kind", ["artists", "tracks"])
@@ -72,38 +72,38 @@ def test_what_both_heard(
     household: str, capsys: pytest.CaptureFixture[str], kind: str, by: str, begin: int
 ) -> None:
     period = [f"--since={to_iso(begin * 1000)}"] if begin else []
-    told = asked(capsys, "--listener", "anna", "compare", "ben", f"--by={by}", "-n5000", *period)
+    result = asked(capsys, "--listener", "anna", "compare", "ben", f"--by={by}", "-n5000", *period)
     anna, ben = (plainly(household, name, kind, begin) for name in ("anna", "ben"))
-    assert told["common"][kind] == len(anna.keys() & ben.keys()) == len(told[kind]) > 10
-    assert [each[kind] for each in told["listeners"]] == [len(anna), len(ben)]
+    assert result["common"][kind] == len(anna.keys() & ben.keys()) == len(result[kind]) > 10
+    assert [each[kind] for each in result["listeners"]] == [len(anna), len(ben)]
     place = by == "time"
     threshold = sorted(
         (min(anna[thing][place], ben[thing][place]) for thing in anna.keys() & ben), reverse=True
     )
-    assert [min(line["heard_ms" if place else "plays"]) for line in told[kind]] == threshold
+    assert [min(line["heard_ms" if place else "plays"]) for line in result[kind]] == threshold
     expected = sorted(
         [[one[0], other[0]], [one[1], other[1]], [to_iso(one[2] * 1000), to_iso(other[2] * 1000)]]
         for one, other in ((anna[thing], ben[thing]) for thing in anna.keys() & ben)
     )
-    assert sorted([line["plays"], line["heard_ms"], line["first"]] for line in told[kind]) == expected
+    assert sorted([line["plays"], line["heard_ms"], line["first"]] for line in result[kind]) == expected
 
 
 def test_for_people(household: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["--listener", "anna", "compare", "ben", "-n1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    told = asked(capsys, "--listener", "anna", "compare", "ben", "-n1")
-    best = told["artists"][0]
+    result = asked(capsys, "--listener", "anna", "compare", "ben", "-n1")
+    best = result["artists"][0]
     who = "anna" if best["first"][0] < best["first"][1] else "ben"
-    assert lines[0] == f"plays\t{told['listeners'][0]['plays']:,}\t{told['listeners'][1]['plays']:,}"
-    assert f"{told['common']['artists']} artists in common" in lines
+    assert lines[0] == f"plays\t{result['listeners'][0]['plays']:,}\t{result['listeners'][1]['plays']:,}"
+    assert f"{result['common']['artists']} artists in common" in lines
     row = next(line for line in lines if best["name"] in line)
     assert row.startswith(f"1\t{best['name']}\t{best['plays'][0]}\t{best['plays'][1]}\t{who}, 20")
 
 
 def test_nothing_in_common(household: str, capsys: pytest.CaptureFixture[str]) -> None:
-    told = asked(capsys, "--listener", "anna", "compare", "ben", "--year", "2010")
-    assert told["common"] == {"artists": 0, "tracks": 0}
-    assert told["artists"] == told["tracks"] == []
+    result = asked(capsys, "--listener", "anna", "compare", "ben", "--year", "2010")
+    assert result["common"] == {"artists": 0, "tracks": 0}
+    assert result["artists"] == result["tracks"] == []
 
 
 def test_the_one_without_a_name(household: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,12 +112,12 @@ def test_the_one_without_a_name(household: str, capsys: pytest.CaptureFixture[st
         batch.write_status({"state": "x"})
     assert store.read_status(), STATUS
     store.close()
-    told = asked(capsys, "--listener", "anna", "compare", "-")
-    assert [each["name"] for each in told["listeners"]] == ["anna", ""]
-    assert told["listeners"][1]["plays"] == 0
+    result = asked(capsys, "--listener", "anna", "compare", "-")
+    assert [each["name"] for each in result["listeners"]] == ["anna", ""]
+    assert result["listeners"][1]["plays"] == 0
 
 
-def test_whom_nobody_knows(household: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_listener(household: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["compare", "zoe"]) == 1
     assert capsys.readouterr().err == (
         "spotify-logger: no listener called 'zoe' has a log here (known: anna, ben)\n"

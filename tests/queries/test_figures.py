@@ -85,8 +85,8 @@ class TestTop:
         found = data_of(top.top(history.archive, history.ask(year=2026), "albums"))
         lines = found["top"]
         assert isinstance(lines, list)
-        told = {line["name"]: (line["artists"], line["plays"], line["plays_before"]) for line in lines}
-        assert told == {
+        values = {line["name"]: (line["artists"], line["plays"], line["plays_before"]) for line in lines}
+        assert values == {
             "Alive": ("Daft Punk", 2, 0),
             "Hits": ("various artists", 2, 1),
             "Discovery": ("Daft Punk", 1, 0),
@@ -174,11 +174,11 @@ class TestStats:
 
     def test_for_spreadsheets(self, history: IndexedLog) -> None:
         answer = summary.stats(history.archive, history.ask(year=2026))
-        told = {str(row["figure"]): row["value"] for row in answer.csv_rows}
-        assert told.keys() == data_of(answer).keys()
-        assert told["longest_session"] == "2026-11-22T09:00:00.000Z 5400000"
-        assert told["busiest_day"] == "2026-11-22 4 4265000"
-        assert told["skip_rate"] == pytest.approx(1 / 7, abs=1e-6)
+        values = {str(row["figure"]): row["value"] for row in answer.csv_rows}
+        assert values.keys() == data_of(answer).keys()
+        assert values["longest_session"] == "2026-11-22T09:00:00.000Z 5400000"
+        assert values["busiest_day"] == "2026-11-22 4 4265000"
+        assert values["skip_rate"] == pytest.approx(1 / 7, abs=1e-6)
 
     def test_nothing(self, log: IndexedLog) -> None:
         answer = summary.stats(log.archive, log.ask())
@@ -192,8 +192,8 @@ class TestDays:
         self, log: IndexedLog, item: CatalogItem, moment: str, heard: int, end: str = "trackdone"
     ) -> None:
         log.to(item, moment, heard, end)
-        told = {"name": item.name, "artists": ", ".join(item.artists), "album": item.album}
-        hashed = {**told, "ms_played": str(heard * 1000), "duration_ms": "345000", "end_reason": end}
+        values = {"name": item.name, "artists": ", ".join(item.artists), "album": item.album}
+        hashed = {**values, "ms_played": str(heard * 1000), "duration_ms": "345000", "end_reason": end}
         flat = [part for pair in hashed.items() for part in pair]
         log.archive.write([("HSET", play_key(log.second(moment)), *flat)])
 

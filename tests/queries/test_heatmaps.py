@@ -31,8 +31,8 @@ def week(answer: Answer) -> dict[tuple[str, int], tuple[int, int]]:
     assert isinstance(cells, list)
     assert answer.csv_rows == cells or not data_of(answer)["heard_ms"]
     assert len(cells) == 7 * 24
-    told = {(cell["weekday"], cell["hour"]): (cell["plays"], cell["heard_ms"] // 1000) for cell in cells}
-    return {hour: amounts for hour, amounts in told.items() if amounts != (0, 0)}
+    by_hour = {(cell["weekday"], cell["hour"]): (cell["plays"], cell["heard_ms"] // 1000) for cell in cells}
+    return {hour: amounts for hour, amounts in by_hour.items() if amounts != (0, 0)}
 
 
 class TestClock:
@@ -227,7 +227,7 @@ class TestCalendar:
 
 class TestCommands:
     @pytest.mark.parametrize("words", [["calendar"], ["year"], ["calendar", "--tz", "Asia/Kolkata"]])
-    def test_a_year_is_this_one_unless_told(self, words: list[str]) -> None:
+    def test_the_default_is_the_current_year(self, words: list[str]) -> None:
         question = arguments.parse(words).question
         first = date(question.today.year, 1, 1)
         assert question.period.begin == question.zone.midnight(first)

@@ -28,8 +28,8 @@ def log(redis_url: str) -> Iterator[IndexedLog]:
 
 
 def periods(log: IndexedLog, per: str, **more: object) -> list[tuple[str, int, int]]:
-    told: Any = data_of(course(log.archive, log.ask(**more), per))["periods"]
-    return [(each["from"], each["plays"], each["heard_ms"]) for each in told]
+    intervals: Any = data_of(course(log.archive, log.ask(**more), per))["periods"]
+    return [(each["from"], each["plays"], each["heard_ms"]) for each in intervals]
 
 
 def test_by_day_from_the_first_play_until_today(log: IndexedLog) -> None:
@@ -48,7 +48,7 @@ def test_by_month(log: IndexedLog) -> None:
     assert periods(log, MONTH) == [("2026-10-01", 1, 100_000), ("2026-11-01", 2, 255_000)]
 
 
-def test_a_stretch_is_told_from_its_beginning_to_its_end(log: IndexedLog) -> None:
+def test_a_period_is_charted_from_begin_to_end(log: IndexedLog) -> None:
     asked = log.between("2026-10-30 00:00", "2026-11-02 00:00")
     assert [begin for begin, *_ in periods(log, DAY, period=asked)] == [
         "2026-10-30",

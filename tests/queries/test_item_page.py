@@ -76,7 +76,7 @@ def ask_of_2026(log: IndexedLog, kind: str, text: str, **more: object) -> Answer
 
 
 def found(answer: Answer) -> dict[str, object]:
-    """What is told of the thing that was found."""
+    """Return the JSON of the thing that was found."""
     thing = data_of(answer)["found"]
     assert isinstance(thing, dict)
     return thing
@@ -290,9 +290,9 @@ class TestFigures:
         log.to(QUO, "2026-06-01 12:00")
         log.skipped(SEXY, "2026-06-02 12:00")
         log.to(QUO, "2026-06-03 12:00")
-        told = rows(ask(log, TRACKS, "veridis quo"))
-        assert told["most in a row"] == "2 from 2026-06-01 12:00"
-        assert (told["first"], told["last"]) == ("2026-06-01 12:00", "2026-06-03 12:00")
+        labeled = rows(ask(log, TRACKS, "veridis quo"))
+        assert labeled["most in a row"] == "2 from 2026-06-01 12:00"
+        assert (labeled["first"], labeled["last"]) == ("2026-06-01 12:00", "2026-06-03 12:00")
         log.to(SEXY, "2026-06-02 13:00")
         assert "most in a row" not in rows(ask(log, TRACKS, "veridis quo"))
 
@@ -300,8 +300,12 @@ class TestFigures:
         for minute, item in enumerate((QUO, QUO, REMASTERED, AERODYNAMIC, DUET, SEXY)):
             log.to(item, f"2026-06-01 12:0{minute}")
         answer = ask(log, ARTISTS, "daft punk", limit=2)
-        told = rows(answer)
-        assert (told["plays"], told["tracks"], told["albums"]) == ("5 of at least 30 s, 0 others", "3", "2")
+        labeled = rows(answer)
+        assert (labeled["plays"], labeled["tracks"], labeled["albums"]) == (
+            "5 of at least 30 s, 0 others",
+            "3",
+            "2",
+        )
         columns = answer.page[1]
         assert isinstance(columns, Columns)
         assert columns.left.rows == [("1", "Veridis Quo", "3"), ("2", "Aérodynamic", "1")]
@@ -330,9 +334,9 @@ class TestFigures:
         log.to(SEXY, "2026-06-01 12:20", 400)
         log.to(QUO, "2026-06-02 12:00", 250)
         answer = ask(log, TRACKS, "veridis quo", by="time")
-        told = rows(answer)
-        assert told["rank"] == "2 of 2 tracks, 48.1 % of all time heard"
-        assert told["most in a day"] == "4 min on 2026-06-02"
+        labeled = rows(answer)
+        assert labeled["rank"] == "2 of 2 tracks, 48.1 % of all time heard"
+        assert labeled["most in a day"] == "4 min on 2026-06-02"
         hours = answer.page[1]
         assert isinstance(hours, Sparkline)
         assert (hours.unit, hours.values[12]) == ("minutes", 6)
@@ -347,9 +351,9 @@ class TestFigures:
     def test_what_was_only_skipped(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         log.skipped(COVER, "2026-06-05 12:00")
         answer = ask(log, TRACKS, "veridis quo")
-        told = rows(answer)
-        assert (told["plays"], told["skips"]) == ("0 of at least 30 s, 1 other", "1, 100.0 %")
-        assert not {"rank", "first", "last", "most in a day", "most in a row"} & told.keys()
+        labeled = rows(answer)
+        assert (labeled["plays"], labeled["skips"]) == ("0 of at least 30 s, 1 other", "1, 100.0 %")
+        assert not {"rank", "first", "last", "most in a day", "most in a row"} & labeled.keys()
         assert drawn(answer, monkeypatch)
 
     @pytest.mark.parametrize(
@@ -372,9 +376,9 @@ class TestFigures:
             log.to(QUO, moment)
         more = {"period": log.between(begin, end)} if begin and end else {}
         answer = ask(log, TRACKS, "veridis quo", **more)
-        told = found(answer)["periods"]
-        assert isinstance(told, list)
-        assert [period["period"] for period in told] == periods
+        labeled = found(answer)["periods"]
+        assert isinstance(labeled, list)
+        assert [period["period"] for period in labeled] == periods
         bars = [block for block in answer.page if isinstance(block, BarChart)]
         assert [[name for name, _, _ in block.rows] for block in bars] == (
             [periods] if len(periods) > 1 else []

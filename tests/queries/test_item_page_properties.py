@@ -30,18 +30,18 @@ ITEMS = sorted({item for family in FAMILIES for item in family}, key=lambda item
 
 
 @examples
-@given(asking=logs())
-def test_clock(redis_server: EmbeddedServer, asking: LogAndArguments) -> None:
-    log, words = asking
+@given(case=logs())
+def test_clock(redis_server: EmbeddedServer, case: LogAndArguments) -> None:
+    log, words = case
     with closing(write(redis_server, log)) as store:
         assert heatmaps.clock(store.archive(), question_from(log, words)).data == reference_pages.clock(log)
 
 
 def of_a_year(
-    server: EmbeddedServer, asking: LogAndArguments, answer: Callable[[Archive, Question], Answer]
+    server: EmbeddedServer, case: LogAndArguments, answer: Callable[[Archive, Question], Answer]
 ) -> tuple[object, ReferenceLog, int]:
     """What is answered about the year of the last play but four, and the log of that year."""
-    log, words = asking
+    log, words = case
     second = log.plays[-5].second if log.plays[4:] else log.now
     year = reference.day_of(second, log.zone).year
     question = question_from(log, words)
@@ -51,23 +51,23 @@ def of_a_year(
 
 
 @examples
-@given(asking=logs())
-def test_calendar(redis_server: EmbeddedServer, asking: LogAndArguments) -> None:
-    found, log, year = of_a_year(redis_server, asking, heatmaps.calendar)
+@given(case=logs())
+def test_calendar(redis_server: EmbeddedServer, case: LogAndArguments) -> None:
+    found, log, year = of_a_year(redis_server, case, heatmaps.calendar)
     assert found == reference_pages.calendar(log, year)
 
 
 @examples
-@given(asking=logs())
-def test_year(redis_server: EmbeddedServer, asking: LogAndArguments) -> None:
-    found, log, year = of_a_year(redis_server, asking, year_review.year)
+@given(case=logs())
+def test_year(redis_server: EmbeddedServer, case: LogAndArguments) -> None:
+    found, log, year = of_a_year(redis_server, case, year_review.year)
     assert found == reference_pages.review(log, year)
 
 
 @examples
-@given(asking=logs(), kind=st.sampled_from(("artists", "albums", "tracks")), data=st.data())
-def test_page(redis_server: EmbeddedServer, asking: LogAndArguments, kind: str, data: st.DataObject) -> None:
-    log, words = asking
+@given(case=logs(), kind=st.sampled_from(("artists", "albums", "tracks")), data=st.data())
+def test_page(redis_server: EmbeddedServer, case: LogAndArguments, kind: str, data: st.DataObject) -> None:
+    log, words = case
     item = data.draw(st.sampled_from([play.item for play in log.plays] or ITEMS))
     text = {
         "artists": (item.known().credited or ["Nobody"])[-1],

@@ -1,4 +1,4 @@
-"""The overview says what `stats` and `top` say of the same stretch, whatever happened since it was asked."""
+"""The overview agrees with `stats` and `top` about the same period, whatever has changed since."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Overviewed(IndexedLog):
         self.monotonic = 0.0
         self.overview = Overview(lambda: self.monotonic)
 
-    def told(self) -> dict[str, object]:
+    def data(self) -> dict[str, object]:
         return self.overview.data(self.archive, question_of(self))
 
     def past(self) -> object:
@@ -94,77 +94,77 @@ def log(redis_url: str) -> Iterator[Overviewed]:
 
 
 def test_it_says_what_stats_and_top_say(log: Overviewed) -> None:
-    told = log.told()
-    assert told == expected(log)
-    assert told["plays"] == 3
+    overview = log.data()
+    assert overview == expected(log)
+    assert overview["plays"] == 3
 
 
 def test_an_empty_log(redis_url: str) -> None:
     log = Overviewed(redis_url, BERLIN, NOW)
-    told = log.told()
-    assert told["plays"] == 0
-    assert told["weeks"] == []
-    assert told["top"] == {kind: [] for kind in KINDS}
+    overview = log.data()
+    assert overview["plays"] == 0
+    assert overview["weeks"] == []
+    assert overview["top"] == {kind: [] for kind in KINDS}
     log.store.close()
 
 
-def test_what_is_played_today_is_told_without_adding_up_the_past_again(log: Overviewed) -> None:
-    log.told()
+def test_todays_plays_are_added_without_summing_up_the_past_again(log: Overviewed) -> None:
+    log.data()
     past = log.past()
     log.to(HIT, "2026-11-22 18:30")  # which makes "Hits" an album of many artists
-    assert log.told() == expected(log)
+    assert log.data() == expected(log)
     assert log.past() is past
 
 
-def test_what_is_forgotten_of_today_is_told_no_more(log: Overviewed) -> None:
+def test_a_play_of_today_that_is_deleted_disappears(log: Overviewed) -> None:
     log.to(HIT, "2026-11-22 18:30")
-    log.told()
+    log.data()
     log.archive.write(
         [("HDEL", index_key(day_of(log.second("2026-11-22 18:30"))), str(log.second("2026-11-22 18:30")))]
     )
-    assert log.told() == expected(log)
+    assert log.data() == expected(log)
 
 
 @pytest.mark.parametrize("moment", ["2025-11-23 08:00", "2026-05-01 13:00", "2026-11-19 12:00"])
-def test_a_play_that_is_found_later_is_told(log: Overviewed, moment: str) -> None:
-    log.told()
+def test_a_backfilled_play_is_included(log: Overviewed, moment: str) -> None:
+    log.data()
     log.to(QUO_AGAIN, moment)
-    assert log.told() == expected(log)
+    assert log.data() == expected(log)
 
 
-def test_a_play_that_goes_on_for_days_is_told_when_it_is_over(log: Overviewed) -> None:
+def test_a_play_that_lasts_for_days_is_included_when_it_ends(log: Overviewed) -> None:
     log.to(QUO, "2026-11-20 23:00", heard=10)
-    log.told()
+    log.data()
     log.to(QUO, "2026-11-20 23:00", heard=7200)  # the same play, with more of it
-    assert log.told() == expected(log)
+    assert log.data() == expected(log)
 
 
-def test_what_is_rewritten_in_place_is_told_after_a_while(log: Overviewed) -> None:
-    log.told()
+def test_plays_rewritten_in_place_are_included_after_a_while(log: Overviewed) -> None:
+    log.data()
     log.to(QUO, "2025-11-23 00:00", heard=30)
-    assert log.told() != expected(log)
+    assert log.data() != expected(log)
     log.monotonic += MAX_AGE
-    assert log.told() == expected(log)
+    assert log.data() == expected(log)
 
 
 def test_the_next_day_the_past_has_one_day_more(log: Overviewed) -> None:
-    log.told()
+    log.data()
     past = log.past()
     log.now = "2026-11-23 01:00"
-    assert log.told() == expected(log)
+    assert log.data() == expected(log)
     assert log.past() is not past
 
 
 def test_another_question_is_another_one(log: Overviewed) -> None:
-    log.told()
+    log.data()
     whole = replace(question_of(log), threshold=0)
     assert log.overview.data(log.archive, whole)["plays"] == 4
 
 
-def test_gaps_are_told(log: Overviewed) -> None:
-    log.told()
+def test_gaps_are_included(log: Overviewed) -> None:
+    log.data()
     log.gap("2026-11-01 00:00", "2026-11-01 02:00")
-    assert log.told()["unseen"] == {"gaps": 1, "seconds": 7200}
+    assert log.data()["unseen"] == {"gaps": 1, "seconds": 7200}
 
 
 moments = st.integers(0, 380 * DAY)
@@ -191,7 +191,7 @@ def test_whatever_comes_it_says_what_stats_and_top_say(
             # A play is never rewritten when it is no longer young: new seconds only.
             fresh = [play for play in batch if play[1] not in seen and not seen.add(play[1])]  # type: ignore[func-returns-value]
             log.all((item, log.second(NOW) - ago, heard, end) for item, ago, heard, end in fresh)
-            assert log.told() == expected(log)
+            assert log.data() == expected(log)
 
 
 def test_days_that_still_change_are_read_each_time() -> None:

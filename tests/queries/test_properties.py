@@ -48,9 +48,9 @@ examples = settings(max_examples=40, deadline=None)
 
 
 @examples
-@given(asking=logs(), number=st.integers(1, 30), is_old=st.booleans())
-def test_top(redis_server: EmbeddedServer, asking: LogAndArguments, number: int, *, is_old: bool) -> None:
-    log, words = asking
+@given(case=logs(), number=st.integers(1, 30), is_old=st.booleans())
+def test_top(redis_server: EmbeddedServer, case: LogAndArguments, number: int, *, is_old: bool) -> None:
+    log, words = case
     with closing(write(redis_server, log, is_old=is_old)) as store:
         question = question_from(log, [*words, "-n", str(number)])
         for kind in top.CHOICES:
@@ -58,9 +58,9 @@ def test_top(redis_server: EmbeddedServer, asking: LogAndArguments, number: int,
 
 
 @examples
-@given(asking=logs(), text=st.sampled_from(TEXTS))
-def test_count(redis_server: EmbeddedServer, asking: LogAndArguments, text: str) -> None:
-    log, words = asking
+@given(case=logs(), text=st.sampled_from(TEXTS))
+def test_count(redis_server: EmbeddedServer, case: LogAndArguments, text: str) -> None:
+    log, words = case
     with closing(write(redis_server, log)) as store:
         answer = count.count(store.archive(), question_from(log, words), text)
         assert data_of(answer) == log.count(text)
@@ -70,17 +70,17 @@ def test_count(redis_server: EmbeddedServer, asking: LogAndArguments, text: str)
 
 
 @examples
-@given(asking=logs(), is_old=st.booleans())
-def test_stats(redis_server: EmbeddedServer, asking: LogAndArguments, *, is_old: bool) -> None:
-    log, words = asking
+@given(case=logs(), is_old=st.booleans())
+def test_stats(redis_server: EmbeddedServer, case: LogAndArguments, *, is_old: bool) -> None:
+    log, words = case
     with closing(write(redis_server, log, is_old=is_old)) as store:
         assert data_of(summary.stats(store.archive(), question_from(log, words))) == log.stats()
 
 
 @examples
-@given(asking=logs(), data=st.data())
-def test_a_day(redis_server: EmbeddedServer, asking: LogAndArguments, data: st.DataObject) -> None:
-    log, words = asking
+@given(case=logs(), data=st.data())
+def test_a_day(redis_server: EmbeddedServer, case: LogAndArguments, data: st.DataObject) -> None:
+    log, words = case
     seconds = [play.second for play in log.plays] or [log.now]
     which = reference.day_of(
         data.draw(st.sampled_from(seconds)) + data.draw(st.sampled_from((0, 0, -86_400, 3600))), log.zone
@@ -93,9 +93,9 @@ def test_a_day(redis_server: EmbeddedServer, asking: LogAndArguments, data: st.D
 
 
 @examples
-@given(asking=logs(), data=st.data())
-def test_on_this_day(redis_server: EmbeddedServer, asking: LogAndArguments, data: st.DataObject) -> None:
-    log, words = asking
+@given(case=logs(), data=st.data())
+def test_on_this_day(redis_server: EmbeddedServer, case: LogAndArguments, data: st.DataObject) -> None:
+    log, words = case
     now = data.draw(st.sampled_from([play.second for play in log.plays] or [log.now]))
     now += data.draw(st.sampled_from((0, 365 * DAY, 365 * DAY, 730 * DAY))) + data.draw(
         st.sampled_from((0, 0, DAY, 3600))

@@ -89,7 +89,7 @@ class TestWhen:
         found = question_of("--since", " 2026 ", "--until", "2026-11-22 18:30", "--tz", "UTC").period
         assert (found.begin, found.end) == (second("2026-01-01"), second("2026-11-22 18:30"))
 
-    def test_a_year_that_need_not_be_told(self) -> None:
+    def test_the_year_is_optional(self) -> None:
         parser = argparse.ArgumentParser()
         add_year(parser)
         last_hour = datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp()
@@ -99,7 +99,7 @@ class TestWhen:
 
 
 class TestRest:
-    def test_unless_told_otherwise(self) -> None:
+    def test_defaults(self) -> None:
         question = question_of()
         assert (question.now, question.period, question.threshold) == (NOW, Period(), 30_000)
         assert (question.by, question.limit, question.exact, question.zone.name) == (
@@ -132,7 +132,7 @@ class TestRest:
         assert (question.by, question.limit, question.exact) == ("time", 25, True)
         assert question_of("-n", "007").limit == 7
 
-    def test_another_number_unless_told(self) -> None:
+    def test_a_default_limit_of_its_own(self) -> None:
         parser = argparse.ArgumentParser()
         add_ranking(parser, 3)
         assert from_options(parser.parse_args([]), NOW).limit == 3

@@ -111,13 +111,13 @@ def data_of(answer: Answer) -> dict[str, Any]:
 @EACH
 def test_the_logger_runs(store: Store, server: RedisServer, running: Path, refuse: Refuse, word: str) -> None:
     refuse(server)
-    told = data_of(answer := status.status(store, LATER, 60, running))
+    result = data_of(answer := status.status(store, LATER, 60, running))
     assert answer.code == 1
-    (problem,) = told["problems"]
+    (problem,) = result["problems"]
     assert word in problem
     assert "outbox: 2" in problem
     assert NOT_RUNNING not in problem
-    assert (told["outbox"], told["running_here"], told["blind_since"]) == (2, True, None)
+    assert (result["outbox"], result["running_here"], result["blind_since"]) == (2, True, None)
     playing = status.now_playing(store, LATER, 60, running)
     assert playing.code == 1
     assert word in data_of(playing)["problem"]
@@ -138,11 +138,11 @@ def test_who_cannot_see_the_folder(
     store: Store, server: RedisServer, tmp_path: Path, refuse: Refuse, word: str
 ) -> None:
     refuse(server)
-    told = data_of(status.status(store, LATER, 60, tmp_path / "none"))
-    (problem,) = told["problems"]
+    result = data_of(status.status(store, LATER, 60, tmp_path / "none"))
+    (problem,) = result["problems"]
     assert word in problem
     assert NOT_RUNNING not in problem
-    assert told["running_here"] is None
+    assert result["running_here"] is None
 
 
 @EACH
@@ -200,9 +200,9 @@ def test_a_real_logger_and_a_full_redis(server: RedisServer, tmp_path: Path) -> 
         stage.wait_for_poll()
         ask(0)
         server.client.config_set("maxmemory", 1)
-        told = ask(1)
-        assert "out of memory" in told
-        assert NOT_RUNNING not in told
+        result = ask(1)
+        assert "out of memory" in result
+        assert NOT_RUNNING not in result
         server.client.config_set("maxmemory", 0)
         wait_until(lambda: "Redis is back" in stage.log(), 90)
         ask(0)

@@ -199,7 +199,7 @@ class TestStatus:
         assert [name for name, _ in rows(answer)] == ["health", "last poll", "login", "Redis", "version"]
         assert rows(answer)[1:3] == [("last poll", "never"), ("login", "unknown")]
 
-    def test_a_login_that_is_over(self, store: Store) -> None:
+    def test_an_expired_login(self, store: Store) -> None:
         answer = self.status(store, login_valid_until="2026-11-20T10:00:00.000Z")
         assert answer.code == 1
         assert ("login", "expired on 2026-11-20 11:00") in rows(answer)
@@ -282,7 +282,7 @@ class TestStatus:
         assert data["blind_since"] == last_poll
         assert [gap["reason"] for gap in data["gaps_30_days"]] == ["suspended"]
 
-    def test_a_gap_that_the_last_answer_ended_is_over(self, store: Store) -> None:
+    def test_a_gap_ends_with_the_next_answer(self, store: Store) -> None:
         put_gap(store, LAST_POLL - 900, LAST_POLL + 1)  # its end is rounded up
         shown = named(self.status(store))
         assert "blind" not in shown
@@ -371,12 +371,14 @@ class TestNow:
             ({"last_poll": ""}, "not answering"),
         ],
     )
-    def test_the_logger_is_blind(self, store: Store, changes: dict[str, str], why: str) -> None:
+    def test_spotify_does_not_answer_the_logger(
+        self, store: Store, changes: dict[str, str], why: str
+    ) -> None:
         seen = changes.get("last_poll", "2026-11-22T18:01:08.000Z")
         self.write_status(store, **{"last_poll": seen, **changes})
         self.assert_unknown(status.now_playing(store, NOW, 60), seen or None, why)
 
-    def test_one_turn_without_an_answer_is_no_blindness(self, store: Store) -> None:
+    def test_one_unanswered_poll_is_no_outage(self, store: Store) -> None:
         self.write_status(store, blind="Spotify down")
         assert status.now_playing(store, NOW, 60).code == 0
 

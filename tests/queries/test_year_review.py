@@ -256,8 +256,10 @@ class TestYear:
         assert json.loads(json.dumps(answer.data)) == answer.data
         names = {tuple(row) for row in answer.csv_rows}
         assert names == {("what", "rank", "name", "artists", "plays", "heard_ms", "when", "key")}
-        told = [(row["what"], row["rank"], row["name"]) for row in answer.csv_rows if row["what"] != "month"]
-        assert told == [
+        listed = [
+            (row["what"], row["rank"], row["name"]) for row in answer.csv_rows if row["what"] != "month"
+        ]
+        assert listed == [
             ("year", None, "2026"),
             ("track", 1, "Veridis Quo"),
             ("artist", 1, "Daft Punk"),
@@ -269,7 +271,7 @@ class TestYear:
 class TestScreen:
     @pytest.fixture
     def full(self, log: IndexedLog) -> IndexedLog:
-        """A year with everything that can be told, and long names."""
+        """A year that fills every part of the review, with long names."""
         long = "An Orchestra of Very Many Players With a Very Long Name Indeed"
         for number in range(8):
             name = f"{long} {number}"
