@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 SLOTS = 16384
 USER, PASSWORD = "spotify-logger", "hunter2"
-"""The user as whom the logger, the command and the page come, and who may do no more than they need."""
+"""The user of logger, command and page, with no more rights than they need."""
 FAILOVER_TIMEOUT = 60.0
-"""Seconds in which a failover has to be over; it takes two or three."""
+"""Most seconds for a failover; it takes two or three."""
 
 
 def programs() -> list[Any]:
@@ -64,7 +64,7 @@ class RedisServer:
     Attributes:
         program: Its path.
         folder: For what it keeps.
-        options: What it is told beside its address.
+        options: Further options.
         port: Where it listens.
     """
 
@@ -91,7 +91,7 @@ class RedisServer:
         return self
 
     def start_as_sentinel(self, master_port: int, *options: str, quorum: int = 1) -> RedisServer:
-        """Let it watch a server, which it calls "log"."""
+        """Start as a Sentinel that monitors a master as "log"."""
         self.folder.mkdir(parents=True)
         configuration = self.folder / "sentinel.conf"
         configuration.write_text(
@@ -119,7 +119,7 @@ class RedisServer:
             return False
 
     def freeze(self, *, frozen: bool = True) -> None:
-        """Let it do nothing, and hear nothing, for a while."""
+        """Stop the process, or let it continue."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
@@ -137,12 +137,12 @@ class RedisServer:
         return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, socket_timeout=5)
 
     def info(self, section: str) -> dict[str, Any]:
-        told: dict[str, Any] = self.client.info(section)
-        return told
+        info: dict[str, Any] = self.client.info(section)
+        return info
 
 
 class ServerGroup:
-    """Servers that belong together; all of them end with the group."""
+    """Servers that are stopped together."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
@@ -178,14 +178,14 @@ class SentinelGroup(ServerGroup):
         return f"redis+sentinel://{USER}:{PASSWORD}@{hosts}/log/0"
 
     def is_whole(self) -> bool:
-        """Whether one is the master of all others, and they have what it has."""
+        """Return whether there is one master, and all others replicate it."""
         states = [server.info("replication") for server in self.servers if server.process.poll() is None]  # type: ignore[union-attr]
         masters = [state for state in states if state["role"] == "master"]
         followers = [state for state in states if state.get("master_link_status") == "up"]
         return len(masters) == 1 and len(followers) == len(states) - 1 == masters[0]["connected_slaves"]
 
     def current(self) -> RedisServer:
-        """The master that the Sentinels tell of."""
+        """Return the current master according to the Sentinels."""
         _, port = self.sentinels[0].client.sentinel_get_master_addr_by_name("log")
         return next(server for server in self.servers if server.port == int(port))
 
@@ -254,8 +254,8 @@ class RedisCluster(ServerGroup):
         """Whether all nodes that live know each other, all slots have a master, and replicas follow."""
         alive = [server for server in self.servers if server.process.poll() is None]  # type: ignore[union-attr]
         for server in alive:
-            told = server.client.cluster("info")
-            if told["cluster_state"] != "ok" or int(told["cluster_known_nodes"]) < len(alive):
+            info = server.client.cluster("info")
+            if info["cluster_state"] != "ok" or int(info["cluster_known_nodes"]) < len(alive):
                 return False
             state = server.info("replication")
             if state["role"] == "slave" and state["master_link_status"] != "up":

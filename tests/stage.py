@@ -1,4 +1,4 @@
-"""Real processes on a stage: a simulated Spotify that knows what it showed to whom, and a real Redis."""
+"""Runs real processes against a simulated Spotify, which records its answers, and a real Redis."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ ROOT = Path(__file__).parent.parent
 LOG = str(ROOT / "log.py")
 REDIS_PASSWORD = "a-password-of-redis"
 LONG_TRACK_SECONDS = 36_000.0
-"""Seconds of a track that outlasts every test."""
+"""Length in seconds of a track that outlasts every test."""
 IMPORT = re.compile(r"import time:\s+\d+ \|\s+\d+ \| +(\S+)")
 """A line of `python -X importtime`."""
 
 PACE = 60
-"""Times as fast as in life: a track of four minutes takes four seconds."""
+"""Speed-up over real time: a track of four minutes takes four seconds."""
 HABITS = replace(
     Habits.dense(PACE),
     flip=0.25,
-    # What the tracker tells from other things by seconds, which do not shrink with the pace, is left out.
+    # Left out: what the tracker recognizes by thresholds in seconds, which do not shrink with the pace.
     podcast=0.0,
     audiobook=0.0,
     private=0.0,
@@ -65,11 +65,11 @@ HABITS = replace(
     seek=0.0,
 )
 UNOBSERVED_AFTER = 0.6
-"""Seconds between two answers from which on the logger counts as blind; while it sees it asks quicker."""
+"""Seconds between two answers from which the time counts as unobserved; normally it polls faster."""
 OUTAGE, RECOVERY = r"Redis at .*\(plays are queued", "Redis is back"
-"""How the lines begin that tell of an outage of Redis, and of its end."""
+"""Patterns of the log lines for an outage of Redis, and for its end."""
 SLACK_MS = 750 * SLOWNESS
-"""Milliseconds by which a play may be off that was in sight from its beginning to its end."""
+"""Milliseconds by which a play that was observed throughout may be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Shown:
 
 
 class RecordingServer(SimulatorServer):
-    """A simulated Spotify that remembers what it showed to whom."""
+    """A simulated Spotify that records which process it gave which answer."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -91,15 +91,15 @@ class RecordingServer(SimulatorServer):
     def respond(self, request: Request, body: bytes) -> Response:
         response = super().respond(request, body)
         if request.url.partition("?")[0] == PLAYER_PATH and response.status in {200, 204}:
-            with suppress(ValueError):  # a body that a fault has spoilt shows nothing
+            with suppress(ValueError):  # a body damaged by a fault shows nothing
                 item = (json.loads(response.body) if response.body else {}).get("item") or {}
-                # The wrapper around log.py tells the process by its version, see `Life`.
+                # The wrapper around log.py puts its process id into the version, see `LiveRun`.
                 pid = request.headers.get("User-Agent", "").rpartition("/")[2]
                 self.shown.append(Shown(time.time(), int(pid) if pid.isdigit() else 0, item.get("uri", "")))
         return response
 
     def processed(self) -> list[Shown]:
-        """The answers that were surely made something of: their process lived to ask the next one."""
+        """Return the answers that were certainly processed: their process lived to ask for the next one."""
         by_pid: dict[int, list[Shown]] = {}
         for shown in self.shown:
             by_pid.setdefault(shown.pid, []).append(shown)
@@ -144,7 +144,7 @@ class Stage:
         return Service(history.finish())
 
     def plays_now(self, history: History) -> None:
-        """From now on the listener does this; tokens of before are void, and the login is not."""
+        """Switch the listener to another history; earlier access tokens become invalid, the login stays."""
         self.server._service = self.service(history)
 
     def start(self, *arguments: str, **environ: str | None) -> subprocess.Popen[bytes]:
@@ -166,7 +166,7 @@ class Stage:
         return (self.folder / "log").read_text()
 
     def lines(self) -> list[str]:
-        """What was logged, without the time, and without what Python says about imports."""
+        """Return the log lines, without times and without Python's import times."""
         return [line[20:] for line in self.log().splitlines() if not line.startswith("import time:")]
 
     def imported(self) -> set[str]:
@@ -238,9 +238,9 @@ sys.exit(main.main(sys.argv[1:]))
 
 
 class LiveRun(Stage):
-    """A listener who is quick, a logger whose patience is short, and whatever befalls it.
+    """A fast listener, a logger with short timeouts, and faults.
 
-    The folder has `run.py` and `log.py`: the real ones, but for the seconds that nobody wants to wait for.
+    The folder has `run.py` and `log.py`: the real ones, with shorter timings.
     """
 
     def __init__(self, folder: Path, redis_url: str, seed: int | None = None) -> None:
@@ -255,7 +255,7 @@ class LiveRun(Stage):
         self.tune()
 
     def tune(self, statements: str = "") -> None:
-        """Let the loop be in a hurry; the statements say in what else."""
+        """Write run.py and log.py with short timings; `statements` change more of them."""
         (self.folder / "run.py").write_text(RUN)
         (self.folder / "log.py").write_text(LOOP % statements)
 
@@ -284,7 +284,7 @@ class LiveRun(Stage):
         wait_until(are_given, 30)
 
     def inflict(self, seconds: float, *misfortunes: Callable[[], None]) -> None:
-        """Let one misfortune after the other happen, at random moments, for some seconds."""
+        """Cause one fault after the other, at random moments, for some seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(self.chance.uniform(0.3, 2.5))
@@ -315,7 +315,7 @@ class LiveRun(Stage):
         wait_until(lambda: [not line.startswith(RECOVERY) for line in self.outage_lines()][-1:] == [away])
 
     def outage_lines(self) -> list[str]:
-        """The lines that tell of an outage's begin, or of its end."""
+        """Return the log lines about the start or end of an outage of Redis."""
         return [line for line in self.lines() if re.match(f"{OUTAGE}|{RECOVERY}", line)]
 
     def end(self, supervisor: subprocess.Popen[bytes]) -> None:
@@ -337,7 +337,7 @@ class LiveRun(Stage):
         return [play for play in plays if play is not None]
 
     def judge(self) -> tuple[Comparison, list[TruePlay]]:
-        """Hold what was logged against what was heard; and tell which plays were surely made something of."""
+        """Compare the log with the truth; return the verdict, and the plays that were certainly processed."""
         truth = self.record.heard_by(self.server.shown[-1].at)
         heeded = self.server.processed()
         shown = [play for play in truth if any(is_of(answer, play) for answer in heeded)]
@@ -350,22 +350,22 @@ class LiveRun(Stage):
         return verdict, shown
 
     def unobserved(self) -> list[tuple[float, float]]:
-        """The stretches in which nobody saw an item."""
+        """Return the periods in which no answer showed an item."""
         seen = [shown.at for shown in self.server.processed() if shown.uri]
         return [(since, until) for since, until in pairwise(seen) if until - since > UNOBSERVED_AFTER]
 
     def assert_all_is_logged(self, fewest: int = 1) -> None:
-        """Every play that was shown, and made something of, is there, once, and nothing else is.
+        """Assert that every processed play is logged exactly once, and nothing else.
 
-        How long it was heard is right, but for what nobody could see of it.
+        Lengths are right except for unobserved time.
 
         Args:
-            fewest: How many plays have to have been shown, or the test was none.
+            fewest: Plays that must have been processed for the test to mean anything.
         """
         assert "Traceback" not in self.log()
         self.assert_no_secret_is_logged()
         pids = [pid for pid, _ in groupby(shown.pid for shown in self.server.shown)]
-        assert len(pids) == len(set(pids)), "two loops asked at the same time"
+        assert len(pids) == len(set(pids)), "two loops polled at the same time"
         verdict, shown = self.judge()
         missed = [play for play in verdict.missed if play in shown]
         assert [missed, verdict.doubles, verdict.phantoms] == [[], [], []]
@@ -373,7 +373,7 @@ class LiveRun(Stage):
         assert len(shown) >= fewest
 
     def assert_outages_are_logged(self) -> None:
-        """Each outage of Redis has a line for each thing that is wrong, and one when it is over."""
+        """Assert that each outage of Redis has one line per problem, and one when it is over."""
         lines = self.outage_lines()
         outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(RECOVERY))]
         assert len(outages) % 2 == 0, lines
@@ -402,7 +402,7 @@ def is_of(answer: Shown, play: TruePlay) -> bool:
 
 
 def assert_precise(verdict: Comparison, unobserved: list[tuple[float, float]]) -> None:
-    """See to it that starts and lengths are right, but for the blindness in which a play began or ended."""
+    """Assert that starts and lengths are right, except for unobserved starts and ends."""
     for pair in verdict.pairs:
         ends = (pair.truth.started_at, pair.truth.ended_at)
         unseen = sum(

@@ -1,6 +1,6 @@
-"""The log read in bulk, for whom a play is one of a million; and written in bulk.
+"""Bulk access to the log, for a million plays.
 
-What is asked for is answered in portions, so that memory does not grow with the years.
+Results are yielded in batches, so that memory does not grow with the size of the log.
 """
 
 from __future__ import annotations
@@ -43,32 +43,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DAYS_PER_BATCH = 64
-"""Days of the index that are read in one go: half a megabyte, of a busy listener."""
+"""Days of the index read in one batch: half a megabyte for a busy listener."""
 ITEMS_PER_BATCH = 1000
-"""Hashes of which a few fields are read in one go."""
+"""Hashes of which a few fields are read in one batch."""
 HASHES_PER_BATCH = 200
-"""Hashes that are read whole in one go; so many plays are about 200 KB."""
+"""Whole hashes read in one batch; for plays, about 200 KB."""
 KEYS_PER_SCAN = 1000
-"""Keys that the server looks at in one step of a search through all of them."""
+"""The COUNT of a SCAN."""
 RECENT_DAYS = 3
-"""Days back from now on which plays may still change: later, they come and go at most."""
+"""Latest days on which plays may still change; on earlier ones they are only added or deleted."""
 ONE_DAY = 86_400
 FIRST_SECOND = second_of_day(FIRST_DAY)
-"""No play is older than Spotify."""
+"""The first second with a play: none is older than Spotify."""
 
 
 class Archive:
-    """The log in bulk. For one thread.
+    """Bulk access to the log. For one thread.
 
-    What others wrote is passed over where it cannot be ours.
+    Data that cannot belong to the log is skipped.
 
     Args:
         link: The connection.
-        prefix: Put before every key; only `key` returns one with it.
-        utc: Seconds since the epoch; tells up to which day to look.
+        prefix: The prefix of every key; only `key` returns one with it.
+        utc: Returns seconds since the epoch; the last day to read.
 
     Raises:
-        StoreError: By every method: there is no answer, or a refusal.
+        StoreError: From every method: Redis did not answer, or refused.
     """
 
     def __init__(self, link: Link, prefix: str = "", utc: Callable[[], float] = time.time) -> None:
@@ -78,21 +78,21 @@ class Archive:
 
     @property
     def where(self) -> str:
-        """The server's address without credentials."""
+        """The address of the server, without credentials."""
         return self._link.where
 
     def key(self, name: str) -> str:
-        """A key with the prefix before it."""
+        """Return a key with the prefix."""
         return self._prefix + name
 
-    # What was played
+    # Plays
 
     def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[PlayRows]:
-        """The plays that started in a stretch, a UTC day at a time, in order of time.
+        """Yield the plays that started in a period, one UTC day at a time, in order.
 
         Args:
-            begin: Its first second; no play is older than Spotify.
-            end: The second after its last one; None for all that there is.
+            begin: The first second of the period.
+            end: The second after the last one; None for no end.
         """
         end = self._end() if end is None else min(end, self._end())
         begin = max(begin, FIRST_SECOND)
@@ -103,7 +103,7 @@ class Archive:
                     yield inside
 
     def items_before(self, second: int) -> set[str]:
-        """The catalogue keys of everything that was played, however shortly, before a second."""
+        """Return the catalog keys of all items played before a second."""
         found: set[str] = set()
         whole = second // ONE_DAY * ONE_DAY
         for days in batched(_days(FIRST_SECOND, min(whole, self._end())), DAYS_PER_BATCH):
@@ -117,14 +117,14 @@ class Archive:
         return found
 
     def mark(self, begin: int = FIRST_SECOND, end: int | None = None) -> tuple[str, int]:
-        """Whether anything has changed since it was last asked, without reading all of it.
+        """Return a fingerprint of a period that changes with its plays, without reading all of them.
 
         Args:
-            begin: The first second of the stretch in question.
-            end: The second after its last one; None for all that there is.
+            begin: The first second of the period.
+            end: The second after the last one; None for no end.
 
         Returns:
-            A text that is another one when plays of the stretch have come or gone, when some of its
+            A text that changes when plays of the period are added or deleted, when any of its
             `YOUNG_DAYS` have changed in any way, or when gaps have; and how many plays its UTC days have.
         """
         last = self._end()
@@ -138,13 +138,13 @@ class Archive:
             if second_of_day(day) > last - RECENT_DAYS * ONE_DAY
         ]
         hashes = list(self.hashes([*young, GAPS]))
-        told = repr(
+        state = repr(
             (begin, end if end != last else None, lengths, [sorted(lines.items()) for lines in hashes])
         )
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest(), sum(lengths)
+        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest(), sum(lengths)
 
     def _lengths(self, names: Sequence[str]) -> list[int]:
-        """How many plays there are on many days, by the names of their indexes."""
+        """Return the number of plays in each of many day indexes."""
         found = self._read_all("HLEN", names, read_numbers)
         if found is not None:
             return found
@@ -156,37 +156,37 @@ class Archive:
         return found if found is not None else [read_day(lines) for lines in self.hashes(names)]
 
     def _end(self) -> int:
-        """The second up to which there may be plays: a Pi may wake up in 1970, so the status has a say."""
+        """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""
         (last,) = self.send([("HGET", self.key(STATUS), "last_play")])
         return max(second_of_key(str(last)) or 0, int(self._utc())) + ONE_DAY
 
-    # What is known of it
+    # Hashes
 
     def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Look many items up.
+        """Look up many items.
 
         Args:
-            keys: Catalogue keys, "track:<id>", "episode:<id>" or "local:<digest>".
-            names: The fields that are wanted.
+            keys: Catalog keys, "track:<id>", "episode:<id>" or "local:<digest>".
+            names: The fields to return.
 
         Yields:
-            Each key with its values of those fields, "" where one is missing.
+            Each key with the values of those fields, "" if missing.
         """
         for chunk in batched(keys, ITEMS_PER_BATCH):
             yield from zip(chunk, self._values(chunk, names), strict=True)
 
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Look a few fields of many plays up, as `catalogue` does: the second that names each, its values."""
+        """Look up a few fields of many plays; yield the second in the key of each, and the values."""
         for chunk in batched(seconds, ITEMS_PER_BATCH):
             yield from zip(chunk, self._values(list(map(play_key, chunk)), names), strict=True)
 
     def plays(self, seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
-        """The whole hashes of plays, empty where there is none: the second that names each, and its hash."""
+        """Yield the second in the key of each play, and its hash, empty if there is none."""
         for chunk in batched(seconds, HASHES_PER_BATCH):
             yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
 
     def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
-        """Whole hashes, empty where there is none, by the names of their keys."""
+        """Yield the hashes under many keys, empty if there is none."""
         for chunk in batched(names, HASHES_PER_BATCH):
             found = self._read_all("HGETALL", chunk, read_hashes)
             if found is not None:
@@ -197,7 +197,7 @@ class Archive:
                 yield dict(zip(reply[::2], reply[1::2], strict=False)) if is_hash else {}
 
     def gaps(self) -> list[tuple[int, int, str]]:
-        """The stretches in which nothing could be seen, oldest first: from, to (seconds), and why."""
+        """Return the gaps, oldest first: from and to in seconds, and the reason."""
         (lines,) = self.hashes([GAPS])
         return sorted(gap for gap in map(read_gap, lines.keys(), lines.values()) if gap is not None)
 
@@ -217,37 +217,36 @@ class Archive:
         read: Callable[[str, int], list[T] | None],
         arguments: Sequence[str] = (),
     ) -> list[T] | None:
-        """What is answered about each of many keys, in their order, read as text all at once.
+        """Send the same command for many keys, and parse all replies as one text.
 
         Args:
-            verb: What to ask.
-            names: The keys, without what is put before them.
-            read: Takes the text of so many replies apart; None when there is anything in it that it does not
-                expect.
-            arguments: What follows on each key.
+            verb: The command.
+            names: The keys, without prefix.
+            read: Parses the text of a number of replies; None if it is not as expected.
+            arguments: The arguments after each key.
 
         Returns:
-            The answers; None where they cannot be had in this way.
+            One result per key, in order; None if the replies cannot be read in this way.
         """
         parts = self._link.ask(verb, list(map(self.key, names)), arguments) if names else []
-        told: dict[int, T] = {}
+        results: dict[int, T] = {}
         for which, text in parts or ():
             found = read(text, len(which))
             if found is None:
                 return None
-            told.update(zip(which, found, strict=True))
-        return None if parts is None else [told[place] for place in range(len(names))]
+            results.update(zip(which, found, strict=True))
+        return None if parts is None else [results[place] for place in range(len(names))]
 
     # Keys and commands
 
     def scan(self, pattern: str) -> Iterator[list[str]]:
-        """Search through all keys.
+        """Scan all keys.
 
         Args:
-            pattern: What is put before them aside, such as "listening:*".
+            pattern: A pattern without the prefix, such as "listening:*".
 
         Yields:
-            The names of some of the keys, without what is put before them; a key may come more than once.
+            Keys without the prefix, in batches; a key may occur more than once.
         """
         wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
         self._link.connect()
@@ -261,15 +260,15 @@ class Archive:
                     yield [key.removeprefix(self._prefix) for key in keys]
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """The replies to commands; None where a key holds another type, and so nothing of ours."""
+        """Send commands and return the replies; None for keys of another type, which are not ours."""
         replies = self._exchange(commands)
         return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
     def write(self, commands: Sequence[Command]) -> None:
-        """Carry commands out that write.
+        """Send commands that write.
 
         Raises:
-            StoreError: Some of them are not carried out; what it says names one of the keys.
+            StoreError: Some were refused; the message names one of the keys.
         """
         for command, reply in zip(commands, self._exchange(commands), strict=True):
             if isinstance(reply, Refusal):
@@ -286,7 +285,7 @@ class Archive:
 
 
 def _days(begin: int, end: int) -> Iterator[date]:
-    """The UTC days that a stretch touches."""
+    """Yield the UTC days of a period."""
     day = day_of(begin)
     while second_of_day(day) < end:
         yield day

@@ -1,4 +1,4 @@
-"""Opens the link that REDIS_URL asks for. What several servers need is loaded only where there are some."""
+"""Opens the link for a REDIS_URL; the code for Sentinel and Cluster is loaded only if needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_link(url: str) -> Link:
-    """The link to what a URL names; no connection is made yet.
+    """Return a link for a URL, without connecting yet.
 
     Args:
         url: As REDIS_URL, see `redis_address`.
@@ -27,7 +27,9 @@ def open_link(url: str) -> Link:
     except ValueError:
         is_address = False  # raised outside, where the error has no context that could hold a password
     if not is_address:
-        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {URL_FORMS}")
+        raise Misconfigured(
+            f"REDIS_URL is not the address of a Redis server: it has to look like {URL_FORMS}"
+        )
     if topology is None:
         return RedisLink(url)
     if topology.kind == "cluster":

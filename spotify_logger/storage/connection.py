@@ -1,4 +1,4 @@
-"""The one seam to Redis: commands go in, replies come out, and a failure is one line that says what to do."""
+"""The connection to Redis: sends commands, returns replies, and explains failures in one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ them, and the text of its replies, in that order."""
 
 
 class StoreError(SpotifyLoggerError):
-    """Redis does not do what it should. The message says what is wrong and what to do.
+    """Redis did not answer or refused. The message says what is wrong and what to do.
 
     Attributes:
         refused: Keys, without prefix, whose write Redis refused while it carried out the others of the batch.
@@ -241,7 +241,7 @@ def _bulk(text: str) -> bytes:
 
 
 def _ends_with_refusal(text: bytearray) -> bool:
-    """Whether the last line is one, as far as can be told from it alone."""
+    """Return whether the last line looks like an error reply."""
     before = text.rfind(b"\r\n", 0, -2)
     return text.endswith(b"\r\n") and text.startswith(b"-", 0 if before < 0 else before + 2)
 
@@ -259,7 +259,9 @@ def read_options(url: str) -> dict[str, Any]:
     except ValueError:
         pass  # its words, and so the error's context, could hold a part of the password
     if options is None:
-        raise Misconfigured(f"REDIS_URL is no address of a Redis: it has to look like {URL_FORMS}")
+        raise Misconfigured(
+            f"REDIS_URL is not the address of a Redis server: it has to look like {URL_FORMS}"
+        )
     return {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": ANSWER_TIMEOUT, **options}
 
 
@@ -285,4 +287,4 @@ def _wire(options: dict[str, Any]) -> _RedisPyConnection:
         return cast("_RedisPyConnection", kind(**options))
     except (TypeError, ValueError, exceptions.RedisError):
         pass  # see above
-    raise Misconfigured("REDIS_URL has an option in its query that redis-py does not take")
+    raise Misconfigured("REDIS_URL has a query option that redis-py does not know")

@@ -1,4 +1,4 @@
-"""When Redis has made safe what it was given: what it says of its disk, and what follows from that. Pure."""
+"""Decides when Redis has saved what was written, from what it reports about its persistence. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE_DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """How a server keeps what it is given.
+    """How a server persists data.
 
     Attributes:
         run: What tells one run of the server from another; "" when it does not say.
@@ -34,7 +34,7 @@ class Persistence:
 
     @property
     def words(self) -> str:
-        """What a person may know of it."""
+        """A description for people."""
         if self.aof:
             return "append-only file"
         if self.saves is None:
@@ -61,7 +61,7 @@ def read_persistence(server: object, persistence: object, save: object) -> Persi
 
 
 def combine(servers: Sequence[Persistence]) -> Persistence:
-    """How several servers keep what they are given between them: as the worst of them does."""
+    """Combine the persistence of several servers: as good as the worst of them."""
     saves = {server.saves for server in servers}
     return Persistence(
         run=" ".join(sorted(server.run for server in servers)),
@@ -73,7 +73,7 @@ def combine(servers: Sequence[Persistence]) -> Persistence:
 
 
 def count_replicas(replication: object) -> int:
-    """How many replicas a server has, by its reply to `INFO replication`; 0 where it does not say."""
+    """Return the number of replicas from a reply to `INFO replication`; 0 if it does not tell."""
     return _number(_fields(replication).get("connected_slaves"))
 
 

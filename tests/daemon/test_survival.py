@@ -1,4 +1,4 @@
-"""Processes are killed, or stand still, while somebody listens; then the log is held against the truth."""
+"""Kills or stops processes during playback, and compares the log with the truth."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 SECONDS = 5.0
-"""How long a misfortune goes on."""
+"""Seconds for which faults are caused."""
 FEWEST = 2
-"""Plays that are shown in that time, five to fifteen as a rule, or the test was none."""
+"""Plays that must be processed in that time; usually five to fifteen are."""
 HASTY = """
 main.HttpSender = partial(http.HttpSender, read_timeout=0.7, deadline=1.5)
 main.MAX_TURN = 6.0
@@ -34,9 +34,9 @@ coverage.GAP_MS, coverage.UNOBSERVED_AFTER_MS, backfiller.FOLLOW_UP_DELAY = 1500
 tracker.BLIP_MS = tracker.SEAMLESS_MS = observations.SEAMLESS_MS = 500
 matching.SAME_END_MS = backfill.SAME_END_MS = 500
 """
-"""What a gap is, and what is only a moment without an answer."""
+"""Thresholds of gaps and pauses, scaled down."""
 WIRE = {"reset": None, "hang": 0.4, "drip": 0.02, "drip_headers": 0.02, "cut": None, "slow": 0.3}
-"""What a network does, and the seconds that this measures."""
+"""Network faults, and their durations in seconds."""
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def life(tmp_path: Path, server: EmbeddedServer) -> Iterator[LiveRun]:
 
 
 class Misfortunes:
-    """What may befall a logger, one method each; when it returns, what was harmed is well again, or soon."""
+    """Faults of a running logger, one per method; all is well, or soon will be, when it returns."""
 
     def __init__(self, life: LiveRun, server: EmbeddedServer, record: ListeningHistory | None = None) -> None:
         self.life = life

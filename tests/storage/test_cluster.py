@@ -188,7 +188,7 @@ class TestWhatIsWrong:
             wait_until(lambda: _is_known(cluster, slot))
 
     def test_an_option_that_redis_py_does_not_take(self) -> None:
-        with pytest.raises(Misconfigured, match="option in its query"):
+        with pytest.raises(Misconfigured, match="query option"):
             open_link("redis+cluster://127.0.0.1:7000?colour=red")
 
 

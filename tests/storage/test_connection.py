@@ -125,16 +125,14 @@ class TestAddresses:
         ],
     )
     def test_what_is_no_address(self, url: str) -> None:
-        with pytest.raises(
-            Misconfigured, match=r"^REDIS_URL is no address of a Redis: it has to look"
-        ) as caught:
+        with pytest.raises(Misconfigured, match=r"^REDIS_URL is not the address of a Redis server") as caught:
             RedisLink(url)
         assert "hunter2" not in str(caught.value)
         assert caught.value.__context__ is None
 
     @pytest.mark.parametrize("option", ["nonsense=hunter2", "ssl_cert_reqs=hunter2", "path=x"])
     def test_an_unknown_option(self, option: str) -> None:
-        with pytest.raises(Misconfigured, match=r"^REDIS_URL has an option in its query that") as caught:
+        with pytest.raises(Misconfigured, match=r"^REDIS_URL has a query option") as caught:
             RedisLink(f"rediss://:hunter2@127.0.0.1?{option}")
         assert "hunter2" not in str(caught.value)
         assert caught.value.__context__ is None
