@@ -135,8 +135,8 @@ def check_play(server: redis.Redis, second: int) -> None:
     index = hash_at(server, f"plays:{datetime.fromtimestamp(second, UTC):%Y-%m-%d}")
     line = index.get(str(second), "nothing")
     item = line.partition(" ")[0]
-    told = f"{item} {play['ms_played']} {play.get('end_reason', 'open')}"
-    expect(line == told, f"{key} should have '{told}' in its index, and has '{line}'")
+    expected = f"{item} {play['ms_played']} {play.get('end_reason', 'open')}"
+    expect(line == expected, f"{key} should have '{expected}' in its index, and has '{line}'")
     catalog = hash_at(server, item)
     expect(catalog.keys() >= IN_CATALOGUE, f"{item} is not in the catalogue")
     expect(catalog["uri"] == play["uri"], f"{key} has {play['uri']}, {item} has {catalog['uri']}")
@@ -169,7 +169,7 @@ def check_nothing_remains(port: int, folder: Path) -> None:
 
 
 def belongs(process: Path, folder: Path) -> bool:
-    """Whether a process of /proc was told of the folder, by its environment or arguments."""
+    """Whether a process of /proc refers to the folder in its environment or arguments."""
     with suppress(OSError):  # it has ended meanwhile
         return any(str(folder).encode() in (process / name).read_bytes() for name in ("environ", "cmdline"))
     return False

@@ -189,7 +189,7 @@ def make_certificate(folder: Path) -> Path:
 
 
 def environment(spotify: str, trusted: Path) -> dict[str, str]:
-    """What a logger is told of a simulated Spotify, and nothing else of where it runs."""
+    """The environment of a logger: the simulated Spotify, and nothing else."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": str(ROOT),

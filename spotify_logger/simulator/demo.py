@@ -201,7 +201,7 @@ class Demo:
                 _print(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
 
     def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
-        """Start a program of ours, in a folder where no settings lie but those that are told here."""
+        """Start a program of ours, in a folder without settings other than these."""
         for name in ("run.py", "log.py"):
             shutil.copy(name, self._folder)
         package_root = str(Path(__file__).resolve().parents[2])

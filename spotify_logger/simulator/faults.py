@@ -26,7 +26,7 @@ API_PATH = "/v1/"
 OVERSIZED_BODY_BYTES = 2 * 1024 * 1024 + 1
 """Bytes of a body that is too long."""
 RETRY_AFTER = 30.0
-"""Seconds that a rate limit asks for when nothing else is told."""
+"""Seconds in `Retry-After` by default."""
 BEYOND_END_MS = 90_000
 """How far beyond its end an item is, when it is."""
 

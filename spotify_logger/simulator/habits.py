@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 Span = tuple[float, float]
-"""From and to, in seconds unless told otherwise; anything between is as likely."""
+"""From and to, in seconds by default; anything between is as likely."""
 
 
 @dataclass(frozen=True)

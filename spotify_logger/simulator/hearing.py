@@ -49,7 +49,7 @@ class ListeningBehavior:
         return self._chance.random() < rate
 
     def begin(self, item: ItemObject, position: float = 0.0) -> None:
-        """Start an item; how long it is heard is told afterwards."""
+        """Start an item; how long it plays is decided afterwards."""
         self.history.play(item, 0.0, position=position, load=self.between(self._habits.load_seconds))
 
     def hear(self, item: ItemObject, seconds: float) -> None:

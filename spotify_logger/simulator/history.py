@@ -39,7 +39,7 @@ class _OpenPlay:
 
 
 class History:
-    """A player that does what it is told, writing down what an onlooker would see, and what was really heard.
+    """A scripted player that records what an API client would see, and what was really heard.
 
     Every method but `finish` returns the history, so that they can be chained. Durations are seconds.
     What a session looks like (device, context, shuffle, ...) is changed by `surround` and stays so.
@@ -273,7 +273,7 @@ class History:
         )
 
     def _report(self) -> None:
-        """Note that a track was left; podcasts, local files and private listening are never told."""
+        """Note that a track was left; podcasts, local files and private listening are never listed."""
         if (
             self.item is not None
             and self.item.kind == "track"

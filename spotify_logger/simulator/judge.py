@@ -40,7 +40,7 @@ class Comparison:
     Attributes:
         pairs: Plays that were found.
         missed: Plays that were heard and not logged.
-        doubles: Logged once more than heard: split, or told twice.
+        doubles: Logged once more than heard: split, or recorded twice.
         phantoms: Logged, and never heard.
     """
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import ListeningHistory
 
 DAWN = 1767571200.0
-"""Monday, 2026-01-05, 00:00 UTC: when histories begin unless told otherwise."""
+"""Monday, 2026-01-05, 00:00 UTC: when histories begin by default."""
 DAY = 86400.0
 
 LISTENING_HOURS = (
@@ -53,7 +53,7 @@ def listen(
     Args:
         seed: Chance; the same seed gives the same history.
         days: How many days, of 24 hours.
-        habits: How this listener listens; an ordinary one unless told otherwise.
+        habits: How this listener listens; an ordinary one by default.
         start: When the history begins, in seconds since the epoch.
         catalog: What there is to hear; made up from the seed unless given.
     """

@@ -41,7 +41,7 @@ PLAYS_PER_BATCH = 500
 
 
 class SimulatedGap(NamedTuple):
-    """A stretch in which nothing could be seen: from and to in whole seconds, and why."""
+    """A gap in the log: from and to in whole seconds, and why."""
 
     begin: int
     end: int
@@ -148,7 +148,7 @@ def _play(second: int, play: TruePlay, item: Item, scene: PlaybackSettings) -> P
 
 
 def _seen(plays: Iterable[Play], gaps: list[SimulatedGap]) -> Iterator[Play]:
-    """Those of the plays that were seen, or that Spotify told of afterwards."""
+    """Yield the plays that were polled, or backfilled afterwards."""
     hidden: dict[SimulatedGap, list[Play]] = {gap: [] for gap in gaps}
     seen: list[Play] = []
     for play in plays:

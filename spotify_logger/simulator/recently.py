@@ -22,10 +22,10 @@ MAX_ITEMS = 50
 """Items that the service offers at all (spotify/web-api#1405, #627)."""
 
 ALWAYS_LISTED_MS = 30_000
-"""What was heard for less is told only sometimes."""
+"""Plays shorter than this are listed only sometimes."""
 SHORT_PLAY_RATE = 0.5
 OTHER_ID_RATE = 0.3
-"""How often an item that exists under two ids is told under the other one (spotify/web-api#1232)."""
+"""How often an item that exists under two ids is listed under the other one (spotify/web-api#1232)."""
 MISSING_CONTEXT_RATE = 0.2
 """How often the context is null although there was one (spotify/web-api#966)."""
 MEAN_LAG = 25.0
@@ -55,8 +55,8 @@ class RecentlyPlayed:
 
     Args:
         record: The history.
-        seed: Chance: what is told, how late, and under which id.
-        tardy: How likely it is told only hours later, when others have been told of already.
+        seed: Random seed for what is listed, how late, and under which id.
+        tardy: How likely a play is listed only hours later, after newer ones.
     """
 
     def __init__(self, record: ListeningHistory, seed: int, tardy: float = 0.0) -> None:
@@ -68,7 +68,7 @@ class RecentlyPlayed:
         self._ends = [entry.played_at for entry in self._entries]
 
     def offered(self, now: float, after: int | None = None) -> list[FinishedTrack]:
-        """Return what a request for fifty items is told of at a moment, newest first."""
+        """Return the tracks that a request for fifty items gets at a moment, newest first."""
         entries = (self._entries[index] for index in self._window(now))
         return [entry.leaving for entry in entries if after is None or entry.played_at > after]
 

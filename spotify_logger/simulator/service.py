@@ -36,7 +36,7 @@ class Service:
         login: The app, and a refresh token whose consent was given when the history began.
         rotating: Whether a refresh brings a new refresh token.
         consented_at: When the consent was given, if not then.
-        tardy: How likely a play is told of only hours later.
+        tardy: How likely a play is listed only hours later.
     """
 
     def __init__(  # noqa: PLR0913 - what makes a service what it is

@@ -43,7 +43,7 @@ class PlaybackSettings:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch in which nothing but the position changed.
+    """A span of time in which only the position changed.
 
     Attributes:
         start: When it began; it lasts until the next one.

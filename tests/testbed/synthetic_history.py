@@ -32,7 +32,7 @@ LATELY, LATELY_PLAYS = 0.55, 3000
 FAVOURITES = 2.0
 """How much the first tracks of a life are preferred; 1 would be not at all."""
 HOURS = (7, 7, 8, 8, 9, 12, 13, 16, 17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 23, 0)
-"""Hours (UTC) in which a stretch of listening begins."""
+"""Hours (UTC) in which a listening session begins."""
 DEVICES = (
     ("Kitchen", "Speaker"),
     ("Telephone", "Smartphone"),

@@ -78,7 +78,7 @@ class YearResult:
         in_gaps: Those that could be neither seen nor learned of, and lie in a recorded gap.
         in_blinks: Over before the next question, which an outage too short for a gap may have put off.
         merged: Started again so soon, after something that nobody saw, that they are one play with the next.
-        lost: Seen or told, and not in Redis.
+        lost: Polled or listed, and not in Redis.
         doubled: In Redis, and not heard, or more often than heard.
         requests: What was sent to Spotify.
         alerts: What was sent to a person.
@@ -232,7 +232,7 @@ class YearSimulation:
             now = self.clock.now
             turn = logger.poller.turn()
         except SimulatedCrash:
-            self._limits = limits  # a limit that was told a moment ago may not have reached the disk
+            self._limits = limits  # a limit that was answered a moment ago may not have reached the disk
             self._die()
             self._start_at = self.clock.now + self._chance.uniform(1.0, 3.0)
             return self._start_at

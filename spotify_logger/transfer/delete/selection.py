@@ -19,7 +19,7 @@ class Selection:
     """A selection of plays.
 
     Attributes:
-        text: A key, "listening:<second>" or the second alone, whatever the stretch is; a title, an album or
+        text: A key, "listening:<second>" or the second alone, whatever the period is; a title, an album or
             an artist, as a whole, or where nothing is called so, a part of these; "" for all plays.
         begin: The first second of the period.
         end: The second after the last one; None for no limit.

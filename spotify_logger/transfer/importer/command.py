@@ -111,7 +111,7 @@ class _Samples:
 
     Attributes:
         done: How many were read.
-        empty: How many of them told of nothing.
+        empty: How many of them name no item.
     """
 
     def __init__(self, archive: Archive) -> None:

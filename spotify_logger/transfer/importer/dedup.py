@@ -36,7 +36,7 @@ GROUP_GAP_MS = 120_000
 
 
 class Deduplicator:
-    """Gives verdicts, stretch after stretch in the order of time, and remembers what was new.
+    """Decides about groups of rows in chronological order, and remembers the new plays.
 
     Args:
         forgotten: Stretches, from and to in milliseconds since the epoch, of which nothing is wanted back.
@@ -50,7 +50,7 @@ class Deduplicator:
     def decide(
         self, entries: Iterable[ImportedPlay], known: Iterable[KnownPlay], isrcs: Mapping[str, str]
     ) -> list[tuple[ImportedPlay, RowStatus]]:
-        """Decide about the rows of a stretch of time.
+        """Return the status of each row of a group.
 
         Args:
             entries: The rows; there are no others within `APART_MS` around them.

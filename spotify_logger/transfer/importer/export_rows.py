@@ -36,9 +36,9 @@ EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000
 START_TOLERANCE_MS = 5_000
 """By so much a start may be too late for all that was heard before the end; both are whole seconds."""
 MAX_OFFLINE_MS = 31 * ONE_DAY_MS
-"""A device has to be online once in thirty days; what was heard longer ago is told a wrong start."""
+"""A device has to be online once in thirty days; an older start is wrong."""
 MIN_UPLOAD_DELAY_MS = 60_000
-"""An item that was heard offline and told of so much later was not paused, but uploaded."""
+"""An offline play reported this much later was uploaded late, not paused."""
 MIN_MILLISECOND_STAMP = 10**11
 """A stamp from here on is in milliseconds; in seconds it would lie in the year 5138."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.report import ImportSummary
 
 PLAYS_PER_BATCH = 1000
-"""Entries that are decided about and written together, and the most in a stretch without a pause."""
+"""Plays decided about and written together; also the largest group without a pause."""
 MAX_GAP_IN_BATCH_MS = 2 * CONTEXT_MS
 """Where nothing was heard for so long, what is known of the time between is not looked at."""
 
@@ -75,7 +75,7 @@ class Importer:
             yield from self._deduplicator.decide(group, known[first:last], isrcs)
 
     def _known(self, begin_ms: int, end_ms: int) -> list[KnownPlay]:
-        """The plays of the log that a stretch of time may be about, in the order of their starts."""
+        """Return the logged plays around a span of time, by their starts."""
         begin, end = (begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000
         seconds = chain.from_iterable(rows.seconds for rows in self._archive.rows(begin, end))
         found = [

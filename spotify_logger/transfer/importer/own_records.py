@@ -42,7 +42,7 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class GapRecord:
-    """A stretch in which nothing could be seen.
+    """A recorded gap.
 
     Attributes:
         second: Where it begins: seconds since the epoch, UTC.

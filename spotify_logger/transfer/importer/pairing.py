@@ -54,8 +54,8 @@ class KnownPlay:
         play: The play.
         evidence: What it tells.
         verdict: The one on rows that tell of the same.
-        used_ms: How much of it rows have told of.
-        is_claimed: Whether, of one from an export, a row of the other export told of it.
+        used_ms: Milliseconds of it that rows account for.
+        is_claimed: For a play from one export: whether a row of the other export matches it.
     """
 
     play: Play
@@ -73,7 +73,7 @@ class CandidateRow:
         entry: What it tells of.
         evidence: The same, to be held against others.
         verdict: What it is, once that is decided.
-        is_claimed: Whether, of one of the extended history, a row of an account's data told of it.
+        is_claimed: For a row of the extended history: whether a row of the account data matches it.
     """
 
     entry: ImportedPlay
@@ -238,7 +238,7 @@ def _candidates(row: PlayEvidence, known: _TimeIndex) -> Iterator[KnownPlay]:
 
 
 class _TimeIndex:
-    """Finds the plays that were heard in a stretch of time."""
+    """Finds the plays that overlap a span of time."""
 
     def __init__(self, plays: Iterable[KnownPlay]) -> None:
         self._plays = sorted(plays, key=lambda play: play.evidence.begin_ms)

@@ -88,7 +88,7 @@ def samples_answer(summary: ImportSummary, samples: int, empty: int, *, dry_run:
     Args:
         summary: The counts.
         samples: How many samples were read.
-        empty: How many of them told of nothing.
+        empty: How many of them name no item.
         dry_run: Whether nothing was written.
     """
     plays = summary.statuses.total()
