@@ -72,9 +72,12 @@ class PageClient:
     ) -> HttpResponse:
         """Send a request like a browser; `_` in a header name stands for `-`."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
-            told = {"Accept": "text/html", "Accept-Encoding": "gzip"}
-            told |= {**(more or {}), **{name.replace("_", "-"): value for name, value in headers.items()}}
-            connection.request(method, target, body, told)
+            all_headers = {"Accept": "text/html", "Accept-Encoding": "gzip"}
+            all_headers |= {
+                **(more or {}),
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            }
+            connection.request(method, target, body, all_headers)
             response = connection.getresponse()
             content = response.read()
             found = {name.lower(): value for name, value in response.getheaders()}

@@ -349,13 +349,13 @@ class TestSearch:
         page.keyboard.press("Enter")
         page.wait_for_url("**/search?q=veridis+quo")
         (plays,) = re.findall(r"([\d,]+) times", text(page, ".answer-words"))
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "spotify_logger", "count", "--json", "veridis quo"],
             env={**os.environ, "REDIS_URL": served.url},
             capture_output=True,
             check=True,
         )
-        assert int(plays.replace(",", "")) == json.loads(told.stdout)["plays"] > 0
+        assert int(plays.replace(",", "")) == json.loads(done.stdout)["plays"] > 0
 
     def test_results_link_to_item_pages(self, window: BrowserPage) -> None:
         page = window.open("/search?q=veridis+quo")
@@ -410,32 +410,32 @@ class TestChart:
     def test_zooms_by_keys_wheel_and_mouse(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=day")
         page.wait_for_function("() => !document.getElementById('course-range').innerText.includes(' by ')")
-        told = self.range(page)
+        shown = self.range(page)
         page.focus("#course-box")
         for key in ("+", "ArrowLeft", "0"):
             page.keyboard.press(key)
-            told = self.changed(page, told)
+            shown = self.changed(page, shown)
         box = page.locator("#course").bounding_box()
         assert box is not None
         middle = box["y"] + box["height"] / 2
         page.mouse.move(box["x"] + box["width"] / 2, middle)
         page.mouse.wheel(0, -300)
-        told = self.changed(page, told)
+        shown = self.changed(page, shown)
         page.mouse.move(box["x"] + box["width"] * 0.4, middle)
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
         page.mouse.up()
-        self.changed(page, told)
+        self.changed(page, shown)
 
     def test_shows_a_tooltip(self, window: BrowserPage) -> None:
         page = window.open("/chart?per=week")
         page.wait_for_function(self.DRAWN)
         page.locator("#course").hover()
         page.wait_for_function("() => Chart.getChart('course').tooltip.opacity > 0")
-        told = page.evaluate(
+        tooltip = page.evaluate(
             "() => Chart.getChart('course').tooltip.body.flatMap((part) => part.lines).join(' ')"
         )
-        assert "play" in told
+        assert "play" in tooltip
 
 
 class TestCalendar:
@@ -519,8 +519,8 @@ def test_renews_an_expired_login(browser: Browser, tmp_path: Path) -> None:
             shown_text(page, "#login", "You are logged in")
             assert (tmp_path / "token.json").exists()
             assert [
-                trouble for trouble in window.problems if "503" not in trouble
-            ] == []  # it is not well yet
+                problem for problem in window.problems if "503" not in problem
+            ] == []  # it needs attention
     finally:
         accounts.shutdown()
         thread.join()

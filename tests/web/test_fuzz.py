@@ -197,14 +197,14 @@ def test_any_bytes(page: PageClient, raw: bytes, *, is_http: bool) -> None:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(TIMEOUT)
-        told = b""
+        received = b""
         try:
             while piece := connection.recv(65536):
-                told += piece
+                received += piece
         except ConnectionResetError:
             pass
-    assert b" 500 " not in told.partition(b"\r\n")[0]
-    assert b"Traceback" not in told
+    assert b" 500 " not in received.partition(b"\r\n")[0]
+    assert b"Traceback" not in received
     assert page.request("/sign-in").status == 303
 
 

@@ -91,9 +91,9 @@ class Stream:
             while True:
                 piece = await self.piece()
                 if piece.startswith("event: now\ndata: ") and piece.endswith("\n\n"):
-                    told: dict[str, Any] = json.loads(piece.removeprefix("event: now\ndata: "))
-                    if is_it(told):
-                        return told
+                    update: dict[str, Any] = json.loads(piece.removeprefix("event: now\ndata: "))
+                    if is_it(update):
+                        return update
 
 
 def listen(
@@ -130,14 +130,14 @@ def test_first_event_says_that_nothing_plays(settings: Settings, store: Store) -
 
 def test_reports_an_unknown_state_and_its_end(settings: Settings, store: Store) -> None:
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        told = await stream.until(lambda told: told["unknown"])
-        assert (told["now"], told["unknown"]) == (None, "Unknown")
-        assert "never run" in told["problem"]
+        update = await stream.until(lambda update: update["unknown"])
+        assert (update["now"], update["unknown"]) == (None, "Unknown")
+        assert "never run" in update["problem"]
         tell_status(store, ago=1000)
-        told = await stream.until(lambda told: told["unknown"].startswith("Unknown since 2"))
-        assert "is not running" in told["problem"]
+        update = await stream.until(lambda update: update["unknown"].startswith("Unknown since 2"))
+        assert "is not running" in update["problem"]
         tell_status(store)
-        assert (await stream.until(lambda told: not told["unknown"]))["problem"] is None
+        assert (await stream.until(lambda update: not update["unknown"]))["problem"] is None
 
     listen(settings, listener)
 
@@ -147,9 +147,9 @@ def test_event_has_item_and_device(settings: Settings, store: Store) -> None:
     play(store, second)
 
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        told = await stream.until(bool)
-        assert told["latest"] == f"listening:{second}"
-        now = told["now"]
+        update = await stream.until(bool)
+        assert update["latest"] == f"listening:{second}"
+        now = update["now"]
         assert (now["name"], now["artists"], now["device_name"]) == ("Veridis Quo", "Daft Punk", "Kitchen")
         assert now["playing"] is True
         assert 60_000 <= now["position_ms"] <= 60_000 + PATIENCE * 1000
@@ -163,19 +163,19 @@ def test_sends_each_change(settings: Settings, store: Store) -> None:
     play(store, second)
 
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        await stream.until(lambda told: told["now"]["name"] == "Veridis Quo")
+        await stream.until(lambda update: update["now"]["name"] == "Veridis Quo")
         play(store, second, playing=0)
-        await stream.until(lambda told: told["now"]["playing"] is False)
+        await stream.until(lambda update: update["now"]["playing"] is False)
         play(store, second, progress_ms=200_000)
-        await stream.until(lambda told: told["now"]["position_ms"] >= 200_000)
+        await stream.until(lambda update: update["now"]["position_ms"] >= 200_000)
         play(store, second, progress_ms=200_000, device_name="Desk")
-        await stream.until(lambda told: told["now"]["device_name"] == "Desk")
+        await stream.until(lambda update: update["now"]["device_name"] == "Desk")
         play(store, second + 1, "Nightvision")
-        told = await stream.until(lambda told: told["now"]["name"] == "Nightvision")
-        assert told["latest"] == f"listening:{second + 1}"
+        update = await stream.until(lambda update: update["now"]["name"] == "Nightvision")
+        assert update["latest"] == f"listening:{second + 1}"
         with store.batch() as batch:
             batch.clear_now_playing()
-        await stream.until(lambda told: told["now"] is None)
+        await stream.until(lambda update: update["now"] is None)
 
     listen(settings, listener)
 
@@ -257,13 +257,13 @@ def test_survives_a_redis_outage(tmp_path: Path) -> None:
     async def listener(_: NowPlayingStream, stream: Stream) -> None:
         await stream.until(bool)
         server.stop()
-        told = await stream.until(lambda told: "cannot be reached" in told["problem"])
-        assert told["unknown"].startswith("Unknown")
+        update = await stream.until(lambda update: "cannot be reached" in update["problem"])
+        assert update["unknown"].startswith("Unknown")
         start_again(server)
         store = Store(server.url)
         play(store, int(time.time()) - 60)
         store.close()
-        await stream.until(lambda told: told["now"] and told["now"]["name"] == "Veridis Quo")
+        await stream.until(lambda update: update["now"] and update["now"]["name"] == "Veridis Quo")
 
     try:
         listen(settings, listener)

@@ -117,16 +117,16 @@ def test_completes_with_a_pasted_url(login: SpotifyLogin, settings: Settings) ->
 def test_completes_with_the_callback(login: SpotifyLogin, settings: Settings) -> None:
     login.begin()
     target = sent_to(login.url)
-    told = b""
+    body = b""
 
     def brought() -> bool:
-        nonlocal told
+        nonlocal body
         with suppress(URLError):  # the listener is not there yet
-            told = urllib.request.urlopen(target, timeout=20).read()
-        return bool(told)
+            body = urllib.request.urlopen(target, timeout=20).read()
+        return bool(body)
 
     wait_until(brought)
-    assert b"The answer has arrived" in told
+    assert b"The answer has arrived" in body
     wait_until(lambda: login.is_done)
     assert saved(settings)
 
@@ -218,6 +218,6 @@ def test_messages_contain_no_secrets(login: SpotifyLogin, settings: Settings) ->
     wait_until(lambda: login.is_done)
     token = saved(settings)
     assert token
-    told = "\n".join([*login.lines, repr(login)])
-    assert token.refresh_token not in told
-    assert DEMO_CLIENT_SECRET not in told
+    messages = "\n".join([*login.lines, repr(login)])
+    assert token.refresh_token not in messages
+    assert DEMO_CLIENT_SECRET not in messages

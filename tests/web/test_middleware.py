@@ -334,9 +334,9 @@ class TestSignIn:
         cookie = signed_in(closed)
         for target in EVERYWHERE:
             answer = closed.request(target, Cookie=cookie)
-            told = answer.text + "".join(answer.headers.values())
+            exposed = answer.text + "".join(answer.headers.values())
             for secret in (*SECRETS.values(), cookie.partition("=")[2]):
-                assert secret == "an-id" or secret not in told, target
+                assert secret == "an-id" or secret not in exposed, target
 
     def test_without_a_password_there_is_no_sign_in_page(self, page: PageClient) -> None:
         assert page.request("/sign-in?to=/recent").headers["location"] == "/recent"

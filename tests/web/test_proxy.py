@@ -144,9 +144,9 @@ def connected(port: int, source: str = "127.0.0.1") -> Iterator[HTTPConnection]:
 
 def ask(port: int, target: str, body: str | None = None, source: str = "127.0.0.1", **headers: str) -> Answer:
     """Ask the proxy, as a program does that is no browser; with a body, send a form."""
-    told = {**FORM, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    all_headers = {**FORM, **{name.replace("_", "-"): value for name, value in headers.items()}}
     with connected(port, source) as connection:
-        connection.request("GET" if body is None else "POST", target, body, told)
+        connection.request("GET" if body is None else "POST", target, body, all_headers)
         response = connection.getresponse()
         found = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, found, response.read().decode())
@@ -158,7 +158,7 @@ def sign_in(port: int, password: str, source: str = "127.0.0.1", **headers: str)
 
 @pytest.fixture
 def proxied(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
-    """A page that is told that it is behind a proxy."""
+    """A page started with --behind-proxy."""
     auth = password_auth(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
     with serve_page(settings_for(redis_url, tmp_path), auth, behind_proxy=True) as page:
         yield page

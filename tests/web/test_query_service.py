@@ -82,20 +82,20 @@ def run(settings: Settings, work: Callable[[QueryService], Coroutine[Any, Any, A
 
 def command(settings: Settings, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
     """Return the JSON output of the command, run as a process."""
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "spotify_logger", words[0], "--json", *words[1:]],
         env={**os.environ, "REDIS_URL": settings.redis_url},
         capture_output=True,
         check=False,
     )
-    return json.loads(told.stdout)
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("words", QUESTIONS)
 @pytest.mark.usefixtures("log")
 def test_answers_equal_those_of_the_command(settings: Settings, words: tuple[str, ...]) -> None:
-    told = run(settings, lambda service: service.query(*words))
-    assert json.loads(json.dumps(told)) == command(settings, *words)
+    answer = run(settings, lambda service: service.query(*words))
+    assert json.loads(json.dumps(answer)) == command(settings, *words)
 
 
 @pytest.mark.usefixtures("log")
@@ -262,7 +262,7 @@ def test_kills_the_command_on_cancel_and_timeout(settings: Settings, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         ("import sys; sys.exit('spotify-logger: Redis is away')", "Redis is away"),
         ("import sys; sys.exit('spotify-logger: Redis is away\\nand /home/me/secret')", "log of the page"),
@@ -273,11 +273,11 @@ def test_kills_the_command_on_cancel_and_timeout(settings: Settings, monkeypatch
     ],
 )
 def test_shows_only_deliberate_error_messages(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str, expected: str
 ) -> None:
     monkeypatch.setattr(program, "module_command", lambda _: [sys.executable, "-c", code])
     with pytest.raises(SpotifyLoggerError) as caught:
         run(settings, lambda service: service._query_in_subprocess(("stats",)))
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "/home" not in str(caught.value)
     assert "Traceback" not in str(caught.value)

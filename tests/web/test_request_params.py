@@ -164,8 +164,8 @@ class TestQueryParser:
     ) -> None:
         with pytest.raises(BadRequest, match=complaint):
             arguments.parse(words, QueryParser)
-        told = capsys.readouterr()
-        assert told.err == ""
+        captured = capsys.readouterr()
+        assert captured.err == ""
 
 
 values = st.one_of(
@@ -183,7 +183,7 @@ values = st.one_of(
     text=st.text(),
 )
 def test_any_parameters_are_valid_or_a_bad_request(given: dict[str, str], text: str) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     for whole in (False, True):
         try:
             params = RequestParams(given, TODAY, default_all_time=whole)
@@ -191,8 +191,8 @@ def test_any_parameters_are_valid_or_a_bad_request(given: dict[str, str], text: 
             arguments.parse(["count", *params.options("by", "min"), "--", words], QueryParser)
             arguments.parse(["top", *params.options("by", "min", "n"), "tracks"], QueryParser)
             arguments.parse(["day", *params.options("min"), "--", words], QueryParser)
-        except BadRequest as odd:
-            told.append(str(odd))
+        except BadRequest as error:
+            messages.append(str(error))
         asked_again = [choice.query for choice in RequestParams({}, TODAY, default_all_time=whole).choices()]
         assert len(asked_again) == 6
-    assert all(told)
+    assert all(messages)

@@ -149,13 +149,13 @@ class TestPassword:
             stderr=terminal,
         ) as process:
             os.close(terminal)
-            told = b""
-            while b"The page is at" not in told:
-                told += os.read(leader, 1000)
+            output = b""
+            while b"The page is at" not in output:
+                output += os.read(leader, 1000)
             process.terminate()
         os.close(leader)
         kept = json.loads((page.folder / "state" / "web.json").read_text())
-        assert f"The password is {kept['password']}" in told.decode()
+        assert f"The password is {kept['password']}" in output.decode()
 
     def test_can_be_set(self, page: Process) -> None:
         process, _ = page.ready("--host", "0.0.0.0", WEB_PASSWORD="open, sesame")
@@ -201,5 +201,5 @@ def test_the_daemon_does_not_import_the_page() -> None:
         "names = ('starlette', 'uvicorn', 'jinja2', 'chartkick', 'anyio', 'spotify_logger.web')\n"
         "print([name for name in names if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert told.stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
