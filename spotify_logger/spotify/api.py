@@ -1,7 +1,6 @@
-"""Asking Spotify's Web API: every answer becomes a value, or one of the few errors that say what to do now.
+"""The client of Spotify's Web API: every response becomes a value, or one of the few errors of this project.
 
-The status decides; the body of an error is only read for what it adds, for it can be JSON, plain text, HTML,
-or not there at all.
+The status decides; the body of an error only adds detail, since it can be JSON, plain text, HTML or empty.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ PLAYER_PATH = "/v1/me/player"
 RECENTLY_PLAYED_PATH = "/v1/me/player/recently-played"
 
 QUOTA_COOLDOWN = 3600.0
-"""Seconds to wait where the daily quota is used up and nothing says until when; 8 to 14 h have been seen."""
+"""Seconds to wait once the daily quota is used up, without `Retry-After`; 8 to 14 h have been observed."""
 FIRST_RETRY_DELAY = 60.0
-"""Seconds before something that was refused is tried again; they double as long as it stays refused."""
+"""Seconds before the first retry of a refused call; doubled for each further one."""
 MAX_REFUSAL_RETRY_DELAY = 600.0
-"""The longest of these waits for an account or app that Spotify refuses."""
+"""The longest delay before a retry for an account or app that Spotify refuses, in seconds."""
 MAX_RENEWAL_RETRY_DELAY = 3600.0
-"""The longest of these waits for another access token, while the API refuses even fresh ones."""
+"""The longest delay before another renewal while the API refuses even fresh access tokens, in seconds."""
 MAX_ACCURATE_LATENCY = 2.0
-"""Seconds within which an answer comes, as a rule; the `Date` of one that takes longer may be out of date."""
+"""Seconds a response may take for its `Date` to set the clock; later ones only reveal gross errors."""
 
 _MAX_ERROR_LENGTH = 200
 _SUCCESS = range(200, 300)
@@ -45,11 +44,11 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """What Spotify said, and when.
+    """The body of a successful response, and its time.
 
     Attributes:
-        body: The JSON object; None where there is nothing to say (204).
-        monotonic: The middle of the request that brought it, by `Clock.monotonic`.
+        body: The JSON object; None for 204 No Content.
+        monotonic: The middle of the request, by `Clock.monotonic`.
         utc: The same moment by `Clock.utc`.
     """
 
@@ -60,7 +59,7 @@ class ApiResponse:
 
 @dataclass(frozen=True)
 class _Reply:
-    """A response; `monotonic` is the middle of its request, `token` the one that it was asked for with."""
+    """A response of any status; `monotonic` is the middle of its request, `token` the one it used."""
 
     response: Response
     monotonic: float
@@ -72,17 +71,17 @@ class _Reply:
 
     @property
     def error_detail(self) -> str:
-        """What an error says, in whichever shape it comes: " (…)" to put behind its status, or ""."""
+        """The text of an error of any shape, as " (…)" to append to its status; "" if there is none."""
         message = _error_object(self.response.body).get("message")
         text = message if isinstance(message, str) else self.response.body.decode("utf-8", "replace").strip()
         if self.token.access_token:
             text = text.replace(self.token.access_token, "***")
-        is_page = text.startswith("<")  # HTML says nothing
+        is_page = text.startswith("<")  # HTML has no useful text
         return f" ({sanitize(text, _MAX_ERROR_LENGTH)})" if text and not is_page else ""
 
 
 class _RetryDelay:
-    """Something that keeps being refused, and when it is worth another try."""
+    """A retry delay that doubles with every failure."""
 
     def __init__(self, clock: Clock, longest: float) -> None:
         self._clock = clock
@@ -102,7 +101,7 @@ class _RetryDelay:
 
 
 class _Refusal:
-    """An endpoint that refuses a login until a person acts."""
+    """Remembers that an endpoint refuses a login, which only a person can change."""
 
     def __init__(self, clock: Clock) -> None:
         self._retry_delay = _RetryDelay(clock, MAX_REFUSAL_RETRY_DELAY)
@@ -110,13 +109,13 @@ class _Refusal:
         self._login_count = 0
 
     def begin(self, message: str, login_count: int) -> LoginNeeded:
-        """Begin, or go on; `login` is `Access.logins`. The error to raise is returned."""
+        """Start or prolong the refusal of a login, and return the error to raise."""
         self._retry_delay.postpone()
         self._message, self._login_count = message, login_count
         return LoginNeeded(message)
 
     def check(self, login_count: int) -> None:
-        """Raise the same error again, unless it is worth another try or somebody has logged in."""
+        """Raise the same error again until a retry is due or somebody has logged in."""
         if self._retry_delay.is_waiting() and login_count == self._login_count:
             raise LoginNeeded(self._message)
 
@@ -128,15 +127,15 @@ class Spotify:
     """The player endpoints, for one listener.
 
     Args:
-        send: Carries the requests.
-        settings: The app, and where the services are.
-        token_file: Holds the login.
-        clock: Tells the time, and is told it by the `Date` of every answer.
-        gate: Knows when nothing may be sent.
+        send: Sends the requests.
+        settings: The app, and the URLs of the services.
+        token_file: The login.
+        clock: The clock, which is set by the `Date` of the responses.
+        rate_limit: The cooldowns.
 
     Attributes:
-        requests: How many were sent so far, those to the token endpoint included.
-        is_time_known: Whether an answer has told the time, to this process.
+        requests: The number of requests sent, including those to the token endpoint.
+        is_time_known: Whether a response has set the clock in this process.
     """
 
     def __init__(
@@ -154,37 +153,37 @@ class Spotify:
 
     @property
     def login_valid_until(self) -> float | None:
-        """When the login ends, in seconds since the epoch; None when there is none, or nobody knows."""
+        """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
         return self._token_manager.valid_until
 
     @property
     def slowdown(self) -> float:
-        """By how much to slow the pace, 1.0 as a rule: Spotify has limited us again and again."""
+        """The factor on the time between polls: 1.0, or more after several recent rate limits."""
         return self._rate_limit.slowdown()
 
     def player_state(self) -> ApiResponse:
-        """Ask what the player does at this moment (`GET /v1/me/player`).
+        """Get the player state (`GET /v1/me/player`).
 
         Raises:
-            TryLater: No answer, or one that makes no sense.
-            NotBefore: Spotify asked to wait; nothing was sent if that was known before.
-            LoginNeeded: There is no login, it is dead, or it may not see this (403; 401 for a missing scope).
-                Most of these come without asking, until it is worth another try.
+            TryLater: There was no response, or an unexpected one.
+            NotBefore: There is a rate limit; during a known cooldown nothing is sent.
+            LoginNeeded: There is no login, it is refused, or lacks permission (403; 401 for a missing scope).
+                Until a retry is due, it is raised again without a request.
         """
-        # Without `additional_types` an episode comes as a null item (spotipy-dev/spotipy#562).
+        # Without `additional_types`, the item of an episode is null (spotipy-dev/spotipy#562).
         return self._get(PLAYER_PATH, "additional_types=track,episode")
 
     def recently_played(self, limit: int = 50, after_ms: int | None = None) -> ApiResponse:
-        """Ask for the tracks that were played last, the newest first (`GET /v1/me/player/recently-played`).
+        """Get the tracks played last, the newest first (`GET /v1/me/player/recently-played`).
 
         Args:
-            limit: How many, at most 50; there are never more, not by paging either (spotify/web-api#1405).
-            after_ms: Only what ended after it, milliseconds since the epoch.
+            limit: The number of tracks, at most 50; paging does not give more (spotify/web-api#1405).
+            after_ms: Only plays that ended after it, in milliseconds since the epoch.
 
         Raises:
-            TryLater: See `playback`.
-            NotBefore: See `playback`.
-            LoginNeeded: See `playback`.
+            TryLater: There was no response, or an unexpected one.
+            NotBefore: There is a rate limit.
+            LoginNeeded: There is no login, it is refused, or it lacks permission.
         """
         after = "" if after_ms is None else f"&after={after_ms}"
         return self._get(RECENTLY_PLAYED_PATH, f"limit={limit}{after}")
@@ -201,7 +200,7 @@ class Spotify:
         return self._interpret(reply, refusal)
 
     def _send_counted(self, request: Request) -> Response:
-        """Send a request, to either service, and take the time from its answer."""
+        """Send a request to either service, count it, and set the clock by its response."""
         self.requests += 1
         before = self._clock.monotonic()
         response = self._send(request)
@@ -215,10 +214,10 @@ class Spotify:
         return _Reply(response, (before + self._clock.monotonic()) / 2, token)
 
     def _sync_clock(self, response: Response, latency: float) -> None:
-        """Tell the clock what the answer's `Date` says, unless the clock may know it better.
+        """Set the clock by the `Date` of a response, unless the clock may be more accurate.
 
-        The server looked at its clock at some moment of the `taken` seconds, on average in their middle, and
-        cut it to whole seconds. So a slow answer can only show that a clock is grossly wrong.
+        The server read its clock at some moment of the `latency` seconds, on average in their middle, and
+        truncated it to whole seconds. So a slow response can only reveal a grossly wrong clock.
         """
         date = server_time(response.headers)
         if date is None:
@@ -266,24 +265,26 @@ class Spotify:
 
 
 def _can_renewal_help(reply: _Reply) -> bool:
-    """Return whether another access token can help.
+    """Return whether a new access token can help.
 
-    One that is garbled, not just old, is answered with 400 and this sentence (spotipy-dev/spotipy#687).
+    A malformed one, unlike an expired one, is answered with 400 and this sentence (spotipy-dev/spotipy#687).
     """
-    garbled = reply.status == HTTPStatus.BAD_REQUEST and "valid bearer authentication" in reply.error_detail
-    return garbled or (reply.status == HTTPStatus.UNAUTHORIZED and not _lacks_permission(reply))
+    is_malformed = (
+        reply.status == HTTPStatus.BAD_REQUEST and "valid bearer authentication" in reply.error_detail
+    )
+    return is_malformed or (reply.status == HTTPStatus.UNAUTHORIZED and not _lacks_permission(reply))
 
 
 def _lacks_permission(reply: _Reply) -> bool:
-    """Return whether a scope is missing: no refresh adds one (FoxxMD/multi-scrobbler, SpotifySource.ts)."""
+    """Return whether a scope is missing, which no refresh adds (FoxxMD/multi-scrobbler, SpotifySource.ts)."""
     return reply.status == HTTPStatus.UNAUTHORIZED and "Permissions missing" in reply.error_detail
 
 
 def _parse_body(response: Response) -> dict[str, object] | None:
-    """Return the object that a successful response holds; None where there is none, as there need not be.
+    """Return the JSON object of a successful response; None for an empty one.
 
     Raises:
-        TryLater: It holds something else.
+        TryLater: The body is something else.
     """
     empty = response.status != HTTPStatus.OK and not response.body.strip()
     if empty or response.status == HTTPStatus.NO_CONTENT:
@@ -295,13 +296,13 @@ def _parse_body(response: Response) -> dict[str, object] | None:
 
 
 def _error_object(body: bytes) -> dict[str, object]:
-    """Return the error object of a Web API error, empty where the body has another shape."""
+    """Return the error object of a Web API error; empty if the body has another shape."""
     error = (_parse_object(body) or {}).get("error")
     return error if isinstance(error, dict) else {}
 
 
 def _parse_object(body: bytes) -> dict[str, object] | None:
-    """Return the JSON object that `body` is, or None."""
+    """Parse a JSON object; None if it is anything else."""
     try:
         value = json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
@@ -310,4 +311,4 @@ def _parse_object(body: bytes) -> dict[str, object] | None:
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are no JSON, although Python takes them
+    raise ValueError(name)  # NaN and Infinity are not JSON, although Python accepts them

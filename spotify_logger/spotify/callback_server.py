@@ -1,6 +1,6 @@
-"""The listener that a browser is sent to after the login: this machine only, one answer, nobody can block it.
+"""The OAuth callback server: a minimal HTTP server on a loopback address that no client can block.
 
-It owns no loop: who waits puts `sources` into a select of theirs and calls `serve` with what became readable.
+It has no loop: the caller waits for `sources` with `select`, and passes the readable ones to `serve`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 CONNECTION_TIMEOUT = 10.0
-"""Seconds that one connection may take, from connecting to having read its answer."""
+"""Seconds that one connection may take in all."""
 MAX_REQUEST_HEAD_BYTES = 16 * 1024
-"""Bytes of a request's head; what is longer is no login."""
+"""Bytes of the head of a request; longer ones are rejected."""
 MAX_CONNECTIONS = 32
-"""Connections at a time; the oldest makes room for a new one."""
+"""Open connections; a further one closes the oldest."""
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]+) HTTP/1\.[01]\r?\n")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _CHUNK_BYTES = 4096
 
-# The address of the page holds the code: nothing may keep it, and nothing may be asked for from there.
+# The URL of this page contains the code, so it must not be cached, and the page must not load anything.
 _HEAD = """\
 HTTP/1.1 {status} {phrase}\r
 Content-Type: text/html; charset=utf-8\r
@@ -50,15 +50,15 @@ _PAGE = """\
 
 
 class CallbackServer:
-    """A socket on a loopback address that answers `GET` and nothing else.
+    """An HTTP server on a loopback address that answers only `GET`.
 
     Args:
-        host: A loopback address in figures.
+        host: A loopback IP address.
         port: The port.
-        answer: Takes a request's target ("/callback?code=..."), returns a status and a sentence for the page.
+        handler: Takes the target of a request ("/callback?code=..."), returns status and text of the page.
 
     Raises:
-        OSError: The port cannot be had.
+        OSError: It cannot listen on that port.
     """
 
     def __init__(self, host: str, port: int, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
@@ -66,7 +66,7 @@ class CallbackServer:
         self._connections: list[_CallbackConnection] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
-        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's own way
+        self._socket.setblocking(False)  # noqa: FBT003 - positional-only
 
     def __enter__(self) -> Self:
         return self
@@ -77,32 +77,32 @@ class CallbackServer:
 
     @property
     def sources(self) -> list[socket.socket]:
-        """What to wait for."""
+        """The sockets to wait for."""
         return [self._socket, *(connection.socket for connection in self._connections)]
 
     @property
     def timeout(self) -> float | None:
-        """How many seconds to wait at most; None for as long as it takes."""
+        """The longest time to wait, in seconds; None for no limit."""
         if not self._connections:
             return None
         return max(0.0, min(connection.deadline for connection in self._connections) - monotonic())
 
     def serve(self, readable: Collection[object]) -> None:
-        """Do what can be done at once: accept, read, answer, and drop who takes too long."""
+        """Accept, read and answer without blocking, and close connections that take too long."""
         now = monotonic()
         if self._socket in readable:
             self._accept(now)
         for connection in [*self._connections]:
-            going_on = connection.deadline > now
-            if going_on and connection.socket in readable:
-                going_on = connection.read(self._handler)
-            if not going_on:
+            is_open = connection.deadline > now
+            if is_open and connection.socket in readable:
+                is_open = connection.read(self._handler)
+            if not is_open:
                 self._drop(connection)
 
     def _accept(self, now: float) -> None:
-        with suppress(OSError):  # whoever connected is gone already
+        with suppress(OSError):  # the client has disconnected already
             connected, _ = self._socket.accept()
-            connected.setblocking(False)  # noqa: FBT003 - the standard library's own way
+            connected.setblocking(False)  # noqa: FBT003 - positional-only
             self._connections.append(_CallbackConnection(connected, now + CONNECTION_TIMEOUT))
         if len(self._connections) > MAX_CONNECTIONS:
             self._drop(self._connections[0])
@@ -113,7 +113,7 @@ class CallbackServer:
 
 
 class _CallbackConnection:
-    """One client. After the answer it is read until it hangs up: closing on unread bytes loses the answer."""
+    """One client; read until it disconnects, since closing with unread bytes would lose the response."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self.socket = connected
@@ -122,7 +122,7 @@ class _CallbackConnection:
         self._answered = False
 
     def read(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> bool:
-        """Take what has arrived, answer when a request is whole, and return whether to go on reading."""
+        """Read what has arrived, respond to a complete request, and return whether to go on reading."""
         try:
             chunk = self.socket.recv(_CHUNK_BYTES)
             if chunk and not self._answered:
@@ -142,16 +142,16 @@ class _CallbackConnection:
         else:
             status, text = _dispatch(self._received, handler)
         self._answered = True
-        self.socket.sendall(_response(status, text))  # far less than a socket's buffer: never blocks
+        self.socket.sendall(_response(status, text))  # much less than the buffer of a socket: never blocks
         self.socket.shutdown(socket.SHUT_WR)
 
 
 def _dispatch(request: bytes, handler: Callable[[str], tuple[HTTPStatus, str]]) -> tuple[HTTPStatus, str]:
     line = _REQUEST_LINE.match(request)
     if line is None:
-        return HTTPStatus.BAD_REQUEST, "This is no request."
+        return HTTPStatus.BAD_REQUEST, "This is not an HTTP request."
     if line[1] != b"GET":
-        return HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here."
+        return HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is supported."
     return handler(line[2].decode("ascii"))
 
 

@@ -1,4 +1,4 @@
-"""The login: an address to open, and its answer, by the browser or pasted, whichever comes first."""
+"""The login: print the authorization URL, and take the redirect from the browser or the terminal."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Send
 
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between the attempts to exchange a code, which lives for a few minutes only."""
+"""Seconds between the attempts to exchange a code, which expires within minutes."""
 MAX_RATE_LIMIT_WAIT = 30.0
-"""Seconds of a rate limit that are waited for here."""
+"""The longest rate limit that is waited for, in seconds."""
 MAX_LINE_BYTES = 16 * 1024
-"""Bytes of a pasted line."""
+"""Bytes of a pasted line; the end of a longer one counts."""
 _MAX_FIELDS = 20
 _MAX_ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class Redirect:
-    """What Spotify sent the browser back with; "" for what is missing."""
+    """The parameters of the redirect; "" for missing ones."""
 
     state: str = field(repr=False)
     code: str = field(repr=False)
     error: str
 
 
-def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
+def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
     settings: Settings,
     send: Send,
     token_file: TokenFile,
@@ -58,21 +58,21 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
     open_browser: Callable[[str], bool],
     now: Callable[[], float],
 ) -> Token:
-    """Ask the listener to log in, as often as it takes; save the token over any other, and return it.
+    """Ask the listener to log in until it succeeds; save the token, replacing any other, and return it.
 
     Args:
         settings: The app.
-        send: Carries the requests to the token endpoint.
-        token_file: Where the token goes.
-        stdin: Where the redirected address may be pasted; None where nobody can.
-        stdout: Where the address is printed, and what goes wrong.
-        open_browser: Takes the address, returns whether a browser on this machine shows it.
-        now: Seconds since the epoch; where Spotify tells another time, that is believed.
+        send: Sends the requests to the token endpoint.
+        token_file: The file to save the token in.
+        stdin: Where the redirect URL may be pasted; None if nobody can.
+        stdout: Where the URL and errors are printed.
+        open_browser: Opens a URL, and returns whether a browser on this machine shows it.
+        now: Returns the seconds since the epoch; the `Date` of Spotify takes precedence.
 
     Raises:
-        LoginNeeded: No answer can come any more.
+        LoginNeeded: The redirect can neither be pasted nor received.
         Misconfigured: Spotify does not know the client, or the token cannot be written.
-        NotBefore: Spotify asks to wait, for longer than is waited here.
+        NotBefore: There is a rate limit of more than `MAX_RATE_LIMIT_WAIT`.
     """
     prompt, lines = Prompt(stdout), _InputLines(stdin)
     token, first = None, True
@@ -92,25 +92,25 @@ def login(  # noqa: PLR0913, PLR0917 - everything that it touches is handed in
 
 
 def login_on_terminal(settings: Settings, screen: TextIO) -> Token:
-    """Log in with what this process has: its terminal, a browser, the network. For the errors see `login`."""
+    """Log in with the terminal, browser and network of this process; raises the errors of `login`."""
     with closing(HttpSender()) as send:
         token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         return login(settings, send, token_file, sys.stdin, screen, open_desktop_browser, time.time)
 
 
 def open_desktop_browser(url: str) -> bool:
-    """Show `url` in a browser with a window on this screen; return False where there is none."""
+    """Open `url` in a browser with a window on this screen; return False if there is none."""
     if "SSH_CONNECTION" in os.environ:
         return False
     if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return False  # a browser in this very terminal would be in the way
+        return False  # a text browser would take over this terminal
     with suppress(webbrowser.Error, OSError):
         return webbrowser.open(url)
     return False
 
 
 def parse_redirect(address: str) -> Redirect:
-    """Read the address that the browser ended at, or what somebody took for it; nothing is too odd."""
+    """Parse the redirect URL, or whatever was pasted in its place; accepts any text."""
     query = address.strip().partition("#")[0]
     query = query.partition("?")[2] or query
     try:
@@ -122,17 +122,17 @@ def parse_redirect(address: str) -> Redirect:
 
 
 class LoginAttempt:
-    """One address that is handed out, and the first answer that belongs to it.
+    """One authorization URL, and the first redirect that belongs to it.
 
     Args:
         settings: The app.
-        talk: Is told what is wrong with an answer.
+        prompt: Shows what is wrong with a redirect.
 
     Attributes:
-        settings: The same.
-        url: The address.
-        verifier: The secret that goes with the answer's code (PKCE).
-        answer: What Spotify sent the browser back with; None until it is here.
+        settings: The app.
+        url: The authorization URL.
+        verifier: The PKCE code verifier.
+        answer: The redirect; None until it arrives.
     """
 
     def __init__(self, settings: Settings, prompt: Prompt) -> None:
@@ -145,14 +145,14 @@ class LoginAttempt:
         self.url = oauth.authorize_url(settings, self._state, self.verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
-        """Take what a browser asks the listener for; return what it is told."""
+        """Handle a request to the callback server; return status and text of the page."""
         path, _, query = target.partition("?")
         if path != (urlsplit(self.settings.redirect_uri).path or "/"):
-            return HTTPStatus.NOT_FOUND, "There is nothing here."
+            return HTTPStatus.NOT_FOUND, "Not found."
         trouble = self._take(parse_redirect(f"?{query}"))
         if trouble and trouble not in self._reported:
-            self._reported.add(trouble)  # whatever asks again and again: once is enough
-            self._prompt.say(f"The browser brought an answer that cannot be used. {trouble}")
+            self._reported.add(trouble)  # report a client that repeats itself only once
+            self._prompt.say(f"The browser returned an answer that cannot be used. {trouble}")
         if trouble:
             return HTTPStatus.BAD_REQUEST, trouble
         return (
@@ -161,25 +161,25 @@ class LoginAttempt:
         )
 
     def take_line(self, text: str) -> None:
-        """Take what somebody pasted."""
+        """Handle a pasted line."""
         trouble = self._take(parse_redirect(text)) if text.strip() else ""
         if trouble:
             self._prompt.say(trouble)
 
     def _take(self, redirect: Redirect) -> str:
-        """Keep an answer that belongs to this attempt; otherwise return what is wrong with it."""
+        """Keep a redirect that belongs to this attempt, and return ""; otherwise, what is wrong with it."""
         if not (redirect.code or redirect.error):
-            return "There is no code in this. Needed is the whole address that the browser ended at."
+            return "This contains no code. Paste the whole address that the browser ended at."
         if not redirect.state:
-            return "There is no state in this. Needed is the whole address, not only its code."
+            return "This contains no state. Paste the whole address, not only the code."
         if redirect.state != self._state:
-            return "This answers another attempt to log in. Open the last address printed here."
+            return "This belongs to another login attempt. Open the last address printed here."
         self.answer = self.answer or redirect
         return ""
 
 
 class Prompt:
-    """Lines for the person who logs in."""
+    """Prints instructions for the person who logs in."""
 
     def __init__(self, stdout: TextIO) -> None:
         self._stdout = stdout
@@ -189,12 +189,12 @@ class Prompt:
         self._print(log.sanitize(text))
 
     def show_url(self, url: str) -> None:
-        """Print the address to open."""
+        """Print the URL to open."""
         self.say("To log in to Spotify, open this address in a browser:")
         self._print(f"\n{url}\n")
 
     def explain(self, redirect_uri: str, *, shown: bool, listening: bool) -> None:
-        """Print how the answer gets here, which depends on where the browser is."""
+        """Print how the redirect gets here, which depends on where the browser runs."""
         if not listening:
             self.say("Then paste here the address that the browser ended at.")
         elif shown:
@@ -212,21 +212,21 @@ class Prompt:
 
     def _print(self, text: str) -> None:
         encoding = self._stdout.encoding or "utf-8"
-        with suppress(OSError, ValueError):  # nobody reads any more; the browser may still answer
+        with suppress(OSError, ValueError):  # the terminal is gone; the browser may still answer
             print(text.encode(encoding, "replace").decode(encoding), file=self._stdout, flush=True)
 
 
 class _InputLines:
-    """Lines from a terminal, a pipe or a file, without ever waiting for one."""
+    """Reads lines from a terminal, a pipe or a file, without blocking."""
 
     def __init__(self, stdin: TextIO | None) -> None:
         self.sources: list[int] = []
         self._rest = b""
-        with suppress(OSError, ValueError):  # it is closed, or no real file
+        with suppress(OSError, ValueError):  # it is closed, or not a real file
             self.sources = [stdin.fileno()] if stdin else []
 
     def read(self, readable: Collection[object]) -> list[str]:
-        """Return the lines that are whole now; at the end of the input what is left counts as one."""
+        """Return the lines that are complete; at the end of the input, the rest counts as one."""
         if not self.sources or self.sources[0] not in readable:
             return []
         chunk = self._chunk()
@@ -247,7 +247,7 @@ class _InputLines:
 def start_callback_server(
     attempt: LoginAttempt, prompt: Prompt
 ) -> AbstractContextManager[CallbackServer | None]:
-    """What takes the answer that a browser on this machine brings; None where that cannot be."""
+    """Start the callback server; gives None if the redirect URI is elsewhere or the port is taken."""
     parts = urlsplit(attempt.settings.redirect_uri)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         return nullcontext()
@@ -256,17 +256,17 @@ def start_callback_server(
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         prompt.say(
-            f"Port {parts.port} of this machine cannot be had ({reason}): perhaps another login is waiting "
-            "there, or another program (`ss -ltnp` says which). Pasting works all the same."
+            f"cannot listen on port {parts.port} ({reason}): perhaps another login or program uses it "
+            "(`ss -ltnp` shows which). You can still paste the address."
         )
     return nullcontext()
 
 
 def _wait(attempt: LoginAttempt, server: CallbackServer | None, lines: _InputLines) -> Redirect:
-    """Wait until the attempt has its answer, from wherever.
+    """Wait for the redirect, from the browser or the terminal.
 
     Raises:
-        LoginNeeded: Nobody is left who could bring one.
+        LoginNeeded: It can neither be pasted nor received.
     """
     while attempt.answer is None:
         sources: list[int | socket.socket] = [*lines.sources, *(server.sources if server else [])]
@@ -283,7 +283,7 @@ def _wait(attempt: LoginAttempt, server: CallbackServer | None, lines: _InputLin
 def exchange_redirect(
     send: Send, attempt: LoginAttempt, answer: Redirect, now: Callable[[], float], prompt: Prompt
 ) -> Token | None:
-    """Exchange the answer's code; None when the listener has to try once more, and has been told why."""
+    """Exchange the code of a redirect for a token; None, and a message, if the listener has to try again."""
     if answer.error:
         prompt.say(f"Spotify did not log you in ({answer.error}). Once more:")
         return None
@@ -315,7 +315,7 @@ def _exchange(
 
 
 def save_token(token_file: TokenFile, token: Token) -> None:
-    """Keep the token.
+    """Save the token.
 
     Raises:
         Misconfigured: It cannot be written.

@@ -1,4 +1,4 @@
-"""The Authorization Code flow with PKCE, the token it ends in, and the file that keeps the token."""
+"""The Authorization Code flow with PKCE, its token, and the token file."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Response, Send
 
 SCOPES = "user-read-playback-state user-read-recently-played"
-TOKEN_FILE = "token.json"  # noqa: S105 - a file's name
-"""The token's file in the state folder."""
+TOKEN_FILE = "token.json"  # noqa: S105 - the name of a file
+"""The name of the token file in the state folder."""
 LIFETIME_MONTHS = 6
-"""Months for which a refresh token works after the listener's consent; refreshing does not extend them.
+"""Lifetime of a refresh token after the consent, in months; refreshing does not extend it.
 
 Source: Spotify's developer blog, 2026-06-18.
 """
 DEFAULT_ACCESS_LIFETIME = 3600.0
-"""Seconds for which an access token works where the answer does not say it."""
+"""Lifetime of an access token without `expires_in`, in seconds."""
 DEFAULT_RETRY_AFTER = 60.0
-"""Seconds to wait after a 429 that does not say how long."""
+"""Seconds to wait after a 429 without `Retry-After`."""
 
-_PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: what a `Date` may plausibly say
-_MAX_TIMESTAMP = 2.0**37  # seconds since the epoch, in the year 6325; what is later is no time but garbage
+_PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: a plausible `Date`
+_MAX_TIMESTAMP = 2.0**37  # seconds since the epoch, in the year 6325; anything later is not a time
 _MAX_ACCESS_LIFETIME = 86400.0
 _MAX_RETRY_AFTER = 366 * 86400.0
 _MAX_ERROR_LENGTH = 200
@@ -53,14 +53,14 @@ class Token:
     """A login. Times are seconds since the epoch, UTC.
 
     Attributes:
-        refresh_token: What access tokens are asked for with.
-        access_token: What the API is asked with; "" when there is none yet.
-        expires_at: When the access token ends.
-        scope: What Spotify said it may be used for, separated by blanks; "" when it did not say.
-        authorized_at: When the listener consented; None when unknown.
-        dead_at: When the token endpoint refused it; None while it works.
-        dead_reason: What the token endpoint said then.
-        asked_at: When a dead token was last tried; None while it works.
+        refresh_token: The refresh token.
+        access_token: The access token; "" if there is none yet.
+        expires_at: When the access token expires.
+        scope: The granted scopes, separated by spaces; "" if unknown.
+        authorized_at: When the listener consented; None if unknown.
+        dead_at: When the token endpoint first refused the refresh token; None while it works.
+        dead_reason: Why it did.
+        asked_at: When a refused token was last tried; None while it works.
     """
 
     refresh_token: str = field(repr=False)
@@ -74,7 +74,7 @@ class Token:
 
 
 class TokenFile:
-    """The token on the disk: 0600, replaced as a whole. Daemon and login command share it.
+    """The token file: mode 0600, replaced atomically, shared by daemon and login command.
 
     Args:
         path: The file; its folder must exist.
@@ -85,7 +85,7 @@ class TokenFile:
         self._content: bytes | None = None
 
     def load(self) -> Token | None:
-        """Return the token, or None where there is none; one that makes no sense is warned about and kept."""
+        """Return the token; None if there is none, or the file is invalid, which is logged."""
         self._content = None
         try:
             self._content = atomic_file.read(self.path)
@@ -99,10 +99,10 @@ class TokenFile:
         return token
 
     def save(self, token: Token) -> None:
-        """Replace the file; one that made no sense is kept beside it, with ".bad" at the end of its name.
+        """Replace the file; an invalid one is kept beside it, with ".bad" appended to its name.
 
         Raises:
-            OSError: The token is not safe on the disk.
+            OSError: The token could not be written.
         """
         if _parse_token(self._read() or b"") is None and self.path.exists():
             self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
@@ -112,7 +112,7 @@ class TokenFile:
         conceal(token.refresh_token)
 
     def changed(self) -> bool:
-        """Return whether the file holds something else than this object last loaded or saved."""
+        """Return whether the file has changed since it was last loaded or saved here."""
         return self._read() != self._content
 
     def _read(self) -> bytes | None:
@@ -123,12 +123,12 @@ class TokenFile:
 
 
 def token_from_settings(settings: Settings) -> Token | None:
-    """Return the token that SPOTIFY_REFRESH_TOKEN makes, for a machine without a token file."""
+    """Return a token made of SPOTIFY_REFRESH_TOKEN, for use without a token file; None if that is unset."""
     return Token(settings.refresh_token) if settings.refresh_token else None
 
 
 def valid_until(token: Token) -> float | None:
-    """Return when the refresh token ends, in seconds since the epoch; None when nobody knows."""
+    """Return when the refresh token expires, in seconds since the epoch; None if unknown."""
     return None if token.authorized_at is None else _six_months_after(token.authorized_at)
 
 
@@ -142,12 +142,12 @@ def _six_months_after(moment: float) -> float:
 
 
 def authorize_url(settings: Settings, state: str, verifier: str) -> str:
-    """Return the address at which the listener consents (code-flow, code-pkce-flow in Spotify's tutorials).
+    """Return the URL of the consent page (Spotify's tutorials "code-flow" and "code-pkce-flow").
 
     Args:
         settings: The app.
-        state: Comes back with the answer.
-        verifier: PKCE: 43 to 128 characters of A-Z a-z 0-9 - _; only its SHA-256 is in the address.
+        state: Returned with the redirect.
+        verifier: PKCE: 43 to 128 characters of A-Z a-z 0-9 - _; only its SHA-256 is in the URL.
     """
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = {
@@ -158,27 +158,27 @@ def authorize_url(settings: Settings, state: str, verifier: str) -> str:
         "scope": SCOPES,
         "code_challenge_method": "S256",
         "code_challenge": challenge,
-        # Without a dialog there might be no new consent, and the six months would not begin anew.
+        # Without the dialog there might be no new consent, and the six months would not restart.
         "show_dialog": "true",
     }
     return f"{settings.accounts_url}/authorize?{urlencode(query)}"
 
 
 def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now: float) -> Token:
-    """Turn the code of a login into a token.
+    """Exchange an authorization code for a token.
 
     Args:
-        send: Carries the request.
+        send: Sends the request.
         settings: The app.
-        code: What Spotify sent back.
-        verifier: The one that made the address.
-        now: Seconds since the epoch; becomes `authorized_at`, unless the answer's `Date` knows better.
+        code: The code of the redirect.
+        verifier: The verifier of `authorize_url`.
+        now: Seconds since the epoch, for `authorized_at`; the `Date` of the response takes precedence.
 
     Raises:
-        LoginNeeded: The code is used up, too old, or of another login.
+        LoginNeeded: The code was used, has expired, or belongs to another login.
         Misconfigured: Spotify does not know this client id and secret.
-        TryLater: No answer, or one of a shape that makes no sense.
-        NotBefore: Spotify asks to wait.
+        TryLater: There was no response, or an unexpected one.
+        NotBefore: There is a rate limit.
     """
     form = {
         "grant_type": "authorization_code",
@@ -200,18 +200,18 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
 
 
 def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
-    """Return `token` with a new access token, alive; and with a new refresh token where the answer has one.
+    """Return `token` with a new access token, and a new refresh token if the response has one.
 
     Args:
-        send: Carries the request.
+        send: Sends the request.
         settings: The app.
-        token: The one to refresh.
-        now: Seconds since the epoch, unless the answer's `Date` knows better.
+        token: The token to refresh.
+        now: Seconds since the epoch; the `Date` of the response takes precedence.
 
     Raises:
         LoginNeeded: `invalid_grant` or `invalid_client`: only a person can help.
-        TryLater: No answer, or one of a shape that makes no sense; the token may be fine.
-        NotBefore: Spotify asks to wait.
+        TryLater: There was no response, or an unexpected one; the token may be valid.
+        NotBefore: There is a rate limit.
     """
     response = _post_token_request(
         send, settings, {"grant_type": "refresh_token", "refresh_token": token.refresh_token}
@@ -227,20 +227,20 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
 
 
 def missing_scopes(token: Token) -> list[str]:
-    """Return which of `SCOPES` Spotify said it did not give; none when it did not say."""
+    """Return which of `SCOPES` were not granted; none if the granted scopes are unknown."""
     given = token.scope.split()
     return [scope for scope in SCOPES.split() if given and scope not in given]
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long a `Retry-After` header asks to wait, in seconds or by a date (RFC 9110, 10.2.3).
+    """Parse a `Retry-After` header, given in seconds or as a date (RFC 9110, 10.2.3).
 
     Args:
-        headers: The response's; names in lower case.
-        now: Seconds since the epoch; used where the response has no `Date` of its own.
+        headers: The headers of the response, with lower-case names.
+        now: Seconds since the epoch, for a response without `Date`.
 
     Returns:
-        Seconds, at least 0 and at most a year; None without the header, or when it makes no sense.
+        Seconds, at least 0 and at most a year; None if the header is missing or invalid.
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
@@ -252,10 +252,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds since the epoch that a response's `Date` says; None without one that is plausible.
+    """Return the `Date` of a response in seconds since the epoch; None if it is missing or implausible.
 
     Args:
-        headers: The response's; names in lower case.
+        headers: The headers of the response, with lower-case names.
     """
     date = parse_http_date(headers.get("date", ""))
     earliest, latest = _PLAUSIBLE_DATES
@@ -273,13 +273,13 @@ def _post_token_request(send: Send, settings: Settings, form: dict[str, str]) ->
 
 
 def _corrected_time(now: float, response: Response) -> float:
-    """Return the time that an answer tells, where `now` differs: a login's age is of interest for months."""
+    """Return the `Date` of the response if `now` differs from it: the age of a login matters for months."""
     date = server_time(response.headers)
     return now if date is None or abs(date - now) <= DATE_TOLERANCE else date
 
 
 def _fatal_error(response: Response) -> tuple[str, str] | None:
-    """Return the error and what is said about it, when it is one that only a person can end."""
+    """Return error code and description of an error that only a person can fix, otherwise None."""
     error = _json_body(response).get("error")
     if response.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
         return None
@@ -300,7 +300,7 @@ def _token_from_response(response: Response, token: Token, now: float) -> Token:
     lifetime = _bounded_number(body.get("expires_in")) or DEFAULT_ACCESS_LIFETIME
     return replace(
         token,
-        # Since mid-2026 a refresh rarely brings a new one; the old one goes on working (hrkfdn/ncspot#1861).
+        # Since mid-2026 a refresh rarely returns a new one; the old one stays valid (hrkfdn/ncspot#1861).
         refresh_token=new if _is_token_text(new) else token.refresh_token,
         access_token=access,
         expires_at=now + min(lifetime, _MAX_ACCESS_LIFETIME),
@@ -319,7 +319,7 @@ def _unknown_client_message(detail: str) -> str:
 
 
 def _error_detail(response: Response) -> str:
-    """Return what an error's body says, as far as it is one of an OAuth error's shape."""
+    """Return the text of an OAuth error."""
     body = _json_body(response)
     detail = [body.get("error"), body.get("error_description")]
     said = ": ".join(word for word in detail if isinstance(word, str))
@@ -331,7 +331,7 @@ def _json_body(response: Response) -> dict[str, object]:
 
 
 def _parse_token(text: bytes) -> Token | None:
-    """Return the token that a file holds; but for the refresh token, everything may be missing or odd."""
+    """Parse a token file; all fields except the refresh token may be missing or invalid."""
     token = from_json(Token, text)
     if token is None or not _is_token_text(token.refresh_token):
         return None
@@ -349,12 +349,12 @@ def _parse_token(text: bytes) -> Token | None:
 
 
 def _is_token_text(value: object) -> TypeGuard[str]:
-    """Return whether `value` can be a token: printable ASCII without blanks (RFC 6750, 2.1)."""
+    """Return whether `value` can be a token: visible ASCII (RFC 6750, 2.1)."""
     return isinstance(value, str) and is_visible_ascii(value)
 
 
 def _bounded_number(value: object) -> float | None:
-    """Return a number that can be a time or a duration, else None."""
+    """Return `value` if it can be a time or a duration, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIMESTAMP:
         return None
     return float(value)

@@ -1,4 +1,4 @@
-"""How many requests were sent in the last 24 hours, to be held against Spotify's quota. Pure."""
+"""The number of requests of the last 24 hours, to compare with Spotify's quota. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ WINDOW_HOURS = 24
 
 
 class Quota:
-    """Requests by the hour in which they were sent.
+    """Counts requests by the hour in which they were sent.
 
     Args:
-        text: What `to_text` said in another process; what makes no sense in it is passed over.
+        text: The result of `to_text` in another process; invalid parts are ignored.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -28,16 +28,16 @@ class Quota:
         self._by_hour = self._of_last_day(hour)
 
     def merge(self, text: str) -> None:
-        """Take in what another process counted, which may have been taken in before."""
+        """Add the counts of another process, which may have been added before."""
         for hour, count in Quota(text)._by_hour.items():  # noqa: SLF001 - of the same class
             self._by_hour[hour] = max(count, self._by_hour.get(hour, 0))
 
     def total(self, utc: float) -> int:
-        """The requests of the last 24 hours, the present hour and the 23 before it."""
+        """Return the number of requests in the current hour and the 23 before it."""
         return sum(self._of_last_day(int(utc // HOUR)).values())
 
     def to_text(self) -> str:
-        """The counts for another process: "<hour since the epoch>:<requests>", parted by commas."""
+        """Return the counts for another process: "<hour since the epoch>:<requests>", comma-separated."""
         return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
 
     def _of_last_day(self, hour: int) -> dict[int, int]:

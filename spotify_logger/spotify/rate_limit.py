@@ -1,8 +1,8 @@
-"""Nothing is sent before its time: rate limits, kept on disk, so that no restart forgets them.
+"""Rate limits: cooldowns during which nothing is sent, kept on disk to survive restarts.
 
-While the machine runs, a wait is measured by the monotonic clock, whichever process looks: no step of the
-other clock opens or prolongs it. A reboot starts the monotonic clock anew; then the UTC clock has a say, but
-only once the kernel knows it to be right: a Pi wakes up with the time of its last shutdown, or any other.
+While the machine runs, a cooldown is measured by the monotonic clock, in whichever process: steps of the UTC
+clock neither shorten nor prolong it. A reboot resets the monotonic clock; then the UTC clock counts, but only
+once the kernel reports it as synchronised: a Pi boots with the time of its last shutdown, or any other.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 RATE_LIMIT_FILE = "not_before.json"
-"""The gate's file in the state folder."""
+"""The name of the file in the state folder."""
 MAX_COOLDOWN = 48 * 3600.0
-"""Seconds after which one careful try is made, whatever a server asked for. The longest ever seen is 24 h."""
+"""The longest cooldown, in seconds, whatever a server asks for. The longest ever observed is 24 h."""
 DEFAULT_COOLDOWN = 60.0
-"""Seconds to wait where the server left it open: two windows of Spotify's rate limit, which has 30 s."""
+"""Seconds to wait without a `Retry-After`: two windows of Spotify's rate limit, which has 30 s."""
 MAX_DEFAULT_COOLDOWN = 3600.0
-"""Seconds that a wait which the server left open grows to."""
+"""The longest wait without a `Retry-After`, in seconds, after repeated limits."""
 MAX_EXTRA_WAIT = 60.0
-"""Seconds that are added at most to what a server asked for."""
+"""The most seconds that are added to a `Retry-After`."""
 RECENT_LIMIT_AGE = 6 * 3600.0
-"""Seconds after its end for which a limit is remembered: those that come again within it slow the pace."""
+"""Seconds after its end for which a cooldown counts as recent: several recent ones slow down polling."""
 MAX_SLOWDOWN = 4.0
-"""Times as long that is waited between two questions at most, because of limits."""
+"""The largest factor on the time between polls."""
 MAX_REMEMBERED_LIMITS = 8
-"""Limits that are remembered."""
+"""How many ends of cooldowns are kept."""
 PROGRESS_SAVE_INTERVAL = 600.0
-"""Seconds of a wait after which the disk is told how much of it has passed."""
+"""Seconds between two saves of how much of a cooldown has passed."""
 
 EndpointGroup = Literal["api", "accounts"]
-"""The endpoints that share a limit: the Web API's, and the token endpoint."""
+"""Endpoints that share a rate limit: those of the Web API, and the token endpoint."""
 
-_MAX_SECONDS = 1e12  # seconds; no clock goes as far
+_MAX_SECONDS = 1e12  # beyond any clock
 _MAX_REASON_LENGTH = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Cooldown:
-    """A wait. It ends `seconds` after `utc`, however often it is counted anew.
+    """A time during which nothing is sent: it ends `seconds` after `utc`.
 
     Attributes:
-        seconds: How long, at most `LONGEST`.
-        monotonic: Since when, by the monotonic clock.
+        seconds: Its length, at most `MAX_COOLDOWN`.
+        monotonic: Its start by the monotonic clock.
         utc: The same moment, in seconds since the epoch; an earlier one if `rebooted`.
-        times: How many limits in a row, this one included.
-        boot: Which run of the machine the monotonic clock is of; "" when unknown.
-        reason: Said when it keeps somebody waiting.
-        rebooted: Whether the machine has been off meanwhile, for longer than the monotonic clock knows.
+        times: The number of limits in a row, including this one.
+        boot: The boot id that `monotonic` belongs to; "" if unknown.
+        reason: For errors raised during the cooldown.
+        rebooted: Whether the machine was off since `utc`, for a time that the monotonic clock did not count.
     """
 
     seconds: float
@@ -68,9 +68,9 @@ class Cooldown:
     rebooted: bool = False
 
     def resumed(self, monotonic: float, boot: str) -> Cooldown:
-        """Return the same wait for a process that begins now, perhaps in another run of the machine.
+        """Return the same cooldown for a process that starts now, perhaps after a reboot.
 
-        There at least the time since the boot has passed, at which the monotonic clock was 0.
+        After a reboot, at least the time since the boot has passed, at which the monotonic clock was 0.
         """
         if boot and boot == self.boot:
             return replace(self, monotonic=min(self.monotonic, monotonic))
@@ -78,9 +78,9 @@ class Cooldown:
         return replace(self, monotonic=self.monotonic if maybe_same_run else 0.0, boot=boot, rebooted=True)
 
     def remaining(self, clock: Clock) -> float:
-        """Return the seconds still to wait.
+        """Return the seconds that are left.
 
-        For how long the machine was off only the other clock tells, and it has to be known to be right.
+        Only the UTC clock knows how long the machine was off, and only if it is synchronised.
         """
         passed = clock.monotonic() - self.monotonic
         if self.rebooted and clock.is_synchronized():
@@ -88,19 +88,19 @@ class Cooldown:
         return max(0.0, self.seconds - max(0.0, passed))
 
     def rebased(self, clock: Clock) -> Cooldown:
-        """Return the same wait, counted from now on."""
+        """Return the same cooldown with its start moved to now."""
         left = self.remaining(clock)
         utc = self.utc + self.seconds - left
         return replace(self, seconds=left, monotonic=clock.monotonic(), utc=utc)
 
 
 def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
-    """Return the seconds to wait; whoever is limited again and again waits longer.
+    """Return the length of a cooldown, in seconds; it grows with limits in a row.
 
     Args:
-        asked: What the server asked for; None when it left it open.
-        guess: What to wait then.
-        times: How many limits in a row, this one included.
+        asked: The `Retry-After` of the server in seconds, or None.
+        guess: Seconds to wait without one.
+        times: The number of limits in a row, including this one.
     """
     growth = 2.0 ** min(times - 1, 16)
     seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
@@ -110,7 +110,7 @@ def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
 
 
 def boot_id() -> str:
-    """Return what tells one run of this machine from another; "" where the system (no Linux) does not say."""
+    """Return the boot id of this machine; "" if the system (not Linux) has none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -118,12 +118,12 @@ def boot_id() -> str:
 
 
 class RateLimit:
-    """The waits that are under way, at most one a family.
+    """The current cooldowns, at most one per endpoint group.
 
     Args:
-        path: The file that keeps them; its folder must exist.
-        clock: Tells the time.
-        boot: Which run of the machine this is, see `boot_id`.
+        path: The file to keep them in; its folder must exist.
+        clock: The clock.
+        boot: The boot id of this machine.
     """
 
     def __init__(self, path: Path, clock: Clock, boot: str) -> None:
@@ -138,15 +138,15 @@ class RateLimit:
         self._is_saved = True
 
     def check(self, group: EndpointGroup) -> None:
-        """Let pass who may ask now.
+        """Raise an error if nothing may be sent yet.
 
         Raises:
-            NotBefore: The wait is not over.
+            NotBefore: There is a cooldown.
         """
         cooldown = self._cooldowns.get(group)
         left = 0.0 if cooldown is None else cooldown.remaining(self._clock)
         if cooldown is not None and cooldown.seconds - left >= PROGRESS_SAVE_INTERVAL:
-            # After a reboot only what the disk was told has passed for sure.
+            # After a reboot, only what was saved is known to have passed.
             self._cooldowns[group] = cooldown.rebased(self._clock)
             self._is_saved = False
         self._save()
@@ -154,7 +154,7 @@ class RateLimit:
             raise NotBefore(cooldown.reason, left)
 
     def slowdown(self) -> float:
-        """Return by how much to slow the pace: the API has limited us again and again in the last hours."""
+        """Return the factor on the time between polls: above 1 after several recent limits of the API."""
         now = self._clock.utc()
         recent = sum(-MAX_COOLDOWN <= now - end < RECENT_LIMIT_AGE for end in self._limits)
         return min(MAX_SLOWDOWN, 2.0 ** max(0, recent - 1))
@@ -162,13 +162,13 @@ class RateLimit:
     def start_cooldown(
         self, group: EndpointGroup, asked: float | None, reason: str, guess: float = DEFAULT_COOLDOWN
     ) -> NotBefore:
-        """Begin a wait, because a server asked for it.
+        """Start a cooldown, because the server has answered 429.
 
         Args:
             group: The endpoints that have to wait.
-            asked: Seconds that the server asked for; None when it left it open.
-            reason: One line, without secrets.
-            guess: Seconds to wait where it was left open, the first time.
+            asked: The `Retry-After` of the server in seconds, or None.
+            reason: One line without secrets, for the error.
+            guess: Seconds to wait without a `Retry-After`, the first time.
 
         Returns:
             The error to raise.
@@ -185,13 +185,13 @@ class RateLimit:
         return NotBefore(reason, seconds)
 
     def end_cooldown(self, group: EndpointGroup) -> None:
-        """Take note of an answer that is no limit: the next one is the first again."""
+        """Forget the last cooldown, because an answer other than 429 arrived."""
         if self._cooldowns.pop(group, None) is not None:
             self._is_saved = False
             self._save()
 
     def _save(self) -> None:
-        """Write what is not yet written; a disk that refuses is warned about once, and asked again."""
+        """Save unsaved changes; a failure is logged once, and retried."""
         if self._is_saved:
             return
         kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
@@ -217,15 +217,17 @@ def _load(path: Path) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
     }
     cooldowns = {group: cooldown for group, cooldown in found.items() if cooldown is not None}
     if kept is None or len(cooldowns) < len(found):
-        log.warning(f"{path} cannot be read: whether Spotify asked to wait is not known any more")
+        log.warning(f"{path} cannot be read: a cooldown may have been lost")
         return {}, []
     limits = from_plain(list[object], kept.get("limits")) or []
     ends = (from_plain(float, end) for end in limits[-MAX_REMEMBERED_LIMITS:])
-    return cooldowns, [end for end in ends if end is not None]  # no odd one is worth the waits beside it
+    return cooldowns, [
+        end for end in ends if end is not None
+    ]  # an invalid entry does not invalidate the others
 
 
 def _parse_cooldown(value: object) -> Cooldown | None:
-    """Return what the file holds of a wait, within bounds; None where it is none."""
+    """Return a cooldown from the file, within bounds; None if it is invalid."""
     cooldown = from_plain(Cooldown, value)
     if cooldown is None or not all(
         0 <= number <= _MAX_SECONDS

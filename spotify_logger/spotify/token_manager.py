@@ -1,7 +1,7 @@
-"""The login in use: read from its file, refreshed when it is refused, and never lost.
+"""The access token in use: loaded from its file, renewed when the API refuses it, and never lost.
 
-A dead login is kept: Spotify has refused logins by mistake (metabrainz/listenbrainz-server#3766). It is tried
-again once an hour, and a new one in the file is taken at once.
+A refused login is kept, since Spotify has refused logins by mistake (metabrainz/listenbrainz-server#3766). It
+is retried once an hour, and a new one in the file is picked up at once.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0
-"""Seconds between two tries of a login that the token endpoint has refused."""
+"""Seconds between two attempts to refresh a login that the token endpoint has refused."""
 LOGIN_ADVICE = "run `spotify-logger login`"
-"""What helps."""
+"""What to do about a missing or refused login."""
 ACCOUNTS_LIMITED = "Spotify's accounts service asks to wait"
 
 
 class TokenManager:
-    """Hands out the token that the API is asked with.
+    """Provides the token for calls to the API.
 
     Args:
         send: Carries requests to the token endpoint.
         settings: The app; and a refresh token, for a machine without a token file.
-        token_file: Shared with the login command, whose token is always the better one.
-        clock: Tells the time.
-        gate: Knows when the token endpoint may be asked.
+        token_file: Shared with the login command, whose token takes precedence.
+        clock: The clock.
+        rate_limit: Knows the cooldown of the token endpoint.
 
     Attributes:
-        logins: How many times a token was taken from the file; it grows when somebody has logged in.
+        login_count: How often a token was loaded from the file; grows with every login.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class TokenManager:
 
     @property
     def valid_until(self) -> float | None:
-        """When the login ends, in seconds since the epoch; None when there is none, or nobody knows."""
+        """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
         return None if self._token is None else oauth.valid_until(self._token)
 
     def token(self) -> Token:
-        """Return a token that has an access token, as far as is known a good one.
+        """Return a token with an access token that is not known to be refused.
 
         Raises:
-            LoginNeeded: There is no login, or a dead one; nothing was sent if that was found out lately.
-            TryLater: The token endpoint gives no answer.
-            NotBefore: The token endpoint asks to wait.
+            LoginNeeded: There is no login, or it is refused; within an hour of a refusal nothing is sent.
+            TryLater: The token endpoint does not answer.
+            NotBefore: The token endpoint is in a cooldown.
         """
         self._sync_with_file()
         token = self._current()
@@ -75,12 +75,12 @@ class TokenManager:
         return token if token.access_token else self.renew(token)
 
     def renew(self, token: Token) -> Token:
-        """Return a token with another access token, because the one of `token` is refused.
+        """Return a token with a new access token, because the API refuses the one of `token`.
 
         Raises:
             LoginNeeded: The token endpoint refuses the login.
-            TryLater: It gives no answer; even so, the refused access token is not handed out again.
-            NotBefore: It asks to wait.
+            TryLater: It does not answer; the refused access token is not returned again.
+            NotBefore: It is in a cooldown.
         """
         self._token = replace(token, access_token="")
         self._rate_limit.check("accounts")
@@ -103,7 +103,7 @@ class TokenManager:
 
     def _wait_before_retry(self, token: Token) -> None:
         asked = token.asked_at
-        # A stamp that lies ahead was made by a clock that was wrong.
+        # A time in the future was written by a wrong clock.
         if asked is not None and 0 <= self._clock.utc() - asked < DEAD_LOGIN_RETRY_INTERVAL:
             raise LoginNeeded(token.dead_reason)
 
@@ -112,7 +112,7 @@ class TokenManager:
         return replace(token, dead_at=token.dead_at or now, dead_reason=reason, asked_at=now)
 
     def _sync_with_file(self) -> None:
-        """Take over what somebody else has written, and write what could not be written before."""
+        """Load the file if another process has changed it; otherwise retry a save that failed."""
         if not self._has_loaded or self._file.changed():
             self._load()
         elif self._is_unsaved and self._token is not None:
@@ -122,15 +122,15 @@ class TokenManager:
         self._has_loaded = True
         token = self._file.load()
         if token is None:
-            return  # gone or garbage: what is known is better than nothing
+            return  # missing or invalid: keep the known token
         if "invalid_client" in token.dead_reason:
-            token = replace(token, asked_at=None)  # the settings may have been corrected before this start
+            token = replace(token, asked_at=None)  # the settings may have been corrected since
         self._token = token
         self._is_unsaved = False
         self.login_count += 1
 
     def _adopt(self, token: Token, origin: Token) -> bool:
-        """Use `token`, which was made of `origin`, and save it; unless somebody has logged in meanwhile."""
+        """Use and save `token`, derived from `origin`, and return True; False if a login came first."""
         if self._file.changed():
             self._load()
             if self._current().refresh_token != origin.refresh_token:
@@ -144,7 +144,9 @@ class TokenManager:
             self._file.save(token)
         except OSError as error:
             if not self._is_unsaved:
-                log.warning(f"the login cannot be saved ({error.strerror}): kept in memory, tried again")
+                log.warning(
+                    f"the login cannot be saved ({error.strerror}): kept in memory, saving is retried"
+                )
             self._is_unsaved = True
         else:
             self._is_unsaved = False

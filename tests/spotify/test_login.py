@@ -260,10 +260,10 @@ def test_a_new_login_wins_over_whatever_was_there(person: Person) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"state": "another"}, "This answers another attempt to log in"),
-        ({"state": None}, "There is no state in this"),
-        ({"code": None}, "There is no code in this"),
-        ({"code": None, "error": "access_denied", "state": "another"}, "This answers another attempt"),
+        ({"state": "another"}, "This belongs to another login attempt"),
+        ({"state": None}, "This contains no state"),
+        ({"code": None}, "This contains no code"),
+        ({"code": None, "error": "access_denied", "state": "another"}, "This belongs to another"),
     ],
 )
 def test_an_answer_that_does_not_belong_here_is_refused_and_the_waiting_goes_on(
@@ -291,10 +291,10 @@ def test_what_is_no_address_is_refused_politely(person: Person, text: str) -> No
         person.address()
         person.paste("")
         person.paste(text)
-        person.screen.wait_for("Needed is the whole address")
+        person.screen.wait_for("Paste the whole address")
         person.paste(person.agree())
         assert_logged_in(person, done)
-    assert person.screen.getvalue().count("Needed is") == 1
+    assert person.screen.getvalue().count("Paste the whole") == 1
     assert "\x1b" not in person.screen.getvalue()
 
 
@@ -401,14 +401,14 @@ def test_a_port_in_use_leaves_pasting(person: Person) -> None:
         person.paste(person.agree())
         assert_logged_in(person, done)
     said = person.screen.getvalue()
-    assert f"Port {parts.port} of this machine cannot be had (Address already in use)" in said
-    assert "Pasting works all the same" in said
+    assert f"cannot listen on port {parts.port} (Address already in use)" in said
+    assert "You can still paste" in said
 
 
 def test_a_port_that_is_free_again_is_listened_to_at_the_next_attempt(person: Person) -> None:
     parts = urlsplit(person.settings.redirect_uri)
     with socket.create_server((str(parts.hostname), parts.port or 0)) as other, person.logging_in() as done:
-        person.screen.wait_for("cannot be had")
+        person.screen.wait_for("cannot listen")
         other.close()
         person.paste(changed(person.agree(), code=None, error="access_denied"))
         visit(person.agree(2))
@@ -420,7 +420,7 @@ def test_the_end_of_the_input_leaves_the_browser(person: Person) -> None:
         right = person.agree()
         person.keyboard.write("half a line")
         person.keyboard.close()
-        person.screen.wait_for("There is no code in this")
+        person.screen.wait_for("This contains no code")
         assert not done.done()
         visit(right)
         assert_logged_in(person, done)

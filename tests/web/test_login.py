@@ -159,7 +159,7 @@ def test_rejects_invalid_pasted_text(login: SpotifyLogin, settings: Settings) ->
         login.paste(text)
     assert login.url == url
     assert len(login.lines) == 3
-    assert "There is no code in this" in login.lines[0]
+    assert "This contains no code" in login.lines[0]
     login.paste(sent_to(url))
     wait_until(lambda: login.is_done)
     assert saved(settings)
