@@ -276,8 +276,8 @@ def test_a_wrong_secret_names_the_setting(tmp_path: Path, environ: dict[str, str
     [
         ({}, "SPOTIFY_CLIENT_ID is missing: copy auth.example.py to"),
         ({"SPOTIFY_CLIENT_ID": "x"}, "not logged in to Spotify yet: run `spotify-logger login`"),
-        ({"SPOTIFY_CLIENT_ID": "x", "POLL_MAX": "no"}, "POLL_MAX in the environment must be seconds"),
-        ({"SPOTIFY_CLIENT_ID": "x", "STATE_DIR": "/dev/null/x"}, "set STATE_DIR to one that can"),
+        ({"SPOTIFY_CLIENT_ID": "x", "POLL_MAX": "no"}, "POLL_MAX in the environment must be"),
+        ({"SPOTIFY_CLIENT_ID": "x", "STATE_DIR": "/dev/null/x"}, "set STATE_DIR to another one"),
     ],
 )
 def test_without_a_terminal_nobody_is_asked(
