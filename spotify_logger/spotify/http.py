@@ -1,4 +1,4 @@
-"""The one seam to the network: a request goes in, a response comes out, whatever the server does."""
+"""HTTP for the whole project: a request goes in, and a response comes out before a deadline."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. Address, headers and body carry secrets, so they are left out of the `repr`.
+    """An HTTP request; URL, headers and body may contain secrets, so they are not in its `repr`.
 
     Attributes:
         method: "GET" or "POST".
-        url: Whole address, query included.
+        url: The full URL, including the query.
         headers: Header names and values.
-        form: Sent form-encoded as the body, when there is one.
-        text: Sent as it is as the body, in UTF-8, when there is one; then there is no form.
+        form: A body to send form-encoded, or None.
+        text: A body to send as UTF-8 text instead of a form, or None.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back.
+    """An HTTP response.
 
     Attributes:
         status: The HTTP status.
@@ -80,7 +80,7 @@ class Response:
 
 
 def parse_http_date(text: str) -> float | None:
-    """Return the seconds since the epoch that a header such as `Date` means; None when it means none."""
+    """Parse a header such as `Date` to seconds since the epoch; None if it is invalid."""
     try:
         date = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -89,7 +89,7 @@ def parse_http_date(text: str) -> float | None:
 
 
 class Send(Protocol):
-    """Anything that carries a request to a server: real HTTP, or the simulator in the same process."""
+    """Sends a request to a server: over HTTP, or to the simulator in the same process."""
 
     def __call__(self, request: Request) -> Response:
         """Send and wait for the whole response, of any status.
@@ -129,7 +129,11 @@ class HttpSender:
         self._session = _session()
 
     def __call__(self, request: Request) -> Response:
-        """See `Send`."""
+        """Send the request and wait for the whole response, of any status.
+
+        Raises:
+            Unreachable: There is no complete response.
+        """
         if request.method != "GET":
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         call = _Call(self._deadline, self._body_limit)
@@ -143,7 +147,7 @@ class HttpSender:
             _current_call.reset(before)
 
     def close(self) -> None:
-        """Close the connections; the next request opens them again."""
+        """Close the connections; the next request opens new ones."""
         self._session.close()
 
     def _exchange_with_retry(self, request: Request, call: _Call) -> Response:
@@ -180,7 +184,7 @@ class HttpSender:
 
 
 class _Call:
-    """A call under way: what it may still take, and what came of it so far.
+    """A call in progress: its remaining time, and what it has received so far.
 
     Args:
         deadline: Seconds it may take.
@@ -196,7 +200,7 @@ class _Call:
         self._reader: io.IOBase | None = None
 
     def limit_timeout(self, timeout: float | None) -> float:
-        """Cut a `timeout` to what is left.
+        """Limit a timeout to the time that is left.
 
         Raises:
             TimeoutError: Nothing is left.
@@ -232,16 +236,16 @@ class _Call:
         return sock
 
     def attach(self, reader: io.IOBase) -> None:
-        """Note where the answer will come in."""
+        """Remember the reader of the response."""
         self._reader = reader
 
     def close_reader(self) -> None:
-        """Let go of what came in: `urllib3` forgets to, where it dislikes the headers."""
+        """Close the reader, which `urllib3` does not do after invalid headers."""
         if self._reader is not None:
             self._reader.close()
 
     def count_received(self, count: int) -> None:
-        """Note that `count` bytes came in.
+        """Count received bytes.
 
         Raises:
             OSError: They are more than any answer that is taken can have.
@@ -257,7 +261,7 @@ class _Call:
         return dead and not self._connected and not self._received
 
     def cause(self, error: BaseException) -> str:
-        """Say in a few words why the call failed; nothing of the request is in them."""
+        """Return in a few words why the call failed, without anything of the request."""
         chain = list(_chain(error))
         for kind, words in _CAUSES:
             if any(isinstance(link, kind) for link in chain):
@@ -266,7 +270,7 @@ class _Call:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Give `error` and what led to it, the root last."""
+    """Yield `error` and its causes, the root cause last."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -293,7 +297,7 @@ def _host_and_port(url: str) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return "an address that makes no sense"
+        return "an invalid URL"
     host = f"[{host}]" if ":" in host else host
     return sanitize(f"{host}:{port}" if port else host, _MAX_CAUSE_LENGTH)
 
