@@ -1,4 +1,4 @@
-"""A server on a raw socket that does exactly what a test tells it, connection by connection."""
+"""A server on a raw socket that runs one script per connection."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class ServerConnection:
-    """The server's end of a connection."""
+    """The server side of a connection."""
 
     def __init__(self, server: ScriptedServer, line: socket.socket) -> None:
         self._server = server
         self._socket = line
 
     def read_request(self) -> bytes:
-        """Wait for a whole request, and note it; b"" when the client has gone."""
+        """Wait for a complete request, and record it; b"" if the client has disconnected."""
         heard = b""
         while b"\r\n\r\n" not in heard:
             if not (piece := self._socket.recv(65536)):
@@ -37,7 +37,7 @@ class ServerConnection:
         return heard
 
     def receive(self) -> bytes:
-        """Wait for whatever comes; b"" when the client has gone."""
+        """Wait for any bytes; b"" if the client has disconnected."""
         return self._socket.recv(65536)
 
     def send(self, *pieces: bytes) -> None:
@@ -46,14 +46,14 @@ class ServerConnection:
             self._server.sent += len(piece)
 
     def send_slowly(self, text: bytes, pause: float = 0.05) -> None:
-        """Say a byte at a time, until the client has had enough."""
+        """Send a byte at a time, until the client disconnects."""
         for position in range(len(text)):
             self.send(text[position : position + 1])
             if self._server.closing.wait(pause):
                 return
 
     def wait_for_close(self) -> None:
-        """Say nothing until the client has gone, or the test is over."""
+        """Send nothing until the client disconnects or the test ends."""
         while self._socket.recv(65536):
             pass
 
@@ -67,9 +67,9 @@ class ScriptedServer:
     """Runs one script for each connection, in their order; further connections are closed at once.
 
     Attributes:
-        requests: What was asked, as it came.
-        connections: How many there were.
-        sent: Bytes that were said.
+        requests: The raw requests.
+        connections: The number of connections.
+        sent: The number of bytes sent.
     """
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
@@ -132,13 +132,13 @@ class ScriptedServer:
 
 
 def http_response(body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    """A proper answer with a length."""
+    """Return an HTTP response with a Content-Length."""
     lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def respond_with(*answers: bytes) -> Script:
-    """Give these answers, one a request, and then wait for the client to go."""
+    """Return a script that sends these responses, one per request, and then waits for the client to close."""
 
     def script(line: ServerConnection) -> None:
         for text in answers:
