@@ -209,7 +209,7 @@ def test_what_it_needs_is_not_there(
         raise problem
 
     monkeypatch.setattr(demo, "Demo", fail)
-    monkeypatch.setattr(demo, "Stop", object)
+    monkeypatch.setattr(demo, "StopSignal", object)
     assert demo.main([]) == code
     assert capsys.readouterr().out == f"The demo cannot run: {problem}\n"
 
