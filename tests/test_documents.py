@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core import redis_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "spotify_logger"
@@ -114,3 +115,35 @@ def test_modules_and_names_of_the_architecture_exist() -> None:
     names = {span for span in said if re.fullmatch(r"(?=[A-Z]\w*[a-z])\w+\.\w+", span)}
     assert len(names) > 5
     assert [name for name in names if not set(name.split(".")) <= defined] == []
+
+
+def texts_of(node: ast.AST) -> Iterator[str]:
+    """Every text of a module, with an ellipsis for what is put in."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from texts_of(child)
+
+
+def without_ellipses(text: str) -> list[str]:
+    """The fixed parts of a message."""
+    return [part for each in text.split("…") if (part := each.strip(" ():,"))]
+
+
+def is_said(message: str, texts: Collection[str]) -> bool:
+    return all(any(part in text for text in texts) for part in without_ellipses(message))
+
+
+def test_messages_of_the_troubleshooting_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (.*?) \|", read("troubleshooting.md"), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    texts = {
+        text
+        for path in PACKAGE.rglob("*.py")
+        for text in texts_of(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert len(messages) > 20
+    missing = [message for message in messages if not is_said(message, texts)]
+    assert not missing, "\n".join(missing)
