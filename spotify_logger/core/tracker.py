@@ -113,7 +113,9 @@ class Tracker:
         else:
             self._free_from_ms = newest.ended_ms
         last = self.seen.last
-        is_older = last is None or last.at < newest.ended_ms
+        # A memory without a play, from after the newest one's end, knows of that end.
+        is_complete = not is_open and remembered is None and (self.seen.answered or 0) >= newest.ended_ms
+        is_older = not is_complete and (last is None or last.at < newest.ended_ms)
         is_garbled = is_open and last is not None and last.at < newest.started_ms
         if is_garbled or (is_older and remembered != [newest.second, newest.ms_played]):
             # The process died between writing the play and writing its memory: the play is newer.

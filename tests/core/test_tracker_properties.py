@@ -161,6 +161,16 @@ def test_a_restart_anywhere_gives_the_same_plays(history: list[TimedState], data
     assert {second: play.to_hash() for second, play in plays.items()} == unbroken
 
 
+def test_a_restart_after_a_play_whose_end_nobody_saw() -> None:
+    history = [at(0, A, 0), none(4000), at(4100, B, 100, playing=False)]
+    first = Tracker()
+    plays = follow(history[:2], first)
+    plays |= follow(history[2:], restarted(first, plays))
+    assert {second: play.to_hash() for second, play in plays.items()} == {
+        second: play.to_hash() for second, play in follow(history).items()
+    }
+
+
 @given(histories, st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_crash_between_any_two_writes_duplicates_nothing(

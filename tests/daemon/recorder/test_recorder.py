@@ -193,7 +193,7 @@ class TestDiskFirst:
         start_again(server)
         assert fragile.later(60)
         assert fragile.heard() == {0: "track:A 30000", 30: "track:B 60000", 90: "track:C 60000"}
-        assert len([line for line in lines(capsys) if "outbox.sqlite can" in line]) == 2
+        assert len([line for line in lines(capsys) if "outbox.sqlite" in line]) == 2
 
 
 class FullDisk:
