@@ -3,7 +3,7 @@
     smoke.py COMMAND
 
 COMMAND is a line for the shell that starts the demo and gives it a time to end. The exit code is 0 when every
-play that the demo announces is in the server as docs/keyspace.md describes it, no play is missing, and neither a
+play that the demo announces is in the server as docs/keyspace.md says, no play is missing, and neither a
 process nor a file remains.
 """
 # ruff: noqa: INP001, T201 - a script that prints

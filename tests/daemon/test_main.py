@@ -101,10 +101,10 @@ class TestMisconfigured:
         ("environ", "auth", "words"),
         [
             ({"SPOTIFY_CLIENT_ID": None}, "", "SPOTIFY_CLIENT_ID is missing: fill in "),
-            ({"POLL_MIN": "often"}, "", "POLL_MIN in the environment must be seconds, "),
+            ({"POLL_MIN": "often"}, "", "POLL_MIN in the environment must be "),
             ({"SPOTIFY_CLIENT_SECRET": None}, f"client_secret = {DEMO_CLIENT_SECRET}", "auth.py:1"),
             ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/y"}, "", "REDIS_URL in the environment must "),
-            ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/0?port=no"}, "", "REDIS_URL has an option in "),
+            ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/0?port=no"}, "", "REDIS_URL has a query option "),
         ],
         ids=["no id", "a wrong setting", "a wrong auth.py", "a wrong url", "a wrong option"],
     )

@@ -73,7 +73,7 @@ class TestSettings:
         "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED_NAMES, "lock"})]
     )
     def test_what_is_no_name(self, name: str, tmp_path: Path) -> None:
-        with pytest.raises(Misconfigured, match="LISTENER in the environment has to be a name of up to 32"):
+        with pytest.raises(Misconfigured, match="LISTENER in the environment must be a name"):
             load(tmp_path, {"STATE_DIR": str(tmp_path), "LISTENER": name}, need_login=False)
 
 
@@ -98,7 +98,7 @@ def test_the_command_is_about_the_one_who_is_named(
     assert "anna hears nothing" in capsys.readouterr().out
     assert main.main(["status"]) == 1
     assert main.main(["--listener", "a b", "status"]) == 78
-    assert "--listener has to be a name" in capsys.readouterr().err
+    assert "--listener" in capsys.readouterr().err
 
 
 class TestAll:

@@ -184,7 +184,7 @@ def test_a_new_attempt_cancels_the_previous_one(login: SpotifyLogin) -> None:
     login.begin()
     login.paste(first)
     assert not login.is_done
-    assert "another attempt" in login.lines[-1]
+    assert "another login attempt" in login.lines[-1]
 
 
 @pytest.mark.parametrize("fault", ["invalid_grant", "rate_limit"])
