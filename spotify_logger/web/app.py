@@ -24,6 +24,7 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.web.auth import PasswordAuth
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.error_log import ErrorLog
+from spotify_logger.web.forms import read_form
 from spotify_logger.web.listeners import Listeners
 from spotify_logger.web.middleware import (
     SESSION_COOKIE,
@@ -44,7 +45,6 @@ from spotify_logger.web.sessions import SESSION_LIFETIME, Sessions
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.templating import Templates
 from spotify_logger.web.throttle import Throttle
-from spotify_logger.web.views import read_form
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -103,30 +103,30 @@ class WebApp:
         ]
         app = Starlette(
             routes=[
-                Route("/", view("home")),
-                Route("/today", view("today")),
-                Route("/live", view("live")),
-                Route("/recent", view("recent")),
-                Route("/day", view("pick_day")),
-                Route("/day/{day}", view("day")),
-                Route("/top/{kind}", view("top")),
+                Route("/", view(lambda pages: pages.plays.home)),
+                Route("/today", view(lambda pages: pages.plays.today)),
+                Route("/live", view(lambda pages: pages.plays.live)),
+                Route("/recent", view(lambda pages: pages.plays.recent)),
+                Route("/day", view(lambda pages: pages.plays.pick_day)),
+                Route("/day/{day}", view(lambda pages: pages.plays.day)),
+                Route("/top/{kind}", view(lambda pages: pages.music.top)),
                 Route("/top", _redirect("/top/tracks")),
-                Route("/compare", view("compare")),
+                Route("/compare", view(lambda pages: pages.music.compare)),
                 Route("/listener", self._listeners.choose, methods=["POST"]),
-                Route("/clock", view("clock")),
-                Route("/chart", view("chart")),
-                Route("/calendar", view("calendar")),
-                Route("/calendar/{year:int}", view("calendar")),
-                Route("/year", view("review")),
-                Route("/year/{year:int}", view("review")),
-                Route("/year/{year:int}/image.svg", view("review_image")),
-                Route("/track", view("track")),
-                Route("/artist", view("artist")),
-                Route("/album", view("album")),
-                Route("/search", view("search")),
-                Route("/health", view("health")),
-                Route("/health/login", view("log_in"), methods=["POST"]),
-                Route("/health/login", view("login_state")),
+                Route("/clock", view(lambda pages: pages.periods.clock)),
+                Route("/chart", view(lambda pages: pages.periods.chart)),
+                Route("/calendar", view(lambda pages: pages.periods.calendar)),
+                Route("/calendar/{year:int}", view(lambda pages: pages.periods.calendar)),
+                Route("/year", view(lambda pages: pages.periods.review)),
+                Route("/year/{year:int}", view(lambda pages: pages.periods.review)),
+                Route("/year/{year:int}/image.svg", view(lambda pages: pages.periods.review_image)),
+                Route("/track", view(lambda pages: pages.music.track)),
+                Route("/artist", view(lambda pages: pages.music.artist)),
+                Route("/album", view(lambda pages: pages.music.album)),
+                Route("/search", view(lambda pages: pages.music.search)),
+                Route("/health", view(lambda pages: pages.account.health)),
+                Route("/health/login", view(lambda pages: pages.account.log_in), methods=["POST"]),
+                Route("/health/login", view(lambda pages: pages.account.login_state)),
                 Route(SIGN_IN, self._show_sign_in),
                 Route(SIGN_IN, self._sign_in, methods=["POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.web.forms import read_form
 from spotify_logger.web.live import NowPlayingStream
 from spotify_logger.web.login import SpotifyLogin
 from spotify_logger.web.query_service import QueryService
 from spotify_logger.web.request_params import BadRequest
 from spotify_logger.web.sessions import SESSION_LIFETIME
 from spotify_logger.web.templating import NOBODY, CurrentListener
-from spotify_logger.web.views import Views, read_form
+from spotify_logger.web.views.account import AccountViews
+from spotify_logger.web.views.context import ViewContext
+from spotify_logger.web.views.music import MusicViews
+from spotify_logger.web.views.periods import PeriodViews
+from spotify_logger.web.views.plays import PlayViews
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from spotify_logger.storage.store import Store
     from spotify_logger.web.covers import Covers
     from spotify_logger.web.templating import Templates
+
+View: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 
 LISTENER_COOKIE = "spotify_logger_listener"
 """Holds the chosen name, or `NOBODY`."""
@@ -45,14 +52,21 @@ class ListenerPages:
 
     Attributes:
         service: Runs queries.
-        views: Handles requests.
+        plays: Answers for what is playing and was played.
+        music: Answers for rankings, items and the search.
+        periods: Answers for charts and years.
+        account: Answers for the logger's health and its login.
     """
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
         self.service = QueryService(settings)
         self._live = NowPlayingStream(settings, covers)
         self._login = SpotifyLogin(settings)
-        self.views = Views(self.service, templates, self._live, covers, self._login, zone)
+        context = ViewContext(self.service, templates, covers, zone)
+        self.plays = PlayViews(context, self._live)
+        self.music = MusicViews(context)
+        self.periods = PeriodViews(context)
+        self.account = AccountViews(context, self._login)
 
     async def recheck(self) -> None:
         """End the streams of browsers that have signed out."""
@@ -81,15 +95,13 @@ class Listeners:
         self._names: Sequence[str] = ()
         self._known_until = float("-inf")
 
-    def view(self, name: str) -> Callable[[Request], Awaitable[Response]]:
-        """Return an endpoint that calls the view `name` of the requested listener."""
+    def view(self, select: Callable[[ListenerPages], View]) -> View:
+        """Return an endpoint that calls the selected view of the requested listener."""
 
         async def answer(request: Request) -> Response:
             listener = await self._listener(request)
             request.state.listener = CurrentListener(listener, self._names)
-            handler: Any = getattr(self._pages_of(listener).views, name)
-            response: Response = await handler(request)
-            return response
+            return await select(self._pages_of(listener))(request)
 
         return answer
 
@@ -112,7 +124,7 @@ class Listeners:
     async def warm(self) -> None:
         """Fill the caches before the first visitor comes."""
         names = await self._listeners()
-        await self._pages_of(self._default(names)).views.warm()
+        await self._pages_of(self._default(names)).plays.warm()
 
     async def recheck(self) -> None:
         """End the streams of browsers that have signed out."""
