@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.report.blocks import (
+    Answer,
+    BarChart,
+    CalendarHeatmap,
+    Columns,
+    Heading,
+    Heatmap,
+    Sparkline,
+    Table,
+)
+from spotify_logger.report.output import write_answer
+from tests.report.samples import HARMLESS, NASTY, TerminalStream
+
+if TYPE_CHECKING:
+    from spotify_logger.report.blocks import Block
+
+LEFT, RIGHT = Table([["a", "b"]], headings=["x", "y"]), Table([["c", "d"], ["e", "f"]])
+
+
+def in_pipe(*page: Block) -> str:
+    out = io.StringIO()
+    write_answer(Answer({}, page), out)
+    return out.getvalue()
+
+
+class TestPipe:
+    @pytest.mark.parametrize(
+        ("block", "lines"),
+        [
+            ("The end.", "The end."),
+            (Heading("Artists"), "Artists"),
+            (Table([["a", "b c"], ["d", ""]], headings=["x", "y"]), "a\tb c\nd\t"),
+            (Columns(LEFT, RIGHT), "a\tb\nc\td\ne\tf"),
+            (Heatmap(["Mon", "Tue"], ["0", "1"], [[0, 12345], [2, 3]], "plays"), "Mon\t0\t12345\nTue\t2\t3"),
+            (
+                CalendarHeatmap(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
+                "2026-01-09\t0\n2026-11-22\t1234",
+            ),
+            (BarChart([("Air", 1, "1 play"), ("No\tbody", 0, "none")]), "Air\t1 play\nNo body\tnone"),
+            (Sparkline(["Jan", "Feb"], [3, 1000], "plays"), "Jan\t3\nFeb\t1000"),
+        ],
+    )
+    def test_cells_are_separated_by_tabs(self, block: Block, lines: str) -> None:
+        assert in_pipe(block, "And more.") == f"{lines}\nAnd more.\n"
+
+    @pytest.mark.parametrize("block", [NASTY, Table([[NASTY]])])
+    def test_control_characters_are_replaced(self, block: Block) -> None:
+        assert in_pipe(block) == f"{HARMLESS}\n"
+
+    def test_does_not_import_rich(self) -> None:
+        code = (
+            "import sys\nfrom spotify_logger.report.blocks import Answer\n"
+            "from spotify_logger.report.output import write_answer\n"
+            "write_answer(Answer(1, ['x']), sys.stdout)\nprint('rich' in sys.modules)"
+        )
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        assert ended.stdout == b"x\nFalse\n"
+
+
+def test_json_is_ascii_also_on_a_terminal() -> None:
+    out = TerminalStream()
+    write_answer(Answer({"name": NASTY, "n": 1, "none": None}, ["not this"]), out, "json")
+    assert out.getvalue().isascii()
+    assert "\x1b" not in out.getvalue()
+    assert json.loads(out.getvalue()) == {"name": NASTY, "n": 1, "none": None}
+
+
+def test_csv_is_safe_also_on_a_terminal() -> None:
+    out = TerminalStream()
+    write_answer(Answer({}, ["not this"], csv_rows=[{"track": "=1\x1b", "plays": -3}]), out, "csv")
+    assert out.getvalue() == "track,plays\r\n'=1\ufffd,-3\r\n"
