@@ -32,11 +32,10 @@ from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import PLAYER_PATH, Service
 from spotify_logger.storage.store import Store
+from spotify_logger.system import program
 from tests.conftest import SLOWNESS, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from spotify_logger.simulator.judge import Comparison
     from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
     from spotify_logger.spotify.http import Request, Response
@@ -73,12 +72,15 @@ SLACK_MS = 750 * SLOWNESS
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownState:
     """An answer about the player: when and to which process it was given, and the item's uri, if any."""
 
     at: float
     pid: int
     uri: str
+
+    def is_of(self, play: TruePlay) -> bool:
+        return self.uri == play.uri and play.started_at <= self.at <= play.ended_at
 
 
 class RecordingServer(SimulatorServer):
@@ -86,25 +88,27 @@ class RecordingServer(SimulatorServer):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.shown: list[Shown] = []
+        self.shown: list[ShownState] = []
 
     def respond(self, request: Request, body: bytes) -> Response:
         response = super().respond(request, body)
         if request.url.partition("?")[0] == PLAYER_PATH and response.status in {200, 204}:
             with suppress(ValueError):  # a body damaged by a fault shows nothing
                 item = (json.loads(response.body) if response.body else {}).get("item") or {}
-                # The wrapper around log.py puts its process id into the version, see `LiveRun`.
+                # `hasty_loop.py` gives its process id as its version.
                 pid = request.headers.get("User-Agent", "").rpartition("/")[2]
-                self.shown.append(Shown(time.time(), int(pid) if pid.isdigit() else 0, item.get("uri", "")))
+                uri = item.get("uri", "")
+                self.shown.append(ShownState(time.time(), int(pid) if pid.isdigit() else 0, uri))
         return response
 
-    def processed(self) -> list[Shown]:
+    def pids(self) -> set[int]:
+        """Return the processes that were given an answer."""
+        return {shown.pid for shown in self.shown}
+
+    def processed(self) -> list[ShownState]:
         """Return the answers that were certainly processed: their process lived to ask for the next one."""
-        by_pid: dict[int, list[Shown]] = {}
-        for shown in self.shown:
-            by_pid.setdefault(shown.pid, []).append(shown)
-        heeded = (shown for answers in by_pid.values() for shown in answers[:-1])
-        return sorted(heeded, key=lambda shown: shown.at)
+        last = {shown.pid: shown for shown in self.shown}
+        return [shown for shown in self.shown if shown is not last[shown.pid]]
 
 
 class Stage:
@@ -114,9 +118,7 @@ class Stage:
         self.folder = folder
         self.raw = redis.Redis.from_url(redis_url, decode_responses=True)
         self.store = Store(redis_url)
-        self.server = RecordingServer(
-            self.service(History(time.time()).play(song("Long", LONG_TRACK_SECONDS)))
-        )
+        self.server = RecordingServer(Service(self.long_track().finish()))
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -140,12 +142,13 @@ class Stage:
         return Path(self.environ["STATE_DIR"])
 
     @staticmethod
-    def service(history: History) -> Service:
-        return Service(history.finish())
+    def long_track() -> History:
+        """Return the history of a listener who plays one track that outlasts the test."""
+        return History(time.time()).play(song("Long", LONG_TRACK_SECONDS))
 
     def plays_now(self, history: History) -> None:
         """Switch the listener to another history; earlier access tokens become invalid, the login stays."""
-        self.server._service = self.service(history)
+        self.server._service = Service(history.finish())
 
     def start(self, *arguments: str, **environ: str | None) -> subprocess.Popen[bytes]:
         """Start Python with these arguments; None takes a variable out of the environment."""
@@ -189,12 +192,13 @@ class Stage:
             return json.load(answer)
 
     def assert_no_secret_is_logged(self) -> None:
+        """Assert that no secret is in the log, nor in the command line of a process."""
         secrets = [REDIS_PASSWORD, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN]
         secrets += [json.loads((self.state_dir / "token.json").read_text())["access_token"]]
         assert all(secrets)
-        told = [self.log()]
-        told += [path.read_text() for path in map(cmdline, self.processes) if path.exists()]
-        assert [secret for secret in secrets if any(secret in text for text in told)] == []
+        command_lines = [Path(f"/proc/{process.pid}/cmdline") for process in self.processes]
+        public = [self.log(), *(path.read_text() for path in command_lines if path.exists())]
+        assert [secret for secret in secrets if any(secret in text for text in public)] == []
 
     def close(self) -> None:
         for process in self.processes:
@@ -207,41 +211,8 @@ class Stage:
         self.raw.close()
 
 
-def cmdline(process: subprocess.Popen[bytes]) -> Path:
-    return Path(f"/proc/{process.pid}/cmdline")
-
-
-RUN = """
-import sys
-from spotify_logger.supervisor import main, restart_policy
-
-restart_policy.SHORTEST_DELAY, restart_policy.LONGEST_DELAY, restart_policy.BEAT_GRACE = 0.1, 0.4, 0.5
-sys.exit(main.main(sys.argv[1:]))
-"""
-LOOP = """
-import os, sys
-from functools import partial
-from spotify_logger.core import backfill, coverage, matching, observations, tracker
-from spotify_logger.daemon import backfiller, failover, main, poller, wiring
-from spotify_logger.spotify import http
-from spotify_logger.storage import lease, outbox
-from spotify_logger.system import lock_file
-
-http.__version__ = str(os.getpid())
-main.MAX_TURN = 1.5
-outbox.DISK_RETRY = wiring.MAX_WAIT = 0.5
-poller.LOGIN_CHECK_INTERVAL = 0.3
-failover.RENEW_INTERVAL = lease.RENEW_INTERVAL = 0.1
-%s
-sys.exit(main.main(sys.argv[1:]))
-"""
-
-
 class LiveRun(Stage):
-    """A fast listener, a logger with short timeouts, and faults.
-
-    The folder has `run.py` and `log.py`: the real ones, with shorter timings.
-    """
+    """A fast listener, a logger with short timings under its supervisor, and faults."""
 
     def __init__(self, folder: Path, redis_url: str, seed: int | None = None) -> None:
         super().__init__(folder, redis_url)
@@ -250,20 +221,26 @@ class LiveRun(Stage):
         self.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
         self.record = self.server._service.record
         sys.stdout.write(f"seed {self.seed}\n")  # to be seen when the test fails
-        patience = "?socket_timeout=0.5&socket_connect_timeout=0.5"
-        self.environ["REDIS_URL"] += patience
-        self.tune()
+        self.environ["REDIS_URL"] += "?socket_timeout=0.5&socket_connect_timeout=0.5"
 
-    def tune(self, statements: str = "") -> None:
-        """Write run.py and log.py with short timings; `statements` change more of them."""
-        (self.folder / "run.py").write_text(RUN)
-        (self.folder / "log.py").write_text(LOOP % statements)
+    def change_timings(self, **timings: float) -> None:
+        """Change timings of the loops that are started from now on, see `DaemonTimings`."""
+        self.environ["HASTY_TIMINGS"] = json.dumps(timings)
 
-    def begin(self, record: ListeningHistory | None = None) -> subprocess.Popen[bytes]:
-        """Start the logger, and then the listener; a record at the pace of life becomes a fast one."""
-        supervisor = self.start("run.py")
+    def start_supervisor(self, **environ: str) -> subprocess.Popen[bytes]:
+        check = program.module_command("spotify_logger.daemon.preflight")
+        commands = json.dumps([check, [sys.executable, "-m", "tests.hasty_loop"], {}])
+        return self.start("-m", "tests.hasty_supervisor", commands, **environ)
+
+    def start_loop(self) -> subprocess.Popen[bytes]:
+        """Start the loop without a supervisor."""
+        return self.start("-m", "tests.hasty_loop")
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        """Start the logger, and then the listener."""
+        supervisor = self.start_supervisor()
         self.wait_for_answers(1)
-        self.record = (record or make_record(self.seed)).moved(time.time(), PACE)
+        self.record = make_record(self.seed).moved(time.time(), PACE)
         self.server._service = Service(self.record, seed=self.seed)
         self.wait_for_answers(3)
         return supervisor
@@ -274,7 +251,7 @@ class LiveRun(Stage):
         return int(children[0]) if children else None
 
     def wait_for_answers(self, count: int) -> None:
-        """Wait until one process has been given so many answers from now on."""
+        """Wait until one process has been given so many answers in a row from now on."""
         before = len(self.server.shown)
 
         def are_given() -> bool:
@@ -282,13 +259,6 @@ class LiveRun(Stage):
             return len(pids) >= count and len(set(pids[-count:])) == 1
 
         wait_until(are_given, 30)
-
-    def inflict(self, seconds: float, *misfortunes: Callable[[], None]) -> None:
-        """Cause one fault after the other, at random moments, for some seconds."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            time.sleep(self.chance.uniform(0.3, 2.5))
-            self.chance.choice(misfortunes)()
 
     def fault(self, name: str, **how: object) -> None:
         """Switch a fault of the simulator on, see `Fault`."""
@@ -319,13 +289,14 @@ class LiveRun(Stage):
         return [line for line in self.lines() if re.match(f"{OUTAGE}|{RECOVERY}", line)]
 
     def end(self, supervisor: subprocess.Popen[bytes]) -> None:
-        """Let the logger look a little longer, and bring to Redis what waits, and end it."""
+        """Let the logger bring to Redis what is queued, end it, and assert that every play is logged."""
         self.wait_for_answers(4)
         from_ms = time.time() * 1000
         wait_until(lambda: (from_iso(self.status().get("last_poll", "")) or 0) > from_ms, 30)
         self.assert_no_secret_is_logged()  # while there are command lines to look at
         supervisor.terminate()
         assert supervisor.wait(30) == 0
+        self.assert_all_is_logged()
 
     def logged(self) -> list[Play]:
         """The plays that Redis has, every hash of which the index knows."""
@@ -336,50 +307,29 @@ class LiveRun(Stage):
         assert None not in plays
         return [play for play in plays if play is not None]
 
-    def judge(self) -> tuple[Comparison, list[TruePlay]]:
-        """Compare the log with the truth; return the verdict, and the plays that were certainly processed."""
-        truth = self.record.heard_by(self.server.shown[-1].at)
-        heeded = self.server.processed()
-        shown = [play for play in truth if any(is_of(answer, play) for answer in heeded)]
-        verdict = judge(truth, self.logged())
-        blind = sum(end - begin for begin, end in self.unobserved())
-        sys.stdout.write(
-            f"{len(truth)} plays heard, {len(shown)} shown, {len(verdict.pairs)} found, "
-            f"{len(verdict.doubles)} twice; blind for {blind:.1f} s\n"
-        )
-        return verdict, shown
-
-    def unobserved(self) -> list[tuple[float, float]]:
-        """Return the periods in which no answer showed an item."""
-        seen = [shown.at for shown in self.server.processed() if shown.uri]
-        return [(since, until) for since, until in pairwise(seen) if until - since > UNOBSERVED_AFTER]
-
-    def assert_all_is_logged(self, fewest: int = 1) -> None:
-        """Assert that every processed play is logged exactly once, and nothing else.
-
-        Lengths are right except for unobserved time.
-
-        Args:
-            fewest: Plays that must have been processed for the test to mean anything.
-        """
+    def assert_all_is_logged(self) -> None:
+        """Assert that every processed play is logged exactly once and in full length, and nothing else."""
         assert "Traceback" not in self.log()
-        self.assert_no_secret_is_logged()
         pids = [pid for pid, _ in groupby(shown.pid for shown in self.server.shown)]
         assert len(pids) == len(set(pids)), "two loops polled at the same time"
-        verdict, shown = self.judge()
+        truth = self.record.heard_by(self.server.shown[-1].at)
+        processed = self.server.processed()
+        shown = [play for play in truth if any(answer.is_of(play) for answer in processed)]
+        assert shown
+        verdict = judge(truth, self.logged())
         missed = [play for play in verdict.missed if play in shown]
         assert [missed, verdict.doubles, verdict.phantoms] == [[], [], []]
-        assert_precise(verdict, self.unobserved())
-        assert len(shown) >= fewest
+        seen = [answer.at for answer in processed if answer.uri]
+        assert_precise(verdict, [span for span in pairwise(seen) if span[1] - span[0] > UNOBSERVED_AFTER])
 
     def assert_outages_are_logged(self) -> None:
         """Assert that each outage of Redis has one line per problem, and one when it is over."""
         lines = self.outage_lines()
         outages = [list(group) for is_back, group in groupby(lines, lambda line: line.startswith(RECOVERY))]
         assert len(outages) % 2 == 0, lines
-        for told, over in zip(outages[::2], outages[1::2], strict=True):
-            assert len({line.partition("(plays")[0] for line in told}) == len(told), lines
-            assert len(over) == 1, lines
+        for problems, recoveries in zip(outages[::2], outages[1::2], strict=True):
+            assert len({line.partition("(plays")[0] for line in problems}) == len(problems), lines
+            assert len(recoveries) == 1, lines
 
 
 def make_record(seed: int) -> ListeningHistory:
@@ -394,11 +344,6 @@ def make_record(seed: int) -> ListeningHistory:
         if not again and record.plays[9].started_at - record.plays[0].started_at < 10 * PACE:
             return record
         seed += 1
-
-
-def is_of(answer: Shown, play: TruePlay) -> bool:
-    """Whether an answer showed a play."""
-    return answer.uri == play.uri and play.started_at <= answer.at <= play.ended_at
 
 
 def assert_precise(verdict: Comparison, unobserved: list[tuple[float, float]]) -> None:

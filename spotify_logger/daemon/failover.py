@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.redis_keys import LEASE
 from spotify_logger.daemon.gap_monitor import GAP_NOTE
 from spotify_logger.daemon.poller import Turn
-from spotify_logger.storage.lease import INVALID_LEASE_GRACE, RENEW_INTERVAL, LeaseState
+from spotify_logger.storage.lease import INVALID_LEASE_GRACE, LeaseState
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 
@@ -179,7 +179,7 @@ class Failover:
         self._report_refusal("this logger keeps standing by")
         self._watch_silence()
         self.logger.recorder.flush_leftovers()
-        due = self._clock.monotonic() + min(self._lease.wait, RENEW_INTERVAL)
+        due = self._clock.monotonic() + min(self._lease.wait, self._lease.renewal)
         return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")
 
     def _watch_silence(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import load
+from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
@@ -25,30 +26,36 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.daemon.failover import Failover
     from spotify_logger.daemon.poller import Poller
+    from spotify_logger.daemon.timings import DaemonTimings
     from spotify_logger.system.clock import Clock
 
-MAX_TURN = 120.0
-"""Most seconds that a turn may take: two API calls and a token refresh of 20 s each, an alert and a heartbeat
-of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
 ALERT_DEADLINE = 5.0
 """Seconds that an alert or a heartbeat may take; it can be retried, and polling must go on."""
 
 
 def run(
-    logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, is_stopping: Callable[[], bool]
+    logger: Failover | Poller,
+    clock: Clock,
+    heartbeat_pipe: HeartbeatPipe,
+    is_stopping: Callable[[], bool],
+    max_turn: float = DEFAULT_TIMINGS.max_turn,
 ) -> None:
     """Run one turn after the other until asked to stop."""
-    heartbeat_pipe.beat(MAX_TURN, "trouble", "starting")
+    heartbeat_pipe.beat(max_turn, "trouble", "starting")
     while not is_stopping():
         turn = logger.turn()
         left = turn.due - clock.monotonic()
-        heartbeat_pipe.beat(max(0.0, left) + MAX_TURN, "ok" if turn.ok else "trouble", turn.words)
+        heartbeat_pipe.beat(max(0.0, left) + max_turn, "ok" if turn.ok else "trouble", turn.words)
         while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
             clock.sleep(left)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> int:
     """Run the logger process.
+
+    Args:
+        arguments: The command line without the program; it takes none.
+        timings: How long to wait for others.
 
     Returns:
         The exit code: 0 stopped on request, 78 misconfigured, 1 if another logger uses the same state folder.
@@ -60,12 +67,12 @@ def main(arguments: Sequence[str]) -> int:
     stop = StopSignal()
     try:
         settings = load(Path.cwd(), os.environ)
-        lock_fd = None if heartbeat_pipe.is_supervised else lock_file.acquire(settings.state_dir, "log.py")
         with contextlib.ExitStack() as resources:
-            if lock_fd is not None:
+            if not heartbeat_pipe.is_supervised:
+                lock_fd = lock_file.acquire(settings.state_dir, "log.py", timings.orphan_timeout)
                 resources.callback(os.close, lock_fd)
                 start_redis(settings, lock_fd, resources)
-            run_logger(settings, heartbeat_pipe, stop, resources)
+            run_logger(settings, heartbeat_pipe, stop, resources, timings)
     except Misconfigured as error:
         log.error(str(error))
         return os.EX_CONFIG
@@ -76,7 +83,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_logger(
-    settings: Settings, heartbeat_pipe: HeartbeatPipe, stop: StopSignal, resources: contextlib.ExitStack
+    settings: Settings,
+    heartbeat_pipe: HeartbeatPipe,
+    stop: StopSignal,
+    resources: contextlib.ExitStack,
+    timings: DaemonTimings = DEFAULT_TIMINGS,
 ) -> None:
     """Build the logger and run it until a signal arrives."""
     if why := atomic_file.write_refusal(settings.state_dir):
@@ -91,19 +102,18 @@ def run_logger(
             " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
         )
     clock = SystemClock(stop.wake_fd)
-    send, send_alert = (
-        HttpSender(),
-        HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE),
-    )
+    send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
+    send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE)
     for sender in (send, send_alert):
         resources.callback(sender.close)
-    failover = build_failover(settings, Environment(clock, send, send_alert, boot_id()), os.uname().nodename)
+    environment = Environment(clock, send, send_alert, boot_id(), timings=timings)
+    failover = build_failover(settings, environment, os.uname().nodename)
     resources.callback(failover.close)
     log.info(
         f"polling Spotify every {settings.poll_min:g} to {settings.poll_max:g} s during playback,"
         f" writing to Redis at {failover.logger.store.where}"
     )
-    run(failover, clock, heartbeat_pipe, stop.is_requested)
+    run(failover, clock, heartbeat_pipe, stop.is_requested, timings.max_turn)
     failover.flush()
     log.info("stopped")
 

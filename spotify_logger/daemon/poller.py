@@ -13,6 +13,7 @@ from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.player_state import PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import Tracker
+from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.spotify.quota import Quota
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
@@ -25,14 +26,11 @@ if TYPE_CHECKING:
     from spotify_logger.daemon.backfiller import Backfiller
     from spotify_logger.daemon.gap_monitor import GapMonitor
     from spotify_logger.daemon.recorder import Recorder
+    from spotify_logger.daemon.timings import DaemonTimings
     from spotify_logger.spotify.api import ApiResponse, Spotify
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
-MAX_WAIT = 60.0
-"""Most seconds between two turns, so that the supervisor gets heartbeats during a rate limit."""
-LOGIN_CHECK_INTERVAL = 5.0
-"""Seconds between checks of the token file while a login is needed."""
 MAX_PENDING_ANSWERS = 20
 """Answers held back, with a new state folder, until Redis tells which play to continue."""
 REQUESTS_NOTE = "requests"
@@ -82,6 +80,7 @@ class Poller:
         clock: The time.
         schedule: When to poll after an answer.
         backoff: When to poll after a failure.
+        timings: How long to wait for a rate limit or a login.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all collaborators are passed in
@@ -94,6 +93,7 @@ class Poller:
         clock: Clock,
         schedule: PollSchedule,
         backoff: Backoff,
+        timings: DaemonTimings = DEFAULT_TIMINGS,
     ) -> None:
         self._spotify = spotify
         self._recorder = recorder
@@ -102,6 +102,7 @@ class Poller:
         self._clock = clock
         self._schedule = schedule
         self._backoff = backoff
+        self._timings = timings
         self._tracker = Tracker()  # until it is restored, only the schedule uses it
         self._is_restored = False
         self._memory = ""
@@ -120,11 +121,11 @@ class Poller:
             answer = self._spotify.player_state()
         except NotBefore as error:
             until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
-            wait, what_next = min(error.seconds, MAX_WAIT), f"; the next request is at {until}"
+            wait, what_next = min(error.seconds, self._timings.max_wait), f"; the next request is at {until}"
             turn = self._failed(error, RATE_LIMITED, wait, what_next)
         except LoginNeeded as error:
             self._login_trouble = str(error)
-            turn = self._failed(error, LOGIN_DEAD, LOGIN_CHECK_INTERVAL)
+            turn = self._failed(error, LOGIN_DEAD, self._timings.login_check_interval)
         except TryLater as error:
             reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
             turn = self._failed(error, reason, self._backoff.failed(), "; retrying")

@@ -13,8 +13,9 @@ from spotify_logger.daemon.backfiller import Backfiller
 from spotify_logger.daemon.failover import Failover, logger_id, was_standby
 from spotify_logger.daemon.gap_monitor import GapMonitor
 from spotify_logger.daemon.logger import Logger
-from spotify_logger.daemon.poller import MAX_WAIT, Poller
+from spotify_logger.daemon.poller import Poller
 from spotify_logger.daemon.recorder import Recorder
+from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spotify_logger.config.settings import Settings
+    from spotify_logger.daemon.timings import DaemonTimings
     from spotify_logger.spotify.http import Send
     from spotify_logger.storage.connection import Link
     from spotify_logger.system.clock import Clock
@@ -46,6 +48,7 @@ class Environment:
         connect: Opens a link to Redis.
         open_database: Opens the database of the outbox; None for SQLite on disk.
         may_write: Returns whether no other logger has taken over.
+        timings: How long to wait for others.
     """
 
     clock: Clock
@@ -56,6 +59,7 @@ class Environment:
     connect: Callable[[str], Link] = open_link
     open_database: Callable[[str], sqlite3.Connection] | None = None
     may_write: Callable[[], bool] = lambda: True
+    timings: DaemonTimings = DEFAULT_TIMINGS
 
 
 def build_logger(
@@ -68,11 +72,11 @@ def build_logger(
         environment: What it needs from the outside.
         schedule: When to poll; from the settings unless given.
     """
-    clock, state_dir = environment.clock, settings.state_dir
+    clock, state_dir, timings = environment.clock, settings.state_dir, environment.timings
     store = Store(
         settings.redis_url, settings.redis_prefix, clock.utc, environment.connect, settings.listener
     )
-    outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, environment.open_database)
+    outbox = Outbox(state_dir / OUTBOX_FILE, clock.monotonic, environment.open_database, timings.disk_retry)
     rate_limit = RateLimit(state_dir / RATE_LIMIT_FILE, clock, environment.boot_id)
     spotify = Spotify(environment.send, settings, TokenFile(state_dir / TOKEN_FILE), clock, rate_limit)
     gap_monitor = GapMonitor(
@@ -83,7 +87,7 @@ def build_logger(
         MAX_IDLE_FACTOR * settings.poll_max,
     )
     recorder = Recorder(
-        store, outbox, clock, Backoff(1.0, MAX_WAIT, environment.chance), environment.may_write
+        store, outbox, clock, Backoff(1.0, timings.max_wait, environment.chance), environment.may_write
     )
     poller = Poller(
         spotify,
@@ -94,6 +98,7 @@ def build_logger(
         clock,
         schedule or PollSchedule(settings.poll_min, settings.poll_max),
         Backoff(settings.poll_min, 2 * settings.poll_max, environment.chance),
+        timings,
     )
     return Logger(poller, spotify, recorder, store, outbox)
 
@@ -114,7 +119,8 @@ def build_failover(
     def make_lease(outbox: Outbox) -> Lease:
         link = environment.connect(settings.redis_url)
         prefix, identity = settings.redis_prefix, logger_id(outbox)
-        return Lease(link, prefix, identity, machine, clock, stood_by=was_standby(outbox))
+        renewal = environment.timings.lease_renewal
+        return Lease(link, prefix, identity, machine, clock, stood_by=was_standby(outbox), renewal=renewal)
 
     def build_logger_for(failover: Failover) -> Logger:
         send, send_alert = failover.guarded(environment.send), failover.guarded(environment.send_alert)

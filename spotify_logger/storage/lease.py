@@ -108,8 +108,10 @@ class Lease:
         machine: The name of its machine, for people.
         clock: The time.
         stood_by: Whether another logger held it at the last check, possibly before a restart.
+        renewal: Seconds between renewals while a standby waits, and between its checks.
 
     Attributes:
+        renewal: The same.
         machine: The name of its machine, as others see it.
         state: The result of the last check.
         fence: The fencing token of the current or last lease; 0 before the first.
@@ -122,8 +124,17 @@ class Lease:
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
-        self, link: Link, prefix: str, logger_id: str, machine: str, clock: Clock, *, stood_by: bool
+        self,
+        link: Link,
+        prefix: str,
+        logger_id: str,
+        machine: str,
+        clock: Clock,
+        *,
+        stood_by: bool,
+        renewal: float = RENEW_INTERVAL,
     ) -> None:
+        self.renewal = renewal
         self._link = link
         self._lease, self._fence, self._standby = prefix + LEASE, prefix + FENCE, prefix + STANDBY
         self._status = prefix + STATUS
@@ -134,7 +145,7 @@ class Lease:
         self._held = ""
         self._renewed_at = self._expires_at = self._retry_at = self._watched_since = float("-inf")
         self._connection = 0
-        self._left = RENEW_INTERVAL
+        self._left = renewal
         self._is_shown = self._has_seen = False
         self.state = LeaseState.UNKNOWN
         self.fence = 0
@@ -153,8 +164,8 @@ class Lease:
         if self.state is LeaseState.UNKNOWN:
             return max(0.0, self._retry_at - now)
         if self.state is LeaseState.HELD_BY_OTHER:
-            return min(self._left, RENEW_INTERVAL)
-        due = self._renewed_at + RENEW_INTERVAL if self.is_contested else self._expires_at - RENEW_INTERVAL
+            return min(self._left, self.renewal)
+        due = self._renewed_at + self.renewal if self.is_contested else self._expires_at - self.renewal
         return max(0.0, due - now)
 
     def ensure(self, due: float = 0.0) -> LeaseState:
@@ -164,8 +175,8 @@ class Lease:
             due: Seconds until the next turn.
         """
         now = self._clock.monotonic()
-        lasts = self.is_contested or self._expires_at >= now + due + RENEW_INTERVAL
-        if self.state is LeaseState.HELD and lasts and now < self._renewed_at + RENEW_INTERVAL:
+        lasts = self.is_contested or self._expires_at >= now + due + self.renewal
+        if self.state is LeaseState.HELD and lasts and now < self._renewed_at + self.renewal:
             return self.state
         return self.check(due)
 
@@ -255,7 +266,7 @@ class Lease:
         self._send(("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000)))
         self._stood_by = True
         self._has_seen |= value is not None
-        self._left = left / 1000 if isinstance(left, int) and left > 0 else RENEW_INTERVAL
+        self._left = left / 1000 if isinstance(left, int) and left > 0 else self.renewal
         self.other_machine = (
             self.other_machine if value is None else "?" if holder is None else holder.machine
         )

@@ -116,6 +116,7 @@ class Outbox:
         path: The database file; its folder must exist.
         monotonic: Returns monotonic seconds, for retries of a failed disk.
         connect: Opens a database; tests pass one that fails.
+        disk_retry: Seconds between attempts to use a failed disk again.
 
     Attributes:
         trouble: What is wrong with the disk; "" while all is well.
@@ -127,8 +128,10 @@ class Outbox:
         path: Path,
         monotonic: Callable[[], float],
         connect: Callable[[str], sqlite3.Connection] | None = None,
+        disk_retry: float = DISK_RETRY,
     ) -> None:
         self._path = path
+        self._disk_retry = disk_retry
         self._monotonic = monotonic
         self._connect = connect or _connect
         self._on_disk = True
@@ -374,7 +377,7 @@ class Outbox:
     ) -> sqlite3.Connection:
         """Go on in memory, with everything that can still be read from disk."""
         self._on_disk = False
-        self._retry_at = self._monotonic() + DISK_RETRY
+        self._retry_at = self._monotonic() + self._disk_retry
         memory = _connect(":memory:")
         _set_up(memory)
         source, self._is_complete = (disk, True) if disk is not None else self._read_only()
@@ -410,7 +413,7 @@ class Outbox:
     def _return_to_disk(self) -> None:
         if self._on_disk or self._monotonic() < self._retry_at:
             return
-        self._retry_at = self._monotonic() + DISK_RETRY
+        self._retry_at = self._monotonic() + self._disk_retry
         disk = None
         try:
             disk = self._open_file()

@@ -17,6 +17,7 @@ from spotify_logger.storage.embedded_server import NO_SERVER, EmbeddedServer, fi
 from spotify_logger.supervisor.processes import ChildProcess, LoopProcess, PreflightProcess, RedisProcess
 from spotify_logger.supervisor.restart_policy import Exit, Kill, ScheduleRestart, Start, Terminate
 from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
+from spotify_logger.supervisor.timings import DEFAULT_TIMINGS
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spotify_logger.supervisor.restart_policy import Action
+    from spotify_logger.supervisor.timings import SupervisorTimings
 
 USAGE = """usage: run.py [--demo [--web] [--for SECONDS]]
 
@@ -33,12 +35,6 @@ Log every play of a Spotify listener to Redis: run log.py, and restart it whenev
   --web            serve the web page too, with a made-up year of listening
   --for SECONDS    stop the demo after that time
 """
-
-FIRST_BEAT_TIMEOUT = 60.0
-"""Seconds until the first beat of the loop: on a Pi, imports and the first answer take a while."""
-
-TERMINATION_GRACE = 10.0
-"""Seconds between SIGTERM and SIGKILL."""
 
 STDERR = 2
 
@@ -71,21 +67,15 @@ class Supervisor:
     Args:
         check: The command of the preflight check.
         loop: The command of the poll loop.
-        first_beat_timeout: Seconds until the first beat of the loop.
-        grace: Seconds between SIGTERM and SIGKILL.
+        timings: How long to wait for the processes.
     """
 
     def __init__(
-        self,
-        check: Sequence[str],
-        loop: Sequence[str],
-        first_beat_timeout: float = FIRST_BEAT_TIMEOUT,
-        grace: float = TERMINATION_GRACE,
+        self, check: Sequence[str], loop: Sequence[str], timings: SupervisorTimings = DEFAULT_TIMINGS
     ) -> None:
         self._command = loop
-        self._first_beat_timeout = first_beat_timeout
-        self._grace = grace
-        self._preflight = PreflightProcess(check, grace)
+        self._timings = timings
+        self._preflight = PreflightProcess(check, timings)
         self._loop: LoopProcess | None = None
         self._redis: RedisProcess | None = None
         self._notify_socket = NotifySocket(os.environ)
@@ -206,7 +196,7 @@ class Supervisor:
             return
         if report.redis:
             self._start_redis(f"{report.state_dir}/redis", lock_fd, *report.redis)
-        self._loop = LoopProcess(self._command, lock_fd, self._first_beat_timeout, self._grace)
+        self._loop = LoopProcess(self._command, lock_fd, self._timings)
         self._perform(self._loop, self._loop.policy.start(time.monotonic()))
 
     def _start_redis(self, directory: str, lock_fd: int, host: str, port: int) -> None:
@@ -217,7 +207,7 @@ class Supervisor:
                 f"nothing listens at {host}:{port}, and {NO_SERVER}; plays are kept on disk until one does"
             )
             return
-        self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd))
+        self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)
         self._perform(self._redis, self._redis.policy.start(time.monotonic()))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from spotify_logger.supervisor.heartbeat import Beat
     from spotify_logger.supervisor.restart_policy import Action
+    from spotify_logger.supervisor.timings import SupervisorTimings
 
 EXIT_INTERRUPTED = 130
 """The exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
@@ -102,17 +103,15 @@ class PreflightProcess(ChildProcess):
 
     Args:
         command: Its command line; "--report-fd N" is appended.
-        grace: Seconds between SIGTERM and SIGKILL.
+        timings: How long to wait for it.
 
     Attributes:
         interrupted: Whether a Ctrl-C has reached it already.
     """
 
-    def __init__(self, command: Sequence[str], grace: float) -> None:
+    def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__(
-            "the check of the settings", RestartPolicy(random_fraction, grace=grace, final=final)
-        )
+        super().__init__("the check of the settings", RestartPolicy(random_fraction, timings, final=final))
         self._command = command
         self._report_fd = -1
         self.interrupted = False
@@ -154,17 +153,14 @@ class LoopProcess(ChildProcess):
     Args:
         command: Its command line.
         lock_fd: The lock file, which it inherits.
-        first_beat_timeout: Seconds until its first beat.
-        grace: Seconds between SIGTERM and SIGKILL.
+        timings: How long to wait for it.
 
     Attributes:
         beat_fd: The read end of the beat pipe; -1 while it is closed.
     """
 
-    def __init__(self, command: Sequence[str], lock_fd: int, first_beat_timeout: float, grace: float) -> None:
-        policy = RestartPolicy(
-            random_fraction, first_beat_timeout=first_beat_timeout, grace=grace, final={os.EX_CONFIG}
-        )
+    def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
+        policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
         super().__init__("the loop", policy)
         self._command = command
         self._lock_fd = lock_fd
@@ -215,10 +211,12 @@ class RedisProcess(ChildProcess):
 
     Args:
         server: The server.
+        timings: How long to wait for it.
     """
 
-    def __init__(self, server: EmbeddedServer) -> None:
-        super().__init__(f"the embedded Redis server at {server.address}", RestartPolicy(random_fraction))
+    def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
+        policy = RestartPolicy(random_fraction, timings)
+        super().__init__(f"the embedded Redis server at {server.address}", policy)
         self._server = server
 
     def launch(self) -> None:

@@ -11,25 +11,19 @@ import signal
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from spotify_logger.supervisor.timings import DEFAULT_TIMINGS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from spotify_logger.supervisor.heartbeat import Beat
-
-SHORTEST_DELAY = 1.0
-"""Seconds before the first restart; doubled for each further one, up to `LONGEST_DELAY`."""
-
-LONGEST_DELAY = 60.0
-"""The longest delay before a restart, in seconds."""
+    from spotify_logger.supervisor.timings import SupervisorTimings
 
 JITTER = 0.25
 """The random part of a delay."""
 
 HEALTHY_AFTER = 60.0
 """Seconds a process has to run, with at least one success, to reset the count of failures."""
-
-BEAT_GRACE = 2.0
-"""Seconds that a beat may be late: the machine may be small and busy."""
 
 OVERSLEEP_THRESHOLD = 1.0
 """Seconds after a deadline at which the supervisor cannot have been running itself (stopped, or starved)."""
@@ -92,8 +86,8 @@ class RestartPolicy:
 
     Args:
         random_fraction: Returns a random number from 0 to 1, for the jitter.
-        first_beat_timeout: Seconds until its first beat, or None for a process without beats.
-        grace: Seconds between SIGTERM and SIGKILL.
+        timings: How long to wait.
+        has_beats: Whether the process reports beats, so that silence counts as hanging.
         final: Exit codes after which it is not restarted.
 
     Attributes:
@@ -103,14 +97,14 @@ class RestartPolicy:
     def __init__(
         self,
         random_fraction: Callable[[], float],
+        timings: SupervisorTimings = DEFAULT_TIMINGS,
         *,
-        first_beat_timeout: float | None = None,
-        grace: float = 10.0,
+        has_beats: bool = False,
         final: Container[int] = (),
     ) -> None:
         self._random_fraction = random_fraction
-        self._first_beat_timeout = first_beat_timeout
-        self._grace = grace
+        self._timings = timings
+        self._has_beats = has_beats
         self._final = final
         self._phase = Phase.DOWN
         self._started_at = 0.0
@@ -127,9 +121,9 @@ class RestartPolicy:
         """Start the process, for the first time or again."""
         self._phase = Phase.UP
         self._started_at = self._last_beat_at = now
-        self._has_succeeded = self._first_beat_timeout is None
+        self._has_succeeded = not self._has_beats
         self._hung = ""
-        self.deadline = None if self._first_beat_timeout is None else now + self._first_beat_timeout
+        self.deadline = now + self._timings.first_beat_timeout if self._has_beats else None
         return [Start(self._should_log)]
 
     def on_beat(self, now: float, beat: Beat) -> None:
@@ -137,7 +131,7 @@ class RestartPolicy:
         if self._phase is Phase.UP and not self._hung:
             self._last_beat_at = now
             self._has_succeeded |= beat.ok
-            self.deadline = now + beat.seconds + BEAT_GRACE
+            self.deadline = now + beat.seconds + self._timings.beat_grace
 
     def on_exit(self, now: float, status: int) -> list[Action]:
         """Decide what follows the exit of the process.
@@ -161,7 +155,7 @@ class RestartPolicy:
         self._failures += 1
         tenth = self._failures % 10 == 0
         self._should_log = reason != self._last_reason or self._failures <= FAILURES_ALWAYS_LOGGED or tenth
-        delay = _delay(self._failures, self._random_fraction())
+        delay = self._delay()
         self._phase, self._last_reason, self.deadline = Phase.WAITING, reason, now + delay
         return [ScheduleRestart(reason, delay, self._should_log)]
 
@@ -174,7 +168,7 @@ class RestartPolicy:
         if self._phase is Phase.UP:
             return self._on_silence(now, self.deadline)
         self.deadline = None
-        return [Kill(f"did not end within {self._grace:.0f} s")]
+        return [Kill(f"did not end within {self._timings.termination_grace:.0f} s")]
 
     def stop(self, now: float) -> list[Action]:
         """Terminate the process, and kill it if this is the second request."""
@@ -185,7 +179,8 @@ class RestartPolicy:
                 [] if now - self._terminated_at < DUPLICATE_STOP_WINDOW else [Kill("was asked twice to end")]
             )
         already_asked = self._phase is Phase.RESTARTING
-        self._phase, self._terminated_at, self.deadline = Phase.STOPPING, now, now + self._grace
+        self._phase, self._terminated_at = Phase.STOPPING, now
+        self.deadline = now + self._timings.termination_grace
         return [] if already_asked else [Terminate()]
 
     def restart(self, now: float) -> list[Action]:
@@ -195,7 +190,7 @@ class RestartPolicy:
             return self.start(now)
         if self._phase is not Phase.UP:
             return []
-        self._phase, self.deadline = Phase.RESTARTING, now + self._grace
+        self._phase, self.deadline = Phase.RESTARTING, now + self._timings.termination_grace
         return [Terminate()]
 
     def _on_silence(self, now: float, deadline: float) -> list[Action]:
@@ -204,6 +199,11 @@ class RestartPolicy:
             return []
         self._hung, self.deadline = f"silent for {now - self._last_beat_at:.0f} s", None
         return [Kill("")]
+
+    def _delay(self) -> float:
+        """Return the seconds before the next restart."""
+        doubled = self._timings.shortest_delay * 2.0 ** min(self._failures - 1, 10)
+        return min(doubled, self._timings.longest_delay) * (1.0 - JITTER * self._random_fraction())
 
     def _exit(self, exit_code: int) -> list[Action]:
         self._phase, self.deadline = Phase.DOWN, None
@@ -222,8 +222,3 @@ def describe(status: int) -> str:
         return f"killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"killed by signal {-status}"
-
-
-def _delay(failures: int, random_fraction: float) -> float:
-    doubled = SHORTEST_DELAY * 2.0 ** min(failures - 1, 10)
-    return min(doubled, LONGEST_DELAY) * (1.0 - JITTER * random_fraction)

@@ -28,23 +28,24 @@ class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
     """Another logger uses this state folder. The message names it."""
 
 
-def acquire(state_dir: Path | str, what: str) -> int:
+def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIMEOUT) -> int:
     """Acquire the lock, and record the holder in the file.
 
     Args:
         state_dir: The state folder, which has to exist.
         what: The name of the program, e.g. "run.py".
+        orphan_timeout: Seconds to wait for the children of a killed supervisor.
 
     Returns:
         A file descriptor; the lock is held as long as it, or a copy inherited by a child, is open.
 
     Raises:
-        Busy: Another logger holds it.
+        AlreadyRunning: Another logger holds it.
         Misconfigured: The lock file is a symbolic link, which would be written elsewhere.
         TryLater: The folder cannot be used.
     """
     try:
-        return _take(state_dir, what)
+        return _take(state_dir, what, orphan_timeout)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Misconfigured(f"{state_dir}/lock is a symbolic link: remove it") from error
@@ -70,9 +71,9 @@ def is_held(state_dir: Path | str) -> bool | None:
     return False
 
 
-def _take(state_dir: Path | str, what: str) -> int:
+def _take(state_dir: Path | str, what: str, orphan_timeout: float) -> int:
     descriptor = _open(state_dir)
-    deadline = time.monotonic() + ORPHAN_TIMEOUT
+    deadline = time.monotonic() + orphan_timeout
     while not _try(descriptor):
         note = _note(descriptor)
         if _is_alive(note) or time.monotonic() > deadline:

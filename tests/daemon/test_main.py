@@ -19,7 +19,8 @@ import redis
 
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import MAX_TURN, StopSignal, run, run_logger, start_redis
+from spotify_logger.daemon.main import StopSignal, run, run_logger, start_redis
+from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
@@ -253,20 +254,21 @@ class TestBeats:
         world.service.faults.add(Fault("reset", seconds=60), start + 200)
         read_fd, write_fd = os.pipe()
         run(virtual_run.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
+        max_turn = DEFAULT_TIMINGS.max_turn
         first, *beats = BeatReader().feed(os.read(read_fd, 65536))
         for descriptor in (read_fd, write_fd):
             os.close(descriptor)
         virtual_run.close()
-        assert first == (MAX_TURN, False, "starting")
+        assert first == (max_turn, False, "starting")
         well = [beat for beat in beats if beat.ok]
         assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
         assert {beat.status for beat in beats if not beat.ok} == {"the connection was closed; retrying"}
-        assert all(MAX_TURN <= beat.seconds <= MAX_TURN + 60 for beat in beats)
-        assert well[0].seconds == pytest.approx(MAX_TURN + 5, abs=0.5)
+        assert all(max_turn <= beat.seconds <= max_turn + 60 for beat in beats)
+        assert well[0].seconds == pytest.approx(max_turn + 5, abs=0.5)
         _token, *polls = asked
         assert len(polls) == len(beats)
         for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
-            assert following - poll == pytest.approx(beat.seconds - MAX_TURN, abs=0.5)
+            assert following - poll == pytest.approx(beat.seconds - max_turn, abs=0.5)
 
     def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
         world = VirtualWorld.of(History(1_795_348_800.0).gone(60).finish())

@@ -18,7 +18,8 @@ from spotify_logger import __version__
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
-from spotify_logger.daemon.poller import LOGIN_CHECK_INTERVAL, MAX_WAIT, Turn, describe
+from spotify_logger.daemon.poller import Turn, describe
+from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
@@ -213,7 +214,7 @@ class TestFaults:
         rig.fault(name, seconds=60)
         turns = rig.run(480)
         assert len(turns) >= 2
-        assert max(later.due - turn.due for turn, later in pairwise(turns)) <= MAX_WAIT + 1
+        assert max(later.due - turn.due for turn, later in pairwise(turns)) <= DEFAULT_TIMINGS.max_wait + 1
         assert [line for line in logged(capsys) if line.startswith("The Band of A")] == []
         assert rig.raw.hlen("plays:2026-11-22") == 1
         if name in FINAL | {"expired"}:
@@ -361,7 +362,7 @@ class TestLogin:
         rig.token_file.save(Token(DEMO_REFRESH_TOKEN, authorized_at=rig.world.clock.now))
         replaced = rig.world.clock.now
         assert rig.turn().ok
-        assert rig.asked_since(replaced - 1, PLAYER)[0] <= replaced + LOGIN_CHECK_INTERVAL
+        assert rig.asked_since(replaced - 1, PLAYER)[0] <= replaced + DEFAULT_TIMINGS.login_check_interval
         assert rig.status()["login"] == "ok"
         back, gap = logged(capsys)
         assert back == "Spotify answers again: playing The Band of A – A, Desk"
@@ -388,7 +389,7 @@ class TestLogin:
         turn = rig.virtual_run.poller.turn()
         assert not turn.ok
         assert "spotify-logger login" in turn.words
-        assert turn.due - rig.world.clock.monotonic() == LOGIN_CHECK_INTERVAL
+        assert turn.due - rig.world.clock.monotonic() == DEFAULT_TIMINGS.login_check_interval
         assert rig.asked == []
 
 

@@ -58,7 +58,7 @@ def ends(status: int) -> Event:
 
 
 def a_loop(chance: float = 0.0) -> RestartPolicy:
-    return RestartPolicy(lambda: chance, first_beat_timeout=60.0, grace=10.0, final={78})
+    return RestartPolicy(lambda: chance, has_beats=True, final={78})
 
 
 def play(policy: RestartPolicy, history: History, until: float) -> Outcome:

@@ -15,16 +15,7 @@ from tests.listened import CatalogItem, IndexedLog
 
 ROOT = Path(__file__).parents[2]
 PLANTED = ("spotify_logger/__init__.py", "json.py", "random.py", "runpy.py", "redis.py", "sitecustomize.py")
-# The page, for which every answer is too large to be computed in its own process.
-PAGE = """
-import asyncio, os, sys
-from pathlib import Path
-from spotify_logger.config import settings
-from spotify_logger.web import query_service
-query_service.MAX_RESIDENT_BYTES = 0
-service = query_service.QueryService(settings.load(Path.cwd(), os.environ, need_login=False))
-sys.exit(asyncio.run(service.query("count", "--", "quo"))["plays"] != 1)
-"""
+LARGE_QUERY = Path(__file__).with_name("query_in_subprocess.py")
 
 
 @pytest.fixture
@@ -57,7 +48,7 @@ def test_the_page(folder: Path, redis_url: str) -> None:
     log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
     log.to(CatalogItem("track:quo", "Veridis Quo"), "2026-11-22 18:00")
     log.store.close()
-    done = run(folder, sys.executable, "-P", "-c", PAGE, REDIS_URL=redis_url)
+    done = run(folder, sys.executable, "-P", str(LARGE_QUERY), REDIS_URL=redis_url)
     assert (done.returncode, done.stderr, traces(folder)) == (0, "", "")
 
 

@@ -66,10 +66,8 @@ def test_it_waits_for_an_orphan(tmp_path: Path) -> None:
         assert holder.stdout.readline() == b"taken\n"
         holder.kill()
         holder.wait()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.2)
-            with pytest.raises(lock_file.AlreadyRunning, match=f"pid {holder.pid}, run.py"):
-                lock_file.acquire(tmp_path, "run.py")
+        with pytest.raises(lock_file.AlreadyRunning, match=f"pid {holder.pid}, run.py"):
+            lock_file.acquire(tmp_path, "run.py", orphan_timeout=0.2)
         holder.stdin.close()  # lets the orphan end
         os.close(lock_file.acquire(tmp_path, "run.py"))
 
@@ -91,13 +89,12 @@ def test_a_zombie_counts_as_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "note", ["", "\n", "garbage", "pid x, run.py", f"pid {2**70}, run.py", "pid -7, \udcff"]
 )
-def test_a_holder_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str) -> None:
-    monkeypatch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.0)
+def test_a_holder_without_a_name(tmp_path: Path, note: str) -> None:
     (tmp_path / "lock").write_bytes(note.encode(errors="surrogateescape"))
     with (tmp_path / "lock").open() as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         with pytest.raises(lock_file.AlreadyRunning):
-            lock_file.acquire(tmp_path, "run.py")
+            lock_file.acquire(tmp_path, "run.py", orphan_timeout=0.0)
 
 
 @pytest.fixture
@@ -128,11 +125,10 @@ def test_a_read_only_folder_is_locked_as_well(
 
 
 @pytest.mark.usefixtures("read_only")
-def test_a_read_only_folder_that_was_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_file, "ORPHAN_TIMEOUT", 0.0)
+def test_a_read_only_folder_that_was_never_used(tmp_path: Path) -> None:
     descriptor = lock_file.acquire(tmp_path, "run.py")
     with pytest.raises(lock_file.AlreadyRunning, match=r"works in .*: unknown process"):
-        lock_file.acquire(tmp_path, "log.py")
+        lock_file.acquire(tmp_path, "log.py", orphan_timeout=0.0)
     os.close(descriptor)
     os.close(lock_file.acquire(tmp_path, "log.py"))
     assert list(tmp_path.iterdir()) == []
