@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from spotify_logger.spotify.oauth import SCOPES
-from spotify_logger.storage.connection import StoreError
-from spotify_logger.storage.redis_errors import Refusal
 from tests.examples import examples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from spotify_logger.storage.connection import Command, Link, Part, Reply
+    from collections.abc import Iterator, Sequence
 
 SECOND = 1_795_348_800
 """The time of the sample data, in seconds since the epoch: 2026-11-22T12:00:00Z."""
@@ -48,7 +44,6 @@ NUMBERS: tuple[int | float, ...] = (
 )  # fmt: skip
 
 texts = st.sampled_from(CONTROLS + TEXTS) | st.text(st.characters(exclude_categories=()), max_size=12)
-redis_texts = texts.map(lambda text: as_read(text))  # noqa: PLW0108 - it is defined below
 leaves = st.sampled_from((None, True, False)) | st.sampled_from(NUMBERS) | st.integers() | texts
 values: st.SearchStrategy[object] = st.recursive(
     leaves,
@@ -128,7 +123,7 @@ HISTORIES = [
     },
     *examples("recently_played"),
 ]
-FAULTS = examples("errors")
+ERRORS = examples("errors")
 GRANTS = examples("token")
 
 # Files
@@ -146,7 +141,7 @@ TOKENS: list[object] = [
     },
     {"refresh_token": "refresh-1", "dead_at": 1.0, "dead_reason": "Spotify does not take it", "asked_at": 2},
 ]
-HOLD: dict[str, object] = {
+COOLDOWN: dict[str, object] = {
     "seconds": 36_000.0,
     "monotonic": 5.0,
     "utc": float(SECOND),
@@ -154,11 +149,11 @@ HOLD: dict[str, object] = {
     "times": 3,
     "reason": "quota",
 }
-HOLDS: list[dict[str, object]] = [
-    {"api": HOLD, "accounts": {**HOLD, "boot": ""}, "limits": [SECOND - 60.0, float(SECOND)]},
-    {"api": {**HOLD, "seconds": 1e9}},
-    {"api": {**HOLD, "monotonic": 1e9}, "limits": [1e300, -1, "x", 0]},
-    {"accounts": {**HOLD, "utc": 1e11, "rebooted": True}},
+COOLDOWNS: list[dict[str, object]] = [
+    {"api": COOLDOWN, "accounts": {**COOLDOWN, "boot": ""}, "limits": [SECOND - 60.0, float(SECOND)]},
+    {"api": {**COOLDOWN, "seconds": 1e9}},
+    {"api": {**COOLDOWN, "monotonic": 1e9}, "limits": [1e300, -1, "x", 0]},
+    {"accounts": {**COOLDOWN, "utc": 1e11, "rebooted": True}},
 ]
 AUTH_FILES = (
     f'client_id = "0123456789abcdef"\nclient_secret = "{SECRET}-client"\n',
@@ -225,7 +220,7 @@ SAMPLE = {
     "at": (SECOND - 5) * 1000,
     "doubted": None,
 }
-MEMORY = {
+TRACKER_STATE = {
     "play": [START, 195_000],
     "last": SAMPLE,
     "previous": {**SAMPLE, "uri": "spotify:episode:pilot"},
@@ -234,11 +229,11 @@ MEMORY = {
     "hidden": {"begun": (SECOND - 4) * 1000, "ended": (SECOND - 3) * 1000},
     "left": {"spotify:episode:pilot": 61_000},
 }
-MEMORIES: list[dict[str, object]] = [
-    MEMORY,
-    {**MEMORY, "hidden": None},
-    {**MEMORY, "hidden": None, "unseen": None, "answered": SAMPLE["at"]},
-    {**MEMORY, "hidden": None, "blind": True},
+TRACKER_STATES: list[dict[str, object]] = [
+    TRACKER_STATE,
+    {**TRACKER_STATE, "hidden": None},
+    {**TRACKER_STATE, "hidden": None, "unseen": None, "answered": SAMPLE["at"]},
+    {**TRACKER_STATE, "hidden": None, "blind": True},
 ]
 """The JSON that a tracker stores beside the newest play."""
 STATUS = {
@@ -250,11 +245,11 @@ STATUS = {
     "state": "playing Daft Punk – Veridis Quo, Kitchen",
     "requests_24h": "1234",
     "requests_by_hour": "498708:99,498709:6",
-    "tracker": json.dumps(MEMORY),
+    "tracker": json.dumps(TRACKER_STATE),
     "version": "0.1.0",
     "pid": "77",
 }
-FOLLOWING = [
+STATES_AFTER_RESTART = [
     player(TRACK, progress_ms=200_000),
     player(TRACK, progress_ms=230_000, is_playing=False),
     player(TRACK, progress_ms=1_000),
@@ -262,35 +257,11 @@ FOLLOWING = [
     {},
 ]
 """Player states after a restart."""
-SUMMER = 1_147_000_000
-"""Seconds since the epoch, 2006-05-07T11:06:40Z: in Spotify's first days there are few to look back on."""
-LOG: dict[str, object] = {
-    "spotify_logger:status": {**STATUS, "last_play": f"listening:{SUMMER - 200}"},
-    "now_playing": f"listening:{SUMMER - 200}",
-    f"listening:{SUMMER - 200}": NEWEST,
-    f"listening:{SUMMER - 600}": OLDER,
-    "plays:2006-05-07": {f"{SUMMER - 200}": "track:veridis 195000", f"{SUMMER - 600}": "episode:pilot 61000"},
-    "plays:2006-05-06": {f"{SUMMER - 86_400}": "track:veridis 345000"},
-    "track:veridis": {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery", "isrc": "GB1"},
-    "episode:pilot": {"name": "The Pilot", "album": "A Show about Daft Punk"},
-    "server": "# Server\r\nredis_version:7.0.15\r\n",
-}
-
-LOGS: list[dict[str, object]] = [
-    LOG,
-    {**LOG, "spotify_logger:status": {**STATUS, "last_poll": "9999-12-31T23:59:59-23:59", "last_play": "0"}},
-    {**LOG, "spotify_logger:status": "no hash", "plays:2006-05-07": {f"{SUMMER - 200}": "track:veridis 1"}},
-]
-
 # Mutations
 
-Spot = tuple[Any, ...]
-"""The keys and indices of a part of a JSON value."""
-Deed = Callable[[Any, Any, object], None]
-"""Changes an element of a dict or list, given by its key or index, using another value."""
-Way = Callable[[str, int], bytes]
-"""Changes JSON text at a position."""
-
+Change = Callable[[Any, object], object]
+"""Returns what to put in the place of a part of a JSON value, given another value."""
+REMOVED = object()
 NAMES = frozenset(
     (  # noqa: SIM905 - six lines to read instead of fifty
         "id uri type name artists album show device context item items track played_at duration_ms timestamp "
@@ -302,90 +273,49 @@ NAMES = frozenset(
 )
 """The fields that the program reads; they are mutated more often than others."""
 
-
-def mutated(bodies: Sequence[object]) -> st.SearchStrategy[Any]:
-    """Generate one of the bodies with up to three parts replaced, removed, retyped, duplicated or renamed."""
-    return st.builds(_mutate, st.sampled_from(bodies), CHANGES)
-
-
-def _mutate(body: object, changes: Sequence[tuple[int, Deed, object]]) -> object:
-    for number, deed, other in changes:
-        spots = list(_spots(body))
-        if spots:
-            body = _changed(body, spots[number % len(spots)], deed, other)
-    return body
-
-
-def _spots(value: object, path: Spot = ()) -> Iterator[Spot]:
-    """Return the path of every part; those of important parts several times."""
-    parts: Iterable[tuple[Any, object]] = ()
-    if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list):
-        parts = enumerate(value)
-    for key, part in parts:
-        yield from [(*path, key)] * (10 if key in NAMES else 1)
-        yield from _spots(part, (*path, key))
-
-
-def _changed(body: Any, path: Spot, deed: Deed, other: object) -> Any:
-    """Return a copy in which the part at `path` is changed."""
-    copy = body.copy()
-    if path[1:]:
-        copy[path[0]] = _changed(body[path[0]], path[1:], deed, other)
-    else:
-        deed(copy, path[0], other)
-    return copy
-
-
-def _replace(parent: Any, key: Any, other: object) -> None:
-    parent[key] = other
-
-
-def _leave_out(parent: Any, key: Any, other: object) -> None:
-    del parent[key]
-
-
-def _as_text(parent: Any, key: Any, other: object) -> None:
-    parent[key] = str(parent[key])[:100]
-
-
-def _as_list(parent: Any, key: Any, other: object) -> None:
-    parent[key] = [parent[key], other]
-
-
-def _as_object(parent: Any, key: Any, other: object) -> None:
-    parent[key] = {str(other)[:20]: parent[key], "id": other}
-
-
-def _as_float(parent: Any, key: Any, other: object) -> None:
-    parent[key] = parent[key] / 2 if isinstance(parent[key], int) and abs(parent[key]) < 2**53 else 0.25
-
-
-def _with_a_bit(parent: Any, key: Any, other: object) -> None:
-    text = str(parent[key])[:100]
-    parent[key] = f"{text[:3]}{str(other)[:100]}{text[3:]}"
-
-
-def _double(parent: Any, key: Any, other: object) -> None:
-    if isinstance(parent, list):
-        parent.insert(key, parent[key])
-    else:
-        parent[f"{key} "] = parent[key]
-
-
-def _rename(parent: Any, key: Any, other: object) -> None:
-    if isinstance(parent, dict):
-        parent[str(other)[:5000]] = parent.pop(key)
-
-
-DEEDS: tuple[Deed, ...] = (
-    *[_replace] * 8,
-    *(_leave_out, _as_text, _as_list, _as_object, _as_float, _with_a_bit, _with_a_bit, _double, _rename),
+CHANGES: tuple[Change, ...] = (
+    *[lambda _, other: other] * 8,
+    lambda _, __: REMOVED,
+    lambda part, _: str(part)[:100],
+    lambda part, other: [part, other],
+    lambda part, other: {str(other)[:20]: part, "id": other},
+    lambda part, _: part / 2 if isinstance(part, int) and abs(part) < 2**53 else 0.25,
+    *[lambda part, other: f"{str(part)[:3]}{str(other)[:100]}{str(part)[3:100]}"] * 2,
 )
 ANYWHERE = st.integers(0, 2**16)
 OTHERS = st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | leaves | values
-CHANGES = st.lists(st.tuples(ANYWHERE, st.sampled_from(DEEDS), OTHERS), max_size=3)
+
+
+def mutated(bodies: Sequence[object]) -> st.SearchStrategy[Any]:
+    """Generate one of the bodies with up to three parts replaced, removed or retyped."""
+    changes = st.lists(st.tuples(ANYWHERE, st.sampled_from(CHANGES), OTHERS), max_size=3)
+    return st.builds(_mutate, st.sampled_from(bodies), changes)
+
+
+def _mutate(body: object, changes: Sequence[tuple[int, Change, object]]) -> object:
+    for number, change, other in changes:
+        if paths := list(_paths(body)):
+            body = _changed(body, paths[number % len(paths)], change, other)
+    return body
+
+
+def _paths(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Return the keys and indices that lead to every part; those of important parts several times."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from [(*path, key)] * (10 if key in NAMES else 1)
+        yield from _paths(part, (*path, key))
+
+
+def _changed(value: Any, path: tuple[Any, ...], change: Change, other: object) -> Any:
+    """Return a copy in which the part at `path` is changed."""
+    if not path:
+        return change(value, other)
+    copy, key = value.copy(), path[0]
+    copy[key] = _changed(copy[key], path[1:], change, other)
+    if copy[key] is REMOVED:
+        del copy[key]
+    return copy
 
 
 def garbled(bases: Sequence[str], bits: st.SearchStrategy[str] = texts) -> st.SearchStrategy[str]:
@@ -405,27 +335,25 @@ def _edit(text: str, edits: Sequence[tuple[int, int, str | None]]) -> str:
 
 def encoded(bodies: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
     """Generate bodies as sent over the network, sometimes damaged."""
-    return st.builds(encode, bodies, st.sampled_from(WAYS), ANYWHERE)
 
+    def encode(body: object, damage: Callable[[str, int], bytes], number: int) -> bytes:
+        text = json.dumps(body, ensure_ascii=number % 2 == 0)
+        return damage(text, number % (len(text) + 1))
 
-def encode(body: object, way: Way, number: int) -> bytes:
-    """Return a body as bytes with such damage."""
-    text = json.dumps(body, ensure_ascii=number % 2 == 0)
-    return way(text, number % (len(text) + 1))
+    return st.builds(encode, bodies, st.sampled_from(DAMAGES), ANYWHERE)
 
 
 def _utf8(text: str, at: int = 0) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-WAYS: tuple[Way, ...] = (
+DAMAGES: tuple[Callable[[str, int], bytes], ...] = (
     *[_utf8] * 10,
     lambda text, at: _utf8(text[:at]),
     lambda text, at: _utf8(text)[:at] + b"\xff\x00\x1b" + _utf8(text)[at:],
     lambda text, at: _utf8(text)[:at] + b"," + _utf8(text)[at + 1 :],
     lambda text, at: _utf8("\ufeff" + text),
     lambda text, at: text.encode("utf-16", "surrogatepass"),
-    lambda text, at: text.encode("utf-32-be", "surrogatepass"),
     lambda text, at: text.encode("latin-1", "replace"),
     lambda text, at: _utf8(text + text),
     lambda text, at: _utf8(text.replace("{", '{"item": 5, "error": [], ', 1)),
@@ -435,72 +363,14 @@ WAYS: tuple[Way, ...] = (
     lambda text, at: b"<!doctype html><title>502</title>" + _utf8(text),
     lambda text, at: b"",
 )
-"""Kinds of damage to JSON on the network; half of them are none."""
-
-# A Redis with foreign data
-
-
-class Someone:
-    """A stand-in for a server: hashes, texts, and keys of other types, which it refuses to read as these.
-
-    Args:
-        keys: A dict is a hash, a text is a text; anything else is of a type that nobody asks for.
-        refuses: Beginning of keys that may not be touched.
-        fails: The number of the call that gets no answer.
-    """
-
-    where = "someone:6379"
-
-    def __init__(self, keys: Mapping[str, object], refuses: str = "-", fails: int = 0) -> None:
-        self._keys = {as_read(key): value for key, value in keys.items()}
-        self._refuses = refuses
-        self._fails = fails
-
-    def connect(self) -> int:
-        return 1
-
-    def close(self) -> None:
-        pass
-
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
-        self._fails -= 1
-        if self._fails == 0:
-            raise StoreError("Redis at someone:6379 closed the connection: it may be restarting")
-        return [self._reply(str(command[0]), str(command[1]), command[2:]) for command in commands]
-
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
-        return None
-
-    def nodes(self) -> Sequence[Link]:
-        return [self]
-
-    def _reply(self, name: str, key: str, arguments: Command) -> Reply:
-        value = self._keys.get(key)
-        if key.startswith(self._refuses):
-            return Refusal("NOPERM", "does not allow this user to do that")
-        if name in {"EXISTS", "DEL", "HSET", "HDEL"}:
-            return int(value is not None)
-        if name in {"GET", "INFO", "SET"}:
-            return None if value is None else as_read(value) if isinstance(value, str) else WRONG_TYPE
-        if not isinstance(value, dict | None):
-            return WRONG_TYPE
-        known = {as_read(field): as_read(inner) for field, inner in (value or {}).items()}
-        if name == "HGETALL":
-            return [part for pair in known.items() for part in pair]
-        assert name in {"HGET", "HMGET"}, name
-        values = [known.get(str(field)) for field in arguments]
-        return values[0] if name == "HGET" else values
-
-
-WRONG_TYPE = Refusal("WRONGTYPE", "holds another kind of value there")
-
-
-def as_read(value: object) -> str:
-    """Return a value as read by a client that replaces invalid UTF-8."""
-    return str(value)[:4096].encode("utf-8", "replace").decode()
+"""Kinds of damage to JSON on the network; nearly half of them are none."""
 
 
 def as_hash(value: object) -> dict[str, str]:
-    """Return a hash with these fields as read by such a client."""
+    """Return a hash with these fields as read by a client that replaces invalid UTF-8."""
     pairs = value.items() if isinstance(value, dict) else ()
-    return {as_read(name): as_read(inner) for name, inner in pairs}
+    return {_as_read(name): _as_read(inner) for name, inner in pairs}
+
+
+def _as_read(value: object) -> str:
+    return str(value)[:4096].encode("utf-8", "replace").decode()
