@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from spotify_logger.report.blocks import Block
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command
 
@@ -80,10 +79,33 @@ class IndexedLog:
     def skipped(self, item: CatalogItem, moment: str) -> None:
         self.to(item, moment, 5, SKIPPED)
 
-    def gap(self, begin: str, end: str) -> None:
+    def play(
+        self, item: CatalogItem, moment: str, heard: float = 200, end: str = TRACKDONE, **more: str | int
+    ) -> int:
+        """Add a play with its hash, as the logger does; return its second."""
+        second, milliseconds = self.second(moment), round(heard * 1000)
+        fields: dict[str, str | int] = {
+            **{name: text for name, text in item.fields.items() if name in ("name", "artists", "album")},
+            "uri": f"spotify:{item.key}",
+            "duration_ms": 345_000,
+            "started_at": to_iso(second * 1000),
+            "ended_at": to_iso(second * 1000 + milliseconds),
+            "ms_played": milliseconds,
+            "device_name": "Kitchen",
+            "playing": 1,
+            "progress_ms": milliseconds,
+            **({} if end == OPEN else {"end_reason": end}),
+            **more,
+        }
+        with self.store.batch() as batch:
+            batch.write_play(second, fields, row_value(item.key, milliseconds, None if end == OPEN else end))
+            batch.write_catalog(item.key, item.fields)
+        return second
+
+    def gap(self, begin: str, end: str, reason: str = "offline") -> None:
         first, last = self.second(begin), self.second(end)
         with self.store.batch() as batch:
-            gap_fields = {"from": to_iso(first * 1000), "to": to_iso(last * 1000), "reason": "offline"}
+            gap_fields = {"from": to_iso(first * 1000), "to": to_iso(last * 1000), "reason": reason}
             batch.write_gap(first, gap_fields)
 
     def ask(self, **more: object) -> Question:
@@ -103,8 +125,13 @@ def rows(answer: Answer) -> dict[str, str]:
     return {row[0]: row[1] for table in tables for row in table.rows if len(row) == 2}
 
 
-def blocks(answer: Answer, kind: type[Block]) -> list[Block]:
-    return [block for block in answer.page if isinstance(block, kind)]
+def table_rows(answer: Answer) -> list[list[str]]:
+    """Return the rows of all tables."""
+    return [list(row) for block in answer.page if isinstance(block, Table) for row in block.rows]
+
+
+def texts(answer: Answer) -> list[str]:
+    return [block for block in answer.page if isinstance(block, str)]
 
 
 class _Terminal(io.StringIO):

@@ -11,67 +11,41 @@ MORNING: Gap = (NOON - 3000, NOON - 600, "not running")
 GAPS = [NIGHT, MORNING]
 
 
-@pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times of people are local ones."""
+@pytest.mark.parametrize(
+    ("second", "left", "seconds"),
+    [
+        (NOON - DAY, GAPS, 7200 + 2400),
+        (NIGHT[0] + 1800, GAPS, 5400 + 2400),  # only the rest of the first one
+        (NIGHT[1], [MORNING], 2400),
+        (MORNING[1] - 0.5, [MORNING], 0),
+        (MORNING[1], [], 0),
+    ],
+)
+def test_gaps_since_a_second(second: float, left: list[Gap], seconds: int) -> None:
+    assert ending_after(GAPS, second) == left
+    assert unobserved_seconds(GAPS, second) == seconds
+
+
+def test_one_gap() -> None:
+    assert gap_words(MORNING) == "(not running for 40 min)"
+    bounds = {"from": "2026-11-22T11:10:00.000Z", "to": "2026-11-22T11:50:00.000Z"}
+    assert gap_data(MORNING) == {**bounds, "reason": "not running"}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "days", "since", "words"),
+    [
+        ([], 7, NOON - 7 * DAY, ""),
+        ([MORNING], 7, NOON - 7 * DAY, "1 in 7 days, 40 min in all; the last -3000..-600, not running"),
+        (GAPS, 1, NIGHT[0] + 3600, "2 in 1 days, 1 h 40 min in all; the last -3000..-600, not running"),
+        ([MORNING] * 1234, 30, 0, "1,234 in 30 days, 34 days 6 h in all; the last -3000..-600, not running"),
+    ],
+    ids=["none", "one", "one that began earlier", "thousands"],
+)
+def test_gaps_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, gaps: list[Gap], days: int, since: int, words: str
+) -> None:
     monkeypatch.setattr(
         "spotify_logger.queries.gaps.local_period", lambda begin, end: f"{begin - NOON}..{end - NOON}"
     )
-
-
-@pytest.mark.parametrize(
-    ("moment", "left", "seconds"),
-    [
-        (NOON - DAY, GAPS, 7200 + 2400),
-        (NIGHT[0] + 1800, GAPS, 5400 + 2400),  # of the first one only what came later
-        (NIGHT[1], [MORNING], 2400),
-        (MORNING[0], [MORNING], 2400),
-        (MORNING[1] - 0.5, [MORNING], 0),
-        (MORNING[1], [], 0),
-        (NOON, [], 0),
-    ],
-)
-def test_since_a_moment(moment: float, left: list[Gap], seconds: int) -> None:
-    assert ending_after(GAPS, moment) == left
-    assert unobserved_seconds(GAPS, moment) == seconds
-
-
-def test_for_programs() -> None:
-    assert gap_data(MORNING) == {
-        "from": "2026-11-22T11:10:00.000Z",
-        "to": "2026-11-22T11:50:00.000Z",
-        "reason": "not running",
-    }
-
-
-@pytest.mark.parametrize(
-    ("gap", "words"),
-    [
-        (NIGHT, "(offline for 2 h)"),
-        (MORNING, "(not running for 40 min)"),
-        ((NOON, NOON + 6600, "login dead"), "(login dead for 1 h 50 min)"),
-    ],
-)
-def test_among_plays(gap: Gap, words: str) -> None:
-    assert gap_words(gap) == words
-
-
-class TestLine:
-    def test_there_is_none(self) -> None:
-        assert gaps_words([], 7, NOON - 7 * DAY) == ""
-
-    def test_one(self) -> None:
-        words = "1 in 7 days, 40 min in all; the last -3000..-600, not running"
-        assert gaps_words([MORNING], 7, NOON - 7 * DAY) == words
-
-    def test_several(self) -> None:
-        words = "2 in 30 days, 2 h 40 min in all; the last -3000..-600, not running"
-        assert gaps_words(GAPS, 30, NOON - 30 * DAY) == words
-
-    def test_of_one_that_began_before_only_the_rest_counts(self) -> None:
-        words = "2 in 1 days, 1 h 40 min in all; the last -3000..-600, not running"
-        assert gaps_words(GAPS, 1, NIGHT[0] + 3600) == words
-
-    def test_thousands(self) -> None:
-        gaps = [(NOON - 600 * number, NOON - 600 * number + 301, "offline") for number in range(1234, 0, -1)]
-        assert gaps_words(gaps, 30, NOON - 30 * DAY).startswith("1,234 in 30 days, 4 days 7 h in all; ")
+    assert gaps_words(gaps, days, since) == words

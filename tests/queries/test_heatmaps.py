@@ -11,69 +11,70 @@ from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Ta
 from tests.listened import CatalogItem, IndexedLog, data_of, drawn, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from spotify_logger.report.blocks import Answer
 
 QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"])
 
 
-@pytest.fixture
-def log(redis_url: str) -> Iterator[IndexedLog]:
-    log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
-    yield log
-    log.store.close()
-
-
-def week(answer: Answer) -> dict[tuple[str, int], tuple[int, int]]:
-    """Plays and seconds by weekday and hour, where there are any."""
-    cells = data_of(answer)["week"]
-    assert isinstance(cells, list)
-    assert answer.csv_rows == cells or not data_of(answer)["heard_ms"]
-    assert len(cells) == 7 * 24
-    by_hour = {(cell["weekday"], cell["hour"]): (cell["plays"], cell["heard_ms"] // 1000) for cell in cells}
-    return {hour: amounts for hour, amounts in by_hour.items() if amounts != (0, 0)}
-
-
 class TestClock:
+    def clock(self, log: IndexedLog, **more: object) -> Answer:
+        return heatmaps.clock(log.archive, log.ask(**more))
+
+    def week(self, answer: Answer) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return plays and seconds by weekday and hour, where there are any."""
+        cells = data_of(answer)["week"]
+        assert isinstance(cells, list)
+        assert answer.csv_rows == cells or not data_of(answer)["heard_ms"]
+        assert len(cells) == 7 * 24
+        return {
+            (cell["weekday"], cell["hour"]): (cell["plays"], cell["heard_ms"] // 1000)
+            for cell in cells
+            if cell["plays"] or cell["heard_ms"]
+        }
+
+    def parts(self, answer: Answer) -> tuple[Heatmap, Sparkline, Table]:
+        heatmap, hours, weekdays, *_ = answer.page
+        assert isinstance(heatmap, Heatmap)
+        assert isinstance(hours, Sparkline)
+        assert isinstance(weekdays, Table)
+        return heatmap, hours, weekdays
+
     def test_a_play_belongs_to_the_hour_in_which_it_started(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-11-22 23:59:59", 4000)  # a Sunday
         log.to(QUO, "2026-11-23 02:00:00")
         log.to(QUO, "2026-11-16 02:59:59", 29)
-        assert week(heatmaps.clock(log.archive, log.ask())) == {("Sun", 23): (1, 4000), ("Mon", 2): (1, 229)}
+        assert self.week(self.clock(log)) == {("Sun", 23): (1, 4000), ("Mon", 2): (1, 229)}
 
     @pytest.mark.parametrize(
-        ("zone", "second", "hour"),
+        ("zone", "seconds", "hour"),
         [
-            ("Europe/Berlin", 1_774_745_999, ("Sun", 1)),  # 29 March 2026: no clock shows 2:00
-            ("Europe/Berlin", 1_774_746_000, ("Sun", 3)),
-            ("Europe/Berlin", 1_792_888_200, ("Sun", 2)),  # 25 October: half past two, and again
-            ("Europe/Berlin", 1_792_891_800, ("Sun", 2)),
-            ("Asia/Kolkata", 1_774_745_999, ("Sun", 6)),
-            ("Asia/Kolkata", 1_774_722_600, ("Sun", 0)),  # its midnight is half past six in the evening, UTC
-            ("Asia/Kolkata", 1_774_722_599, ("Sat", 23)),
+            ("Europe/Berlin", [1_774_745_999], ("Sun", 1)),  # 29 March 2026: no clock shows 2:00
+            ("Europe/Berlin", [1_774_746_000], ("Sun", 3)),
+            ("Europe/Berlin", [1_792_888_200, 1_792_891_800], ("Sun", 2)),  # 25 October: half past two, twice
+            (
+                "Asia/Kolkata",
+                [1_774_722_600],
+                ("Sun", 0),
+            ),  # its midnight is half past six in the evening, UTC
+            ("Asia/Kolkata", [1_774_722_599], ("Sat", 23)),
         ],
     )
-    def test_zones(self, log: IndexedLog, zone: str, second: int, hour: tuple[str, int]) -> None:
+    def test_hours_are_local(
+        self, log: IndexedLog, zone: str, seconds: list[int], hour: tuple[str, int]
+    ) -> None:
         log.zone = Zone(zone)
-        log.to(QUO, second)
-        assert week(heatmaps.clock(log.archive, log.ask())) == {hour: (1, 200)}
+        for second in seconds:
+            log.to(QUO, second)
+        assert self.week(self.clock(log)) == {hour: (len(seconds), 200 * len(seconds))}
 
-    def test_the_hour_that_comes_twice_has_both(self, log: IndexedLog) -> None:
-        log.to(QUO, 1_792_888_200, 100)
-        log.to(QUO, 1_792_891_800, 300)
-        assert week(heatmaps.clock(log.archive, log.ask())) == {("Sun", 2): (2, 400)}
-
-    def test_sums(self, log: IndexedLog) -> None:
+    def test_figures(self, log: IndexedLog) -> None:
         for moment in ("2026-11-16 08:00", "2026-11-17 08:10", "2026-11-17 08:20", "2026-11-22 20:00"):
             log.to(QUO, moment, 3600)
         log.skipped(QUO, "2026-11-22 20:00:01")
-        answer = heatmaps.clock(log.archive, log.ask())
-        picture, hours, weekdays, *_ = answer.page
-        assert isinstance(picture, Heatmap)
-        assert isinstance(hours, Sparkline)
-        assert isinstance(weekdays, Table)
-        assert [sum(values) for values in picture.values] == [1, 2, 0, 0, 0, 0, 1]
+        log.gap("2026-11-16 09:00", "2026-11-16 10:00")
+        answer = self.clock(log)
+        heatmap, hours, weekdays = self.parts(answer)
+        assert [sum(values) for values in heatmap.values] == [1, 2, 0, 0, 0, 0, 1]
         assert {hour: plays for hour, plays in enumerate(hours.values) if plays} == {8: 3, 20: 1}
         assert weekdays.rows == [
             ("plays", "1", "2", "0", "0", "0", "0", "1", "4"),
@@ -85,66 +86,50 @@ class TestClock:
             "heard": "4 h",
             "fullest hour": "Tue 8:00, 2 plays",
         }
+        assert answer.page[-1] == "At least: 1 gap (1 h) was not observed."
+        assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 3600}
 
     def test_by_time(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-11-16 08:00", 7199)
         log.to(QUO, "2026-11-17 09:00", 60)
         log.to(QUO, "2026-11-17 09:01", 60)
-        answer = heatmaps.clock(log.archive, log.ask(by="time"))
-        picture, hours, weekdays, *_ = answer.page
-        assert isinstance(picture, Heatmap)
-        assert isinstance(hours, Sparkline)
-        assert isinstance(weekdays, Table)
-        assert (picture.unit, picture.values[0][8], picture.values[1][9]) == ("minutes", 119, 2)
+        answer = self.clock(log, by="time")
+        heatmap, hours, weekdays = self.parts(answer)
+        assert (heatmap.unit, heatmap.values[0][8], heatmap.values[1][9]) == ("minutes", 119, 2)
         assert (hours.unit, hours.values[8], hours.values[9]) == ("minutes", 119, 2)
         assert weekdays.rows[0] == ("hours", "1", "0", "0", "0", "0", "0", "0", "2")
         assert weekdays.rows[1][1] == "98.4 %"
         assert rows(answer)["fullest hour"] == "Mon 8:00, 119 minutes"
 
-    def test_only_what_was_asked_for(self, log: IndexedLog) -> None:
+    def test_only_plays_that_do_not_count(self, log: IndexedLog) -> None:
         log.to(QUO, "2025-12-31 23:59:59")
+        assert self.clock(log, year=2026).page == ["Nothing was played: 2026."]
         log.to(QUO, "2026-01-01 00:00", 29)
-        answer = heatmaps.clock(log.archive, log.ask(year=2026))
-        assert data_of(answer)["plays"] == 0
-        assert week(answer) == {("Thu", 0): (0, 29)}
-        assert rows(answer) == {
-            "stretch": "2026",
-            "plays": "0 of at least 30 s",
-            "heard": "29 s",
-            "fullest hour": "",
-        }
+        answer = self.clock(log, year=2026)
+        assert self.week(answer) == {("Thu", 0): (0, 29)}
+        assert (rows(answer)["plays"], rows(answer)["fullest hour"]) == ("0 of at least 30 s", "")
 
-    def test_nothing(self, log: IndexedLog) -> None:
-        answer = heatmaps.clock(log.archive, log.ask(year=2026))
-        assert answer.page == ["Nothing was played: 2026."]
-        assert week(answer) == {}
-
-    def test_gaps(self, log: IndexedLog) -> None:
-        log.to(QUO, "2026-11-16 08:00")
+    @pytest.mark.parametrize("by", ["plays", "time"])
+    def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+        log.all((QUO, 1_700_000_000 + hour * 3700, 10_000_000, "trackdone") for hour in range(200))
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
-        answer = heatmaps.clock(log.archive, log.ask())
-        assert answer.page[-1] == "At least: 1 gap (1 h) was not observed."
-        assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 3600}
-
-    def test_it_fits_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        for hour in range(200):
-            log.to(QUO, 1_700_000_000 + hour * 3700, 10_000_000)
-        log.gap("2026-11-16 09:00", "2026-11-16 10:00")
-        for by in ("plays", "time"):
-            lines = drawn(heatmaps.clock(log.archive, log.ask(by=by)), monkeypatch)
-            assert len(lines) <= 24
-            assert max(map(len, lines)) <= 80
+        lines = drawn(self.clock(log, by=by), monkeypatch)
+        assert len(lines) <= 24
+        assert max(map(len, lines)) <= 80
 
 
 class TestCalendar:
+    def calendar(self, log: IndexedLog, year: int = 2026, **more: object) -> Answer:
+        return heatmaps.calendar(log.archive, log.ask(year=year, **more))
+
     def days(self, log: IndexedLog, year: int) -> dict[str, tuple[int, int]]:
-        answer = heatmaps.calendar(log.archive, log.ask(year=year))
+        answer = self.calendar(log, year)
         days = data_of(answer)["calendar"]
         assert isinstance(days, list)
         assert answer.csv_rows == days
         return {day["day"]: (day["plays"], day["heard_ms"] // 1000) for day in days}
 
-    def test_a_play_belongs_to_the_local_day_in_which_it_started(self, log: IndexedLog) -> None:
+    def test_a_play_belongs_to_the_local_day_on_which_it_started(self, log: IndexedLog) -> None:
         log.to(QUO, "2024-12-31 23:59:59")
         log.to(QUO, "2025-01-01 00:00:00")
         log.to(QUO, "2025-03-29 23:59:59", 7000)
@@ -152,22 +137,19 @@ class TestCalendar:
         log.to(QUO, "2026-01-01 00:00:00")
         days = self.days(log, 2025)
         assert len(days) == 365
-        assert {day: amounts for day, amounts in days.items() if amounts != (0, 0)} == {
-            "2025-01-01": (1, 200),
-            "2025-03-29": (1, 7000),
-            "2025-03-30": (0, 29),
-        }
+        played = {"2025-01-01": (1, 200), "2025-03-29": (1, 7000), "2025-03-30": (0, 29)}
+        assert {day: amounts for day, amounts in days.items() if amounts != (0, 0)} == played
 
     @pytest.mark.parametrize(
         ("now", "year", "number", "last"),
         [
             ("2026-11-22 19:00", 2026, 326, "2026-11-22"),
             ("2026-01-01 00:00", 2026, 1, "2026-01-01"),
-            ("2026-05-31 23:59", 2026, 152, "2026-06-01"),  # the clock of who asks is late
+            ("2026-05-31 23:59", 2026, 152, "2026-06-01"),  # the clock of this machine is behind
             ("2026-11-22 19:00", 2024, 366, "2024-12-31"),
         ],
     )
-    def test_days_to_come_are_left_out(
+    def test_future_days_are_left_out(
         self, log: IndexedLog, now: str, year: int, number: int, last: str
     ) -> None:
         log.now = now
@@ -181,7 +163,7 @@ class TestCalendar:
             log.to(QUO, f"{day} 12:00")
         log.to(QUO, "2026-05-05 12:00", 3 * 3600)
         log.skipped(QUO, "2026-03-02 12:00")
-        answer = heatmaps.calendar(log.archive, log.ask(year=2026))
+        answer = self.calendar(log)
         assert rows(answer) == {
             "stretch": "2026",
             "plays": "6 of at least 30 s",
@@ -193,34 +175,27 @@ class TestCalendar:
         }
         data = data_of(answer)
         assert (data["year"], data["plays"], data["days"]) == (2026, 6, 6)
-        assert data["longest_streak"] == {"days": 3, "from": "2026-02-27"}
-        assert data["busiest_day"] == {"day": "2026-05-05", "plays": 1, "heard_ms": 10_800_000}
 
-    def test_picture(self, log: IndexedLog) -> None:
+    @pytest.mark.parametrize(("by", "unit", "amount"), [("plays", "plays", 2), ("time", "minutes", 4)])
+    def test_heatmap(self, log: IndexedLog, by: str, unit: str, amount: int) -> None:
         log.to(QUO, "2026-02-27 12:00", 130)
         log.to(QUO, "2026-02-27 13:00", 130)
-        pictures = {
-            by: heatmaps.calendar(log.archive, log.ask(year=2026, by=by)).page[0] for by in ("plays", "time")
-        }
-        for by, unit, amount in (("plays", "plays", 2), ("time", "minutes", 4)):
-            picture = pictures[by]
-            assert isinstance(picture, CalendarHeatmap)
-            assert (picture.year, picture.unit) == (2026, unit)
-            assert {str(day): value for day, value in picture.values.items() if value} == {
-                "2026-02-27": amount
-            }
+        heatmap = self.calendar(log, by=by).page[0]
+        assert isinstance(heatmap, CalendarHeatmap)
+        assert (heatmap.year, heatmap.unit) == (2026, unit)
+        assert {str(day): value for day, value in heatmap.values.items() if value} == {"2026-02-27": amount}
 
-    def test_nothing(self, log: IndexedLog) -> None:
+    def test_without_plays(self, log: IndexedLog) -> None:
         log.to(QUO, "2025-02-27 12:00")
-        answer = heatmaps.calendar(log.archive, log.ask(year=2026))
+        answer = self.calendar(log)
         assert answer.page == ["Nothing was played: 2026."]
         assert data_of(answer)["plays"] == 0
 
-    def test_it_fits_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        for day in range(300):
-            log.to(QUO, log.second("2026-01-01 12:00") + day * 86_400, 100 * day)
+    def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        noon = log.second("2026-01-01 12:00")
+        log.all((QUO, noon + day * 86_400, 100 * day, "trackdone") for day in range(300))
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
-        lines = drawn(heatmaps.calendar(log.archive, log.ask(year=2026)), monkeypatch)
+        lines = drawn(self.calendar(log), monkeypatch)
         assert len(lines) <= 24
         assert lines[-1] == "At least: 1 gap (1 h) was not observed."
 
@@ -239,14 +214,14 @@ class TestCommands:
         assert (question.period.begin, question.period.end) == (1_704_067_200, 1_735_689_600)
         assert (question.by, question.threshold) == ("time", 0)
 
-    def test_the_hours_of_any_stretch(self) -> None:
+    def test_the_hours_of_any_period(self) -> None:
         assert arguments.parse(["clock"]).question.period == Period()
         assert arguments.parse(["clock", "--month", "2024-02"]).question.period.words == "2024-02"
 
     @pytest.mark.parametrize(
         "words", [["year", "this"], ["calendar", "--year", "0"], ["calendar", "--last", "1y"]]
     )
-    def test_what_is_no_year(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_not_a_year(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             arguments.parse(words)
         assert caught.value.code == 2

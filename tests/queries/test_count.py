@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from spotify_logger.queries import count as counting
+from tests.listened import CatalogItem, IndexedLog, data_of, rows, table_rows, texts
+
+if TYPE_CHECKING:
+    from spotify_logger.report.blocks import Answer
+
+VERIDIS = CatalogItem("track:v", "Veridis Quo", ["Daft Punk"], "Discovery", "", "GBDUW0000061")
+DELUXE = CatalogItem("track:w", "Veridis Quo", ["Daft Punk"], "Discovery (Deluxe)", "", "GBDUW0000061")
+AERODYNAMIC = CatalogItem("track:a", "Aérodynamic", ["Daft Punk"], "Discovery", "", "GBDUW0000055")
+COVER = CatalogItem("track:c", "Veridis Quo (Piano)", ["Łukasz Świątek", "Tyler, The Creator"], "Nocturnes")
+VARIATION_1 = CatalogItem("track:1", "Variation 1", ["Glenn Gould"], "Goldberg Variations")
+VARIATION_10 = CatalogItem("track:10", "Variation 10", ["Glenn Gould"], "Goldberg Variations")
+EPISODE = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
+
+
+@pytest.fixture(autouse=True)
+def history(log: IndexedLog) -> None:
+    log.to(DELUXE, "2026-10-13 19:00", 345)
+    log.to(EPISODE, "2026-11-22 18:00", 1800)
+    log.to(VARIATION_10, "2026-11-22 18:20", 60)
+    log.to(VARIATION_10, "2026-11-22 18:27", 60)
+    log.to(VARIATION_1, "2026-11-22 18:33", 50)
+    log.to(COVER, "2026-11-22 18:40", 100)
+    log.to(AERODYNAMIC, "2026-11-22 18:47", 100)
+    log.to(VERIDIS, "2026-11-22 18:53", 29.999, "skipped")
+    log.to(VERIDIS, "2026-11-22 18:59", 200)
+
+
+def count(log: IndexedLog, text: str) -> Answer:
+    return counting.count(log.archive, log.ask(), text)
+
+
+def test_one_recording_under_two_ids(log: IndexedLog) -> None:
+    answer = count(log, "veridis QUO")
+    assert rows(answer) == {
+        "what": "Daft Punk – Veridis Quo",
+        "plays": "2",
+        "shorter": "1",
+        "skipped": "1",
+        "heard": "9:34",
+        "rank": "1 of 5 tracks",
+        "first": "2026-10-13 19:00",
+        "last": "2026-11-22 18:59",
+    }
+    assert texts(answer) == ["Not counted: 1 track matching less closely."]
+    bounds = {"first": "2026-10-13T17:00:00.000Z", "last": "2026-11-22T17:59:00.000Z"}
+    sums = {"plays": 2, "shorter": 1, "skips": 1, "heard_ms": 574_999, **bounds}
+    track = {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery (Deluxe)"}
+    assert answer.data == {
+        "text": "veridis QUO",
+        "whole": True,
+        "at_least_ms": 30_000,
+        "from": None,
+        "to": None,
+        **sums,
+        "ranked": 5,
+        "unseen": {"gaps": 0, "seconds": 0},
+        "tracks": [{"keys": ["track:w", "track:v"], **track, **sums, "rank": 1}],
+    }
+
+
+def test_several_tracks_are_listed_by_plays(log: IndexedLog) -> None:
+    answer = count(log, "goldberg variations")
+    assert rows(answer) == {
+        "what": "2 tracks",
+        "plays": "3",
+        "shorter": "0",
+        "skipped": "0",
+        "heard": "2:50",
+        "first": "2026-11-22 18:20",
+        "last": "2026-11-22 18:33",
+    }
+    assert table_rows(answer)[-2:] == [
+        ["Glenn Gould – Variation 10", "2", "2:00", "1", "Goldberg Variations"],
+        ["Glenn Gould – Variation 1", "1", "0:50", "3", "Goldberg Variations"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Variation 1", ["Variation 1"]),  # a whole title
+        ("variation", ["Variation 10", "Variation 1"]),
+        ("daft punk", ["Veridis Quo", "Aérodynamic"]),  # a whole artist
+        ("daft", ["On Daft Punk", "Veridis Quo", "Aérodynamic"]),
+        ("discovery", ["Veridis Quo", "Aérodynamic"]),
+        ("lukasz swiatek", ["Veridis Quo (Piano)"]),
+        ("tyler, the creator", ["Veridis Quo (Piano)"]),
+        ("a show", ["On Daft Punk"]),
+        ("veridis quo daft punk", ["Veridis Quo"]),
+        ("variation-10, gould", ["Variation 10"]),  # the beginnings of words, in any order
+        ("daft veridis nothing", []),
+        ("- ,", []),
+        ("", []),
+        (".*", []),
+    ],
+)
+def test_what_matches(log: IndexedLog, text: str, names: list[str]) -> None:
+    tracks = data_of(count(log, text))["tracks"]
+    assert isinstance(tracks, list)
+    assert sorted(track["name"] for track in tracks) == sorted(names)
+
+
+def test_nothing_matches(log: IndexedLog) -> None:
+    log.archive.write(
+        [("HSET", "plays:2026-11-22", str(log.second("2026-11-22 12:00")), "track:unknown 50000")]
+    )
+    log.gap("2026-11-22 10:00", "2026-11-22 12:00")
+    answer = count(log, "unknown")
+    assert (answer.code, answer.page) == (0, ["No play matches “unknown”."])
+    assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 7200}
+
+
+def test_only_plays_that_do_not_count(log: IndexedLog) -> None:
+    log.to(CatalogItem("track:s", "Short", ["X"], "Y"), "2026-11-22 12:00", 5)
+    counted = rows(count(log, "short"))
+    del counted["what"]
+    assert counted == {"plays": "0", "shorter": "1", "skipped": "0", "heard": "0:05"}
+
+
+def test_only_ten_tracks_are_listed(log: IndexedLog) -> None:
+    for number in range(13):
+        log.to(
+            CatalogItem(f"track:n{number}", f"Number {number}", ["X"], "Y"), f"2026-11-22 12:{number:02}", 40
+        )
+    answer = count(log, "number")
+    assert len(table_rows(answer)) - len(rows(answer)) == 10
+    assert texts(answer) == ["and 3 more tracks"]
+
+
+def test_gaps_since_the_first_play(log: IndexedLog) -> None:
+    log.to(AERODYNAMIC, "2026-10-13 18:00", 5)
+    log.gap("2026-10-13 16:00", "2026-10-13 18:00")
+    assert texts(count(log, "aerodynamic")) == []
+    log.gap("2026-10-13 17:00", "2026-10-13 18:10")
+    log.gap("2026-11-22 11:00", "2026-11-22 13:00")
+    answer = count(log, "aerodynamic")
+    assert texts(answer) == ["At least: 2 gaps (2 h 10 min) were not observed."]
+    assert data_of(answer)["unseen"] == {"gaps": 2, "seconds": 7800}
+
+
+def test_an_empty_log(log: IndexedLog, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    log.gap("2026-11-22 11:00", "2026-11-22 13:00")
+    assert data_of(count(log, "veridis"))["unseen"] == {"gaps": 0, "seconds": 0}

@@ -1,0 +1,312 @@
+"""What `status` and `now` say; what they say of a Redis that rejects writes is in `test_redis_refuses`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from spotify_logger import __version__
+from spotify_logger.core.play import SKIPPED
+from spotify_logger.core.redis_keys import OPEN, STANDBY
+from spotify_logger.core.times import to_iso
+from spotify_logger.queries import status
+from spotify_logger.storage.durability import Persistence
+from spotify_logger.storage.store import Store
+from tests.listened import CatalogItem, IndexedLog, data_of, rows, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spotify_logger.report.blocks import Answer
+
+QUO = CatalogItem("track:v", "Veridis Quo", ["Daft Punk"], "Discovery")
+WELL = {
+    "last_poll": "2026-11-22T18:03:08.000Z",
+    "next_poll": "2026-11-22T18:03:38.000Z",
+    "login_valid_until": "2027-05-14T10:00:00.000Z",
+    "state": "playing Daft Punk – Veridis Quo, Kitchen",
+    "requests_24h": "1234",
+    "outbox": "0",
+    "outbox_trouble": "",
+    "persistence": "append-only file",
+    "version": __version__,
+    "pid": "77",
+}
+AN_HOUR_AGO = "2026-11-22T17:03:38.000Z"
+
+
+@pytest.fixture(autouse=True)
+def _timezone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def log(log: IndexedLog) -> IndexedLog:
+    log.now = "2026-11-22 19:03:20"
+    return log
+
+
+def write_status(log: IndexedLog, changes: dict[str, str]) -> None:
+    with log.store.batch() as batch:
+        batch.write_status({**WELL, **changes})
+
+
+def play_now(log: IndexedLog, **fields: str | int) -> int:
+    second = log.play(QUO, "2026-11-22 19:00", 200, OPEN, **fields)
+    with log.store.batch() as batch:
+        batch.set_now_playing(second, 90)
+    return second
+
+
+class TestStatus:
+    def status(self, log: IndexedLog, **changes: str) -> Answer:
+        write_status(log, changes)
+        return status.status(log.store, log.second(log.now), max_poll_interval=60)
+
+    def test_all_is_well(self, log: IndexedLog) -> None:
+        second = play_now(log)
+        answer = self.status(log)
+        assert answer.code == 0
+        assert rows(answer) == {
+            "health": "well",
+            "doing": "playing Daft Punk – Veridis Quo, Kitchen",
+            "last poll": "12 s ago, 2026-11-22 19:03",
+            "last play": "2026-11-22 19:00 Daft Punk – Veridis Quo, 3:20/5:45",
+            "login": "valid for 172 days, until 2027-05-14 11:00",
+            "requests": "1,234 in 24 hours",
+            "Redis": f"{log.store.version()} at {log.store.where}, append-only file",
+            "version": __version__,
+        }
+        data: dict[str, Any] = data_of(answer)
+        assert data.pop("last_play")["key"] == f"listening:{second}"
+        redis_data = {"address": log.store.where, "version": log.store.version()}
+        assert data == {
+            "well": True,
+            "problems": [],
+            "state": "playing Daft Punk – Veridis Quo, Kitchen",
+            "last_poll": "2026-11-22T18:03:08.000Z",
+            "next_poll": "2026-11-22T18:03:38.000Z",
+            "blind_since": None,
+            "gaps_30_days": [],
+            "login": None,
+            "login_valid_until": "2027-05-14T10:00:00.000Z",
+            "requests_24h": 1234,
+            "outbox": 0,
+            "outbox_trouble": "",
+            "redis": {**redis_data, "persistence": "append-only file"},
+            "machine": None,
+            "standby": None,
+            "running_here": None,
+            "version": __version__,
+            "command_version": __version__,
+            "pid": 77,
+        }
+
+    def test_a_problem_comes_first(self, log: IndexedLog) -> None:
+        answer = self.status(log, next_poll=AN_HOUR_AGO, version="0.0.1")
+        assert answer.code == 1
+        name, words = next(iter(rows(answer).items()))
+        assert name == "health"
+        assert words.startswith("NOT WELL: the logger is not running")
+        assert rows(answer)["did last"] == WELL["state"]
+        assert rows(answer)["version"] == f"0.0.1 is running, this command is {__version__}"
+
+    @pytest.mark.parametrize(
+        ("next_poll", "machine"),
+        [(WELL["next_poll"], "attic; cellar is on standby"), (AN_HOUR_AGO, "cellar is on standby")],
+        ids=["well", "silent"],
+    )
+    def test_another_logger_on_standby(
+        self, log: IndexedLog, redis_url: str, next_poll: str, machine: str
+    ) -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            client.set(STANDBY, "0123456789abcdef cellar")
+        answer = self.status(log, machine="attic", next_poll=next_poll)
+        assert (rows(answer)["machine"], data_of(answer)["standby"]) == (machine, "cellar")
+        assert ("cellar is on standby" in rows(answer)["health"]) == bool(answer.code)
+
+    def test_an_empty_log(self, log: IndexedLog) -> None:
+        answer = status.status(log.store, log.second(log.now), 60)
+        assert answer.code == 1
+        assert list(rows(answer)) == ["health", "last poll", "login", "Redis", "version"]
+        assert (rows(answer)["last poll"], rows(answer)["login"]) == ("never", "unknown")
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"login": "needed"}, "needed"),
+            ({"login_valid_until": "2026-11-20T10:00:00.000Z"}, "expired on 2026-11-20 11:00"),
+        ],
+    )
+    def test_a_new_login_is_needed(self, log: IndexedLog, changes: dict[str, str], words: str) -> None:
+        answer = self.status(log, **changes)
+        assert (answer.code, rows(answer)["login"], data_of(answer)["login"]) == (1, words, "needed")
+
+    def test_redis_cannot_be_reached(self, log: IndexedLog) -> None:
+        answer = status.status(Store("redis://127.0.0.1:1"), log.second(log.now), 60)
+        assert answer.code == 1
+        (line,) = texts(answer)
+        assert line.startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")
+        expected = {"well": False, "problems": [line.removeprefix("NOT WELL: ")], "redis": None}
+        assert data_of(answer).items() >= {**expected, "login_valid_until": None}.items()
+        assert data_of(answer).keys() == data_of(self.status(log)).keys()
+
+    def test_gaps_of_thirty_days(self, log: IndexedLog) -> None:
+        log.gap("2026-10-12 19:03:20", "2026-10-23 19:03:19")
+        log.gap("2026-10-13 19:03:20", "2026-10-23 20:53:20", "not running")
+        assert rows(self.status(log))["gaps"] == (
+            "1 in 30 days, 50 min in all; the last 2026-10-13 18:03 to 2026-10-23 19:53, not running"
+        )
+        log.gap("2026-11-22 10:00", "2026-11-22 11:50")
+        answer = self.status(log)
+        assert answer.code == 0
+        assert rows(answer)["gaps"] == (
+            "2 in 30 days, 2 h 40 min in all; the last 2026-11-22 10:00 to 11:50, offline"
+        )
+        bounds = {"from": "2026-11-22T09:00:00.000Z", "to": "2026-11-22T10:50:00.000Z"}
+        gaps = data_of(answer)["gaps_30_days"]
+        assert isinstance(gaps, list)
+        assert (len(gaps), gaps[1]) == (2, {**bounds, "reason": "offline"})
+
+    def test_the_current_gap(self, log: IndexedLog) -> None:
+        last_poll = to_iso(log.second("2026-11-22 18:48") * 1000)
+        log.gap("2026-11-22 10:00", "2026-11-22 11:00", "suspended")
+        assert rows(self.status(log, last_poll=last_poll))["blind"] == "since 2026-11-22 18:48"
+        log.gap("2026-11-22 18:48", "2026-11-22 18:55", "Spotify down")  # the logger records it meanwhile
+        answer = self.status(log, last_poll=last_poll)
+        assert rows(answer)["blind"] == "since 2026-11-22 18:48, Spotify down"
+        assert rows(answer)["gaps"].startswith("1 in 30 days, 1 h in all; the last 2026-11-22 10:00")
+        data: dict[str, Any] = data_of(answer)
+        assert data["blind_since"] == last_poll
+        assert [gap["reason"] for gap in data["gaps_30_days"]] == ["suspended"]
+
+    def test_a_gap_ends_with_the_next_answer(self, log: IndexedLog) -> None:
+        log.gap("2026-11-22 18:48:08", "2026-11-22 19:03:09")  # its end is rounded up
+        answer = rows(self.status(log))
+        assert "blind" not in answer
+        assert answer["gaps"].startswith("1 in 30 days, 15 min in all")
+
+    @pytest.mark.parametrize(
+        ("outbox", "words"),
+        [
+            ("1", "1 play not yet safely stored in Redis"),
+            ("1000", "1,000 plays not yet safely stored in Redis"),
+            ("many", None),
+        ],
+    )
+    def test_waiting_plays(self, log: IndexedLog, outbox: str, words: str | None) -> None:
+        answer = self.status(log, outbox=outbox)
+        assert (answer.code, rows(answer).get("outbox")) == (0, words)
+
+    def test_a_redis_that_is_not_saved_to_disk(self, log: IndexedLog) -> None:
+        answer = self.status(log, persistence=Persistence(saves=False).words)
+        assert answer.code == 1
+        assert rows(answer)["health"].startswith("NOT WELL: this Redis loses everything when it restarts")
+        assert rows(answer)["Redis"].endswith(", not saved to disk")
+
+    @pytest.mark.parametrize("text", ["\x1b[31m" + "9" * 50, "9999-12-31T23:59:59Z"])
+    def test_a_malformed_status(self, log: IndexedLog, text: str) -> None:
+        assert self.status(log, **dict.fromkeys(WELL, text)).code == 1
+
+
+NOTHING_PLAYS = {"now": None, "unknown_since": None, "problem": None}
+
+
+class TestNow:
+    def now(self, log: IndexedLog, after: int = 0) -> Answer:
+        return status.now_playing(log.store, log.second(log.now) + after, 60)
+
+    def assert_unknown(self, answer: Answer, since: str | None, why: str) -> None:
+        data: dict[str, Any] = data_of(answer)
+        assert (answer.code, data["now"], data["unknown_since"]) == (1, None, since)
+        assert why in data["problem"]
+        assert why in texts(answer)[0]
+
+    def test_nothing(self, log: IndexedLog) -> None:
+        log.play(QUO, "2026-11-22 19:00", 200, SKIPPED)
+        write_status(log, {})
+        answer = self.now(log)
+        assert (answer.code, answer.data, answer.page) == (0, NOTHING_PLAYS, ["Nothing is playing."])
+
+    def test_a_key_without_a_play(self, log: IndexedLog) -> None:
+        with log.store.batch() as batch:
+            batch.set_now_playing(log.second("2026-11-22 19:00"), 90)
+        write_status(log, {})
+        assert self.now(log).data == NOTHING_PLAYS
+
+    def test_the_logger_never_ran(self, log: IndexedLog) -> None:
+        self.assert_unknown(self.now(log), None, "never run")
+
+    @pytest.mark.parametrize(
+        ("after", "why", "has_key"),
+        [(65, "late", False), (300, "is not running", False), (300, "is not running", True)],
+    )
+    def test_the_logger_is_gone(self, log: IndexedLog, after: int, why: str, *, has_key: bool) -> None:
+        if has_key:  # it has lost its expiry
+            play_now(log)
+        write_status(log, {})
+        self.assert_unknown(self.now(log, after), WELL["last_poll"], why)
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"blind": "offline"}, "offline"),
+            ({"blind": "login dead", "login": "needed"}, "login has expired"),
+            ({"last_poll": "2026-11-22T17:50:00.000Z"}, "not answering"),  # as 0.5.0 writes it
+            ({"last_poll": ""}, "not answering"),
+        ],
+    )
+    def test_spotify_does_not_answer(self, log: IndexedLog, changes: dict[str, str], why: str) -> None:
+        last_poll = changes.get("last_poll", "2026-11-22T18:01:08.000Z")
+        write_status(log, {"last_poll": last_poll, **changes})
+        self.assert_unknown(self.now(log), last_poll or None, why)
+
+    def test_one_unanswered_poll_is_no_outage(self, log: IndexedLog) -> None:
+        write_status(log, {"blind": "Spotify down"})
+        assert self.now(log).code == 0
+
+    @pytest.mark.parametrize(
+        ("changes", "after", "state", "position"),
+        [
+            ({}, 25, "playing", "3:45/5:45"),
+            ({}, 600, "playing", "5:45/5:45"),
+            ({}, -600, "playing", "3:20/5:45"),  # this machine's clock is behind
+            ({"playing": 0}, 25, "paused", "3:20/5:45"),
+            ({"duration_ms": "long"}, 25, "playing", "3:45"),
+            ({"progress_ms": ""}, 25, "playing", ""),
+            ({"ended_at": ""}, 25, "playing", "3:20/5:45"),
+        ],
+    )
+    def test_the_position_advances(
+        self, log: IndexedLog, changes: dict[str, str | int], after: int, state: str, position: str
+    ) -> None:
+        play_now(log, **changes)
+        (table,) = self.now(log, after).page
+        assert table.rows == [(state, "Daft Punk – Veridis Quo", position, "Kitchen")]  # type: ignore[union-attr]
+
+    def test_json(self, log: IndexedLog) -> None:
+        second = play_now(log, explicit=0)
+        play = {
+            "key": f"listening:{second}",
+            "name": "Veridis Quo",
+            "artists": "Daft Punk",
+            "album": "Discovery",
+            "uri": "spotify:track:v",
+            "duration_ms": 345000,
+            "started_at": "2026-11-22T18:00:00.000Z",
+            "ended_at": "2026-11-22T18:03:20.000Z",
+            "ms_played": 200000,
+            "device_name": "Kitchen",
+            "playing": True,
+            "explicit": False,
+            "progress_ms": 200000,
+            "position_ms": 205000,
+        }
+        assert self.now(log, 5).data == {**NOTHING_PLAYS, "now": play}

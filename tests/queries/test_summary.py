@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from spotify_logger.queries import summary
+from tests.listened import CatalogItem, IndexedLog, data_of, rows, texts
+
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
+LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air", "Beck"], "Hits", "h1")
+LOSER = CatalogItem("track:loser", "Loser", ["Beck"], "Hits", "h1")
+SHOW = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
+
+
+def test_stats(log: IndexedLog) -> None:
+    log.to(LOSER, "2025-06-01 12:00", 150)
+    log.to(QUO, "2025-06-01 12:05", 20)  # too short to count, but heard
+    log.to(QUO, "2026-11-21 23:50", 345)
+    log.to(LIVE, "2026-11-22 00:30", 360)
+    log.skipped(SEXY, "2026-11-22 00:36")
+    log.to(SEXY, "2026-11-22 10:00", 240)
+    log.to(SHOW, "2026-11-22 10:30", 3600)
+    answer = summary.stats(log.archive, log.ask(year=2026))
+    assert rows(answer) == {
+        "stretch": "2026",
+        "plays": "4 of at least 30 s, 1 others",
+        "heard": "1 h 15 min",
+        "tracks": "2, 1 of them new",
+        "artists": "3, 1 of them new",
+        "albums": "3",
+        "shows": "1",
+        "skips": "1, 20.0 %",
+        "sessions": "3; the longest 1 h 30 min, from 2026-11-22 10:00",
+        "days": "2 with plays",
+        "longest streak": "2 days, from 2026-11-21",
+        "current streak": "2 days, from 2026-11-21",
+        "busiest day": "2026-11-22, 1 h 10 min, 3 plays",
+    }
+    values = {str(row["figure"]): row["value"] for row in answer.csv_rows}
+    assert values.keys() == data_of(answer).keys()
+    assert values["longest_session"] == "2026-11-22T09:00:00.000Z 5400000"
+    assert values["busiest_day"] == "2026-11-22 3 4205000"
+    assert values["skip_rate"] == pytest.approx(1 / 5, abs=1e-6)
+    all_time = rows(summary.stats(log.archive, log.ask()))
+    assert (all_time["tracks"], all_time["artists"]) == ("3", "3")
+
+
+def test_figures_that_do_not_exist_are_left_out(log: IndexedLog) -> None:
+    log.to(QUO, "2026-11-01 10:00", 0, "open")
+    shown = rows(summary.stats(log.archive, log.ask()))
+    assert (shown["skips"], shown["sessions"]) == ("0, –", "0")
+    assert shown.keys().isdisjoint({"shows", "longest streak", "current streak"})
+
+
+def test_without_plays(log: IndexedLog) -> None:
+    answer = summary.stats(log.archive, log.ask())
+    assert texts(answer) == ["Nothing has been logged yet."]
+    assert data_of(answer)["busiest_day"] is None
+    assert texts(summary.stats(log.archive, log.ask(year=2026))) == ["Nothing was played: 2026."]

@@ -1,0 +1,170 @@
+"""The lists of plays and gaps: `recent`, `day` and `on-this-day`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import redis
+
+from spotify_logger.core.periods import last
+from spotify_logger.core.redis_keys import GAPS, OPEN
+from spotify_logger.queries import timeline
+from tests.listened import CatalogItem, IndexedLog, data_of, table_rows, texts
+
+if TYPE_CHECKING:
+    from spotify_logger.report.blocks import Answer
+
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
+LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air", "Beck"], "Hits", "h1")
+LOSER = CatalogItem("track:loser", "Loser", ["Beck"], "Hits", "h1")
+EPISODE = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
+
+
+def recent(log: IndexedLog, limit: int = 9, **more: object) -> Answer:
+    return timeline.recent(log.store, log.ask(limit=limit, **more))
+
+
+def play_now(log: IndexedLog, **fields: str | int) -> None:
+    second = log.play(QUO, "2026-11-22 19:00", 200, OPEN, **fields)
+    with log.store.batch() as batch:
+        batch.set_now_playing(second, 90)
+
+
+class TestRecent:
+    def test_newest_first_with_how_they_ended(self, log: IndexedLog) -> None:
+        play_now(log)
+        log.play(SEXY, "2026-11-22 18:55", 12, "skipped")
+        log.play(QUO, "2026-11-22 18:48", 345, device_name="")
+        log.play(QUO, "2026-11-22 18:40", 345, "unknown", source="backfill")
+        log.play(QUO, "2026-11-21 19:00", 1, "stopped")
+        log.play(QUO, "2026-11-21 18:59", 1, "unknown")
+        log.play(EPISODE, "2026-11-21 18:00", 3700, OPEN, duration_ms="?")
+        log.play(QUO, "2026-11-21 17:59", 1, "eaten")
+        assert table_rows(recent(log)) == [
+            ["2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"],
+            ["2026-11-22 18:55", "Air, Beck – Sexy Boy", "0:12/5:45", "skipped", "Kitchen"],
+            ["2026-11-22 18:48", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", ""],
+            ["2026-11-22 18:40", "Daft Punk – Veridis Quo", "5:45/5:45", "found later", "Kitchen"],
+            ["2026-11-21 19:00", "Daft Punk – Veridis Quo", "0:01/5:45", "stopped", "Kitchen"],
+            ["2026-11-21 18:59", "Daft Punk – Veridis Quo", "0:01/5:45", "unknown", "Kitchen"],
+            ["2026-11-21 18:00", "A Show – On Daft Punk", "1:01:40", "open", "Kitchen"],
+            ["2026-11-21 17:59", "Daft Punk – Veridis Quo", "0:01/5:45", "eaten", "Kitchen"],
+        ]
+        assert len(table_rows(recent(log, 2))) == 2
+
+    def test_json(self, log: IndexedLog) -> None:
+        second = log.play(QUO, "2026-11-22 19:00", device_volume="loud", shuffle_state=1, source="backfill")
+        (play,) = recent(log).data  # type: ignore[misc]
+        expected = {"key": f"listening:{second}", "ms_played": 200_000, "source": "backfill"}
+        assert play.items() >= {**expected, "shuffle_state": True, "device_volume": None}.items()
+
+    def test_a_paused_play(self, log: IndexedLog) -> None:
+        play_now(log, playing=0)
+        assert table_rows(recent(log))[0][3] == "paused"
+
+    def test_gaps_between_the_plays(self, log: IndexedLog) -> None:
+        play_now(log)
+        log.gap("2026-11-22 18:00", "2026-11-22 18:58:20")
+        log.play(SEXY, "2026-11-22 17:00", 212)
+        log.gap("2026-11-22 16:00", "2026-11-22 17:00:01", "rate limited")
+        log.gap("2026-11-22 15:00", "2026-11-22 17:00", "before the oldest play shown")
+        log.play(QUO, "2026-11-22 14:00", 345)
+        answer = recent(log, 2)
+        assert [row[:4] for row in table_rows(answer)] == [
+            ["2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing"],
+            ["2026-11-22 18:00", "(offline for 58 min)", "", "gap"],
+            ["2026-11-22 17:00", "Air, Beck – Sexy Boy", "3:32/5:45", "finished"],
+            ["2026-11-22 16:00", "(rate limited for 1 h)", "", "gap"],
+        ]
+        bounds = {"from": "2026-11-22T17:00:00.000Z", "to": "2026-11-22T17:58:20.000Z"}
+        assert answer.data[1] == {"gap": {**bounds, "reason": "offline"}}  # type: ignore[index]
+
+    def test_a_current_gap_comes_first(self, log: IndexedLog) -> None:
+        log.play(QUO, "2026-11-22 19:00", 200, "unknown")
+        log.gap("2026-11-22 19:00", "2026-11-22 20:00", "login dead")
+        assert [row[3] for row in table_rows(recent(log))] == ["gap", "unknown"]
+
+    def test_malformed_gaps_are_ignored(self, log: IndexedLog, redis_url: str) -> None:
+        second = log.play(QUO, "2026-11-22 19:00")
+        hostile = f"{second + 600} \x1b[31moffline"
+        with redis.Redis.from_url(redis_url) as client:
+            client.hset(GAPS, mapping={second: hostile, "soon": f"{second} offline", second - 9: "offline"})
+            assert len(table_rows(recent(log))) == 1
+            client.delete(GAPS)
+            client.set(GAPS, "another type")
+            assert len(table_rows(recent(log))) == 1
+
+    def test_an_empty_log(self, log: IndexedLog) -> None:
+        log.gap("2026-11-22 18:00", "2026-11-22 19:00")
+        answer = recent(log)
+        assert (answer.code, answer.data, answer.page) == (0, [], ["Nothing has been logged yet."])
+
+    def test_a_play_whose_hash_is_gone(self, log: IndexedLog) -> None:
+        with log.store.batch() as batch:
+            batch.write_play(log.second("2026-11-22 19:00"), {}, "track:v 1000")
+        assert table_rows(recent(log)) == [["2026-11-22 19:00", "untitled", "?", "open", ""]]
+
+    def test_a_period(self, log: IndexedLog) -> None:
+        for hour in (10, 12, 14, 18):
+            log.play(QUO, f"2026-11-22 {hour}:00", 345)
+        log.gap("2026-11-22 13:00", "2026-11-22 13:30")
+        log.gap("2026-11-22 16:00", "2026-11-22 16:30")
+        answer = recent(log, 2, period=log.between("2026-11-22 09:00", "2026-11-22 15:00"))
+        assert [row[0][-5:] for row in table_rows(answer)] == ["14:00", "13:00", "12:00"]
+        answer = recent(log, period=last(log.zone, log.second("2026-11-22 09:00"), 1, "h"))
+        assert texts(answer) == ["Nothing was played: the last hour."]
+
+
+class TestDay:
+    def test_a_day_with_its_gaps(self, log: IndexedLog) -> None:
+        log.play(QUO, "2026-10-24 23:59:59", 345)
+        log.play(QUO, "2026-10-25 00:00:00", 345)
+        log.play(LOSER, "2026-10-25 23:59:59", 12, "skipped")
+        log.play(QUO, "2026-10-26 00:00:00", 345)
+        log.gap("2026-10-24 22:00", "2026-10-25 00:00")
+        log.gap("2026-10-25 12:00", "2026-10-25 13:00")
+        answer = timeline.day(log.store, log.ask(), date(2026, 10, 25))
+        assert table_rows(answer) == [
+            ["2026-10-25 00:00", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", "Kitchen"],
+            ["2026-10-25 12:00", "(offline for 1 h)", "", "gap", ""],
+            ["2026-10-25 23:59", "Beck – Loser", "0:12/5:45", "skipped", "Kitchen"],
+        ]
+        assert texts(answer) == ["Sunday, 2026-10-25: 1 play of at least 30 s, 5 min heard"]
+        starts = [row["started"] for row in answer.csv_rows]
+        assert starts == ["2026-10-24T22:00:00.000Z", "2026-10-25T22:59:59.000Z"]
+
+    def test_a_day_without_plays(self, log: IndexedLog) -> None:
+        log.gap("2026-11-22 20:00", "2026-11-22 21:00")  # after now
+        answer = timeline.day(log.store, log.ask(), date(2026, 11, 22))
+        assert texts(answer) == ["Nothing was played: 2026-11-22."]
+        assert data_of(answer) == {"day": "2026-11-22", "plays": 0, "heard_ms": 0, "timeline": []}
+
+
+class TestOnThisDay:
+    def test_the_same_day_of_earlier_years(self, log: IndexedLog) -> None:
+        log.to(SEXY, "2026-11-22 10:00")  # today
+        log.to(SEXY, "2025-11-21 23:59:59")
+        log.to(LOSER, "2025-11-22 00:00")
+        log.to(LOSER, "2025-11-22 08:00")
+        log.to(QUO, "2025-11-22 09:00")
+        log.to(LIVE, "2025-11-22 10:00", 201)
+        log.to(LIVE, "2025-11-22 23:59:59", 201)
+        log.skipped(SEXY, "2016-11-22 12:00")
+        answer = timeline.on_this_day(log.store, log.ask())
+        assert table_rows(answer) == [
+            ["2025-11-22", "Daft Punk – Veridis Quo (Live)", "5", "16 min"],
+            ["2016-11-22", "Air, Beck – Sexy Boy", "0", "5 s"],
+        ]
+        assert [row["day"] for row in answer.csv_rows] == ["2025-11-22", "2016-11-22"]
+
+    def test_a_leap_day(self, log: IndexedLog) -> None:
+        log.now = "2028-02-29 12:00"
+        log.to(QUO, "2024-02-29 12:00")
+        log.to(QUO, "2027-02-28 12:00")
+        answer = timeline.on_this_day(log.store, log.ask())
+        assert [row[0] for row in table_rows(answer)] == ["2024-02-29"]
+        log.now = "2028-03-01 12:00"
+        answer = timeline.on_this_day(log.store, log.ask())
+        assert texts(answer) == ["Nothing was logged on 1 March in earlier years."]

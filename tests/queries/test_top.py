@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+
+from spotify_logger.queries import arguments, top
+from spotify_logger.report.blocks import Answer, Table
+from tests.listened import CatalogItem, IndexedLog, data_of, table_rows, texts
+
+QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
+LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")
+SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air", "Beck"], "Hits", "h1")
+LOSER = CatalogItem("track:loser", "Loser", ["Beck"], "Hits", "h1")
+SHOW = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
+
+
+@pytest.fixture
+def history(log: IndexedLog) -> IndexedLog:
+    log.to(LOSER, "2025-06-01 12:00", 150)
+    log.to(QUO, "2025-06-01 12:05", 20)  # too short to count
+    log.to(QUO, "2026-11-21 23:50", 345)
+    log.to(LIVE, "2026-11-21 23:56", 300)
+    log.to(LIVE, "2026-11-22 00:30", 360)
+    log.skipped(SEXY, "2026-11-22 00:36")
+    log.to(SEXY, "2026-11-22 10:00", 240)
+    log.to(LOSER, "2026-11-22 10:04", 60)
+    log.to(SHOW, "2026-11-22 10:30", 3600)
+    return log
+
+
+def best(log: IndexedLog, kind: str, **more: object) -> Answer:
+    return top.top(log.archive, log.ask(**more), kind)
+
+
+def headings(answer: Answer) -> list[str]:
+    (table,) = [block for block in answer.page if isinstance(block, Table)]
+    return list(table.headings)
+
+
+def test_the_command_offers_all_kinds() -> None:
+    assert arguments.TOP_KINDS == top.CHOICES
+
+
+def test_tracks_of_a_year(history: IndexedLog) -> None:
+    answer = best(history, "tracks", year=2026)
+    assert headings(answer) == ["", "track", "plays", "heard", "share", "2025"]
+    assert table_rows(answer) == [
+        ["1", "Daft Punk – Veridis Quo (Live)", "3", "16 min", "50.0 %", "new"],
+        ["2", "Air, Beck – Sexy Boy", "1", "4 min", "16.7 %", "new"],
+        ["3", "Beck – Loser", "1", "60 s", "16.7 %", "="],
+    ]
+    assert texts(answer) == ["2026: 6 plays of at least 30 s, of 3 tracks; 1 h 21 min heard in all"]
+
+
+def test_by_time(history: IndexedLog) -> None:
+    assert [row[1:] for row in table_rows(best(history, "tracks", year=2026, by="time"))] == [
+        ["Daft Punk – Veridis Quo (Live)", "3", "16 min", "20.5 %", "+16 min"],
+        ["Air, Beck – Sexy Boy", "1", "4 min", "5.0 %", "new"],
+        ["Beck – Loser", "1", "60 s", "1.2 %", "-1 min"],
+    ]
+
+
+def test_all_time_is_compared_with_nothing(history: IndexedLog) -> None:
+    answer = best(history, "artists", limit=1)
+    assert headings(answer) == ["", "artist", "plays", "heard", "share"]
+    assert table_rows(answer) == [["1", "Daft Punk", "3", "17 min", "42.9 %"]]
+    assert texts(answer) == ["all time: 7 plays of at least 30 s, of 3 artists; 1 h 24 min heard in all"]
+
+
+def test_an_album_of_several_artists_is_one_in_both_years(history: IndexedLog) -> None:
+    lines = data_of(best(history, "albums", year=2026))["top"]
+    assert isinstance(lines, list)
+    assert {line["name"]: (line["artists"], line["plays"], line["plays_before"]) for line in lines} == {
+        "Alive": ("Daft Punk", 2, 0),
+        "Hits": ("various artists", 2, 1),
+        "Discovery": ("Daft Punk", 1, 0),
+    }
+
+
+def test_csv(history: IndexedLog) -> None:
+    answer = best(history, "shows", year=2026)
+    assert answer.csv_rows == data_of(answer)["top"]
+    names = [
+        "rank",
+        "name",
+        "artists",
+        "plays",
+        "heard_ms",
+        "share",
+        "plays_before",
+        "heard_ms_before",
+        "key",
+    ]
+    values = [1, "A Show", "", 1, 3_600_000, 0.166667, 0, 0, "episode:e"]
+    assert [list(row.items()) for row in answer.csv_rows] == [list(zip(names, values, strict=True))]
+
+
+def test_nothing_of_the_kind(log: IndexedLog) -> None:
+    assert texts(best(log, "tracks")) == ["Nothing has been logged yet."]
+    log.to(QUO, "2026-11-22 10:00", 20)
+    answer = best(log, "shows", year=2026)
+    assert texts(answer) == ["No show has plays of at least 30 s: 2026."]
+    assert (data_of(answer)["plays"], data_of(answer)["heard_ms"]) == (0, 20_000)
+    assert texts(best(log, "shows", year=2025)) == ["Nothing was played: 2025."]
+
+
+def test_gaps(history: IndexedLog) -> None:
+    history.gap("2025-12-31 23:00", "2026-01-01 02:00")
+    history.gap("2025-07-01 00:00", "2025-07-02 00:00")
+    answer = best(history, "tracks", year=2026)
+    assert texts(answer)[1:] == ["At least: 1 gap (2 h) was not observed."]
+
+
+@pytest.mark.parametrize(
+    ("seconds_before", "seconds_now", "words"),
+    [
+        (0, 300, "new"),
+        (30, 300, "+5 min"),  # half a minute is not nothing
+        (300, 359.999, "="),
+        (300, 0, "-5 min"),
+        (0, 0, "="),
+    ],
+)
+def test_a_change_of_time_is_in_minutes(
+    log: IndexedLog, seconds_before: float, seconds_now: float, words: str
+) -> None:
+    log.to(QUO, "2026-11-22 10:00", seconds_now)
+    log.to(LOSER, "2026-11-22 10:30", 100)
+    log.to(QUO, "2025-11-22 10:00", seconds_before)
+    changes = {row[1]: row[5] for row in table_rows(best(log, "tracks", year=2026, by="time", threshold=0))}
+    assert changes["Daft Punk – Veridis Quo"] == words
