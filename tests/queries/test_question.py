@@ -34,7 +34,7 @@ def second(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-class TestWhen:
+class TestPeriod:
     @pytest.mark.parametrize(
         ("words", "begin", "end", "called"),
         [
@@ -49,43 +49,39 @@ class TestWhen:
             ("--since 2026", "2025-12-31 23:00", None, "since 2026"),
             ("--since 2026-11", "2026-10-31 23:00", None, "since 2026-11"),
             ("--since 2026-11-22", "2026-11-21 23:00", None, "since 2026-11-22"),
-            ("--since today", "2026-11-22 23:00", None, "since today"),
             ("--since yesterday", "2026-11-21 23:00", None, "since yesterday"),
             ("--since 2026-11-22T18:30", "2026-11-22 17:30", None, "since 2026-11-22T18:30"),
-            ("--since 2026-11-22T18:30Z", "2026-11-22 18:30", None, "since 2026-11-22T18:30Z"),
             ("--since 2026-11-22T18:30+05:30", "2026-11-22 13:00", None, "since 2026-11-22T18:30+05:30"),
             ("--until 2026", None, "2026-12-31 23:00", "until 2026"),
             ("--until 2026-02", None, "2026-02-28 23:00", "until 2026-02"),
             ("--until 2026-11-22", None, "2026-11-22 23:00", "until 2026-11-22"),
             ("--until 2026-11-22T18:30:15", None, "2026-11-22 17:30:15", "until 2026-11-22T18:30:15"),
-            ("--since 2026-03-29 --until 2026-03", "2026-03-28 23:00", "2026-03-31 22:00", "since 2026-03-29 until 2026-03"),  # noqa: E501
             ("--since 2025 --until today", "2024-12-31 23:00", "2026-11-23 23:00", "since 2025 until today"),
         ],
     )  # fmt: skip
-    def test_stretches(self, words: str, begin: str | None, end: str | None, called: str) -> None:
+    def test_bounds(self, words: str, begin: str | None, end: str | None, called: str) -> None:
         found = question_of(*words.split(), *BERLIN).period
-        bounds = [None if text is None else second(text) for text in (begin, end)]
-        assert [found.begin, found.end] == bounds
+        assert [found.begin, found.end] == [None if text is None else second(text) for text in (begin, end)]
         assert found.words == called
 
     @pytest.mark.parametrize(
-        ("words", "begin", "called"),
+        ("words", "previous"),
         [
-            ("--year 2026", "2024-12-31 23:00", "2025"),
-            ("--month 2026-11", "2026-09-30 22:00", "2026-10"),
-            ("--last 2d", "2026-11-18 23:30:01", "before"),
-            ("--since 2026-11-20 --until 2026-11-22", "2026-11-16 23:00", "before"),
+            ("--year 2026", ("2024-12-31 23:00", "2025")),
+            ("--month 2026-11", ("2026-09-30 22:00", "2026-10")),
+            ("--last 2d", ("2026-11-18 23:30:01", "before")),
+            ("--since 2026-11-20 --until 2026-11-22", ("2026-11-16 23:00", "before")),
+            ("", None),
+            ("--since 2026", None),
+            ("--until 2026", None),
         ],
     )
-    def test_what_it_is_compared_with(self, words: str, begin: str, called: str) -> None:
+    def test_the_period_before(self, words: str, previous: tuple[str, str] | None) -> None:
         found = question_of(*words.split(), *BERLIN).period
-        assert found.previous == Period(second(begin), found.begin, called)
+        expected = previous and Period(second(previous[0]), found.begin, previous[1])
+        assert found.previous == expected
 
-    @pytest.mark.parametrize("words", ["", "--since 2026", "--until 2026"])
-    def test_what_has_nothing_before_it(self, words: str) -> None:
-        assert question_of(*words.split()).period.previous is None
-
-    def test_blanks(self) -> None:
+    def test_blanks_are_ignored(self) -> None:
         found = question_of("--since", " 2026 ", "--until", "2026-11-22 18:30", "--tz", "UTC").period
         assert (found.begin, found.end) == (second("2026-01-01"), second("2026-11-22 18:30"))
 
@@ -98,16 +94,11 @@ class TestWhen:
             assert question.period == periods.year(question.zone, number)
 
 
-class TestRest:
+class TestOtherOptions:
     def test_defaults(self) -> None:
         question = question_of()
         assert (question.now, question.period, question.threshold) == (NOW, Period(), 30_000)
-        assert (question.by, question.limit, question.exact, question.zone.name) == (
-            "plays",
-            10,
-            False,
-            None,
-        )
+        assert (question.by, question.limit, question.exact, question.zone.name) == ("plays", 10, False, None)
         assert from_options(argparse.Namespace(), NOW).threshold == 30_000
 
     @pytest.mark.parametrize(
@@ -116,129 +107,98 @@ class TestRest:
             ("30s", 30_000, "of at least 30 s"),
             ("90", 90_000, "of at least 90 s"),
             ("0", 0, "of any length"),
-            ("0s", 0, "of any length"),
             ("half", "half", "heard at least half"),
             ("finished", "finished", "heard to the end"),
             ("99999s", 99_999_000, "of at least 99999 s"),
         ],
     )
-    def test_what_counts(self, text: str, threshold: int | str, words: str) -> None:
+    def test_threshold(self, text: str, threshold: int | str, words: str) -> None:
         question = question_of("--min", text)
-        assert question.threshold == threshold
-        assert question.rule_words == words
+        assert (question.threshold, question.rule_words) == (threshold, words)
 
-    def test_how_to_rank(self) -> None:
+    def test_ranking(self) -> None:
         question = question_of("--by", "time", "-n", "25", "--exact")
         assert (question.by, question.limit, question.exact) == ("time", 25, True)
         assert question_of("-n", "007").limit == 7
+        assert question_of("-n", "9" * 5000).limit == 999_999_999
 
-    def test_a_default_limit_of_its_own(self) -> None:
+    def test_a_command_has_its_own_default_limit(self) -> None:
         parser = argparse.ArgumentParser()
         add_ranking(parser, 3)
         assert from_options(parser.parse_args([]), NOW).limit == 3
 
-    def test_what_today_is(self) -> None:
+    def test_today_is_local(self) -> None:
         assert question_of(*BERLIN).today == date(2026, 11, 23)
         assert question_of("--tz", "UTC").today == date(2026, 11, 22)
-        assert question_of("--tz", "Pacific/Kiritimati").zone.name == "Pacific/Kiritimati"
+
+    def test_search_text(self) -> None:
+        assert question.search_text(" x ") == " x "
+        with pytest.raises(argparse.ArgumentTypeError, match="empty"):
+            question.search_text(" \t\u00a0")
 
 
-class TestContradictions:
+class TestErrors:
+    """They name the option, quote the value, and give an example."""
+
     @pytest.mark.parametrize(
-        ("words", "said"),
+        ("words", "message"),
         [
-            ("--year 2026 --month 2026-11", "--year and --month cannot be combined: use one of them"),
-            ("--month 2026-11 --last 3d", "--month and --last cannot be combined: use one of them"),
-            ("--year 2026 --since 2025", "--year and --since cannot be combined: use one of them"),
-            ("--last 3d --until today", "--last and --until cannot be combined: use one of them"),
+            ("--year 2026 --month 2026-11", "--year and --month cannot be combined"),
+            ("--month 2026-11 --last 3d", "--month and --last cannot be combined"),
+            ("--last 3d --until today", "--last and --until cannot be combined"),
             ("--since 2026-11-22 --until 2026-11-21", "--until 2026-11-21 is before --since 2026-11-22"),
-            ("--since 2027 --until 2026", "--until 2026 is before --since 2027"),
             ("--since soon", "--since: not a date: 'soon' (try 2026, 2026-11, 2026-11-22,"),
-            (
-                "--until 2026-02-30",
-                "--until: not a date: '2026-02-30' (try 2026, 2026-11, 2026-11-22,",
-            ),
-            ("--since 2026-13", "--since: not a date: '2026-13'"),
+            ("--until 2026-02-30", "--until: not a date: '2026-02-30' (try"),
             ("--since 1970", "--since: not a date: '1970'"),
             ("--since 2200-01-01", "--since: not a date: '2200-01-01'"),
             ("--since 0001-01-01T00:00", "--since: not a date: '0001-01-01T00:00'"),
             ("--until 9999-12-31T23:59:59-12:00", "--until: not a date: '9999-12-31T23:59:59-12:00'"),
-            ("--since 2026-11-22T", "--since: not a date: '2026-11-22T'"),
             ("--since 2026-11-22T25:00", "--since: not a date: '2026-11-22T25:00'"),
-            ("--since TODAY", "--since: not a date: 'TODAY'"),
             ("--since \x1b[31m", "--since: not a date: '\\x1b[31m'"),
             ("--since \udc80", "--since: not a date: '\\udc80'"),
             ("--since ٢٠٢٦", "--since: not a date: '٢٠٢٦'"),
             ("--last 9999y", "--last 9999y goes too far back"),
-            ("--last 1500y", "--last 1500y goes too far back"),
         ],
     )
-    def test_they_are_named(self, words: str, said: str) -> None:
+    def test_periods_that_make_no_sense(self, words: str, message: str) -> None:
         with pytest.raises(ValueError, match=r"^--") as caught:
             question_of(*words.split())
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
 
     def test_far_back_is_not_too_far(self) -> None:
         for words in ("9999h", "9999d", "20y"):
             assert question_of("--last", words).period.previous is not None
 
-
-class TestNonsense:
     @pytest.mark.parametrize(
-        ("words", "said"),
+        ("option", "kind", "example", "values"),
         [
-            (["--year", "26"], "argument --year: not a year: '26' (try 2026)"),
-            (["--year", "1970"], "argument --year: not a year: '1970' (try 2026)"),
-            (["--year", "2200"], "argument --year: not a year: '2200' (try 2026)"),
-            (["--year", "٢٠٢٦"], "not a year"),
-            (["--year", ""], "argument --year: not a year: '' (try 2026)"),
-            (["--month", "2026"], "argument --month: not a month: '2026' (try 2026-11)"),
-            (["--month", "2026-13"], "argument --month: not a month: '2026-13' (try 2026-11)"),
-            (["--month", "2026-1"], "argument --month: not a month: '2026-1' (try 2026-11)"),
-            (["--month", "0000-01"], "argument --month: not a month: '0000-01' (try 2026-11)"),
-            (["--last", "30"], "argument --last: not a length of time: '30' (try 12h, 30d, 4w, 6m or 1y)"),
-            (["--last", "0d"], "argument --last: not a length of time: '0d'"),
-            (["--last", "99999d"], "argument --last: not a length of time: '99999d'"),
-            (["--last", "1.5h"], "argument --last: not a length of time: '1.5h'"),
-            (["--last", "-1d"], "argument --last: expected one argument"),
-            (["--last", "d"], "argument --last: not a length of time: 'd'"),
-            (["--tz", "Berlin"], "argument --tz: unknown time zone: 'Berlin' (try Europe/Berlin)"),
-            (["--tz", "../etc/passwd"], "argument --tz: unknown time zone: '../etc/passwd'"),
-            (["--tz", ""], "argument --tz: unknown time zone: ''"),
-            (
-                ["--min", "most"],
-                "argument --min: not a threshold: 'most' (try 30s, half, finished or 0)",
-            ),
-            (["--min", "1m"], "argument --min: not a threshold: '1m'"),
-            (["--min", "100000"], "argument --min: not a threshold: '100000'"),
-            (["--min", "\x1b[31m"], "argument --min: not a threshold: '\\x1b[31m'"),
-            (["-n", "0"], "argument -n: not a positive number: '0'"),
-            (["-n", "1.5"], "argument -n: not a positive number: '1.5'"),
-            (["-n", "²"], "argument -n: not a positive number: '²'"),
-            (["-n", ""], "argument -n: not a positive number: ''"),
-            (["--by", "taste"], "argument --by: invalid choice: 'taste'"),
+            ("--year", "not a year", "2026", ("26", "1970", "2200", "٢٠٢٦", "")),
+            ("--month", "not a month", "2026-11", ("2026", "2026-13", "2026-1", "0000-01")),
+            ("--last", "not a length of time", "12h", ("30", "0d", "99999d", "1.5h", "d")),
+            ("--tz", "unknown time zone", "Europe/Berlin", ("Berlin", "../etc/passwd", "")),
+            ("--min", "not a threshold", "30s, half", ("most", "1m", "100000", "\x1b[31m")),
+            ("-n", "not a positive number", "", ("0", "1.5", "²", "")),
+            ("--by", "invalid choice", "", ("taste",)),
         ],
     )
-    def test_it_is_said_what_is_wrong(
-        self, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    def test_malformed_values(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        option: str,
+        kind: str,
+        example: str,
+        values: tuple[str, ...],
     ) -> None:
-        with pytest.raises(SystemExit) as caught:
-            question_of(*words)
-        assert caught.value.code == 2
-        assert said in capsys.readouterr().err
-
-    def test_nothing_to_look_for(self) -> None:
-        assert question.search_text(" x ") == " x "
-        with pytest.raises(argparse.ArgumentTypeError, match=r"^nothing to search for: the text is empty$"):
-            question.search_text(" \t\u00a0")
-
-    def test_very_many_are_enough(self) -> None:
-        assert question_of("-n", "9" * 5000).limit == 999_999_999
+        for value in values:
+            with pytest.raises(SystemExit) as caught:
+                question_of(option, value)
+            assert caught.value.code == 2
+            message = capsys.readouterr().err
+            assert f"argument {option}: {kind}: {value!r}" in message
+            assert f"(try {example}" in message or not example
 
 
-class TestDays:
-    ZONE = Zone("Europe/Berlin")
-
+class TestParseDay:
     @pytest.mark.parametrize(
         ("text", "day"),
         [
@@ -248,12 +208,10 @@ class TestDays:
         ],
     )
     def test_a_day(self, text: str, day: date) -> None:
-        assert question.parse_day(self.ZONE, NOW, text) == day
+        assert question.parse_day(Zone("Europe/Berlin"), NOW, text) == day
 
-    @pytest.mark.parametrize(
-        "text", ["", "soon", "2026", "2026-02-30", "1970-01-01", "9999-12-31", "\x1b", "\udc80"]
-    )
-    def test_no_day(self, text: str) -> None:
+    @pytest.mark.parametrize("text", ["", "soon", "2026", "2026-02-30", "1970-01-01", "9999-12-31", "\x1b"])
+    def test_not_a_day(self, text: str) -> None:
         with pytest.raises(ValueError, match="is not a day") as caught:
-            question.parse_day(self.ZONE, NOW, text)
+            question.parse_day(Zone("Europe/Berlin"), NOW, text)
         assert repr(text) in str(caught.value)
