@@ -9,67 +9,35 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import tomllib
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.config import requirements
+from spotify_logger.config import requirements, settings
 from spotify_logger.system import python_version
+from tests.scripted_server import ScriptedServer, http_response, respond_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-STARTS = (["run.py"], ["log.py"], ["run.py", "--demo"], ["-m", "spotify_logger", "recent"])
-
-
-class Phone(HTTPServer):
-    """Takes alerts.
-
-    Attributes:
-        got: The headers and the text of each.
-    """
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], str]] = []
-        phone = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                phone.got.append((dict(self.headers), f"{self.path} {text}"))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/topic"
+COMMAND = ["-m", "spotify_logger", "recent"]
+STARTS = (["run.py"], ["log.py"], ["run.py", "--demo"], COMMAND)
 
 
 @pytest.fixture
-def phone() -> Iterator[Phone]:
-    with Phone() as phone:
-        thread = threading.Thread(target=phone.serve_forever, args=(0.01,))
-        thread.start()
-        yield phone
-        phone.shutdown()
-        thread.join()
+def alerts() -> Iterator[ScriptedServer]:
+    server = ScriptedServer(respond_with(http_response()))
+    yield server
+    server.close()
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def empty_venv(tmp_path: Path) -> Path:
     """A virtual environment without any package, not even pip: as after an upgrade of Python."""
-    venv = tmp_path_factory.mktemp("bare") / ".venv"
+    venv = tmp_path / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     return venv
 
@@ -84,8 +52,9 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def start(clone: Path, venv: Path, arguments: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def refused(clone: Path, venv: Path, arguments: list[str], **environ: str) -> str:
+    """Start the clone, and return the one line with which it ends."""
+    done = subprocess.run(
         [venv / "bin/python", *arguments],
         cwd=clone,
         env={"PATH": "/usr/bin:/bin", "HOME": str(clone), **environ},
@@ -94,9 +63,6 @@ def start(clone: Path, venv: Path, arguments: list[str], **environ: str) -> subp
         text=True,
         check=False,
     )
-
-
-def only_line(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 78, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -104,144 +70,125 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("arguments", STARTS, ids=" ".join)
-def test_without_packages_one_line_says_what_to_run(clone: Path, bare: Path, arguments: list[str]) -> None:
-    line = only_line(start(clone, bare, arguments))
+def test_without_packages_one_line_says_how_to_install_them_and_the_daemon_alerts(
+    clone: Path, empty_venv: Path, alerts: ScriptedServer, arguments: list[str]
+) -> None:
+    url = f"http://me:p%20w@127.0.0.1:{alerts.port}/topic"
+    line = refused(clone, empty_venv, arguments, ALERT_URL=url)
     assert "(python-dotenv, redis, requests, rich, urllib3)" in line
     python = os.path.realpath(sys.executable)
-    assert re.search(rf" {python} -m venv {bare} && {bare}/bin/pip install '{clone}(\[embedded\])?'$", line)
-
-
-@pytest.mark.parametrize("arguments", STARTS[:2], ids=" ".join)
-def test_it_alerts_once(clone: Path, bare: Path, phone: Phone, arguments: list[str]) -> None:
-    line = only_line(start(clone, bare, arguments, ALERT_URL=phone.url.replace("//", "//me:p%20w@")))
-    ((headers, alert),) = phone.got
-    assert headers["Authorization"] == f"Basic {base64.b64encode(b'me:p w').decode()}"
-    assert alert.startswith("/topic Spotify Logger: ")
-    assert alert.endswith(line.partition(": ")[2])
-
-
-def test_whoever_calls_the_command_reads_the_line_and_needs_no_alert(
-    clone: Path, bare: Path, phone: Phone
-) -> None:
-    only_line(start(clone, bare, STARTS[-1], ALERT_URL=phone.url))
-    assert phone.got == []
-
-
-@pytest.mark.parametrize("place", [".env", "a file that .env names", "a credential"])
-def test_where_the_address_for_alerts_is_found(clone: Path, bare: Path, phone: Phone, place: str) -> None:
-    (clone / "ALERT_URL").write_text(phone.url)
-    environ = {}
-    if place == ".env":
-        (clone / ".env").write_text(f"# ours\n\nexport ALERT_URL='{phone.url}' # the phone\nPOLL_MIN=5\n")
-    elif place == "a credential":
-        environ = {"CREDENTIALS_DIRECTORY": str(clone)}
+    install = f" {python} -m venv {empty_venv} && {empty_venv}/bin/pip install '{clone}"
+    assert re.search(rf"{install}(\[embedded\])?'$", line)
+    if arguments in STARTS[:2]:
+        (request,) = alerts.requests
+        assert request.startswith(b"POST /topic ")
+        assert b"Authorization: Basic " + base64.b64encode(b"me:p w") in request
+        assert request.decode().endswith(line.partition(": ")[2])
     else:
-        (clone / ".env").write_text("ALERT_URL_FILE=ALERT_URL\n")
-    only_line(start(clone, bare, ["run.py"], **environ))
-    assert len(phone.got) == 1
+        assert alerts.connections == 0
 
 
-def test_settings_that_are_wrong_do_not_hide_the_line(clone: Path, bare: Path, phone: Phone) -> None:
-    (clone / ".env").write_text(f"ALERT_URL={phone.url}\n")
-    (clone / ".env").chmod(0o666)
-    only_line(start(clone, bare, ["run.py"]))
-    assert phone.got == []
+def test_an_outdated_package_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = {**requirements.MIN_VERSIONS, "redis": "0.9.1", "rich": "100.0rc1"}
+    monkeypatch.setattr(requirements.metadata, "version", installed.__getitem__)
+    with pytest.raises(SystemExit):
+        requirements.check("run.py", alert=False)
+    assert "(redis 0.9.1)" in capsys.readouterr().err
 
 
-@contextmanager
-def recorded(venv: Path, **versions: str) -> Iterator[None]:
-    """Record all packages as installed, some of them in other versions; none of them can be imported."""
-    packages = next((venv / "lib").glob("python*/site-packages"))
-    installed = {**requirements.MIN_VERSIONS, **versions}
-    for name, version in installed.items():
+def test_a_package_that_cannot_be_imported_is_named(clone: Path, empty_venv: Path) -> None:
+    """Python was upgraded, and the metadata of the packages is still found."""
+    packages = next((empty_venv / "lib").glob("python*/site-packages"))
+    for name, version in requirements.MIN_VERSIONS.items():
         folder = packages / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    try:
-        yield
-    finally:
-        for folder in packages.glob("*.dist-info"):
-            shutil.rmtree(folder)
+    for arguments in (["run.py"], COMMAND):
+        assert re.search(r"\((dotenv|redis)\)", refused(clone, empty_venv, arguments))
 
 
-def test_a_package_that_is_too_old(clone: Path, bare: Path) -> None:
-    with recorded(bare, redis="0.9.1", rich="100.0rc1"):
-        assert "(redis 0.9.1)" in only_line(start(clone, bare, ["run.py"]))
-
-
-@pytest.mark.parametrize("arguments", STARTS, ids=" ".join)
-def test_a_package_that_cannot_be_imported_or_needs_one_that_is_missing(
-    clone: Path, bare: Path, phone: Phone, arguments: list[str]
+@pytest.mark.parametrize(
+    ("dotenv", "environ"),
+    [
+        ("# ours\n\nexport ALERT_URL='https://a.example/b' # the phone\nPOLL_MIN=5\n", {}),
+        ("ALERT_URL_FILE=ALERT_URL\n", {}),
+        ("", {"CREDENTIALS_DIRECTORY": "."}),
+    ],
+)
+def test_the_alert_url_is_found_without_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dotenv: str, environ: dict[str, str]
 ) -> None:
-    with recorded(bare):
-        line = only_line(start(clone, bare, arguments, ALERT_URL=phone.url))
-    assert re.search(r"\((dotenv|redis)\)", line)
-    assert len(phone.got) == (arguments in STARTS[:2])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "dotenv", None)
+    (tmp_path / "ALERT_URL").write_text("https://a.example/b")
+    (tmp_path / ".env").write_text(dotenv)
+    assert settings.alert_url(tmp_path, environ) == "https://a.example/b"
+    (tmp_path / ".env").chmod(0o666)  # invalid settings count as none
+    assert settings.alert_url(tmp_path, environ) == ""
 
 
-class TestAdvice:
+class TestInstallCommand:
     @pytest.fixture(autouse=True)
-    def _system(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """This Python is the system's, and there is no Redis server."""
+    def _system_python(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Run outside a virtual environment, on a machine without a Redis server."""
         monkeypatch.setattr(sys, "base_prefix", sys.prefix)
         monkeypatch.setattr(shutil, "which", lambda _: None)
 
-    def test_a_clone_that_was_never_installed(self, clone: Path) -> None:
+    def test_in_a_new_clone(self, clone: Path) -> None:
         python, pip = os.path.realpath(sys.executable), f"'{clone}/.venv/bin/pip'"
-        advice = requirements._install_command(clone, "run.py")
-        assert advice == (
+        assert requirements._install_command(clone, "run.py") == (
             f"{python} -m venv '{clone}/.venv' && {pip} install '{clone}[embedded]'"
             f" && '{clone}/.venv'/bin/python run.py"
         )
 
-    def test_a_clone_with_an_environment_that_is_not_the_one_in_use(self, clone: Path) -> None:
-        (clone / ".venv/bin").mkdir(parents=True)
-        (clone / ".venv/bin/pip").touch(mode=0o755)
-        advice = requirements._install_command(clone, "spotify-logger")
-        assert advice == (
-            f"'{clone}/.venv/bin/pip' install '{clone}[embedded]' && '{clone}/.venv'/bin/spotify-logger"
-        )
-
-    def test_a_package_that_was_installed_from_elsewhere(self, tmp_path: Path) -> None:
-        assert " -m pip install " in requirements._install_command(tmp_path, "spotify-logger")
-
-    def test_a_redis_server_is_not_installed_where_there_is_one(
+    def test_in_a_clone_with_an_unused_environment_and_a_redis_server(
         self, clone: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        (clone / ".venv/bin").mkdir(parents=True)
+        (clone / ".venv/bin/pip").touch(mode=0o755)
         monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-        assert "embedded" not in requirements._install_command(clone, "run.py")
+        assert requirements._install_command(clone, "spotify-logger") == (
+            f"'{clone}/.venv/bin/pip' install '{clone}' && '{clone}/.venv'/bin/spotify-logger"
+        )
+
+    def test_without_a_clone(self, tmp_path: Path) -> None:
+        assert " -m pip install " in requirements._install_command(tmp_path, "spotify-logger")
 
 
-def test_it_asks_for_what_the_project_asks_for() -> None:
+def test_the_minimum_versions_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = dict(dependency.split(">=") for dependency in project["dependencies"])
-    asked.pop("tzdata")
-    assert asked == requirements.MIN_VERSIONS
+    dependencies = dict(dependency.split(">=") for dependency in project["dependencies"])
+    del dependencies["tzdata"]
+    assert dependencies == requirements.MIN_VERSIONS
     assert project["requires-python"] == ">=" + ".".join(map(str, python_version.MINIMUM_VERSION))
 
 
-class TestOldPython:
-    FILES = (
+@pytest.mark.parametrize(
+    "name",
+    [
         "run.py",
         "log.py",
         "spotify_logger/__init__.py",
         "spotify_logger/__main__.py",
         "spotify_logger/system/__init__.py",
-    )
+        "spotify_logger/system/python_version.py",
+    ],
+)
+def test_python_3_6_can_parse_what_precedes_the_version_check(name: str) -> None:
+    source = (ROOT / name).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    assert "__future__" not in source  # `annotations` is unknown to Python 3.6
 
-    @pytest.mark.parametrize("name", [*FILES, "spotify_logger/system/python_version.py"])
-    def test_it_can_read_what_is_read_before_the_check(self, name: str) -> None:
-        source = (ROOT / name).read_text(encoding="utf-8")
-        ast.parse(source, feature_version=(3, 6))
-        assert "__future__" not in source  # which Python 3.6 does not know
 
-    def test_one_line_and_78(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr(sys, "version_info", (3, 8, 18, "final", 0))
-        with pytest.raises(SystemExit) as ended:
-            python_version.check("run.py")
-        assert ended.value.code == 78
-        (line,) = capsys.readouterr().err.splitlines()
-        assert "3.8.18" in line
-        assert line.endswith("python3.11 run.py")
+def test_an_old_python_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 8, 18, "final", 0))
+    with pytest.raises(SystemExit) as ended:
+        python_version.check("run.py")
+    assert ended.value.code == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "3.8.18" in line
+    assert line.endswith("python3.11 run.py")

@@ -73,10 +73,7 @@ def test_two_plays_of_a_track(start: float, heard: float, *, expected: bool) -> 
 
 @pytest.mark.parametrize(
     ("end", "expected"),
-    [
-        pytest.param(40, True, id="its end was told"),
-        pytest.param(100, False, id="later than anybody looks"),
-    ],
+    [pytest.param(40, True, id="its end was told"), pytest.param(100, False, id="later than anybody looks")],
 )
 def test_a_play_with_an_unobserved_end(end: float, *, expected: bool) -> None:
     left = play("A", 0, 5, None)

@@ -1,4 +1,4 @@
-"""Properties of the tracker that hold for every history: random players, answers and times."""
+"""Properties of the tracker for random players, answers and times."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import Item
 
 ITEMS = (A, B, EPISODE, LOCAL, item("short", 3), item("endless", None))
-HALF_HOUR = 1800
 
 
 @st.composite
 def wild_histories(
     draw: st.DrawFn, steps: Sequence[float] = (0, 0.3, 5, 10, 30, 60, 700, 4000)
 ) -> list[TimedState]:
-    """Answers that need not fit together at all, so many seconds after each other."""
+    """Generate answers that need not fit together, `steps` seconds apart."""
     second, answers = 0.0, []
-    for _ in range(draw(st.integers(1, 30))):
+    for _ in range(draw(st.integers(1, 20))):
         second += draw(st.sampled_from(steps))
         what = draw(st.sampled_from(ITEMS))
         playback = draw(
@@ -67,23 +66,23 @@ def playbacks(draw: st.DrawFn, what: Item, second: float) -> PlayerState:
 
 @st.composite
 def listened(draw: st.DrawFn) -> list[TimedState]:
-    """Answers about one who plays, pauses, seeks, skips and repeats, asked at any moments."""
+    """Generate answers about a listener who plays, pauses, seeks, skips and repeats."""
     second, position, playing, what, answers = 0.0, 0.0, True, A, []
-    for _ in range(draw(st.integers(1, 40))):
+    for _ in range(draw(st.integers(1, 25))):
         elapsed = draw(st.sampled_from((1, 5, 10, 30, 31, 60)))
         second += elapsed
         if playing:
             position += elapsed
         length = (what.duration_ms or 0) / 1000
-        deed = draw(st.sampled_from(("listen",) * 6 + ("pause", "resume", "seek", "skip", "missing")))
-        if position > length or deed == "skip":
+        action = draw(st.sampled_from(("listen",) * 6 + ("pause", "resume", "seek", "skip", "missing")))
+        if position > length or action == "skip":
             what = draw(st.sampled_from((A, B, LOCAL, EPISODE)))
             position, playing = min(1.0, elapsed), True
-        elif deed in ("pause", "resume"):
-            playing = deed == "resume"
-        elif deed == "seek":
+        elif action in ("pause", "resume"):
+            playing = action == "resume"
+        elif action == "seek":
             position = draw(st.integers(0, round(length)))
-        answers.append(none(second) if deed == "missing" else at(second, what, position, playing=playing))
+        answers.append(none(second) if action == "missing" else at(second, what, position, playing=playing))
     return answers
 
 
@@ -97,7 +96,7 @@ def with_gaps(draw: st.DrawFn, histories: st.SearchStrategy[list[TimedState]]) -
 
 quick_histories = wild_histories((0, 0.3, 5, 10, 30, 60)) | listened()
 within_half_an_hour = quick_histories | with_gaps(quick_histories)
-"""One that was paused for longer before it was seen at all is over with the next answer, even the same."""
+"""A play paused for longer is over with the next answer, even a repeated one."""
 histories = wild_histories() | listened() | with_gaps(wild_histories() | listened())
 
 
@@ -117,23 +116,21 @@ def check(plays: Sequence[Play], history: Sequence[TimedState]) -> None:
 
 
 @given(histories)
-@settings(max_examples=150, deadline=None)
-def test_plays_never_overlap_and_are_never_longer_than_the_time_that_passed(
-    history: list[TimedState],
-) -> None:
+@settings(max_examples=60)
+def test_plays_never_overlap_or_exceed_the_time_that_passed(history: list[TimedState]) -> None:
     plays = follow(history)
 
     check([plays[second] for second in sorted(plays)], history)
 
 
 @given(within_half_an_hour)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 def test_answers_delivered_twice_change_nothing(history: list[TimedState]) -> None:
     assert follow(twice(history)) == follow(history)
 
 
 @given(listened(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 def test_a_stale_answer_in_between_changes_nothing(history: list[TimedState], data: st.DataObject) -> None:
     """A cache repeats the last answer, while the next one already shows that it went on."""
     number = data.draw(st.integers(0, len(history) - 1))
@@ -148,7 +145,7 @@ def test_a_stale_answer_in_between_changes_nothing(history: list[TimedState], da
 
 
 @given(histories, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 def test_a_restart_anywhere_gives_the_same_plays(history: list[TimedState], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(history)))
     unbroken = {second: play.to_hash() for second, play in follow(history).items()}
@@ -161,22 +158,12 @@ def test_a_restart_anywhere_gives_the_same_plays(history: list[TimedState], data
     assert {second: play.to_hash() for second, play in plays.items()} == unbroken
 
 
-def test_a_restart_after_a_play_whose_end_nobody_saw() -> None:
-    history = [at(0, A, 0), none(4000), at(4100, B, 100, playing=False)]
-    first = Tracker()
-    plays = follow(history[:2], first)
-    plays |= follow(history[2:], restarted(first, plays))
-    assert {second: play.to_hash() for second, play in plays.items()} == {
-        second: play.to_hash() for second, play in follow(history).items()
-    }
-
-
 @given(histories, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 def test_a_crash_between_any_two_writes_duplicates_nothing(
     history: list[TimedState], data: st.DataObject
 ) -> None:
-    """The plays reach Redis one by one, the memory last; a process may die after any of these writes."""
+    """The plays are written to Redis one by one, the tracker's JSON last."""
     cut = data.draw(st.integers(0, len(history) - 1))
     tracker = Tracker()
     plays = follow(history[:cut], tracker)
@@ -191,12 +178,12 @@ def test_a_crash_between_any_two_writes_duplicates_nothing(
 
 
 @given(listened(), st.integers(-86_400, 86_400), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 def test_a_step_of_the_clock_changes_no_duration(
     history: list[TimedState], step: int, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, len(history)))
-    history = [replace(answer, state=without_hint(answer.state)) for answer in history]
+    history = [replace(answer, state=without_timestamp(answer.state)) for answer in history]
     stepped = [*history[:cut], *(replace(answer, step=step) for answer in history[cut:])]
 
     plays = [play for _, play in sorted(follow(stepped).items())]
@@ -204,16 +191,16 @@ def test_a_step_of_the_clock_changes_no_duration(
     expected = [play for _, play in sorted(follow(history).items())]
     assert [play.item for play in plays] == [play.item for play in expected]
     for play, right in zip(plays, expected, strict=True):
-        # A start that a clock set back would put before the end of the play before it is cut, and no more.
+        # After a step back, a play that would start before the end of the previous one is shortened.
         assert 0 <= right.ms_played - play.ms_played <= right.ended_ms - right.started_ms
         if step >= 0:
             assert play.ms_played == right.ms_played
 
 
 @given(with_gaps(listened()))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 def test_gaps_add_no_listening_time(history: list[TimedState]) -> None:
-    """Plays in a gap may be missing, but never is more counted than without the gap."""
+    """Plays in a gap may be missing, but no more is counted than without the gap."""
     seen = follow([replace(answer, after_gap=False) for answer in history])
     plays = follow(history)
 
@@ -225,12 +212,12 @@ def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = Non
     return Tracker.restore(newest and reread(newest), tracker.serialize() if memory is None else memory)
 
 
-def without_hint(state: PlayerState) -> PlayerState:
+def without_timestamp(state: PlayerState) -> PlayerState:
     return replace(state, changed_ms=None)
 
 
 @given(st.text() | st.just('{"last": [], "answered": -1, "play": {}}') | st.just('{"last": {"uri": 3}}'))
-def test_damaged_json_counts_as_none(memory: str) -> None:
+def test_damaged_memory_counts_as_none(memory: str) -> None:
     tracker = Tracker.restore(None, memory)
 
     assert len(observe(tracker, at(100, A, 30))) == 1

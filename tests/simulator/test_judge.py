@@ -55,11 +55,7 @@ AGAIN = true("A", 200, 400)
 
 CASES: dict[str, tuple[list[TruePlay], list[Play], Expected]] = {
     "nothing": ([], [], Expected()),
-    "as heard": (
-        [A, true("B", 200, 300)],
-        [logged("A", 0, 200), logged("B", 200, 300)],
-        Expected(found=2),
-    ),
+    "as heard": ([A, true("B", 200, 300)], [logged("A", 0, 200), logged("B", 200, 300)], Expected(found=2)),
     "not logged": ([A, true("B", 200, 300)], [logged("A", 0, 200)], Expected(found=1, missed=1)),
     "never heard": ([A], [logged("A", 0, 200), logged("B", 200, 300)], Expected(found=1, phantoms=1)),
     "another item at the same time": ([A], [logged("B", 0, 200)], Expected(missed=1, phantoms=1)),

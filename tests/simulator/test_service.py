@@ -62,10 +62,7 @@ def test_who_may_ask(service: Service, url: str, headers: dict[str, str], status
 
 @pytest.mark.parametrize(
     ("scope", "allowed", "refused"),
-    [
-        ("user-read-playback-state", PLAYER, RECENTLY),
-        ("user-read-recently-played", RECENTLY, PLAYER),
-    ],
+    [("user-read-playback-state", PLAYER, RECENTLY), ("user-read-recently-played", RECENTLY, PLAYER)],
 )
 def test_each_endpoint_has_its_scope(scope: str, allowed: str, refused: str) -> None:
     service = Service(History(T).play(song("A", 200)).finish(), login=AppLogin(scopes=scope))
