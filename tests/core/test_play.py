@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core import times
@@ -40,7 +40,7 @@ FIELDS: Mapping[str, FieldValue] = {
     "playing": 1,
 }
 PLAY = Play(SECOND, ITEM, STARTED_MS, STARTED_MS + 61_000, 60_900, fields=FIELDS)
-KEPT = {
+STORED = {
     "uri": "spotify:track:4uLU6h",
     "type": "track",
     "id": "4uLU6h",
@@ -48,11 +48,11 @@ KEPT = {
     "ended_at": "2026-11-22T18:01:01.123Z",
     "ms_played": "60900",
 }
-"""As little of a hash as makes a play."""
+"""The fields of a hash that are required."""
 
 
 class TestHash:
-    def test_the_play_adds_its_fields_to_those_of_the_state(self) -> None:
+    def test_a_play_adds_its_fields_to_those_of_the_player_state(self) -> None:
         assert PLAY.to_hash() == {
             **FIELDS,
             "started_at": "2026-11-22T18:00:00.123Z",
@@ -62,22 +62,19 @@ class TestHash:
         }
         assert PLAY.index == "track:4uLU6h 60900 open"
 
-    def test_a_closed_play_has_an_end_reason(self) -> None:
-        closed = Play(SECOND, ITEM, STARTED_MS, STARTED_MS, 0, "skipped", fields=FIELDS)
-        assert closed.to_hash()["end_reason"] == "skipped"
-
-    @pytest.mark.parametrize("reason", [None, "trackdone"])
-    @pytest.mark.parametrize("source", ["live", "backfill"])
-    def test_there_and_back(self, reason: str | None, source: str) -> None:
+    @pytest.mark.parametrize(("reason", "source"), [(None, "live"), ("trackdone", "backfill")])
+    def test_a_play_is_read_back(self, reason: str | None, source: str) -> None:
         play = Play(SECOND, ITEM, STARTED_MS, STARTED_MS + 9, 9, reason, source, FIELDS)
-        kept = {name: str(value) for name, value in play.to_hash().items()}
-        again = Play.from_hash(SECOND, kept)
+        stored = {name: str(value) for name, value in play.to_hash().items()}
+        assert stored.get("end_reason") == reason
+        again = Play.from_hash(SECOND, stored)
         assert again is not None
         assert again.to_hash() == play.to_hash()
         assert (again.second, again.item.key, again.item.duration_ms) == (SECOND, ITEM.key, 345_000)
 
-    def test_the_required_fields(self) -> None:
-        play = Play.from_hash(SECOND, KEPT)
+    def test_required_fields_are_enough_and_invalid_others_ignored(self) -> None:
+        others = {"duration_ms": "long", "playing": "yes", "progress_ms": "", "timestamp": "-1", "x": ""}
+        play = Play.from_hash(SECOND, STORED | others)
         assert play is not None
         assert (play.item.key, play.ms_played, play.end_reason, play.source) == (
             "track:4uLU6h",
@@ -85,10 +82,12 @@ class TestHash:
             None,
             "live",
         )
+        assert play.item.duration_ms is None
+        assert "x" not in play.fields
 
     def test_a_local_file_has_no_id(self) -> None:
         uri = "spotify:local:Me::Demo:200"
-        play = Play.from_hash(SECOND, {**KEPT, "id": "", "uri": uri})
+        play = Play.from_hash(SECOND, {**STORED, "id": "", "uri": uri})
         assert play is not None
         assert play.item.key.startswith("local:")
         assert play.item.uri == uri
@@ -97,7 +96,6 @@ class TestHash:
         "changes",
         [
             {"uri": ""},
-            {"started_at": ""},
             {"started_at": "yesterday"},
             {"started_at": "1969-12-31T23:59:59.999Z"},
             {"ended_at": "2026-11-22T17:59:59.999Z"},
@@ -105,31 +103,24 @@ class TestHash:
             {"ms_played": ""},
             {"ms_played": "-5"},
             {"ms_played": "9" * 30},
-            {"ms_played": "1e9"},
             {"ms_played": "61001"},
             {"started_at": "9999-12-31T23:59:59Z", "ended_at": "9999-12-31T23:59:59-23:59"},
             {"id": "two words"},
             {"type": "chapter"},
-            {"type": ""},
         ],
     )
     def test_an_invalid_hash_is_not_a_play(self, changes: dict[str, str]) -> None:
-        assert Play.from_hash(SECOND, {**KEPT, **changes}) is None
+        assert Play.from_hash(SECOND, {**STORED, **changes}) is None
 
     @pytest.mark.parametrize("missing", ["uri", "started_at", "ended_at", "ms_played"])
     def test_an_incomplete_hash_is_not_a_play(self, missing: str) -> None:
-        assert Play.from_hash(SECOND, {name: text for name, text in KEPT.items() if name != missing}) is None
+        fields = {name: text for name, text in STORED.items() if name != missing}
+        assert Play.from_hash(SECOND, fields) is None
 
-    def test_invalid_numbers_and_foreign_fields(self) -> None:
-        kept = KEPT | {"duration_ms": "long", "playing": "yes", "progress_ms": "", "timestamp": "-1", "x": ""}
-        play = Play.from_hash(SECOND, kept)
-        assert play is not None
-        assert play.item.duration_ms is None
-        assert "x" not in play.fields
-
-    @given(st.dictionaries(st.sampled_from([*KEPT, *FIELDS, "end_reason", "source"]), st.text(max_size=30)))
-    def test_foreign_hashes_do_no_harm(self, changes: dict[str, str]) -> None:
-        play = Play.from_hash(SECOND, {**KEPT, **changes})
+    @given(st.dictionaries(st.sampled_from([*STORED, "duration_ms", "progress_ms"]), st.text(max_size=9)))
+    @settings(max_examples=50)
+    def test_any_hash_yields_a_valid_play_or_none(self, changes: dict[str, str]) -> None:
+        play = Play.from_hash(SECOND, {**STORED, **changes})
         if play is not None:
             assert 0 <= play.started_ms <= play.ended_ms
             assert play.to_hash()["ms_played"] == play.ms_played >= 0
@@ -137,47 +128,32 @@ class TestHash:
 
 class TestDisplay:
     @pytest.mark.parametrize(
-        ("fields", "words"),
+        ("fields", "title"),
         [
             ({"artists": "Daft Punk", "album": "Discovery", "name": "Voyager"}, "Daft Punk – Voyager"),
             ({"album": "The Show", "name": "#1: Hello"}, "The Show – #1: Hello"),
-            ({"name": "Hello"}, "Hello"),
             ({"artists": "Daft Punk", "uri": "spotify:track:1"}, "Daft Punk – spotify:track:1"),
             ({"name": 1999}, "1999"),
             ({}, "untitled"),
         ],
     )
-    def test_title(self, fields: dict[str, FieldValue], words: str) -> None:
-        assert format_title(fields) == words
+    def test_title(self, fields: dict[str, FieldValue], title: str) -> None:
+        assert format_title(fields) == title
 
     @pytest.mark.parametrize(
-        ("milliseconds", "words"),
-        [
-            (0, "0:00"),
-            (999, "0:00"),
-            (59_999, "0:59"),
-            (60_000, "1:00"),
-            (345_000, "5:45"),
-            (3_599_999, "59:59"),
-            (3_600_000, "1:00:00"),
-            (3_661_000, "1:01:01"),
-            (100 * 3_600_000, "100:00:00"),
-        ],
+        ("milliseconds", "text"),
+        [(999, "0:00"), (59_999, "0:59"), (345_000, "5:45"), (3_599_999, "59:59"), (3_661_000, "1:01:01")],
     )
-    def test_format_duration(self, milliseconds: int, words: str) -> None:
-        assert format_duration(milliseconds) == words
+    def test_duration(self, milliseconds: int, text: str) -> None:
+        assert format_duration(milliseconds) == text
 
-    def test_summary(self) -> None:
+    def test_play(self) -> None:
         assert format_play(PLAY) == "Daft Punk – Veridis Quo, 1:00 of 5:45, Kitchen"
-
-    def test_a_play_without_duration_and_device(self) -> None:
-        item = Item("local:0", "spotify:local:::Demo:0", None, {})
-        assert format_play(Play(1, item, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
+        unknown = Item("local:0", "spotify:local:::Demo:0", None, {})
+        assert format_play(Play(1, unknown, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
 
 
-@pytest.mark.parametrize(
-    ("duration", "near"), [(345_000, 15_000), (60_000, 15_000), (30_000, 7_500), (3, 0), (0, 0)]
-)
+@pytest.mark.parametrize(("duration", "near"), [(345_000, 15_000), (30_000, 7_500), (3, 0)])
 def test_near_the_end(duration: int, near: int) -> None:
     assert near_end_ms(duration) == near
 
@@ -192,43 +168,35 @@ class TestIso:
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ],
     )
-    def test_there_and_back(self, stamp_ms: int, text: str) -> None:
+    def test_written_and_read(self, stamp_ms: int, text: str) -> None:
         assert to_iso(stamp_ms) == text
         assert from_iso(text) == stamp_ms
 
     @given(st.integers(0, 4_102_444_800_000))
-    def test_every_millisecond_comes_back(self, stamp_ms: int) -> None:
+    @settings(max_examples=50)
+    def test_every_millisecond_is_read_back(self, stamp_ms: int) -> None:
         assert from_iso(to_iso(stamp_ms)) == stamp_ms
 
-    def test_texts_sort_as_moments_do(self) -> None:
-        moments = [STARTED_MS + step for step in (0, 1, 999, 60_000, 86_400_000)]
-        assert sorted(map(to_iso, reversed(moments))) == [to_iso(moment) for moment in moments]
-
     @pytest.mark.parametrize(
-        ("text", "moment"),
+        ("text", "stamp_ms"),
         [
-            ("2026-11-22T18:00:00", datetime(2026, 11, 22, 18, tzinfo=UTC)),
-            ("2026-11-22T19:00:00+01:00", datetime(2026, 11, 22, 19, tzinfo=timezone(timedelta(hours=1)))),
-            ("2026-11-22", datetime(2026, 11, 22, tzinfo=UTC)),
-            ("2026-11-22T18:00:00.1234567Z", datetime(2026, 11, 22, 18, 0, 0, 123_000, tzinfo=UTC)),
+            ("2026-11-22T18:00:00", SECOND * 1000),
+            ("2026-11-22T19:00:00+01:00", SECOND * 1000),
+            ("2026-11-22", (SECOND - 18 * 3600) * 1000),
+            ("2026-11-22T18:00:00.1234567Z", STARTED_MS),
+            ("0001-01-01T00:00:00+23:59", -62_135_683_140_000),
         ],
     )
-    def test_other_iso_formats(self, text: str, moment: datetime) -> None:
-        assert from_iso(text) == round(moment.timestamp() * 1000)
+    def test_other_formats(self, text: str, stamp_ms: int) -> None:
+        assert from_iso(text) == stamp_ms
 
-    @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59"])
-    def test_the_ends_of_time(self, text: str) -> None:
-        moment = from_iso(text)
-        assert moment is not None
-        assert abs(moment) > 62_135_000_000_000
-
-    @pytest.mark.parametrize("text", ["", "now", "22.11.2026", "2026-13-01T00:00:00Z", "1795370400", "\0"])
-    def test_invalid_iso_text(self, text: str) -> None:
+    @pytest.mark.parametrize("text", ["", "22.11.2026", "2026-13-01T00:00:00Z", "1795370400", "\0"])
+    def test_invalid_text(self, text: str) -> None:
         assert from_iso(text) is None
 
 
-class Short(datetime):
-    """A calendar as that of a 32-bit system."""
+class Datetime32(datetime):
+    """The datetime of a 32-bit system."""
 
     @classmethod
     def fromtimestamp(cls, timestamp: float, tz: tzinfo | None = None) -> Self:
@@ -242,21 +210,21 @@ class Short(datetime):
         return super().timestamp()
 
 
-class TestLocal:
+class TestLocalTime:
     @pytest.fixture(autouse=True)
-    def two_hours_behind(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def _two_hours_behind_utc(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("TZ", "XXX2")
         time.tzset()
         yield
         monkeypatch.undo()
         time.tzset()
 
-    def test_there_and_back(self) -> None:
+    def test_converted_and_back(self) -> None:
         assert local(SECOND + 0.5) == datetime(2026, 11, 22, 16, 0, 0, 500_000)  # noqa: DTZ001
         assert second_of_local(local(SECOND + 0.5)) == SECOND + 0.5
 
-    def test_beyond_the_calendar_of_the_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(times, "datetime", Short)
+    def test_after_2038_on_a_32_bit_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(times, "datetime", Datetime32)
         assert local(SECOND) == datetime(2026, 11, 22, 16)  # noqa: DTZ001
         assert local(2**33) == datetime(2242, 3, 16, 12, 56, 32)  # noqa: DTZ001
-        assert second_of_local(Short(2242, 3, 16, 12, 56, 32)) == 2**33
+        assert second_of_local(Datetime32(2242, 3, 16, 12, 56, 32)) == 2**33
