@@ -92,7 +92,7 @@ def test_an_outdated_package_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     installed = {**requirements.MIN_VERSIONS, "redis": "0.9.1", "rich": "100.0rc1"}
-    monkeypatch.setattr(requirements.metadata, "version", installed.__getitem__)
+    monkeypatch.setattr("importlib.metadata.version", installed.__getitem__)
     with pytest.raises(SystemExit):
         requirements.check("run.py", alert=False)
     assert "(redis 0.9.1)" in capsys.readouterr().err

@@ -549,7 +549,8 @@ def wild_logs(draw: st.DrawFn) -> list[Play]:
         reason, playing = draw(st.sampled_from((TRACKDONE, SKIPPED, UNKNOWN, UNKNOWN))), draw(st.booleans())
         plays.append(Known(name, second, second + length, heard, reason, playing, progress=heard).as_play())
         second += length
-    if plays and draw(st.booleans()):
+    is_open = draw(st.booleans())
+    if plays and is_open:
         plays[-1] = replace(plays[-1], end_reason=None)
     return plays
 

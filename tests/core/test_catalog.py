@@ -16,13 +16,7 @@ from spotify_logger.core.catalog import (
 
 @pytest.mark.parametrize(
     ("isrc", "exact", "same"),
-    [
-        ("GBDUW0000061", False, "GBDUW0000061"),
-        ("gbduw0000061", False, "GBDUW0000061"),
-        ("GBDUW0000061", True, "track:a"),
-        ("", False, "track:a"),
-        ("", True, "track:a"),
-    ],
+    [("gbduw0000061", False, "GBDUW0000061"), ("GBDUW0000061", True, "track:a"), ("", False, "track:a")],
 )
 def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
     assert recording_key("track:a", isrc, exact=exact) == same
@@ -32,18 +26,12 @@ def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
     ("artists", "ids", "names"),
     [
         ("", "", []),
-        ("", "1", []),
-        ("Air", "1", ["Air"]),
         ("Air", "", ["Air"]),
         ("Air, Beck", "1 2", ["Air", "Beck"]),
         ("Air, Beck", "1", ["Air, Beck"]),
-        ("Air, Beck", "", ["Air, Beck"]),
         ("Tyler, The Creator", "1", ["Tyler, The Creator"]),
-        ("Air, Tyler, The Creator", "1 2", ["Air, Tyler, The Creator"]),  # nobody can tell
-        ("Air, Air", "1 2", ["Air"]),  # one play for each
-        ("Air, ", "1 2", ["Air"]),
-        ("Air,Beck", "1 2", ["Air,Beck"]),
-        ("Air, Beck, Can", "1 2 3", ["Air", "Beck", "Can"]),
+        ("Air, Tyler, The Creator", "1 2", ["Air, Tyler, The Creator"]),  # ambiguous
+        ("Air, Air", "1 2", ["Air"]),  # counted once
     ],
 )
 def test_artist_names(artists: str, ids: str, names: list[str]) -> None:
@@ -89,19 +77,17 @@ EXPECTED = {
 }
 
 
-class TestAlbums:
-    def test_by_name_and_artist(self) -> None:
-        assert album_keys(ENTRIES, exact=False) == EXPECTED
+def test_albums_are_grouped_by_name_and_artist() -> None:
+    assert album_keys(ENTRIES, exact=False) == EXPECTED
+    assert album_keys({}, exact=False) == {}
 
-    def test_by_id(self) -> None:
-        found = album_keys(ENTRIES, exact=True)
-        assert found.keys() == EXPECTED.keys()
-        assert found["track:1"] == found["track:2"] == AlbumKey("Discovery", "d1")
-        assert found["track:3"] == AlbumKey("Discovery", "d2")
-        assert found["local:1"] == DISCOVERY
 
-    def test_nothing(self) -> None:
-        assert album_keys({}, exact=False) == {}
+def test_albums_are_grouped_by_id() -> None:
+    found = album_keys(ENTRIES, exact=True)
+    assert found.keys() == EXPECTED.keys()
+    assert found["track:1"] == found["track:2"] == AlbumKey("Discovery", "d1")
+    assert found["track:3"] == AlbumKey("Discovery", "d2")
+    assert found["local:1"] == DISCOVERY
 
 
 def test_keys_by_group() -> None:

@@ -32,27 +32,27 @@ def waits(
     [
         ("a listener who was not there before", played(A, 0, (1,)), 5),
         ("a minute later", played(A, 0, (1, 31, 61)), 30),
-        ("an item that just began as foreseen", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201,))], 5),
-        ("an item that has settled", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201, 231))], 30),
-        ("just after the end", played(A, 0, (1, 100, 185)), 16),
-        ("the aim may be as short as a second", played(A, 0, (1, 100, 199.9)), 1.1),
+        ("an item that just began as expected", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201,))], 5),
+        ("half a minute later", [*played(A, 0, (1, 61, 199)), *played(B, 200, (201, 231))], 30),
+        ("the end of the item comes first", played(A, 0, (1, 100, 185)), 16),
+        ("the end of the item, soon", played(A, 0, (1, 100, 199.9)), 1.1),
         ("an item that should be over", [*played(A, 0, (1, 100)), at(201, A, 200)], 30),
         ("skip", [*played(A, 0, (1, 61, 91)), *played(B, 100, (121,))], 5),
+        ("within a minute after a skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 129))], 5),
+        ("a minute after a skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 131))], 30),
         ("seek forward", [*played(A, 0, (1, 61, 91)), at(121, A, 150)], 5),
         ("seek back", [*played(A, 0, (1, 61, 91)), at(121, A, 20)], 5),
         ("resume", [*PAUSED, at(120, A, 55)], 5),
-        ("a minute after the skip", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 131))], 30),
-        ("within the minute after it", [*played(A, 0, (1, 61)), *played(B, 70, (91, 121, 129))], 5),
-        ("after an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1), at(231, B, 25)], 30),
-        ("repeat is foreseen", [*played(A, 0, (1, 61, 199)), *played(A, 200, (201, 221))], 30),
-        ("an episode that goes on", played(EPISODE, 0, (1, 61, 91)), 30),
+        ("repeat is expected", [*played(A, 0, (1, 61, 199)), *played(A, 200, (201, 221))], 30),
         ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
+        ("after an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1), at(231, B, 25)], 30),
+        ("an episode", played(EPISODE, 0, (1, 61, 91)), 30),
         ("progress missing", [*played(A, 0, (1, 61)), at(91, A, None)], 30),
-        ("a duration that nobody knows", played(item("X", None), 0, (1, 61, 91)), 30),
+        ("an unknown duration", played(item("X", None), 0, (1, 61, 91)), 30),
         ("paused", PAUSED[:1], 10),
         ("nothing", [none(0)], 10),
         ("nothing for a while", [none(second) for second in range(0, 1800, 60)], 52.5),
-        ("says that it plays and stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
+        ("playing without progress", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 10),
     ],
 )
 def test_the_wait_after_a_history(name: str, history: Sequence[TimedState], expected: float) -> None:
@@ -78,19 +78,14 @@ def test_small_limits_apply_to_every_wait() -> None:
 @pytest.mark.parametrize(
     ("name", "history", "expected"),
     [
-        ("quick", played(A, 0, (1,)), 20),
-        ("calm", played(EPISODE, 0, (1, 31, 61)), 120),
-        ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 40),
-        ("just stopped", [none(0)], 40),
-        ("away", [none(second) for second in range(0, 1800, 60)], 210),
-        ("stands still", [*played(A, 0, (1, 61, 91)), at(121, A, 91)], 40),
-        ("but not at the end of an item", played(A, 0, (1, 100, 185)), 16),
-        ("nor at the end of a short one", played(item("S", 3), 0, (1,)), 3),
+        ("after a change", played(A, 0, (1,)), 20),
+        ("steady", played(EPISODE, 0, (1, 31, 61)), 120),
+        ("idle", [none(second) for second in range(0, 1800, 60)], 210),
+        ("but not the one until the end of an item", played(A, 0, (1, 100, 185)), 16),
+        ("nor of a short one", played(item("S", 3), 0, (1,)), 3),
     ],
 )
-def test_rate_limits_make_every_wait_longer(
-    name: str, history: Sequence[TimedState], expected: float
-) -> None:
+def test_rate_limits_lengthen_the_waits(name: str, history: Sequence[TimedState], expected: float) -> None:
     assert waits(history, slowdown=4)[-1] == expected, name
 
 
@@ -103,23 +98,16 @@ def test_a_changed_slowdown_applies_at_once() -> None:
     assert found == [10, 11, 48.4, 53.24, 14.64, 16.11]
 
 
-def test_failures_double_the_wait_up_to_the_longest() -> None:
+def test_failures_double_the_wait_until_a_success() -> None:
     backoff = Backoff(5, 60, lambda: 1)
-
     assert [backoff.failed() for _ in range(6)] == [5, 10, 20, 40, 60, 60]
-
-
-def test_the_wait_has_jitter() -> None:
-    chances = iter((0, 0.5, 1))
-    backoff = Backoff(5, 5, lambda: next(chances))
-
-    assert [backoff.failed() for _ in range(3)] == [2.5, 3.75, 5]
-
-
-def test_a_success_ends_the_backoff() -> None:
-    backoff = Backoff(5, 60, lambda: 1)
     for _ in range(10_000):
         backoff.failed()
     backoff.succeeded()
-
     assert backoff.failed() == 5
+
+
+def test_the_wait_after_a_failure_has_jitter() -> None:
+    randoms = iter((0, 0.5, 1))
+    backoff = Backoff(5, 5, lambda: next(randoms))
+    assert [backoff.failed() for _ in range(3)] == [2.5, 3.75, 5]

@@ -25,17 +25,9 @@ def test_the_names_of_the_keys() -> None:
     assert index_key(date(2026, 11, 22)) == "plays:2026-11-22"
 
 
-@pytest.mark.parametrize(
-    ("second", "day"),
-    [
-        (0, date(1970, 1, 1)),
-        (SECOND, date(2026, 11, 22)),
-        (SECOND + 6 * 3600 - 1, date(2026, 11, 22)),
-        (SECOND + 6 * 3600, date(2026, 11, 23)),
-    ],
-)
-def test_a_second_lies_in_a_utc_day(second: int, day: date) -> None:
-    assert day_of(second) == day
+def test_the_index_is_by_utc_day() -> None:
+    assert day_of(SECOND + 6 * 3600 - 1) == date(2026, 11, 22)
+    assert day_of(SECOND + 6 * 3600) == date(2026, 11, 23)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +37,10 @@ def test_a_second_lies_in_a_utc_day(second: int, day: date) -> None:
         ("ann:listening:1795370400", SECOND),
         ("listening:ben:listening:7", 7),
         ("listening:", None),
-        ("1795370400", None),
         ("gap:1795370400", None),
         ("listening:-5", None),
-        ("listening:1795370400 ", None),
         ("listening:\u0663", None),
         ("listening:" + "9" * 11, None),
-        ("", None),
     ],
 )
 def test_the_second_of_a_key(key: str, second: int | None) -> None:
@@ -61,27 +50,20 @@ def test_the_second_of_a_key(key: str, second: int | None) -> None:
 @pytest.mark.parametrize(
     ("second", "value", "gap"),
     [
-        ("1795370400", "1795374000 offline", (SECOND, SECOND + 3600, "offline")),
         ("1795370400", "1795374000 login dead", (SECOND, SECOND + 3600, "login dead")),
         ("1795370400", "1795370400 x", (SECOND, SECOND, "x")),
-        ("0", "1 x", (0, 1, "x")),
-        pytest.param("1795370400", "1795370399 offline", None, id="it ends before it begins"),
-        pytest.param("1795370400", "0 offline", None, id="nobody knows when it ended"),
+        ("1795370400", "1795370399 offline", None),
         ("1795370400", "1795374000", None),
-        ("1795370400", "1795374000 ", None),
         ("1795370400", " offline", None),
         ("1795370400", "soon offline", None),
-        ("1795370400", "1795374000  " + "x" * 100, None),
+        ("1795370400", "1795374000 " + "x" * 101, None),
         ("1795370400", "1795374000 off\nline", None),
         ("1795370400", "1795374000 ausgefallen \u2013", None),
         ("1795370400", "99999999999 offline", None),
-        ("1795370400", "", None),
-        ("soon", "1795374000 offline", None),
         ("-1", "1795374000 offline", None),
-        ("", "1795374000 offline", None),
     ],
 )
-def test_an_entry_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, int, str] | None) -> None:
+def test_reading_a_gap(second: str, value: str, gap: tuple[int, int, str] | None) -> None:
     assert read_gap(second, value) == gap
 
 
@@ -99,29 +81,23 @@ def test_an_entry_of_the_index_of_gaps(second: str, value: str, gap: tuple[int, 
         ("soon", "track:x 1", None),
     ],
 )
-def test_an_index_row(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
+def test_reading_an_index_row(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
     assert read_row(second, value) == row
 
 
-@pytest.mark.parametrize(
-    ("end", "value"),
-    [("skipped", "track:x 5 skipped"), (None, "track:x 5 open"), ("a b", "track:x 5 unknown")],
-)
-def test_the_value_of_an_index_row(end: str | None, value: str) -> None:
-    assert row_value("track:x", 5, end) == value
-    assert read_row("1795370400", value) == (SECOND, "track:x", 5, value.split()[2])
+@pytest.mark.parametrize(("end", "written"), [("skipped", "skipped"), (None, "open"), ("a b", "unknown")])
+def test_writing_an_index_row(end: str | None, written: str) -> None:
+    assert row_value("track:x", 5, end) == f"track:x 5 {written}"
 
 
 @pytest.mark.parametrize(
-    ("second", "value", "forgotten"),
+    ("second", "value", "tombstone"),
     [
         ("1795370400", "1795370615", (SECOND, SECOND + 215)),
-        ("1795370400", "1795370400", (SECOND, SECOND)),
         ("1795370400", "1795370399", None),
         ("1795370400", "", None),
         ("listening:7", "8", None),
-        ("7", "track:A", None),
     ],
 )
-def test_a_tombstone(second: str, value: str, forgotten: tuple[int, int] | None) -> None:
-    assert read_tombstone(second, value) == forgotten
+def test_reading_a_tombstone(second: str, value: str, tombstone: tuple[int, int] | None) -> None:
+    assert read_tombstone(second, value) == tombstone

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.periods import LocalClock, Zone
@@ -26,7 +26,7 @@ from spotify_logger.core.statistics import (
 
 A, B, EPISODE = "track:a", "track:b", "episode:e"
 NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
-"""A Sunday's."""
+"""On a Sunday."""
 MINUTE, HOUR = 60, 3600
 
 Row = tuple[int, str, int, str]
@@ -57,39 +57,30 @@ class TestRules:
     PLAYED = rows(
         (1, A, 30_000, "skipped"),
         (2, A, 29_999, "trackdone"),
-        (3, B, 100, "trackdone"),
-        (4, B, 100, "open"),
-        (5, B, 99, "stopped"),
-        (6, EPISODE, 0, "unknown"),
-        (7, EPISODE, 3_600_000, "unknown"),
+        (3, B, 100, "open"),
+        (4, B, 99, "stopped"),
+        (5, EPISODE, 3_600_000, "unknown"),
     )
 
     @pytest.mark.parametrize(
-        ("milliseconds", "counted"),
-        [
-            (0, [True] * 7),
-            (30_000, [True, False, False, False, False, False, True]),
-            (100, [True, True, True, True, False, False, True]),
-            (3_600_001, [False] * 7),
-        ],
+        ("milliseconds", "counted"), [(0, [1, 1, 1, 1, 1]), (30_000, [1, 0, 0, 0, 1]), (100, [1, 1, 1, 0, 1])]
     )
-    def test_at_least(self, milliseconds: int, counted: list[bool]) -> None:
+    def test_at_least(self, milliseconds: int, counted: list[int]) -> None:
         assert list(at_least(milliseconds)(self.PLAYED)) == counted
 
     def test_finished(self) -> None:
-        assert list(finished()(self.PLAYED)) == [False, True, True, False, False, False, False]
+        assert list(finished()(self.PLAYED)) == [0, 1, 0, 0, 0]
 
     @pytest.mark.parametrize(
         ("durations", "counted"),
         [
-            ({}, [False, True, True, False, False, False, False]),  # where no length is known
-            ({A: 0, B: 0, EPISODE: 0}, [False, True, True, False, False, False, False]),
-            ({A: 60_000, B: 200}, [True, True, True, True, False, False, False]),
-            ({A: 60_001, B: 199}, [False, True, True, True, False, False, False]),
-            ({B: 198, EPISODE: 7_200_000}, [False, True, True, True, True, False, True]),
+            ({}, [0, 1, 0, 0, 0]),  # unknown durations: the end reason decides
+            ({A: 0, B: 0, EPISODE: 0}, [0, 1, 0, 0, 0]),
+            ({A: 60_000, B: 200}, [1, 1, 1, 0, 0]),
+            ({A: 60_001, B: 198, EPISODE: 7_200_000}, [0, 1, 1, 1, 1]),
         ],
     )
-    def test_half(self, durations: dict[str, int], counted: list[bool]) -> None:
+    def test_half(self, durations: dict[str, int], counted: list[int]) -> None:
         assert list(half(durations)(self.PLAYED)) == counted
 
 
@@ -107,18 +98,18 @@ class TestItemCounts:
         assert details.tally(A) == ItemStatistics(3, 1, 1, 120_005, first=10, last=200_000)
         assert details.tally(B) == ItemStatistics(0, 2, 1, 300)
         assert details.tally("track:never") == ItemStatistics()
-        assert details.ms_played == {A: 120_005, B: 300}  # asking makes no new ones
+        assert details.ms_played == {A: 120_005, B: 300}  # the lookup added nothing
 
     def test_merged(self) -> None:
-        sums = ItemStatistics()
-        sums.merge(ItemStatistics(1, 2, 3, 4, first=20, last=30))
-        assert sums == ItemStatistics(1, 2, 3, 4, first=20, last=30)
-        sums.merge(ItemStatistics(0, 1, 0, 5))
-        sums.merge(ItemStatistics(2, 0, 1, 100, first=10, last=25))
-        assert sums == ItemStatistics(3, 3, 4, 109, first=10, last=30)
+        total = ItemStatistics()
+        for part in (ItemStatistics(1, 2, 3, 4, first=20, last=30), ItemStatistics(0, 1, 0, 5)):
+            total.merge(part)
+        total.merge(ItemStatistics(2, 0, 1, 100, first=10, last=25))
+        assert total == ItemStatistics(3, 3, 4, 109, first=10, last=30)
 
+    @settings(max_examples=50)
     @given(lines=LINES, least=st.sampled_from((0, 30_000, 10**9)))
-    def test_nothing_is_lost(self, lines: list[Row], least: int) -> None:
+    def test_all_counts_add_up(self, lines: list[Row], least: int) -> None:
         tallies, details, sums, in_all = ItemCounts(), DetailedItemCounts(), Totals(), ItemStatistics()
         for day in by_day(lines):
             counted = list(at_least(least)(day))
@@ -149,11 +140,8 @@ class TestCalendar:
         sunday, monday = (date(2026, 11, day).toordinal() - date(1970, 1, 1).toordinal() for day in (22, 23))
         assert calendar.plays == {sunday: 1, monday: 1}
         assert calendar.ms_played == {sunday: 7_200_000, monday: 14}
-        assert {hour: plays for hour, plays in enumerate(calendar.hour_plays) if plays} == {0: 1, 167: 1}
-        assert {hour: heard for hour, heard in enumerate(calendar.hour_ms_played) if heard} == {
-            0: 14,
-            167: 7_200_000,
-        }
+        assert (calendar.hour_plays[0], calendar.hour_plays[167], sum(calendar.hour_plays)) == (1, 1, 2)
+        assert (calendar.hour_ms_played[0], calendar.hour_ms_played[167]) == (14, 7_200_000)
 
     def test_the_first_hour_of_the_epoch(self) -> None:
         calendar = CalendarCounts(LocalClock(Zone("UTC")))
@@ -171,10 +159,8 @@ class TestSessions:
             ([(0, 60_000)], 1, Session(0, 60_000)),
             ([(0, 60_000), (60 + 1799, 1)], 1, Session(0, 1_859_001)),
             ([(0, 60_000), (60 + 1800, 1)], 2, Session(0, 60_000)),
-            ([(0, 60_001), (60 + 1800, 1)], 1, Session(0, 1_860_001)),
             ([(0, 60_000), (1000, 0), (60 + 1800, 1)], 2, Session(0, 60_000)),  # silence between
             ([(0, 60_000), (5000, 60_000)], 2, Session(0, 60_000)),  # the earlier one of equals
-            ([(0, 60_000), (5000, 60_001)], 2, Session(5000, 5_060_001)),
             ([(0, 7_200_000), (10, 1), (8000, 1)], 1, Session(0, 8_000_001)),  # one within another
             ([(86_300, 200_000), (86_500, 200_000)], 1, Session(86_300, 86_700_000)),  # over midnight
             (
@@ -204,26 +190,18 @@ class TestStreaks:
     @pytest.mark.parametrize(
         ("days", "today", "longest", "lasting"),
         [
-            ([], 0, Streak(), Streak()),
-            ([0], 0, Streak(1, DATE), Streak(1, DATE)),
             ([0], 1, Streak(1, DATE), Streak(1, DATE)),  # today is not over
             ([0], 2, Streak(1, DATE), Streak()),
-            ([2, 0, 1], 2, Streak(3, DATE), Streak(3, DATE)),
             ([0, 1, 3], 3, Streak(2, DATE), Streak(1, DATE + timedelta(days=3))),
-            (
-                [0, 1, 3, 4],
-                5,
-                Streak(2, DATE),
-                Streak(2, DATE + timedelta(days=3)),
-            ),  # the earlier one of equals
-            ([0, 2, 3], 9, Streak(2, DATE + timedelta(days=2)), Streak()),
-            ([0, 1], -1, Streak(2, DATE), Streak(2, DATE)),  # somebody's clock is wrong
+            ([0, 1, 3, 4], 9, Streak(2, DATE), Streak()),  # the first of several
+            ([0, 1], -1, Streak(2, DATE), Streak(2, DATE)),  # a clock that is wrong
         ],
     )
     def test_days_in_a_row(self, days: list[int], today: int, longest: Streak, lasting: Streak) -> None:
         found = streaks([DAY + day for day in days], DATE + timedelta(days=today))
         assert found == (longest, lasting)
 
+    @settings(max_examples=50)
     @given(days=st.sets(st.integers(0, 12)), later=st.integers(0, 3))
     def test_streaks_of_any_days(self, days: set[int], later: int) -> None:
         today = max(days, default=0) + later

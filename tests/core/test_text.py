@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from spotify_logger.core.text import MatchQuality, TextMatcher, fold, words_of
 
 
-def slowly(wanted: str, title: str, artists: str, album: str) -> MatchQuality:
-    """How a text fits, word by word."""
+def slow_match(wanted: str, title: str, artists: str, album: str) -> MatchQuality:
+    """Return how a text matches, word by word."""
     wanted, everything = fold(wanted), fold(f"{artists} {title} {album}")
     if wanted and wanted in everything:
         return (
@@ -18,47 +18,37 @@ def slowly(wanted: str, title: str, artists: str, album: str) -> MatchQuality:
             if wanted in (fold(title), fold(artists), fold(album))
             else MatchQuality.SUBSTRING
         )
-    found = [is_there(word, everything) for word in words_of(wanted)]
+    found = [has_word(word, everything) for word in words_of(wanted)]
     return MatchQuality.WORDS if found and all(found) else MatchQuality.NONE
 
 
-def is_there(word: str, text: str) -> bool:
-    """Whether text has a word, not right behind a Latin letter or a digit."""
+def has_word(word: str, text: str) -> bool:
+    """Return whether the text has the word, not directly after a Latin letter or a digit."""
     before = [text[at - 1 : at] for at in range(len(text)) if text.startswith(word, at)]
     return any(not character.isascii() or not character.isalnum() for character in before)
 
 
 class TestTextMatcher:
     @pytest.mark.parametrize(
-        ("text", "how"),
+        ("text", "quality"),
         [
             ("veridis quo", MatchQuality.EXACT),
-            ("DISCOVERY", MatchQuality.EXACT),
             ("daft punk", MatchQuality.SUBSTRING),
-            ("tyler, the creator", MatchQuality.SUBSTRING),
             ("daft punk, tyler, the creator", MatchQuality.EXACT),
-            ("quo", MatchQuality.SUBSTRING),
             ("uo disc", MatchQuality.SUBSTRING),
-            ("punk, tyler", MatchQuality.SUBSTRING),
             ("daft punk, tyler, the creator véridis", MatchQuality.SUBSTRING),
-            ("veridis quo disco", MatchQuality.SUBSTRING),
             ("veridis quo daft punk", MatchQuality.WORDS),
-            ("quo veridis", MatchQuality.WORDS),
             ("quo-veri: (disco)!", MatchQuality.WORDS),
             ("tyler tyler tyler", MatchQuality.WORDS),
-            ("discovery daft creator quo", MatchQuality.WORDS),
             ("veridis quod", MatchQuality.NONE),
-            ("quo unk", MatchQuality.NONE),
             ("quo veridis aerodynamic", MatchQuality.NONE),
             ("", MatchQuality.NONE),
-            (", -", MatchQuality.NONE),
             ("\u0301 ", MatchQuality.NONE),
-            ("\u00b4", MatchQuality.NONE),
         ],
     )
-    def test_match(self, text: str, how: MatchQuality) -> None:
-        finder = TextMatcher(text)
-        assert finder.match("Veridis Quo", "Daft Punk, Tyler, The Creator", "Discovery") is how
+    def test_match(self, text: str, quality: MatchQuality) -> None:
+        matcher = TextMatcher(text)
+        assert matcher.match("Veridis Quo", "Daft Punk, Tyler, The Creator", "Discovery") is quality
 
     @pytest.mark.parametrize(
         ("text", "title", "artists"),
@@ -67,7 +57,6 @@ class TestTextMatcher:
             ("stop don't", "Don’t Stop", "Fleetwood Mac"),
             ("funeral beyonce", "Funeral", "Beyoncé"),
             ("初恋 ヒカル", "初恋", "宇多田ヒカル"),
-            ("кино крови", "Группа крови", "Кино"),
             ("दिल क़िताब", "दिल", "मेरी क़िताब"),
         ],
     )
@@ -83,8 +72,10 @@ class TestTextMatcher:
         artists=st.text("aAbB, `1", max_size=5),
         album=st.text("aAb1\x1c\u00a0", max_size=3),
     )
-    def test_the_fast_path_finds_the_same(self, wanted: str, title: str, artists: str, album: str) -> None:
-        assert TextMatcher(wanted).match(title, artists, album) is slowly(wanted, title, artists, album)
+    def test_the_fast_path_matches_like_the_slow_one(
+        self, wanted: str, title: str, artists: str, album: str
+    ) -> None:
+        assert TextMatcher(wanted).match(title, artists, album) is slow_match(wanted, title, artists, album)
 
     def test_one_of_several_names(self) -> None:
         names = ["Daft Punk", "Tyler, The Creator"]
@@ -97,21 +88,14 @@ class TestFold:
         ("one", "other"),
         [
             ("Veridis Quo", "  vERIDIS\u00a0\tquo "),
-            ("Beyoncé", "BEYONCE"),
             ("Beyonce\u0301", "Beyoncé"),
-            ("Motörhead", "motorhead"),
-            ("Björk Guðmundsdóttir", "bjork gudmundsdottir"),
             ("Sigur Rós – Ágætis byrjun", "sigur ros - agaetis byrjun"),
             ("Łódź", "lodz"),
-            ("Mø", "MO"),
             ("Strauß", "STRAUSS"),
-            ("Cœur de pirate", "coeur de pirate"),
             ("İstanbul'da ılık", "istanbul'da ilik"),
-            ("Đặng", "dang"),
             ("Don’t Stop “Me” Now", 'don\'t stop "me" now'),
             ("Ｐｅｒｆｕｍｅ　１２", "perfume 12"),
             ("ﾊﾟﾌｭｰﾑ", "パフューム"),
-            ("ﬁre", "fire"),
             ("Ⅷ", "viii"),
             ("ΣΊΣΥΦΟΣ", "σίσυφος"),
             ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
@@ -121,16 +105,7 @@ class TestFold:
         assert fold(one) == fold(other)
 
     @pytest.mark.parametrize(
-        ("one", "other"),
-        [
-            ("か", "が"),
-            ("ハ", "パ"),
-            ("май", "маи"),
-            ("ё", "е"),
-            ("किताब", "कताब"),
-            ("Variation 9", "Variation 10"),
-            ("a b", "ab"),
-        ],
+        ("one", "other"), [("か", "が"), ("май", "маи"), ("किताब", "कताब"), ("a b", "ab")]
     )
     def test_different(self, one: str, other: str) -> None:
         assert fold(one) != fold(other)
