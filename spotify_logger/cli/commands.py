@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger import __version__
-from spotify_logger.cli import transfer_commands
+from spotify_logger.cli.serve import serve
+from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
 from spotify_logger.config.settings import load
 from spotify_logger.queries import arguments
+from spotify_logger.report.output import write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +45,7 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Run the chosen command and return its exit code."""
-    from spotify_logger.report.output import write_answer  # noqa: PLC0415 - not for --help
-
     if options.command == "web":
-        # Imported here only: it is an optional extra, and larger than everything else.
-        from spotify_logger.cli.serve import serve  # noqa: PLC0415
-
         return serve(options, _settings(options))
     if options.command == "login":
         # With --json, nothing but JSON goes to standard output.
@@ -68,24 +65,20 @@ def _settings(options: argparse.Namespace, *, need_login: bool = False) -> Setti
 
 
 def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
-    # These imports take a second on a Raspberry Pi.
-    from spotify_logger.report.blocks import Answer  # noqa: PLC0415
-    from spotify_logger.report.words import utc_time  # noqa: PLC0415
-    from spotify_logger.spotify.login import login_on_terminal  # noqa: PLC0415
-    from spotify_logger.spotify.oauth import valid_until  # noqa: PLC0415
+    from spotify_logger.cli.login import login  # noqa: PLC0415 - importing requests takes a second on a Pi
 
-    token = login_on_terminal(_settings(options, need_login=True), screen)
-    return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
+    return login(_settings(options, need_login=True), screen)
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
-    # Importing redis-py and the queries takes seconds on a Raspberry Pi.
-    from spotify_logger.queries.dispatch import answer, open_store  # noqa: PLC0415
+    from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
 
-    with closing(open_store(settings)) as store:
-        if options.command in transfer_commands.COMMANDS:
+    with closing(dispatch.open_store(settings)) as store:
+        if options.command in TRANSFER_COMMANDS:
+            from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
+
             return transfer_commands.answer(options, store)
-        return answer(options, store, settings)
+        return dispatch.answer(options, store, settings)
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -103,7 +96,7 @@ def command_parser() -> argparse.ArgumentParser:
     add = arguments.Subcommands(commands)
     add.command("login", "let the logger see what you play (required every six months)", csv=False)
     arguments.add_questions(add)
-    transfer_commands.add_commands(add)
+    add_transfer_commands(add)
     web = add.command("web", "serve the web page", json=False)
     web.add_argument(
         "--host",

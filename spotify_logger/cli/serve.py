@@ -23,7 +23,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
         Misconfigured: The extra is not installed, or a setting is wrong.
     """
     try:
-        from spotify_logger.web.app import serve  # noqa: PLC0415 - an extra
+        from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("spotify_logger"):
             raise

@@ -128,9 +128,8 @@ def _send_alert(text: str) -> None:
     url = settings.alert_url(Path.cwd(), os.environ)
     if not url:
         return
-    # Imported here because they are slow to import and rarely needed.
-    from http.client import HTTPException  # noqa: PLC0415
-    from urllib.request import Request, urlopen  # noqa: PLC0415
+    from http.client import HTTPException  # noqa: PLC0415 - slow to import, and rarely needed
+    from urllib.request import Request, urlopen  # noqa: PLC0415 - the same
 
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")

@@ -231,8 +231,7 @@ def _parse_dotenv(path: Path) -> Iterator[tuple[str, RawSetting]]:
         raise Misconfigured(f"{path} is not UTF-8 text: write it again") from None
     if not text:
         return
-    # Imported here because `settings.alert_url` has to work without it.
-    from dotenv.parser import parse_stream  # noqa: PLC0415
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - `settings.alert_url` works where it is missing
 
     # Values are taken literally: `${...}` in a password does not refer to another variable.
     for binding in parse_stream(io.StringIO(text)):

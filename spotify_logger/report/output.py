@@ -23,8 +23,7 @@ def write_answer(answer: Answer, out: TextIO, form: Format = "page") -> None:
     elif form == "csv":
         csv_output.write_csv(answer.csv_rows, out)
     elif out.isatty():
-        # rich takes longer to import than everything else: a pipe does not need it.
-        from spotify_logger.report.terminal import render  # noqa: PLC0415
+        from spotify_logger.report.terminal import render  # noqa: PLC0415 - rich is slow to import
 
         render(answer.page, out)
     else:

@@ -1,11 +1,13 @@
-"""Opens the link for a REDIS_URL; the code for Sentinel and Cluster is loaded only if needed."""
+"""Open the link for a REDIS_URL: to one server, a server that Sentinels name, or a cluster."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.redis_url import URL_FORMS, parse_topology
+from spotify_logger.storage.cluster import ClusterLink
 from spotify_logger.storage.connection import RedisLink
+from spotify_logger.storage.sentinel import SentinelLink
 from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -33,9 +35,5 @@ def open_link(url: str) -> Link:
     if topology is None:
         return RedisLink(url)
     if topology.kind == "cluster":
-        from spotify_logger.storage.cluster import ClusterLink  # noqa: PLC0415 - see the module
-
         return ClusterLink(topology)
-    from spotify_logger.storage.sentinel import SentinelLink  # noqa: PLC0415 - see the module
-
     return SentinelLink(topology)

@@ -46,7 +46,7 @@ def _is_synchronized() -> bool:
     # adjtimex(2): with all zeros it changes nothing and returns the state; -1 means an error, and TIME_ERROR
     # a clock that is not synchronized.
     try:
-        import ctypes  # noqa: PLC0415 - rarely needed, and large in memory
+        import ctypes  # noqa: PLC0415 - slow to import, and needed once at most
 
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
     except Exception:  # noqa: BLE001 - no ctypes, no such call, no executable memory: unknown

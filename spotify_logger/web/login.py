@@ -34,7 +34,7 @@ class SpotifyLogin:
                 "SPOTIFY_CLIENT_ID is missing: the page looks for it where the logger does, in the "
                 "environment, .env and auth.py"
             )
-        from spotify_logger.web.login_worker import LoginThread  # noqa: PLC0415 - rarely needed, and large
+        from spotify_logger.web.login_worker import LoginThread  # noqa: PLC0415 - loads the HTTP client
 
         try:
             atomic_file.make_state_dir(self._settings.state_dir)

@@ -13,33 +13,35 @@ class Progress(Protocol):
     """A callback that reports progress."""
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        """Take note.
+        """Report how far a step has come.
 
         Args:
-            step: What is being done; another one begins when the one before is over.
-            done: How much of it is done.
-            total: How much there is to do.
+            step: What is being done; a new step begins when the previous one has ended.
+            done: How much of the step is done.
+            total: How much there is to do in this step, in the same unit.
         """
 
 
 def _nothing(step: str, done: int, total: int) -> None:
-    """Where nobody watches."""
+    """Ignore the progress, where there is no terminal."""
 
 
 @contextmanager
 def progress_on(screen: TextIO | None) -> Iterator[Progress]:
-    """Show progress while the block lasts, if the screen is a terminal."""
+    """Show a progress bar during a `with` block, if the screen is a terminal."""
     if screen is None or not screen.isatty():
         yield _nothing
         return
-    # rich takes longer to import than everything else.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bars  # noqa: PLC0415
+    from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Bars(*columns, TimeRemainingColumn(), console=Console(file=screen)) as bars:
-        tasks: dict[str, TaskID] = {}
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.percentage:>3.0f} %"),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console.Console(file=screen)) as bars:
+        tasks: dict[str, progress.TaskID] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:
