@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spotify_logger.simulator.comparison import Pair, compare
 from spotify_logger.simulator.demo import start_server
-from spotify_logger.simulator.judge import Pair, judge
 from spotify_logger.system import log
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld, make_virtual_world
@@ -43,7 +43,7 @@ class Score:
     pairs: list[Pair] = field(default_factory=list)
     truth: list[TruePlay] = field(default_factory=list)
     phantoms: int = 0
-    doubles: int = 0
+    duplicates: int = 0
     requests: Counter[bool] = field(default_factory=Counter)
     hours: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
 
@@ -60,7 +60,7 @@ class Score:
 
     def within(self, milliseconds: int) -> float:
         """The share of the plays found whose time heard is off by no more."""
-        return sum(pair.heard_error_ms <= milliseconds for pair in self.pairs) / len(self.pairs)
+        return sum(pair.played_error_ms <= milliseconds for pair in self.pairs) / len(self.pairs)
 
     def per_hour(self, *, playing: bool) -> float:
         """Requests per hour in which something played, or nothing."""
@@ -89,12 +89,12 @@ def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> N
         schedule = None if policy == OURS else FixedSchedule(float(policy))
         run = VirtualRun(world, settings, schedule, seed=seed, send=send)
         run.run_until(record.end)
-        verdict = judge(record.plays, run.plays())
+        verdict = compare(record.plays, run.plays())
         run.close()
     score.pairs += verdict.pairs
     score.truth += record.plays
     score.phantoms += len(verdict.phantoms)
-    score.doubles += len(verdict.doubles)
+    score.duplicates += len(verdict.duplicates)
     for segment, following in pairwise(record.segments[1:]):
         score.hours[segment.playing] += (following.start - segment.start) / HOUR
     score.hours[False] += (record.end - record.segments[-1].start) / HOUR
@@ -108,11 +108,11 @@ def percentile(values: list[float], share: float) -> float:
 def report(policy: str, score: Score, seconds: float) -> str:
     """The lines that tell of one policy."""
     starts = [pair.start_error_ms / 1000 for pair in score.pairs]
-    heard = [pair.heard_error_ms / 1000 for pair in score.pairs]
+    heard = [pair.played_error_ms / 1000 for pair in score.pairs]
     name = policy if policy == OURS else f"every {policy} s"
     rows = [
         ("phantom plays", f"{score.phantoms}", "none"),
-        ("double or split plays", f"{score.doubles}", "none"),
+        ("double or split plays", f"{score.duplicates}", "none"),
         ("plays of 30 s and more found", score.found(at_least=THIRTY_SECONDS_MS), "99.9 %"),
         ("skips, below 30 s, found", score.found(below=THIRTY_SECONDS_MS), ""),
         ("all plays found", score.found(), "98.5 %"),

@@ -27,7 +27,7 @@ from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import PLAYER_PATH, Service
@@ -36,7 +36,7 @@ from spotify_logger.system import program
 from tests.conftest import SLOWNESS, wait_until
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.judge import Comparison
+    from spotify_logger.simulator.comparison import Comparison
     from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
     from spotify_logger.spotify.http import Request, Response
 
@@ -316,9 +316,9 @@ class LiveRun(Stage):
         processed = self.server.processed()
         shown = [play for play in truth if any(answer.is_of(play) for answer in processed)]
         assert shown
-        verdict = judge(truth, self.logged())
+        verdict = compare(truth, self.logged())
         missed = [play for play in verdict.missed if play in shown]
-        assert [missed, verdict.doubles, verdict.phantoms] == [[], [], []]
+        assert [missed, verdict.duplicates, verdict.phantoms] == [[], [], []]
         seen = [answer.at for answer in processed if answer.uri]
         assert_precise(verdict, [span for span in pairwise(seen) if span[1] - span[0] > UNOBSERVED_AFTER])
 
@@ -354,4 +354,4 @@ def assert_precise(verdict: Comparison, unobserved: list[tuple[float, float]]) -
             until - since for since, until in unobserved if any(since <= end <= until for end in ends)
         )
         within = SLACK_MS + 1000 * unseen
-        assert max(pair.start_error_ms, pair.heard_error_ms) <= within, (pair, unseen)
+        assert max(pair.start_error_ms, pair.played_error_ms) <= within, (pair, unseen)

@@ -1,9 +1,10 @@
-"""A Spotify that is not one: a listener with a known history, the services' face of it, faults on demand.
+"""A simulated Spotify: a listener whose plays are known, the endpoints that report them, faults on demand.
 
-From the ground up: `bodies` (what has JSON of its own), `catalogue` (what there is to hear), `timeline`
-(what the player did, and the truth about it), `history` (writes a timeline), `habits`, `hearing` and
-`listener` (let chance write one), `player`, `recently` and `accounts` (the endpoints), `faults`,
-`service` (all of them together), `virtual` (the same in virtual time), `server` (the same over HTTP).
+From the bottom up: `bodies` (the JSON objects), `catalog` and `demo_catalog` (what can be played), `timeline`
+(what the player did, and which plays that makes), `history` (scripts a timeline), `habits`,
+`listening_behavior` and `listener` (generate a random one), `player`, `recently_played` and `accounts` (the
+endpoints), `faults`, `service` (everything together) and `server` (the service over HTTP). `logged_history`
+makes up an existing log, `comparison` compares a log with the truth, and `demo` is `run.py --demo`.
 
-Nothing outside this package, the demo and the tests knows of it.
+Only the demo, the tests and the benchmarks use this package.
 """

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, AppLogin
-from spotify_logger.simulator.favourites import make_favourites
+from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import SimulatorServer
@@ -18,18 +18,18 @@ from spotify_logger.simulator.service import Service
 
 MAX_PACE = 100.0
 MAX_DAYS = 1000.0
-"""Days; the whole history is made before it is shown."""
+"""Days; the whole history is generated before the server starts."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code is 0 then, and 1 when the port is taken."""
+    """Serve until SIGTERM or SIGINT, and return 0; return 1 if the port cannot be used."""
     options = _parse(argv)
     stopping = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before any thread: they inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before any thread starts: threads inherit it
     try:
         server = SimulatorServer(_service(options), options.port)
     except (OSError, OverflowError) as error:
-        print(f"port {options.port}: {error}", file=sys.stderr)  # noqa: T201 - a command prints
+        print(f"cannot listen on port {options.port}: {error}", file=sys.stderr)  # noqa: T201 - a command prints
         return 1
     threading.Thread(target=server.serve_forever, name="simulator", daemon=True).start()
     print(f"listening on {server.url}", flush=True)  # noqa: T201 - a command prints
@@ -40,9 +40,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _service(options: argparse.Namespace) -> Service:
-    """Make the history that begins now, and its service."""
+    """Generate a history that begins now, and return the service that plays it."""
     habits = Habits() if options.pace == 1 else Habits.dense(options.pace)
-    catalog = make_favourites(options.seed) if options.favourites else None
+    catalog = make_demo_catalog(options.seed) if options.favourites else None
     if catalog:
         habits = replace(habits, audiobook=0.0)
     record = listen(options.seed, options.days, habits, catalog=catalog).moved(time.time(), options.pace)
@@ -65,7 +65,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="play one person's taste in music instead of a catalog full of edge cases",
     )
-    parser.add_argument("--client-id", default=DEMO_CLIENT_ID, help="the client id to accept")
+    parser.add_argument("--client-id", default=DEMO_CLIENT_ID, help="the client ID to accept")
     parser.add_argument("--client-secret", default=DEMO_CLIENT_SECRET, help="the client secret to accept")
     parser.add_argument(
         "--refresh-token", default=DEMO_REFRESH_TOKEN, help="a refresh token that is valid from the start"

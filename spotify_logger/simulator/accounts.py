@@ -1,4 +1,4 @@
-"""The accounts service: consent, codes and tokens, as Spotify's authorization code flow has them in 2026."""
+"""The simulated accounts service: Spotify's authorization code flow as of 2026."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEMO_SCOPES = "user-read-playback-state user-read-recently-played"
 ACCESS_TOKEN_SECONDS = 3600
 CODE_SECONDS = 600
 CONSENT_MONTHS = 6
-"""A refresh token dies so long after the consent, however often it is used (Spotify's blog, 2026-06-18)."""
+"""Months from the consent until a refresh token expires, even if it is used (Spotify's blog, 2026-06-18)."""
 
 _SCOPES = frozenset(
     {
@@ -36,8 +36,8 @@ _SCOPES = frozenset(
 )
 
 
-class OAuthRefusal(Exception):  # noqa: N818 - it is an answer, no fault
-    """The service says no: `error` and `description` are what it says, as OAuth has them."""
+class OAuthRefusal(Exception):  # noqa: N818 - an answer, not a failure
+    """The service refuses a request; has the `error` and `error_description` of OAuth."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
@@ -47,7 +47,7 @@ class OAuthRefusal(Exception):  # noqa: N818 - it is an answer, no fault
 
 @dataclass(frozen=True)
 class AppLogin:
-    """An app and a listener who has agreed to it already."""
+    """An app, and the refresh token of a listener who has already consented."""
 
     client_id: str = DEMO_CLIENT_ID
     client_secret: str = field(default=DEMO_CLIENT_SECRET, repr=False)
@@ -80,8 +80,8 @@ class Accounts:
 
     Args:
         login: The app, and a refresh token that works from the start.
-        consented_at: When the listener agreed to that one, in seconds since the epoch.
-        seed: Chance, for the tokens.
+        consented_at: When the listener consented, in seconds since the epoch.
+        seed: Random seed of the tokens.
         rotating: Whether each refresh rotates the refresh token and ends the old one (as until mid-2026).
     """
 
@@ -97,16 +97,16 @@ class Accounts:
         self._access: dict[str, _AccessToken] = {}
 
     def consent(self, now: float) -> str:
-        """Let the listener log in, and return the refresh token that comes of it."""
+        """Let the listener log in, and return the new refresh token."""
         token = self._make("AQ")
         self._grants[token] = _Grant(self._login.scopes, now)
         return token
 
     def authorize(self, query: Mapping[str, str], now: float) -> str:
-        """Return where the listener's browser is sent after agreeing.
+        """Return the URL that the listener's browser is redirected to after consenting.
 
         Raises:
-            Refused: The page shows an error instead, and nobody is sent anywhere.
+            OAuthRefusal: The page shows an error, without a redirect.
         """
         self._check_consent(query)
         code = self._make("AQ")
@@ -120,12 +120,12 @@ class Accounts:
         """Return the answer to a token request.
 
         Args:
-            headers: The request's, their names in lower case.
-            form: The request's form.
+            headers: The headers of the request, with lower-case names.
+            form: The form fields of the request.
             now: True seconds since the epoch, UTC.
 
         Raises:
-            Refused: With the error that OAuth has for it.
+            OAuthRefusal: The request is invalid.
         """
         kind = form.get("grant_type", "")
         if not kind:
@@ -141,10 +141,10 @@ class Accounts:
         )
 
     def scopes_of(self, access_token: str, now: float) -> frozenset[str] | None:
-        """Return the scopes of an access token; None when it has expired.
+        """Return the scopes of an access token; None if it has expired.
 
         Raises:
-            KeyError: There never was such a token.
+            KeyError: There is no such token.
         """
         access = self._access[access_token]
         return None if now >= access.expires_at else frozenset(access.scopes.split())
@@ -165,7 +165,7 @@ class Accounts:
             raise OAuthRefusal("invalid_request", "code_challenge_method must be S256")
 
     def _check_client(self, headers: Mapping[str, str], form: Mapping[str, str]) -> bool:
-        """Tell whether the client proved itself by its secret; without one it has to rely on PKCE."""
+        """Return whether the client has sent its secret; without it, PKCE is required."""
         identity, secret = _basic(headers.get("authorization", ""))
         identity = identity or form.get("client_id", "")
         secret = secret or form.get("client_secret", "")
@@ -188,7 +188,7 @@ class Accounts:
         _check_verifier(code.challenge, form.get("code_verifier", ""))
         token = self._make("AQ")
         self._grants[token] = _Grant(code.scopes, now)
-        return {**self._admit(code.scopes, now), "refresh_token": token}
+        return {**self._issue_access_token(code.scopes, now), "refresh_token": token}
 
     def _refresh(self, form: Mapping[str, str], now: float) -> Body:
         token = form.get("refresh_token", "")
@@ -201,7 +201,7 @@ class Accounts:
         grant = self._grants[token]
         if now >= six_months_after(grant.consented_at):
             raise OAuthRefusal("invalid_grant", "Refresh token expired")
-        answer = self._admit(grant.scopes, now)
+        answer = self._issue_access_token(grant.scopes, now)
         return {**answer, "refresh_token": self._rotate(token, grant)} if self.rotating else answer
 
     def _rotate(self, token: str, grant: _Grant) -> str:
@@ -211,7 +211,7 @@ class Accounts:
         self._grants[successor] = grant
         return successor
 
-    def _admit(self, scopes: str, now: float) -> Body:
+    def _issue_access_token(self, scopes: str, now: float) -> Body:
         token = self._make("BQ")
         self._access[token] = _AccessToken(scopes, now + ACCESS_TOKEN_SECONDS)
         return {
@@ -231,7 +231,7 @@ def six_months_after(moment: float) -> float:
 
 
 def _may_redirect(uri: str) -> bool:
-    """HTTPS or a loopback address in figures; "localhost" has been refused since November 2025."""
+    """Return whether Spotify accepts a redirect URI: HTTPS or a loopback IP, since November 2025."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -241,7 +241,7 @@ def _may_redirect(uri: str) -> bool:
 
 
 def _basic(header: str) -> tuple[str, str]:
-    """Return the id and the secret of a Basic authorization; two empty strings without one."""
+    """Return the client ID and secret of a Basic authorization header; two empty strings without one."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return "", ""
@@ -253,7 +253,7 @@ def _basic(header: str) -> tuple[str, str]:
 
 
 def _check_verifier(challenge: str, verifier: str) -> None:
-    """Hold a verifier against the challenge that was sent before it (RFC 7636, S256)."""
+    """Check a code verifier against the earlier challenge (RFC 7636, S256)."""
     if not challenge:
         return
     if not verifier:

@@ -1,8 +1,8 @@
-"""What has a JSON body of its own: items, devices and contexts, shaped as the Web API sends them.
+"""Items, devices and contexts as JSON objects of the Web API.
 
-The shapes are those of a development-mode app since February 2026: `available_markets`, `popularity`,
-`preview_url`, `linked_from` and a show's `publisher` are gone, `external_ids` stayed (Web API migration
-guide of February 2026, changelog of March 2026). Each body is turned into text once and kept.
+They are what a development-mode app gets since February 2026: without `available_markets`, `popularity`,
+`preview_url`, `linked_from` and a show's `publisher`, but with `external_ids` (Web API migration guide of
+February 2026, changelog of March 2026). Each object is serialized once and cached.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def text(body: object) -> str:
-    """Write `body` as JSON, as compact as the Web API writes it."""
+    """Return `body` as compact JSON, as the Web API sends it."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def make_id(chance: random.Random) -> str:
-    """Make up an id: 22 characters of base 62."""
+    """Make up a Spotify ID: 22 characters of base 62."""
     return "".join(chance.choices(_BASE62, k=22))
 
 
 @dataclass(eq=False)
 class ItemObject:
-    """One thing that can be played.
+    """An item that can be played.
 
     Attributes:
-        kind: What it is. A chapter of an audiobook arrives as an episode whose context is a show.
-        id: The id in its URI; None for a local file.
-        uri: What identifies it.
+        kind: The kind of item. The API reports a chapter of an audiobook as an episode of a show.
+        id: The ID in its URI; None for a local file.
+        uri: Its Spotify URI.
         name: Its title.
-        artists: Names of the artists; empty for episodes and chapters.
-        album: Name of the album, show or book.
+        artists: The names of its artists; empty for episodes and chapters.
+        album: The name of its album, show or audiobook.
         duration_ms: Its length in milliseconds.
-        body: Its JSON.
-        home: The album or show it is played from, when nothing else is said.
-        twin: The same recording under another id, where there is one.
+        body: Its JSON object.
+        home: The context that it is played from by default: its album or show.
+        twin: The same recording under another ID, if there is one.
     """
 
     kind: Kind
@@ -80,7 +80,7 @@ class ItemObject:
         return text(self.body)
 
     def paced(self, pace: float) -> ItemObject:
-        """Return the same item, `pace` times as short, or less than a millisecond longer than that."""
+        """Return the same item with its length divided by `pace`, rounded up to a millisecond."""
         twin = None if self.twin is None else replace(self.twin, twin=None).paced(pace)
         duration = math.ceil(self.duration_ms / pace)
         return replace(self, duration_ms=duration, body={**self.body, "duration_ms": duration}, twin=twin)
@@ -88,7 +88,7 @@ class ItemObject:
 
 @dataclass(frozen=True)
 class DeviceObject:
-    """Something that plays; `id` is None and `restricted` set for speakers of other makers."""
+    """A device that plays; speakers of other makers have no `id` and are `restricted`."""
 
     name: str
     type: str
@@ -123,7 +123,7 @@ class DeviceObject:
 
 @dataclass(frozen=True)
 class ContextObject:
-    """Where an item is played from: an album, an artist, a playlist, a show or the liked songs."""
+    """The context of an item: an album, an artist, a playlist, a show or the liked songs."""
 
     type: str
     uri: str
@@ -143,7 +143,7 @@ LIKED_SONGS = ContextObject(
 
 
 def context(kind: str, identity: str) -> ContextObject:
-    """Return the context of `kind` ("album", "artist", "playlist", "show") with this id."""
+    """Return the context of a `kind` ("album", "artist", "playlist" or "show") with this ID."""
     return ContextObject(
         kind, f"spotify:{kind}:{identity}", f"{API}/{kind}s/{identity}", f"{OPEN}/{kind}/{identity}"
     )
@@ -151,20 +151,20 @@ def context(kind: str, identity: str) -> ContextObject:
 
 @dataclass(frozen=True)
 class ArtistObject:
-    """An artist, as tracks and albums name them."""
+    """A simplified artist object."""
 
     id: str
     name: str
 
     @property
     def body(self) -> Body:
-        """The artist's JSON inside a track or an album."""
+        """The artist's JSON object in a track or an album."""
         return {**_links("artist", self.id), "name": self.name}
 
 
 @dataclass(frozen=True)
 class AlbumObject:
-    """An album, or another sort of release (`type`: "album", "single" or "compilation")."""
+    """A simplified album object; `type` is "album", "single" or "compilation"."""
 
     id: str
     name: str
@@ -175,7 +175,7 @@ class AlbumObject:
 
     @property
     def body(self) -> Body:
-        """The album's JSON inside a track."""
+        """The album's JSON object in a track."""
         return {
             "album_type": self.type,
             "artists": [self.artist.body],
@@ -190,7 +190,7 @@ class AlbumObject:
 
 @dataclass(frozen=True)
 class ShowObject:
-    """A podcast, or a book that is read aloud."""
+    """A podcast or an audiobook."""
 
     id: str
     name: str
@@ -200,7 +200,7 @@ class ShowObject:
 
     @property
     def body(self) -> Body:
-        """The show's JSON inside an episode."""
+        """The show's JSON object in an episode."""
         return {
             "copyrights": [],
             "description": self.about,
@@ -218,7 +218,7 @@ class ShowObject:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the pressings of one track have in common."""
+    """What all releases of one recording have in common."""
 
     name: str
     artists: Sequence[ArtistObject]
@@ -275,7 +275,7 @@ def episode(identity: str, name: str, show: ShowObject, released: str, duration_
 
 
 def chapter(identity: str, name: str, book: ShowObject, duration_ms: int) -> ItemObject:
-    """Return a chapter of an audiobook: an episode without date, language or description."""
+    """Return a chapter of an audiobook: an episode without a date, language or description."""
     item = episode(identity, name, book, "0000", duration_ms)
     bare: Body = {"description": "", "html_description": "", "language": "", "languages": [""]}
     body = {**item.body, **bare, "release_date_precision": "year"}
@@ -284,7 +284,7 @@ def chapter(identity: str, name: str, book: ShowObject, duration_ms: int) -> Ite
 
 
 def local_file(artist: str, album: str, name: str, seconds: int) -> ItemObject:
-    """Return a file of the listener's own: no id, no links, and only its URI tells it from others."""
+    """Return a local file: it has no ID and no links, only a URI."""
     uri = f"spotify:local:{quote_plus(artist)}:{quote_plus(album)}:{quote_plus(name)}:{seconds}"
     nowhere: Body = {"external_urls": {}, "href": None, "id": None}
     body: Body = {

@@ -1,8 +1,8 @@
-"""What there is to hear: albums, podcasts, books and files that nobody ever made, the same for a seed.
+"""Made-up albums, podcasts, audiobooks and local files; the same seed gives the same ones.
 
-Among them is what play loggers stumble over: titles in a row that differ by a number, titles that several
-artists share, other scripts, emoji, very long titles, interludes of half a minute, tracks of twenty, and
-one recording under two ids.
+They include what play loggers stumble over: consecutive titles that differ only by a number, titles that
+several artists share, other scripts, emoji, very long titles, interludes of half a minute, tracks of twenty
+minutes, and recordings that have two IDs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.simulator import words
+from spotify_logger.simulator import name_parts
 from spotify_logger.simulator.bodies import (
     AlbumObject,
     ArtistObject,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ARTISTS = 36
 ALBUMS_PER_ARTIST = 2
 TWINS = 0.08
-"""Share of tracks that exist under a second id too, as on a single that went before the album."""
+"""Share of tracks that also have a second ID, as on a single released before the album."""
 INTERLUDES = 0.05
 """Share of tracks of 20 to 45 seconds."""
 LONG = 0.02
@@ -40,14 +40,14 @@ FEATURED = 0.15
 EXPLICIT = 0.1
 VERY_LONG_TITLES = 0.01
 ODD_TITLES = 0.25
-"""Share of titles with other letters than those of English, and such as many artists have."""
+"""Share of titles with unusual characters, or that several artists share."""
 YEAR_ONLY = 0.1
-"""Share of albums of which only the year is known."""
+"""Share of albums whose release date is only a year."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All that can be played.
+    """Everything that can be played.
 
     Attributes:
         albums: Their tracks, in order.
@@ -67,7 +67,7 @@ class Catalog:
         return tuple(item for album in self.albums for item in album)
 
     def within(self, shortest: float, longest: float) -> Catalog:
-        """Return a catalogue whose tracks and files last between so many seconds."""
+        """Return a catalog of only the tracks and files whose length in seconds is within these bounds."""
 
         def kept(items: tuple[ItemObject, ...]) -> tuple[ItemObject, ...]:
             return tuple(item for item in items if shortest <= item.seconds <= longest)
@@ -77,12 +77,12 @@ class Catalog:
 
 
 def make_catalog(seed: int) -> Catalog:
-    """Make up a catalogue; the same one for the same seed."""
+    """Make up a catalog; the same seed gives the same one."""
     return _CatalogMaker(seed).make()
 
 
 def song(name: str, seconds: float) -> ItemObject:
-    """Return a track of this title and length, always the same one: for histories written by hand."""
+    """Return the track with this title and length, always the same one: for scripted histories."""
     chance = random.Random(f"song {name}")
     artist = ArtistObject(make_id(chance), f"The Band of {name}")
     album = AlbumObject(make_id(chance), f"All of {name}", artist, "2024-05-17", 1)
@@ -99,29 +99,31 @@ class _CatalogMaker:
     def make(self) -> Catalog:
         artists = [self._artist(number) for number in range(ARTISTS)]
         albums = [self._album(artist, artists) for artist in artists for _ in range(ALBUMS_PER_ARTIST)]
-        albums += [self._series(word, artist) for word, artist in zip(words.SERIES, artists, strict=False)]
+        albums += [
+            self._series(word, artist) for word, artist in zip(name_parts.SERIES, artists, strict=False)
+        ]
         shows = tuple(self._show(number) for number in range(6))
         books = tuple(self._book(number) for number in range(3))
         return Catalog((*albums, *self._singles), shows, books, self._files())
 
     def _words(self) -> str:
-        return f"{self._chance.choice(words.FIRST)} {self._chance.choice(words.LAST)}"
+        return f"{self._chance.choice(name_parts.FIRST)} {self._chance.choice(name_parts.LAST)}"
 
     def _id(self) -> str:
         return make_id(self._chance)
 
     def _artist(self, number: int) -> ArtistObject:
-        name = words.ARTISTS[number] if number < len(words.ARTISTS) else f"The {self._words()}"
+        name = name_parts.ARTISTS[number] if number < len(name_parts.ARTISTS) else f"The {self._words()}"
         return ArtistObject(self._id(), name)
 
     def _title(self) -> str:
         roll = self._chance.random()
         if roll < VERY_LONG_TITLES:
-            return words.LONG_TITLE
-        return self._chance.choice(words.TITLES) if roll < ODD_TITLES else self._words()
+            return name_parts.LONG_TITLE
+        return self._chance.choice(name_parts.TITLES) if roll < ODD_TITLES else self._words()
 
     def _duration(self) -> int:
-        """Milliseconds of a track, most of them three to four and a half minutes."""
+        """Return the length of a track in milliseconds, mostly three to four and a half minutes."""
         roll = self._chance.random()
         if roll < INTERLUDES:
             return self._chance.randint(20_000, 45_000)
@@ -150,13 +152,13 @@ class _CatalogMaker:
         recording = self._recording(self._title(), artists)
         item = track(self._id(), recording, album, number, self._duration())
         if self._chance.random() < TWINS:
-            self._press_again(item, recording)
+            self._release_single(item, recording)
         return item
 
-    def _press_again(self, item: ItemObject, recording: Recording) -> None:
-        """Put the same recording on a single: another id, another album, and up to 1.5 s longer or shorter.
+    def _release_single(self, item: ItemObject, recording: Recording) -> None:
+        """Release the same recording as a single: another ID and album, and up to 1.5 s longer or shorter.
 
-        Two pressings of one recording in a published body differ by 1.4 s (rspotify's tests).
+        Two releases of one recording in a published response differ by 1.4 s (rspotify's tests).
         """
         single = self._release(recording.artists[0], recording.name, 1, "single")
         duration = item.duration_ms + self._chance.randint(-1500, 1500)
@@ -165,7 +167,7 @@ class _CatalogMaker:
         self._singles.append((twin,))
 
     def _series(self, word: str, artist: ArtistObject) -> tuple[ItemObject, ...]:
-        """Make an album whose titles differ by a number only, as piano music has them."""
+        """Make an album whose titles differ only by a number, as is common in piano music."""
         album = self._release(artist, f"{self._words()}: {word}s", 24)
         return tuple(
             track(
@@ -194,7 +196,7 @@ class _CatalogMaker:
         )
 
     def _book(self, number: int) -> tuple[ItemObject, ...]:
-        about = f"Author(s): {words.SPEAKERS[number]} Narrator(s): {words.SPEAKERS[number]}"
+        about = f"Author(s): {name_parts.SPEAKERS[number]} Narrator(s): {name_parts.SPEAKERS[number]}"
         book = ShowObject(self._id(), f"{self._words()}, a Novel", about, "en", None)
         return tuple(
             chapter(self._id(), f"Chapter {count}", book, self._chance.randint(3 * 60_000, 16 * 60_000))

@@ -1,6 +1,6 @@
-"""`run.py --demo`: the real supervisor, loop and server around a simulated Spotify, in a throw-away folder.
+"""`run.py --demo`: the real supervisor and logger with a simulated Spotify, in a temporary folder.
 
-Nothing of the listener's own is read or written: neither settings nor token, and Redis is another one.
+It uses a Redis server of its own, and neither the settings nor the token of the listener.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from spotify_logger.core.redis_keys import play_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import StopSignal
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
-from spotify_logger.simulator.judge import judge
-from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.comparison import compare
+from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import EmbeddedServer
@@ -50,17 +50,17 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 SEED = 4
-"""A listener whose first plays are long enough to be seen by a machine that is busy or slow."""
+"""The seed of a listener whose first plays are long enough for a busy or slow machine to log."""
 HISTORY_DAYS, HISTORY_AGE_SECONDS = 400, 900.0
-"""Days of the past that the page has, and how many seconds ago it ended."""
+"""Days of made-up history that the page shows, and how many seconds ago it ended."""
 REFRESH_SECONDS = 0.2
-"""Seconds between two looks at what has landed in Redis."""
+"""Seconds between two checks for new plays in Redis."""
 STOP_TIMEOUT = 15.0
-"""Seconds that the logger gets to end."""
+"""Seconds that a process gets to exit."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show the logger at work until Ctrl-C, or for a given time; leave nothing behind."""
+    """Show the logger at work until Ctrl-C or for a given time, and return the exit code."""
     parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--web", action="store_true", help="also start the web page, with a made-up year of history"
@@ -79,21 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print(f"The demo cannot run: {error}")
         return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
     except BrokenPipeError:
-        # Nobody reads any more. Python flushes once more when it ends; there must be something to flush to.
+        # Python flushes standard output again at exit: give it a file descriptor that accepts the data.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return os.EX_OK
 
 
 @dataclass(frozen=True, slots=True)
 class DemoMode:
-    """What is shown.
+    """How the demo runs.
 
     Attributes:
-        pace: How many times as fast as in life the listener plays.
-        poll_min: Seconds between two requests at least.
-        poll_max: And at most.
-        simulator: More arguments of the simulator.
-        page: Whether there is the page, and a past for it.
+        pace: The speed of the listener, as a multiple of real time.
+        poll_min: POLL_MIN of the logger.
+        poll_max: POLL_MAX of the logger.
+        simulator: More arguments for the simulator.
+        page: Whether to start the web page, with a made-up history.
     """
 
     pace: int
@@ -106,19 +106,19 @@ class DemoMode:
 TERMINAL_MODE = DemoMode(40, "0.2", "1")
 """A track of four minutes takes six seconds."""
 WEB_MODE = DemoMode(4, "1", "5", ("--favourites",), page=True)
-"""It takes a minute: on the page one can see it go on."""
+"""A track of four minutes takes one minute, so that the page can show its progress."""
 
 
 class Demo:
-    """Everything that runs for a demonstration.
+    """The processes of a demo.
 
     Args:
-        resources: Takes over what has to be ended and removed.
-        scene: What is shown.
+        resources: Stops the processes and removes the files when it is closed.
+        mode: How the demo runs.
 
     Raises:
         Misconfigured: There is no Redis server on this machine.
-        TryLater: Something does not start.
+        TryLater: A process does not start.
     """
 
     def __init__(self, resources: ExitStack, mode: DemoMode = TERMINAL_MODE) -> None:
@@ -143,7 +143,7 @@ class Demo:
         self._shown: set[int] = set()
 
     def watch(self, until: float, stop: StopSignal) -> None:
-        """Show each play as it lands in Redis, until a moment of the monotonic clock or Ctrl-C.
+        """Show each play once it is in Redis, until a moment of the monotonic clock or Ctrl-C.
 
         Raises:
             TryLater: The logger exited unexpectedly; its log says why.
@@ -151,7 +151,7 @@ class Demo:
         if self._address:
             _print(f"The page is at {self._address} - open it in a browser. It shows a made-up year.")
         _print(
-            f"A simulated listener plays {self._mode.pace} times as fast as in life; the logger writes to "
+            f"A simulated listener plays music at {self._mode.pace} times real time; the logger writes to "
             f"Redis at {HOST}:{self._port}. Press Ctrl-C to stop; nothing is left behind."
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
@@ -164,14 +164,14 @@ class Demo:
             clock.sleep(min(REFRESH_SECONDS, until - time.monotonic()))
 
     def finish(self) -> None:
-        """End the logger, and hold what it has logged against what the listener heard."""
+        """Stop the logger, and compare what it has logged with what the listener heard."""
         _terminate(self._logger)
         self._show()
         truth = [TruePlay(**play) for play in self._control("truth")["plays"]]
         kept = (Play.from_hash(*play) for play in self._store.recent(len(truth) + 100))
         logged = [play for play in kept if play is not None and play.second >= self._begun]
-        verdict = judge(truth, logged)
-        heard = len(verdict.pairs) + len(self._visible(verdict.missed, logged))
+        comparison = compare(truth, logged)
+        heard = len(comparison.pairs) + len(self._visible(comparison.missed, logged))
         still_open = sum(play.end_reason is None for play in logged)
         asked = sum(sum(counts.values()) for counts in self._control("requests").values())
         _print(
@@ -180,8 +180,8 @@ class Demo:
         )
 
     def _visible(self, plays: list[TruePlay], logged: list[Play]) -> list[TruePlay]:
-        """Those of the plays that fell into the time in which the logger was there."""
-        # The one before the first is not among them, although it ended when that one began.
+        """Return those of the plays that the running logger could have seen."""
+        # The play before the first logged one is excluded, although it ended when that one began.
         begin = min((play.started_ms for play in logged), default=0) / 1000 + REFRESH_SECONDS
         last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
         return [
@@ -200,8 +200,8 @@ class Demo:
                 self._shown.add(second)
                 _print(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
 
-    def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own
-        """Start a program of ours, in a folder without settings other than these."""
+    def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - as Popen takes them
+        """Start one of our programs in the temporary folder, with these settings only."""
         for name in ("run.py", "log.py"):
             shutil.copy(name, self._folder)
         package_root = str(Path(__file__).resolve().parents[2])
@@ -229,8 +229,8 @@ class Demo:
         )
 
     def _start_page(self, resources: ExitStack) -> str:
-        """Start the page; its address is in the line that says it is ready."""
-        # Without covers: those of the made-up albums are nowhere, and nobody else is asked for anything.
+        """Start the web page, and return its URL from the line that says it is ready."""
+        # Without covers: made-up albums have none.
         command = program.module_command("spotify_logger", "web", "--port", "0", "--no-covers")
         page = self._start(*command, stdout=subprocess.PIPE, text=True)
         resources.callback(_terminate, page)
@@ -240,9 +240,9 @@ class Demo:
         self._running["the page"] = page
         return str(ready.removeprefix("The page is at ").strip())
 
-    def _control(self, what: str) -> Any:  # noqa: ANN401 - JSON of the simulator's, whose shape is known
+    def _control(self, what: str) -> Any:  # noqa: ANN401 - the simulator's JSON, whose shape is known
         with requests.Session() as session:
-            session.trust_env = False  # a proxy does not reach this machine's loopback
+            session.trust_env = False  # a proxy would not reach loopback
             try:
                 return session.get(f"{self._spotify}/control/{what}", timeout=STOP_TIMEOUT).json()
             except requests.RequestException:
@@ -250,7 +250,7 @@ class Demo:
 
 
 def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
-    """Start a server on a port that nobody uses; somebody may be quicker to take it."""
+    """Start a Redis server on a free port, and try again if another process takes it first."""
     for _ in range(5):
         with socket.create_server((HOST, 0)) as probe:
             port: int = probe.getsockname()[1]
@@ -265,7 +265,7 @@ def start_server(directory: Path) -> tuple[EmbeddedServer, int]:
 
 
 def _start_simulator(mode: DemoMode) -> tuple[subprocess.Popen[str], str]:
-    """Start the simulator; its address is in the line that says it is ready."""
+    """Start the simulator, and return its URL from the line that says it is ready."""
     command = program.module_command("spotify_logger.simulator", "--seed", str(SEED))
     command += ["--pace", str(mode.pace), *mode.simulator]
     simulator = subprocess.Popen(  # noqa: S603 - our own program

@@ -1,6 +1,6 @@
-"""Faults on demand: what the services answer on a bad day, and what a network does to an answer.
+"""Faults on demand: the errors that Spotify returns, and what a network does to an answer.
 
-The bodies are worded as published reports have them; the reports are named beside them.
+The bodies are those of published reports, which are named beside them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ AUTHORIZE_PATH = "/authorize"
 API_PATH = "/v1/"
 
 OVERSIZED_BODY_BYTES = 2 * 1024 * 1024 + 1
-"""Bytes of a body that is too long."""
+"""Bytes of a body that is longer than the logger accepts."""
 RETRY_AFTER = 30.0
 """Seconds in `Retry-After` by default."""
 BEYOND_END_MS = 90_000
-"""How far beyond its end an item is, when it is."""
+"""Milliseconds by which the "beyond_end" fault moves the progress past the end of the item."""
 
 _HTML = (
     "<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Service Unavailable</h1></body></html>"
@@ -110,19 +110,19 @@ _WIRE_ANSWERED = frozenset({"drip", "drip_headers", "cut", "slow"})
 _OTHERS = frozenset({"truncated", "huge", "stale", "access_denied"})
 
 NAMES = frozenset({*_FIXED, *_LIMITED, *_RESHAPED, *_WIRE, *_OTHERS})
-"""Every fault there is."""
+"""The names of all faults."""
 
 _USUAL_PATH = {"invalid_grant": TOKEN_PATH, "invalid_client": TOKEN_PATH, "access_denied": AUTHORIZE_PATH}
 
 
-class WireFault(Exception):  # noqa: N818 - it is no error of the program, but an event on the wire
-    """Something happens to the connection; whoever holds it has to make it happen.
+class WireFault(Exception):  # noqa: N818 - an event on the connection, not a failure
+    """A fault of the connection, which the server or the transport has to carry out.
 
     Attributes:
         name: "reset" (at once), "hang" (no answer), "slow" (the answer after `seconds`), "drip" and
-            "drip_headers" (a byte every `seconds`), "cut" (closed in the middle of the body).
-        seconds: See above.
-        response: The answer that would have come; None where the request was not looked at.
+            "drip_headers" (a byte every `seconds`), or "cut" (closed in the middle of the body).
+        seconds: The delay, see `name`.
+        response: The answer that would have been sent; None if the request is not handled.
     """
 
     def __init__(self, name: str, seconds: float, response: Response | None) -> None:
@@ -134,16 +134,16 @@ class WireFault(Exception):  # noqa: N818 - it is no error of the program, but a
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, and when it strikes.
+    """A fault, and the requests that it affects.
 
     Attributes:
         name: One of `NAMES`.
-        path: The beginning of the paths it strikes; None for where it usually does, "" for all.
-        requests: How many requests it strikes; None for no end.
-        seconds: How long from now on; None for no end.
-        probability: How likely it strikes each request.
-        value: What the fault measures, in seconds: what `Retry-After` asks for, how slow an answer is, the
-            time from byte to byte. None for what is usual.
+        path: The prefix of the affected paths: "" for all, None for the usual ones of this fault.
+        requests: How many requests it affects; None for any number.
+        seconds: How long it lasts; None for ever.
+        probability: The probability that it affects a request.
+        value: A parameter in seconds: `Retry-After`, how long an answer takes, or the time between two bytes.
+            None for the default.
 
     Raises:
         ValueError: There is no such fault.
@@ -162,7 +162,7 @@ class Fault:
 
     @property
     def prefix(self) -> str:
-        """The beginning of the paths it strikes."""
+        """The prefix of the affected paths."""
         return _USUAL_PATH.get(self.name, API_PATH) if self.path is None else self.path
 
 
@@ -170,7 +170,7 @@ class Faults:
     """The faults that are switched on.
 
     Args:
-        seed: Chance, for those that strike with a probability.
+        seed: Random seed of the faults that have a probability.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -179,21 +179,21 @@ class Faults:
 
     @property
     def names(self) -> list[str]:
-        """The names of those that are on."""
+        """The names of the faults that are on."""
         return [active.fault.name for active in self._active]
 
     def add(self, fault: Fault, now: float) -> None:
-        """Switch a fault on, from `now` on."""
+        """Switch a fault on, from `now`."""
         until = math.inf if fault.seconds is None else now + fault.seconds
         left = math.inf if fault.requests is None else fault.requests
         self._active.append(_Active(fault, until, left))
 
     def clear(self) -> None:
-        """Switch them all off."""
+        """Switch all faults off."""
         self._active.clear()
 
     def take(self, path: str, now: float) -> TriggeredFault | None:
-        """Return what strikes a request, if anything does; the oldest fault goes first."""
+        """Return the fault that affects a request, if any; the one added first wins."""
         self._active = [active for active in self._active if now < active.until and active.left > 0]
         for active in self._active:
             if path.startswith(active.fault.prefix) and self._chance.random() < active.fault.probability:
@@ -211,21 +211,21 @@ class _Active:
 
 @dataclass(frozen=True)
 class TriggeredFault:
-    """A fault that strikes a request."""
+    """A fault that affects a request."""
 
     fault: Fault
     now: float
     until: float
 
     def answer(self, normal: Callable[[], Response], last: Response | None) -> Response:
-        """Return what is answered instead of the truth.
+        """Return the faulty answer.
 
         Args:
-            normal: Gives the true answer; not asked where the request is not even looked at.
-            last: The last true answer to the same path, for a stale one.
+            normal: Returns the normal answer; not called if the fault needs none.
+            last: The last normal answer for the same path, for "stale".
 
         Raises:
-            WireFault: It is something that happens to the connection.
+            WireFault: It is a fault of the connection.
         """
         name = self.fault.name
         if name in _WIRE:
@@ -253,14 +253,14 @@ class TriggeredFault:
         return Response(429, {**response.headers, "retry-after": value}, response.body)
 
     def _retry_after(self) -> float:
-        """Seconds left of the limit: counting down when it has an end (as in DeskThing's logs)."""
+        """Return the seconds left of the rate limit; they count down if it ends (as in DeskThing's logs)."""
         if self.fault.value is not None:
             return self.fault.value
         return RETRY_AFTER if math.isinf(self.until) else self.until - self.now
 
 
 def respond(status: int, body: str, kind: str = JSON) -> Response:
-    """Return an answer with this body."""
+    """Return a response with this body."""
     return Response(status, {"content-type": kind} if body else {}, body.encode())
 
 
@@ -281,7 +281,7 @@ def _reshape(name: str, true: Response) -> Response:
 
 
 def _deny(true: Response) -> Response:
-    """Send the browser back with a refusal instead of a code."""
+    """Redirect the browser with a refusal instead of a code."""
     if "location" not in true.headers:
         return true
     uri, _, query = true.headers["location"].partition("?")

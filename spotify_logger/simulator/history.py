@@ -1,4 +1,4 @@
-"""Writes a history, and the truth about it in the same stroke, so that the two can never disagree.
+"""Scripts a listening history; segments and true plays are written together, so that they always agree.
 
 record = History(start).play(song, 100).pause(30).listen().play(other, 5).gone(600).finish()
 """
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import Visible
 
 PAUSE_LIMIT = 1800.0
-"""Seconds: a play that is paused or out of sight for longer is over, and resuming begins a new one."""
+"""Seconds of pause or silence after which a play is over; resuming begins a new one."""
 
-_NO_TIME = 1e-6  # seconds that are none but for rounding
+_NO_TIME = 1e-6  # seconds; a rounding error
 
 DESK = DeviceObject("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0")
 
@@ -41,18 +41,18 @@ class _OpenPlay:
 class History:
     """A scripted player that records what an API client would see, and what was really heard.
 
-    Every method but `finish` returns the history, so that they can be chained. Durations are seconds.
-    What a session looks like (device, context, shuffle, ...) is changed by `surround` and stays so.
+    Every method except `finish` returns the history, so that calls can be chained. Durations are in seconds.
+    `change` sets the settings of the player (device, context, shuffle, ...) from then on.
 
     Args:
         start: When the history begins, in seconds since the epoch.
-        scene: What surrounds the first item.
+        settings: The initial settings of the player.
     """
 
-    def __init__(self, start: float, scene: PlaybackSettings | None = None) -> None:
+    def __init__(self, start: float, settings: PlaybackSettings | None = None) -> None:
         self.start = start
         self.now = start
-        self.scene = scene or PlaybackSettings(DESK)
+        self.settings = settings or PlaybackSettings(DESK)
         self.item: ItemObject | None = None
         self._position_ms = 0.0
         self._segments: list[Segment] = []
@@ -68,29 +68,29 @@ class History:
 
     @property
     def position(self) -> float:
-        """Where the player is in its item, in seconds."""
+        """The position in the item, in seconds."""
         return self._position_ms / 1000
 
     @property
     def remaining(self) -> float:
-        """Seconds from here to the end of the item; 0 without one."""
+        """Seconds from the position to the end of the item; 0 without an item."""
         return 0.0 if self.item is None else max(0.0, self.item.seconds - self.position)
 
-    def surround(self, **changes: object) -> Self:
-        """Change the scene from here on: see `Scene` for the names."""
-        self.scene = replace(self.scene, **changes)  # type: ignore[arg-type]
+    def change(self, **changes: object) -> Self:
+        """Change settings of the player from now on: the fields of `PlaybackSettings`."""
+        self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
         return self
 
     def play(
         self, item: ItemObject, seconds: float | None = None, *, position: float = 0.0, load: float = 0.0
     ) -> Self:
-        """Turn to `item`, which begins a new play, and listen for `seconds`, or to its end.
+        """Start `item`, which begins a new play, and listen for `seconds` or to its end.
 
         Args:
-            item: What is played.
-            seconds: How long to listen, None for the rest.
-            position: Where to begin.
-            load: How long the player shows the item before it sounds.
+            item: The item to play.
+            seconds: How long to listen (default: to the end).
+            position: Where in the item to begin.
+            load: How long the player shows the item before it is audible.
         """
         self._leave()
         self.item = item
@@ -100,50 +100,50 @@ class History:
         return self.listen(seconds)
 
     def listen(self, seconds: float | None = None, *, fade: bool = False) -> Self:
-        """Go on with the item, after a pause or whatever there was, for `seconds` or to its end.
+        """Go on with the item, for `seconds` or to its end.
 
         Args:
-            seconds: How long, None for the rest.
-            fade: The player itself turns to the next item after that, as with crossfade and automix.
+            seconds: How long to listen (default: to the end).
+            fade: Whether the player then moves on by itself, as with crossfade and automix.
 
         Raises:
-            ValueError: There is no item, or it is not as long as that.
+            ValueError: There is no item, or less than that is left of it.
         """
         seconds = self.remaining if seconds is None else seconds
         if self.item is None or seconds > self.remaining + _NO_TIME:
-            raise ValueError(f"there is not that much left to listen to: {seconds} of {self.remaining} s")
+            raise ValueError(f"cannot listen for {seconds} s: {self.remaining} s are left")
         self._gone = False
         if not self._segments[-1].playing:
-            self._because("resume")
+            self._set_cause("resume")
         self._add(seconds, "item", playing=True, moving=True)
         self._faded = fade
         return self
 
     def pause(self, seconds: float) -> Self:
-        """Stand still, the item being shown."""
-        self._because("pause")
-        return self._stand(seconds, "item")
+        """Pause; the item stays visible."""
+        self._set_cause("pause")
+        return self._stand_still(seconds, "item")
 
     def seek(self, seconds: float) -> Self:
-        """Jump to this position of the item; what follows (`listen`, `pause`) goes on from there."""
+        """Jump to this position in the item; `listen` goes on from there."""
         self._position_ms = seconds * 1000
         self._cause = "seek"
         return self
 
     def hand_over(
-        self, device: DeviceObject, seconds: float, face: Literal["nothing", "unknown"] = "nothing"
+        self, device: DeviceObject, seconds: float, visible: Literal["nothing", "unknown"] = "nothing"
     ) -> Self:
-        """Move to another device, which takes `seconds` in which answers show nothing; the position stays.
+        """Move to another device, which takes `seconds` without an item; the position stays.
 
-        Both faces were reported: a short 204, or item null with type "unknown" (spotify/web-api#821).
+        Both were reported: a short 204, and a null item with type "unknown" (spotify/web-api#821).
         """
-        self._because("device")
-        self._stand(seconds, face)
-        self._because("device")
-        return self.surround(device=device)
+        self._set_cause("device")
+        self._stand_still(seconds, visible)
+        self._set_cause("device")
+        return self.change(device=device)
 
     def ad(self, seconds: float) -> Self:
-        """Leave the item for an advertisement: progress runs, but there is no item (spotify/web-api#1072)."""
+        """Play an advertisement: the progress advances, but there is no item (spotify/web-api#1072)."""
         self._leave()
         self.item = None
         self._position_ms = 0.0
@@ -152,27 +152,27 @@ class History:
         return self
 
     def silent(self, seconds: float) -> Self:
-        """Stand still after the last item of a context: it is shown, not playing, at its beginning."""
+        """Stop after the last item of a context: it is shown at its beginning, not playing."""
         self._leave()
         self._position_ms = 0.0
         self._cause = "end"
-        self._stand(seconds, "item")
+        self._stand_still(seconds, "item")
         self.item = None
         return self
 
     def gone(self, seconds: float) -> Self:
-        """Close the player: answers are 204. `listen` resumes the item, if it was not heard to its end."""
+        """Close the player: answers are 204. `listen` resumes the item, unless it has ended."""
         if self._is_done():
             self._leave()
             self.item = None
         elif not self._gone:
             self._report()
             self._gone = True
-        self._because("gone")
-        return self._stand(seconds, "nothing")
+        self._set_cause("gone")
+        return self._stand_still(seconds, "nothing")
 
     def finish(self, hiccups: tuple[tuple[float, int], ...] = ()) -> ListeningHistory:
-        """End the history here."""
+        """End the history, and return it."""
         self.gone(0)
         self._leave()
         self.item = None
@@ -181,24 +181,24 @@ class History:
             self.start, self.now, tuple(self._segments), tuple(self._plays), tuple(self._leavings), hiccups
         )
 
-    def _because(self, cause: str) -> None:
-        """Name the cause of the next segment, unless something happened just now that shows in it too."""
+    def _set_cause(self, cause: str) -> None:
+        """Set the cause of the next segment, unless it already has one."""
         self._cause = self._cause or cause
 
     def _is_done(self) -> bool:
         return self.item is not None and (self._faded or self.remaining < _NO_TIME)
 
-    def _stand(self, seconds: float, face: Visible) -> Self:
-        self._add(seconds, face, playing=False, moving=False)
+    def _stand_still(self, seconds: float, visible: Visible) -> Self:
+        self._add(seconds, visible, playing=False, moving=False)
         return self
 
-    def _add(self, seconds: float, face: Visible, *, playing: bool, moving: bool) -> None:
+    def _add(self, seconds: float, visible: Visible, *, playing: bool, moving: bool) -> None:
         if seconds <= 0:
             return
-        heard = playing and face == "item" and not self.scene.private
+        heard = playing and visible == "item" and not self.settings.private
         if heard:
-            self._hear()
-        self._append(face, playing=playing, moving=moving)
+            self._continue_play()
+        self._append(visible, playing=playing, moving=moving)
         self.now += seconds
         self._position_ms += seconds * 1000 if moving else 0.0
         if heard and self._open is not None:
@@ -206,38 +206,40 @@ class History:
             self._open.ms += seconds * 1000 if moving else 0.0
             self._reported_ms += seconds * 1000 if moving else 0.0
 
-    def _append(self, face: Visible, *, playing: bool, moving: bool, start: float | None = None) -> None:
+    def _append(self, visible: Visible, *, playing: bool, moving: bool, start: float | None = None) -> None:
         if self._cause:
             self._changed_at = self.now
-        number = None if self._open is None or face != "item" or self.scene.private else len(self._plays)
+        number = (
+            None if self._open is None or visible != "item" or self.settings.private else len(self._plays)
+        )
         segment = Segment(
             start=self.now if start is None else start,
-            face=self._face(face),
-            scene=self.scene,
+            visible=self._visible_as(visible),
+            settings=self.settings,
             item=self.item,
             position_ms=self._position_ms,
             playing=playing,
             moving=moving,
-            changed_at=self._changed_at if self.scene.frozen_at is None else self.scene.frozen_at,
+            changed_at=self._changed_at if self.settings.frozen_at is None else self.settings.frozen_at,
             cause=self._cause,
             play=number,
         )
         self._cause = ""
         self._segments.append(segment)
 
-    def _face(self, face: Visible) -> Visible:
-        hidden: Visible = "nothing" if self.scene.private == "nothing" else "withheld"
-        return hidden if face == "item" and self.scene.private in {"nothing", "withheld"} else face
+    def _visible_as(self, visible: Visible) -> Visible:
+        hidden: Visible = "nothing" if self.settings.private == "nothing" else "withheld"
+        return hidden if visible == "item" and self.settings.private in {"nothing", "withheld"} else visible
 
-    def _hear(self) -> None:
-        """See to it that what is heard from now on belongs to a play."""
+    def _continue_play(self) -> None:
+        """Begin a play, unless one is open that can go on."""
         if self._open is not None and self.now - self._open.heard_until > PAUSE_LIMIT:
             self._close("stopped", self._open.heard_until)
         if self._open is None and self.item is not None:
             self._open = _OpenPlay(self.item, self.now, self.now)
 
     def _leave(self) -> None:
-        """End what there is, because the player turns to something else or stops for good."""
+        """End the open play: the player moves on to something else or stops for good."""
         if self._open is not None:
             self._close(*self._ending(self._open))
         if not self._gone:
@@ -247,7 +249,7 @@ class History:
     def _ending(self, play: _OpenPlay) -> tuple[str, float]:
         if self._gone or self.now - play.heard_until > PAUSE_LIMIT:
             return "stopped", play.heard_until
-        if self.scene.private:
+        if self.settings.private:
             return "unknown", play.heard_until
         return ("trackdone" if self._is_done() else "skipped"), self.now
 
@@ -273,12 +275,14 @@ class History:
         )
 
     def _report(self) -> None:
-        """Note that a track was left; podcasts, local files and private listening are never listed."""
+        """Add the track to `finished_tracks`; podcasts, local files and private sessions are never listed."""
         if (
             self.item is not None
             and self.item.kind == "track"
             and self._reported_ms > 0
-            and not self.scene.private
+            and not self.settings.private
         ):
-            self._leavings.append(FinishedTrack(self.item, self.now, self._reported_ms, self.scene.context))
+            self._leavings.append(
+                FinishedTrack(self.item, self.now, self._reported_ms, self.settings.context)
+            )
         self._reported_ms = 0.0

@@ -1,4 +1,4 @@
-"""What `GET /v1/me/player` answers at a moment of a history."""
+"""The simulated `GET /v1/me/player`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import ListeningHistory, Segment
 
 JITTER_MS = 250.0
-"""The progress of an answer lies behind the player's by up to this."""
+"""Milliseconds by which the reported progress may lag behind the player's."""
 
 HICCUP_SECONDS = 120.0
-"""A hiccup that nobody saw for so long is over."""
+"""Seconds after which a hiccup that no request has met is over."""
 
 
 class Player:
@@ -20,7 +20,7 @@ class Player:
 
     Args:
         record: The history.
-        seed: Chance, for the little differences between one answer and the next.
+        seed: Random seed of the jitter between one answer and the next.
     """
 
     def __init__(self, record: ListeningHistory, seed: int) -> None:
@@ -30,7 +30,7 @@ class Player:
         self._jitter_ms = JITTER_MS / record.pace
 
     def answer(self, now: float, additional_types: str) -> str | None:
-        """Return the body at `now`, None for 204.
+        """Return the body of the answer at `now`, or None for a 204.
 
         Args:
             now: True seconds since the epoch, UTC.
@@ -38,9 +38,9 @@ class Player:
                 (spotipy#562).
         """
         segment = self._record.at(now)
-        if segment.face == "nothing" or self._hiccup(now, segment):
+        if segment.visible == "nothing" or self._hiccup(now, segment):
             return None
-        if segment.face == "unknown":
+        if segment.visible == "unknown":
             return _body(segment, "null", "unknown", progress=0, timestamp=0)
         progress = max(0, int(segment.position_at(now) - self._jitter_ms * self._chance.random()))
         timestamp = int(segment.changed_at * 1000)
@@ -48,7 +48,7 @@ class Player:
         return _body(segment, item, sort, progress=progress, timestamp=timestamp)
 
     def _hiccup(self, now: float, segment: Segment) -> bool:
-        """Tell whether this answer is one of those that say 204 while music plays (spotify/web-api#662)."""
+        """Return whether this answer is a 204 although music plays (spotify/web-api#662)."""
         while self._hiccups and self._hiccups[0][0] + HICCUP_SECONDS / self._record.pace < now:
             self._hiccups.pop(0)
         if not self._hiccups or now < self._hiccups[0][0] or not segment.playing:
@@ -61,9 +61,9 @@ class Player:
 
 def _item(segment: Segment, additional_types: str) -> tuple[str, str]:
     """Return the JSON of the item, and the currently playing type."""
-    if segment.face == "ad":
+    if segment.visible == "ad":
         return "null", "ad"
-    if segment.face == "withheld" or segment.item is None:
+    if segment.visible == "withheld" or segment.item is None:
         return "null", "unknown"
     if segment.item.kind in {"episode", "chapter"}:
         return (segment.item.json if "episode" in additional_types.split(",") else "null"), "episode"
@@ -71,14 +71,14 @@ def _item(segment: Segment, additional_types: str) -> tuple[str, str]:
 
 
 def _body(segment: Segment, item: str, sort: str, *, progress: int, timestamp: int) -> str:
-    scene = segment.scene
-    hidden = scene.context is None or item == "null"
-    context = "null" if hidden or scene.context is None else scene.context.json
-    device = scene.device.private_json if scene.private else scene.device.json
+    settings = segment.settings
+    hidden = settings.context is None or item == "null"
+    context = "null" if hidden or settings.context is None else settings.context.json
+    device = settings.device.private_json if settings.private else settings.device.json
     disallowed = "resuming" if segment.playing else "pausing"
     return (
-        f'{{"device":{device},"shuffle_state":{_bool(scene.shuffle)},"smart_shuffle":false,'
-        f'"repeat_state":"{scene.repeat}","timestamp":{timestamp},"context":{context},'
+        f'{{"device":{device},"shuffle_state":{_bool(settings.shuffle)},"smart_shuffle":false,'
+        f'"repeat_state":"{settings.repeat}","timestamp":{timestamp},"context":{context},'
         f'"progress_ms":{progress},"item":{item},"currently_playing_type":"{sort}",'
         f'"actions":{{"disallows":{{"{disallowed}":true}}}},"is_playing":{_bool(segment.playing)}}}'
     )

@@ -1,8 +1,8 @@
-"""The HTTP face of the simulator, on the loopback only, with faults of the wire and control endpoints.
+"""The HTTP server of the simulator, on loopback only, with connection faults and control endpoints.
 
-`POST /control/faults` switches a fault on (a JSON object with the fields of `faults.Fault`, `name` called
-"fault"; the name "none" switches all off), `GET /control/truth` tells the plays so far, and
-`GET /control/requests` how often each path was asked, by what came of it.
+`POST /control/faults` switches a fault on (a JSON object with the fields of `faults.Fault`, where `name` is
+called "fault"; "none" switches all of them off), `GET /control/truth` returns the true plays so far, and
+`GET /control/requests` the number of requests by path and outcome.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 65536
-"""Bytes of a request's body; whoever sends more is not a client of this."""
+"""Bytes of a request body at most."""
 
 
 class SimulatorServer(ThreadingHTTPServer):
-    """A simulated service behind a real port.
+    """Serves a simulated service on a port.
 
     Args:
-        service: What answers.
-        port: The port, 0 for any.
-        now: Tells the true time, in seconds since the epoch.
+        service: The service that answers.
+        port: The port, or 0 for any free one.
+        now: Returns the true time in seconds since the epoch.
     """
 
     daemon_threads = True
@@ -54,11 +54,11 @@ class SimulatorServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The address of the server, without a slash at its end."""
+        """The base URL of the server, without a trailing slash."""
         return f"http://{HOST}:{self.server_address[1]}"
 
     def respond(self, request: Request, body: bytes) -> Response:
-        """Answer a request; `body` is what came with it."""
+        """Answer a request with this body."""
         with self._lock:
             if request.url.startswith("/control/"):
                 return self._control(request, body)
@@ -77,12 +77,12 @@ class SimulatorServer(ThreadingHTTPServer):
     def _switch(self, body: bytes) -> Response:
         faults = self._service.faults
         try:
-            wish = json.loads(body)
-            name = wish.pop("fault")
+            fields = json.loads(body)
+            name = fields.pop("fault")
             if name == "none":
                 faults.clear()
             else:
-                faults.add(Fault(name, **wish), self._now())
+                faults.add(Fault(name, **fields), self._now())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return respond(400, text({"error": f"no fault: {error}"}))
         return respond(200, text({"faults": faults.names}))
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: SimulatorServer
 
     def handle(self) -> None:
-        # A client that is gone is no concern of a server's.
+        # A client that has gone away is no error.
         with suppress(ConnectionError):
             super().handle()
 
@@ -109,8 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-        """Say nothing: who wants to know asks `/control/requests`."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Log nothing: `/control/requests` counts the requests."""
 
     def _serve(self) -> None:
         body = self._body()
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             response = self.server.respond(request, body)
         except WireFault as fault:
-            self._suffer(fault)
+            self._carry_out(fault)
         else:
             self._send(self._head(response) + response.body)
 
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, response: Response) -> bytes:
         lines = [f"HTTP/1.1 {response.status} {self.responses[response.status][0]}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
-        if response.status != 204:  # noqa: PLR2004 - which has neither body nor length
+        if response.status != 204:  # noqa: PLR2004 - a 204 has no body and no length
             lines.append(f"content-length: {len(response.body)}")
         if self.close_connection:
             lines.append("connection: close")
@@ -146,8 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, data: bytes) -> None:
         self.wfile.write(data)
 
-    def _suffer(self, fault: WireFault) -> None:
-        """Do to the connection what the fault says; only a slow answer leaves it of use."""
+    def _carry_out(self, fault: WireFault) -> None:
+        """Carry out a connection fault; only a slow answer leaves the connection usable."""
         response = fault.response
         if response is None or fault.name == "hang":
             if fault.name == "hang":
@@ -158,9 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self._head(response) + response.body)
         else:
             self.close_connection = True
-            self._send_badly(fault, self._head(response), response.body)
+            self._send_broken(fault, self._head(response), response.body)
 
-    def _send_badly(self, fault: WireFault, head: bytes, body: bytes) -> None:
+    def _send_broken(self, fault: WireFault, head: bytes, body: bytes) -> None:
         if fault.name == "cut":
             self._send(head + body[: len(body) // 2])
         elif fault.name == "drip":
@@ -176,12 +176,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _wait(self, seconds: float) -> bool:
-        """Wait, or return True early because the client has gone."""
+        """Wait; return True early if the client has closed the connection."""
         readable, _, _ = select.select([self.connection], [], [], seconds)
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _reset(self) -> None:
-        """Close the connection so that the client sees a reset, not an end."""
+        """Close the connection with a reset."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())

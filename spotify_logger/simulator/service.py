@@ -1,4 +1,4 @@
-"""The services' face of a history: all endpoints, the faults, and the `Date` header. Time comes in."""
+"""All simulated endpoints, with faults and the `Date` header; the time is passed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spotify_logger.simulator.accounts import Accounts, AppLogin, OAuthRefusal
 from spotify_logger.simulator.bodies import text
 from spotify_logger.simulator.faults import AUTHORIZE_PATH, TOKEN_PATH, Faults, WireFault, respond
 from spotify_logger.simulator.player import Player
-from spotify_logger.simulator.recently import RecentlyPlayed
+from spotify_logger.simulator.recently_played import RecentlyPlayed
 from spotify_logger.spotify.http import Response
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ _SCOPE_OF = {PLAYER_PATH: "user-read-playback-state", RECENTLY_PATH: "user-read-
 
 
 class Service:
-    """Spotify, as far as a play logger asks it.
+    """Spotify, as far as a play logger uses it.
 
     Args:
         record: What the listener does.
-        seed: Chance: jitter, lags, tokens, faults that strike with a probability.
-        login: The app, and a refresh token whose consent was given when the history began.
-        rotating: Whether a refresh brings a new refresh token.
-        consented_at: When the consent was given, if not then.
-        tardy: How likely a play is listed only hours later.
+        seed: Random seed of jitter, lags, tokens and faults that have a probability.
+        login: The app, and a refresh token that is valid from the start.
+        rotating: Whether each refresh returns a new refresh token.
+        consented_at: When the listener consented (default: when the history begins).
+        late_rate: Probability that `recently-played` lists a play only hours later.
     """
 
-    def __init__(  # noqa: PLR0913 - what makes a service what it is
+    def __init__(  # noqa: PLR0913 - the options of a simulation
         self,
         record: ListeningHistory,
         *,
@@ -47,42 +47,42 @@ class Service:
         login: AppLogin | None = None,
         rotating: bool = False,
         consented_at: float | None = None,
-        tardy: float = 0.0,
+        late_rate: float = 0.0,
     ) -> None:
         self.record = record
         self.faults = Faults(seed)
         self.requests: Counter[tuple[str, str]] = Counter()
-        """How often each path was asked, by what came of it: a status, or the name of a fault of the wire."""
+        """The number of requests by path and outcome: a status code, or the name of a connection fault."""
         consented = record.start if consented_at is None else consented_at
         self._accounts = Accounts(login or AppLogin(), consented, seed=seed, rotating=rotating)
         self._player = Player(record, seed)
-        self.recently = RecentlyPlayed(record, seed, tardy)
+        self.recently = RecentlyPlayed(record, seed, late_rate)
         self._last: dict[str, Response] = {}
 
     def log_in(self, now: float) -> str:
-        """Let the listener log in, and return the refresh token that comes of it."""
+        """Let the listener log in, and return the new refresh token."""
         return self._accounts.consent(now)
 
     def handle(self, request: Request, now: float) -> Response:
         """Answer a request.
 
         Args:
-            request: Its host does not matter, its path does.
+            request: The request; its host is ignored.
             now: True seconds since the epoch, UTC.
 
         Raises:
-            WireFault: A fault of the connection, to be carried out by whoever holds it.
+            WireFault: A fault of the connection, which the caller has to carry out.
         """
         path, query = _split(request.url)
         strike = self.faults.take(path, now)
         date = {"date": formatdate(now, usegmt=True)}
 
-        def honest() -> Response:
+        def normal() -> Response:
             response = self._answer(request, path, query, now)
             return Response(response.status, {**date, **response.headers}, response.body)
 
         try:
-            response = honest() if strike is None else strike.answer(honest, self._last.get(path))
+            response = normal() if strike is None else strike.answer(normal, self._last.get(path))
         except WireFault as fault:
             self.requests[path, fault.name] += 1
             raise
@@ -117,7 +117,7 @@ class Service:
             return respond(400, text({"error": refusal.error, "error_description": refusal.description}))
 
     def _check(self, authorization: str, scope: str, now: float) -> Response | None:
-        """Return why a request may not be answered; None when it may."""
+        """Return the error response to an unauthorized request; None if it is authorized."""
         if not authorization:
             return _error(401, "No token provided")
         scheme, _, token = authorization.partition(" ")

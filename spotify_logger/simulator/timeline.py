@@ -1,7 +1,7 @@
-"""What the player did, moment by moment, and the truth about it: which plays a perfect logger would have.
+"""What the player did, moment by moment, and the true plays: those that a perfect logger would record.
 
-All times are true seconds since the epoch, UTC. A `Record` never changes once it is written; `history`
-writes one by hand, `listener` by chance.
+All times are true seconds since the epoch, UTC. `history` scripts a `ListeningHistory`, `listener` generates
+a random one; it is never changed afterwards.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.bodies import ContextObject, DeviceObject, ItemObject
 
 Visible = Literal["item", "nothing", "unknown", "ad", "withheld"]
-"""What an answer shows: the item, 204, an unknown item, an advertisement, or that it withholds the item."""
+"""What an answer shows: the item, a 204, an unknown item, an advertisement, or a withheld item."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackSettings:
-    """What surrounds the item.
+    """The settings of the player.
 
     Attributes:
-        device: What plays.
+        device: The device that plays.
         context: Where the item is played from.
-        shuffle: Whether the order is shuffled.
-        repeat: "off", "track" or "context".
-        private: Empty, or how a private session looks from outside: "shown" (all is there, with a flag),
+        shuffle: Whether shuffle is on.
+        repeat: The repeat mode.
+        private: Empty, or what the API shows of a private session: "shown" (everything, with a flag),
             "withheld" (no item) or "nothing" (204). All three were reported (spotify/web-api#685).
-        frozen_at: What the field `timestamp` goes on saying, in seconds since the epoch, when it is stuck.
+        frozen_at: The `timestamp` that all answers have, in seconds since the epoch; None if it is not stuck.
     """
 
     device: DeviceObject
@@ -47,20 +47,20 @@ class Segment:
 
     Attributes:
         start: When it began; it lasts until the next one.
-        face: What an answer shows meanwhile.
-        scene: What surrounds the item.
-        item: What is loaded in the player, even when the face does not show it.
-        position_ms: Where in the item it began.
-        playing: What `is_playing` says.
-        moving: Whether the position really moves.
-        changed_at: What `timestamp` says, in seconds since the epoch.
-        cause: The event that began it; empty when it was none that a listener would name.
-        play: The number of the play in the truth that this belongs to, if any.
+        visible: What an answer shows during it.
+        settings: The settings of the player.
+        item: The item that is loaded in the player, even if no answer shows it.
+        position_ms: The position in the item at `start`.
+        playing: The value of `is_playing`.
+        moving: Whether the position really advances.
+        changed_at: The value of `timestamp`, in seconds since the epoch.
+        cause: The event that began it; empty if there was none.
+        play: The index of the true play that it belongs to, if any.
     """
 
     start: float
-    face: Visible
-    scene: PlaybackSettings
+    visible: Visible
+    settings: PlaybackSettings
     item: ItemObject | None
     position_ms: float
     playing: bool
@@ -70,7 +70,7 @@ class Segment:
     play: int | None
 
     def position_at(self, moment: float) -> float:
-        """Return the position in milliseconds at a moment inside this segment."""
+        """Return the position in milliseconds at a moment within this segment."""
         return self.position_ms + ((moment - self.start) * 1000 if self.moving else 0.0)
 
 
@@ -79,17 +79,17 @@ class TruePlay:
     """One play, as it really was.
 
     Attributes:
-        started_at: When it began; for a play that began in private, when it became public.
-        ended_at: When the player went on to something else; where it did not, the last moment heard.
-        ms_played: Milliseconds really heard in public.
+        started_at: When it began; if it began in a private session, when that ended.
+        ended_at: When the player moved on to something else, or else the last moment heard.
+        ms_played: Milliseconds really heard outside of private sessions.
         item: `track:<id>`, `episode:<id>`, or the URI of a local file.
         uri: The item's URI.
         name: The item's title.
         artists: Names of its artists.
-        album: Its album, show or book.
-        duration_ms: Its length.
+        album: The name of its album, show or audiobook.
+        duration_ms: Its length in milliseconds.
         end_reason: "trackdone", "skipped", "stopped" (nothing followed within half an hour, or the player
-            was closed), "unknown" (it ended in private), or empty while it goes on.
+            was closed), "unknown" (it ended in a private session), or empty while it goes on.
         kind: "track", "episode", "chapter" or "local".
     """
 
@@ -108,12 +108,12 @@ class TruePlay:
 
 @dataclass(frozen=True, slots=True)
 class FinishedTrack:
-    """The moment a track was left after being heard in public, for the recently played ones.
+    """A track that the player has finished or skipped, for `recently-played`.
 
     Attributes:
         item: The track.
-        left_at: When the player went on to something else, pauses included.
-        ms_played: Milliseconds heard since the player turned to it.
+        left_at: When the player moved on to something else, after any pause.
+        ms_played: Milliseconds heard since the track was started.
         context: Where it was played from.
     """
 
@@ -125,23 +125,23 @@ class FinishedTrack:
 
 @dataclass(frozen=True)
 class ListeningHistory:
-    """A whole history.
+    """Everything that a simulated listener did.
 
     Attributes:
-        start: Its beginning.
-        end: Its end; nothing plays from then on.
-        segments: What the player did, in order; the first one began before all times.
-        plays: The truth.
-        leavings: When tracks were left.
-        hiccups: Moments from which on so many answers say 204 although music plays.
-        pace: How many times as fast as in life everything goes.
+        start: When it begins.
+        end: When it ends; nothing plays from then on.
+        segments: What the player did, in order; the first one starts at minus infinity.
+        plays: The true plays, in order.
+        finished_tracks: The tracks that `recently-played` may list, in order.
+        hiccups: Moments, and how many answers from then on are 204 although music plays.
+        pace: The speed, as a multiple of real time.
     """
 
     start: float
     end: float
     segments: tuple[Segment, ...]
     plays: tuple[TruePlay, ...]
-    leavings: tuple[FinishedTrack, ...]
+    finished_tracks: tuple[FinishedTrack, ...]
     hiccups: tuple[tuple[float, int], ...] = ()
     pace: float = 1.0
 
@@ -154,7 +154,7 @@ class ListeningHistory:
         return self.segments[max(0, bisect_right(self._starts, moment) - 1)]
 
     def heard_by(self, moment: float) -> list[TruePlay]:
-        """Return the plays that had begun by a moment; one that had not ended yet as far as it had got."""
+        """Return the true plays that had begun by a moment; one that is still going on is cut off there."""
         begun = [play for play in self.plays if play.started_at <= moment]
         if begun and begun[-1].ended_at > moment:
             number = len(begun) - 1
@@ -165,17 +165,17 @@ class ListeningHistory:
         return begun
 
     def _heard(self, number: int, moment: float) -> int:
-        """Milliseconds of a play that had been heard by a moment."""
+        """Return the milliseconds of a play that had been heard by a moment."""
         first = max(0, bisect_right(self._starts, self.plays[number].started_at) - 1)
         last = bisect_right(self._starts, moment)
         ends = [*self._starts[first + 1 : last], moment]
-        stretch = zip(self.segments[first:last], ends, strict=True)
+        parts = zip(self.segments[first:last], ends, strict=True)
         return round(
-            1000 * sum(end - part.start for part, end in stretch if part.moving and part.play == number)
+            1000 * sum(end - part.start for part, end in parts if part.moving and part.play == number)
         )
 
     def moved(self, start: float, pace: float = 1.0) -> ListeningHistory:
-        """Return the same history, its first play beginning at `start`, everything `pace` times as fast."""
+        """Return the same history with its first play at `start`, and `pace` times as fast."""
         return _Mover(self, start, pace).moved()
 
 
@@ -194,7 +194,7 @@ class _Mover:
             end=self._moment(record.end),
             segments=tuple(self._segment(segment) for segment in record.segments),
             plays=tuple(self._play(play) for play in record.plays),
-            leavings=tuple(self._leaving(leaving) for leaving in record.leavings),
+            finished_tracks=tuple(self._finished_track(track) for track in record.finished_tracks),
             hiccups=tuple((self._moment(moment), count) for moment, count in record.hiccups),
             pace=record.pace * self._pace,
         )
@@ -210,15 +210,17 @@ class _Mover:
         return self._items[item.uri]
 
     def _segment(self, segment: Segment) -> Segment:
-        frozen = segment.scene.frozen_at
-        scene = segment.scene if frozen is None else replace(segment.scene, frozen_at=self._moment(frozen))
+        frozen = segment.settings.frozen_at
+        settings = (
+            segment.settings if frozen is None else replace(segment.settings, frozen_at=self._moment(frozen))
+        )
         return replace(
             segment,
             start=self._moment(segment.start),
             changed_at=self._moment(segment.changed_at) if math.isfinite(segment.changed_at) else 0.0,
             position_ms=segment.position_ms / self._pace,
             item=None if segment.item is None else self._item(segment.item),
-            scene=scene,
+            settings=settings,
         )
 
     def _play(self, play: TruePlay) -> TruePlay:
@@ -230,10 +232,10 @@ class _Mover:
             duration_ms=math.ceil(play.duration_ms / self._pace),
         )
 
-    def _leaving(self, leaving: FinishedTrack) -> FinishedTrack:
+    def _finished_track(self, track: FinishedTrack) -> FinishedTrack:
         return replace(
-            leaving,
-            item=self._item(leaving.item),
-            left_at=self._moment(leaving.left_at),
-            ms_played=leaving.ms_played / self._pace,
+            track,
+            item=self._item(track.item),
+            left_at=self._moment(track.left_at),
+            ms_played=track.ms_played / self._pace,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.matching import Identity, identity
-from spotify_logger.simulator.listener import DAWN
+from spotify_logger.simulator.listener import DEFAULT_START
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.delete.plays import delete
 from spotify_logger.transfer.verify.command import check
@@ -47,7 +47,7 @@ class Watched(YearSimulation):
         self.tombstones: set[Identity] = set()
         self.well = False
         self.wish = random.Random(SEED)
-        moment = DAWN + HOUR
+        moment = DEFAULT_START + HOUR
         while self.forgets and moment < self._end:
             self._at(moment, self.forget)
             moment += self.wish.uniform(0.2, 4) * HOUR

@@ -13,8 +13,8 @@ import pytest
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import FENCE, LEASE, STATUS
 from spotify_logger.daemon.wiring import Environment, build_failover
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.judge import judge
 from spotify_logger.spotify.http import Response
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.lease import INVALID_LEASE_GRACE, LEASE_SECONDS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.daemon.failover import Failover
-    from spotify_logger.simulator.judge import Comparison
+    from spotify_logger.simulator.comparison import Comparison
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.spotify.http import Request
     from spotify_logger.storage.connection import Command, Reply
@@ -195,7 +195,7 @@ class Pair:
     def verdict(self) -> Comparison:
         """What was logged of what has begun; what was too short for the pace is not held against it."""
         heard = [play for play in self.world.record.plays if play.started_at < self.now]
-        verdict = judge([self._recorded(play) for play in heard], map(self._recorded_as, self.logged()))
+        verdict = compare([self._recorded(play) for play in heard], map(self._recorded_as, self.logged()))
         verdict.missed = [play for play in verdict.missed if play.ms_played >= SHORT_MS]
         return verdict
 
@@ -316,7 +316,7 @@ def test_who_comes_back_stands_by(pair: Pair, both: tuple[Machine, Machine]) -> 
     attic.start()
     pair.goes_on(HOUR)
     assert len(attic.asked) == before
-    assert pair.verdict().doubles == []
+    assert pair.verdict().duplicates == []
 
 
 def test_a_restart_on_the_same_machine_needs_no_wait(pair: Pair, both: tuple[Machine, Machine]) -> None:
@@ -362,7 +362,7 @@ class TestRedisAway:
         else:
             assert cellar.asked == []
         pair.goes_on(HOUR)
-        assert pair.verdict().doubles == []
+        assert pair.verdict().duplicates == []
 
     def test_who_stood_by_does_not_start_after_a_restart_either(
         self, pair: Pair, both: tuple[Machine, Machine]
@@ -390,7 +390,7 @@ class TestRedisAway:
         attic.start()
         pair.goes_on(MINUTE)
         verdict = pair.verdict()
-        assert [*verdict.doubles, *verdict.phantoms, *verdict.missed] == []
+        assert [*verdict.duplicates, *verdict.phantoms, *verdict.missed] == []
 
 
 def test_a_redis_that_refuses_the_lease_is_no_reason_not_to_log(
@@ -444,7 +444,7 @@ class TestVoidLease:
         pair.goes_on(HOUR)
         assert int(pair.status()["fence"]) == fence
         assert len(pair.changes_without_a_death()) <= 1
-        assert pair.verdict().doubles == []
+        assert pair.verdict().duplicates == []
 
     def test_why_it_cannot_be_taken_over_is_said(
         self, pair: Pair, capsys: pytest.CaptureFixture[str]
@@ -515,7 +515,7 @@ def test_only_the_one_on_duty_is_cut_off_from_redis(pair: Pair) -> None:
     pair.goes_on(HOUR)
     assert attic.asked[-1] == stepped_back
     verdict = pair.verdict()
-    assert [*verdict.doubles, *verdict.phantoms, *verdict.missed] == []
+    assert [*verdict.duplicates, *verdict.phantoms, *verdict.missed] == []
 
 
 @pytest.mark.parametrize("dies", [True, False], ids=["it dies", "Redis goes away"])
@@ -550,7 +550,7 @@ def test_what_the_other_wrote_is_learned_even_if_that_breaks_off(
     ours = attic.failover.logger.outbox.keys()
     assert {play.second for play in pair.logged()} <= ours
     verdict = pair.verdict()
-    assert [*verdict.doubles, *verdict.phantoms] == []
+    assert [*verdict.duplicates, *verdict.phantoms] == []
 
 
 def test_one_that_was_asleep_writes_over_nothing(pair: Pair) -> None:
@@ -579,7 +579,7 @@ def test_one_that_was_asleep_writes_over_nothing(pair: Pair) -> None:
     assert cellar.asked[0] - slept[0] <= MOMENT
     assert pair.status()["machine"] == "cellar"
     pair.goes_on(HOUR)
-    assert pair.verdict().doubles == []
+    assert pair.verdict().duplicates == []
     assert attic.asked[-1] < slept[0] + 11 * MINUTE
 
 
@@ -631,7 +631,7 @@ def test_killed_in_turn_at_random(tmp_path: Path, stack: ExitStack, seed: int) -
         machine.start()
     pair.goes_on(HOUR)
     verdict = pair.verdict()
-    assert [*verdict.doubles, *verdict.phantoms] == []
+    assert [*verdict.duplicates, *verdict.phantoms] == []
     assert len(verdict.pairs) > 40
     (tmp_path / "alone").mkdir()
     alone = stack.enter_context(closing(Pair(tmp_path / "alone", seed)))

@@ -23,9 +23,9 @@ from spotify_logger.daemon.main import StopSignal, run, run_logger, start_redis
 from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.judge import judge
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
@@ -144,9 +144,9 @@ class TestSupervised:
         assert isinstance(truth, dict)
         heard = [TruePlay(**{**play, "artists": tuple(play["artists"])}) for play in truth["plays"]]
         found = [Play.from_hash(*play) for play in stage.store.recent(20)]
-        verdict = judge(heard, [play for play in found if play is not None])
+        verdict = compare(heard, [play for play in found if play is not None])
         assert [pair.truth.name for pair in verdict.pairs] == ["A", "B", "C"]
-        assert [*verdict.missed, *verdict.doubles, *verdict.phantoms] == []
+        assert [*verdict.missed, *verdict.duplicates, *verdict.phantoms] == []
         assert verdict.pairs[1].logged.second == second
         assert [pair.logged.end_reason for pair in verdict.pairs] == ["trackdone", "trackdone", None]
         assert stage.status()["pid"] != str(loop)

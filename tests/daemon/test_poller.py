@@ -22,10 +22,10 @@ from spotify_logger.daemon.poller import Turn, describe
 from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.judge import judge
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.storage import store
@@ -105,11 +105,11 @@ class Rig:
 
     def assert_all_is_logged(self, start_ms: float = 1000, ms_played: float = 5000) -> None:
         """Every play is there once, and is what it was, as precisely as that."""
-        verdict = judge(self.world.record.plays, self.virtual_run.plays())
-        assert [verdict.missed, verdict.doubles, verdict.phantoms] == [[], [], []]
+        verdict = compare(self.world.record.plays, self.virtual_run.plays())
+        assert [verdict.missed, verdict.duplicates, verdict.phantoms] == [[], [], []]
         for pair in verdict.pairs:
             assert pair.start_error_ms <= start_ms
-            assert pair.heard_error_ms <= ms_played
+            assert pair.played_error_ms <= ms_played
             assert pair.logged.end_reason == pair.truth.end_reason
 
     def close(self) -> None:
@@ -161,8 +161,8 @@ class TestDay:
         world = make_virtual_world(2, 1)
         rig = make_rig(world)
         rig.virtual_run.run_until(world.record.end + 3600)
-        verdict = judge(world.record.plays, rig.virtual_run.plays())
-        assert [verdict.doubles, verdict.phantoms] == [[], []]
+        verdict = compare(world.record.plays, rig.virtual_run.plays())
+        assert [verdict.duplicates, verdict.phantoms] == [[], []]
         assert all(play.ms_played < 30_000 for play in verdict.missed)
         assert all(pair.logged.end_reason for pair in verdict.pairs)
         found = sum(min(pair.logged.ms_played, pair.truth.ms_played) for pair in verdict.pairs)

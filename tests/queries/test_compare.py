@@ -9,8 +9,8 @@ import redis
 
 from spotify_logger.cli import main
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.favourites import make_favourites
-from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.demo_catalog import make_demo_catalog
+from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.storage.store import Store
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TWO_DAYS_AGO = int(NOW) - 2 * 86_400
 @pytest.fixture(scope="module")
 def listeners(redis_server: EmbeddedServer) -> str:
     """The URL of a Redis with the logs of Anna and Ben, and of somebody without a name."""
-    url, catalog = redis_server.url, make_favourites(5)
+    url, catalog = redis_server.url, make_demo_catalog(5)
     with redis.Redis.from_url(url) as client:
         client.flushall()
         client.hset("spotify_logger:status", mapping={"state": "x"})

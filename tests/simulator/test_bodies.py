@@ -8,7 +8,7 @@ from spotify_logger.simulator.bodies import LIKED_SONGS, DeviceObject, ItemObjec
 from spotify_logger.simulator.catalog import Catalog, make_catalog, song
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.player import Player
-from spotify_logger.simulator.recently import RecentlyPlayed
+from spotify_logger.simulator.recently_played import RecentlyPlayed
 from tests.examples import example
 
 GONE = {"available_markets", "popularity", "preview_url", "linked_from", "publisher"}
@@ -27,7 +27,7 @@ def shape(value: object) -> object:
 
 
 def playing(item: ItemObject) -> dict[str, object]:
-    history = History(T).surround(context=item.home).play(item)
+    history = History(T).change(context=item.home).play(item)
     body = json.loads(Player(history.finish(), 1).answer(T + 9, "track,episode") or "")
     assert isinstance(body, dict)
     return body
@@ -86,7 +86,7 @@ def test_liked_songs_are_a_context_like_real_ones() -> None:
 
 def test_a_page_of_history_has_the_shape_of_a_real_one() -> None:
     item = song("A", 200)
-    history = History(T).surround(context=item.home)
+    history = History(T).change(context=item.home)
     for _ in range(20):
         history.play(item)
     page = json.loads(RecentlyPlayed(history.finish(), 1).page(T + 9000, 50, None, None))

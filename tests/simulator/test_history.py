@@ -53,8 +53,8 @@ def check_positions(segment: Segment, following: Segment) -> None:
     if segment.item is following.item and following.cause not in {"play", "seek", "end", "ad"}:
         assert following.position_ms == pytest.approx(end, abs=0.001)
     if segment.play is not None:
-        assert segment.face == "item"
-        assert not segment.scene.private
+        assert segment.visible == "item"
+        assert not segment.settings.private
 
 
 def plays_of(record: ListeningHistory) -> list[tuple[str, float, float, float, str]]:
@@ -120,14 +120,14 @@ SCENARIOS: list[tuple[str, Callable[[History], History], list[Row]]] = [
     ("an advertisement", lambda h: h.play(ONE).ad(30).play(TWO), [
         ("One", 0, 200, 200, DONE), ("Two", 230, 330, 100, DONE),
     ]),
-    ("private all along", lambda h: h.surround(private="shown").play(ONE).play(TWO), []),
+    ("private all along", lambda h: h.change(private="shown").play(ONE).play(TWO), []),
     ("private in between", lambda h: (
-        h.play(ONE, 50).surround(private="withheld").listen(70).surround(private="").listen()
+        h.play(ONE, 50).change(private="withheld").listen(70).change(private="").listen()
     ), [("One", 0, 200, 130, DONE)]),
-    ("private at first", lambda h: h.surround(private="shown").play(ONE, 50).surround(private="").listen(), [
+    ("private at first", lambda h: h.change(private="shown").play(ONE, 50).change(private="").listen(), [
         ("One", 50, 200, 150, DONE),
     ]),
-    ("private at last", lambda h: h.play(ONE, 50).surround(private="nothing").listen().play(TWO), [
+    ("private at last", lambda h: h.play(ONE, 50).change(private="nothing").listen().play(TWO), [
         ("One", 0, 50, 50, "unknown"),
     ]),
     ("silent after the last one", lambda h: h.play(ONE).silent(120).gone(60), [("One", 0, 200, 200, DONE)]),
@@ -177,11 +177,11 @@ DOINGS: st.SearchStrategy[Doing] = st.one_of(
     st.builds(lambda seconds: with_item(lambda h: h.pause(seconds)), st.sampled_from([1, 1799, 1801])),
     st.builds(lambda part: with_item(lambda h: h.seek(part * length(h))), PART),
     st.builds(
-        lambda face: with_item(lambda h: h.hand_over(SPEAKER, 7, face)),
+        lambda visible: with_item(lambda h: h.hand_over(SPEAKER, 7, visible)),
         st.sampled_from(["nothing", "unknown"]),
     ),
     st.builds(
-        lambda how: lambda h: h.surround(private=how), st.sampled_from(["", "shown", "withheld", "nothing"])
+        lambda how: lambda h: h.change(private=how), st.sampled_from(["", "shown", "withheld", "nothing"])
     ),
     st.just(lambda h: h.ad(20)),
     st.just(with_item(lambda h: h.silent(30))),
@@ -218,13 +218,13 @@ def test_what_the_player_shows_at_each_moment() -> None:
     ]
     for seconds, face, playing, position, device in shown:
         segment = record.at(T + seconds)
-        assert (segment.face, segment.playing, segment.scene.device.name) == (face, playing, device)
+        assert (segment.visible, segment.playing, segment.settings.device.name) == (face, playing, device)
         assert segment.position_at(T + seconds) == pytest.approx(position)
 
 
 def test_the_timestamp_follows_the_events_and_may_be_frozen() -> None:
     history = History(T).play(ONE, 50, load=0.5).pause(10).listen(10).seek(5).listen(10)
-    record = history.surround(frozen_at=T - 500).play(TWO).finish()
+    record = history.change(frozen_at=T - 500).play(TWO).finish()
     changed = {segment.start - T: segment.changed_at - T for segment in record.segments if segment.item}
     assert changed == {0: 0, 0.5: 0, 50.5: 50.5, 60.5: 60.5, 70.5: 70.5, 80.5: -500}
 
@@ -232,13 +232,13 @@ def test_the_timestamp_follows_the_events_and_may_be_frozen() -> None:
 def test_tracks_that_are_left_are_noted_with_the_end_of_the_play() -> None:
     album = context("album", "x")
     history = (
-        History(T).surround(context=album).play(ONE, 50).pause(60).play(TWO).play(FILE, 10).play(EPISODE, 10)
+        History(T).change(context=album).play(ONE, 50).pause(60).play(TWO).play(FILE, 10).play(EPISODE, 10)
     )
-    history.surround(private="shown").play(ONE).surround(private="", context=None)
+    history.change(private="shown").play(ONE).change(private="", context=None)
     record = history.play(TWO, 20).pause(300).gone(600).listen(10).gone(5).finish()
     assert [
         (leaving.item.name, leaving.left_at - T, leaving.ms_played, leaving.context)
-        for leaving in record.leavings
+        for leaving in record.finished_tracks
     ] == [
         ("One", 110, 50_000, album),
         ("Two", 210, 100_000, album),
@@ -264,13 +264,13 @@ def test_plays_so_far() -> None:
 
 
 def test_the_same_history_elsewhere_and_faster() -> None:
-    history = History(T).gone(600).surround(frozen_at=T - 100).play(ONE, 50).pause(60).listen()
+    history = History(T).gone(600).change(frozen_at=T - 100).play(ONE, 50).pause(60).listen()
     moved = history.play(TWO).gone(60).finish(((T + 620, 2),)).moved(5_000.0, 10)
     assert [(play.started_at, play.ended_at, play.ms_played) for play in moved.plays] == [
         (5000, 5026, 20_000),
         (5026, 5036, 10_000),
     ]
-    assert [(leaving.left_at, leaving.ms_played) for leaving in moved.leavings] == [
+    assert [(leaving.left_at, leaving.ms_played) for leaving in moved.finished_tracks] == [
         (5026, 20_000),
         (5036, 10_000),
     ]

@@ -9,7 +9,13 @@ import pytest
 
 from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.listener import DAWN, DAY, MEAN_IDLE_SECONDS, MIN_SESSION_SECONDS, listen
+from spotify_logger.simulator.listener import (
+    DAY,
+    DEFAULT_START,
+    MIN_IDLE_SECONDS,
+    MIN_REMAINING_SECONDS,
+    listen,
+)
 from tests.simulator.test_history import check
 
 if TYPE_CHECKING:
@@ -55,12 +61,18 @@ def test_an_ordinary_month(ordinary: ListeningHistory) -> None:
     assert 0.10 <= short / len(tracks) <= 0.30
     assert 0.65 <= through / len(tracks) <= 0.85
     assert {play.kind for play in plays} == {"track", "episode", "chapter", "local"}
-    assert {segment.face for segment in ordinary.segments} == {"item", "nothing", "unknown", "ad", "withheld"}
+    assert {segment.visible for segment in ordinary.segments} == {
+        "item",
+        "nothing",
+        "unknown",
+        "ad",
+        "withheld",
+    }
     assert 0.5 <= len(ordinary.hiccups) / days <= 3
 
 
 def test_every_hour_of_the_night_is_silent_now_and_then_and_days_are_not(ordinary: ListeningHistory) -> None:
-    hours = Counter(int((play.started_at - DAWN) // 3600 % 24) for play in ordinary.plays)
+    hours = Counter(int((play.started_at - DEFAULT_START) // 3600 % 24) for play in ordinary.plays)
     assert hours[4] == hours[5] == 0
     assert all(hours[hour] for hour in (7, 10, 13, 18, 20, 22))
 
@@ -69,10 +81,10 @@ def test_sessions_lie_apart_further_than_a_play_may_be_paused(ordinary: Listenin
     gone = [
         later.start - segment.start
         for segment, later in pairwise(ordinary.segments)
-        if segment.cause == "gone" and segment.start > DAWN and later.cause == "play"
+        if segment.cause == "gone" and segment.start > DEFAULT_START and later.cause == "play"
     ]
     assert len(gone) > 50
-    assert min(gone) >= MEAN_IDLE_SECONDS
+    assert min(gone) >= MIN_IDLE_SECONDS
 
 
 def test_short_plays_come_in_bursts(ordinary: ListeningHistory) -> None:
@@ -83,7 +95,7 @@ def test_short_plays_come_in_bursts(ordinary: ListeningHistory) -> None:
 
 def test_about_one_session_in_ten_has_a_frozen_timestamp() -> None:
     record = live(3, replace(PLAIN, frozen_timestamp=1.0))
-    seen = [segment for segment in record.segments if segment.face == "item"]
+    seen = [segment for segment in record.segments if segment.visible == "item"]
     assert seen
     assert all(segment.start - segment.changed_at >= 600 for segment in seen)
 
@@ -118,9 +130,9 @@ ONE_SORT: dict[str, Callable[[ListeningHistory], bool]] = {
     "long_pause": lambda record: any(play.end_reason == "stopped" for play in record.plays[:-1]),
     "seek": lambda record: any(segment.cause == "seek" for segment in record.segments),
     "restart": lambda record: record.plays[0].ms_played > 1.19 * record.plays[0].duration_ms,
-    "handover": lambda record: len({segment.scene.device for segment in record.segments}) > 1,
-    "private_moment": lambda record: any(segment.scene.private for segment in record.segments),
-    "ads": lambda record: any(segment.face == "ad" for segment in record.segments),
+    "handover": lambda record: len({segment.settings.device for segment in record.segments}) > 1,
+    "private_moment": lambda record: any(segment.settings.private for segment in record.segments),
+    "ads": lambda record: any(segment.visible == "ad" for segment in record.segments),
     "crossfade": lambda record: record.plays[0].ms_played < record.plays[0].duration_ms - 1900,
     "hiccup": lambda record: len(record.hiccups) > 0,
     "first_skip": lambda record: record.plays[0].ms_played <= 20_000,
@@ -144,8 +156,8 @@ def test_a_plain_listener_hears_every_track_to_its_end() -> None:
 def test_a_listener_who_is_always_in_private_has_no_plays() -> None:
     record = live(7, replace(PLAIN, private=1.0))
     assert record.plays == ()
-    assert record.leavings == ()
-    assert {segment.face for segment in record.segments} >= {"item", "nothing", "withheld"}
+    assert record.finished_tracks == ()
+    assert {segment.visible for segment in record.segments} >= {"item", "nothing", "withheld"}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +189,7 @@ def test_a_podcast_is_gone_on_with_where_it_was_left() -> None:
             assert segment.position_ms == pytest.approx(position)
             resumed += position > 0
         end = segment.position_at(following.start)
-        left[segment.item.uri] = end if segment.item.duration_ms - end > MIN_SESSION_SECONDS * 1000 else 0.0
+        left[segment.item.uri] = end if segment.item.duration_ms - end > MIN_REMAINING_SECONDS * 1000 else 0.0
     assert resumed > 3
     check(record)
 

@@ -49,9 +49,9 @@ def show(body: dict[str, object] | None) -> tuple[object, ...] | None:
         (History(T).play(ONE, 1).hand_over(SPEAKER, 60), None),
         (History(T).play(ONE, 1).hand_over(SPEAKER, 60, "unknown"), ("unknown", False, False)),
         (History(T).ad(30), ("ad", True, False)),
-        (History(T).surround(private="shown").play(ONE), ("One", True, True)),
-        (History(T).surround(private="withheld").play(ONE), ("unknown", True, True)),
-        (History(T).surround(private="nothing").play(ONE), None),
+        (History(T).change(private="shown").play(ONE), ("One", True, True)),
+        (History(T).change(private="withheld").play(ONE), ("unknown", True, True)),
+        (History(T).change(private="nothing").play(ONE), None),
         (History(T).play(EPISODE), (EPISODE.name, True, False)),
     ],
 )
@@ -61,7 +61,7 @@ def test_what_is_shown(history: History, expected: tuple[object, ...] | None) ->
 
 @pytest.mark.parametrize(("types", "shown"), [("track", "episode"), ("track,episode", EPISODE.name)])
 def test_an_episode_is_shown_only_when_asked_for(types: str, shown: str) -> None:
-    record = History(T).surround(context=EPISODE.home).play(EPISODE).finish()
+    record = History(T).change(context=EPISODE.home).play(EPISODE).finish()
     body = ask(record, 10, types)
     assert body is not None
     assert show(body) == (shown, True, False)
@@ -90,7 +90,7 @@ def test_progress_of_an_advertisement_runs() -> None:
 
 def test_timestamp_is_the_last_change_and_the_surroundings_are_told() -> None:
     playlist = context("playlist", "p")
-    history = History(T).surround(context=playlist, shuffle=True, repeat="track", device=SPEAKER)
+    history = History(T).change(context=playlist, shuffle=True, repeat="track", device=SPEAKER)
     body = ask(history.play(ONE, 20).pause(10).listen().finish(), 60)
     assert body is not None
     assert body["timestamp"] == (T + 30) * 1000

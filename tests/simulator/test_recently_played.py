@@ -9,7 +9,12 @@ import pytest
 from spotify_logger.simulator.bodies import context
 from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.recently import MAX_ITEMS, MAX_PLAYED_AT_ERROR, SHORT_PLAY_RATE, RecentlyPlayed
+from spotify_logger.simulator.recently_played import (
+    MAX_ITEMS,
+    MAX_PLAYED_AT_ERROR,
+    SHORT_PLAY_RATE,
+    RecentlyPlayed,
+)
 
 if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import ListeningHistory
@@ -61,7 +66,7 @@ def test_played_at_is_the_end_pauses_included() -> None:
 def test_podcasts_files_private_sessions_and_advertisements_are_not_told() -> None:
     catalog = make_catalog(1)
     history = History(T).play(catalog.shows[0][0], 900).play(catalog.books[0][0]).ad(30)
-    history.play(catalog.files[0]).surround(private="shown").play(song("A", 100)).surround(private="")
+    history.play(catalog.files[0]).change(private="shown").play(song("A", 100)).change(private="")
     assert page(history.finish())["items"] == []
 
 
@@ -124,7 +129,7 @@ def test_short_plays_are_told_only_sometimes() -> None:
 
 def test_the_context_is_sometimes_withheld_and_the_id_sometimes_another() -> None:
     twin = next(item for item in make_catalog(1).tracks if item.twin)
-    history = History(T).surround(context=context("playlist", "p"))
+    history = History(T).change(context=context("playlist", "p"))
     for _ in range(50):
         history.play(twin)
     body = page(history.finish())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.config.settings import is_visible_ascii, load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
-from spotify_logger.simulator.listener import DAWN, listen
+from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import Request, Response
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
 
-NOW = DAWN + 100.0
+NOW = DEFAULT_START + 100.0
 VERIFIER = "v" * 64
 RECORD = listen(1, 0.1)
 TOKEN = Token("refresh-1", "access-1", NOW, oauth.SCOPES, NOW - 50.0)

@@ -17,7 +17,7 @@ from redis.crc import key_slot
 
 from spotify_logger.cli import main
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.storage import cluster as cluster_link
 from spotify_logger.storage.connect import open_link
 from spotify_logger.storage.connection import RedisLink, StoreError

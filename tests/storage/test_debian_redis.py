@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
 from spotify_logger.storage.store import Store
 from tests.conftest import start_server, wait_until

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.simulator.words import FIRST, LAST
+from spotify_logger.simulator.name_parts import FIRST, LAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,8 +8,8 @@ import redis
 
 from spotify_logger.core.observations import Outlook
 from spotify_logger.simulator.catalog import song
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.judge import judge
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld
 
@@ -47,10 +47,10 @@ def make_trial(world: VirtualWorld, tmp_path: Path, redis_url: str) -> Iterator[
 def test_it_logs_what_is_heard(world: VirtualWorld, make_trial: Callable[..., VirtualRun]) -> None:
     run = make_trial()
     run.run_until(T + 600)
-    verdict = judge(world.record.plays, run.plays())
+    verdict = compare(world.record.plays, run.plays())
     assert [pair.truth.name for pair in verdict.pairs] == ["A", "B"]
-    assert [*verdict.missed, *verdict.doubles, *verdict.phantoms] == []
-    assert max(pair.heard_error_ms for pair in verdict.pairs) < 1000
+    assert [*verdict.missed, *verdict.duplicates, *verdict.phantoms] == []
+    assert max(pair.played_error_ms for pair in verdict.pairs) < 1000
 
 
 def test_it_stops_when_it_was_told_to(world: VirtualWorld, make_trial: Callable[..., VirtualRun]) -> None:
@@ -81,7 +81,7 @@ def test_what_was_only_in_memory_is_gone_after_a_new_start(
     assert (run.poller, run.spotify) != before
     assert run.spotify.requests == 0
     run.run_until(T + 600)
-    assert len(judge(world.record.plays, run.plays()).pairs) == 2
+    assert len(compare(world.record.plays, run.plays()).pairs) == 2
 
 
 def test_a_new_start_goes_on_with_the_token_of_the_file(

@@ -10,7 +10,7 @@ from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.listener import DAWN
+from spotify_logger.simulator.listener import DEFAULT_START
 from spotify_logger.spotify.http import Request
 from spotify_logger.system.errors import TryLater
 from tests.testbed.virtual_time import (
@@ -154,7 +154,7 @@ def test_an_answer_that_is_slow_but_in_time_is_an_answer(world: VirtualWorld, fa
 def test_a_world_from_a_seed() -> None:
     first, again, other = make_virtual_world(3, 2), make_virtual_world(3, 2), make_virtual_world(4, 2)
     assert first.record.plays == again.record.plays != other.record.plays
-    assert first.clock.now == first.record.start == DAWN
+    assert first.clock.now == first.record.start == DEFAULT_START
     bodies = []
     for world in (first, again):
         world.clock.sleep(first.record.plays[3].started_at + 20 - world.clock.now)

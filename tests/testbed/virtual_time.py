@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.simulator.faults import WireFault
-from spotify_logger.simulator.listener import DAWN, listen
+from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.service import Service
 from spotify_logger.system.clock import DATE_TOLERANCE
 from spotify_logger.system.errors import Unreachable
@@ -159,7 +159,7 @@ class VirtualWorld:
 
 
 def make_virtual_world(
-    seed: int, days: float, habits: Habits | None = None, *, start: float = DAWN
+    seed: int, days: float, habits: Habits | None = None, *, start: float = DEFAULT_START
 ) -> VirtualWorld:
     """Return the world of a listener made of chance; the same one for the same arguments."""
     return VirtualWorld.of(listen(seed, days, habits, start=start), seed)

@@ -23,10 +23,10 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, Play
 from spotify_logger.daemon.wiring import Environment, build_logger
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
+from spotify_logger.simulator.comparison import Comparison, Pair, compare
 from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
-from spotify_logger.simulator.judge import Comparison, Pair, judge
-from spotify_logger.simulator.listener import DAWN, listen
-from spotify_logger.simulator.recently import MAX_PLAYED_AT_ERROR
+from spotify_logger.simulator.listener import DEFAULT_START, listen
+from spotify_logger.simulator.recently_played import MAX_PLAYED_AT_ERROR
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile, retry_after
@@ -141,9 +141,9 @@ class YearSimulation:
         self.record = listen(seed, days)
         # In half of the lives that are too short for it, the login ends all the same.
         ending = 180 * DAY - self._chance.uniform(0.2, 0.8) * days * DAY
-        self._consented = DAWN - self._chance.choice((0.0, max(0.0, ending)))
-        self.service = Service(self.record, seed=seed, consented_at=self._consented, tardy=0.03)
-        self.clock = VirtualClock(DAWN)
+        self._consented = DEFAULT_START - self._chance.choice((0.0, max(0.0, ending)))
+        self.service = Service(self.record, seed=seed, consented_at=self._consented, late_rate=0.03)
+        self.clock = VirtualClock(DEFAULT_START)
         self._wire = VirtualSend(self.service, self.clock, seed=seed)
         self.redis = FakeRedis(lambda: self.clock.now, self._pass, persistence)
         self.redis.before_send = lambda _: self._maybe("redis before")
@@ -153,7 +153,7 @@ class YearSimulation:
         self._boot = 0
         self._logger: Logger | None = None
         self._databases: list[sqlite3.Connection] = []
-        self._start_at = DAWN
+        self._start_at = DEFAULT_START
         self._armed: ScheduledFault | None = None
         self._count = 0.0
         self.struck = ""
@@ -177,8 +177,8 @@ class YearSimulation:
         self._starts_of = _starts_by_uri(self._truth)
         self.sum = YearResult()
         self._history_of: list[ScheduledFault] = []
-        self._end = DAWN + days * DAY
-        self._faults = make_fault_schedule(seed, DAWN + HOUR, self._end - QUIET_SECONDS, per_day)
+        self._end = DEFAULT_START + days * DAY
+        self._faults = make_fault_schedule(seed, DEFAULT_START + HOUR, self._end - QUIET_SECONDS, per_day)
 
     def live(self) -> YearResult:
         """Live it, and look whether all is as it must be.
@@ -346,7 +346,7 @@ class YearSimulation:
             )
         elif path == PLAYER_PATH and not struck:
             segment = self.record.at(self.clock.now)
-            if segment.play is not None and segment.face == "item" and segment.moving:
+            if segment.play is not None and segment.visible == "item" and segment.moving:
                 self._glimpsed.add(segment.play)
         elif path == RECENTLY_PATH and not struck:
             for leaving in self.service.recently.offered(self.clock.now - 0.3):
@@ -538,8 +538,8 @@ class YearSimulation:
     def _judge(self, plays: list[Play], since: float = 0.0) -> Comparison:
         now = self.clock.now
         truth = [play for play in self._truth if play.ended_at >= since and play.started_at <= now]
-        verdict = judge(truth, [self._comparable(play) for play in plays])
-        extra = [*verdict.doubles, *verdict.phantoms]
+        verdict = compare(truth, [self._comparable(play) for play in plays])
+        extra = [*verdict.duplicates, *verdict.phantoms]
         self.sum.doubled = max(self.sum.doubled, len(extra))
         if extra:
             raise YearFailure(f"{len(extra)} plays were not heard, or not as often: {extra[0]}")
@@ -609,7 +609,7 @@ class YearSimulation:
 
     def _check_lengths(self, pairs: list[Pair]) -> None:
         live = [pair for pair in pairs if pair.logged.source == "live"]
-        self.sum.close = sum(pair.heard_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
+        self.sum.close = sum(pair.played_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
 
     def _story(self, error: Exception) -> str:
         """What a person needs to find the fault."""

@@ -13,7 +13,7 @@ import redis
 
 from spotify_logger.core.redis_keys import day_of
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.listener import listen
 from spotify_logger.transfer.importer.command import import_history
 from tests.exports import write
@@ -97,6 +97,6 @@ def test_log_and_export_together_have_every_play_once(tmp_path: Path, redis_url:
     live = [play for play in after if play.source != "import"]
     assert len(after) >= len(live) + 20
     assert live == before
-    verdict = judge(truth, map(shop.logged, after))
-    assert (verdict.missed, verdict.doubles) == ([], [])
-    assert verdict.phantoms == judge(truth, map(shop.logged, live)).phantoms
+    verdict = compare(truth, map(shop.logged, after))
+    assert (verdict.missed, verdict.duplicates) == ([], [])
+    assert verdict.phantoms == compare(truth, map(shop.logged, live)).phantoms

@@ -20,7 +20,7 @@ from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.storage.store import Store

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.simulator.favourites import make_favourites
-from spotify_logger.simulator.past import make_logged_history
+from spotify_logger.simulator.demo_catalog import make_demo_catalog
+from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.storage.store import Store
 from tests.conftest import free_port
 from tests.web.page import PageClient, serve_page, settings_for
@@ -25,7 +25,7 @@ def begin(url: str, name: str, seed: int) -> None:
     """A log of four days."""
     store = Store(url, f"{name}:" if name else "", listener=name)
     store.register_listener()
-    make_logged_history(seed, 4, time.time() - 3600, make_favourites(5)).write(store.archive())
+    make_logged_history(seed, 4, time.time() - 3600, make_demo_catalog(5)).write(store.archive())
     with store.batch() as batch:
         batch.write_status({"state": f"{name or 'somebody'} hears nothing"})
     store.close()

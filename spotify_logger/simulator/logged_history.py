@@ -1,7 +1,6 @@
-"""A simulated listener's past: what the logger would have kept of it, gaps and all.
+"""A made-up log: the plays that the logger would have kept of a simulated listener's past, gaps included.
 
-For what has to be shown with some time behind it. The plays are those of a listener's true history, and what
-was heard comes from the same catalogue as what the simulated Spotify plays now.
+For demos and screenshots, which need some history. It uses the same catalog as the simulated Spotify.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from spotify_logger.core.play import BACKFILL, LIVE, Play
 from spotify_logger.core.player_state import read_item
 from spotify_logger.core.redis_keys import day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
-from spotify_logger.simulator.favourites import make_favourites
+from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.listener import DAWN, listen
+from spotify_logger.simulator.listener import DEFAULT_START, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,12 +35,12 @@ DAYS_PER_GAP = 24.0
 GAP_SECONDS = (20 * 60, 5 * 3600)
 REASONS = (OFFLINE, NOT_RUNNING, OFFLINE, RATE_LIMITED, NOT_RUNNING)
 MAX_BACKFILLED = 12
-"""Plays in a gap that Spotify still tells of."""
+"""Plays in a gap that `recently-played` can still return."""
 PLAYS_PER_BATCH = 500
 
 
 class SimulatedGap(NamedTuple):
-    """A gap in the log: from and to in whole seconds, and why."""
+    """A gap in the log: its begin and end in whole seconds since the epoch, and the reason."""
 
     begin: int
     end: int
@@ -53,20 +52,20 @@ class LoggedHistory:
     """The plays and gaps of a made-up log.
 
     Attributes:
-        plays: In order of time; no two share the second that names them.
-        gaps: In order of time.
+        plays: In chronological order; no two have the same `second`.
+        gaps: In chronological order.
     """
 
     plays: list[Play]
     gaps: list[SimulatedGap]
 
     def write(self, archive: Archive) -> None:
-        """Put it into a Redis that holds nothing."""
+        """Write it to an empty Redis."""
         items = {play.item.key: play.item for play in self.plays}
         for some in batched(items.values(), PLAYS_PER_BATCH):
             archive.write([("HSET", archive.key(item.key), *_flat(item.catalog.items())) for item in some])
-        for portion in batched(self.plays, PLAYS_PER_BATCH):
-            archive.write([command for play in portion for command in _commands(archive, play)])
+        for batch in batched(self.plays, PLAYS_PER_BATCH):
+            archive.write([command for play in batch for command in _commands(archive, play)])
         for gap in self.gaps:
             fields = {"from": to_iso(gap.begin * 1000), "to": to_iso(gap.end * 1000), "reason": gap.reason}
             archive.write(
@@ -78,21 +77,21 @@ class LoggedHistory:
 
 
 def make_logged_history(seed: int, days: int, until: float, catalog: Catalog | None = None) -> LoggedHistory:
-    """Make up a past, the same one for the same arguments.
+    """Make up a log; the same arguments give the same one.
 
     Args:
-        seed: Chance.
-        days: How many days of it.
+        seed: Random seed.
+        days: How many days it covers.
         until: When it ends, in seconds since the epoch.
-        catalog: What there is to hear; made up from the seed unless given.
+        catalog: What can be played (default: the demo catalog of this seed).
     """
-    # Days begin when they do in the listener's life, and the last one ends before it is over.
-    begin = until // DAY * DAY + DAWN % DAY - days * DAY
+    # Simulate whole days, and cut off the last one.
+    begin = until // DAY * DAY + DEFAULT_START % DAY - days * DAY
     habits = replace(Habits(), audiobook=0.0, local=0.01, podcast=0.05)
-    record = listen(seed, days + 1, habits, start=begin, catalog=catalog or make_favourites(seed))
+    record = listen(seed, days + 1, habits, start=begin, catalog=catalog or make_demo_catalog(seed))
     gaps = list(_gaps(random.Random(f"gaps {seed}"), begin, until))
-    plays = takewhile(lambda play: play.ended_ms < until * 1000, _kept(record))
-    return LoggedHistory(list(_seen(plays, gaps)), gaps)
+    plays = takewhile(lambda play: play.ended_ms < until * 1000, _complete_log(record))
+    return LoggedHistory(list(_logged(plays, gaps)), gaps)
 
 
 def _gaps(chance: random.Random, begin: float, end: float) -> Iterator[SimulatedGap]:
@@ -103,15 +102,15 @@ def _gaps(chance: random.Random, begin: float, end: float) -> Iterator[Simulated
         moment += length + DAY * chance.expovariate(1 / DAYS_PER_GAP)
 
 
-def _kept(record: ListeningHistory) -> Iterator[Play]:
-    """The plays as a logger keeps them that sees everything."""
-    scenes: dict[int, PlaybackSettings] = {}
+def _complete_log(record: ListeningHistory) -> Iterator[Play]:
+    """Yield the plays as a logger without gaps would keep them."""
+    settings_of: dict[int, PlaybackSettings] = {}
     items: dict[str, Item] = {}
     for segment in record.segments:
         if segment.play is not None and segment.item is not None:
-            scenes.setdefault(segment.play, segment.scene)
+            settings_of.setdefault(segment.play, segment.settings)
             if segment.item.uri not in items and (item := read_item(segment.item.body)):
-                # No cover: there is none at Spotify, and a demonstration asks nobody else.
+                # Without covers: made-up albums have none.
                 items[segment.item.uri] = replace(
                     item, catalog={name: value for name, value in item.catalog.items() if name != "cover"}
                 )
@@ -120,10 +119,10 @@ def _kept(record: ListeningHistory) -> Iterator[Play]:
         if play.uri in items and play.end_reason:
             second = next_free_second(round(play.started_at * 1000) // 1000, taken.__contains__)
             taken.add(second)
-            yield _play(second, play, items[play.uri], scenes[number])
+            yield _play(second, play, items[play.uri], settings_of[number])
 
 
-def _play(second: int, play: TruePlay, item: Item, scene: PlaybackSettings) -> Play:
+def _play(second: int, play: TruePlay, item: Item, settings: PlaybackSettings) -> Play:
     started_ms, ended_ms = round(play.started_at * 1000), round(play.ended_at * 1000)
     ms_played = min(play.ms_played, ended_ms - started_ms)
     named = ("name", "artists", "album")
@@ -132,34 +131,34 @@ def _play(second: int, play: TruePlay, item: Item, scene: PlaybackSettings) -> P
         "type": str(item.catalog["type"]),
         **{name: item.catalog[name] for name in named if name in item.catalog},
         "duration_ms": play.duration_ms,
-        "device_name": scene.device.name,
-        "device_type": scene.device.type,
-        "shuffle_state": int(scene.shuffle),
-        "repeat_state": scene.repeat,
+        "device_name": settings.device.name,
+        "device_type": settings.device.type,
+        "shuffle_state": int(settings.shuffle),
+        "repeat_state": settings.repeat,
         "timestamp": started_ms,
         "progress_ms": min(ms_played, play.duration_ms),
         "playing": 1,
     }
     if not item.key.startswith("local:"):
         fields["id"] = item.key.partition(":")[2]
-    if scene.context is not None:
-        fields["context_uri"] = scene.context.uri
+    if settings.context is not None:
+        fields["context_uri"] = settings.context.uri
     return Play(second, item, started_ms, ended_ms, ms_played, play.end_reason, LIVE, fields)
 
 
-def _seen(plays: Iterable[Play], gaps: list[SimulatedGap]) -> Iterator[Play]:
-    """Yield the plays that were polled, or backfilled afterwards."""
+def _logged(plays: Iterable[Play], gaps: list[SimulatedGap]) -> Iterator[Play]:
+    """Return the plays that were polled, and those of the gaps that were backfilled."""
     hidden: dict[SimulatedGap, list[Play]] = {gap: [] for gap in gaps}
     seen: list[Play] = []
     for play in plays:
         gap = next((gap for gap in gaps if gap.begin <= play.second < gap.end), None)
         (seen if gap is None else hidden[gap]).append(play)
-    found = (_found_later(play) for some in hidden.values() for play in some[-MAX_BACKFILLED:])
+    found = (_backfilled(play) for some in hidden.values() for play in some[-MAX_BACKFILLED:])
     return iter(sorted(chain(seen, filter(None, found)), key=lambda play: play.second))
 
 
-def _found_later(play: Play) -> Play | None:
-    """What `recently-played` tells of a play: tracks alone, and neither device nor how long it was heard."""
+def _backfilled(play: Play) -> Play | None:
+    """Return a play as `recently-played` reports it: only tracks, without the device and `ms_played`."""
     if not play.item.key.startswith("track:"):
         return None
     kept = ("id", "uri", "type", "name", "artists", "album", "duration_ms", "context_uri")

@@ -1,4 +1,4 @@
-"""Words that made-up artists, albums and titles are put together from."""
+"""The words and names that made-up artists, albums and titles are built from."""
 
 from __future__ import annotations
 
@@ -68,4 +68,4 @@ LONG_TITLE = (
 )
 
 SERIES = ["Variation", "Prelude", "Interlude"]
-"""Albums whose titles differ by a number only."""
+"""Base titles of albums whose track titles differ only by a number."""

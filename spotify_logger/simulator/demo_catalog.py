@@ -1,6 +1,6 @@
-"""A larger catalogue, of which some is heard much more often than the rest: for what is shown to people.
+"""A larger catalog, in which some artists are played far more often than others: for demos and screenshots.
 
-`catalogue` is made to be hard on a logger; this one is made to look like somebody's music.
+`catalog` is made to be hard on a logger; this one is made to look like somebody's music.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spotify_logger.simulator.bodies import (
     track,
 )
 from spotify_logger.simulator.catalog import Catalog
-from spotify_logger.simulator.words import LONG_TITLE
+from spotify_logger.simulator.name_parts import LONG_TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 ARTISTS = 140
 FAVOURED = 40
-"""How many times as often the first artist's albums come up as those of the many last ones."""
+"""How much more often the first artist's albums are played than those of the last artists."""
 ALBUMS = (1, 3)
 TRACKS = (8, 12)
 FEATURED = 0.12
 HOSTILE = '<script>alert("loud")</script>'
-"""A track may be called so; it has to stay text wherever it is shown."""
+"""The title of one track: it has to stay text wherever it is shown."""
 
 _BANDS = (
     "{} {}",
@@ -77,15 +77,15 @@ _SENTENCES = (
 )
 
 
-def make_favourites(seed: int) -> Catalog:
-    """Make up a catalogue; the same one for the same seed.
+def make_demo_catalog(seed: int) -> Catalog:
+    """Make up a catalog; the same seed gives the same one.
 
-    An album that is heard more often is in it more than once: the listener chooses among its albums.
+    An album that is to be played more often is listed more than once: the listener picks albums at random.
     """
-    return _FavouritesMaker(seed).make()
+    return _DemoCatalogMaker(seed).make()
 
 
-class _FavouritesMaker:
+class _DemoCatalogMaker:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(f"favourites {seed}")
         self._count = 0
@@ -108,7 +108,7 @@ class _FavouritesMaker:
         return self._new(lambda: self._chance.choice(_BANDS).format(*self._words()))
 
     def _title(self) -> str:
-        if self._chance.random() < 0.25:  # noqa: PLR2004 - the others are two words
+        if self._chance.random() < 0.25:  # noqa: PLR2004 - the share of longer titles
             return self._new(lambda: self._chance.choice(_SENTENCES).format(self._chance.choice(_LAST)))
         return self._new(lambda: " ".join(self._words()))
 
@@ -116,7 +116,7 @@ class _FavouritesMaker:
         return self._chance.choice(_FIRST), self._chance.choice(_LAST)
 
     def _new(self, make: Callable[[], str]) -> str:
-        """A name that nothing else has; where all are taken, a part of it says which one it is."""
+        """Return a name that nothing else has; "(Reprise)" is added to one that is taken."""
         for _ in range(20):
             name = make()
             if name not in self._used:
@@ -136,7 +136,7 @@ class _FavouritesMaker:
         self._count += 1
         guest = self._chance.choice(others)
         is_featured = guest != album.artist and self._chance.random() < FEATURED
-        # Two titles that every page has to cope with, among the first albums, so that they are seen.
+        # Two titles that every page has to cope with, on the first albums, so that they show up.
         name = {60: HOSTILE, 90: LONG_TITLE}.get(self._count) or self._title()
         recording = Recording(
             name, [album.artist, *([guest] if is_featured else [])], f"ZZFAV26{self._count:05}"

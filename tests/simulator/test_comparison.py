@@ -6,7 +6,7 @@ import pytest
 
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.simulator.judge import judge
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.timeline import TruePlay
 
 NOON = 1_790_000_000
@@ -46,7 +46,7 @@ class Expected:
 
     found: int = 0
     missed: int = 0
-    doubles: int = 0
+    duplicates: int = 0
     phantoms: int = 0
 
 
@@ -60,8 +60,8 @@ CASES: dict[str, tuple[list[TruePlay], list[Play], Expected]] = {
     "never heard": ([A], [logged("A", 0, 200), logged("B", 200, 300)], Expected(found=1, phantoms=1)),
     "another item at the same time": ([A], [logged("B", 0, 200)], Expected(missed=1, phantoms=1)),
     "the same item at another time": ([A], [logged("A", 300, 500)], Expected(missed=1, phantoms=1)),
-    "split": ([A], [logged("A", 0, 90), logged("A", 90, 200)], Expected(found=1, doubles=1)),
-    "told twice": ([A], [logged("A", 0, 200), logged("A", 1, 200)], Expected(found=1, doubles=1)),
+    "split": ([A], [logged("A", 0, 90), logged("A", 90, 200)], Expected(found=1, duplicates=1)),
+    "told twice": ([A], [logged("A", 0, 200), logged("A", 1, 200)], Expected(found=1, duplicates=1)),
     "repeats": ([A, AGAIN], [logged("A", 0, 200), logged("A", 200, 400)], Expected(found=2)),
     "two repeats as one": ([A, AGAIN], [logged("A", 0, 400)], Expected(found=1, missed=1)),
     "a skip, stamped a little off": ([true("A", 10, 12)], [logged("A", 14, 15)], Expected(found=1)),
@@ -69,15 +69,15 @@ CASES: dict[str, tuple[list[TruePlay], list[Play], Expected]] = {
     "doubled, and then once more long after": (
         [A],
         [logged("A", 0, 200), logged("A", 203, 204), logged("A", 900, 901)],
-        Expected(found=1, doubles=1, phantoms=1),
+        Expected(found=1, duplicates=1, phantoms=1),
     ),
 }
 
 
 @pytest.mark.parametrize(("truth", "plays", "expected"), CASES.values(), ids=CASES.keys())
 def test_verdict(truth: list[TruePlay], plays: list[Play], expected: Expected) -> None:
-    verdict = judge(truth, plays)
-    counts = [len(part) for part in (verdict.pairs, verdict.missed, verdict.doubles, verdict.phantoms)]
+    verdict = compare(truth, plays)
+    counts = [len(part) for part in (verdict.pairs, verdict.missed, verdict.duplicates, verdict.phantoms)]
     assert Expected(*counts) == expected
 
 
@@ -85,7 +85,7 @@ def test_the_one_that_shares_most_is_the_one() -> None:
     """Whatever the order: a start that is logged late must not take the place of the play after it."""
     first, second = logged("A", 2, 205), logged("A", 205, 400)
     for plays in ([first, second], [second, first]):
-        verdict = judge([A, AGAIN], iter(plays))
+        verdict = compare([A, AGAIN], iter(plays))
         assert {(pair.truth.started_at, pair.logged.second) for pair in verdict.pairs} == {
             (A.started_at, first.second),
             (AGAIN.started_at, second.second),
@@ -93,15 +93,15 @@ def test_the_one_that_shares_most_is_the_one() -> None:
 
 
 def test_the_better_part_of_a_split_play_counts_as_found() -> None:
-    verdict = judge([A], [logged("A", 0, 60), logged("A", 60, 200)])
+    verdict = compare([A], [logged("A", 0, 60), logged("A", 60, 200)])
     assert [pair.logged.second for pair in verdict.pairs] == [NOON + 60]
-    assert [play.second for play in verdict.doubles] == [NOON]
+    assert [play.second for play in verdict.duplicates] == [NOON]
 
 
 def test_by_how_much_it_is_off() -> None:
-    (pair,) = judge([true("A", 0.25, 100, 90)], [logged("A", 0.75, 100, 91.5)]).pairs
+    (pair,) = compare([true("A", 0.25, 100, 90)], [logged("A", 0.75, 100, 91.5)]).pairs
     assert pair.start_error_ms == 500
-    assert pair.heard_error_ms == 1500
-    (pair,) = judge([true("A", 0.75, 100, 91.5)], [logged("A", 0.25, 100, 90)]).pairs
+    assert pair.played_error_ms == 1500
+    (pair,) = compare([true("A", 0.75, 100, 91.5)], [logged("A", 0.25, 100, 90)]).pairs
     assert pair.start_error_ms == 500
-    assert pair.heard_error_ms == 1500
+    assert pair.played_error_ms == 1500

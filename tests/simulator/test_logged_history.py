@@ -8,9 +8,9 @@ import pytest
 from spotify_logger.core.play import BACKFILL, SKIPPED, TRACKDONE
 from spotify_logger.queries import top
 from spotify_logger.queries.question import Question
-from spotify_logger.simulator.favourites import HOSTILE, make_favourites
-from spotify_logger.simulator.past import LoggedHistory, make_logged_history
-from spotify_logger.simulator.words import LONG_TITLE
+from spotify_logger.simulator.demo_catalog import HOSTILE, make_demo_catalog
+from spotify_logger.simulator.logged_history import LoggedHistory, make_logged_history
+from spotify_logger.simulator.name_parts import LONG_TITLE
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 
@@ -71,7 +71,7 @@ def test_in_redis_it_is_as_the_logger_would_have_written_it(past: LoggedHistory,
 
 
 def test_the_music_has_names_of_its_own() -> None:
-    catalog = make_favourites(4)
+    catalog = make_demo_catalog(4)
     albums = {album[0].album: album for album in catalog.albums}
     tracks = [item for album in albums.values() for item in album]
     names = [item.name for item in tracks]
@@ -79,5 +79,5 @@ def test_the_music_has_names_of_its_own() -> None:
     assert {HOSTILE, LONG_TITLE} <= set(names)
     assert len({item.artists[0] for item in tracks}) > 100
     assert not any(character.isdigit() for name in set(names) - {LONG_TITLE} for character in name)
-    again = make_favourites(4)
+    again = make_demo_catalog(4)
     assert [item.uri for item in again.tracks] == [item.uri for item in catalog.tracks]

@@ -1,4 +1,4 @@
-"""What a listener does with an item, or a few in a row: hears it through, skips it, flips on, repeats it."""
+"""What a listener does with an item or a few in a row: play it to the end, skip it, repeat it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DEVICES = (
 
 
 class ListeningBehavior:
-    """A listener's ways with items, written into a history.
+    """Writes what a listener does with items to a history.
 
     Args:
-        history: Where it is written.
-        habits: How likely each of them is.
-        chance: Where chance comes from.
+        history: The history to write to.
+        habits: The probabilities and durations.
+        chance: The random number generator.
     """
 
     def __init__(self, history: History, habits: Habits, chance: random.Random) -> None:
@@ -41,24 +41,24 @@ class ListeningBehavior:
         self._chance = chance
 
     def between(self, span: Span) -> float:
-        """Return a number of this span."""
+        """Return a random number within a span."""
         return self._chance.uniform(*span)
 
     def happens(self, rate: float) -> bool:
-        """Tell whether something of this chance happens."""
+        """Return True with this probability."""
         return self._chance.random() < rate
 
     def begin(self, item: ItemObject, position: float = 0.0) -> None:
-        """Start an item; how long it plays is decided afterwards."""
+        """Start an item; the caller continues with `history.listen`."""
         self.history.play(item, 0.0, position=position, load=self.between(self._habits.load_seconds))
 
-    def hear(self, item: ItemObject, seconds: float) -> None:
-        """Start an item and leave it after some seconds, at the latest at its end."""
+    def play_for(self, item: ItemObject, seconds: float) -> None:
+        """Play an item for some seconds, or to its end if that comes first."""
         self.begin(item)
         self.history.listen(min(max(seconds, self._habits.shortest), self.history.remaining))
 
-    def through(self, item: ItemObject, position: float = 0.0) -> None:
-        """Hear an item to its end, with whatever comes in between."""
+    def play_through(self, item: ItemObject, position: float = 0.0) -> None:
+        """Play an item to its end, with random interruptions."""
         self.begin(item, position)
         if not position and self.happens(self._habits.restart):
             self.history.listen(self._chance.uniform(0.2, 0.6) * item.seconds).seek(0)
@@ -68,56 +68,56 @@ class ListeningBehavior:
         self._to_the_end()
 
     def skip_early(self, item: ItemObject) -> None:
-        """Leave an item within its first seconds."""
-        self.hear(item, self.between(self._habits.early_seconds))
+        """Play an item and skip it within its first seconds."""
+        self.play_for(item, self.between(self._habits.early_seconds))
 
     def skip_late(self, item: ItemObject) -> None:
-        """Leave an item anywhere."""
-        self.hear(item, self._chance.uniform(min(20.0, 0.5 * item.seconds), 0.97 * item.seconds))
+        """Play an item and skip it anywhere later."""
+        self.play_for(item, self._chance.uniform(min(20.0, 0.5 * item.seconds), 0.97 * item.seconds))
 
     def flip(self, item: ItemObject) -> None:
-        """Leave an item as one does who flips through several."""
-        self.hear(item, self.between(self._habits.flip_seconds))
+        """Play an item for a moment, as when flipping through several."""
+        self.play_for(item, self.between(self._habits.flip_seconds))
 
     def repeat(self, item: ItemObject) -> None:
-        """Hear an item several times over, the player repeating it."""
-        before = self.history.scene.repeat
-        self.history.surround(repeat="track")
+        """Play an item several times, with the player on repeat."""
+        before = self.history.settings.repeat
+        self.history.change(repeat="track")
         for _ in range(self._chance.randint(*self._habits.repeats)):
-            self.hear(item, item.seconds)
-        self.history.surround(repeat=before)
+            self.play_for(item, item.seconds)
+        self.history.change(repeat=before)
 
     def replay(self, item: ItemObject, other: ItemObject) -> None:
-        """Hear part of an item, a little of another one, and then the first one from its beginning."""
-        self.hear(item, self._chance.uniform(0.2, 0.6) * item.seconds)
-        self.hear(other, min(self.between(self._habits.other_seconds), 0.8 * other.seconds))
-        self.hear(item, item.seconds)
+        """Play part of an item, a little of another one, and then the first one from its beginning."""
+        self.play_for(item, self._chance.uniform(0.2, 0.6) * item.seconds)
+        self.play_for(other, min(self.between(self._habits.other_seconds), 0.8 * other.seconds))
+        self.play_for(item, item.seconds)
 
     def advertise(self) -> None:
-        """Hear one advertisement, or two in a row."""
+        """Play one advertisement, or two in a row."""
         for _ in range(self._chance.choice((1, 1, 2))):
             self.history.ad(self.between(self._habits.ad_seconds))
 
-    def spoken(self, item: ItemObject, position: float, until: float) -> None:
-        """Hear an episode or a chapter to its end, or to about a moment, jumping now and then."""
+    def play_spoken(self, item: ItemObject, position: float, until: float) -> None:
+        """Play an episode or a chapter to its end or until about a moment, with a few short jumps."""
         history = self.history
         self.begin(item, position)
-        self._stretch(until)
+        self._listen_on(until)
         while history.remaining > 0 and history.now < until:
             self._jump()
             if self.happens(self._habits.pause):
                 self._pause()
-            self._stretch(until)
+            self._listen_on(until)
 
     def change_device(self) -> None:
-        """Move what plays to another device, in the middle of it."""
-        others = [device for device in DEVICES if device != self.history.scene.device]
+        """Move playback to another device."""
+        others = [device for device in DEVICES if device != self.history.settings.device]
         device = self._chance.choice(others)
         seconds = self.between(self._habits.handover_seconds)
         self.history.hand_over(device, seconds, "unknown" if self.happens(0.4) else "nothing")
 
-    def _stretch(self, until: float) -> None:
-        """Listen on for some minutes, not far beyond a moment."""
+    def _listen_on(self, until: float) -> None:
+        """Go on for some minutes, not far beyond `until`."""
         seconds = min(
             self._chance.uniform(240, 1200), max(self._habits.shortest, 10.0, until - self.history.now)
         )
@@ -131,7 +131,7 @@ class ListeningBehavior:
             self.history.listen(self.history.remaining - fade, fade=True)
 
     def _fade(self) -> float | None:
-        """Seconds before its end at which the player turns to the next item; with automix it varies."""
+        """Return how many seconds before the end the player moves on; with automix it varies."""
         if self.fade_seconds is None:
             return None
         return self.between(self._habits.automix_seconds) if self.fade_seconds == 0 else self.fade_seconds
@@ -154,7 +154,7 @@ class ListeningBehavior:
         self.history.pause(math.exp(self._chance.uniform(math.log(shortest), math.log(longest))))
 
     def _pause_long(self) -> None:
-        """Pause beyond half an hour; the device may go to sleep meanwhile."""
+        """Pause for over half an hour; the device may go to sleep meanwhile."""
         seconds = self.between(self._habits.long_pause_seconds)
         shown = seconds if self.happens(0.5) else self._chance.uniform(300, 1500)
         self.history.pause(shown)
@@ -169,15 +169,15 @@ class ListeningBehavior:
             history.seek(history.position * self._chance.uniform(0.1, 0.9))
 
     def _jump(self) -> None:
-        """Go 15 or 30 seconds forward or 15 back, as the buttons for podcasts do."""
-        if not self.happens(min(1.0, 10 * self._habits.seek)) or self.history.remaining < 60:  # noqa: PLR2004 - room
+        """Jump 15 or 30 seconds forwards or 15 backwards, as the podcast buttons do."""
+        if not self.happens(min(1.0, 10 * self._habits.seek)) or self.history.remaining < 60:  # noqa: PLR2004 - room to jump
             return
         self.history.seek(max(0.0, self.history.position + self._chance.choice((15, 15, 30, -15))))
 
     def _hide(self) -> None:
-        """Listen in private for a while, in the middle of the item."""
-        if self.history.scene.private:
+        """Switch to a private session for a while."""
+        if self.history.settings.private:
             return
-        self.history.surround(private=self._chance.choice(("shown", "withheld")))
+        self.history.change(private=self._chance.choice(("shown", "withheld")))
         self.history.listen(min(self.between(self._habits.private_seconds), 0.7 * self.history.remaining))
-        self.history.surround(private="")
+        self.history.change(private="")

@@ -1,4 +1,4 @@
-"""Compare the logged plays with what was really heard."""
+"""Compare the logged plays with those that the simulated listener really heard."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import TruePlay
 
 MAX_DISTANCE_MS = 5_000
-"""Milliseconds by which two stretches may miss each other and still be the same play, badly stamped."""
+"""Milliseconds between two plays that may still be the same play with wrong stamps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A play that was heard, and how it was logged; times in milliseconds."""
+    """A true play and the logged play that matches it."""
 
     truth: TruePlay
     logged: Play
 
     @property
     def start_error_ms(self) -> float:
-        """How far the start is off."""
+        """The error of the logged start, in milliseconds."""
         return abs(self.logged.started_ms - self.truth.started_at * 1000)
 
     @property
-    def heard_error_ms(self) -> int:
-        """How far the time heard is off."""
+    def played_error_ms(self) -> int:
+        """The error of the logged `ms_played`, in milliseconds."""
         return abs(self.logged.ms_played - self.truth.ms_played)
 
 
 @dataclass
 class Comparison:
-    """How the logged plays compare with the truth.
+    """The result of comparing the logged plays with the true ones.
 
     Attributes:
-        pairs: Plays that were found.
-        missed: Plays that were heard and not logged.
-        doubles: Logged once more than heard: split, or recorded twice.
-        phantoms: Logged, and never heard.
+        pairs: True plays that were logged.
+        missed: True plays that were not logged.
+        duplicates: Logged plays of a true play that has another one already: split, or recorded twice.
+        phantoms: Logged plays that were never heard.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     missed: list[TruePlay] = field(default_factory=list)
-    doubles: list[Play] = field(default_factory=list)
+    duplicates: list[Play] = field(default_factory=list)
     phantoms: list[Play] = field(default_factory=list)
 
 
-def judge(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Comparison:
-    """Match each play that was heard with the logged one of the same item that shares most time with it."""
-    verdict = Comparison()
+def compare(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Comparison:
+    """Match each true play with the logged play of the same item that overlaps it most."""
+    comparison = Comparison()
     by_uri: dict[str, list[Play]] = {}
     for play in logged:
         by_uri.setdefault(play.item.uri, []).append(play)
@@ -60,14 +60,14 @@ def judge(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Comparison:
     for true_play in truth:
         heard_by_uri.setdefault(true_play.uri, []).append(true_play)
     for uri, heard in heard_by_uri.items():
-        _match(heard, by_uri.pop(uri, []), verdict)
+        _match(heard, by_uri.pop(uri, []), comparison)
     for plays in by_uri.values():
-        verdict.phantoms += plays
-    return verdict
+        comparison.phantoms += plays
+    return comparison
 
 
-def _match(heard: list[TruePlay], logged: list[Play], verdict: Comparison) -> None:
-    """Match the plays of one item, the best fitting first."""
+def _match(heard: list[TruePlay], logged: list[Play], comparison: Comparison) -> None:
+    """Match the plays of one item, those that overlap most first."""
     shared = sorted(
         ((_shared_ms(truth, play), t, p) for t, truth in enumerate(heard) for p, play in enumerate(logged)),
         reverse=True,
@@ -76,13 +76,13 @@ def _match(heard: list[TruePlay], logged: list[Play], verdict: Comparison) -> No
     for overlap, t, p in shared:
         if overlap >= -MAX_DISTANCE_MS and t not in found and p not in found.values():
             found[t] = p
-    verdict.pairs += [Pair(heard[t], logged[p]) for t, p in found.items()]
-    verdict.missed += [truth for t, truth in enumerate(heard) if t not in found]
+    comparison.pairs += [Pair(heard[t], logged[p]) for t, p in found.items()]
+    comparison.missed += [truth for t, truth in enumerate(heard) if t not in found]
     for play in (play for p, play in enumerate(logged) if p not in found.values()):
         touches = any(_shared_ms(truth, play) >= -MAX_DISTANCE_MS for truth in heard)
-        (verdict.doubles if touches else verdict.phantoms).append(play)
+        (comparison.duplicates if touches else comparison.phantoms).append(play)
 
 
 def _shared_ms(truth: TruePlay, play: Play) -> float:
-    """Milliseconds that two stretches have in common; negative: how far they are apart."""
+    """Return the milliseconds that two plays overlap; if negative, how far they are apart."""
     return min(truth.ended_at * 1000, play.ended_ms) - max(truth.started_at * 1000, play.started_ms)

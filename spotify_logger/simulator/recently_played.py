@@ -1,6 +1,6 @@
-"""What `GET /v1/me/player/recently-played` answers: late, incomplete, and at most fifty items back.
+"""The simulated `GET /v1/me/player/recently-played`: late, incomplete, and limited to the last 50 items.
 
-`played_at` is the end of the play, pauses included, as recorded bodies of 2020 to 2026 show.
+`played_at` is when the play ended, pauses included, as recorded responses from 2020 to 2026 show.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.timeline import FinishedTrack, ListeningHistory
 
 MAX_ITEMS = 50
-"""Items that the service offers at all (spotify/web-api#1405, #627)."""
+"""Items that the endpoint can return, over all pages (spotify/web-api#1405, #627)."""
 
 ALWAYS_LISTED_MS = 30_000
-"""Plays shorter than this are listed only sometimes."""
+"""Plays shorter than this are listed only sometimes, see `SHORT_PLAY_RATE`."""
 SHORT_PLAY_RATE = 0.5
 OTHER_ID_RATE = 0.3
-"""How often an item that exists under two ids is listed under the other one (spotify/web-api#1232)."""
+"""How often an item that has two IDs is listed under the other one (spotify/web-api#1232)."""
 MISSING_CONTEXT_RATE = 0.2
 """How often the context is null although there was one (spotify/web-api#966)."""
 MEAN_LAG = 25.0
-"""Seconds after its end at which an item appears, on average; at least 2, at most 300."""
+"""Seconds from the end of a play until it is listed, on average; at least 2, at most 300."""
 LATE_LAG: Span = (600.0, 6 * 3600.0)
-"""Seconds after its end at which an item appears that is late (spotify/web-api#1083)."""
+"""Seconds from the end of a play until it is listed, if it is late (spotify/web-api#1083)."""
 MAX_PLAYED_AT_ERROR = 1.0
-"""Seconds by which `played_at` may lie after the moment the track was left."""
+"""Seconds by which `played_at` may be later than the end of the play."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Entry:
     visible_at: float
     item: ItemObject
     context: ContextObject | None
-    leaving: FinishedTrack
+    track: FinishedTrack
 
     @property
     def json(self) -> str:
@@ -51,33 +51,33 @@ class _Entry:
 
 
 class RecentlyPlayed:
-    """The recently played items of one history.
+    """The endpoint for one listening history.
 
     Args:
         record: The history.
         seed: Random seed for what is listed, how late, and under which id.
-        tardy: How likely a play is listed only hours later, after newer ones.
+        late_rate: Probability that a play is listed only hours later, after newer ones.
     """
 
-    def __init__(self, record: ListeningHistory, seed: int, tardy: float = 0.0) -> None:
+    def __init__(self, record: ListeningHistory, seed: int, late_rate: float = 0.0) -> None:
         self._chance = random.Random(f"recently {seed}")
-        self._tardy = tardy
+        self._tardy = late_rate
         self._pace = record.pace
-        listed = [self._entry(leaving) for leaving in record.leavings if self._is_listed(leaving)]
+        listed = [self._entry(track) for track in record.finished_tracks if self._is_listed(track)]
         self._entries = sorted(listed, key=lambda entry: entry.played_at)
         self._ends = [entry.played_at for entry in self._entries]
 
     def offered(self, now: float, after: int | None = None) -> list[FinishedTrack]:
-        """Return the tracks that a request for fifty items gets at a moment, newest first."""
+        """Return the tracks that a request for 50 items would get at `now`, newest first."""
         entries = (self._entries[index] for index in self._window(now))
-        return [entry.leaving for entry in entries if after is None or entry.played_at > after]
+        return [entry.track for entry in entries if after is None or entry.played_at > after]
 
     def page(self, now: float, limit: int, after: int | None, before: int | None) -> str:
-        """Return the body at a moment.
+        """Return the body of the answer at `now`.
 
         Args:
             now: True seconds since the epoch, UTC.
-            limit: 1 to 50 items.
+            limit: The number of items at most, 1 to 50.
             after: Only items that ended later, in milliseconds since the epoch.
             before: Only items that ended earlier.
         """
@@ -88,7 +88,7 @@ class RecentlyPlayed:
         return _page(chosen, limit)
 
     def _window(self, now: float) -> list[int]:
-        """Indices of the items that are offered at a moment, newest first."""
+        """Return the indices of the items that are listed at `now`, newest first."""
         indices: list[int] = []
         index = bisect_right(self._ends, now * 1000)
         while index > 0 and len(indices) < MAX_ITEMS:
@@ -97,20 +97,20 @@ class RecentlyPlayed:
                 indices.append(index)
         return indices
 
-    def _is_listed(self, leaving: FinishedTrack) -> bool:
-        return leaving.ms_played * self._pace >= ALWAYS_LISTED_MS or self._chance.random() < SHORT_PLAY_RATE
+    def _is_listed(self, track: FinishedTrack) -> bool:
+        return track.ms_played * self._pace >= ALWAYS_LISTED_MS or self._chance.random() < SHORT_PLAY_RATE
 
-    def _entry(self, leaving: FinishedTrack) -> _Entry:
+    def _entry(self, track: FinishedTrack) -> _Entry:
         chance = self._chance
         lag = min(300.0, 2.0 + chance.expovariate(1 / MEAN_LAG))
         if self._tardy and chance.random() < self._tardy:
             lag = chance.uniform(*LATE_LAG)
         late = chance.uniform(0.0, MAX_PLAYED_AT_ERROR)
-        item = leaving.item
+        item = track.item
         other = item.twin if item.twin is not None and chance.random() < OTHER_ID_RATE else item
-        context = None if chance.random() < MISSING_CONTEXT_RATE else leaving.context
-        ended = leaving.left_at + late / self._pace
-        return _Entry(int(ended * 1000), ended + lag / self._pace, other, context, leaving)
+        context = None if chance.random() < MISSING_CONTEXT_RATE else track.context
+        ended = track.left_at + late / self._pace
+        return _Entry(int(ended * 1000), ended + lag / self._pace, other, context, track)
 
 
 def _page(entries: list[_Entry], limit: int) -> str:
