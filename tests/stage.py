@@ -24,10 +24,10 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.times import from_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
+from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import PLAYER_PATH, Service
