@@ -1,4 +1,4 @@
-"""When `recently-played` is asked, and what becomes of the answer; in virtual time, with a real outbox."""
+"""When `recently-played` is fetched, and which plays come of it; in virtual time, with a real outbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.daemon.backfiller import BACKFILL_NOTE, FOLLOW_UP_DELAY, Backfiller
 from spotify_logger.spotify.api import ApiResponse
 from spotify_logger.storage.outbox import MAX_KEPT_PLAYS, Outbox
-from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
+from spotify_logger.system.errors import LoginNeeded, SpotifyLoggerError, TryLater
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -27,65 +27,80 @@ T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
 MINUTE, HOUR = 60, 3600
 TURN = 30
 """Seconds between two turns of the loop."""
-DOWN = TryLater("Spotify answers 503")
+UNAVAILABLE = TryLater("Spotify answers 503")
 
 
-class Service:
-    """A Spotify that tells what was played, or fails; counts how often it is asked."""
+class FakeRecentlyPlayed:
+    """Answers with a body, or fails; notes when it was fetched, in seconds since noon."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self.body: dict[str, object] | None = {"items": []}
         self.error: SpotifyLoggerError | None = None
-        self.asked: list[float] = []
+        self.fetches: list[float] = []
 
     def recently_played(self) -> ApiResponse:
-        self.asked.append(self._clock.now - T)
+        self.fetches.append(self._clock.now - T)
         if self.error is not None:
             raise self.error
         return ApiResponse(self.body, self._clock.monotonic(), self._clock.utc())
 
 
-class OthersDid:
-    """What others did to the log."""
+class FakeLogView:
+    """What others have changed in the log."""
 
     def __init__(self) -> None:
         self.plays: list[Play] = []
-        self.stretches: dict[int, int] = {}
+        self.deleted: dict[int, int] = {}
 
     def tombstones(self) -> dict[int, int]:
-        return self.stretches
+        return self.deleted
 
     def foreign_plays(self, since_ms: int) -> list[Play]:
         return [play for play in self.plays if play.started_ms >= since_ms]
 
 
-class Bench:
-    """A repairer, and what it works with."""
+class BackfillHarness:
+    """A backfiller with its clock, its outbox and a fake Spotify."""
 
     def __init__(self, path: Path) -> None:
         self.clock = VirtualClock(T)
-        self.service = Service(self.clock)
+        self.spotify = FakeRecentlyPlayed(self.clock)
         self.outbox = Outbox(path, self.clock.monotonic)
-        self.log = OthersDid()
-        self.start()
+        self.log = FakeLogView()
+        self.load()
+
+    def load(self) -> None:
+        self.backfiller = Backfiller(cast("Spotify", self.spotify), self.outbox, self.clock, self.log)
 
     def start(self) -> None:
-        """Another process begins, with what the one before left on the disk."""
-        self.backfiller = Backfiller(cast("Spotify", self.service), self.outbox, self.clock, self.log)
+        self.backfiller.on_start(round(self.clock.utc() * 1000))
 
-    def keep(self) -> None:
-        """Bring the note to the disk, as the loop does every minute."""
+    def restart(self) -> None:
         self.outbox.put([], self.backfiller.to_note())
+        self.load()
+        self.start()
+
+    def miss(self) -> None:
+        self.backfiller.on_gap()
+
+    def fail(self) -> None:
+        self.spotify.error = UNAVAILABLE
+
+    def recover(self) -> None:
+        self.spotify.error = None
+
+    def fetch(self, open_play: Play | None = None, blind: Iterable[tuple[int, int]] = ()) -> list[Play]:
+        """Fetch after a gap."""
+        self.miss()
+        return self.fetch_if_due(open_play, blind)
 
     def fetch_if_due(
         self, open_play: Play | None = None, blind: Iterable[tuple[int, int]] = ()
     ) -> list[Play]:
-        """A turn that may ask."""
         return self.backfiller.fetch_if_due(open_play, round(self.clock.utc() * 1000), list(blind))
 
-    def live(self, seconds: float, *, listening: bool = False) -> None:
-        """Turns of the loop, each of which may ask."""
+    def run(self, seconds: float, *, listening: bool = False) -> None:
         until = self.clock.now + seconds
         while self.clock.now < until:
             self.fetch_if_due()
@@ -93,17 +108,9 @@ class Bench:
             if listening:
                 self.backfiller.on_listened(TURN * 1000)
 
-    def tell(self, *items: tuple[str, float]) -> None:
-        """Let Spotify tell of items: names and ends, in seconds since noon."""
-        self.service.body = {"items": [entry(name, end) for name, end in items]}
-
-    def put(self, *plays: Play) -> None:
-        self.outbox.put(plays)
-
-    @property
-    def asked(self) -> list[float]:
-        """When it was asked, in seconds since noon."""
-        return self.service.asked
+    def answer(self, *items: tuple[str, float]) -> None:
+        """Let Spotify answer with items: names and ends, in seconds since noon."""
+        self.spotify.body = {"items": [entry(name, end) for name, end in items]}
 
 
 def entry(name: str, end: float) -> dict[str, object]:
@@ -120,366 +127,200 @@ def play(
 ) -> Play:
     begun, ended = round((T + start) * 1000), round((T + end) * 1000)
     item = Item(f"track:{name}", uri(name), 200_000, {"name": name})
+    length = min(ended - begun, 200_000)
     fields: dict[str, str | int] = {"id": name, "uri": uri(name), "type": "track", "duration_ms": 200_000}
-    heard = min(ended - begun, 200_000)
-    fields |= {"playing": int(playing), "progress_ms": heard}
-    return Play(begun // 1000, item, begun, ended, heard, reason, fields=fields)
+    fields |= {"playing": int(playing), "progress_ms": length}
+    return Play(begun // 1000, item, begun, ended, length, reason, fields=fields)
 
 
 def names(plays: Iterable[Play]) -> list[tuple[str, float, str]]:
     return [(play.item.uri.rpartition(":")[2], play.ended_ms / 1000 - T, play.source) for play in plays]
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "outbox.sqlite")
-    yield bench
-    bench.outbox.close()
-
-
-def logged(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line[20:] for line in capsys.readouterr().err.splitlines()]
 
 
-def starts(bench: Bench) -> None:
-    bench.backfiller.on_start(round(bench.clock.utc() * 1000))
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[BackfillHarness]:
+    harness = BackfillHarness(tmp_path / "outbox.sqlite")
+    yield harness
+    harness.outbox.close()
 
 
-def starts_again(bench: Bench) -> None:
-    bench.keep()
-    bench.start()
-    starts(bench)
-
-
-def misses(bench: Bench) -> None:
-    bench.backfiller.on_gap()
-
-
-def starts_and_misses(bench: Bench) -> None:
-    starts(bench)
-    misses(bench)
-
-
-def fails(bench: Bench) -> None:
-    bench.service.error = DOWN
-
-
-def recovers(bench: Bench) -> None:
-    bench.service.error = None
-
-
-PLANS: dict[str, tuple[list[tuple[float, Callable[[Bench], None]]], list[float]]] = {
+start, restart, miss = BackfillHarness.start, BackfillHarness.restart, BackfillHarness.miss
+fail, recover = BackfillHarness.fail, BackfillHarness.recover
+SCHEDULES: dict[str, tuple[list[tuple[float, Callable[[BackfillHarness], None]]], list[float]]] = {
     "nothing happens": ([], []),
-    "a start": ([(0, starts)], [0]),
-    "a start after a gap": ([(0, starts_and_misses)], [0, FOLLOW_UP_DELAY]),
-    "a start within two minutes of the last question": ([(0, starts), (90, starts_again)], [0]),
-    "a start two minutes after it": ([(0, starts), (120, starts_again)], [0, 120]),
-    "a loop that starts every half minute": (
-        [(0, starts), *((TURN * number, starts_again) for number in range(1, 21))],
+    "start after a gap": ([(0, start), (0, miss)], [0, FOLLOW_UP_DELAY]),
+    "restart within two minutes of a request": ([(0, start), (90, restart)], [0]),
+    "restart every half minute": (
+        [(0, start), *((TURN * number, restart) for number in range(1, 21))],
         [0, 120, 240, 360, 480, 600],
     ),
-    "a start within two minutes, but after a gap": (
-        [(0, starts), (90, starts_again), (90, misses)],
+    "restart within two minutes, but after a gap": (
+        [(0, start), (90, restart), (90, miss)],
         [0, 90, 90 + FOLLOW_UP_DELAY],
     ),
-    "a gap": ([(600, misses)], [600, 600 + FOLLOW_UP_DELAY]),
-    "two gaps": ([(600, misses), (1800, misses)], [600, 960, 1800, 2160]),
-    "two gaps soon after each other": ([(600, misses), (690, misses)], [600, 690, 690 + FOLLOW_UP_DELAY]),
-    "a gap of which the first question fails": (
-        [(600, misses), (600, fails), (630, recovers)],
-        [600, 600 + FOLLOW_UP_DELAY],
-    ),
-    "a gap of which both questions fail": ([(600, misses), (600, fails)], [600, 600 + FOLLOW_UP_DELAY]),
-    "a start of which the question fails": ([(0, starts), (0, fails), (30, recovers)], [0, FOLLOW_UP_DELAY]),
-    "a start of which both questions fail": ([(0, starts), (0, fails)], [0, FOLLOW_UP_DELAY]),
+    "two gaps in a row": ([(600, miss), (690, miss)], [600, 690, 690 + FOLLOW_UP_DELAY]),
+    "both requests after a gap fail": ([(600, miss), (600, fail)], [600, 600 + FOLLOW_UP_DELAY]),
+    "the request at the start fails": ([(0, start), (0, fail), (30, recover)], [0, FOLLOW_UP_DELAY]),
+    "both requests after the start fail": ([(0, start), (0, fail)], [0, FOLLOW_UP_DELAY]),
 }
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_when_it_is_asked(bench: Bench, name: str) -> None:
-    events, asked = PLANS[name]
+class TestSchedule:
+    @pytest.mark.parametrize("name", SCHEDULES)
+    def test_starts_and_gaps_are_followed_by_requests(self, harness: BackfillHarness, name: str) -> None:
+        events, fetches = SCHEDULES[name]
+        for second in range(0, HOUR, TURN):
+            for at, event in events:
+                if at == second:
+                    event(harness)
+            harness.run(TURN)
+        assert harness.spotify.fetches == fetches
 
-    for second in range(0, HOUR, TURN):
-        for at, event in events:
-            if at == second:
-                event(bench)
-        bench.live(TURN)
+    def test_every_half_hour_of_listening_is_followed_by_a_request(self, harness: BackfillHarness) -> None:
+        harness.run(29 * MINUTE, listening=True)
+        harness.run(5 * HOUR)
+        assert harness.spotify.fetches == [], "pauses do not count"
+        harness.restart()
+        harness.run(32 * MINUTE, listening=True)
+        start = 5 * HOUR + 29 * MINUTE
+        assert harness.spotify.fetches == [start, start + 30 * MINUTE], "nor does what came before a request"
 
-    assert bench.asked == asked
+    def test_listening_is_counted_across_restarts(self, harness: BackfillHarness) -> None:
+        harness.run(20 * MINUTE, listening=True)
+        harness.outbox.put([], harness.backfiller.to_note())
+        harness.load()
+        harness.run(20 * MINUTE, listening=True)
+        assert harness.spotify.fetches == [30 * MINUTE]
 
-
-class TestListening:
-    def test_every_half_hour_of_listening(self, bench: Bench) -> None:
-        bench.live(2 * HOUR + TURN, listening=True)
-
-        assert bench.asked == [30 * MINUTE * number for number in range(1, 5)]
-
-    def test_who_does_not_listen_needs_no_question(self, bench: Bench) -> None:
-        bench.live(29 * MINUTE, listening=True)
-        bench.live(5 * HOUR)
-        assert bench.asked == []
-
-        bench.live(MINUTE + TURN, listening=True)
-        assert len(bench.asked) == 1
-
-    def test_a_question_after_a_gap_serves_as_well(self, bench: Bench) -> None:
-        bench.live(20 * MINUTE, listening=True)
-        misses(bench)
-        bench.live(HOUR, listening=True)
-
-        first = 20 * MINUTE
-        assert bench.asked == [first, first + FOLLOW_UP_DELAY, first + FOLLOW_UP_DELAY + 30 * MINUTE]
-
-    def test_a_failing_endpoint_is_asked_every_ten_minutes_of_it(self, bench: Bench) -> None:
-        bench.service.error = DOWN
-        bench.live(HOUR + TURN, listening=True)
-        assert bench.asked == [MINUTE * number for number in (30, 40, 50, 60)]
-
-        bench.live(5 * HOUR)
-        assert len(bench.asked) == 4
-
-    def test_a_failing_endpoint_that_recovers(self, bench: Bench) -> None:
-        bench.service.error = DOWN
-        bench.live(35 * MINUTE, listening=True)
-        bench.service.error = None
-        bench.live(40 * MINUTE, listening=True)
-
-        assert bench.asked == [MINUTE * number for number in (30, 40, 70)]
-
-    def test_another_process_goes_on(self, bench: Bench) -> None:
-        bench.live(20 * MINUTE, listening=True)
-        bench.keep()
-        bench.start()
-        bench.live(20 * MINUTE, listening=True)
-
-        assert bench.asked == [30 * MINUTE]
-
-
-class TestNote:
-    def test_there_and_back(self, bench: Bench) -> None:
-        starts(bench)
-        bench.live(10 * MINUTE, listening=True)
-        bench.keep()
-        note = bench.outbox.note(BACKFILL_NOTE)
-        assert json.loads(note) == {"asked_ms": round(T * 1000), "listened_ms": 10 * MINUTE * 1000}
-
-        bench.start()
-        assert bench.backfiller.to_note() == {BACKFILL_NOTE: note}
+    def test_a_failed_request_is_retried_after_ten_minutes_of_listening(
+        self, harness: BackfillHarness
+    ) -> None:
+        harness.fail()
+        harness.run(35 * MINUTE, listening=True)
+        harness.run(5 * HOUR)
+        harness.run(7 * MINUTE, listening=True)
+        harness.recover()
+        harness.run(40 * MINUTE, listening=True)
+        assert [second // MINUTE for second in harness.spotify.fetches] == [30, 340, 350, 380]
 
     @pytest.mark.parametrize(
         "note",
         [
-            "",
-            "soon",
-            "7",
-            "null",
-            "[]",
-            "{}",
             '{"asked_ms": 5}',
-            '{"asked_ms": "x", "listened_ms": 1}',
-            '{"asked_ms": null, "listened_ms": null}',
-            '{"asked_ms": 1e999, "listened_ms": 1}',
-            '{"asked_ms": NaN, "listened_ms": 1}',
-            '{"asked_ms": [], "listened_ms": {}}',
-            "[" * 10_000,
+            json.dumps({"asked_ms": 0, "listened_ms": -(10**9)}),
+            json.dumps({"asked_ms": 0, "listened_ms": 10**30}),
+            json.dumps({"asked_ms": round((T + HOUR) * 1000), "listened_ms": 0}),
         ],
+        ids=["incomplete", "negative", "huge", "future request"],
     )
-    def test_one_that_makes_no_sense_is_none(self, bench: Bench, note: str) -> None:
-        bench.outbox.put([], {BACKFILL_NOTE: note})
-        bench.start()
-        assert json.loads(bench.backfiller.to_note()[BACKFILL_NOTE]) == {"asked_ms": 0, "listened_ms": 0}
-
-        starts(bench)
-        bench.live(MINUTE)
-        assert bench.asked == [0]
-
-    @pytest.mark.parametrize(("listened_ms", "asked"), [(-(10**9), [1800]), (10**30, [0, 1800])])
-    def test_what_it_says_is_bounded(self, bench: Bench, listened_ms: int, asked: list[float]) -> None:
-        bench.outbox.put([], {BACKFILL_NOTE: json.dumps({"asked_ms": 0, "listened_ms": listened_ms})})
-        bench.start()
-        bench.live(31 * MINUTE, listening=True)
-
-        assert bench.asked == asked
-
-    def test_a_question_of_the_future_holds_nobody_back(self, bench: Bench) -> None:
-        note = json.dumps({"asked_ms": round((T + HOUR) * 1000), "listened_ms": 0})
-        bench.outbox.put([], {BACKFILL_NOTE: note})
-        bench.start()
-        starts(bench)
-        bench.live(MINUTE)
-
-        assert bench.asked == [0]
+    def test_odd_notes_neither_prevent_nor_repeat_requests(self, harness: BackfillHarness, note: str) -> None:
+        harness.outbox.put([], {BACKFILL_NOTE: note})
+        harness.load()
+        harness.start()
+        harness.run(31 * MINUTE, listening=True)
+        assert harness.spotify.fetches == [0, 30 * MINUTE]
 
 
 class TestAnswer:
-    def test_what_was_missed_is_found_once_and_told(
-        self, bench: Bench, capsys: pytest.CaptureFixture[str]
+    def test_missed_plays_are_found_once_and_logged(
+        self, harness: BackfillHarness, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        bench.put(play("A", -1000, -800), play("D", -100, -50, TRACKDONE))
-        bench.tell(("D", -50), ("C", -300), ("B", -500), ("A", -800))
-        misses(bench)
-
-        plays = bench.fetch_if_due()
-
+        harness.outbox.put([play("A", -1000, -800), play("D", -100, -50)])
+        harness.answer(("D", -50), ("C", -300), ("B", -500), ("A", -800))
+        plays = harness.fetch()
         assert names(plays) == [("B", -500, BACKFILL), ("C", -300, BACKFILL)]
-        assert logged(capsys) == ["recently played: B, 3:20 of 3:20", "recently played: C, 3:20 of 3:20"]
-        bench.put(*plays)
-        bench.clock.sleep(FOLLOW_UP_DELAY)
-        assert bench.fetch_if_due() == []
-        assert len(bench.asked) == 2
+        assert log_lines(capsys) == [
+            "recently played: B, 3:20 of 3:20",
+            "recently played: C, 3:20 of 3:20",
+        ]
+        harness.outbox.put(plays)
+        harness.answer(("E", -10), ("D", -50), ("C", -300), ("B", -500), ("A", -800))
+        harness.clock.sleep(FOLLOW_UP_DELAY)
+        assert names(harness.fetch_if_due()) == [("E", -10, BACKFILL)], "reported late"
 
-    def test_what_comes_late_is_found_by_the_second_question(self, bench: Bench) -> None:
-        bench.tell(("A", -400))
-        misses(bench)
-        bench.put(*bench.fetch_if_due())
-
-        bench.tell(("B", -200), ("A", -400))
-        bench.clock.sleep(FOLLOW_UP_DELAY)
-        assert names(bench.fetch_if_due()) == [("B", -200, BACKFILL)]
-
-    def test_a_play_gets_the_end_that_nobody_saw(self, bench: Bench) -> None:
-        bench.put(play("A", -1000, -900, UNKNOWN))
-        bench.tell(("A", -800))
-        misses(bench)
-
-        plays = bench.fetch_if_due(play("B", -20, 0, None))
+    def test_an_unobserved_end_is_corrected(self, harness: BackfillHarness) -> None:
+        harness.outbox.put([play("A", -1000, -900, UNKNOWN)])
+        harness.answer(("A", -800))
+        plays = harness.fetch(play("B", -20, 0, None))
         assert names(plays) == [("A", -800, "live")]
-        bench.put(*plays)
-        assert names(bench.outbox.kept()) == [("A", -800, "live")]
+        harness.outbox.put(plays)
+        assert names(harness.outbox.kept()) == [("A", -800, "live")]
 
-    def test_the_open_play_is_taken_as_it_is_by_now(self, bench: Bench) -> None:
-        """The disk has an older state of it, and Spotify may tell of it too early."""
-        bench.put(play("A", -100, -90, None))
-        bench.tell(("A", -10))
-        misses(bench)
+    def test_the_open_play_counts_as_known_in_its_newest_state(self, harness: BackfillHarness) -> None:
+        harness.outbox.put([play("A", -100, -90, None)])
+        harness.answer(("A", -10))
+        assert harness.fetch(play("A", -100, -5, None)) == []
 
-        assert bench.fetch_if_due(play("A", -100, -5, None)) == []
-
-    def test_what_the_disk_calls_open_and_nobody_follows_is_no_play_to_go_by(self, bench: Bench) -> None:
-        bench.put(play("A", -1000, -990, None))
-        bench.tell(("A", -600))
-        misses(bench)
-
-        assert names(bench.fetch_if_due(play("B", -20, 0, None))) == [("A", -600, BACKFILL)]
+    def test_a_play_left_open_by_a_crash_does_not_count_as_known(self, harness: BackfillHarness) -> None:
+        harness.outbox.put([play("A", -1000, -990, None)])
+        harness.answer(("A", -600))
+        assert names(harness.fetch(play("B", -20, 0, None))) == [("A", -600, BACKFILL)]
 
     @pytest.mark.parametrize("is_blind", [False, True])
-    def test_when_nobody_could_see_matters(self, bench: Bench, *, is_blind: bool) -> None:
-        bench.put(play("A", -20_000, -19_900, STOPPED, playing=False))
-        bench.tell(("A", -100))
-        misses(bench)
+    def test_a_paused_play_is_found_again_only_after_an_unobserved_span(
+        self, harness: BackfillHarness, *, is_blind: bool
+    ) -> None:
+        harness.outbox.put([play("A", -20_000, -19_900, STOPPED, playing=False)])
+        harness.answer(("A", -100))
+        span = (round((T - 18_000) * 1000), round(T * 1000))
+        assert len(harness.fetch(blind=[span] if is_blind else [])) == is_blind
 
-        stretch = (round((T - 18_000) * 1000), round(T * 1000))
-        assert len(bench.fetch_if_due(blind=[stretch] if is_blind else [])) == is_blind
-
-    def test_a_play_that_was_paused_for_most_of_a_day_is_known(self, bench: Bench) -> None:
-        bench.put(play("A", -23 * HOUR, -23 * HOUR + 100, STOPPED, playing=False))
-        bench.tell(("A", -100))
-        misses(bench)
-
-        assert bench.fetch_if_due() == []
-
-    def test_what_lies_before_all_that_is_known_is_left_alone(self, bench: Bench) -> None:
-        """Whether it is known, nobody knows any more."""
-        plays = [play("A", -300 * number, -300 * number + 200) for number in range(MAX_KEPT_PLAYS, 0, -1)]
-        bench.put(*plays)
-        keys = [row.key for row in bench.outbox.waiting(MAX_KEPT_PLAYS)]
-        bench.outbox.mark_safe(keys[:-1])
+    def test_items_older_than_all_known_plays_are_ignored(self, harness: BackfillHarness) -> None:
+        harness.outbox.put(
+            [play("A", -300 * number, -300 * number + 200) for number in range(MAX_KEPT_PLAYS, 0, -1)]
+        )
+        keys = [row.key for row in harness.outbox.waiting(MAX_KEPT_PLAYS)]
+        harness.outbox.mark_safe(keys[:-1])
         horizon = -300 * MAX_KEPT_PLAYS
-        bench.tell(("B", horizon + 250), ("C", horizon - 1))
-        misses(bench)
-        assert names(bench.fetch_if_due()) == [("C", horizon - 1, BACKFILL), ("B", horizon + 250, BACKFILL)]
+        harness.answer(("B", horizon + 250), ("C", horizon - 1))
+        assert [name for name, *_ in names(harness.fetch())] == ["C", "B"]
+        harness.outbox.mark_safe(keys)
+        assert [name for name, *_ in names(harness.fetch())] == ["B"]
 
-        bench.outbox.mark_safe(keys)
-        misses(bench)
-        assert names(bench.fetch_if_due()) == [("B", horizon + 250, BACKFILL)]
+    def test_plays_written_by_others_are_not_found_again(self, harness: BackfillHarness) -> None:
+        harness.log.plays = [replace(play("A", -601, -401), source="import")]
+        from_redis = play("C", -1000, -800)
+        harness.outbox.adopt(
+            [(from_redis.second, replace(from_redis, item=replace(from_redis.item, catalog={})))]
+        )
+        harness.answer(("A", -400), ("B", -190), ("C", -799.5))
+        assert names(harness.fetch()) == [("B", -190, BACKFILL)]
 
-    def test_what_an_import_brought_is_not_found_again(self, bench: Bench) -> None:
-        bench.log.plays = [replace(play("A", -601, -401), source="import")]
-        bench.tell(("A", -400), ("B", -190))
-        misses(bench)
-        assert names(bench.fetch_if_due()) == [("B", -190, BACKFILL)]
-
-    def test_what_was_forgotten_is_not_brought_back(self, bench: Bench) -> None:
-        bench.put(play("C", -900, -700))
-        bench.log.stretches = {int(T - 600): int(T - 400)}
-        bench.tell(("A", -400.5), ("B", -190), ("C", -700))
-        misses(bench)
-        assert names(bench.fetch_if_due()) == [("B", -190, BACKFILL)]
-
-    def test_nor_completed_nor_found_hours_later(
-        self, bench: Bench, capsys: pytest.CaptureFixture[str]
+    def test_deleted_plays_stay_away(
+        self, harness: BackfillHarness, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Spotify tells of a play when the player leaves it."""
-        bench.put(play("A", -900, -800, UNKNOWN), play("B", -700, -600, STOPPED, playing=False))
-        bench.outbox.mark_deleted([int(T - 900), int(T - 700)])
-        bench.log.stretches = {int(T - 900): int(T - 800), int(T - 700): int(T - 600)}
-        bench.tell(("A", -720), ("B", -100))
-        misses(bench)
-        assert bench.fetch_if_due() == []
-        assert logged(capsys) == []
+        """Spotify may report them hours later, when the player moves on."""
+        harness.outbox.put([play("B", -900, -800, UNKNOWN), play("C", -700, -600, STOPPED, playing=False)])
+        harness.outbox.mark_deleted([int(T - 900), int(T - 700)])
+        harness.log.deleted = {int(T - 500): int(T - 400), int(T - 900): int(T - 800)}
+        harness.log.deleted[int(T - 700)] = int(T - 600)
+        harness.answer(("A", -400.5), ("B", -720), ("C", -100))
+        assert harness.fetch() == []
+        assert log_lines(capsys) == []
 
-    @pytest.mark.parametrize("body", [None, {}, {"items": None}, {"items": [None, {"track": 7}]}])
-    def test_one_that_makes_no_sense_adds_nothing_and_is_no_failure(
-        self, bench: Bench, body: dict[str, object] | None, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize("body", [None, {"items": [None, {"track": 7}]}])
+    def test_invalid_answers_are_no_failures(
+        self, harness: BackfillHarness, body: dict[str, object] | None, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        bench.service.body = body
-        misses(bench)
-        bench.live(HOUR)
+        harness.spotify.body = body
+        harness.miss()
+        harness.run(HOUR)
+        assert harness.spotify.fetches == [0, FOLLOW_UP_DELAY]
+        assert log_lines(capsys) == []
 
-        assert bench.asked == [0, FOLLOW_UP_DELAY]
-        assert logged(capsys) == []
-
-
-class TestFailure:
-    @pytest.mark.parametrize(
-        "error",
-        [
-            DOWN,
-            Unreachable("no whole answer came in time"),
-            NotBefore("Spotify's rate limit is reached", 600),
-            LoginNeeded("this login may not see what plays: run `spotify-logger login`"),
-        ],
-    )
-    def test_it_is_said_once_and_nothing_is_found(
-        self, bench: Bench, error: SpotifyLoggerError, capsys: pytest.CaptureFixture[str]
+    def test_each_failure_is_logged_once_until_the_next_answer(
+        self, harness: BackfillHarness, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        bench.service.error = error
-        misses(bench)
-        assert bench.fetch_if_due() == []
-        bench.live(HOUR, listening=True)
-
-        assert len(bench.asked) > 2
-        words = f"cannot fetch recently played items ({error}); retrying later"
-        assert logged(capsys) == [words]
-
-    def test_another_one_is_said_and_so_is_the_same_after_an_answer(
-        self, bench: Bench, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        errors = [DOWN, TryLater("Spotify answers 500"), DOWN, None, DOWN]
-        for error in errors:
-            bench.service.error = error
-            misses(bench)
-            bench.fetch_if_due()
-
-        assert [line.partition("(")[2].partition(")")[0] for line in logged(capsys)] == [
-            str(error) for error in errors if error
-        ]
-
-    def test_what_it_could_not_learn_it_learns_later(self, bench: Bench) -> None:
-        bench.tell(("A", -400))
-        bench.service.error = DOWN
-        misses(bench)
-        assert bench.fetch_if_due() == []
-
-        bench.service.error = None
-        bench.clock.sleep(FOLLOW_UP_DELAY)
-        assert names(bench.fetch_if_due()) == [("A", -400, BACKFILL)]
-
-
-def test_a_state_that_redis_gave_back_without_names_is_known_by_its_id(bench: Bench) -> None:
-    kept = play("A", -1000, -800)
-    bench.outbox.adopt([(kept.second, replace(kept, item=replace(kept.item, catalog={})))])
-    bench.tell(("A", -799.5))
-    misses(bench)
-
-    assert bench.fetch_if_due() == []
+        login = LoginNeeded("run `spotify-logger login`")
+        harness.answer(("A", -400))
+        found = []
+        for error in [UNAVAILABLE, UNAVAILABLE, login, UNAVAILABLE, None, UNAVAILABLE]:
+            harness.spotify.error = error
+            found += harness.fetch()
+        assert names(found) == [("A", -400, BACKFILL)]
+        lines = [line for line in log_lines(capsys) if "cannot fetch" in line]
+        assert [str(login) in line for line in lines] == [False, True, False, False]
