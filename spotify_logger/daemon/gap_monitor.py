@@ -79,7 +79,7 @@ class GapMonitor:
             self._coverage = self._coverage_since(max(known))
 
     def on_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
-        """An answer came, see `Sight.saw`; a gap that it ends is recorded."""
+        """Handle an answer, and record the gap that it ends; see `Coverage.record_answer`."""
         span = self._coverage.record_answer(stamp_ms, now)
         self._is_failing = False
         self._has_answer = True

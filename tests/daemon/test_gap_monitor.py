@@ -1,4 +1,4 @@
-"""The watch over the logger, with a real outbox and in virtual time, over restarts and power cuts."""
+"""The gap monitor with a real outbox, in virtual time, across restarts and power cuts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE, RATE_LIMITED, SUSPENDED
-from spotify_logger.core.times import from_iso, to_iso
+from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
 from spotify_logger.daemon.gap_monitor import (
     GAP_NOTE,
@@ -21,11 +21,10 @@ from spotify_logger.daemon.gap_monitor import (
 )
 from spotify_logger.spotify.http import Response
 from spotify_logger.storage.outbox import Outbox
-from spotify_logger.system import log
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from spotify_logger.spotify.http import Request
@@ -35,11 +34,11 @@ DAY, HOUR, MINUTE = 86_400, 3600, 60
 PLANNED = 60.0
 REFUSED = "Spotify does not take the login any more"
 Gap = tuple[float, float, str]
-"""From and to, in seconds since noon, and why."""
+"""From and to, in seconds since noon, and the reason."""
 
 
 class CountingOutbox(Outbox):
-    """A real one; tells how often something was brought to the disk."""
+    """A real outbox that counts writes to disk."""
 
     writes = 0
 
@@ -52,492 +51,350 @@ class CountingOutbox(Outbox):
         super().put_gap(second, fields, notes)
 
 
-class Bench:
-    """A watch, on a machine that can lose its power."""
+class GapMonitorHarness:
+    """A gap monitor on a machine that can lose power."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._outboxes: list[Outbox] = []
-        self.told: list[str] = []
-        self.beats = 0
+        self.alerts: list[str] = []
+        self.heartbeats = 0
         self.clock = VirtualClock(T)
-        self.start()
+        self.restart()
 
-    def start(self, *, redis_knows: float | None = None) -> None:
-        """Start the loop; one that ran before was killed. `redis_knows`: an answer, as Redis has it."""
+    def restart(self, *, answer_in_redis: float | None = None) -> None:
+        """Start a process after the one before was killed."""
         self.outbox = CountingOutbox(self._path, self.clock.monotonic)
         self._outboxes.append(self.outbox)
         alerts = Alerts(self._alert, "https://ntfy.test/x", self.clock, self.outbox, lambda: 0.5)
         heartbeat = Heartbeat(self._heartbeat, "https://hc.test/x", self.clock)
-        self.gap_monitor = GapMonitor(self.outbox, self.clock, alerts, heartbeat, PLANNED)
-        self.gap_monitor.resume(None if redis_knows is None else round((T + redis_knows) * 1000))
+        self.monitor = GapMonitor(self.outbox, self.clock, alerts, heartbeat, PLANNED)
+        self.monitor.resume(None if answer_in_redis is None else round((T + answer_in_redis) * 1000))
 
     def reboot(self, ahead: float = 0.0) -> None:
-        """Start the machine again, with a clock that is wrong by so many seconds."""
+        """Restart the machine, with a clock that is wrong by some seconds."""
         self.clock = self.clock.reboot(ahead)
-        self.start()
+        self.restart()
 
     def _alert(self, request: Request) -> Response:
-        self.told.append(str(request.text))
+        self.alerts.append(str(request.text))
         return Response(200, {}, b"")
 
-    def _heartbeat(self, request: Request) -> Response:
-        self.beats += 1
+    def _heartbeat(self, _: Request) -> Response:
+        self.heartbeats += 1
         return Response(200, {}, b"")
 
     def answer(self, wait: float = 30, *, date: bool = True) -> Gap | None:
-        """A turn that brings an answer, and the wait after it; what was missed before."""
+        """Run a turn with an answer, and wait; return the unobserved span that it ended."""
         if date:
             self.clock.correct(int(self.clock.now))
-        stretch = self.gap_monitor.on_answer(round(self.clock.utc() * 1000), self.clock.monotonic())
-        if self.gap_monitor.is_save_due():
-            self.outbox.put([], self.gap_monitor.to_notes())
+        span = self.monitor.on_answer(round(self.clock.utc() * 1000), self.clock.monotonic())
+        if self.monitor.is_save_due():
+            self.outbox.put([], self.monitor.to_notes())
         self._wait(wait)
-        if stretch is None:
-            return None
-        return stretch.from_ms / 1000 - T, stretch.to_ms / 1000 - T, stretch.reason
+        return None if span is None else (span.from_ms / 1000 - T, span.to_ms / 1000 - T, span.reason)
 
     def fail(self, reason: str = OFFLINE, wait: float = 30) -> None:
-        """A turn that brings none."""
-        self.gap_monitor.on_failure(reason)
+        """Run a turn without an answer, and wait."""
+        self.monitor.on_failure(reason)
         self._wait(wait)
 
     def _wait(self, wait: float) -> None:
-        self.gap_monitor.on_planned(self.clock.monotonic() + wait)
+        self.monitor.on_planned(self.clock.monotonic() + wait)
         self.clock.sleep(wait)
 
-    def answers(self, seconds: float, wait: float = 30) -> None:
-        self._repeat(seconds, wait, lambda: self.answer(wait))
-
-    def failures(self, seconds: float, reason: str = OFFLINE, wait: float = 30) -> None:
-        self._repeat(seconds, wait, lambda: self.fail(reason, wait))
-
-    @staticmethod
-    def _repeat(seconds: float, wait: float, turn: Callable[[], object]) -> None:
+    def answer_for(self, seconds: float, wait: float = 30) -> None:
         for _ in range(round(seconds / wait)):
-            turn()
+            self.answer(wait)
 
-    @property
-    def now(self) -> float:
-        """Seconds since noon, in truth."""
-        return self.clock.now - T
+    def fail_for(self, seconds: float, reason: str = OFFLINE) -> None:
+        for _ in range(round(seconds / 30)):
+            self.fail(reason)
 
-    def gaps(self) -> list[Gap]:
-        """The gaps that are on the disk; those who read the disk of a machine without power find the same."""
+    def saved_gaps(self) -> list[Gap]:
+        """Return the gaps on disk, where they are found after a power cut."""
         other = Outbox(self._path, self.clock.monotonic)
         rows = other.waiting_gaps()
         other.close()
         assert [row.second for row in rows] == [(from_iso(row.fields["from"]) or 0) // 1000 for row in rows]
-        return [(moment(row.fields["from"]), moment(row.fields["to"]), row.fields["reason"]) for row in rows]
+        return [
+            (since_noon(row.fields["from"]), since_noon(row.fields["to"]), row.fields["reason"])
+            for row in rows
+        ]
 
-    def beat(self) -> float:
-        """The last answer, as the disk knows it, in seconds since noon."""
+    def saved_answer(self) -> float:
+        """Return the last answer according to the disk, in seconds since noon."""
         other = Outbox(self._path, self.clock.monotonic)
-        beat = int(other.note(LAST_ANSWER_NOTE))
+        answered = int(other.note(LAST_ANSWER_NOTE))
         other.close()
-        return beat / 1000 - T
+        return answered / 1000 - T
 
-    def report(self, trouble: str = "", *, is_time_known: bool = True, healthy: bool = True) -> None:
-        self.gap_monitor.report(T + 100 * DAY, trouble, is_time_known=is_time_known, healthy=healthy)
+    def report(self, trouble: str = "", *, is_time_known: bool = True, healthy: bool = True) -> list[str]:
+        """Report, with a login that expires in 100 days; return the alerts that arrive."""
+        self.monitor.report(T + 100 * DAY, trouble, is_time_known=is_time_known, healthy=healthy)
+        alerts, self.alerts = self.alerts, []
+        return alerts
 
     def close(self) -> None:
         for outbox in self._outboxes:
             outbox.close()
 
 
-def moment(text: str) -> float:
-    stamp_ms = from_iso(text)
-    assert stamp_ms is not None
-    return stamp_ms / 1000 - T
+def since_noon(text: str) -> float:
+    return (from_iso(text) or 0) / 1000 - T
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "outbox.sqlite")
-    yield bench
-    bench.close()
+def harness(tmp_path: Path) -> Iterator[GapMonitorHarness]:
+    harness = GapMonitorHarness(tmp_path / "outbox.sqlite")
+    yield harness
+    harness.close()
 
 
-def logged(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line[20:] for line in capsys.readouterr().err.splitlines()]
 
 
-class TestBeat:
-    def test_a_minute_passes_between_two_beats(self, bench: Bench) -> None:
-        for _ in range(360):
-            bench.answer(5)
-            assert bench.outbox.note(LAST_ANSWER_NOTE)
+class TestLastAnswer:
+    def test_it_is_saved_every_minute(self, harness: GapMonitorHarness) -> None:
+        for _ in range(150):
+            answered = harness.clock.now - T
+            harness.answer(7)
+            assert 0 <= answered - harness.saved_answer() < SAVE_INTERVAL
+        assert harness.outbox.writes <= 150 * 7 / SAVE_INTERVAL
 
-        assert bench.outbox.writes == 30 * MINUTE / SAVE_INTERVAL
+    def test_it_is_saved_exactly_when_answers_stop(self, harness: GapMonitorHarness) -> None:
+        harness.fail_for(5 * MINUTE)
+        assert harness.outbox.writes == 0, "there was none yet"
+        assert harness.monitor.to_notes() == {}
+        harness.answer_for(100, wait=5)
+        assert harness.saved_answer() < 395
+        harness.fail()
+        assert harness.saved_answer() == 395
+        writes = harness.outbox.writes
+        harness.fail_for(3 * MINUTE)
+        assert not harness.monitor.is_save_due()
+        assert harness.outbox.writes == writes
 
-    def test_a_power_cut_hides_no_more_than_a_minute(self, bench: Bench) -> None:
-        for _ in range(60):
-            answered = bench.now
-            bench.answer(7)
-            assert 0 <= answered - bench.beat() < SAVE_INTERVAL
-
-    def test_when_sight_is_lost_the_beat_is_exact(self, bench: Bench) -> None:
-        bench.answers(100, wait=5)
-        assert bench.beat() < 95
-
-        bench.fail()
-        assert bench.beat() == 95
-
-    def test_while_nothing_can_be_seen_there_is_none(self, bench: Bench) -> None:
-        bench.answers(100, wait=5)
-        bench.fail()
-        writes = bench.outbox.writes
-
-        bench.failures(3 * MINUTE)
-        assert not bench.gap_monitor.is_save_due()
-        assert bench.outbox.writes == writes
-
-    def test_where_no_answer_came_yet_there_is_none(self, bench: Bench) -> None:
-        bench.failures(10 * MINUTE)
-
-        assert bench.outbox.writes == 0
-        assert bench.gap_monitor.to_notes() == {}
-
-    def test_what_redis_knows_better_is_kept(self, bench: Bench) -> None:
-        bench.answers(200, wait=5)
-        assert bench.beat() < 195
-        bench.start(redis_knows=195)
-
-        bench.fail()
-        assert bench.beat() == 195
+    def test_a_later_one_in_redis_counts(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(200, wait=5)
+        assert harness.saved_answer() < 195
+        harness.restart(answer_in_redis=195)
+        harness.fail()
+        assert harness.saved_answer() == 195
 
 
 class TestGap:
-    def test_it_is_on_the_disk_after_five_minutes_and_keeps_its_key(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(270)
-        assert bench.gaps() == []
-
-        bench.failures(60)
-        assert bench.gaps() == [(30, 360, OFFLINE)]
-
-        assert bench.answer() == (30, 390, OFFLINE)
-        assert bench.gaps() == [(30, 390, OFFLINE)]
-        assert bench.outbox.note(GAP_NOTE) == ""
-
-    def test_it_grows_now_and_then(self, bench: Bench) -> None:
-        bench.answers(60)
-        writes = bench.outbox.writes
-        ends: set[float] = set()
-        for _ in range(2 * 120):
-            bench.fail(wait=30)
-            ends.update(to for _, to, _ in bench.gaps())
-
-        assert ends == {360 + GAP_SAVE_INTERVAL * number for number in range(8)}
-        assert bench.outbox.writes == writes + len(ends) + 1  # and the beat
-
-    def test_its_reason_is_what_lasted_longest(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(330)
-        bench.failures(HOUR, RATE_LIMITED)
-        bench.answer()
-
-        assert bench.gaps() == [(30, 390 + HOUR, RATE_LIMITED)]
-
-    def test_the_log_says_so_once(self, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-        bench.answers(60)
-        bench.failures(HOUR)
-        bench.answers(300)
-
-        words = "not observed: 2026-11-22T12:00:30Z to 2026-11-22T13:01:00Z (offline)"
-        assert logged(capsys) == [f"{words}; recorded as a gap"]
-
-    def test_less_than_five_minutes_are_no_gap_but_something_may_have_been_missed(
-        self, bench: Bench, capsys: pytest.CaptureFixture[str]
+    def test_it_is_saved_after_five_minutes_under_a_key_that_stays(
+        self, harness: GapMonitorHarness, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        bench.answers(60)
-        bench.failures(240)
+        harness.answer_for(60)
+        harness.fail_for(270)
+        assert harness.saved_gaps() == []
+        harness.fail_for(60)
+        assert harness.saved_gaps() == [(30, 360, OFFLINE)]
+        assert harness.answer() == (30, 390, OFFLINE)
+        assert harness.saved_gaps() == [(30, 390, OFFLINE)]
+        assert harness.outbox.note(GAP_NOTE) == ""
+        harness.fail_for(330)
+        assert harness.saved_gaps()[1:] == [(390, 720, OFFLINE)], "the next one is saved as soon"
+        harness.answer()
+        first, _second = log_lines(capsys)
+        words = "not observed: 2026-11-22T12:00:30Z to 2026-11-22T12:06:30Z (offline)"
+        assert first == f"{words}; recorded as a gap"
 
-        assert bench.answer() == (30, 300, OFFLINE)
-        assert bench.gaps() == []
-        assert bench.gap_monitor.unobserved == [(round((T + 30) * 1000), round((T + 300) * 1000))]
-        assert logged(capsys) == []
+    def test_it_is_saved_now_and_then_while_it_grows(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(60)
+        writes = harness.outbox.writes
+        ends: set[float] = set()
+        for _ in range(90):
+            harness.fail()
+            ends.update(to for _, to, _ in harness.saved_gaps())
+        assert ends == {360 + GAP_SAVE_INTERVAL * number for number in range(3)}
+        assert harness.outbox.writes == writes + len(ends) + 1  # and the last answer
 
-    def test_the_next_one_is_on_the_disk_as_soon(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(390)
-        bench.answer()  # at 450
-        bench.failures(330)
-        assert bench.now < 60 + 330 + GAP_SAVE_INTERVAL
+    def test_its_reason_is_the_one_that_lasted_longest(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(60)
+        harness.fail_for(330)
+        harness.fail_for(HOUR, RATE_LIMITED)
+        harness.answer()
+        assert harness.saved_gaps() == [(30, 390 + HOUR, RATE_LIMITED)]
 
-        assert bench.gaps() == [(30, 450, OFFLINE), (450, 780, OFFLINE)]
+    def test_shorter_spans_are_unobserved_but_no_gaps(
+        self, harness: GapMonitorHarness, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        harness.answer_for(60)
+        harness.fail_for(240)
+        assert harness.answer() == (30, 300, OFFLINE)
+        assert harness.saved_gaps() == []
+        spans = [(round((T + 30) * 1000), round((T + 300) * 1000))]
+        assert harness.monitor.unobserved == spans
+        assert log_lines(capsys) == []
+        harness.restart()
+        assert harness.monitor.unobserved == spans
 
-    def test_a_suspended_machine(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.clock.sleep(8 * HOUR)
+    def test_only_the_newest_spans_are_remembered(self, harness: GapMonitorHarness) -> None:
+        spans = [[number, number + 1] for number in range(MAX_SPANS + 5)]
+        harness.outbox.put([], {UNOBSERVED_NOTE: json.dumps(spans)})
+        harness.restart()
+        assert harness.monitor.unobserved[0] == (5, 6)
+        harness.answer()
+        harness.fail_for(120)
+        harness.answer()
+        assert len(harness.monitor.unobserved) == MAX_SPANS
+        assert harness.monitor.unobserved[-1] == (round(T * 1000), round((T + 150) * 1000))
 
-        assert bench.answer() == (30, 60 + 8 * HOUR, SUSPENDED)
-        assert bench.gaps() == [(30, 60 + 8 * HOUR, SUSPENDED)]
+    def test_a_suspended_machine_is_one(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(60)
+        harness.clock.sleep(8 * HOUR)
+        assert harness.answer() == (30, 60 + 8 * HOUR, SUSPENDED)
+        assert harness.saved_gaps() == [(30, 60 + 8 * HOUR, SUSPENDED)]
 
-    def test_one_failure_in_long_waits_is_none_and_no_restart_makes_one_of_it(self, bench: Bench) -> None:
-        bench.answers(1200, wait=600)
-        bench.fail(wait=5)
-        bench.answers(1200, wait=600)
-        assert bench.gaps() == []
+    def test_a_single_failure_between_long_waits_is_none(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(1200, wait=600)
+        harness.fail(wait=5)
+        harness.answer_for(1200, wait=600)
+        assert harness.saved_gaps() == []
+        harness.restart()
+        assert harness.answer() is not None  # it ended after a wait that this process did not plan
+        assert [gap for gap in harness.saved_gaps() if gap[0] < 1205] == []
 
-        bench.start()
-        assert bench.answer() is not None  # it ended after a wait that this process did not plan
-        assert [gap for gap in bench.gaps() if gap[0] < 1205] == []
+    def test_a_clock_that_is_set_makes_none(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(120)
+        harness.clock.step(-DAY)
+        harness.answer_for(120)
+        harness.fail_for(600)
+        harness.clock.step(2 * DAY)
+        harness.answer_for(300)
+        assert harness.saved_gaps() == [(210, 840, OFFLINE)]
 
 
-class TestRestart:
-    def test_in_the_middle_of_a_gap_that_is_known(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(10 * MINUTE)
-        bench.start(redis_knows=30)
-        bench.failures(10 * MINUTE)
-        assert bench.gaps() == [(30, 360, OFFLINE)]
+class TestGapAcrossRestarts:
+    def test_a_restart_at_any_moment_leaves_one_gap(self, tmp_path: Path) -> None:
+        for turns in range(0, 22, 3):
+            harness = GapMonitorHarness(tmp_path / f"{turns}.sqlite")
+            harness.answer_for(60)
+            harness.fail_for(30 * turns)
+            harness.restart(answer_in_redis=30)
+            harness.fail_for(660 - 30 * turns)
+            harness.answer_for(90)
+            harness.close()
+            assert [(begin, end) for begin, end, _ in harness.saved_gaps()] == [(30, 720)]
 
-        bench.answer()
-        assert bench.gaps() == [(30, 60 + 20 * MINUTE, OFFLINE)]
+    @pytest.mark.parametrize(
+        ("offline", "off", "reason"), [(10 * HOUR, MINUTE, OFFLINE), (10 * MINUTE, 10 * HOUR, NOT_RUNNING)]
+    )
+    def test_its_reason_is_still_the_one_that_lasted_longest(
+        self, harness: GapMonitorHarness, offline: float, off: float, reason: str
+    ) -> None:
+        harness.answer_for(60)
+        harness.fail_for(offline)
+        harness.clock.sleep(off)
+        harness.reboot()
+        harness.fail_for(60)
+        harness.answer()
+        assert harness.saved_gaps() == [(30, 120 + offline + off, reason)]
 
-    def test_at_every_moment_of_a_gap(self, tmp_path: Path) -> None:
-        for turns in range(22):
-            bench = Bench(tmp_path / f"{turns}.sqlite")
-            bench.answers(60)
-            bench.failures(30 * turns)
-            bench.start()
-            bench.failures(660 - 30 * turns)
-            bench.answers(90)
-            bench.close()
+    def test_before_it_was_saved(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(60)
+        harness.fail_for(90)
+        harness.restart()
+        harness.fail_for(HOUR, LOGIN_DEAD)
+        harness.answer()
+        assert harness.saved_gaps() == [(30, 150 + HOUR, LOGIN_DEAD)]
 
-            assert [(begin, end) for begin, end, _ in bench.gaps()] == [(30 if turns else 0, 720)]
+    @pytest.mark.parametrize(("answer_in_redis", "begin"), [(None, 60), (95, 95), (-DAY, 60)])
+    def test_a_power_cut_is_one_from_the_last_known_answer(
+        self, harness: GapMonitorHarness, answer_in_redis: float | None, begin: float
+    ) -> None:
+        harness.answer_for(100, wait=5)
+        assert harness.saved_answer() == 60
+        harness.clock.sleep(2 * HOUR)
+        harness.clock = harness.clock.reboot()
+        harness.restart(answer_in_redis=answer_in_redis)
+        harness.answer_for(300)
+        assert harness.saved_gaps() == [(begin, 100 + 2 * HOUR, NOT_RUNNING)]
 
-    def test_who_starts_the_machine_again_because_it_is_offline(self, bench: Bench) -> None:
-        """For most of the time the logger did run; the next process does not know it otherwise."""
-        bench.answers(60)
-        bench.failures(10 * HOUR)
-        bench.clock.sleep(60)
-        bench.reboot()
-        bench.failures(60)
-        bench.answer()
+    def test_a_new_state_folder_takes_the_last_answer_from_redis(self, harness: GapMonitorHarness) -> None:
+        harness.restart(answer_in_redis=-HOUR)
+        assert harness.answer() == (-HOUR, 0, NOT_RUNNING)
+        assert harness.saved_gaps() == [(-HOUR, 0, NOT_RUNNING)]
 
-        assert bench.gaps() == [(30, 180 + 10 * HOUR, OFFLINE)]
+    def test_a_quick_restart_is_none(self, harness: GapMonitorHarness) -> None:
+        harness.answer_for(600)
+        harness.restart(answer_in_redis=570)
+        harness.answer_for(600)
+        assert harness.monitor.unobserved == []
+        harness.clock.sleep(30)
+        harness.reboot(ahead=DAY)
+        harness.fail()
+        harness.answer_for(300)
+        assert harness.saved_gaps() == []
 
-    def test_a_machine_that_was_off_for_longer_than_offline(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(10 * MINUTE)
-        bench.clock.sleep(10 * HOUR)
-        bench.reboot()
-        bench.answer()
-
-        assert bench.gaps() == [(30, 660 + 10 * HOUR, NOT_RUNNING)]
-
-    def test_before_it_was_a_gap(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(90)
-        bench.start()
-        bench.failures(HOUR, LOGIN_DEAD)
-        bench.answer()
-
-        assert bench.gaps() == [(30, 150 + HOUR, LOGIN_DEAD)]
-
-    def test_a_power_cut(self, bench: Bench) -> None:
-        bench.answers(100, wait=5)
-        beat = bench.beat()
-        bench.clock.sleep(2 * HOUR)
-        bench.reboot()
-
-        bench.answers(300)
-        assert bench.gaps() == [(beat, 100 + 2 * HOUR, NOT_RUNNING)]
-
-    def test_a_power_cut_and_redis_knows_of_a_later_answer(self, bench: Bench) -> None:
-        bench.answers(100, wait=5)
-        bench.clock.sleep(2 * HOUR)
-        bench.start(redis_knows=95)
-
-        bench.answers(300)
-        assert bench.gaps() == [(95, 100 + 2 * HOUR, NOT_RUNNING)]
-
-    def test_redis_has_an_old_copy(self, bench: Bench) -> None:
-        bench.answers(100, wait=5)
-        beat = bench.beat()
-        bench.clock.sleep(2 * HOUR)
-        bench.start(redis_knows=-DAY)
-
-        bench.answers(300)
-        assert bench.gaps() == [(beat, 100 + 2 * HOUR, NOT_RUNNING)]
-
-    def test_a_new_state_folder_and_redis_knows(self, bench: Bench) -> None:
-        bench.start(redis_knows=-HOUR)
-
-        assert bench.answer() == (-HOUR, 0, NOT_RUNNING)
-        assert bench.gaps() == [(-HOUR, 0, NOT_RUNNING)]
-
-    def test_without_a_break_there_is_nothing(self, bench: Bench) -> None:
-        bench.answers(600)
-        bench.start(redis_knows=570)
-        bench.answers(600)
-
-        assert bench.gaps() == []
-        assert bench.gap_monitor.unobserved == []
-
-    @pytest.mark.parametrize("ahead", [-DAY, DAY, -10_000 * DAY, 10_000 * DAY])
-    def test_a_clock_that_is_wrong_at_boot_makes_no_gap_of_a_day(self, bench: Bench, ahead: float) -> None:
-        bench.answers(120)
-        beat = bench.beat()
-        bench.clock.sleep(600)
-        bench.reboot(ahead)
-        bench.failures(600)
-        assert bench.gaps() == []  # nobody knows how long it is
-
-        bench.answers(300)
-        ((begin, end, _),) = bench.gaps()
-        assert begin == beat
+    @pytest.mark.parametrize("ahead", [-DAY, 10_000 * DAY])
+    def test_a_clock_that_is_wrong_at_boot_does_not_change_its_length(
+        self, harness: GapMonitorHarness, ahead: float
+    ) -> None:
+        harness.answer_for(120)
+        answered = harness.saved_answer()
+        harness.clock.sleep(600)
+        harness.reboot(ahead)
+        harness.fail_for(600)
+        assert harness.saved_gaps() == []  # nobody knows how long it is
+        harness.answer_for(300)
+        ((begin, end, _),) = harness.saved_gaps()
+        assert begin == answered
         assert abs(end - 1320) <= 1  # a `Date` has whole seconds
 
-    @pytest.mark.parametrize("ahead", [-DAY, DAY])
-    def test_a_wrong_clock_and_a_quick_restart_are_no_gap(self, bench: Bench, ahead: float) -> None:
-        bench.answers(120)
-        bench.clock.sleep(30)
-        bench.reboot(ahead)
-
-        bench.failures(30)
-        bench.answers(300)
-        assert bench.gaps() == []
-
-    @pytest.mark.parametrize("step", [-DAY, DAY])
-    def test_somebody_sets_the_clock(self, bench: Bench, step: float) -> None:
-        bench.answers(120)
-        bench.clock.step(step)
-        bench.answers(120)
-        bench.failures(600)
-        bench.clock.step(-step)
-        bench.answers(300)
-
-        assert bench.gaps() == [(210, 840, OFFLINE)]
-
-    @pytest.mark.parametrize(
-        "garbage",
-        ["soon", "-5", "1e9", "²", "9" * 40, "[]", "null", "[2, 1, 3]", "[9e99, 9e99, 1]", "[" * 10_000],
-    )
-    def test_notes_that_make_no_sense_are_none(self, bench: Bench, garbage: str) -> None:
-        bench.outbox.put([], {LAST_ANSWER_NOTE: garbage, GAP_NOTE: garbage, UNOBSERVED_NOTE: garbage})
-        bench.start()
-
-        assert bench.gap_monitor.unobserved == []
-        assert bench.answer() is None
-        assert bench.gaps() == []
+    @pytest.mark.parametrize("note", ["soon", "-5", "9" * 40, "[2, 1, 3]", "[5, 2, 0]", "[9e99, 9e99, 1]"])
+    def test_invalid_notes_count_as_none(self, harness: GapMonitorHarness, note: str) -> None:
+        harness.outbox.put([], {LAST_ANSWER_NOTE: note, GAP_NOTE: note, UNOBSERVED_NOTE: note})
+        harness.restart()
+        assert harness.monitor.unobserved == []
+        assert harness.answer() is None
+        assert harness.saved_gaps() == []
 
 
-class TestBlind:
-    def test_it_survives_a_restart(self, bench: Bench) -> None:
-        bench.answers(60)
-        bench.failures(240)
-        bench.answers(60)
-        blind = bench.gap_monitor.unobserved
-        assert len(blind) == 1
-
-        bench.start()
-        assert bench.gap_monitor.unobserved == blind
-
-    def test_the_newest_are_remembered(self, bench: Bench) -> None:
-        bench.answer()
-        for _ in range(MAX_SPANS + 5):
-            bench.failures(120)
-            bench.answer()
-
-        assert len(bench.gap_monitor.unobserved) == MAX_SPANS
-        assert bench.gap_monitor.unobserved[-1][1] == round((bench.clock.now - 30) * 1000)
-        bench.start()
-        assert len(bench.gap_monitor.unobserved) == MAX_SPANS
-
-    @pytest.mark.parametrize(
-        "note", ["{", "7", "[7]", "[[1]]", "[[1, 2, 3]]", '[["a", "b"]]', "[[1e999, 2]]", "[" * 10_000]
-    )
-    def test_a_note_that_makes_no_sense_is_none(self, bench: Bench, note: str) -> None:
-        bench.outbox.put([], {UNOBSERVED_NOTE: note})
-        bench.start()
-
-        assert bench.gap_monitor.unobserved == []
-
-    def test_a_note_is_bounded(self, bench: Bench) -> None:
-        bench.outbox.put([], {UNOBSERVED_NOTE: json.dumps([[number, number + 1] for number in range(1000)])})
-        bench.start()
-
-        assert len(bench.gap_monitor.unobserved) == MAX_SPANS
-        assert bench.gap_monitor.unobserved[-1] == (999, 1000)
-
-
-class TestTell:
-    def test_a_dead_login_is_told_and_so_is_that_it_works_again(self, bench: Bench) -> None:
-        bench.answer()
-        bench.report()
-        assert bench.told == []
-
-        bench.fail(LOGIN_DEAD)
-        bench.report(REFUSED, healthy=False)
-        bench.report(REFUSED, healthy=False)
-        assert len(bench.told) == 1
-
-        bench.answer()
-        bench.report()
-        assert "works again" in bench.told.pop()
-
-    def test_it_is_told_before_anybody_knows_the_time(self, bench: Bench) -> None:
-        bench.fail(LOGIN_DEAD)
-        bench.report(REFUSED, is_time_known=False, healthy=False)
-
-        assert len(bench.told) == 1
+class TestReport:
+    def test_a_login_that_fails_is_reported_once_and_again_when_it_works(
+        self, harness: GapMonitorHarness
+    ) -> None:
+        harness.fail(LOGIN_DEAD)
+        assert len(harness.report(REFUSED, is_time_known=False, healthy=False)) == 1
+        assert harness.report(REFUSED, healthy=False) == []
+        harness.answer()
+        (text,) = harness.report()
+        assert "works again" in text
 
     @pytest.mark.parametrize("is_time_known", [False, True])
-    def test_no_answer_does_not_tell_that_the_login_works_again(
-        self, bench: Bench, *, is_time_known: bool
+    def test_a_restart_does_not_report_a_working_login_before_an_answer(
+        self, harness: GapMonitorHarness, *, is_time_known: bool
     ) -> None:
-        """A process that starts with a timeout, or with a 503, which has a `Date`, knows of no trouble."""
-        bench.fail(LOGIN_DEAD)
-        bench.report(REFUSED, healthy=False)
-        bench.told.clear()
-        bench.start()
+        """Its first request may time out, or get a 503, which has a `Date`."""
+        harness.fail(LOGIN_DEAD)
+        harness.report(REFUSED, healthy=False)
+        harness.restart()
+        harness.fail(OFFLINE)
+        assert harness.report(is_time_known=is_time_known, healthy=False) == []
+        harness.fail(LOGIN_DEAD)
+        assert harness.report(REFUSED, healthy=False) == []
+        harness.answer()
+        assert len(harness.report()) == 1
 
-        bench.fail(OFFLINE)
-        bench.report(is_time_known=is_time_known, healthy=False)
-        assert bench.told == []
+    def test_a_reminder_waits_until_the_time_is_known(self, harness: GapMonitorHarness) -> None:
+        harness.clock = VirtualClock(T, ahead=95 * DAY)
+        harness.restart()
+        harness.answer(date=False)
+        assert harness.report(is_time_known=False) == []
+        harness.answer()
+        assert harness.report() == []
+        harness.clock.sleep(95 * DAY)
+        harness.answer()
+        (text,) = harness.report()
+        assert "expires in 5 days" in text
 
-        bench.fail(LOGIN_DEAD)
-        bench.report(REFUSED, healthy=False)
-        assert bench.told == []
-
-        bench.answer()
-        bench.report()
-        assert len(bench.told) == 1
-
-    def test_no_end_of_a_login_is_told_by_a_clock_that_may_be_wrong(self, bench: Bench) -> None:
-        bench.clock = VirtualClock(T, ahead=95 * DAY)
-        bench.start()
-        bench.answer(date=False)
-        bench.report(is_time_known=False)
-        assert bench.told == []
-
-        bench.answer()
-        bench.report()
-        assert bench.told == []
-
-    def test_an_end_that_comes_near_is_told(self, bench: Bench) -> None:
-        bench.clock.sleep(95 * DAY)
-        bench.answer()
-        bench.report()
-
-        assert len(bench.told) == 1
-        assert "expires in 5 days" in bench.told[0]
-
-    def test_the_heart_beats_while_all_is_well(self, bench: Bench) -> None:
-        bench.report(healthy=False)
-        assert bench.beats == 0
-        bench.report()
-        assert bench.beats == 1
-
-
-def test_its_words_are_fit_for_a_terminal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    bench.answer()
-    bench.clock.sleep(HOUR)
-    bench.answer()
-
-    (line,) = logged(capsys)
-    assert line == log.sanitize(line)
-    assert to_iso(round(T * 1000))[:19] in line
+    def test_heartbeats_are_sent_while_the_logger_is_healthy(self, harness: GapMonitorHarness) -> None:
+        harness.report(healthy=False)
+        assert harness.heartbeats == 0
+        harness.report()
+        assert harness.heartbeats == 1
