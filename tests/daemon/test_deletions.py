@@ -18,65 +18,58 @@ if TYPE_CHECKING:
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 
 
-class Memory:
-    """What a logger knows of what was forgotten, in front of a Redis, and on a disk."""
-
-    def __init__(self, path: Path) -> None:
-        clock = VirtualClock(SECOND)
-        self.store = Store("", connect=FakeRedis(clock.utc, clock.sleep).link)
-        self.outbox = Outbox(path, clock.monotonic)
-        self.start()
-
-    def start(self) -> None:
-        self.tombstones = Tombstones(self.store, self.outbox)
-
-    def say(self, *seconds: int) -> None:
-        with self.store.batch() as batch:
-            batch.write_tombstones({second: second + 200 for second in seconds})
-
-    def known(self) -> list[int]:
-        return list(self.tombstones.plays)
+@pytest.fixture
+def store() -> Store:
+    clock = VirtualClock(SECOND)
+    return Store("", connect=FakeRedis(clock.utc, clock.sleep).link)
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Memory]:
-    memory = Memory(tmp_path / "outbox.sqlite")
-    yield memory
-    memory.outbox.close()
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.sqlite", lambda: 0.0)
+    yield outbox
+    outbox.close()
 
 
-def test_the_newest_are_kept_in_mind_for_another_process_too(memory: Memory) -> None:
-    memory.say(*range(SECOND, SECOND + MAX_TOMBSTONES + 3))
-    memory.tombstones.refresh()
-    assert memory.known() == list(range(SECOND + 3, SECOND + MAX_TOMBSTONES + 3))
-    memory.start()
-    assert memory.known() == list(range(SECOND + 3, SECOND + MAX_TOMBSTONES + 3))
+def delete(store: Store, *seconds: int) -> None:
+    with store.batch() as batch:
+        batch.write_tombstones({second: second + 200 for second in seconds})
 
 
-def test_what_a_redis_has_lost_is_known_and_told_again(memory: Memory) -> None:
-    memory.say(SECOND, SECOND + 1)
-    memory.tombstones.refresh()
-    memory.store._link.send([("DEL", TOMBSTONES)])
-    memory.store.close()
-    memory.say(SECOND + 2)
-    memory.tombstones.refresh(force=True)
-    memory.tombstones.restore()
-    assert memory.known() == [SECOND, SECOND + 1, SECOND + 2]
-    assert memory.store.tombstones() == memory.tombstones.plays
+def test_the_newest_are_kept_across_restarts(store: Store, outbox: Outbox) -> None:
+    delete(store, *range(SECOND, SECOND + MAX_TOMBSTONES + 3))
+    tombstones = Tombstones(store, outbox)
+    tombstones.refresh()
+    newest = list(range(SECOND + 3, SECOND + MAX_TOMBSTONES + 3))
+    assert list(tombstones.plays) == newest
+    assert list(Tombstones(store, outbox).plays) == newest
 
 
-@pytest.mark.parametrize("note", ["", "7", "[[1, 2]]", '{"a": 1}', '{"1": null}', '{"1": 1e999}', "[" * 9999])
-def test_a_note_that_makes_no_sense_is_none(memory: Memory, note: str) -> None:
-    memory.outbox.set_note(TOMBSTONES, note)
-    memory.start()
-    assert memory.known() == []
+def test_those_that_redis_has_lost_are_restored(store: Store, outbox: Outbox) -> None:
+    tombstones = Tombstones(store, outbox)
+    delete(store, SECOND, SECOND + 1)
+    tombstones.refresh()
+    store._link.send([("DEL", TOMBSTONES)])
+    store.close()
+    delete(store, SECOND + 2)
+    tombstones.refresh(force=True)
+    tombstones.restore()
+    assert list(tombstones.plays) == [SECOND, SECOND + 1, SECOND + 2]
+    assert store.tombstones() == tombstones.plays
 
 
-def test_lines_of_others_are_passed_over(memory: Memory) -> None:
-    memory.store.connect()
-    memory.store._link.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
-    memory.tombstones.refresh()
-    assert memory.tombstones.plays == {SECOND: SECOND + 9}
-    memory.store._link.send([("SET", TOMBSTONES, "somebody's")])
-    memory.tombstones.refresh(force=True)
-    assert memory.tombstones.plays == {SECOND: SECOND + 9}
+@pytest.mark.parametrize("note", ["7", "[[1, 2]]", '{"a": 1}', '{"1": 1e999}'])
+def test_invalid_notes_count_as_none(store: Store, outbox: Outbox, note: str) -> None:
+    outbox.set_note(TOMBSTONES, note)
+    assert Tombstones(store, outbox).plays == {}
+
+
+def test_entries_of_other_programs_are_skipped(store: Store, outbox: Outbox) -> None:
+    store.connect()
+    tombstones = Tombstones(store, outbox)
+    store._link.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
+    tombstones.refresh()
+    assert tombstones.plays == {SECOND: SECOND + 9}
+    store._link.send([("SET", TOMBSTONES, "not a hash")])
+    tombstones.refresh(force=True)
+    assert tombstones.plays == {SECOND: SECOND + 9}

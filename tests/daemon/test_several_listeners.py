@@ -1,4 +1,4 @@
-"""Several listeners on one machine: each with a log and a folder of its own, and what they share."""
+"""Several listeners on one machine: each has a log and a state folder, and they share one Redis."""
 
 from __future__ import annotations
 
@@ -22,110 +22,95 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def household(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the command finds all of them."""
+def household_url(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a Redis whose keys begin with `home:`, as the command finds it in its settings."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("REDIS_PREFIX", "home:")
-    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    for name, value in {"REDIS_URL": redis_url, "REDIS_PREFIX": "home:", "STATE_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
     return redis_url
 
 
-def is_well(url: str, name: str, prefix: str = "home:", *, ago: float = 0) -> None:
-    """A logger of that listener has just asked."""
+def write_status(url: str, name: str, prefix: str = "home:", *, ago: float = 0) -> None:
+    """Write the status of a logger that polled some seconds ago."""
     store = Store(url, f"{prefix}{name}:" if name else prefix, listener=name)
     store.register_listener()
-    now = time.time()
+    moments = {"last_poll": -ago, "next_poll": 30 - ago, "login_valid_until": 86_400 * 90}
+    status = {field: to_iso(round((time.time() + after) * 1000)) for field, after in moments.items()}
     with store.batch() as batch:
-        batch.write_status(
-            {
-                "last_poll": to_iso(round((now - ago) * 1000)),
-                "next_poll": to_iso(round((now - ago + 30) * 1000)),
-                "login_valid_until": to_iso(round((now + 86_400 * 90) * 1000)),
-                "state": f"{name or 'somebody'} hears nothing",
-            }
-        )
+        batch.write_status({**status, "state": f"{name or 'somebody'} hears nothing"})
     store.close()
 
 
-class TestSettings:
-    def test_a_name_is_a_folder_and_a_beginning_of_keys(self, tmp_path: Path) -> None:
-        told = {"STATE_DIR": str(tmp_path), "REDIS_PREFIX": "home:", "LISTENER": "anna"}
-        settings = load(tmp_path, told, need_login=False)
-        assert (settings.listener, settings.redis_prefix) == ("anna", "home:anna:")
-        assert settings.state_dir == tmp_path / "anna"
-        assert settings.shared_prefix == "home:"
-
-    def test_the_option_wins(self, tmp_path: Path) -> None:
-        told = {"STATE_DIR": str(tmp_path), "LISTENER": "anna"}
-        assert load(tmp_path, told, need_login=False, listener="ben").redis_prefix == "ben:"
-        assert load(tmp_path, told, need_login=False, listener="").redis_prefix == ""
-
-    def test_one_leads_to_the_others(self, tmp_path: Path) -> None:
-        told = {"STATE_DIR": str(tmp_path), "REDIS_PREFIX": "home:", "LISTENER": "anna"}
-        anna = load(tmp_path, told, need_login=False)
-        for other in ("ben", ""):
-            expected = load(tmp_path, told, need_login=False, listener=other)
+class TestListenerSetting:
+    def test_a_name_becomes_a_folder_and_a_prefix(self, tmp_path: Path) -> None:
+        environ = {"STATE_DIR": str(tmp_path), "REDIS_PREFIX": "home:", "LISTENER": "anna"}
+        anna = load(tmp_path, environ, need_login=False)
+        assert (anna.listener, anna.redis_prefix, anna.shared_prefix) == ("anna", "home:anna:", "home:")
+        assert anna.state_dir == tmp_path / "anna"
+        for other, prefix in (("ben", "home:ben:"), ("", "home:")):
+            expected = load(tmp_path, environ, need_login=False, listener=other)  # the option wins
+            assert expected.redis_prefix == prefix
             assert anna.for_listener(other) == expected
             assert expected.for_listener("anna") == anna
 
-    @pytest.mark.parametrize(
-        "name", ["a b", "a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED_NAMES, "lock"})]
-    )
-    def test_what_is_no_name(self, name: str, tmp_path: Path) -> None:
-        with pytest.raises(Misconfigured, match="LISTENER in the environment must be a name"):
+    @pytest.mark.parametrize("name", ["a:b", "../x", "-a", "ä", "a" * 33, *sorted({*RESERVED_NAMES, "lock"})])
+    def test_names_that_could_clash_are_refused(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(Misconfigured, match="LISTENER"):
             load(tmp_path, {"STATE_DIR": str(tmp_path), "LISTENER": name}, need_login=False)
 
 
-def test_a_logger_makes_its_listener_known(household: str, tmp_path: Path) -> None:
+def test_a_logger_registers_its_listener(household_url: str, tmp_path: Path) -> None:
     world = make_virtual_world(11, 0.2)
-    settings = make_settings(tmp_path, household).for_listener("anna")
+    settings = make_settings(tmp_path, household_url).for_listener("anna")
     settings.state_dir.mkdir()
     run = VirtualRun(world, settings)
     run.run_until(world.clock.now + 60)
     run.close()
-    store = Store(household)
+    store = Store(household_url)
     assert store.listeners() == ["anna"]
-    assert Store(household, "anna:").read_status()["last_poll"]
+    assert Store(household_url, "anna:").read_status()["last_poll"]
     assert store.read_status() == {}
 
 
-def test_the_command_is_about_the_one_who_is_named(
-    household: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    is_well(household, "anna")
-    assert main.main(["--listener", "anna", "status"]) == 0
-    assert "anna hears nothing" in capsys.readouterr().out
-    assert main.main(["status"]) == 1
-    assert main.main(["--listener", "a b", "status"]) == 78
-    assert "--listener" in capsys.readouterr().err
+class TestStatusCommand:
+    def test_it_is_about_the_named_listener(
+        self, household_url: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_status(household_url, "anna")
+        assert main.main(["--listener", "anna", "status"]) == 0
+        assert "anna hears nothing" in capsys.readouterr().out
+        assert main.main(["status"]) == 1
+        assert main.main(["--listener", "a b", "status"]) == 78
+        assert "--listener" in capsys.readouterr().err
 
-
-class TestAll:
-    def test_all_are_well(self, household: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_all_shows_each_listener_of_this_prefix(
+        self, household_url: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main.main(["status", "--all"]) == 1
+        assert capsys.readouterr().out == "No logger has written to this Redis yet.\n"
         for name in ("ben", "", "anna"):
-            is_well(household, name)
-        is_well(household, "foreign", prefix="")
+            write_status(household_url, name)
+        write_status(household_url, "foreign", prefix="")
         assert main.main(["status", "--all"]) == 0
         assert capsys.readouterr().out.splitlines() == [
             "(no name)\twell\tsomebody hears nothing",
             "anna\twell\tanna hears nothing",
             "ben\twell\tben hears nothing",
         ]
-
-    def test_one_is_not(self, household: str, capsys: pytest.CaptureFixture[str]) -> None:
-        is_well(household, "anna", ago=86_400)
-        is_well(household, "ben")
+        write_status(household_url, "anna", ago=86_400)
         assert main.main(["--listener", "ben", "status", "--all", "--json"]) == 1
         listeners = json.loads(capsys.readouterr().out)["listeners"]
-        assert [(each["name"], each["well"]) for each in listeners] == [("anna", False), ("ben", True)]
-        assert listeners[0]["problems"]
+        assert [(each["name"], each["well"]) for each in listeners] == [
+            ("", True),
+            ("anna", False),
+            ("ben", True),
+        ]
+        assert listeners[1]["problems"]
 
-    def test_there_is_nobody(self, household: str, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main.main(["status", "--all"]) == 1
-        assert capsys.readouterr().out == "No logger has written to this Redis yet.\n"
-
-    def test_redis_is_away(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @pytest.mark.usefixtures("household_url")
+    def test_all_names_an_unreachable_redis(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
         assert main.main(["status", "--all"]) == 1
         assert capsys.readouterr().out.startswith("NOT WELL: Redis at 127.0.0.1:1")
