@@ -1,4 +1,4 @@
-"""The loop as a real process, alone and under `run.py`: a simulated Spotify over HTTP, a real Redis."""
+"""The logger as a real process, alone and under `run.py`: a simulated Spotify over HTTP, a real Redis."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import StopSignal, run, run_logger, start_redis
+from spotify_logger.daemon.main import StopSignal, main, run, run_logger, start_redis
 from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
@@ -39,7 +40,10 @@ from tests.testbed.virtual_time import VirtualClock, VirtualWorld
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Request, Response
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture
@@ -49,38 +53,51 @@ def stage(tmp_path: Path, redis_url: str) -> Iterator[Stage]:
     stage.close()
 
 
-class TestAlone:
-    def test_it_logs_without_an_auth_file_and_alone_on_its_state_folder(self, stage: Stage) -> None:
+@pytest.fixture
+def restore_signals() -> Iterator[None]:
+    """Undo what `StopSignal` does to this process."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    os.close(signal.set_wakeup_fd(-1))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class TestLoggerProcess:
+    def test_logs_without_an_auth_file_locks_its_folder_and_saves_its_state(self, stage: Stage) -> None:
         process = stage.start("-X", "importtime", LOG, SPOTIFY_CLIENT_SECRET=None)
         wait_until(lambda: stage.newest()[0] == "Long")
         assert stage.status()["pid"] == str(process.pid)
         assert stage.status()["login"] == "ok"
-        second = stage.start(LOG)
-        assert second.wait(30) == 1
+        assert stage.start(LOG).wait(30) == 1
         holder = f"another logger works in {stage.folder}/state: pid {process.pid}, log.py, since "
         assert [line for line in stage.lines() if line.startswith(holder)] == [stage.lines()[-1]]
         process.terminate()
         assert process.wait(30) == 0
         first, answered, _, stopped = stage.lines()
-        asking = "polling Spotify every 0.1 to 0.3 s during playback, writing to Redis at 127.0.0.1:"
-        assert first.startswith(asking)
+        assert first.startswith("polling Spotify every 0.1 to 0.3 s during playback, writing to Redis at ")
         assert answered.startswith("Spotify answers: playing ")
         assert stopped == "stopped"
         assert "rich" not in stage.imported()
         assert {"redis", "requests"} <= stage.imported()
+        status, (second, fields) = stage.status(), stage.store.latest_play() or (0, {})
+        with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
+            play, in_redis = outbox.newest(), Play.from_hash(second, fields)
+            assert play is not None
+            assert in_redis is not None
+            assert replace(play, item=in_redis.item) == in_redis
+            assert outbox.note("beat") == str(from_iso(status["last_poll"]))
+            assert outbox.note("tracker") == status["tracker"]
+            assert outbox.note("requests") == status["requests_by_hour"]
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_a_signal_ends_it_even_while_it_sleeps(self, stage: Stage, number: signal.Signals) -> None:
+    def test_a_signal_interrupts_its_sleep(self, stage: Stage) -> None:
         process = stage.start(LOG, POLL_MIN="600", POLL_MAX="600")
         stage.wait_for_poll()
-        process.send_signal(number)
+        process.send_signal(signal.SIGHUP)
         assert process.wait(30) == 0
         assert stage.lines()[-1] == "stopped"
-        stage.start(LOG)
-        wait_until(lambda: stage.status()["pid"] != str(process.pid))
-        assert "another logger" not in stage.log()
 
-    def test_no_secret_is_told_whatever_happens(self, stage: Stage) -> None:
+    def test_secrets_are_never_logged(self, stage: Stage) -> None:
         process = stage.start(LOG)
         stage.wait_for_poll()
         for name in ("error_502", "html", "cut", "truncated", "permissions_missing"):
@@ -91,37 +108,41 @@ class TestAlone:
         assert process.wait(30) == 0
         assert len(stage.lines()) == 8
 
-    def test_arguments_are_none_of_its_business(self, stage: Stage) -> None:
-        assert stage.start(LOG, "--demo").wait(30) == 64
-        assert stage.lines() == ["log.py takes no arguments; configure it with settings"]
-        assert not (stage.folder / "state").exists()
+
+def test_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--demo"]) == os.EX_USAGE
+    assert "no arguments" in capsys.readouterr().err
 
 
-class TestMisconfigured:
-    @pytest.mark.parametrize(
-        ("environ", "auth", "words"),
-        [
-            ({"SPOTIFY_CLIENT_ID": None}, "", "SPOTIFY_CLIENT_ID is missing: fill in "),
-            ({"POLL_MIN": "often"}, "", "POLL_MIN in the environment must be "),
-            ({"SPOTIFY_CLIENT_SECRET": None}, f"client_secret = {DEMO_CLIENT_SECRET}", "auth.py:1"),
-            ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/y"}, "", "REDIS_URL in the environment must "),
-            ({"REDIS_URL": f"redis://:{REDIS_PASSWORD}@x/0?port=no"}, "", "REDIS_URL has a query option "),
-        ],
-        ids=["no id", "a wrong setting", "a wrong auth.py", "a wrong url", "a wrong option"],
-    )
-    def test_it_is_one_line_and_78(
-        self, stage: Stage, environ: dict[str, str | None], auth: str, words: str
-    ) -> None:
-        (stage.folder / "auth.py").write_text(auth)
-        assert stage.start(LOG, **environ).wait(30) == 78
-        (line,) = stage.lines()
-        assert words in line
-        assert DEMO_CLIENT_SECRET not in line
-        assert REDIS_PASSWORD not in line
+@pytest.mark.usefixtures("restore_signals")
+def test_wrong_settings_are_named_without_their_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"redis://:{REDIS_PASSWORD}@x/0?port=no"
+    monkeypatch.setattr(os, "environ", {"SPOTIFY_CLIENT_ID": "x", "REDIS_URL": url})
+    assert main([]) == os.EX_CONFIG
+    (tmp_path / "auth.py").write_text(f"client_secret = {DEMO_CLIENT_SECRET}")
+    assert main([]) == os.EX_CONFIG
+    in_url, in_file = capsys.readouterr().err.splitlines()
+    assert "REDIS_URL has a query option" in in_url
+    assert "auth.py:1" in in_file
+    assert REDIS_PASSWORD not in in_url
+    assert DEMO_CLIENT_SECRET not in in_file
 
 
-class TestSupervised:
-    def test_a_killed_loop_goes_on_with_the_same_play(self, stage: Stage) -> None:
+@pytest.mark.usefixtures("restore_signals")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
+    stop = StopSignal()
+    assert not stop.is_requested()
+    os.kill(os.getpid(), number)
+    assert stop.is_requested()
+    assert os.read(stop.wake_fd, 9)
+
+
+class TestSupervisedLogger:
+    def test_a_killed_loop_is_restarted_and_continues_the_play(self, stage: Stage) -> None:
         for name in ("run.py", "log.py"):
             shutil.copy(ROOT / name, stage.folder)
         stage.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
@@ -163,8 +184,8 @@ class TestSupervised:
         assert imported - stage.imported() - sys.stdlib_module_names == {"spotify_logger"}
 
 
-class Stopped(StopSignal):
-    """The wish to end, from the start."""
+class StoppedAtOnce(StopSignal):
+    """A request to stop that is there from the beginning."""
 
     def __init__(self, resources: ExitStack) -> None:
         self.wake_fd, write_fd = os.pipe()
@@ -173,10 +194,14 @@ class Stopped(StopSignal):
         self._is_requested = True
 
 
-class TestServer:
-    def test_one_of_its_own_is_started_and_ends_with_it(self, tmp_path: Path) -> None:
-        port = free_port()
-        settings = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
+def default_redis(folder: Path, port: int) -> Settings:
+    """Return settings without REDIS_URL, as if the default port were another one."""
+    return replace(make_settings(folder, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
+
+
+class TestOwnRedis:
+    def test_it_is_started_with_the_lock_and_stopped_in_the_end(self, tmp_path: Path) -> None:
+        settings = default_redis(tmp_path, free_port())
         lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
         with ExitStack() as resources:
             start_redis(settings, lock, resources)
@@ -188,118 +213,80 @@ class TestServer:
         os.close(lock)
         assert not is_there(pid)
 
-    def test_not_where_the_settings_name_one(self, tmp_path: Path) -> None:
-        settings = make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
+    def test_it_is_not_started_where_one_is_set_or_running(self, tmp_path: Path, redis_url: str) -> None:
+        running = urlsplit(redis_url).port or 0
+        is_set = make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
         with ExitStack() as resources:
-            start_redis(settings, 0, resources)
+            start_redis(is_set, 0, resources)
+            start_redis(default_redis(tmp_path, running), 0, resources)
         assert list(tmp_path.iterdir()) == []
+        assert is_listening("127.0.0.1", running)
 
-    def test_not_where_something_listens_already(self, tmp_path: Path, redis_url: str) -> None:
-        settings = replace(make_settings(tmp_path, redis_url), redis_is_default=True)
-        with ExitStack() as resources:
-            start_redis(settings, 0, resources)
-        assert list(tmp_path.iterdir()) == []
-        with redis.Redis.from_url(redis_url) as client:
-            assert client.ping()
-
-    def test_named_listeners_get_advice_instead_of_a_server(
+    def test_named_listeners_get_advice_instead(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         port = free_port()
-        alone = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
-        anna = alone.for_listener("anna")
+        anna = default_redis(tmp_path, port).for_listener("anna")
         anna.state_dir.mkdir()
         with ExitStack() as resources:
             start_redis(anna, 0, resources)
             assert not is_listening("127.0.0.1", port)
-            run_logger(anna, HeartbeatPipe(), Stopped(resources), resources)
+            run_logger(anna, HeartbeatPipe(), StoppedAtOnce(resources), resources)
         first = capsys.readouterr().err.splitlines()[0]
         assert f"nothing is listening on 127.0.0.1:{port}" in first
         assert "sudo apt install redis-server" in first
 
-    def test_without_a_server_program_advice_is_logged(
+    def test_without_a_server_program_there_is_advice(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(embedded_server, "find_server", lambda: None)
-        port = free_port()
-        settings = replace(make_settings(tmp_path, f"redis://127.0.0.1:{port}"), redis_is_default=True)
         with ExitStack() as resources:
-            start_redis(settings, 0, resources)
-        assert not is_listening("127.0.0.1", port)
-        (line,) = capsys.readouterr().err.splitlines()
-        assert f"nothing is listening on 127.0.0.1:{port}" in line
-        assert "sudo apt install redis-server" in line
+            start_redis(default_redis(tmp_path, free_port()), 0, resources)
+        assert "sudo apt install redis-server" in capsys.readouterr().err
 
 
-class Restless(VirtualClock):
+class EarlyWaker(VirtualClock):
     """A clock whose sleep always ends early."""
 
     def sleep(self, seconds: float) -> None:
         super().sleep(min(seconds, 7.0))
 
 
-class TestBeats:
-    def test_each_turn_says_how_long_the_next_one_may_take(self, tmp_path: Path, redis_url: str) -> None:
-        start = 1_795_348_800.0
-        world = VirtualWorld.of(History(start).play(song("A", 500)).finish())
-        world.clock = world.send.clock = Restless(start)
-        asked: list[float] = []
+def test_each_turn_tells_the_supervisor_how_long_the_next_may_take(tmp_path: Path, redis_url: str) -> None:
+    start = 1_795_348_800.0
+    world = VirtualWorld.of(History(start).play(song("A", 500)).finish())
+    world.clock = world.send.clock = EarlyWaker(start)
+    requests: list[float] = []
 
-        def send(request: Request) -> Response:
-            asked.append(world.clock.now)
-            return world.send(request)
+    def send(request: Request) -> Response:
+        requests.append(world.clock.now)
+        return world.send(request)
 
-        virtual_run = VirtualRun(world, make_settings(tmp_path, redis_url), send=send)
-        world.clock.now += 100
-        world.service.faults.add(Fault("reset", seconds=60), start + 200)
-        read_fd, write_fd = os.pipe()
-        run(virtual_run.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
-        max_turn = DEFAULT_TIMINGS.max_turn
-        first, *beats = BeatReader().feed(os.read(read_fd, 65536))
-        for descriptor in (read_fd, write_fd):
-            os.close(descriptor)
-        virtual_run.close()
-        assert first == (max_turn, False, "starting")
-        well = [beat for beat in beats if beat.ok]
-        assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
-        assert {beat.status for beat in beats if not beat.ok} == {"the connection was closed; retrying"}
-        assert all(max_turn <= beat.seconds <= max_turn + 60 for beat in beats)
-        assert well[0].seconds == pytest.approx(max_turn + 5, abs=0.5)
-        _token, *polls = asked
-        assert len(polls) == len(beats)
-        for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
-            assert following - poll == pytest.approx(beat.seconds - max_turn, abs=0.5)
-
-    def test_nothing_is_asked_after_the_end_was_asked_for(self, tmp_path: Path, redis_url: str) -> None:
-        world = VirtualWorld.of(History(1_795_348_800.0).gone(60).finish())
-        virtual_run = VirtualRun(world, make_settings(tmp_path, redis_url))
-        run(virtual_run.poller, world.clock, HeartbeatPipe(), lambda: True)
-        virtual_run.close()
-        assert virtual_run.spotify.requests == 0
+    virtual_run = VirtualRun(world, make_settings(tmp_path, redis_url), send=send)
+    world.clock.now += 100
+    world.service.faults.add(Fault("reset", seconds=60), start + 200)
+    read_fd, write_fd = os.pipe()
+    run(virtual_run.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
+    max_turn = DEFAULT_TIMINGS.max_turn
+    first, *beats = BeatReader().feed(os.read(read_fd, 65536))
+    for descriptor in (read_fd, write_fd):
+        os.close(descriptor)
+    virtual_run.close()
+    assert first == (max_turn, False, "starting")
+    well = [beat for beat in beats if beat.ok]
+    assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
+    assert {beat.status for beat in beats if not beat.ok} == {"the connection was closed; retrying"}
+    assert all(max_turn <= beat.seconds <= max_turn + 60 for beat in beats)
+    _token, *polls = requests
+    assert len(polls) == len(beats)
+    for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
+        assert following - poll == pytest.approx(beat.seconds - max_turn, abs=0.5)
 
 
-class TestSettling:
-    def test_at_its_end_the_disk_has_what_changes_with_every_answer(self, stage: Stage) -> None:
-        process = stage.start(LOG)
-        wait_until(lambda: stage.newest()[0] == "Long")
-        polled = stage.status()["last_poll"]
-        wait_until(lambda: stage.status()["last_poll"] != polled)
-        process.terminate()
-        assert process.wait(30) == 0
-        status, (second, kept) = stage.status(), stage.store.latest_play() or (0, {})
-        with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
-            play, in_redis = outbox.newest(), Play.from_hash(second, kept)
-            assert play is not None
-            assert in_redis is not None
-            assert replace(play, item=in_redis.item) == in_redis
-            assert outbox.note("beat") == str(from_iso(status["last_poll"]))
-            assert outbox.note("tracker") == status["tracker"]
-            assert outbox.note("requests") == status["requests_by_hour"]
-
-    def test_where_nothing_is_known_there_is_nothing_to_keep(self, tmp_path: Path) -> None:
-        world = VirtualWorld.of(History(1_795_348_800.0).play(song("A", 500)).finish())
-        virtual_run = VirtualRun(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
-        virtual_run.poller.turn()
-        virtual_run.poller.flush()
-        assert virtual_run.outbox.note("tracker") == ""
-        virtual_run.close()
+def test_a_logger_that_knows_nothing_yet_saves_no_state(tmp_path: Path) -> None:
+    world = VirtualWorld.of(History(1_795_348_800.0).play(song("A", 500)).finish())
+    virtual_run = VirtualRun(world, make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0"))
+    virtual_run.poller.turn()
+    virtual_run.poller.flush()
+    assert virtual_run.outbox.note("tracker") == ""
+    virtual_run.close()

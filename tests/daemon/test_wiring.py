@@ -1,4 +1,4 @@
-"""The rooms put together work together; each of them has tests of its own."""
+"""The parts of a logger work together; each of them has tests of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from spotify_logger.transfer.delete.command import forget
-from spotify_logger.transfer.delete.selection import Selection, find_plays
+from spotify_logger.transfer.delete.selection import Selection
 from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_run import FixedSchedule, make_settings
 from tests.testbed.virtual_time import VirtualWorld
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 HOUR = 3600
 T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
 OFFLINE = range(150, 800)
-"""Seconds in which there is no way to Spotify."""
+"""Seconds in which Spotify is unreachable."""
 
 
-class Home:
-    """A machine, its Redis, and a world in which five tracks are played."""
+class WiringHarness:
+    """A machine, its Redis, and a listener who plays five tracks of 200 seconds."""
 
     def __init__(self, folder: Path) -> None:
         history = History(T)
@@ -55,12 +55,12 @@ class Home:
             heartbeat_url="https://hc.test/x",
         )
         self.is_limited = False
-        self.told: list[Request] = []
+        self.alerts: list[Request] = []
         self.databases: dict[str, sqlite3.Connection] = {}
         self.loggers: list[Logger] = []
 
     def scan(self, _: str, __: str, pattern: str, *___: str) -> list[object]:
-        """A command that no logger needs, but who deletes plays."""
+        """A command that only deletions need."""
         return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
 
     def send(self, request: Request) -> Response:
@@ -71,8 +71,8 @@ class Home:
             raise Unreachable("no route to host")
         return self.world.send(request)
 
-    def tell(self, request: Request) -> Response:
-        self.told.append(request)
+    def send_alert(self, request: Request) -> Response:
+        self.alerts.append(request)
         return Response(200, {}, b"")
 
     def open_database(self, name: str) -> sqlite3.Connection:
@@ -80,14 +80,14 @@ class Home:
         return self.databases[name]
 
     def start(self, schedule: PollSchedule | None = None) -> Logger:
-        around = Environment(
-            self.clock, self.send, self.tell, "a run", lambda: 0.5, self.redis.link, self.open_database
+        environment = Environment(
+            self.clock, self.send, self.send_alert, "a run", lambda: 0.5, self.redis.link, self.open_database
         )
-        self.loggers.append(build_logger(self.settings, around, schedule))
+        self.loggers.append(build_logger(self.settings, environment, schedule))
         return self.loggers[-1]
 
     def run(self, logger: Logger, until: float) -> list[float]:
-        """Let it run until so many seconds after noon; return how long it waited after each turn."""
+        """Run until some seconds after noon; return the waits between the turns."""
         waits = []
         while self.clock.now < T + until:
             wait = logger.poller.turn().due - self.clock.monotonic()
@@ -97,32 +97,29 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    yield home
-    for logger in home.loggers:
+def harness(tmp_path: Path) -> Iterator[WiringHarness]:
+    harness = WiringHarness(tmp_path)
+    yield harness
+    for logger in harness.loggers:
         logger.close()
 
 
-def logged(logger: Logger) -> dict[str, tuple[str, str | None]]:
-    """The plays in Redis: name, source and how they ended."""
-    kept = [
+def logged_plays(logger: Logger) -> dict[str, tuple[str, str | None]]:
+    """Return source and end reason of the plays in Redis, by name."""
+    found = [
         Play.from_hash(second, logger.store.play(second) or {})
         for day in logger.store.days()
         for second in logger.store.index(day)
     ]
-    return {str(play.fields["name"]): (play.source, play.end_reason) for play in kept if play is not None}
+    return {str(play.fields["name"]): (play.source, play.end_reason) for play in found if play is not None}
 
 
-def test_what_is_seen_and_what_is_missed_comes_to_redis(home: Home) -> None:
-    logger = home.start()
-    home.run(logger, HOUR)
-
-    assert logged(logger) == {
+def test_polled_and_missed_plays_reach_redis(harness: WiringHarness) -> None:
+    logger = harness.start()
+    harness.run(logger, HOUR)
+    assert logged_plays(logger) == {
         "A": ("live", TRACKDONE),
-        "B": (BACKFILL, TRACKDONE),
-        "C": (BACKFILL, TRACKDONE),
-        "D": (BACKFILL, TRACKDONE),
+        **dict.fromkeys("BCD", (BACKFILL, TRACKDONE)),
         "E": ("live", TRACKDONE),
     }
     ((begin, end, reason),) = logger.store.gaps()
@@ -130,94 +127,67 @@ def test_what_is_seen_and_what_is_missed_comes_to_redis(home: Home) -> None:
     assert len(logger.outbox) == 0
 
 
-def test_another_process_goes_on_where_the_first_one_died(home: Home) -> None:
-    home.run(home.start(), 100)
-    logger = home.start()
-    home.run(logger, 140)
-
-    assert logged(logger) == {"A": ("live", None)}
-
-
-def test_what_happened_while_the_machine_was_off_is_found(home: Home) -> None:
-    home.run(home.start(), 100)
-    home.clock.sleep(750)
-    logger = home.start()
-    home.run(logger, 900)
-
-    assert list(logged(logger)) == ["A", "B", "C", "D", "E"]
+def test_another_process_continues_and_fetches_what_was_missed(harness: WiringHarness) -> None:
+    harness.run(harness.start(), 100)
+    logger = harness.start()
+    harness.run(logger, 140)
+    assert logged_plays(logger) == {"A": ("live", None)}
+    harness.clock.sleep(710)
+    logger = harness.start()
+    harness.run(logger, 900)
+    assert list(logged_plays(logger)) == ["A", "B", "C", "D", "E"]
     ((_, _, reason),) = logger.store.gaps()
     assert reason == "not running"
 
 
-@pytest.mark.parametrize("how", ["it goes on", "restarted", "with a new state folder"])
-def test_what_somebody_forgets_does_not_come_back(home: Home, how: str) -> None:
-    logger = home.start()
-    home.run(logger, 1000)
-    home.redis.restart()
-    home.run(logger, 1100)
-    plays = find_plays(logger.store.archive(), Selection("B"))
-    forget(logger.store.archive(), Selection("B"), home.clock.now, None)
-    home.redis.restart()
-    home.clock.sleep(600)
-    if how != "it goes on":
+@pytest.mark.usefixtures("young_world")
+@pytest.mark.parametrize("has_new_state_folder", [False, True])
+def test_deleted_plays_do_not_come_back(harness: WiringHarness, *, has_new_state_folder: bool) -> None:
+    logger = harness.start()
+    harness.run(logger, 1000)
+    harness.redis.restart()
+    harness.run(logger, 1100)
+    forget(logger.store.archive(), Selection("B"), harness.clock.now, None)
+    harness.redis.restart()
+    harness.clock.sleep(600)
+    if has_new_state_folder:
         logger.close()
-    if how == "with a new state folder":
-        (home.settings.state_dir / OUTBOX_FILE).unlink()
-    if how != "it goes on":
-        logger = home.start()
-    home.run(logger, HOUR)
-
-    assert len(plays) == 1
-    assert list(logged(logger)) == ["A", "C", "D", "E"]
-    names = [name.removeprefix("me:") for name in home.redis.names()]
-    kept = list(logger.store.archive().hashes(names))
-    assert any("name" in fields for fields in kept)
-    assert not any("B" in {fields.get("name"), fields.get("id")} for fields in kept)
+        (harness.settings.state_dir / OUTBOX_FILE).unlink()
+        logger = harness.start()
+    harness.run(logger, HOUR)
+    assert list(logged_plays(logger)) == ["A", "C", "D", "E"]
+    names = [name.removeprefix("me:") for name in harness.redis.names()]
+    hashes = list(logger.store.archive().hashes(names))
+    assert any("name" in fields for fields in hashes)
+    assert not any("B" in {fields.get("name"), fields.get("id")} for fields in hashes)
 
 
-def test_at_the_end_everything_is_let_go_of(home: Home) -> None:
-    logger = home.start()
-    home.run(logger, 10)
-    logger.close()
-
-    (database,) = home.databases.values()
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        database.execute("SELECT 1")
-
-
-def test_everything_lies_in_the_state_folder_and_under_the_prefix(home: Home) -> None:
-    logger = home.start()
-    home.run(logger, 100)
-    home.is_limited = True
-    home.run(logger, 150)
-
-    folder = home.settings.state_dir
-    assert list(home.databases) == [str(folder / OUTBOX_FILE)]
+def test_everything_is_in_the_state_folder_and_under_the_prefix(harness: WiringHarness) -> None:
+    logger = harness.start()
+    harness.run(logger, 100)
+    harness.is_limited = True
+    harness.run(logger, 150)
+    folder = harness.settings.state_dir
+    assert list(harness.databases) == [str(folder / OUTBOX_FILE)]
     assert {TOKEN_FILE, OUTBOX_FILE, RATE_LIMIT_FILE} <= {path.name for path in folder.iterdir()}
     assert logger.store.read_status()["version"]
-    link = home.redis.link()
-    link.connect()
-    (without,) = link.send([("EXISTS", "spotify_logger:status")])
-    (within,) = link.send([("EXISTS", "me:spotify_logger:status")])
-    assert (without, within) == (0, 1)
+    assert all(name.startswith("me:") for name in harness.redis.names())
+    logger.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        harness.databases.popitem()[1].execute("SELECT 1")
 
 
-def test_who_is_called_and_who_waits_for_the_heartbeat_hear_of_it_by_another_way(home: Home) -> None:
-    home.settings = replace(home.settings, refresh_token="")
-    home.run(home.start(), 60)
-    assert [request.url for request in home.told] == ["https://ntfy.test/x"]
-
-    home.told.clear()
-    home.settings = replace(
-        home.settings, refresh_token=make_settings(home.settings.state_dir, "").refresh_token
-    )
-    home.run(home.start(), 120)
-    assert {request.url for request in home.told} == {"https://ntfy.test/x", "https://hc.test/x"}
+def test_alerts_and_heartbeats_have_a_sender_of_their_own(harness: WiringHarness) -> None:
+    refresh_token = harness.settings.refresh_token
+    harness.settings = replace(harness.settings, refresh_token="")
+    harness.run(harness.start(), 60)
+    assert [request.url for request in harness.alerts] == ["https://ntfy.test/x"]
+    harness.settings = replace(harness.settings, refresh_token=refresh_token)
+    harness.run(harness.start(), 120)
+    assert {request.url for request in harness.alerts[1:]} == {"https://ntfy.test/x", "https://hc.test/x"}
 
 
-def test_the_settings_say_how_often_to_ask(home: Home) -> None:
-    home.settings = replace(home.settings, poll_min=10.0, poll_max=20.0)
-    waits = home.run(home.start(), 140)
-    assert 10 <= max(waits) <= 20
-
-    assert set(map(round, home.run(home.start(FixedSchedule(7)), 145))) == {7}
+def test_the_schedule_follows_settings_or_argument(harness: WiringHarness) -> None:
+    harness.settings = replace(harness.settings, poll_min=10.0, poll_max=20.0)
+    assert 10 <= max(harness.run(harness.start(), 140)) <= 20
+    assert set(map(round, harness.run(harness.start(FixedSchedule(7)), 145))) == {7}
