@@ -44,7 +44,6 @@ SLOW = (
     "cli/test_commands.py",
     "cli/test_hostile_commands.py",
     "core/test_tracker_properties.py",
-    "daemon/recorder/test_trouble.py",
     "daemon/test_deletions_in_a_year.py",
     "daemon/test_failover.py::test_killed_in_turn_at_random",
     "daemon/test_main.py",
