@@ -84,7 +84,8 @@ class AlertsHarness:
         self.clock = VirtualClock(START)
         self.notes = CountingNotes()
         self.webhook = FakeWebhook()
-        self.restart(url)
+        self.url = url
+        self.restart()
 
     def restart(self, url: str | None = None) -> None:
         self.url = self.url if url is None else url

@@ -80,7 +80,7 @@ class GapMonitorHarness:
         self.alerts.append(str(request.text))
         return Response(200, {}, b"")
 
-    def _heartbeat(self, _: Request) -> Response:
+    def _heartbeat(self, request: Request) -> Response:
         self.heartbeats += 1
         return Response(200, {}, b"")
 

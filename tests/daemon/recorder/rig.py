@@ -238,6 +238,6 @@ def broken(server: EmbeddedServer, how: str) -> Iterator[None]:
             raw.config_set("maxmemory", "0")
         elif how == "NOPERM":
             everything = {"enabled": True, "nopass": True, "categories": ["+@all"]}
-            raw.acl_setuser("default", keys=["x:*"], reset=True, **everything)  # type: ignore[arg-type]
+            raw.acl_setuser("default", keys=["x:*"], reset=True, **everything)
             yield
-            raw.acl_setuser("default", keys=["*"], **everything)  # type: ignore[arg-type]
+            raw.acl_setuser("default", keys=["*"], **everything)
