@@ -19,7 +19,6 @@ from tests.reference import Period, ReferenceItem, ReferenceLog, ReferencePlay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
 
     from spotify_logger.queries.question import Question
     from spotify_logger.storage.embedded_server import EmbeddedServer
@@ -103,108 +102,72 @@ RULES: dict[int | str, str] = {
 
 def logs(max_plays: int = 30) -> st.SearchStrategy[LogAndArguments]:
     """Logs with at most `max_plays` plays, generated from a seed: much faster than by Hypothesis."""
-    return st.builds(
-        lambda seed, plays: RandomLog(Random(seed), plays).case,
-        st.integers(0, 2**40),
-        st.integers(0, max_plays),
-    )
+    return st.builds(_random_log, st.integers(0, 2**40), st.integers(0, max_plays))
 
 
-class RandomLog:
-    """A random log of plays around a clock change, and a random question.
+def _random_log(seed: int, number: int) -> LogAndArguments:
+    """Return a log around a clock change, and a question about it."""
+    chance = Random(seed)
+    zone = chance.choice(sorted(MOMENTS))
+    plays = _random_plays(chance, zone, number)
+    second = chance.choice(plays).second if plays else MOMENTS[zone][0]
+    last = plays[-1].second if plays else second
+    now = last + chance.choice((0, 1, HOUR, DAY, 40 * DAY))
+    period, words = _random_period(chance, zone, second, now)
+    rule, by, exact = chance.choice([*RULES]), chance.choice(("plays", "time")), chance.random() < 0.3
+    words = [*words, "--tz", zone, "--by", by, "--min", RULES[rule], *["--exact"] * exact]
+    gaps = _random_gaps(chance, [each for each in (second, period.begin, period.end, now) if each])
+    return ReferenceLog(plays, gaps, now, zone, period, rule, by, exact), words
 
-    Args:
-        chance: The random number generator.
-        number: The number of plays.
-    """
 
-    def __init__(self, chance: Random, number: int) -> None:
-        self._one_of = chance.choice
-        self._zone = self._one_of(sorted(MOMENTS))
-        self._plays = self._listened(number)
-        self._now = self._last_second() + self._one_of((0, 1, HOUR, DAY, 40 * DAY))
-        period, words = self._period()
-        rule, by, exact = (
-            self._one_of(tuple(RULES)),
-            self._one_of(("plays", "time")),
-            self._one_of((True, False, False)),
+def _random_plays(chance: Random, zone: str, number: int) -> list[ReferencePlay]:
+    one_of = chance.choice
+    items = (*one_of(FAMILIES), *one_of(FAMILIES))
+    ms_played = [one_of(HEARD_MS) for _ in range(3)]
+    pace = one_of(PACES)
+    second = one_of(MOMENTS[zone]) - one_of((0, 1, 600, 7200, DAY, 40 * DAY))
+    plays: list[ReferencePlay] = []
+    for _ in range(number):
+        heard = one_of(ms_played)
+        plays.append(
+            ReferencePlay(second, one_of(items), heard, one_of(ENDS), one_of(DEVICES), one_of(CONTEXTS))
         )
-        words = [
-            *words,
-            "--tz",
-            self._zone,
-            "--by",
-            by,
-            "--min",
-            RULES[rule],
-            *(["--exact"] if exact else []),
-        ]
-        gaps = self._gaps(period)
-        self.case = ReferenceLog(self._plays, gaps, self._now, self._zone, period, rule, by, exact), words
+        second += one_of((*pace, heard // 1000 + 1800 + one_of((-1, 0, 1))))
+    return plays
 
-    def _listened(self, number: int) -> list[ReferencePlay]:
-        items = (*self._one_of(FAMILIES), *self._one_of(FAMILIES))
-        ms_played = [self._one_of(HEARD_MS) for _ in range(3)]
-        pace = self._one_of(PACES)
-        second = self._one_of(MOMENTS[self._zone]) - self._one_of((0, 1, 600, 7200, DAY, 40 * DAY))
-        plays: list[ReferencePlay] = []
-        for _ in range(number):
-            plays.append(self._play(second, items, ms_played))
-            pause = plays[-1].ms_played // 1000 + 1800 + self._one_of((-1, 0, 1))
-            second += self._one_of((*pace, pause))
-        return plays
 
-    def _play(self, second: int, items: Sequence[ReferenceItem], ms_played: Sequence[int]) -> ReferencePlay:
-        return ReferencePlay(
-            second,
-            self._one_of(items),
-            self._one_of(ms_played),
-            self._one_of(ENDS),
-            self._one_of(DEVICES),
-            self._one_of(CONTEXTS),
-        )
+def _random_period(chance: Random, zone: str, second: int, now: int) -> tuple[Period, list[str]]:
+    """Return a period around a second for the reference, and as command-line arguments."""
+    day, moment = reference.day_of(second, zone), reference.shown(second, zone)
+    kind = chance.choice(("all", "year", "month", "last", "moment", "since", "until", "between", "between"))
+    if kind == "year":
+        return reference.year(day.year, zone), ["--year", f"{day:%Y}"]
+    if kind == "month":
+        return reference.month(day.replace(day=1), zone), ["--month", f"{day:%Y-%m}"]
+    if kind == "last":
+        number, unit = chance.choice(((2, "h"), (1, "d"), (5, "d"), (2, "w"), (1, "m"), (1, "y")))
+        return reference.last(number, unit, now, zone), ["--last", f"{number}{unit}"]
+    if kind == "moment":
+        return Period(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
+    last = day + timedelta(days=chance.choice((0, 1, 4, 30)))
+    begin, end = reference.midnight(day, zone), reference.midnight(last + timedelta(days=1), zone)
+    since, until = ["--since", f"{day}"], ["--until", f"{last}"]
+    periods = {
+        "all": (Period(), []),
+        "since": (Period(begin), since),
+        "until": (Period(None, end), until),
+        "between": (Period(begin, end, begin - (end - begin)), since + until),
+    }
+    return periods[kind]
 
-    def _last_second(self) -> int:
-        return self._plays[-1].second if self._plays else MOMENTS[self._zone][0]
 
-    def _some_second(self) -> int:
-        return self._one_of(self._plays).second if self._plays else self._last_second()
-
-    def _period(self) -> tuple[Period, list[str]]:
-        """Return a period for the reference, and as command-line arguments."""
-        zone, second = self._zone, self._some_second()
-        day, moment = reference.day_of(second, zone), reference.shown(second, zone)
-        kind = self._one_of(
-            ("all", "year", "month", "last", "moment", "since", "until", "between", "between")
-        )
-        if kind == "year":
-            return reference.year(day.year, zone), ["--year", f"{day:%Y}"]
-        if kind == "month":
-            return reference.month(day.replace(day=1), zone), ["--month", f"{day:%Y-%m}"]
-        if kind == "last":
-            number, unit = self._one_of(((2, "h"), (1, "d"), (5, "d"), (2, "w"), (1, "m"), (1, "y")))
-            return reference.last(number, unit, self._now, zone), ["--last", f"{number}{unit}"]
-        if kind == "moment":
-            return Period(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
-        return self._between(kind, day) if kind != "all" else (Period(), [])
-
-    def _between(self, kind: str, day: date) -> tuple[Period, list[str]]:
-        last = day + timedelta(days=self._one_of((0, 1, 4, 30)))
-        begin = reference.midnight(day, self._zone)
-        end = reference.midnight(last + timedelta(days=1), self._zone)
-        since, until = ["--since", f"{day}"], ["--until", f"{last}"]
-        if kind == "between":
-            return Period(begin, end, begin - (end - begin)), since + until
-        return (Period(begin), since) if kind == "since" else (Period(None, end), until)
-
-    def _gaps(self, period: Period) -> list[Gap]:
-        """Return gaps around a play and around the bounds of the period, some ending exactly there."""
-        moments = [second for second in (self._some_second(), period.begin, period.end, self._now) if second]
-        found: dict[int, Gap] = {}
-        for _ in range(self._one_of((0, 1, 3))):
-            begin = self._one_of(moments) + self._one_of((-HOUR, -100, 0, 50))
-            found[begin] = (begin, begin + self._one_of((60, 100, HOUR, 2 * HOUR)), "offline")
-        return [found[begin] for begin in sorted(found)]
+def _random_gaps(chance: Random, seconds: Sequence[int]) -> list[Gap]:
+    """Return gaps around some seconds, some ending exactly there."""
+    found: dict[int, Gap] = {}
+    for _ in range(chance.choice((0, 1, 3))):
+        begin = chance.choice(seconds) + chance.choice((-HOUR, -100, 0, 50))
+        found[begin] = (begin, begin + chance.choice((60, 100, HOUR, 2 * HOUR)), "offline")
+    return [found[begin] for begin in sorted(found)]
 
 
 def write(server: EmbeddedServer, log: ReferenceLog, *, is_old: bool = False) -> Store:

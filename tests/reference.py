@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Data = dict[str, object]
 Gap = tuple[int, int, str]
 HALF_AN_HOUR_MS = 1_800_000
 ONE_DAY = timedelta(days=1)
+DAY = "%Y-%m-%d"
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+KINDS = ("tracks", "artists", "albums", "shows")
+BEST_OF_A_YEAR = 5
+MAX_PERIOD_BY_MONTH = 366 * 86_400 + 3600
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ class ReferenceItem:
         """The artists, each once, as far as the catalog can tell them apart."""
         if not self.artists:
             return []
-        can_be_told = self.has_ids and not any(", " in name for name in self.artists)
-        return list(dict.fromkeys(self.artists)) if can_be_told else [self.artists_text]
+        are_separable = self.has_ids and not any(", " in name for name in self.artists)
+        return list(dict.fromkeys(self.artists)) if are_separable else [self.artists_text]
 
     @property
     def first_artist(self) -> str:
@@ -103,6 +108,11 @@ def shown(second: int, zone: str) -> datetime:
 
 def day_of(second: int, zone: str) -> date:
     return shown(second, zone).date()
+
+
+def at(pattern: str, text: object, plays: Iterable[ReferencePlay], zone: str) -> list[ReferencePlay]:
+    """Return the plays that began at a local time which reads `text` in a format of strftime."""
+    return [play for play in plays if f"{shown(play.second, zone):{pattern}}" == str(text)]
 
 
 def first_second(moment: datetime, zone: str) -> int:
@@ -205,12 +215,37 @@ class ReferenceLog:
         before = self.period.before
         return [play for play in self.plays if before is not None and before.has(play.second)]
 
-    @property
-    def ms_played(self) -> int:
-        return sum(play.ms_played for play in self.inside)
-
     def on(self, period: Period) -> ReferenceLog:
         return replace(self, period=period)
+
+    def alone(self) -> ReferenceLog:
+        """Return the log without the period before."""
+        return self.on(Period(self.period.begin, self.period.end))
+
+    def only(self, plays: Sequence[ReferencePlay]) -> ReferenceLog:
+        """Return a log of some of the plays."""
+        return replace(self, plays=plays, period=Period())
+
+    # Sums
+
+    def amounts(self, plays: Sequence[ReferencePlay]) -> tuple[int, int]:
+        """Return the number of plays that count, and the milliseconds of all of them."""
+        times = len([play for play in plays if counts(play, self.threshold)])
+        return times, sum(play.ms_played for play in plays)
+
+    def amount(self, plays: Sequence[ReferencePlay]) -> int:
+        """Return the one of them by which things are ranked."""
+        return self.amounts(plays)[1 if self.by == "time" else 0]
+
+    def sums(self, plays: Sequence[ReferencePlay]) -> Data:
+        return dict(zip(("plays", "heard_ms"), self.amounts(plays), strict=True))
+
+    def sums_at(self, pattern: str, text: object, plays: Iterable[ReferencePlay]) -> Data:
+        return self.sums(at(pattern, text, plays, self.zone))
+
+    @property
+    def bounds(self) -> Data:
+        return {"from": iso(self.period.begin), "to": iso(self.period.end)}
 
     def unseen(self) -> Data:
         """Return the number of gaps from the first play on, and their seconds."""
@@ -229,9 +264,9 @@ class ReferenceLog:
         return item.key if self.exact or not item.known().isrc else item.known().isrc.upper()
 
     def album(self, item: ReferenceItem, among: Sequence[ReferencePlay]) -> tuple[str, str] | None:
-        """An album is known by its name and artist; by its id if several artists are on it."""
+        """An album is known by its name and artist; by its ID if several artists are on it."""
         known = item.known()
-        if not known.album or not item.is_music:
+        if not known.album:
             return None
         on_it = {play.item.first_artist for play in among if play.item.known().album_id == known.album_id}
         if known.album_id and (self.exact or len(on_it) > 1):
@@ -245,26 +280,14 @@ class ReferenceLog:
             return [play.device or "unknown"]
         if kind == "contexts":
             return [play.context or "unknown"]
-        if kind == "shows":
-            return [known.album] if not known.is_music and known.album else []
-        return self._music(kind, play.item) if known.is_music else []
-
-    def _music(self, kind: str, item: ReferenceItem) -> Sequence[object]:
+        if known.is_music != (kind != "shows"):
+            return []
         if kind == "artists":
-            return item.known().credited
+            return known.credited
         if kind == "tracks":
-            return [self.track(item)]
-        album = self.album(item, [*self.inside, *self.before])
-        return [] if album is None else [album]
-
-    def amounts(self, plays: Sequence[ReferencePlay]) -> tuple[int, int]:
-        """Return the number of plays that count, and the milliseconds of all of them."""
-        return len([play for play in plays if counts(play, self.threshold)]), sum(
-            play.ms_played for play in plays
-        )
-
-    def most_first(self, plays: int, ms_played: int) -> tuple[int, int]:
-        return (-ms_played, -plays) if self.by == "time" else (-plays, -ms_played)
+            return [self.track(play.item)]
+        album = known.album if kind == "shows" else self.album(play.item, [*self.inside, *self.before])
+        return [album] if album else []
 
     def most_played_item(self, plays: Sequence[ReferencePlay]) -> ReferenceItem:
         """Return the item with the most counting plays, then the most milliseconds, then the first key."""
@@ -275,6 +298,10 @@ class ReferenceLog:
 
         return min({play.item for play in plays}, key=order)
 
+    def most_first(self, plays: Sequence[ReferencePlay]) -> tuple[int, int]:
+        times, ms_played = self.amounts(plays)
+        return (-ms_played, -times) if self.by == "time" else (-times, -ms_played)
+
     def ranked(self, kind: str) -> list[tuple[object, list[ReferencePlay]]]:
         """Things that count at least once, the most played first, each with all its plays.
 
@@ -284,30 +311,45 @@ class ReferenceLog:
         found = [
             (thing, [play for play in self.inside if thing in self.things(kind, play)]) for thing in things
         ]
-
-        def order(each: tuple[object, list[ReferencePlay]]) -> tuple[int, int, str, str]:
-            thing, plays = each
-            return *self.most_first(*self.amounts(plays)), self.first_key(kind, plays), str(thing)
-
-        return sorted(found, key=order)
+        return sorted(
+            found, key=lambda each: (self.most_first(each[1]), self.first_key(kind, each[1]), str(each[0]))
+        )
 
     def first_key(self, kind: str, plays: Sequence[ReferencePlay]) -> str:
         if kind in ("devices", "contexts"):
             return str(self.things(kind, plays[0])[0])
         return self.most_played_item(plays).key
 
+    def rank(self, kind: str, thing: object) -> int | None:
+        """One more than there are things with more plays, or more time."""
+        amounts = {thing: self.amount(plays) for thing, plays in self.ranked(kind)}
+        if thing not in amounts:
+            return None
+        return 1 + len([1 for amount in amounts.values() if amount > amounts[thing]])
+
+    def line(self, kind: str, thing: object, own: Sequence[ReferencePlay]) -> Data:
+        """Return a thing of a list."""
+        name, artists = self._name(kind, thing, own)
+        return {"name": name, "artists": artists, **self.sums(own), "key": self.first_key(kind, own)}
+
+    def _name(self, kind: str, thing: object, own: Sequence[ReferencePlay]) -> tuple[str, str]:
+        if kind == "tracks":
+            item = self.most_played_item(own)
+            return (item.name, item.artists_text) if item.is_known else (item.key, "")
+        if kind == "albums":
+            firsts = {play.item.first_artist for play in own}
+            return own[0].item.album, firsts.pop() if len(firsts) == 1 else "various artists"
+        return "Liked Songs" if str(thing).endswith(":collection") else str(thing), ""
+
     # The answers, as in JSON
 
     def top(self, kind: str, number: int) -> Data:
         everything = self.ranked(kind)
-        plays, ms_played = self.amounts(self.inside)
         return {
             "kind": kind,
-            "from": iso(self.period.begin),
-            "to": iso(self.period.end),
+            **self.bounds,
             "by": self.by,
-            "plays": plays,
-            "heard_ms": ms_played,
+            **self.sums(self.inside),
             "number": len(everything),
             "unseen": self.unseen(),
             "top": [
@@ -317,30 +359,14 @@ class ReferenceLog:
         }
 
     def _top_line(self, kind: str, thing: object, own: list[ReferencePlay]) -> Data:
-        plays, ms_played = self.amounts(own)
-        part = (ms_played, self.ms_played) if self.by == "time" else (plays, len(self.counted))
         before = self.amounts([play for play in self.before if thing in self.things(kind, play)])
-        is_compared = self.period.before is not None
-        name, artists = self.called(kind, thing, own)
+        is_compared, whole = self.period.before is not None, self.amount(self.inside)
         return {
-            "name": name,
-            "artists": artists,
-            "plays": plays,
-            "heard_ms": ms_played,
-            "share": round(part[0] / part[1], 6) if part[1] else 0.0,
+            **self.line(kind, thing, own),
+            "share": round(self.amount(own) / whole, 6) if whole else 0.0,
             "plays_before": before[0] if is_compared else None,
             "heard_ms_before": before[1] if is_compared else None,
-            "key": self.first_key(kind, own),
         }
-
-    def called(self, kind: str, thing: object, own: list[ReferencePlay]) -> tuple[str, str]:
-        if kind == "tracks":
-            item = self.most_played_item(own)
-            return (item.name, item.artists_text) if item.is_known else (item.key, "")
-        if kind == "albums":
-            firsts = {play.item.first_artist for play in own}
-            return own[0].item.album, firsts.pop() if len(firsts) == 1 else "various artists"
-        return "Liked Songs" if str(thing).endswith(":collection") else str(thing), ""
 
     def count(self, text: str) -> Data:
         items = {play.item for play in self.inside if play.item.is_known}
@@ -351,16 +377,16 @@ class ReferenceLog:
         meant = fitting | {item for item in items if self.track(item) in named}
         tracks = [self._counted_track({item for item in meant if self.track(item) == track}, track)
                   for track in {self.track(item) for item in meant}]  # fmt: skip
+        own = [play for play in self.inside if play.item in meant]
         return {
             "text": text,
             "whole": fits is is_whole,
             "at_least_ms": self.threshold if isinstance(self.threshold, int) else None,
-            "from": iso(self.period.begin),
-            "to": iso(self.period.end),
-            **self.play_summary([play for play in self.inside if play.item in meant]),
+            **self.bounds,
+            **self.play_summary(own),
             "ranked": len(self.ranked("tracks")),
             "unseen": self.unseen(),
-            "tracks": sorted(tracks, key=self._track_order),
+            "tracks": [track for *_, track in sorted(tracks, key=lambda each: each[:3])],
         }
 
     def left_out(self, text: str) -> int:
@@ -371,69 +397,49 @@ class ReferenceLog:
         fitting = {item for item in items if is_part(text, item) or has_words(text, item)}
         return len({self.track(item) for item in fitting} - meant)
 
-    def _track_order(self, track: Data) -> tuple[int, int, str, str]:
-        plays, ms_played = int(str(track["plays"])), int(str(track["heard_ms"]))
-        title = f"{track['artists'] or track['album']} – {track['name']}"
-        return *self.most_first(plays, ms_played), title, str(track["keys"])
-
-    def _counted_track(self, items: set[ReferenceItem], track: str) -> Data:
+    def _counted_track(self, items: set[ReferenceItem], track: str) -> tuple[tuple[int, int], str, str, Data]:
+        """Return what determines the place of a track in the list, and the track."""
         plays = [play for play in self.inside if play.item in items]
         keys: list[str] = []
         while rest := [play for play in plays if play.item.key not in keys]:
             keys.append(self.most_played_item(rest).key)
         item = self.most_played_item(plays)
-        about = {"keys": keys, "name": item.name, "artists": item.artists_text, "album": item.album}
-        return {**about, **self.play_summary(plays), "rank": self.rank(track)}
-
-    def rank(self, track: str) -> int | None:
-        """One more than there are recordings with more plays, or more time."""
-        amounts = {thing: self.amounts(plays) for thing, plays in self.ranked("tracks")}
-        if track not in amounts:
-            return None
-        which = 1 if self.by == "time" else 0
-        return 1 + len([1 for each in amounts.values() if each[which] > amounts[track][which]])
+        title = f"{item.artists_text or item.album} – {item.name}"
+        named = {"keys": keys, "name": item.name, "artists": item.artists_text, "album": item.album}
+        line = {**named, **self.play_summary(plays), "rank": self.rank("tracks", track)}
+        return self.most_first(plays), title, str(keys), line
 
     def play_summary(self, plays: Sequence[ReferencePlay]) -> Data:
         """Summarize the plays of a track."""
         seconds = [play.second for play in plays if counts(play, self.threshold)]
         return {
-            "plays": len(seconds),
+            **self.sums(plays),
             "shorter": len(plays) - len(seconds),
             "skips": len([play for play in plays if play.end == "skipped"]),
-            "heard_ms": sum(play.ms_played for play in plays),
             "first": iso(min(seconds)) if seconds else None,
             "last": iso(max(seconds)) if seconds else None,
         }
 
     def stats(self) -> Data:
-        inside, counted = self.inside, self.counted
-        over = [play for play in inside if play.end != "open"]
-        skips = [play for play in inside if play.end == "skipped"]
-        variety = {kind: {thing for play in counted for thing in self.things_in_period(kind, play)}
-                   for kind in ("tracks", "artists", "albums", "shows")}  # fmt: skip
+        variety = {kind: {thing for play in self.counted for thing in self.alone().things(kind, play)}
+                   for kind in KINDS}  # fmt: skip
         sessions = self.sessions()
         longest = max(sessions, key=lambda session: (session[1] - session[0], -session[0]), default=None)
+        session = longest and {"from": iso(longest[0] // 1000), "ms": longest[1] - longest[0]}
         return {
-            "from": iso(self.period.begin),
-            "to": iso(self.period.end),
-            "plays": len(counted),
-            "shorter": len(inside) - len(counted),
-            "heard_ms": self.ms_played,
+            **self.bounds,
+            **self.sums(self.inside),
+            "shorter": len(self.inside) - len(self.counted),
             **{kind: len(things) for kind, things in variety.items()},
             "new_tracks": len(variety["tracks"] - self.heard_before("tracks")),
             "new_artists": len(variety["artists"] - self.heard_before("artists")),
-            "skips": len(skips),
-            "skip_rate": round(len(skips) / len(over), 6) if over else None,
+            "skips": self.play_summary(self.inside)["skips"],
+            "skip_rate": skip_rate(self.inside),
             "sessions": len(sessions),
-            "longest_session": longest
-            and {"from": iso(longest[0] // 1000), "ms": longest[1] - longest[0]},
+            "longest_session": session,
             **self.days(),
             "unseen": self.unseen(),
-        }  # fmt: skip
-
-    def things_in_period(self, kind: str, play: ReferencePlay) -> Sequence[object]:
-        """Return the things of a kind that a play belongs to, regardless of the period before."""
-        return self.on(Period(self.period.begin, self.period.end)).things(kind, play)
+        }
 
     def heard_before(self, kind: str) -> set[object]:
         """Return what was heard before the period, however briefly."""
@@ -461,36 +467,25 @@ class ReferenceLog:
     def days(self) -> Data:
         """Return how the plays spread over the local days."""
         days = sorted({day_of(play.second, self.zone) for play in self.counted})
-        runs = [self._run(day, days) for day in days]
-        longest = max(runs, key=len, default=[])
-        today = day_of(self.now, self.zone)
-        lasting = next((run for run in runs if run[-1] >= today - ONE_DAY), [])
-        heard = {day_of(play.second, self.zone) for play in self.inside}
-        busiest = min(heard, key=lambda day: (-self._heard_on(day), day), default=None)
+        runs = [run_of_days(day, days) for day in days]
+        yesterday = day_of(self.now, self.zone) - ONE_DAY
         return {
             "days": len(days),
-            "longest_streak": _streak(longest),
-            "current_streak": _streak(lasting),
-            "busiest_day": busiest
-            and {"day": str(busiest), "plays": self._plays_on(busiest), "heard_ms": self._heard_on(busiest)},
+            "longest_streak": streak(max(runs, key=len, default=[])),
+            "current_streak": streak(next((run for run in runs if run[-1] >= yesterday), [])),
+            "busiest_day": self._best_day(self.inside, 1),
         }
 
-    def _run(self, first: date, days: Sequence[date]) -> list[date]:
-        """The days in a row from one on."""
-        run = [first]
-        while run[-1] + ONE_DAY in days:
-            run.append(run[-1] + ONE_DAY)
-        return run
-
-    def _plays_on(self, day: date) -> int:
-        return len([play for play in self.counted if day_of(play.second, self.zone) == day])
-
-    def _heard_on(self, day: date) -> int:
-        return sum(play.ms_played for play in self.inside if day_of(play.second, self.zone) == day)
+    def _best_day(self, plays: Sequence[ReferencePlay], measure: int) -> Data | None:
+        """Return the first day with the most plays (0) or milliseconds (1)."""
+        days = sorted({day_of(play.second, self.zone) for play in plays})
+        by_day = {day: at(DAY, day, plays, self.zone) for day in days}
+        best = max(days, key=lambda day: self.amounts(by_day[day])[measure], default=None)
+        return None if best is None else {"day": str(best), **self.sums(by_day[best])}
 
     def day(self, which: date) -> Data:
         """A day: what began on it, and the gaps that reach into it."""
-        plays = [play for play in self.plays if day_of(play.second, self.zone) == which]
+        plays = at(DAY, which, self.plays, self.zone)
         begin, end, _ = day(which, self.zone)
         end = min(end or 0, self.now)
         lines: list[tuple[int, int, object]] = [
@@ -501,9 +496,8 @@ class ReferenceLog:
             for since, to, reason in self.gaps
             if since < end and to > (begin or 0)
         ]
-        times, ms_played = self.amounts(plays)
         timeline = [each for *_, each in sorted(lines, key=lambda line: line[:2])]
-        return {"day": str(which), "plays": times, "heard_ms": ms_played, "timeline": timeline}
+        return {"day": str(which), **self.sums(plays), "timeline": timeline}
 
     def on_this_day(self) -> list[Data]:
         """Return what was played on the same date in earlier years, the latest first."""
@@ -513,36 +507,179 @@ class ReferenceLog:
         return [self._memory(day) for day in sorted(same, reverse=True)]
 
     def _memory(self, which: date) -> Data:
-        plays = [play for play in self.plays if day_of(play.second, self.zone) == which]
+        plays = at(DAY, which, self.plays, self.zone)
         tracks = {self.track(play.item) for play in plays}
-        best = min(
-            ([play for play in plays if self.track(play.item) == track] for track in tracks),
-            key=lambda own: (*self.most_first(*self.amounts(own)), self.most_played_item(own).key),
-        )
+        by_track = [[play for play in plays if self.track(play.item) == track] for track in tracks]
+        best = min(by_track, key=lambda own: (self.most_first(own), self.most_played_item(own).key))
         item = self.most_played_item(best)
-        times, ms_played = self.amounts(plays)
-        whose = item.artists_text or item.album
-        named = (f"{whose} – {item.name}" if whose else item.name) if item.is_known else item.key
-        return {"day": str(which), "plays": times, "heard_ms": ms_played, "most": named, "key": item.key}
+        owner = item.artists_text or item.album
+        title = (f"{owner} – {item.name}" if owner else item.name) if item.is_known else item.key
+        return {"day": str(which), **self.sums(plays), "most": title, "key": item.key}
 
-    def week(self) -> list[Data]:
-        """By hour of the week, Monday's first one first."""
-        hours = [(weekday, hour) for weekday in range(7) for hour in range(24)]
-        return [self._hour(weekday, hour) for weekday, hour in hours]
-
-    def _hour(self, weekday: int, hour: int) -> Data:
-        plays = [
-            play
-            for play in self.inside
-            if (shown(play.second, self.zone).weekday(), shown(play.second, self.zone).hour)
-            == (weekday, hour)
+    def clock(self) -> Data:
+        hours = [(weekday, hour) for weekday in WEEKDAYS for hour in range(24)]
+        week = [
+            {"weekday": day, "hour": hour, **self.sums_at("%a %H", f"{day} {hour:02}", self.inside)}
+            for day, hour in hours
         ]
-        times, ms_played = self.amounts(plays)
-        name = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[weekday]
-        return {"weekday": name, "hour": hour, "plays": times, "heard_ms": ms_played}
+        return {
+            **self.bounds,
+            "by": self.by,
+            **self.sums(self.inside),
+            "week": week,
+            "unseen": self.unseen(),
+        }
+
+    def calendar(self, year: int) -> Data:
+        """Every day of a year, up to today."""
+        end = min(date(year + 1, 1, 1), day_of(self.now, self.zone) + ONE_DAY)
+        days = [date(year, 1, 1) + number * ONE_DAY for number in range(366)]
+        return {
+            "year": year,
+            **self.bounds,
+            "by": self.by,
+            **self.sums(self.inside),
+            **self.days(),
+            "calendar": [
+                {"day": str(day), **self.sums_at(DAY, day, self.inside)} for day in days if day < end
+            ],
+            "unseen": self.unseen(),
+        }
+
+    # A year in review
+
+    def review(self, year: int) -> Data:
+        log = self.alone()
+        stats, end = log.stats(), log.period.end
+        before = {kind: log.heard_before(kind) for kind in ("tracks", "artists")}
+        has_past = any(before.values())
+        new = [each for each in log.ranked("tracks") if has_past and each[0] not in before["tracks"]]
+        night = log.only([play for play in log.inside if shown(play.second, log.zone).hour < 5])
+        names = ("plays", "shorter", "skips", "heard_ms", "days", "sessions", "longest_session")
+        months = [f"{year}-{month:02}" for month in range(1, 13)]
+        return {
+            "year": year,
+            "over": end is not None and log.now >= end,
+            **log.bounds,
+            "by": log.by,
+            **{name: stats[name] for name in (*names, "longest_streak", "busiest_day")},
+            "new_tracks": stats["new_tracks"] if has_past else None,
+            "new_artists": stats["new_artists"] if has_past else None,
+            "first_play": log._first_play(),
+            "most_repeated": log._most_repeated(),
+            "late_night": next((night.highlight("tracks", *each) for each in night.ranked("tracks")), None),
+            "discovery": log.highlight("tracks", *new[0]) if new else None,
+            "months": [{"month": month, **log.sums_at("%Y-%m", month, log.inside)} for month in months],
+            "top": {
+                kind: [log.highlight(kind, *each) for each in log.ranked(kind)[:BEST_OF_A_YEAR]]
+                for kind in KINDS
+            },
+            "unseen": log.unseen(),
+        }
+
+    def highlight(self, kind: str, thing: object, own: Sequence[ReferencePlay]) -> Data:
+        return {**self.line(kind, thing, own), "when": None}
+
+    def _first_play(self) -> Data | None:
+        if not self.counted:
+            return None
+        first = self.counted[0]
+        item = first.item.known()
+        named = {"name": item.name, "artists": item.artists_text, "key": item.key}
+        return {**named, "plays": None, "heard_ms": None, "when": iso(first.second)}
+
+    def _most_repeated(self) -> Data | None:
+        """The track that counts most often on one day; of equals, the one that was so often first."""
+        found: list[tuple[int, int, object, date]] = []
+        for play in self.counted:
+            for track in self.things("tracks", play):
+                day = day_of(play.second, self.zone)
+                same = [
+                    other
+                    for other in at(DAY, day, self.counted, self.zone)
+                    if track in self.things("tracks", other)
+                ]
+                found.append((-len(same), play.second, track, day))
+        if not found or min(found)[0] > -2:
+            return None
+        plays, _, track, day = min(found)
+        own = [play for play in self.inside if track in self.things("tracks", play)]
+        return {**self.line("tracks", track, own), "plays": -plays, "heard_ms": None, "when": str(day)}
+
+    # The page of a track, an album or an artist
+
+    def item_page(self, kind: str, thing: object, number: int) -> Data:
+        """Return a page with at most `number` parts of each kind; the log has no period before."""
+        own = [play for play in self.inside if thing in self.things(kind, play)]
+        summary = self.play_summary(own)
+        return {
+            **self.line(kind, thing, own),
+            **{name: summary[name] for name in ("shorter", "skips", "first", "last")},
+            "skip_rate": skip_rate(own),
+            "rank": self.rank(kind, thing),
+            "ranked": len(self.ranked(kind)),
+            "most_in_a_day": self._best_day(own, 1 if self.by == "time" else 0),
+            "most_in_a_row": self._longest_run(own),
+            "periods": self._periods(own),
+            "hours": [{"hour": hour, **self.sums_at("%H", f"{hour:02}", own)} for hour in range(24)],
+            **{part: lines[:number] for part, lines in self._parts(kind, own).items()},
+            "others": [],
+        }
+
+    def _longest_run(self, own: Sequence[ReferencePlay]) -> Data:
+        """The longest run of plays of a thing that count, with no other one that counts between them."""
+        runs = []
+        for first, play in enumerate(self.counted):
+            after = [place for place, other in enumerate(self.counted) if place >= first and other not in own]
+            runs.append((-((after or [len(self.counted)])[0] - first), play.second))
+        plays, begin = min(runs, default=(0, 0))
+        return {"plays": -plays, "from": iso(begin) if plays else None}
+
+    def _periods(self, own: Sequence[ReferencePlay]) -> list[Data]:
+        begin, end, _ = self.period
+        is_short = begin is not None and end is not None and end - begin <= MAX_PERIOD_BY_MONTH
+        pattern = "%Y-%m" if is_short else "%Y"
+        first, last = (day_of(second, self.zone) for second in (own[0].second, own[-1].second))
+        days = [first + number * ONE_DAY for number in range((last - first).days + 1)]
+        names = dict.fromkeys(f"{day:{pattern}}" for day in days)
+        return [{"period": name, **self.sums_at(pattern, name, own)} for name in names]
+
+    def _parts(self, kind: str, own: Sequence[ReferencePlay]) -> dict[str, list[Data]]:
+        """An artist's tracks and albums, an album's tracks, and a track's IDs."""
+        log = self.only(own)
+        if kind != "tracks":
+            parts = ("tracks", "albums") if kind == "artists" else ("tracks",)
+            return {part: [log.line(part, *each) for each in log.ranked(part)] for part in parts}
+        by_item = [[play for play in own if play.item == item] for item in {play.item for play in own}]
+        by_item.sort(key=lambda plays: (self.most_first(plays), plays[0].item.key))
+        return {
+            "ids": [
+                {
+                    "name": plays[0].item.known().album,
+                    "artists": "",
+                    **self.sums(plays),
+                    "key": plays[0].item.key,
+                }
+                for plays in by_item
+            ]
+        }
 
 
-def _streak(run: Sequence[date]) -> Data:
+def skip_rate(plays: Sequence[ReferencePlay]) -> float | None:
+    """Return the share of skips among the plays that have ended."""
+    ended = [play for play in plays if play.end != "open"]
+    return round(len([play for play in ended if play.end == "skipped"]) / len(ended), 6) if ended else None
+
+
+def run_of_days(first: date, days: Sequence[date]) -> list[date]:
+    """Return the days in a row from one on."""
+    run = [first]
+    while run[-1] + ONE_DAY in days:
+        run.append(run[-1] + ONE_DAY)
+    return run
+
+
+def streak(run: Sequence[date]) -> Data:
     return {"days": len(run), "from": str(run[0]) if run else None}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spotify_logger.core import periods
 from spotify_logger.queries import count, heatmaps, item_page, summary, timeline, top, year_review
 from spotify_logger.report.words import counted
-from tests import reference, reference_pages
+from tests import reference
 from tests.logs import DAY, FAMILIES, logs, question_from, write
 from tests.reference import Period
 
@@ -53,7 +53,7 @@ def test_figures_of_a_period(
         for kind in top.CHOICES:
             assert top.top(archive, replace(question, limit=number), kind).data == log.top(kind, number)
         assert summary.stats(archive, question).data == log.stats()
-        assert heatmaps.clock(archive, question).data == reference_pages.clock(log)
+        assert heatmaps.clock(archive, question).data == log.clock()
         answer = count.count(archive, question, text)
         assert answer.data == log.count(text)
     left_out = log.left_out(text)
@@ -91,8 +91,8 @@ def test_a_year(redis_server: EmbeddedServer, case: LogAndArguments) -> None:
     log = log.on(reference.year(year, log.zone))
     with closing(write(redis_server, log)) as store:
         archive = store.archive()
-        assert heatmaps.calendar(archive, question).data == reference_pages.calendar(log, year)
-        assert year_review.year(archive, question).data == reference_pages.review(log, year)
+        assert heatmaps.calendar(archive, question).data == log.calendar(year)
+        assert year_review.year(archive, question).data == log.review(year)
 
 
 @examples
@@ -108,7 +108,7 @@ def test_an_item_page(
         "tracks": item.key,
     }[kind]
     assume(kind != "albums" or item.album_id)  # else its name may be that of several
-    log = reference_pages.alone(log)
+    log = log.alone()
     same: dict[str, Callable[[ReferenceItem], bool]] = {
         "artists": lambda other: text in other.credited,
         "albums": lambda other: other.known().album_id == item.album_id,
@@ -123,5 +123,5 @@ def test_an_item_page(
         assert answer["found"] is None or kind == "artists"
         return
     assert answer["candidates"] == []
-    assert answer["found"] == reference_pages.ReferencePage(log, kind, things[0]).data(4)
+    assert answer["found"] == log.item_page(kind, things[0], 4)
     assert answer["unseen"] == log.unseen()
