@@ -1,4 +1,4 @@
-"""The documents say what is there: commands, settings, keys, messages, modules, and links that work."""
+"""The documents agree with the code: commands, settings, keys, messages, modules; and their links work."""
 
 from __future__ import annotations
 
@@ -15,31 +15,30 @@ from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core import redis_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "spotify_logger"
+README = PROJECT / "README.md"
 DOCS = PROJECT / "docs"
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+DOCUMENTS = [README, PROJECT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 MAX_README_WORDS = 900
 
 
-def read(document: str) -> str:
-    return (DOCS / document).read_text(encoding="utf-8")
-
-
-def spans(document: Path) -> list[str]:
-    """What stands between backticks."""
-    return re.findall(r"`([^`\n]+)`", without_blocks(document))
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def without_blocks(document: Path) -> str:
-    text = document.read_text(encoding="utf-8")
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^```.*?^```", "", read(document), flags=re.DOTALL | re.MULTILINE)
 
 
-def slugs(document: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a document."""
+def code_spans(document: Path) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", without_blocks(document))
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
     headings = re.findall(r"^#+ (.*)$", without_blocks(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -47,31 +46,21 @@ def slugs(document: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_resolve(document: Path) -> None:
     broken = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", read(document)):
         path, _, anchor = link.partition("#")
-        if re.match(r"https?:", path):
-            continue
         target = (document.parent / path).resolve() if path else document
-        if not target.is_file() or (anchor and anchor not in slugs(target)):
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
 
 
-def test_every_document_is_linked_from_the_readme() -> None:
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+def test_the_readme() -> None:
+    text = read(README)
+    assert len(text.split()) <= MAX_README_WORDS
     assert [path.name for path in DOCS.glob("*.md") if f"](docs/{path.name})" not in text] == []
-
-
-def test_the_readme_is_short() -> None:
-    assert len((PROJECT / "README.md").read_text(encoding="utf-8").split()) <= MAX_README_WORDS
-
-
-@pytest.mark.parametrize("name", ["Run", "Test"])
-def test_the_readme_has_the_line_that_ci_runs(name: str) -> None:
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    lines = re.findall(rf"^- {name}: `(.*)`$", text, re.MULTILINE)
-    assert len(lines) == 1
-    assert lines[0].startswith("python3 -m venv .venv && ")
+    for name in ("Run", "Test"):  # CI runs these lines
+        (line,) = re.findall(rf"^- {name}: `(.*)`$", text, re.MULTILINE)
+        assert line.startswith("python3 -m venv .venv && ")
 
 
 def options_of(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -85,16 +74,16 @@ def options_of(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def test_commands_and_options_are_documented() -> None:
-    words = set(re.findall(r"(?<![\w-])-{0,2}\w[\w-]*", " ".join(spans(DOCS / "commands.md"))))
+    words = set(re.findall(r"(?<![\w-])-{0,2}\w[\w-]*", " ".join(code_spans(DOCS / "commands.md"))))
     assert set(options_of(command_parser())) - words == set()
 
 
 def test_settings_are_documented() -> None:
-    assert set(DEFAULTS) - set(re.findall(r"[A-Z_]+", read("settings.md"))) == set()
+    assert set(DEFAULTS) - set(re.findall(r"[A-Z_]+", read(DOCS / "settings.md"))) == set()
 
 
 def test_keys_are_documented() -> None:
-    text = read("keyspace.md")
+    text = read(DOCS / "keyspace.md")
     names = {value for name, value in vars(redis_keys).items() if name.isupper() and isinstance(value, str)}
     assert "now_playing" in names
     days = redis_keys.index_key(redis_keys.EPOCH_DAY)
@@ -104,21 +93,19 @@ def test_keys_are_documented() -> None:
 
 
 def test_modules_and_names_of_the_architecture_exist() -> None:
-    said = set(spans(DOCS / "architecture.md"))
-    modules = {span for span in said if re.fullmatch(r"\w+/(\w+/)*(\w+\.(py|js))?", span)}
+    spans = set(code_spans(DOCS / "architecture.md"))
+    modules = {span for span in spans if re.fullmatch(r"\w+/(\w+/)*(\w+\.(py|js))?", span)}
     assert len(modules) > 30
-    assert [
-        module for module in modules if not any((at / module).exists() for at in (PACKAGE, PROJECT))
-    ] == []
-    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert [each for each in modules if not ((PACKAGE / each).exists() or (PROJECT / each).exists())] == []
+    source = "\n".join(map(read, PACKAGE.rglob("*.py")))
     defined = set(re.findall(r"^ *(?:class|def|async def) (\w+)", source, re.MULTILINE))
-    names = {span for span in said if re.fullmatch(r"(?=[A-Z]\w*[a-z])\w+\.\w+", span)}
+    names = {span for span in spans if re.fullmatch(r"(?=[A-Z]\w*[a-z])\w+\.\w+", span)}
     assert len(names) > 5
     assert [name for name in names if not set(name.split(".")) <= defined] == []
 
 
 def texts_of(node: ast.AST) -> Iterator[str]:
-    """Every text of a module, with an ellipsis for what is put in."""
+    """Yield every text of a module, with an ellipsis for each value in it."""
     if isinstance(node, ast.JoinedStr):
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -127,23 +114,10 @@ def texts_of(node: ast.AST) -> Iterator[str]:
         yield from texts_of(child)
 
 
-def without_ellipses(text: str) -> list[str]:
-    """The fixed parts of a message."""
-    return [part for each in text.split("…") if (part := each.strip(" ():,"))]
-
-
-def is_said(message: str, texts: Collection[str]) -> bool:
-    return all(any(part in text for text in texts) for part in without_ellipses(message))
-
-
 def test_messages_of_the_troubleshooting_are_those_of_the_code() -> None:
-    rows = re.findall(r"^\| (.*?) \|", read("troubleshooting.md"), re.MULTILINE)
+    rows = re.findall(r"^\| (.*?) \|", read(DOCS / "troubleshooting.md"), re.MULTILINE)
     messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
-    texts = {
-        text
-        for path in PACKAGE.rglob("*.py")
-        for text in texts_of(ast.parse(path.read_text(encoding="utf-8")))
-    }
     assert len(messages) > 20
-    missing = [message for message in messages if not is_said(message, texts)]
-    assert not missing, "\n".join(missing)
+    texts = {text for path in PACKAGE.rglob("*.py") for text in texts_of(ast.parse(read(path)))}
+    parts = [part for message in messages for each in message.split("…") if (part := each.strip(" ():,"))]
+    assert [part for part in parts if not any(part in text for text in texts)] == []
