@@ -50,20 +50,6 @@ def test_one_recording_under_two_ids(log: IndexedLog) -> None:
         "last": "2026-11-22 18:59",
     }
     assert texts(answer) == ["Not counted: 1 track matching less closely."]
-    bounds = {"first": "2026-10-13T17:00:00.000Z", "last": "2026-11-22T17:59:00.000Z"}
-    sums = {"plays": 2, "shorter": 1, "skips": 1, "heard_ms": 574_999, **bounds}
-    track = {"name": "Veridis Quo", "artists": "Daft Punk", "album": "Discovery (Deluxe)"}
-    assert answer.data == {
-        "text": "veridis QUO",
-        "whole": True,
-        "at_least_ms": 30_000,
-        "from": None,
-        "to": None,
-        **sums,
-        "ranked": 5,
-        "unseen": {"gaps": 0, "seconds": 0},
-        "tracks": [{"keys": ["track:w", "track:v"], **track, **sums, "rank": 1}],
-    }
 
 
 def test_several_tracks_are_listed_by_plays(log: IndexedLog) -> None:
@@ -90,11 +76,8 @@ def test_several_tracks_are_listed_by_plays(log: IndexedLog) -> None:
         ("variation", ["Variation 10", "Variation 1"]),
         ("daft punk", ["Veridis Quo", "Aérodynamic"]),  # a whole artist
         ("daft", ["On Daft Punk", "Veridis Quo", "Aérodynamic"]),
-        ("discovery", ["Veridis Quo", "Aérodynamic"]),
         ("lukasz swiatek", ["Veridis Quo (Piano)"]),
-        ("tyler, the creator", ["Veridis Quo (Piano)"]),
         ("a show", ["On Daft Punk"]),
-        ("veridis quo daft punk", ["Veridis Quo"]),
         ("variation-10, gould", ["Variation 10"]),  # the beginnings of words, in any order
         ("daft veridis nothing", []),
         ("- ,", []),

@@ -148,6 +148,7 @@ class TestSearch:
         answer = self.page(log, kind, text)
         assert answer.page == [f"No {kind[:-1]} with plays is called “{text}”: 2026."]
         assert (data_of(answer)["found"], candidates(answer), answer.code) == (None, [], 0)
+        assert page(log, kind, text, year=2025).page == ["Nothing was played: 2025."]
 
     def test_others_of_the_same_name(self, log: IndexedLog) -> None:
         answer = self.page(log, TRACKS, "daft punk veridis quo")
@@ -157,15 +158,6 @@ class TestSearch:
         assert isinstance(table, Table)
         assert (table.headings[0], table.rows) == ("others with this name", [("track:live", "9")])
         assert found(self.page(log, ARTISTS, "air"))["others"] == [{"text": "AIR", "plays": 4}]
-
-    def test_exact(self, log: IndexedLog) -> None:
-        assert found(self.page(log, TRACKS, "track:quo", exact=True))["plays"] == 13
-        assert found(self.page(log, TRACKS, "track:quo"))["plays"] == 25
-
-    def test_only_plays_of_the_period(self, log: IndexedLog) -> None:
-        april = log.between("2026-04-01 00:00", "2026-05-01 00:00")
-        assert found(page(log, TRACKS, "veridis quo", period=april))["artists"] == "Łukasz"
-        assert page(log, TRACKS, "quo", year=2025).page == ["Nothing was played: 2025."]
 
 
 class TestFigures:
@@ -215,14 +207,6 @@ class TestFigures:
             "most in a day": "1 on 2026-06-01",
         }
 
-    def test_a_run_continues_on_the_next_day(self, log: IndexedLog) -> None:
-        log.to(QUO, "2026-06-01 12:00")
-        log.skipped(SEXY, "2026-06-02 12:00")
-        log.to(QUO, "2026-06-03 12:00")
-        assert rows(page(log, TRACKS, "veridis quo"))["most in a row"] == "2 from 2026-06-01 12:00"
-        log.to(SEXY, "2026-06-02 13:00")
-        assert "most in a row" not in rows(page(log, TRACKS, "veridis quo"))
-
     def test_an_artist(self, log: IndexedLog) -> None:
         for minute, item in enumerate((QUO, QUO, REMASTERED, AERODYNAMIC, DUET, SEXY)):
             log.to(item, f"2026-06-01 12:0{minute}")
@@ -260,13 +244,6 @@ class TestFigures:
         assert isinstance(hours, Sparkline)
         assert (hours.unit, hours.values[12]) == ("minutes", 6)
 
-    def test_equals_share_a_rank(self, log: IndexedLog) -> None:
-        for day, item in enumerate((QUO, SEXY, DUET, QUO), 1):
-            log.to(item, f"2026-06-0{day} 12:00")
-        log.skipped(COVER, "2026-06-05 12:00")
-        ranks = [found(page(log, TRACKS, item.key))["rank"] for item in (QUO, SEXY, DUET, COVER)]
-        assert ranks == [1, 2, 2, None]
-
     def test_a_track_that_was_only_skipped(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         log.skipped(COVER, "2026-06-05 12:00")
         answer = page(log, TRACKS, "veridis quo")
@@ -275,31 +252,17 @@ class TestFigures:
         assert not {"rank", "first", "last", "most in a day", "most in a row"} & labeled.keys()
         assert drawn(answer, monkeypatch)
 
-    @pytest.mark.parametrize(
-        ("begin", "end", "periods"),
-        [
-            (None, None, ["2023", "2024", "2025", "2026"]),
-            ("2023-01-01 00:00", "2026-01-01 00:00", ["2023"]),
-            ("2026-01-01 00:00", "2027-01-01 00:00", ["2026-03", "2026-04", "2026-05"]),
-        ],
-    )
-    def test_by_year_or_by_month(
-        self, log: IndexedLog, begin: str | None, end: str | None, periods: list[str]
-    ) -> None:
-        for moment in (
-            "2023-12-31 23:59:59",
-            "2026-03-31 23:59:59",
-            "2026-05-01 00:00:00",
-            "2026-05-02 12:00",
-        ):
+    def test_charts_by_year_or_by_month(self, log: IndexedLog) -> None:
+        for moment in ("2024-12-31 23:59:59", "2026-03-31 23:59:59", "2026-05-01 00:00:00"):
             log.to(QUO, moment)
-        more = {"period": log.between(begin, end)} if begin and end else {}
-        answer = page(log, TRACKS, "veridis quo", **more)
-        assert [period["period"] for period in found(answer)["periods"]] == periods
-        charts = [block for block in answer.page if isinstance(block, BarChart)]
-        assert [[name for name, _, _ in chart.rows] for chart in charts] == [periods][: len(periods) - 1]
-        if begin == "2026-01-01 00:00":
-            assert charts[0].rows == [("2026-03", 1, "1"), ("2026-04", 0, "0"), ("2026-05", 2, "2")]
+
+        def charts(**more: object) -> list[object]:
+            blocks = page(log, TRACKS, "veridis quo", **more).page
+            return [block.rows for block in blocks if isinstance(block, BarChart)]
+
+        assert charts() == [[("2024", 1, "1"), ("2025", 0, "0"), ("2026", 2, "2")]]
+        assert charts(year=2026) == [[("2026-03", 1, "1"), ("2026-04", 0, "0"), ("2026-05", 1, "1")]]
+        assert charts(year=2024) == []
 
     def test_json_and_csv(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")

@@ -281,7 +281,6 @@ class TestNow:
             ({"playing": 0}, 25, "paused", "3:20/5:45"),
             ({"duration_ms": "long"}, 25, "playing", "3:45"),
             ({"progress_ms": ""}, 25, "playing", ""),
-            ({"ended_at": ""}, 25, "playing", "3:20/5:45"),
         ],
     )
     def test_the_position_advances(

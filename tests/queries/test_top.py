@@ -66,16 +66,6 @@ def test_all_time_is_compared_with_nothing(history: IndexedLog) -> None:
     assert texts(answer) == ["all time: 7 plays of at least 30 s, of 3 artists; 1 h 24 min heard in all"]
 
 
-def test_an_album_of_several_artists_is_one_in_both_years(history: IndexedLog) -> None:
-    lines = data_of(best(history, "albums", year=2026))["top"]
-    assert isinstance(lines, list)
-    assert {line["name"]: (line["artists"], line["plays"], line["plays_before"]) for line in lines} == {
-        "Alive": ("Daft Punk", 2, 0),
-        "Hits": ("various artists", 2, 1),
-        "Discovery": ("Daft Punk", 1, 0),
-    }
-
-
 def test_csv(history: IndexedLog) -> None:
     answer = best(history, "shows", year=2026)
     assert answer.csv_rows == data_of(answer)["top"]

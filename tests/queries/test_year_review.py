@@ -74,37 +74,11 @@ class TestHighlights:
         times, title = highlights(review(log, exact=True))["most repeated"]
         assert (times[0], times[-10:], title) == ("3", "2026-06-02", "Air – Sexy Boy")
 
-    def test_nothing_was_repeated(self, log: IndexedLog) -> None:
-        log.to(SEXY, "2026-06-01 12:00")
-        log.to(SEXY, "2026-06-02 12:00")
-        log.to(EPISODE, "2026-06-03 12:00")
-        log.to(EPISODE, "2026-06-03 13:00")
-        answer = review(log)
-        assert "most repeated" not in highlights(answer)
-        assert data_of(answer)["most_repeated"] is None
-
-    @pytest.mark.parametrize(
-        ("moment", "is_late"),
-        [
-            ("2026-06-01 23:59:59", False),
-            ("2026-06-02 00:00:00", True),
-            ("2026-06-02 04:59:59", True),
-            ("2026-06-02 05:00:00", False),
-            ("2026-03-29 03:00:00", True),  # two hours after midnight, and still night
-        ],
-    )
-    def test_late_night_is_from_midnight_to_five(
-        self, log: IndexedLog, moment: str, *, is_late: bool
-    ) -> None:
-        for hour in (12, 13, 14):
-            log.to(QUO, f"2026-06-01 {hour}:00")
-        log.to(SEXY, moment)
-        late = highlights(review(log)).get("late night")
-        assert late == (("1 play", "Air – Sexy Boy") if is_late else None)
-
-    def test_by_time(self, log: IndexedLog) -> None:
-        log.to(QUO, "2026-06-01 01:00")
-        log.to(QUO, "2026-06-01 01:10")
+    def test_late_night(self, log: IndexedLog) -> None:
+        for moment in ("2026-06-01 00:00:00", "2026-06-02 04:59:59"):
+            log.to(QUO, moment)
+        for moment in ("2026-06-01 05:00", "2026-06-01 23:59:59"):
+            log.to(DUET, moment, 9000)
         log.to(SEXY, "2026-06-01 02:00", 4000)
         assert highlights(review(log))["late night"] == ("2 plays", "Daft Punk – Veridis Quo")
         assert highlights(review(log, by="time"))["late night"] == ("1 h 6 min", "Air – Sexy Boy")
