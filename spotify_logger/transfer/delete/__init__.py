@@ -1,1 +1,1 @@
-"""Deletes plays so that nothing brings them back."""
+"""Delete plays permanently."""

@@ -32,8 +32,8 @@ def remove_items(archive: Archive, keys: Iterable[str], now: float, excluded: Co
         The number of items deleted.
     """
     removed = 0
-    for portion in batched(sorted(keys), ITEMS_PER_BATCH):
-        items = catalog_hashes(archive, portion)
+    for batch in batched(sorted(keys), ITEMS_PER_BATCH):
+        items = catalog_hashes(archive, batch)
         archive.send([("DEL", archive.key(key)) for key in items])
         back = _played_since(archive, int(now) - ONE_DAY, excluded) & items.keys()
         archive.write(

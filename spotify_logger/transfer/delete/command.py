@@ -28,7 +28,7 @@ OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """Ask a person for confirmation on a terminal.
+    """Asks for confirmation on a terminal.
 
     Attributes:
         keyboard: The terminal to read the answer from.
@@ -41,7 +41,7 @@ class Confirmation:
     zone: Zone
 
     def is_given(self, archive: Archive, seconds: Sequence[int]) -> bool:
-        """Show the plays and return whether the person agrees to delete them.
+        """Show the plays, and return whether the user agrees to delete them.
 
         Raises:
             SpotifyLoggerError: There is no terminal to ask on.
@@ -52,7 +52,7 @@ class Confirmation:
             )
         write_answer(preview(archive, seconds, self.zone), self.screen)
         these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
-        self.screen.write(f"Delete {these} for good? [y/N] ")
+        self.screen.write(f"Permanently delete {these}? [y/N] ")
         self.screen.flush()
         return self.keyboard.readline().strip().casefold() in {"y", "yes"}
 
@@ -67,7 +67,7 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
         confirmation: How to ask for consent; None to delete without asking.
 
     Returns:
-        What was deleted; exit code 1 if the person declined.
+        What was deleted; exit code 1 if the user declined.
 
     Raises:
         SpotifyLoggerError: There is no terminal to ask on.
@@ -132,7 +132,9 @@ def _page(deletion: Deletion, selection: Selection) -> list[str]:
         page.append(OPEN_PLAY_NOTE)
     if deletion.unrecognized:
         some = ", ".join(deletion.unrecognized[:MAX_PLAYS_SHOWN])
-        page.append(f"These keys hold no plays and were kept; look at them with redis-cli: {some}.")
+        page.append(
+            f"These keys were kept because they do not hold plays; inspect them with redis-cli: {some}."
+        )
     nothing = (
         f"No play matches “{selection.text}”." if selection.text else "There are no plays in that period."
     )

@@ -43,8 +43,8 @@ class Deletion:
     Attributes:
         plays: Plays deleted.
         items: Catalog items deleted with them.
-        is_open: Whether the play in progress was selected and kept.
-        strange: Keys that were kept because they do not hold plays.
+        has_open_play: Whether the play in progress was selected and kept.
+        unrecognized: Keys that were kept because they do not hold plays.
     """
 
     plays: int = 0
@@ -72,15 +72,15 @@ class _Deleter:
         self._archive = archive
         self._now = now
         self._deleted: set[int] = set()
-        self._items: set[str] = set()  # of what goes
-        self._still_used: set[str] = set()  # of what stays
+        self._items: set[str] = set()  # of deleted plays
+        self._still_used: set[str] = set()  # of plays that remain
         self._deletion = Deletion()
 
     def of(self, seconds: Sequence[int]) -> Deletion:
         still_open = open_plays(self._archive, self._now)
         self._deletion.has_open_play = not still_open.isdisjoint(seconds)
-        for portion in batched((second for second in seconds if second not in still_open), PLAYS_PER_BATCH):
-            self._delete(portion)
+        for batch in batched((second for second in seconds if second not in still_open), PLAYS_PER_BATCH):
+            self._delete(batch)
         self._scan_index()
         unused = self._items - self._still_used
         self._deletion.items = remove_items(self._archive, unused, self._now, excluded=self._deleted)
@@ -95,9 +95,9 @@ class _Deleter:
         ends |= self._lines([second for second in seconds if second not in plays])
         self._items.update(play.item.key for play in plays.values())
         self._deleted.update(ends)
-        noted = ((second, max(second, end)) for second, end in ends.items())
+        tombstones = ((second, max(second, end)) for second, end in ends.items())
         if ends:
-            self._archive.write([("HSET", self._archive.key(TOMBSTONES), *chain.from_iterable(noted))])
+            self._archive.write([("HSET", self._archive.key(TOMBSTONES), *chain.from_iterable(tombstones))])
         self._archive.send([("DEL", self._archive.key(play_key(second))) for second in plays])
 
     def _plays(self, seconds: Iterable[int]) -> dict[int, Play]:
@@ -145,7 +145,7 @@ class _Deleter:
 
     def _resume(self, left: Mapping[int, str]) -> None:
         for second, (started_at,) in self._archive.fields(left, ["started_at"]):
-            if started_at:  # it was taken in again since
+            if started_at:  # it was imported again since
                 self._still_used.add(left[second])
             else:
                 self._items.add(left[second])
@@ -155,5 +155,5 @@ class _Deleter:
         days: dict[str, list[int]] = defaultdict(list)
         for second in sorted(self._deleted):
             days[self._archive.key(index_key(day_of(second)))].append(second)
-        for portion in batched(days.items(), PLAYS_PER_BATCH):
-            self._archive.send([("HDEL", key, *seconds) for key, seconds in portion])
+        for batch in batched(days.items(), PLAYS_PER_BATCH):
+            self._archive.send([("HDEL", key, *seconds) for key, seconds in batch])

@@ -19,8 +19,8 @@ class Selection:
     """A selection of plays.
 
     Attributes:
-        text: A key, "listening:<second>" or the second alone, whatever the period is; a title, an album or
-            an artist, as a whole, or where nothing is called so, a part of these; "" for all plays.
+        text: A key ("listening:<second>", or only the second), which ignores the period; a title, an album or
+            an artist, in full or, if nothing has that name, in part; or "" for all plays.
         begin: The first second of the period.
         end: The second after the last one; None for no limit.
     """
@@ -46,8 +46,8 @@ def find_plays(archive: Archive, selection: Selection) -> list[int]:
 def open_plays(archive: Archive, now: float) -> set[int]:
     """Return the seconds of plays in progress; normally there is at most one.
 
-    A logger that lives writes its play again and again, so that it cannot be forgotten. One that began more
-    than a day ago is nobody's any more.
+    A running logger keeps writing its open play, so deleting it would be futile. A play that began more than
+    a day ago is no longer in progress.
 
     Args:
         archive: The log.
@@ -67,7 +67,7 @@ def indexed_days(archive: Archive) -> list[date]:
 
 
 def day_of_index_key(name: str) -> date | None:
-    """Return the day that a key of the index names, None where it names none."""
+    """Return the day of an index key; None if it is not an index key."""
     try:
         day = date.fromisoformat(name.removeprefix("plays:"))
     except ValueError:
@@ -76,7 +76,7 @@ def day_of_index_key(name: str) -> date | None:
 
 
 def _second_of_key(archive: Archive, text: str) -> int | None:
-    """Return the second that a key or a number names."""
+    """Return the second of a play's key, in full or as a bare number; None if the text is neither."""
     if text.isascii() and text.isdigit() and len(text) == len(str(FIRST_SECOND)):
         return int(text) if int(text) >= FIRST_SECOND else None
     second = second_of_key(text)

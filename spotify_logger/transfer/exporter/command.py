@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
-"""What the log is given out as: a row a play; records in an array or one a line, which `import` takes back;
-listens, one a line, as ListenBrainz has them."""
+"""The export format: a CSV row per play; our own records, in an array or one per line; or listens in
+ListenBrainz's format, one per line."""
 
 T = TypeVar("T", bound="Mapping[str, object]")
 
@@ -40,8 +40,8 @@ def export(
 ) -> int:
     """Write the plays and gaps that began in a period.
 
-    JSON is written in ASCII: nothing is lost on the way, whatever the locale is, and no text of others can
-    change a terminal's state.
+    JSON is written in ASCII, so that nothing is lost in any locale, and no title can change the state of a
+    terminal.
 
     Args:
         archive: The log.

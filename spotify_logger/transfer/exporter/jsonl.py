@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.exporter.plays import StoredPlay
 
 JsonObject = dict[str, object]
-"""What JSON makes an object of."""
+"""A JSON object."""
 
 
 def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
@@ -35,17 +35,17 @@ def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObjec
 
 def _plays(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
     written: set[str] = set()
-    for portion in read_plays(archive, begin, end):
-        items = _items(archive, portion, written)
-        for play in portion:
+    for batch in read_plays(archive, begin, end):
+        items = _items(archive, batch, written)
+        for play in batch:
             if (fields := items.pop(play.item, None)) is not None:
                 yield play.second, {"kind": "item", "key": play.item, "fields": fields}
             yield play.second, {"kind": "play", "second": play.second, "fields": as_values(play.fields)}
 
 
-def _items(archive: Archive, portion: list[StoredPlay], written: set[str]) -> dict[str, Mapping[str, object]]:
+def _items(archive: Archive, plays: list[StoredPlay], written: set[str]) -> dict[str, Mapping[str, object]]:
     """Return the catalog hashes of items not written yet, and mark them as written."""
-    keys = list(dict.fromkeys(play.item for play in portion if play.item not in written))
+    keys = list(dict.fromkeys(play.item for play in plays if play.item not in written))
     written.update(keys)
     hashes = zip(keys, archive.hashes(keys), strict=True)
     return {key: as_values(fields) for key, fields in hashes if fields}

@@ -1,7 +1,7 @@
 """Export the log as listens in ListenBrainz's own JSON format, one per line.
 
 The fields are those of <https://listenbrainz.readthedocs.io/en/latest/users/json.html>; those with "spotify"
-in their names are as its own importer of Spotify's exports has them. It wants the lines as *.jsonl in a zip.
+in their names are those of its own importer for Spotify's exports. It expects the lines as *.jsonl in a zip.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.exporter.plays import StoredPlay
 
 ALWAYS_COUNTS_MS = 240_000
-"""ListenBrainz wants half of a track to have been heard, or four minutes, whichever is less."""
+"""Milliseconds; a listen needs half of the track or four minutes, whichever is less."""
 MIN_UNKNOWN_LENGTH_MS = 30_000
-"""Where no length is known, its importer of Spotify's exports leaves out what was heard for less, unless the
-track came to its end."""
+"""Milliseconds; if the length is unknown, ListenBrainz's importer for Spotify's exports drops shorter plays,
+unless the track was played to its end."""
 CATALOG_FIELDS = ("name", "artists", "artist_ids", "album", "album_id", "isrc", "duration_ms")
 PLAY_FIELDS = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
 CLIENT = {
@@ -51,7 +51,7 @@ def counts(fields: Mapping[str, str]) -> bool:
     """Return whether enough of a track was played to count as a listen.
 
     Args:
-        fields: Those of the play, and of the catalog.
+        fields: The fields of the play, completed from the catalog.
     """
     ms_played = whole_number(fields.get("ms_played")) or 0
     duration_ms = whole_number(fields.get("duration_ms"))

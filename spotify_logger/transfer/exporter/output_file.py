@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[TextIO]:
-    """What is written in the block becomes a file at its end, readable and writable by its owner only (0600).
+    """Yield a stream whose content replaces a file at the end of the block, with mode 0600.
 
-    Until then it is one beside it, and what was there before stays. So it does where the block raises.
+    Until then it is written to a temporary file beside it. If the block raises, the old file stays.
 
     Args:
-        path: The file; a link leads to the one that is meant.
+        path: The file; symbolic links are followed.
 
     Raises:
-        SpotifyLoggerError: It cannot be written.
+        SpotifyLoggerError: The file cannot be written.
     """
     real = Path(os.path.realpath(path))
     if os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long

@@ -45,15 +45,11 @@ def read_plays(
         names: The fields to read; None for all, which is slower.
     """
     lines = (line for day in archive.rows(begin, end) for line in zip(day.seconds, day.items, strict=True))
-    for portion in batched(lines, PLAYS_PER_BATCH):
-        seconds = [second for second, _ in portion]
+    for batch in batched(lines, PLAYS_PER_BATCH):
+        seconds = [second for second, _ in batch]
         hashes = archive.plays(seconds) if names is None else _some(archive, seconds, names)
-        read_plays_with_catalog = zip(portion, hashes, strict=True)
-        yield [
-            StoredPlay(second, item, fields)
-            for (second, item), (_, fields) in read_plays_with_catalog
-            if fields
-        ]
+        both = zip(batch, hashes, strict=True)
+        yield [StoredPlay(second, item, fields) for (second, item), (_, fields) in both if fields]
 
 
 def read_plays_with_catalog(
@@ -68,9 +64,9 @@ def read_plays_with_catalog(
         names: The fields of the play to read.
         of_items: The catalog fields to read.
     """
-    for portion in read_plays(archive, begin, end, names):
-        items = _known(archive, portion, of_items)
-        yield from ((play, {**items[play.item], **play.fields}) for play in portion)
+    for batch in read_plays(archive, begin, end, names):
+        items = _known(archive, batch, of_items)
+        yield from ((play, {**items[play.item], **play.fields}) for play in batch)
 
 
 def _some(

@@ -1,1 +1,1 @@
-"""Import Spotify's exports, this program's own, and the samples of 2019."""
+"""Import Spotify's exports, our own, and the samples of the 2019 script."""

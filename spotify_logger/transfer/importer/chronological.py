@@ -1,7 +1,7 @@
-"""All rows of all files in the order of time, in little memory: files are read twice, nothing is put aside.
+"""Yield the rows of all files in chronological order, in little memory and without temporary files.
 
-First it is seen which rows there are, and from which days those of each piece of each file are. Then, one
-stretch of time after the other, those pieces are read again that have rows of it.
+The files are read twice. The first pass notes the days of the rows in each chunk of each file. The second
+goes from one window of days to the next, and reads the chunks again that have rows of it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.report import ImportSummary
 
 PLAYS_PER_WINDOW = 16_384
-"""Entries that are put in order together; so many are 25 MB. A day is not parted, however many it has."""
+"""Plays that are sorted together, about 25 MB. A day is never split, however many plays it has."""
 
 
 NO_DAY = 0
-"""Stands for the day of what is no play: the first day of the epoch, long before Spotify."""
+"""The day of elements that are not plays: the first day of the epoch, long before Spotify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Chunk:
     Attributes:
         source: The file.
         position: Where it begins.
-        days: Of each of its elements, the day on which the play started: days since the epoch, UTC.
+        days: For each element, the UTC day on which the play started, in days since the epoch; or `NO_DAY`.
     """
 
     source: SourceFile
@@ -48,22 +48,22 @@ class Chunk:
 
     @property
     def end_number(self) -> int:
-        """How many elements of the file there are up to its end."""
+        """The number of elements in the file up to the end of the chunk."""
         return self.position.number + len(self.days)
 
     def follows(self, other: Chunk) -> bool:
-        """Whether it begins where the other one ends."""
+        """Return whether it begins where the other one ends."""
         return self.source is other.source and self.position.number == other.end_number
 
 
 class RowIndex:
-    """Knows which rows the files have, and gives those that tell of plays.
+    """Indexes the rows of files by day, and yields their plays in order.
 
     Args:
         now_ms: Now, in milliseconds since the epoch, UTC.
-        private: Whether what was heard in a private session is wanted.
-        summary: Where rows are counted that tell of no play.
-        other_records: Takes what else there is, some of it at a time.
+        summary: Counts the rows, and those that are skipped.
+        other_records: Is called with the records that are not plays, in batches.
+        private: Whether to include private sessions.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class RowIndex:
 
     @property
     def entries(self) -> int:
-        """How many rows tell of plays, as far as was looked."""
+        """The number of plays in the files scanned so far."""
         return self._days.total()
 
     def scan(self, source: SourceFile) -> Iterator[int]:
-        """See what a file has.
+        """Index the rows of a file.
 
         Yields:
-            How many bytes of it are seen.
+            The number of bytes scanned so far.
         """
         try:
             with source.open() as stream:
@@ -117,7 +117,7 @@ class RowIndex:
             self._write_others(other_records)
 
     def sorted_plays(self) -> Iterator[ImportedPlay]:
-        """The rows that tell of plays, in the order of the plays' starts."""
+        """Yield the plays of all files, by start."""
         for first, last in self._windows():
             chunks = [chunk for chunk in self._chunks if any(first <= day <= last for day in chunk.days)]
             entries = [entry for run in _runs(chunks) for entry in self._reread(run, first, last)]
@@ -125,7 +125,7 @@ class RowIndex:
             yield from entries
 
     def _windows(self) -> Iterator[tuple[int, int]]:
-        """Days, from and to, that have not too many entries together."""
+        """Yield the first and last day of windows of at most `PLAYS_PER_WINDOW` plays."""
         first, last, together = 0, 0, 0
         for day in sorted(self._days):
             if together and together + self._days[day] > PLAYS_PER_WINDOW:
@@ -137,7 +137,7 @@ class RowIndex:
             yield first, last
 
     def _reread(self, run: list[Chunk], first: int, last: int) -> Iterator[ImportedPlay]:
-        """The entries of some days in pieces that follow on each other."""
+        """Yield the plays of a range of days from consecutive chunks."""
         source, begin = run[0].source, run[0].position
         days = chain.from_iterable(chunk.days for chunk in run)
         try:
@@ -163,7 +163,7 @@ class RowIndex:
 
 
 def _runs(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
-    """Put those together that can be read in one go."""
+    """Group consecutive chunks, which can be read in one go."""
     runs: list[list[Chunk]] = []
     for chunk in chunks:
         if runs and chunk.follows(runs[-1][-1]):

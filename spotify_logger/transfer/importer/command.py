@@ -1,4 +1,4 @@
-"""`spotify-logger import`: import Spotify's exports and this program's own.
+"""`spotify-logger import`: import Spotify's exports and our own.
 
 An interrupted import can be run again and continues where it stopped.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.progress import Progress
 
 SAMPLE_KEYS = "activity:*"
-"""The pattern of the samples' keys."""
+"""The pattern of the keys of samples."""
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
 
@@ -91,7 +91,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         screen: Where progress is shown, if it is a terminal.
 
     Raises:
-        SpotifyLoggerError: There are none.
+        SpotifyLoggerError: There are no samples.
         StoreError: Redis went away. What was imported so far is kept.
     """
     summary, samples = ImportSummary(), _Samples(archive)
@@ -107,11 +107,11 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
 
 
 class _Samples:
-    """The samples in the order of time; only when they were taken is in memory.
+    """Reads the samples in chronological order; only their seconds are kept in memory.
 
     Attributes:
-        done: How many were read.
-        empty: How many of them name no item.
+        done: The number of samples read.
+        empty: The number of samples without an item.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -120,7 +120,7 @@ class _Samples:
         self.done = self.empty = 0
 
     def find(self) -> int:
-        """See which there are, and tell how many."""
+        """Find the samples, and return their number."""
         found = (
             match for names in self._archive.scan(SAMPLE_KEYS) for match in map(_SAMPLE.fullmatch, names)
         )
@@ -130,13 +130,13 @@ class _Samples:
         return len(self._seconds)
 
     def read(self) -> Iterator[tuple[int, PlayerState]]:
-        """When each was taken, in seconds since the epoch, and what it tells."""
+        """Yield the second since the epoch and the player state of each sample."""
         names = (f"activity:{second}" for second in self._seconds)
         for second, fields in zip(self._seconds, self._archive.hashes(names), strict=True):
-            playback = read_sample(fields)
+            state = read_sample(fields)
             self.done += 1
-            self.empty += playback.item is None
-            yield second, playback
+            self.empty += state.item is None
+            yield second, state
 
 
 def _scan_files(row_index: RowIndex, sources: Sequence[SourceFile], progress: Progress) -> None:
@@ -150,10 +150,10 @@ def _scan_files(row_index: RowIndex, sources: Sequence[SourceFile], progress: Pr
 
 @contextmanager
 def suggest_rerun() -> Iterator[None]:
-    """Add to a StoreError that running the import again continues it.
+    """Add to a StoreError that the import can be continued.
 
     Raises:
-        StoreError: It did not.
+        StoreError: The one that was raised in the block, with the advice.
     """
     try:
         yield
@@ -163,7 +163,7 @@ def suggest_rerun() -> Iterator[None]:
 
 
 class _OtherRecords:
-    """Writes the records other than plays: catalog items and gaps."""
+    """Writes the records that are not plays: catalog items and gaps."""
 
     def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool) -> None:
         self._archive = archive
@@ -177,6 +177,6 @@ class _OtherRecords:
         self._summary.gaps += self._writer.write_gaps(gaps)
 
     def remove_unused_items(self) -> None:
-        """Take those items out of the catalog again that nobody needs: their plays stay forgotten."""
+        """Remove the imported catalog items that no play uses, because their plays were deleted before."""
         now = time.time()
         remove_items(self._archive, self._writer.items - self._archive.items_before(int(now)), now)

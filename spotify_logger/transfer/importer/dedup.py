@@ -1,6 +1,6 @@
 """Decide which rows of exports are new plays. Pure: rows and known plays in, a status per row out.
 
-Whatever order the rows come in, they are decided about in the order of time.
+Rows are decided in chronological order, whatever the order of the files.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 CONTEXT_MS = ONE_DAY_MS
-"""Milliseconds around a row within which the plays have to be known that it may be about."""
+"""Milliseconds around a row within which all known plays are needed to decide about it."""
 GROUP_GAP_MS = 120_000
-"""Rows between which nothing was heard for so long have nothing to do with each other."""
+"""Milliseconds of silence that separate groups of rows, which are decided independently."""
 
 
 class Deduplicator:
     """Decides about groups of rows in chronological order, and remembers the new plays.
 
     Args:
-        forgotten: Stretches, from and to in milliseconds since the epoch, of which nothing is wanted back.
+        forgotten: The spans of deleted plays, begin and end in milliseconds since the epoch.
     """
 
     def __init__(self, forgotten: Iterable[tuple[int, int]] = ()) -> None:
@@ -53,12 +53,12 @@ class Deduplicator:
         """Return the status of each row of a group.
 
         Args:
-            entries: The rows; there are no others within `APART_MS` around them.
-            known: The plays that are known, `REACH_MS` around them.
-            isrcs: By the keys of their items, as far as they are known.
+            entries: The rows of the group; no other row is within `GROUP_GAP_MS`, unless the group is full.
+            known: The known plays within `CONTEXT_MS` of them.
+            isrcs: The known ISRCs, by item key.
 
         Returns:
-            The rows in the order of their starts, each with what it is.
+            The rows by start, each with its status.
         """
         rows = [_row(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         for row in rows:
@@ -68,7 +68,7 @@ class Deduplicator:
         return [(row.entry, self._final_status(row)) for row in rows]
 
     def _with_new_plays(self, rows: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> list[KnownPlay]:
-        """What is known; of what was only just taken in, as it was then."""
+        """Return the known plays and the new ones, which keep the evidence of their rows."""
         since = min((row.evidence.begin_ms for row in rows), default=0) - CONTEXT_MS
         self._new_plays = [play for play in self._new_plays if play.evidence.reported_end_ms >= since]
         fresh = {identity(play.play) for play in self._new_plays}
@@ -81,7 +81,7 @@ class Deduplicator:
         return RowStatus.NEW
 
     def _is_deleted(self, evidence: PlayEvidence) -> bool:
-        """Whether it is of a play that was deleted, of those near it."""
+        """Return whether a row belongs to a deleted play."""
         first = bisect_left(self._ends, evidence.begin_ms - TOMBSTONE_MS)
         later = islice(self._tombstones, first, None)
         near = takewhile(lambda span: span[0] <= evidence.end_ms + TOMBSTONE_MS, later)
@@ -89,13 +89,13 @@ class Deduplicator:
 
 
 def tombstone_spans(lines: Mapping[str, str]) -> list[tuple[int, int]]:
-    """The stretches that are forgotten, in milliseconds since the epoch, of the hash that keeps them."""
+    """Return the spans of deleted plays, in milliseconds since the epoch, from the tombstone hash."""
     plays = (read_tombstone(second, value) for second, value in lines.items())
     return [(play[0] * 1000, play[1] * 1000) for play in plays if play is not None]
 
 
 def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same time in stretches that have none in common, in order."""
+    """Merge spans that overlap, and sort them."""
     merged: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
         if merged and begin <= merged[-1][1]:
@@ -111,7 +111,7 @@ def _row(entry: ImportedPlay, isrcs: Mapping[str, str]) -> CandidateRow:
 
 
 def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
-    """Rows in the order of their starts; those of one start always in the same order."""
+    """Sort by start, and rows with the same start always in the same order."""
     play = entry.play
     return (
         play.started_ms,
@@ -125,10 +125,10 @@ def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
 
 
 def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
-    """Rows that were uploaded together end where they were heard, and not all at the same moment."""
+    """Correct the end of rows that were uploaded together, which all report the same end."""
     last: dict[int, int] = defaultdict(int)
     for entry in entries:
-        # What began just before is what came next, and was left at once.
+        # A row that began just before the reported end was the last one, and was skipped at once.
         if (
             entry.kind is SourceKind.EXTENDED
             and entry.play.started_ms < entry.reported_end_ms - TIME_TOLERANCE_MS

@@ -1,8 +1,9 @@
-"""One row of an export: the play that it tells of, or why there is none. Pure; whatever nonsense comes in.
+"""Parse one row of a Spotify export into a play, or say why it is skipped. Pure; accepts any input.
 
-The meaning of the fields is as Spotify's own description of the export has it, their quirks as found in
-exports that people published: `ts` is the end, `offline_timestamp` the start of what was heard online too, in
-milliseconds before 2023 and in seconds since; both may be nonsense, and any field may be null.
+The meaning of the fields is that of the description which Spotify ships with the export; their quirks are
+those of exports that people have published. `ts` is the end. `offline_timestamp` is the start, of online
+plays too, in milliseconds before 2023 and in seconds since then. Both may be nonsense, and any field may be
+null.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000
-"""No play is older than Spotify."""
+"""Milliseconds since the epoch; no play is older than Spotify."""
 START_TOLERANCE_MS = 5_000
-"""By so much a start may be too late for all that was heard before the end; both are whole seconds."""
+"""Milliseconds by which a start may be too late for `ms_played` to fit before the end."""
 MAX_OFFLINE_MS = 31 * ONE_DAY_MS
-"""A device has to be online once in thirty days; an older start is wrong."""
+"""Milliseconds; a device has to be online once in thirty days, so an older start is wrong."""
 MIN_UPLOAD_DELAY_MS = 60_000
-"""An offline play reported this much later was uploaded late, not paused."""
+"""Milliseconds; an offline play whose reported end is this late was uploaded later, not paused."""
 MIN_MILLISECOND_STAMP = 10**11
-"""A stamp from here on is in milliseconds; in seconds it would lie in the year 5138."""
+"""A stamp from here on is in milliseconds; in seconds it would be in the year 5138."""
 
 _END_REASONS = {
     "trackdone": TRACKDONE,
@@ -50,10 +51,10 @@ _END_REASONS = {
     ),
     **dict.fromkeys(("logout", "unexpected-exit", "unexpected-exit-while-paused"), STOPPED),
 }
-"""`reason_end`: something else was wanted, or the player was closed; "trackerror" and others tell neither."""
+"""What each `reason_end` means; "trackerror" and all others become unknown."""
 _URI = re.compile(r"spotify:(?:track|episode|chapter):([\w.~-]{1,64})")
 _ITEM_FIELDS = (
-    # type, uri, title, artist, album or what stands in its place
+    # type, and the fields of URI, title, artist, and album or show or audiobook
     ("episode", "audiobook_chapter_uri", "audiobook_chapter_title", "", "audiobook_title"),
     ("episode", "spotify_episode_uri", "episode_name", "", "episode_show_name"),
     (
@@ -80,8 +81,8 @@ class SkippedRow:
     """A skipped row.
 
     Attributes:
-        why: For which kind of reason.
-        words: What is wrong with it, if it is bad.
+        reason: Why it is skipped.
+        detail: What is wrong with it, if it is malformed.
     """
 
     reason: SkipReason
@@ -94,11 +95,10 @@ class ImportedPlay:
 
     Attributes:
         play: The play as it would be written.
-        kind: How well its times are known.
-        told_ms: When it ended by what the row says: milliseconds since the epoch, UTC. An account's data say
-            only in which minute, and this is the minute's beginning. A play that was paused for long, or
-            uploaded later, ended before.
-        kept: The whole hash, where it was one before.
+        kind: The kind of source, which determines how precise its times are.
+        reported_end_ms: The end that the row reports, in milliseconds since the epoch, UTC. Account data has
+            only whole minutes, rounded down. A play that was paused for long or uploaded later ended earlier.
+        stored_hash: The whole hash, if it is from our own export.
     """
 
     play: Play
@@ -108,12 +108,12 @@ class ImportedPlay:
 
 
 def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay | SkippedRow:
-    """Make an entry of a row of the extended streaming history, or of an account's data.
+    """Parse a row of the extended streaming history or of the account data.
 
     Args:
-        row: As decoded from JSON.
+        row: The row, decoded from JSON.
         now_ms: Now, in milliseconds since the epoch, UTC.
-        private: Whether what was heard in a private session is wanted.
+        private: Whether to accept private sessions.
     """
     if not isinstance(row, dict):
         return malformed("not a JSON object")
@@ -123,7 +123,7 @@ def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay
 
 
 def malformed(detail: str) -> SkippedRow:
-    """A row that cannot be understood."""
+    """Return the result for a row that cannot be understood."""
     return SkippedRow(SkipReason.BAD, detail)
 
 
@@ -181,11 +181,11 @@ def _account(row: Mapping[str, object], now_ms: int) -> ImportedPlay | SkippedRo
     return ImportedPlay(play, SourceKind.ACCOUNT, reported_end_ms)
 
 
-# What was played
+# The item
 
 
 class _ItemNames(NamedTuple):
-    """What an item is called; an episode's show, and a chapter's book, stand where a track has its album."""
+    """The names of an item; `album` is the show of an episode, and the audiobook of a chapter."""
 
     name: str
     artists: str
@@ -210,7 +210,7 @@ def _item_of(item_type: str, uri: str, names: _ItemNames) -> Item | None:
 
 
 def _item_without_id(item_type: str, names: _ItemNames) -> Item:
-    """What has no id is named as Spotify names a local file, whose length is not known here."""
+    """Return an item without an ID, with the URI that Spotify gives to local files, and length 0."""
     artists, album, name = map(quote_plus, (names.artists, names.album, names.name))
     return _make_item(item_type, "", f"spotify:local:{artists}:{album}:{name}:0", names)
 
@@ -239,7 +239,7 @@ def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
     return fields
 
 
-# When, how long, and why no longer
+# Times, length and end reason
 
 
 def _timestamp(value: object, now_ms: int) -> int | None:
@@ -254,7 +254,7 @@ def _ms_played(value: object) -> int | None:
 
 
 def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
-    """When it began: as the row says, if that can be; else it was not paused."""
+    """Return the reported start if it is plausible; else the start of a play without a pause."""
     number = _integer(value) or 0
     start = number if number >= MIN_MILLISECOND_STAMP else number * 1000
     latest = reported_end_ms - ms_played
@@ -282,7 +282,7 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         return ""
     text = value[:MAX_TEXT_LENGTH]
-    # JSON may escape half a surrogate pair, which UTF-8 does not know.
+    # JSON may contain a lone surrogate, which UTF-8 cannot encode.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -291,5 +291,5 @@ def _integer(value: object) -> int | None:
 
 
 def _flag(value: object) -> bool | None:
-    """True or false; exports were seen that write 1.0 and 0.0."""
+    """Return a Boolean, or None; some exports have 1.0 and 0.0."""
     return bool(value) if isinstance(value, bool | int | float) and value in {0, 1} else None

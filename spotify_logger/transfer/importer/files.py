@@ -1,7 +1,7 @@
-"""What a person points at: files, folders and zips, and in them the files that hold plays.
+"""Find the files that hold plays, in the files, folders and zips that the user names.
 
 Spotify calls them `Streaming_History_Audio_*.json`, before 2023 `endsong_*.json` (the extended history), and
-`StreamingHistory*.json` (the last year). A zip is read where it lies, nothing of it is ever unpacked.
+`StreamingHistory*.json` (account data: the last year). Zips are read in place and never unpacked to disk.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_COMPRESSION_RATIO = 250
-"""How many times as long as in the zip a file may be; rows that are all alike shrink to a hundredth."""
+"""The highest accepted ratio of a member's size to its compressed size; equal rows reach about 100."""
 RATIO_EXEMPT_BYTES = 1 << 24
-"""Bytes up to which nobody asks."""
+"""Bytes up to which the ratio of a member does not matter."""
 MAX_MEMBER_BYTES = 1 << 32
-"""Bytes of a file in a zip; Spotify's have 13 million."""
+"""Bytes of a member of a zip at most; Spotify's have 13 million."""
 MAX_FOLDER_DEPTH = 32
-"""Folders within folders."""
+"""Levels of nested folders that are searched."""
 MAX_ZIP_MEMBERS = 2000
-"""Files in a zip; Spotify's have some dozens. Each time a member is opened, zipfile lists all of them."""
+"""Members of a zip at most; Spotify's have some dozens. zipfile lists all of them whenever one is opened."""
 MAX_DIRECTORY_BYTES = 1 << 20
-"""Bytes of a zip's list of its files, which zipfile reads as a whole."""
+"""Bytes of a zip's central directory at most, which zipfile reads as a whole."""
 SKIP_CHUNK_BYTES = 1 << 20
-"""Bytes of a member that are read at once to get to its middle."""
+"""Bytes of a member that are read at once to skip ahead."""
 
 _HISTORY = re.compile(
     r"(streaming_history_audio_.*|endsong(_.*)?|streaminghistory(_[a-z]+)?_?[0-9]*)\.json", re.IGNORECASE
@@ -48,25 +48,25 @@ _HISTORY = re.compile(
 _VIDEO = re.compile(r"streaming_history_video_.*\.json", re.IGNORECASE)
 _OWN_EXPORT = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
 _FORMAT_FIELDS = ("ts", "endTime", "kind")
-"""A field of the rows by which each of the formats is known."""
+"""For each format, a field by which its rows are recognized."""
 _ENCRYPTED = 0x1
 TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
 _STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What is unpacked a piece at a time; of the others zipfile makes as much at once as there is."""
+"""The methods that zipfile decompresses in chunks; with others it may expand a whole member at once."""
 
 
-class _DirectoryTooLong(Exception):  # noqa: N818 - what the zip has
-    """The list of a zip's files is too long to be read."""
+class _DirectoryTooLong(Exception):  # noqa: N818 - a state of the zip
+    """The central directory of a zip is too long to read."""
 
 
 class _ZipBytes(io.FileIO):
-    """A zip's bytes, of which no more are read at once than the longest list has."""
+    """The bytes of a zip, which refuses to read more at once than `MAX_DIRECTORY_BYTES`."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         """See `io.FileIO.read`.
 
         Raises:
-            _LongList: So much is wanted.
+            _DirectoryTooLong: `size` is larger than `MAX_DIRECTORY_BYTES`.
         """
         if size is not None and size > MAX_DIRECTORY_BYTES:
             raise _DirectoryTooLong
@@ -78,10 +78,10 @@ class SourceFile:
     """A file that holds plays.
 
     Attributes:
-        name: What to call it.
-        path: Where it is, or the zip that it is in.
-        member: Its name in the zip; empty for a file of its own.
-        size: Its length in bytes. zipfile gives no more of a member than it says that it has.
+        name: Its name in messages.
+        path: The path of the file, or of the zip that contains it.
+        member: Its name in the zip; empty if it is not in a zip.
+        size: Its size in bytes; zipfile never returns more of a member than its stated size.
     """
 
     name: str
@@ -91,10 +91,10 @@ class SourceFile:
 
     @contextmanager
     def open(self, offset: int = 0) -> Iterator[BinaryIO]:
-        """Open it at so many bytes from its beginning.
+        """Open it for reading, `offset` bytes from its beginning.
 
         Raises:
-            Broken: It cannot be opened, or not be read that far.
+            UnreadableFile: It cannot be opened, or not be read that far.
         """
         with ExitStack() as stack:
             try:
@@ -124,10 +124,10 @@ class FoundFiles:
     """The files found at the given paths.
 
     Attributes:
-        sources: The files that hold plays, in the order of their names.
-        videos: Files that tell which videos were watched.
-        others: Files that hold something else.
-        refused: What is not read: its name, and why.
+        sources: The files that hold plays, sorted by name.
+        videos: The number of files about videos.
+        others: The number of files that hold something else.
+        refused: The name of each file or folder that is not read, and why.
     """
 
     sources: list[SourceFile] = field(default_factory=list)
@@ -137,13 +137,13 @@ class FoundFiles:
 
 
 def find_sources(paths: Iterable[Path]) -> FoundFiles:
-    """Look for files with plays.
+    """Find the files that hold plays.
 
     Args:
-        paths: Files, whatever they are called; folders, with all that is in them; zips.
+        paths: Files with any name, zips, and folders, which are searched recursively.
 
     Raises:
-        SpotifyLoggerError: At one of them there is nothing that can be read.
+        SpotifyLoggerError: One of the paths does not exist, or cannot be read.
     """
     search = _Search()
     for path in paths:
@@ -158,7 +158,7 @@ class _Search:
         self._seen: set[tuple[int, int]] = set()
 
     def look_at(self, path: Path) -> None:
-        """Look at what a person named."""
+        """Search a path that the user named."""
         try:
             status = path.stat()
         except OSError as error:
@@ -184,7 +184,7 @@ class _Search:
     def _folder(self, path: Path, depth: int) -> None:
         try:
             status = path.stat()
-            # A link may lead back to a folder that was seen already.
+            # A symbolic link may lead back to a folder that was searched already.
             is_new = self._is_new(status.st_dev, status.st_ino)
             entries = sorted(path.iterdir()) if is_new and depth else []
         except OSError as error:
@@ -211,7 +211,7 @@ class _Search:
                 self._file(source, path.name)
 
     def _is_new(self, device: int, number: int) -> bool:
-        """Whether a file or folder was not met before, by whatever name."""
+        """Return whether a file or folder is seen for the first time, by whatever name."""
         is_new = (device, number) not in self._seen
         self._seen.add((device, number))
         return is_new
@@ -277,13 +277,13 @@ def _is_called_zip(path: Path) -> bool:
 
 
 def _leads_outside(name: str) -> bool:
-    """Whether a name leads out of the folder that a zip would be unpacked in."""
+    """Return whether a member would be unpacked outside of the target folder."""
     paths = (PurePosixPath(name), PureWindowsPath(name))
     return any(path.is_absolute() or path.drive or ".." in path.parts for path in paths)
 
 
 def _holds_plays(source: SourceFile) -> bool:
-    """Whether the first element is a row of plays, or of what belongs to them."""
+    """Return whether the first element of a file is a row or record of a known format."""
     try:
         with source.open() as stream:
             for _, elements in read_elements(stream):

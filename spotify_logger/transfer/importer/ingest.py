@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.report import ImportSummary
 
 PLAYS_PER_BATCH = 1000
-"""Plays decided about and written together; also the largest group without a pause."""
+"""Plays that are decided and written together; also the largest group."""
 MAX_GAP_IN_BATCH_MS = 2 * CONTEXT_MS
-"""Where nothing was heard for so long, what is known of the time between is not looked at."""
+"""Milliseconds of silence after which a new batch begins, so that the plays in between are not read."""
 
 _FIELDS = (
     *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "playing"),
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
 )
-"""What has to be known of a play to tell whether a row is about it."""
+"""The fields of a logged play that matching needs."""
 
 
 class Importer:
@@ -36,8 +36,8 @@ class Importer:
 
     Args:
         archive: The log.
-        summary: Where it is counted.
-        dry_run: Only count.
+        summary: Counts the rows by status.
+        dry_run: Whether only to count.
     """
 
     def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool = False) -> None:
@@ -48,13 +48,13 @@ class Importer:
         self._deduplicator = Deduplicator(tombstone_spans(lines))
 
     def import_plays(self, entries: Iterable[ImportedPlay]) -> Iterator[int]:
-        """Take entries in.
+        """Import plays.
 
         Args:
-            entries: In the order of the plays' starts.
+            entries: The plays of the files, by start.
 
         Yields:
-            How many came in since the last time.
+            The number of rows processed since the last time.
         """
         for groups in _batches(_groups(entries)):
             new = []
@@ -75,7 +75,7 @@ class Importer:
             yield from self._deduplicator.decide(group, known[first:last], isrcs)
 
     def _known(self, begin_ms: int, end_ms: int) -> list[KnownPlay]:
-        """Return the logged plays around a span of time, by their starts."""
+        """Return the logged plays around a span of time, by start."""
         begin, end = (begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000
         seconds = chain.from_iterable(rows.seconds for rows in self._archive.rows(begin, end))
         found = [
@@ -97,7 +97,7 @@ class Importer:
 
 
 def _groups(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
-    """Cut where nothing was heard for a while."""
+    """Group the plays that no silence separates, up to `PLAYS_PER_BATCH`."""
     group: list[ImportedPlay] = []
     until_ms = 0
     for entry in entries:
@@ -112,7 +112,7 @@ def _groups(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
 
 
 def _batches(groups: Iterable[list[ImportedPlay]]) -> Iterator[list[list[ImportedPlay]]]:
-    """Put stretches together, as long as they are not far from each other."""
+    """Batch groups that are not far apart, up to `PLAYS_PER_BATCH` plays."""
     batch: list[list[ImportedPlay]] = []
     for group in groups:
         is_far = bool(batch) and group[0].play.started_ms > _end_ms(batch[-1]) + MAX_GAP_IN_BATCH_MS

@@ -1,7 +1,7 @@
-"""The elements of a large JSON file, one after the other: never more of it in memory than a piece.
+"""Read the elements of a large JSON file in chunks, so that it never has to fit in memory.
 
-An array of any length, several of them, or one element a line. A file may be read again from any place at
-which a piece began.
+The file holds an array of any length, several arrays, or one element per line. Reading can start again at the
+beginning of any chunk.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK_BYTES = 1 << 18
-"""Bytes that are read at once."""
+"""Bytes that are read at a time."""
 MAX_ELEMENT_CHARS = 1 << 20
-"""Characters of an element; what is longer is no row of any export."""
+"""Characters of an element at most; no row of any export is longer."""
 
 _SEPARATORS = re.compile(r"[\s,\[\]\ufeff]*")
 _DECODE = json.JSONDecoder().raw_decode
 READ_ERRORS = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-"""What files, and members of a zip, raise when they cannot be read."""
+"""The errors that reading a file or a member of a zip can raise."""
 
 
-class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - what the file is
-    """A file is no JSON from here on, or cannot be read any further.
+class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - the state of a file
+    """A file cannot be read, or is not JSON, from some element on.
 
     Attributes:
-        number: Of the element that could not be read, the first one being 1.
+        number: The number of that element, counted from 1.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -44,12 +44,12 @@ class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - what the file is
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """A place between two elements.
+    """A position between two elements.
 
     Attributes:
-        offset: Bytes before it.
-        number: Elements before it.
-        is_inside: Whether it is inside of an array.
+        offset: The number of bytes before it.
+        number: The number of elements before it.
+        is_in_array: Whether it is inside an array.
     """
 
     offset: int = 0
@@ -63,23 +63,23 @@ START = StreamPosition()
 def read_elements(
     stream: BinaryIO, position: StreamPosition = START
 ) -> Iterator[tuple[StreamPosition, list[object]]]:
-    """Read a file, piece by piece.
+    """Read a file in chunks.
 
     Args:
-        stream: The file, standing at the mark.
-        position: Where in the file the stream stands.
+        stream: The file, positioned at `position`.
+        position: Where to begin.
 
     Yields:
-        Where a piece begins, and the elements that are whole in it, of which there may be none.
+        The position of a chunk, and its complete elements, possibly none.
 
     Raises:
-        Broken: What came before has been given.
+        UnreadableFile: The file cannot be read any further; the elements before that have been yielded.
     """
     return _Reader(stream, position).chunks()
 
 
 def describe_error(error: Exception) -> str:
-    """Why something cannot be read."""
+    """Return why something cannot be read."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or "the file ends too early"
 
 
@@ -87,7 +87,7 @@ class _Reader:
     def __init__(self, stream: BinaryIO, position: StreamPosition) -> None:
         self._stream = stream
         self._position = position
-        # Bytes that are no UTF-8 can be counted this way; they are replaced when a text is stored.
+        # Invalid UTF-8 can be counted in bytes this way; it is replaced when a text is stored.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._is_last = False
@@ -111,7 +111,7 @@ class _Reader:
         self._text += self._decoder.decode(read, final=self._is_last)
 
     def _complete_elements(self) -> tuple[list[object], str]:
-        """Take the elements that are whole from the text, and tell what is wrong with what follows them."""
+        """Remove and return the complete elements of the text, and what is wrong with the rest, if it is."""
         text, elements, fault = self._text, [], ""
         end, is_in_array = 0, self._position.is_in_array
         while True:
@@ -128,7 +128,7 @@ class _Reader:
                 fault = self._fault(len(text) - place)
                 break
             if after == len(text) and not self._is_last:
-                break  # a number may have more digits
+                break  # a number may go on in the next chunk
             elements.append(element)
             end = after
         self._advance(end, len(elements), is_in_array=is_in_array)
@@ -140,7 +140,7 @@ class _Reader:
         return separator, end + len(separator)
 
     def _fault(self, length: int) -> str:
-        """What is wrong where no element can be made of what is left; nothing if more of it is to come."""
+        """Return why the rest of the text is not an element; "" if it may only be incomplete."""
         if length > MAX_ELEMENT_CHARS:
             return "not JSON, or too long"
         return "the file is cut off, or not JSON from there on" if self._is_last else ""

@@ -1,7 +1,7 @@
-"""The samples of the script of 2019, one hash an answer: what they tell, and the plays made of them. Pure.
+"""Turn the samples of the 2019 script, one hash per answer, into plays. Pure.
 
-The script flattened the answers of `/v1/me/player`. What it called its fields is not known for certain, so
-whatever can only be meant for one of them is taken for it.
+The script flattened the answers of `/v1/me/player`. Its field names are not known for certain, so every name
+that can only mean one thing is accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.play import Play
 
 MAX_SAMPLE_GAP_MS = AWAY_MS
-"""Milliseconds between two samples, which came every few seconds, after which nobody had looked meanwhile."""
+"""Milliseconds between two samples that count as a gap; the script took one every few seconds."""
 
 _NAMES = {
     "id": ("id", "item_id", "track_id"),
@@ -45,14 +45,14 @@ _NAMES = {
     "repeat_state": ("repeat_state", "repeat"),
     "context_uri": ("context_uri", "context"),
 }
-"""What is wanted -> what it may be called, dots and signs being underscores."""
+"""Our field names, and what the script may have called them, in lower case with underscores."""
 _EMPTY = frozenset({"", "none", "null"})
 _YES = frozenset({"1", "1.0", "true"})
 _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 
 def read_sample(fields: Mapping[str, str]) -> PlayerState:
-    """What a sample tells; nothing where it names no item."""
+    """Return the player state of a sample; `NO_STATE` if it names no item."""
     sample = _known_fields(fields)
     uri = _URI.fullmatch(sample.get("uri", ""))
     identity = sample.get("id") or (uri[2] if uri else None)
@@ -78,7 +78,7 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
         "context": {"uri": sample.get("context_uri")},
         "timestamp": _number(sample, "timestamp"),
         "progress_ms": _number(sample, "progress_ms"),
-        # A script that asked what is playing, and does not say that it was paused, found it playing.
+        # A sample that does not say whether it was paused is taken as playing.
         "is_playing": _flag(sample, "playing") is not False,
         "shuffle_state": _flag(sample, "shuffle_state"),
         "repeat_state": sample.get("repeat_state"),
@@ -87,17 +87,17 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
 
 
 def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPlay]:
-    """Follow samples, and give the plays that are over.
+    """Yield the finished plays that samples show.
 
     Args:
-        samples: The second since the epoch at which each was taken, in order, and what it tells.
+        samples: The second since the epoch and the player state of each sample, in chronological order.
     """
     tracker, last_ms = Tracker(), 0
-    for second, playback in samples:
+    for second, state in samples:
         now_ms = second * 1000
         if last_ms and now_ms - last_ms > MAX_SAMPLE_GAP_MS:
             tracker.note_gap()
-        yield from _finished(tracker.observe(playback, now_ms, now_ms))
+        yield from _finished(tracker.observe(state, now_ms, now_ms))
         last_ms = now_ms
     tracker.note_gap()
     end_ms = last_ms + 2 * OVER_AFTER_MS
@@ -131,7 +131,7 @@ def _type(sample: Mapping[str, str], by_uri: str) -> str:
 
 
 def _artists(text: str) -> list[str]:
-    """The names, which may be a list in JSON, of names or of artists."""
+    """Return the artists' names; the text may be a JSON list of names or of artist objects."""
     try:
         listed = json.loads(text) if text.startswith("[") else None
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""The records of this program's own export, as `export` writes them. Pure.
+"""Read the records of our own export, as `export` writes them. Pure.
 
-One record a line, or all of them in an array: an item of the catalog stands before the first play of it.
+There is one record per line, or all of them in an array. A catalog item comes before its first play:
 
     {"kind": "item", "key": "track:<id>", "fields": {...}}
     {"kind": "play", "second": 1795377734, "fields": {...}}
@@ -29,7 +29,7 @@ _KEY = re.compile(r"(track|episode|local):\S{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What the catalog had of an item.
+    """A catalog item.
 
     Attributes:
         key: Its key.
@@ -45,8 +45,8 @@ class GapRecord:
     """A recorded gap.
 
     Attributes:
-        second: Where it begins: seconds since the epoch, UTC.
-        line: What the index of gaps has of it.
+        second: When it began, in seconds since the epoch, UTC.
+        line: Its entry in the index of gaps.
         fields: The whole hash.
     """
 
@@ -59,10 +59,10 @@ ParsedRecord = ImportedPlay | ItemRecord | GapRecord | SkippedRow
 
 
 def read_record(record: Mapping[str, object], now_ms: int) -> ParsedRecord:
-    """Make of a record what it was.
+    """Read a record.
 
     Args:
-        record: As decoded from JSON.
+        record: The record, decoded from JSON.
         now_ms: Now, in milliseconds since the epoch, UTC.
     """
     fields = _fields(record.get("fields"))

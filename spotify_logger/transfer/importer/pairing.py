@@ -1,7 +1,7 @@
-"""Rows of exports held against each other and against known plays. Pure.
+"""Match rows of exports with each other and with known plays. Pure.
 
-Each step takes the pairs that fit best first. A row that stays without a partner has taken none from the
-others: so the same rows come to the same end when some of the plays that they tell of are known already.
+Each step matches the best pairs first. A row that ends up without a partner has taken none from the others:
+so the result is the same if some of the plays have been imported before.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class RowStatus(Enum):
-    """What became of a row; the value is shown to the user."""
+    """The result for a row; the value is shown to the user."""
 
     NEW = "new"
     LIVE = "already logged live"
@@ -48,14 +48,14 @@ class RowStatus(Enum):
 
 @dataclass(slots=True)
 class KnownPlay:
-    """A play that is logged already, or that came earlier in this import.
+    """A play that is logged already, or that is new in this import.
 
     Attributes:
         play: The play.
-        evidence: What it tells.
-        verdict: The one on rows that tell of the same.
-        used_ms: Milliseconds of it that rows account for.
-        is_claimed: For a play from one export: whether a row of the other export matches it.
+        evidence: What to compare rows with.
+        status: The status of rows that match it.
+        used_ms: Milliseconds of it that matching rows account for.
+        is_claimed: For a play from one kind of export: whether a row of the other kind matches it.
     """
 
     play: Play
@@ -67,12 +67,12 @@ class KnownPlay:
 
 @dataclass(slots=True)
 class CandidateRow:
-    """A row.
+    """A row that may become a new play.
 
     Attributes:
-        entry: What it tells of.
-        evidence: The same, to be held against others.
-        verdict: What it is, once that is decided.
+        entry: The play parsed from the row.
+        evidence: What to compare with other rows and plays.
+        status: The result, once it is decided.
         is_claimed: For a row of the extended history: whether a row of the account data matches it.
     """
 
@@ -86,17 +86,17 @@ Partner = TypeVar("Partner", bound=CandidateRow | KnownPlay)
 
 
 def known_play(play: Play, isrc: str = "") -> KnownPlay:
-    """Return a logged play as a known one."""
+    """Return the known play for a logged one."""
     status = RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
     return KnownPlay(play, evidence_of(play, kind_of(play), play.ended_ms, isrc), status)
 
 
 def match(rows: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> None:
-    """Give a verdict on every row that tells of a play which is known, or which another row tells of.
+    """Set the status of every row that matches a known play or another row.
 
     Args:
-        rows: In the order of their starts.
-        known: The plays that are known around them.
+        rows: The rows, by start.
+        known: The known plays around them.
     """
     plays = list(known)
     plays += _match_whole_plays([row for row in rows if _is_whole_play(row.entry)], plays)
@@ -112,7 +112,7 @@ def match(rows: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> None:
     _find_in_plays([row for row in accounts if row.status is None], observed)
     names = {identity(play.play): play.status for play in plays}
     for row in rows:
-        # Whatever else speaks against it: a play of that name is not to be overwritten.
+        # Whatever does not match: a play with that identity must not be overwritten.
         row.status = row.status or names.get(identity(row.entry.play))
 
 
@@ -120,14 +120,14 @@ def _is_whole_play(entry: ImportedPlay) -> bool:
     return entry.stored_hash is not None or entry.kind is SourceKind.POLLED
 
 
-# Plays that come as such
+# Rows that are whole plays
 
 
 def _match_whole_plays(rows: Iterable[CandidateRow], known: Iterable[KnownPlay]) -> list[KnownPlay]:
-    """Find those among them that are known; what is given back is what is not.
+    """Set the status of rows that are whole plays, and return those that are new.
 
-    What was a play in a log is the same one only if it is that to the letter; what samples tell may be known
-    from exports.
+    A play from our own export must have the identity of a known play; one made from samples may also match
+    the play of an export.
     """
     plays = {identity(play.play): play for play in known}
     by_time = _TimeIndex(list(plays.values()))
@@ -150,7 +150,7 @@ def _match_whole_plays(rows: Iterable[CandidateRow], known: Iterable[KnownPlay])
 
 
 def _find_duplicates(rows: Iterable[CandidateRow], known: Sequence[KnownPlay]) -> None:
-    """Find the rows of extended histories that tell of the same play as another one, or as a known one."""
+    """Set the status of extended rows that duplicate another row or a known play."""
     by_time = _TimeIndex(known)
     recent: list[CandidateRow] = []
     for row in rows:
@@ -161,7 +161,7 @@ def _find_duplicates(rows: Iterable[CandidateRow], known: Sequence[KnownPlay]) -
         )
         if partner is not None:
             row.status = partner.status
-            partner.evidence = row.evidence  # the log does not keep when the row said that it ended
+            partner.evidence = row.evidence  # the log does not keep the reported end
         elif any(is_duplicate(row.evidence, other.evidence) for other in recent):
             row.status = RowStatus.DOUBLE
         else:
@@ -173,7 +173,7 @@ def _pair_exports(
     extended: Sequence[CandidateRow],
     known: dict[SourceKind, list[KnownPlay]],
 ) -> None:
-    """Find the plays that both an account's data and the extended history tell of, each of them once."""
+    """Match rows of the account data with the extended history, one to one."""
     single = _without_repeats(accounts, known[SourceKind.ACCOUNT])
     unmatched = [row for row in extended if row.status is None]
     partners: list[CandidateRow | KnownPlay] = [*unmatched]
@@ -181,7 +181,7 @@ def _pair_exports(
     for row, partner in _best_pairs(single, partners, account_cost):
         partner.is_claimed = True
         if isinstance(partner, CandidateRow):
-            # Where one of the two is in the log, both are known.
+            # If one of the two is in the log, both are known.
             partner.status, row.status = row.status, row.status or RowStatus.DOUBLE
         else:
             row.status = row.status or partner.status
@@ -196,7 +196,7 @@ def _extended_cost(extended: PlayEvidence, account: PlayEvidence) -> int | None:
 
 
 def _without_repeats(accounts: Sequence[CandidateRow], known: Iterable[KnownPlay]) -> list[CandidateRow]:
-    """Find the rows of an account's data that are in the log; what is given back has each of them once."""
+    """Set the status of account rows that are in the log or repeated, and return each row once."""
     plays = {identity(play.play): play for play in known}
     single: dict[tuple[int, str], CandidateRow] = {}
     for row in accounts:
@@ -211,7 +211,7 @@ def _without_repeats(accounts: Sequence[CandidateRow], known: Iterable[KnownPlay
 
 
 def _find_in_plays(rows: Sequence[CandidateRow], known: _TimeIndex) -> None:
-    """Find the rows that tell of plays which were seen, or of parts of them."""
+    """Set the status of rows that match observed plays, or parts of them."""
     costs = []
     for number, row in enumerate(rows):
         for order, play in enumerate(_candidates(row.evidence, known)):
@@ -234,7 +234,7 @@ def _candidates(row: PlayEvidence, known: _TimeIndex) -> Iterator[KnownPlay]:
         )
 
 
-# Who may belong together
+# Candidates
 
 
 class _TimeIndex:
@@ -248,7 +248,7 @@ class _TimeIndex:
         )
 
     def around(self, begin_ms: int, end_ms: int) -> Iterator[KnownPlay]:
-        """Those that were heard, or may have been, between two moments."""
+        """Return the plays that overlap a span, or may do so."""
         first = bisect_left(self._begins, begin_ms - self._longest)
         last = bisect_right(self._begins, end_ms)
         return (play for play in self._plays[first:last] if play.evidence.end_ms >= begin_ms)
@@ -259,7 +259,7 @@ def _best_pairs(
     partners: Iterable[Partner],
     price: Callable[[PlayEvidence, PlayEvidence], int | None],
 ) -> Iterator[tuple[CandidateRow, Partner]]:
-    """Pair rows and partners that were heard for as long, each of them once, the best fitting first."""
+    """Pair rows and partners with about the same `ms_played`, one to one, the best pairs first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
     for order, partner in enumerate(partners):
         by_length[partner.evidence.ms_played // MS_PLAYED_TOLERANCE_MS].append((order, partner))

@@ -1,4 +1,4 @@
-"""Count what became of each row of an import, and report it."""
+"""Count the rows of an import by result, and report the counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.files import FoundFiles
 
 MAX_ROWS_SHOWN = 10
-"""Rows that could not be understood are shown up to so many."""
+"""Malformed rows shown at most."""
 
 
 @dataclass
 class NewAndKnown:
-    """How many records were new, and how many known already."""
+    """The number of records that were new, and of those known already."""
 
     new: int = 0
     known: int = 0
@@ -36,13 +36,13 @@ class ImportSummary:
     """The counts of an import.
 
     Attributes:
-        rows: Rows that were read, those that were not understood included.
-        left: How many rows were left out, and why.
-        verdicts: What the others are.
-        bad: The first rows that were not understood: file, number of the row, what is wrong with it.
-        broken: Files that could not be read to their end: file, number of the row, what is wrong.
-        items: Items of the catalog in exports of this program.
-        gaps: Gaps in them.
+        rows: The number of rows read, including malformed ones.
+        skipped: The number of skipped rows, by reason.
+        statuses: The number of other rows, by status.
+        bad: The first malformed rows: the file, the number of the row, and what is wrong with it.
+        broken: Files that could not be read completely: the file, the number of the row, and the error.
+        items: Catalog items from our own exports.
+        gaps: Gaps from our own exports.
     """
 
     rows: int = 0
@@ -54,12 +54,12 @@ class ImportSummary:
     gaps: NewAndKnown = field(default_factory=NewAndKnown)
 
     def skip(self, skipped: SkippedRow, name: str, number: int) -> None:
-        """Count a row that is left out.
+        """Count a skipped row.
 
         Args:
-            skipped: Why it is skipped.
+            skipped: The row.
             name: The file.
-            number: Which row of it, the first one being 1.
+            number: The number of the row in the file, counted from 1.
         """
         self.skipped[skipped.reason] += 1
         if skipped.reason is SkipReason.BAD and len(self.bad) < MAX_ROWS_SHOWN:
@@ -67,7 +67,7 @@ class ImportSummary:
 
 
 def import_answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:
-    """The answer to the command; exit code 1 if there is anything that could not be read to its end.
+    """Return the answer of an import; exit code 1 if anything could not be read completely.
 
     Args:
         summary: The counts.
@@ -83,12 +83,12 @@ def import_answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -
 
 
 def samples_answer(summary: ImportSummary, samples: int, empty: int, *, dry_run: bool) -> Answer:
-    """The answer to the command that makes plays of samples.
+    """Return the answer of an import of samples.
 
     Args:
         summary: The counts.
-        samples: How many samples were read.
-        empty: How many of them name no item.
+        samples: The number of samples read.
+        empty: The number of samples without an item.
         dry_run: Whether nothing was written.
     """
     plays = summary.statuses.total()
@@ -101,7 +101,7 @@ def samples_answer(summary: ImportSummary, samples: int, empty: int, *, dry_run:
 
 
 def _figures(summary: ImportSummary) -> Iterator[tuple[str, int]]:
-    """All the rows, by what became of them, and then what else there was."""
+    """Yield what to count and the count: rows by result, then other records."""
     yield from ((status.value, summary.statuses[status]) for status in RowStatus)
     yield from ((why.value, summary.skipped[why]) for why in SkipReason)
     yield "catalog items, new", summary.items.new
@@ -111,7 +111,7 @@ def _figures(summary: ImportSummary) -> Iterator[tuple[str, int]]:
 
 
 def _notes(summary: ImportSummary, found: FoundFiles) -> Iterator[str]:
-    """What could not be read, and what was not looked at."""
+    """Yield notes about what could not be read, and what was skipped."""
     yield from (f"{name}, row {number:,}: {words}" for name, number, words in summary.bad)
     more = summary.skipped[SkipReason.BAD] - len(summary.bad)
     if more:

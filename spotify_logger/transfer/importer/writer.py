@@ -1,7 +1,7 @@
-"""Plays brought into the log in bulk: no key of another play is touched, nothing that is there is changed.
+"""Write imported plays in bulk, without changing anything that is there.
 
-The catalog goes first, then the play, then its line in the index: a play that the index knows is whole,
-whenever the writing ends. Any of it may be written again.
+The catalog is written first, then the play, then its index entry: so an indexed play is always complete,
+even if the import is interrupted. Every write can be repeated.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 
 MAX_REMEMBERED_ITEMS = 50_000
-"""Items of which it is remembered that the catalog has them."""
+"""Item keys that are remembered because the catalog has them."""
 SECONDS_PER_LOOKUP = 16
-"""Seconds that are looked at together where one is taken."""
+"""Seconds that are looked up together when one is taken."""
 LAST_FIELD = "uri"
-"""The field of the catalog that is written last, and so tells that the others are there."""
+"""The catalog field that is written last: if it exists, so do the others."""
 
 
 class PlayWriter:
     """Writes new plays, items and gaps.
 
     Args:
-        archive: Where to.
-        dry_run: Look only.
+        archive: The log.
+        dry_run: Whether to write nothing.
 
     Attributes:
-        items: Those that `write_items` has written.
+        items: The keys of the items that `write_items` has written.
     """
 
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
@@ -52,7 +52,7 @@ class PlayWriter:
         self.items: set[str] = set()
 
     def write(self, entries: Sequence[ImportedPlay]) -> None:
-        """Write plays; so many that they go to Redis together."""
+        """Write plays, together with their catalog items and index entries."""
         if self._dry_run or not entries:
             return
         lines: dict[str, list[str | int]] = defaultdict(list)
@@ -68,7 +68,7 @@ class PlayWriter:
         self._archive.write([*self._missing(items)[1], *hashes, *index])
 
     def write_items(self, items: Iterable[ItemRecord]) -> NewAndKnown:
-        """Write what the catalog does not have."""
+        """Write the items that the catalog does not have."""
         fields = {item.key: item.fields for item in items}
         missing, commands = self._missing(fields)
         if not self._dry_run:
@@ -77,7 +77,7 @@ class PlayWriter:
         return NewAndKnown(len(missing), len(fields) - len(missing))
 
     def write_gaps(self, gaps: Sequence[GapRecord]) -> NewAndKnown:
-        """Write gaps that are not there."""
+        """Write the gaps that are not recorded yet."""
         key = self._archive.key
         found = self._archive.send([("HEXISTS", key(GAPS), gap.second) for gap in gaps])
         new = [gap for gap, is_there in zip(gaps, found, strict=True) if is_there == 0]
@@ -89,18 +89,20 @@ class PlayWriter:
         return NewAndKnown(len(new), len(gaps) - len(new))
 
     def _missing(self, items: Mapping[str, Mapping[str, FieldValue]]) -> tuple[list[str], list[Command]]:
-        """Which of these items the catalog does not have, and the commands that put them there."""
+        """Return the keys of the items that the catalog does not have, and the commands that write them."""
         if len(self._known_items) > MAX_REMEMBERED_ITEMS:
             self._known_items.clear()
         unknown = [key for key in items if key not in self._known_items]
         found = self._archive.send([("HEXISTS", self._archive.key(key), LAST_FIELD) for key in unknown])
-        # What is no hash is somebody else's, and stays.
+        # A key that holds something else is not ours, and stays.
         missing = [key for key, is_there in zip(unknown, found, strict=True) if is_there == 0]
         self._known_items.update(unknown)
-        return missing, list(chain.from_iterable(self._filling(key, items[key]) for key in missing))
+        return missing, list(
+            chain.from_iterable(self._add_missing_fields(key, items[key]) for key in missing)
+        )
 
-    def _filling(self, key: str, fields: Mapping[str, FieldValue]) -> Iterator[Command]:
-        """Commands that change nothing which the logger writes at the same time."""
+    def _add_missing_fields(self, key: str, fields: Mapping[str, FieldValue]) -> Iterator[Command]:
+        """Yield commands that overwrite nothing that the logger writes at the same time."""
         for name in sorted(fields, key=LAST_FIELD.__eq__):
             yield "HSETNX", self._archive.key(key), name, fields[name]
 
@@ -113,28 +115,28 @@ class _SecondAllocator:
         self._holders: dict[int, tuple[str, ...] | None] = {}
 
     def allocate(self, entries: Sequence[ImportedPlay]) -> list[tuple[int, ImportedPlay]]:
-        """The entries with their seconds. What was a play in a log gets its old one, if that is free."""
-        self._look([entry.play.second for entry in entries])
+        """Return the entries with their seconds; plays of our own export keep theirs if they are free."""
+        self._look_up([entry.play.second for entry in entries])
         ordered = sorted(entries, key=lambda entry: (entry.stored_hash is None, entry.play.started_ms))
         return [(self._claim(entry.play), entry) for entry in ordered]
 
     def _claim(self, play: Play) -> int:
         who = (to_iso(play.started_ms), play.item.uri)
 
-        def is_anothers(second: int) -> bool:
+        def is_taken(second: int) -> bool:
             if second not in naming_seconds(play.second):
                 where = self._archive.where
                 raise StoreError(f"Redis at {where} has no free key from {play_key(play.second)} on")
             if second not in self._holders:
-                self._look(range(second, second + SECONDS_PER_LOOKUP))
+                self._look_up(range(second, second + SECONDS_PER_LOOKUP))
             return self._holders[second] not in {None, who}
 
-        second = next_free_second(play.second, is_anothers)
+        second = next_free_second(play.second, is_taken)
         self._holders[second] = who
         return second
 
-    def _look(self, seconds: Iterable[int]) -> None:
-        """See whose the keys are, by start and uri, as far as they have them."""
+    def _look_up(self, seconds: Iterable[int]) -> None:
+        """Look up which plays hold the keys, by start and URI."""
         unknown = [second for second in dict.fromkeys(seconds) if second not in self._holders]
         exist = self._archive.send([("EXISTS", self._archive.key(play_key(second))) for second in unknown])
         self._holders.update(dict.fromkeys(unknown))

@@ -1,1 +1,1 @@
-"""Checks whether plays, index and catalog agree, and repairs the index."""
+"""Check that plays, index and catalog agree, and repair the index."""

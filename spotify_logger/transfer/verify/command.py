@@ -1,7 +1,7 @@
 """`spotify-logger check`: compare index, catalog and plays, and rebuild the index from the plays.
 
-Plays and gaps are the truth, and nobody changes them here. All keys are looked at, some at a time; what is
-kept in memory of each play is a number.
+Plays and gaps are the truth, and are never changed here. All keys are scanned in batches; only a number is
+kept in memory for each play.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def check(archive: Archive, now: float, *, repair: bool = False) -> Answer:
 
 
 def _seconds(names: Iterable[str], kind: str) -> list[int]:
-    """The seconds that keys of a kind name."""
+    """Return the seconds of the keys with a prefix."""
     digits = (name.removeprefix(kind) for name in names if name.startswith(kind))
     seconds = ((text, second_of_key(f"listening:{text}")) for text in digits)
     return [second for text, second in seconds if second is not None and str(second) == text]
 
 
 def _is_impossible(name: str) -> bool:
-    """Whether a key looks like one of ours but names a moment or a day that cannot be."""
+    """Return whether a key looks like one of ours, but has an impossible second or day."""
     if not _LIKE_OURS.fullmatch(name):
         return False
     kind = name.partition(":")[0]
@@ -75,19 +75,19 @@ def _is_impossible(name: str) -> bool:
 
 
 def _answer(findings: Findings, *, repair: bool) -> Answer:
-    is_well = findings.is_healthy(repaired=repair)
+    is_healthy = findings.is_healthy(repaired=repair)
     found = [kind for kind in FindingKind if findings.counts[kind]]
     seen = ", ".join(
         counted(findings.seen[name], noun) for name, noun in NOUNS.items() if findings.seen[name]
     )
     page: list[str | Table] = [
-        f"{seen or 'nothing is logged yet'}: {_outcome(is_healthy=is_well, repair=repair)}"
+        f"{seen or 'nothing is logged yet'}: {_outcome(is_healthy=is_healthy, repair=repair)}"
     ]
     if found:
         rows = [_row(findings, kind, repair=repair) for kind in found]
         page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
     data = {
-        "well": is_well,
+        "well": is_healthy,
         "repaired": repair,
         "seen": {name: findings.seen[name] for name in NOUNS},
         "found": {
@@ -95,7 +95,7 @@ def _answer(findings: Findings, *, repair: bool) -> Answer:
             for kind in found
         },
     }
-    return Answer(data, page, code=not is_well)
+    return Answer(data, page, code=not is_healthy)
 
 
 def _outcome(*, is_healthy: bool, repair: bool) -> str:
@@ -109,5 +109,5 @@ def _outcome(*, is_healthy: bool, repair: bool) -> str:
 
 
 def _row(findings: Findings, kind: FindingKind, *, repair: bool) -> tuple[str, str, str, str]:
-    fate = "not repairable" if not kind.is_repairable else "repaired" if repair else "repairable"
-    return f"{findings.counts[kind]:,}", kind.value, fate, ", ".join(findings.examples[kind])
+    action = "not repairable" if not kind.is_repairable else "repaired" if repair else "repairable"
+    return f"{findings.counts[kind]:,}", kind.value, action, ", ".join(findings.examples[kind])

@@ -20,10 +20,10 @@ class FindingKind(Enum):
     UNUSED_ITEM = "catalog items that no play uses"
     UNLISTED_GAP = "gaps missing from their index, or different in it"
     LOST_GAP = "index entries without a gap"
-    OLD_FORM = "index entries of the first version, without the way the play ended"
+    OLD_FORM = "index entries of the first version, which lack the end reason"
     STRANGE = "keys of plays or gaps that hold something else: look at them with redis-cli"
     MISNAMED = "plays whose key is not the second of their start"
-    BACK = "deleted plays that are back: forget them again"
+    BACK = "deleted plays that are back: delete them again"
     OVERLAPPING = "live plays that began before the previous one was over"
 
     @property
@@ -46,9 +46,9 @@ class Findings:
     """What a check finds.
 
     Attributes:
-        counts: How many of each kind.
-        first: The first few of each.
-        seen: How many plays, items and so on were looked at.
+        counts: The number of findings of each kind.
+        examples: The first few of each kind.
+        seen: The number of plays, items and so on that were checked.
     """
 
     def __init__(self) -> None:

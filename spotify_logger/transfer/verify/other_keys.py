@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 RECENT_SECONDS = 30 * ONE_DAY
-"""Seconds before the check in which plays began that the logger may have written while it went on."""
+"""Seconds before the check within which the logger may write plays during it."""
 CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
-"""What a play tells of its item."""
+"""The catalog fields that a play's hash has, too."""
 
 
 class CatalogAndGapCheck:
@@ -28,9 +28,9 @@ class CatalogAndGapCheck:
 
     Args:
         archive: The log.
-        findings: What is found.
+        findings: Where problems are added.
         now: Seconds since the epoch.
-        repair: Whether to make it right.
+        repair: Whether to repair them.
     """
 
     def __init__(self, archive: Archive, findings: Findings, now: float, *, repair: bool) -> None:
@@ -47,13 +47,13 @@ class CatalogAndGapCheck:
         """Check that the catalog holds exactly the items that are played.
 
         Args:
-            played: The items that are played, by the key of each a second that names a play of it.
+            played: The keys of the items of all plays, each with the second of one of the plays.
             known: The keys of the catalog.
-            is_indexed: Tells of a play whether it was in the index when that was looked at.
+            is_indexed: Returns whether a play was in the index when that was read.
         """
         self._findings.seen["items"] += len(played)
-        for portion in batched(sorted(played.keys() - known), HASHES_PER_BATCH):
-            self._check_missing({key: played[key] for key in portion})
+        for batch in batched(sorted(played.keys() - known), HASHES_PER_BATCH):
+            self._check_missing({key: played[key] for key in batch})
         unused = known - played.keys()
         if unused:
             lines = (
@@ -76,8 +76,8 @@ class CatalogAndGapCheck:
             )
 
     def _check_unused(self, keys: Iterable[str]) -> None:
-        for portion in batched(sorted(keys), HASHES_PER_BATCH):
-            unused = catalog_hashes(self._archive, portion)
+        for batch in batched(sorted(keys), HASHES_PER_BATCH):
+            unused = catalog_hashes(self._archive, batch)
             for key in unused:
                 self._findings.add(FindingKind.UNUSED_ITEM, key)
             if self._repair:
@@ -89,12 +89,14 @@ class CatalogAndGapCheck:
         """Check that gaps and their index agree.
 
         Args:
-            seconds: Where gaps begin, all that there are.
+            seconds: The seconds of all gap hashes.
         """
         seconds = sorted(set(seconds))
         self._findings.seen["gaps"] += len(seconds)
         first = self._find_wrong_gaps(seconds)
-        recheck = self._find_wrong_gaps(seconds) if first else {}  # one that lasts may have grown in between
+        recheck = (
+            self._find_wrong_gaps(seconds) if first else {}
+        )  # a gap that is still open may have grown in between
         wrong = {name: found for name, found in recheck.items() if name in first}
         for name, (kind, _) in wrong.items():
             self._findings.add(kind, f"{GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
@@ -102,7 +104,7 @@ class CatalogAndGapCheck:
             self._repair_gaps(wrong)
 
     def _find_wrong_gaps(self, seconds: list[int]) -> dict[str, tuple[FindingKind, str]]:
-        """What is wrong, by the name of the line, and the line that is right."""
+        """Return the problems by index field, each with the correct entry."""
         hashes = zip(seconds, self._archive.hashes(map(gap_key, seconds)), strict=True)
         wanted = {str(second): _gap_line(second, fields) for second, fields in hashes}
         (lines,) = self._archive.hashes([GAPS])
@@ -120,7 +122,7 @@ class CatalogAndGapCheck:
         lost = [("HDEL", key, name) for name, (kind, _) in wrong.items() if kind is FindingKind.LOST_GAP]
         self._archive.write([*lines, *lost])
 
-    # What was forgotten
+    # Tombstones
 
     def check_tombstones(self) -> None:
         """Check that no deleted play is back."""
@@ -133,12 +135,12 @@ class CatalogAndGapCheck:
 
 
 def _catalog_fields(fields: Mapping[str, str]) -> list[str]:
-    """The catalog's fields, as far as a play tells them: names and values by turns."""
+    """Return the names and values of the catalog fields in a play's hash, alternating."""
     return list(chain.from_iterable((name, fields[name]) for name in CATALOG_FIELDS if name in fields))
 
 
 def _gap_line(second: int, fields: Mapping[str, str]) -> str:
-    """The line of a gap; "" where it is none."""
+    """Return the index entry of a gap; "" if the hash is not a gap."""
     ended_ms = from_iso(fields.get("to", ""))
     line = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
     return "" if read_gap(str(second), line) is None else line

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command
 
 PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
-"""Of a play, what the index tells, and what it takes to be one."""
+"""The fields of a play that its index entry depends on."""
 MAX_TRIES = 3
-"""How often a line is written, if the logger changes the play meanwhile."""
+"""How often an index entry is written if the logger changes the play meanwhile."""
 
 
 class PlayFinding(NamedTuple):
-    """What is wrong with a play or its line.
+    """A problem with a play or its index entry.
 
     Attributes:
-        kind: What.
+        kind: The kind of problem.
         play: The play, if there is one.
     """
 
@@ -42,25 +42,25 @@ class PlayFinding(NamedTuple):
 class PlayCheck:
     """Compares plays and index.
 
-    Nothing is said that was seen only once: the open play changes all the time, and what is read later is
-    newer.
+    A difference is reported only if reading both again confirms it, because the open play changes all the
+    time.
 
     Args:
         archive: The log.
-        findings: What is found.
-        repair: Whether to make the index what the plays say.
+        findings: Where problems are added.
+        repair: Whether to correct the index.
 
     Attributes:
-        items: The items that are played, by the key of each a second that names a play of it.
+        items: The keys of the items of all plays, each with the second of one of the plays.
     """
 
     def __init__(self, archive: Archive, findings: Findings, *, repair: bool) -> None:
         self._archive = archive
         self._findings = findings
         self._repair = repair
-        self._indexed = array("q")  # the seconds of all lines, in order
+        self._indexed = array("q")  # the seconds of all index entries, ascending
         self._unlisted: set[int] = set()
-        self._until_ms = 0  # when the live play before was over
+        self._until_ms = 0  # when the previous live play ended
         self.items: dict[str, int] = {}
 
     def check_index(self) -> None:
@@ -69,7 +69,7 @@ class PlayCheck:
             self._check_days(days)
 
     def check_plays(self, seconds: Iterable[int]) -> None:
-        """See whether the index knows these plays, which are all those that there are, some at a time."""
+        """Check that some of the plays are in the index; called until all plays have been checked."""
         new = [second for second in seconds if not self.is_indexed(second) and second not in self._unlisted]
         findings = self._inspect(new)
         self._unlisted.update(findings)
@@ -79,7 +79,7 @@ class PlayCheck:
         self._report(findings)
 
     def is_indexed(self, second: int) -> bool:
-        """Whether a play was in the index when that was looked at."""
+        """Return whether a play was in the index when that was read."""
         place = bisect_left(self._indexed, second)
         return place < len(self._indexed) and self._indexed[place] == second
 
@@ -108,17 +108,17 @@ class PlayCheck:
             self._archive.write([("HDEL", self._archive.key(key), *wrong)])
 
     def _compare_with_plays(self, lines: Mapping[int, str]) -> None:
-        suspects = []
+        different = []
         seconds = sorted(lines)
         for second, values in self._archive.fields(seconds, PLAY_FIELDS):
             play = _read(second, values)
             if play is None or lines[second] != play.index:
-                suspects.append(second)
+                different.append(second)
             if play is not None:
                 self._register(play)
                 self._check_overlap(play)
         self._indexed.extend(seconds)
-        self._report(self._inspect(suspects))
+        self._report(self._inspect(different))
 
     # A play
 
@@ -135,7 +135,7 @@ class PlayCheck:
             self._until_ms = max(self._until_ms, play.ended_ms)
 
     def _inspect(self, seconds: Sequence[int]) -> dict[int, PlayFinding]:
-        """What is wrong with plays or their lines, both read at the same moment."""
+        """Return the problems of plays and their index entries, which are read together."""
         key, found = self._archive.key, {}
         commands: list[Command] = []
         for second in seconds:
@@ -159,14 +159,16 @@ class PlayCheck:
     def _repair_index(self, findings: Mapping[int, PlayFinding]) -> None:
         for _ in range(MAX_TRIES):
             commands = [
-                command for second, finding in findings.items() for command in self._writes(second, finding)
+                command
+                for second, finding in findings.items()
+                for command in self._repair_commands(second, finding)
             ]
             if not commands:
                 return
             self._archive.write(commands)
             findings = self._inspect(list(findings))
 
-    def _writes(self, second: int, finding: PlayFinding) -> Iterator[Command]:
+    def _repair_commands(self, second: int, finding: PlayFinding) -> Iterator[Command]:
         key = self._archive.key(index_key(day_of(second)))
         if finding.kind is FindingKind.LOST:
             yield "HDEL", key, second
@@ -175,12 +177,12 @@ class PlayCheck:
 
 
 def compare_with_index(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
-    """What is wrong with a play and its line in the index.
+    """Return what is wrong with a play and its index entry; None if they agree.
 
     Args:
-        play: The play; None where there is none that could be read.
-        line: Its line; None where there is none.
-        exists: Whether there is anything under the play's key.
+        play: The play; None if there is none.
+        line: Its index entry; None if there is none.
+        exists: Whether the play's key holds anything.
     """
     if play is None:
         lost = None if line is None else FindingKind.LOST
