@@ -13,7 +13,7 @@ from spotify_logger.core.matching import (
     next_free_second,
 )
 from spotify_logger.core.player_state import Item
-from tests.keptlog import SECOND, play
+from tests.redis_log import SECOND, play
 
 
 def recording(

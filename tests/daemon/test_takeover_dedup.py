@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.daemon.takeover_dedup import TakeoverDedup
-from tests.keptlog import SECOND, RedisLog, play
+from tests.redis_log import SECOND, RedisLog, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.periods import Zone
-from tests.listened import IndexedLog
+from tests.indexed_log import IndexedLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,14 +13,14 @@ from spotify_logger.core import periods
 from spotify_logger.queries import count, heatmaps, item_page, summary, timeline, top, year_review
 from spotify_logger.report.words import counted
 from tests import reference
-from tests.logs import DAY, FAMILIES, logs, question_from, write
+from tests.random_logs import DAY, FAMILIES, logs, question_from, write
 from tests.reference import Period
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spotify_logger.storage.embedded_server import EmbeddedServer
-    from tests.logs import LogAndArguments
+    from tests.random_logs import LogAndArguments
     from tests.reference import ReferenceItem
 
 TEXTS = (

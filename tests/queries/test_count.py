@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from spotify_logger.queries import count as counting
-from tests.listened import CatalogItem, IndexedLog, data_of, rows, table_rows, texts
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, table_rows, texts
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer

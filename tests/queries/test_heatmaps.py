@@ -8,7 +8,7 @@ import pytest
 from spotify_logger.core.periods import Period
 from spotify_logger.queries import arguments, heatmaps
 from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Table
-from tests.listened import CatalogItem, IndexedLog, data_of, drawn, rows
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn, rows
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer

@@ -8,7 +8,7 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.queries.history_chart import DAY, MONTH, WEEK, course
 from spotify_logger.queries.question import TIME
 from spotify_logger.report.blocks import BarChart
-from tests.listened import CatalogItem, IndexedLog, data_of
+from tests.indexed_log import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import arguments, item_page
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS
 from spotify_logger.report.blocks import BarChart, Columns, Sparkline, Table
-from tests.listened import CatalogItem, IndexedLog, data_of, drawn, rows
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn, rows
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer

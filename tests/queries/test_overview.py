@@ -17,7 +17,7 @@ from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.redis_keys import day_of, index_key
 from spotify_logger.queries import history_chart, summary, top
 from spotify_logger.queries.overview import KINDS, MAX_AGE, TOP_COUNT, Overview
-from tests.listened import CatalogItem, IndexedLog, data_of
+from tests.indexed_log import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

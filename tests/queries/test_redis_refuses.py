@@ -17,8 +17,8 @@ from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.storage.store import Store
 from spotify_logger.system import lock_file
 from tests.conftest import free_port, wait_until
-from tests.keptlog import play
-from tests.listened import data_of
+from tests.indexed_log import data_of
+from tests.redis_log import play
 from tests.servers import PASSWORD, USER, RedisServer, one_program
 
 if TYPE_CHECKING:

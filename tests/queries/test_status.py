@@ -15,7 +15,7 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.queries import status
 from spotify_logger.storage.durability import Persistence
 from spotify_logger.storage.store import Store
-from tests.listened import CatalogItem, IndexedLog, data_of, rows, texts
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from spotify_logger.queries import summary
-from tests.listened import CatalogItem, IndexedLog, data_of, rows, texts
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
 LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")

@@ -10,7 +10,7 @@ import redis
 from spotify_logger.core.periods import last
 from spotify_logger.core.redis_keys import GAPS, OPEN
 from spotify_logger.queries import timeline
-from tests.listened import CatalogItem, IndexedLog, data_of, table_rows, texts
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, table_rows, texts
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer

@@ -4,7 +4,7 @@ import pytest
 
 from spotify_logger.queries import arguments, top
 from spotify_logger.report.blocks import Answer, Table
-from tests.listened import CatalogItem, IndexedLog, data_of, table_rows, texts
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, table_rows, texts
 
 QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
 LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")

@@ -7,7 +7,7 @@ import pytest
 
 from spotify_logger.queries import year_review
 from spotify_logger.report.blocks import Columns, Heading, Sparkline, Table
-from tests.listened import CatalogItem, IndexedLog, data_of, drawn
+from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer

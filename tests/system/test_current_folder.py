@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import program
-from tests.listened import CatalogItem, IndexedLog
+from tests.indexed_log import CatalogItem, IndexedLog
 
 ROOT = Path(__file__).parents[2]
 PLANTED = ("spotify_logger/__init__.py", "json.py", "random.py", "runpy.py", "redis.py", "sitecustomize.py")

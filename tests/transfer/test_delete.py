@@ -13,7 +13,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Confirmation, forget
 from spotify_logger.transfer.delete.plays import delete
 from spotify_logger.transfer.delete.selection import Selection, find_plays
-from tests.keptlog import SECOND, RedisLog, item, play
+from tests.redis_log import SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -21,7 +21,7 @@ from spotify_logger.transfer.exporter import plays
 from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file
 from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.importer.command import import_history
-from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
+from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
 from spotify_logger.transfer.verify.plays import compare_with_index
-from tests.keptlog import NIGHT, NIGHT_SECOND, SECOND, RedisLog, play
+from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

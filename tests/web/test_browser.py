@@ -27,7 +27,7 @@ from spotify_logger.storage.store import Store
 from spotify_logger.web.listeners import LISTENER_COOKIE
 from tests.browser import NARROW, BrowserPage, browser_page, chromium, skip_or_fail
 from tests.conftest import free_port, start_server, wait_until
-from tests.listened import CatalogItem, IndexedLog
+from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.page import page_process
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.web.middleware import MAX_TARGET_BYTES, SESSION_COOKIE, local_host_names
 from spotify_logger.web.sessions import SESSION_LIFETIME
 from spotify_logger.web.throttle import MAX_FAILURES, WINDOW
-from tests.listened import CatalogItem, IndexedLog
+from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, settings_for
 
 if TYPE_CHECKING:

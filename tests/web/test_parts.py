@@ -30,7 +30,7 @@ from spotify_logger.web.covers import (
 from spotify_logger.web.day_strip import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.svg_text import ELLIPSIS, fit_text
-from tests.listened import CatalogItem, IndexedLog
+from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from spotify_logger.web import query_service
 from spotify_logger.web.query_service import QueryService, TooManyQueries
 from spotify_logger.web.request_params import BadRequest
 from tests.conftest import start_again, start_server
-from tests.listened import CatalogItem, IndexedLog
+from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.page import settings_for
 
 if TYPE_CHECKING:
