@@ -119,13 +119,3 @@ class TestDeletedPlays:
         assert "Redis at" in breakable.recorder.trouble
         breakable.restart()
         assert breakable.recorder.tombstones() == {SECOND: SECOND + 30}
-
-    def test_are_only_counted_while_nothing_changes(self, rig: RedisRecorderRig) -> None:
-        rig.write(ended("A"))
-        delete(rig, 0)
-        rig.write(ended("B", 30))
-        rig.link.trips.clear()
-        for number in range(3):
-            rig.write(ended("C", 60 + 30 * number))
-        commands = [command for trip in rig.link.trips for command in trip if command[1:2] == ("forgotten",)]
-        assert set(commands) == {("HLEN", "forgotten")}

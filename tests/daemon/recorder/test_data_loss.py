@@ -24,23 +24,13 @@ from tests.daemon.recorder.rig import (
     kill,
     play,
 )
+from tests.testbed.fake_redis import SAVE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import redis
-
     from spotify_logger.storage.embedded_server import EmbeddedServer
-
-
-def make_snapshot(raw: redis.Redis) -> None:
-    """Make a snapshot two seconds later, by a clock that may be a little late."""
-    second, _ = raw.time()
-    wait_until(lambda: raw.time() > (second + 2, 50_000))
-    raw.bgsave()
-    wait_until(lambda: not raw.info("persistence")["rdb_bgsave_in_progress"])
-    assert raw.info("persistence")["rdb_last_bgsave_status"] == "ok"
 
 
 class TestSaving:
@@ -76,65 +66,18 @@ class TestSaving:
         assert len(breakable.outbox) == 0
         assert breakable.link.take_written() == [0]
 
-    def test_snapshots_save_what_was_written_before_they_began(self, breakable: RedisRecorderRig) -> None:
-        breakable.raw.config_set("appendonly", "no")
-        breakable.raw.config_set("save", "3600 1")
-        make_snapshot(breakable.raw)
-        breakable.write(ended("A"))
-        assert breakable.raw.hget(STATUS, "persistence") == "snapshots"
-        breakable.write_after(ONE_DAY)
-        assert len(breakable.outbox) == 1
-        make_snapshot(breakable.raw)
-        breakable.write_after(PERSISTENCE_CHECK_INTERVAL - 1)
-        breakable.write_after(1)
-        assert len(breakable.outbox) == 0
-        assert breakable.link.take_written() == [0]
-
-    def test_a_file_that_cannot_be_written_saves_nothing(self, tmp_path: Path) -> None:
-        rig, server = fake_rig(tmp_path, waitaof=False)
+    @pytest.mark.parametrize(("persistence", "waitaof"), [("rdb", True), ("aof", False)])
+    def test_snapshots_and_old_servers_save_with_time_unless_they_fail(
+        self, tmp_path: Path, persistence: str, *, waitaof: bool
+    ) -> None:
+        rig, server = fake_rig(tmp_path, persistence, waitaof=waitaof)
         rig.write(ended("A"))
-        server.refusing = "MISCONF"
-        for _ in range(5):
-            rig.write_after(60)
-            assert len(rig.outbox) == 1
-        server.refusing = ""
-        rig.write_after(60)
-        rig.write_after(60)
-        assert len(rig.outbox) == 0
+        for refusing, length in (("MISCONF", 1), ("", 0)):
+            server.refusing = refusing  # type: ignore[assignment]
+            while rig.clock.monotonic() < (2 - length) * 2 * SAVE_SECONDS:
+                rig.write_after(60)
+            assert len(rig.outbox) == length
         rig.close()
-
-    @pytest.mark.usefixtures("waitaof")
-    def test_a_newer_state_has_to_be_saved_too(self, breakable: RedisRecorderRig) -> None:
-        breakable.raw.config_set("appendfsync", "no")
-        breakable.write(ended("A"))
-        breakable.add(ended("A", played=60))
-        breakable.raw.config_set("appendfsync", "always")
-        breakable.link.listen(before=fail_at("HSET"))
-        assert not breakable.write()
-        breakable.link.listen()
-        assert breakable.waiting() == [0]
-        breakable.write_after(60)
-        breakable.write_after(1)
-        assert breakable.waiting() == []
-        assert breakable.index() == {0: "track:A 60000"}
-
-    @pytest.mark.usefixtures("waitaof")
-    def test_a_new_connection_proves_nothing_about_an_old_one(self, breakable: RedisRecorderRig) -> None:
-        """WAITAOF is about the writes of its own connection."""
-        breakable.raw.config_set("appendfsync", "no")
-        breakable.write(ended("A"))
-        breakable.raw.client_kill_filter(_type="normal", skipme=True)
-        breakable.link.listen(before=fail_at("HSET"))
-        breakable.raw.config_set("appendfsync", "always")
-        assert not breakable.write(ended("B", 30))
-        assert not breakable.write_after(60)
-        assert breakable.waiting() == [0, 30]
-        breakable.link.listen()
-        breakable.link.take_written()
-        assert breakable.write_after(60)
-        assert breakable.link.take_written() == [0, 30]
-        breakable.write_after(1)
-        assert breakable.waiting() == []
 
     @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("is_saved", [False, True])

@@ -8,19 +8,15 @@ import pytest
 
 from spotify_logger.daemon import recorder as recorder_module
 from spotify_logger.daemon.recorder import MAX_CATCH_UP, REFUSED_RETRY
-from spotify_logger.storage import outbox as outbox_module
 from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
     INDEX,
     OUTAGE,
     SECOND,
     STATUS,
-    TODAY,
     RedisRecorderRig,
     broken,
     ended,
-    fail_at,
-    fake_rig,
     kill,
     log_lines,
     play,
@@ -29,7 +25,6 @@ from tests.daemon.recorder.rig import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from spotify_logger.storage.connection import Command
     from spotify_logger.storage.embedded_server import EmbeddedServer
@@ -140,16 +135,6 @@ class TestOutage:
             assert breakable.index() == expected
         assert deaths >= 6
 
-    def test_a_write_whose_answer_is_lost_is_repeated_and_not_doubled(self, tmp_path: Path) -> None:
-        rig, server = fake_rig(tmp_path)
-        rig.write(play("A"))
-        server.deaf_after_write = 2
-        assert not rig.write(ended("A", played=60), play("B", 60))
-        assert not rig.write_after(60)
-        assert rig.write_after(60)
-        assert [played for _, played in rig.store.index(TODAY).values()] == [60_000, 30_000]
-        rig.close()
-
 
 def kill_at(rig: RedisRecorderRig, server: EmbeddedServer, trip: int) -> Callable[[Sequence[Command]], None]:
     """Return a hook that kills the server at a round trip."""
@@ -198,17 +183,6 @@ class TestKeysOfAnotherType:
         assert rig.fields(60)["name"] == "B"
         assert rig.recorder.trouble == ""
 
-    def test_a_refused_play_that_moves_to_another_key_is_no_trouble_any_more(
-        self, rig: RedisRecorderRig
-    ) -> None:
-        rig.raw.set("track:A", "of another program")
-        assert not rig.write(ended("A"))
-        rig.raw.delete("track:A", f"listening:{SECOND}")
-        rig.raw.set(f"listening:{SECOND}", "of another program")
-        assert rig.write_after(REFUSED_RETRY)
-        assert rig.recorder.trouble == ""
-        assert rig.fields(1)["name"] == "A"
-
     def test_plays_are_written_without_the_status(
         self, rig: RedisRecorderRig, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -223,13 +197,12 @@ class TestKeysOfAnotherType:
         assert rig.write(play("B", 30, 40))
         assert len(log_lines(capsys)) == 2
 
-    @pytest.mark.parametrize("key", ["gaps", f"gap:{SECOND}"])
-    def test_plays_are_written_without_a_gap(self, rig: RedisRecorderRig, key: str) -> None:
-        rig.raw.set(key, "of another program")
+    def test_plays_are_written_without_a_gap(self, rig: RedisRecorderRig) -> None:
+        rig.raw.set("gaps", "of another program")
         rig.outbox.put_gap(SECOND, OUTAGE)
         assert not rig.write(ended("A"))
         assert rig.index() == {0: "track:A 30000"}
-        rig.raw.delete(key)
+        rig.raw.delete("gaps")
         assert rig.write_after(REFUSED_RETRY)
         assert rig.raw.hgetall(f"gap:{SECOND}") == OUTAGE
         assert rig.raw.exists("gaps")
@@ -264,17 +237,6 @@ class TestCatchUp:
         assert rig.write(play("now", 9000, 60))
         assert list(rig.index()) == [*range(40), 9000]
 
-    def test_an_interrupted_one_continues(self, breakable: RedisRecorderRig) -> None:
-        self.queue(breakable, 30)
-        breakable.link.listen(
-            before=lambda commands: fail_at("HSET")(commands) if 10 in written_seconds(commands) else None
-        )
-        assert not breakable.write()
-        assert list(breakable.index()) == list(range(10))
-        breakable.link.listen()
-        assert breakable.write_after(60)
-        assert list(breakable.index()) == list(range(30))
-
     def test_a_server_that_refuses_everything_gets_one_batch_per_turn(
         self, breakable: RedisRecorderRig, server: EmbeddedServer
     ) -> None:
@@ -285,15 +247,3 @@ class TestCatchUp:
             assert breakable.link.take_written() == [*range(10)] * 3
         assert breakable.write_after(60)
         assert breakable.link.take_written() == list(range(30))
-
-    def test_plays_that_wait_to_be_saved_are_not_read_again(
-        self, breakable: RedisRecorderRig, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        breakable.raw.config_set("appendonly", "no")
-        self.queue(breakable, 30)
-        breakable.write()
-        read = []
-        row = outbox_module._row
-        monkeypatch.setattr(outbox_module, "_row", lambda *of: read.append(of) or row(*of))  # type: ignore[func-returns-value]
-        breakable.write(play("now", 9000))
-        assert len(read) <= 1
