@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
-import sys
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -24,10 +22,8 @@ from spotify_logger.daemon.main import StopSignal, main, run, run_logger, start_
 from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
-from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
@@ -141,47 +137,33 @@ def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
     assert os.read(stop.wake_fd, 9)
 
 
-class TestSupervisedLogger:
-    def test_a_killed_loop_is_restarted_and_continues_the_play(self, stage: Stage) -> None:
-        for name in ("run.py", "log.py"):
-            shutil.copy(ROOT / name, stage.folder)
-        stage.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
-        supervisor = stage.start("-X", "importtime", "run.py")
-        stage.wait_for_poll()
-        loop = int(stage.status()["pid"])
-        history = (
-            History(time.time()).play(song("A", 3)).play(song("B", 4)).play(song("C", LONG_TRACK_SECONDS))
-        )
-        stage.plays_now(history)
-        wait_until(lambda: stage.newest()[0] == "B")
-        _, second, _ = stage.newest()
-        os.kill(loop, signal.SIGKILL)
-        wait_until(lambda: stage.newest()[0] == "C")
-        stage.assert_no_secret_is_logged()
-        supervisor.terminate()
-        assert supervisor.wait(30) == 0
-
-        truth = stage.ask("truth")
-        assert isinstance(truth, dict)
-        heard = [TruePlay(**{**play, "artists": tuple(play["artists"])}) for play in truth["plays"]]
-        found = [Play.from_hash(*play) for play in stage.store.recent(20)]
-        verdict = compare(heard, [play for play in found if play is not None])
-        assert [pair.truth.name for pair in verdict.pairs] == ["A", "B", "C"]
-        assert [*verdict.missed, *verdict.duplicates, *verdict.phantoms] == []
-        assert verdict.pairs[1].logged.second == second
-        assert [pair.logged.end_reason for pair in verdict.pairs] == ["trackdone", "trackdone", None]
-        assert stage.status()["pid"] != str(loop)
-        assert not is_there(int(stage.status()["pid"]))
-
-        log = "\n".join(stage.lines())
-        assert f"the loop started, pid {loop}\n" in log
-        assert "the loop ended: killed by SIGKILL; it starts again in 1 s\n" in log
-        assert re.search(r"\nThe Band of A – A, 0:0[0-3] of 0:03, Desk\n", log)
-        assert re.search(r"\nThe Band of B – B, 0:0[0-4] of 0:04, Desk\n", log)
-        imported = stage.imported()
-        (stage.folder / "log").unlink()
-        stage.start("-X", "importtime", "-c", "pass").wait()
-        assert imported - stage.imported() - sys.stdlib_module_names == {"spotify_logger"}
+def test_a_killed_loop_is_restarted_and_continues_the_play(stage: Stage) -> None:
+    for name in ("run.py", "log.py"):
+        shutil.copy(ROOT / name, stage.folder)
+    stage.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
+    supervisor = stage.start("run.py")
+    stage.wait_for_poll()
+    loop = int(stage.status()["pid"])
+    history = History(time.time()).play(song("A", 3)).play(song("B", 4))
+    stage.plays_now(history.play(song("C", LONG_TRACK_SECONDS)))
+    wait_until(lambda: stage.newest()[0] == "B")
+    _, second, _ = stage.newest()
+    os.kill(loop, signal.SIGKILL)
+    wait_until(lambda: stage.newest()[0] == "C")
+    stage.assert_no_secret_is_logged()
+    supervisor.terminate()
+    assert supervisor.wait(30) == 0
+    newest_first = stage.store.recent(20)
+    assert newest_first[1][0] == second
+    assert [(play["name"], play.get("end_reason")) for _, play in newest_first] == [
+        ("C", None),
+        ("B", "trackdone"),
+        ("A", "trackdone"),
+    ]
+    assert stage.status()["pid"] != str(loop)
+    assert not is_there(int(stage.status()["pid"]))
+    assert f"the loop started, pid {loop}" in stage.lines()
+    assert "the loop ended: killed by SIGKILL; it starts again in 1 s" in stage.lines()
 
 
 class StoppedAtOnce(StopSignal):

@@ -237,41 +237,31 @@ def test_garbage_is_asked_for_again_and_the_secret_is_optional(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "by_key"), [(SECRET_PROMPT, True), (SECRET_PROMPT, False), (LOGIN_PROMPT, True)]
+    ("prompt", "key", "code"),
+    [
+        (SECRET_PROMPT, "\x03", 130),
+        (LOGIN_PROMPT, "\x03", 130),
+        (SECRET_PROMPT, "", 130),
+        (SECRET_PROMPT, "\x04", 78),
+    ],
+    ids=["Ctrl-C", "Ctrl-C at login", "interrupted by the supervisor", "Ctrl-D"],
 )
-def test_ctrl_c_or_the_supervisors_interrupt_ends_every_question(
-    tmp_path: Path, environ: dict[str, str], prompt: str, *, by_key: bool
+def test_questions_can_be_interrupted(
+    tmp_path: Path, environ: dict[str, str], prompt: str, key: str, code: int
 ) -> None:
     with on_terminal(tmp_path, environ) as terminal:
         terminal.answer(ID_PROMPT, DEMO_CLIENT_ID)
         if prompt == LOGIN_PROMPT:
             terminal.answer(SECRET_PROMPT, DEMO_CLIENT_SECRET)
         terminal.wait_for_question(prompt)
-        if by_key:
-            terminal.type("\x03")
+        if key:
+            terminal.type(key)
         else:
             terminal.process.send_signal(signal.SIGINT)
-        assert terminal.wait() == 130
+        assert terminal.wait() == code
         assert terminal.echoes
         assert terminal.report.read() == ""
-    assert terminal.shown.endswith("\nInterrupted.\n")
-
-
-def test_end_of_input_is_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
-    with on_terminal(tmp_path, environ) as terminal:
-        terminal.answer(ID_PROMPT, DEMO_CLIENT_ID)
-        terminal.wait_for(SECRET_PROMPT)
-        terminal.type("\x04")
-        assert terminal.wait() == 78
-    assert "SPOTIFY_CLIENT_ID is not set" in terminal.shown
-
-
-def test_a_wrong_secret_names_the_setting(tmp_path: Path, environ: dict[str, str]) -> None:
-    app = {"SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID, "SPOTIFY_CLIENT_SECRET": "wrong-secret"}
-    with on_terminal(tmp_path, {**environ, **app}) as terminal:
-        terminal.log_in()
-        assert terminal.wait() == 78
-    assert "correct SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET" in terminal.shown
+    assert ("\nInterrupted.\n" if code == 130 else "SPOTIFY_CLIENT_ID is not set") in terminal.shown
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(environ: dict[str, str]) -> None:

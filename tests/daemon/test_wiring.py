@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +17,6 @@ from spotify_logger.spotify.oauth import TOKEN_FILE
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
-from spotify_logger.transfer.delete.command import forget
-from spotify_logger.transfer.delete.selection import Selection
 from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_run import FixedSchedule, make_settings
 from tests.testbed.virtual_time import VirtualWorld
@@ -48,7 +45,6 @@ class WiringHarness:
         self.world = VirtualWorld.of(history.gone(HOUR).finish())
         self.clock = self.world.clock
         self.redis = FakeRedis(lambda: self.clock.now, self.clock.sleep)
-        self.redis._commands["SCAN"] = (self.scan, 3, 5)
         self.settings = replace(
             make_settings(folder, "redis://stand-in", "me:"),
             alert_url="https://ntfy.test/x",
@@ -58,10 +54,6 @@ class WiringHarness:
         self.alerts: list[Request] = []
         self.databases: dict[str, sqlite3.Connection] = {}
         self.loggers: list[Logger] = []
-
-    def scan(self, _: str, __: str, pattern: str, *___: str) -> list[object]:
-        """A command that only deletions need."""
-        return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
 
     def send(self, request: Request) -> Response:
         if self.is_limited:
@@ -104,62 +96,23 @@ def harness(tmp_path: Path) -> Iterator[WiringHarness]:
         logger.close()
 
 
-def logged_plays(logger: Logger) -> dict[str, tuple[str, str | None]]:
-    """Return source and end reason of the plays in Redis, by name."""
+def test_polled_and_missed_plays_reach_redis_across_restarts(harness: WiringHarness) -> None:
+    harness.run(harness.start(), 100)
+    logger = harness.start()
+    harness.run(logger, HOUR)
     found = [
         Play.from_hash(second, logger.store.play(second) or {})
         for day in logger.store.days()
         for second in logger.store.index(day)
     ]
-    return {str(play.fields["name"]): (play.source, play.end_reason) for play in found if play is not None}
-
-
-def test_polled_and_missed_plays_reach_redis(harness: WiringHarness) -> None:
-    logger = harness.start()
-    harness.run(logger, HOUR)
-    assert logged_plays(logger) == {
-        "A": ("live", TRACKDONE),
-        **dict.fromkeys("BCD", (BACKFILL, TRACKDONE)),
-        "E": ("live", TRACKDONE),
-    }
+    assert [(play.fields["name"], play.source, play.end_reason) for play in found if play is not None] == [
+        ("A", "live", TRACKDONE),
+        *[(name, BACKFILL, TRACKDONE) for name in "BCD"],
+        ("E", "live", TRACKDONE),
+    ]
     ((begin, end, reason),) = logger.store.gaps()
     assert (begin < T + OFFLINE.start, end >= T + OFFLINE.stop, reason) == (True, True, "offline")
     assert len(logger.outbox) == 0
-
-
-def test_another_process_continues_and_fetches_what_was_missed(harness: WiringHarness) -> None:
-    harness.run(harness.start(), 100)
-    logger = harness.start()
-    harness.run(logger, 140)
-    assert logged_plays(logger) == {"A": ("live", None)}
-    harness.clock.sleep(710)
-    logger = harness.start()
-    harness.run(logger, 900)
-    assert list(logged_plays(logger)) == ["A", "B", "C", "D", "E"]
-    ((_, _, reason),) = logger.store.gaps()
-    assert reason == "not running"
-
-
-@pytest.mark.usefixtures("young_world")
-@pytest.mark.parametrize("has_new_state_folder", [False, True])
-def test_deleted_plays_do_not_come_back(harness: WiringHarness, *, has_new_state_folder: bool) -> None:
-    logger = harness.start()
-    harness.run(logger, 1000)
-    harness.redis.restart()
-    harness.run(logger, 1100)
-    forget(logger.store.archive(), Selection("B"), harness.clock.now, None)
-    harness.redis.restart()
-    harness.clock.sleep(600)
-    if has_new_state_folder:
-        logger.close()
-        (harness.settings.state_dir / OUTBOX_FILE).unlink()
-        logger = harness.start()
-    harness.run(logger, HOUR)
-    assert list(logged_plays(logger)) == ["A", "C", "D", "E"]
-    names = [name.removeprefix("me:") for name in harness.redis.names()]
-    hashes = list(logger.store.archive().hashes(names))
-    assert any("name" in fields for fields in hashes)
-    assert not any("B" in {fields.get("name"), fields.get("id")} for fields in hashes)
 
 
 def test_everything_is_in_the_state_folder_and_under_the_prefix(harness: WiringHarness) -> None:
