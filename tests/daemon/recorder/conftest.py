@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import start_server
-from tests.daemon.recorder.rig import RedisRecorderRig
+from tests.daemon.recorder.rig import RecorderRig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,9 @@ def _young_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def rig(redis_url: str, tmp_path: Path) -> Iterator[RedisRecorderRig]:
+def rig(redis_url: str, tmp_path: Path) -> Iterator[RecorderRig]:
     """A recorder in front of a server that syncs at once, so that plays are safe in the next turn."""
-    rig = RedisRecorderRig(tmp_path / "outbox.sqlite", redis_url)
+    rig = RecorderRig(tmp_path / "outbox.sqlite", redis_url)
     rig.raw.config_set("appendfsync", "always")
     yield rig
     rig.raw.config_set("appendfsync", "everysec")
@@ -44,8 +44,8 @@ def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def breakable(server: EmbeddedServer, tmp_path: Path) -> Iterator[RedisRecorderRig]:
+def breakable(server: EmbeddedServer, tmp_path: Path) -> Iterator[RecorderRig]:
     """A recorder in front of `server`."""
-    rig = RedisRecorderRig(tmp_path / "outbox.sqlite", server.url, SHORT_TIMEOUTS)
+    rig = RecorderRig(tmp_path / "outbox.sqlite", server.url, SHORT_TIMEOUTS)
     yield rig
     rig.close()

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from contextlib import contextmanager
-from datetime import date
 from typing import TYPE_CHECKING
 
 import redis
@@ -15,11 +14,10 @@ from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.daemon.recorder import Recorder
-from spotify_logger.storage.connection import Link, RedisLink, StoreError
+from spotify_logger.storage.connection import RedisLink, StoreError
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
 from tests.conftest import start_again
-from tests.testbed.fake_redis import FakeRedis
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z; seconds in these tests are counted from here
-TODAY = date(2026, 11, 22)
 INDEX = "plays:2026-11-22"
 STATUS = "spotify_logger:status"
 OUTAGE = {"from": "2026-11-22T18:00:00.000Z", "to": "2026-11-22T19:00:00.000Z", "reason": "offline"}
@@ -110,12 +107,13 @@ def written_seconds(commands: Sequence[Command]) -> list[int]:
 
 
 class RecorderRig:
-    """A recorder, its clock and its disk, in front of any Redis."""
+    """A recorder, its clock and its disk, in front of a real server, and a second connection to that."""
 
-    def __init__(self, path: Path, link: Link, clock: VirtualClock | None = None) -> None:
+    def __init__(self, path: Path, url: str, options: str = "") -> None:
         self.path = path
-        self.link = link
-        self.clock = clock or VirtualClock(SECOND)
+        self.link = SpyLink(url + options)
+        self.raw = redis.Redis.from_url(url, decode_responses=True)
+        self.clock = VirtualClock(SECOND)
         self._outboxes: list[Outbox] = []
         self.restart()
 
@@ -127,6 +125,10 @@ class RecorderRig:
         self._outboxes.append(self.outbox)
         self.recorder = Recorder(self.store, self.outbox, self.clock, Backoff(1.0, 60.0, lambda: 1.0))
         self.tracker = ""
+
+    def other_logger(self) -> RecorderRig:
+        """Return a recorder with a state folder of its own, in front of the same server."""
+        return RecorderRig(self.path.with_name("other.sqlite"), f"redis://{self.link.where}/0")
 
     def add(self, *plays: Play, at: int = 0) -> None:
         self.tracker = tracker_state(at, plays[-1] if plays else None)
@@ -151,25 +153,6 @@ class RecorderRig:
         """Return the seconds of the plays that Redis may not have."""
         return [row.key - SECOND for row in self.outbox.waiting(9999)]
 
-    def close(self) -> None:
-        self.link.close()
-        for outbox in self._outboxes:
-            outbox.close()
-
-
-class RedisRecorderRig(RecorderRig):
-    """A recorder in front of a real server, and a second connection to that."""
-
-    link: SpyLink
-
-    def __init__(self, path: Path, url: str, options: str = "") -> None:
-        super().__init__(path, SpyLink(url + options))
-        self.raw = redis.Redis.from_url(url, decode_responses=True)
-
-    def other_logger(self) -> RedisRecorderRig:
-        """Return a recorder with a state folder of its own, in front of the same server."""
-        return RedisRecorderRig(self.path.with_name("other.sqlite"), f"redis://{self.link.where}/0")
-
     def fields(self, second: int = 0) -> dict[str, str]:
         """Return the hash of a play."""
         fields = self.raw.hgetall(f"listening:{SECOND + second}")
@@ -182,17 +165,10 @@ class RedisRecorderRig(RecorderRig):
         return dict(sorted(rows.items()))
 
     def close(self) -> None:
-        super().close()
+        self.link.close()
         self.raw.close()
-
-
-def fake_rig(
-    tmp_path: Path, persistence: str = "aof", *, waitaof: bool = True
-) -> tuple[RecorderRig, FakeRedis]:
-    """Return a recorder in front of a fake server, for what no real one does on demand."""
-    clock = VirtualClock(SECOND)
-    server = FakeRedis(clock.utc, clock.sleep, persistence, waitaof=waitaof)  # type: ignore[arg-type]
-    return RecorderRig(tmp_path / "outbox.sqlite", server.link(), clock), server
+        for outbox in self._outboxes:
+            outbox.close()
 
 
 def log_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

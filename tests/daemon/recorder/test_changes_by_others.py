@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import start_again
-from tests.daemon.recorder.rig import INDEX, SECOND, RedisRecorderRig, ended, play
+from tests.daemon.recorder.rig import INDEX, SECOND, RecorderRig, ended, play
 
 if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 
 def test_imported_plays_are_known_while_redis_is_there(
-    breakable: RedisRecorderRig, server: EmbeddedServer
+    breakable: RecorderRig, server: EmbeddedServer
 ) -> None:
     breakable.write(ended("A"))
     with breakable.store.batch() as batch:
@@ -27,7 +27,7 @@ def test_imported_plays_are_known_while_redis_is_there(
     assert breakable.recorder.foreign_plays(SECOND * 1000) == [], "it waits before the next try"
 
 
-def delete(rig: RedisRecorderRig, *seconds: int) -> None:
+def delete(rig: RecorderRig, *seconds: int) -> None:
     """Delete plays as `spotify-logger delete` does."""
     rig.raw.hset("forgotten", mapping={str(SECOND + each): SECOND + each + 30 for each in seconds})
     rig.raw.delete(*(f"listening:{SECOND + each}" for each in seconds))
@@ -39,7 +39,7 @@ class TestDeletedPlays:
 
     @pytest.mark.parametrize("is_restarted", [False, True])
     def test_are_not_sent_to_a_server_that_lost_data(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, *, is_restarted: bool
+        self, breakable: RecorderRig, server: EmbeddedServer, *, is_restarted: bool
     ) -> None:
         breakable.raw.config_set("appendfsync", "always")
         breakable.write(ended("A"), ended("B", 30), ended("C", 60))
@@ -60,7 +60,7 @@ class TestDeletedPlays:
         assert breakable.raw.keys("listening:*") == [f"listening:{SECOND + 30}"]
         assert breakable.raw.hlen("forgotten") == 2
 
-    def test_are_not_sent_again_before_they_were_saved(self, rig: RedisRecorderRig) -> None:
+    def test_are_not_sent_again_before_they_were_saved(self, rig: RecorderRig) -> None:
         rig.raw.config_set("appendfsync", "no")
         rig.write(ended("A"), ended("B", 30))
         delete(rig, 0)
@@ -69,7 +69,7 @@ class TestDeletedPlays:
         assert rig.index() == {30: "track:B 30000"}
         assert rig.waiting() == [30]
 
-    def test_are_not_sent_in_a_newer_state(self, rig: RedisRecorderRig) -> None:
+    def test_are_not_sent_in_a_newer_state(self, rig: RecorderRig) -> None:
         rig.write(ended("A"))
         rig.write()
         delete(rig, 0)
@@ -77,7 +77,7 @@ class TestDeletedPlays:
         assert rig.index() == {90: "track:B 30000"}
         assert rig.fields() == {}
 
-    def test_are_not_continued_by_another_process(self, rig: RedisRecorderRig) -> None:
+    def test_are_not_continued_by_another_process(self, rig: RecorderRig) -> None:
         rig.write(ended("A"), ended("B", 30), at=60)
         rig.write()
         rig.raw.hset("forgotten", str(SECOND + 30), SECOND + 60)  # the command was interrupted after this
@@ -91,7 +91,7 @@ class TestDeletedPlays:
         rig.restart()
         assert rig.load()[0] == ended("A")
 
-    def test_keep_their_seconds_from_others(self, rig: RedisRecorderRig) -> None:
+    def test_keep_their_seconds_from_others(self, rig: RecorderRig) -> None:
         rig.write(ended("A"))
         rig.write()
         delete(rig, 0)
@@ -101,7 +101,7 @@ class TestDeletedPlays:
         assert rig.index() == {1: "track:B 30000"}
         other.close()
 
-    def test_do_not_keep_their_items_away(self, rig: RedisRecorderRig) -> None:
+    def test_do_not_keep_their_items_away(self, rig: RecorderRig) -> None:
         rig.write(ended("A"))
         rig.write()
         delete(rig, 0)
@@ -110,7 +110,7 @@ class TestDeletedPlays:
         assert rig.raw.hgetall("track:A") == {"name": "A", "album": "Discovery"}
         assert rig.fields(300)["name"] == "A"
 
-    def test_are_known_while_redis_is_away(self, breakable: RedisRecorderRig, server: EmbeddedServer) -> None:
+    def test_are_known_while_redis_is_away(self, breakable: RecorderRig, server: EmbeddedServer) -> None:
         breakable.write(ended("A"))
         delete(breakable, 0)
         breakable.recorder.tombstones()

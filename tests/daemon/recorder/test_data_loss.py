@@ -16,15 +16,12 @@ from tests.daemon.recorder.rig import (
     OUTAGE,
     SECOND,
     STATUS,
-    TODAY,
-    RedisRecorderRig,
+    RecorderRig,
     ended,
     fail_at,
-    fake_rig,
     kill,
     play,
 )
-from tests.testbed.fake_redis import SAVE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +34,7 @@ class TestSaving:
     """Until Redis has saved a play, it stays in the outbox, but is not sent again."""
 
     @pytest.mark.usefixtures("waitaof")
-    def test_an_append_only_file_saves_when_it_is_synced(self, breakable: RedisRecorderRig) -> None:
+    def test_an_append_only_file_saves_when_it_is_synced(self, breakable: RecorderRig) -> None:
         assert breakable.write(ended("A"), ended("B", 30))
         assert breakable.waiting() == [0, 30]
         wait_until(lambda: breakable.write() and not breakable.waiting())
@@ -54,7 +51,7 @@ class TestSaving:
         ],
     )
     def test_without_any_proof_a_day_is_enough(
-        self, breakable: RedisRecorderRig, setting: str, value: str, words: str
+        self, breakable: RecorderRig, setting: str, value: str, words: str
     ) -> None:
         breakable.raw.config_set(setting, value)
         breakable.write(ended("A"))
@@ -66,22 +63,9 @@ class TestSaving:
         assert len(breakable.outbox) == 0
         assert breakable.link.take_written() == [0]
 
-    @pytest.mark.parametrize(("persistence", "waitaof"), [("rdb", True), ("aof", False)])
-    def test_snapshots_and_old_servers_save_with_time_unless_they_fail(
-        self, tmp_path: Path, persistence: str, *, waitaof: bool
-    ) -> None:
-        rig, server = fake_rig(tmp_path, persistence, waitaof=waitaof)
-        rig.write(ended("A"))
-        for refusing, length in (("MISCONF", 1), ("", 0)):
-            server.refusing = refusing  # type: ignore[assignment]
-            while rig.clock.monotonic() < (2 - length) * 2 * SAVE_SECONDS:
-                rig.write_after(60)
-            assert len(rig.outbox) == length
-        rig.close()
-
     @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("is_saved", [False, True])
-    def test_a_gap_is_sent_again_when_it_has_grown(self, rig: RedisRecorderRig, *, is_saved: bool) -> None:
+    def test_a_gap_is_sent_again_when_it_has_grown(self, rig: RecorderRig, *, is_saved: bool) -> None:
         rig.outbox.put_gap(SECOND, OUTAGE)
         rig.write()
         assert rig.raw.hgetall(f"gap:{SECOND}") == OUTAGE
@@ -112,7 +96,7 @@ def forgotten(server: EmbeddedServer, tmp_path: Path) -> Iterator[None]:
 
 class TestSendingAgain:
     def test_what_was_lost_before_it_was_saved(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, tmp_path: Path
+        self, breakable: RecorderRig, server: EmbeddedServer, tmp_path: Path
     ) -> None:
         breakable.raw.config_set("appendfsync", "no")
         breakable.write(ended("A"))
@@ -128,7 +112,7 @@ class TestSendingAgain:
     @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("is_restarted", [False, True])
     def test_what_an_old_backup_lacks_and_nothing_else(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, tmp_path: Path, *, is_restarted: bool
+        self, breakable: RecorderRig, server: EmbeddedServer, tmp_path: Path, *, is_restarted: bool
     ) -> None:
         breakable.raw.config_set("appendfsync", "always")
         breakable.write(ended("A"), play("B", 30))
@@ -151,7 +135,7 @@ class TestSendingAgain:
 
     @pytest.mark.usefixtures("waitaof")
     def test_the_newest_plays_even_after_another_crash(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+        self, breakable: RecorderRig, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(outbox_module, "MAX_KEPT_PLAYS", 50)
         breakable.raw.config_set("appendfsync", "always")
@@ -168,22 +152,10 @@ class TestSendingAgain:
         assert list(breakable.index()) == list(range(10, 60))
 
     @pytest.mark.usefixtures("waitaof")
-    def test_nothing_after_a_flush_by_hand(self, rig: RedisRecorderRig) -> None:
+    def test_nothing_after_a_flush_by_hand(self, rig: RecorderRig) -> None:
         rig.write(ended("A"))
         rig.write()
         rig.raw.flushall()
         rig.raw.client_kill_filter(_type="normal", skipme=True)
         assert rig.write_after(60)
         assert rig.index() == {}
-
-    @pytest.mark.parametrize("persistence", ["aof", "none"])
-    def test_what_a_power_cut_takes(self, tmp_path: Path, persistence: str) -> None:
-        rig, server = fake_rig(tmp_path, persistence)
-        for number in range(3):
-            rig.write(ended(f"P{number}", 30 * number))
-            rig.write_after(1)
-            server.crash()
-            server.restart()
-        assert rig.write_after(60)
-        assert list(rig.store.index(TODAY)) == [SECOND, SECOND + 30, SECOND + 60]
-        rig.close()

@@ -14,7 +14,7 @@ from tests.daemon.recorder.rig import (
     OUTAGE,
     SECOND,
     STATUS,
-    RedisRecorderRig,
+    RecorderRig,
     broken,
     ended,
     kill,
@@ -45,7 +45,7 @@ class TestOutage:
     )
     def test_plays_are_queued_and_sent_in_order_and_two_lines_are_logged(
         self,
-        breakable: RedisRecorderRig,
+        breakable: RecorderRig,
         server: EmbeddedServer,
         capsys: pytest.CaptureFixture[str],
         how: str,
@@ -83,7 +83,7 @@ class TestOutage:
         assert back == IS_BACK
 
     def test_each_new_problem_is_logged_once(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+        self, breakable: RecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with broken(server, "OOM"):
             for second in (0, 60, 120):
@@ -98,7 +98,7 @@ class TestOutage:
         assert back == IS_BACK
 
     def test_waits_between_tries_grow_and_start_anew_after_success(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer
+        self, breakable: RecorderRig, server: EmbeddedServer
     ) -> None:
         breakable.write(play("A"))
         for _ in range(2):
@@ -115,7 +115,7 @@ class TestOutage:
         assert breakable.index() == {0: "track:A 60000"}
 
     def test_a_server_may_die_at_any_moment_of_a_turn(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer
+        self, breakable: RecorderRig, server: EmbeddedServer
     ) -> None:
         breakable.raw.config_set("appendfsync", "always")
         deaths = 0
@@ -136,7 +136,7 @@ class TestOutage:
         assert deaths >= 6
 
 
-def kill_at(rig: RedisRecorderRig, server: EmbeddedServer, trip: int) -> Callable[[Sequence[Command]], None]:
+def kill_at(rig: RecorderRig, server: EmbeddedServer, trip: int) -> Callable[[Sequence[Command]], None]:
     """Return a hook that kills the server at a round trip."""
 
     def act(_: Sequence[Command]) -> None:
@@ -150,7 +150,7 @@ class TestKeysOfAnotherType:
     @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("key", ["track:A", INDEX])
     def test_only_the_plays_that_need_the_key_wait(
-        self, rig: RedisRecorderRig, capsys: pytest.CaptureFixture[str], key: str
+        self, rig: RecorderRig, capsys: pytest.CaptureFixture[str], key: str
     ) -> None:
         rig.raw.set(key, "of another program")
         assert not rig.write(ended("A"), ended("B", 86_400), play("C", 86_430))
@@ -172,7 +172,7 @@ class TestKeysOfAnotherType:
         assert refusal.endswith(f"or set REDIS_PREFIX ({key}) (everything else was written)")
         assert back == IS_BACK
 
-    def test_the_open_play_moves_to_another_key_when_it_ends(self, rig: RedisRecorderRig) -> None:
+    def test_the_open_play_moves_to_another_key_when_it_ends(self, rig: RecorderRig) -> None:
         rig.write(play("A"))
         rig.raw.delete(f"listening:{SECOND}")
         rig.raw.set(f"listening:{SECOND}", "of another program")
@@ -184,7 +184,7 @@ class TestKeysOfAnotherType:
         assert rig.recorder.trouble == ""
 
     def test_plays_are_written_without_the_status(
-        self, rig: RedisRecorderRig, capsys: pytest.CaptureFixture[str]
+        self, rig: RecorderRig, capsys: pytest.CaptureFixture[str]
     ) -> None:
         rig.raw.set(STATUS, "of another program")
         assert not rig.write(ended("A"), play("B", 30))
@@ -197,7 +197,7 @@ class TestKeysOfAnotherType:
         assert rig.write(play("B", 30, 40))
         assert len(log_lines(capsys)) == 2
 
-    def test_plays_are_written_without_a_gap(self, rig: RedisRecorderRig) -> None:
+    def test_plays_are_written_without_a_gap(self, rig: RecorderRig) -> None:
         rig.raw.set("gaps", "of another program")
         rig.outbox.put_gap(SECOND, OUTAGE)
         assert not rig.write(ended("A"))
@@ -214,10 +214,10 @@ class TestCatchUp:
         monkeypatch.setattr(recorder_module, "PLAYS_PER_BATCH", 10)
 
     @staticmethod
-    def queue(rig: RedisRecorderRig, count: int) -> None:
+    def queue(rig: RecorderRig, count: int) -> None:
         rig.outbox.put([ended(f"P{number:02}", number) for number in range(count)])
 
-    def test_queued_plays_are_sent_in_batches_and_in_order(self, rig: RedisRecorderRig) -> None:
+    def test_queued_plays_are_sent_in_batches_and_in_order(self, rig: RecorderRig) -> None:
         self.queue(rig, 50)
         rig.restart()
         assert rig.write(play("now", 50), shown=play("now", 50))
@@ -227,7 +227,7 @@ class TestCatchUp:
         assert list(rig.index()) == list(range(51))
         assert rig.raw.hget(STATUS, "outbox") == "50"
 
-    def test_what_does_not_fit_into_a_turn_follows_in_the_next(self, rig: RedisRecorderRig) -> None:
+    def test_what_does_not_fit_into_a_turn_follows_in_the_next(self, rig: RecorderRig) -> None:
         self.queue(rig, 40)
         rig.link.listen(
             after=lambda commands: rig.clock.sleep(0.6 * MAX_CATCH_UP if written_seconds(commands) else 0)
@@ -238,7 +238,7 @@ class TestCatchUp:
         assert list(rig.index()) == [*range(40), 9000]
 
     def test_a_server_that_refuses_everything_gets_one_batch_per_turn(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer
+        self, breakable: RecorderRig, server: EmbeddedServer
     ) -> None:
         self.queue(breakable, 30)
         with broken(server, "OOM"):

@@ -13,7 +13,7 @@ from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
     SECOND,
     STATUS,
-    RedisRecorderRig,
+    RecorderRig,
     ended,
     fail_at,
     kill,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TestWriting:
-    def test_a_play_comes_with_index_item_and_status(self, rig: RedisRecorderRig) -> None:
+    def test_a_play_comes_with_index_item_and_status(self, rig: RecorderRig) -> None:
         assert rig.write()
         assert rig.raw.keys() == [STATUS]
         assert rig.write(play("A"))
@@ -49,7 +49,7 @@ class TestWriting:
             "persistence": "append-only file",
         }
 
-    def test_newer_states_replace_older_ones(self, rig: RedisRecorderRig) -> None:
+    def test_newer_states_replace_older_ones(self, rig: RecorderRig) -> None:
         rig.write(play("A", played=30))
         rig.add(play("A", played=90))
         rig.add(ended("A", played=60), play("B", 90))
@@ -58,7 +58,7 @@ class TestWriting:
         assert rig.fields()["end_reason"] == "skipped"
         assert "end_reason" not in rig.fields(90)
 
-    def test_plays_that_are_safe_are_not_written_again(self, rig: RedisRecorderRig) -> None:
+    def test_plays_that_are_safe_are_not_written_again(self, rig: RecorderRig) -> None:
         rig.write(ended("A"))
         rig.write()
         rig.raw.flushall()
@@ -66,7 +66,7 @@ class TestWriting:
             assert rig.write_after(60)
         assert rig.fields() == {}
 
-    def test_the_status_names_the_play_that_started_last(self, rig: RedisRecorderRig) -> None:
+    def test_the_status_names_the_play_that_started_last(self, rig: RecorderRig) -> None:
         rig.write(ended("C", 300), ended("B", 200), at=330)
         rig.write()
         rig.restart()
@@ -103,7 +103,7 @@ def closed_on_disk(path: Path, key: int) -> list[int]:
 
 
 class TestDisk:
-    def test_beginning_and_end_are_on_disk_before_redis_gets_them(self, rig: RedisRecorderRig) -> None:
+    def test_beginning_and_end_are_on_disk_before_redis_gets_them(self, rig: RecorderRig) -> None:
         checked = []
 
         def check(commands: Sequence[Command]) -> None:
@@ -128,7 +128,7 @@ class TestDisk:
         ]
 
     def test_the_open_play_is_saved_every_thirty_seconds_but_only_while_redis_is_away(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer
+        self, breakable: RecorderRig, server: EmbeddedServer
     ) -> None:
         for second in range(0, 600, 30):
             breakable.write(play("A", played=second))
@@ -145,7 +145,7 @@ class TestDisk:
         assert saved == [second // 30 * 30 for second in range(600, 725, 5)]
 
     def test_while_it_is_full_redis_gets_the_plays_and_the_disk_follows(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+        self, breakable: RecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
         disk = FullDisk()
         breakable.restart(disk.connect)
@@ -166,7 +166,7 @@ class TestDisk:
 
 
 class TestKeys:
-    def test_plays_move_to_the_next_free_second_and_stay_there(self, rig: RedisRecorderRig) -> None:
+    def test_plays_move_to_the_next_free_second_and_stay_there(self, rig: RecorderRig) -> None:
         rig.raw.hset(f"listening:{SECOND}", mapping={"started_at": "2026-11-22T18:00:00.500Z", "uri": "x"})
         rig.raw.set(f"listening:{SECOND + 2}", "no play at all")
         rig.write(play("A", 0, 1))
@@ -176,7 +176,7 @@ class TestKeys:
         assert rig.fields()["uri"] == "x"
         assert [rig.fields(second)["name"] for second in (1, 3)] == ["A", "B"]
 
-    def test_seconds_of_queued_plays_and_of_other_loggers_are_taken(self, rig: RedisRecorderRig) -> None:
+    def test_seconds_of_queued_plays_and_of_other_loggers_are_taken(self, rig: RecorderRig) -> None:
         rig.raw.set(f"listening:{SECOND}", "no play at all")
         rig.write(ended("A"), ended("B", 1), ended("C", 2))
         assert rig.index() == {1: "track:B 30000", 2: "track:C 30000", 3: "track:A 30000"}
@@ -187,9 +187,7 @@ class TestKeys:
 
 
 class TestNowPlaying:
-    def test_it_names_the_key_of_the_open_play_until_after_the_next_answer(
-        self, rig: RedisRecorderRig
-    ) -> None:
+    def test_it_names_the_key_of_the_open_play_until_after_the_next_answer(self, rig: RecorderRig) -> None:
         rig.raw.set(f"listening:{SECOND}", "no play at all")
         rig.write(play("A"), shown=play("A"), due=5)
         assert rig.raw.get("now_playing") == f"listening:{SECOND + 1}"
@@ -201,7 +199,7 @@ class TestNowPlaying:
         rig.write(ended("A"), play("B", 30), shown=play("B", 30))
         assert rig.raw.get("now_playing") == f"listening:{SECOND + 30}"
 
-    def test_it_is_cleared_once_when_the_play_ends(self, rig: RedisRecorderRig) -> None:
+    def test_it_is_cleared_once_when_the_play_ends(self, rig: RecorderRig) -> None:
         rig.write(play("A"), shown=play("A"))
         rig.write(play("A", reason="stopped"))
         assert rig.raw.get("now_playing") is None
@@ -209,7 +207,7 @@ class TestNowPlaying:
         rig.write()
         assert rig.raw.get("now_playing") == "of another logger"
 
-    def test_it_is_cleared_after_restarts_and_outages(self, rig: RedisRecorderRig) -> None:
+    def test_it_is_cleared_after_restarts_and_outages(self, rig: RecorderRig) -> None:
         rig.write(play("A"), shown=play("A"), due=600)
         rig.restart()
         rig.load()
@@ -224,7 +222,7 @@ class TestLoading:
     """A process continues from the disk or from Redis, whichever is newer."""
 
     def test_an_empty_disk_waits_for_redis(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+        self, breakable: RecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
         server.stop()
         had_history = breakable.recorder.has_history
@@ -239,9 +237,7 @@ class TestLoading:
         assert (had_history, breakable.recorder.has_history) == (False, True)
         assert len(log_lines(capsys)) == 2
 
-    def test_without_redis_the_disk_is_enough(
-        self, breakable: RedisRecorderRig, server: EmbeddedServer
-    ) -> None:
+    def test_without_redis_the_disk_is_enough(self, breakable: RecorderRig, server: EmbeddedServer) -> None:
         breakable.write(play("A", played=0), at=0)
         server.stop()
         breakable.clock.sleep(40)
@@ -258,7 +254,7 @@ class TestLoading:
         ("in_redis", "played"), [(None, 50), ("{", 0), ('{"answered": "soon"}', 0)], ids=str
     )
     def test_a_newer_state_in_redis_counts_if_it_is_valid(
-        self, rig: RedisRecorderRig, in_redis: str | None, played: int
+        self, rig: RecorderRig, in_redis: str | None, played: int
     ) -> None:
         rig.write(play("A", played=0), at=0)
         rig.write(play("A", played=50), at=50)
@@ -272,7 +268,7 @@ class TestLoading:
         )
         assert status["state"] == "well"
 
-    def test_a_newer_state_on_disk_counts(self, rig: RedisRecorderRig) -> None:
+    def test_a_newer_state_on_disk_counts(self, rig: RecorderRig) -> None:
         rig.write(play("A", played=50), at=50)
         rig.link.listen(before=fail_at("HSET"))
         assert not rig.write(ended("A", played=40), play("B", 60), at=60)
@@ -286,7 +282,7 @@ class TestLoading:
         rig.restart()
         assert rig.load() == (play("B", 60), tracker_state(60, play("B", 60)), {})
 
-    def test_a_new_state_folder_continues_from_redis(self, rig: RedisRecorderRig) -> None:
+    def test_a_new_state_folder_continues_from_redis(self, rig: RecorderRig) -> None:
         rig.raw.set(f"listening:{SECOND}", "no play at all")
         rig.write(ended("A"), play("B", 30), at=60)
         rig.write(play("B", 30, 60), at=90)
@@ -304,7 +300,7 @@ class TestLoading:
         assert rig.raw.hget("track:B", "album") == "Discovery"
         other.close()
 
-    def test_backfilled_plays_are_not_continued(self, rig: RedisRecorderRig) -> None:
+    def test_backfilled_plays_are_not_continued(self, rig: RecorderRig) -> None:
         rig.write(replace(play("X", 20, 5, reason="unknown"), source="backfill"), at=40)
         rig.write(play("A", played=60), at=60)
         other = rig.other_logger()
@@ -313,7 +309,7 @@ class TestLoading:
 
     @pytest.mark.parametrize("is_last", [True, False])
     def test_an_old_state_on_disk_does_not_overwrite_a_newer_one_in_redis(
-        self, rig: RedisRecorderRig, *, is_last: bool
+        self, rig: RecorderRig, *, is_last: bool
     ) -> None:
         rig.write(play("A", played=0), at=0)
         other = rig.other_logger()
@@ -379,7 +375,7 @@ EXPECTED: Mapping[int, str] = {
 }
 
 
-def run_steps(rig: RedisRecorderRig) -> None:
+def run_steps(rig: RecorderRig) -> None:
     """Continue where the process before stopped, according to the state of its tracker."""
     _, tracker, _ = rig.load()
     answered = json.loads(tracker)["answered"] // 1000 - SECOND if tracker else -1
@@ -388,7 +384,7 @@ def run_steps(rig: RedisRecorderRig) -> None:
             rig.write(*plays, at=at)
 
 
-def test_a_process_that_dies_at_any_write_loses_and_doubles_nothing(rig: RedisRecorderRig) -> None:
+def test_a_process_that_dies_at_any_write_loses_and_doubles_nothing(rig: RecorderRig) -> None:
     for moment in range(200):
         rig.raw.flushall()
         rig.path = rig.path.with_name(f"{moment}.sqlite")
