@@ -1,4 +1,4 @@
-"""The demonstration as a real process, with everything that it starts."""
+"""The demo as a real process, with everything that it starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,36 +31,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-LONG = 60.0
-"""Seconds in which a demonstration has surely ended."""
+TIMEOUT = 60.0
+SUMMARY = r"Plays heard: (\d+), plays logged: (\d+) \((\d) of them still open\), requests made: (\d+)\."
 
 
-class Stage:
-    """A folder for temporary files, and a demonstration that leaves its traces nowhere else."""
+class DemoProcess:
+    """A demo whose temporary files are in a folder of the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder / "tmp"
         self.folder.mkdir()
         self.log = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start it as a shell does that sits at a terminal: as a process group of its own."""
-        command = [sys.executable, str(ROOT / "run.py"), "--demo", *arguments]
         environ = {**os.environ, "TMPDIR": str(self.folder)}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, env=environ, stdout=subprocess.PIPE, stderr=log, process_group=0
+                [sys.executable, str(ROOT / "run.py"), "--demo", *arguments],
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                process_group=0,  # as a shell starts it
             )
-        return self.process
 
-    def read(self) -> str:
-        """What it says until it ends."""
-        assert self.process is not None
-        return self.process.communicate(timeout=LONG)[0].decode()
+    def read_line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
 
-    def running(self) -> dict[int, str]:
-        """The command lines of everything that it has started and that still runs, itself not among it."""
+    def children(self) -> dict[int, str]:
+        """Return the command lines of everything it has started that still runs."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -70,64 +68,98 @@ class Stage:
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
-        return {pid: command for pid, command in found.items() if self.process and pid != self.process.pid}
+        found.pop(self.process.pid, None)
+        return found
 
-    def pid_of(self, name: str) -> int:
-        return next(pid for pid, command in self.running().items() if name in command)
-
-    def wait_for_all(self) -> None:
-        """Wait until server, simulator, supervisor and loop are there."""
+    def wait_for_children(self) -> None:
+        """Wait for server, simulator, supervisor and loop."""
         names = ("valkey-server|redis-server", "simulator", "run.py", "log.py")
-
-        def are_there() -> bool:
-            return all(any(re.search(name, each) for each in self.running().values()) for name in names)
-
-        wait_until(are_there)
+        wait_until(
+            lambda: all(any(re.search(name, each) for each in self.children().values()) for name in names),
+            TIMEOUT,
+        )
 
     def assert_nothing_is_left(self) -> None:
-        assert self.running() == {}
+        assert self.children() == {}
         assert list(self.folder.iterdir()) == []
         assert "Traceback" not in self.log.read_text()
 
     def close(self) -> None:
-        if self.process and self.process.stdout:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
             self.process.stdout.close()
-            for pid in self.running():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not self.running())
+        for pid in self.children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path)
-    yield stage
-    stage.close()
+def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DemoProcess]:
+    process = DemoProcess(tmp_path, *getattr(request, "param", ()))
+    yield process
+    process.close()
 
 
-def test_it_ends_after_a_given_time_with_everything_that_was_heard(stage: Stage) -> None:
-    process = stage.start("--for", "8")
-    banner, *commands, summary = stage.read().splitlines()
-    assert process.returncode == 0
-    assert banner.startswith("A simulated listener plays 40 times as fast as in life")
-    counts = r"Plays heard: (\d+), plays logged: (\d+) \((\d) of them still open\), requests made: (\d+)\."
-    found = re.fullmatch(counts, summary)
+def test_ctrl_c_ends_it_with_a_summary_and_leaves_nothing_behind(started: DemoProcess) -> None:
+    assert started.read_line().startswith("A simulated listener plays 40 times as fast as in life")
+    assert re.fullmatch(r"    redis-cli -p \d+ hgetall listening:\d{10}\n", started.read_line())
+    os.killpg(started.process.pid, signal.SIGINT)
+    *commands, summary = started.process.communicate(timeout=TIMEOUT)[0].splitlines()
+    assert started.process.returncode == 0
+    found = re.fullmatch(SUMMARY, summary)
     assert found, summary
     heard, logged, still_open, requests = map(int, found.groups())
     assert heard == logged >= 1
-    assert len(commands) == logged - still_open
-    assert all(re.fullmatch(r"    redis-cli -p \d+ hgetall listening:\d{10}", each) for each in commands)
-    assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", stage.log.read_text())) == len(commands)
+    assert 1 + len(commands) == logged - still_open
+    assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", started.log.read_text())) == 1 + len(commands)
     assert requests >= logged
-    stage.assert_nothing_is_left()
+    started.assert_nothing_is_left()
 
 
-def test_what_ended_before_the_logger_was_there_is_not_counted() -> None:
-    """A slow machine begins with the second play, whose first second has the end of the first one in it."""
-    shown = demo.Demo.__new__(demo.Demo)
-    shown._store = Mock(read_status=lambda: {"last_poll": "2026-11-22T18:01:00.000Z"})
+@pytest.mark.parametrize("started", [["--for", "0.5"]], indirect=True)
+def test_it_ends_after_its_time_even_if_nobody_reads_its_output(started: DemoProcess) -> None:
+    started.read_line()
+    assert started.process.stdout is not None
+    started.process.stdout.close()
+    assert started.process.wait(TIMEOUT) == 0
+    started.assert_nothing_is_left()
+
+
+def test_everything_ends_when_it_is_killed(started: DemoProcess) -> None:
+    started.wait_for_children()
+    started.process.kill()
+    started.process.wait()
+    wait_until(lambda: not started.children())
+
+
+def test_the_page_shows_a_history_until_the_logger_exits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "HISTORY_DAYS", 10)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    with ExitStack() as resources:
+        running = demo.Demo(resources, demo.WEB_MODE)
+        running.watch(0, Mock(wake_fd=0, is_requested=lambda: False))
+        address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) ", capsys.readouterr().out)
+        assert address
+        with urllib.request.urlopen(f"{address[1]}top/tracks", timeout=TIMEOUT) as answer:
+            assert b"Top tracks" in answer.read()
+        wait_until(lambda: running._store.recent(1)[0][0] >= running._begun, TIMEOUT)
+        running.finish()
+        found = re.search(SUMMARY, capsys.readouterr().out)
+        assert found
+        assert found[1] == found[2]  # without the history
+        with pytest.raises(TryLater, match="the logger exited"):
+            running.watch(float("inf"), Mock(wake_fd=0, is_requested=lambda: False))
+    assert not list(tmp_path.glob("spotify-logger-demo-*"))
+
+
+def test_a_play_that_ended_before_the_logger_started_is_not_counted() -> None:
+    """On a slow machine the log begins with the second play, in whose first second the first one ends."""
+    running = demo.Demo.__new__(demo.Demo)
+    running._store = Mock(read_status=lambda: {"last_poll": "2026-11-22T18:01:00.000Z"})
     started_ms = from_iso("2026-11-22T18:00:10.700Z") or 0
     item = Item("track:x", "spotify:track:x", 5000, {})
     truth = [
@@ -135,64 +167,11 @@ def test_what_ended_before_the_logger_was_there_is_not_counted() -> None:
         for began, ended in pairwise([started_ms / 1000 - 5, started_ms / 1000, started_ms / 1000 + 3])
     ]
     logged = Play(started_ms // 1000, item, started_ms + 40, started_ms + 2900, 2860)
-    assert shown._visible(truth, [logged]) == truth[1:]
+    assert running._visible(truth, [logged]) == truth[1:]
 
 
-def test_with_the_page_there_is_a_year_to_look_at(stage: Stage) -> None:
-    process = stage.start("--web", "--for", "5")
-    assert process.stdout is not None
-    words = process.stdout.readline().decode()
-    address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) - open it in a browser", words)
-    assert address, words
-    with urllib.request.urlopen(f"{address[1]}top/tracks", timeout=LONG) as answer:
-        assert answer.status == 200
-        assert b"Top tracks" in answer.read()
-    *_, summary = stage.read().splitlines()
-    assert process.returncode == 0
-    found = re.fullmatch(r"Plays heard: (\d+), plays logged: (\d+) .*", summary)
-    assert found, summary
-    assert found[1] == found[2]  # of now alone, without the year before
-    stage.assert_nothing_is_left()
-
-
-def test_ctrl_c_leaves_no_process_and_no_file_behind(stage: Stage) -> None:
-    process = stage.start()
-    stage.wait_for_all()
-    os.killpg(process.pid, signal.SIGINT)
-    assert "Plays heard: " in stage.read()
-    assert process.returncode == 0
-    stage.assert_nothing_is_left()
-
-
-def test_killed_it_takes_everything_with_it(stage: Stage) -> None:
-    process = stage.start()
-    stage.wait_for_all()
-    process.kill()
-    process.wait()
-    wait_until(lambda: not stage.running())
-
-
-def test_nobody_reads_any_more(stage: Stage) -> None:
-    process = stage.start()
-    stage.wait_for_all()
-    assert process.stdout is not None
-    process.stdout.close()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(LONG) == 0
-    stage.assert_nothing_is_left()
-
-
-def test_a_logger_that_ends_by_itself_is_no_demonstration(stage: Stage) -> None:
-    process = stage.start()
-    stage.wait_for_all()
-    os.kill(stage.pid_of("run.py"), signal.SIGTERM)
-    assert stage.read().splitlines()[-1] == "The demo cannot run: the logger exited unexpectedly"
-    assert process.returncode == 1
-    stage.assert_nothing_is_left()
-
-
-def test_its_first_plays_can_be_seen_by_a_busy_machine() -> None:
-    """If this fails, people have other habits now, and the demonstration wants another seed."""
+def test_its_first_plays_are_long_enough_for_a_busy_machine() -> None:
+    """If this fails, habits have changed, and the demo needs another seed."""
     record = listen(demo.SEED, 0.1, Habits.dense(demo.TERMINAL_MODE.pace)).moved(0, demo.TERMINAL_MODE.pace)
     first_minute = [play for play in record.plays if play.started_at < 60]
     assert first_minute[0].ended_at > 4
@@ -202,29 +181,24 @@ def test_its_first_plays_can_be_seen_by_a_busy_machine() -> None:
 @pytest.mark.parametrize(
     ("problem", "code"), [(Misconfigured(NO_SERVER), 78), (TryLater("the simulator did not start"), 1)]
 )
-def test_what_it_needs_is_not_there(
+def test_it_says_why_it_cannot_run(
     problem: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: object) -> None:
-        raise problem
-
-    monkeypatch.setattr(demo, "Demo", fail)
+    monkeypatch.setattr(demo, "Demo", Mock(side_effect=problem))
     monkeypatch.setattr(demo, "StopSignal", object)
     assert demo.main([]) == code
     assert capsys.readouterr().out == f"The demo cannot run: {problem}\n"
 
 
-def test_a_simulator_that_is_gone_is_a_line() -> None:
-    stranded = demo.Demo.__new__(demo.Demo)
-    stranded._spotify = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(TryLater, match="the simulator stopped answering"):
-        stranded._control("truth")
+def test_a_simulator_that_stopped_is_an_error() -> None:
+    running = demo.Demo.__new__(demo.Demo)
+    running._spotify = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(TryLater, match="simulator"):
+        running._control("truth")
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--for"], ["--for", "long"], ["--for", "0"], ["--for", "nan"], ["--fast"]]
-)
-def test_wrong_arguments_start_nothing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--for"], ["--for", "0"], ["--for", "nan"], ["--fast"]])
+def test_invalid_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         demo.main(arguments)
     assert caught.value.code == 2
