@@ -56,7 +56,6 @@ SLOW = (
     "queries/test_overview.py",
     "queries/test_redis_refuses.py",
     "simulator/test_demo.py",
-    "simulator/test_past.py",
     "simulator/test_server.py",
     "spotify/test_api_against_simulator.py",
     "spotify/test_rate_limit.py",
