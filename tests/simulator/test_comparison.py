@@ -107,5 +107,7 @@ def test_the_better_part_of_a_split_play_counts_as_found() -> None:
 
 def test_errors_of_start_and_time_played() -> None:
     for first, second in ((0.25, 90), (0.75, 91.5)), ((0.75, 91.5), (0.25, 90)):
-        (pair,) = compare([true("A", first[0], 100, first[1])], [logged("A", second[0], 100, second[1])]).pairs
+        (pair,) = compare(
+            [true("A", first[0], 100, first[1])], [logged("A", second[0], 100, second[1])]
+        ).pairs
         assert (pair.start_error_ms, pair.played_error_ms) == (500, 1500)

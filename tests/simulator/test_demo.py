@@ -102,7 +102,7 @@ def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DemoProc
 
 
 def test_ctrl_c_ends_it_with_a_summary_and_leaves_nothing_behind(started: DemoProcess) -> None:
-    assert started.read_line().startswith("A simulated listener plays 40 times as fast as in life")
+    assert started.read_line().startswith("A simulated listener plays ")
     assert re.fullmatch(r"    redis-cli -p \d+ hgetall listening:\d{10}\n", started.read_line())
     os.killpg(started.process.pid, signal.SIGINT)
     *commands, summary = started.process.communicate(timeout=TIMEOUT)[0].splitlines()

@@ -9,7 +9,13 @@ import pytest
 
 from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.listener import DEFAULT_START, DAY, MIN_IDLE_SECONDS, MIN_REMAINING_SECONDS, listen
+from spotify_logger.simulator.listener import (
+    DAY,
+    DEFAULT_START,
+    MIN_IDLE_SECONDS,
+    MIN_REMAINING_SECONDS,
+    listen,
+)
 from tests.simulator.test_history import check
 
 if TYPE_CHECKING:
@@ -51,7 +57,13 @@ def test_ordinary_weeks(ordinary: ListeningHistory) -> None:
     assert 0.10 <= short / len(tracks) <= 0.30
     assert 0.65 <= through / len(tracks) <= 0.85
     assert {play.kind for play in plays} == {"track", "episode", "chapter", "local"}
-    assert {segment.visible for segment in ordinary.segments} == {"item", "nothing", "unknown", "ad", "withheld"}
+    assert {segment.visible for segment in ordinary.segments} == {
+        "item",
+        "nothing",
+        "unknown",
+        "ad",
+        "withheld",
+    }
     assert 0.5 <= len(ordinary.hiccups) / DAYS <= 3
     hours = Counter(int((play.started_at - DEFAULT_START) // 3600 % 24) for play in plays)
     assert hours[4] == hours[5] == 0
@@ -130,7 +142,8 @@ def test_a_plain_listener_plays_every_track_to_its_end() -> None:
 
 def test_private_sessions_yield_no_plays() -> None:
     record = days(7, replace(PLAIN, private=1.0))
-    assert record.plays == record.finished_tracks == ()
+    assert not record.plays
+    assert not record.finished_tracks
     assert {segment.visible for segment in record.segments} >= {"item", "nothing", "withheld"}
 
 
