@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
 from spotify_logger.config.settings import load
+from spotify_logger.simulator import listener
+from spotify_logger.simulator.server import SimulatorServer
+from spotify_logger.simulator.service import Service
 from spotify_logger.web import query_service
 from spotify_logger.web.app import WebApp
 from spotify_logger.web.auth import PasswordAuth
@@ -30,6 +34,16 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
 TIMEOUT = 30.0
+
+
+class ManualClock:
+    """A clock that is advanced by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class _ThreadedServer(PageServer):
@@ -50,6 +64,11 @@ class HttpResponse(NamedTuple):
     @property
     def text(self) -> str:
         return self.body.decode()
+
+    @property
+    def cookie(self) -> str:
+        """The cookie that it sets, as a browser sends it back."""
+        return self.headers["set-cookie"].partition(";")[0]
 
 
 class PageClient:
@@ -104,21 +123,53 @@ def password_auth(folder: Path, password: str, now: Callable[[], float]) -> Pass
     return PasswordAuth(password, Sessions(SecretsFile(folder), password, now), Throttle(now))
 
 
-@contextmanager
-def page_process(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
-    """Run the page as a process and yield its URL, without a trailing slash."""
+def start_page(
+    url: str, folder: Path, *arguments: str, stderr: int | IO[str] | None = None, **more: str
+) -> subprocess.Popen[str]:
+    """Start the page as a process, on a free port unless the arguments name another one."""
     environment = {
         name: os.environ[name] for name in ("PATH", "LANG", "TZ", "PYTHONPATH") if name in os.environ
     }
     environment |= {"REDIS_URL": url, "STATE_DIR": str(folder), "HOME": str(folder), **more}
-    command = [sys.executable, "-m", "spotify_logger", "web", "--port", "0", *arguments]
-    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "spotify_logger", "web", "--port", "0", *arguments],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+
+
+def served_url(process: subprocess.Popen[str]) -> str:
+    """Wait until a process serves the page, and return its URL, without a trailing slash."""
+    assert process.stdout is not None
+    found = re.fullmatch(r"The page is at (http://\S+)/\n", process.stdout.readline())
+    assert found
+    return found[1]
+
+
+@contextmanager
+def page_process(url: str, folder: Path, *arguments: str, **more: str) -> Iterator[str]:
+    """Run the page as a process and yield its URL, without a trailing slash."""
+    with start_page(url, folder, *arguments, stderr=None, **more) as process:
         try:
-            yield process.stdout.readline().rpartition(" ")[2].strip().rstrip("/")
+            yield served_url(process)
         finally:
             process.terminate()
     assert process.returncode == 0
+
+
+@contextmanager
+def simulated_spotify(service: Service | None = None) -> Iterator[str]:
+    """Run a simulated Spotify that logs people in, and yield its URL."""
+    server = SimulatorServer(service or Service(listener.listen(1, 0.1)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.url
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @contextmanager

@@ -1,32 +1,27 @@
-"""The page, opened from another device: real browsers, on names and addresses that are not loopback.
+"""The page, opened from another device: real browsers, on a name and an address that are not loopback.
 
-Over plain http browsers trust loopback alone, and send other headers there than anywhere else. Nothing here
-adds one.
+Over plain HTTP, browsers trust only loopback and send fewer headers elsewhere. Nothing here adds a header.
 """
 
 from __future__ import annotations
 
 import socket
-import threading
-import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
-from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import SimulatorServer
-from spotify_logger.simulator.service import Service
 from spotify_logger.storage.store import Store
 from tests.browser import PATIENCE_MS, chromium
 from tests.conftest import free_port
 from tests.firefox import firefox
-from tests.web.page import page_process
+from tests.web.log import write_status
+from tests.web.page import page_process, simulated_spotify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -35,8 +30,8 @@ NAME = "pi.local"
 PASSWORD = "open, sesame"
 
 
-class Driver(Protocol):
-    """A window of a browser."""
+class BrowserWindow(Protocol):
+    """What the windows of both browsers can do."""
 
     @property
     def url(self) -> str: ...
@@ -74,7 +69,7 @@ class Chromium:
 
 
 @contextmanager
-def _chromium() -> Iterator[Driver]:
+def chromium_window() -> Iterator[BrowserWindow]:
     with chromium(f"--host-resolver-rules=MAP {NAME} 127.0.0.1") as browser:
         page = browser.new_page()
         page.set_default_timeout(PATIENCE_MS)
@@ -82,97 +77,73 @@ def _chromium() -> Iterator[Driver]:
 
 
 @contextmanager
-def _firefox() -> Iterator[Driver]:
+def firefox_window() -> Iterator[BrowserWindow]:
     with firefox(NAME) as browser:
         yield browser
 
 
-@pytest.fixture(scope="module", params=[_chromium, _firefox], ids=["chromium", "firefox"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    with request.param() as driver:
-        yield driver
-
-
-@pytest.fixture(params=["name", "address"])
-def host(request: pytest.FixtureRequest) -> str:
-    """What another device calls this machine."""
-    if request.param == "name":
-        return NAME
+def network_address() -> str:
+    """Return an address of this machine that is not loopback; skip the test if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("198.51.100.1", 9))  # sends nothing, but tells which address would
+            probe.connect(("198.51.100.1", 9))  # sends nothing, but chooses an address
         except OSError:
             pytest.skip("this machine is in no network")
         return str(probe.getsockname()[0])
 
 
-@pytest.fixture
-def accounts() -> Iterator[str]:
-    """The address of a simulated Spotify that logs people in."""
-    server = SimulatorServer(Service(listen(1, 0.1)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server.url
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def begin(url: str, listener: str) -> None:
-    store = Store(url, f"{listener}:", listener=listener)
-    store.register_listener()
-    with store.batch() as batch:
-        now_ms = round(time.time() * 1000)
-        batch.write_status(
-            {
-                "state": f"{listener} hears nothing",
-                "last_poll": to_iso(now_ms),
-                "next_poll": to_iso(now_ms + 3_600_000),
-            }
-        )
-    store.close()
-
-
+@pytest.mark.parametrize(
+    ("open_window", "by_name"),
+    [(chromium_window, True), (firefox_window, False)],
+    ids=["chromium", "firefox"],
+)
 def test_every_form_of_the_page_works(
-    driver: Driver, host: str, redis_url: str, accounts: str, tmp_path: Path
+    open_window: Callable[[], AbstractContextManager[BrowserWindow]],
+    by_name: bool,  # noqa: FBT001 - a parameter
+    redis_url: str,
+    tmp_path: Path,
 ) -> None:
     for listener in ("anna", "ben"):
-        begin(redis_url, listener)
-    more = {
-        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-        "SPOTIFY_ACCOUNTS_URL": accounts,
-        "WEB_PASSWORD": PASSWORD,
-    }
-    with page_process(redis_url, tmp_path, "--host", "0.0.0.0", "--name", NAME, **more) as served:
-        health = f"http://{host}:{served.rpartition(':')[2]}/health"
-        driver.open(health)
-        driver.shows("Page password")
-        driver.fill("#password", "a wrong one")
-        driver.press("Sign in")
-        driver.shows("Wrong password")
-        driver.fill("#password", PASSWORD)
-        driver.press("Sign in")
-        driver.shows("anna hears nothing")
-        assert driver.url == health
+        with closing(Store(redis_url, f"{listener}:", listener=listener)) as store:
+            store.register_listener()
+            write_status(store, next_in=3600, state=f"{listener} hears nothing")
+    host = NAME if by_name else network_address()
+    with simulated_spotify() as accounts, open_window() as window:
+        more = {
+            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+            "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
+            "SPOTIFY_ACCOUNTS_URL": accounts,
+            "WEB_PASSWORD": PASSWORD,
+        }
+        with page_process(redis_url, tmp_path, "--host", "0.0.0.0", "--name", NAME, **more) as served:
+            health = f"http://{host}:{served.rpartition(':')[2]}/health"
+            window.open(health)
+            window.shows("Page password")
+            window.fill("#password", "a wrong one")
+            window.press("Sign in")
+            window.shows("Wrong password")
+            window.fill("#password", PASSWORD)
+            window.press("Sign in")
+            window.shows("anna hears nothing")
+            assert window.url == health
 
-        driver.press("ben")
-        driver.shows("Last 12 months")
-        driver.open(health)
-        driver.shows("ben hears nothing")
+            window.press("ben")
+            window.shows("Last 12 months")
+            window.open(health)
+            window.shows("ben hears nothing")
 
-        driver.press("Log in with Spotify")
-        driver.shows("Waiting for the answer")
-        driver.fill("#address", "nonsense")
-        driver.press("Log in")
-        driver.shows("no code")
-        driver.open(driver.link("#login a.button"))
-        driver.shows("The answer has arrived")
-        driver.open(health)
-        driver.shows("You are logged in")
+            window.press("Log in with Spotify")
+            window.shows("Waiting for the answer")
+            window.fill("#address", "nonsense")
+            window.press("Log in")
+            window.shows("no code")
+            window.open(window.link("#login a.button"))
+            window.shows("The answer has arrived")
+            window.open(health)
+            window.shows("You are logged in")
 
-        driver.press("Sign out")
-        driver.shows("Page password")
-        driver.open(health)
-        driver.shows("Page password")
+            window.press("Sign out")
+            window.shows("Page password")
+            window.open(health)
+            window.shows("Page password")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from http.client import HTTPConnection
-from itertools import cycle
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -22,7 +17,7 @@ from hypothesis import strategies as st
 from spotify_logger.web.app import WebApp
 from tests.conftest import free_port
 from tests.nonsense import write_good, write_nonsense
-from tests.web.page import TIMEOUT, HttpResponse, PageClient, serve_page, settings_for
+from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,29 +29,14 @@ if TYPE_CHECKING:
 
 PASSWORD = "a-long-password-of-the-page"
 NAMES = (
-    "q",
-    "year",
-    "month",
-    "since",
-    "until",
-    "by",
-    "min",
-    "n",
-    "all",
-    "per",
-    "day",
-    "to",
-    "with",
-    "listener",
-)
+    "q", "year", "month", "since", "until", "by", "min", "n", "all", "per", "day", "to", "with", "listener",
+)  # fmt: skip
 VALUES = (
     "--", "", "-1", "9" * 30, "1e9", "0001-01-01", "9999-12-31T23:59:59-14:00", "2026-13", "\x00", "\x1b[2J",
     "<script>", "%s{0}", "a" * 300, "٣", "//evil.example", "track:odd", "-", "time",
 )  # fmt: skip
-RAW = ("%", "%zz", "%ff%fe", "%00", "min=%", "&&&=&", "min=--&min=half", ";", "=" * 100)
-"""Queries that no browser sends."""
-PLACES = ("--", "0", "-1", "9" * 30, "%00", "%ff", "..", "tracks", "2026-11-22", "99999", "a" * 300)
-"""Parts of a path."""
+RAW_QUERIES = ("%", "%zz", "%ff%fe", "%00", "min=%", "&&&=&", "min=--&min=half", ";", "=" * 100)
+PATH_PARTS = ("--", "0", "-1", "9" * 30, "%00", "%ff", "..", "tracks", "2026-11-22", "99999", "a" * 300)
 FORM = "application/x-www-form-urlencoded"
 FORMS: tuple[tuple[str, bytes], ...] = (
     (FORM, b""),
@@ -71,112 +51,54 @@ FORMS: tuple[tuple[str, bytes], ...] = (
     ("", b"password=x"),
     ("\xff", b"password=x"),
 )
-ANSWERED = (200, 303, 304, 308, 400, 401, 403, 404, 405, 414, 429)
-AWAY = 503
+EXPECTED = (200, 303, 304, 308, 400, 401, 403, 404, 405, 414, 429)
 
 
 def routes(folder: Path) -> list[Route]:
-    """The route table of the page."""
+    """Return the routes of the page that end, signing out last."""
     page = WebApp(settings_for("redis://127.0.0.1:1/0", folder), [], None, covers=False)
     app: Any = page.app
     while not hasattr(app, "routes"):
         app = app._app
-    found: list[Route] = app.routes
     page.close()
-    return sorted(found, key=lambda route: route.path == "/sign-out")  # which is the end of the session
+    found: list[Route] = [route for route in app.routes if route.path != "/live"]
+    return sorted(found, key=lambda route: route.path == "/sign-out")
 
 
-@contextmanager
-def running(url: str, folder: Path) -> Iterator[tuple[PageClient, Path]]:
-    """The page as a process that asks for a password, and its log."""
-    log = folder / "page.log"
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    environment = {**kept, "REDIS_URL": url, "STATE_DIR": str(folder), "WEB_PASSWORD": PASSWORD}
-    command = [sys.executable, "-P", "-m", "spotify_logger", "web", "--host", "0.0.0.0", "--port", "0"]
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            found = re.search(r":(\d+)/", process.stdout.readline())
-            assert found, log.read_text()
-            yield PageClient(int(found[1])), log
-        finally:
-            process.terminate()
-
-
-class Visitor:
-    """Asks for one thing after the other, and looks whether each answer is sound."""
-
-    def __init__(self, page: PageClient, cookie: str, may: tuple[int, ...]) -> None:
-        self.page = page
-        self.cookie = cookie
-        self.may = may
-
-    def get(self, target: str) -> None:
-        self._take(f"GET {target}", self._ask("GET", target))
-
-    def post(self, target: str, kind: str, body: bytes) -> None:
-        self._take(f"POST {target} {kind} {body[:50]!r}", self._ask("POST", target, kind, body))
-
-    def _ask(self, method: str, target: str, kind: str = "", body: bytes | None = None) -> HttpResponse:
-        host = f"127.0.0.1:{self.page.port}"
-        headers = {"Accept": "text/html", "Cookie": self.cookie}
-        if method == "POST":
-            headers |= {"Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
-            headers |= {"Content-Type": kind} if kind else {}
-        connection = HTTPConnection("127.0.0.1", self.page.port, timeout=TIMEOUT)
-        try:
-            connection.request(method, target, body, headers)
-            response = connection.getresponse()
-            is_stream = response.getheader("content-type", "").startswith("text/event-stream")
-            return HttpResponse(
-                response.status, dict(response.getheaders()), b"" if is_stream else response.read()
-            )
-        finally:
-            connection.close()
-
-    def _take(self, what: str, answer: HttpResponse) -> None:
-        assert answer.status in self.may, (what, answer.text[:2000])
-        assert "Traceback" not in answer.text, what
-        if answer.status == AWAY:
-            assert re.search(r"Redis|SPOTIFY_CLIENT_ID|too many", answer.text), (what, answer.text)
-
-
-def walk(visitor: Visitor, folder: Path) -> None:
-    values, raws, forms = cycle(VALUES), cycle(RAW), cycle(FORMS)
+def hostile_requests(folder: Path) -> Iterator[tuple[str, str, str, bytes | None]]:
+    """Yield method, target, content type and body."""
+    names, values, raws, forms = cycle(NAMES), cycle(VALUES), cycle(RAW_QUERIES), cycle(FORMS)
     for route in routes(folder):
-        places = PLACES if "{" in route.path else PLACES[:1]
-        paths = [re.sub(r"{\w+(:\w+)?}", place, route.path) for place in places]
+        parts = PATH_PARTS if "{" in route.path else PATH_PARTS[:1]
+        paths = [re.sub(r"{\w+(:\w+)?}", part, route.path) for part in parts]
         if "POST" in (route.methods or ()):
-            for kind, body in FORMS:
-                visitor.post(paths[0], kind, body)
+            yield from (("POST", paths[0], *form) for form in FORMS)
             continue
-        for path in paths:
-            visitor.get(path)
-            visitor.get(f"{path}?{next(raws)}")
-            visitor.post(path, *next(forms))
+        yield from (("GET", path, "", None) for path in paths)
         usual = re.sub(r"{\w+(:\w+)?}", "2026" if "year" in route.path else "tracks", route.path)
-        for name in NAMES:
-            visitor.get(f"{usual}?{name}={quote(next(values), safe='')}")
-        visitor.get(f"{usual}?min=--")
+        yield "GET", f"{usual}?{next(raws)}", "", None
+        yield "POST", usual, *next(forms)
+        for name, value in islice(zip(names, values, strict=False), 5):
+            yield "GET", f"{usual}?{name}={quote(value, safe='')}", "", None
 
 
-@pytest.mark.parametrize("state", ["good", "nonsense", "away"])
+@pytest.mark.parametrize("state", ["nonsense", "away"])
 def test_every_route(state: str, redis_url: str, tmp_path: Path) -> None:
     with redis.Redis.from_url(redis_url) as client:
         write_good(client, int(time.time()))
-        if state == "nonsense":
-            write_nonsense(client, int(time.time()))
+        write_nonsense(client, int(time.time()))
     url = f"redis://127.0.0.1:{free_port()}/0" if state == "away" else redis_url
-    with running(url, tmp_path) as (page, log):
-        cookie = page.post("/sign-in", f"password={PASSWORD}").headers["set-cookie"].partition(";")[0]
-        walk(Visitor(page, "", ANSWERED), tmp_path)
-        walk(Visitor(page, cookie, (*ANSWERED, AWAY)), tmp_path)
-    assert log.read_text() == ""
+    auth = password_auth(tmp_path, PASSWORD, time.time)
+    with serve_page(settings_for(url, tmp_path), auth) as page:
+        cookie = page.post("/sign-in", f"password={PASSWORD}").cookie
+        for method, target, kind, body in hostile_requests(tmp_path):
+            headers = {"Content-Type": kind} if kind else {}
+            answer = page.request(target, method, body, headers, Cookie=cookie)
+            assert "Traceback" not in answer.text, target
+            if answer.status == 503:
+                assert re.search(r"Redis|SPOTIFY_CLIENT_ID|too many", answer.text), (target, answer.text)
+            else:
+                assert answer.status in EXPECTED, (target, answer.text[:2000])
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +107,7 @@ def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory)
         yield page
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(raw=st.binary(max_size=300), is_http=st.booleans())
 @example(raw=b"\r\n\r\n", is_http=False)
 @example(raw=b"/%00%ff?%zz=\x80", is_http=True)
@@ -208,7 +130,7 @@ def test_any_bytes(page: PageClient, raw: bytes, *, is_http: bool) -> None:
     assert page.request("/sign-in").status == 303
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     body=st.binary(max_size=200),
     kind=st.sampled_from([FORM, "text/plain", "multipart/form-data"]),

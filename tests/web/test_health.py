@@ -11,7 +11,8 @@ import pytest
 
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
-from tests.conftest import free_port, start_again, start_server
+from tests.conftest import start_again, start_server
+from tests.web.log import write_status
 from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
@@ -27,18 +28,14 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
         yield page
 
 
-def tell(url: str, ago: float = 0.0, **more: str) -> None:
-    """The logger has polled so many seconds ago, and was to do it again a minute later."""
-    polled = time.time() - ago
-    status = {
-        "last_poll": to_iso(round(polled * 1000)),
-        "next_poll": to_iso(round((polled + 60) * 1000)),
-        "login_valid_until": to_iso(round(polled + 100 * DAY) * 1000),
-        "state": "nothing plays",
-        **more,
-    }
-    with closing(Store(url)) as store, store.batch() as batch:
-        batch.write_status(status)
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    with closing(Store(redis_url)) as store:
+        yield store
+
+
+def in_days(days: int) -> str:
+    return to_iso(round(time.time() + days * DAY) * 1000)
 
 
 def login_of(text: str) -> str:
@@ -47,32 +44,26 @@ def login_of(text: str) -> str:
     return found[1]
 
 
-def test_redis_was_never_reachable(tmp_path: Path) -> None:
-    with serve_page(settings_for(f"redis://127.0.0.1:{free_port()}", tmp_path)) as page:
-        answer = page.request("/health")
-    assert answer.status == 503
-    assert "cannot be reached" in answer.text
-    assert "Spotify login" in answer.text
-
-
 def test_redis_goes_away_and_comes_back(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
-    try:
-        tell(server.url)
-        with serve_page(settings_for(server.url, tmp_path)) as page:
-            assert page.request("/health").status == 200
-            server.stop()
-            assert page.request("/health").status == 503
-            assert page.request("/").status == 503
-            start_again(server)
-            tell(server.url)
-            assert page.request("/health").status == 200
-    finally:
+    with serve_page(settings_for(server.url, tmp_path)) as page, closing(Store(server.url)) as store:
+        write_status(store)
+        assert page.request("/health").status == 200
+        server.stop()
+        answer = page.request("/health")
+        assert answer.status == 503
+        assert "cannot be reached" in answer.text
+        assert "Spotify login" in answer.text
+        assert page.request("/").status == 503
+        start_again(server)
+        with closing(Store(server.url)) as again:
+            write_status(again)
+        assert page.request("/health").status == 200
         server.stop()
 
 
-def test_all_is_well(page: PageClient, redis_url: str) -> None:
-    tell(redis_url)
+def test_the_logger_is_well(page: PageClient, store: Store) -> None:
+    write_status(store, state="nothing plays", login_valid_until=in_days(100))
     answer = page.request("/health")
     assert answer.status == 200
     assert "The logger is running" in answer.text
@@ -85,12 +76,13 @@ def test_the_logger_never_ran(page: PageClient) -> None:
     answer = page.request("/health")
     assert answer.status == 503
     assert "never run" in answer.text
-    assert "never run" in (home := page.request("/").text)
+    home = page.request("/").text
+    assert "never run" in home
     assert "Nothing is playing" not in home
 
 
-def test_the_logger_stopped(page: PageClient, redis_url: str) -> None:
-    tell(redis_url, ago=1000)
+def test_the_logger_stopped(page: PageClient, store: Store) -> None:
+    write_status(store, ago=1000, state="nothing plays")
     answer = page.request("/health")
     assert answer.status == 503
     assert "is not running" in answer.text
@@ -101,11 +93,9 @@ def test_the_logger_stopped(page: PageClient, redis_url: str) -> None:
     assert "Nothing is playing" not in home
 
 
-@pytest.mark.parametrize("days", [100, -1])
-def test_an_expired_login_has_no_days_left(page: PageClient, redis_url: str, days: int) -> None:
-    until = to_iso(round(time.time() + days * DAY) * 1000)
-    login = "needed" if days > 0 else "ok"
-    tell(redis_url, login=login, login_valid_until=until)
+@pytest.mark.parametrize(("days", "login"), [(100, "needed"), (-1, "ok")])
+def test_an_expired_login_has_no_days_left(page: PageClient, store: Store, days: int, login: str) -> None:
+    write_status(store, login=login, login_valid_until=in_days(days))
     answer = page.request("/health")
     assert answer.status == 503
     assert "expired" in login_of(answer.text)

@@ -2,25 +2,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spotify_logger.config.settings import load
-from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
 from spotify_logger.web import live as live_module
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.live import NowPlayingStream
 from tests.conftest import start_again, start_server
+from tests.web.log import QUO, write_play, write_status
+from tests.web.page import settings_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
+
+    Update = dict[str, Any]
 
 PATIENCE = 20.0
 COVER = "https://i.scdn.co/image/ab67616d0000b273" + "0" * 24
@@ -35,182 +36,128 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
-    return load(tmp_path, {"REDIS_URL": redis_url, "STATE_DIR": str(tmp_path)}, need_login=False)
+    return settings_for(redis_url, tmp_path)
 
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[Store]:
-    store = Store(redis_url)
-    yield store
-    store.close()
+    with closing(Store(redis_url)) as store:
+        yield store
 
 
-def play(store: Store, second: int, name: str = "Veridis Quo", **more: object) -> None:
-    """Write an open play that has been playing for a minute."""
-    now_ms = round(time.time() * 1000)
-    fields: dict[str, Any] = {
-        "id": "quo",
-        "type": "track",
-        "uri": "spotify:track:quo",
-        "name": name,
-        "artists": "Daft Punk",
-        "duration_ms": 345_000,
-        "progress_ms": 60_000,
-        "playing": 1,
-        "device_name": "Kitchen",
-        "started_at": to_iso(second * 1000),
-        "ended_at": to_iso(now_ms),
-        "ms_played": 60_000,
-        "source": "live",
-        **more,
-    }
-    with store.batch() as batch:
-        batch.write_play(second, fields, "track:quo 60000 open")
-        batch.write_catalog("track:quo", {"name": name, "cover": COVER})
-        batch.set_now_playing(second, 60)
-
-
-class Stream:
-    """The events of a stream, one by one."""
+class EventReader:
+    """Reads the events of a stream, one by one."""
 
     def __init__(self, events: AsyncIterator[str]) -> None:
         self._events = events
 
-    async def piece(self) -> str:
+    async def next(self) -> str:
         return await asyncio.wait_for(anext(self._events), PATIENCE)
 
-    async def stop(self) -> None:
-        """Wait for the end of the stream."""
+    async def read_to_end(self) -> None:
         async with asyncio.timeout(PATIENCE):
             async for _ in self._events:
                 pass
 
-    async def until(self, is_it: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Return the first event that matches."""
+    async def until(self, matches: Callable[[Update], object]) -> Update:
+        """Return the first update that matches."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                piece = await self.piece()
-                if piece.startswith("event: now\ndata: ") and piece.endswith("\n\n"):
-                    update: dict[str, Any] = json.loads(piece.removeprefix("event: now\ndata: "))
-                    if is_it(update):
+                event = await self.next()
+                if event.startswith("event: now\ndata: ") and event.endswith("\n\n"):
+                    update: Update = json.loads(event.removeprefix("event: now\ndata: "))
+                    if matches(update):
                         return update
 
 
-def listen(
-    settings: Settings, listener: Callable[[NowPlayingStream, Stream], Coroutine[Any, Any, None]]
+def watch(
+    settings: Settings, watcher: Callable[[NowPlayingStream, EventReader], Coroutine[Any, Any, None]]
 ) -> None:
     async def go() -> None:
         live = NowPlayingStream(settings, Covers(enabled=True))
         try:
             async with aclosing(live.events()) as events:
-                await listener(live, Stream(events))
+                await watcher(live, EventReader(events))
         finally:
             await live.stop()
 
     asyncio.run(go())
 
 
-def tell_status(store: Store, ago: float = 0.0) -> None:
-    """The logger has polled so many seconds ago, and was to do it again a moment later."""
-    polled = to_iso(round((time.time() - ago) * 1000))
-    with store.batch() as batch:
-        batch.write_status({"last_poll": polled, "next_poll": polled})
-
-
-def test_first_event_says_that_nothing_plays(settings: Settings, store: Store) -> None:
-    tell_status(store)
-
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        assert (await stream.piece()) == "retry: 3000\n\n"
-        known = {"unknown": "", "problem": None}
-        assert await stream.until(bool) == {"now": None, "latest": None, **known}
-
-    listen(settings, listener)
-
-
-def test_reports_an_unknown_state_and_its_end(settings: Settings, store: Store) -> None:
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        update = await stream.until(lambda update: update["unknown"])
+def test_says_that_nothing_plays_or_why_that_is_unknown(settings: Settings, store: Store) -> None:
+    async def watcher(_: NowPlayingStream, reader: EventReader) -> None:
+        assert (await reader.next()) == "retry: 3000\n\n"
+        update = await reader.until(lambda update: update["unknown"])
         assert (update["now"], update["unknown"]) == (None, "Unknown")
         assert "never run" in update["problem"]
-        tell_status(store, ago=1000)
-        update = await stream.until(lambda update: update["unknown"].startswith("Unknown since 2"))
+        write_status(store, ago=1000)
+        update = await reader.until(lambda update: update["unknown"].startswith("Unknown since 2"))
         assert "is not running" in update["problem"]
-        tell_status(store)
-        assert (await stream.until(lambda update: not update["unknown"]))["problem"] is None
+        write_status(store)
+        update = await reader.until(lambda update: not update["unknown"])
+        assert update == {"now": None, "latest": None, "unknown": "", "problem": None}
 
-    listen(settings, listener)
+    watch(settings, watcher)
 
 
-def test_event_has_item_and_device(settings: Settings, store: Store) -> None:
-    second = int(time.time()) - 60
-    play(store, second)
+def test_sends_each_change(settings: Settings, store: Store) -> None:
+    with store.batch() as batch:
+        batch.write_catalog(QUO.key, {"cover": COVER})
+    second = write_play(store)
 
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        update = await stream.until(bool)
+    async def watcher(_: NowPlayingStream, reader: EventReader) -> None:
+        update = await reader.until(bool)
         assert update["latest"] == f"listening:{second}"
         now = update["now"]
         assert (now["name"], now["artists"], now["device_name"]) == ("Veridis Quo", "Daft Punk", "Kitchen")
         assert now["playing"] is True
         assert 60_000 <= now["position_ms"] <= 60_000 + PATIENCE * 1000
         assert now["cover"] == COVER.replace("ab67616d0000b273", "ab67616d00001e02")
-
-    listen(settings, listener)
-
-
-def test_sends_each_change(settings: Settings, store: Store) -> None:
-    second = int(time.time()) - 60
-    play(store, second)
-
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        await stream.until(lambda update: update["now"]["name"] == "Veridis Quo")
-        play(store, second, playing=0)
-        await stream.until(lambda update: update["now"]["playing"] is False)
-        play(store, second, progress_ms=200_000)
-        await stream.until(lambda update: update["now"]["position_ms"] >= 200_000)
-        play(store, second, progress_ms=200_000, device_name="Desk")
-        await stream.until(lambda update: update["now"]["device_name"] == "Desk")
-        play(store, second + 1, "Nightvision")
-        update = await stream.until(lambda update: update["now"]["name"] == "Nightvision")
+        write_play(store, second=second, playing=0)
+        await reader.until(lambda update: update["now"]["playing"] is False)
+        write_play(store, second=second, progress_ms=200_000)
+        await reader.until(lambda update: update["now"]["position_ms"] >= 200_000)
+        write_play(store, second=second, progress_ms=200_000, device_name="Desk")
+        await reader.until(lambda update: update["now"]["device_name"] == "Desk")
+        write_play(store, QUO._replace(key="track:n", name="Nightvision"), second + 1)
+        update = await reader.until(lambda update: update["now"]["name"] == "Nightvision")
         assert update["latest"] == f"listening:{second + 1}"
         with store.batch() as batch:
             batch.clear_now_playing()
-        await stream.until(lambda update: update["now"] is None)
+        await reader.until(lambda update: update["now"] is None)
 
-    listen(settings, listener)
+    watch(settings, watcher)
 
 
 def test_sends_only_keep_alives_without_a_change(settings: Settings, store: Store) -> None:
-    second = int(time.time()) - 60
-    play(store, second)
+    write_play(store)
 
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        await stream.until(bool)
-        assert [await stream.piece() for _ in range(3)] == [": keep-alive\n\n"] * 3
+    async def watcher(_: NowPlayingStream, reader: EventReader) -> None:
+        await reader.until(bool)
+        assert [await reader.next() for _ in range(3)] == [": keep-alive\n\n"] * 3
 
-    listen(settings, listener)
+    watch(settings, watcher)
 
 
 def test_a_later_client_gets_the_full_state(settings: Settings, store: Store) -> None:
-    play(store, int(time.time()) - 60)
+    write_play(store)
 
-    async def listener(live: NowPlayingStream, stream: Stream) -> None:
-        await stream.until(bool)
+    async def watcher(live: NowPlayingStream, reader: EventReader) -> None:
+        await reader.until(bool)
         async with aclosing(live.events()) as events:
-            assert (await Stream(events).until(bool))["now"]["name"] == "Veridis Quo"
+            assert (await EventReader(events).until(bool))["now"]["name"] == "Veridis Quo"
 
-    listen(settings, listener)
+    watch(settings, watcher)
 
 
 def test_stops_polling_without_clients(settings: Settings) -> None:
     async def go() -> None:
         live = NowPlayingStream(settings, Covers(enabled=True))
         async with aclosing(live.events()) as events:
-            await Stream(events).until(bool)
-        looking = live._poll_task
-        assert looking is not None
-        await asyncio.wait_for(looking, PATIENCE)
-        assert not live._stream_count
+            await EventReader(events).until(bool)
+        polling = live._poll_task
+        assert polling is not None
+        await asyncio.wait_for(polling, PATIENCE)
         await live.stop()
 
     asyncio.run(go())
@@ -219,53 +166,47 @@ def test_stops_polling_without_clients(settings: Settings) -> None:
 def test_limits_streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "MAX_STREAMS", 2)
 
-    async def listener(live: NowPlayingStream, stream: Stream) -> None:
-        await stream.piece()
-        assert live._stream_count == 1
+    async def watcher(live: NowPlayingStream, reader: EventReader) -> None:
+        await reader.next()
+        is_full = [live.is_full]
         async with aclosing(live.events()) as events:
-            await Stream(events).piece()
-            assert live.is_full
-        assert live._stream_count == 1
+            await EventReader(events).next()
+            is_full.append(live.is_full)
+        assert [*is_full, live.is_full] == [False, True, False]
 
-    listen(settings, listener)
+    watch(settings, watcher)
 
 
 def test_a_stream_ends_after_its_maximum_duration(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_module, "MAX_STREAM_SECONDS", 0.1)
-
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        await stream.stop()
-
-    listen(settings, listener)
+    watch(settings, lambda _, reader: reader.read_to_end())
 
 
 def test_stop_ends_all_streams(settings: Settings) -> None:
-    async def listener(live: NowPlayingStream, stream: Stream) -> None:
-        await stream.until(bool)
+    async def watcher(live: NowPlayingStream, reader: EventReader) -> None:
+        await reader.until(bool)
         await live.stop()
-        await stream.stop()
+        await reader.read_to_end()
 
-    listen(settings, listener)
+    watch(settings, watcher)
 
 
 def test_survives_a_redis_outage(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
-    settings = load(tmp_path, {"REDIS_URL": server.url, "STATE_DIR": str(tmp_path)}, need_login=False)
 
-    async def listener(_: NowPlayingStream, stream: Stream) -> None:
-        await stream.until(bool)
+    async def watcher(_: NowPlayingStream, reader: EventReader) -> None:
+        await reader.until(bool)
         server.stop()
-        update = await stream.until(lambda update: "cannot be reached" in update["problem"])
+        update = await reader.until(lambda update: "cannot be reached" in update["problem"])
         assert update["unknown"].startswith("Unknown")
         start_again(server)
-        store = Store(server.url)
-        play(store, int(time.time()) - 60)
-        store.close()
-        await stream.until(lambda update: update["now"] and update["now"]["name"] == "Veridis Quo")
+        with closing(Store(server.url)) as store:
+            write_play(store)
+        await reader.until(lambda update: update["now"] and update["now"]["name"] == "Veridis Quo")
 
     try:
-        listen(settings, listener)
+        watch(settings_for(server.url, tmp_path), watcher)
     finally:
         server.stop()

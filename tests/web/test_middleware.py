@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
-from spotify_logger.core.periods import Zone
+from spotify_logger.storage.store import Store
 from spotify_logger.web.middleware import MAX_TARGET_BYTES, SESSION_COOKIE, local_host_names
 from spotify_logger.web.sessions import SESSION_LIFETIME
 from spotify_logger.web.throttle import MAX_FAILURES, WINDOW
-from tests.indexed_log import CatalogItem, IndexedLog
-from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, settings_for
+from tests.web.log import write_play
+from tests.web.page import TIMEOUT, ManualClock, PageClient, password_auth, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,44 +24,16 @@ if TYPE_CHECKING:
 
 PASSWORD = "open, sesame"
 SECRETS = {
-    "SPOTIFY_CLIENT_ID": "an-id",
     "SPOTIFY_CLIENT_SECRET": "clientsecret",
     "SPOTIFY_REFRESH_TOKEN": "refreshtoken",
     "WEB_PASSWORD": PASSWORD,
 }
-EVERYWHERE = (
-    "/",
-    "/today",
-    "/recent",
-    "/day/2026-11-22",
-    "/day?day=today",
-    "/top/tracks",
-    "/chart",
-    "/clock",
-    "/calendar",
-    "/year",
-    "/year/2026/image.svg",
-    "/track?q=x",
-    "/search?q=x",
-    "/health",
-    "/health/login",
-    "/sign-in",
-    "/static/x/page.css",
-    "/static/x/nothing.css",
-    "/nowhere",
-    "/top/nothing",
+TARGETS = (
+    "/", "/today", "/recent", "/day/2026-11-22", "/day?day=today", "/top/tracks", "/chart", "/clock",
+    "/calendar", "/year", "/year/2026/image.svg", "/track?q=x", "/search?q=x", "/health", "/health/login",
+    "/sign-in", "/static/x/page.css", "/static/x/nothing.css", "/nowhere", "/top/nothing",
     "/top/tracks?year=x",
-)
-
-
-class Time:
-    """A clock that is advanced by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -71,67 +43,47 @@ def page(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def closed(redis_url: str, tmp_path: Path, time: Time) -> Iterator[PageClient]:
+def closed(redis_url: str, tmp_path: Path, clock: ManualClock) -> Iterator[PageClient]:
     """A page that requires a password."""
-    with serve_page(
-        settings_for(redis_url, tmp_path, **SECRETS), password_auth(tmp_path, PASSWORD, time)
-    ) as page:
+    auth = password_auth(tmp_path, PASSWORD, clock)
+    settings = settings_for(redis_url, tmp_path, SPOTIFY_CLIENT_ID="an-id", **SECRETS)
+    with serve_page(settings, auth) as page:
         yield page
 
 
-def signed_in(page: PageClient) -> str:
+def sign_in(page: PageClient) -> str:
     """Sign in and return the session cookie."""
-    answer = page.post("/sign-in?to=/recent", f"password={PASSWORD.replace(' ', '+')}")
+    answer = page.post("/sign-in?to=/recent", "password=open%2C+sesame")
     assert answer.status == 303
-    return answer.headers["set-cookie"].partition(";")[0]
+    return answer.cookie
 
 
 class TestAllowedHosts:
     @pytest.mark.parametrize(
         "host",
-        [
-            "127.0.0.1",
-            "127.0.0.1:8877",
-            "[::1]:8877",
-            "192.168.1.7:8877",
-            "localhost",
-            "LOCALHOST:1",
-            "music.example",
-            "Music.Example.:80",
-            *sorted(local_host_names()),
-        ],
+        ["127.0.0.1:8877", "[::1]:8877", "192.168.1.7:8877", "LOCALHOST:1", "Music.Example.:80", None],
     )
-    def test_accepts_local_names_and_ip_addresses(self, page: PageClient, host: str) -> None:
-        assert page.request("/recent", Host=host).status == 200
+    def test_accepts_local_names_and_ip_addresses(self, page: PageClient, host: str | None) -> None:
+        assert page.request("/recent", Host=host or max(local_host_names())).status == 200
 
     @pytest.mark.parametrize(
         "host",
         [
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "music.example.evil",
-            "evil.example:8877",
-            "127.0.0.1@evil.example",
-            "",
-            "[",
-            "[::1",
-            "a b",
+            "localhost.evil.example", "127.0.0.1.evil.example", "music.example.evil", "evil.example:8877",
+            "127.0.0.1@evil.example", "", "[::1", "a b",
         ],
-    )
+    )  # fmt: skip
     def test_rejects_unknown_names(self, page: PageClient, host: str) -> None:
         answer = page.request("/health", Host=host)
         assert answer.status in (400, 421)
         assert b"Redis" not in answer.body
 
-    @pytest.mark.parametrize(
-        "hosts", ["", "Host: a\r\nHost: a\r\n", "Host: 127.0.0.1\r\nHost: evil.example\r\n"]
-    )
+    @pytest.mark.parametrize("hosts", ["", "Host: 127.0.0.1\r\nHost: evil.example\r\n"])
     def test_rejects_missing_or_repeated_host_headers(self, page: PageClient, hosts: str) -> None:
         with page.connect() as connection:
             connection.sendall(f"GET /health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
@@ -142,24 +94,26 @@ class TestAllowedHosts:
         names = local_host_names() - {socket.getfqdn().lower()}
         assert all("." not in name or name.endswith(suffixes) for name in names)
 
-    @pytest.mark.parametrize("target", ["/" + "a" * MAX_TARGET_BYTES, "/search?q=" + "a" * MAX_TARGET_BYTES])
-    def test_rejects_long_urls(self, page: PageClient, target: str) -> None:
-        assert page.request(target).status == 414
+    def test_rejects_long_urls(self, page: PageClient) -> None:
+        assert page.request("/search?q=" + "a" * MAX_TARGET_BYTES).status == 414
 
 
 class TestSecurityHeaders:
-    @pytest.mark.parametrize("target", EVERYWHERE)
-    def test_every_response_has_security_headers(self, page: PageClient, target: str) -> None:
-        headers = page.request(target).headers
-        policy = headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
-        assert "unsafe" not in policy
-        assert "frame-ancestors 'none'" in policy
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "same-origin"
-        assert headers["x-frame-options"] == "DENY"
-        assert "cache-control" in headers
-        assert "server" not in headers
+    def test_every_response_has_security_headers_and_nothing_inline(self, page: PageClient) -> None:
+        for target in TARGETS:
+            answer = page.request(target)
+            policy = answer.headers["content-security-policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "same-origin"
+            assert answer.headers["x-frame-options"] == "DENY"
+            assert "cache-control" in answer.headers
+            assert "server" not in answer.headers
+            if answer.headers.get("content-type", "").startswith("text/html"):
+                assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", answer.text)
+                assert not re.search(r"<style|\sstyle=|\son\w+=", answer.text)
 
     def test_images_may_come_from_spotify_unless_covers_are_off(
         self, page: PageClient, redis_url: str, tmp_path: Path
@@ -168,13 +122,7 @@ class TestSecurityHeaders:
         with serve_page(settings_for(redis_url, tmp_path), covers=False) as bare:
             assert "img-src 'self';" in bare.request("/").headers["content-security-policy"]
 
-    @pytest.mark.parametrize("target", EVERYWHERE[:14])
-    def test_pages_have_no_inline_scripts_or_styles(self, page: PageClient, target: str) -> None:
-        text = page.request(target).text
-        assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", text)
-        assert not re.search(r"<style|\sstyle=|\son\w+=", text)
-
-    def test_error_pages_have_the_headers_too(
+    def test_an_internal_error_has_the_headers_and_no_details(
         self, page: PageClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*_: object) -> None:
@@ -188,7 +136,6 @@ class TestSecurityHeaders:
 
     def test_unchanged_pages_are_not_sent_again(self, page: PageClient) -> None:
         first = page.request("/top/tracks")
-        assert first.status == 200, first.text
         assert first.headers["cache-control"] == "private, no-cache"
         again = page.request("/top/tracks", If_None_Match=first.headers["etag"])
         assert (again.status, again.body) == (304, b"")
@@ -198,7 +145,7 @@ class TestSecurityHeaders:
         assert page.request("/").headers["content-encoding"] == "gzip"
         assert "content-encoding" not in page.request("/", Accept_Encoding="identity").headers
 
-    def test_head(self, page: PageClient) -> None:
+    def test_head_has_no_body(self, page: PageClient) -> None:
         answer = page.request("/recent", "HEAD")
         assert (answer.status, answer.body) == (200, b"")
 
@@ -215,99 +162,76 @@ class TestSameOrigin:
         ],
     )
     def test_rejects_cross_site_requests(self, page: PageClient, headers: dict[str, str]) -> None:
-        answer = page.request("/health/login", "POST", b"address=x", headers)
-        assert answer.status == 403
+        assert page.request("/health/login", "POST", b"address=x", headers).status == 403
 
     def test_accepts_clients_other_than_browsers(self, page: PageClient) -> None:
         assert page.post("/health/login", "address=x").status == 303
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-    @pytest.mark.parametrize("target", ["/", "/top/tracks", "/static/x/page.css"])
-    def test_other_routes_are_read_only(self, page: PageClient, method: str, target: str) -> None:
-        assert page.request(target, method).status == 405
+    def test_other_routes_are_read_only(self, page: PageClient, method: str) -> None:
+        assert page.request("/top/tracks", method).status == 405
+        assert page.request("/static/x/page.css", method).status == 405
 
     def test_rejects_large_forms(self, page: PageClient) -> None:
         assert page.post("/health/login", "address=" + "x" * 20_000).status == 400
 
 
-class TestSignIn:
-    def test_redirects_to_the_sign_in_page(self, closed: PageClient) -> None:
-        answer = closed.request("/top/tracks?by=time&year=2026")
-        assert answer.status == 303
-        assert answer.headers["location"] == "/sign-in?to=/top/tracks%3Fby%3Dtime%26year%3D2026"
-        assert closed.request("/sign-in").status == 200
-
+class TestRequireSignIn:
     def test_reveals_nothing_before_signing_in(self, closed: PageClient) -> None:
-        for target in EVERYWHERE:
+        for target in TARGETS:
             if "static" not in target and target != "/sign-in":
                 assert closed.request(target).status == 303
                 assert closed.request(target, Accept="text/event-stream").status == 401
                 assert closed.post(target, "").status == 401
-
-    def test_static_files_are_public(self, closed: PageClient) -> None:
-        (address,) = set(re.findall(r"/static/\w+/page\.css", closed.request("/sign-in").text))
-        assert closed.request(address).status == 200
+        (style,) = set(re.findall(r"/static/\w+/page\.css", closed.request("/sign-in").text))
+        assert closed.request(style).status == 200
 
     def test_signing_in_leads_to_the_requested_page(self, closed: PageClient) -> None:
-        answer = closed.post("/sign-in?to=/top/tracks%3Fby%3Dtime", "password=open%2C+sesame")
+        sign_in_page = closed.request("/top/tracks?by=time&year=2026").headers["location"]
+        assert sign_in_page == "/sign-in?to=/top/tracks%3Fby%3Dtime%26year%3D2026"
+        assert closed.request(sign_in_page).status == 200
+        answer = closed.post(sign_in_page, "password=open%2C+sesame")
         assert answer.status == 303
-        assert answer.headers["location"] == "/top/tracks?by=time"
-        cookie = answer.headers["set-cookie"]
-        assert re.search("HttpOnly", cookie)
-        assert re.search("SameSite=strict", cookie)
-        assert closed.request("/recent", Cookie=cookie.partition(";")[0]).status == 200
+        assert answer.headers["location"] == "/top/tracks?by=time&year=2026"
+        assert "HttpOnly" in answer.headers["set-cookie"]
+        assert "SameSite=strict" in answer.headers["set-cookie"]
+        assert closed.request("/recent", Cookie=answer.cookie).status == 200
 
-    @pytest.mark.parametrize(
-        "to",
-        [
-            "https://evil.example/",
-            "//evil.example",
-            "/\\evil.example",
-            "\\\\evil",
-            "javascript:alert(1)",
-            "http://[",
-            "//[",
-            "",
-            "/a\nb",
-            "x",
-        ],
-    )
-    def test_never_redirects_to_other_sites(self, closed: PageClient, to: str) -> None:
-        answer = closed.post(f"/sign-in?to={quote(to, safe='')}", "password=open%2C+sesame")
-        assert (answer.status, answer.headers["location"]) == (303, "/")
+    def test_never_redirects_to_other_sites(self, closed: PageClient) -> None:
+        for to in (
+            "https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil", "javascript:alert(1)",
+            "http://[", "//[", "", "/a\nb", "x",
+        ):  # fmt: skip
+            answer = closed.post(f"/sign-in?to={quote(to, safe='')}", "password=open%2C+sesame")
+            assert (answer.status, answer.headers["location"]) == (303, "/")
 
-    def test_a_wrong_password(self, closed: PageClient) -> None:
-        answer = closed.post("/sign-in", "password=sesame")
-        assert answer.status == 403
-        assert "set-cookie" not in answer.headers
-        assert "Wrong password" in answer.text
-
-    def test_guessing_is_throttled(self, closed: PageClient, time: Time) -> None:
+    def test_a_wrong_password_is_rejected_and_guessing_throttled(
+        self, closed: PageClient, clock: ManualClock
+    ) -> None:
         for _ in range(MAX_FAILURES):
-            assert closed.post("/sign-in", "password=guess").status == 403
+            answer = closed.post("/sign-in", "password=guess")
+            assert answer.status == 403
+            assert "set-cookie" not in answer.headers
+            assert "Wrong password" in answer.text
         assert closed.post("/sign-in", "password=open%2C+sesame").status == 429
-        time.now += WINDOW
+        clock.now += WINDOW
         assert closed.post("/sign-in", "password=open%2C+sesame").status == 303
 
-    @pytest.mark.parametrize("value", ["", "x", ".", "9999999999.", "9999999999.00", "é.é", "1.2.3", "٣.٣"])
-    def test_a_forged_cookie(self, closed: PageClient, value: str) -> None:
-        assert closed.request("/", Cookie=f"{SESSION_COOKIE}={quote(value)}").status == 303
-        assert (
-            closed.request("/", Cookie=f"{SESSION_COOKIE}={value.encode().decode('latin-1')}").status == 303
-        )
-
-    def test_a_cookie_expires(self, closed: PageClient, time: Time) -> None:
-        cookie = signed_in(closed)
-        time.now += SESSION_LIFETIME - 1
+    def test_forged_and_expired_cookies_are_worthless(self, closed: PageClient, clock: ManualClock) -> None:
+        for value in ("", "x", ".", "9999999999.", "9999999999.00", "é.é", "1.2.3", "٣.٣"):
+            for sent in (quote(value), value.encode().decode("latin-1")):
+                assert closed.request("/", Cookie=f"{SESSION_COOKIE}={sent}").status == 303
+        cookie = sign_in(closed)
+        clock.now += SESSION_LIFETIME - 1
         assert closed.request("/recent", Cookie=cookie).status == 200
-        time.now += 2
+        clock.now += 2
         assert closed.request("/health", Cookie=cookie).status == 303
 
     def test_signing_out_ends_only_this_session(self, closed: PageClient) -> None:
-        cookie, other = signed_in(closed), signed_in(closed)
+        cookie, other = sign_in(closed), sign_in(closed)
         answer = closed.post("/sign-out", "", Cookie=cookie)
         assert answer.headers["location"] == "/sign-in"
-        assert f'{SESSION_COOKIE}=""' in answer.headers["set-cookie"]
+        assert answer.cookie == f'{SESSION_COOKIE}=""'
         assert closed.request("/health", Cookie=cookie).status == 303
         assert closed.request("/recent", Cookie=other).status == 200
         assert closed.post("/sign-out", "", Cookie=cookie).headers["location"] == "/sign-in"
@@ -315,28 +239,26 @@ class TestSignIn:
     def test_signing_out_ends_the_streams_of_the_session(
         self, closed: PageClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(
-            "spotify_logger.web.live.KEEP_ALIVE_SECONDS", 3600.0
-        )  # nothing else makes them look
-        cookie = signed_in(closed)
+        # Nothing else makes the streams check their session.
+        monkeypatch.setattr("spotify_logger.web.live.KEEP_ALIVE_SECONDS", 3600.0)
+        cookie = sign_in(closed)
         with closing(HTTPConnection("127.0.0.1", closed.port, timeout=TIMEOUT)) as connection:
             connection.request("GET", "/live", headers={"Cookie": cookie})
             stream = connection.getresponse()
             while stream.readline() != b"event: now\n":
                 pass
             closed.post("/sign-out", "", Cookie=cookie)
-            stream.read()  # up to the end
+            stream.read()  # to its end
 
     def test_no_secret_is_in_any_answer(self, closed: PageClient, redis_url: str) -> None:
-        log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
-        log.to(CatalogItem("track:a", "A", ["B"]), "2026-11-22 18:00")
-        log.store.close()
-        cookie = signed_in(closed)
-        for target in EVERYWHERE:
+        with closing(Store(redis_url)) as store:
+            write_play(store)
+        cookie = sign_in(closed)
+        for target in TARGETS:
             answer = closed.request(target, Cookie=cookie)
             exposed = answer.text + "".join(answer.headers.values())
             for secret in (*SECRETS.values(), cookie.partition("=")[2]):
-                assert secret == "an-id" or secret not in exposed, target
+                assert secret not in exposed, target
 
     def test_without_a_password_there_is_no_sign_in_page(self, page: PageClient) -> None:
         assert page.request("/sign-in?to=/recent").headers["location"] == "/recent"

@@ -11,7 +11,7 @@ import subprocess
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,28 +19,36 @@ from spotify_logger.web.proxy import BehindProxy
 from spotify_logger.web.throttle import MAX_FAILURES
 from tests.browser import PATIENCE_MS, chromium, skip_or_fail
 from tests.conftest import free_port, wait_until
-from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, settings_for
+from tests.web.page import (
+    TIMEOUT,
+    HttpResponse,
+    ManualClock,
+    PageClient,
+    password_auth,
+    serve_page,
+    settings_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from playwright.sync_api import Browser
     from starlette.types import Message, Receive, Scope, Send
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "behind-a-proxy.md"
 NAME = "music.example"
 PASSWORD = "open, sesame"
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def documented(language: str) -> str:
-    """A block of the document."""
+    """Return the configuration in the document."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     return str(found)
 
 
-def changed(text: str, **changes: tuple[str, str]) -> str:
-    """A text in which each of some parts, which stand in it once, is another one."""
-    for old, new in changes.values():
+def replace_each(text: str, changes: Mapping[str, str]) -> str:
+    """Replace parts of a text that each occur in it once."""
+    for old, new in changes.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
@@ -48,7 +56,7 @@ def changed(text: str, **changes: tuple[str, str]) -> str:
 
 @contextmanager
 def running(port: int, *command: str, **environment: str) -> Iterator[None]:
-    """A program that listens on a port."""
+    """Run a program until it listens on a port, and stop it afterwards."""
     program = shutil.which(command[0])
     if program is None:
         skip_or_fail(f"no {command[0]} on this machine: sudo apt install {command[0]}")
@@ -58,7 +66,11 @@ def running(port: int, *command: str, **environment: str) -> Iterator[None]:
 
         def is_ready() -> bool:
             assert process.poll() is None, process.stderr and process.stderr.read()
-            return answers(port)
+            try:
+                ask(port, "/sign-in")
+            except OSError:
+                return False
+            return True
 
         try:
             wait_until(is_ready)
@@ -67,17 +79,9 @@ def running(port: int, *command: str, **environment: str) -> Iterator[None]:
             process.terminate()
 
 
-def answers(port: int) -> bool:
-    try:
-        ask(port, "/sign-in")
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
 def nginx(page: int, folder: Path, server: str = "") -> Iterator[int]:
-    """The proxy as it is documented, in front of the page on a port; yields its own port."""
+    """Run nginx as documented in front of the page on a port, and yield its own port."""
     port, certificate, key = free_port(), folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -85,12 +89,14 @@ def nginx(page: int, folder: Path, server: str = "") -> Iterator[int]:
         check=True,
         capture_output=True,
     )  # fmt: skip
-    server = changed(
+    server = replace_each(
         server or documented("nginx"),
-        port=("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        certificate=(f"/etc/letsencrypt/live/{NAME}/fullchain.pem", str(certificate)),
-        key=(f"/etc/letsencrypt/live/{NAME}/privkey.pem", str(key)),
-        page=("127.0.0.1:8877", f"127.0.0.1:{page}"),
+        {
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            f"/etc/letsencrypt/live/{NAME}/fullchain.pem": str(certificate),
+            f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(key),
+            "127.0.0.1:8877": f"127.0.0.1:{page}",
+        },
     )
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
@@ -105,13 +111,10 @@ def nginx(page: int, folder: Path, server: str = "") -> Iterator[int]:
 
 @contextmanager
 def caddy(page: int, folder: Path) -> Iterator[int]:
-    """The same with the other proxy."""
+    """Run Caddy as documented in front of the page on a port, and yield its own port."""
     port = free_port()
-    site = changed(
-        documented("caddy"),
-        name=(f"{NAME} {{", f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls internal"),
-        page=("127.0.0.1:8877", f"127.0.0.1:{page}"),
-    )
+    listen = f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls internal"
+    site = replace_each(documented("caddy"), {f"{NAME} {{": listen, "127.0.0.1:8877": f"127.0.0.1:{page}"})
     configuration = folder / "Caddyfile"
     configuration.write_text(
         "{\n    admin off\n    skip_install_trust\n    auto_https disable_redirects\n"
@@ -122,88 +125,79 @@ def caddy(page: int, folder: Path) -> Iterator[int]:
         yield port
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-
 @contextmanager
 def connected(port: int, source: str = "127.0.0.1") -> Iterator[HTTPConnection]:
-    """A connection to the proxy by its name, from one of the addresses of loopback."""
+    """Connect to the proxy by its name, from one of the addresses of loopback."""
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = (
-        False,
-        ssl.CERT_NONE,
-    )  # the proxy made its certificate itself
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the proxy signed its certificate
     plain = socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0))
     with closing(HTTPConnection(NAME, port)) as connection:
         connection.sock = context.wrap_socket(plain, server_hostname=NAME)
         yield connection
 
 
-def ask(port: int, target: str, body: str | None = None, source: str = "127.0.0.1", **headers: str) -> Answer:
-    """Ask the proxy, as a program does that is no browser; with a body, send a form."""
-    all_headers = {**FORM, **{name.replace("_", "-"): value for name, value in headers.items()}}
+def ask(
+    port: int, target: str, body: str | None = None, source: str = "127.0.0.1", **headers: str
+) -> HttpResponse:
+    """Send a request through the proxy, like a client other than a browser; with a body, send a form."""
+    all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    all_headers["Content-Type"] = "application/x-www-form-urlencoded"
     with connected(port, source) as connection:
         connection.request("GET" if body is None else "POST", target, body, all_headers)
         response = connection.getresponse()
         found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, response.read().decode())
+        return HttpResponse(response.status, found, response.read())
 
 
-def sign_in(port: int, password: str, source: str = "127.0.0.1", **headers: str) -> Answer:
+def sign_in(port: int, password: str, source: str = "127.0.0.1", **headers: str) -> HttpResponse:
     return ask(port, "/sign-in", f"password={password}", source, **headers)
 
 
-@pytest.fixture
-def proxied(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
-    """A page started with --behind-proxy."""
-    auth = password_auth(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
-    with serve_page(settings_for(redis_url, tmp_path), auth, behind_proxy=True) as page:
-        yield page
-
-
 @pytest.fixture(params=[nginx, caddy])
-def port(request: pytest.FixtureRequest, proxied: PageClient, tmp_path: Path) -> Iterator[int]:
-    """The port of each proxy, as it is documented, in front of that page."""
-    with request.param(proxied.port, tmp_path) as port:
+def port(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Iterator[int]:
+    """The port of each proxy in front of a page started with --behind-proxy."""
+    auth = password_auth(tmp_path, PASSWORD, ManualClock())
+    with (
+        serve_page(settings_for(redis_url, tmp_path), auth, behind_proxy=True) as page,
+        request.param(page.port, tmp_path) as port,
+    ):
         yield port
 
 
-class TestDocumented:
-    def test_a_browser_signs_in_and_out(self, port: int) -> None:
-        rules = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
-        with chromium(rules) as browser:
-            page = browser.new_context(ignore_https_errors=True).new_page()
-            page.set_default_timeout(PATIENCE_MS)
-            page.goto(f"https://{NAME}:{port}/health")
-            page.fill("#password", PASSWORD)
-            page.get_by_role("button", name="Sign in").click()
-            page.wait_for_url("**/health")
-            assert [cookie["secure"] for cookie in page.context.cookies()] == [True]
-            page.get_by_role("button", name="Sign out").click()
-            page.wait_for_url("**/sign-in")
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with chromium(f"--host-resolver-rules=MAP {NAME} 127.0.0.1") as browser:
+        yield browser
 
-    def test_only_the_guessing_address_is_throttled(self, port: int) -> None:
-        for number in range(MAX_FAILURES):
-            assert sign_in(port, "guess", X_Forwarded_For=f"192.0.2.{number}").status == 403
-        assert sign_in(port, "guess", X_Forwarded_For="192.0.2.99").status == 429
-        assert sign_in(port, PASSWORD, source="127.0.0.2").status == 303
 
-    def test_the_stream_comes_through_as_it_is_made(self, port: int) -> None:
-        cookie = sign_in(port, PASSWORD).headers["set-cookie"].partition(";")[0]
-        with connected(port) as connection:
-            connection.request("GET", "/live", headers={"Cookie": cookie})
-            response = connection.getresponse()
-            assert response.readline() == b"retry: 3000\n"
-            ask(port, "/sign-out", "", Cookie=cookie)
-            response.read()  # up to the end
+def test_signing_in_the_stream_and_the_throttle_work_as_documented(port: int, browser: Browser) -> None:
+    page = browser.new_context(ignore_https_errors=True).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(f"https://{NAME}:{port}/health")
+    page.fill("#password", PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/health")
+    assert [cookie["secure"] for cookie in page.context.cookies()] == [True]
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in")
+
+    cookie = sign_in(port, PASSWORD).cookie
+    with connected(port) as connection:
+        connection.request("GET", "/live", headers={"Cookie": cookie})
+        response = connection.getresponse()
+        assert response.readline() == b"retry: 3000\n"
+        ask(port, "/sign-out", "", Cookie=cookie)
+        response.read()  # to its end
+
+    for number in range(MAX_FAILURES):
+        assert sign_in(port, "guess", X_Forwarded_For=f"192.0.2.{number}").status == 403
+    assert sign_in(port, "guess", X_Forwarded_For="192.0.2.99").status == 429
+    assert sign_in(port, PASSWORD, source="127.0.0.2").status == 303
 
 
 class TestBehindProxy:
-    async def seen(self, client: tuple[str, int] | None, *headers: tuple[str, str]) -> tuple[str, object]:
-        """Scheme and client as the page sees them."""
+    async def seen(self, client: str | None, *headers: tuple[str, str]) -> tuple[str, str | None]:
+        """Return scheme and client as the page sees them."""
         seen: list[Scope] = []
 
         async def app(scope: Scope, _: Receive, __: Send) -> None:
@@ -215,38 +209,36 @@ class TestBehindProxy:
         async def send(_: Message) -> None: ...
 
         raw = [(name.lower().encode(), value.encode()) for name, value in headers]
-        scope = {"type": "http", "scheme": "http", "client": client, "headers": raw}
+        address = None if client is None else (client, 1)
+        scope = {"type": "http", "scheme": "http", "client": address, "headers": raw}
         await BehindProxy(app)(scope, receive, send)
         return seen[0]["scheme"], seen[0]["client"] and seen[0]["client"][0]
 
     @pytest.mark.parametrize(
         ("client", "headers", "expected"),
         [
-            ("127.0.0.1", [], ("http", "127.0.0.1")),
-            ("127.0.0.1", [("X-Forwarded-Proto", "https")], ("https", "127.0.0.1")),
-            ("::1", [("X-Forwarded-For", "192.0.2.1")], ("http", "192.0.2.1")),
-            ("127.0.0.1", [("X-Forwarded-For", "1.1.1.1, 192.0.2.1")], ("http", "192.0.2.1")),
-            (
-                "127.0.0.1",
-                [("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "192.0.2.1")],
-                ("http", "192.0.2.1"),
-            ),
-            ("127.0.0.1", [("X-Forwarded-Proto", "https, http")], ("http", "127.0.0.1")),
-            ("127.0.0.1", [("X-Forwarded-Proto", "ftp"), ("X-Forwarded-For", "")], ("http", "127.0.0.1")),
+            ("127.0.0.1", {}, ("http", "127.0.0.1")),
+            ("127.0.0.1", {"X-Forwarded-Proto": "https"}, ("https", "127.0.0.1")),
+            ("::1", {"X-Forwarded-For": "192.0.2.1"}, ("http", "192.0.2.1")),
+            ("127.0.0.1", {"X-Forwarded-For": "1.1.1.1, 192.0.2.1"}, ("http", "192.0.2.1")),
+            ("127.0.0.1", {"X-Forwarded-Proto": "https, http"}, ("http", "127.0.0.1")),
+            ("127.0.0.1", {"X-Forwarded-Proto": "ftp", "X-Forwarded-For": ""}, ("http", "127.0.0.1")),
             (
                 "192.0.2.7",
-                [("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "192.0.2.1")],
+                {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"},
                 ("http", "192.0.2.7"),
             ),
+            (None, {"X-Forwarded-Proto": "https"}, ("http", None)),
         ],
     )
-    def test_what_the_proxy_says_counts(
-        self, client: str, headers: list[tuple[str, str]], expected: tuple[str, str]
+    def test_only_the_last_value_of_a_proxy_on_this_machine_counts(
+        self, client: str | None, headers: dict[str, str], expected: tuple[str, str | None]
     ) -> None:
-        assert asyncio.run(self.seen((client, 1), *headers)) == expected
+        assert asyncio.run(self.seen(client, *headers.items())) == expected
 
-    def test_a_client_that_is_gone_already(self) -> None:
-        assert asyncio.run(self.seen(None, ("X-Forwarded-Proto", "https"))) == ("http", None)
+    def test_repeated_headers(self) -> None:
+        headers = [("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "192.0.2.1")]
+        assert asyncio.run(self.seen("127.0.0.1", *headers)) == ("http", "192.0.2.1")
 
 
 class TestWithoutBehindProxy:
@@ -258,15 +250,15 @@ class TestWithoutBehindProxy:
     @pytest.mark.parametrize(
         "name", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-proto"]
     )
-    def test_a_page_without_a_password_refuses_what_was_forwarded(self, page: PageClient, name: str) -> None:
+    def test_a_page_without_a_password_refuses_forwarded_requests(self, page: PageClient, name: str) -> None:
         for target in ("/recent", "/sign-in", "/static/x/page.css"):
             answer = page.request(target, more={name: "x"})
             assert answer.status == 403
             assert "--behind-proxy" in answer.text
 
-    def test_nor_does_it_answer_a_proxy_that_says_nothing(self, page: PageClient, tmp_path: Path) -> None:
+    def test_also_those_of_a_proxy_that_sends_no_headers(self, page: PageClient, tmp_path: Path) -> None:
         silent = re.sub(r"(?m)^ *proxy_(?!pass).*\n", "", documented("nginx"))
-        silent = changed(silent, version=("proxy_pass", "proxy_http_version 1.0; proxy_pass"))
+        silent = replace_each(silent, {"proxy_pass": "proxy_http_version 1.0; proxy_pass"})
         with nginx(page.port, tmp_path, silent) as port:
             answer = ask(port, "/recent")
         assert answer.status == 403
@@ -275,10 +267,10 @@ class TestWithoutBehindProxy:
     def test_a_page_with_a_password_does_not_believe_the_headers(
         self, redis_url: str, tmp_path: Path
     ) -> None:
-        auth = password_auth(tmp_path, PASSWORD, lambda: 1_800_000_000.0)
+        auth = password_auth(tmp_path, PASSWORD, ManualClock())
         with serve_page(settings_for(redis_url, tmp_path), auth) as page:
-            https = {"X_Forwarded_Proto": "https"}
-            answer = page.post("/sign-in", f"password={PASSWORD}", X_Forwarded_For="192.0.2.1", **https)
+            forwarded = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "192.0.2.1"}
+            answer = page.post("/sign-in", f"password={PASSWORD}", **forwarded)
             assert answer.status == 303
             assert "secure" not in answer.headers["set-cookie"].lower()
             for number in range(MAX_FAILURES):

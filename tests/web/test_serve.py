@@ -16,107 +16,55 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.web.page import served_url, start_page
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 LONG = 60.0
-READY = re.compile(r"The page is at (http://\S+/)\n")
 
 
-class Process:
-    """`spotify-logger web`, in a folder of its own."""
+class PageStarter:
+    """Starts `spotify-logger web` in a folder."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
         self.folder = folder
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-        self.environment = {**kept, "REDIS_URL": url, "STATE_DIR": str(folder / "state"), "HOME": str(folder)}
         self.running: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "spotify_logger", "web", *arguments],
-            env={**self.environment, **more},
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = start_page(self.url, self.folder, *arguments, stderr=subprocess.PIPE, **more)
         self.running.append(process)
         return process
 
-    def ready(self, *arguments: str, **more: str) -> tuple[subprocess.Popen[str], str]:
-        process = self.start("--port", "0", *arguments, **more)
-        assert process.stdout is not None
-        found = READY.fullmatch(process.stdout.readline())
-        assert found
-        return process, found[1]
+    def serve(self, *arguments: str, **more: str) -> tuple[subprocess.Popen[str], str]:
+        """Return the process and its URL."""
+        process = self.start(*arguments, **more)
+        return process, served_url(process)
 
-    def ended(self, *arguments: str, **more: str) -> tuple[int, str, str]:
+    def fail(self, *arguments: str, **more: str) -> tuple[int, str]:
+        """Return the exit code and the one line of error."""
         process = self.start(*arguments, **more)
         out, err = process.communicate(timeout=LONG)
-        return process.returncode, out, err
+        assert out == ""
+        assert re.fullmatch(r"spotify-logger: .*\n", err)
+        return process.returncode, err
 
 
 @pytest.fixture
-def page(redis_url: str, tmp_path: Path) -> Iterator[Process]:
-    page = Process(redis_url, tmp_path)
+def page(redis_url: str, tmp_path: Path) -> Iterator[PageStarter]:
+    page = PageStarter(redis_url, tmp_path)
     yield page
     for process in page.running:
         process.kill()
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_prints_its_url_and_stops_on_a_signal(page: Process, number: signal.Signals) -> None:
-    process, address = page.ready()
-    with urllib.request.urlopen(f"{address}recent", timeout=LONG) as answer:
-        assert answer.status == 200
-    with urllib.request.urlopen(f"{address}live", timeout=LONG) as stream:
-        assert stream.readline() == b"retry: 3000\n"
-        process.send_signal(number)
-        out, err = process.communicate(timeout=LONG)
-    assert (process.returncode, out, err) == (0, "", "")
-
-
-def test_reports_an_unreachable_redis(page: Process) -> None:
-    page.environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
-    process, address = page.ready()
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(address, timeout=LONG)
-    assert caught.value.code == 503
-    assert b"cannot be reached" in caught.value.read()
-    caught.value.close()
+def stop(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Stop a process and return what else it printed."""
     process.terminate()
-    assert process.communicate(timeout=LONG) == ("", "")
-
-
-def test_a_port_that_is_taken(page: Process) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        code, out, err = page.ended("--port", str(other.getsockname()[1]))
-    assert (code, out) == (1, "")
-    assert re.fullmatch(r"spotify-logger: cannot listen on .*\n", err)
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--port", "x"], ["--port", "65536"], ["--port", "-1"], ["--json"], ["x"]]
-)
-def test_wrong_arguments(page: Process, arguments: list[str]) -> None:
-    code, out, err = page.ended(*arguments)
-    assert (code, out) == (2, "")
-    assert "Traceback" not in err
-
-
-def test_a_missing_extra_names_the_package_to_install(page: Process) -> None:
-    for name in ("uvicorn", "starlette", "jinja2"):
-        hiding = page.folder / name
-        hiding.mkdir()
-        (hiding / f"{name}.py").write_text(f"raise ModuleNotFoundError('gone', name={name!r})")
-        code, out, err = page.ended("--port", "0", PYTHONPATH=str(hiding))
-        assert (code, out) == (78, "")
-        assert err.startswith("spotify-logger: ")
-        assert f"({name})" in err
-        assert "pip install 'spotify-logger[web]'" in err
+    return process.communicate(timeout=LONG)
 
 
 def status(url: str) -> int:
@@ -128,22 +76,55 @@ def status(url: str) -> int:
             return error.code
 
 
-class TestPassword:
-    def test_generates_one_for_other_machines_and_does_not_log_it(self, page: Process) -> None:
-        process, address = page.ready("--host", "0.0.0.0")
-        assert socket.gethostname() in address
-        kept = json.loads((page.folder / "state" / "web.json").read_text())
-        process.terminate()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_prints_its_url_and_stops_on_a_signal(page: PageStarter, number: signal.Signals) -> None:
+    process, url = page.serve()
+    assert status(f"{url}/recent") == 200
+    with urllib.request.urlopen(f"{url}/live", timeout=LONG) as stream:
+        assert stream.readline() == b"retry: 3000\n"
+        process.send_signal(number)
         out, err = process.communicate(timeout=LONG)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_serves_while_redis_is_unreachable(page: PageStarter) -> None:
+    page.url = "redis://127.0.0.1:1/0"
+    process, url = page.serve()
+    assert status(url) == 503
+    assert stop(process) == ("", "")
+
+
+def test_a_port_that_is_taken(page: PageStarter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, err = page.fail("--port", str(other.getsockname()[1]))
+    assert code == 1
+    assert "cannot listen on" in err
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "starlette", "jinja2"])
+def test_a_missing_extra_names_the_package_to_install(page: PageStarter, name: str) -> None:
+    (page.folder / f"{name}.py").write_text(f"raise ModuleNotFoundError('gone', name={name!r})")
+    code, err = page.fail(PYTHONPATH=str(page.folder))
+    assert code == 78
+    assert f"({name})" in err
+    assert "pip install 'spotify-logger[web]'" in err
+
+
+class TestPassword:
+    def test_is_generated_for_other_machines_and_not_logged(self, page: PageStarter) -> None:
+        process, url = page.serve("--host", "0.0.0.0")
+        assert socket.gethostname() in url
+        kept = json.loads((page.folder / "web.json").read_text())
+        out, err = stop(process)
         assert out == ""
-        assert f"the password of the page is in {page.folder}/state/web.json" in err
+        assert f"the password of the page is in {page.folder}/web.json" in err
         assert kept["password"] not in err
 
-    def test_prints_it_on_a_terminal(self, page: Process) -> None:
+    def test_is_printed_on_a_terminal(self, page: PageStarter) -> None:
         leader, terminal = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-m", "spotify_logger", "web", "--port", "0", "--host", "0.0.0.0"],
-            env=page.environment,
+            env={**os.environ, "REDIS_URL": page.url, "STATE_DIR": str(page.folder)},
             cwd=page.folder,
             stdout=terminal,
             stderr=terminal,
@@ -154,52 +135,48 @@ class TestPassword:
                 output += os.read(leader, 1000)
             process.terminate()
         os.close(leader)
-        kept = json.loads((page.folder / "state" / "web.json").read_text())
+        kept = json.loads((page.folder / "web.json").read_text())
         assert f"The password is {kept['password']}" in output.decode()
 
-    def test_can_be_set(self, page: Process) -> None:
-        process, _ = page.ready("--host", "0.0.0.0", WEB_PASSWORD="open, sesame")
-        process.terminate()
-        assert process.communicate(timeout=LONG) == ("", "")
+    def test_can_be_set_and_is_then_required_locally_too(self, page: PageStarter) -> None:
+        process, url = page.serve(WEB_PASSWORD="sesame")
+        assert status(f"{url}/recent") == 401
+        assert stop(process) == ("", "")
 
-    def test_a_set_password_is_required_locally_too(self, page: Process) -> None:
-        _, address = page.ready(WEB_PASSWORD="sesame")
-        assert status(f"{address}recent") == 401
+    def test_is_generated_behind_a_proxy(self, page: PageStarter) -> None:
+        process, url = page.serve("--behind-proxy")
+        assert url.startswith("http://127.0.0.1:")
+        assert status(f"{url}/recent") == 401
+        assert "the password of the page is in" in stop(process)[1]
 
-    def test_generates_one_behind_a_proxy(self, page: Process) -> None:
-        process, address = page.ready("--behind-proxy")
-        assert address.startswith("http://127.0.0.1:")
-        assert status(f"{address}recent") == 401
-        process.terminate()
-        assert "the password of the page is in" in process.communicate(timeout=LONG)[1]
-
-    def test_behind_a_proxy_nobody_else_may_reach_it(self, page: Process) -> None:
-        code, _, err = page.ended("--port", "0", "--behind-proxy", "--host", "0.0.0.0")
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (["--behind-proxy", "--host", "0.0.0.0"], "--host"),
+            (["--host", "0.0.0.0"], "WEB_PASSWORD needs at least 10"),
+            (["--host", "::1", "--behind-proxy"], "WEB_PASSWORD needs at least 10"),
+        ],
+    )
+    def test_has_to_be_long_for_other_machines_which_a_proxy_keeps_out(
+        self, page: PageStarter, arguments: list[str], complaint: str
+    ) -> None:
+        code, err = page.fail(*arguments, WEB_PASSWORD="123456789")
         assert code == 78
-        assert err.count("\n") == 1
-        assert "--host" in err
-
-    @pytest.mark.parametrize("how", [["--host", "0.0.0.0"], ["--host", "::1", "--behind-proxy"]])
-    def test_rejects_a_short_one_for_other_machines(self, page: Process, how: list[str]) -> None:
-        code, out, err = page.ended("--port", "0", *how, WEB_PASSWORD="123456789")
-        assert (code, out) == (78, "")
-        assert re.fullmatch(r"spotify-logger: WEB_PASSWORD needs at least 10 .*\n", err)
+        assert complaint in err
         assert "123456789" not in err
 
-    def test_none_is_needed_on_loopback(self, page: Process) -> None:
-        for host in ("127.0.0.1", "::1", "localhost"):
-            process, _ = page.ready("--host", host)
-            process.terminate()
-            process.communicate(timeout=LONG)
-        assert not (page.folder / "state").exists()
+    def test_is_not_needed_on_loopback(self, page: PageStarter) -> None:
+        for process, _ in [page.serve("--host", host) for host in ("127.0.0.1", "::1", "localhost")]:
+            assert stop(process) == ("", "")
+        assert not (page.folder / "web.json").exists()
 
 
 def test_the_daemon_does_not_import_the_page() -> None:
-    program = (
+    code = (
         "from spotify_logger.daemon import main, preflight\nimport spotify_logger.supervisor.main\n"
         "import spotify_logger.cli.main, sys\n"
         "names = ('starlette', 'uvicorn', 'jinja2', 'chartkick', 'anyio', 'spotify_logger.web')\n"
         "print([name for name in names if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
