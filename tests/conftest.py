@@ -61,7 +61,6 @@ SLOW = (
     "spotify/test_rate_limit.py",
     "storage/test_cluster.py",
     "storage/test_debian_redis.py",
-    "storage/test_embedded_server.py",
     "storage/test_sentinel_and_cluster.py",
     "supervisor/test_main.py",
     "test_fuzz.py",

@@ -250,34 +250,20 @@ class TestAccessControl:
                 assert caught.value.codes == {"NOPERM"}
 
 
-class TestMark:
-    """What changes when anything has changed that an answer is made of."""
-
-    @pytest.fixture
-    def marked(self, client: redis.Redis, archive: Archive) -> Archive:
-        put(client, EARLY)
-        put(client, NOW - 60)
-        return archive
-
-    def test_it_stays_while_nothing_changes_in_its_period(self, client: redis.Redis, marked: Archive) -> None:
-        assert marked.mark() == marked.mark()
-        period = (EARLY - DAY, EARLY + DAY)
-        before = marked.mark(*period)
-        assert before[1] == 1
-        put(client, NOW - 60, f"{TRACK} 2000 skipped")
-        client.set(PREFIX + index_key(day_of(EARLY + DAY)), "not an index")
-        assert marked.mark(*period) == before
-        assert marked.mark(EARLY)[0] != marked.mark(EARLY + 1)[0]
-
-    def test_it_changes_with_plays_and_gaps(self, client: redis.Redis, marked: Archive) -> None:
-        marks = [marked.mark()]
-        put(client, EARLY + 1)
-        marks.append(marked.mark())
-        client.hdel(PREFIX + index_key(day_of(EARLY)), str(EARLY))
-        marks.append(marked.mark())
-        put(client, NOW - 60, f"{TRACK} 2000 skipped")  # one of the latest days, whose plays may change
-        marks.append(marked.mark())
-        client.hset(PREFIX + GAPS, str(EARLY), f"{EARLY + 600} offline")
-        marks.append(marked.mark())
-        assert [plays for _, plays in marks] == [2, 3, 2, 2, 2]
-        assert len({mark for mark, _ in marks[1:]}) == 4
+def test_the_mark_changes_with_plays_and_gaps_of_its_period(client: redis.Redis, archive: Archive) -> None:
+    put(client, EARLY)
+    put(client, NOW - 60)
+    period = (EARLY - DAY, EARLY + DAY)
+    marks, of_period = [archive.mark()], archive.mark(*period)
+    assert (archive.mark(), of_period[1]) == (marks[0], 1)
+    put(client, NOW - 60, f"{TRACK} 2000 skipped")  # one of the latest days, whose plays may change
+    client.set(PREFIX + index_key(day_of(EARLY + DAY)), "not an index")
+    marks.append(archive.mark())
+    assert archive.mark(*period) == of_period
+    assert archive.mark(EARLY)[0] != archive.mark(EARLY + 1)[0]
+    put(client, EARLY + 1)
+    marks.append(archive.mark())
+    client.hset(PREFIX + GAPS, str(EARLY), f"{EARLY + 600} offline")
+    marks.append(archive.mark())
+    assert [plays for _, plays in marks] == [2, 2, 3, 3]
+    assert len({mark for mark, _ in marks}) == 4

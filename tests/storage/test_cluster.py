@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -200,26 +199,6 @@ def test_commands_and_pages_show_the_same_as_with_one_server(
             assert out
             outputs[-1].append((command, code, sorted(out.splitlines())))
     assert outputs[0] == outputs[1]
-
-
-def test_an_export_of_one_server_imports_into_a_cluster(
-    cluster: RedisCluster, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for master in cluster.masters:
-        master.client.flushall()
-    fill(redis_url)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    for url, command in (
-        (redis_url, "export --output one.jsonl"),
-        (cluster.url, "import one.jsonl"),
-        (cluster.url, "export --output other.jsonl"),
-    ):
-        monkeypatch.setenv("REDIS_URL", url)
-        assert main.main(command.split()) == 0
-    one, other = ((tmp_path / name).read_text().splitlines() for name in ("one.jsonl", "other.jsonl"))
-    assert len(one) > 100
-    assert list(map(json.loads, one)) == list(map(json.loads, other))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from spotify_logger.storage.connection import RedisLink, StoreError
 from spotify_logger.storage.embedded_server import find_server
 from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
 from spotify_logger.system.errors import Misconfigured
-from tests.conftest import free_port, start_server, wait_until
+from tests.conftest import start_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,14 +200,6 @@ class TestRefusals:
 
 
 class TestOutages:
-    def test_no_such_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def unknown(*_: object) -> None:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-        monkeypatch.setattr(socket, "getaddrinfo", unknown)
-        error = complaint("redis://:hunter2@raspberry")
-        assert error.startswith("Redis at raspberry:6379 cannot be reached (Name or service not known)")
-
     @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*soon\r\n", b"\xff\x00\r\n"])
     def test_something_else_listens(self, answer: bytes) -> None:
         with listener(answer) as port:
@@ -216,35 +208,18 @@ class TestOutages:
 
     @pytest.mark.parametrize(
         ("answer", "then_close", "resets", "reason"),
-        [(b"", True, False, CLOSED), (b"", True, True, CLOSED), (b"$500\r\nhel", False, False, SILENT)],
+        [
+            (b"", True, False, CLOSED),
+            (b"", True, True, CLOSED),
+            (b"$500\r\nhel", False, False, SILENT),
+            (b"-LOADING Redis is loading\r\n", False, False, "is still loading its data"),
+        ],
     )
     def test_no_whole_answer_comes(
         self, answer: bytes, reason: str, *, then_close: bool, resets: bool
     ) -> None:
         with listener(answer, then_close=then_close, resets=resets) as port:
             assert reason in complaint(f"redis://127.0.0.1:{port}?socket_timeout=0.2")
-
-    def test_a_server_without_tls(self) -> None:
-        with listener(b"-ERR Protocol error\r\n") as port:
-            assert "is it running, and is REDIS_URL right?" in complaint(f"rediss://127.0.0.1:{port}")
-
-    def test_a_server_that_is_still_loading(self, tmp_path: Path) -> None:
-        server = start_server(tmp_path / "redis")
-        with redis.Redis.from_url(server.url) as client:
-            client.mset({f"key:{number}": "x" * 100 for number in range(3000)})
-            client.save()
-        server.stop()
-        port = free_port()
-        options = ["--port", str(port), "--dir", str(tmp_path / "redis"), "--appendonly", "no"]
-        slowly = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
-        command = [str(find_server()), *options, *slowly]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as loading:
-            try:
-                wait_until(lambda: "refused" not in complaint(f"redis://127.0.0.1:{port}"))
-                error = complaint(f"redis://127.0.0.1:{port}")
-            finally:
-                loading.kill()
-        assert "is still loading its data" in error
 
     def test_a_late_answer_is_not_taken_for_the_next_one(self, redis_url: str) -> None:
         link = RedisLink(f"{redis_url}?socket_timeout=0.2")

@@ -29,7 +29,7 @@ GAP = 1_700_000_000
 
 
 @pytest.fixture
-def debians(tmp_path: Path) -> Iterator[RedisServer]:
+def debian(tmp_path: Path) -> Iterator[RedisServer]:
     """Debian's server, which is not running yet."""
     program, cli = shutil.which("redis-server"), shutil.which("redis-cli")
     if program is None or cli is None:
@@ -47,10 +47,10 @@ def content(url: str) -> dict[str, Any]:
         return {key: client.hgetall(key) for key in client.scan_iter() if client.type(key) == "hash"}
 
 
-def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debians: RedisServer) -> None:
+def test_the_documented_commands_move_all_keys_to_debian_server(tmp_path: Path, debian: RedisServer) -> None:
     ours = start_server(tmp_path / "redis", EmbeddedServer)
     store = Store(ours.url)
-    make_logged_history(4, 10, time.time() - 900).write(store.archive())
+    make_logged_history(4, 3, time.time() - 900).write(store.archive())
     store.close()
     with redis.Redis.from_url(ours.url) as client:
         began, ended = to_iso(GAP * 1000), to_iso(GAP * 1000 + 999_000)
@@ -70,8 +70,8 @@ def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debian
         if line == "sudo systemctl stop spotify-logger":
             ours.stop()
         elif line == "sudo apt install redis-server":
-            debians.start()
-            url = f"redis://127.0.0.1:{debians.port}/0"
+            debian.start()
+            url = f"redis://127.0.0.1:{debian.port}/0"
         elif not line.startswith("sudo "):
             command = line.replace("/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent))
             environ = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(tmp_path), "REDIS_URL": url}
@@ -80,18 +80,18 @@ def test_the_lines_that_change_over_take_everything_along(tmp_path: Path, debian
     assert content(url) == before
 
 
-def test_the_line_that_makes_it_strict(tmp_path: Path, debians: RedisServer) -> None:
+def test_the_documented_user_line_makes_it_strict(tmp_path: Path, debian: RedisServer) -> None:
     text = (DOCS / "SECURITY.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^ *(user default .*)$", text, re.MULTILINE)
     configuration = tmp_path / "redis.conf"
     configuration.write_text(
-        f"bind 127.0.0.1\nport {debians.port}\ndir {tmp_path}\nsave 3600 1\n{line}\n", encoding="utf-8"
+        f"bind 127.0.0.1\nport {debian.port}\ndir {tmp_path}\nsave 3600 1\n{line}\n", encoding="utf-8"
     )
-    debians.process = subprocess.Popen(
-        bound_to_parent([debians.program, str(configuration)]), stdout=subprocess.DEVNULL
+    debian.process = subprocess.Popen(
+        bound_to_parent([debian.program, str(configuration)]), stdout=subprocess.DEVNULL
     )
-    wait_until(debians.answers)
-    client = debians.client
+    wait_until(debian.answers)
+    client = debian.client
     client.hset("listening:1", mapping={"name": "Veridis Quo"})
     assert client.keys() == ["listening:1"]
     assert client.config_get("save") == {"save": "3600 1"}

@@ -16,6 +16,7 @@ from spotify_logger.storage.lease import (
     LeaseState,
     read_holder,
 )
+from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,43 +25,20 @@ if TYPE_CHECKING:
 
     Plant = Callable[[redis.Redis], object]
 
+NOW = 1_795_370_400.0
 OLD = "7 deadbeefdeadbeef oldpi"
-VOID: dict[str, Plant] = {
-    "without an end": lambda client: client.set(LEASE, OLD),
-    "far beyond any": lambda client: client.set(LEASE, OLD, px=round(2000 * MAX_LEASE_SECONDS)),
-    "no lease": lambda client: client.set(LEASE, "x"),
-    "empty": lambda client: client.set(LEASE, "", px=86_400_000),
+INVALID: dict[str, Plant] = {
+    "without an expiry": lambda client: client.set(LEASE, OLD),
+    "a far too long expiry": lambda client: client.set(LEASE, OLD, px=round(2000 * MAX_LEASE_SECONDS)),
+    "an empty value": lambda client: client.set(LEASE, "", px=86_400_000),
     "not even text": lambda client: client.set(LEASE, b"7 deadbeef \xff\x00"),
-    "a list": lambda client: client.rpush(LEASE, OLD),
-    "a hash": lambda client: client.hset(LEASE, "holder", OLD),
+    "another type": lambda client: client.rpush(LEASE, OLD),
 }
 
 
-class HandClock:
-    """Shows what the test sets it to."""
-
-    def __init__(self) -> None:
-        self.now = 1_795_370_400.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def utc(self) -> float:
-        return self.now
-
-    def correct(self, date: float) -> None:
-        pass
-
-    def is_synchronized(self) -> bool:
-        return True
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> VirtualClock:
+    return VirtualClock(NOW)
 
 
 @pytest.fixture
@@ -70,7 +48,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def make(redis_url: str, clock: HandClock) -> Iterator[Callable[[str], Lease]]:
+def make(redis_url: str, clock: VirtualClock) -> Iterator[Callable[[str], Lease]]:
     made: list[Lease] = []
 
     def make(identity: str) -> Lease:
@@ -82,40 +60,35 @@ def make(redis_url: str, clock: HandClock) -> Iterator[Callable[[str], Lease]]:
         lease.close()
 
 
-@pytest.mark.parametrize("plant", VOID.values(), ids=VOID)
-def test_a_void_one_is_taken_over_by_one_logger(
-    client: redis.Redis, clock: HandClock, make: Callable[[str], Lease], plant: Plant
+@pytest.mark.parametrize("plant", INVALID.values(), ids=INVALID)
+def test_an_invalid_lease_is_taken_over_by_one_logger_once_nobody_writes(
+    client: redis.Redis, clock: VirtualClock, make: Callable[[str], Lease], plant: Plant
 ) -> None:
     client.set("spotify_logger:fence", 7)
     plant(client)
     ours, theirs = make("a"), make("b")
-    while clock.now < 1_795_370_400 + INVALID_LEASE_GRACE:
+    for number in range(20):
+        client.hset(STATUS, "last_poll", f"2026-11-22T18:{number:02}:00.000Z")
+        assert ours.check() is LeaseState.HELD_BY_OTHER
+        assert ours.silent_seconds == 0
+        clock.sleep(20)
+    silent_from = clock.now - 20
+    while clock.now < silent_from + INVALID_LEASE_GRACE:
         assert [ours.check(), theirs.check()] == [LeaseState.HELD_BY_OTHER] * 2
         clock.sleep(5)
-    assert [ours.check(), theirs.check()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
+    for _ in range(2):
+        assert [ours.check(), theirs.check()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
+        clock.sleep(5)
     assert ours.invalid_reason
     assert read_holder(client.get(LEASE)) is not None
     assert ours.fence == 8
     assert 0 < client.pttl(LEASE) <= MAX_LEASE_SECONDS * 1000
-    clock.sleep(5)
-    assert [ours.check(), theirs.check()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
+    ours.release()
+    assert theirs.check() is LeaseState.HELD
 
 
-@pytest.mark.parametrize("plant", VOID.values(), ids=VOID)
-def test_it_stands_for_as_long_as_somebody_writes(
-    client: redis.Redis, clock: HandClock, make: Callable[[str], Lease], plant: Plant
-) -> None:
-    plant(client)
-    lease = make("a")
-    for number in range(40):
-        client.hset(STATUS, "last_poll", f"2026-11-22T18:{number:02}:00.000Z")
-        assert lease.check() is LeaseState.HELD_BY_OTHER
-        assert lease.silent_seconds == 0
-        clock.sleep(20)
-
-
-def test_one_that_another_logger_has_renewed_meanwhile_is_not_dropped(
-    client: redis.Redis, clock: HandClock, make: Callable[[str], Lease]
+def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken(
+    client: redis.Redis, clock: VirtualClock, make: Callable[[str], Lease]
 ) -> None:
     client.set(LEASE, "x")
     lease = make("a")
@@ -133,8 +106,8 @@ def test_one_that_another_logger_has_renewed_meanwhile_is_not_dropped(
     assert client.get(LEASE) == OLD
 
 
-def test_the_silence_begins_when_a_write_was_due(
-    client: redis.Redis, clock: HandClock, make: Callable[[str], Lease]
+def test_silence_begins_when_a_write_was_due(
+    client: redis.Redis, clock: VirtualClock, make: Callable[[str], Lease]
 ) -> None:
     client.set(LEASE, OLD, px=86_400)
     client.hset(STATUS, "next_poll", "2026-11-22T18:50:00.000Z")

@@ -83,8 +83,8 @@ def test_a_failover_loses_nothing_even_if_no_replica_had_the_last_plays(
             replicas = [server for server in servers.servers if server is not killed]
             for replica in replicas:
                 replica.freeze()
-            logger.until(490)
-            assert len(logger.run.outbox) > before + 5
+            logger.until(484)
+            assert len(logger.run.outbox) > before + 3
             killed.kill()
             for replica in replicas:
                 replica.freeze(frozen=False)

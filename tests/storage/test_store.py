@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -175,10 +174,12 @@ class TestWriting:
         assert ("HDEL", PLAY_KEY, "name", "playing", "started_at") in recorded.sent()
 
     def test_status_and_catalog_keep_what_is_not_given(self, recorded: RecordedStore) -> None:
-        for status, item in (({"state": "x", "pid": 1}, {"name": "Demo"}), ({"pid": 2}, {"album": "Tape"})):
-            with recorded.store.batch() as batch:
-                batch.write_status(status)
-                batch.write_catalog("local:ab", item)
+        with recorded.store.batch() as batch:
+            batch.write_status({"state": "x", "pid": 1})
+            batch.write_catalog("local:ab", {"name": "Demo"})
+        with recorded.store.batch() as batch:
+            batch.write_status({"pid": 2})
+            batch.write_catalog("local:ab", {"album": "Tape"})
         assert recorded.store.read_status() == {"state": "x", "pid": "2"}
         assert recorded.store.item("local:ab") == {"name": "Demo", "album": "Tape"}
 
@@ -232,13 +233,6 @@ class TestWriting:
         recorded.write_play(fields={"uri": "u", "name": title, "artists": "half \ud83d"})
         assert recorded.store.play(START) == {"uri": "u", "name": title, "artists": "half ?"}
 
-    @pytest.mark.parametrize("query", ["/3", "?db=3"])
-    def test_databases_of_a_server_are_separate(
-        self, redis_url: str, open_store: OpenStore, query: str
-    ) -> None:
-        open_store(redis_url.removesuffix("/0") + query).write_play()
-        assert open_store().content() == {}
-
     def test_listeners_with_prefixes_share_a_server(self, open_store: OpenStore) -> None:
         ann, ben = open_store(prefix="ann:"), open_store(prefix="ben:")
         ann.write_poll()
@@ -288,10 +282,11 @@ class TestClaim:
 class TestReading:
     def test_an_empty_server(self, recorded: RecordedStore) -> None:
         store = recorded.store
-        assert store.latest_play() is store.play(START) is store.now_playing() is None
-        assert store.recent(5) == store.days() == store.gaps() == store.listeners() == []
-        assert store.read_status() == store.item("track:x") == store.tombstones() == {}
-        assert (store.standby_machine(), store.count_tombstones()) == ("", 0)
+        assert [store.latest_play(), store.play(START), store.now_playing()] == [None] * 3
+        assert [*store.recent(5), *store.days(), *store.gaps(), *store.listeners()] == []
+        assert {**store.read_status(), **store.item("track:x")} == {}
+        assert (store.standby_machine(), store.tombstones(), store.count_tombstones()) == ("", {}, 0)
+        assert store.version().startswith(("redis ", "valkey "))
 
     def test_plays_come_newest_first_from_many_days(self, recorded: RecordedStore) -> None:
         seconds = [START - days * 86_400 - half for days in (0, 1, 9, 400, 5000) for half in (0, 30)]
@@ -320,11 +315,6 @@ class TestReading:
         recorded.raw.set("track:b", "not a hash")
         found = list(recorded.store.catalog(["track:a", "track:b", "track:c"], ["name", "album"]))
         assert found == [("track:a", ["A", ""]), ("track:b", ["", ""]), ("track:c", ["", ""])]
-
-    def test_version(self, recorded: RecordedStore) -> None:
-        name, number = recorded.store.version().split()
-        assert name in {"redis", "valkey"}
-        assert number[0].isdigit()
 
     def test_foreign_data_is_skipped(self, recorded: RecordedStore) -> None:
         recorded.write_play()
@@ -442,17 +432,6 @@ class TestDurability:
         assert mute.store.server_second() == 0
         recorded.raw.acl_deluser("mute")
 
-    def test_nothing_is_asked_over_a_new_connection(self, recorded: RecordedStore) -> None:
-        """What was sent over the old one may be lost, and the new one has nothing to sync."""
-        recorded.write_play()
-        for question in (recorded.store.is_synced, recorded.store.server_second, recorded.store.persistence):
-            recorded.raw.client_kill_filter(_type="normal", skipme=True)
-            for _ in range(2):
-                with pytest.raises(StoreError):
-                    question()
-            recorded.store.connect()
-            question()
-
 
 class TestRefusals:
     @pytest.mark.parametrize("key", [PLAY_KEY, "plays:2026-11-22", "track:a", "spotify_logger:status"])
@@ -494,7 +473,7 @@ class TestRefusals:
         self, on_own_server: RecordedStore, code: str, refuse: tuple[str, ...], accept: tuple[str, ...]
     ) -> None:
         assert on_own_server.store.write_refusal() is None
-        on_own_server.raw.execute_command(*refuse)
+        on_own_server.raw.execute_command(*refuse)  # type: ignore[no-untyped-call]
         with pytest.raises(StoreError) as caught:
             on_own_server.write_poll()
         assert PLAY_KEY in caught.value.refused
@@ -503,25 +482,9 @@ class TestRefusals:
         assert refusal is not None
         assert refusal.codes == {code}
         assert on_own_server.store.recent(1) == []
-        on_own_server.raw.execute_command(*accept)
+        on_own_server.raw.execute_command(*accept)  # type: ignore[no-untyped-call]
         on_own_server.write_poll()
         assert on_own_server.store.recent(1) == [(START, STORED)]
-
-    def test_a_server_that_cannot_save(
-        self, own_server: EmbeddedServer, on_own_server: RecordedStore, tmp_path: Path
-    ) -> None:
-        raw = on_own_server.raw
-        raw.config_set("appendonly", "no")
-        raw.config_set("save", "3600 1")
-        on_own_server.write_play()
-        shutil.rmtree(tmp_path / "redis")
-        raw.bgsave()
-        wait_until(lambda: raw.info("persistence")["rdb_last_bgsave_status"] == "err")
-        with pytest.raises(StoreError, match="free disk space"):
-            on_own_server.write_play(fields={**FIELDS, "ms_played": 216000})
-        assert on_own_server.store.recent(1) == [(START, STORED)]
-        assert own_server.process
-        own_server.process.kill()  # it would not end without saving
 
     def test_a_user_who_may_only_read_some_keys(
         self, redis_url: str, recorded: RecordedStore, open_store: OpenStore

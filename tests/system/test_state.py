@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.system.state import from_json, from_plain, to_json
@@ -47,12 +47,14 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(OUTER)
 def test_values_survive_a_round_trip(value: Outer) -> None:
     assert from_json(Outer, to_json(value)) == value
     assert from_json(Outer, to_json(value, indent=1).encode()) == value
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from([*Outer.__dataclass_fields__, "at"]), JSON, max_size=8))
 def test_any_json_is_read_without_an_error(value: dict[str, object]) -> None:
     found = from_json(Outer, json.dumps(value))
@@ -60,30 +62,14 @@ def test_any_json_is_read_without_an_error(value: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        "5",
-        "\0" * 9,
-        "[" * 50_000,
-        "9" * 10_000,
-        b"\xff\xfe\0",
-        '{"inner": null}',
-        "{}",
-    ],
-    ids=range(11),
+    "text", ["", "{", "[]", "null", "\0" * 9, "[" * 50_000, b"\xff\xfe\0", '{"inner": null}'], ids=range(8)
 )
 def test_invalid_json_is_none(text: str | bytes) -> None:
     assert from_json(Outer, text) is None
 
 
-@pytest.mark.parametrize(
-    "seconds", ['"5"', "true", "null", "[]", "NaN", "Infinity", "1e999", "1" + 400 * "0"]
-)
-def test_infinite_numbers_are_none(seconds: str) -> None:
+@pytest.mark.parametrize("seconds", ['"5"', "true", "NaN", "Infinity", "1e999", "1" + 400 * "0"])
+def test_only_finite_numbers_are_floats(seconds: str) -> None:
     assert from_json(Outer, f'{{"seconds": {seconds}, "inner": null}}') is None
     assert from_json(float, seconds) is None
 

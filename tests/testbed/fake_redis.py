@@ -4,7 +4,7 @@ It replies as a real server does through `RedisLink`; `test_fake_redis` compares
 this: `crash` is a power failure (a process that is killed loses nothing that it wrote); the append-only file
 is synced when a whole second begins (a real server does so at once where it has not for a second); a batch
 that hangs is lost (a real server may get to it later); it knows only the commands and options that the logger
-uses, with the right number of arguments.
+uses.
 """
 
 from __future__ import annotations
@@ -425,9 +425,12 @@ class FakeRedis:
         try:
             if name not in self._commands:
                 raise _unknown(name, arguments)
+            carry_out, least, most = self._commands[name]
+            if not least <= len(arguments) <= most:
+                raise _wrong_number(name)
             if self._refusing:
                 self._refuse(name)
-            return self._commands[name](*arguments)
+            return carry_out(*arguments)
         except exceptions.ResponseError as error:
             return to_refusal(error)
 
@@ -439,25 +442,26 @@ class FakeRedis:
         if code == "NOPERM" or name in _REFUSED.get(code, ()):
             raise exceptions.ResponseError(code)
 
-    def _table(self) -> dict[str, Callable[..., Reply]]:
+    def _table(self) -> dict[str, tuple[Callable[..., Reply], float, float]]:
+        """Return the commands: what carries them out, and their least and most arguments."""
         return {
-            "TIME": self._time,
-            "INFO": self._info,
-            "CONFIG": self._config,
-            "WAITAOF": self._waitaof,
-            "EXISTS": self._exists,
-            "DEL": self._del,
-            "GET": self._keys.text,
-            "SET": self._set,
-            "INCR": self._incr,
-            "PTTL": self._pttl,
-            "EVAL": self._eval,
-            "HGET": self._hget,
-            "HMGET": self._hmget,
-            "HGETALL": self._hgetall,
-            "HLEN": self._hlen,
-            "HSET": self._hset,
-            "HDEL": self._hdel,
+            "TIME": (self._time, 0, 0),
+            "INFO": (self._info, 1, 1),
+            "CONFIG": (self._config, 2, 2),
+            "WAITAOF": (self._waitaof, 3, 3),
+            "EXISTS": (self._exists, 1, math.inf),
+            "DEL": (self._del, 1, math.inf),
+            "GET": (self._keys.text, 1, 1),
+            "SET": (self._set, 2, 5),
+            "INCR": (self._incr, 1, 1),
+            "PTTL": (self._pttl, 1, 1),
+            "EVAL": (self._eval, 2, math.inf),
+            "HGET": (self._hget, 2, 2),
+            "HMGET": (self._hmget, 2, math.inf),
+            "HGETALL": (self._hgetall, 1, 1),
+            "HLEN": (self._hlen, 1, 1),
+            "HSET": (self._hset, 3, math.inf),
+            "HDEL": (self._hdel, 2, math.inf),
         }
 
     def _time(self) -> list[str]:
@@ -541,7 +545,10 @@ class FakeRedis:
         return "OK"
 
     def _incr(self, key: str) -> int:
-        number = int(self._keys.text(key) or "0") + 1
+        try:
+            number = int(self._keys.text(key) or "0") + 1
+        except ValueError:
+            raise exceptions.ResponseError("value is not an integer or out of range") from None
         self._keys.put(key, str(number), self._keys.expires(key))
         return number
 
@@ -649,3 +656,7 @@ class FakeRedisLink:
 def _unknown(name: str, arguments: Sequence[str]) -> exceptions.ResponseError:
     listed = " ".join(f"'{argument}'" for argument in arguments)
     return exceptions.ResponseError(f"unknown command '{name}', with args beginning with: {listed}")
+
+
+def _wrong_number(name: str) -> exceptions.ResponseError:
+    return exceptions.ResponseError(f"wrong number of arguments for '{name.lower()}' command")
