@@ -1,8 +1,9 @@
-"""The client against the simulator, in the same process and over HTTP: every fault there is."""
+"""The client against the faults of the simulator, in the same process and over HTTP."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,12 @@ from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerEr
 from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from spotify_logger.spotify.http import Request, Response, Send
+    from spotify_logger.spotify.http import Send
 
 T = 1_795_348_800.0
-SENDERS = ("in the same process", "over HTTP")
 
 EXPECTED: dict[str, type[object]] = {
     **dict.fromkeys(["expired", "stale", "slow", "access_denied"], dict),
@@ -42,14 +42,14 @@ EXPECTED: dict[str, type[object]] = {
     **dict.fromkeys(["list", "string", "number", "truncated"], TryLater),
     **dict.fromkeys(["reset", "hang", "cut", "drip", "drip_headers", "huge"], Unreachable),
 }
-"""What each fault must come to, however it is carried."""
-
-HOW: dict[str, Fault] = {
+"""The type of the result during each fault, however the request is carried."""
+SPECIAL: dict[str, Fault] = {
     "slow": Fault("slow", requests=1, value=0.01),
     "hang": Fault("hang", requests=1, value=60.0),
     "reset": Fault("reset", seconds=60.0),  # a single one is made up for by a new connection
 }
-"""How long and how strong a fault is, where it is not a usual one for one request."""
+OVER_HTTP = ["slow", "hang", "reset", "cut", "drip", "drip_headers", "huge", "rate_limit_date", "html"]
+"""Faults that differ on a real socket, and two of the others."""
 
 
 @pytest.fixture
@@ -59,21 +59,16 @@ def world() -> VirtualWorld:
     return world
 
 
-@pytest.fixture(params=SENDERS)
-def send(request: pytest.FixtureRequest, world: VirtualWorld) -> Iterator[Send]:
-    carrier: str = request.param
-    if carrier == SENDERS[0]:
-        yield world.send
-        return
+@contextmanager
+def over_http(world: VirtualWorld) -> Iterator[Send]:
+    """Carry requests over real sockets, with short timeouts."""
     server = SimulatorServer(world.service, now=lambda: world.clock.now)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     sender = HttpSender(read_timeout=0.4, deadline=0.8)
-
-    def redirected(request: Request) -> Response:
-        return sender(replace(request, url=request.url.replace("https://simulator.test", server.url)))
-
-    yield redirected
+    yield lambda request: sender(
+        replace(request, url=request.url.replace("https://simulator.test", server.url))
+    )
     sender.close()
     server.shutdown()
     server.server_close()
@@ -81,7 +76,7 @@ def send(request: pytest.FixtureRequest, world: VirtualWorld) -> Iterator[Send]:
 
 
 @pytest.fixture
-def spotify(world: VirtualWorld, send: Send, tmp_path: Path) -> Spotify:
+def make_spotify(world: VirtualWorld, tmp_path: Path) -> Callable[[Send], Spotify]:
     environ = {
         "HOME": str(tmp_path),
         "STATE_DIR": str(tmp_path),
@@ -93,7 +88,7 @@ def spotify(world: VirtualWorld, send: Send, tmp_path: Path) -> Spotify:
     token_file = TokenFile(tmp_path / TOKEN_FILE)
     token_file.save(Token(DEMO_REFRESH_TOKEN))
     rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock, "boot")
-    return Spotify(send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
+    return lambda send: Spotify(send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
 
 
 def poll(spotify: Spotify) -> object:
@@ -103,24 +98,37 @@ def poll(spotify: Spotify) -> object:
         return error
 
 
-def test_every_fault_is_expected() -> None:
-    assert set(EXPECTED) == NAMES
-
-
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_every_fault_comes_to_what_is_expected_and_passes(
-    spotify: Spotify, world: VirtualWorld, name: str
-) -> None:
-    world.service.faults.add(HOW.get(name, Fault(name, requests=1)), world.clock.now)
-    first = poll(spotify)
-    assert type(first) is EXPECTED[name]
+def suffer(name: str, spotify: Spotify, world: VirtualWorld) -> None:
+    """Poll during a fault, and two hours later."""
+    world.service.faults.add(SPECIAL.get(name, Fault(name, requests=1)), world.clock.now)
+    assert type(poll(spotify)) is EXPECTED[name]
     assert spotify.requests <= 4
-    assert spotify.is_time_known  # by the token endpoint, if by nobody else
+    assert spotify.is_time_known  # from the token endpoint, if from nobody else
     world.clock.sleep(2 * 3600)
     assert isinstance(poll(spotify), dict)
 
 
-def test_a_refresh_an_hour_is_all_it_takes(spotify: Spotify, world: VirtualWorld, tmp_path: Path) -> None:
+def test_every_fault_has_an_expected_result() -> None:
+    assert set(EXPECTED) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_every_fault_passes(make_spotify: Callable[[Send], Spotify], world: VirtualWorld, name: str) -> None:
+    suffer(name, make_spotify(world.send), world)
+
+
+@pytest.mark.parametrize("name", OVER_HTTP)
+def test_faults_pass_over_http(
+    make_spotify: Callable[[Send], Spotify], world: VirtualWorld, name: str
+) -> None:
+    with over_http(world) as send:
+        suffer(name, make_spotify(send), world)
+
+
+def test_a_refresh_an_hour_is_enough(
+    make_spotify: Callable[[Send], Spotify], world: VirtualWorld, tmp_path: Path
+) -> None:
+    spotify = make_spotify(world.send)
     for _ in range(10):
         assert isinstance(poll(spotify), dict)
         world.clock.sleep(1800)
@@ -129,10 +137,7 @@ def test_a_refresh_an_hour_is_all_it_takes(spotify: Spotify, world: VirtualWorld
     saved = TokenFile(tmp_path / TOKEN_FILE).load()
     assert saved is not None
     assert saved.refresh_token == DEMO_REFRESH_TOKEN
-
-
-def test_what_was_played_last(spotify: Spotify, world: VirtualWorld) -> None:
-    world.clock.sleep(30_000)
+    world.clock.sleep(12_000)
     body = spotify.recently_played().body
     assert body is not None
     assert isinstance(body["items"], list)

@@ -4,12 +4,10 @@ import json
 import math
 import stat
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.spotify.rate_limit import (
@@ -21,13 +19,14 @@ from spotify_logger.spotify.rate_limit import (
     boot_id,
     cooldown_seconds,
 )
-from spotify_logger.system import clock as clock_room
+from spotify_logger.system import clock as clock_module
 from spotify_logger.system.clock import SystemClock
 from spotify_logger.system.errors import NotBefore
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
 NOON = 1_795_348_800.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -39,8 +38,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / RATE_LIMIT_FILE
 
 
-def left(rate_limit: RateLimit) -> float:
-    """Seconds for which the gate of the API is closed."""
+def remaining(rate_limit: RateLimit) -> float:
+    """Return the seconds for which nothing may be sent to the API."""
     try:
         rate_limit.check("api")
     except NotBefore as limit:
@@ -48,14 +47,13 @@ def left(rate_limit: RateLimit) -> float:
     return 0.0
 
 
-class Machine:
-    """A machine with the real clock room on hardware that is set by hand; it looks at the gate once a minute.
+class RebootingMachine:
+    """A machine with the real clock on simulated hardware; the logger polls once a minute.
 
     Attributes:
         now: The true time.
         ahead: Seconds by which the machine's own clock is ahead of it.
-        synchronized: Whether the kernel knows that it is not.
-        boots: What the runs of the machine are called.
+        synchronized: Whether the kernel reports the clock as synchronised.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, boots: Sequence[str] = ()) -> None:
@@ -65,70 +63,63 @@ class Machine:
         self._boot = next(self._boots)
         self._path = path
         monkeypatch.setattr(time, "time", lambda: self.now + self.ahead)
-        monkeypatch.setattr(clock_room, "_boottime", lambda: self.now - self._booted)
-        monkeypatch.setattr(clock_room, "_is_synchronized", lambda: self.synchronized)
+        monkeypatch.setattr(clock_module, "_boottime", lambda: self.now - self._booted)
+        monkeypatch.setattr(clock_module, "_is_synchronized", lambda: self.synchronized)
         self.restart()
 
     def restart(self) -> None:
-        """Another process of the logger, in the same run of the machine."""
+        """Start another process of the logger, without a reboot."""
         self.clock = SystemClock()
         self.rate_limit = RateLimit(self._path, self.clock, self._boot)
 
     def reboot(self, off: float, ahead: float = 0.0) -> None:
-        """Cut the power for so many seconds; the machine comes back with some time or other."""
+        """Cut the power for some seconds; the clock comes back ahead of the true time, or behind."""
         self.now += off
         self.ahead, self.synchronized = ahead, False
         self._booted, self._boot = self.now, next(self._boots)
         self.restart()
 
-    def set_right(self) -> None:
+    def synchronize(self) -> None:
         """Let a network time service step the clock, and keep it right."""
         self.ahead, self.synchronized = 0.0, True
 
     def start_cooldown(self, seconds: float) -> None:
-        """Get an answer that asks to wait, and that tells the time as every answer of Spotify's does."""
+        """Get an answer that asks to wait; like every answer, it tells the time."""
         self.clock.correct(math.floor(self.now))
         assert self.rate_limit.start_cooldown("api", seconds - 1, "quota").seconds == seconds
 
     def run(self, seconds: float) -> float:
-        """Go on for a while; the seconds still to wait are returned."""
+        """Run for some time, and return the remaining seconds of the cooldown."""
         end = self.now + seconds
         while self.now < end:
-            left(self.rate_limit)
+            remaining(self.rate_limit)
             self.now = min(end, self.now + MINUTE)
         return self.remaining
 
     @property
     def remaining(self) -> float:
-        return left(self.rate_limit)
+        return remaining(self.rate_limit)
 
 
-LOST = PROGRESS_SAVE_INTERVAL + MINUTE
-"""Seconds of a wait that a reboot may cost."""
-WRONG = {
-    "right, but nobody knows": 0,
-    "a day ahead": DAY,
-    "a day behind": -DAY,
-    "a year ahead": YEAR,
-    "a year behind": -YEAR,
-    "in 1970": 60 - NOON,
-}
-"""Seconds by which a clock is ahead."""
+REBOOT_COST = PROGRESS_SAVE_INTERVAL + MINUTE
+"""The most seconds by which a reboot prolongs a cooldown."""
+WRONG_CLOCKS = {"right": 0, "a year ahead": YEAR, "a day behind": -DAY, "in 1970": 60 - NOON}
+"""Seconds by which a clock is ahead; the machine never knows that it is right."""
 
 
 @pytest.fixture
-def make_machine(monkeypatch: pytest.MonkeyPatch, path: Path) -> Callable[..., Machine]:
-    return lambda *boots: Machine(monkeypatch, path, boots)
+def machine(monkeypatch: pytest.MonkeyPatch, path: Path) -> RebootingMachine:
+    return RebootingMachine(monkeypatch, path)
 
 
-def test_nothing_was_asked_for(path: Path) -> None:
+def test_without_a_limit_nothing_waits_and_nothing_is_written(path: Path) -> None:
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
     rate_limit.check("api")
     rate_limit.end_cooldown("api")
     assert not path.exists()
 
 
-def test_a_wait_ends_by_itself(path: Path) -> None:
+def test_cooldown_ends_by_itself(path: Path) -> None:
     clock = VirtualClock(NOON)
     rate_limit = RateLimit(path, clock, "boot")
     limit = rate_limit.start_cooldown("api", 30, "too many")
@@ -141,7 +132,7 @@ def test_a_wait_ends_by_itself(path: Path) -> None:
     rate_limit.check("api")
 
 
-def test_the_families_wait_apart(path: Path) -> None:
+def test_endpoint_groups_have_their_own_cooldowns(path: Path) -> None:
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
     rate_limit.start_cooldown("accounts", 30, "too many")
     rate_limit.check("api")
@@ -154,25 +145,22 @@ def test_the_families_wait_apart(path: Path) -> None:
     ("asked", "guess", "times", "expected"),
     [
         (6, 60, 1, 7),
-        (6, 60, 2, 8),
         (6, 60, 5, 22),
         (6, 60, 1000, 66),
         (0, 60, 1, 1),
         (-5, 60, 1, 1),
-        (49_861, 60, 1, 49_862),
         (None, 60, 1, 60),
         (None, 60, 3, 240),
         (None, 60, 1000, 3600),
         (None, 3600, 4, 3600),
-        (1e300, 60, 1, MAX_COOLDOWN),
         (float("inf"), 60, 1, MAX_COOLDOWN),
     ],
 )
-def test_how_long(asked: float | None, guess: float, times: int, expected: float) -> None:
+def test_length_of_a_cooldown(asked: float | None, guess: float, times: int, expected: float) -> None:
     assert cooldown_seconds(asked, guess, times) == expected
 
 
-def test_repeated_limits_make_it_more_careful_and_an_answer_ends_that(path: Path) -> None:
+def test_cooldowns_grow_across_restarts_until_an_answer_comes(path: Path) -> None:
     clock = VirtualClock(NOON)
     rate_limit = RateLimit(path, clock, "boot")
     waits = []
@@ -185,294 +173,136 @@ def test_repeated_limits_make_it_more_careful_and_an_answer_ends_that(path: Path
     assert [*waits, rate_limit.start_cooldown("api", None, "too many").seconds] == [60, 120, 240, 60]
 
 
-def test_a_restart_sends_nothing_before_and_no_step_of_the_clock_changes_that(path: Path) -> None:
+def test_restarts_and_steps_of_the_clock_do_not_shorten_a_cooldown(path: Path) -> None:
     clock = VirtualClock(NOON)
     RateLimit(path, clock, "boot").start_cooldown("api", 10 * HOUR, "quota")
     for step in (DAY, -2 * DAY, YEAR, -3 * YEAR):
         clock.sleep(HOUR)
         clock.step(step)
         clock.correct(clock.now + step)
-        left(RateLimit(path, clock, "boot"))
+        remaining(RateLimit(path, clock, "boot"))
     clock.sleep(6 * HOUR)
-    assert left(RateLimit(path, clock, "boot")) == pytest.approx(1)
+    assert remaining(RateLimit(path, clock, "boot")) == pytest.approx(1)
 
 
-# A reboot: T is 10 h after noon; the machine runs for an hour, and is off for some
-
-
-@pytest.mark.parametrize("ahead", WRONG.values(), ids=WRONG)
-def test_after_a_reboot_only_what_the_machine_saw_has_passed(
-    make_machine: Callable[..., Machine], ahead: float
-) -> None:
-    machine = make_machine()
+@pytest.mark.parametrize("ahead", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
+def test_only_the_running_time_counts_after_a_reboot(machine: RebootingMachine, ahead: float) -> None:
     machine.start_cooldown(10 * HOUR)
     machine.run(HOUR)
     machine.reboot(20 * HOUR, ahead)
-    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + LOST
-    assert 5 * HOUR <= machine.run(4 * HOUR) <= 5 * HOUR + LOST
+    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + REBOOT_COST
+    assert 5 * HOUR <= machine.run(4 * HOUR) <= 5 * HOUR + REBOOT_COST
     machine.restart()
-    assert 5 * HOUR <= machine.remaining <= 5 * HOUR + LOST
-    assert machine.run(5 * HOUR + LOST) == 0
+    assert 5 * HOUR <= machine.remaining <= 5 * HOUR + REBOOT_COST
+    assert machine.run(5 * HOUR + REBOOT_COST) == 0
 
 
-@pytest.mark.parametrize("ahead", WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("late", [0, MINUTE, 2 * HOUR])
-@pytest.mark.parametrize("off", [MINUTE, 5 * HOUR])
-def test_a_clock_that_a_time_service_has_put_right_tells_how_long_the_machine_was_off(
-    make_machine: Callable[..., Machine], ahead: float, late: float, off: float
+@pytest.mark.parametrize("ahead", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
+@pytest.mark.parametrize("late", [0, 2 * HOUR], ids=["at once", "late"])
+def test_synchronised_clock_tells_how_long_the_machine_was_off(
+    machine: RebootingMachine, ahead: float, late: float
 ) -> None:
-    machine = make_machine()
     machine.start_cooldown(10 * HOUR)
     machine.run(HOUR)
-    machine.reboot(off, ahead)
+    machine.reboot(5 * HOUR, ahead)
     machine.run(late)
-    machine.set_right()
-    over = 9 * HOUR - off - late
-    assert machine.remaining == pytest.approx(over, abs=1)
-    assert machine.run(HOUR) == pytest.approx(over - HOUR, abs=1)
+    machine.synchronize()
+    left = 4 * HOUR - late
+    assert machine.remaining == pytest.approx(left, abs=1)
+    assert machine.run(HOUR) == pytest.approx(left - HOUR, abs=1)
     machine.restart()
-    assert machine.run(over - HOUR - 1) > 0
+    assert machine.run(left - HOUR - 1) > 0
     machine.now += 2
     assert machine.remaining == 0
 
 
-@pytest.mark.parametrize("ahead", WRONG.values(), ids=WRONG)
-def test_a_wait_that_ended_while_the_machine_was_off_is_over_once_the_clock_is_right(
-    make_machine: Callable[..., Machine], ahead: float
-) -> None:
-    machine = make_machine()
-    machine.start_cooldown(10 * HOUR)
-    machine.reboot(11 * HOUR, ahead)
-    assert machine.remaining > 9 * HOUR
-    machine.set_right()
-    assert machine.remaining == 0
-
-
-@pytest.mark.parametrize("ahead", WRONG.values(), ids=WRONG)
-def test_what_an_answer_said_of_the_time_outlives_a_machine_that_never_knew_it(
-    make_machine: Callable[..., Machine], ahead: float
-) -> None:
-    machine = make_machine()
-    machine.ahead = ahead
-    machine.restart()
-    machine.start_cooldown(10 * HOUR)
-    machine.run(30 * MINUTE)
-    machine.restart()  # before another answer has told it the time
-    machine.run(30 * MINUTE)
-    machine.reboot(5 * HOUR)
-    machine.set_right()
-    assert machine.remaining == pytest.approx(4 * HOUR, abs=1)
-
-
-def test_what_the_machine_ran_since_the_boot_counts_though_nobody_looked(
-    make_machine: Callable[..., Machine],
-) -> None:
-    machine = make_machine()
-    machine.reboot(0)
-    machine.start_cooldown(10 * HOUR)
-    machine.run(2 * HOUR)
-    machine.reboot(MINUTE)
-    machine.now += 3 * HOUR
-    machine.restart()
-    assert 5 * HOUR <= machine.remaining <= 5 * HOUR + LOST
-
-
-@pytest.mark.parametrize("ahead", [DAY, -DAY, YEAR, -YEAR])
-def test_a_clock_that_jumps_does_not_touch_a_wait_that_it_was_wrong_at(
-    make_machine: Callable[..., Machine], ahead: float
-) -> None:
-    machine = make_machine()
+@pytest.mark.parametrize("ahead", [YEAR, -YEAR], ids=["ahead", "behind"])
+def test_correction_of_the_clock_does_not_change_a_cooldown(machine: RebootingMachine, ahead: float) -> None:
     machine.ahead = ahead
     machine.restart()
     machine.rate_limit.start_cooldown("api", 10 * HOUR - 1, "quota")  # by an answer without a date
-    machine.set_right()
+    machine.synchronize()
     assert machine.run(HOUR) == 9 * HOUR
     machine.restart()
     assert machine.remaining == 9 * HOUR
 
 
-@pytest.mark.parametrize("ahead", [DAY, YEAR])
-def test_a_wait_that_seems_to_begin_in_the_future_is_no_longer(
-    make_machine: Callable[..., Machine], ahead: float
-) -> None:
-    machine = make_machine()
-    machine.ahead = ahead
+def test_cooldown_that_seems_to_begin_in_the_future_is_no_longer(machine: RebootingMachine) -> None:
+    machine.ahead = YEAR
     machine.restart()
     machine.rate_limit.start_cooldown("api", 10 * HOUR - 1, "quota")
     machine.run(HOUR)
     machine.reboot(5 * HOUR)
-    machine.set_right()
-    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + LOST
-    assert 9 * HOUR - 5 * MINUTE <= machine.run(5 * MINUTE) < 9 * HOUR
-    assert machine.run(9 * HOUR + LOST) == 0
+    machine.synchronize()
+    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + REBOOT_COST
+    assert machine.run(9 * HOUR + REBOOT_COST) == 0
 
 
-def test_a_process_knows_that_the_one_before_it_found_the_machine_rebooted(
-    make_machine: Callable[..., Machine],
-) -> None:
-    machine = make_machine()
-    machine.start_cooldown(10 * HOUR)
-    machine.run(HOUR)
-    machine.reboot(5 * HOUR, -DAY)
-    machine.run(HOUR)
-    machine.restart()
-    machine.set_right()
-    assert machine.remaining == pytest.approx(3 * HOUR, abs=1)
-
-
-def test_once_the_clock_has_told_the_time_no_step_of_it_changes_anything(
-    make_machine: Callable[..., Machine],
-) -> None:
-    machine = make_machine()
-    machine.start_cooldown(10 * HOUR)
-    machine.reboot(5 * HOUR, -DAY)
-    machine.set_right()
-    assert machine.run(HOUR) == pytest.approx(4 * HOUR, abs=1)
-    machine.ahead = YEAR  # somebody set it, which the kernel notices
-    machine.synchronized = False
-    assert machine.run(HOUR) == pytest.approx(3 * HOUR, abs=1)
-    machine.restart()
-    assert machine.run(HOUR) == pytest.approx(2 * HOUR, abs=1)
-
-
-@pytest.mark.parametrize("ahead", WRONG.values(), ids=WRONG)
-def test_every_reboot_costs_a_little(make_machine: Callable[..., Machine], ahead: float) -> None:
-    machine = make_machine()
-    machine.start_cooldown(10 * HOUR)
-    for reboots in range(1, 6):
-        machine.run(HOUR)
-        machine.reboot(7 * HOUR, ahead)
-        assert 0 <= machine.remaining - (10 - reboots) * HOUR <= reboots * LOST
-    machine.set_right()
-    assert machine.remaining == 0
-
-
-def test_the_second_reboot_finds_the_right_time(make_machine: Callable[..., Machine]) -> None:
-    machine = make_machine()
-    machine.start_cooldown(10 * HOUR)
-    machine.run(HOUR)
-    machine.reboot(2 * HOUR, YEAR)
-    machine.run(HOUR)
-    machine.reboot(2 * HOUR, -YEAR)
-    machine.set_right()
-    assert machine.remaining == pytest.approx(4 * HOUR, abs=1)
-
-
-def test_a_wait_that_is_over_stays_over(make_machine: Callable[..., Machine]) -> None:
-    machine = make_machine()
-    machine.start_cooldown(10 * HOUR)
-    assert machine.run(10 * HOUR) == 0
-    machine.reboot(HOUR, -DAY)
-    assert machine.remaining == 0
-
-
-def test_without_a_name_for_its_runs_a_machine_waits_all_the_same(
-    make_machine: Callable[..., Machine],
-) -> None:
-    machine = make_machine("", "", "")
-    machine.start_cooldown(10 * HOUR)  # it has been up for three days
-    assert machine.remaining == 10 * HOUR
-    assert machine.run(HOUR) == 9 * HOUR
-    machine.restart()
-    assert machine.remaining == 9 * HOUR
-    machine.reboot(5 * HOUR, YEAR)
-    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + LOST
-    machine.run(HOUR)
-    machine.reboot(MINUTE, -YEAR)
-    assert 8 * HOUR <= machine.remaining <= 8 * HOUR + 2 * LOST
-    machine.set_right()
-    assert machine.remaining == pytest.approx(3 * HOUR - MINUTE, abs=1)
-
-
-@pytest.mark.parametrize("boots", [("", "1"), ("1", "")])
-def test_a_machine_that_gives_its_runs_names_or_no_longer_waits_all_the_same(
-    make_machine: Callable[..., Machine], boots: tuple[str, str]
-) -> None:
-    machine = make_machine(*boots)
-    machine.start_cooldown(10 * HOUR)
-    machine.run(HOUR)
-    machine.reboot(5 * HOUR, YEAR)
-    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + LOST
-    machine.set_right()
-    assert machine.remaining == pytest.approx(4 * HOUR, abs=1)
-
-
-def test_of_an_unnamed_run_that_may_be_the_same_as_before_only_the_end_counts(
-    make_machine: Callable[..., Machine],
-) -> None:
-    machine = make_machine("", "", "")
-    machine.reboot(0)
-    machine.start_cooldown(10 * HOUR)
-    machine.run(2 * HOUR)
-    machine.reboot(MINUTE)
-    machine.now += 3 * HOUR  # nobody looks at the gate
-    machine.restart()
-    assert 5 * HOUR <= machine.remaining <= 7 * HOUR
-    assert machine.run(7 * HOUR) == 0
-
-
-def test_the_disk_is_told_now_and_then_and_not_at_every_look(
-    make_machine: Callable[..., Machine], path: Path
-) -> None:
-    machine = make_machine()
+def test_progress_is_saved_now_and_then(machine: RebootingMachine, path: Path) -> None:
     machine.start_cooldown(10 * HOUR)
     contents = []
     for _ in range(9 * 60):
         contents.append(path.read_text())
-        assert 0 <= json.loads(contents[-1])["api"]["seconds"] - machine.remaining <= LOST
+        assert 0 <= json.loads(contents[-1])["api"]["seconds"] - machine.remaining <= REBOOT_COST
         machine.run(MINUTE)
-    assert 9 * HOUR / LOST <= len(set(contents)) <= 9 * HOUR / PROGRESS_SAVE_INTERVAL + 1
+    assert 9 * HOUR / REBOOT_COST <= len(set(contents)) <= 9 * HOUR / PROGRESS_SAVE_INTERVAL + 1
 
 
-Moves = list[tuple[str, float, float]]
-RUNS = st.tuples(st.just("run"), st.floats(0, 8 * HOUR), st.just(0.0))
-RIGHT = st.tuples(st.just("set right"), st.just(0.0), st.just(0.0))
-STARTS = st.tuples(st.just("restart"), st.just(0.0), st.just(0.0))
-STEPS = st.tuples(st.just("step"), st.just(0.0), st.floats(-YEAR, YEAR))
-REBOOTS = st.tuples(st.just("reboot"), st.floats(0, DAY), st.floats(-YEAR, YEAR))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    asked=st.floats(2, 1e9),
-    named=st.booleans(),
-    is_advancing=st.lists(RUNS | RIGHT | STARTS | STEPS | REBOOTS, max_size=12),
+DURATIONS, OFFSETS = st.floats(0, 5 * HOUR), st.floats(-YEAR, YEAR)
+EVENTS = st.tuples(
+    st.sampled_from(["run", "idle", "restart", "synchronize", "step", "reboot"]), DURATIONS, OFFSETS
 )
-def test_whatever_happens_nothing_is_sent_before_and_two_days_of_running_are_enough(
-    asked: float, is_advancing: Moves, *, named: bool
+BOOT_IDS = {
+    "known": (),
+    "unknown": ("",) * 20,
+    "sometimes known": tuple("" if number % 2 else f"{number}" for number in range(20)),
+}
+
+
+@pytest.mark.parametrize("boots", BOOT_IDS.values(), ids=BOOT_IDS)
+@settings(max_examples=70, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=st.floats(2, 1e6), ahead=OFFSETS, events=st.lists(EVENTS, max_size=10))
+def test_cooldown_is_never_too_short_and_reboots_cost_little(
+    memory_folder: Path,
+    boots: tuple[str, ...],
+    asked: float,
+    ahead: float,
+    events: list[tuple[str, float, float]],
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        machine = Machine(patch, Path(folder) / RATE_LIMIT_FILE, () if named else [""] * 20)
-        seconds = min(asked, MAX_COOLDOWN)
+    path = memory_folder / RATE_LIMIT_FILE
+    path.unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        machine = RebootingMachine(patch, path, boots)
+        machine.reboot(0, ahead)
+        seconds, lost = min(asked, MAX_COOLDOWN), 0.0
         machine.start_cooldown(seconds)
-        for kind, lasts, ahead in is_advancing:
-            if kind == "run":
-                machine.run(lasts)
-            elif kind == "set right":
-                machine.set_right()
-            elif kind == "restart":
+        for event, duration, offset in events:
+            if event == "run":
+                machine.run(duration)
+            elif event == "idle":
+                machine.now += duration
+            elif event == "restart":
+                machine.now += duration if boots == () else 0.0
                 machine.restart()
-            elif kind == "step":
-                machine.ahead, machine.synchronized = ahead, False
+            elif event == "synchronize":
+                machine.synchronize()
+            elif event == "step":
+                machine.ahead, machine.synchronized = offset, False
             else:
-                machine.reboot(lasts, ahead)
-            assert machine.remaining >= NOON + seconds - machine.now - 1
-            assert machine.remaining <= seconds + 0.001
+                machine.reboot(duration, offset)
+                lost += duration + REBOOT_COST
+            left = NOON + seconds - machine.now
+            assert left - 1 <= machine.remaining <= seconds + 0.001
+            if machine.synchronized:
+                assert machine.remaining <= max(0, left) + 1
+                lost = min(lost, PROGRESS_SAVE_INTERVAL)
+            assert machine.remaining <= max(0, left) + lost + 1
         machine.now += seconds + 1
         assert machine.remaining == 0
 
 
-# The pace after limits
-
-
-def limits(path: Path, *ends: float) -> RateLimit:
-    """A gate whose file knows of limits that ended so many seconds before noon."""
-    path.write_text(json.dumps({"limits": [NOON - end for end in ends]}))
-    return RateLimit(path, VirtualClock(NOON), "boot")
-
-
 @pytest.mark.parametrize(
-    ("ends", "slowdown"),
+    ("ages", "slowdown"),
     [
         ([], 1),
         ([60], 1),
@@ -481,34 +311,31 @@ def limits(path: Path, *ends: float) -> RateLimit:
         ([60] * 8, 4),
         ([60, RECENT_LIMIT_AGE - 1], 2),
         ([60, RECENT_LIMIT_AGE], 1),
-        ([60, YEAR], 1),
-        ([60, -MAX_COOLDOWN], 2),  # a wait that goes on
-        ([60, -MAX_COOLDOWN - 1], 1),  # no wait is as long: a clock that was wrong
-        ([60, -YEAR, -YEAR], 1),
+        ([60, -MAX_COOLDOWN], 2),  # a cooldown that goes on
+        ([60, -MAX_COOLDOWN - 1], 1),  # no cooldown is as long: the clock was wrong
     ],
 )
-def test_limits_that_come_again_slow_the_pace(path: Path, ends: list[float], slowdown: float) -> None:
-    assert limits(path, *ends).slowdown() == slowdown
+def test_recent_limits_slow_polling_down(path: Path, ages: list[float], slowdown: float) -> None:
+    path.write_text(json.dumps({"limits": [NOON - age for age in ages]}))
+    assert RateLimit(path, VirtualClock(NOON), "boot").slowdown() == slowdown
 
 
-def test_the_pace_is_slow_for_hours_whatever_restarts_and_comes_back(path: Path) -> None:
+def test_slowdown_lasts_for_hours_across_restarts(path: Path) -> None:
     clock = VirtualClock(NOON)
     rate_limit = RateLimit(path, clock, "boot")
-    seen = [rate_limit.slowdown()]
+    slowdowns = []
     for _ in range(4):
         clock.sleep(rate_limit.start_cooldown("api", 29, "too many").seconds)
         rate_limit.end_cooldown("api")
         rate_limit = RateLimit(path, clock, "boot")
-        seen.append(rate_limit.slowdown())
-    assert seen == [1, 1, 2, 4, 4]
-    seen = []
-    for _ in range(7):
-        seen.append(RateLimit(path, clock, "boot").slowdown())
+        slowdowns.append(rate_limit.slowdown())
+    for _ in range(6):
         clock.sleep(HOUR)
-    assert seen == [4, 4, 4, 4, 4, 4, 1]
+        slowdowns.append(RateLimit(path, clock, "boot").slowdown())
+    assert slowdowns == [1, 2, 4, 4, 4, 4, 4, 4, 4, 1]
 
 
-def test_a_long_wait_is_remembered_from_its_end_on(path: Path) -> None:
+def test_long_cooldown_is_recent_from_its_end_on(path: Path) -> None:
     clock = VirtualClock(NOON)
     rate_limit = RateLimit(path, clock, "boot")
     for _ in range(2):
@@ -520,115 +347,89 @@ def test_a_long_wait_is_remembered_from_its_end_on(path: Path) -> None:
     assert rate_limit.slowdown() == 2
 
 
-def test_limits_of_the_token_endpoint_do_not_slow_the_pace(path: Path) -> None:
+def test_limits_of_the_token_endpoint_do_not_slow_polling_down(path: Path) -> None:
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
     for _ in range(3):
         rate_limit.start_cooldown("accounts", 9, "too many")
     assert rate_limit.slowdown() == 1
 
 
-def test_no_more_limits_are_kept_than_matter(path: Path) -> None:
+def test_only_the_last_limits_are_kept_and_only_for_the_owner(path: Path) -> None:
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    for _ in range(100):
+    for _ in range(20):
         rate_limit.start_cooldown("api", 9, "too many")
     assert len(json.loads(path.read_text())["limits"]) == 8
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+COOLDOWN = {"seconds": 60, "monotonic": 0, "utc": NOON, "boot": "boot", "times": 1, "reason": "x"}
 
 
 @pytest.mark.parametrize(
     ("content", "slowdown"),
     [
-        ([NOON] * 3000, 4),
-        ([NOON, None, "x", -1, float("nan"), 10**400, [], NOON], 2),
-        ("many", 1),
-        ({}, 1),
-        (None, 1),
+        pytest.param({}, 1, id="none, as in older versions"),
+        pytest.param({"limits": [NOON] * 3000}, 4, id="many"),
+        pytest.param(
+            {"limits": [NOON, None, "x", -1, float("nan"), 10**400, [], NOON]}, 2, id="some invalid"
+        ),
+        pytest.param({"limits": "many"}, 1, id="text"),
     ],
 )
-def test_odd_limits_cost_no_wait(
-    path: Path, content: object, slowdown: float, capsys: pytest.CaptureFixture[str]
+def test_invalid_limits_do_not_cost_the_cooldown(
+    path: Path, content: dict[str, object], slowdown: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path.write_text(json.dumps({"api": GOOD, "limits": content}))
+    path.write_text(json.dumps({"api": COOLDOWN, **content}))
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    assert rate_limit.slowdown() == slowdown
-    assert left(rate_limit) == 60
+    assert (rate_limit.slowdown(), remaining(rate_limit)) == (slowdown, 60)
     assert not capsys.readouterr().err
 
 
-# The file
-
-
-def test_a_file_of_the_version_before_is_read(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path.write_text(json.dumps({"api": GOOD}))
-    rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    assert (left(rate_limit), rate_limit.slowdown()) == (60, 1)
-    assert not capsys.readouterr().err
-    rate_limit.start_cooldown("accounts", 29, "too many")
-    rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    assert (left(rate_limit), rate_limit.slowdown()) == (60, 1)
-
-
-def test_only_the_owner_may_read_the_file(path: Path) -> None:
-    RateLimit(path, VirtualClock(NOON), "boot").start_cooldown("api", 30, "too many")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-GOOD = {"seconds": 60, "monotonic": 0, "utc": NOON, "boot": "boot", "times": 1, "reason": "x"}
-
-
-BAD: list[dict[str, object]] = [
+INVALID: list[dict[str, object]] = [
     {"seconds": -1},
     {"seconds": "60"},
-    {"seconds": None},
     {"seconds": float("nan")},
-    {"seconds": float("inf")},
     {"seconds": 10**400},
     {"utc": []},
-    {"monotonic": {}},
     {"times": "many"},
 ]
-NONSENSE = {
-    "nothing": "",
+INVALID_FILES = {
+    "empty": "",
     "half": "{",
-    "a list": "[]",
-    "null": "null",
-    "a word": '"api"',
+    "list": "[]",
     "zeros": "\x00" * 100,
     "deep": "[" * 50_000,
-    "long": "x" * 1_000_000,
-    "a number": '{"api": 5}',
-    "empty": '{"api": {}}',
-    **{f"bad {bad}"[:30]: json.dumps({"api": {**GOOD, **bad}}) for bad in BAD},
+    "number": '{"api": 5}',
+    **{f"{fields}"[:30]: json.dumps({"api": {**COOLDOWN, **fields}}) for fields in INVALID},
 }
 
 
-@pytest.mark.parametrize("name", NONSENSE)
-def test_a_file_that_makes_no_sense_is_warned_about_once_and_opens_the_gate(
+@pytest.mark.parametrize("name", INVALID_FILES)
+def test_invalid_file_costs_one_warning_and_stops_nothing(
     path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path.write_text(NONSENSE[name])
+    path.write_text(INVALID_FILES[name])
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
     rate_limit.check("api")
     rate_limit.check("api")
     assert capsys.readouterr().err.count(str(path)) == 1
     rate_limit.start_cooldown("api", 30, "too many")
-    assert left(RateLimit(path, VirtualClock(NOON), "boot")) == 31
+    assert remaining(RateLimit(path, VirtualClock(NOON), "boot")) == 31
 
 
 @pytest.mark.parametrize(
-    ("odd", "expected"),
+    ("fields", "expected"),
     [
-        ({}, 60),
         ({"seconds": 1e11}, MAX_COOLDOWN),
         ({"times": 0}, 60),
         ({"boot": None}, 60),
         ({"reason": "\x1b[2J" * 500}, 60),
         ({"monotonic": 1e9}, 60),
-        ({"rebooted": "yes"}, 60),
-        ({"more": "than known"}, 60),
+        ({"unknown": "field"}, 60),
     ],
 )
-def test_what_is_odd_in_the_file_is_bounded(path: Path, odd: dict[str, object], expected: float) -> None:
-    path.write_text(json.dumps({"api": {**GOOD, **odd}, "unknown": 5}))
+def test_odd_values_in_the_file_are_bounded(path: Path, fields: dict[str, object], expected: float) -> None:
+    path.write_text(json.dumps({"api": {**COOLDOWN, **fields}, "unknown": 5}))
     clock = VirtualClock(NOON)
     rate_limit = RateLimit(path, clock, "boot")
     with pytest.raises(NotBefore) as caught:
@@ -640,26 +441,24 @@ def test_what_is_odd_in_the_file_is_bounded(path: Path, odd: dict[str, object], 
     assert "\x1b" not in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_opens_the_gate(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_file_stops_nothing(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.mkdir()
     RateLimit(path, VirtualClock(NOON), "boot").check("api")
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_a_disk_that_refuses_does_not_open_the_gate_and_is_asked_again(
+def test_failing_disk_does_not_end_a_cooldown_and_is_retried(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "gone" / RATE_LIMIT_FILE
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
     rate_limit.start_cooldown("api", 30, "too many")
-    assert left(rate_limit) == 31
-    assert left(rate_limit) == 31
+    assert [remaining(rate_limit), remaining(rate_limit)] == [31, 31]
     assert capsys.readouterr().err.count("cannot be written") == 1
     path.parent.mkdir()
-    assert left(rate_limit) == 31
-    assert left(RateLimit(path, VirtualClock(NOON), "boot")) == 31
+    assert remaining(rate_limit) == 31
+    assert remaining(RateLimit(path, VirtualClock(NOON), "boot")) == 31
 
 
-def test_boot_id_is_the_same_all_along() -> None:
-    assert boot_id() == boot_id()
-    assert boot_id() == boot_id().strip()
+def test_boot_id_is_stable() -> None:
+    assert boot_id() == boot_id() == boot_id().strip()
