@@ -139,7 +139,7 @@ class LoginUser:
 
     def consent(self, times: int = 1) -> str:
         """Open the URL and agree; return the redirect."""
-        return redirect_of(self.address(times))
+        return sent_to(self.address(times))
 
     def paste(self, text: str) -> None:
         self.keyboard.write(f"{text}\n")
@@ -160,7 +160,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def redirect_of(url: str) -> str:
+def sent_to(url: str) -> str:
     with pytest.raises(HTTPError) as caught:
         urllib.request.build_opener(_NoRedirects).open(url, timeout=TIMEOUT)
     with caught.value as answer:
@@ -314,7 +314,7 @@ def test_refused_code_leads_to_a_new_attempt_that_needs_a_new_code(user: LoginUs
 
 def test_missing_scope_is_asked_for_again(user: LoginUser) -> None:
     with user.logging_in() as done:
-        user.paste(redirect_of(with_query(user.address(), scope="user-read-playback-state")))
+        user.paste(sent_to(with_query(user.address(), scope="user-read-playback-state")))
         user.screen.wait_for("did not permit user-read-recently-played")
         user.paste(user.consent(2))
         user.assert_logged_in(done)
