@@ -147,7 +147,7 @@ class RateLimit:
         left = 0.0 if cooldown is None else cooldown.remaining(self._clock)
         if cooldown is not None and cooldown.seconds - left >= PROGRESS_SAVE_INTERVAL:
             # After a reboot, only what was saved is known to have passed.
-            pass
+            self._cooldowns[group] = cooldown.rebased(self._clock)
             self._is_saved = False
         self._save()
         if cooldown is not None and left > 0:
