@@ -181,7 +181,7 @@ def test_end_reason(reason_end: object, skipped: object, expected: str) -> None:
         (extended(A, 0, 0, incognito_mode=1.0), SkipReason.PRIVATE, ""),
         (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": "nonsense"}, SkipReason.NAMELESS, ""),
         (account(A, 60, 1) | {"trackName": ""}, SkipReason.NAMELESS, ""),
-        (account(A, 60, 1) | {"trackName": 5}, SkipReason.NAMELESS, ""),
+        (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": None}, SkipReason.NAMELESS, ""),
         (None, SkipReason.BAD, "not a JSON object"),
         ({}, SkipReason.BAD, "neither ts nor endTime"),
         *(

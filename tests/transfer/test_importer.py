@@ -410,8 +410,9 @@ def write_lines(path: Path, records: Sequence[object]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("form", ["lines", "array"])
 def test_own_export_is_imported_without_loss(
-    tmp_path: Path, archive: Archive, store: Store, client: redis.Redis
+    tmp_path: Path, archive: Archive, store: Store, client: redis.Redis, form: str
 ) -> None:
     path = write(tmp_path / "endsong_0.json", random_rows(4, 30))
     import_history(archive, [path])
@@ -422,7 +423,8 @@ def test_own_export_is_imported_without_loss(
         batch.write_gap(NOON, gap)
         batch.write_catalog("track:A", {"isrc": "X", "cover": "https://i.scdn.co/image/1"})
     before = everything(client)
-    own = write_lines(tmp_path / "backup.jsonl", own_records(client))
+    own = tmp_path / "backup.jsonl"
+    (write if form == "array" else write_lines)(own, own_records(client))
     again = import_history(archive, [own])
     assert counts(again) == {"rows": 33, "imported": 30, "live": 3}
     assert (data(again)["items"], data(again)["gaps"]) == ({"new": 0, "known": 3}, {"new": 0, "known": 1})

@@ -64,7 +64,7 @@ def data(answer: Answer) -> dict[str, object]:
 
 def write_samples(client: redis.Redis, samples: dict[int, dict[str, str]]) -> None:
     for second, fields in samples.items():
-        client.hset(f"activity:{NOON + second}", mapping=dict(fields))
+        client.hset(f"activity:{NOON + second}", items=[each for pair in fields.items() for each in pair])
 
 
 def dump(client: redis.Redis) -> dict[str, object]:

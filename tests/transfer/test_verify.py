@@ -287,7 +287,8 @@ class TestDuringLogging:
 
         def arrive(verb: str, keys: Sequence[str]) -> None:
             if verb == "EXISTS" and "track:B" in keys:
-                log.raw.hset("track:B", mapping=dict(fields))
+                for name, value in fields.items():
+                    log.raw.hset("track:B", name, value)
 
         link.before = arrive
         assert findings(log, archive=link.archive(), repair=True) == {}
