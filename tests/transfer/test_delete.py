@@ -309,7 +309,7 @@ class TestConfirmation:
         answer = forget(log.archive, Selection("a"), NOW, self.confirmation(text))
         assert answer.code == (not is_agreed)
         assert (log.everything() == before) != is_agreed
-        assert "Delete this play" in self.screen.getvalue()
+        assert "[y/N]" in self.screen.getvalue()
 
     def test_without_a_terminal_nothing_is_deleted(self, log: RedisLog) -> None:
         log.write(play("A"))

@@ -90,5 +90,5 @@ def test_log_with_holes_and_export_together_have_every_play_once(tmp_path: Path,
         return replace(item, uri=first_uri.get(item.uri, item.uri))
 
     comparison = compared(after)
-    assert (comparison.missed, comparison.doubles) == ([], [])
+    assert (comparison.missed, comparison.duplicates) == ([], [])
     assert comparison.phantoms == compared(logged).phantoms
