@@ -30,8 +30,8 @@ time.sleep(60)
 """
 
 
-def blocks_sigterm(pid: int) -> list[bool]:
-    """Whether the threads of a process block SIGTERM, one by one."""
+def block_sigterm(pid: int) -> list[bool]:
+    """Return whether the threads of a process block SIGTERM, one by one."""
     statuses = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
     blocked = [int(status.partition("SigBlk:")[2].split()[0], 16) for status in statuses]
     return [bool(mask & 1 << signal.SIGTERM - 1) for mask in blocked]
@@ -39,7 +39,7 @@ def blocks_sigterm(pid: int) -> list[bool]:
 
 @pytest.fixture
 def pipes() -> Iterator[list[int]]:
-    """A beat pipe and a life pipe: read, write, read, write."""
+    """A beat pipe and a liveness pipe: read, write, read, write."""
     descriptors = [*os.pipe(), *os.pipe()]
     yield descriptors
     for descriptor in descriptors:
@@ -56,52 +56,44 @@ class TestBeats:
             Beat(0.25, ok=False, status=""),
         ]
 
-    def test_a_beat_is_one_line_and_is_taken_whole(self, pipes: list[int]) -> None:
+    def test_a_beat_is_one_line_and_written_at_once(self, pipes: list[int]) -> None:
         HeartbeatPipe(pipes[1]).beat(1, "ok", "first\nsecond \x1b[31m" + "𝄞" * 5000 + "\udcff")
         data = os.read(pipes[0], 65536)
         assert len(data) < select.PIPE_BUF
         assert [beat.seconds for beat in BeatReader().feed(data)] == [1.0]
 
-    def test_nobody_reads(self, pipes: list[int]) -> None:
+    def test_a_supervisor_that_does_not_read_does_not_block(self, pipes: list[int]) -> None:
         os.set_blocking(pipes[1], False)
         line = HeartbeatPipe(pipes[1])
-        for _ in range(20_000):
+        for _ in range(5_000):
             line.beat(1, "ok", "listening")
         beats = BeatReader().feed(os.read(pipes[0], 1 << 20))
         assert {beat.status for beat in beats} == {"listening"}
 
-    def test_nobody_is_there(self) -> None:
+    def test_a_closed_pipe_is_ignored(self) -> None:
         read, write = os.pipe()
         os.close(read)
         HeartbeatPipe(write).beat(1, "ok", "listening")
         os.close(write)
 
-    def test_alone(self) -> None:
-        line = HeartbeatPipe()
-        assert not line.is_supervised
-        line.beat(1, "ok", "nobody hears it")
-
 
 class TestReader:
-    @pytest.mark.parametrize(
-        "line",
-        ["", "5", "5 ok-ish words", "soon ok words", "nan ok words", "inf ok words", "\x00", "ok 5 words"],
-    )
-    def test_nonsense_is_passed_over(self, line: str) -> None:
+    @pytest.mark.parametrize("line", ["", "5", "5 ok-ish words", "soon ok words", "nan ok words", "\x00"])
+    def test_an_invalid_line_is_ignored(self, line: str) -> None:
         assert BeatReader().feed(f"{line}\n7 ok yes\n".encode()) == [Beat(7.0, ok=True, status="yes")]
 
-    @pytest.mark.parametrize(("said", "taken"), [("1e9", 3600.0), ("-5", 0.0), ("12.5", 12.5)])
-    def test_announcements_are_bounded(self, said: str, taken: float) -> None:
-        assert BeatReader().feed(f"{said} ok \n".encode()) == [Beat(taken, ok=True, status="")]
+    @pytest.mark.parametrize(("announced", "limited"), [("1e9", 3600.0), ("-5", 0.0), ("12.5", 12.5)])
+    def test_intervals_are_limited(self, announced: str, limited: float) -> None:
+        assert BeatReader().feed(f"{announced} ok \n".encode()) == [Beat(limited, ok=True, status="")]
 
-    def test_a_line_without_end_is_not_kept(self) -> None:
+    def test_an_endless_line_is_not_kept(self) -> None:
         reader = BeatReader()
-        for _ in range(1000):
+        for _ in range(100):
             assert reader.feed(b"x" * 65536) == []
         assert reader.feed(b"\n5 ok back\n") == [Beat(5.0, ok=True, status="back")]
         assert len(reader._rest) <= 4096
 
-    def test_words_have_no_control_characters(self) -> None:
+    def test_a_status_has_no_control_characters(self) -> None:
         (beat,) = BeatReader().feed(b"5 ok a\x1b[2Jb\r\xff\n")
         assert beat.status.isprintable()
 
@@ -121,14 +113,16 @@ class TestInheritance:
             stdout=subprocess.PIPE,
         )
 
-    def test_the_descriptors_are_for_the_loop_alone(self, pipes: list[int]) -> None:
+    def test_the_loop_passes_nothing_on_and_leaves_signals_to_its_main_thread(self, pipes: list[int]) -> None:
         with self.child([pipes[1], pipes[2], pipes[3]]) as child:
             assert child.stdout
             assert child.stdout.readline() == b"None False False False\n"
             assert BeatReader().feed(os.read(pipes[0], 4096)) == [Beat(5.0, ok=True, status="here")]
+            # Not two threads exactly: under an emulator there is one of its own, which blocks everything.
+            wait_until(lambda: sorted(block_sigterm(child.pid))[:2] == [False, True])
             child.kill()
 
-    def test_it_ends_with_its_supervisor(self, pipes: list[int]) -> None:
+    def test_the_loop_ends_with_its_supervisor(self, pipes: list[int]) -> None:
         liveness_read, liveness_write = os.pipe()
         with self.child([pipes[1], liveness_read, pipes[2]]) as child:
             os.close(liveness_read)
@@ -138,19 +132,9 @@ class TestInheritance:
             os.close(liveness_write)
             assert child.wait(30) == 1
 
-    def test_signals_are_left_to_the_main_thread(self, pipes: list[int]) -> None:
-        with self.child([pipes[1], pipes[2], pipes[3]]) as child:
-            assert child.stdout
-            assert child.stdout.readline()
-            # Not two threads exactly: under an emulator there is one of its own, which blocks everything.
-            wait_until(lambda: sorted(blocks_sigterm(child.pid))[:2] == [False, True])
-            child.kill()
-
     @pytest.mark.parametrize("names", ["", "1", "one,two,three", "3,4,999", "-1,-1,-1"])
-    def test_a_variable_that_says_nothing_sensible_means_alone(self, names: str) -> None:
+    def test_an_invalid_variable_means_no_supervisor(self, names: str) -> None:
         environ = {heartbeat.ENVIRONMENT_VARIABLE: names}
-        assert not HeartbeatPipe.from_environment(environ).is_supervised
-        assert environ == {}
-
-    def test_without_the_variable_it_is_alone(self) -> None:
-        assert not HeartbeatPipe.from_environment({}).is_supervised
+        pipe = HeartbeatPipe.from_environment(environ)
+        pipe.beat(1, "ok", "for nobody")
+        assert (pipe.is_supervised, environ) == (False, {})

@@ -27,22 +27,8 @@ if TYPE_CHECKING:
     Outcome = list[tuple[float, Action]]
 
 KILLED = -signal.SIGKILL
-
-
-def start(policy: RestartPolicy, now: float) -> list[Action]:
-    return policy.start(now)
-
-
-def stop(policy: RestartPolicy, now: float) -> list[Action]:
-    return policy.stop(now)
-
-
-def renew(policy: RestartPolicy, now: float) -> list[Action]:
-    return policy.restart(now)
-
-
-def wake(policy: RestartPolicy, now: float) -> list[Action]:
-    return policy.on_deadline(now)
+start, stop, restart = RestartPolicy.start, RestartPolicy.stop, RestartPolicy.restart
+wake = RestartPolicy.on_deadline
 
 
 def ok(seconds: float) -> Event:
@@ -53,16 +39,16 @@ def trouble(seconds: float) -> Event:
     return lambda policy, now: policy.on_beat(now, Beat(seconds, ok=False, status="not well"))
 
 
-def ends(status: int) -> Event:
+def exits(status: int) -> Event:
     return lambda policy, now: policy.on_exit(now, status)
 
 
-def a_loop(chance: float = 0.0) -> RestartPolicy:
+def loop_policy(chance: float = 0.0) -> RestartPolicy:
     return RestartPolicy(lambda: chance, has_beats=True, final={78})
 
 
-def play(policy: RestartPolicy, history: History, until: float) -> Outcome:
-    """What comes of a history, in virtual time: the keeper is woken exactly at each of its deadlines."""
+def outcome_of(policy: RestartPolicy, history: History, until: float) -> Outcome:
+    """Return what follows from a history, in virtual time: the policy is woken exactly at each deadline."""
     outcome: Outcome = []
     for moment, event in [*history, (until, wake)]:
         while policy.deadline is not None and policy.deadline < moment:
@@ -76,24 +62,14 @@ def restarted(at: float, reason: str, delay: float) -> Outcome:
     return [(at, ScheduleRestart(reason, delay, should_log=True)), (at + delay, Start(should_log=True))]
 
 
-BEGIN: Outcome = [(0.0, Start(should_log=True))]
-
-HISTORIES: list[tuple[str, History, float, Outcome]] = [
-    (
-        "a loop that beats is left alone",
-        [(0, start), (1, ok(5)), (6, ok(30)), (37.9, ok(30)), (60, trouble(600))],
-        661,
-        BEGIN,
-    ),
-    ("an exit code", [(0, start), (1, ok(30)), (9, ends(1))], 11, BEGIN + restarted(9, "exit code 1", 1)),
-    ("exit code 0, unasked", [(0, start), (9, ends(0))], 11, BEGIN + restarted(9, "exit code 0", 1)),
-    ("a signal", [(0, start), (9, ends(KILLED))], 11, BEGIN + restarted(9, "killed by SIGKILL", 1)),
-    (
-        "delays double, and stay at a minute",
-        [(0, start)] + [(float(t), ends(1)) for t in (1, 3, 6, 11, 20, 37, 70, 131, 192)],
+HISTORIES: dict[str, tuple[History, float, Outcome]] = {
+    "a loop that beats": ([(1, ok(5)), (6, ok(30)), (37.9, ok(30)), (60, trouble(600))], 661, []),
+    "exit code 0, unasked": ([(9, exits(0))], 11, restarted(9, "exit code 0", 1)),
+    "a signal": ([(9, exits(KILLED))], 11, restarted(9, "killed by SIGKILL", 1)),
+    "delays double, up to a minute": (
+        [(float(t), exits(1)) for t in (1, 3, 6, 11, 20, 37, 70, 131, 192)],
         260,
-        BEGIN
-        + restarted(1, "exit code 1", 1)
+        restarted(1, "exit code 1", 1)
         + restarted(3, "exit code 1", 2)
         + restarted(6, "exit code 1", 4)
         + restarted(11, "exit code 1", 8)
@@ -103,233 +79,175 @@ HISTORIES: list[tuple[str, History, float, Outcome]] = [
         + restarted(131, "exit code 1", 60)
         + [(192, ScheduleRestart("exit code 1", 60, should_log=False)), (252, Start(should_log=False))],
     ),
-    (
-        "a minute with a success: the failures before are forgotten",
-        [(0, start), (1, ends(1)), (5, ends(1)), (8, ok(99)), (67, ends(1)), (70, ends(1))],
+    "a minute with a success resets the delay": (
+        [(1, exits(1)), (5, exits(1)), (8, ok(99)), (67, exits(1))],
         90,
-        BEGIN
-        + restarted(1, "exit code 1", 1)
-        + restarted(5, "exit code 1", 2)
-        + restarted(67, "exit code 1", 1)
-        + restarted(70, "exit code 1", 2),
+        restarted(1, "exit code 1", 1) + restarted(5, "exit code 1", 2) + restarted(67, "exit code 1", 1),
     ),
-    (
-        "less than a minute: they are not",
-        [(0, start), (1, ends(1)), (2.5, ok(99)), (61.9, ends(1))],
+    "less than a minute does not": (
+        [(1, exits(1)), (2.5, ok(99)), (61.9, exits(1))],
         90,
-        BEGIN + restarted(1, "exit code 1", 1) + restarted(61.9, "exit code 1", 2),
+        restarted(1, "exit code 1", 1) + restarted(61.9, "exit code 1", 2),
     ),
-    (
-        "a minute without a success: they are not",
-        [(0, start), (1, ends(1)), (2.5, trouble(99)), (99, ends(1))],
+    "a minute without a success does not": (
+        [(1, exits(1)), (2.5, trouble(99)), (99, exits(1))],
         102,
-        BEGIN + restarted(1, "exit code 1", 1) + restarted(99, "exit code 1", 2),
+        restarted(1, "exit code 1", 1) + restarted(99, "exit code 1", 2),
     ),
-    (
-        "silence beyond what was announced and two seconds",
-        [(0, start), (1, ok(33)), (36.5, ends(KILLED))],
+    "silence, two seconds longer than announced": (
+        [(1, ok(33)), (36.5, exits(KILLED))],
         38,
-        [*BEGIN, (36, Kill("")), *restarted(36.5, "silent for 35 s", 1)],
+        [(36, Kill("")), *restarted(36.5, "silent for 35 s", 1)],
     ),
-    (
-        "no beat within the first minute",
-        [(0, start), (60.1, ends(KILLED))],
+    "no beat within the first minute": (
+        [(60.1, exits(KILLED))],
         61.5,
-        [*BEGIN, (60, Kill("")), *restarted(60.1, "silent for 60 s", 1)],
+        [(60, Kill("")), *restarted(60.1, "silent for 60 s", 1)],
     ),
-    (
-        "a beat after the verdict saves nobody",
-        [(0, start), (1, ok(3)), (6, wake), (6.1, ok(1)), (12, ends(KILLED))],
+    "a beat after the verdict comes too late": (
+        [(1, ok(3)), (6, wake), (6.1, ok(1)), (12, exits(KILLED))],
         14,
-        [*BEGIN, (6, Kill("")), *restarted(12, "silent for 5 s", 1)],
+        [(6, Kill("")), *restarted(12, "silent for 5 s", 1)],
     ),
-    ("78 is final", [(0, start), (3, ends(78))], 99, [*BEGIN, (3, Exit(78))]),
-    ("stop", [(0, start), (1, ok(9)), (5, stop), (6, ends(0))], 99, [*BEGIN, (5, Terminate()), (6, Exit(0))]),
-    (
-        "stop, and it fails on the way",
-        [(0, start), (5, stop), (6, ends(78))],
+    "78 is final": ([(3, exits(78))], 99, [(3, Exit(78))]),
+    "stop, and any exit code is fine": (
+        [(5, stop), (6, exits(78))],
         99,
-        [*BEGIN, (5, Terminate()), (6, Exit(0))],
+        [(5, Terminate()), (6, Exit(0))],
     ),
-    (
-        "stop, and it does not",
-        [(0, start), (1, ok(3)), (5, stop), (6, ok(3)), (15.1, ends(KILLED))],
+    "stop, and it does not": (
+        [(1, ok(3)), (5, stop), (6, ok(3)), (15.1, exits(KILLED))],
         99,
-        [*BEGIN, (5, Terminate()), (15, Kill("did not end within 10 s")), (15.1, Exit(0))],
+        [(5, Terminate()), (15, Kill("did not end within 10 s")), (15.1, Exit(0))],
     ),
-    (
-        "stop twice",
-        [(0, start), (5, stop), (6, stop), (6.1, ends(KILLED))],
+    "stop twice": (
+        [(5, stop), (6, stop), (6.1, exits(KILLED))],
         99,
-        [*BEGIN, (5, Terminate()), (6, Kill("was asked twice to end")), (6.1, Exit(0))],
+        [(5, Terminate()), (6, Kill("was asked twice to end")), (6.1, Exit(0))],
     ),
-    (
-        "stop, said twice at once",
-        [(0, start), (5, stop), (5.05, stop), (6, ends(0))],
+    "stop, twice at the same moment": (
+        [(5, stop), (5.05, stop), (6, exits(0))],
         99,
-        [*BEGIN, (5, Terminate()), (6, Exit(0))],
+        [(5, Terminate()), (6, Exit(0))],
     ),
-    (
-        "stop while waiting for the next start",
-        [(0, start), (1, ends(1)), (1.5, stop)],
+    "stop while waiting for the next start": (
+        [(1, exits(1)), (1.5, stop)],
         99,
-        [*BEGIN, (1, ScheduleRestart("exit code 1", 1, should_log=True)), (1.5, Exit(0))],
+        [(1, ScheduleRestart("exit code 1", 1, should_log=True)), (1.5, Exit(0))],
     ),
-    ("stop before the start", [(0, stop)], 99, [(0, Exit(0))]),
-    (
-        "renew",
-        [(0, start), (1, ok(30)), (5, renew), (6, ends(0)), (7, ok(60))],
+    "restart, twice": (
+        [(1, ok(30)), (5, restart), (6, restart), (7, exits(0)), (8, ok(60))],
         60,
-        [*BEGIN, (5, Terminate()), (6, Start(should_log=True))],
+        [(5, Terminate()), (7, Start(should_log=True))],
     ),
-    (
-        "renew twice",
-        [(0, start), (5, renew), (6, renew), (7, ends(0))],
-        9,
-        [*BEGIN, (5, Terminate()), (7, Start(should_log=True))],
-    ),
-    (
-        "renew one that does not end",
-        [(0, start), (5, renew), (15.1, ends(KILLED))],
+    "restart of one that does not end": (
+        [(5, restart), (15.1, exits(KILLED))],
         20,
-        [*BEGIN, (5, Terminate()), (15, Kill("did not end within 10 s")), (15.1, Start(should_log=True))],
+        [(5, Terminate()), (15, Kill("did not end within 10 s")), (15.1, Start(should_log=True))],
     ),
-    (
-        "renew, and it says 78",
-        [(0, start), (5, renew), (6, ends(78))],
-        99,
-        [*BEGIN, (5, Terminate()), (6, Exit(78))],
-    ),
-    (
-        "renew while waiting: at once, and the failures are forgotten",
-        [(0, start), (1, ends(1)), (3, ends(1)), (4, renew), (5, ends(1))],
+    "restart, and 78 is final": ([(5, restart), (6, exits(78))], 99, [(5, Terminate()), (6, Exit(78))]),
+    "restart while waiting: at once, and the delay is reset": (
+        [(1, exits(1)), (3, exits(1)), (4, restart), (5, exits(1))],
         6.5,
-        BEGIN
-        + restarted(1, "exit code 1", 1)
-        + [(3, ScheduleRestart("exit code 1", 2, should_log=True)), (4, Start(should_log=True))]
-        + restarted(5, "exit code 1", 1),
+        [
+            *restarted(1, "exit code 1", 1),
+            (3, ScheduleRestart("exit code 1", 2, should_log=True)),
+            (4, Start(should_log=True)),
+            *restarted(5, "exit code 1", 1),
+        ],
     ),
-    (
-        "renew, then stop: asked once, with a grace of its own",
-        [(0, start), (5, renew), (7, stop), (17.5, ends(KILLED))],
+    "restart, then stop: terminated once, with a new grace": (
+        [(5, restart), (7, stop), (17.5, exits(KILLED))],
         99,
-        [*BEGIN, (5, Terminate()), (17, Kill("did not end within 10 s")), (17.5, Exit(0))],
+        [(5, Terminate()), (17, Kill("did not end within 10 s")), (17.5, Exit(0))],
     ),
-]
+}
 
 
-@pytest.mark.parametrize(
-    ("history", "until", "outcome"), [row[1:] for row in HISTORIES], ids=[row[0] for row in HISTORIES]
-)
+@pytest.mark.parametrize(("history", "until", "outcome"), HISTORIES.values(), ids=HISTORIES)
 def test_history(history: History, until: float, outcome: Outcome) -> None:
-    assert play(a_loop(), history, until) == outcome
+    started = [(0.0, Start(should_log=True))]
+    assert outcome_of(loop_policy(), [(0, start), *history], until) == started + outcome
 
 
 def test_a_supervisor_that_overslept_gives_a_second_chance_and_no_third() -> None:
-    policy = a_loop()
-    play(policy, [(0, start), (1, ok(30))], 2)
+    policy = loop_policy()
+    outcome_of(policy, [(0, start), (1, ok(30))], 2)
     assert policy.on_deadline(500) == []
     assert policy.on_deadline(504.9) == []
     assert policy.on_deadline(505) == [Kill("")]
 
 
-def test_a_second_chance_taken() -> None:
-    policy = a_loop()
-    play(policy, [(0, start), (1, ok(30))], 2)
-    assert policy.on_deadline(500) == []
-    assert play(policy, [(501, ok(60))], 560) == []
-
-
-def test_a_process_without_beats_is_never_silent_and_healthy_by_living() -> None:
+def test_a_process_without_beats_is_never_silent_and_healthy_while_it_runs() -> None:
     server = RestartPolicy(lambda: 0.0)
-    history: History = [(0, start), (1, ends(1)), (3, ends(1)), (1000, ends(KILLED))]
-    assert play(server, history, 1002) == (
-        BEGIN
-        + restarted(1, "exit code 1", 1)
+    history: History = [(0, start), (1, exits(1)), (3, exits(1)), (1000, exits(KILLED))]
+    assert outcome_of(server, history, 1002)[1:] == (
+        restarted(1, "exit code 1", 1)
         + restarted(3, "exit code 1", 2)
         + restarted(1000, "killed by SIGKILL", 1)
     )
 
 
-def test_a_start_that_fails_is_tried_again() -> None:
-    policy = a_loop()
+def test_a_repeated_failure_is_logged_rarely_and_another_one_at_once() -> None:
+    policy = loop_policy()
     policy.start(0)
-    assert policy.on_failure(0, "no memory") == [ScheduleRestart("no memory", 1.0, should_log=True)]
-    assert policy.on_deadline(1) == [Start(should_log=True)]
-
-
-def test_the_same_death_again_and_again_is_told_rarely_and_another_one_at_once() -> None:
-    policy = a_loop()
-    policy.start(0)
-    told = [policy.on_failure(0, "exit code 1")[0] for _ in range(1440)]
-    aloud = [
-        number
-        for number, action in enumerate(told, 1)
-        if isinstance(action, ScheduleRestart) and action.should_log
-    ]
-    assert aloud == [1, 2, 3, 4, 5, 6, 7, 8, *range(10, 1441, 10)]
+    actions = [policy.on_failure(0, "no memory") for _ in range(100)]
+    logged = [number for number, (action,) in enumerate(actions, 1) if getattr(action, "should_log", False)]
+    assert logged == [1, 2, 3, 4, 5, 6, 7, 8, *range(10, 101, 10)]
     assert policy.on_failure(0, "exit code 2") == [ScheduleRestart("exit code 2", 60.0, should_log=True)]
 
 
-@given(chance=st.floats(0, 1), failures=st.integers(1, 2000))
-def test_delays_are_bounded_and_left_a_little_to_chance(chance: float, failures: int) -> None:
-    policy = a_loop(chance)
+@given(chance=st.floats(0, 1), failures=st.integers(1, 100))
+def test_delays_have_jitter_and_a_limit(chance: float, failures: int) -> None:
+    policy = loop_policy(chance)
     action: Any = None
     for _ in range(failures):
         (action,) = policy.on_failure(0, "exit code 1")
-    whole = min(60.0, 2.0 ** min(failures - 1, 10))
-    assert action.delay == pytest.approx(whole * (1 - chance / 4))
-    assert 0.75 <= action.delay <= 60
+    assert action.delay == pytest.approx(min(60.0, 2.0 ** (failures - 1)) * (1 - chance / 4))
 
 
-class Machine:
-    """What a keeper's decisions mean for a process: it is only started when it is not there."""
+class ProcessModel:
+    """A process that is started only while it does not run."""
 
     def __init__(self) -> None:
-        self.policy = a_loop()
+        self.policy = loop_policy()
         self.now = 0.0
-        self.there = False
-        self._do(self.policy.start(0.0))
+        self.is_running = False
+        self._perform(self.policy.start(0.0))
 
-    def happens(self, what: str) -> None:
+    def on_event(self, event: str) -> None:
         self.now += 1
-        if what == "death" and self.there:
-            self.there = False
-            self._do(self.policy.on_exit(self.now, 1))
-        elif what == "beat" and self.there:
+        if event == "exit" and self.is_running:
+            self.is_running = False
+            self._perform(self.policy.on_exit(self.now, 1))
+        elif event == "beat" and self.is_running:
             ok(2)(self.policy, self.now)
-        elif what == "renew":
-            self._do(self.policy.restart(self.now))
+        elif event == "restart":
+            self._perform(self.policy.restart(self.now))
         else:
-            self._do(self.policy.on_deadline(self.now))
+            self._perform(self.policy.on_deadline(self.now))
 
-    def _do(self, actions: list[Action]) -> None:
+    def _perform(self, actions: list[Action]) -> None:
         for action in actions:
-            assert self.there is not isinstance(action, Start | ScheduleRestart)
-            self.there |= isinstance(action, Start)
+            assert self.is_running is not isinstance(action, Start | ScheduleRestart)
+            self.is_running |= isinstance(action, Start)
 
 
-@given(st.lists(st.sampled_from(["death", "beat", "renew", "time"]), max_size=60))
+@given(st.lists(st.sampled_from(["exit", "beat", "restart", "time"]), max_size=60))
 def test_a_process_is_never_started_twice_nor_forgotten_and_stops_when_asked(events: list[str]) -> None:
-    machine = Machine()
+    process = ProcessModel()
     for event in events:
-        machine.happens(event)
-        assert machine.there or machine.policy.deadline is not None
-    actions = machine.policy.stop(machine.now)
-    if machine.there:
-        actions = machine.policy.on_exit(machine.now, 0)
+        process.on_event(event)
+        assert process.is_running or process.policy.deadline is not None
+    actions = process.policy.stop(process.now)
+    if process.is_running:
+        actions = process.policy.on_exit(process.now, 0)
     assert actions == [Exit(0)]
 
 
 @pytest.mark.parametrize(
     ("status", "description"),
-    [
-        (0, "exit code 0"),
-        (3, "exit code 3"),
-        (-9, "killed by SIGKILL"),
-        (-11, "killed by SIGSEGV"),
-        (-63, "killed by signal 63"),
-    ],
+    [(3, "exit code 3"), (-11, "killed by SIGSEGV"), (-63, "killed by signal 63")],
 )
 def test_an_exit_is_described(status: int, description: str) -> None:
     assert describe(status) == description
