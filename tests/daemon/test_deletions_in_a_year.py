@@ -1,4 +1,4 @@
-"""Days in which everything goes wrong, and somebody forgets plays all the time."""
+"""Days in which everything goes wrong, and plays are deleted all the time."""
 
 from __future__ import annotations
 
@@ -18,39 +18,35 @@ from tests.testbed.fault_schedule import HOUR
 from tests.testbed.year import YearSimulation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from spotify_logger.storage.bulk import Archive
 
-DAYS = 2
-SEED = 1
+SEED, DAYS = 6, 1.2
 
 
-class Watched(YearSimulation):
-    """A life at whose end the log is looked at, whatever became of the plays.
+class YearOfDeletions(YearSimulation):
+    """A simulation that deletes plays, or none, and looks only at its end at what is logged.
 
     Attributes:
         logged: The plays in the log.
-        forgotten: The plays that were forgotten.
-        well: Whether the log is in order.
+        deleted: The plays that were deleted.
+        problems: What `spotify-logger verify` finds.
     """
 
-    forgets = False
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, deletes: bool) -> None:
         folder.mkdir()
-        super().__init__(SEED, DAYS, folder, 6.0)
+        super().__init__(SEED, DAYS, folder, 16.0, quiet_hours=8)
         # A command that no logger needs.
         self.redis._commands["SCAN"] = (self.scan, 3, 5)
         self.logged: set[Identity] = set()
-        self.tombstones: set[Identity] = set()
-        self.well = False
-        self.wish = random.Random(SEED)
+        self.deleted: set[Identity] = set()
+        self.problems: list[str] = []
+        self.choice = random.Random(SEED)
         moment = DEFAULT_START + HOUR
-        while self.forgets and moment < self._end:
-            self._at(moment, self.forget)
-            moment += self.wish.uniform(0.2, 4) * HOUR
+        while deletes and moment < self._end:
+            self._at(moment, self.delete)
+            moment += self.choice.uniform(0.2, 2) * HOUR
 
     def scan(self, _: str, __: str, pattern: str, *___: str) -> list[object]:
         return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
@@ -58,20 +54,20 @@ class Watched(YearSimulation):
     def archive(self) -> Archive:
         return Store("", connect=self.redis.link, utc=lambda: self.clock.now).archive()
 
-    def forget(self) -> None:
-        """Forget the newest play that is over, or some of the last ones, if Redis is there."""
+    def delete(self) -> None:
+        """Delete the newest play that is over, or some of the last ones, if Redis is there."""
         if self.redis.down or self.redis.refusing or not self.redis.running:
             return
         was = self._silence()
-        over = [play for play in self._plays(self.wish.choice([3, 60])) if play.end_reason is not None]
-        going = self.wish.sample(over, min(3, len(over))) if self.wish.random() < 0.5 else over[-1:]
-        delete(self.archive(), [play.second for play in going], self.clock.now)
-        there = {identity(play) for play in self._plays(200)}
-        self.tombstones |= {identity(play) for play in going} - there
+        over = [play for play in self._plays(self.choice.choice([3, 60])) if play.end_reason is not None]
+        chosen = self.choice.sample(over, min(3, len(over))) if self.choice.random() < 0.5 else over[-1:]
+        delete(self.archive(), [play.second for play in chosen], self.clock.now)
+        left = {identity(play) for play in self._plays(200)}
+        self.deleted |= {identity(play) for play in chosen} - left
         self._unsilence(was)
 
     def _check(self) -> None:
-        pass  # what is missing was wanted to be
+        pass  # a play that is missing may have been deleted
 
     def _last_look(self) -> None:
         pass
@@ -80,26 +76,21 @@ class Watched(YearSimulation):
         self.logged = {identity(play) for play in self._plays()}
         self._die()
         self._silence()
-        self.well = check(self.archive(), self.clock.now).page[1:] == []
-
-
-class Forgetful(Watched):
-    forgets = True
+        self.problems = [str(line) for line in check(self.archive(), self.clock.now).page[1:]]
 
 
 @pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
-def test_what_is_forgotten_stays_away_and_nothing_else_does(memory_folder: Path) -> None:
-    life, other = Forgetful(memory_folder / "a"), Watched(memory_folder / "b")
-    life.live()
+def test_what_is_deleted_stays_away_and_nothing_else_does(memory_folder: Path) -> None:
+    deleting = YearOfDeletions(memory_folder / "a", deletes=True)
+    other = YearOfDeletions(memory_folder / "b", deletes=False)
+    deleting.live()
     other.live()
-    assert (life.well, other.well) == (True, True)
-    assert len(life.tombstones) > 20
-    assert life.logged == other.logged - life.tombstones
+    assert (deleting.problems, other.problems) == ([], [])
+    assert len(deleting.deleted) > 20
+    assert deleting.sum.faults.total() > 5
+    assert deleting.logged == other.logged - deleting.deleted

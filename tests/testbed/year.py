@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Request
     from tests.testbed.fake_redis import Persistence
 
-QUIET_SECONDS = 36 * HOUR
-"""Seconds at the end in which nothing goes wrong any more."""
 ALERT_URL = "https://alerts.example/spotify-logger"
 LONGEST_WAIT = 240.0
 """Seconds between two turns at most: idle, and slowed by limits."""
@@ -130,10 +128,18 @@ class YearSimulation:
         folder: For the logger's files.
         per_day: Mishaps a day, on average.
         persistence: How the Redis server keeps what it is given.
+        quiet_hours: How long at the end nothing goes wrong any more.
     """
 
     def __init__(
-        self, seed: int, days: float, folder: Path, per_day: float = 4.0, persistence: Persistence = "aof"
+        self,
+        seed: int,
+        days: float,
+        folder: Path,
+        per_day: float = 4.0,
+        persistence: Persistence = "aof",
+        *,
+        quiet_hours: float = 36.0,
     ) -> None:
         self.seed = seed
         self.days = days
@@ -156,8 +162,8 @@ class YearSimulation:
         self._start_at = DEFAULT_START
         self._armed: ScheduledFault | None = None
         self._count = 0.0
-        self.struck = ""
-        """At which write the loop died last."""
+        self.crashes: list[str] = []
+        """The writes at which the loop died."""
         self._is_full = False
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = 0
@@ -178,7 +184,7 @@ class YearSimulation:
         self.sum = YearResult()
         self._history_of: list[ScheduledFault] = []
         self._end = DEFAULT_START + days * DAY
-        self._faults = make_fault_schedule(seed, DEFAULT_START + HOUR, self._end - QUIET_SECONDS, per_day)
+        self.schedule = make_fault_schedule(seed, DEFAULT_START + HOUR, self._end - quiet_hours * HOUR, per_day)
 
     def live(self) -> YearResult:
         """Live it, and look whether all is as it must be.
@@ -188,7 +194,7 @@ class YearSimulation:
         """
         TokenFile(self._folder / TOKEN_FILE).save(Token(DEMO_REFRESH_TOKEN, authorized_at=self._consented))
         self._at(six_months_after(self._consented) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
-        for fault in self._faults:
+        for fault in self.schedule:
             self._at(fault.at, partial(self._strike, fault))
         with self._held_files(), redirect_stderr(self.ears):
             try:
@@ -317,7 +323,8 @@ class YearSimulation:
             return
         self._count -= 1
         if self._count <= 0:
-            self._armed, self.struck = None, moment
+            self._armed = None
+            self.crashes.append(moment)
             raise SimulatedCrash
 
     # What is sent
