@@ -132,8 +132,8 @@ class Failover:
         return send_if_active
 
     def may_write(self) -> bool:
-        """Return whether, as far as is known, no other logger has taken over."""
-        return self._lease.ensure() is not LeaseState.HELD_BY_OTHER
+        """Return whether, as far as is known, no other logger has taken over, now that Redis answers."""
+        return self._lease.ensure(at_once=True) is not LeaseState.HELD_BY_OTHER
 
     def _report_refusal(self, consequence: str) -> None:
         """Log once why Redis refuses the lease, and what follows from it."""

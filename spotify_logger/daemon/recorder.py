@@ -213,11 +213,14 @@ class Recorder:
         Returns:
             Whether Redis took all of it.
         """
-        if self._is_resting() or not self._may_write():
+        if self._is_resting():
             self._save_open()
             return False
         try:
             self._connect()
+            if not self._may_write():  # another logger may have taken over while Redis was away
+                self._save_open()
+                return False
             self._confirm_saved()
             partial_error = self._send(shown, due, status)
         except StoreError as error:

@@ -168,16 +168,19 @@ class Lease:
         due = self._renewed_at + self.renewal if self.is_contested else self._expires_at - self.renewal
         return max(0.0, due - now)
 
-    def ensure(self, due: float = 0.0) -> LeaseState:
+    def ensure(self, due: float = 0.0, *, at_once: bool = False) -> LeaseState:
         """Check the lease, unless it was checked a moment ago and lasts until the next turn.
 
         Args:
             due: Seconds until the next turn.
+            at_once: Do not wait after a failure, because Redis answers again.
         """
         now = self._clock.monotonic()
         lasts = self.is_contested or self._expires_at >= now + due + self.renewal
         if self.state is LeaseState.HELD and lasts and now < self._renewed_at + self.renewal:
             return self.state
+        if at_once:
+            self._retry_at = float("-inf")
         return self.check(due)
 
     def check(self, due: float = 0.0) -> LeaseState:

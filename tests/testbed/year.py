@@ -184,7 +184,9 @@ class YearSimulation:
         self.sum = YearResult()
         self._history_of: list[ScheduledFault] = []
         self._end = DEFAULT_START + days * DAY
-        self.schedule = make_fault_schedule(seed, DEFAULT_START + HOUR, self._end - quiet_hours * HOUR, per_day)
+        self.schedule = make_fault_schedule(
+            seed, DEFAULT_START + HOUR, self._end - quiet_hours * HOUR, per_day
+        )
 
     def live(self) -> YearResult:
         """Live it, and look whether all is as it must be.
