@@ -111,7 +111,7 @@ class _Reader:
         self._text += self._decoder.decode(read, final=self._is_last)
 
     def _complete_elements(self) -> tuple[list[object], str]:
-        """Remove and return the complete elements of the text, and what is wrong with the rest, if it is."""
+        """Remove and return the complete elements of the text, and what is wrong with the rest, or ""."""
         text, elements, fault = self._text, [], ""
         end, is_in_array = 0, self._position.is_in_array
         while True:
