@@ -1,4 +1,4 @@
-"""The command line: its commands, and the functions that run them.
+"""The command line: its commands and options, and the dispatch to the functions that run them.
 
 Slow imports are local to the functions that need them, so that --help is fast on a Raspberry Pi.
 """
@@ -91,7 +91,7 @@ def command_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
-    parser.add_argument("--listener", metavar="NAME", help="whose log to use, if there are several listeners")
+    parser.add_argument("--listener", metavar="NAME", help="listener whose log to use, if there are several")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     add = arguments.Subcommands(commands)
     add.command("login", "let the logger see what you play (required every six months)", csv=False)

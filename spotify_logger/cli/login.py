@@ -1,4 +1,4 @@
-"""The login command."""
+"""`spotify-logger login`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 def login(settings: Settings, screen: TextIO) -> Answer:
-    """Log in on a terminal, and answer with the time until which the login is valid."""
+    """Log in on a terminal, and return until when the login is valid."""
     token = login_on_terminal(settings, screen)
     return Answer({"login_valid_until": utc_time(valid_until(token))}, [])

@@ -43,7 +43,7 @@ class Coverage:
 
     Args:
         answered_ms: When an earlier process received the last answer; None if unknown.
-        planned: The longest wait, in seconds, that it may have planned.
+        expect_within: The longest wait, in seconds, that it may have planned.
     """
 
     def __init__(self, answered_ms: int | None, expect_within: float) -> None:

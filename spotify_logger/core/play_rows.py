@@ -79,7 +79,7 @@ def read_days(text: str, days: int) -> list[PlayRows] | None:
         days: The number of replies.
 
     Returns:
-        A `Rows` for each day; None if the text is not as expected.
+        A `PlayRows` for each day; None if the text is not as expected.
     """
     replies = _replies(text, days)
     if replies is None:

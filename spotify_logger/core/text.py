@@ -28,7 +28,7 @@ class MatchQuality(IntEnum):
     """How well a text matches.
 
     Attributes:
-        NONE: Not at all.
+        NONE: It does not match.
         WORDS: Each of its words occurs, at least as the beginning of another word.
         SUBSTRING: It occurs verbatim.
         EXACT: It is the whole title, album or artists.

@@ -64,7 +64,7 @@ class _AlertState:
     Attributes:
         ends: When the current login expires, in seconds since the epoch; None if not known yet.
         days: The last reminder sent, one of `REMINDER_DAYS`; `_NO_REMINDER` before the first.
-        told: Keys of alerts that were raised and not resolved.
+        told: The keys of alerts that were raised and are not resolved yet.
         queue: Texts waiting for delivery, by key, oldest first.
     """
 

@@ -36,20 +36,20 @@ class GapMonitor:
         clock: The time.
         alerts: Alerts for a person.
         heartbeat: Heartbeats for a dead man's switch.
-        planned: Longest wait in seconds that an earlier process may have planned after its last answer.
+        expect_within: The longest wait, in seconds, that an earlier process may have planned.
 
     Attributes:
         unobserved: The latest unobserved spans, from and to in milliseconds since the epoch, UTC.
     """
 
     def __init__(
-        self, outbox: Outbox, clock: Clock, alerts: Alerts, heartbeat: Heartbeat, planned: float
+        self, outbox: Outbox, clock: Clock, alerts: Alerts, heartbeat: Heartbeat, expect_within: float
     ) -> None:
         self._outbox = outbox
         self._clock = clock
         self._alerts = alerts
         self._heartbeat = heartbeat
-        self._planned = planned
+        self._expect_within = expect_within
         self._coverage = self._coverage_since(_read_last_answer(outbox.note(LAST_ANSWER_NOTE)))
         self.unobserved = _read_spans(outbox.note(UNOBSERVED_NOTE))
         self._saved_at = float("-inf")
@@ -59,7 +59,7 @@ class GapMonitor:
         self._has_answer = False
 
     def _coverage_since(self, answered_ms: int | None) -> Coverage:
-        coverage = Coverage(answered_ms, self._planned)
+        coverage = Coverage(answered_ms, self._expect_within)
         now = self._clock.monotonic()
         coverage.end_turn(now, now)
         return coverage

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOP_KINDS = ("tracks", "artists", "albums", "shows", "devices", "contexts")
-INTERVALS = ("day", "week", "month")
+INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 
 
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse arguments and add the `question` they make, and for the `day` command the `day`, to the result.
+    """Parse arguments; add the `question` to the result, and for the `day` command the `day`.
 
     Args:
         parser: The parser; for invalid arguments it exits with status 2, or raises.

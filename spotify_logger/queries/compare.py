@@ -41,10 +41,10 @@ class ListenerPlays:
 
     Attributes:
         name: The name of the listener; "" for the one without a name.
-        tallies: By item.
-        entries: What is known of the items.
-        things: Artists and tracks, by what tells them from others of their kind.
-        firsts: The second of the first play ever that counts, by kind and by the same.
+        tallies: The plays of the period, by item.
+        entries: The catalog entries of the items.
+        things: Artists and tracks, by kind and group (see `RankedItem`).
+        firsts: The second of the first play that counts over all time, by kind and group.
     """
 
     name: str
@@ -58,9 +58,9 @@ class SharedItem(NamedTuple):
     """A track or an artist that both listeners heard.
 
     Attributes:
-        name: What it is called.
-        ones: What the one made of it.
-        others: What the other one made of it.
+        name: The name of the artist, or artists and title of the track.
+        left: How much the first listener played it.
+        right: How much the second listener played it.
         firsts: The seconds at which each first heard it, even before the period.
     """
 
@@ -70,7 +70,7 @@ class SharedItem(NamedTuple):
     firsts: tuple[int, int]
 
     def measures(self, by: str) -> tuple[int, int]:
-        """Return what it is ranked by, for each listener."""
+        """Return plays or milliseconds of each listener, whichever it is ranked by."""
         return self.left.measure(by), self.right.measure(by)
 
 
@@ -117,7 +117,7 @@ def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool])
 
 
 def _common(pair: Sequence[ListenerPlays], kind: str, by: str) -> list[SharedItem]:
-    """Return what both heard, ranked by the lower of the two measures."""
+    """Return what both played, ranked by the lower of the two measures."""
     one, other = pair
     found = []
     for group, ours in one.things[kind].items():

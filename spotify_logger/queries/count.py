@@ -33,10 +33,10 @@ class CountedTrack:
     """A recording and its plays; Spotify may have several IDs for it.
 
     Attributes:
-        keys: Its catalog keys, most played first; if an album was searched for, those on it only.
+        keys: Its catalog keys, most played first; if an album matched, only those on it.
         entry: The catalog entry of the first key.
-        tally: Its plays, under all of these keys.
-        rank: Its place among all recordings, 1 being the first; None for an episode, and without plays.
+        tally: Its plays under all of these keys.
+        rank: Its rank among all recordings, from 1; None for an episode, and without plays.
     """
 
     keys: list[str]
@@ -56,8 +56,8 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
     Args:
         archive: The log.
         question: The question to answer.
-        text: The title, the album or an artist, as a whole; where nothing is called so, a part of these;
-            where that is nowhere either, words of them in any order.
+        text: A title, an album or an artist, in full; if nothing has that name, a part of these; and if there
+            is none either, words from them in any order.
     """
     reader = PlayReader(archive, question)
     search = _TrackSearch(reader, TextMatcher(text))
@@ -91,11 +91,11 @@ class _TrackSearch:
 
     Args:
         reader: Reads the plays.
-        finder: Looks for the text.
+        finder: Matches the text.
 
     Attributes:
-        finder: The same.
-        tallies: Of all items.
+        finder: The matcher.
+        tallies: The plays of all items.
         entries: Their catalog entries.
     """
 
@@ -121,7 +121,7 @@ class _TrackSearch:
         """Return the details of some items."""
         if self._fitting.issuperset(keys):
             return self._details
-        # Other IDs of a matching recording, not matching themselves: they may have been heard earlier.
+        # Other IDs of a matching recording that do not match themselves may have been played earlier.
         details, wanted = DetailedItemCounts(), set(keys)
         for rows, counts in self._reader.days():
             _add_some(details, wanted, rows, counts)
@@ -129,7 +129,7 @@ class _TrackSearch:
 
 
 def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, counts: Sequence[bool]) -> None:
-    """Add those rows of a day that belong to the wanted items."""
+    """Add the rows of a day that belong to the wanted items."""
     if not wanted.isdisjoint(rows.items):
         chosen = list(map(wanted.__contains__, rows.items))
         details.add(rows.select(chosen), list(compress(counts, chosen)))

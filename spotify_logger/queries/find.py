@@ -1,7 +1,7 @@
-"""Find the artist, album or track that a text means, in one pass over the plays.
+"""Find the artist, album or track that a text names, in one pass over the plays.
 
-Each item is looked up when it is met first. What fits is followed from there on, so that in the end most
-often everything is known of it, and the log need not be read twice.
+Each item is looked up in the catalog when it first occurs. From then on, statistics are kept of what matches,
+so that the log rarely has to be read twice.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ NEEDED: Mapping[str, Sequence[str]] = {
     ALBUMS: ("artists", "artist_ids", "album", "album_id"),
     TRACKS: ("name", "artists", "artist_ids", "isrc"),
 }
-"""The catalog fields that identify and name the things of a kind."""
+"""For each kind, the catalog fields that identify and name its things."""
 
 
 class ItemMatch(IntEnum):
-    """How well a text matches a thing, from not at all to exactly by key.
+    """How well a text matches a thing, from not at all to by its key.
 
     Attributes:
-        NOT: Not at all.
-        WORDS: Its words are in whose it is and what it is called, in any order.
-        BESIDE: It is a part of whose it is and what it is called, taken together.
-        IN_PART: It is a part of its name.
-        WHOLE: It is its name, with whose it is before it or not; case and accents aside.
-        EXACTLY: The same letter by letter.
-        KEY: It is its key.
+        NONE: It does not match.
+        WORDS: Its words occur in artist and name, in any order.
+        ACROSS: It is a part of artist and name, taken together.
+        SUBSTRING: It is a part of the name.
+        FOLDED: It is the name, or artist and name, except for case and accents.
+        EXACT: It is the name, or artist and name, character by character.
+        KEY: It is the key.
     """
 
-    NOT = 0
+    NONE = 0
     WORDS = 1
-    BESIDE = 2
+    ACROSS = 2
     SUBSTRING = 3
-    EXACT = 4
-    EXACTLY = 5
+    FOLDED = 4
+    EXACT = 5
     KEY = 6
 
 
 ITEM_MATCH_OF = {
-    MatchQuality.NONE: ItemMatch.NOT,
+    MatchQuality.NONE: ItemMatch.NONE,
     MatchQuality.WORDS: ItemMatch.WORDS,
     MatchQuality.SUBSTRING: ItemMatch.SUBSTRING,
-    MatchQuality.EXACT: ItemMatch.EXACT,
+    MatchQuality.EXACT: ItemMatch.FOLDED,
 }
 
 
@@ -67,7 +67,7 @@ class ItemQuery:
 
     Args:
         kind: ARTISTS, ALBUMS or TRACKS.
-        text: A name, with that of the artist before it or not; or a key, as "track:<id>" or "album:<id>".
+        text: A name, with or without the artist before it, or a key such as "track:<id>" or "album:<id>".
     """
 
     def __init__(self, kind: str, text: str) -> None:
@@ -78,25 +78,25 @@ class ItemQuery:
 
     def named(self, name: str) -> ItemMatch:
         """Return how well the text matches a name."""
-        return ItemMatch.EXACTLY if name == self.text else ITEM_MATCH_OF[self._finder.match(name, "", "")]
+        return ItemMatch.EXACT if name == self.text else ITEM_MATCH_OF[self._finder.match(name, "", "")]
 
     def titled(self, key: str, name: str, entry: CatalogEntry) -> ItemMatch:
         """Return how well the text matches a track or an album.
 
         Args:
             key: Its key.
-            name: What it is called.
-            entry: What else is known of it.
+            name: Its name.
+            entry: The catalog entry of the track, or of any track of the album.
         """
         if key == self._key:
             return ItemMatch.KEY
-        return max(self._beside(whose, name) for whose in {entry.artists, *artist_names(entry)})
+        return max(self._with_artist(artist, name) for artist in {entry.artists, *artist_names(entry)})
 
-    def _beside(self, whose: str, name: str) -> ItemMatch:
-        both = self.named(f"{whose} {name}")
-        if both in (ItemMatch.NOT, ItemMatch.EXACTLY):
+    def _with_artist(self, artist: str, name: str) -> ItemMatch:
+        both = self.named(f"{artist} {name}")
+        if both in (ItemMatch.NONE, ItemMatch.EXACT):
             return both
-        return max(self.named(name), ItemMatch.BESIDE if both is ItemMatch.SUBSTRING else both)
+        return max(self.named(name), ItemMatch.ACROSS if both is ItemMatch.SUBSTRING else both)
 
 
 @dataclass(slots=True)
@@ -104,8 +104,8 @@ class MatchGroup:
     """Things that match equally well.
 
     Attributes:
-        following: What was played of it, as long as it is one thing.
-        things: What tells it from others.
+        stats: The statistics of the thing; unused once there are several.
+        things: What identifies the things.
         items: Their catalog keys.
     """
 
@@ -118,15 +118,15 @@ class ItemSearch:
     """Reads the plays of a question and finds the things that match a text.
 
     Args:
-        reading: The rows.
-        wanted: What is looked for.
+        reader: Reads the plays.
+        query: The thing to search for.
 
     Attributes:
-        wanted: The same.
+        query: The thing to search for.
         entries: The catalog entries of everything played, with the `NEEDED` fields only.
         tallies: How much was played, by item.
-        ranking: All things of the kind, the most played first, with those of which no play counts.
-        candidates: Those of them that fit best.
+        ranking: All things of the kind, most played first, including those without plays that count.
+        candidates: Those that match best.
     """
 
     def __init__(self, reader: PlayReader, query: ItemQuery) -> None:
@@ -143,11 +143,11 @@ class ItemSearch:
                 self._add(rows, counts)
         groups = groups_of(query.kind, self.entries, exact=self._exact)
         self.ranking = ranked(self.tallies, groups, reader.question.by, counted_only=False)
-        self._best = max(self._groups, default=ItemMatch.NOT)
-        self.candidates = self.fitting(self._best)
+        self._best = max(self._groups, default=ItemMatch.NONE)
+        self.candidates = self.matching(self._best)
 
-    def fitting(self, how: ItemMatch) -> list[RankedItem]:
-        """Return the things that match this well, most played first."""
+    def matching(self, how: ItemMatch) -> list[RankedItem]:
+        """Return the things that match this well, the most played first."""
         group = self._groups.get(how)
         if group is None:
             return []
@@ -172,13 +172,13 @@ class ItemSearch:
         for key, entry in new.items():
             if is_episode(key):
                 continue
-            for how, thing in self._fits(key, entry):
+            for how, thing in self._matches(key, entry):
                 if how:
                     group = self._groups.get(how) or self._new_group(how)
                     group.things.add(thing)
                     group.items.add(key)
 
-    def _fits(self, key: str, entry: CatalogEntry) -> Iterable[tuple[ItemMatch, Hashable]]:
+    def _matches(self, key: str, entry: CatalogEntry) -> Iterable[tuple[ItemMatch, Hashable]]:
         """Return the things that an item belongs to, each with how well it matches."""
         query = self.query
         if query.kind == ARTISTS:

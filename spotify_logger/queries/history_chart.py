@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import CalendarCounts, Totals, date_of
+from spotify_logger.queries.arguments import MONTH, WEEK
 from spotify_logger.queries.phrases import gap_note, nothing_played, unobserved_data
 from spotify_logger.queries.question import TIME
 from spotify_logger.queries.reader import PlayReader
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from spotify_logger.report.csv_output import CsvRow, CsvValue
     from spotify_logger.storage.bulk import Archive
 
-DAY, WEEK, MONTH = "day", "week", "month"
-INTERVALS = (DAY, WEEK, MONTH)
 ONE_DAY = timedelta(days=1)
 
 
@@ -30,7 +29,7 @@ def course(archive: Archive, question: Question, per: str) -> Answer:
     Args:
         archive: The log.
         question: The question to answer.
-        per: One of `PERIODS`.
+        per: One of `INTERVALS`.
     """
     reader = PlayReader(archive, question)
     calendar, sums = CalendarCounts(LocalClock(question.zone)), Totals()

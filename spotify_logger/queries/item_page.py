@@ -1,4 +1,4 @@
-"""Answer `artist`, `album` and `track`: find the thing that is meant, and report on it."""
+"""Answer `artist`, `album` and `track`: find the thing by its name, and report on it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
         archive: The log.
         question: The question to answer.
         kind: ARTISTS, ALBUMS or TRACKS.
-        text: What it is called, see `Wanted`.
+        text: Its name or key, see `ItemQuery`.
     """
     reader = PlayReader(archive, question)
     search = ItemSearch(reader, ItemQuery(kind, text))
@@ -116,7 +116,7 @@ def _report(reader: PlayReader, search: ItemSearch, lines: Sequence[RankedLine])
 
 def _others(search: ItemSearch, lines: Sequence[RankedLine]) -> list[RankedLine]:
     """Return things with the same name as the first one, ignoring case and accents."""
-    less = lines_of(search.query.kind, search.fitting(ItemMatch.EXACT), search.entries)
+    less = lines_of(search.query.kind, search.matching(ItemMatch.EXACT), search.entries)
     name = fold(lines[0].title)
     alike = {line.now.group: line for line in (*lines, *less) if fold(line.title) == name}
     return list(alike.values())[1:]

@@ -34,16 +34,16 @@ class ItemReport:
     """The report on a thing.
 
     Attributes:
-        question: What was asked.
+        question: The question.
         kind: ARTISTS, ALBUMS or TRACKS.
         line: The thing.
-        following: What was played of it.
-        place: Its rank, 1 being the first; None where no play of it counts.
-        number: Of how many.
+        stats: The statistics of its plays.
+        place: Its rank, from 1; None if it has no play that counts.
+        number: The number of things of its kind.
         whole: Plays and milliseconds of everything that was played.
-        parts: What it consists of, the most played first: an artist's tracks and albums, an album's tracks,
-            a track's `IDS`.
-        others: What to ask for to see others of the same name, and how often these were played.
+        parts: Its parts, the most played first: an artist's tracks and albums, an album's tracks, and a
+            track's `IDS`.
+        others: Search texts for other things with the same name, and the number of plays of each.
     """
 
     question: Question
@@ -85,7 +85,7 @@ def _is_short(period: Period) -> bool:
     return begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
 
 
-# For people
+# Text
 
 
 def to_blocks(found: ItemReport) -> list[Block]:
@@ -151,7 +151,7 @@ def _table(found: ItemReport, part: str, lines: Sequence[RankedLine]) -> Table:
     if part == IDS:
         names = [f"{line.now.keys[0]} on {line.name}" for line in lines]
         return Table(list(zip(names, amounts, strict=True)), (IDS, heading), [1], flexible=0)
-    # What all of them have in common stands above.
+    # The name that all of them share is in the heading.
     names = [line.title if found.line.artists == VARIOUS else line.name for line in lines]
     places = map(str, range(1, len(lines) + 1))
     return Table(list(zip(places, names, amounts, strict=True)), ("", NOUNS[part], heading), [0, 2])
@@ -161,7 +161,7 @@ def _amount(plays: int, ms_played: int, by: str) -> str:
     return listening_time(ms_played) if by == TIME else f"{plays:,}"
 
 
-# For programs
+# JSON and CSV
 
 
 def to_json(found: ItemReport) -> dict[str, object]:

@@ -20,8 +20,8 @@ class PlayRun:
     """The longest run of consecutive plays, with no other counting play between them.
 
     Attributes:
-        plays: How many there were in the longest run, the first one of equals.
-        begin: The second of the first of them; None when there was none.
+        plays: The number of plays in the longest run, the earliest in a tie.
+        begin: The second of its first play; None if there is none.
     """
 
     plays: int = 0
@@ -34,7 +34,7 @@ class PlayRun:
 
         Args:
             seconds: When they started.
-            hits: Which of them were plays of the one thing.
+            hits: Which of them are plays of the thing.
         """
         if True not in hits:
             self._plays = 0 if hits else self._plays
@@ -56,13 +56,13 @@ class ItemStats:
     """Running statistics of one thing.
 
     Args:
-        items: Its catalog keys; others may be added before any of their rows are.
+        items: Its catalog keys; the caller may add a key before adding rows of it.
         clock: Converts seconds to local time.
 
     Attributes:
-        calendar: By day and hour.
-        sums: Over all of it.
-        run: The longest run of it.
+        calendar: Its plays by day and hour.
+        sums: The totals.
+        run: The longest run of consecutive plays.
         first: Second of the first play that counts; None if there is none.
         last: Second of the last one.
     """

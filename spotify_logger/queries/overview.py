@@ -1,4 +1,4 @@
-"""The last twelve months at a glance; past days are summed up once and cached."""
+"""The last twelve months at a glance; the figures of past days are cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.periods import LocalClock, Period
 from spotify_logger.core.statistics import CalendarCounts, streaks
-from spotify_logger.queries.history_chart import WEEK, by_interval
+from spotify_logger.queries.arguments import WEEK
+from spotify_logger.queries.history_chart import by_interval
 from spotify_logger.queries.phrases import unobserved_data
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, top_ranked
 from spotify_logger.queries.reader import PlayReader, first_second
@@ -41,11 +42,11 @@ class PastFigures:
     """The figures of the past part of a period.
 
     Attributes:
-        asked: The question, as if it were about that part alone.
-        mark: What it was made of, see `Archive.mark`.
-        until: The moment of the monotonic clock up to which it is good.
-        figures: All that was added up.
-        entries: The catalog entries of its items and later ones, with the `NEEDED` fields only.
+        asked: The question, limited to that part.
+        mark: The version of the data, see `Archive.mark`.
+        until: When the figures expire, in seconds of the monotonic clock.
+        figures: The figures.
+        entries: The catalog entries of the items of the whole period, with the `NEEDED` fields only.
     """
 
     asked: Question
@@ -59,7 +60,7 @@ class PastFigures:
         new = set(items) - self.entries.keys()
         if not new:
             return
-        # Most texts come many times: each is kept once, as this is kept for long.
+        # Most texts occur many times: share them, since they are kept for a long time.
         texts = {text: text for entry in self.entries.values() for text in entry}
         for some in batched(new, ITEMS_PER_BATCH):
             for key, entry in reader.entries(some, NEEDED).items():
@@ -67,10 +68,10 @@ class PastFigures:
 
 
 class Overview:
-    """Answers the same question repeatedly, and quickly.
+    """Answers the same question again and again, quickly.
 
     Args:
-        monotonic: Seconds since some fixed moment.
+        monotonic: Returns monotonic seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -91,11 +92,11 @@ class Overview:
         for rows, counts in reader.days(rest):
             figures.add(rows, counts)
         past.learn(reader, figures.tallies.ms_played)
-        # Without what was met once, and is forgotten since.
+        # Leave out items whose plays have been deleted.
         known = {key: past.entries[key] for key in figures.tallies.ms_played}
         found = {}
         for kind in KINDS:
-            # Made anew each time, one after the other: to keep them would take much memory.
+            # Computed each time, one kind after the other: keeping them would take much memory.
             groups = groups_of(kind, known, exact=question.exact)
             found[kind] = top_ranked(figures.tallies, groups, question.by, TOP_COUNT)
         entries = reader.entries(
@@ -112,7 +113,7 @@ class Overview:
         mark, _ = reader.archive.mark(begin, end)
         past, now = self._past_figures, self._monotonic()
         if past is None or past.asked != asked or past.mark != mark or now >= past.until:
-            self._past_figures = None  # so that the two of them are never there at the same time
+            self._past_figures = None  # never keep two of them in memory
             figures = Figures(CalendarCounts(LocalClock(question.zone)))
             for rows, counts in reader.days(asked.period):
                 figures.add(rows, counts)

@@ -46,7 +46,7 @@ class PlayReader:
         """Yield the rows of a period day by day, in chronological order, and which of them count.
 
         Args:
-            period: That of the question, unless another one is given.
+            period: The period (default: that of the question).
         """
         wanted = self.question.period if period is None else period
         for rows in self.archive.rows(first_second(wanted), wanted.end):
@@ -62,11 +62,11 @@ class PlayReader:
         """Return the catalog entries of items.
 
         Args:
-            keys: Theirs.
-            names: The fields that are needed; the others stay empty.
+            keys: The catalog keys of the items.
+            names: The fields to read; the others stay empty.
         """
         found = self.archive.catalog(keys, names)
-        # Each field from its place among the values, or from the blank that is put behind them.
+        # Pick each field from the values, or the blank appended to them.
         fields = itemgetter(*(names.index(name) if name in names else -1 for name in CatalogEntry._fields))
         return {key: CatalogEntry._make(fields((*values, ""))) for key, values in found}
 

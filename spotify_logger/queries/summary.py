@@ -38,10 +38,10 @@ class Figures:
     """Running statistics of a period.
 
     Attributes:
-        calendar: By day and hour.
-        sums: Over all of it.
-        tallies: By item.
-        sessions: How many, and the longest.
+        calendar: The plays by day and hour.
+        sums: The totals.
+        tallies: The plays by item.
+        sessions: The number of sessions, and the longest.
     """
 
     calendar: CalendarCounts

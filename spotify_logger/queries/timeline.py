@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.store import Store
 
 FOUND_LATER = "found later"
-"""The ending of a backfilled play: how it ended is only a guess."""
+"""The ending shown for a backfilled play, whose actual end reason is unknown."""
 ENDINGS = {"trackdone": "finished", "skipped": "skipped", "stopped": "stopped", "unknown": "unknown"}
 HEADINGS = ("when", "what", "heard", "ended", "device")
 _NUMBERS = INTEGER_FIELDS | {"ms_played"}

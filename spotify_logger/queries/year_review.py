@@ -58,11 +58,12 @@ class YearReview:
     """Everything in the review of a year.
 
     Attributes:
-        reading: Its rows.
-        figures: Of all of it.
-        best: The most played ones of each kind.
-        new: How many tracks and artists were never heard before, not even in part; None where nothing was.
-        highlights: What stands out.
+        reader: Reads the plays of the year.
+        figures: The figures of the year.
+        best: The most played things of each kind.
+        new: The number of tracks and artists never heard before, not even in part; None if nothing was logged
+            before the year.
+        highlights: The highlights.
     """
 
     reader: PlayReader
@@ -129,7 +130,7 @@ def _before(reader: PlayReader, entries: Mapping[str, CatalogEntry]) -> dict[str
     return {kind: {group for own in found.values() for group in own} for kind, found in groups.items()}
 
 
-# What stands out
+# Highlights
 
 
 def _first(found: Highlights, entries: Mapping[str, CatalogEntry], zone: Zone) -> list[Highlight]:
@@ -163,7 +164,7 @@ def _heard(line: RankedLine) -> str:
     return listening_time(ms_played - ms_played % HOUR_MS if ms_played >= FEW_HOURS * HOUR_MS else ms_played)
 
 
-# For people
+# Text
 
 
 def _page(review: YearReview) -> list[Block]:
@@ -242,7 +243,7 @@ def _shows(review: YearReview) -> list[tuple[str, str, str]]:
     return [("shows", "", names)] if lines else []
 
 
-# For programs
+# JSON and CSV
 
 
 def _data(review: YearReview) -> dict[str, object]:

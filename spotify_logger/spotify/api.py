@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from spotify_logger.spotify.http import Request
 from spotify_logger.spotify.oauth import retry_after, server_time
-from spotify_logger.spotify.token_manager import LOGIN_ADVICE, TokenManager
-from spotify_logger.system.errors import LoginNeeded, TryLater
+from spotify_logger.spotify.token_manager import TokenManager
+from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, TryLater
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
 MAX_OVERHEAD_BYTES = 64 * 1024
-"""Bytes that a response may be longer on the wire than its body may be: status line, headers, chunk marks."""
+"""Bytes that a response may have besides its body: status line, headers, chunk sizes."""
 
-_CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
+_CHUNK_BYTES = 16 * 1024  # bytes of a body that are read or decompressed at a time
 _MAX_CAUSE_LENGTH = 200
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "its name could not be resolved"),
@@ -95,22 +95,22 @@ class Send(Protocol):
         """Send and wait for the whole response, of any status.
 
         Raises:
-            Unreachable: No whole response: connection refused or reset, DNS, timeout, too long a body.
+            Unreachable: No complete response: connection refused or reset, DNS, timeout, body too long.
         """
 
 
 class HttpSender:
     """HTTP and HTTPS, one request at a time, over connections that are kept alive.
 
-    Follows no redirect, keeps no cookie, and sends nothing twice, but for a GET whose kept-alive connection
-    turns out to be dead. Proxies and a CA bundle are taken from the environment, as `requests` does.
+    It follows no redirects, keeps no cookies, and never resends a request, except for a GET whose kept-alive
+    connection turns out to be dead. Proxies and the CA bundle come from the environment, as in `requests`.
 
     Args:
-        connect_timeout: Seconds for a connection to stand, for each address of a host, and again for TLS.
-        read_timeout: Seconds of silence after which a server is given up.
-        deadline: Seconds that the whole call may take, however the server drips; only the look-up of a name,
-            which is in the hands of the system, may take longer.
-        body_limit: Bytes of the longest body that is taken, unpacked.
+        connect_timeout: Seconds to connect to each address of a host, and again for the TLS handshake.
+        read_timeout: Seconds of silence after which a request is given up.
+        deadline: Seconds that the whole call may take, even if the server keeps sending; only the name
+            resolution, which is up to the system, may take longer.
+        body_limit: The maximum size of a body in bytes, decompressed.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class HttpSender:
         deadline: float = 20.0,
         body_limit: int = 2 * 1024 * 1024,
     ) -> None:
-        # On a machine that woke up in the past the certificate will be refused, and the error says why.
+        # On a machine whose clock is behind, the certificate is rejected, and the error says why.
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
         self._timeouts = (connect_timeout, read_timeout)
         self._deadline = deadline
@@ -135,12 +135,12 @@ class HttpSender:
             Unreachable: There is no complete response.
         """
         if request.method != "GET":
-            self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
+            self.close()  # a POST must not be sent twice: its connection must not have died unnoticed
         call = _Call(self._deadline, self._body_limit)
         before = _current_call.set(call)
         try:
             return self._exchange_with_retry(request, call)
-        except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
+        except Exception as error:  # noqa: BLE001 - whatever the libraries raise for invalid bytes
             call.close_reader()
             raise Unreachable(f"{_host_and_port(request.url)}: {call.cause(error)}") from None
         finally:
@@ -188,7 +188,7 @@ class _Call:
 
     Args:
         deadline: Seconds it may take.
-        body_limit: Bytes that the body may have.
+        body_limit: The maximum size of the body in bytes.
     """
 
     def __init__(self, deadline: float, body_limit: int) -> None:
@@ -248,7 +248,7 @@ class _Call:
         """Count received bytes.
 
         Raises:
-            OSError: They are more than any answer that is taken can have.
+            OSError: They are more than any accepted response can have.
         """
         self._received += count
         if self._received > self._body_limit + MAX_OVERHEAD_BYTES:
@@ -261,7 +261,7 @@ class _Call:
         return dead and not self._connected and not self._received
 
     def cause(self, error: BaseException) -> str:
-        """Return in a few words why the call failed, without anything of the request."""
+        """Return in a few words why the call failed, without any part of the request."""
         chain = list(_chain(error))
         for kind, words in _CAUSES:
             if any(isinstance(link, kind) for link in chain):
@@ -277,7 +277,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _describe(error: BaseException) -> str:
-    """Say what `error` is; the text of a `requests` error can hold a whole address, so it is not shown."""
+    """Describe an error; the text of a `requests` error can contain a whole URL, so it is not used."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS certificate not accepted ({error.verify_message}): is the machine's date right?"
     if isinstance(error, ssl.SSLError):
@@ -292,7 +292,7 @@ def _too_long(limit: int) -> OSError:
 
 
 def _host_and_port(url: str) -> str:
-    """Return the host of `url`, and its port if it has one: the part that holds no secret."""
+    """Return the host of `url`, and its port if it has one: the part without secrets."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -302,12 +302,12 @@ def _host_and_port(url: str) -> str:
     return sanitize(f"{host}:{port}" if port else host, _MAX_CAUSE_LENGTH)
 
 
-# A connection outlives the call that opened it, so it looks up here whose turn it is.
+# A connection outlives the call that opened it, so it looks up the current call here.
 _current_call: ContextVar[_Call] = ContextVar("under_way")
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The bytes of one answer as they come in: each wait for more of them ends with the call's deadline."""
+    """Reads the bytes of one response; every read ends with the deadline of the call."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         super().__init__()
@@ -337,7 +337,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
 
     def flush(self) -> None:
-        # What is collected is flushed first; since Python 3.13 a stream that is closed already complains.
+        # Garbage collection flushes first; since Python 3.13, flushing a closed stream raises an error.
         if self.fp is not None and not self.fp.closed:
             super().flush()
 
@@ -362,9 +362,9 @@ class _DeadlineHTTPSPool(HTTPSConnectionPool):
 
 
 class _CachingSSLContext(ssl.SSLContext):
-    """Reads a bundle of certificates once, and again when it has changed.
+    """Reads a certificate bundle once, and again if it has changed.
 
-    `urllib3` reads it for each connection: that costs as much as ten polls, and its memory comes back late.
+    `urllib3` reads it for every connection, which costs as much as ten polls and frees its memory late.
     """
 
     _bundle: object = None
@@ -382,7 +382,7 @@ class _CachingSSLContext(ssl.SSLContext):
 
 
 class _DeadlineAdapter(HTTPAdapter):
-    """`requests`' own, with connections that heed the deadline; its retries are off by default."""
+    """The adapter of `requests`, with connections that respect the deadline; its retries are off."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
         self._ssl_context = _CachingSSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -391,14 +391,14 @@ class _DeadlineAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
         manager = super().proxy_manager_for(*args, ssl_context=self._ssl_context, **kwargs)
-        if isinstance(manager, urllib3.ProxyManager):  # one for SOCKS has connections of its own kind
+        if isinstance(manager, urllib3.ProxyManager):  # a SOCKS proxy has connections of its own kind
             manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
         return manager
 
 
 class _NoRedirectSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""
+        """Return None: even when it does not follow a redirect, `requests` would read its body to the end."""
 
 
 def _session() -> requests.Session:
@@ -410,7 +410,7 @@ def _session() -> requests.Session:
             "Accept-Encoding": "gzip",
         }
     )
-    # Without any of our own, a line of ~/.netrc would replace our Authorization header.
+    # Otherwise, an entry in ~/.netrc would replace our Authorization header.
     session.auth = lambda prepared: prepared
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     for scheme in ("http://", "https://"):

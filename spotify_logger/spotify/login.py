@@ -87,7 +87,7 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
         token = exchange_redirect(send, attempt, answer, now, prompt)
         first = False
     save_token(token_file, token)
-    prompt.say(f"Logged in. Spotify will want this again by {_day(oauth.valid_until(token))}.")
+    prompt.say(f"Logged in. Spotify will ask for a new login by {_day(oauth.valid_until(token))}.")
     return token
 
 
@@ -157,7 +157,7 @@ class LoginAttempt:
             return HTTPStatus.BAD_REQUEST, trouble
         return (
             HTTPStatus.OK,
-            "The answer has arrived: look where you began what came of it. You can close this.",
+            "The answer has arrived: see the result where you started the login. You can close this page.",
         )
 
     def take_line(self, text: str) -> None:
@@ -169,7 +169,7 @@ class LoginAttempt:
     def _take(self, redirect: Redirect) -> str:
         """Keep a redirect that belongs to this attempt, and return ""; otherwise, what is wrong with it."""
         if not (redirect.code or redirect.error):
-            return "This contains no code. Paste the whole address that the browser ended at."
+            return "This contains no code. Paste the whole address that the browser ended up at."
         if not redirect.state:
             return "This contains no state. Paste the whole address, not only the code."
         if redirect.state != self._state:
@@ -196,13 +196,13 @@ class Prompt:
     def explain(self, redirect_uri: str, *, shown: bool, listening: bool) -> None:
         """Print how the redirect gets here, which depends on where the browser runs."""
         if not listening:
-            self.say("Then paste here the address that the browser ended at.")
+            self.say("Then paste the address that the browser ends up at here.")
         elif shown:
             self.say("A browser should show it now, and its answer arrives here by itself.")
-            self.say("If it does not, paste here the address that the browser ended at.")
+            self.say("If it does not, paste the address that the browser ends up at here.")
         else:
             self.say(
-                "This machine shows no browser: open the address on another one. There the browser ends at"
+                "This machine has no browser: open the address on another one. The browser there ends up on"
             )
             self.say(
                 "a page that does not load: paste that page's address here. Or connect to this machine with"
@@ -247,7 +247,7 @@ class _InputLines:
 def start_callback_server(
     attempt: LoginAttempt, prompt: Prompt
 ) -> AbstractContextManager[CallbackServer | None]:
-    """Start the callback server; gives None if the redirect URI is elsewhere or the port is taken."""
+    """Start the callback server; return None if the redirect URI is elsewhere or the port is taken."""
     parts = urlsplit(attempt.settings.redirect_uri)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         return nullcontext()
@@ -271,7 +271,7 @@ def _wait(attempt: LoginAttempt, server: CallbackServer | None, lines: _InputLin
     while attempt.answer is None:
         sources: list[int | socket.socket] = [*lines.sources, *(server.sources if server else [])]
         if not sources:
-            raise LoginNeeded("the login is given up: no answer can be pasted, and none can arrive by itself")
+            raise LoginNeeded("the login is aborted: the answer can neither be pasted nor arrive by itself")
         readable, _, _ = select.select(sources, [], [], server.timeout if server else None)
         if server:
             server.serve(readable)
@@ -285,16 +285,16 @@ def exchange_redirect(
 ) -> Token | None:
     """Exchange the code of a redirect for a token; None, and a message, if the listener has to try again."""
     if answer.error:
-        prompt.say(f"Spotify did not log you in ({answer.error}). Once more:")
+        prompt.say(f"Spotify did not log you in ({answer.error}). Try again:")
         return None
     try:
         token = _exchange(send, attempt, answer.code, now, prompt)
     except (LoginNeeded, TryLater) as error:
-        prompt.say(f"{error}. Once more:")
+        prompt.say(f"{error}. Try again:")
         return None
     missing = ", ".join(oauth.missing_scopes(token))
     if missing:
-        prompt.say(f"Spotify did not permit {missing}, which is needed. Once more:")
+        prompt.say(f"Spotify did not grant {missing}, which is required. Try again:")
         return None
     return token
 

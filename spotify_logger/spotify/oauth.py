@@ -95,7 +95,7 @@ class TokenFile:
             return None
         token = _parse_token(self._content)
         if token is None:
-            log.warning(f"{self.path} holds no token; it is kept, and a new login is needed")
+            log.warning(f"{self.path} contains no token; it is kept, and a new login is needed")
         return token
 
     def save(self, token: Token) -> None:
@@ -191,11 +191,11 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
         case "invalid_client", detail:
             raise Misconfigured(_unknown_client_message(detail))
         case _, detail:
-            raise LoginNeeded(f"Spotify does not take this code ({detail})")
+            raise LoginNeeded(f"Spotify does not accept this code ({detail})")
     now = _corrected_time(now, response)
     token = _token_from_response(response, Token("", authorized_at=now), now)
     if not token.refresh_token:
-        raise TryLater("Spotify's answer to the login holds no refresh token")
+        raise TryLater("Spotify's answer to the login contains no refresh token")
     return token
 
 
@@ -220,9 +220,7 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
         case "invalid_client", detail:
             raise LoginNeeded(_unknown_client_message(detail))
         case _, detail:
-            raise LoginNeeded(
-                f"Spotify does not take the login any more ({detail}): run `spotify-logger login`"
-            )
+            raise LoginNeeded(f"Spotify no longer accepts the login ({detail}): run `spotify-logger login`")
     return _token_from_response(response, token, _corrected_time(now, response))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.spotify import oauth
 from spotify_logger.system import log
-from spotify_logger.system.errors import LoginNeeded, NotBefore
+from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, NotBefore
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0
 """Seconds between two attempts to refresh a login that the token endpoint has refused."""
-LOGIN_ADVICE = "run `spotify-logger login`"
-"""What to do about a missing or refused login."""
+
 ACCOUNTS_LIMITED = "Spotify's accounts service asks to wait"
 
 

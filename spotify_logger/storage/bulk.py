@@ -125,7 +125,7 @@ class Archive:
 
         Returns:
             A text that changes when plays of the period are added or deleted, when any of its
-            `YOUNG_DAYS` have changed in any way, or when gaps have; and how many plays its UTC days have.
+            `RECENT_DAYS` have changed in any way, or when gaps have; and the number of plays on its UTC days.
         """
         last = self._end()
         end = last if end is None else min(end, last)

@@ -1,9 +1,9 @@
-"""The link to a cluster: every key lies on one of its masters, and may move to another one at any moment.
+"""The link to a cluster: every key is on one of its masters, and may move to another one at any time.
 
-redis-py's cluster client takes its connections out of a pool and tries again by itself: nobody could tell
-over which connection something was written, and `WAIT` and `WAITAOF` answer for their own connection only.
-So each master has a `RedisLink` here; which keys it has is asked of the cluster, and what was sent to the
-wrong one is sent again, for it was not carried out.
+redis-py's cluster client takes connections from a pool and retries by itself, so the connection of a write is
+unknown; but `WAIT` and `WAITAOF` only cover their own connection. So each master has a `RedisLink` here. The
+cluster reports which keys it has, and a command sent to the wrong master, which does not execute it, is
+resent.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     Address = tuple[str, int]
 
 SLOTS = 16384
-"""Every cluster has as many (redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec)."""
+"""Hash slots of a cluster (redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec)."""
 REDIRECTIONS = 8
-"""Times that commands are sent elsewhere before the cluster counts as being in disorder."""
+"""Redirections that are followed before giving up."""
 KEYLESS = frozenset({"INFO"})
-"""What any master can be asked; of all of them it is asked node by node."""
+"""Commands without a key that any master can answer; callers that need all masters use `nodes`."""
 
 
 class ClusterLink:
     """Connections to all masters of a Redis Cluster. For one thread.
 
     Args:
-        places: Some of its nodes; any of them tells where all are.
+        topology: The addresses of some nodes; any of them knows all others.
 
     Attributes:
-        where: The address of one, for people.
+        where: The address of one node, for people.
 
     Raises:
-        Misconfigured: There is an option in the query that redis-py does not take.
+        Misconfigured: The query of the URL has an option that redis-py does not know.
     """
 
     def __init__(self, topology: RedisTopology) -> None:
@@ -53,7 +53,7 @@ class ClusterLink:
         self._owners: list[Address] = []
         self._known: dict[Address, tuple[RedisLink, int]] = {}
         self._connections = 0
-        RedisLink(topology.url(*topology.hosts[0]))  # says whether the options are right
+        RedisLink(topology.url(*topology.hosts[0]))  # checks the options
 
     def connect(self) -> int:
         """See `Link.connect`."""
@@ -62,7 +62,7 @@ class ClusterLink:
                 self._learn()
             known = {address: self._counted(address) for address in self._owners}
         except StoreError:
-            self._owners = []  # somebody else may have its keys by now
+            self._owners = []  # another node may have its keys by now
             raise
         if known != self._known:
             self._known = known
@@ -78,7 +78,7 @@ class ClusterLink:
             if not waiting:
                 return replies
         raise StoreError(
-            f"Redis at {self.where} sends us from one node to another: its nodes do not agree yet"
+            f"Redis at {self.where} keeps redirecting: the nodes of the cluster do not agree yet"
         )
 
     def nodes(self) -> Sequence[Link]:
@@ -108,11 +108,11 @@ class ClusterLink:
     def _send(
         self, commands: Sequence[Command], waiting: dict[int, tuple[Address, bool]], replies: list[Reply]
     ) -> dict[int, tuple[Address, bool]]:
-        """Send commands to the nodes given for them, and note the replies.
+        """Send commands to their nodes, and note the replies.
 
         Returns:
-            The commands that another node has to be sent, and whether it has to be told that this is right
-            although the key is not all its own yet.
+            The commands to send to another node, and whether each needs an `ASKING` before it, because the
+            slot of the key is being moved there.
         """
         elsewhere: dict[int, tuple[Address, bool]] = {}
         for address, asking in dict.fromkeys(waiting.values()):
@@ -125,11 +125,11 @@ class ClusterLink:
                     host, port = reply.elsewhere
                     elsewhere[place] = (host or address[0], port), reply.code == "ASK"
         if not all(asking for _, asking in elsewhere.values()):
-            self._learn()  # it is for good
+            self._learn()  # the slot has moved permanently
         return elsewhere
 
     def _owner(self, key: str | None) -> Address:
-        """The node that has a key; some node where there is none."""
+        """Return the node that has a key; any node for None."""
         if not self._owners:
             raise StoreError(f"Redis at {self.where} closed the connection: it may be restarting")
         slot = 0 if key is None else key_slot(key.encode(errors="replace"))
@@ -143,12 +143,12 @@ class ClusterLink:
         return self._links[address]
 
     def _counted(self, address: Address) -> tuple[RedisLink, int]:
-        """A node's link, connected, and how many connections it had."""
+        """Return a connected link to a node, and the number of its connections so far."""
         link = self._link(address)
         return link, link.connect()
 
     def _learn(self) -> None:
-        """Ask one node after the other who has which keys, until one knows."""
+        """Read the slots from one node after the other, until one answers."""
         complaint = StoreError("")
         for address in dict.fromkeys([*self._known, *self._topology.hosts]):
             try:
@@ -164,13 +164,13 @@ class ClusterLink:
         (reply,) = link.send([("CLUSTER", "SLOTS")])
         if isinstance(reply, Refusal):
             no_cluster = "cluster support disabled" in reply.advice
-            advice = "is no node of a cluster: write redis:// in REDIS_URL" if no_cluster else reply.advice
+            advice = "is not a cluster node: write redis:// in REDIS_URL" if no_cluster else reply.advice
             raise StoreError(f"Redis at {link.where} {advice}", codes=[reply.code])
         ranges = sorted((first, last, (node[0] or address[0], node[1])) for first, last, node, *_ in reply)
         served = sum(last - first + 1 for first, last, _ in ranges)
         if served != SLOTS:
             raise StoreError(
-                f"Redis at {self.where} is a cluster that is not whole: {SLOTS - served} of its {SLOTS} slots"
+                f"Redis at {self.where} is an incomplete cluster: {SLOTS - served} of its {SLOTS} slots"
                 " have no server"
             )
         self._starts = [first for first, _, _ in ranges]
@@ -180,7 +180,7 @@ class ClusterLink:
 
 
 def _key(command: Command) -> str | None:
-    """The key that a command is about: all of ours are about one, or none."""
+    """Return the key of a command; all of ours have one or none."""
     if command[0] in KEYLESS:
         return None
     return str(command[3] if command[0] == "EVAL" else command[1])

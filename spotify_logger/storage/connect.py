@@ -18,16 +18,17 @@ def open_link(url: str) -> Link:
     """Return a link for a URL, without connecting yet.
 
     Args:
-        url: As REDIS_URL, see `redis_address`.
+        url: REDIS_URL, in one of the `URL_FORMS`.
 
     Raises:
-        Misconfigured: `url` is none. The message names REDIS_URL and no part of it: it may hold a password.
+        Misconfigured: `url` is invalid. The message names REDIS_URL but no part of it, which may be a
+            password.
     """
     topology, is_address = None, True
     try:
         topology = parse_topology(url)
     except ValueError:
-        is_address = False  # raised outside, where the error has no context that could hold a password
+        is_address = False  # raised below, where the error has no context that could contain a password
     if not is_address:
         raise Misconfigured(
             f"REDIS_URL is not the address of a Redis server: it has to look like {URL_FORMS}"

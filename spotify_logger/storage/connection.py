@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CONNECT_TIMEOUT = 3.0
-"""Seconds for a connection to come about; `?socket_connect_timeout=` in the URL says otherwise."""
+"""Seconds to establish a connection; `?socket_connect_timeout=` in the URL overrides it."""
 ANSWER_TIMEOUT = 5.0
-"""Seconds in which the next piece of an answer has to come; `?socket_timeout=` in the URL says otherwise."""
+"""Seconds to wait for the next part of an answer; `?socket_timeout=` in the URL overrides it."""
 
 _PIECE = 1 << 18
 """Bytes that are read from a socket at once."""
 _END_WORD = secrets.token_hex(16)
 _END_WANTED = b"*2\r\n$4\r\nPING\r\n$32\r\n%b\r\n" % _END_WORD.encode()
 _END = b"$32\r\n%b\r\n" % _END_WORD.encode()
-"""What is said to be the end of many replies: no other reply can hold a word that nobody knows."""
+"""An unknown command, whose error reply marks the end of many replies: no other reply contains it."""
 
 Command = tuple[str | int, ...]
 """A Redis command and its arguments."""
 Reply = Any
 """What Redis answers: str, int, None, a list of these, or a `Refusal`."""
 Part = tuple[list[int], str]
-"""What one server answers to the same question about many keys: the places of those that it has among all of
-them, and the text of its replies, in that order."""
+"""The replies of one server to the same command for many keys: the positions of its keys among all of them,
+and the text of the replies, in that order."""
 
 
 class StoreError(SpotifyLoggerError):
     """Redis did not answer or refused. The message says what is wrong and what to do.
 
     Attributes:
-        refused: Keys, without prefix, whose write Redis refused while it carried out the others of the batch.
-            Empty when there was no answer, or none to make sense of: then nothing is known of any of them.
-        codes: The first words of its errors, such as "WRONGTYPE", where it understood what it was asked.
+        refused: Keys, without prefix, whose write Redis refused while it executed the others of the batch.
+            Empty if there was no usable answer: then nothing is known about any of them.
+        codes: The first words of its error replies, such as "WRONGTYPE".
     """
 
     def __init__(self, message: str, refused: Iterable[str] = (), codes: Iterable[str] = ()) -> None:
@@ -55,7 +55,7 @@ class StoreError(SpotifyLoggerError):
 
 
 class Link(Protocol):
-    """A connection to a server that speaks Redis: a real one, or a stand-in in the same process.
+    """A connection to a server that speaks Redis: a real one, or a fake one in the same process.
 
     Attributes:
         where: The server's address without credentials.
@@ -67,36 +67,36 @@ class Link(Protocol):
         """Make sure that there is a live connection.
 
         Returns:
-            How many there have been. When there are more than before, the server may have forgotten things.
+            The number of connections so far. If it has grown, the server may have lost data.
 
         Raises:
-            StoreError: There is none to be had.
+            StoreError: The server cannot be reached.
         """
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send the commands in one go, outside of any transaction, over the connection that `connect` made.
+        """Send commands in one pipeline, without a transaction, over the connection that `connect` made.
 
         Returns:
-            A reply to each, in order.
+            The replies, in order.
 
         Raises:
             StoreError: Some or all replies are missing.
         """
 
     def nodes(self) -> Sequence[Link]:
-        """The servers that hold the keys between them, over the connections that `connect` made."""
+        """Return the servers that share the keys, over the connections that `connect` made."""
 
     def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
-        """Ask the same of many keys, and give the text of all replies as it is, to be taken apart at once.
+        """Send the same command for many keys, and return the raw text of all replies, for fast parsing.
 
         Args:
             verb: A command that only reads.
-            keys: Each is asked for with it.
-            arguments: What follows on the key, every time.
+            keys: The keys; one command is sent for each.
+            arguments: The arguments after each key.
 
         Returns:
-            For each server that has some of the keys, its replies in the words of the protocol (RESP2); None
-            where they cannot be had in this way, and `send` has to be used.
+            For each server that has some of the keys, its replies as they arrived (RESP2); None if that is
+            not possible, and `send` has to be used.
 
         Raises:
             StoreError: There is no answer.
@@ -107,7 +107,7 @@ class Link(Protocol):
 
 
 class _RedisPyConnection(Protocol):
-    """What is used of redis-py's connections, which have no types of their own."""
+    """The part of redis-py's connections that is used here; they have no type annotations."""
 
     _sock: socket.socket
 
@@ -119,10 +119,10 @@ class _RedisPyConnection(Protocol):
 
 
 class RedisLink:
-    """A connection to Redis 5 or newer, to Valkey, or to what speaks the same. For one thread.
+    """A connection to Redis 5 or newer, Valkey, or another server with the same protocol. For one thread.
 
-    It is made of redis-py's connection and not of its client, which tries again by itself, sleeps silently in
-    between, and does not tell that the server behind it is a new one.
+    It uses redis-py's connection rather than its client, which retries by itself, sleeps silently in between,
+    and does not report that it has reconnected.
 
     Args:
         url: redis://, rediss:// or unix://, with redis-py's options in the query.
@@ -131,7 +131,8 @@ class RedisLink:
         where: Host and port, or path.
 
     Raises:
-        Misconfigured: `url` is none. The message names REDIS_URL and no part of it: it may hold a password.
+        Misconfigured: `url` is invalid. The message names REDIS_URL but no part of it, which may be a
+            password.
     """
 
     def __init__(self, url: str) -> None:
@@ -149,7 +150,7 @@ class RedisLink:
                 self._wire.connect()
                 self._is_open = True
                 self._connections += 1
-        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises if the server is not Redis
             raise self._failure(error) from None
         return self._connections
 
@@ -157,7 +158,7 @@ class RedisLink:
         """See `Link.send`."""
         try:
             return self._exchange(commands)
-        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises if the server is not Redis
             raise self._failure(error) from None
 
     def nodes(self) -> Sequence[Link]:
@@ -172,7 +173,7 @@ class RedisLink:
             text = self._read_until_end()
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises if the server is not Redis
             raise self._failure(error) from None
         if text is None:
             self.close()
@@ -180,8 +181,8 @@ class RedisLink:
         return [(list(range(len(keys))), text)]
 
     def is_alive(self) -> bool:
-        """Whether there is a connection, and nothing to be seen of its end."""
-        # What can be read before anything was asked is the end of the stream, or belongs to no question.
+        """Whether there is a connection that has not been closed, as far as is known."""
+        # Anything readable before a command is sent is the end of the stream, or belongs to no command.
         try:
             return self._is_open and not self._wire.can_read()
         except (exceptions.RedisError, OSError):
@@ -194,14 +195,14 @@ class RedisLink:
 
     def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
         if not self._is_open:
-            # redis-py would make a new connection, and nobody would know that the server may be another.
+            # redis-py would reconnect, and it would go unnoticed that the server may have lost data.
             raise exceptions.ConnectionError
         self._wire.send_packed_command([b"".join(map(_command, commands))])
         return [self._read() for _ in commands]
 
     def _read_until_end(self) -> str | None:
-        # redis-py hands out objects only. What is read here has nothing of it in its buffers, for every
-        # question is answered in full before the next one is asked.
+        # redis-py returns only parsed replies. Reading its socket directly is safe: every command is answered
+        # in full before the next one is sent, so nothing is left in its buffers.
         read = self._wire._sock.recv  # noqa: SLF001
         text = bytearray()
         while piece := read(_PIECE):
@@ -209,7 +210,7 @@ class RedisLink:
             if text.endswith(_END):
                 return text[: -len(_END)].decode(errors="replace")
             if _ends_with_refusal(text):
-                return None  # the end will not come
+                return None  # the end marker will not come
         raise exceptions.ConnectionError
 
     def _read(self) -> Reply:
@@ -219,17 +220,17 @@ class RedisLink:
             return to_refusal(error)
 
     def _failure(self, error: Exception) -> StoreError:
-        self.close()  # answers still to come would be taken for those to the next question
+        self.close()  # replies still to come would be taken for those of the next command
         return StoreError(f"Redis at {self.where} {explain(error)}")
 
 
 def _command(words: Command) -> bytes:
-    """A command in the words of the protocol; the packing of redis-py takes half of the time of an import."""
+    """Return an encoded command; redis-py's encoder would take half of the time of an import."""
     return b"*%d\r\n%b" % (len(words), b"".join(map(_bulk, map(str, words))))
 
 
 def _packed(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> bytes:
-    """The same command for many keys, in the words of the protocol."""
+    """Return the encoded command for each of many keys."""
     tail = b"".join(map(_bulk, arguments))
     head = b"*%d\r\n%b" % (2 + len(arguments), _bulk(verb))
     return b"".join([head + _bulk(key) + tail for key in keys])
@@ -247,17 +248,17 @@ def _ends_with_refusal(text: bytearray) -> bool:
 
 
 def read_options(url: str) -> dict[str, Any]:
-    """The parts of a URL, as redis-py names them, and how patient a connection is.
+    """Return the parts of a URL as connection options of redis-py, with default timeouts.
 
     Raises:
-        Misconfigured: `url` is none.
+        Misconfigured: `url` is invalid.
     """
     options = None
     try:
         if _is_plain(url):
             options = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
-        pass  # its words, and so the error's context, could hold a part of the password
+        pass  # the text of the error, and so its context, could contain a part of the password
     if options is None:
         raise Misconfigured(
             f"REDIS_URL is not the address of a Redis server: it has to look like {URL_FORMS}"
@@ -266,7 +267,7 @@ def read_options(url: str) -> dict[str, Any]:
 
 
 def _is_plain(url: str) -> bool:
-    """Whether no part of a password was taken for host, port, path or query; redis-py would just go there."""
+    """Return whether no part of a password was parsed as host, port, path or query, and would be sent."""
     parts = urlsplit(url)
     if parts.query:
         parse_qsl(parts.query, strict_parsing=True)
@@ -278,9 +279,9 @@ def _is_plain(url: str) -> bool:
 def _wire(options: dict[str, Any]) -> _RedisPyConnection:
     options = {
         **options,
-        "protocol": 2,  # Redis 5 knows no other
+        "protocol": 2,  # Redis 5 supports no other
         "decode_responses": True,
-        "encoding_errors": "replace",  # what others wrote need not be UTF-8
+        "encoding_errors": "replace",  # what other programs wrote need not be UTF-8
     }
     kind = options.pop("connection_class", Connection)
     try:

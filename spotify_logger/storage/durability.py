@@ -1,4 +1,4 @@
-"""Decides when Redis has saved what was written, from what it reports about its persistence. Pure."""
+"""Decide when Redis has saved what was written, from what it reports about its persistence. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SYNC_SECONDS = 2.0
-"""Seconds after which a server that syncs every second, and reports no error, has done so."""
+"""Seconds after which a server that syncs every second has done so, if it reports no error."""
 ONE_DAY = 86_400.0
-"""Seconds for which a play is kept for a Redis that forgets: long enough to see it, and to change that."""
+"""Seconds for which plays are kept for a Redis that saves nothing: time for the user to notice and fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Persistence:
     """How a server persists data.
 
     Attributes:
-        run: What tells one run of the server from another; "" when it does not say.
-        aof: Whether it keeps an append-only file.
-        aof_ok: Whether its last write to that file went well.
-        saved_before: What was written before this second of the server's clock is in its last snapshot.
-        saves: Whether snapshots are made; None when it does not say.
+        run: The run ID of the server; "" if unknown.
+        aof: Whether it has an append-only file.
+        aof_ok: Whether its last write to that file succeeded.
+        saved_before: The second, by the server's clock, before which everything is in its last snapshot.
+        saves: Whether it makes snapshots; None if unknown.
     """
 
     run: str = ""
@@ -34,7 +34,7 @@ class Persistence:
 
     @property
     def words(self) -> str:
-        """A description for people."""
+        """A short description for people."""
         if self.aof:
             return "append-only file"
         if self.saves is None:
@@ -43,9 +43,9 @@ class Persistence:
 
 
 def read_persistence(server: object, persistence: object, save: object) -> Persistence:
-    """Make sense of the replies to `INFO server`, `INFO persistence` and `CONFIG GET save`.
+    """Read the replies to `INFO server`, `INFO persistence` and `CONFIG GET save`.
 
-    A snapshot holds what was written before it was begun; `rdb_last_save_time` says when it was ready.
+    A snapshot contains what was written before it was started; `rdb_last_save_time` is when it was finished.
     """
     said = _fields(server) | _fields(persistence)
     ready, took = _number(said.get("rdb_last_save_time")), _number(said.get("rdb_last_bgsave_time_sec"))
@@ -73,7 +73,7 @@ def combine(servers: Sequence[Persistence]) -> Persistence:
 
 
 def count_replicas(replication: object) -> int:
-    """Return the number of replicas from a reply to `INFO replication`; 0 if it does not tell."""
+    """Return the number of replicas from a reply to `INFO replication`; 0 if unknown."""
     return _number(_fields(replication).get("connected_slaves"))
 
 
@@ -88,14 +88,14 @@ def _number(text: str | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Something that Redis has taken: when, by our monotonic clock, and by the server's in whole seconds."""
+    """When Redis accepted a write, by our monotonic clock and by the server's in whole seconds."""
 
     at: float
     server_second: int
 
 
 class Receipts:
-    """What Redis has taken over the present connection, and not yet made safe."""
+    """The writes that Redis has accepted over the current connection, and not yet saved."""
 
     def __init__(self) -> None:
         self._receipts: dict[str, Receipt] = {}
@@ -104,31 +104,31 @@ class Receipts:
         return len(self._receipts)
 
     def keys(self) -> set[str]:
-        """What it is all about."""
+        """Return the keys of these writes."""
         return set(self._receipts)
 
     def add(self, key: str, receipt: Receipt) -> None:
-        """Redis has taken what lies under a key."""
+        """Note that Redis has accepted a write to a key."""
         self._receipts[key] = receipt
 
     def discard(self, key: str) -> None:
-        """What lies under a key has changed."""
+        """Drop the receipt of a key that has changed."""
         self._receipts.pop(key, None)
 
     def clear(self) -> None:
-        """The connection broke: nobody knows what the server still has."""
+        """Drop all receipts, because the connection broke: the server may have lost data."""
         self._receipts.clear()
 
     def proven(
         self, persistence: Persistence, now: float, *, synced: bool | None, replicated: bool
     ) -> list[str]:
-        """Take out what is safe by now, and return its keys.
+        """Remove the receipts of writes that are saved by now, and return their keys.
 
         Args:
-            persistence: What the server said last.
+            persistence: The latest report of the server.
             now: Seconds of the monotonic clock.
-            synced: What `WAITAOF` said; None where there is no such thing.
-            replicated: Whether all replicas have it; before that, one could take the server's place without.
+            synced: The result of `WAITAOF`; None if it is not available.
+            replicated: Whether all replicas have the writes; a replica without them could be promoted.
         """
         safe = [
             key
@@ -145,9 +145,9 @@ def _is_safe(
 ) -> bool:
     age = now - receipt.at
     if not replicated:
-        return age >= ONE_DAY  # a replica may hang for ever
+        return age >= ONE_DAY  # a replica may hang forever
     if persistence.aof and synced is not None:
-        return synced or age >= ONE_DAY  # it never says so where it leaves syncing to the kernel
+        return synced or age >= ONE_DAY  # with `appendfsync no` it never confirms
     if persistence.aof:
         return persistence.aof_ok and age >= SYNC_SECONDS
     if 0 < receipt.server_second < persistence.saved_before:

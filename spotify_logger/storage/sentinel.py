@@ -1,4 +1,4 @@
-"""The link to a server that may be replaced by one of its replicas: the Sentinels tell which it is."""
+"""The link to the current master of a service, which the Sentinels report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command, Link, Part, Reply
 
 REPLACED = frozenset({"READONLY", "MASTERDOWN"})
-"""Error codes of a server that was replaced and does not know it yet, or that is a replica now."""
+"""Error codes of a server that is no longer the master."""
 
 
 _SERVERS_OWN = frozenset({"host", "port", "db", "username", "password"})
@@ -30,17 +30,17 @@ _FOR_SENTINELS = frozenset({"sentinel_username", "sentinel_password"})
 class SentinelLink:
     """A connection to the master of a service. For one thread.
 
-    With every new connection the Sentinels are asked again which server it is, and that one whether it is.
+    For every new connection, the Sentinels are asked for the master, and that server for its role.
 
     Args:
-        places: The Sentinels. In the query, `sentinel_username` and `sentinel_password` are for them alone;
-            all else is for the server, and what concerns TLS for both.
+        topology: The Sentinels. In the query of the URL, `sentinel_username` and `sentinel_password` are for
+            them only; TLS options are for both, and all others for the server.
 
     Attributes:
-        where: The service, and the server's host and port once it was found.
+        where: The service, and the server's host and port once it is known.
 
     Raises:
-        Misconfigured: There is an option in the query that redis-py does not take.
+        Misconfigured: The query of the URL has an option that redis-py does not know.
     """
 
     def __init__(self, topology: RedisTopology) -> None:
@@ -48,11 +48,11 @@ class SentinelLink:
         self.where = f"{topology.service} (Sentinel)"
         self._topology, credentials = _apart(topology)
         some_url = self._topology.url(*topology.hosts[0])
-        RedisLink(some_url)  # says whether the options are right
+        RedisLink(some_url)  # checks the options
         options = {name: value for name, value in read_options(some_url).items() if name not in _SERVERS_OWN}
         if options.pop("connection_class", None) is not None:
             options["ssl"] = True
-        # It tries once: when to try again is for others to say, and nothing sleeps silently.
+        # One attempt: the caller decides when to retry, and nothing sleeps silently.
         options |= credentials | {"retry": Retry(NoBackoff(), 0), "decode_responses": True}
         self._sentinel: Any = Sentinel(topology.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
         self._link: RedisLink | None = None
@@ -70,7 +70,7 @@ class SentinelLink:
         """See `Link.send`."""
         replies = self._connected().send(commands)
         if any(isinstance(reply, Refusal) and reply.code in REPLACED for reply in replies):
-            self.close()  # the next connection is to the one that took its place
+            self.close()  # the next connection goes to its successor
         return replies
 
     def nodes(self) -> Sequence[Link]:
@@ -98,10 +98,10 @@ class SentinelLink:
             host, port = self._sentinel.discover_master(self._service)
         except MasterNotFoundError:
             raise StoreError(
-                f"no Sentinel of {len(self._topology.hosts)} knows a master called {self._service} "
+                f"none of {len(self._topology.hosts)} Sentinels knows a master called {self._service} "
                 "that is up: check the name and the addresses in REDIS_URL, if it is not just being replaced"
             ) from None
-        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of what may be no Sentinel
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises if the server is not a Sentinel
             raise StoreError(f"the Sentinels of {self._service}: one {explain(error)}") from None
         link = RedisLink(self._topology.url(host, port))
         link.connect()
@@ -114,7 +114,7 @@ class SentinelLink:
 
 
 def _apart(topology: RedisTopology) -> tuple[RedisTopology, dict[str, str]]:
-    """The places without what is for the Sentinels alone, and that."""
+    """Split the options for the Sentinels off the topology, and return both."""
     parts = urlsplit(topology.server_url)
     query = parse_qsl(parts.query)
     own = {name.removeprefix("sentinel_"): value for name, value in query if name in _FOR_SENTINELS}

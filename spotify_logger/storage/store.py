@@ -37,7 +37,7 @@ from spotify_logger.core.redis_keys import (
     second_of_key,
 )
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.bulk import HASHES_PER_BATCH, ONE_DAY, Archive
 from spotify_logger.storage.connect import open_link
 from spotify_logger.storage.connection import Command, Link, Reply, StoreError
 from spotify_logger.storage.durability import Persistence, combine, count_replicas, read_persistence
@@ -52,9 +52,6 @@ __all__ = ["Batch", "Store", "StoreError"]
 
 MAX_CACHED_KEYS = 64
 """Most keys whose last written fields are cached."""
-HASHES_PER_BATCH = 200
-"""Hashes read in one batch; for plays, about 200 KB."""
-ONE_DAY = 86_400
 SYNC_TIMEOUT_MS = 10
 """Milliseconds that `WAIT` and `WAITAOF` may block; they are repeated with the next write."""
 

@@ -204,7 +204,7 @@ class Supervisor:
             return
         if find_server() is None:
             log.warning(
-                f"nothing listens at {host}:{port}, and {NO_SERVER}; plays are kept on disk until one does"
+                f"nothing is listening on {host}:{port}, and {NO_SERVER}; plays are queued until Redis runs"
             )
             return
         self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)

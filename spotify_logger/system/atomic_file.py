@@ -27,7 +27,7 @@ def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) ->
         inspect: Called with the status of the open file; may raise to prevent it from being read.
 
     Raises:
-        OSError: The file exists but cannot be read, or is larger than `SIZE_LIMIT`.
+        OSError: The file exists but cannot be read, or is larger than `MAX_FILE_SIZE`.
     """
     try:
         with path.open("rb") as file:

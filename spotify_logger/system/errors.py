@@ -39,3 +39,4 @@ class Misconfigured(SpotifyLoggerError):  # noqa: N818 - the name is the advice
 
 
 LOGIN_ADVICE = "run `spotify-logger login`"
+"""What to do about a missing or refused login."""

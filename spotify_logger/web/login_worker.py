@@ -1,6 +1,6 @@
 """A login attempt in a thread of its own.
 
-Imported on demand: the HTTP client takes much memory.
+Imported on demand: the HTTP client takes a lot of memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ATTEMPT_TIMEOUT = 600.0
 """Seconds after which an attempt is given up."""
 STOP_TIMEOUT = 5.0
-"""Seconds to wait for the thread; one that is just requesting the token may take longer."""
+"""Seconds to wait for the thread; one that is requesting the token may take longer."""
 POLL_SECONDS = 0.2
 """Seconds between two checks for a pasted URL."""
 

@@ -134,7 +134,7 @@ class QueryService:
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False, cancel_futures=False)
 
-    def _query_here(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - see `ask`
+    def _query_here(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - as in `query`
         return dispatch.answer(options, store, self._settings).data
 
     def _environment(self) -> dict[str, str]:
@@ -156,7 +156,7 @@ class QueryService:
             return mark + others_mark, plays + others_plays
         return mark, plays
 
-    async def _query_in_subprocess(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - see `ask`
+    async def _query_in_subprocess(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - as in `query`
         async with self._large:
             process = await asyncio.create_subprocess_exec(
                 *program.module_command("spotify_logger"),

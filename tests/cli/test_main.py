@@ -135,7 +135,7 @@ class TestLogin:
             return Token("a refresh token", authorized_at=float(NOW))
 
         here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
-        here.setattr("spotify_logger.spotify.login.login_on_terminal", login)
+        here.setattr("spotify_logger.cli.login.login_on_terminal", login)
         code, out, _ = run_main(arguments, capsys)
         assert code == 0
         assert (json.loads(out) if out else None) == printed

@@ -33,7 +33,7 @@ EXPIRY = (
 START = EXPIRY - 180 * DAY
 URL = "https://ntfy.test/tops3cret"
 ADVICE = "run `spotify-logger login`"
-REFUSED = f"Spotify does not take the login any more (invalid_grant: Refresh token revoked): {ADVICE}"
+REFUSED = f"Spotify no longer accepts the login (invalid_grant: Refresh token revoked): {ADVICE}"
 OFFLINE = -1
 
 

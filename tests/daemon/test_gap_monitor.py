@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
 DAY, HOUR, MINUTE = 86_400, 3600, 60
 PLANNED = 60.0
-REFUSED = "Spotify does not take the login any more"
+REFUSED = "Spotify no longer accepts the login"
 Gap = tuple[float, float, str]
 """From and to, in seconds since noon, and the reason."""
 

@@ -210,7 +210,7 @@ class TestToken:
         supervisor = life.begin()
         path = life.state_dir / "token.json"
         path.write_text("garbage")
-        life.wait_for_line("token.json holds no token")
+        life.wait_for_line("token.json contains no token")
         life.fault("expired", requests=1)
         wait_until(path.with_name("token.json.bad").exists)
         assert path.with_name("token.json.bad").read_text() == "garbage"

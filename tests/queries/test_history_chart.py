@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.queries.history_chart import DAY, MONTH, WEEK, course
+from spotify_logger.queries.arguments import DAY, MONTH, WEEK
+from spotify_logger.queries.history_chart import course
 from spotify_logger.queries.question import TIME
 from spotify_logger.report.blocks import BarChart
 from tests.indexed_log import CatalogItem, IndexedLog, data_of

@@ -151,7 +151,7 @@ class LoginUser:
         assert token
         assert token.refresh_token.startswith("AQ")
         assert (token.authorized_at, token.dead_at, token.scope) == (CONSENT, None, oauth.SCOPES)
-        assert "Logged in. Spotify will want this again by 2027-03-2" in self.screen.getvalue()
+        assert "Logged in. Spotify will ask for a new login by 2027-03-2" in self.screen.getvalue()
         for secret in (token.refresh_token, token.access_token, DEMO_CLIENT_SECRET):
             assert secret not in self.screen.getvalue()
 
@@ -227,7 +227,7 @@ def test_query_of_a_redirect_elsewhere_can_only_be_pasted(user: LoginUser, uri: 
     with user.logging_in() as done:
         user.paste(urlsplit(user.consent()).query)
         user.assert_logged_in(done)
-    assert "Then paste here" in user.screen.getvalue()
+    assert "Then paste the address" in user.screen.getvalue()
     assert "ssh -L" not in user.screen.getvalue()
 
 
@@ -306,7 +306,7 @@ def test_refused_code_leads_to_a_new_attempt_that_needs_a_new_code(user: LoginUs
     with user.logging_in() as done:
         first = user.consent()
         visit(first)
-        user.screen.wait_for("does not take this code")
+        user.screen.wait_for("does not accept this code")
         user.address(2)
         assert visit(first)[0] == 400
         visit(user.consent(2))
@@ -393,7 +393,7 @@ def test_login_ends_with_neither_input_nor_server(user: LoginUser) -> None:
     with user.logging_in() as done:
         user.address()
         user.keyboard.close()
-        with pytest.raises(LoginNeeded, match="given up"):
+        with pytest.raises(LoginNeeded, match="aborted"):
             done.result(TIMEOUT)
 
 

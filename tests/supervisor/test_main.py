@@ -423,7 +423,7 @@ class TestServer:
         supervised.needs_redis(free_port())
         supervised.start(environ={"PATH": "/nowhere", "PYTHONPATH": str(supervised.folder)})
         supervised.wait_for_start()
-        supervised.wait_for_line(r"nothing listens at 127\.0\.0\.1:\d+.*: sudo apt install redis-server")
+        supervised.wait_for_line(r"nothing is listening on 127\.0\.0\.1:\d+.*: sudo apt install redis-server")
 
 
 class TestSystemd:

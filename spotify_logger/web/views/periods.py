@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from spotify_logger.core.redis_keys import FIRST_DAY
-from spotify_logger.queries.history_chart import INTERVALS, WEEK
+from spotify_logger.queries.arguments import INTERVALS, WEEK
 from spotify_logger.queries.ranking import ALBUMS
 from spotify_logger.web.request_params import BadRequest
 from spotify_logger.web.views.context import ranked_keys
