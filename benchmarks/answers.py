@@ -1,11 +1,11 @@
-"""How fast are the answers, and how large is the log? A server with up to a million plays, asked everything.
+"""How fast are the answers, and how large is the log? Every query, on a server with up to a million plays.
 
     python benchmarks/answers.py [--plays 100000 1000000]
 
-The plays are made up, written as the logger writes them, and read in a process of its own for each question:
-"alone" is the answer without the start of the command, "whole" is `spotify-logger ...` from its start to its
-end; "memory" is the most that such a process held. Beside it the plain way: a client that reads each play's
-hash. All over loopback.
+The plays are made up, and written as the logger writes them. Each question is answered in a process of its
+own: "alone" is the answer without the start of the command, "whole" is `spotify-logger ...` from start to
+end, and "memory" is the peak of such a process. For comparison, a plain client reads the hash of every play.
+Everything runs over loopback.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ YEARS = 20.0
 UNTIL = 1_793_491_200
 """1 November 2026."""
 TRACKS_PER_PLAY = 0.06
-TOGETHER = 500
-ENOUGH = 3
-"""Runs of each question; the fastest one counts: the others waited for somebody else."""
+PLAYS_PER_BATCH = 500
+RUNS = 3
+"""Runs of each question; the fastest one counts, since the others had to wait for other processes."""
 QUESTIONS = (
     "top tracks",
     "top tracks --year 2025",
@@ -55,24 +55,24 @@ QUESTIONS = (
 
 
 def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, float]:
-    """Write a past as the logger writes it, and tell what it takes, in bytes a play."""
+    """Write a history as the logger writes it, and return the bytes per play of each part of it."""
     client = redis.Redis.from_url(server.url)
     store = Store(server.url)
     archive = store.archive()
     sizes = {"nothing": used(client)}
-    past = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
+    history = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
     items: dict[str, dict[str, str | int]] = {}
-    for portion in batched(past.live(), TOGETHER):
+    for batch in batched(history.live(), PLAYS_PER_BATCH):
         archive.write(
-            [("HSET", index_key(day_of(play.second)), str(play.second), play.index) for play in portion]
+            [("HSET", index_key(day_of(play.second)), str(play.second), play.index) for play in batch]
         )
-        items.update((play.item.key, {**play.item.catalog}) for play in portion)
+        items.update((play.item.key, {**play.item.catalog}) for play in batch)
     sizes["index"] = used(client)
-    for keys in batched(items, TOGETHER):
+    for keys in batched(items, PLAYS_PER_BATCH):
         archive.write([("HSET", key, *_flat(items[key])) for key in keys])
     sizes["catalogue"] = used(client)
-    for portion in batched(past.live(), TOGETHER):
-        archive.write([("HSET", play_key(play.second), *_flat(play.to_hash())) for play in portion])
+    for batch in batched(history.live(), PLAYS_PER_BATCH):
+        archive.write([("HSET", play_key(play.second), *_flat(play.to_hash())) for play in batch])
     sizes["plays"] = used(client)
     store.close()
     client.close()
@@ -85,49 +85,49 @@ def _flat(fields: dict[str, str | int]) -> list[str | int]:
 
 
 def used(client: redis.Redis) -> int:
-    """Bytes that the server's data takes."""
+    """Return the bytes that the data of the server takes."""
     return int(client.info("memory")["used_memory"])
 
 
 def command(question: str, url: str) -> tuple[float, float, float]:
-    """Seconds of the answer alone, seconds of the whole command, and megabytes it held at most."""
+    """Return the seconds of the answer alone and of the whole command, and its peak memory in megabytes."""
     alone, whole, memory = 1e9, 1e9, 0.0
     environment = {**os.environ, "REDIS_URL": url}
     program = [sys.executable, "-P", "-m", "spotify_logger", *question.split()]
-    for _ in range(ENOUGH):
+    for _ in range(RUNS):
         begun = time.perf_counter()
         subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)
         whole = min(whole, time.perf_counter() - begun)
-        told = subprocess.run(
+        measured = subprocess.run(
             [sys.executable, __file__, "--ask", question], env=environment, check=True, capture_output=True
         )
-        seconds, megabytes = map(float, told.stdout.split())
+        seconds, megabytes = map(float, measured.stdout.split())
         alone, memory = min(alone, seconds), max(memory, megabytes)
     return alone, whole, memory
 
 
 def ask(question: str) -> tuple[float, float]:
-    """Seconds that an answer takes in a process that is connected already, and the megabytes it held."""
-    from spotify_logger.config.settings import load  # noqa: PLC0415 - only this process needs them
+    """Return the seconds of an answer over an open connection, and the peak memory in megabytes."""
+    from spotify_logger.config.settings import load  # noqa: PLC0415 - only this process needs it
     from spotify_logger.queries import arguments, dispatch  # noqa: PLC0415 - the same
 
     settings = load(Path.cwd(), os.environ, need_login=False)
     options = arguments.parse(question.split())
     store = Store(settings.redis_url, settings.redis_prefix)
-    dispatch.answer(options, store, settings)  # so that all is warm
+    dispatch.answer(options, store, settings)  # warm up
     begun = time.perf_counter()
     dispatch.answer(options, store, settings)
-    return time.perf_counter() - begun, most_memory(os.getpid())
+    return time.perf_counter() - begun, peak_memory(os.getpid())
 
 
-def most_memory(pid: int) -> float:
-    """The most megabytes that a process has held so far."""
+def peak_memory(pid: int) -> float:
+    """Return the peak memory of a process so far, in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def plain(url: str) -> tuple[float, float]:
-    """The most played tracks the plain way: seconds, and megabytes held."""
+    """Count the most played tracks from the hashes; return the seconds, and the peak memory in megabytes."""
     begun = time.perf_counter()
     program = (
         "import redis, sys\nfrom collections import Counter\n"
@@ -144,12 +144,12 @@ def plain(url: str) -> tuple[float, float]:
         "take()\nassert found.most_common(10)\n"
         "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])\n"
     )
-    told = subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True)
-    return time.perf_counter() - begun, int(told.stdout) / 1024
+    measured = subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True)
+    return time.perf_counter() - begun, int(measured.stdout) / 1024
 
 
 def measure(plays: int) -> None:
-    """Fill a server, ask, and print."""
+    """Fill a server, ask all questions, and print the measurements."""
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(folder, "127.0.0.1", PORT)
         server.start()
@@ -170,9 +170,15 @@ def measure(plays: int) -> None:
 
 
 def main() -> None:
-    """Measure, or be one of the processes that are measured."""
+    """Measure, or run as one of the measured processes (--ask)."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--plays", type=int, nargs="+", default=[100_000, 1_000_000], help="100000 1000000")
+    parser.add_argument(
+        "--plays",
+        type=int,
+        nargs="+",
+        default=[100_000, 1_000_000],
+        help="numbers of plays (default: 100000 1000000)",
+    )
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:

@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Does everything work on a Raspberry Pi? The tests and the footprint, in an emulated Debian 12.
+# Does everything work on a Raspberry Pi? Runs the tests and the footprint benchmark in an emulated Debian 12.
 #
 #     sudo benchmarks/arm.sh [--in FOLDER] [arm64|armhf ...]
 #
-# It takes half an hour for each architecture, so it is for now and then. It needs root, a Debian, git, and
-# `apt install debootstrap qemu-user-static`. The systems are made in a temporary folder, or in FOLDER, where they
-# stay: the next time, what is there already is used again.
+# It takes half an hour per architecture, so run it only now and then. It needs root, a Debian, git, and
+# `apt install debootstrap qemu-user-static`. The systems are created in a temporary folder, or in FOLDER, where they
+# stay and are used again the next time.
 #
-# Everything is mounted and started in namespaces of its own, which the kernel clears away when this ends, however
-# it ends. So nothing is mounted where something is deleted, and no process stays. The one thing that the whole
-# machine sees is that the kernel knows from then on what to run ARM programs with.
+# Everything is mounted and started in separate namespaces, which the kernel removes when this script ends, however it
+# ends: so nothing is mounted where files are deleted, and no process is left behind. The only lasting change is that
+# the kernel knows how to run ARM programs from then on.
 set -euo pipefail
 
 MIRROR=http://deb.debian.org/debian
-# What the tests use beside Python: certificates, a look at the units, and a Redis beside the Valkey in the wheel,
-# which is not for 32 bits.
+# What the tests use besides Python: certificates, systemd-analyze for the units, and a Redis, since the Valkey wheel
+# does not exist for 32 bits.
 PACKAGES=python3-venv,openssl,systemd,redis-server
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
-# Where the tests go, seen from inside.
+# Where the checkout is, inside the emulated system.
 CHECKOUT=/root/spotify-logger
 
-SLOWNESS=4 # an emulated processor is that much slower
+SLOWNESS=4 # how much slower an emulated processor is
 PYTEST=(
     -n "$(nproc)"
     --timeout 1800
@@ -29,27 +29,27 @@ PYTEST=(
 
 say() { printf '\n== %s\n' "$*"; }
 
-# register QEMU: have the kernel run the programs of an architecture with this emulator, if it does not yet.
+# register QEMU: let the kernel run the programs of an architecture with this emulator, unless it does already.
 register() {
     local formats=/proc/sys/fs/binfmt_misc
     [[ -e $formats/register ]] || mount -t binfmt_misc binfmt_misc $formats
     [[ -e $formats/$1 ]] || cat "/usr/lib/binfmt.d/$1.conf" >$formats/register
 }
 
-# make ARCHITECTURE ROOT PACKAGES: the emulated system, unless it is there.
+# make ARCHITECTURE ROOT PACKAGES: create the emulated system, unless it exists.
 make() {
     [[ ! -e $2/finished ]] || return 0
     if [[ -e $2 ]]; then
-        echo "$2 is there, but was not finished: remove it" >&2
+        echo "$2 exists but is incomplete: remove it" >&2
         return 1
     fi
-    say "making a Debian for $1"
+    say "creating a Debian for $1"
     debootstrap --arch="$1" --variant=minbase --include="$3" bookworm "$2" $MIRROR
     touch "$2/finished"
 }
 
-# enter ROOT COMMAND...: run something at the checkout in the emulated system. It gets nothing of this one's
-# environment but the way to the package index.
+# enter ROOT COMMAND...: run a command in the checkout in the emulated system. Of the environment, it gets only what
+# is needed to reach the package index.
 enter() {
     local root=$1 name passed=()
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
@@ -63,7 +63,7 @@ enter() {
         chroot "$root" env --chdir=$CHECKOUT "$@"
 }
 
-# inside ARCHITECTURE ROOT: what is done in the namespaces.
+# inside ARCHITECTURE ROOT: what runs in the namespaces.
 inside() {
     local architecture=$1 root=$2
     case $architecture in
@@ -98,7 +98,7 @@ inside() {
 }
 
 main() {
-    local folder='' architecture failed=0 told=()
+    local folder='' architecture failed=0 results=()
     if [[ ${1-} == --in ]]; then
         folder=$(realpath "$2")
         mkdir -p "$folder"
@@ -116,20 +116,20 @@ main() {
         trap 'rm -rf --one-file-system "$folder"' EXIT
     fi
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    trap 'exit 130' INT # else a Ctrl-C, which ends what runs for one architecture, would begin with the next
+    trap 'exit 130' INT # otherwise, Ctrl-C would only end this architecture, and the next one would begin
     for architecture; do
         SECONDS=0
-        # Each of the three ends with the one before it, even by SIGKILL.
+        # Each of the three programs ends with its parent, even after a SIGKILL.
         if setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc \
             benchmarks/arm.sh --inside "$architecture" "$folder/$architecture"; then
-            told+=("$architecture: all is well, after $((SECONDS / 60)) minutes")
+            results+=("$architecture: passed after $((SECONDS / 60)) minutes")
         else
-            told+=("$architecture: something failed, after $((SECONDS / 60)) minutes")
+            results+=("$architecture: failed after $((SECONDS / 60)) minutes")
             failed=1
         fi
     done
-    say "the end"
-    printf '%s\n' "${told[@]}"
+    say "results"
+    printf '%s\n' "${results[@]}"
     return $failed
 }
 

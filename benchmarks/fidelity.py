@@ -1,12 +1,12 @@
-"""How true is the log? Simulated listeners live in virtual time; the log is held against what they heard.
+"""How accurate is the log? It is compared with what simulated listeners heard, in virtual time.
 
-Client, tracker, pacing and store are the real ones, and so is the Redis server; only Spotify, its listener
-and time are simulated. Each policy sees the same lives:
+Client, tracker, poll schedule, store and Redis server are real; only Spotify, its listener and time are
+simulated. Each policy gets the same listeners:
 
     python benchmarks/fidelity.py [--seeds 6] [--days 7] [--policy ours --policy 10 ...]
 
-"ours" asks as the settings say by default; a number asks every so many seconds, as most loggers do (the first
-script of this project asked every 5 s).
+"ours" polls with the default settings; a number polls at a fixed interval in seconds, as most loggers do (the
+first script of this project: every 5 s).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ THIRTY_SECONDS_MS = 30_000
 
 @dataclass
 class Score:
-    """What a policy made of all lives."""
+    """The results of a policy for all listeners."""
 
     pairs: list[Pair] = field(default_factory=list)
     truth: list[TruePlay] = field(default_factory=list)
@@ -48,22 +48,22 @@ class Score:
     hours: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
 
     def found(self, *, at_least: int = 0, below: int = sys.maxsize) -> str:
-        """The share of the plays of a length that are in the log."""
+        """Return the share of the true plays of a length that are in the log."""
         heard = sum(at_least <= play.ms_played < below for play in self.truth)
         logged = sum(at_least <= pair.truth.ms_played < below for pair in self.pairs)
         return f"{logged / heard:.2%} of {heard}" if heard else "-"
 
     def hours_found(self) -> float:
-        """The share of the time heard that is in the log."""
+        """Return the share of the time heard that is in the log."""
         heard = sum(play.ms_played for play in self.truth)
         return sum(min(pair.truth.ms_played, pair.logged.ms_played) for pair in self.pairs) / heard
 
     def within(self, milliseconds: int) -> float:
-        """The share of the plays found whose time heard is off by no more."""
+        """Return the share of the logged plays whose `ms_played` is off by no more."""
         return sum(pair.played_error_ms <= milliseconds for pair in self.pairs) / len(self.pairs)
 
     def per_hour(self, *, playing: bool) -> float:
-        """Requests per hour in which something played, or nothing."""
+        """Return the requests per hour in which something played, or nothing did."""
         return self.requests[playing] / self.hours[playing]
 
 
@@ -74,13 +74,13 @@ class CountingSend:
         self._world, self._send, self._counts = world, world.send, counts
 
     def __call__(self, request: Request) -> Response:
-        """See `transport.Send`."""
+        """See `http.Send`."""
         self._counts[self._world.record.at(self._world.clock.now).playing] += 1
         return self._send(request)
 
 
-def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> None:
-    """Let one listener live with the logger, and add what came of it."""
+def simulate(score: Score, policy: str, seed: int, days: float, redis_url: str) -> None:
+    """Run the logger with one listener, and add the result to the score."""
     world = make_virtual_world(seed, days)
     record = world.record
     send = CountingSend(world, score.requests)
@@ -89,24 +89,24 @@ def live(score: Score, policy: str, seed: int, days: float, redis_url: str) -> N
         schedule = None if policy == OURS else FixedSchedule(float(policy))
         run = VirtualRun(world, settings, schedule, seed=seed, send=send)
         run.run_until(record.end)
-        verdict = compare(record.plays, run.plays())
+        comparison = compare(record.plays, run.plays())
         run.close()
-    score.pairs += verdict.pairs
+    score.pairs += comparison.pairs
     score.truth += record.plays
-    score.phantoms += len(verdict.phantoms)
-    score.duplicates += len(verdict.duplicates)
+    score.phantoms += len(comparison.phantoms)
+    score.duplicates += len(comparison.duplicates)
     for segment, following in pairwise(record.segments[1:]):
         score.hours[segment.playing] += (following.start - segment.start) / HOUR
     score.hours[False] += (record.end - record.segments[-1].start) / HOUR
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
+    """Return the value that `share` of the values do not exceed."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def report(policy: str, score: Score, seconds: float) -> str:
-    """The lines that tell of one policy."""
+    """Return the results of one policy as a table."""
     starts = [pair.start_error_ms / 1000 for pair in score.pairs]
     heard = [pair.played_error_ms / 1000 for pair in score.pairs]
     name = policy if policy == OURS else f"every {policy} s"
@@ -132,12 +132,18 @@ def report(policy: str, score: Score, seconds: float) -> str:
 
 
 def main() -> None:
-    """Run the policies one after the other."""
+    """Run the policies one after another."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=6, help="how many listeners; 6")
-    parser.add_argument("--first-seed", type=int, default=0, help="the first of them; 0")
-    parser.add_argument("--days", type=float, default=7.0, help="of each listener's life; 7")
-    parser.add_argument("--policy", action="append", help='"ours" or seconds; all of ours, 5, 10, 30')
+    parser.add_argument("--seeds", type=int, default=6, help="number of listeners (default: %(default)s)")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="random seed of the first one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--days", type=float, default=7.0, help="days that each listener is simulated (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--policy", action="append", help='"ours", or an interval in seconds (default: ours, 5, 10 and 30)'
+    )
     options = parser.parse_args()
     log.mute()
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +152,7 @@ def main() -> None:
             for policy in options.policy or [OURS, "5", "10", "30"]:
                 begun, score = time.monotonic(), Score()
                 for seed in range(options.first_seed, options.first_seed + options.seeds):
-                    live(score, policy, seed, options.days, server.url)
+                    simulate(score, policy, seed, options.days, server.url)
                 print(report(policy, score, time.monotonic() - begun), flush=True)
         finally:
             server.stop()

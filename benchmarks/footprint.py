@@ -1,8 +1,8 @@
-"""What does the logger cost? Memory, processor time, wakeups, and the time until it is back after a death.
+"""What does the logger cost? Memory, processor time, wakeups, and the time to recover from a crash.
 
-The real thing runs: `run.py`, `log.py` under it, a Redis server, and a simulated Spotify behind HTTPS (which
-openssl makes the certificate for), all in folders that are thrown away, on ports of their own. It takes about
-four minutes, on Linux only:
+It runs the real `run.py` with `log.py`, a Redis server, and a simulated Spotify behind HTTPS (with a
+certificate made by openssl), in temporary folders and on free ports. It takes about four minutes, on Linux
+only:
 
     python benchmarks/footprint.py [--quick]
 """
@@ -46,29 +46,29 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 POLLS = 1000
-"""Polls after which memory is looked at."""
+"""Polls before memory is measured."""
 WARM_UP = 100
-"""Polls before processor time is counted."""
+"""Polls before processor time is measured."""
 DEATHS = 5
-"""Each under a supervisor of its own, which waits longer after a second one."""
+"""Crashes to measure, each with a new supervisor, since the delay grows with each further one."""
 IDLE_STRETCH = 150.0
-"""Seconds for which nothing plays."""
+"""Seconds to measure while nothing plays."""
 HEARD = 1.0
-"""Seconds in which the supervisor has heard of a poll, and after which the next is still far when idle."""
+"""Seconds after a poll at which the supervisor knows of it, and the next idle poll is still far away."""
 QUICKEST = "0.02"
 LOOK = 0.02
-"""Seconds between two looks at whether something has come."""
+"""Seconds between two checks of a condition."""
 TRUSTED = "trusted.pem"
-"""The file of certificates that the logger trusts."""
+"""The file name of the certificates that the logger trusts."""
 PATIENCE = 300.0
-"""Seconds that anything may take."""
+"""Seconds to wait for anything at most."""
 MAPPING = re.compile(r"([0-9a-f]+)-[0-9a-f]+ ")
 EMULATOR = 1 << 40
-"""The address from which on memory is QEMU's, which puts what it runs far below itself."""
+"""The address above which memory belongs to QEMU, which maps the emulated program far below itself."""
 
 
 class Figure(NamedTuple):
-    """A line of the table; `aim` is what it should not exceed, if there is an aim."""
+    """A line of the table; the value should not exceed `aim`, if there is one."""
 
     name: str
     value: float
@@ -76,23 +76,23 @@ class Figure(NamedTuple):
     aim: float | None = None
 
     def __str__(self) -> str:
-        """Say how it compares."""
+        """Return the line, which says whether the aim is missed."""
         aim = "" if self.aim is None else f"{self.aim:g} {self.unit}"
         missed = self.aim is not None and self.value > self.aim
         return f"{self.name:<52}{self.value:>8.2f} {self.unit:<4}{aim:>8}{'  missed' if missed else ''}"
 
 
 class Stage:
-    """The logger at work, with everything around it.
+    """A running logger with a Redis server and a simulated Spotify.
 
     Args:
-        resources: Takes over what has to be ended and removed.
-        poll_min: The setting.
-        poll_max: The setting.
+        resources: Stops the processes and removes the files when it is closed.
+        poll_min: POLL_MIN of the logger.
+        poll_max: POLL_MAX of the logger.
         silent: Whether nothing plays.
 
     Raises:
-        SpotifyLoggerError: Something does not start.
+        SpotifyLoggerError: A process does not start.
     """
 
     def __init__(self, resources: ExitStack, poll_min: str, poll_max: str, *, silent: bool = False) -> None:
@@ -122,23 +122,23 @@ class Stage:
         return int(self.status()["pid"])
 
     def polls(self) -> int:
-        """How many polls were successful so far."""
+        """The number of successful polls so far."""
         return sum(self._service.requests[PLAYER_PATH, status] for status in ("200", "204"))
 
     def status(self) -> dict[str, str]:
-        """What the logger says of itself in Redis."""
+        """The status of the logger in Redis."""
         return self._store.read_status()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something.
+        """Wait for a condition.
 
         Raises:
-            TryLater: It does not come.
+            TryLater: It does not become true in time.
         """
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if self._supervisor.poll() is not None or time.monotonic() > deadline:
-                raise TryLater(f"the logger does not get on: {self._last_words()}")
+                raise TryLater(f"the logger makes no progress: {self._last_line()}")
             time.sleep(LOOK)
 
     def until_polls(self, count: int) -> None:
@@ -148,7 +148,7 @@ class Stage:
     def _start_logger(
         self, resources: ExitStack, spotify: str, settings: dict[str, str]
     ) -> subprocess.Popen[bytes]:
-        """Start the supervisor in a folder where no settings lie."""
+        """Start the supervisor in a folder without settings files."""
         for name in ("run.py", "log.py"):
             shutil.copy(ROOT / name, self._folder)
         command = embedded_server.bound_to_parent([sys.executable, str(self._folder / "run.py")])
@@ -164,17 +164,17 @@ class Stage:
                 stderr=log,
                 start_new_session=True,
             )
-        resources.enter_context(supervisor)  # waits for it
+        resources.enter_context(supervisor)  # waits for the process
         resources.callback(supervisor.terminate)
         return supervisor
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = (self._folder / "log").read_text(errors="replace").splitlines()
-        return lines[-1] if lines else "it says nothing"
+        return lines[-1] if lines else "it has logged nothing"
 
 
 def make_certificate(folder: Path) -> Path:
-    """Make a key and a certificate for the loopback, and have it trusted along with all that usually are."""
+    """Make a key and a certificate for loopback, and a file with it and all usually trusted certificates."""
     openssl = shutil.which("openssl")
     if openssl is None:
         raise Misconfigured("there is no openssl on this machine: sudo apt install openssl")
@@ -189,7 +189,7 @@ def make_certificate(folder: Path) -> Path:
 
 
 def environment(spotify: str, trusted: Path) -> dict[str, str]:
-    """The environment of a logger: the simulated Spotify, and nothing else."""
+    """Return the environment of a logger that uses the simulated Spotify."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": str(ROOT),
@@ -203,7 +203,7 @@ def environment(spotify: str, trusted: Path) -> dict[str, str]:
 
 
 def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tuple[Service, str]:
-    """Start a Spotify whose listener never stops, so many times as fast as in life, and give its address."""
+    """Serve a Spotify that never stops playing, at `pace` times real time; return it and its URL."""
     record = listen(1, 1.0, Habits.dense(pace)).moved(time.time(), pace)
     service = Service(record)
     server = SimulatorServer(service)
@@ -217,7 +217,7 @@ def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tup
 
 
 def busy() -> list[Figure]:
-    """Memory and processor time, after many polls in a short time."""
+    """Measure memory and processor time after many polls in a short time."""
     with ExitStack() as resources:
         stage = Stage(resources, QUICKEST, QUICKEST)
         stage.until_polls(WARM_UP)
@@ -232,7 +232,7 @@ def busy() -> list[Figure]:
 
 
 def memory(name: str, pid: int, aim: float) -> list[Figure]:
-    """What a process has in memory, and its share of it."""
+    """Measure the resident memory of a process, and its proportional share."""
     return [
         Figure(f"memory of {name} after {POLLS} polls", mapped(pid, "Rss"), "MB", aim),
         Figure("  with pages that others share counted in part", mapped(pid, "Pss"), "MB"),
@@ -240,9 +240,9 @@ def memory(name: str, pid: int, aim: float) -> list[Figure]:
 
 
 def mapped(pid: int, name: str) -> float:
-    """Add up a size of all that a process has mapped, in units of 1024 * 1024 bytes (proc(5), smaps).
+    """Return the total of a size over all mappings of a process, in MiB (proc(5), smaps).
 
-    QEMU, in user mode, is in the same process as the program that it runs. Its own memory is left out.
+    QEMU in user mode runs in the same process as the emulated program; its own memory is left out.
     """
     lines = Path(f"/proc/{pid}/smaps").read_text(encoding="ascii", errors="replace").splitlines()
     is_emulated = any("/qemu-" in line for line in lines)
@@ -256,10 +256,10 @@ def mapped(pid: int, name: str) -> float:
 
 
 def idle() -> list[Figure]:
-    """How often the supervisor wakes up while nothing plays.
+    """Measure how often the supervisor wakes up while nothing plays.
 
-    Polls grow rarer for eight minutes. Each wakes the supervisor once, as its beat arrives; whatever else
-    wakes it is taken to come by the clock, and to go on coming when polls are rare.
+    Polls become rarer for eight minutes. Each one wakes the supervisor once, when its beat arrives. All other
+    wakeups are assumed to be timers, which continue at the same rate when polls are rare.
     """
     with ExitStack() as resources:
         stage = Stage(resources, DEFAULTS["POLL_MIN"], DEFAULTS["POLL_MAX"], silent=True)
@@ -276,7 +276,7 @@ def idle() -> list[Figure]:
 
 
 class Moment(NamedTuple):
-    """What was counted up to a moment, in seconds of the monotonic clock."""
+    """Counts up to a moment, which is in seconds of the monotonic clock."""
 
     at: float
     polls: int
@@ -284,14 +284,14 @@ class Moment(NamedTuple):
 
 
 def after_next_poll(stage: Stage) -> Moment:
-    """Count between two polls, where nothing is under way."""
+    """Return the counts after the next poll, while nothing else happens."""
     stage.until_polls(stage.polls() + 1)
     time.sleep(HEARD)
     return Moment(time.monotonic(), stage.polls(), field(stage.supervisor, "voluntary_ctxt_switches"))
 
 
 def deaths() -> list[Figure]:
-    """How long it takes until the loop is back at work when it is killed."""
+    """Measure how long the loop takes to recover from a SIGKILL."""
     seconds = [death() for _ in range(DEATHS)]
     name = f"SIGKILL of log.py to the next poll, {DEATHS} times: "
     return [
@@ -301,7 +301,7 @@ def deaths() -> list[Figure]:
 
 
 def death() -> float:
-    """Seconds from the first death of a loop to the moment at which the next one's first poll is in Redis."""
+    """Return the seconds from the SIGKILL of a loop until the first poll of the next one is in Redis."""
     with ExitStack() as resources:
         stage = Stage(resources, "0.2", "1")
         victim = stage.loop
@@ -318,31 +318,31 @@ def death() -> float:
 
 
 def field(pid: int, name: str) -> int:
-    """A number that the kernel tells of a process (proc(5), status)."""
+    """Return a number from the status of a process (proc(5))."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def processor_seconds(pid: int) -> float:
-    """The processor time that a process has used, its own and the kernel's (proc(5))."""
+    """Return the user and system time of a process in seconds (proc(5))."""
     _, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")
     user, system = rest.split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
-    """Measure one thing after the other."""
+    """Run all measurements, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="leave out the idle minutes")
+    parser.add_argument("--quick", action="store_true", help="skip the idle minutes")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends what was started, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops what was started, as Ctrl-C does
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
     try:
         for measure in (busy, deaths) if options.quick else (busy, deaths, idle):
             print(*measure(), sep="\n", flush=True)
     except (SpotifyLoggerError, OSError) as error:
-        print(f"This cannot be measured: {error}", file=sys.stderr)
+        print(f"cannot measure: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

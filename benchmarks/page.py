@@ -1,10 +1,10 @@
-"""How fast is the page, how heavy, how large? With up to a million plays behind it.
+"""How fast, how heavy and how large is the page, with up to a million plays?
 
     python benchmarks/page.py [--plays 100000 1000000]
 
-The page runs as its unit in `deploy/` runs it, and is asked over loopback as a browser asks:
-compressed, with what it has already. "First" is the first time after the start, "again" the fastest of a few
-afterwards; "bytes" is what goes over the wire then, head and body.
+The page runs as in its unit in `deploy/`, and is requested over loopback as by a browser: compressed, and
+with the ETag of what it has already. "First" is the first request after the start, "again" the fastest of a
+few later ones; "bytes" is the size of that response, headers and body.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ VIEWS = (
     "/search?q=amber+harbour",
     "/health",
 )
-ENOUGH = 5
-"""Times that each view is asked for again; the fastest one counts: the others waited for somebody else."""
+RUNS = 5
+"""Requests for each view; the fastest one counts, since the others had to wait for other processes."""
 UNIT = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""The environment that the unit in `deploy/` gives the page."""
+"""The environment of the page in its unit in `deploy/`."""
 HEADERS = {"Accept": "text/html", "Accept-Encoding": "gzip"}
 
 
-class Answer(NamedTuple):
-    """What came of a request: seconds, bytes over the wire, the status, the text, and its tag."""
+class PageResponse(NamedTuple):
+    """A response: seconds until it was complete, bytes on the wire, status, decompressed body, and ETag."""
 
     seconds: float
     size: int
@@ -57,8 +57,8 @@ class Answer(NamedTuple):
     tag: str
 
 
-def ask(address: str, target: str, tag: str = "") -> Answer:
-    """Ask for something, as a browser does that has it already if `tag` is given."""
+def ask(address: str, target: str, tag: str = "") -> PageResponse:
+    """Request a path like a browser; with `tag`, like one that has it already."""
     connection = HTTPConnection(urlsplit(address).netloc, timeout=300)
     begun = time.perf_counter()
     connection.request("GET", target, headers=HEADERS | ({"If-None-Match": tag} if tag else {}))
@@ -68,21 +68,21 @@ def ask(address: str, target: str, tag: str = "") -> Answer:
     head = sum(len(name) + len(value) + 4 for name, value in response.getheaders()) + 32
     connection.close()
     if response.getheader("Content-Encoding") == "gzip":
-        import gzip  # noqa: PLC0415 - the text is of use for the links in it alone
+        import gzip  # noqa: PLC0415 - rarely needed
 
         text = gzip.decompress(body)
     else:
         text = body
-    return Answer(seconds, head + len(body), response.status, text, response.getheader("ETag") or "")
+    return PageResponse(seconds, head + len(body), response.status, text, response.getheader("ETag") or "")
 
 
 def memory(pid: int) -> float:
-    """Megabytes that a process holds."""
+    """Return the resident memory of a process in megabytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def measure(url: str, folder: Path) -> None:
-    """Start the page, look at everything, and print what it took."""
+    """Start the page, request everything, and print the measurements."""
     environment = {**os.environ, **UNIT, "REDIS_URL": url, "STATE_DIR": str(folder)}
     program = [sys.executable, "-P", "-m", "spotify_logger", "web", "--port", "0"]
     begun = time.perf_counter()
@@ -91,19 +91,19 @@ def measure(url: str, folder: Path) -> None:
             line = page.stdout.readline() if page.stdout else ""
             address = line.rpartition(" ")[2].strip()
             print(f"  ready after {time.perf_counter() - begun:.2f} s, {memory(page.pid):.1f} MB resident")
-            look_at_views(address, page.pid)
-            weigh(address)
+            measure_views(address, page.pid)
+            measure_sizes(address)
         finally:
             page.terminate()
 
 
-def look_at_views(address: str, pid: int) -> None:
+def measure_views(address: str, pid: int) -> None:
     """Print the time and the size of each view."""
     print(f"  {'view':28} {'first s':>8} {'again s':>8} {'bytes':>8} {'memory MB':>10}")
     for view in VIEWS:
         target = view.format(day=time.strftime("%Y-%m-%d", time.localtime(time.time() - 3 * 86_400)))
         first = ask(address, target)
-        again = min((ask(address, target) for _ in range(ENOUGH)), key=lambda answer: answer.seconds)
+        again = min((ask(address, target) for _ in range(RUNS)), key=lambda answer: answer.seconds)
         if first.status != 200:
             raise SystemExit(f"{target}: {first.status}")
         print(
@@ -112,8 +112,8 @@ def look_at_views(address: str, pid: int) -> None:
         )
 
 
-def weigh(address: str) -> None:
-    """Print what a browser loads that was never here, and what it loads when it comes again."""
+def measure_sizes(address: str) -> None:
+    """Print how much a browser loads on its first visit, and on later ones."""
     for view in ("/", "/chart"):
         page = ask(address, view)
         files = sorted(set(re.findall(rb'(?:src|href)="(/static/[^"]+)"', page.text)))
@@ -126,7 +126,7 @@ def weigh(address: str) -> None:
 
 
 def main() -> None:
-    """Fill servers, and look at the page before each."""
+    """Fill a server with each number of plays, and measure the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--plays", type=int, nargs="+", default=[100_000, 1_000_000])
     options = parser.parse_args()

@@ -1,15 +1,15 @@
-"""How far does it go? Many loggers on one machine with one Redis, and the keys of very many plays.
+"""How far does it scale? Many loggers on one machine with one Redis, and the keys of very many plays.
 
     python benchmarks/scale.py listeners [--for 300] [--supervised] [1 5 50]
     python benchmarks/scale.py keys [--plays 1000000] [--servers 3]
 
-`listeners` runs real loops, `log.py`, or with `--supervised` each under its `run.py`, with folders and
-prefixes of their own, at the pace they have in life. They ask one simulated Spotify behind HTTPS, whose
-listener never stops, and write to one real Redis.
+`listeners` runs real poll loops (`log.py`, or with `--supervised` each under its own `run.py`) in real time,
+with separate folders and prefixes. They poll one simulated Spotify behind HTTPS, whose listener never stops,
+and write to one real Redis.
 
-`keys` writes made-up plays into a cluster of real servers, as the logger writes them, and says what they
-take, how evenly they lie, whether answers grow slower by them, and what a hundred million would need. Nothing
-is kept on disk meanwhile. Both are for Linux only.
+`keys` writes made-up plays to a cluster of real servers, as the logger writes them. It reports how much
+memory they take, how evenly they are distributed, whether answers become slower, and what a hundred million
+plays would need. Nothing is written to disk. Both are for Linux only.
 """
 
 from __future__ import annotations
@@ -60,48 +60,48 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 GIGABYTE = 1_000_000_000
 PI_MEMORY = 1_000 * MEGABYTE
-"""What a Raspberry Pi with 1 GB has, about."""
+"""Bytes of memory of a Raspberry Pi with 1 GB, approximately."""
 SYSTEM_MEMORY = 250 * MEGABYTE
-"""What the system itself, and Redis with nothing in it, are taken to need of it."""
+"""Bytes of it that the system and an empty Redis are assumed to need."""
 PI_SLOWNESS = 10
-"""How many times as long a Raspberry Pi 3 takes; estimated."""
+"""How much slower a Raspberry Pi 3 is; estimated."""
 LATER_PLAYS = 100_000
-"""What a listener has after nine years, with thirty plays a day."""
+"""Plays of a listener after nine years, with thirty plays a day."""
 PLAY_SIZE = 850
-"""Bytes a play in Redis 7.0, as `keys` finds them; in Valkey 9.1 it is a fifth less."""
+"""Bytes per play in Redis 7.0, as measured by `keys`; Valkey 9.1 needs a fifth less."""
 APP_LISTENERS = 5
-"""Listeners whom Spotify allows an app in development mode."""
+"""Listeners that Spotify allows for an app in development mode."""
 PATIENCE = 300.0
-"""Seconds that a start may take."""
+"""Seconds that a process may take to start."""
 LOOK = 0.05
 
 SLOTS = 16384
-"""Every cluster has as many."""
+"""Hash slots of a cluster."""
 LISTENER_PLAYS = 200_000
 """Plays of one listener: thirty a day for eighteen years."""
 YEARS = 18.0
 TOGETHER = 500
 STEPS = 10
-"""How often the memory is looked at on the way."""
+"""How often memory is measured while writing."""
 LARGE = 100_000_000
-"""Plays for which it is extrapolated."""
+"""Plays to extrapolate to."""
 SERVER_SIZES = (8, 16, 32)
-"""Gigabytes of memory of servers that one may have."""
+"""Gigabytes of memory of common servers."""
 FILLED = 0.6
-"""The share of a server's memory that its data may take: rewriting the append-only file needs some too."""
+"""The share of a server's memory for its data; rewriting the append-only file needs some, too."""
 NEEDED = 950
-"""Bytes a play of this machine's memory that have to be free before it begins."""
-ENOUGH = 3
-"""Runs of each question; the fastest one counts: the others waited for somebody else."""
+"""Bytes of free memory per play that this machine needs."""
+RUNS = 3
+"""Runs of each question; the fastest one counts, since the others had to wait for other processes."""
 QUESTIONS = ("top tracks", "day 2025-06-01")
 OPTIONS = (
     "--save  --appendonly no --loglevel warning --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
 )
-"""The sizes of hashes are those that `embedded` gives its server; nothing goes to the disk."""
+"""The sizes of hashes are those of the embedded server; nothing is written to disk."""
 
 
 class Moment(NamedTuple):
-    """What has been used up to a moment: seconds of the monotonic clock and of processors, and counts."""
+    """Counters at a moment: seconds of the monotonic clock and of processor time, and counts."""
 
     at: float
     loggers: float
@@ -112,7 +112,7 @@ class Moment(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What so many loggers cost; memory in bytes, processor time in seconds."""
+    """The cost of a number of loggers; memory in bytes, processor time in seconds."""
 
     loggers: int
     resident: float
@@ -126,15 +126,15 @@ class Cost(NamedTuple):
 
 
 class Crowd:
-    """Many loggers at work beside one Redis.
+    """Many running loggers with one Redis.
 
     Args:
-        resources: Takes over what has to be ended and removed.
-        number: How many.
-        program: What to start, "log.py" or "run.py".
+        resources: Stops the processes and removes the files when it is closed.
+        number: The number of loggers.
+        program: The program to start, "log.py" or "run.py".
 
     Raises:
-        SpotifyLoggerError: Something does not start.
+        SpotifyLoggerError: A process does not start.
     """
 
     def __init__(self, resources: ExitStack, number: int, program: str) -> None:
@@ -146,18 +146,18 @@ class Crowd:
         resources.callback(self._client.close)
         self._service, spotify = start_simulator(resources, make_certificate(self._folder), 1.0)
         for name in ("log.py", "run.py"):
-            shutil.copy(ROOT / name, self._folder)  # away from the settings that lie where it was
+            shutil.copy(ROOT / name, self._folder)  # away from any settings files
         command = [sys.executable, str(self._folder / program)]
         self._loggers = [self._start(resources, each, command, server, spotify) for each in range(number)]
         self._pids = {logger.pid for logger in self._loggers}
         for each in range(number):
             store = Store(server.url, _prefix(each))
             self._until(lambda store=store: "last_poll" in store.read_status())  # type: ignore[misc]
-            self._pids.add(int(store.read_status()["pid"]))  # the loop's, under a supervisor
+            self._pids.add(int(store.read_status()["pid"]))  # of the loop, if there is a supervisor
             store.close()
 
     def measure(self, seconds: float) -> Cost:
-        """Look on for so many seconds."""
+        """Measure for some seconds."""
         before = self._moment()
         deadline = time.monotonic() + seconds
         self._until(lambda: time.monotonic() > deadline, seconds + PATIENCE)
@@ -177,21 +177,21 @@ class Crowd:
         )
 
     def _moment(self) -> Moment:
-        told = self._client.info()
+        info = self._client.info()
         requests = dict(self._service.requests)
         return Moment(
             time.monotonic(),
             sum(map(running_seconds, self._pids)),
-            told["used_cpu_user"] + told["used_cpu_sys"],
+            info["used_cpu_user"] + info["used_cpu_sys"],
             sum(requests.get((PLAYER_PATH, status), 0) for status in ("200", "204")),
             sum(requests.values()),
-            told["total_commands_processed"],
+            info["total_commands_processed"],
         )
 
     def _start(
         self, resources: ExitStack, number: int, command: list[str], server: EmbeddedServer, spotify: str
     ) -> subprocess.Popen[bytes]:
-        """Start a logger in a folder of its own, where no settings lie."""
+        """Start a logger in a folder of its own, without settings files."""
         settings = {
             "STATE_DIR": str(self._folder / f"state-{number}"),
             "REDIS_URL": server.url,
@@ -204,28 +204,28 @@ class Crowd:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+                start_new_session=True,  # Ctrl-C on the terminal is only for this process
             )
-        resources.enter_context(logger)  # waits for it
+        resources.enter_context(logger)  # waits for the process
         resources.callback(logger.terminate)
         return logger
 
     def _until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Wait for something.
+        """Wait for a condition.
 
         Raises:
-            TryLater: It does not come, or a logger ends.
+            TryLater: It does not become true in time, or a logger exits.
         """
         deadline = time.monotonic() + patience
         while not condition():
             ended = [number for number, logger in enumerate(self._loggers) if logger.poll() is not None]
             if ended or time.monotonic() > deadline:
-                raise TryLater(f"a logger does not get on: {self._last_words(ended[0] if ended else 0)}")
+                raise TryLater(f"a logger makes no progress: {self._last_line(ended[0] if ended else 0)}")
             time.sleep(LOOK)
 
-    def _last_words(self, number: int) -> str:
+    def _last_line(self, number: int) -> str:
         lines = (self._folder / f"log-{number}").read_text(errors="replace").splitlines()
-        return lines[-1] if lines else "it says nothing"
+        return lines[-1] if lines else "it has logged nothing"
 
 
 def _prefix(number: int) -> str:
@@ -233,16 +233,14 @@ def _prefix(number: int) -> str:
 
 
 def running_seconds(pid: int) -> float:
-    """The processor time of a process's threads, finer than in ticks: a logger needs a few in a minute."""
+    """Return the processor time of a process in seconds; ticks would be too coarse for a logger."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
 
 
 def measure_listeners(numbers: list[int], seconds: float, program: str) -> None:
-    """Measure, print, and say what comes to its end first."""
-    print(
-        f"loggers ({program}), each for {seconds:g} s at the pace of life, while something plays", flush=True
-    )
+    """Measure, and print the results and the limits."""
+    print(f"loggers ({program}), each for {seconds:g} s in real time, while something plays", flush=True)
     print("loggers   memory of one: resident, share   processor of one: hour, poll   requests", end="")
     print("   Redis: operations, memory, processor", flush=True)
     costs = []
@@ -262,7 +260,7 @@ def measure_listeners(numbers: list[int], seconds: float, program: str) -> None:
 
 
 def limits(few: Cost, many: Cost) -> Iterator[str]:
-    """What allows how many listeners, the narrowest first: by what each further one costs."""
+    """Yield how many listeners each resource is enough for, by the cost of a further one; smallest first."""
 
     def further(measure: Callable[[Cost], float]) -> float:
         return (measure(many) - measure(few)) / (many.loggers - few.loggers)
@@ -273,19 +271,19 @@ def limits(few: Cost, many: Cost) -> Iterator[str]:
     requests = further(lambda cost: cost.requests)
     operations = further(lambda cost: cost.operations)
     yield (
-        f"each further logger: {memory / MEGABYTE:.1f} MB, {loggers:.2f} s of processor in an hour"
+        f"each further logger: {memory / MEGABYTE:.1f} MB, {loggers:.2f} s of processor time per hour"
         f" and {server:.2f} s of that of Redis,"
-        f" {requests:.3f} requests and {operations:.2f} operations a second"
+        f" {requests:.3f} requests and {operations:.2f} operations per second"
     )
     free = PI_MEMORY - SYSTEM_MEMORY
     found = {
-        "an app of Spotify's in development mode": float(APP_LISTENERS),
-        "the memory of a Pi with 1 GB, at first": free / memory,
+        "a Spotify app in development mode": float(APP_LISTENERS),
+        "the memory of a Pi with 1 GB, without plays": free / memory,
         f"the memory of a Pi with 1 GB, when each has {LATER_PLAYS:,} plays": (
             free / (memory + LATER_PLAYS * PLAY_SIZE)
         ),
-        "a processor like this one, for all": 3600 / (loggers + server),
-        f"a processor that takes {PI_SLOWNESS} times as long, for all": (
+        "a processor like this one, for everything": 3600 / (loggers + server),
+        f"a processor that takes {PI_SLOWNESS} times as long, for everything": (
             3600 / (loggers + server) / PI_SLOWNESS
         ),
         "a processor like this one, for Redis alone": 3600 / server,
@@ -298,11 +296,11 @@ def limits(few: Cost, many: Cost) -> Iterator[str]:
 
 
 class Node:
-    """A server of a cluster, or the only one; ends with this process.
+    """A server of a cluster, or a single one; it ends with this process.
 
     Args:
-        folder: For what it logs.
-        is_alone: Whether there is no cluster.
+        folder: The folder for its log.
+        is_alone: Whether it is a single server.
 
     Raises:
         SpotifyLoggerError: It does not start.
@@ -322,45 +320,45 @@ class Node:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+            start_new_session=True,  # Ctrl-C on the terminal is only for this process
         )
-        # redis-py's types are of little use
+        # redis-py's type annotations are of little use
         self.client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True)
 
     def stop(self) -> None:
-        """End it; there is nothing that it would have to keep."""
+        """Kill it; it has nothing to save."""
         self.client.close()
         self.process.kill()
         self.process.wait()
 
     def answers(self) -> bool:
-        """Whether it has started."""
+        """Return whether it has started."""
         if self.process.poll() is not None:
-            raise TryLater("a server ended at once")
+            raise TryLater("a server exited at once")
         try:
             return bool(self.client.ping())
         except redis.RedisError:
             return False
 
     def is_whole(self, number: int) -> bool:
-        """Whether it knows so many nodes, and all slots have one."""
-        told = self.client.cluster("info")
-        return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == number
+        """Return whether it knows this number of nodes, and all slots are served."""
+        info = self.client.cluster("info")
+        return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == number
 
 
 class Servers:
     """A cluster of masters without replicas, or a single server.
 
     Args:
-        resources: Takes over what has to be ended and removed.
-        number: How many.
+        resources: Stops the processes and removes the files when it is closed.
+        number: The number of servers.
 
     Attributes:
         nodes: The servers.
-        url: Their address, as REDIS_URL.
+        url: Their REDIS_URL.
 
     Raises:
-        SpotifyLoggerError: They do not start, or do not get together.
+        SpotifyLoggerError: They do not start, or do not form a cluster.
     """
 
     def __init__(self, resources: ExitStack, number: int) -> None:
@@ -379,7 +377,7 @@ class Servers:
             self.url = "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes)
 
     def _join(self) -> None:
-        """Share the slots out, and let the servers meet."""
+        """Assign the slots, and form the cluster."""
         number = len(self.nodes)
         bounds = [SLOTS * place // number for place in range(number + 1)]
         for node, (first, end) in zip(self.nodes, pairwise(bounds), strict=True):
@@ -389,43 +387,43 @@ class Servers:
         until(lambda: all(node.is_whole(number) for node in self.nodes))
 
     def memory(self) -> list[int]:
-        """Bytes that each one's data takes."""
+        """Return the bytes of data of each server."""
         return [used(node.client) for node in self.nodes]
 
     def resident(self) -> list[int]:
-        """Bytes that each one takes of the machine."""
+        """Return the resident memory of each server in bytes."""
         return [int(node.client.info("memory")["used_memory_rss"]) for node in self.nodes]
 
     def keys(self) -> list[int]:
-        """How many keys each one has."""
+        """Return the number of keys of each server."""
         return [int(node.client.dbsize()) for node in self.nodes]
 
 
 def free_port() -> int:
-    """A port that nobody uses; somebody may be quicker to take it."""
+    """Return a free port; another process may take it first."""
     with socket.create_server((HOST, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something.
+    """Wait for a condition.
 
     Raises:
-        TryLater: It does not come.
+        TryLater: It does not become true in time.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise TryLater("the servers do not get together")
+            raise TryLater("the servers do not form a cluster")
         time.sleep(LOOK)
 
 
-def write_past(url: str, number: int, plays: int) -> Iterator[int]:
-    """Write the whole past of one listener, catalogue and all, as the logger writes it.
+def write_history(url: str, number: int, plays: int) -> Iterator[int]:
+    """Write the whole history of one listener, including the catalog, as the logger writes it.
 
     Yields:
-        How many plays were written, whenever some were.
+        The number of plays of each batch, after it is written.
     """
     store = Store(url, _prefix(number))
     archive = store.archive()
@@ -449,21 +447,21 @@ def _hash(archive: Archive, key: str, fields: Mapping[str, str | int]) -> Comman
 
 
 def write(url: str, numbers: list[int], plays: int) -> None:
-    """Write several listeners' pasts, and say how many plays were written: one of several processes."""
+    """Write the histories of several listeners, and print the number of plays: one of several processes."""
     for number in numbers:
-        for written in write_past(url, number, plays):
+        for written in write_history(url, number, plays):
             print(written, flush=True)
 
 
 def answer_seconds(question: str, url: str, number: int) -> float:
-    """Seconds until a question about one listener is answered, over a connection that is there already."""
+    """Return the seconds of an answer about one listener, over an open connection."""
     environment = {"REDIS_URL": url, "REDIS_PREFIX": _prefix(number)}
     with tempfile.TemporaryDirectory() as nothing:
         settings = load(Path(nothing), environment, need_login=False)
     options = arguments.parse(question.split())
     store = Store(settings.redis_url, settings.redis_prefix)
     fastest = math.inf
-    for _ in range(ENOUGH):
+    for _ in range(RUNS):
         begun = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             dispatch.answer(options, store, settings)
@@ -472,21 +470,21 @@ def answer_seconds(question: str, url: str, number: int) -> float:
     return fastest
 
 
-def say_answers(url: str, plays: int) -> None:
-    """Print how long answers about the first listener take among so many plays."""
-    told = (f"{question}: {answer_seconds(question, url, 0):.3f} s" for question in QUESTIONS)
-    print(f"answers about one listener among {plays:,} plays: {', '.join(told)}", flush=True)
+def print_answers(url: str, plays: int) -> None:
+    """Print how long answers about the first listener take with this number of plays."""
+    times = (f"{question}: {answer_seconds(question, url, 0):.3f} s" for question in QUESTIONS)
+    print(f"answers about one listener among {plays:,} plays: {', '.join(times)}", flush=True)
 
 
 def measure_keys(plays: int, servers: int, writers: int) -> None:
-    """Write, look, ask, print.
+    """Write the plays, and print the measurements.
 
     Raises:
-        SpotifyLoggerError: There is not enough memory, or something does not start, or ends.
+        SpotifyLoggerError: There is not enough memory, or a process does not start, or exits.
     """
     free = 1024 * _memory_available()
     if plays * NEEDED > free:
-        raise Misconfigured(f"{plays:,} plays need {plays * NEEDED / GIGABYTE:.1f} GB of memory to be free")
+        raise Misconfigured(f"{plays:,} plays need {plays * NEEDED / GIGABYTE:.1f} GB of free memory")
     each = min(plays, LISTENER_PLAYS)
     listeners = plays // each
     plays = listeners * each
@@ -497,24 +495,26 @@ def measure_keys(plays: int, servers: int, writers: int) -> None:
         number = version.get("valkey_version", version["redis_version"])
         print(f"{plays:,} plays of {listeners} listeners; {servers} of {name} {number}", flush=True)
         nothing = cluster.memory()
-        done = sum(write_past(cluster.url, 0, each))
-        say_answers(cluster.url, done)
+        done = sum(write_history(cluster.url, 0, each))
+        print_answers(cluster.url, done)
         begun, first = time.perf_counter(), done
         for written in _write_others(resources, cluster.url, range(1, listeners), each, writers):
             done += written
             if done * STEPS // plays > (done - written) * STEPS // plays:
                 taken = sum(cluster.memory()) - sum(nothing)
                 speed = (done - first) / (time.perf_counter() - begun)
-                print(f"{done:>13,} plays, {taken / done:.0f} bytes a play, {speed:,.0f} plays/s", flush=True)
-        say_answers(cluster.url, plays)
-        say_cluster(cluster, nothing, plays)
+                print(
+                    f"{done:>13,} plays, {taken / done:.0f} bytes per play, {speed:,.0f} plays/s", flush=True
+                )
+        print_answers(cluster.url, plays)
+        print_cluster(cluster, nothing, plays)
 
 
 def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, writers: int) -> Iterator[int]:
-    """Write listeners' pasts with several processes; yields how many plays were written, whenever some were.
+    """Write the histories of listeners with several processes; yield the number of plays of each batch.
 
     Raises:
-        TryLater: One of them fails.
+        TryLater: A process fails.
     """
     heard: Queue[str] = Queue()
     running = []
@@ -526,9 +526,9 @@ def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, wr
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # a Ctrl-C on the terminal is for us alone
+            start_new_session=True,  # Ctrl-C on the terminal is only for this process
         )
-        resources.enter_context(process)  # waits for it
+        resources.enter_context(process)  # waits for the process
         resources.callback(process.kill)
         threading.Thread(target=_listen, args=[process, heard], daemon=True).start()
         running.append(process)
@@ -540,18 +540,18 @@ def _write_others(resources: ExitStack, url: str, numbers: range, plays: int, wr
         else:
             ended += 1
     if any(process.wait() for process in running):
-        raise TryLater("a process that writes has failed")
+        raise TryLater("a writing process has failed")
 
 
 def _listen(process: subprocess.Popen[str], heard: Queue[str]) -> None:
-    """Pass on what a process says, and at last an empty line."""
+    """Forward the output of a process, and an empty line at its end."""
     for line in process.stdout or ():
         heard.put(line)
     heard.put("")
 
 
-def say_cluster(cluster: Servers, nothing: list[int], plays: int) -> None:
-    """Print what each server has, and what very many plays would need."""
+def print_cluster(cluster: Servers, nothing: list[int], plays: int) -> None:
+    """Print what each server holds, and what very many plays would need."""
     memory, resident, keys = cluster.memory(), cluster.resident(), cluster.keys()
     for place, (taken, held, number) in enumerate(zip(memory, resident, keys, strict=True)):
         print(
@@ -563,14 +563,16 @@ def say_cluster(cluster: Servers, nothing: list[int], plays: int) -> None:
     print(f"and {max(memory) / (sum(memory) / len(memory)) - 1:.2%} more memory")
     each = (sum(memory) - sum(nothing)) / plays
     whole = each * LARGE
-    print(f"{each:.0f} bytes a play, {sum(keys) / plays:.3f} keys a play", end="; ")
+    print(f"{each:.0f} bytes and {sum(keys) / plays:.3f} keys per play", end="; ")
     print(f"{LARGE:,} plays take {whole / GIGABYTE:.0f} GB", end=": ")
-    told = (f"{math.ceil(whole / (size * GIGABYTE * FILLED))} servers of {size} GB" for size in SERVER_SIZES)
-    print(", or ".join(told) + f", filled to {FILLED:.0%}, and as many replicas")
+    options = (
+        f"{math.ceil(whole / (size * GIGABYTE * FILLED))} servers of {size} GB" for size in SERVER_SIZES
+    )
+    print(", or ".join(options) + f", filled to {FILLED:.0%}, and as many replicas")
 
 
 def _memory_available() -> int:
-    """Units of 1024 bytes that are free on this machine."""
+    """Return the available memory of this machine in KiB."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
 
@@ -578,14 +580,20 @@ def _memory_available() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parts = parser.add_subparsers(dest="part", required=True, metavar="listeners|keys")
-    listeners = parts.add_parser("listeners", help="many loggers beside one Redis")
-    listeners.add_argument("--for", dest="seconds", type=float, default=300.0, help="seconds for each number")
-    listeners.add_argument("--supervised", action="store_true", help="each under a run.py of its own")
-    listeners.add_argument("numbers", type=int, nargs="*", default=[1, 5, 50], help="how many; 1 5 50")
+    listeners = parts.add_parser("listeners", help="many loggers with one Redis")
+    listeners.add_argument(
+        "--for", dest="seconds", type=float, default=300.0, help="seconds to measure each number of loggers"
+    )
+    listeners.add_argument("--supervised", action="store_true", help="run each under its own run.py")
+    listeners.add_argument(
+        "numbers", type=int, nargs="*", default=[1, 5, 50], help="numbers of loggers (default: 1 5 50)"
+    )
     keys = parts.add_parser("keys", help="very many plays in a cluster")
-    keys.add_argument("--plays", type=int, default=10_000_000, help="how many; ten million")
-    keys.add_argument("--servers", type=int, default=3, help="three, or more; or one, which is no cluster")
-    keys.add_argument("--writers", type=int, default=os.cpu_count() or 1, help="processes that write")
+    keys.add_argument("--plays", type=int, default=10_000_000, help="number of plays (default: ten million)")
+    keys.add_argument(
+        "--servers", type=int, default=3, help="number of servers: 3 or more, or 1 without a cluster"
+    )
+    keys.add_argument("--writers", type=int, default=os.cpu_count() or 1, help="number of writing processes")
     writer = parts.add_parser("write")  # one of the processes of `keys`
     writer.add_argument("url")
     writer.add_argument("plays", type=int)
@@ -594,20 +602,20 @@ def _parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, or be one of the processes that write."""
+    """Measure, or run as one of the writing processes."""
     options = _parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends what was started, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops what was started, as Ctrl-C does
     try:
         return measure(options)
     except (SpotifyLoggerError, redis.RedisError, OSError) as error:
-        print(f"This cannot be measured: {error}", file=sys.stderr)
+        print(f"cannot measure: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def measure(options: argparse.Namespace) -> int:
-    """Do what was asked for."""
+    """Run the chosen measurement."""
     if options.part == "write":
         write(options.url, options.numbers, options.plays)
         return os.EX_OK

@@ -1,10 +1,9 @@
-"""Does it lose a play? A year of listening in virtual time, with more than a thousand things that go wrong.
+"""Does it lose a play? A year of listening in virtual time, with more than a thousand faults.
 
     python benchmarks/year.py [--days 365] [--seed 1] [--per-day 4] [--redis aof|rdb|none]
 
-All parts of the logger are the real ones; Spotify, the listener, the Redis server, the machine and time are
-simulated. It ends with a table, or with the first thing that is wrong and what led to it: the same seed shows
-it again.
+All parts of the logger are real; Spotify, the listener, the Redis server, the machine and time are simulated.
+It prints a table, or the first error and what led to it; the same seed reproduces it.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from tests.testbed.year import YearFailure, YearSimulation
 if TYPE_CHECKING:
     from tests.testbed.year import YearResult
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made there
-"""A file system in memory, if there is one: what is measured is not the disk."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is created there
+"""A file system in memory, if there is one, so that the speed of the disk does not matter."""
 
 
-def table(life: YearSimulation, total: YearResult, seconds: float) -> str:
-    """The figures of a life."""
+def table(simulation: YearSimulation, total: YearResult, seconds: float) -> str:
+    """Return the figures of a simulated year as a table."""
     rows = [
         ("mishaps", f"{total.faults.total():,}"),
         ("plays heard", f"{total.heard:,}"),
@@ -41,7 +40,7 @@ def table(life: YearSimulation, total: YearResult, seconds: float) -> str:
         ("plays doubled, or never heard", f"{total.doubled:,}"),
         ("ms_played within 5 s, of those found by polling", f"{total.close:.2%}"),
         ("hours in recorded gaps", f"{total.gap_hours:.1f} in {total.gaps}"),
-        ("requests", f"{total.requests:,} ({total.requests / life.days:.0f} a day)"),
+        ("requests", f"{total.requests:,} ({total.requests / simulation.days:.0f} a day)"),
         ("alerts", f"{total.alerts:,}"),
         ("seconds it took", f"{seconds:.0f}"),
     ]
@@ -50,26 +49,33 @@ def table(life: YearSimulation, total: YearResult, seconds: float) -> str:
 
 
 def main() -> int:
-    """Live one life, and print what came of it."""
+    """Simulate one listener, and print the result; return 1 if the log is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--days", type=float, default=365.0, help="365")
-    parser.add_argument("--seed", type=int, default=1, help="1; the same one gives the same life")
-    parser.add_argument("--per-day", type=float, default=4.0, help="mishaps a day, on average; 4")
-    parser.add_argument("--redis", choices=("aof", "rdb", "none"), default="aof", help="how it keeps; aof")
+    parser.add_argument("--days", type=float, default=365.0, help="days to simulate (default: %(default)g)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
+    parser.add_argument(
+        "--per-day", type=float, default=4.0, help="average number of faults per day (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--redis",
+        choices=("aof", "rdb", "none"),
+        default="aof",
+        help="persistence of Redis (default: %(default)s)",
+    )
     options = parser.parse_args()
     os.environ["TZ"] = "UTC"
     time.tzset()
     where = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
         begun = time.monotonic()
-        life = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
-        gc.freeze()  # a year of truth is large, and stays
+        simulation = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
+        gc.freeze()  # the true plays of a year are many, and permanent
         try:
-            total = life.live()
+            total = simulation.live()
         except YearFailure as wrong:
             print(wrong)
             return 1
-        print(table(life, total, time.monotonic() - begun))
+        print(table(simulation, total, time.monotonic() - begun))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page from the demo: `python screenshots/take.py`."""
+"""Take the screenshots of the README from the demo: `python screenshots/take.py`."""
 # ruff: noqa: INP001 - a script
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ PICTURES = (
     ("now.png", "/", 1120, 1180, False),
     ("year.png", f"/year/{time.localtime().tm_year}", 1120, 1180, True),
 )
-"""Name, address, width, height, and whether it is dark."""
-ENOUGH = 40
-"""Seconds after which some plays of now are among those of today."""
+"""File name, path, width, height, and whether to use the dark color scheme."""
+WARM_UP = 40
+"""Seconds until the page shows some plays of the demo."""
 
 
 def main() -> None:
-    """Start the demo, look at it, and end it."""
+    """Start the demo, take the screenshots, and stop it."""
     command = [sys.executable, str(FOLDER.parent / "run.py"), "--demo", "--web"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:  # noqa: S603 - our own program
         try:
-            words = demo.stdout.readline() if demo.stdout else ""
-            (address,) = re.findall(r"(http://\S+:\d+)/", words)
-            time.sleep(ENOUGH)
+            line = demo.stdout.readline() if demo.stdout else ""
+            (address,) = re.findall(r"(http://\S+:\d+)/", line)
+            time.sleep(WARM_UP)
             with chromium() as browser:
                 for name, target, width, height, dark in PICTURES:
                     with browser_page(browser, address, width=width, height=height, dark=dark) as window:
