@@ -242,11 +242,6 @@ class RedisCluster(ServerGroup):
         replica.client.execute_command("CLUSTER", "REPLICATE", identity)
         return replica
 
-    def add_master(self) -> RedisServer:
-        master = self._node()
-        self._meet([master])
-        return master
-
     def identity(self, server: RedisServer) -> str:
         return str(server.client.execute_command("CLUSTER", "MYID"))
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.connection import Command, Link, Part, Reply
 
-Persistence = Literal["aof", "rdb", "none"]
-"""An append-only file that is synced every second, snapshots now and then, or nothing at all."""
+Persistence = Literal["aof", "rdb"]
+"""An append-only file that is synced every second, or snapshots now and then."""
 Code = Literal["", "OOM", "MISCONF", "READONLY", "NOPERM", "LOADING", "NOAUTH"]
 """The first word of the error that a server refuses with; empty when it does not."""
 
@@ -217,11 +217,6 @@ class _Keys:
             else:
                 self._undo_field(key, name, cast("str | None", value))
 
-    def clear(self) -> None:
-        """Forget everything, journal or not."""
-        self._values.clear()
-        self._expires.clear()
-
     def _place(self, key: str, value: _Value | None, expires: float | None) -> None:
         self._expires.pop(key, None)
         if value is None:
@@ -248,8 +243,7 @@ class FakeRedis:
         now: Gives the true time, in virtual seconds since the epoch.
         take_time: Lets virtual seconds pass.
         persistence: What survives a crash: "aof", what was written before the present second began; "rdb",
-            what is in the last snapshot; "none", nothing, nor does anything survive `stop`.
-        waitaof: Whether it knows WAITAOF, as servers do since Redis 7.2.
+            what is in the last snapshot.
 
     Attributes:
         hanging: It accepts connections and answers nothing; what is sent is lost.
@@ -268,8 +262,6 @@ class FakeRedis:
         now: Callable[[], float],
         take_time: Callable[[float], None],
         persistence: Persistence = "aof",
-        *,
-        waitaof: bool = True,
     ) -> None:
         self.hanging = False
         self.slow = 0.0
@@ -280,12 +272,9 @@ class FakeRedis:
         self._now = now
         self._take_time = take_time
         self._persistence = persistence
-        self._version = "7.2.4" if waitaof else "7.0.15"
         self._disk = _Disk(SAVE_SECONDS if persistence == "rdb" else None)
         self._keys = _Keys(self._disk)
         self._commands = self._table()
-        if not waitaof:
-            del self._commands["WAITAOF"]
         self._down = False
         self._refusing: Code = ""
         self._starts = 0
@@ -336,8 +325,6 @@ class FakeRedis:
 
     def stop(self) -> None:
         """Shut it down in good order; it does not run until `restart`."""
-        if self._persistence == "none":
-            self._keys.clear()
         self._disk.reset(self._keys.time)
         self.running = False
         self.session += 1
@@ -477,7 +464,7 @@ class FakeRedis:
         has_saved = is_snapshot and self._disk.saved_at > self._started_at
         return {
             "server": {
-                "redis_version": self._version,
+                "redis_version": "7.2.4",
                 "run_id": f"{round(self._started_at * 1_000_000):030x}{self._starts:010x}",
             },
             "persistence": {
