@@ -268,15 +268,6 @@ class TestBulkReplies:
         assert link.ask("GET", ["a", "a"]) == [([0, 1], 2 * f"${len(text)}\r\n{text}\r\n")]
         assert link.connect() == 1
 
-    def test_refusals_among_the_replies(self, link: RedisLink) -> None:
-        link.send([("SET", "a", "x"), ("HSET", "b", "x", "y")])
-        for _, text in link.ask("HGETALL", ["a", "b", "a"]) or ():
-            first, _, rest = text.partition("\r\n")
-            assert first.startswith("-WRONGTYPE ")
-            assert rest == f"*2\r\n$1\r\nx\r\n$1\r\ny\r\n{first}\r\n"
-        link.connect()
-        assert link.send([("ECHO", "in step")]) == ["in step"]
-
     def test_a_user_who_may_not_ping(self, locked: str) -> None:
         link = RedisLink(f"redis://ann:hunter2@{locked}")
         assert link.ask("GET", ["a"]) is None

@@ -13,7 +13,7 @@ from spotify_logger.storage.durability import (
 
 T = 1_795_370_400
 """2026-11-22T18:00:00Z by the server's clock."""
-SERVER = "# Server\r\nredis_version:7.2.4\r\nrun_id:9c5c5d6c\r\ntcp_port:6379\r\n"
+SERVER = "# Server\r\nredis_version:7.2.4\r\nrun_id:9c5c\r\ntcp_port:6379\r\n"
 NO_SAVE, SAVE = ["save", ""], ["save", "3600 1 300 100"]
 
 AOF = Persistence("a", aof=True, aof_ok=True)
@@ -32,37 +32,21 @@ def info(
     )
 
 
-def is_safe(
-    persistence: Persistence,
-    age: float,
-    *,
-    server_second: int = T,
-    synced: bool | None = None,
-    replicated: bool = True,
-) -> bool:
+def is_safe(persistence: Persistence, age: float, server_second: int = T, **proof: bool | None) -> bool:
     receipts = Receipts()
     receipts.add("a", Receipt(1000.0, server_second))
+    synced, replicated = proof.get("synced"), proof.get("replicated", True) is True
     return receipts.proven(persistence, 1000.0 + age, synced=synced, replicated=replicated) == ["a"]
 
 
 @pytest.mark.parametrize(
     ("reply", "save", "expected"),
     [
-        (
-            info(aof=1),
-            NO_SAVE,
-            Persistence("9c5c5d6c", aof=True, aof_ok=True, saved_before=T - 1, saves=False),
-        ),
-        (
-            info(aof=1, aof_status="err"),
-            SAVE,
-            Persistence("9c5c5d6c", aof=True, saved_before=T - 1, saves=True),
-        ),
-        (info(took=7), SAVE, Persistence("9c5c5d6c", aof_ok=True, saved_before=T - 8, saves=True)),
-        (info(took=7, status="err"), SAVE, Persistence("9c5c5d6c", aof_ok=True, saves=True)),
-        (info(), None, Persistence("9c5c5d6c", aof_ok=True, saved_before=T - 1)),
+        (info(aof=1), NO_SAVE, Persistence("9c5c", aof=True, aof_ok=True, saved_before=T - 1, saves=False)),
+        (info(aof_status="err", took=7), SAVE, Persistence("9c5c", saved_before=T - 8, saves=True)),
+        (info(took=7, status="err"), None, Persistence("9c5c", aof_ok=True)),
     ],
-    ids=["append-only file", "broken file", "snapshot", "failed snapshot", "without CONFIG"],
+    ids=["append-only file", "snapshot", "failed snapshot, and no CONFIG"],
 )
 def test_replies_are_understood(reply: str, save: object, expected: Persistence) -> None:
     assert read_persistence(SERVER, reply, save) == expected
@@ -77,17 +61,9 @@ def test_garbage_vouches_for_nothing(reply: object) -> None:
     assert not is_safe(persistence, age=10 * ONE_DAY)
 
 
-@pytest.mark.parametrize(
-    ("persistence", "words"),
-    [
-        (AOF, "append-only file"),
-        (NOTHING, "none: it forgets"),
-        (Persistence(saves=True), "snapshots"),
-        (UNKNOWN, "unknown"),
-    ],
-)
-def test_words_for_people(persistence: Persistence, words: str) -> None:
-    assert persistence.words.startswith(words)
+def test_words_for_people() -> None:
+    words = [each.words.partition(":")[0] for each in (AOF, NOTHING, Persistence(saves=True), UNKNOWN)]
+    assert words == ["append-only file", "none", "snapshots", "unknown"]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +94,6 @@ def test_when_a_write_is_safe(
         pytest.param(T, T - 5, 0, "ok", False, id="a snapshot from before"),
         pytest.param(T, T + 10, 3, "ok", True, id="begun after the write"),
         pytest.param(T, T + 10, 9, "ok", False, id="a second later, by clocks in whole seconds"),
-        pytest.param(T, T + 10, 30, "ok", False, id="written while it was made"),
         pytest.param(T, T + 60, 3, "err", False, id="a failed one"),
         pytest.param(0, T + 60, 3, "ok", False, id="a write at an unknown time"),
     ],

@@ -20,6 +20,9 @@ from tests.testbed.virtual_time import VirtualClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Change = Callable[[Outbox], None]
+    Logged = Callable[[], list[str]]
+
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 NIGHT = {"from": "2026-11-22T01:00:00.000Z", "to": "2026-11-22T02:00:00.000Z", "reason": "offline"}
 FULL = "database or disk is full"
@@ -89,9 +92,10 @@ def outbox(file: OutboxFile) -> Outbox:
     return file.outbox
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str]) -> Logged:
     """Return the lines logged since the last call, without the time."""
-    return [line[20:] for line in capsys.readouterr().err.splitlines()]
+    return lambda: [line[20:] for line in capsys.readouterr().err.splitlines()]
 
 
 def kept(outbox: Outbox, ended_from_ms: int = 0) -> list[str]:
@@ -119,10 +123,12 @@ class TestFile:
         plays = [closed_play("A", 0.123), closed_play("B", 30), open_play("C", 60)]
         file.outbox.put(plays, {"tracker": "x"})
         file.outbox.put_gap(SECOND, NIGHT)
+        file.outbox.set_note("beat", "2")
+        file.outbox.put([], {"beat": "3"})
         other = file.reopen()
         assert [row.play for row in other.waiting(9)] == plays
         assert other.waiting_gaps() == [OutboxGap(SECOND, NIGHT)]
-        assert other.note("tracker") == "x"
+        assert [other.note(name) for name in ("tracker", "beat", "gap")] == ["x", "3", ""]
         assert count_waiting(file.path) == 2
         assert count_waiting(file.path.with_name("missing")) is None
 
@@ -215,6 +221,7 @@ class TestQueue:
         outbox.put([closed_play("X", 30.5), closed_play("Y", 31), closed_play("Z", 30.7)])
         assert list(waiting(outbox, 9, (0, 60)).values()) == ["B", "X", "Y", "Z"]
         assert kept(outbox) == ["A", "B", "X", "Z", "Y", "C"]
+        assert kept(outbox, (SECOND + 61) * 1000) == ["Y", "C"]
 
     def test_a_play_leaves_it_when_safe_and_returns_when_changed_or_lost(self, file: OutboxFile) -> None:
         outbox = file.outbox
@@ -256,12 +263,6 @@ class TestQueue:
         file.outbox.mark_waiting([])
         assert [gap.second - SECOND for gap in file.outbox.waiting_gaps()] == [2, 3, 4, 5, 9]
 
-    def test_notes_are_replaced(self, file: OutboxFile) -> None:
-        assert file.outbox.note("beat") == ""
-        file.outbox.set_note("beat", "1")
-        file.outbox.put([], {"beat": "2", "blind": "[]"})
-        assert [file.reopen().note(name) for name in ("beat", "blind", "gap")] == ["2", "[]", ""]
-
 
 class TestKeptPlays:
     @pytest.fixture(autouse=True)
@@ -277,11 +278,6 @@ class TestKeptPlays:
         outbox.mark_safe([SECOND + number for number in range(15) if number != 3])
         assert kept(outbox) == ["P3", *(f"P{number}" for number in range(5, 15))]
         assert outbox.horizon_ms() == (SECOND + 5) * 1000, "from here on every play is known"
-
-    def test_they_can_be_asked_for_by_their_end(self, outbox: Outbox) -> None:
-        outbox.put([closed_play("C", 60, 5), closed_play("A", 0, 99), closed_play("B", 30, 30)])
-        assert kept(outbox) == kept(outbox, (SECOND + 60) * 1000) == ["A", "B", "C"]
-        assert kept(outbox, (SECOND + 61) * 1000) == ["A", "C"]
 
     def test_the_newest_is_the_polled_one_that_started_last(self, outbox: Outbox) -> None:
         assert outbox.newest() is None
@@ -343,9 +339,7 @@ class TestCorruption:
             pytest.param(b"SQLite format 3\0" + b"\xff" * 5000, id="garbage after a good header"),
         ],
     )
-    def test_a_corrupt_file_is_set_aside(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
-    ) -> None:
+    def test_a_corrupt_file_is_set_aside(self, tmp_path: Path, logged: Logged, content: bytes) -> None:
         path = tmp_path / "outbox.sqlite"
         path.write_bytes(content)
         path.with_name("outbox.sqlite.bad").write_bytes(b"an older one")
@@ -356,10 +350,10 @@ class TestCorruption:
         assert path.with_name("outbox.sqlite.bad").read_bytes() == content
         assert path.stat().st_mode & 0o777 == 0o600
         file.close()
-        assert lines(capsys) == [f"{path} is corrupt: kept as outbox.sqlite.bad, starting a new one"]
+        assert logged() == [f"{path} is corrupt: kept as outbox.sqlite.bad, starting a new one"]
 
     def test_another_schema_is_set_aside_and_an_empty_file_is_used(
-        self, file: OutboxFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, file: OutboxFile, tmp_path: Path, logged: Logged
     ) -> None:
         file.execute("DROP TABLE plays")
         file.execute("CREATE TABLE plays (title TEXT)")
@@ -370,7 +364,7 @@ class TestCorruption:
             assert waiting(other.reopen()) == {0: "A"}
             other.close()
         assert (tmp_path / "outbox.sqlite.bad").exists()
-        assert len(lines(capsys)) == 1
+        assert len(logged()) == 1
 
     def test_all_that_can_be_read_of_a_damaged_file_is_kept(self, tmp_path: Path) -> None:
         path = tmp_path / "outbox.sqlite"
@@ -402,14 +396,14 @@ class TestCorruption:
         ],
     )
     def test_an_invalid_play_is_deleted(
-        self, file: OutboxFile, capsys: pytest.CaptureFixture[str], column: str, value: str | bytes
+        self, file: OutboxFile, logged: Logged, column: str, value: str | bytes
     ) -> None:
         file.outbox.put([closed_play("A"), closed_play("B", 30), closed_play("C", 60)])
         file.execute(f"UPDATE plays SET {column} = ? WHERE key = ?", value, SECOND + 30)
         for _ in range(2):
             assert waiting(file.outbox) == {0: "A", 60: "C"}
         assert kept(file.reopen()) == ["A", "C"]
-        (line,) = lines(capsys)
+        (line,) = logged()
         assert "spotify:track:B at 2026-11-22T18:00:30.000Z" in line
 
     @pytest.mark.parametrize("fields", ["{", "7", '{"from": "soon", "to": 5, "reason": "x"}', b"\xff"])
@@ -482,12 +476,7 @@ class TestDisk:
         ],
     )
     def test_while_it_fails_everything_goes_on_in_memory(
-        self,
-        fragile: OutboxFile,
-        disk: FailingDisk,
-        capsys: pytest.CaptureFixture[str],
-        error: str,
-        at: tuple[str, ...],
+        self, fragile: OutboxFile, disk: FailingDisk, logged: Logged, error: str, at: tuple[str, ...]
     ) -> None:
         outbox = fragile.outbox
         disk.error, disk.at = error, at
@@ -510,7 +499,7 @@ class TestDisk:
         assert waiting(other) == {60: "C", 90: "D"}
         assert fragile.on_disk() == {"A": 30, "B": 30, "C": 30, "D": 70}
         assert (other.note("tracker"), other.waiting_gaps()) == ("ABC", [])
-        failed, works_again = lines(capsys)
+        failed, works_again = logged()
         assert "plays wait in memory, and the disk is tried again every minute" in failed
         assert "is writable again" in works_again
 
@@ -525,12 +514,7 @@ class TestDisk:
         ],
     )
     def test_a_change_that_failed_halfway_is_completed_in_memory(
-        self,
-        tmp_path: Path,
-        fragile: OutboxFile,
-        disk: FailingDisk,
-        at: str,
-        change: Callable[[Outbox], None],
+        self, tmp_path: Path, fragile: OutboxFile, disk: FailingDisk, at: str, change: Change
     ) -> None:
         healthy = tmp_path / "healthy.sqlite"
         with sqlite3.connect(healthy) as copy:
@@ -565,14 +549,9 @@ class TestDisk:
         assert closed_play("B", 30) in fragile.outbox.kept()
         assert (fragile.outbox.note("tracker"), fragile.outbox.trouble) == ("AB", "")
 
-    @pytest.mark.parametrize("is_log_readable", [True, False])
+    @pytest.mark.parametrize("readable", [True, False])
     def test_a_read_only_disk_keeps_the_writes_of_its_log(
-        self,
-        fragile: OutboxFile,
-        disk: FailingDisk,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        is_log_readable: bool,
+        self, fragile: OutboxFile, disk: FailingDisk, monkeypatch: pytest.MonkeyPatch, *, readable: bool
     ) -> None:
         """The latest writes are in the WAL, which cannot be read without its shared-memory file."""
         fragile.outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -580,14 +559,14 @@ class TestDisk:
         connect = outbox_module._connect
 
         def connect_read_only(name: str) -> sqlite3.Connection:
-            if name.endswith("mode=ro") and not is_log_readable:
+            if name.endswith("mode=ro") and not readable:
                 raise sqlite3.OperationalError("unable to open database file")
             return connect(name)
 
         monkeypatch.setattr(outbox_module, "_connect", connect_read_only)
         disk.error, disk.at = "attempt to write a readonly database", ("PRAGMA",)
         file = OutboxFile(fragile.path, disk.connect)
-        assert ("C" in waiting(file.outbox).values()) is is_log_readable
+        assert ("C" in waiting(file.outbox).values()) is readable
         file.outbox.put([closed_play("D", 60.5)])
         disk.error = ""
         file.clock.sleep(DISK_RETRY)
@@ -605,7 +584,7 @@ class TestDisk:
         fragile.outbox.close()
         assert ("C" in fragile.on_disk()) is works_again
 
-    def test_a_folder_that_appears_later(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_or_a_corrupt_file_is_tried_again(self, tmp_path: Path) -> None:
         file = OutboxFile(tmp_path / "stick" / "outbox.sqlite")
         file.outbox.put([closed_play("A")])
         (tmp_path / "stick").mkdir()
@@ -613,8 +592,6 @@ class TestDisk:
         file.outbox.put([closed_play("B", 30)])
         assert file.on_disk() == {"A": 30, "B": 30}
         file.close()
-
-    def test_a_corrupt_file_that_cannot_be_set_aside_yet(self, tmp_path: Path) -> None:
         path = tmp_path / "outbox.sqlite"
         path.write_bytes(b"x" * 5000)
         path.with_name("outbox.sqlite.bad").mkdir()
@@ -632,20 +609,20 @@ class TestDisk:
 
 class TestLimits:
     def test_the_oldest_plays_are_dropped_and_counted(
-        self, file: OutboxFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, file: OutboxFile, monkeypatch: pytest.MonkeyPatch, logged: Logged
     ) -> None:
         monkeypatch.setattr(outbox_module, "MAX_BYTES_ON_DISK", 200_000)
         number = 0
-        while not (logged := lines(capsys)):
+        while not (lines := logged()):
             file.outbox.put(closed_plays(10, start=10 * number))
             number += 1
             assert number < 200
-        (line,) = logged
+        (line,) = lines
         assert "lost 100 plays, from 2026-11-22T18:00:00.000Z on" in line
         assert list(waiting(file.reopen())) == list(range(100, 10 * number))
 
     def test_safe_plays_are_dropped_first(
-        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, logged: Logged
     ) -> None:
         outbox.put(closed_plays(200))
         outbox.mark_safe(range(SECOND + 50, SECOND + 150))
@@ -653,14 +630,10 @@ class TestLimits:
         outbox.put([closed_play("last", 200)])
         assert outbox.safe_keys() == []
         assert list(waiting(outbox)) == [*range(50), *range(150, 201)]
-        assert lines(capsys) == []
+        assert logged() == []
 
     def test_plays_dropped_from_memory_stay_on_disk(
-        self,
-        fragile: OutboxFile,
-        disk: FailingDisk,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        self, fragile: OutboxFile, disk: FailingDisk, monkeypatch: pytest.MonkeyPatch, logged: Logged
     ) -> None:
         fragile.outbox.put(closed_plays(400, start=100))
         monkeypatch.setattr(outbox_module, "MAX_BYTES_IN_MEMORY", 100_000)
@@ -672,4 +645,4 @@ class TestLimits:
         fragile.clock.sleep(DISK_RETRY)
         fragile.outbox.set_note("x", "y")
         assert len(fragile.on_disk()) == 403
-        assert "unless they are on disk" in lines(capsys)[1]
+        assert "unless they are on disk" in logged()[1]

@@ -130,9 +130,14 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def on_own_server(own_server: EmbeddedServer) -> Iterator[RecordedStore]:
-    recorded = RecordedStore(f"{own_server.url}?socket_timeout=1")
+    recorded = RecordedStore(own_server.url)
     yield recorded
     recorded.close()
+
+
+@pytest.fixture
+def impatient(own_server: EmbeddedServer, open_store: OpenStore) -> RecordedStore:
+    return open_store(f"{own_server.url}?socket_timeout=1")
 
 
 class TestWriting:
@@ -525,22 +530,23 @@ class TestOutages:
             own_server.process.wait()
 
     def test_after_a_server_hung_all_fields_are_sent_again(
-        self, own_server: EmbeddedServer, on_own_server: RecordedStore
+        self, own_server: EmbeddedServer, impatient: RecordedStore
     ) -> None:
-        on_own_server.write_poll()
+        impatient.write_poll()
         assert own_server.pid
         os.kill(own_server.pid, signal.SIGSTOP)
         try:
             for _ in range(2):  # over the old connection, then because there is no new one
                 with pytest.raises(StoreError, match="did not answer in time"):
-                    on_own_server.write_play(fields={**FIELDS, "ms_played": 216000})
+                    impatient.write_play(fields={**FIELDS, "ms_played": 216000})
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
-        on_own_server.sent()
-        on_own_server.write_play(fields={**FIELDS, "ms_played": 217000})
-        assert on_own_server.store.play(START) == {**STORED, "ms_played": "217000"}
-        assert len(on_own_server.sent()[0]) > len(FIELDS)
+        assert impatient.raw.ping()
+        impatient.sent()
+        impatient.write_play(fields={**FIELDS, "ms_played": 217000})
+        assert impatient.store.play(START) == {**STORED, "ms_played": "217000"}
+        assert len(impatient.sent()[0]) > len(FIELDS)
 
-    def test_a_server_that_answers_but_is_paused(self, on_own_server: RecordedStore) -> None:
-        on_own_server.raw.client_pause(60_000, all=False)
-        assert "does not accept writes" in str(on_own_server.store.write_refusal())
+    def test_a_server_that_answers_but_is_paused(self, impatient: RecordedStore) -> None:
+        impatient.raw.client_pause(60_000, all=False)
+        assert "does not accept writes" in str(impatient.store.write_refusal())

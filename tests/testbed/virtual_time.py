@@ -89,20 +89,16 @@ class VirtualSend:
         service: What answers.
         clock: What goes on meanwhile.
         seed: Chance, for the latency.
-        latency: Seconds that a request takes.
     """
 
-    def __init__(
-        self, service: Service, clock: VirtualClock, *, seed: int = 0, latency: Span = LATENCY
-    ) -> None:
+    def __init__(self, service: Service, clock: VirtualClock, *, seed: int = 0) -> None:
         self.clock = clock
         self._service = service
-        self._latency = latency
         self._chance = random.Random(f"latency {seed}")
 
     def __call__(self, request: Request) -> Response:
-        """See `transport.Send`."""
-        half = self._chance.uniform(*self._latency) / 2
+        """See `http.Send`."""
+        half = self._chance.uniform(*LATENCY) / 2
         self.clock.sleep(half)
         try:
             response = self._service.handle(request, self.clock.now)
