@@ -203,7 +203,7 @@ def environment(spotify: str, trusted: Path) -> dict[str, str]:
 
 
 def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tuple[Service, str]:
-    """Serve a Spotify that never stops playing, at `pace` times real time; return it and its URL."""
+    """Serve a simulated Spotify whose listener never stops; return it and its URL."""
     record = listen(1, 1.0, Habits.dense(pace)).moved(time.time(), pace)
     service = Service(record)
     server = SimulatorServer(service)
@@ -275,7 +275,7 @@ def idle() -> list[Figure]:
     ]
 
 
-class Moment(NamedTuple):
+class WakeupCount(NamedTuple):
     """Counts up to a moment, which is in seconds of the monotonic clock."""
 
     at: float
@@ -283,11 +283,11 @@ class Moment(NamedTuple):
     wakeups: int
 
 
-def after_next_poll(stage: Stage) -> Moment:
+def after_next_poll(stage: Stage) -> WakeupCount:
     """Return the counts after the next poll, while nothing else happens."""
     stage.until_polls(stage.polls() + 1)
     time.sleep(HEARD)
-    return Moment(time.monotonic(), stage.polls(), field(stage.supervisor, "voluntary_ctxt_switches"))
+    return WakeupCount(time.monotonic(), stage.polls(), field(stage.supervisor, "voluntary_ctxt_switches"))
 
 
 def deaths() -> list[Figure]:

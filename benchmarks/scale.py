@@ -100,7 +100,7 @@ OPTIONS = (
 """The sizes of hashes are those of the embedded server; nothing is written to disk."""
 
 
-class Moment(NamedTuple):
+class Counters(NamedTuple):
     """Counters at a moment: seconds of the monotonic clock and of processor time, and counts."""
 
     at: float
@@ -176,10 +176,10 @@ class Crowd:
             (after.server - before.server) / passed * 3600,
         )
 
-    def _moment(self) -> Moment:
+    def _moment(self) -> Counters:
         info = self._client.info()
         requests = dict(self._service.requests)
-        return Moment(
+        return Counters(
             time.monotonic(),
             sum(map(running_seconds, self._pids)),
             info["used_cpu_user"] + info["used_cpu_sys"],

@@ -11,13 +11,13 @@ from spotify_logger.cli import commands
 from spotify_logger.config import requirements
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-"""The conventional exit codes after SIGINT (128 + 2) and SIGPIPE (128 + 13)."""
+"""The exit code after SIGPIPE, by the convention of shells: 128 + SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

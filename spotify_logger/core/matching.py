@@ -13,6 +13,10 @@ Same play?
     `matches_tombstone` compares an item of `recently-played` with deleted plays.
     `matching_exports` compares rows of Spotify's exports with each other and with plays.
 
+Which account of a play is better?
+    `newness` orders the states of one play.
+    `is_better_account` compares the same play as two loggers recorded it.
+
 Next free second?
     `next_free_second` finds the second that names a play's key; `naming_seconds` returns the candidates.
 """
@@ -24,7 +28,7 @@ from functools import lru_cache
 from itertools import count, filterfalse
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.play import BACKFILL, UNKNOWN, Play
+from spotify_logger.core.play import BACKFILL, LIVE, UNKNOWN, Play
 from spotify_logger.core.player_state import MAX_ITEM_MS, Item
 from spotify_logger.core.text import fold
 
@@ -222,6 +226,22 @@ def _is_almost_done(play: Play) -> bool:
     """Return whether less is left of the item than the time between two answers."""
     progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
     return isinstance(progress, int) and duration is not None and duration - progress <= UNSEEN_END_MS
+
+
+# Which account of a play is better?
+
+
+def newness(play: Play) -> tuple[bool, int]:
+    """Return a sort key for the states of one play: the newest is closed, or else ends last."""
+    return play.end_reason is not None, play.ended_ms
+
+
+def is_better_account(play: Play, other: Play) -> bool:
+    """Return whether a play should replace the same one by another logger.
+
+    It should if it was observed to its end, and the other one is backfilled or imported.
+    """
+    return play.source == LIVE and play.end_reason is not None and other.source != LIVE
 
 
 # Next free second?

@@ -30,14 +30,13 @@ from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
+from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config.settings import Settings
 
-EXIT_INTERRUPTED = 130
-"""The exit code that shells report after Ctrl-C."""
 EXAMPLE_FILE = "auth.example.py"
 REDIS_ADDRESS = {"host": "127.0.0.1", "port": 6379}
 """Where the embedded server listens when REDIS_URL is not set: the default of Redis clients."""

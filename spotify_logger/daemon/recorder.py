@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.matching import identity
+from spotify_logger.core.matching import identity, is_better_account, newness
 from spotify_logger.core.play import LIVE, UNKNOWN, Play
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.core.times import to_iso
@@ -287,8 +287,8 @@ class Recorder:
 
     def _resolve_duplicate(self, another: Play, row: OutboxPlay) -> OutboxPlay | None:
         """Replace a backfilled or imported duplicate by a play observed to its end, or keep the duplicate."""
-        key, is_better = another.second, row.play.source == LIVE and row.play.end_reason is not None
-        if another.source == LIVE or not is_better or self._outbox.is_taken(key, row.play):
+        key = another.second
+        if not is_better_account(row.play, another) or self._outbox.is_taken(key, row.play):
             self._outbox.replace(row.play, (key, replace(another, item=row.play.item)))
             return None
         self._outbox.rekey(row.play, key)
@@ -474,10 +474,7 @@ class Recorder:
         held = Play.from_hash(row.key, self._store.play(row.key) or {})
         if held is None or identity(held) != identity(row.play):
             return False
-        is_newer = (held.end_reason is not None, held.ended_ms) > (
-            row.play.end_reason is not None,
-            row.play.ended_ms,
-        )
+        is_newer = newness(held) > newness(row.play)
         if is_newer:
             self._outbox.put([replace(held, second=row.play.second, item=row.play.item)])
         return is_newer

@@ -14,7 +14,7 @@ from spotify_logger.simulator.timeline import (
     FinishedTrack,
     ListeningHistory,
     PlaybackSettings,
-    Segment,
+    PlayerSegment,
     TruePlay,
 )
 
@@ -55,7 +55,7 @@ class History:
         self.settings = settings or PlaybackSettings(DESK)
         self.item: ItemObject | None = None
         self._position_ms = 0.0
-        self._segments: list[Segment] = []
+        self._segments: list[PlayerSegment] = []
         self._plays: list[TruePlay] = []
         self._leavings: list[FinishedTrack] = []
         self._open: _OpenPlay | None = None
@@ -212,7 +212,7 @@ class History:
         number = (
             None if self._open is None or visible != "item" or self.settings.private else len(self._plays)
         )
-        segment = Segment(
+        segment = PlayerSegment(
             start=self.now if start is None else start,
             visible=self._visible_as(visible),
             settings=self.settings,

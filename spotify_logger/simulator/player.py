@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.timeline import ListeningHistory, Segment
+    from spotify_logger.simulator.timeline import ListeningHistory, PlayerSegment
 
 JITTER_MS = 250.0
 """Milliseconds by which the reported progress may lag behind the player's."""
@@ -47,7 +47,7 @@ class Player:
         item, sort = _item(segment, additional_types)
         return _body(segment, item, sort, progress=progress, timestamp=timestamp)
 
-    def _hiccup(self, now: float, segment: Segment) -> bool:
+    def _hiccup(self, now: float, segment: PlayerSegment) -> bool:
         """Return whether this answer is a 204 although music plays (spotify/web-api#662)."""
         while self._hiccups and self._hiccups[0][0] + HICCUP_SECONDS / self._record.pace < now:
             self._hiccups.pop(0)
@@ -59,7 +59,7 @@ class Player:
         return True
 
 
-def _item(segment: Segment, additional_types: str) -> tuple[str, str]:
+def _item(segment: PlayerSegment, additional_types: str) -> tuple[str, str]:
     """Return the JSON of the item, and the currently playing type."""
     if segment.visible == "ad":
         return "null", "ad"
@@ -70,7 +70,7 @@ def _item(segment: Segment, additional_types: str) -> tuple[str, str]:
     return segment.item.json, "track"
 
 
-def _body(segment: Segment, item: str, sort: str, *, progress: int, timestamp: int) -> str:
+def _body(segment: PlayerSegment, item: str, sort: str, *, progress: int, timestamp: int) -> str:
     settings = segment.settings
     hidden = settings.context is None or item == "null"
     context = "null" if hidden or settings.context is None else settings.context.json

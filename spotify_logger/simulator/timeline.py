@@ -42,7 +42,7 @@ class PlaybackSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class PlayerSegment:
     """A span of time in which only the position changed.
 
     Attributes:
@@ -139,7 +139,7 @@ class ListeningHistory:
 
     start: float
     end: float
-    segments: tuple[Segment, ...]
+    segments: tuple[PlayerSegment, ...]
     plays: tuple[TruePlay, ...]
     finished_tracks: tuple[FinishedTrack, ...]
     hiccups: tuple[tuple[float, int], ...] = ()
@@ -149,7 +149,7 @@ class ListeningHistory:
     def _starts(self) -> list[float]:
         return [segment.start for segment in self.segments]
 
-    def at(self, moment: float) -> Segment:
+    def at(self, moment: float) -> PlayerSegment:
         """Return what the player was doing at a moment."""
         return self.segments[max(0, bisect_right(self._starts, moment) - 1)]
 
@@ -209,7 +209,7 @@ class _Mover:
             self._items[item.uri] = item.paced(self._pace)
         return self._items[item.uri]
 
-    def _segment(self, segment: Segment) -> Segment:
+    def _segment(self, segment: PlayerSegment) -> PlayerSegment:
         frozen = segment.settings.frozen_at
         settings = (
             segment.settings if frozen is None else replace(segment.settings, frozen_at=self._moment(frozen))

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.matching import identity, next_free_second
+from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
+from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.system import log
+from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from spotify_logger.core.matching import Identity
-    from spotify_logger.core.player_state import FieldValue
 
 OUTBOX_FILE = "outbox.sqlite"
 """The file name in the state folder."""
@@ -76,6 +77,7 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WIT
 """
 
 _COUNT = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
+# The comparison is `newness` in SQL.
 _IF_NEWER = (
     "UPDATE plays SET ended_ms = ?, closed = ?, safe = ?, fields = ?"
     " WHERE started_ms = ? AND uri = ? AND safe < 2 AND (?, ?) > (closed, ended_ms)"
@@ -254,8 +256,7 @@ class Outbox:
             insert = f"INSERT OR IGNORE INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
             for key, play in rows:
                 values = _values(play, safe=1)
-                ended_ms, closed, _, _, _ = values
-                database.execute(_IF_NEWER, (*values[:4], *identity(play), closed, ended_ms))
+                database.execute(_IF_NEWER, (*values[:4], *identity(play), *newness(play)))
                 database.execute(insert, (*identity(play), play.second, key, *values))
 
         self._write(adopt)
@@ -564,13 +565,11 @@ def _values(play: Play, *, safe: int) -> tuple[int, int, int, str, str]:
 
 
 def _row(key: int, second: int, fields: str, catalog: str) -> OutboxPlay | None:
-    try:
-        kept: dict[str, FieldValue] = json.loads(fields)
-        play = Play.from_hash(second, {name: str(value) for name, value in kept.items()})
-        known: dict[str, FieldValue] = dict(json.loads(catalog))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    kept, known = from_json(dict[str, object], fields), from_json(dict[str, FieldValue], catalog)
+    play = None if kept is None else Play.from_hash(second, {name: str(kept[name]) for name in kept})
+    if play is None or known is None:
         return None
-    return None if play is None else OutboxPlay(key, replace(play, item=replace(play.item, catalog=known)))
+    return OutboxPlay(key, replace(play, item=replace(play.item, catalog=known)))
 
 
 def _mark_deleted(database: sqlite3.Connection, rows: Iterable[OutboxPlay]) -> None:
@@ -588,11 +587,9 @@ def _anonymized(play: Play) -> Play:
 
 
 def _gap_fields(text: str) -> dict[str, str] | None:
-    try:
-        fields = {name: str(json.loads(text)[name]) for name in GAP_FIELDS}
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return None if from_iso(fields["from"]) is None or from_iso(fields["to"]) is None else fields
+    fields = from_json(dict[str, str], text) or {}
+    is_valid = "reason" in fields and None not in {from_iso(fields.get(name, "")) for name in ("from", "to")}
+    return {name: fields[name] for name in GAP_FIELDS} if is_valid else None
 
 
 def _note(database: sqlite3.Connection, notes: Mapping[str, str]) -> None:

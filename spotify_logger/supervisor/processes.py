@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE, BeatReader
 from spotify_logger.supervisor.restart_policy import RestartPolicy, describe
+from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from spotify_logger.supervisor.heartbeat import Beat
     from spotify_logger.supervisor.restart_policy import Action
     from spotify_logger.supervisor.timings import SupervisorTimings
-
-EXIT_INTERRUPTED = 130
-"""The exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
 
 def random_fraction() -> float:

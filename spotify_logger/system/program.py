@@ -1,9 +1,12 @@
-"""Start a module of this package as a process. Standard library only, without `pathlib`."""
+"""Start modules of this package as processes. Standard library only, without `pathlib`."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+EXIT_INTERRUPTED = 130
+"""The exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - see the module
 

@@ -23,7 +23,7 @@ def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
     try:
         return from_plain(kind, json.loads(text))
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -21,6 +21,7 @@ from spotify_logger.core.redis_keys import GAPS
 from spotify_logger.core.times import to_iso
 from spotify_logger.spotify.oauth import Token
 from spotify_logger.storage.store import Store
+from spotify_logger.system.program import EXIT_INTERRUPTED
 from tests.cli.conftest import NOW, play, run_main, write
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class TestProcess:
                 printed = process.communicate(timeout=60)
                 peer.close()
         signal.signal(signal.SIGINT, ours)
-        assert (process.returncode, *printed) == (main.EXIT_INTERRUPTED, b"", b"")
+        assert (process.returncode, *printed) == (EXIT_INTERRUPTED, b"", b"")
 
 
 def on_terminal(arguments: list[str], environment: dict[str, str], folder: Path) -> str:

@@ -15,7 +15,7 @@ from spotify_logger.simulator.catalog import make_catalog, song
 from spotify_logger.simulator.history import PAUSE_LIMIT, History
 
 if TYPE_CHECKING:
-    from spotify_logger.simulator.timeline import ListeningHistory, Segment
+    from spotify_logger.simulator.timeline import ListeningHistory, PlayerSegment
 
 T = 1_700_000_000.0
 ONE = song("One", 200)
@@ -43,7 +43,7 @@ def check(record: ListeningHistory) -> None:
         assert play.ended_at <= later.started_at
 
 
-def check_positions(segment: Segment, following: Segment) -> None:
+def check_positions(segment: PlayerSegment, following: PlayerSegment) -> None:
     """Check that only playing and seeking move the position, and never beyond the item."""
     if not math.isfinite(segment.start):
         return

@@ -316,7 +316,7 @@ def test_refused_code_leads_to_a_new_attempt_that_needs_a_new_code(user: LoginUs
 def test_missing_scope_is_asked_for_again(user: LoginUser) -> None:
     with user.logging_in() as done:
         user.paste(sent_to(with_query(user.address(), scope="user-read-playback-state")))
-        user.screen.wait_for("did not permit user-read-recently-played")
+        user.screen.wait_for("did not grant user-read-recently-played")
         user.paste(user.consent(2))
         user.assert_logged_in(done)
 
