@@ -8,12 +8,11 @@ import pytest
 from spotify_logger.core.periods import Period
 from spotify_logger.queries import arguments, heatmaps
 from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Table
-from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn, rows
+from tests.indexed_log import IndexedLog, data_of, drawn, rows
+from tests.queries.items import QUO
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
-
-QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"])
 
 
 class TestClock:

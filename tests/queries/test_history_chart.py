@@ -9,12 +9,11 @@ from spotify_logger.queries.arguments import DAY, MONTH, WEEK
 from spotify_logger.queries.history_chart import course
 from spotify_logger.queries.question import TIME
 from spotify_logger.report.blocks import BarChart
-from tests.indexed_log import CatalogItem, IndexedLog, data_of
+from tests.indexed_log import IndexedLog, data_of
+from tests.queries.items import QUO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"])
 
 
 @pytest.fixture

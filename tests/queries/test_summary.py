@@ -3,13 +3,8 @@ from __future__ import annotations
 import pytest
 
 from spotify_logger.queries import summary
-from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
-
-QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
-LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")
-SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air", "Beck"], "Hits", "h1")
-LOSER = CatalogItem("track:loser", "Loser", ["Beck"], "Hits", "h1")
-SHOW = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
+from tests.indexed_log import IndexedLog, data_of, rows, texts
+from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
 
 
 def test_stats(log: IndexedLog) -> None:
@@ -17,9 +12,9 @@ def test_stats(log: IndexedLog) -> None:
     log.to(QUO, "2025-06-01 12:05", 20)  # too short to count, but heard
     log.to(QUO, "2026-11-21 23:50", 345)
     log.to(LIVE, "2026-11-22 00:30", 360)
-    log.skipped(SEXY, "2026-11-22 00:36")
-    log.to(SEXY, "2026-11-22 10:00", 240)
-    log.to(SHOW, "2026-11-22 10:30", 3600)
+    log.skipped(DUET, "2026-11-22 00:36")
+    log.to(DUET, "2026-11-22 10:00", 240)
+    log.to(EPISODE, "2026-11-22 10:30", 3600)
     answer = summary.stats(log.archive, log.ask(year=2026))
     assert rows(answer) == {
         "stretch": "2026",

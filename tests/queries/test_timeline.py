@@ -10,16 +10,11 @@ import redis
 from spotify_logger.core.periods import last
 from spotify_logger.core.redis_keys import GAPS, OPEN
 from spotify_logger.queries import timeline
-from tests.indexed_log import CatalogItem, IndexedLog, data_of, table_rows, texts
+from tests.indexed_log import IndexedLog, data_of, table_rows, texts
+from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
-
-QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
-LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")
-SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air", "Beck"], "Hits", "h1")
-LOSER = CatalogItem("track:loser", "Loser", ["Beck"], "Hits", "h1")
-EPISODE = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
 
 
 def recent(log: IndexedLog, limit: int = 9, **more: object) -> Answer:
@@ -35,7 +30,7 @@ def play_now(log: IndexedLog, **fields: str | int) -> None:
 class TestRecent:
     def test_newest_first_with_how_they_ended(self, log: IndexedLog) -> None:
         play_now(log)
-        log.play(SEXY, "2026-11-22 18:55", 12, "skipped")
+        log.play(DUET, "2026-11-22 18:55", 12, "skipped")
         log.play(QUO, "2026-11-22 18:48", 345, device_name="")
         log.play(QUO, "2026-11-22 18:40", 345, "unknown", source="backfill")
         log.play(QUO, "2026-11-21 19:00", 1, "stopped")
@@ -44,7 +39,7 @@ class TestRecent:
         log.play(QUO, "2026-11-21 17:59", 1, "eaten")
         assert table_rows(recent(log)) == [
             ["2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"],
-            ["2026-11-22 18:55", "Air, Beck – Sexy Boy", "0:12/5:45", "skipped", "Kitchen"],
+            ["2026-11-22 18:55", "Air, Beck – Duet", "0:12/5:45", "skipped", "Kitchen"],
             ["2026-11-22 18:48", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", ""],
             ["2026-11-22 18:40", "Daft Punk – Veridis Quo", "5:45/5:45", "found later", "Kitchen"],
             ["2026-11-21 19:00", "Daft Punk – Veridis Quo", "0:01/5:45", "stopped", "Kitchen"],
@@ -67,7 +62,7 @@ class TestRecent:
     def test_gaps_between_the_plays(self, log: IndexedLog) -> None:
         play_now(log)
         log.gap("2026-11-22 18:00", "2026-11-22 18:58:20")
-        log.play(SEXY, "2026-11-22 17:00", 212)
+        log.play(DUET, "2026-11-22 17:00", 212)
         log.gap("2026-11-22 16:00", "2026-11-22 17:00:01", "rate limited")
         log.gap("2026-11-22 15:00", "2026-11-22 17:00", "before the oldest play shown")
         log.play(QUO, "2026-11-22 14:00", 345)
@@ -75,7 +70,7 @@ class TestRecent:
         assert [row[:4] for row in table_rows(answer)] == [
             ["2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing"],
             ["2026-11-22 18:00", "(offline for 58 min)", "", "gap"],
-            ["2026-11-22 17:00", "Air, Beck – Sexy Boy", "3:32/5:45", "finished"],
+            ["2026-11-22 17:00", "Air, Beck – Duet", "3:32/5:45", "finished"],
             ["2026-11-22 16:00", "(rate limited for 1 h)", "", "gap"],
         ]
         bounds = {"from": "2026-11-22T17:00:00.000Z", "to": "2026-11-22T17:58:20.000Z"}
@@ -144,18 +139,18 @@ class TestDay:
 
 class TestOnThisDay:
     def test_the_same_day_of_earlier_years(self, log: IndexedLog) -> None:
-        log.to(SEXY, "2026-11-22 10:00")  # today
-        log.to(SEXY, "2025-11-21 23:59:59")
+        log.to(DUET, "2026-11-22 10:00")  # today
+        log.to(DUET, "2025-11-21 23:59:59")
         log.to(LOSER, "2025-11-22 00:00")
         log.to(LOSER, "2025-11-22 08:00")
         log.to(QUO, "2025-11-22 09:00")
         log.to(LIVE, "2025-11-22 10:00", 201)
         log.to(LIVE, "2025-11-22 23:59:59", 201)
-        log.skipped(SEXY, "2016-11-22 12:00")
+        log.skipped(DUET, "2016-11-22 12:00")
         answer = timeline.on_this_day(log.store, log.ask())
         assert table_rows(answer) == [
             ["2025-11-22", "Daft Punk – Veridis Quo (Live)", "5", "16 min"],
-            ["2016-11-22", "Air, Beck – Sexy Boy", "0", "5 s"],
+            ["2016-11-22", "Air, Beck – Duet", "0", "5 s"],
         ]
         assert [row["day"] for row in answer.csv_rows] == ["2025-11-22", "2016-11-22"]
 

@@ -4,13 +4,8 @@ import pytest
 
 from spotify_logger.queries import arguments, top
 from spotify_logger.report.blocks import Answer, Table
-from tests.indexed_log import CatalogItem, IndexedLog, data_of, table_rows, texts
-
-QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d1", "GBDUW0000061")
-LIVE = CatalogItem("track:live", "Veridis Quo (Live)", ["Daft Punk"], "Alive", "d2", "gbduw0000061")
-SEXY = CatalogItem("track:sexy", "Sexy Boy", ["Air", "Beck"], "Hits", "h1")
-LOSER = CatalogItem("track:loser", "Loser", ["Beck"], "Hits", "h1")
-SHOW = CatalogItem("episode:e", "On Daft Punk", [], "A Show")
+from tests.indexed_log import IndexedLog, data_of, table_rows, texts
+from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
 
 
 @pytest.fixture
@@ -20,10 +15,10 @@ def history(log: IndexedLog) -> IndexedLog:
     log.to(QUO, "2026-11-21 23:50", 345)
     log.to(LIVE, "2026-11-21 23:56", 300)
     log.to(LIVE, "2026-11-22 00:30", 360)
-    log.skipped(SEXY, "2026-11-22 00:36")
-    log.to(SEXY, "2026-11-22 10:00", 240)
+    log.skipped(DUET, "2026-11-22 00:36")
+    log.to(DUET, "2026-11-22 10:00", 240)
     log.to(LOSER, "2026-11-22 10:04", 60)
-    log.to(SHOW, "2026-11-22 10:30", 3600)
+    log.to(EPISODE, "2026-11-22 10:30", 3600)
     return log
 
 
@@ -45,7 +40,7 @@ def test_tracks_of_a_year(history: IndexedLog) -> None:
     assert headings(answer) == ["", "track", "plays", "heard", "share", "2025"]
     assert table_rows(answer) == [
         ["1", "Daft Punk – Veridis Quo (Live)", "3", "16 min", "50.0 %", "new"],
-        ["2", "Air, Beck – Sexy Boy", "1", "4 min", "16.7 %", "new"],
+        ["2", "Air, Beck – Duet", "1", "4 min", "16.7 %", "new"],
         ["3", "Beck – Loser", "1", "60 s", "16.7 %", "="],
     ]
     assert texts(answer) == ["2026: 6 plays of at least 30 s, of 3 tracks; 1 h 21 min heard in all"]
@@ -54,7 +49,7 @@ def test_tracks_of_a_year(history: IndexedLog) -> None:
 def test_by_time(history: IndexedLog) -> None:
     assert [row[1:] for row in table_rows(best(history, "tracks", year=2026, by="time"))] == [
         ["Daft Punk – Veridis Quo (Live)", "3", "16 min", "20.5 %", "+16 min"],
-        ["Air, Beck – Sexy Boy", "1", "4 min", "5.0 %", "new"],
+        ["Air, Beck – Duet", "1", "4 min", "5.0 %", "new"],
         ["Beck – Loser", "1", "60 s", "1.2 %", "-1 min"],
     ]
 
