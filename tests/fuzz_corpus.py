@@ -105,15 +105,6 @@ PLAYERS = [
 ]
 HISTORIES = [
     {
-        "cursors": {"after": f"{SECOND}000", "before": f"{SECOND - 400}000"},
-        "items": [
-            {"context": None, "played_at": "2026-11-22T12:00:00.000Z", "track": TRACK},
-            {"context": {"uri": "spotify:album:al"}, "played_at": "2026-11-22T11:54:00Z", "track": TRACK},
-        ],
-        "limit": 50,
-        "next": None,
-    },
-    {
         "items": [
             {"played_at": "2199-11-22T12:00:00.000Z", "track": TRACK},
             {"played_at": "9999-12-31T23:59:59-23:59", "track": TRACK},
@@ -234,8 +225,12 @@ TRACKER_STATES: list[dict[str, object]] = [
     {**TRACKER_STATE, "hidden": None},
     {**TRACKER_STATE, "hidden": None, "unseen": None, "answered": SAMPLE["at"]},
     {**TRACKER_STATE, "hidden": None, "blind": True},
+    {**TRACKER_STATE, "hidden": None, "answered": 2**53 - 1},
+    {**TRACKER_STATE, "hidden": None, "last": {**SAMPLE, "at": 2**53 - 1}},
+    {**TRACKER_STATE, "last": {**SAMPLE, "at": 0}},
+    {**TRACKER_STATE, "hidden": {"begun": 0, "ended": (SECOND - 4) * 1000}},
 ]
-"""The JSON that a tracker stores beside the newest play."""
+"""The JSON that a tracker stores beside the newest play; the times of the last four are out of order."""
 STATUS = {
     "last_poll": "2026-11-22T12:00:00.000Z",
     "next_poll": "2026-11-22T12:00:30.000Z",

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spotify_logger.core.periods import Period
 from spotify_logger.queries import arguments, heatmaps
 from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Table
 from tests.indexed_log import IndexedLog, data_of, drawn, rows
@@ -128,29 +126,22 @@ class TestCalendar:
         assert lines[-1] == "At least: 1 gap (1 h) was not observed."
 
 
-class TestCommands:
-    @pytest.mark.parametrize("words", [["calendar"], ["year"], ["calendar", "--tz", "Asia/Kolkata"]])
-    def test_the_default_is_the_current_year(self, words: list[str]) -> None:
-        question = arguments.parse(words).question
-        first = date(question.today.year, 1, 1)
-        assert question.period.begin == question.zone.midnight(first)
-        assert question.period.words == f"{first:%Y}"
+@pytest.mark.parametrize(
+    "words", [["calendar", "--year", "2024"], ["year", "2024"], ["clock", "--year", "2024"]]
+)
+def test_the_year_of_a_command(words: list[str]) -> None:
+    period = arguments.parse([*words, "--tz", "UTC"]).question.period
+    assert (period.begin, period.end) == (1_704_067_200, 1_735_689_600)
+    question = arguments.parse(words[:1]).question
+    expected = "all time" if words[0] == "clock" else f"{question.today.year}"
+    assert question.period.words == expected
 
-    @pytest.mark.parametrize("words", [["calendar", "--year", "2024"], ["year", "2024"]])
-    def test_another_year(self, words: list[str]) -> None:
-        question = arguments.parse([*words, "--tz", "UTC", "--by", "time", "--min", "0"]).question
-        assert (question.period.begin, question.period.end) == (1_704_067_200, 1_735_689_600)
-        assert (question.by, question.threshold) == ("time", 0)
 
-    def test_the_hours_of_any_period(self) -> None:
-        assert arguments.parse(["clock"]).question.period == Period()
-        assert arguments.parse(["clock", "--month", "2024-02"]).question.period.words == "2024-02"
-
-    @pytest.mark.parametrize(
-        "words", [["year", "this"], ["calendar", "--year", "0"], ["calendar", "--last", "1y"]]
-    )
-    def test_not_a_year(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit) as caught:
-            arguments.parse(words)
-        assert caught.value.code == 2
-        assert words[-1] in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "words", [["year", "this"], ["calendar", "--year", "0"], ["calendar", "--last", "1y"]]
+)
+def test_not_a_year(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        arguments.parse(words)
+    assert caught.value.code == 2
+    assert words[-1] in capsys.readouterr().err

@@ -292,20 +292,7 @@ class TestNow:
 
     def test_json(self, log: IndexedLog) -> None:
         second = play_now(log, explicit=0)
-        play = {
-            "key": f"listening:{second}",
-            "name": "Veridis Quo",
-            "artists": "Daft Punk",
-            "album": "Discovery",
-            "uri": "spotify:track:v",
-            "duration_ms": 345000,
-            "started_at": "2026-11-22T18:00:00.000Z",
-            "ended_at": "2026-11-22T18:03:20.000Z",
-            "ms_played": 200000,
-            "device_name": "Kitchen",
-            "playing": True,
-            "explicit": False,
-            "progress_ms": 200000,
-            "position_ms": 205000,
-        }
-        assert self.now(log, 5).data == {**NOTHING_PLAYS, "now": play}
+        data: Any = data_of(self.now(log, 5))
+        play = {"key": f"listening:{second}", "name": "Veridis Quo", "playing": True, "explicit": False}
+        assert data["now"].items() >= {**play, "progress_ms": 200_000, "position_ms": 205_000}.items()
+        assert {**data, "now": None} == NOTHING_PLAYS
