@@ -25,7 +25,7 @@ ARGUMENTS = (
     "--no-first-run",
 )
 PATIENCE_MS = 30_000
-"""Timeout for everything that has to happen."""
+"""Timeout for every step."""
 NARROW, WIDE = 320, 1440
 """Widths in pixels of a small phone and of a desktop."""
 
@@ -39,11 +39,7 @@ def skip_or_fail(what: str) -> NoReturn:
 
 @contextmanager
 def chromium(*more: str) -> Iterator[Browser]:
-    """The browser of this machine.
-
-    Args:
-        more: Arguments for it.
-    """
+    """Run the browser of this machine with these further arguments."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         skip_or_fail("no Chromium on this machine: sudo apt install chromium")
@@ -60,16 +56,11 @@ def chromium(*more: str) -> Iterator[Browser]:
 
 
 class BrowserPage:
-    """A page of a browser, and everything that went wrong in it.
-
-    Args:
-        page: The page.
-        address: Where what is tested is.
+    """A page of a browser.
 
     Attributes:
-        page: The page.
-        troubles: Errors of scripts and of the console, what the policy of the page forbade, what could not be
-            loaded, and what was asked for elsewhere.
+        problems: Errors of scripts and of the console, violations of the content security policy, failed
+            loads, dialogs, and requests to other hosts than `address`.
     """
 
     def __init__(self, page: Page, address: str) -> None:
@@ -118,16 +109,7 @@ def browser_page(
     dark: bool = False,
     script: bool = True,
 ) -> Iterator[BrowserPage]:
-    """A new window of a browser, at the address of the page.
-
-    Args:
-        browser: Which one.
-        address: "http://127.0.0.1:8877", without a slash at the end.
-        width: Pixels.
-        height: Pixels.
-        dark: Whether its user likes it dark.
-        script: Whether scripts are run.
-    """
+    """Open a window of a browser; `address` has no slash at the end, `dark` is the preferred color scheme."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",

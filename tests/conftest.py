@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def memory_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of writes are synced, and no disk is being tested."""
+    """A folder in memory if there is one, for thousands of synced writes that are not about disks."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path
@@ -107,7 +107,7 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def young_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is looked for in the years before 2016: that takes a while where there are only a few plays."""
+    """Read no days before 2016: with only a few plays, they would take most of the time."""
     monkeypatch.setattr("spotify_logger.storage.bulk.FIRST_SECOND", 1_451_606_400)
 
 
@@ -119,14 +119,14 @@ def free_port() -> int:
 
 
 class OpenServer(EmbeddedServer):
-    """The embedded server, where everything is allowed: tests empty it, change its settings, and break it."""
+    """The embedded server without access rules: tests empty it, change its settings, and break it."""
 
     def _acl_options(self, program: str) -> list[str]:
         return []
 
 
 def start_server(directory: Path, kind: type[EmbeddedServer] = OpenServer) -> EmbeddedServer:
-    """Start a real server; another port is tried if somebody was quicker to take it."""
+    """Start a real server, on another port if the first one has been taken meanwhile."""
     if find_server() is None:
         missing = "no valkey-server or redis-server on this machine"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
@@ -142,7 +142,7 @@ def start_server(directory: Path, kind: type[EmbeddedServer] = OpenServer) -> Em
 
 
 def start_again(server: EmbeddedServer) -> None:
-    """Start a server that was stopped or killed, and wait until it has loaded what it had."""
+    """Restart a server, and wait until it has loaded its data."""
     server.start()
     with redis.Redis.from_url(server.url) as client:
 
@@ -161,19 +161,19 @@ def date_header(second: float) -> str:
 
 
 SLOWNESS = float(os.environ.get("SLOWNESS", "1"))
-"""How many times as long everything may take. `benchmarks/arm.sh`, where a processor is emulated, says so."""
+"""Multiplies all limits of time; `benchmarks/arm.sh` sets it because it emulates a processor."""
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something that is bound to happen; generously, for the machines are slow and shared."""
+    """Wait for a condition; generously, because the machines are slow and shared."""
     deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, f"still not true after {seconds} s"
         time.sleep(0.01)
 
 
 def is_there(pid: int) -> bool:
-    """Whether a process of that id runs; one that ended and waits for its parent to notice does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -190,7 +190,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
 
 @pytest.fixture
 def redis_url(redis_server: EmbeddedServer) -> str:
-    """The URL of a real server that holds nothing."""
+    """The URL of a real, empty server."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
@@ -198,7 +198,7 @@ def redis_url(redis_server: EmbeddedServer) -> str:
 
 @pytest.fixture
 def waitaof(redis_url: str) -> None:
-    """For a test that needs a server which says what is on its disk."""
+    """Skip the test on a server without WAITAOF."""
     with redis.Redis.from_url(redis_url) as client:
         if "waitaof" not in client.command():
-            pytest.skip("this server is from before Redis 7.2, as Debian 12's is")
+            pytest.skip("this server is older than Redis 7.2, like Debian 12's")

@@ -1,4 +1,4 @@
-"""Rows of Spotify's exports, written by hand, for the tests of the import."""
+"""Rows of Spotify's exports, for the tests of the import."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def extended(
     reason: str = "trackdone",
     **more: object,
 ) -> dict[str, object]:
-    """A row of the extended history: seconds after noon; it ends when it was heard unless that is told."""
+    """Return a row of the extended history, in seconds after noon; by default without a pause."""
     end = (start or 0) + heard if end is None else end
     row: dict[str, object] = {
         "ts": stamp(math.ceil(end)),
@@ -71,7 +71,7 @@ def extended(
 
 
 def account(song: Song, end: float, heard: float) -> dict[str, object]:
-    """A row of an account's data: the second after noon at which it ended, of which the minute is told."""
+    """Return a row of the account data, which has the minute at which a play ended, in seconds after noon."""
     minute = stamp(math.floor(end))[:16].replace("T", " ")
     return {
         "endTime": minute,
@@ -82,18 +82,18 @@ def account(song: Song, end: float, heard: float) -> dict[str, object]:
 
 
 def stamp(second: int) -> str:
-    """A second after noon as exports write it."""
+    """Format a second after noon as exports do."""
     return to_iso((NOON + second) * 1000).replace(".000", "")
 
 
 def entry(row: dict[str, object]) -> ImportedPlay:
-    """What is made of a row that tells of a play."""
+    """Read a row that holds a play."""
     found = read_row(row, NOW_MS)
     assert isinstance(found, ImportedPlay), found
     return found
 
 
 def write(path: Path, rows: Sequence[object]) -> Path:
-    """A file of an export."""
+    """Write a file of an export."""
     path.write_text(json.dumps(rows))
     return path

@@ -18,10 +18,7 @@ NOON = 1_790_000_000_000
 
 @dataclass(frozen=True)
 class TimedState:
-    """A player state `at` seconds after noon, with the wall clock off by `step` seconds.
-
-    `after_gap`: no answer came before it for longer than planned.
-    """
+    """A player state `at` seconds after noon, by a wall clock that is off by `step` seconds."""
 
     at: float
     state: PlayerState

@@ -1,4 +1,4 @@
-"""A log in a real Redis that holds good plays, and beside them whatever no logger could have written."""
+"""A log in a real Redis with good plays, and with data that no logger could have written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS = (HUGE, f"-{HUGE}", "-1", "0", "1e9", "NaN", "٣", "", " 5")
 
 
 def write_good(client: Any, now: int) -> None:  # noqa: ANN401 - redis-py's types are of little use
-    """Write three plays, of which the last goes on, their items, a gap and a status."""
+    """Write three plays, the last of them open, their items, a gap and a status."""
     for second, name in ((now - 90_000, "quo"), (now - 4000, "quo"), (now - 60, "amber")):
         end = "open" if name == "amber" else "trackdone"
         play = {
@@ -61,7 +61,7 @@ def write_nonsense(client: Any, now: int) -> None:  # noqa: ANN401 - redis-py's 
         client.hset(f"listening:{second}", mapping=dict(play))
         if isinstance(second, int):
             client.hset(index_key(day_of(second)), str(second), "track:odd 50000 skipped")
-    # The indexes: of days that do not exist, and of today with lines that say nothing.
+    # Indexes of impossible days, and malformed rows of today.
     for day in ("0000-00-00", "9999-99-99", "9999-12-31", "0001-01-01", "x", ""):
         client.hset(f"plays:{day}", mapping={"1": "track:odd 1 skipped", "9999999999": "track:odd 1 skipped"})
     lines = {
@@ -79,7 +79,7 @@ def write_nonsense(client: Any, now: int) -> None:  # noqa: ANN401 - redis-py's 
     for second, fields in (("0", {"from": "x"}), (HUGE, {"to": STAMPS[0]}), ("5", {"reason": "\0"})):
         client.hset(f"gap:{second}", mapping=fields)
     client.hset("forgotten", mapping={"0": "9999999999", "5": "4", "-5": "x", HUGE: HUGE})
-    # The catalogue: numbers that are none, and other types.
+    # Malformed numbers in the catalog, and keys of other types.
     client.hset(
         "track:odd", mapping={"name": "\x1b[2J", "duration_ms": HUGE, "artist_ids": " " * 50, "isrc": "\0"}
     )
