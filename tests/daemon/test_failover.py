@@ -277,6 +277,11 @@ class TestTakeover:
         assert found[0].ms_played == pytest.approx(playing.ms_played, abs=2000)
         assert found[0].end_reason == "trackdone"
         assert (pair.status()["machine"], pair.status()["fence"]) == ("cellar", "2")
+        before = len(attic.polls)
+        attic.start()
+        pair.run(HOUR / 2)
+        assert len(attic.polls) == before
+        assert pair.compare().duplicates == []
 
     def test_an_orderly_end_hands_over_at_once(self, pair: MachinePair, both: Both) -> None:
         attic, cellar = both
@@ -284,16 +289,6 @@ class TestTakeover:
         stopped = pair.now
         pair.run(10)
         assert 0 < cellar.polls[0] - stopped <= 5.5
-
-    def test_a_machine_that_comes_back_is_standby(self, pair: MachinePair, both: Both) -> None:
-        attic, _ = both
-        attic.kill()
-        pair.run(TAKEOVER)
-        before = len(attic.polls)
-        attic.start()
-        pair.run(HOUR / 2)
-        assert len(attic.polls) == before
-        assert pair.compare().duplicates == []
 
     def test_a_restart_on_the_same_machine_takes_no_wait(self, pair: MachinePair, both: Both) -> None:
         attic, cellar = both

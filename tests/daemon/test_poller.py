@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from dataclasses import replace
 from datetime import date
@@ -372,24 +373,6 @@ class TestRedisOutage:
         assert -3 <= int(rig.status()["requests_24h"]) - requests - rig.virtual_run.spotify.requests <= 0
         rig.run_to_end()
 
-    def test_plays_are_queued_meanwhile(
-        self, make_rig: Callable[..., PollerRig], server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        record = History(T)
-        for number in range(20):
-            record.play(song(str(number), 60))
-        rig = make_rig(VirtualWorld.of(record.gone(3600).finish()), url=server.url)
-        rig.run(100)
-        server.stop()
-        log_lines(capsys)
-        turns = rig.run(1000)
-        assert {turn.ok for turn in turns} == {False}
-        lines = log_lines(capsys)
-        assert sum("plays are queued" in line for line in lines) == 1
-        assert sum(line.endswith(" of 1:00, Desk") for line in lines) == 15
-        start_again(server)
-        rig.run_to_end()
-
     def test_few_answers_are_kept_until_it_is_known_where_to_continue(
         self, make_rig: Callable[..., PollerRig], server: EmbeddedServer
     ) -> None:
@@ -445,15 +428,11 @@ class TestStatus:
         status = rig.status()
         assert status["blind"] == "offline"
         assert status["last_poll"] == last_poll
+        assert status["login_valid_until"] == ""
         assert seconds(status["next_poll"]) == pytest.approx(T + turn.due, abs=0.01)
         assert status["state"] == turn.words
         assert status["login"] == "ok"
         assert status["requests_24h"] == str(len(rig.requests))
-
-    def test_the_end_of_the_login_is_empty_while_unknown(self, make_rig: Callable[..., PollerRig]) -> None:
-        rig = make_rig()
-        rig.turn()
-        assert rig.status()["login_valid_until"] == ""
 
     def test_requests_are_counted_over_restarts_and_forgotten_after_a_day(
         self, make_rig: Callable[..., PollerRig]
@@ -467,38 +446,29 @@ class TestStatus:
         rig.run(36.5 * 3600)
         assert rig.status()["requests_24h"] == str(len(rig.requests_since(T + 13 * 3600)))
 
-    def test_now_playing_ends_with_the_play(self, make_rig: Callable[..., PollerRig]) -> None:
-        rig = make_rig(
-            VirtualWorld.of(History(T).play(song("A", 200), 100).ad(60).play(song("B", 200)).finish())
-        )
+    def test_the_end_of_a_play_is_logged_and_ends_now_playing(
+        self, make_rig: Callable[..., PollerRig], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        history = History(T).play(song("A", 200), 100).ad(60).play(song("B", 200)).gone(2400).finish()
+        rig = make_rig(VirtualWorld.of(history))
         rig.run(90)
         assert rig.raw.get("now_playing") is not None
         rig.run(150)
         assert rig.raw.get("now_playing") is None
-        rig.run(200)
+        turns = rig.run(200)
         assert rig.raw.get("now_playing") == f"listening:{int(T) + 160}"
+        turns += rig.run(2600)
+        assert len(turns) > 50
+        first, skipped, done = log_lines(capsys)
+        assert first == "Spotify answers: playing The Band of A – A, Desk"
+        assert re.fullmatch(r"The Band of A – A, 1:\d\d of 3:20, Desk", skipped)
+        assert re.fullmatch(r"The Band of B – B, 3:\d\d of 3:20, Desk", done)
 
 
 def seconds(text: str) -> float:
     stamp_ms = from_iso(text)
     assert stamp_ms is not None
     return stamp_ms / 1000
-
-
-class TestLog:
-    def test_a_line_for_every_play_that_ended_and_none_per_poll(
-        self, make_rig: Callable[..., PollerRig], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        rig = make_rig(
-            VirtualWorld.of(History(T).play(song("A", 200), 70).play(song("B", 200)).gone(2400).finish())
-        )
-        turns = rig.run(2600)
-        assert len(turns) > 50
-        first, skipped, done = log_lines(capsys)
-        assert first == "Spotify answers: playing The Band of A – A, Desk"
-        assert skipped.startswith("The Band of A – A, 1:")
-        assert skipped.endswith(" of 3:20, Desk")
-        assert done in {f"The Band of B – B, {heard} of 3:20, Desk" for heard in ("3:19", "3:20")}
 
 
 PLAYING = {

@@ -65,7 +65,6 @@ def restarted(at: float, reason: str, delay: float) -> Outcome:
 HISTORIES: dict[str, tuple[History, float, Outcome]] = {
     "a loop that beats": ([(1, ok(5)), (6, ok(30)), (37.9, ok(30)), (60, trouble(600))], 661, []),
     "exit code 0, unasked": ([(9, exits(0))], 11, restarted(9, "exit code 0", 1)),
-    "a signal": ([(9, exits(KILLED))], 11, restarted(9, "killed by SIGKILL", 1)),
     "delays double, up to a minute": (
         [(float(t), exits(1)) for t in (1, 3, 6, 11, 20, 37, 70, 131, 192)],
         260,
@@ -140,12 +139,6 @@ HISTORIES: dict[str, tuple[History, float, Outcome]] = {
         60,
         [(5, Terminate()), (7, Start(should_log=True))],
     ),
-    "restart of one that does not end": (
-        [(5, restart), (15.1, exits(KILLED))],
-        20,
-        [(5, Terminate()), (15, Kill("did not end within 10 s")), (15.1, Start(should_log=True))],
-    ),
-    "restart, and 78 is final": ([(5, restart), (6, exits(78))], 99, [(5, Terminate()), (6, Exit(78))]),
     "restart while waiting: at once, and the delay is reset": (
         [(1, exits(1)), (3, exits(1)), (4, restart), (5, exits(1))],
         6.5,
