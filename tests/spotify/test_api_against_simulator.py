@@ -1,10 +1,7 @@
-"""The client against the faults of the simulator, in the same process and over HTTP."""
+"""The client against the faults of the simulator."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,19 +11,15 @@ from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, Fault
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.spotify.api import Spotify
-from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from spotify_logger.spotify.http import Send
 
 T = 1_795_348_800.0
 
@@ -42,14 +35,12 @@ EXPECTED: dict[str, type[object]] = {
     **dict.fromkeys(["list", "string", "number", "truncated"], TryLater),
     **dict.fromkeys(["reset", "hang", "cut", "drip", "drip_headers", "huge"], Unreachable),
 }
-"""The type of the result during each fault, however the request is carried."""
+"""The type of the result during each fault."""
 SPECIAL: dict[str, Fault] = {
     "slow": Fault("slow", requests=1, value=0.01),
     "hang": Fault("hang", requests=1, value=60.0),
     "reset": Fault("reset", seconds=60.0),  # a single one is made up for by a new connection
 }
-OVER_HTTP = ["slow", "hang", "reset", "cut", "drip", "drip_headers", "huge", "rate_limit_date", "html"]
-"""Faults that differ on a real socket, and two of the others."""
 
 
 @pytest.fixture
@@ -59,24 +50,8 @@ def world() -> VirtualWorld:
     return world
 
 
-@contextmanager
-def over_http(world: VirtualWorld) -> Iterator[Send]:
-    """Carry requests over real sockets, with short timeouts."""
-    server = SimulatorServer(world.service, now=lambda: world.clock.now)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    sender = HttpSender(read_timeout=0.4, deadline=0.8)
-    yield lambda request: sender(
-        replace(request, url=request.url.replace("https://simulator.test", server.url))
-    )
-    sender.close()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture
-def make_spotify(world: VirtualWorld, tmp_path: Path) -> Callable[[Send], Spotify]:
+def spotify(world: VirtualWorld, tmp_path: Path) -> Spotify:
     environ = {
         "HOME": str(tmp_path),
         "STATE_DIR": str(tmp_path),
@@ -88,7 +63,7 @@ def make_spotify(world: VirtualWorld, tmp_path: Path) -> Callable[[Send], Spotif
     token_file = TokenFile(tmp_path / TOKEN_FILE)
     token_file.save(Token(DEMO_REFRESH_TOKEN))
     rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock, "boot")
-    return lambda send: Spotify(send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
+    return Spotify(world.send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
 
 
 def poll(spotify: Spotify) -> object:
@@ -98,8 +73,12 @@ def poll(spotify: Spotify) -> object:
         return error
 
 
-def suffer(name: str, spotify: Spotify, world: VirtualWorld) -> None:
-    """Poll during a fault, and two hours later."""
+def test_every_fault_has_an_expected_result() -> None:
+    assert set(EXPECTED) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_every_fault_has_its_result_and_passes(spotify: Spotify, world: VirtualWorld, name: str) -> None:
     world.service.faults.add(SPECIAL.get(name, Fault(name, requests=1)), world.clock.now)
     assert type(poll(spotify)) is EXPECTED[name]
     assert spotify.requests <= 4
@@ -108,27 +87,7 @@ def suffer(name: str, spotify: Spotify, world: VirtualWorld) -> None:
     assert isinstance(poll(spotify), dict)
 
 
-def test_every_fault_has_an_expected_result() -> None:
-    assert set(EXPECTED) == NAMES
-
-
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_every_fault_passes(make_spotify: Callable[[Send], Spotify], world: VirtualWorld, name: str) -> None:
-    suffer(name, make_spotify(world.send), world)
-
-
-@pytest.mark.parametrize("name", OVER_HTTP)
-def test_faults_pass_over_http(
-    make_spotify: Callable[[Send], Spotify], world: VirtualWorld, name: str
-) -> None:
-    with over_http(world) as send:
-        suffer(name, make_spotify(send), world)
-
-
-def test_a_refresh_an_hour_is_enough(
-    make_spotify: Callable[[Send], Spotify], world: VirtualWorld, tmp_path: Path
-) -> None:
-    spotify = make_spotify(world.send)
+def test_a_refresh_an_hour_is_enough(spotify: Spotify, world: VirtualWorld, tmp_path: Path) -> None:
     for _ in range(10):
         assert isinstance(poll(spotify), dict)
         world.clock.sleep(1800)

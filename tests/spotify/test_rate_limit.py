@@ -137,6 +137,8 @@ def test_endpoint_groups_have_their_own_cooldowns(path: Path) -> None:
     rate_limit.start_cooldown("accounts", 30, "too many")
     rate_limit.check("api")
     rate_limit.end_cooldown("api")
+    rate_limit.start_cooldown("accounts", 30, "too many")
+    assert rate_limit.slowdown() == 1
     with pytest.raises(NotBefore):
         rate_limit.check("accounts")
 
@@ -173,45 +175,18 @@ def test_cooldowns_grow_across_restarts_until_an_answer_comes(path: Path) -> Non
     assert [*waits, rate_limit.start_cooldown("api", None, "too many").seconds] == [60, 120, 240, 60]
 
 
-def test_restarts_and_steps_of_the_clock_do_not_shorten_a_cooldown(path: Path) -> None:
-    clock = VirtualClock(NOON)
-    RateLimit(path, clock, "boot").start_cooldown("api", 10 * HOUR, "quota")
-    for step in (DAY, -2 * DAY, YEAR, -3 * YEAR):
-        clock.sleep(HOUR)
-        clock.step(step)
-        clock.correct(clock.now + step)
-        remaining(RateLimit(path, clock, "boot"))
-    clock.sleep(6 * HOUR)
-    assert remaining(RateLimit(path, clock, "boot")) == pytest.approx(1)
-
-
 @pytest.mark.parametrize("ahead", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
-def test_only_the_running_time_counts_after_a_reboot(machine: RebootingMachine, ahead: float) -> None:
-    machine.start_cooldown(10 * HOUR)
-    machine.run(HOUR)
-    machine.reboot(20 * HOUR, ahead)
-    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + REBOOT_COST
-    assert 5 * HOUR <= machine.run(4 * HOUR) <= 5 * HOUR + REBOOT_COST
-    machine.restart()
-    assert 5 * HOUR <= machine.remaining <= 5 * HOUR + REBOOT_COST
-    assert machine.run(5 * HOUR + REBOOT_COST) == 0
-
-
-@pytest.mark.parametrize("ahead", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
-@pytest.mark.parametrize("late", [0, 2 * HOUR], ids=["at once", "late"])
-def test_synchronised_clock_tells_how_long_the_machine_was_off(
-    machine: RebootingMachine, ahead: float, late: float
+def test_only_a_synchronised_clock_tells_how_long_the_machine_was_off(
+    machine: RebootingMachine, ahead: float
 ) -> None:
     machine.start_cooldown(10 * HOUR)
     machine.run(HOUR)
     machine.reboot(5 * HOUR, ahead)
-    machine.run(late)
+    assert 8 * HOUR <= machine.run(HOUR) <= 8 * HOUR + REBOOT_COST
     machine.synchronize()
-    left = 4 * HOUR - late
-    assert machine.remaining == pytest.approx(left, abs=1)
-    assert machine.run(HOUR) == pytest.approx(left - HOUR, abs=1)
+    assert machine.remaining == pytest.approx(3 * HOUR, abs=1)
     machine.restart()
-    assert machine.run(left - HOUR - 1) > 0
+    assert machine.run(3 * HOUR - 1) > 0
     machine.now += 2
     assert machine.remaining == 0
 
@@ -227,25 +202,13 @@ def test_correction_of_the_clock_does_not_change_a_cooldown(machine: RebootingMa
     assert machine.remaining == 9 * HOUR
 
 
-def test_cooldown_that_seems_to_begin_in_the_future_is_no_longer(machine: RebootingMachine) -> None:
-    machine.ahead = YEAR
-    machine.restart()
-    machine.rate_limit.start_cooldown("api", 10 * HOUR - 1, "quota")
-    machine.run(HOUR)
-    machine.reboot(5 * HOUR)
-    machine.synchronize()
-    assert 9 * HOUR <= machine.remaining <= 9 * HOUR + REBOOT_COST
-    assert machine.run(9 * HOUR + REBOOT_COST) == 0
-
-
-def test_progress_is_saved_now_and_then(machine: RebootingMachine, path: Path) -> None:
+def test_progress_is_not_saved_at_every_poll(machine: RebootingMachine, path: Path) -> None:
     machine.start_cooldown(10 * HOUR)
-    contents = []
+    contents = set()
     for _ in range(9 * 60):
-        contents.append(path.read_text())
-        assert 0 <= json.loads(contents[-1])["api"]["seconds"] - machine.remaining <= REBOOT_COST
         machine.run(MINUTE)
-    assert 9 * HOUR / REBOOT_COST <= len(set(contents)) <= 9 * HOUR / PROGRESS_SAVE_INTERVAL + 1
+        contents.add(path.read_text())
+    assert len(contents) <= 9 * HOUR / PROGRESS_SAVE_INTERVAL + 1
 
 
 CLOCK_ERROR = DATE_TOLERANCE + 1
@@ -327,33 +290,14 @@ def test_slowdown_lasts_for_hours_across_restarts(path: Path) -> None:
     rate_limit = RateLimit(path, clock, "boot")
     slowdowns = []
     for _ in range(4):
-        clock.sleep(rate_limit.start_cooldown("api", 29, "too many").seconds)
+        clock.sleep(rate_limit.start_cooldown("api", HOUR, "quota").seconds)
         rate_limit.end_cooldown("api")
         rate_limit = RateLimit(path, clock, "boot")
         slowdowns.append(rate_limit.slowdown())
     for _ in range(6):
         clock.sleep(HOUR)
         slowdowns.append(RateLimit(path, clock, "boot").slowdown())
-    assert slowdowns == [1, 2, 4, 4, 4, 4, 4, 4, 4, 1]
-
-
-def test_long_cooldown_is_recent_from_its_end_on(path: Path) -> None:
-    clock = VirtualClock(NOON)
-    rate_limit = RateLimit(path, clock, "boot")
-    for _ in range(2):
-        clock.sleep(rate_limit.start_cooldown("api", 14 * HOUR, "quota").seconds)
-        rate_limit.end_cooldown("api")
-        clock.sleep(HOUR)
-    assert rate_limit.slowdown() == 1
-    clock.sleep(rate_limit.start_cooldown("api", 9, "too many").seconds)
-    assert rate_limit.slowdown() == 2
-
-
-def test_limits_of_the_token_endpoint_do_not_slow_polling_down(path: Path) -> None:
-    rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    for _ in range(3):
-        rate_limit.start_cooldown("accounts", 9, "too many")
-    assert rate_limit.slowdown() == 1
+    assert slowdowns == [1, 2, 4, 4, 4, 4, 4, 2, 1, 1]
 
 
 def test_only_the_last_limits_are_kept_and_only_for_the_owner(path: Path) -> None:

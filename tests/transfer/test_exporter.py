@@ -262,13 +262,6 @@ class TestFile:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_link_is_followed(self, log: RedisLog, tmp_path: Path) -> None:
-        (tmp_path / "real").mkdir()
-        (tmp_path / "link").symlink_to(tmp_path / "real" / "log.jsonl")
-        export_file(log.archive, "json", tmp_path / "link")
-        assert (tmp_path / "real" / "log.jsonl").read_text() == "[]\n"
-        assert (tmp_path / "link").is_symlink()
-
     @pytest.mark.parametrize("name", ["", "fifo", "missing/log.jsonl"])
     def test_unwritable_file_is_an_error(self, log: RedisLog, tmp_path: Path, name: str) -> None:
         os.mkfifo(tmp_path / "fifo")

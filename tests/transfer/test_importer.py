@@ -24,9 +24,7 @@ from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.report import ImportSummary
-from spotify_logger.transfer.importer.writer import PlayWriter
-from tests.conftest import start_again, start_server
-from tests.exports import NOON, NOW_MS, A, B, C, Song, account, entry, extended, write
+from tests.exports import NOON, NOW_MS, A, B, C, Song, account, extended, write
 from tests.transfer.test_dedup import logged
 
 if TYPE_CHECKING:
@@ -325,32 +323,6 @@ def test_unreachable_redis_is_one_line_of_advice(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_import_is_complete_after_redis_died_in_the_middle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
-    path = write(tmp_path / "endsong_0.json", random_rows(5, 60))
-    server = start_server(tmp_path / "server")
-    write_entries, calls = PlayWriter.write, count()
-
-    def write_until_redis_dies(writer: PlayWriter, entries: Sequence[ImportedPlay]) -> None:
-        if next(calls) == 2:
-            server.stop()
-        write_entries(writer, entries)
-
-    try:
-        with closing(Store(server.url)) as store, monkeypatch.context() as patch:
-            patch.setattr(PlayWriter, "write", write_until_redis_dies)
-            with pytest.raises(StoreError, match=ADVICE):
-                import_history(store.archive(), [path])
-        start_again(server)
-        with closing(Store(server.url)) as store:
-            assert int(str(counts(import_history(store.archive(), [path]))["new"])) < 60
-            assert len([second for rows in store.archive().rows() for second in rows.seconds]) == 60
-    finally:
-        server.stop()
-
-
 def test_key_of_another_type_is_named(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
     client.set(PLAYS, "not ours")
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
@@ -464,14 +436,6 @@ def test_play_of_an_own_export_keeps_its_second(
     assert counts(import_history(archive, [path, own])) == {"rows": 2, "new": 2}
     assert client.hget(PLAYS, f"{NOON}") == "track:A 199500 trackdone"
     assert client.hget(PLAYS, f"{NOON + 1}") == "track:B 200000 trackdone"
-
-
-def test_listening_without_a_pause_is_split_into_batches(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
-    entries = [entry(extended(A, start, 200)) for start in range(0, 10_000, 200)]
-    assert list(ingest.Importer(archive, ImportSummary()).import_plays(entries)) == [20, 20, 10]
 
 
 def test_invalid_records_of_an_own_export_are_bad(

@@ -92,8 +92,3 @@ def test_reading_continues_at_any_mark(rows: list[object], form: str) -> None:
         stream = io.BytesIO(content)
         stream.seek(mark.offset)
         assert [row for _, more in read_elements(stream, mark) for row in more] == rows[mark.number :]
-
-
-def test_memory_does_not_grow_with_the_file() -> None:
-    long = io.BytesIO(b"[" + b'{"a": 1},' * 100_000 + b"1]")
-    assert max(len(more) for _, more in read_elements(long)) < 40_000

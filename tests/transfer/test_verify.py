@@ -12,7 +12,6 @@ from spotify_logger.storage.connection import RedisLink
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
-from spotify_logger.transfer.verify.plays import compare_with_index
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, play
 
 if TYPE_CHECKING:
@@ -323,20 +322,6 @@ class TestDuringLogging:
         expected = {FindingKind.DIFFERENT: [f"{INDEX} {SECOND + 600}"]}
         assert findings(log, archive=link.archive(), repair=True) == expected
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
-
-
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        ("track:A 200000 trackdone", None),
-        ("track:A 200000 open", FindingKind.DIFFERENT),
-        ("track:A 200000", FindingKind.OLD_FORM),
-        ("track:A 20000", FindingKind.DIFFERENT),
-        (None, FindingKind.UNLISTED),
-    ],
-)
-def test_play_and_its_index_line(line: str | None, kind: FindingKind | None) -> None:
-    assert compare_with_index(play("A"), line, exists=True) is kind
 
 
 HISTORIES = st.lists(
