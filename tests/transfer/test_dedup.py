@@ -249,7 +249,7 @@ def test_plays_of_legacy_samples_are_recognized_in_exports() -> None:
 
 
 @dataclass(frozen=True)
-class TruePlay:
+class ListenedPlay:
     """A play as it was, and as each source has it; times in seconds after noon."""
 
     song: Song
@@ -278,7 +278,7 @@ LENGTHS = {A: 65.123, B: 200.456, C: 301.789}
 
 
 @st.composite
-def listening(draw: st.DrawFn) -> list[TruePlay]:
+def listening(draw: st.DrawFn) -> list[ListenedPlay]:
     """Plays one after the other, with repeats, skips and pauses."""
     now, plays = 0.0, []
     for number in range(draw(st.integers(1, 12))):
@@ -289,7 +289,7 @@ def listening(draw: st.DrawFn) -> list[TruePlay]:
         # No two skips come after the same number of milliseconds.
         heard = length if is_done else draw(st.sampled_from((1.1, 4, 31, length / 2))) + number / 500
         end = now + heard + draw(st.sampled_from((0, 0, 30, 1000)))
-        plays.append(TruePlay(song, now, heard, end, is_done, draw(st.sampled_from((0, 0.3, 0.9)))))
+        plays.append(ListenedPlay(song, now, heard, end, is_done, draw(st.sampled_from((0, 0.3, 0.9)))))
         now = end
     return plays
 
@@ -300,7 +300,7 @@ def identities(plays: Iterable[Play]) -> set[tuple[int, str]]:
 
 @settings(max_examples=50)
 @given(listening(), st.data())
-def test_every_play_that_was_not_logged_is_new(plays: list[TruePlay], data: st.DataObject) -> None:
+def test_every_play_that_was_not_logged_is_new(plays: list[ListenedPlay], data: st.DataObject) -> None:
     sources = [data.draw(st.sampled_from(("live", "backfill", ""))) for _ in plays]
     known = [play.logged(source) for play, source in zip(plays, sources, strict=True) if source]
     rows = [play.extended for play in plays]
@@ -311,7 +311,7 @@ def test_every_play_that_was_not_logged_is_new(plays: list[TruePlay], data: st.D
 @settings(max_examples=40)
 @given(listening(), st.data())
 def test_neither_order_nor_repetition_nor_an_interruption_matters(
-    plays: list[TruePlay], data: st.DataObject
+    plays: list[ListenedPlay], data: st.DataObject
 ) -> None:
     rows = [row for play in plays for row in (play.extended, play.account)]
     mixed = data.draw(st.permutations([*rows, *data.draw(st.lists(st.sampled_from(rows), max_size=5))]))
@@ -327,7 +327,7 @@ def test_neither_order_nor_repetition_nor_an_interruption_matters(
 
 @settings(max_examples=40)
 @given(listening())
-def test_other_export_adds_nothing(plays: list[TruePlay]) -> None:
+def test_other_export_adds_nothing(plays: list[ListenedPlay]) -> None:
     rows = [play.extended for play in plays], [play.account for play in plays]
     for first, second in (rows, rows[::-1]):
         known = new_plays(first)

@@ -225,7 +225,7 @@ class TestListenBrainz:
         assert len(json_lines(log, "listenbrainz")) == is_listen
 
 
-class TestFile:
+class TestExportFile:
     def test_file_is_complete_and_private(self, log: RedisLog, tmp_path: Path) -> None:
         log.write(play("A"), play("B", 300, 30))
         path = tmp_path / "log.jsonl"

@@ -66,7 +66,7 @@ def test_elements_before_a_fault_are_kept(content: bytes, expected: list[object]
         assert bool(said) == bool(problem)
 
 
-class FailingDisk(io.BytesIO):
+class FailingStream(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:
         if self.tell():
             raise OSError(5, "Input/output error")
@@ -74,7 +74,7 @@ class FailingDisk(io.BytesIO):
 
 
 def test_error_of_the_disk_is_named() -> None:
-    found = read_elements(FailingDisk(b"[1, 2, 3]"))
+    found = read_elements(FailingStream(b"[1, 2, 3]"))
     assert next(found)[1] == [1]
     with pytest.raises(UnreadableFile, match="Input/output error") as error:
         next(found)
