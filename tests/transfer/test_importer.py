@@ -19,6 +19,7 @@ from spotify_logger.report.output import write_answer
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.importer import chronological, ingest
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
@@ -364,19 +365,6 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, archive: Archive) 
     assert "100 %" in terminal.getvalue()
 
 
-def own_records(client: redis.Redis) -> list[Data]:
-    """Return everything as records of an own export, the items first."""
-    records: list[Data] = []
-    for key in client.scan_iter("*:*"):
-        kind, _, name = key.partition(":")
-        if kind in {"track", "episode", "local"}:
-            records.insert(0, {"kind": "item", "key": key, "fields": client.hgetall(key)})
-        elif kind in {"listening", "gap"}:
-            kind = kind.replace("listening", "play")
-            records.append({"kind": kind, "second": int(name), "fields": client.hgetall(key)})
-    return records
-
-
 def write_lines(path: Path, records: Sequence[object]) -> Path:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
@@ -396,7 +384,7 @@ def test_own_export_is_imported_without_loss(
         batch.write_catalog("track:A", {"isrc": "X", "cover": "https://i.scdn.co/image/1"})
     before = everything(client)
     own = tmp_path / "backup.jsonl"
-    (write if form == "array" else write_lines)(own, own_records(client))
+    (write if form == "array" else write_lines)(own, list(records(archive, 0, None)))
     again = import_history(archive, [own])
     assert counts(again) == {"rows": 33, "imported": 30, "live": 3}
     assert (data(again)["items"], data(again)["gaps"]) == ({"new": 0, "known": 3}, {"new": 0, "known": 1})
@@ -414,7 +402,7 @@ def test_own_export_overwrites_nothing(
 ) -> None:
     write_plays(store, logged(A, 0, 200))
     older = {"kind": "item", "key": "track:A", "fields": {"uri": "spotify:track:A", "name": "older"}}
-    own = write_lines(tmp_path / "backup.jsonl", [older, *own_records(client)])
+    own = write_lines(tmp_path / "backup.jsonl", [older, *records(archive, 0, None)])
     client.flushdb()
     write_plays(store, logged(B, 0, 200))
     client.hset("track:A", mapping={"uri": "spotify:track:A", "name": "newer"})
@@ -430,7 +418,7 @@ def test_play_of_an_own_export_keeps_its_second(
     tmp_path: Path, archive: Archive, store: Store, client: redis.Redis
 ) -> None:
     write_plays(store, logged(A, 0.5, 200))
-    own = write_lines(tmp_path / "backup.jsonl", own_records(client))
+    own = write_lines(tmp_path / "backup.jsonl", list(records(archive, 0, None)))
     client.flushdb()
     path = write(tmp_path / "endsong_0.json", [extended(B, 0, 200)])
     assert counts(import_history(archive, [path, own])) == {"rows": 2, "new": 2}
@@ -441,7 +429,7 @@ def test_play_of_an_own_export_keeps_its_second(
 def test_invalid_records_of_an_own_export_are_bad(
     tmp_path: Path, archive: Archive, client: redis.Redis
 ) -> None:
-    records: list[Data] = [
+    invalid: list[Data] = [
         {"kind": "play"},
         {"kind": "play", "second": NOON, "fields": {"uri": "a", "ms_played": "1"}},
         {"kind": "play", "second": "x", "fields": {"uri": "a"}},
@@ -454,6 +442,6 @@ def test_invalid_records_of_an_own_export_are_bad(
         {"kind": "status", "fields": {"a": "b"}},
         {"kind": ["play"], "fields": {"a": "b"}},
     ]
-    own = write_lines(tmp_path / "backup.jsonl", records)
-    assert counts(import_history(archive, [own])) == {"rows": len(records), "bad": len(records)}
+    own = write_lines(tmp_path / "backup.jsonl", invalid)
+    assert counts(import_history(archive, [own])) == {"rows": len(invalid), "bad": len(invalid)}
     assert client.keys() == []
