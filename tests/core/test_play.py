@@ -51,6 +51,9 @@ STORED = {
 """The fields of a hash that are required."""
 
 
+MISSING = "missing"
+
+
 class TestHash:
     def test_a_play_adds_its_fields_to_those_of_the_player_state(self) -> None:
         assert PLAY.to_hash() == {
@@ -95,6 +98,7 @@ class TestHash:
     @pytest.mark.parametrize(
         "changes",
         [
+            *({name: MISSING} for name in ("uri", "started_at", "ended_at", "ms_played")),
             {"uri": ""},
             {"started_at": "yesterday"},
             {"started_at": "1969-12-31T23:59:59.999Z"},
@@ -110,11 +114,7 @@ class TestHash:
         ],
     )
     def test_an_invalid_hash_is_not_a_play(self, changes: dict[str, str]) -> None:
-        assert Play.from_hash(SECOND, {**STORED, **changes}) is None
-
-    @pytest.mark.parametrize("missing", ["uri", "started_at", "ended_at", "ms_played"])
-    def test_an_incomplete_hash_is_not_a_play(self, missing: str) -> None:
-        fields = {name: text for name, text in STORED.items() if name != missing}
+        fields = {name: text for name, text in {**STORED, **changes}.items() if text != MISSING}
         assert Play.from_hash(SECOND, fields) is None
 
     @given(st.dictionaries(st.sampled_from([*STORED, "duration_ms", "progress_ms"]), st.text(max_size=9)))
@@ -171,11 +171,6 @@ class TestIso:
     def test_written_and_read(self, stamp_ms: int, text: str) -> None:
         assert to_iso(stamp_ms) == text
         assert from_iso(text) == stamp_ms
-
-    @given(st.integers(0, 4_102_444_800_000))
-    @settings(max_examples=50)
-    def test_every_millisecond_is_read_back(self, stamp_ms: int) -> None:
-        assert from_iso(to_iso(stamp_ms)) == stamp_ms
 
     @pytest.mark.parametrize(
         ("text", "stamp_ms"),

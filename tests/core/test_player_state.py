@@ -30,27 +30,6 @@ TRACK: dict[str, Any] = {
     "type": "track",
     "uri": "spotify:track:track1",
 }
-EPISODE: dict[str, Any] = {
-    "duration_ms": 3_600_000,
-    "explicit": False,
-    "id": "episode1",
-    "images": [{"url": "https://i.example/episode"}],
-    "name": "The Pilot",
-    "show": {"id": "show1", "name": "A Show"},
-    "type": "episode",
-    "uri": "spotify:episode:episode1",
-}
-LOCAL: dict[str, Any] = {
-    "album": {"id": None, "images": [], "name": ""},
-    "artists": [{"id": None, "name": "Me"}],
-    "duration_ms": 200_000,
-    "explicit": False,
-    "id": None,
-    "is_local": True,
-    "name": "Demo",
-    "type": "track",
-    "uri": "spotify:local:Me::Demo:200",
-}
 
 
 def body(item: object, **changes: object) -> dict[str, Any]:
@@ -111,25 +90,25 @@ def test_a_track() -> None:
 
 
 def test_an_episode_has_its_show_where_a_track_has_its_album() -> None:
-    state = read_player_state(body(EPISODE, currently_playing_type="episode"))
+    raw = example("player/playing_episode.json")
+    state = read_player_state(raw)
 
     assert state.item is not None
-    assert state.item.key == "episode:episode1"
-    assert state.fields["album"] == "A Show"
+    assert state.item.key == f"episode:{raw['item']['id']}"
+    assert state.fields["album"] == raw["item"]["show"]["name"]
     assert "artists" not in state.fields
-    assert state.item.catalog["album_id"] == "show1"
-    assert state.item.catalog["cover"] == "https://i.example/episode"
+    assert state.item.catalog["album_id"] == raw["item"]["show"]["id"]
+    assert state.item.catalog["cover"] == raw["item"]["images"][0]["url"]
 
 
 @pytest.mark.parametrize("item_id", [None, "two words"])
 def test_an_item_without_a_valid_id_is_identified_by_its_uri(item_id: str | None) -> None:
-    state = read_player_state(body({**LOCAL, "id": item_id}))
+    raw = example("player/playing_local_file.json")
+    state = read_player_state({**raw, "item": {**raw["item"], "id": item_id}})
 
     assert state.item is not None
-    assert state.item.uri == "spotify:local:Me::Demo:200"
     assert state.item.key.startswith("local:")
-    assert not {"id", "album"} & state.fields.keys()
-    assert state.fields["artists"] == "Me"
+    assert "id" not in state.fields
 
 
 @pytest.mark.parametrize(

@@ -178,9 +178,6 @@ class TestSessions:
             sessions.add(day)
         assert (sessions.number, sessions.longest) == (number, longest)
 
-    def test_its_length(self) -> None:
-        assert Session(10, 15_500).length_ms == 5500
-
 
 DAY = 20_000
 DATE = date_of(DAY)

@@ -129,21 +129,6 @@ def test_answers_delivered_twice_change_nothing(history: list[TimedState]) -> No
     assert follow(twice(history)) == follow(history)
 
 
-@given(listened(), st.data())
-@settings(max_examples=50)
-def test_a_stale_answer_in_between_changes_nothing(history: list[TimedState], data: st.DataObject) -> None:
-    """A cache repeats the last answer, while the next one already shows that it went on."""
-    number = data.draw(st.integers(0, len(history) - 1))
-    first, later = history[number], history[number + 1 : number + 2]
-    went_on = later and (later[0].state.progress_ms or 0) > (first.state.progress_ms or 0)
-    same = later and later[0].state.item == first.state.item
-    if not (went_on and same and first.state.playing and later[0].state.playing):
-        return
-    stale = TimedState((first.at + later[0].at) / 2, first.state)
-
-    assert follow([*history[: number + 1], stale, *later]) == follow(history[: number + 2])
-
-
 @given(histories, st.data())
 @settings(max_examples=60)
 def test_a_restart_anywhere_gives_the_same_plays(history: list[TimedState], data: st.DataObject) -> None:

@@ -140,13 +140,6 @@ def test_a_plain_listener_plays_every_track_to_its_end() -> None:
     assert all(play.ms_played == play.duration_ms for play in record.plays)
 
 
-def test_private_sessions_yield_no_plays() -> None:
-    record = days(7, replace(PLAIN, private=1.0))
-    assert not record.plays
-    assert not record.finished_tracks
-    assert {segment.visible for segment in record.segments} >= {"item", "nothing", "withheld"}
-
-
 @pytest.mark.parametrize(
     ("ending", "causes", "reason"),
     [
@@ -209,10 +202,3 @@ def test_a_dense_history_has_no_long_gaps_and_no_tiny_plays(pace: float) -> None
     assert gaps[len(gaps) // 2] * pace < 240
     assert record.end - 1000.0 == pytest.approx(2 * DAY / pace, rel=0.03)
     check(record)
-
-
-def test_a_listener_with_another_catalog_and_start() -> None:
-    record = listen(1, 2, PLAIN, start=5000.0, catalog=CATALOG.within(30, 60))
-    assert record.start == 5000.0
-    assert record.plays
-    assert all(30_000 <= play.duration_ms <= 60_000 for play in record.plays)

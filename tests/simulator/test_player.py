@@ -79,14 +79,6 @@ def test_progress_is_a_little_late_and_never_negative() -> None:
     assert json.loads(player.answer(T + 0.3, "track") or "")["progress_ms"] == 0
 
 
-def test_an_advertisement_has_progress() -> None:
-    record = History(T).ad(30).finish()
-    early, late = state_at(record, 5), state_at(record, 25)
-    assert early is not None
-    assert late is not None
-    assert late["progress_ms"] - early["progress_ms"] == pytest.approx(20_000, abs=JITTER_MS)  # type: ignore[operator]
-
-
 def test_the_timestamp_is_that_of_the_last_change_and_settings_are_shown() -> None:
     playlist = context("playlist", "p")
     history = History(T).change(context=playlist, shuffle=True, repeat="track", device=SPEAKER)
@@ -109,13 +101,3 @@ def test_a_hiccup_drops_its_number_of_answers_while_something_plays() -> None:
 def test_a_hiccup_ends_without_requests() -> None:
     player = Player(History(T).play(ONE).finish(((T + 5, 3),)), 1)
     assert player.answer(T + 6 + HICCUP_SECONDS, "track") is not None
-
-
-def test_a_paced_history_has_paced_jitter() -> None:
-    record = History(T).play(ONE).finish().moved(T, 10)
-    player = Player(record, 1)
-    lags = [
-        moment * 100 - json.loads(player.answer(T + moment / 10, "track") or "")["progress_ms"]
-        for moment in range(1, 199)
-    ]
-    assert max(lags) <= JITTER_MS / 10 + 1
