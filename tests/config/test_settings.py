@@ -32,15 +32,15 @@ AUTH = f'client_id = "id-of-auth"\nclient_secret = "{SECRET}"\nredirect_uri = "h
 VALUES = {
     "SPOTIFY_CLIENT_ID": "an-id",
     "SPOTIFY_CLIENT_SECRET": "a-secret",
-    "SPOTIFY_REDIRECT_URI": "https://example.org/back?from=here",
+    "SPOTIFY_REDIRECT_URI": "http://[::1]:8888/back?from=here",
     "SPOTIFY_REFRESH_TOKEN": "a-token",
-    "REDIS_URL": "rediss://user:pass%2Fword@example.org:6380/2",
+    "REDIS_URL": "unix://user:pass%2Fword@/run/redis.sock?db=1",
     "REDIS_PREFIX": "flat 2:",
     "STATE_DIR": "state",
     "POLL_MIN": "0.5",
     "POLL_MAX": "0.5",
     "SPOTIFY_API_URL": "http://127.0.0.1:8080/api/",
-    "SPOTIFY_ACCOUNTS_URL": "http://[::1]:8080",
+    "SPOTIFY_ACCOUNTS_URL": "http://localhost:8080",
     "ALERT_URL": "https://me:pw@ntfy.example/topic?x=1",
     "HEARTBEAT_URL": "https://beat.example/abc",
     "WEB_PASSWORD": "open, sesame",
@@ -101,9 +101,9 @@ def test_every_setting_can_be_set_directly_or_by_a_file(tmp_path: Path) -> None:
     assert expected == Settings(
         client_id="an-id",
         client_secret="a-secret",
-        redirect_uri="https://example.org/back?from=here",
+        redirect_uri="http://[::1]:8888/back?from=here",
         refresh_token="a-token",
-        redis_url="rediss://user:pass%2Fword@example.org:6380/2",
+        redis_url="unix://user:pass%2Fword@/run/redis.sock?db=1",
         redis_is_default=False,
         listener="",
         redis_prefix="flat 2:",
@@ -111,7 +111,7 @@ def test_every_setting_can_be_set_directly_or_by_a_file(tmp_path: Path) -> None:
         poll_min=0.5,
         poll_max=0.5,
         api_url="http://127.0.0.1:8080/api",
-        accounts_url="http://[::1]:8080",
+        accounts_url="http://localhost:8080",
         alert_url="https://me:pw@ntfy.example/topic?x=1",
         heartbeat_url="https://beat.example/abc",
         web_password="open, sesame",
@@ -193,6 +193,7 @@ INVALID = [
     ("REDIS_URL", "redis://:pass/word@host/0", "a password's / \\? # @ are written %2F"),
     ("REDIS_URL", "redis://host/music", "number of a database"),
     ("REDIS_URL", "unix://u:pw@", "must name a socket"),
+    ("LISTENER", "no name", "such as anna"),
     ("REDIS_PREFIX", "a\tb", "control character"),
     ("POLL_MIN", "five", "from 0.01 to 3600"),
     ("POLL_MAX", "nan", "number of seconds"),
@@ -216,21 +217,6 @@ def test_an_invalid_setting_is_named_with_its_source_and_advice(
     assert not isinstance(caught.value, NotConfigured)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SPOTIFY_REDIRECT_URI", "http://[::1]:8888/callback"),
-        ("SPOTIFY_ACCOUNTS_URL", "http://localhost:8080"),
-        ("REDIS_URL", "redis://"),
-        ("REDIS_URL", "redis://:pw@host"),
-        ("REDIS_URL", "unix://user:pw@/run/redis.sock?db=1"),
-    ],
-)
-def test_unusual_valid_urls_are_accepted(tmp_path: Path, name: str, value: str) -> None:
-    loaded = load(tmp_path, {name: value})
-    assert value in (loaded.redirect_uri, loaded.redis_url, loaded.accounts_url)
-
-
 def test_poll_min_must_not_exceed_poll_max(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("\n\nPOLL_MIN=40\n")
     with pytest.raises(Misconfigured, match=r"POLL_MIN in .*/\.env:3 .* POLL_MAX \(not set\)"):
@@ -249,6 +235,8 @@ def test_poll_min_must_not_exceed_poll_max(tmp_path: Path) -> None:
         (".env", b"\xff\xfe", r"^/.*/\.env is not UTF-8 text"),
         (".env", b"X=1\nPOLL_MIN=x\n", r"^POLL_MIN in /.*/\.env:2 must be a number of seconds"),
         (".env", b"\nREDIS_URL_FILE=none\n", r"^REDIS_URL_FILE in .*/\.env:2 is .*/none, .* \(No such file"),
+        (".env", b"ALERT_URL_FILE=\0", r"^ALERT_URL_FILE in /.*/\.env:1 contains a control character"),
+        (".env", b"STATE_DIR=.env", r"the state folder /.*/\.env cannot be used .* set STATE_DIR"),
         (".env", b"\nPOLL_MIN_FILE=file\n", r"^POLL_MIN_FILE in /.*/\.env:2 is not for a secret"),
     ],
 )
@@ -313,11 +301,6 @@ class TestSettingsInFiles:
         with pytest.raises(Misconfigured, match="there is no home folder"):
             load(tmp_path, {**pointer, "HOME": ""})
 
-    @pytest.mark.parametrize("path", ["a\0b", "a\nb", "a\ud800b"])
-    def test_an_invalid_path_is_refused(self, tmp_path: Path, path: str) -> None:
-        with pytest.raises(Misconfigured, match=r"ALERT_URL_FILE in the environment .* control character"):
-            load(tmp_path, {"ALERT_URL_FILE": path})
-
     def test_a_setting_given_directly_and_by_a_file_in_one_source_is_refused(self, tmp_path: Path) -> None:
         both = {"SPOTIFY_CLIENT_SECRET": "a-secret", "SPOTIFY_CLIENT_SECRET_FILE": "hidden"}
         with pytest.raises(Misconfigured, match=r"both .* in the environment .* remove one"):
@@ -331,11 +314,6 @@ class TestSettingsInFiles:
         (tmp_path / "SPOTIFY_CLIENT_SECRET").write_bytes(b"\xff")
         environ = {"SPOTIFY_CLIENT_SECRET": "abc", "CREDENTIALS_DIRECTORY": str(tmp_path)}
         assert load(tmp_path, environ).client_secret == "abc"
-
-    @pytest.mark.parametrize("folder", ["", "not-there"])
-    def test_the_credentials_folder_may_be_missing(self, tmp_path: Path, folder: str) -> None:
-        environ = {"CREDENTIALS_DIRECTORY": folder and str(tmp_path / folder)}
-        assert load(tmp_path, environ) == load(tmp_path)
 
 
 class TestSecrets:
@@ -390,12 +368,6 @@ class TestStateFolder:
             os.umask(before)
         assert state_dir == tmp_path / expected
         assert stat.S_IMODE(state_dir.stat().st_mode) == 0o700
-
-    @pytest.mark.parametrize("path", ["file", "file/below", "a\ud800b", "x" * 300])
-    def test_an_impossible_path_is_named(self, tmp_path: Path, path: str) -> None:
-        (tmp_path / "file").touch()
-        with pytest.raises(Misconfigured, match="STATE_DIR"):
-            load(tmp_path, {"STATE_DIR": path})
 
     def test_a_user_without_a_home_only_has_to_set_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -50,22 +50,8 @@ def every(step: float, begin: float, end: float, reason: str = "") -> list[Turn]
 
 CASES = {
     "answers all the time": CoverageCase(every(30, 0, HOUR), []),
-    "one answer is missing": CoverageCase([*every(30, 0, 90), (90, OFFLINE, 95), *every(30, 95, 200)], []),
     "offline for a minute and a half: a play may have been missed": CoverageCase(
         [*every(30, 0, 60), *every(10, 60, 180, OFFLINE), *every(30, 180, 300)], [(30, 180, OFFLINE)]
-    ),
-    "offline": CoverageCase(
-        [*every(30, 0, 60), *every(60, 60, 4020, OFFLINE), *every(30, 4020, 5000)], [(30, 4020, OFFLINE)]
-    ),
-    "twice, for different reasons": CoverageCase(
-        [
-            *every(30, 0, 60),
-            *every(60, 60, 660, SPOTIFY_DOWN),
-            *every(30, 660, 900),
-            *every(60, 900, 1500, OFFLINE),
-            (1500, "", 1530),
-        ],
-        [(30, 660, SPOTIFY_DOWN), (870, 1500, OFFLINE)],
     ),
     "for several reasons: the longest one counts": CoverageCase(
         [
@@ -101,9 +87,6 @@ CASES = {
     ),
     "restarted at once": CoverageCase([*every(30, 2, 100)], [], before=20),
     "after a power cut": CoverageCase([(2, "", 32)], [(-HOUR, 2, NOT_RUNNING)], before=HOUR),
-    "after a power cut, and offline for a while": CoverageCase(
-        [*every(60, 2, 602, OFFLINE), (602, "", 632)], [(-HOUR, 602, NOT_RUNNING)], before=HOUR
-    ),
     "after a short power cut, and offline for longer": CoverageCase(
         [*every(60, 0, HOUR, OFFLINE), (HOUR, "", HOUR + 30)], [(-600, HOUR, OFFLINE)], before=600
     ),

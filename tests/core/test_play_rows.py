@@ -136,21 +136,6 @@ def test_values_are_read(rows: list[tuple[str | None, str | None]]) -> None:
     assert read_values("".join(map(array, rows)), len(rows), 2) == expected
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        array(["a", "b"]) + ERROR,
-        array(["a\r\nb", "c"]) + array(["d", "e"]),
-        array(["a\r\n$1\r\nb", "c"]) + ERROR,
-        array(["a"]) + array(["b", "c", "d"]),
-        array(["a", "b"]) * 3,
-        array(["a", "b"]) + "*2\r\n:1\r\n:2\r\n",
-    ],
-)
-def test_unexpected_replies_are_not_values(text: str) -> None:
-    assert read_values(text, 2, 2) is None
-
-
 def test_rows_are_sorted_and_lines_that_are_no_rows_left_out() -> None:
     day = DAY | {
         "soon": f"{TRACK} 1 open",

@@ -224,6 +224,10 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         ],
         [ExpectedPlay("A", 0, 40, 40, "skipped"), ExpectedPlay("B", 40, None, 21, None)],
     ),
+    "progress missing now and then": (
+        [*played(A, 0, (1, 31)), at(61, A, None), *played(A, 0, (91,)), *played(B, 200, (201,))],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 1, None)],
+    ),
     "progress missing at first": (
         [*played(A, 0, (1, 181)), at(201, B, None), *played(B, 200, (231, 261))],
         [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 61, None)],
