@@ -29,7 +29,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is created there
 def table(simulation: YearSimulation, total: YearResult, seconds: float) -> str:
     """Return the figures of a simulated year as a table."""
     rows = [
-        ("mishaps", f"{total.faults.total():,}"),
+        ("faults", f"{total.faults.total():,}"),
         ("plays heard", f"{total.heard:,}"),
         ("  found by polling", f"{total.live:,}"),
         ("  brought by recently-played", f"{total.repaired:,}"),
@@ -45,7 +45,7 @@ def table(simulation: YearSimulation, total: YearResult, seconds: float) -> str:
         ("seconds it took", f"{seconds:.0f}"),
     ]
     kinds = ", ".join(f"{count} {name}" for name, count in total.faults.most_common())
-    return "\n".join([*(f"{what:<52}{figure:>16}" for what, figure in rows), f"mishaps: {kinds}"])
+    return "\n".join([*(f"{what:<52}{figure:>16}" for what, figure in rows), f"faults: {kinds}"])
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def main() -> int:
         simulation = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
         gc.freeze()  # the true plays of a year are many, and permanent
         try:
-            total = simulation.live()
+            total = simulation.run()
         except YearFailure as wrong:
             print(wrong)
             return 1

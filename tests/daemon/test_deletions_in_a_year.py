@@ -58,24 +58,24 @@ class YearOfDeletions(YearSimulation):
         """Delete the newest play that is over, or some of the last ones, if Redis is there."""
         if self.redis.down or self.redis.refusing or not self.redis.running:
             return
-        was = self._silence()
+        paused = self._pause_redis_faults()
         over = [play for play in self._plays(self.choice.choice([3, 60])) if play.end_reason is not None]
         chosen = self.choice.sample(over, min(3, len(over))) if self.choice.random() < 0.5 else over[-1:]
         delete(self.archive(), [play.second for play in chosen], self.clock.now)
         left = {identity(play) for play in self._plays(200)}
         self.deleted |= {identity(play) for play in chosen} - left
-        self._unsilence(was)
+        self._resume_redis_faults(paused)
 
     def _check(self) -> None:
         pass  # a play that is missing may have been deleted
 
-    def _last_look(self) -> None:
+    def _settle(self) -> None:
         pass
 
     def _sum_up(self) -> None:
         self.logged = {identity(play) for play in self._plays()}
-        self._die()
-        self._silence()
+        self._kill()
+        self._pause_redis_faults()
         self.problems = [str(line) for line in check(self.archive(), self.clock.now).page[1:]]
 
 
@@ -88,9 +88,9 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_deleted_stays_away_and_nothing_else_does(memory_folder: Path) -> None:
     deleting = YearOfDeletions(memory_folder / "a", deletes=True)
     other = YearOfDeletions(memory_folder / "b", deletes=False)
-    deleting.live()
-    other.live()
+    deleting.run()
+    other.run()
     assert (deleting.problems, other.problems) == ([], [])
     assert len(deleting.deleted) > 20
-    assert deleting.sum.faults.total() > 5
+    assert deleting.result.faults.total() > 5
     assert deleting.logged == other.logged - deleting.deleted

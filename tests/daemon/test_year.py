@@ -42,7 +42,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whatever_goes_wrong_no_play_is_lost_or_doubled(
     seed: int, persistence: Persistence, memory_folder: Path
 ) -> None:
-    total = YearSimulation(seed, 2, memory_folder, 16.0, persistence, quiet_hours=8).live()
+    total = YearSimulation(seed, 2, memory_folder, 16.0, persistence, quiet_hours=8).run()
     assert (total.lost, total.doubled) == (0, 0)
     assert total.faults.total() > 20
     assert total.live > 0.5 * total.heard
@@ -58,7 +58,7 @@ def test_a_crash_at_any_kind_of_write_is_survived(memory_folder: Path) -> None:
         ScheduledFault(DEFAULT_START + HOUR * number, "crash at a write", 1.0, write, 1)
         for number, write in enumerate(WRITES, 1)
     ]
-    simulation.live()
+    simulation.run()
     assert simulation.crashes == list(WRITES)
 
 
@@ -67,7 +67,7 @@ class TestSimulation:
 
     def failure(self, memory_folder: Path, seed: int = 102, days: float = 0.6) -> str:
         with pytest.raises(YearFailure, match=f"seed {seed}, at ") as failure:
-            YearSimulation(seed, days, memory_folder, 24.0).live()
+            YearSimulation(seed, days, memory_folder, 24.0).run()
         return str(failure.value)
 
     def test_a_lost_play(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

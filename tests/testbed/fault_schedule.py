@@ -19,7 +19,7 @@ class ScheduledFault:
 
     Attributes:
         at: When, in true seconds since the epoch.
-        name: What, one of `KINDS`.
+        name: What, one of `FAULT_KINDS`.
         seconds: For how long.
         detail: Which of its kind.
         number: A figure that belongs to it: a count, or seconds by which a clock is wrong.
@@ -34,7 +34,7 @@ class ScheduledFault:
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """A kind of mishap: how often it comes compared with others, how long it lasts, and its varieties."""
+    """A kind of fault: how often it happens compared with others, how long it lasts, and its variants."""
 
     weight: float
     seconds: Span = (0.0, 0.0)
@@ -80,10 +80,10 @@ EXCLUSIVE = frozenset({"disk full"})
 
 
 def make_fault_schedule(seed: int, begin: float, end: float, per_day: float) -> list[ScheduledFault]:
-    """Return mishaps in the order of time; a full disk has the time around it for itself.
+    """Return faults in the order of time; a full disk has an hour around it for itself.
 
     Args:
-        seed: Chance.
+        seed: The same seed gives the same schedule.
         begin: True seconds since the epoch.
         end: The same; all are over by then.
         per_day: How many, on average.

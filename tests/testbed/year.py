@@ -54,11 +54,11 @@ MAX_ERROR_MS = 5_000
 MIN_GAP_SECONDS = 300.0
 """Seconds that are the shortest gap."""
 RECENT_PLAYS = 200
-"""Plays that are looked at after each mishap."""
+"""Plays that are checked after each fault."""
 
 
 class SimulatedCrash(BaseException):
-    """The loop is killed here."""
+    """The logger is killed here."""
 
 
 class YearFailure(AssertionError):  # noqa: N818 - the name says it
@@ -82,7 +82,7 @@ class YearResult:
         alerts: What was sent to a person.
         gaps: The gaps that are recorded.
         gap_hours: How long they were in all.
-        mishaps: What went wrong, by kind.
+        faults: How often each fault happened.
         close: The share of plays seen from start to end whose time heard is off by five seconds at most.
     """
 
@@ -112,21 +112,21 @@ class LogCapture(io.StringIO):
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase.write`."""
-        told = next((secret for secret in self._secrets if secret in text), None)
-        if told is not None:
-            raise YearFailure(f"a secret is in the log: {text.replace(told, '***')}")
+        secret = next((secret for secret in self._secrets if secret in text), None)
+        if secret is not None:
+            raise YearFailure(f"a secret is in the log: {text.replace(secret, '***')}")
         self.lines = [*self.lines[-40:], text]
         return len(text)
 
 
 class YearSimulation:
-    """One life. `live` runs it.
+    """A logger, its machine and its listener over some days; `run` simulates them.
 
     Args:
-        seed: Chance.
-        days: How long.
+        seed: The same seed gives the same days.
+        days: How many.
         folder: For the logger's files.
-        per_day: Mishaps a day, on average.
+        per_day: Faults a day, on average.
         persistence: How the Redis server keeps what it is given.
         quiet_hours: How long at the end nothing goes wrong any more.
     """
@@ -145,85 +145,85 @@ class YearSimulation:
         self.days = days
         self._chance = random.Random(f"life {seed}")
         self.record = listen(seed, days)
-        # In half of the lives that are too short for it, the login ends all the same.
+        # In half of the runs that are too short for it, the login expires all the same.
         ending = 180 * DAY - self._chance.uniform(0.2, 0.8) * days * DAY
         self._consented = DEFAULT_START - self._chance.choice((0.0, max(0.0, ending)))
         self.service = Service(self.record, seed=seed, consented_at=self._consented, late_rate=0.03)
         self.clock = VirtualClock(DEFAULT_START)
-        self._wire = VirtualSend(self.service, self.clock, seed=seed)
-        self.redis = FakeRedis(lambda: self.clock.now, self._pass, persistence)
-        self.redis.before_send = lambda _: self._maybe("redis before")
-        self.redis.after_send = lambda _: self._maybe("redis after")
+        self._network = VirtualSend(self.service, self.clock, seed=seed)
+        self.redis = FakeRedis(lambda: self.clock.now, self._sleep, persistence)
+        self.redis.before_send = lambda _: self._crash_if_due("redis before")
+        self.redis.after_send = lambda _: self._crash_if_due("redis after")
         self._folder = folder
         self._settings = replace(make_settings(folder, "redis://stand-in/0"), alert_url=ALERT_URL)
         self._boot = 0
         self._logger: Logger | None = None
         self._databases: list[sqlite3.Connection] = []
         self._start_at = DEFAULT_START
-        self._armed: ScheduledFault | None = None
-        self._count = 0.0
+        self._next_crash: ScheduledFault | None = None
+        self._writes_left = 0.0
         self.crashes: list[str] = []
         """The writes at which the loop died."""
         self._is_full = False
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = 0
+        self._scheduled = 0
         self._secrets = {DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, ALERT_URL.rpartition("/")[2] + "-"}
-        self.ears = LogCapture(self._secrets)
+        self.log = LogCapture(self._secrets)
         self._limits: dict[str, float] = {}
         self._found: dict[tuple[int, str], Play] = {}
-        self._glimpsed: set[int] = set()
-        self._told: set[int] = set()
+        self._seen_now: set[int] = set()
+        self._listed_now: set[int] = set()
         self.seen: Counter[int] = Counter()
-        self.told: set[int] = set()
+        self.listed: set[int] = set()
         self._recording = recordings(self.record)
         self._truth = [
             replace(play, uri=self._recording.get(play.uri, play.uri)) for play in self.record.plays
         ]
         self._number_of = {id(play): number for number, play in enumerate(self._truth)}
         self._starts_of = _starts_by_uri(self._truth)
-        self.sum = YearResult()
-        self._history_of: list[ScheduledFault] = []
+        self.result = YearResult()
+        self._recent_faults: list[ScheduledFault] = []
         self._end = DEFAULT_START + days * DAY
         self.schedule = make_fault_schedule(
             seed, DEFAULT_START + HOUR, self._end - quiet_hours * HOUR, per_day
         )
 
-    def live(self) -> YearResult:
-        """Live it, and look whether all is as it must be.
+    def run(self) -> YearResult:
+        """Simulate the days, and check the invariants.
 
         Raises:
-            Wrong: It is not.
+            YearFailure: One of them is violated.
         """
         TokenFile(self._folder / TOKEN_FILE).save(Token(DEMO_REFRESH_TOKEN, authorized_at=self._consented))
         self._at(six_months_after(self._consented) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
         for fault in self.schedule:
-            self._at(fault.at, partial(self._strike, fault))
-        with self._held_files(), redirect_stderr(self.ears):
+            self._at(fault.at, partial(self._apply, fault))
+        with self._patched_files(), redirect_stderr(self.log):
             try:
                 self._run_until(self._end)
-                self._last_look()
+                self._settle()
                 self._sum_up()
             except Exception as error:
-                raise YearFailure(self._story(error)) from error
+                raise YearFailure(self._report(error)) from error
             finally:
-                self._die()
-        return self.sum
+                self._kill()
+        return self.result
 
     # The machine
 
-    def _pass(self, seconds: float) -> None:
-        self.clock.sleep(seconds)
+    def _sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)  # the present one: a reboot brings another
 
-    def _at(self, moment: float, act: Callable[[], None]) -> None:
-        self._numbers += 1
-        self._due.append((moment, self._numbers, act))
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        self._scheduled += 1
+        self._due.append((moment, self._scheduled, action))
         self._due.sort(key=lambda due: due[:2], reverse=True)
 
     def _run_until(self, end: float) -> None:
         turn_due = self.clock.now
         while self.clock.now < end:
-            next_act = self._due[-1][0] if self._due else end
-            moment = min(max(turn_due, self._start_at), next_act, end)
+            next_action = self._due[-1][0] if self._due else end
+            moment = min(max(turn_due, self._start_at), next_action, end)
             self.clock.sleep(moment - self.clock.now)
             if self._due and self._due[-1][0] <= self.clock.now:
                 self._due.pop()[2]()
@@ -231,9 +231,9 @@ class YearSimulation:
                 turn_due = self._turn()
 
     def _turn(self) -> float:
-        """Let the logger take a turn; it may not survive that. Return when the next one is due."""
-        self._glimpsed.clear()
-        self._told.clear()
+        """Let the logger take a turn, which it may not survive; return when the next one is due."""
+        self._seen_now.clear()
+        self._listed_now.clear()
         limits = dict(self._limits)
         try:
             logger = self._logger or self._start()
@@ -241,95 +241,95 @@ class YearSimulation:
             turn = logger.poller.turn()
         except SimulatedCrash:
             self._limits = limits  # a limit that was answered a moment ago may not have reached the disk
-            self._die()
+            self._kill()
             self._start_at = self.clock.now + self._chance.uniform(1.0, 3.0)
             return self._start_at
         if turn.due - self.clock.monotonic() > LONGEST_WAIT or self.clock.now - now > 150:
             raise YearFailure(
                 f"a turn of {self.clock.now - now} s, the next in {turn.due - self.clock.monotonic()} s"
             )
-        self.seen.update(self._glimpsed)
-        self.told |= self._told
+        self.seen.update(self._seen_now)
+        self.listed |= self._listed_now
         return self.clock.now + max(0.0, turn.due - self.clock.monotonic())
 
     def _start(self) -> Logger:
-        surroundings = Environment(
+        environment = Environment(
             self.clock,
             self._send,
-            self._hear_alert,
+            self._receive_alert,
             f"run {self._boot} of the machine",
             self._chance.random,
             self.redis.link,
             self._open_database,
         )
-        self._logger = logger = build_logger(self._settings, surroundings)
+        self._logger = logger = build_logger(self._settings, environment)
         add = logger.recorder.add
 
-        def spy(plays: Sequence[Play], memory: str) -> None:
+        def add_and_note(plays: Sequence[Play], memory: str) -> None:
             add(plays, memory)
             for play in plays:
                 if play.end_reason is not None:
                     self._found[identity(play)] = play
 
-        logger.recorder.add = spy  # type: ignore[method-assign]
+        logger.recorder.add = add_and_note  # type: ignore[method-assign]
         return logger
 
-    def _die(self) -> None:
-        """What is only in memory is gone."""
+    def _kill(self) -> None:
+        """Kill the logger: what is only in memory is lost."""
         if self._logger is not None:
-            self.sum.requests += self._logger.spotify.requests
+            self.result.requests += self._logger.spotify.requests
             self._logger.store.close()
-        self._logger, self._armed = None, None
+        self._logger, self._next_crash = None, None
         for database in self._databases:
             with suppress(sqlite3.Error):
                 database.close()
         self._databases.clear()
 
     def _open_database(self, name: str) -> sqlite3.Connection:
-        life = self
+        simulation = self
 
         class Connection(sqlite3.Connection):
             def commit(self) -> None:
-                if life._is_full:
+                if simulation._is_full:
                     raise sqlite3.OperationalError("database or disk is full")
-                life._maybe("disk before")
+                simulation._crash_if_due("disk before")
                 super().commit()
-                life._maybe("disk after")
+                simulation._crash_if_due("disk after")
 
         database = sqlite3.connect(name, isolation_level=None, factory=Connection)
         self._databases.append(database)
         return database
 
     @contextmanager
-    def _held_files(self) -> Iterator[None]:
-        """Let small files be written as the machine allows."""
-        honest = atomic_file.write_atomically
+    def _patched_files(self) -> Iterator[None]:
+        """Let writes of small files fail and crash as scheduled."""
+        write_atomically = atomic_file.write_atomically
 
         def write(path: Path, text: str) -> None:
             if self._is_full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._maybe("file before")
-            honest(path, text)
-            self._maybe("file after")
+            self._crash_if_due("file before")
+            write_atomically(path, text)
+            self._crash_if_due("file after")
 
         atomic_file.write_atomically = write
         try:
             yield
         finally:
-            atomic_file.write_atomically = honest
+            atomic_file.write_atomically = write_atomically
 
-    def _maybe(self, moment: str) -> None:
-        """Die here, if that is what was to happen."""
-        armed = self._armed
-        if armed is None or armed.detail != moment or self._logger is None:
+    def _crash_if_due(self, moment: str) -> None:
+        """Crash here, if the schedule says so."""
+        crash = self._next_crash
+        if crash is None or crash.detail != moment or self._logger is None:
             return
-        self._count -= 1
-        if self._count <= 0:
-            self._armed = None
+        self._writes_left -= 1
+        if self._writes_left <= 0:
+            self._next_crash = None
             self.crashes.append(moment)
             raise SimulatedCrash
 
-    # What is sent
+    # Requests
 
     def _send(self, request: Request) -> Response:
         path = urlsplit(request.url).path
@@ -338,32 +338,32 @@ class YearSimulation:
             raise YearFailure(
                 f"{path} is asked {self._limits[family] - self.clock.now:.0f} s before its time"
             )
-        response = self._wire(request)
+        response = self._network(request)
         if response.status == 429 and "retry-after" in response.headers:
             asked = retry_after(response.headers, self.clock.now) or 0.0
             self._limits[family] = self.clock.now + asked - LATENCY[1]  # it was said a moment ago
         if response.status == 200:
-            self._look(path, response)
+            self._note_answer(path, response)
         return response
 
-    def _look(self, path: str, response: Response) -> None:
-        """Note what an honest answer shows, and which secrets it brings."""
-        struck = any(name != "expired" for name in self.service.faults.names)
+    def _note_answer(self, path: str, response: Response) -> None:
+        """Note what an write_atomically answer shows, and which secrets it brings."""
+        is_faulty = any(name != "expired" for name in self.service.faults.names)
         if path == TOKEN_PATH:
             self._secrets.update(
                 part for part in response.body.decode().split('"') if part.startswith(("BQ", "AQ"))
             )
-        elif path == PLAYER_PATH and not struck:
+        elif path == PLAYER_PATH and not is_faulty:
             segment = self.record.at(self.clock.now)
             if segment.play is not None and segment.visible == "item" and segment.moving:
-                self._glimpsed.add(segment.play)
-        elif path == RECENTLY_PATH and not struck:
+                self._seen_now.add(segment.play)
+        elif path == RECENTLY_PATH and not is_faulty:
             for leaving in self.service.recently.offered(self.clock.now - 0.3):
                 uri = leaving.item.uri
                 number = self._play_of(self._recording.get(uri, uri), leaving.left_at - 0.001)
                 # One that was paused for long is two plays to us, and one of them is known.
                 if number is not None and leaving.ms_played <= self._truth[number].ms_played + MAX_ERROR_MS:
-                    self._told.add(number)
+                    self._listed_now.add(number)
 
     def _play_of(self, uri: str, left_at: float) -> int | None:
         """The play that a leaving is about: the last one of that track which had begun."""
@@ -371,17 +371,17 @@ class YearSimulation:
         index = bisect_right(starts, left_at) - 1
         return numbers[index] if index >= 0 else None
 
-    def _hear_alert(self, request: Request) -> Response:
+    def _receive_alert(self, request: Request) -> Response:
         if self._chance.random() < 0.2:
             raise Unreachable("alerts.example: connection refused")
-        self.sum.alerts += request.method == "POST"
+        self.result.alerts += request.method == "POST"
         return Response(200, {}, b"")
 
-    # What goes wrong
+    # Faults
 
-    def _strike(self, fault: ScheduledFault) -> None:
-        self._history_of = [*self._history_of[-12:], fault]
-        self.sum.faults[fault.name] += 1
+    def _apply(self, fault: ScheduledFault) -> None:
+        self._recent_faults = [*self._recent_faults[-12:], fault]
+        self.result.faults[fault.name] += 1
         getattr(self, "_" + fault.name.replace(" ", "_"))(fault)
         self._check()
 
@@ -433,28 +433,28 @@ class YearSimulation:
         self._at(self.clock.now + fault.seconds, self.redis.restart)
 
     def _crash(self, fault: ScheduledFault) -> None:
-        self._die()
+        self._kill()
         self._start_at = max(self._start_at, self.clock.now + fault.seconds)
 
     def _stop(self, fault: ScheduledFault) -> None:
         self._crash(fault)
 
     def _crash_at_a_write(self, fault: ScheduledFault) -> None:
-        self._armed, self._count = fault, fault.number
+        self._next_crash, self._writes_left = fault, fault.number
 
     def _suspend(self, fault: ScheduledFault) -> None:
         self.clock.sleep(fault.seconds)
 
     def _reboot(self, fault: ScheduledFault) -> None:
-        """The power fails, for Redis too; the machine comes back with a clock that is right or wrong."""
-        self._die()
+        """Cut the power, for Redis too; the machine comes back with a clock that is right or wrong."""
+        self._kill()
         self.redis.crash()
         self._start_at = max(self._start_at, self.clock.now + fault.seconds)
         self._boot += 1
         back = self.clock.now + fault.seconds
         clock = VirtualClock(back, fault.number)
         clock.now = self.clock.now  # it is off until then; nobody reads it
-        self.clock = self._wire.clock = clock
+        self.clock = self._network.clock = clock
         self._at(back - 1, self.redis.restart)
         if self._chance.random() < 0.7:
             self._at(back + self._chance.uniform(1, 300), clock.set_right)
@@ -466,22 +466,22 @@ class YearSimulation:
         self._at(self.clock.now + self._chance.uniform(60, 40 * HOUR), clock.set_right)
 
     def _disk_full(self, fault: ScheduledFault) -> None:
-        self._is_full, self._armed = True, None
+        self._is_full, self._next_crash = True, None
         self._at(self.clock.now + fault.seconds, lambda: setattr(self, "_is_full", False))
 
     def _log_in(self) -> None:
-        """The listener has noticed, and logs in on another terminal."""
+        """Log in on another terminal, as the listener does after an alert."""
         token = self.service.log_in(self.clock.now)
         self._secrets.add(token)
         TokenFile(self._folder / TOKEN_FILE).save(Token(token, authorized_at=self.clock.now))
         self._at(six_months_after(self.clock.now) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
 
-    # What must be true
+    # Invariants
 
     def _plays(self, count: int | None = None) -> list[Play]:
         """The plays that are in Redis, the newest ones or all."""
         link = self.redis.link()
-        was = self._silence()
+        was = self._pause_redis_faults()
         try:
             link.connect()
             days = sorted(key for key in self.redis.names() if key.startswith("plays:"))
@@ -494,7 +494,7 @@ class YearSimulation:
                     break
             replies = link.send([("HGETALL", f"listening:{key}") for key in keys[:count]]) if keys else []
         finally:
-            self._unsilence(was)
+            self._resume_redis_faults(was)
         plays = []
         for key, reply in zip(keys, replies, strict=False):
             play = Play.from_hash(int(key), dict(zip(reply[::2], reply[1::2], strict=True)))
@@ -503,20 +503,20 @@ class YearSimulation:
             plays.append(play)
         return sorted(plays, key=lambda play: play.started_ms)
 
-    def _silence(self) -> tuple[object, ...]:
-        """Put the server's mishaps aside, to look into it."""
+    def _pause_redis_faults(self) -> tuple[object, ...]:
+        """Suspend the faults of the server, to look into it; return them."""
         server = self.redis
         was = (server.before_send, server.after_send, server.hanging, server.slow, server.deaf_after_write)
         server.before_send = server.after_send = None
         server.hanging, server.slow, server.deaf_after_write = False, 0.0, 0
         return was
 
-    def _unsilence(self, was: tuple[object, ...]) -> None:
+    def _resume_redis_faults(self, was: tuple[object, ...]) -> None:
         server = self.redis
         (server.before_send, server.after_send, server.hanging, server.slow, server.deaf_after_write) = was  # type: ignore[assignment]
 
     def _check(self) -> None:
-        """After every mishap: nothing is there twice, and all that was found is somewhere."""
+        """Check after every fault that no play is logged twice, and that every recorded one is somewhere."""
         found = list(self._found)[-RECENT_PLAYS:]
         kept = self._kept()
         plays = (
@@ -549,7 +549,7 @@ class YearSimulation:
         truth = [play for play in self._truth if play.ended_at >= since and play.started_at <= now]
         verdict = compare(truth, [self._comparable(play) for play in plays])
         extra = [*verdict.duplicates, *verdict.phantoms]
-        self.sum.doubled = max(self.sum.doubled, len(extra))
+        self.result.doubled = max(self.result.doubled, len(extra))
         if extra:
             raise YearFailure(f"{len(extra)} plays were not heard, or not as often: {extra[0]}")
         return verdict
@@ -570,16 +570,16 @@ class YearSimulation:
         truth = self._truth[number]
         return replace(play, started_ms=round(truth.started_at * 1000), ended_ms=round(truth.ended_at * 1000))
 
-    def _last_look(self) -> None:
-        """Restart it in peace, so that it asks once more, and let it settle."""
-        self._die()
+    def _settle(self) -> None:
+        """Restart the logger without faults, and let it settle."""
+        self._kill()
         self._start_at = self.clock.now
         self._run_until(self.clock.now + 20 * MINUTE)
 
     def _sum_up(self) -> None:
         plays = self._plays()
         verdict = self._judge(plays)
-        total = self.sum
+        total = self.result
         total.heard = sum(play.started_at <= self.clock.now for play in self._truth)
         total.live = sum(pair.logged.source == "live" for pair in verdict.pairs)
         total.repaired = len(verdict.pairs) - total.live
@@ -593,18 +593,18 @@ class YearSimulation:
 
     def _is_required(self, play: TruePlay) -> bool:
         number = self._number_of[id(play)]
-        return bool(self.seen[number]) or number in self.told
+        return bool(self.seen[number]) or number in self.listed
 
     def _is_accounted_for(self, play: TruePlay, pairs: list[Pair], gaps: list[tuple[float, float]]) -> bool:
         """Whether a play that is not in Redis could not be, and why."""
         if any(_is_part(play, pair) for pair in pairs):
-            self.sum.merged += 1
+            self.result.merged += 1
         elif self._is_required(play):
             return False
         elif any(begin - MINUTE <= play.ended_at and play.started_at <= end + MINUTE for begin, end in gaps):
-            self.sum.in_gaps += 1
+            self.result.in_gaps += 1
         elif play.ended_at - play.started_at < MIN_GAP_SECONDS:
-            self.sum.in_blinks += 1
+            self.result.in_blinks += 1
         else:
             return False
         return True
@@ -618,13 +618,13 @@ class YearSimulation:
 
     def _check_lengths(self, pairs: list[Pair]) -> None:
         live = [pair for pair in pairs if pair.logged.source == "live"]
-        self.sum.close = sum(pair.played_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
+        self.result.close = sum(pair.played_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
 
-    def _story(self, error: Exception) -> str:
-        """What a person needs to find the fault."""
-        events = "\n".join(f"  {fault}" for fault in self._history_of)
-        lines = "".join(self.ears.lines[-25:])
-        return f"seed {self.seed}, at {self.clock.now:.0f}: {error}\nmishaps:\n{events}\nlog:\n{lines}"
+    def _report(self, error: Exception) -> str:
+        """Return what a person needs to find the bug."""
+        events = "\n".join(f"  {fault}" for fault in self._recent_faults)
+        lines = "".join(self.log.lines[-25:])
+        return f"seed {self.seed}, at {self.clock.now:.0f}: {error}\nfaults:\n{events}\nlog:\n{lines}"
 
 
 def _is_part(play: TruePlay, pair: Pair) -> bool:
