@@ -102,14 +102,14 @@ class Backfiller:
         return {BACKFILL_NOTE: to_json(_BackfillState(self._asked_ms, self._listened_ms))}
 
     def fetch_if_due(
-        self, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
+        self, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now.
 
         Args:
             open_play: The newest state of the play in progress.
             now_ms: Now, in milliseconds since the epoch, UTC.
-            blind: Unobserved spans, from and to in milliseconds since the epoch.
+            unobserved: Unobserved spans, from and to in milliseconds since the epoch.
         """
         now = self._clock.monotonic()
         is_planned = bool(self._due) and self._due[0] <= now
@@ -125,10 +125,10 @@ class Backfiller:
                 self._due, self._may_repeat = [now + FOLLOW_UP_DELAY], False
             return []
         self._listened_ms, self._trouble, self._may_repeat = 0, "", False
-        return self._new_plays(body, open_play, now_ms, blind)
+        return self._new_plays(body, open_play, now_ms, unobserved)
 
     def _new_plays(
-        self, body: object, open_play: Play | None, now_ms: int, blind: Sequence[tuple[int, int]]
+        self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         tombstones, horizon_ms = self._log.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]
@@ -140,7 +140,7 @@ class Backfiller:
         logged |= {identity(play): play for play in self._outbox.kept(since_ms)}
         known = [play for play in logged.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
-        found = backfill_plays(known, history, now_ms, blind)
+        found = backfill_plays(known, history, now_ms, unobserved)
         plays = [play for play in found if not self._outbox.is_deleted(play)]
         for play in plays:
             log.info(f"recently played: {format_play(play)}")

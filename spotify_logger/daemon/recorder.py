@@ -352,7 +352,7 @@ class Recorder:
         if synced is None:
             self._check_persistence()
         replicated = self._store.is_replicated()
-        safe = self._receipts.proven(self._persistence, now, synced=synced, replicated=replicated)
+        safe = self._receipts.pop_saved(self._persistence, now, synced=synced, replicated=replicated)
         plays = [int(key.removeprefix("listening:")) for key in safe if key.startswith("listening:")]
         gaps = [gap.second for gap in self._outbox.waiting_gaps() if _gap_version(gap) in safe]
         if safe:

@@ -111,7 +111,7 @@ class _TrackSearch:
         """Add some days, with the catalog entries of the items that are new in them."""
         self.entries.update(new)
         self._fitting.update(
-            key for key, entry in new.items() if _fit(self.finder, entry) is not MatchQuality.NONE
+            key for key, entry in new.items() if _quality(self.finder, entry) is not MatchQuality.NONE
         )
         for rows, counts in days:
             self.tallies.add(rows, counts)
@@ -150,30 +150,30 @@ class Matches(NamedTuple):
 
 
 def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool) -> Matches:
-    fitting: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
+    matching: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
-        fitting[_fit(finder, entry)].append(key)
-    how = max(how for how in MatchQuality if fitting[how] or how is MatchQuality.WORDS)
+        matching[_quality(finder, entry)].append(key)
+    how = max(how for how in MatchQuality if matching[how] or how is MatchQuality.WORDS)
     # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
-    named = [key for key in fitting[how] if _fit(finder, entries[key]._replace(album="")) >= how]
-    meant = {recording_key(key, entries[key].isrc, exact=exact) for key in named}
-    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in meant]
-    keys = list(dict.fromkeys((*fitting[how], *others)))
+    named = [key for key in matching[how] if _quality(finder, entries[key]._replace(album="")) >= how]
+    recordings = {recording_key(key, entries[key].isrc, exact=exact) for key in named}
+    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in recordings]
+    keys = list(dict.fromkeys((*matching[how], *others)))
     worse = {
-        key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in fitting[less]
+        key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in matching[less]
     }
     return Matches(keys, how is MatchQuality.EXACT, _number(worse, keys, entries, exact=exact))
 
 
 def _number(
-    fitting: set[str], keys: Iterable[str], entries: Mapping[str, CatalogEntry], *, exact: bool
+    matching: set[str], keys: Iterable[str], entries: Mapping[str, CatalogEntry], *, exact: bool
 ) -> int:
     """Count the matching recordings other than those with the given keys."""
-    same = [{recording_key(key, entries[key].isrc, exact=exact) for key in some} for some in (fitting, keys)]
+    same = [{recording_key(key, entries[key].isrc, exact=exact) for key in some} for some in (matching, keys)]
     return len(same[0] - same[1])
 
 
-def _fit(finder: TextMatcher, entry: CatalogEntry) -> MatchQuality:
+def _quality(finder: TextMatcher, entry: CatalogEntry) -> MatchQuality:
     how = finder.match(entry.name, entry.artists, entry.album)
     return (
         MatchQuality.EXACT

@@ -153,11 +153,11 @@ def _sums_data(question: Question, sums: Totals) -> dict[str, object]:
 
 def _days_rows(figures: Figures, days: int, today: date) -> list[tuple[str, str]]:
     played = figures.days_with_plays()
-    longest, lasting = streaks(played, today)
+    longest, current = streaks(played, today)
     rows = [
         ("days", f"{len(played):,} of {days:,} with plays"),
         ("longest streak", streak_words(longest)),
-        ("current streak", streak_words(lasting)),
+        ("current streak", streak_words(current)),
         ("busiest day", busiest_words(figures)),
     ]
     return [row for row in rows if row[1]]
@@ -165,10 +165,10 @@ def _days_rows(figures: Figures, days: int, today: date) -> list[tuple[str, str]
 
 def _days_data(figures: Figures, today: date) -> dict[str, object]:
     played = figures.days_with_plays()
-    longest, lasting = streaks(played, today)
+    longest, current = streaks(played, today)
     return {
         "days": len(played),
         "longest_streak": streak_data(longest),
-        "current_streak": streak_data(lasting),
+        "current_streak": streak_data(current),
         "busiest_day": busiest_data(figures),
     }

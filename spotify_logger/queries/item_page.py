@@ -78,11 +78,11 @@ def _choice(search: ItemSearch, lines: Sequence[RankedLine], number: int) -> lis
     ]
     if len(lines) > number:
         page.append(f"and {counted(len(lines) - number, f'more {noun}')}")
-    commands = [f"spotify-logger {noun} {shlex.quote(way)}" for way in _ways(search, lines[0])]
+    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in _search_texts(search, lines[0])]
     return [*page, Table(list(zip(("tell which", "or"), commands, strict=False)))]
 
 
-def _ways(search: ItemSearch, line: RankedLine) -> list[str]:
+def _search_texts(search: ItemSearch, line: RankedLine) -> list[str]:
     """Return the search texts that match this thing only."""
     by_name = f"{line.artists} {line.name}".strip()
     return list(dict.fromkeys([*([] if line.artists == VARIOUS else [by_name]), _own_words(search, line)]))

@@ -128,7 +128,7 @@ def _data(
     entries: Mapping[str, CatalogEntry],
 ) -> dict[str, object]:
     question, sums, played = reader.question, figures.sums, figures.days_with_plays()
-    longest, lasting = streaks(played, question.today)
+    longest, current = streaks(played, question.today)
     return {
         "from": utc_time(question.period.begin),
         "plays": sums.plays,
@@ -138,7 +138,7 @@ def _data(
         "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
         "days": len(played),
         "longest_streak": streak_data(longest),
-        "current_streak": streak_data(lasting),
+        "current_streak": streak_data(current),
         "busiest_day": busiest_data(figures),
         **{kind: number for kind, (_, number) in found.items()},
         "top": {

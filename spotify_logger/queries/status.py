@@ -64,10 +64,10 @@ def status(store: Store, now: float, max_poll_interval: float, state_dir: Path |
     wrong = problems(fields, now, max_poll_interval, evidence)
     # A logger that cannot write may still be polling.
     is_current = not evidence.refusal or evidence.is_running is False
-    blind = unobserved_since(fields, now, max_poll_interval) if is_current else None
-    data = {"well": not wrong, "problems": wrong, **_status_data(found, blind, now)}
+    since = unobserved_since(fields, now, max_poll_interval) if is_current else None
+    data = {"well": not wrong, "problems": wrong, **_status_data(found, since, now)}
     health = ("health", "NOT WELL: " + "; ".join(wrong) if wrong else "well")
-    rows = [health, *_status_rows(found, blind, now)]
+    rows = [health, *_status_rows(found, since, now)]
     return Answer(data, [Table([row for row in rows if row[1]])], code=bool(wrong))
 
 
@@ -140,25 +140,25 @@ class _LoggerState:
         seen = self.evidence.waiting
         return whole_number(self.fields.get("outbox")) if seen is None else seen
 
-    def recent_gaps(self, blind: float | None, now: float) -> list[Gap]:
+    def recent_gaps(self, since: float | None, now: float) -> list[Gap]:
         """Return the gaps of the last days, without the current one."""
         gaps = ending_after(self.gaps, now - GAP_DAYS * DAY)
-        return [gap for gap in gaps if blind is None or gap[0] < int(blind)]
+        return [gap for gap in gaps if since is None or gap[0] < int(since)]
 
-    def gap_reason(self, blind: float) -> str:
+    def gap_reason(self, since: float) -> str:
         """Return the reason of the current gap after a comma; "" if none is recorded."""
-        return next((f", {reason}" for begin, _, reason in self.gaps if begin >= int(blind)), "")
+        return next((f", {reason}" for begin, _, reason in self.gaps if begin >= int(since)), "")
 
 
-def _status_data(found: _LoggerState, blind: float | None, now: float) -> dict[str, object]:
+def _status_data(found: _LoggerState, since: float | None, now: float) -> dict[str, object]:
     fields = found.fields
     return {
         "state": fields.get("state"),
         "last_poll": utc_time(status_time(fields, "last_poll")),
         "next_poll": utc_time(status_time(fields, "next_poll")),
-        "blind_since": utc_time(blind),
+        "blind_since": utc_time(since),
         "last_play": None if found.last is None else play_data(found.last),
-        f"gaps_{GAP_DAYS}_days": [gap_data(gap) for gap in found.recent_gaps(blind, now)],
+        f"gaps_{GAP_DAYS}_days": [gap_data(gap) for gap in found.recent_gaps(since, now)],
         "login": "needed" if is_login_expired(fields, now) else fields.get("login"),
         "login_valid_until": utc_time(status_time(fields, "login_valid_until")),
         "requests_24h": whole_number(fields.get("requests_24h")),
@@ -178,7 +178,7 @@ def _status_data(found: _LoggerState, blind: float | None, now: float) -> dict[s
     }
 
 
-def _status_rows(found: _LoggerState, blind: float | None, now: float) -> list[tuple[str, str]]:
+def _status_rows(found: _LoggerState, since: float | None, now: float) -> list[tuple[str, str]]:
     fields, last = found.fields, found.last
     requests = whole_number(fields.get("requests_24h"))
     waiting = found.waiting or 0
@@ -188,14 +188,14 @@ def _status_rows(found: _LoggerState, blind: float | None, now: float) -> list[t
     return [
         ("did last" if is_overdue(fields, now) else "doing", fields.get("state", "")),
         ("last poll", _past(status_time(fields, "last_poll"), now)),
-        ("blind", "" if blind is None else f"since {local_time(blind)}{found.gap_reason(blind)}"),
+        ("blind", "" if since is None else f"since {local_time(since)}{found.gap_reason(since)}"),
         (
             "last play",
             ""
             if last is None
             else f"{local_time(last[0])} {format_title(last[1])}, {progress_words(last[1])}",
         ),
-        ("gaps", gaps_words(found.recent_gaps(blind, now), GAP_DAYS, now - GAP_DAYS * DAY)),
+        ("gaps", gaps_words(found.recent_gaps(since, now), GAP_DAYS, now - GAP_DAYS * DAY)),
         ("login", _login(fields, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", f"{counted(waiting, 'play')} not yet safely stored in Redis" if waiting else ""),

@@ -144,7 +144,7 @@ def stats(archive: Archive, question: Question) -> Answer:
 
 def _rows(reader: PlayReader, figures: Figures, found: Variety) -> list[tuple[str, str]]:
     question, sums = reader.question, figures.sums
-    longest, lasting = streaks(figures.days_with_plays(), question.today)
+    longest, current = streaks(figures.days_with_plays(), question.today)
     fresh = question.period.begin is not None
     return [
         ("stretch", question.period.words),
@@ -158,7 +158,7 @@ def _rows(reader: PlayReader, figures: Figures, found: Variety) -> list[tuple[st
         ("sessions", f"{figures.sessions.number:,}{_longest(figures.sessions.longest, question.zone)}"),
         ("days", f"{len(figures.days_with_plays()):,} with plays"),
         ("longest streak", streak_words(longest)),
-        ("current streak", streak_words(lasting)),
+        ("current streak", streak_words(current)),
         ("busiest day", busiest_words(figures)),
     ]
 
@@ -189,7 +189,7 @@ def busiest_words(figures: Figures) -> str:
 
 def _data(reader: PlayReader, figures: Figures, found: Variety | None) -> dict[str, object]:
     question, sums = reader.question, figures.sums
-    longest, lasting = streaks(figures.days_with_plays(), question.today)
+    longest, current = streaks(figures.days_with_plays(), question.today)
     session = figures.sessions.longest
     return {
         "from": utc_time(question.period.begin),
@@ -209,7 +209,7 @@ def _data(reader: PlayReader, figures: Figures, found: Variety | None) -> dict[s
         "longest_session": session and {"from": utc_time(session.begin), "ms": session.length_ms},
         "days": len(figures.days_with_plays()),
         "longest_streak": streak_data(longest),
-        "current_streak": streak_data(lasting),
+        "current_streak": streak_data(current),
         "busiest_day": busiest_data(figures),
         "unseen": unobserved_data(reader),
     }

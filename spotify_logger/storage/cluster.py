@@ -88,15 +88,15 @@ class ClusterLink:
     def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
         """See `Link.ask`."""
         self.connect()
-        places: dict[Address, list[int]] = {}
-        for place, key in enumerate(keys):
-            places.setdefault(self._owner(key), []).append(place)
+        positions: dict[Address, list[int]] = {}
+        for position, key in enumerate(keys):
+            positions.setdefault(self._owner(key), []).append(position)
         parts: list[Part] = []
-        for address, which in places.items():
-            told = self._link(address).ask(verb, [keys[place] for place in which], arguments)
-            if told is None:
+        for address, which in positions.items():
+            found = self._link(address).ask(verb, [keys[position] for position in which], arguments)
+            if found is None:
                 return None
-            parts += [(which, text) for _, text in told]
+            parts += [(which, text) for _, text in found]
         return parts
 
     def close(self) -> None:
@@ -116,14 +116,14 @@ class ClusterLink:
         """
         elsewhere: dict[int, tuple[Address, bool]] = {}
         for address, asking in dict.fromkeys(waiting.values()):
-            places = [place for place, where in waiting.items() if where == (address, asking)]
-            sent = [commands[place] for place in places]
-            told = self._link(address).send(_asking(sent) if asking else sent)
-            for place, reply in zip(places, told[1::2] if asking else told, strict=True):
-                replies[place] = reply
+            positions = [position for position, where in waiting.items() if where == (address, asking)]
+            sent = [commands[position] for position in positions]
+            received = self._link(address).send(_asking(sent) if asking else sent)
+            for position, reply in zip(positions, received[1::2] if asking else received, strict=True):
+                replies[position] = reply
                 if isinstance(reply, Refusal) and reply.elsewhere is not None:
                     host, port = reply.elsewhere
-                    elsewhere[place] = (host or address[0], port), reply.code == "ASK"
+                    elsewhere[position] = (host or address[0], port), reply.code == "ASK"
         if not all(asking for _, asking in elsewhere.values()):
             self._learn()  # the slot has moved permanently
         return elsewhere

@@ -119,7 +119,7 @@ class Receipts:
         """Drop all receipts, because the connection broke: the server may have lost data."""
         self._receipts.clear()
 
-    def proven(
+    def pop_saved(
         self, persistence: Persistence, now: float, *, synced: bool | None, replicated: bool
     ) -> list[str]:
         """Remove the receipts of writes that are saved by now, and return their keys.

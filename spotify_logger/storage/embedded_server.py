@@ -200,8 +200,8 @@ class EmbeddedServer:
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
-        if doubt := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
-            raise Misconfigured(f"{self._directory} is not trusted, because it {doubt}")
+        if reason := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
+            raise Misconfigured(f"{self._directory} is not trusted, because it {reason}")
         options = [option.strip("'") for option in _OPTIONS.split()] + self._acl_options(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.

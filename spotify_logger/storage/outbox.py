@@ -217,8 +217,8 @@ class Outbox:
     def mark_deleted(self, keys: Container[int]) -> None:
         """Mark plays as deleted, so that they are never sent again, and remove their names."""
         known = self._read("SELECT key FROM plays WHERE safe < 2")
-        for portion in batched((key for (key,) in known if key in keys), PLAYS_PER_QUERY):
-            rows = self._rows(f"WHERE key IN ({_placeholders(len(portion))})", *portion)
+        for batch in batched((key for (key,) in known if key in keys), PLAYS_PER_QUERY):
+            rows = self._rows(f"WHERE key IN ({_placeholders(len(batch))})", *batch)
             self._write(lambda database, rows=rows: _mark_deleted(database, rows))  # type: ignore[misc]
 
     def is_deleted(self, play: Play) -> bool:
@@ -386,12 +386,12 @@ class Outbox:
             self._is_complete = _copy(source, memory) and self._is_complete
             source.close()
         if not self._set_aside(error):
-            said = log.sanitize(str(error), 200)
+            reason = log.sanitize(str(error), 200)
             log.error(
-                f"{self._path} cannot be written ({said}): plays wait in memory, "
+                f"{self._path} cannot be written ({reason}): plays wait in memory, "
                 "and the disk is tried again every minute"
             )
-            self.trouble = f"{self._path} cannot be written: {said}"
+            self.trouble = f"{self._path} cannot be written: {reason}"
         return memory
 
     def _read_only(self) -> tuple[sqlite3.Connection | None, bool]:
@@ -418,7 +418,7 @@ class Outbox:
         disk = None
         try:
             disk = self._open_file()
-            _copy(self._database, disk, anew=self._is_complete)
+            _copy(self._database, disk, overwrite=self._is_complete)
         except sqlite3.Error as error:
             if disk is not None:
                 disk.close()
@@ -478,15 +478,15 @@ def _transact(database: sqlite3.Connection, change: Callable[[sqlite3.Connection
         raise
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, *, anew: bool = True) -> bool:
-    """Copy all readable rows, replacing the target's if `anew`; return whether that was all."""
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, *, overwrite: bool = True) -> bool:
+    """Copy all readable rows, replacing the target's if `overwrite`; return whether that was all."""
     tables = {table: _readable(source, table) for table in TABLES}
 
     def copy(target: sqlite3.Connection) -> None:
         for table, (rows, _) in tables.items():
-            if anew:
+            if overwrite:
                 target.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-            if table == "plays" and not anew:
+            if table == "plays" and not overwrite:
                 for row in rows:
                     _merge(target, row)
             elif rows:

@@ -103,7 +103,7 @@ def explain(error: Exception) -> str:
     # redis-py raises while handling the system's error, whose text has no numbers and addresses.
     cause = error.__context__
     if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, CLOSED_ERRORS):
-        said = sanitize(cause.strerror, MAX_SERVER_TEXT)
-        return f"cannot be reached ({said}): is it running, and is REDIS_URL right?"
+        reason = sanitize(cause.strerror, MAX_SERVER_TEXT)
+        return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
     what_it_is = next((words for kind, words in ADVICE_BY_CLASS if isinstance(error, kind)), None)
     return what_it_is or "is not a Redis server: something else answers there. Check REDIS_URL"

@@ -297,7 +297,7 @@ class Store:
             is_taken: Returns whether a second is the key of a play not yet sent to Redis.
         """
 
-        def is_anothers(second: int) -> bool:
+        def is_unavailable(second: int) -> bool:
             if second not in naming_seconds(key_second):
                 raise StoreError(f"Redis at {self.where} has no free key from {play_key(key_second)} on")
             if is_taken(second):
@@ -305,7 +305,7 @@ class Store:
             holder = self._claims.get(second) or self._holder(second)
             return holder not in (None, (started_at, uri))
 
-        second = next_free_second(key_second, is_anothers)
+        second = next_free_second(key_second, is_unavailable)
         self._claims[second] = (started_at, uri)
         return second
 

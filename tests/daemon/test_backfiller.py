@@ -91,15 +91,15 @@ class BackfillHarness:
     def recover(self) -> None:
         self.spotify.error = None
 
-    def fetch(self, open_play: Play | None = None, blind: Iterable[tuple[int, int]] = ()) -> list[Play]:
+    def fetch(self, open_play: Play | None = None, unobserved: Iterable[tuple[int, int]] = ()) -> list[Play]:
         """Fetch after a gap."""
         self.miss()
-        return self.fetch_if_due(open_play, blind)
+        return self.fetch_if_due(open_play, unobserved)
 
     def fetch_if_due(
-        self, open_play: Play | None = None, blind: Iterable[tuple[int, int]] = ()
+        self, open_play: Play | None = None, unobserved: Iterable[tuple[int, int]] = ()
     ) -> list[Play]:
-        return self.backfiller.fetch_if_due(open_play, round(self.clock.utc() * 1000), list(blind))
+        return self.backfiller.fetch_if_due(open_play, round(self.clock.utc() * 1000), list(unobserved))
 
     def run(self, seconds: float, *, listening: bool = False) -> None:
         until = self.clock.now + seconds
@@ -248,7 +248,7 @@ class TestAnswer:
         harness.outbox.put([play("A", -23 * HOUR, -23 * HOUR + 100, STOPPED, playing=False)])
         harness.answer(("A", -100))
         span = (round((T - 5 * HOUR) * 1000), round(T * 1000))
-        assert len(harness.fetch(blind=[span] if is_blind else [])) == is_blind
+        assert len(harness.fetch(unobserved=[span] if is_blind else [])) == is_blind
 
     def test_items_older_than_all_known_plays_are_ignored(self, harness: BackfillHarness) -> None:
         harness.outbox.put(

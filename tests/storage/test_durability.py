@@ -36,7 +36,7 @@ def is_safe(persistence: Persistence, age: float, server_second: int = T, **proo
     receipts = Receipts()
     receipts.add("a", Receipt(1000.0, server_second))
     synced, replicated = proof.get("synced"), proof.get("replicated", True) is True
-    return receipts.proven(persistence, 1000.0 + age, synced=synced, replicated=replicated) == ["a"]
+    return receipts.pop_saved(persistence, 1000.0 + age, synced=synced, replicated=replicated) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_receipts_are_taken_out_once_proven_changed_or_lost() -> None:
         receipts.add(key, Receipt(at, T))
     receipts.discard("d")
     receipts.discard("unknown")
-    assert receipts.proven(AOF, SYNC_SECONDS, synced=None, replicated=True) == ["a"]
+    assert receipts.pop_saved(AOF, SYNC_SECONDS, synced=None, replicated=True) == ["a"]
     assert receipts.keys() == {"b", "c"}
-    assert receipts.proven(AOF, SYNC_SECONDS + 1, synced=None, replicated=True) == ["b"]
+    assert receipts.pop_saved(AOF, SYNC_SECONDS + 1, synced=None, replicated=True) == ["b"]
     assert len(receipts) == 1
     receipts.clear()
-    assert receipts.proven(AOF, ONE_DAY, synced=True, replicated=True) == []
+    assert receipts.pop_saved(AOF, ONE_DAY, synced=True, replicated=True) == []

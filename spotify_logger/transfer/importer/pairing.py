@@ -215,12 +215,12 @@ def _find_in_plays(rows: Sequence[CandidateRow], known: _TimeIndex) -> None:
     costs = []
     for number, row in enumerate(rows):
         for order, play in enumerate(_candidates(row.evidence, known)):
-            price = cost(row.evidence, play.evidence)
-            if price is not None:
-                costs.append((price, number, order, play))
-    for price, number, _, play in sorted(costs, key=lambda found: found[:3]):
+            value = cost(row.evidence, play.evidence)
+            if value is not None:
+                costs.append((value, number, order, play))
+    for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
-        fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else price < PART_COST
+        fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else value < PART_COST
         if row.status is None and fits:
             row.status = play.status
             play.used_ms += row.evidence.ms_played
@@ -257,7 +257,7 @@ class _TimeIndex:
 def _best_pairs(
     rows: Sequence[CandidateRow],
     partners: Iterable[Partner],
-    price: Callable[[PlayEvidence, PlayEvidence], int | None],
+    cost_of: Callable[[PlayEvidence, PlayEvidence], int | None],
 ) -> Iterator[tuple[CandidateRow, Partner]]:
     """Pair rows and partners with about the same `ms_played`, one to one, the best pairs first."""
     by_length: dict[int, list[tuple[int, Partner]]] = defaultdict(list)
@@ -268,9 +268,9 @@ def _best_pairs(
         length = row.evidence.ms_played // MS_PLAYED_TOLERANCE_MS
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
-                paid = price(row.evidence, partner.evidence)
-                if paid is not None:
-                    costs.append((paid, number, order, partner))
+                value = cost_of(row.evidence, partner.evidence)
+                if value is not None:
+                    costs.append((value, number, order, partner))
     paired: set[int] = set()
     taken: set[int] = set()
     for _, number, order, partner in sorted(costs, key=lambda found: found[:3]):
