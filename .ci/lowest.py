@@ -1,4 +1,4 @@
-"""Print constraints for pip: the lowest versions that pyproject.toml allows of all that it asks for."""
+"""Print pip constraints with the lowest version of each dependency that pyproject.toml allows."""
 # ruff: noqa: INP001, T201 - a script that prints
 
 from __future__ import annotations

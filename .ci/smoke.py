@@ -1,10 +1,10 @@
-"""Runs the demo, looks into its Redis server meanwhile, and at what it leaves behind.
+"""Run the demo, check the plays in its Redis server, and check that it leaves nothing behind.
 
     smoke.py COMMAND
 
-COMMAND is a line for the shell that starts the demo and gives it a time to end. The exit code is 0 when every
-play that the demo announces is in the server as docs/keyspace.md says, no play is missing, and neither a
-process nor a file remains.
+COMMAND is a shell command line that runs the demo for a limited time. The exit code is 0 if every play that
+the demo announces is in the server as described in docs/keyspace.md, no play is missing, and neither a
+process nor a file is left.
 """
 # ruff: noqa: INP001, T201 - a script that prints
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PATIENCE = 300
-"""Seconds after which the demo hangs; installing it is a part of them."""
+"""Seconds after which the demo counts as hung; they include its installation."""
 FEWEST = 2
-"""Plays that end in twenty seconds, on the slowest of machines."""
+"""Plays that end within twenty seconds even on a slow machine."""
 NEXT_FREE = 10
-"""Seconds after its start at which a play is named at most; the second itself may be another play's."""
+"""Seconds after its start within which the second in the key of a play lies; earlier ones may be taken."""
 CLOCK_SLACK_MS = 50
-"""Milliseconds by which stamps may differ that come of different readings of the clock."""
+"""Milliseconds by which two stamps may differ because they come from different readings of the clock."""
 
 ALWAYS = frozenset(
     {
@@ -41,10 +41,10 @@ ALWAYS = frozenset(
         *("progress_ms", "playing", "started_at", "ended_at", "ms_played", "end_reason", "source"),
     }
 )
-"""Fields that every play which ended has, when Spotify tells all it can."""
+"""The fields that every ended play has if Spotify provides everything."""
 SOMETIMES = frozenset({"id", "artists", "album", "duration_ms", "explicit", "device_volume", "context_uri"})
-"""Fields that depend on what is played, where, and from where."""
-IN_CATALOGUE = frozenset({"uri", "type", "name"})
+"""Fields that depend on the item, the device and the context."""
+IN_CATALOG = frozenset({"uri", "type", "name"})
 
 ADDRESS = re.compile(r"Redis at 127\.0\.0\.1:(\d+)")
 PLAY = re.compile(r"redis-cli -p \d+ hgetall listening:(\d+)")
@@ -53,12 +53,12 @@ SUMMARY = re.compile(
 )
 
 
-class Failure(Exception):  # noqa: N818 - the name says it
-    """Something is not as it should be."""
+class Failure(Exception):  # noqa: N818 - not an error of this script
+    """A check has failed."""
 
 
 def main(command: str) -> int:
-    """Run the demo, and say what came of it."""
+    """Run the demo, print the result, and return the exit code."""
     signal.alarm(PATIENCE)
     try:
         with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
@@ -67,24 +67,24 @@ def main(command: str) -> int:
             expect(logged >= len(plays), f"{len(plays)} plays ended, but only {logged} were logged")
             check_nothing_remains(port, Path(folder))
     except (Failure, redis.RedisError) as failure:
-        print(f"the demo fails: {failure}")
+        print(f"the demo has failed: {failure}")
         return 1
-    print(f"the demo is well: {len(plays)} plays looked at, {logged} logged, nothing left behind")
+    print(f"the demo works: {len(plays)} plays checked, {logged} logged, nothing left behind")
     return 0
 
 
-def expect(truth: object, otherwise: str) -> None:
-    """Go on if it is true.
+def expect(condition: object, otherwise: str) -> None:
+    """Check a condition.
 
     Raises:
-        Failure: It is not.
+        Failure: It is false; `otherwise` is the message.
     """
-    if not truth:
+    if not condition:
         raise Failure(otherwise)
 
 
 def run(command: str, folder: str) -> Iterator[str]:
-    """Start the demo, with `folder` for its temporary files; give its lines, and look at its exit code."""
+    """Run the demo with `folder` for its temporary files; yield its lines, then check its exit code."""
     shell = ["bash", "-euo", "pipefail", "-c", command]
     environment = {**os.environ, "TMPDIR": folder}
     with subprocess.Popen(shell, env=environment, stdout=subprocess.PIPE, text=True) as demo:  # noqa: S603
@@ -95,10 +95,10 @@ def run(command: str, folder: str) -> Iterator[str]:
 
 
 def watch(lines: Iterable[str]) -> tuple[int, set[int], int]:
-    """Look at each play when the demo announces it.
+    """Check each play when the demo announces it.
 
     Returns:
-        The server's port, the seconds that name the plays, and how many the demo says it has logged.
+        The port of the server, the seconds of the plays, and the number of logged plays in the summary.
     """
     port, seen, logged = 0, set[int](), -1
     for line in lines:
@@ -118,14 +118,14 @@ def watch(lines: Iterable[str]) -> tuple[int, set[int], int]:
 
 
 def check_play(server: redis.Redis, second: int) -> None:
-    """Check that a play's hash, the index of its day, the catalogue and the status agree."""
+    """Check that a play's hash, the index of its day, the catalog and the status agree."""
     key = f"listening:{second}"
     play = hash_at(server, key)
     names = play.keys()
     expect(names >= ALWAYS, f"{key} lacks {', '.join(sorted(ALWAYS - names))}")
     expect(names <= ALWAYS | SOMETIMES, f"{key} has {', '.join(sorted(names - ALWAYS - SOMETIMES))}")
     expect(play["source"] == "live", f"{key} comes from {play['source']}")
-    expect({play["playing"], play["shuffle_state"]} <= {"0", "1"}, f"{key} has a flag that is none")
+    expect({play["playing"], play["shuffle_state"]} <= {"0", "1"}, f"{key} has a flag other than 0 and 1")
     started, ended, heard = stamp(play["started_at"]), stamp(play["ended_at"]), int(play["ms_played"])
     expect(0 <= second - started // 1000 < NEXT_FREE, f"{key} started at {play['started_at']}")
     expect(
@@ -138,7 +138,7 @@ def check_play(server: redis.Redis, second: int) -> None:
     expected = f"{item} {play['ms_played']} {play.get('end_reason', 'open')}"
     expect(line == expected, f"{key} should have '{expected}' in its index, and has '{line}'")
     catalog = hash_at(server, item)
-    expect(catalog.keys() >= IN_CATALOGUE, f"{item} is not in the catalogue")
+    expect(catalog.keys() >= IN_CATALOG, f"{item} is not in the catalog")
     expect(catalog["uri"] == play["uri"], f"{key} has {play['uri']}, {item} has {catalog['uri']}")
 
     status = hash_at(server, "spotify_logger:status")
@@ -148,12 +148,12 @@ def check_play(server: redis.Redis, second: int) -> None:
 
 
 def hash_at(server: redis.Redis, key: str) -> dict[str, str]:
-    """What lies there, empty if nothing."""
+    """Return a hash, empty if there is none."""
     return cast("dict[str, str]", server.hgetall(key))
 
 
 def stamp(text: str) -> int:
-    """A stamp as milliseconds since the epoch."""
+    """Parse ISO 8601 into milliseconds since the epoch."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
@@ -165,12 +165,12 @@ def check_nothing_remains(port: int, folder: Path) -> None:
     expect(not processes, f"processes remain: {', '.join(processes)}")
     with suppress(redis.ConnectionError), redis.Redis(port=port, socket_timeout=10) as server:
         server.ping()
-        expect(truth=False, otherwise="the server still answers")
+        expect(condition=False, otherwise="the server still answers")
 
 
 def belongs(process: Path, folder: Path) -> bool:
-    """Whether a process of /proc refers to the folder in its environment or arguments."""
-    with suppress(OSError):  # it has ended meanwhile
+    """Return whether a process in /proc refers to the folder in its environment or arguments."""
+    with suppress(OSError):  # it has exited
         return any(str(folder).encode() in (process / name).read_bytes() for name in ("environ", "cmdline"))
     return False
 

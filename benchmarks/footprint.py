@@ -113,12 +113,12 @@ class Stage:
 
     @property
     def supervisor(self) -> int:
-        """The process id of `run.py`."""
+        """The process ID of `run.py`."""
         return self._supervisor.pid
 
     @property
     def loop(self) -> int:
-        """The process id of `log.py`."""
+        """The process ID of `log.py`."""
         return int(self.status()["pid"])
 
     def polls(self) -> int:

@@ -91,7 +91,7 @@ def command_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
-    parser.add_argument("--listener", metavar="NAME", help="listener whose log to use, if there are several")
+    parser.add_argument("--listener", metavar="NAME", help="use the log of this listener")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     add = arguments.Subcommands(commands)
     add.command("login", "let the logger see what you play (required every six months)", csv=False)

@@ -36,7 +36,7 @@ _MIN_CONCEALED_LENGTH = 4  # characters; hiding shorter ones would garble every 
 
 
 class NotConfigured(Misconfigured):
-    """No client id is set: this is a fresh installation."""
+    """No client ID is set: this is a fresh installation."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
     """All settings; docs/settings.md explains each.
 
     Attributes:
-        client_id: The client id of the app in Spotify's dashboard.
+        client_id: The client ID of the app in Spotify's dashboard.
         client_secret: Its client secret; "" to rely on PKCE alone.
         redirect_uri: Where Spotify sends the browser after the login, as registered in the dashboard.
         refresh_token: Used while there is no token file; "" when unset.
@@ -107,11 +107,11 @@ def load(
     Args:
         directory: The folder of `.env` and `auth.py`.
         environ: The environment.
-        need_login: False for commands that never call Spotify: they need neither client id nor state folder.
+        need_login: False for commands that never call Spotify: they need neither client ID nor state folder.
         listener: Overrides LISTENER.
 
     Raises:
-        NotConfigured: There is no client id, and nothing else is wrong.
+        NotConfigured: There is no client ID, and nothing else is wrong.
         Misconfigured: A setting is wrong; the message names it, its source, and what to do.
     """
     found = find_settings(directory, environ, parse_dotenv=True)
@@ -167,7 +167,7 @@ def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
 
 
 def is_visible_ascii(text: str) -> bool:
-    """Return whether `text` can be an id, a secret or a URL: visible ASCII without spaces, not empty."""
+    """Return whether `text` can be an ID, a secret or a URL: visible ASCII without spaces, not empty."""
     return re.fullmatch(r"[!-~]+", text) is not None
 
 

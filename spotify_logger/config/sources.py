@@ -54,7 +54,7 @@ SECRET_SETTINGS = frozenset(
         "WEB_PASSWORD",
     }
 )
-"""The settings that may hold a secret, and the client id that goes with one."""
+"""The settings that may hold a secret, and the client ID that goes with one."""
 
 _AUTH_SETTINGS = {name: f"SPOTIFY_{name.upper()}" for name in auth_file.NAMES}
 # Characters that are copied along with a value: whitespace, quotes, byte order marks.

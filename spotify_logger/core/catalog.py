@@ -16,10 +16,10 @@ class CatalogEntry(NamedTuple):
     Attributes:
         name: The title.
         artists: The artists' names, separated by ", ".
-        artist_ids: The artists' Spotify ids, separated by spaces.
+        artist_ids: The artists' Spotify IDs, separated by spaces.
         album: The album's name; for an episode, the show's.
-        album_id: The album's Spotify id.
-        isrc: The ISRC, which identifies a recording across its Spotify ids.
+        album_id: The album's Spotify ID.
+        isrc: The ISRC, which identifies a recording across its Spotify IDs.
     """
 
     name: str = ""
@@ -34,12 +34,12 @@ UNKNOWN_ENTRY = CatalogEntry()
 
 
 def recording_key(key: str, isrc: str, *, exact: bool) -> str:
-    """Return a key that all ids of a recording share.
+    """Return a key that all IDs of a recording share.
 
     Args:
         key: The item's catalog key.
         isrc: Its ISRC, "" if unknown.
-        exact: Treat every id as a recording of its own.
+        exact: Treat every ID as a recording of its own.
     """
     if exact or not isrc:
         return key
@@ -50,8 +50,8 @@ def recording_key(key: str, isrc: str, *, exact: bool) -> str:
 def artist_names(entry: CatalogEntry) -> list[str]:
     """Return the names of an item's artists.
 
-    A name may contain ", ", so the text is split only if that yields as many names as there are ids. Without
-    ids it is a single name: Spotify's export has only the album's artist.
+    A name may contain ", ", so the text is split only if that yields as many names as there are IDs. Without
+    IDs it is a single name: Spotify's export has only the album's artist.
     """
     names = entry.artists.split(", ")
     if len(names) == len(entry.artist_ids.split()):
@@ -65,7 +65,7 @@ def is_episode(key: str) -> bool:
 
 
 class AlbumKey(NamedTuple):
-    """Identifies an album: its name and first artist; with `exact`, or for compilations, its id instead."""
+    """Identifies an album: its name and first artist; with `exact`, or for compilations, its ID instead."""
 
     name: str
     artist: str
@@ -74,12 +74,12 @@ class AlbumKey(NamedTuple):
 def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, AlbumKey]:
     """Return the album of each track, by catalog key.
 
-    Pressings of an album have different ids and the same name; a compilation has one id. Editions with
+    Pressings of an album have different IDs and the same name; a compilation has one ID. Editions with
     another name are other albums.
 
     Args:
         entries: Catalog entries by key.
-        exact: Treat every id as an album of its own.
+        exact: Treat every ID as an album of its own.
     """
     firsts = {key: next(iter(artist_names(entry)), "") for key, entry in entries.items()}
     first_artists: dict[str, str] = {}

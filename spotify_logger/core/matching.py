@@ -58,7 +58,7 @@ Identity = tuple[int, str]
 def is_same_recording(item: Item, other: Item) -> bool:
     """Return whether two items are the same recording: by URI, ISRC, or artists, title and duration.
 
-    Spotify may report a play under another id, of another album (spotify/web-api#1232).
+    Spotify may report a play under another ID, of another album (spotify/web-api#1232).
     """
     isrc, other_isrc = (str(each.catalog.get("isrc") or "") for each in (item, other))
     by_id = is_same_by_id(item.uri, isrc, other.uri, other_isrc)
@@ -72,7 +72,7 @@ def is_same_recording(item: Item, other: Item) -> bool:
 
 
 def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool | None:
-    """Return whether two items are the same recording by their ids; None if ids do not decide it."""
+    """Return whether two items are the same recording by their IDs; None if IDs do not decide it."""
     if uri == other_uri:
         return True
     return isrc.upper() == other_isrc.upper() if isrc and other_isrc else None

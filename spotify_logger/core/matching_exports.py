@@ -1,6 +1,6 @@
 """The rules for matching rows of Spotify's exports with each other and with known plays. Pure.
 
-Each source has its own times for a play, may use another id, and may report it in more or fewer pieces.
+Each source has its own times for a play, may use another ID, and may report it in more or fewer pieces.
 Moments are in milliseconds since the epoch, UTC.
 
 Same recording?
@@ -58,7 +58,7 @@ class SourceKind(IntEnum):
     EXTENDED = 3
     """The extended streaming history."""
     ACCOUNT = 4
-    """The account data: no ids, and only the minute of the end."""
+    """The account data: no IDs, and only the minute of the end."""
 
 
 @dataclass(frozen=True, slots=True)

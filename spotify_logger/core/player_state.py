@@ -160,7 +160,7 @@ def read_item(raw: object) -> Item | None:
     if not isinstance(item_type, str) or item_type not in ITEM_TYPES:
         return None
     if not is_spotify_id(identity):
-        # A local file has no id; its URI consists of artist, album, title and seconds (spotify/web-api#480).
+        # A local file has no ID; its URI consists of artist, album, title and seconds (spotify/web-api#480).
         if not isinstance(uri, str) or not uri.startswith("spotify:local:"):
             return None
         identity = ""
@@ -175,7 +175,7 @@ def is_spotify_id(value: object) -> TypeGuard[str]:
 
 
 def catalog_key(item_type: str, identity: str, uri: str) -> str:
-    """Return an item's catalog key: "track:<id>" or "episode:<id>"; without an id "local:<digest>"."""
+    """Return an item's catalog key: "track:<id>" or "episode:<id>"; without an ID "local:<digest>"."""
     return f"{item_type}:{identity}" if identity else "local:" + hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 

@@ -18,7 +18,7 @@ what was played. They keep `recently-played` and exports from bringing deleted p
 LISTENERS = "spotify_logger:listeners"
 """Named listeners -> the start of their log. Its key is never prefixed with a listener."""
 LEASE = "spotify_logger:lease"
-"""The holder of the polling lease: fencing number, id and machine. It expires."""
+"""The holder of the polling lease: fencing number, ID and machine. It expires."""
 FENCE = "spotify_logger:fence"
 """The last fencing number issued."""
 STANDBY = "spotify_logger:standby"

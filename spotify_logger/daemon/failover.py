@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 LOGGER_ID_NOTE = "logger"
-"""The note with the id of the logger."""
+"""The note with the ID of the logger."""
 ROLE_NOTE = "duty"
 """The note with its role, `ACTIVE` or `STANDBY`."""
 FENCE_NOTE = "lease"
@@ -39,7 +39,7 @@ _VOID, _SILENT = "lease", "standby"  # keys of alerts
 
 
 def logger_id(outbox: Outbox) -> str:
-    """Return the id of the logger that owns an outbox; it is created on first use."""
+    """Return the ID of the logger that owns an outbox; it is created on first use."""
     known = outbox.note(LOGGER_ID_NOTE)
     if not known:
         known = secrets.token_hex(8)

@@ -46,7 +46,7 @@ TRACKER_NOTE = "tracker"
 WRONG_TYPE = "WRONGTYPE"
 """The error code for a key of another type, which something else uses."""
 REDIS_RUN_NOTE = "redis_run"
-"""The note with the run id of the Redis server that was written to last."""
+"""The note with the run ID of the Redis server that was written to last."""
 
 
 class Recorder:

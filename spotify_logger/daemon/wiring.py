@@ -43,7 +43,7 @@ class Environment:
         clock: The time.
         send: Sends requests to Spotify.
         send_alert: Sends alerts and heartbeats.
-        boot_id: The id of this boot of the machine.
+        boot_id: The ID of this boot of the machine.
         chance: Returns a number from 0 to 1, for jitter.
         connect: Opens a link to Redis.
         open_database: Opens the database of the outbox; None for SQLite on disk.

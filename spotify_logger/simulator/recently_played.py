@@ -55,7 +55,7 @@ class RecentlyPlayed:
 
     Args:
         record: The history.
-        seed: Random seed for what is listed, how late, and under which id.
+        seed: Random seed for what is listed, how late, and under which ID.
         late_rate: Probability that a play is listed only hours later, after newer ones.
     """
 

@@ -176,7 +176,7 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
 
     Raises:
         LoginNeeded: The code was used, has expired, or belongs to another login.
-        Misconfigured: Spotify does not know this client id and secret.
+        Misconfigured: Spotify does not know this client ID and secret.
         TryLater: There was no response, or an unexpected one.
         NotBefore: There is a rate limit.
     """

@@ -54,7 +54,7 @@ class Cooldown:
         monotonic: Its start by the monotonic clock.
         utc: The same moment, in seconds since the epoch; an earlier one if `rebooted`.
         times: The number of limits in a row, including this one.
-        boot: The boot id that `monotonic` belongs to; "" if unknown.
+        boot: The boot ID that `monotonic` belongs to; "" if unknown.
         reason: For errors raised during the cooldown.
         rebooted: Whether the machine was off since `utc`, for a time that the monotonic clock did not count.
     """
@@ -110,7 +110,7 @@ def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
 
 
 def boot_id() -> str:
-    """Return the boot id of this machine; "" if the system (not Linux) has none."""
+    """Return the boot ID of this machine; "" if the system (not Linux) has none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ class RateLimit:
     Args:
         path: The file to keep them in; its folder must exist.
         clock: The clock.
-        boot: The boot id of this machine.
+        boot: The boot ID of this machine.
     """
 
     def __init__(self, path: Path, clock: Clock, boot: str) -> None:

@@ -134,7 +134,7 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, or None before the first start."""
+        """The server's process ID, or None before the first start."""
         return self.process.pid if self.process else None
 
     @property

@@ -1,7 +1,7 @@
 """The lease: of all loggers that keep the same log, only its holder polls Spotify.
 
 It is a key in Redis that expires unless it is renewed (`SET NX PX`). Its value is a fencing token, greater
-than that of any earlier lease, the id of the holder, and the name of its machine. A standby announces itself
+than that of any earlier lease, the ID of the holder, and the name of its machine. A standby announces itself
 under another key: only then does the holder renew the lease every few seconds, with a short expiry.
 """
 
@@ -66,7 +66,7 @@ class LeaseHolder:
 
     Attributes:
         fence: The fencing token.
-        logger_id: The id of the logger.
+        logger_id: The ID of the logger.
         machine: The name of its machine.
     """
 
@@ -104,7 +104,7 @@ class Lease:
     Args:
         link: A connection of its own.
         prefix: The prefix of every key.
-        logger_id: The id of the logger: hexadecimal digits, the same after a restart.
+        logger_id: The ID of the logger: hexadecimal digits, the same after a restart.
         machine: The name of its machine, for people.
         clock: The time.
         stood_by: Whether another logger held it at the last check, possibly before a restart.

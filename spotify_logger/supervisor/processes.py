@@ -46,7 +46,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id, or None while it does not run."""
+        """The process ID, or None while it does not run."""
         return self._process.pid if self._process else None
 
     def launch(self) -> None:

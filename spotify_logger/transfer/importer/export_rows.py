@@ -73,7 +73,7 @@ class SkipReason(Enum):
     BAD = "not understood"
     PRIVATE = "private (--private imports them)"
     SILENT = "0 ms played"
-    NAMELESS = "neither a title nor an id"
+    NAMELESS = "neither a title nor an ID"
 
 
 @dataclass(frozen=True, slots=True)
