@@ -49,10 +49,10 @@ FEATURE = ReferenceItem(
 )
 OLD = ReferenceItem("track:years", "Old", ("Air", "Daft Punk"), "Years", has_ids=False)
 NAMELESS = ReferenceItem("track:nobody", "Untitled")
-GONE = ReferenceItem("track:gone", is_known=False)
+GONE = ReferenceItem("track:gone", duration_ms=None, is_known=False)
 EPISODE = ReferenceItem("episode:one", "On Daft Punk", (), "A Show", duration_ms=3_600_000)
 OTHER_EPISODE = ReferenceItem("episode:two", "Discovery", (), "Another Show", duration_ms=1_800_000)
-GONE_EPISODE = ReferenceItem("episode:gone", is_known=False)
+GONE_EPISODE = ReferenceItem("episode:gone", duration_ms=None, is_known=False)
 
 FAMILIES = (
     (QUO1, QUO2, QUO3),

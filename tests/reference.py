@@ -64,10 +64,6 @@ class ReferenceItem:
     def first_artist(self) -> str:
         return self.credited[0] if self.artists else ""
 
-    def known(self) -> ReferenceItem:
-        """Return the item as the catalog knows it."""
-        return self if self.is_known else ReferenceItem(self.key, duration_ms=None)
-
 
 @dataclass(frozen=True)
 class ReferencePlay:
@@ -172,24 +168,16 @@ def counts(play: ReferencePlay, threshold: int | str) -> bool:
     if threshold == "finished":
         return play.end == "trackdone"
     if threshold == "half":
-        length = play.item.known().duration_ms
+        length = play.item.duration_ms
         return play.end == "trackdone" or bool(length and play.ms_played >= length / 2)
     return play.ms_played >= int(threshold)
 
 
 @dataclass(frozen=True)
 class ReferenceLog:
-    """All plays, and a question about them.
+    """All plays and gaps in chronological order, and a question about them, asked at `now`.
 
-    Attributes:
-        plays: In chronological order.
-        gaps: From, to, and the reason.
-        now: The second at which the question is asked.
-        zone: The time zone.
-        period: The period of the question.
-        threshold: How much has to be heard for a play to count.
-        by: "plays" or "time".
-        exact: Whether every ID is counted separately.
+    `exact`: every ID is counted separately.
     """
 
     plays: Sequence[ReferencePlay] = ()
@@ -247,6 +235,10 @@ class ReferenceLog:
     def bounds(self) -> Data:
         return {"from": iso(self.period.begin), "to": iso(self.period.end)}
 
+    @property
+    def heading(self) -> Data:
+        return {**self.bounds, "by": self.by, **self.sums(self.inside), "unseen": self.unseen()}
+
     def unseen(self) -> Data:
         """Return the number of gaps from the first play on, and their seconds."""
         begin, end = self.period.begin, self.period.end
@@ -261,32 +253,30 @@ class ReferenceLog:
     # What is ranked
 
     def track(self, item: ReferenceItem) -> str:
-        return item.key if self.exact or not item.known().isrc else item.known().isrc.upper()
+        return item.key if self.exact or not item.isrc else item.isrc.upper()
 
     def album(self, item: ReferenceItem, among: Sequence[ReferencePlay]) -> tuple[str, str] | None:
         """An album is known by its name and artist; by its ID if several artists are on it."""
-        known = item.known()
-        if not known.album:
+        if not item.album:
             return None
-        on_it = {play.item.first_artist for play in among if play.item.known().album_id == known.album_id}
-        if known.album_id and (self.exact or len(on_it) > 1):
-            return known.album, f"id {known.album_id}"
-        return known.album, known.first_artist
+        on_it = {play.item.first_artist for play in among if play.item.album_id == item.album_id}
+        if item.album_id and (self.exact or len(on_it) > 1):
+            return item.album, f"id {item.album_id}"
+        return item.album, item.first_artist
 
     def things(self, kind: str, play: ReferencePlay) -> Sequence[object]:
         """Return the things of a kind that a play belongs to."""
-        known = play.item.known()
         if kind == "devices":
             return [play.device or "unknown"]
         if kind == "contexts":
             return [play.context or "unknown"]
-        if known.is_music != (kind != "shows"):
+        if play.item.is_music != (kind != "shows"):
             return []
         if kind == "artists":
-            return known.credited
+            return play.item.credited
         if kind == "tracks":
             return [self.track(play.item)]
-        album = known.album if kind == "shows" else self.album(play.item, [*self.inside, *self.before])
+        album = play.item.album if kind == "shows" else self.album(play.item, [*self.inside, *self.before])
         return [album] if album else []
 
     def most_played_item(self, plays: Sequence[ReferencePlay]) -> ReferenceItem:
@@ -347,11 +337,8 @@ class ReferenceLog:
         everything = self.ranked(kind)
         return {
             "kind": kind,
-            **self.bounds,
-            "by": self.by,
-            **self.sums(self.inside),
+            **self.heading,
             "number": len(everything),
-            "unseen": self.unseen(),
             "top": [
                 {"rank": rank, **self._top_line(kind, thing, own)}
                 for rank, (thing, own) in enumerate(everything[:number], 1)
@@ -522,13 +509,7 @@ class ReferenceLog:
             {"weekday": day, "hour": hour, **self.sums_at("%a %H", f"{day} {hour:02}", self.inside)}
             for day, hour in hours
         ]
-        return {
-            **self.bounds,
-            "by": self.by,
-            **self.sums(self.inside),
-            "week": week,
-            "unseen": self.unseen(),
-        }
+        return {**self.heading, "week": week}
 
     def calendar(self, year: int) -> Data:
         """Every day of a year, up to today."""
@@ -536,14 +517,11 @@ class ReferenceLog:
         days = [date(year, 1, 1) + number * ONE_DAY for number in range(366)]
         return {
             "year": year,
-            **self.bounds,
-            "by": self.by,
-            **self.sums(self.inside),
+            **self.heading,
             **self.days(),
             "calendar": [
                 {"day": str(day), **self.sums_at(DAY, day, self.inside)} for day in days if day < end
             ],
-            "unseen": self.unseen(),
         }
 
     # A year in review
@@ -555,14 +533,13 @@ class ReferenceLog:
         has_past = any(before.values())
         new = [each for each in log.ranked("tracks") if has_past and each[0] not in before["tracks"]]
         night = log.only([play for play in log.inside if shown(play.second, log.zone).hour < 5])
-        names = ("plays", "shorter", "skips", "heard_ms", "days", "sessions", "longest_session")
+        names = ("shorter", "skips", "days", "sessions", "longest_session", "longest_streak", "busiest_day")
         months = [f"{year}-{month:02}" for month in range(1, 13)]
         return {
             "year": year,
             "over": end is not None and log.now >= end,
-            **log.bounds,
-            "by": log.by,
-            **{name: stats[name] for name in (*names, "longest_streak", "busiest_day")},
+            **log.heading,
+            **{name: stats[name] for name in names},
             "new_tracks": stats["new_tracks"] if has_past else None,
             "new_artists": stats["new_artists"] if has_past else None,
             "first_play": log._first_play(),
@@ -574,7 +551,6 @@ class ReferenceLog:
                 kind: [log.highlight(kind, *each) for each in log.ranked(kind)[:BEST_OF_A_YEAR]]
                 for kind in KINDS
             },
-            "unseen": log.unseen(),
         }
 
     def highlight(self, kind: str, thing: object, own: Sequence[ReferencePlay]) -> Data:
@@ -584,7 +560,7 @@ class ReferenceLog:
         if not self.counted:
             return None
         first = self.counted[0]
-        item = first.item.known()
+        item = first.item
         named = {"name": item.name, "artists": item.artists_text, "key": item.key}
         return {**named, "plays": None, "heard_ms": None, "when": iso(first.second)}
 
@@ -655,7 +631,7 @@ class ReferenceLog:
         return {
             "ids": [
                 {
-                    "name": plays[0].item.known().album,
+                    "name": plays[0].item.album,
                     "artists": "",
                     **self.sums(plays),
                     "key": plays[0].item.key,

@@ -36,10 +36,6 @@ class ServerConnection:
         self._server.requests.append(head + b"\r\n\r\n" + body)
         return heard
 
-    def receive(self) -> bytes:
-        """Wait for any bytes; b"" if the client has disconnected."""
-        return self._socket.recv(65536)
-
     def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self._socket.sendall(piece)
