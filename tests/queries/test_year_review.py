@@ -44,11 +44,11 @@ def test_a_year(log: IndexedLog) -> None:
     log.to(EPISODE, "2026-01-01 00:10")
     for day in ("2026-02-28", "2026-03-01"):
         log.to(SEXY, f"{day} 12:00")
-        log.to(DUET, f"{day} 13:00", 3 * 3600)
+        log.to(DUET, f"{day} 05:00", 3 * 3600)  # which is not late at night
     for moment in ("2026-06-01 00:10", "2026-06-01 23:50"):  # two days in UTC
         log.to(QUO, moment)
         log.to(QUO_AGAIN, f"{moment}:30")
-    log.to(LOSER, "2026-06-02 01:00", 4000)
+    log.to(LOSER, "2026-06-02 04:59:59", 4000)
     answer = review(log)
     found = highlights(answer)
     assert found.pop("most repeated")[0].endswith(" 2026-06-01")
