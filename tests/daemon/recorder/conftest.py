@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import start_server
-from tests.daemon.recorder.rig import RecorderRig
+from tests.daemon.recorder.rig import BreakableRig, RecorderRig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from spotify_logger.storage.embedded_server import EmbeddedServer
-
-SHORT_TIMEOUTS = "?socket_timeout=0.3&socket_connect_timeout=0.3"
 
 
 @pytest.fixture(autouse=True)
@@ -34,18 +30,8 @@ def rig(redis_url: str, tmp_path: Path) -> Iterator[RecorderRig]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server to break."""
-    server = start_server(tmp_path / "redis")
-    yield server
-    if server.process is not None and server.is_alive:
-        server.process.kill()
-        server.process.wait()
-
-
-@pytest.fixture
-def breakable(server: EmbeddedServer, tmp_path: Path) -> Iterator[RecorderRig]:
-    """A recorder in front of `server`."""
-    rig = RecorderRig(tmp_path / "outbox.sqlite", server.url, SHORT_TIMEOUTS)
+def breakable(tmp_path: Path) -> Iterator[BreakableRig]:
+    rig = BreakableRig(tmp_path / "outbox.sqlite", start_server(tmp_path / "redis"))
     yield rig
     rig.close()
+    rig.kill_server()

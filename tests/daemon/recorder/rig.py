@@ -171,6 +171,52 @@ class RecorderRig:
             outbox.close()
 
 
+class BreakableRig(RecorderRig):
+    """A recorder in front of a server of its own, to break."""
+
+    def __init__(self, path: Path, server: EmbeddedServer) -> None:
+        super().__init__(path, server.url, "?socket_timeout=0.3&socket_connect_timeout=0.3")
+        self.server = server
+
+    def kill_server(self) -> None:
+        if self.server.process is not None:
+            self.server.process.kill()
+            self.server.process.wait()
+
+    def restart_server(self) -> None:
+        self.server.stop()
+        start_again(self.server)
+
+    @contextmanager
+    def broken(self, how: str) -> Iterator[None]:
+        """Break the server, and repair it at the end of the block."""
+        if how == "down":
+            self.server.stop()
+            yield
+            start_again(self.server)
+        elif how == "hanging":
+            os.kill(self.server.pid or 0, signal.SIGSTOP)
+            yield
+            os.kill(self.server.pid or 0, signal.SIGCONT)
+        elif how == "READONLY":
+            self.raw.replicaof("127.0.0.1", "1")
+            yield
+            self.raw.replicaof("NO", "ONE")
+        elif how == "OOM":
+            self.raw.config_set("maxmemory", "1")
+            yield
+            self.raw.config_set("maxmemory", "0")
+        elif how == "NOPERM":
+            self._allow("x:*")
+            yield
+            self._allow("*")
+
+    def _allow(self, keys: str) -> None:
+        self.raw.acl_setuser(
+            "default", enabled=True, nopass=True, keys=[keys], categories=["+@all"], reset=True
+        )
+
+
 def log_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return the new log lines, without the time."""
     return [line[20:] for line in capsys.readouterr().err.splitlines()]
@@ -184,36 +230,3 @@ def fail_at(name: str) -> Callable[[Sequence[Command]], None]:
             raise StoreError("Redis is away")
 
     return fail
-
-
-def kill(server: EmbeddedServer) -> None:
-    assert server.process is not None
-    server.process.kill()
-    server.process.wait()
-
-
-@contextmanager
-def broken(server: EmbeddedServer, how: str) -> Iterator[None]:
-    """Break a server, and repair it at the end of the block."""
-    with redis.Redis.from_url(server.url) as raw:
-        if how == "down":
-            server.stop()
-            yield
-            start_again(server)
-        elif how == "hanging":
-            os.kill(server.pid or 0, signal.SIGSTOP)
-            yield
-            os.kill(server.pid or 0, signal.SIGCONT)
-        elif how == "READONLY":
-            raw.replicaof("127.0.0.1", "1")
-            yield
-            raw.replicaof("NO", "ONE")
-        elif how == "OOM":
-            raw.config_set("maxmemory", "1")
-            yield
-            raw.config_set("maxmemory", "0")
-        elif how == "NOPERM":
-            everything = {"enabled": True, "nopass": True, "categories": ["+@all"]}
-            raw.acl_setuser("default", keys=["x:*"], reset=True, **everything)
-            yield
-            raw.acl_setuser("default", keys=["*"], **everything)

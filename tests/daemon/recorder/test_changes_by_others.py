@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import start_again
-from tests.daemon.recorder.rig import INDEX, SECOND, RecorderRig, ended, play
-
-if TYPE_CHECKING:
-    from spotify_logger.storage.embedded_server import EmbeddedServer
+from tests.daemon.recorder.rig import INDEX, SECOND, BreakableRig, RecorderRig, ended, play
 
 
-def test_imported_plays_are_known_while_redis_is_there(
-    breakable: RecorderRig, server: EmbeddedServer
-) -> None:
+def test_imported_plays_are_known_while_redis_is_there(breakable: BreakableRig) -> None:
     breakable.write(ended("A"))
     with breakable.store.batch() as batch:
         for play in (ended("B", 30), ended("C", -90_000)):
             batch.write_play(play.second, replace(play, source="import").to_hash(), play.index)
     assert [play.item.uri for play in breakable.recorder.foreign_plays(SECOND * 1000)] == ["spotify:track:B"]
-    server.stop()
+    breakable.server.stop()
     assert breakable.recorder.foreign_plays(SECOND * 1000) == []
     assert breakable.recorder.foreign_plays(SECOND * 1000) == [], "it waits before the next try"
 
@@ -39,7 +32,7 @@ class TestDeletedPlays:
 
     @pytest.mark.parametrize("is_restarted", [False, True])
     def test_are_not_sent_to_a_server_that_lost_data(
-        self, breakable: RecorderRig, server: EmbeddedServer, *, is_restarted: bool
+        self, breakable: BreakableRig, *, is_restarted: bool
     ) -> None:
         breakable.raw.config_set("appendfsync", "always")
         breakable.write(ended("A"), ended("B", 30), ended("C", 60))
@@ -50,8 +43,7 @@ class TestDeletedPlays:
             breakable.raw.flushall()  # the tombstones are lost as well
         else:
             breakable.raw.delete(f"listening:{SECOND + 30}", INDEX)
-        server.stop()
-        start_again(server)
+        breakable.restart_server()
         if is_restarted:
             breakable.restart()
             breakable.load()
@@ -110,11 +102,11 @@ class TestDeletedPlays:
         assert rig.raw.hgetall("track:A") == {"name": "A", "album": "Discovery"}
         assert rig.fields(300)["name"] == "A"
 
-    def test_are_known_while_redis_is_away(self, breakable: RecorderRig, server: EmbeddedServer) -> None:
+    def test_are_known_while_redis_is_away(self, breakable: BreakableRig) -> None:
         breakable.write(ended("A"))
         delete(breakable, 0)
         breakable.recorder.tombstones()
-        server.stop()
+        breakable.server.stop()
         assert breakable.recorder.tombstones() == {SECOND: SECOND + 30}
         assert "Redis at" in breakable.recorder.trouble
         breakable.restart()

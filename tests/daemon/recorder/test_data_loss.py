@@ -16,10 +16,10 @@ from tests.daemon.recorder.rig import (
     OUTAGE,
     SECOND,
     STATUS,
+    BreakableRig,
     RecorderRig,
     ended,
     fail_at,
-    kill,
     play,
 )
 
@@ -27,14 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.storage.embedded_server import EmbeddedServer
+    import redis
+
+
+def make_snapshot(raw: redis.Redis) -> None:
+    raw.bgsave()
+    wait_until(lambda: not raw.info("persistence")["rdb_bgsave_in_progress"])
+    assert raw.info("persistence")["rdb_last_bgsave_status"] == "ok"
 
 
 class TestSaving:
     """Until Redis has saved a play, it stays in the outbox, but is not sent again."""
 
     @pytest.mark.usefixtures("waitaof")
-    def test_an_append_only_file_saves_when_it_is_synced(self, breakable: RecorderRig) -> None:
+    def test_an_append_only_file_saves_when_it_is_synced(self, breakable: BreakableRig) -> None:
         assert breakable.write(ended("A"), ended("B", 30))
         assert breakable.waiting() == [0, 30]
         wait_until(lambda: breakable.write() and not breakable.waiting())
@@ -51,7 +57,7 @@ class TestSaving:
         ],
     )
     def test_without_any_proof_a_day_is_enough(
-        self, breakable: RecorderRig, setting: str, value: str, words: str
+        self, breakable: BreakableRig, setting: str, value: str, words: str
     ) -> None:
         breakable.raw.config_set(setting, value)
         breakable.write(ended("A"))
@@ -62,6 +68,33 @@ class TestSaving:
         breakable.write_after(PERSISTENCE_CHECK_INTERVAL)
         assert len(breakable.outbox) == 0
         assert breakable.link.take_written() == [0]
+
+    def test_snapshots_save_what_was_written_before_they_began(self, breakable: BreakableRig) -> None:
+        breakable.raw.config_set("appendonly", "no")
+        breakable.raw.config_set("save", "3600 1")
+        make_snapshot(breakable.raw)
+        breakable.write(ended("A"))
+        assert breakable.raw.hget(STATUS, "persistence") == "snapshots"
+        breakable.write_after(ONE_DAY)
+        assert len(breakable.outbox) == 1
+        second, _ = breakable.raw.time()
+        wait_until(lambda: breakable.raw.time() > (second + 2, 50_000))  # its clock may be a little late
+        make_snapshot(breakable.raw)
+        breakable.write_after(PERSISTENCE_CHECK_INTERVAL)
+        assert len(breakable.outbox) == 0
+
+    @pytest.mark.usefixtures("waitaof")
+    def test_a_newer_state_has_to_be_saved_too(self, breakable: BreakableRig) -> None:
+        breakable.raw.config_set("appendfsync", "no")
+        breakable.write(ended("A"))
+        breakable.add(ended("A", played=60))
+        breakable.raw.config_set("appendfsync", "always")
+        breakable.link.listen(before=fail_at("HSET"))
+        assert not breakable.write()
+        breakable.link.listen()
+        assert breakable.waiting() == [0]
+        breakable.write_after(60)
+        assert breakable.index() == {0: "track:A 60000"}
 
     @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("is_saved", [False, True])
@@ -83,24 +116,22 @@ class TestSaving:
 
 
 @contextmanager
-def forgotten(server: EmbeddedServer, tmp_path: Path) -> Iterator[None]:
+def forgotten(breakable: BreakableRig, tmp_path: Path) -> Iterator[None]:
     """Kill a server at the end of the block, and restart it with what it had before."""
     folder, copy = tmp_path / "redis" / "appendonlydir", tmp_path / "copy"
     shutil.copytree(folder, copy)
     yield
-    kill(server)
+    breakable.kill_server()
     shutil.rmtree(folder)
     shutil.copytree(copy, folder)
-    start_again(server)
+    start_again(breakable.server)
 
 
 class TestSendingAgain:
-    def test_what_was_lost_before_it_was_saved(
-        self, breakable: RecorderRig, server: EmbeddedServer, tmp_path: Path
-    ) -> None:
+    def test_what_was_lost_before_it_was_saved(self, breakable: BreakableRig, tmp_path: Path) -> None:
         breakable.raw.config_set("appendfsync", "no")
         breakable.write(ended("A"))
-        with forgotten(server, tmp_path):
+        with forgotten(breakable, tmp_path):
             breakable.write(ended("B", 30), play("C", 60), shown=play("C", 60))
         assert breakable.index() == {0: "track:A 30000"}
         assert breakable.write(play("C", 60, 40), shown=play("C", 60))
@@ -112,12 +143,12 @@ class TestSendingAgain:
     @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("is_restarted", [False, True])
     def test_what_an_old_backup_lacks_and_nothing_else(
-        self, breakable: RecorderRig, server: EmbeddedServer, tmp_path: Path, *, is_restarted: bool
+        self, breakable: BreakableRig, tmp_path: Path, *, is_restarted: bool
     ) -> None:
         breakable.raw.config_set("appendfsync", "always")
         breakable.write(ended("A"), play("B", 30))
         breakable.write()
-        with forgotten(server, tmp_path):
+        with forgotten(breakable, tmp_path):
             breakable.outbox.put_gap(SECOND, OUTAGE)
             breakable.write(ended("B", 30, 60), ended("C", 90), ended("D", 90.5))
             breakable.write()
@@ -135,15 +166,14 @@ class TestSendingAgain:
 
     @pytest.mark.usefixtures("waitaof")
     def test_the_newest_plays_even_after_another_crash(
-        self, breakable: RecorderRig, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+        self, breakable: BreakableRig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(outbox_module, "MAX_KEPT_PLAYS", 50)
         breakable.raw.config_set("appendfsync", "always")
         breakable.write(*[ended(f"P{number}", number) for number in range(60)])
         breakable.write()
         breakable.raw.flushall()
-        server.stop()
-        start_again(server)
+        breakable.restart_server()
         breakable.link.listen(before=fail_at("HSET"))
         assert not breakable.write_after(60)
         breakable.restart()

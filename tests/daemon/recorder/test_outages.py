@@ -14,10 +14,9 @@ from tests.daemon.recorder.rig import (
     OUTAGE,
     SECOND,
     STATUS,
+    BreakableRig,
     RecorderRig,
-    broken,
     ended,
-    kill,
     log_lines,
     play,
     written_seconds,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.storage.connection import Command
-    from spotify_logger.storage.embedded_server import EmbeddedServer
 
 IS_BACK = "Redis is back; sending queued plays"
 
@@ -45,14 +43,13 @@ class TestOutage:
     )
     def test_plays_are_queued_and_sent_in_order_and_two_lines_are_logged(
         self,
-        breakable: RecorderRig,
-        server: EmbeddedServer,
+        breakable: BreakableRig,
         capsys: pytest.CaptureFixture[str],
         how: str,
         words: str,
     ) -> None:
         breakable.write(play("A"), shown=play("A"))
-        with broken(server, how):
+        with breakable.broken(how):
             for wait, plays in (
                 (0, [play("A", played=45)]),
                 (1, [ended("A", played=60), play("B", 60)]),
@@ -83,13 +80,13 @@ class TestOutage:
         assert back == IS_BACK
 
     def test_each_new_problem_is_logged_once(
-        self, breakable: RecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+        self, breakable: BreakableRig, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with broken(server, "OOM"):
+        with breakable.broken("OOM"):
             for second in (0, 60, 120):
                 assert not breakable.write(ended(f"P{second}", second), at=second)
                 breakable.clock.sleep(60)
-            with broken(server, "READONLY"):
+            with breakable.broken("READONLY"):
                 assert not breakable.write()
         assert breakable.write_after(60)
         out_of_memory, replica, back = log_lines(capsys)
@@ -97,13 +94,11 @@ class TestOutage:
         assert "is a read-only replica" in replica
         assert back == IS_BACK
 
-    def test_waits_between_tries_grow_and_start_anew_after_success(
-        self, breakable: RecorderRig, server: EmbeddedServer
-    ) -> None:
+    def test_waits_between_tries_grow_and_start_anew_after_success(self, breakable: BreakableRig) -> None:
         breakable.write(play("A"))
         for _ in range(2):
             tries = []
-            with broken(server, "READONLY"):
+            with breakable.broken("READONLY"):
                 for second in range(12):
                     connects = breakable.link.connects
                     assert not breakable.write(play("A", played=60))
@@ -114,9 +109,7 @@ class TestOutage:
             assert breakable.write_after(60)
         assert breakable.index() == {0: "track:A 60000"}
 
-    def test_a_server_may_die_at_any_moment_of_a_turn(
-        self, breakable: RecorderRig, server: EmbeddedServer
-    ) -> None:
+    def test_a_server_may_die_at_any_moment_of_a_turn(self, breakable: BreakableRig) -> None:
         breakable.raw.config_set("appendfsync", "always")
         deaths = 0
         expected = {}
@@ -124,24 +117,24 @@ class TestOutage:
             breakable.link.trips.clear()
             expected[30 * moment] = f"track:P{moment} 30000"
             hook = "after" if moment % 2 else "before"
-            breakable.link.listen(**{hook: kill_at(breakable, server, moment // 2)})
+            breakable.link.listen(**{hook: kill_at(breakable, moment // 2)})
             breakable.write(ended(f"P{moment}", 30 * moment))
-            if server.is_alive:
+            if breakable.server.is_alive:
                 break
             deaths += 1
             breakable.link.listen()
-            start_again(server)
+            start_again(breakable.server)
             assert breakable.write_after(60)
             assert breakable.index() == expected
         assert deaths >= 6
 
 
-def kill_at(rig: RecorderRig, server: EmbeddedServer, trip: int) -> Callable[[Sequence[Command]], None]:
+def kill_at(rig: BreakableRig, trip: int) -> Callable[[Sequence[Command]], None]:
     """Return a hook that kills the server at a round trip."""
 
     def act(_: Sequence[Command]) -> None:
         if len(rig.link.trips) == trip + 1:
-            kill(server)
+            rig.kill_server()
 
     return act
 
@@ -237,11 +230,9 @@ class TestCatchUp:
         assert rig.write(play("now", 9000, 60))
         assert list(rig.index()) == [*range(40), 9000]
 
-    def test_a_server_that_refuses_everything_gets_one_batch_per_turn(
-        self, breakable: RecorderRig, server: EmbeddedServer
-    ) -> None:
+    def test_a_server_that_refuses_everything_gets_one_batch_per_turn(self, breakable: BreakableRig) -> None:
         self.queue(breakable, 30)
-        with broken(server, "OOM"):
+        with breakable.broken("OOM"):
             for _ in range(3):
                 assert not breakable.write_after(60)
             assert breakable.link.take_written() == [*range(10)] * 3

@@ -13,10 +13,10 @@ from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
     SECOND,
     STATUS,
+    BreakableRig,
     RecorderRig,
     ended,
     fail_at,
-    kill,
     log_lines,
     play,
     tracker_state,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.play import Play
     from spotify_logger.storage.connection import Command
-    from spotify_logger.storage.embedded_server import EmbeddedServer
 
 
 class TestWriting:
@@ -128,13 +127,13 @@ class TestDisk:
         ]
 
     def test_the_open_play_is_saved_every_thirty_seconds_but_only_while_redis_is_away(
-        self, breakable: RecorderRig, server: EmbeddedServer
+        self, breakable: BreakableRig
     ) -> None:
         for second in range(0, 600, 30):
             breakable.write(play("A", played=second))
             breakable.clock.sleep(30)
         assert [row.play.ms_played for row in breakable.outbox.waiting(9)] == [0]
-        server.stop()
+        breakable.server.stop()
         saved = []
         for second in range(600, 725, 5):
             assert not breakable.write(play("A", played=second), at=second)
@@ -145,21 +144,21 @@ class TestDisk:
         assert saved == [second // 30 * 30 for second in range(600, 725, 5)]
 
     def test_while_it_is_full_redis_gets_the_plays_and_the_disk_follows(
-        self, breakable: RecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+        self, breakable: BreakableRig, capsys: pytest.CaptureFixture[str]
     ) -> None:
         disk = FullDisk()
         breakable.restart(disk.connect)
         disk.is_full = True
         assert breakable.write(ended("A"), play("B", 30))
         assert "is full" in (breakable.raw.hget(STATUS, "outbox_trouble") or "")
-        kill(server)
+        breakable.kill_server()
         assert not breakable.write(ended("B", 30, 60), play("C", 90))
         assert closed_on_disk(breakable.path, SECOND) == []
         disk.is_full = False
         breakable.clock.sleep(60)
         assert not breakable.write(play("C", 90, 60))
         breakable.restart()
-        start_again(server)
+        start_again(breakable.server)
         assert breakable.write_after(60)
         assert breakable.index() == {0: "track:A 30000", 30: "track:B 60000", 90: "track:C 60000"}
         assert len([line for line in log_lines(capsys) if "outbox.sqlite" in line]) == 2
@@ -222,31 +221,31 @@ class TestLoading:
     """A process continues from the disk or from Redis, whichever is newer."""
 
     def test_an_empty_disk_waits_for_redis(
-        self, breakable: RecorderRig, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+        self, breakable: BreakableRig, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        server.stop()
+        breakable.server.stop()
         had_history = breakable.recorder.has_history
         assert breakable.recorder.load() is None
         connects = breakable.link.connects
         assert breakable.recorder.load() is None
         assert not breakable.write()
         assert breakable.link.connects == connects, "it waits before the next try"
-        start_again(server)
+        start_again(breakable.server)
         breakable.clock.sleep(1)
         assert breakable.load() == (None, "", {})
         assert (had_history, breakable.recorder.has_history) == (False, True)
         assert len(log_lines(capsys)) == 2
 
-    def test_without_redis_the_disk_is_enough(self, breakable: RecorderRig, server: EmbeddedServer) -> None:
+    def test_without_redis_the_disk_is_enough(self, breakable: BreakableRig) -> None:
         breakable.write(play("A", played=0), at=0)
-        server.stop()
+        breakable.server.stop()
         breakable.clock.sleep(40)
         assert not breakable.write(play("A", played=40), at=40)
         breakable.restart()
         assert breakable.recorder.has_history
         assert breakable.load() == (play("A", played=40), tracker_state(40, play("A", played=40)), {})
         assert not breakable.write(ended("A", played=60), play("B", 60))
-        start_again(server)
+        start_again(breakable.server)
         assert breakable.write_after(60)
         assert breakable.index() == {0: "track:A 60000", 60: "track:B 30000"}
 
