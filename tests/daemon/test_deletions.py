@@ -58,9 +58,8 @@ def test_those_that_redis_has_lost_are_restored(store: Store, outbox: Outbox) ->
     assert store.tombstones() == tombstones.plays
 
 
-@pytest.mark.parametrize("note", ["7", "[[1, 2]]", '{"a": 1}', '{"1": 1e999}'])
-def test_invalid_notes_count_as_none(store: Store, outbox: Outbox, note: str) -> None:
-    outbox.set_note(TOMBSTONES, note)
+def test_invalid_notes_count_as_none(store: Store, outbox: Outbox) -> None:
+    outbox.set_note(TOMBSTONES, '{"a": 1}')
     assert Tombstones(store, outbox).plays == {}
 
 

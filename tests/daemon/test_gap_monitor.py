@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE, RATE_LIMITED, SUSPENDED
+from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE, RATE_LIMITED
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
 from spotify_logger.daemon.gap_monitor import (
@@ -207,12 +207,6 @@ class TestGap:
         assert len(harness.monitor.unobserved) == MAX_SPANS
         assert harness.monitor.unobserved[-1] == (round(T * 1000), round((T + 150) * 1000))
 
-    def test_a_suspended_machine_is_one(self, harness: GapMonitorHarness) -> None:
-        harness.answer_for(60)
-        harness.clock.sleep(8 * HOUR)
-        assert harness.answer() == (30, 60 + 8 * HOUR, SUSPENDED)
-        assert harness.saved_gaps() == [(30, 60 + 8 * HOUR, SUSPENDED)]
-
     def test_a_single_failure_between_long_waits_is_none(self, harness: GapMonitorHarness) -> None:
         harness.answer_for(1200, wait=600)
         harness.fail(wait=5)
@@ -221,15 +215,6 @@ class TestGap:
         harness.restart()
         assert harness.answer() is not None  # it ended after a wait that this process did not plan
         assert [gap for gap in harness.saved_gaps() if gap[0] < 1205] == []
-
-    def test_a_clock_that_is_set_makes_none(self, harness: GapMonitorHarness) -> None:
-        harness.answer_for(120)
-        harness.clock.step(-DAY)
-        harness.answer_for(120)
-        harness.fail_for(600)
-        harness.clock.step(2 * DAY)
-        harness.answer_for(300)
-        assert harness.saved_gaps() == [(210, 840, OFFLINE)]
 
 
 class TestGapAcrossRestarts:

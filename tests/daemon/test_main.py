@@ -86,13 +86,6 @@ class TestLoggerProcess:
             assert outbox.note("tracker") == status["tracker"]
             assert outbox.note("requests") == status["requests_by_hour"]
 
-    def test_a_signal_interrupts_its_sleep(self, stage: Stage) -> None:
-        process = stage.start(LOG, POLL_MIN="600", POLL_MAX="600")
-        stage.wait_for_poll()
-        process.send_signal(signal.SIGHUP)
-        assert process.wait(30) == 0
-        assert stage.lines()[-1] == "stopped"
-
     def test_secrets_are_never_logged(self, stage: Stage) -> None:
         process = stage.start(LOG)
         stage.wait_for_poll()
