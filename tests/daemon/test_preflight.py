@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import pty
@@ -12,9 +13,9 @@ import sys
 import termios
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -25,13 +26,11 @@ from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.oauth import Token, TokenFile
-from tests.conftest import free_port
+from tests.conftest import free_port, wait_until
 from tests.spotify.test_login import sent_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Preflight = Callable[..., tuple[int, str, str]]
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 PREFLIGHT = [sys.executable, "-m", "spotify_logger.daemon.preflight"]
@@ -74,29 +73,13 @@ class PreflightTerminal:
             self._read(deadline)
         return found[found.re.groups]
 
-    def wait_for_question(self, prompt: str) -> None:
-        """Read until a prompt is shown, and the process sleeps in the read behind it.
-
-        Python does not notice a signal that comes between the two before the next key is pressed.
-        """
-        self.wait_for(prompt)
-        status = Path(f"/proc/{self.process.pid}/stat")
-        deadline = time.monotonic() + GENEROUS
-        while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "S":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-    def type(self, text: str | bytes) -> None:
-        os.write(self._master, text if isinstance(text, bytes) else text.encode())
-
     def answer(self, prompt: str, text: str) -> None:
         self.wait_for(prompt)
-        self.type(f"{text}\n")
+        os.write(self._master, f"{text}\n".encode())
 
     def log_in(self) -> None:
         """Open the address, agree, and paste the address where that ends."""
-        self.wait_for(LOGIN_PROMPT)
-        self.type(sent_to(self.wait_for(r"\n(http\S+/authorize\?\S+)\n")) + "\n")
+        self.answer(LOGIN_PROMPT, sent_to(self.wait_for(r"\n(http\S+/authorize\?\S+)\n")))
 
     def wait(self) -> int:
         """Read to the end; return the exit code."""
@@ -121,15 +104,6 @@ class PreflightTerminal:
         readable, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
         assert readable, f"nothing more came after: {self.shown!r}"
         self.shown += os.read(self._master, 4096).decode(errors="replace").replace("\r\n", "\n")
-
-
-@contextmanager
-def on_terminal(folder: Path, environ: dict[str, str]) -> Iterator[PreflightTerminal]:
-    terminal = PreflightTerminal(folder, environ)
-    try:
-        yield terminal
-    finally:
-        terminal.close()
 
 
 @pytest.fixture(scope="module")
@@ -157,39 +131,70 @@ def environ(tmp_path: Path, accounts_url: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def run_without_terminal(
-    environ: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Preflight:
-    """Run the preflight in this process; return exit code, standard error and report."""
-    monkeypatch.chdir(tmp_path)
+class Outcome(NamedTuple):
+    code: int
+    shown: str
+    errors: str
+    report: str
 
-    def run(**settings: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(os, "environ", {**environ, **settings})
+
+class PreflightInProcess:
+    """Runs the preflight in this process: without a terminal, or with answers for its questions."""
+
+    def __init__(
+        self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._environ = environ
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def run(self, **settings: str) -> Outcome:
+        self._monkeypatch.setattr(os, "environ", {**self._environ, **settings})
         read, write = os.pipe()
         with os.fdopen(read) as report:
             code = preflight.main(["--report-fd", str(write)])
             os.close(write)
-            shown = capsys.readouterr()
-            assert shown.out == ""
-            return code, shown.err, report.read()
+            shown = self._capsys.readouterr()
+            return Outcome(code, shown.out, shown.err, report.read())
 
-    return run
+    def answer(self, *answers: str | BaseException) -> None:
+        """Give answers, or raise exceptions, and skip the login."""
+        left = list(answers)
+
+        def ask(prompt: str) -> str:
+            sys.stdout.write(prompt)
+            answer = left.pop(0)
+            if isinstance(answer, str):
+                return answer
+            raise answer
+
+        self._monkeypatch.setattr("builtins.input", ask)
+        self._monkeypatch.setattr(getpass, "getpass", ask)
+        self._monkeypatch.setattr(preflight, "_on_terminal", lambda: True)
+        self._monkeypatch.setattr(preflight, "login_on_terminal", lambda *_: None)
+
+
+@pytest.fixture
+def in_process(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> PreflightInProcess:
+    monkeypatch.chdir(tmp_path)
+    return PreflightInProcess(environ, monkeypatch, capsys)
 
 
 def test_first_run_asks_for_app_and_login_and_saves_them(
-    tmp_path: Path, environ: dict[str, str], run_without_terminal: Preflight
+    tmp_path: Path, environ: dict[str, str], in_process: PreflightInProcess
 ) -> None:
     (tmp_path / "auth.example.py").write_bytes((ROOT / "auth.example.py").read_bytes())
-    with on_terminal(tmp_path, environ) as terminal:
+    with closing(PreflightTerminal(tmp_path, environ)) as terminal:
         terminal.answer(ID_PROMPT, f"\n not an id\n '{DEMO_CLIENT_ID}'")
         assert f"redirect URI: {environ['SPOTIFY_REDIRECT_URI']}" in terminal.shown
         terminal.wait_for(SECRET_PROMPT)
         assert not terminal.echoes
-        terminal.type(f"{DEMO_CLIENT_SECRET}\n")
+        terminal.answer(SECRET_PROMPT, DEMO_CLIENT_SECRET)
         terminal.log_in()
         terminal.wait_for("Logged in")
         assert terminal.wait() == 0
@@ -204,76 +209,74 @@ def test_first_run_asks_for_app_and_login_and_saves_them(
     assert saved.count("\n") == (tmp_path / "auth.example.py").read_text().count("\n")
     assert TokenFile(tmp_path / "state" / oauth.TOKEN_FILE).load()
 
-    code, errors, again = run_without_terminal()
-    assert (code, errors, json.loads(again)) == (0, "", report)
+    again = in_process.run()
+    assert (again.code, again.shown, again.errors, json.loads(again.report)) == (0, "", "", report)
+
+
+def test_an_interrupted_question_leaves_the_terminal_as_it_was(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    with closing(PreflightTerminal(tmp_path, environ)) as terminal:
+        terminal.answer(ID_PROMPT, DEMO_CLIENT_ID)
+        terminal.wait_for(SECRET_PROMPT)
+        # Python does not notice a signal between the prompt and the read before the next key is pressed.
+        status = Path(f"/proc/{terminal.process.pid}/stat")
+        wait_until(lambda: status.read_text().rpartition(")")[2].split()[0] == "S", GENEROUS)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 130
+        assert terminal.echoes
+        assert terminal.report.read() == ""
+    assert terminal.shown.endswith("\nInterrupted.\n")
 
 
 def test_a_known_secret_is_not_asked_for_and_the_rest_of_auth_py_stays(
-    tmp_path: Path, environ: dict[str, str]
+    tmp_path: Path, in_process: PreflightInProcess
 ) -> None:
     (tmp_path / "auth.py").write_text('client_id = ""\nmine = 1  # kept\n')
     (tmp_path / "auth.py").chmod(0o644)
-    with on_terminal(tmp_path, {**environ, "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET}) as terminal:
-        terminal.answer(ID_PROMPT, DEMO_CLIENT_ID)
-        terminal.wait_for(LOGIN_PROMPT)
-    assert "Client secret" not in terminal.shown
-    assert (tmp_path / "auth.py").read_text() == f"client_id = '{DEMO_CLIENT_ID}'\nmine = 1  # kept\n"
+    in_process.answer("x-id")
+    assert in_process.run(SPOTIFY_CLIENT_SECRET="x-secret").code == 0
+    assert (tmp_path / "auth.py").read_text() == "client_id = 'x-id'\nmine = 1  # kept\n"
     assert stat.S_IMODE((tmp_path / "auth.py").stat().st_mode) == 0o600
 
 
 def test_garbage_is_asked_for_again_and_the_secret_is_optional(
-    tmp_path: Path, environ: dict[str, str]
+    tmp_path: Path, in_process: PreflightInProcess
 ) -> None:
-    with on_terminal(tmp_path, {**environ, "PYTHONUTF8": "1"}) as terminal:
-        terminal.wait_for(ID_PROMPT)
-        terminal.type(b"\xff\xfe\x1b[2J\n")
-        terminal.answer("That does not look right", DEMO_CLIENT_ID)
-        terminal.wait_for(SECRET_PROMPT)
-        terminal.type(b"\xff\xfe\n")
-        terminal.answer(rf"right[^$]*right[^$]*{SECRET_PROMPT}", "")  # what comes before a prompt is dropped
-        terminal.log_in()
-        assert terminal.wait() == 0
-    assert (tmp_path / "auth.py").read_text() == f"client_id = '{DEMO_CLIENT_ID}'\nclient_secret = ''\n"
+    garbage = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    in_process.answer(garbage, "", "x-id", garbage, "")
+    outcome = in_process.run()
+    assert outcome.code == 0
+    assert outcome.shown.count("That does not look right") == 3
+    assert (tmp_path / "auth.py").read_text() == "client_id = 'x-id'\nclient_secret = ''\n"
 
 
 @pytest.mark.parametrize(
-    ("prompt", "key", "code"),
+    ("answers", "code", "words"),
     [
-        (SECRET_PROMPT, "\x03", 130),
-        (LOGIN_PROMPT, "\x03", 130),
-        (SECRET_PROMPT, "", 130),
-        (SECRET_PROMPT, "\x04", 78),
+        ([KeyboardInterrupt()], 130, "Interrupted."),
+        (["x-id", EOFError()], 78, "SPOTIFY_CLIENT_ID is not set"),
+        (["x-id", ""], 78, "cannot write /proc/auth.py"),
     ],
-    ids=["Ctrl-C", "Ctrl-C at login", "interrupted by the supervisor", "Ctrl-D"],
+    ids=["Ctrl-C", "end of input", "folder that cannot be written"],
 )
-def test_questions_can_be_interrupted(
-    tmp_path: Path, environ: dict[str, str], prompt: str, key: str, code: int
+def test_questions_that_lead_nowhere_end_with_one_line(
+    in_process: PreflightInProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[str | BaseException],
+    code: int,
+    words: str,
 ) -> None:
-    with on_terminal(tmp_path, environ) as terminal:
-        terminal.answer(ID_PROMPT, DEMO_CLIENT_ID)
-        if prompt == LOGIN_PROMPT:
-            terminal.answer(SECRET_PROMPT, DEMO_CLIENT_SECRET)
-        terminal.wait_for_question(prompt)
-        if key:
-            terminal.type(key)
-        else:
-            terminal.process.send_signal(signal.SIGINT)
-        assert terminal.wait() == code
-        assert terminal.echoes
-        assert terminal.report.read() == ""
-    assert ("\nInterrupted.\n" if code == 130 else "SPOTIFY_CLIENT_ID is not set") in terminal.shown
-
-
-def test_a_folder_that_cannot_be_written_is_an_error(environ: dict[str, str]) -> None:
-    with on_terminal(Path("/proc"), environ) as terminal:
-        terminal.answer(ID_PROMPT, DEMO_CLIENT_ID)
-        terminal.answer(SECRET_PROMPT, "")
-        assert terminal.wait() == 78
-    assert "cannot write /proc/auth.py" in terminal.shown
+    monkeypatch.chdir("/proc")
+    in_process.answer(*answers)
+    outcome = in_process.run()
+    assert (outcome.code, outcome.report) == (code, "")
+    (line,) = outcome.errors.strip().splitlines()
+    assert words in line
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "words"),
     [
         ({}, "SPOTIFY_CLIENT_ID is missing: copy auth.example.py to"),
         ({"SPOTIFY_CLIENT_ID": "x"}, "run `spotify-logger login`"),
@@ -281,28 +284,27 @@ def test_a_folder_that_cannot_be_written_is_an_error(environ: dict[str, str]) ->
         ({"SPOTIFY_CLIENT_ID": "x", "STATE_DIR": "/dev/null/x"}, "set STATE_DIR to another one"),
     ],
 )
-def test_without_a_terminal_what_is_missing_is_named_in_one_line(
-    run_without_terminal: Preflight, settings: dict[str, str], message: str
+def test_without_a_terminal_one_line_names_what_is_missing(
+    in_process: PreflightInProcess, settings: dict[str, str], words: str
 ) -> None:
-    code, errors, report = run_without_terminal(**settings)
-    assert (code, report) == (78, "")
-    assert message in errors
-    assert errors.count("\n") == 1
+    outcome = in_process.run(**settings)
+    assert (outcome.code, outcome.shown, outcome.report) == (78, "", "")
+    (line,) = outcome.errors.splitlines()
+    assert words in line
 
 
 @pytest.mark.parametrize(
-    ("settings", "state_dir"),
-    [({"REDIS_URL": "redis://127.0.0.1:6379/0"}, ""), ({"LISTENER": "anna"}, "anna")],
+    ("settings", "folder"), [({"REDIS_URL": "redis://127.0.0.1:6379/0"}, ""), ({"LISTENER": "anna"}, "anna")]
 )
 def test_no_redis_is_reported_where_one_is_set_or_shared(
-    run_without_terminal: Preflight, tmp_path: Path, settings: dict[str, str], state_dir: str
+    in_process: PreflightInProcess, tmp_path: Path, settings: dict[str, str], folder: str
 ) -> None:
-    code, errors, report = run_without_terminal(**LOGGED_IN, **settings)
-    assert (code, errors) == (0, "")
-    assert json.loads(report) == {"state_dir": str(tmp_path / "state" / state_dir), "redis": None}
+    outcome = in_process.run(**LOGGED_IN, **settings)
+    assert outcome[:3] == (0, "", "")
+    assert json.loads(outcome.report) == {"state_dir": str(tmp_path / "state" / folder), "redis": None}
 
 
-def test_a_supervisor_that_is_gone_gets_no_report(
+def test_a_supervisor_that_is_gone_is_no_error(
     environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -315,22 +317,22 @@ def test_a_supervisor_that_is_gone_gets_no_report(
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_expired_or_damaged_login_is_left_to_the_loop(
-    run_without_terminal: Preflight, tmp_path: Path, *, damaged: bool
+    in_process: PreflightInProcess, tmp_path: Path, *, damaged: bool
 ) -> None:
     path = tmp_path / "state" / oauth.TOKEN_FILE
     path.parent.mkdir()
     TokenFile(path).save(Token("refresh-1", dead_at=1.0, dead_reason="revoked"))
     if damaged:
         path.write_bytes(path.read_bytes()[:20])
-    code, errors, report = run_without_terminal(SPOTIFY_CLIENT_ID="x")
-    assert code == 0
-    assert report
-    assert errors.count("\n") == int(damaged)
+    outcome = in_process.run(SPOTIFY_CLIENT_ID="x")
+    assert outcome.code == 0
+    assert outcome.report
+    assert outcome.errors.count("\n") == int(damaged)
 
 
-def test_an_auth_py_that_others_can_read_is_reported(run_without_terminal: Preflight, tmp_path: Path) -> None:
+def test_an_auth_py_that_others_can_read_is_reported(in_process: PreflightInProcess, tmp_path: Path) -> None:
     (tmp_path / "auth.py").write_text("client_id = 'x'\n")
     (tmp_path / "auth.py").chmod(0o644)
-    code, errors, _ = run_without_terminal(SPOTIFY_REFRESH_TOKEN="refresh-1")
-    assert code == 0
-    assert errors.rstrip().endswith(f"chmod 600 {tmp_path / 'auth.py'}")
+    outcome = in_process.run(SPOTIFY_REFRESH_TOKEN="refresh-1")
+    assert outcome.code == 0
+    assert outcome.errors.rstrip().endswith(f"chmod 600 {tmp_path / 'auth.py'}")
