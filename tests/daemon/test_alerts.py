@@ -208,7 +208,7 @@ def test_texts_say_what_happened_when_and_what_to_do(harness: AlertsHarness) -> 
         *harness.check(166),
         *harness.check(167, 180, REFUSED),
         *harness.check(168.5),
-        *harness.check(169, None, "nobody may see this"),
+        *harness.check(169, None, "the scope is missing"),
         *harness.check(170.5, None),
     ]
     assert [text.removeprefix("Spotify Logger: ") for text in texts] == [
@@ -217,7 +217,7 @@ def test_texts_say_what_happened_when_and_what_to_do(harness: AlertsHarness) -> 
         "The Spotify login works again since 2027-05-11 10:00; plays are logged. It expires on 2027-05-22.",
         (
             "The Spotify login does not work, so nothing is logged."
-            f" Nobody may see this; if it stays like this, {ADVICE}"
+            f" The scope is missing; if it stays like this, {ADVICE}"
         ),
         "The Spotify login works again since 2027-05-13 10:00; plays are logged.",
     ]

@@ -281,7 +281,7 @@ class TestGapAcrossRestarts:
         harness.clock.sleep(600)
         harness.reboot(ahead)
         harness.fail_for(600)
-        assert harness.saved_gaps() == []  # nobody knows how long it is
+        assert harness.saved_gaps() == []  # its length is not known yet
         harness.answer_for(300)
         ((begin, end, _),) = harness.saved_gaps()
         assert begin == answered

@@ -37,7 +37,7 @@ def write_status(url: str, name: str, prefix: str = "home:", *, ago: float = 0) 
     moments = {"last_poll": -ago, "next_poll": 30 - ago, "login_valid_until": 86_400 * 90}
     status = {field: to_iso(round((time.time() + after) * 1000)) for field, after in moments.items()}
     with store.batch() as batch:
-        batch.write_status({**status, "state": f"{name or 'somebody'} hears nothing"})
+        batch.write_status({**status, "state": f"{name or 'nameless'} hears nothing"})
     store.close()
 
 
@@ -93,7 +93,7 @@ class TestStatusCommand:
         write_status(household_url, "foreign", prefix="")
         assert main.main(["status", "--all"]) == 0
         assert capsys.readouterr().out.splitlines() == [
-            "(no name)\twell\tsomebody hears nothing",
+            "(no name)\twell\tnameless hears nothing",
             "anna\twell\tanna hears nothing",
             "ben\twell\tben hears nothing",
         ]

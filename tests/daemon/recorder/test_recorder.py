@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.connection import Command
 
 
-class TestWriting:
+class TestRecorderWrites:
     def test_a_play_comes_with_index_item_and_status(self, rig: RecorderRig) -> None:
         assert rig.write()
         assert rig.raw.keys() == [STATUS]
@@ -101,7 +101,7 @@ def closed_on_disk(path: Path, key: int) -> list[int]:
     return [closed for (closed,) in found]
 
 
-class TestDisk:
+class TestRecorderDisk:
     def test_beginning_and_end_are_on_disk_before_redis_gets_them(self, rig: RecorderRig) -> None:
         checked = []
 
@@ -164,7 +164,7 @@ class TestDisk:
         assert len([line for line in log_lines(capsys) if "outbox.sqlite" in line]) == 2
 
 
-class TestKeys:
+class TestFreeSeconds:
     def test_plays_move_to_the_next_free_second_and_stay_there(self, rig: RecorderRig) -> None:
         rig.raw.hset(f"listening:{SECOND}", mapping={"started_at": "2026-11-22T18:00:00.500Z", "uri": "x"})
         rig.raw.set(f"listening:{SECOND + 2}", "no play at all")
@@ -185,7 +185,7 @@ class TestKeys:
         other.close()
 
 
-class TestNowPlaying:
+class TestNowPlayingKey:
     def test_it_names_the_key_of_the_open_play_until_after_the_next_answer(self, rig: RecorderRig) -> None:
         rig.raw.set(f"listening:{SECOND}", "no play at all")
         rig.write(play("A"), shown=play("A"), due=5)
