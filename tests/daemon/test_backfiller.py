@@ -284,16 +284,6 @@ class TestAnswer:
         assert harness.fetch() == []
         assert log_lines(capsys) == []
 
-    @pytest.mark.parametrize("body", [None, {"items": [None, {"track": 7}]}])
-    def test_invalid_answers_are_no_failures(
-        self, harness: BackfillHarness, body: dict[str, object] | None, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        harness.spotify.body = body
-        harness.miss()
-        harness.run(HOUR)
-        assert harness.spotify.fetches == [0, FOLLOW_UP_DELAY]
-        assert log_lines(capsys) == []
-
     def test_each_failure_is_logged_once_until_the_next_answer(
         self, harness: BackfillHarness, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -261,17 +261,6 @@ class TestGapAcrossRestarts:
         assert harness.answer() == (-HOUR, 0, NOT_RUNNING)
         assert harness.saved_gaps() == [(-HOUR, 0, NOT_RUNNING)]
 
-    def test_a_quick_restart_is_none(self, harness: GapMonitorHarness) -> None:
-        harness.answer_for(600)
-        harness.restart(answer_in_redis=570)
-        harness.answer_for(600)
-        assert harness.monitor.unobserved == []
-        harness.clock.sleep(30)
-        harness.reboot(ahead=DAY)
-        harness.fail()
-        harness.answer_for(300)
-        assert harness.saved_gaps() == []
-
     @pytest.mark.parametrize("ahead", [-DAY, 10_000 * DAY])
     def test_a_clock_that_is_wrong_at_boot_does_not_change_its_length(
         self, harness: GapMonitorHarness, ahead: float

@@ -48,23 +48,6 @@ class TestRecorderWrites:
             "persistence": "append-only file",
         }
 
-    def test_newer_states_replace_older_ones(self, rig: RecorderRig) -> None:
-        rig.write(play("A", played=30))
-        rig.add(play("A", played=90))
-        rig.add(ended("A", played=60), play("B", 90))
-        assert rig.write()
-        assert rig.index() == {0: "track:A 60000", 90: "track:B 30000"}
-        assert rig.fields()["end_reason"] == "skipped"
-        assert "end_reason" not in rig.fields(90)
-
-    def test_plays_that_are_safe_are_not_written_again(self, rig: RecorderRig) -> None:
-        rig.write(ended("A"))
-        rig.write()
-        rig.raw.flushall()
-        for _ in range(3):
-            assert rig.write_after(60)
-        assert rig.fields() == {}
-
     def test_the_status_names_the_play_that_started_last(self, rig: RecorderRig) -> None:
         rig.write(ended("C", 300), ended("B", 200), at=330)
         rig.write()
