@@ -15,7 +15,7 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.queries import question
 from spotify_logger.storage.store import Store
 from tests import reference
-from tests.reference import Period, ReferenceItem, ReferenceLog, ReferencePlay
+from tests.reference import ReferenceItem, ReferenceLog, ReferencePeriod, ReferencePlay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ def _random_plays(chance: Random, zone: str, number: int) -> list[ReferencePlay]
     return plays
 
 
-def _random_period(chance: Random, zone: str, second: int, now: int) -> tuple[Period, list[str]]:
+def _random_period(chance: Random, zone: str, second: int, now: int) -> tuple[ReferencePeriod, list[str]]:
     """Return a period around a second for the reference, and as command-line arguments."""
     day, moment = reference.day_of(second, zone), reference.shown(second, zone)
     kind = chance.choice(("all", "year", "month", "last", "moment", "since", "until", "between", "between"))
@@ -148,15 +148,15 @@ def _random_period(chance: Random, zone: str, second: int, now: int) -> tuple[Pe
         number, unit = chance.choice(((2, "h"), (1, "d"), (5, "d"), (2, "w"), (1, "m"), (1, "y")))
         return reference.last(number, unit, now, zone), ["--last", f"{number}{unit}"]
     if kind == "moment":
-        return Period(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
+        return ReferencePeriod(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
     last = day + timedelta(days=chance.choice((0, 1, 4, 30)))
     begin, end = reference.midnight(day, zone), reference.midnight(last + timedelta(days=1), zone)
     since, until = ["--since", f"{day}"], ["--until", f"{last}"]
     periods = {
-        "all": (Period(), []),
-        "since": (Period(begin), since),
-        "until": (Period(None, end), until),
-        "between": (Period(begin, end, begin - (end - begin)), since + until),
+        "all": (ReferencePeriod(), []),
+        "since": (ReferencePeriod(begin), since),
+        "until": (ReferencePeriod(None, end), until),
+        "between": (ReferencePeriod(begin, end, begin - (end - begin)), since + until),
     }
     return periods[kind]
 

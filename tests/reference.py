@@ -77,7 +77,7 @@ class ReferencePlay:
     context: str = ""
 
 
-class Period(NamedTuple):
+class ReferencePeriod(NamedTuple):
     """A half-open range of seconds, and the first second of the period before it; None if there is none."""
 
     begin: int | None = None
@@ -88,8 +88,8 @@ class Period(NamedTuple):
         return (self.begin is None or self.begin <= second) and (self.end is None or second < self.end)
 
     @property
-    def before(self) -> Period | None:
-        return None if self.earlier is None else Period(self.earlier, self.begin)
+    def before(self) -> ReferencePeriod | None:
+        return None if self.earlier is None else ReferencePeriod(self.earlier, self.begin)
 
 
 # Clocks
@@ -127,23 +127,23 @@ def midnight(day: date, zone: str) -> int:
     return first_second(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001 - what clocks show
 
 
-def year(number: int, zone: str) -> Period:
+def year(number: int, zone: str) -> ReferencePeriod:
     begin, end, earlier = (midnight(date(which, 1, 1), zone) for which in (number, number + 1, number - 1))
-    return Period(begin, end, earlier)
+    return ReferencePeriod(begin, end, earlier)
 
 
-def month(first: date, zone: str) -> Period:
+def month(first: date, zone: str) -> ReferencePeriod:
     after, before = (first + 31 * ONE_DAY).replace(day=1), (first - ONE_DAY).replace(day=1)
-    return Period(*(midnight(day, zone) for day in (first, after, before)))
+    return ReferencePeriod(*(midnight(day, zone) for day in (first, after, before)))
 
 
-def day(which: date, zone: str) -> Period:
-    return Period(*(midnight(day, zone) for day in (which, which + ONE_DAY, which - ONE_DAY)))
+def day(which: date, zone: str) -> ReferencePeriod:
+    return ReferencePeriod(*(midnight(day, zone) for day in (which, which + ONE_DAY, which - ONE_DAY)))
 
 
-def last(number: int, unit: str, now: float, zone: str) -> Period:
+def last(number: int, unit: str, now: float, zone: str) -> ReferencePeriod:
     end = int(now) + 1
-    return Period(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
+    return ReferencePeriod(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
 
 
 def _back(second: int, number: int, unit: str, zone: str) -> int:
@@ -184,7 +184,7 @@ class ReferenceLog:
     gaps: Sequence[Gap] = ()
     now: int = 0
     zone: str = "UTC"
-    period: Period = Period()  # noqa: RUF009 - it never changes
+    period: ReferencePeriod = ReferencePeriod()  # noqa: RUF009 - it never changes
     threshold: int | str = 30_000
     by: str = "plays"
     exact: bool = False
@@ -203,16 +203,16 @@ class ReferenceLog:
         before = self.period.before
         return [play for play in self.plays if before is not None and before.has(play.second)]
 
-    def on(self, period: Period) -> ReferenceLog:
+    def on(self, period: ReferencePeriod) -> ReferenceLog:
         return replace(self, period=period)
 
     def alone(self) -> ReferenceLog:
         """Return the log without the period before."""
-        return self.on(Period(self.period.begin, self.period.end))
+        return self.on(ReferencePeriod(self.period.begin, self.period.end))
 
     def only(self, plays: Sequence[ReferencePlay]) -> ReferenceLog:
         """Return a log of some of the plays."""
-        return replace(self, plays=plays, period=Period())
+        return replace(self, plays=plays, period=ReferencePeriod())
 
     # Sums
 

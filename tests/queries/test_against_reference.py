@@ -14,7 +14,7 @@ from spotify_logger.queries import count, heatmaps, item_page, summary, timeline
 from spotify_logger.report.words import counted
 from tests import reference
 from tests.random_logs import DAY, FAMILIES, logs, question_from, write
-from tests.reference import Period
+from tests.reference import ReferencePeriod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,11 @@ def test_days(redis_server: EmbeddedServer, case: LogAndArguments, data: st.Data
     day = reference.day_of(data.draw(seconds) + data.draw(st.sampled_from((0, 0, -86_400, 3600))), log.zone)
     now = data.draw(seconds) + data.draw(st.sampled_from((0, 365 * DAY, 365 * DAY + 3600, 731 * DAY)))
     later = replace(
-        log, plays=[play for play in log.plays if play.second <= now], exact=False, period=Period(), now=now
+        log,
+        plays=[play for play in log.plays if play.second <= now],
+        exact=False,
+        period=ReferencePeriod(),
+        now=now,
     )
     with closing(write(redis_server, log)) as store:
         found: Any = timeline.day(store, question_from(log, words), day).data

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
 
 
-class TestClock:
+class TestClockHeatmap:
     def clock(self, log: IndexedLog, **more: object) -> Answer:
         return heatmaps.clock(log.archive, log.ask(**more))
 
@@ -75,7 +75,7 @@ class TestClock:
         assert max(map(len, lines)) <= 80
 
 
-class TestCalendar:
+class TestCalendarHeatmap:
     def calendar(self, log: IndexedLog, year: int = 2026, **more: object) -> Answer:
         return heatmaps.calendar(log.archive, log.ask(year=year, **more))
 

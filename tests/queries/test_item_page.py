@@ -57,7 +57,7 @@ def candidates(answer: Answer) -> list[str]:
     return [f"{line['artists']} – {line['name']}".removeprefix(" – ") for line in lines]
 
 
-class TestSearch:
+class TestItemSearch:
     @pytest.fixture(autouse=True)
     def history(self, log: IndexedLog) -> None:
         """Each of the library was played, the first ones more often."""
@@ -160,7 +160,7 @@ class TestSearch:
         assert found(self.page(log, ARTISTS, "air"))["others"] == [{"text": "AIR", "plays": 4}]
 
 
-class TestFigures:
+class TestItemFigures:
     def test_a_track(self, log: IndexedLog) -> None:
         log.to(SEXY, "2025-12-31 23:00")
         log.to(QUO, "2025-12-31 23:59:59")

@@ -137,7 +137,7 @@ class TestOtherOptions:
             question.search_text(" \t\u00a0")
 
 
-class TestErrors:
+class TestBadOptions:
     """They name the option, quote the value, and give an example."""
 
     @pytest.mark.parametrize(

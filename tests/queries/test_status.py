@@ -65,7 +65,7 @@ def play_now(log: IndexedLog, **fields: str | int) -> int:
     return second
 
 
-class TestStatus:
+class TestStatusCommand:
     def status(self, log: IndexedLog, **changes: str) -> Answer:
         write_status(log, changes)
         return status.status(log.store, log.second(log.now), max_poll_interval=60)
@@ -219,7 +219,7 @@ class TestStatus:
 NOTHING_PLAYS = {"now": None, "unknown_since": None, "problem": None}
 
 
-class TestNow:
+class TestNowCommand:
     def now(self, log: IndexedLog, after: int = 0) -> Answer:
         return status.now_playing(log.store, log.second(log.now) + after, 60)
 

@@ -112,7 +112,7 @@ class TestRecent:
         assert texts(answer) == ["Nothing was played: the last hour."]
 
 
-class TestDay:
+class TestDayTimeline:
     def test_a_day_with_its_gaps(self, log: IndexedLog) -> None:
         log.play(QUO, "2026-10-24 23:59:59", 345)
         log.play(QUO, "2026-10-25 00:00:00", 345)
