@@ -90,7 +90,7 @@ class Accounts:
     ) -> None:
         self.rotating = rotating
         self._login = login
-        self._chance = random.Random(f"accounts {seed}")
+        self._rng = random.Random(f"accounts {seed}")
         self._codes: dict[str, _Code] = {}
         self._grants = {login.refresh_token: _Grant(login.scopes, consented_at)}
         self._revoked: set[str] = set()
@@ -150,7 +150,7 @@ class Accounts:
         return None if now >= access.expires_at else frozenset(access.scopes.split())
 
     def _make(self, prefix: str) -> str:
-        return f"{prefix}{''.join(make_id(self._chance) for _ in range(4))}"
+        return f"{prefix}{''.join(make_id(self._rng) for _ in range(4))}"
 
     def _check_consent(self, query: Mapping[str, str]) -> None:
         if query.get("client_id") != self._login.client_id:

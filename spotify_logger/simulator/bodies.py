@@ -31,9 +31,9 @@ def text(body: object) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def make_id(chance: random.Random) -> str:
+def make_id(rng: random.Random) -> str:
     """Make up a Spotify ID: 22 characters of base 62."""
-    return "".join(chance.choices(_BASE62, k=22))
+    return "".join(rng.choices(_BASE62, k=22))
 
 
 @dataclass(eq=False)

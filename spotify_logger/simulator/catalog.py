@@ -27,21 +27,21 @@ from spotify_logger.simulator.bodies import (
 if TYPE_CHECKING:
     from spotify_logger.simulator.bodies import ItemObject
 
-ARTISTS = 36
+ARTIST_COUNT = 36
 ALBUMS_PER_ARTIST = 2
-TWINS = 0.08
+TWIN_SHARE = 0.08
 """Share of tracks that also have a second ID, as on a single released before the album."""
-INTERLUDES = 0.05
+INTERLUDE_SHARE = 0.05
 """Share of tracks of 20 to 45 seconds."""
-LONG = 0.02
+LONG_TRACK_SHARE = 0.02
 """Share of tracks of 8 to 25 minutes."""
-FEATURED = 0.15
+FEATURED_SHARE = 0.15
 """Share of tracks with a second artist."""
-EXPLICIT = 0.1
-VERY_LONG_TITLES = 0.01
-ODD_TITLES = 0.25
+EXPLICIT_SHARE = 0.1
+LONG_TITLE_SHARE = 0.01
+UNUSUAL_TITLE_SHARE = 0.25
 """Share of titles with unusual characters, or that several artists share."""
-YEAR_ONLY = 0.1
+YEAR_ONLY_SHARE = 0.1
 """Share of albums whose release date is only a year."""
 
 
@@ -83,75 +83,75 @@ def make_catalog(seed: int) -> Catalog:
 
 def song(name: str, seconds: float) -> ItemObject:
     """Return the track with this title and length, always the same one: for scripted histories."""
-    chance = random.Random(f"song {name}")
-    artist = ArtistObject(make_id(chance), f"The Band of {name}")
-    album = AlbumObject(make_id(chance), f"All of {name}", artist, "2024-05-17", 1)
-    recording = Recording(name, [artist], f"ZZSNG24{chance.randrange(100_000):05}")
-    return track(make_id(chance), recording, album, 1, round(seconds * 1000))
+    rng = random.Random(f"song {name}")
+    artist = ArtistObject(make_id(rng), f"The Band of {name}")
+    album = AlbumObject(make_id(rng), f"All of {name}", artist, "2024-05-17", 1)
+    recording = Recording(name, [artist], f"ZZSNG24{rng.randrange(100_000):05}")
+    return track(make_id(rng), recording, album, 1, round(seconds * 1000))
 
 
 class _CatalogMaker:
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(f"catalogue {seed}")
+        self._rng = random.Random(f"catalogue {seed}")
         self._count = 0
         self._singles: list[tuple[ItemObject, ...]] = []
 
     def make(self) -> Catalog:
-        artists = [self._artist(number) for number in range(ARTISTS)]
+        artists = [self._artist(number) for number in range(ARTIST_COUNT)]
         albums = [self._album(artist, artists) for artist in artists for _ in range(ALBUMS_PER_ARTIST)]
         albums += [
-            self._series(word, artist) for word, artist in zip(name_parts.SERIES, artists, strict=False)
+            self._series(word, artist) for word, artist in zip(name_parts.SERIES_NAMES, artists, strict=False)
         ]
         shows = tuple(self._show(number) for number in range(6))
         books = tuple(self._book(number) for number in range(3))
         return Catalog((*albums, *self._singles), shows, books, self._files())
 
     def _words(self) -> str:
-        return f"{self._chance.choice(name_parts.FIRST)} {self._chance.choice(name_parts.LAST)}"
+        return f"{self._rng.choice(name_parts.FIRST_WORDS)} {self._rng.choice(name_parts.LAST_WORDS)}"
 
     def _id(self) -> str:
-        return make_id(self._chance)
+        return make_id(self._rng)
 
     def _artist(self, number: int) -> ArtistObject:
         name = name_parts.ARTISTS[number] if number < len(name_parts.ARTISTS) else f"The {self._words()}"
         return ArtistObject(self._id(), name)
 
     def _title(self) -> str:
-        roll = self._chance.random()
-        if roll < VERY_LONG_TITLES:
+        roll = self._rng.random()
+        if roll < LONG_TITLE_SHARE:
             return name_parts.LONG_TITLE
-        return self._chance.choice(name_parts.TITLES) if roll < ODD_TITLES else self._words()
+        return self._rng.choice(name_parts.TITLES) if roll < UNUSUAL_TITLE_SHARE else self._words()
 
     def _duration(self) -> int:
         """Return the length of a track in milliseconds, mostly three to four and a half minutes."""
-        roll = self._chance.random()
-        if roll < INTERLUDES:
-            return self._chance.randint(20_000, 45_000)
-        if roll < INTERLUDES + LONG:
-            return self._chance.randint(480_000, 1_500_000)
-        return round(min(420_000.0, max(90_000.0, self._chance.gauss(220_000, 48_000))))
+        roll = self._rng.random()
+        if roll < INTERLUDE_SHARE:
+            return self._rng.randint(20_000, 45_000)
+        if roll < INTERLUDE_SHARE + LONG_TRACK_SHARE:
+            return self._rng.randint(480_000, 1_500_000)
+        return round(min(420_000.0, max(90_000.0, self._rng.gauss(220_000, 48_000))))
 
     def _recording(self, name: str, artists: list[ArtistObject]) -> Recording:
         self._count += 1
-        return Recording(name, artists, f"ZZSIM26{self._count:05}", self._chance.random() < EXPLICIT)
+        return Recording(name, artists, f"ZZSIM26{self._count:05}", self._rng.random() < EXPLICIT_SHARE)
 
     def _album(self, artist: ArtistObject, others: list[ArtistObject]) -> tuple[ItemObject, ...]:
-        album = self._release(artist, self._title(), self._chance.randint(8, 14))
+        album = self._release(artist, self._title(), self._rng.randint(8, 14))
         return tuple(self._track(album, others, number) for number in range(1, album.total + 1))
 
     def _release(self, artist: ArtistObject, name: str, total: int, kind: str = "album") -> AlbumObject:
-        year = self._chance.randint(1968, 2025)
+        year = self._rng.randint(1968, 2025)
         released = (
-            str(year) if self._chance.random() < YEAR_ONLY else f"{year}-{self._chance.randint(1, 12):02}-15"
+            str(year) if self._rng.random() < YEAR_ONLY_SHARE else f"{year}-{self._rng.randint(1, 12):02}-15"
         )
         return AlbumObject(self._id(), name, artist, released, total, kind)
 
     def _track(self, album: AlbumObject, others: list[ArtistObject], number: int) -> ItemObject:
-        featured = [self._chance.choice(others)] if self._chance.random() < FEATURED else []
+        featured = [self._rng.choice(others)] if self._rng.random() < FEATURED_SHARE else []
         artists = [album.artist, *(guest for guest in featured if guest != album.artist)]
         recording = self._recording(self._title(), artists)
         item = track(self._id(), recording, album, number, self._duration())
-        if self._chance.random() < TWINS:
+        if self._rng.random() < TWIN_SHARE:
             self._release_single(item, recording)
         return item
 
@@ -161,7 +161,7 @@ class _CatalogMaker:
         Two releases of one recording in a published response differ by 1.4 s (rspotify's tests).
         """
         single = self._release(recording.artists[0], recording.name, 1, "single")
-        duration = item.duration_ms + self._chance.randint(-1500, 1500)
+        duration = item.duration_ms + self._rng.randint(-1500, 1500)
         twin = track(self._id(), recording, single, 1, duration)
         item.twin, twin.twin = twin, item
         self._singles.append((twin,))
@@ -175,7 +175,7 @@ class _CatalogMaker:
                 self._recording(f"{word} {number}", [artist]),
                 album,
                 number,
-                self._chance.randint(38_000, 260_000),
+                self._rng.randint(38_000, 260_000),
             )
             for number in range(1, album.total + 1)
         )
@@ -190,7 +190,7 @@ class _CatalogMaker:
                 f"#{count}: {self._title()}",
                 show,
                 f"2025-{1 + count % 12:02}-{1 + number:02}",
-                self._chance.randint(30 * 60_000, 90 * 60_000),
+                self._rng.randint(30 * 60_000, 90 * 60_000),
             )
             for count in range(1, 21)
         )
@@ -199,13 +199,13 @@ class _CatalogMaker:
         about = f"Author(s): {name_parts.SPEAKERS[number]} Narrator(s): {name_parts.SPEAKERS[number]}"
         book = ShowObject(self._id(), f"{self._words()}, a Novel", about, "en", None)
         return tuple(
-            chapter(self._id(), f"Chapter {count}", book, self._chance.randint(3 * 60_000, 16 * 60_000))
+            chapter(self._id(), f"Chapter {count}", book, self._rng.randint(3 * 60_000, 16 * 60_000))
             for count in range(1, 31)
         )
 
     def _files(self) -> tuple[ItemObject, ...]:
         songs = [
-            local_file(f"The {self._words()}", "", self._title(), self._chance.randint(120, 330))
+            local_file(f"The {self._words()}", "", self._title(), self._rng.randint(120, 330))
             for _ in range(14)
         ]
         return (*songs, local_file("DJ Löwe", "Live Sets", "Sunrise at the Pier", 72 * 60))

@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 
     from spotify_logger.simulator.bodies import ItemObject
 
-ARTISTS = 140
-FAVOURED = 40
+ARTIST_COUNT = 140
+MAX_ALBUM_WEIGHT = 40
 """How much more often the first artist's albums are played than those of the last artists."""
-ALBUMS = (1, 3)
-TRACKS = (8, 12)
-FEATURED = 0.12
-HOSTILE = '<script>alert("loud")</script>'
+ALBUMS_PER_ARTIST = (1, 3)
+TRACKS_PER_ALBUM = (8, 12)
+FEATURED_SHARE = 0.12
+HOSTILE_TITLE = '<script>alert("loud")</script>'
 """The title of one track: it has to stay text wherever it is shown."""
 
-_BANDS = (
+_BAND_FORMATS = (
     "{} {}",
     "The {} {}",
     "{} {}",
     "{} {} Orchestra",
     "{} & the {}",
 )
-_FIRST = (  # noqa: SIM905 - a few lines to read instead of many
+_FIRST_WORDS = (  # noqa: SIM905 - a few lines to read instead of many
     "Amber Ash Birch Blue Brass Cedar Chalk Cinder Clover Cobalt Copper Coral Crystal Distant Dusty "
     "Ember Fallow Feather Gentle Glass Golden Granite Hazel Hollow Indigo Iron Ivory Juniper Lantern "
     "Lilac Linen Lunar Marble Meadow Midnight Misty Morning Mossy Neon Northern Ochre Olive Opal "
     "Paper Pearl Pine Quiet Raven Rust Saffron Salt Scarlet Silver Slate Slow Stone Sudden Tidal "
     "Timber Velvet Violet Wandering Willow Winter"
 ).split()
-_LAST = (  # noqa: SIM905 - a few lines to read instead of many
+_LAST_WORDS = (  # noqa: SIM905 - a few lines to read instead of many
     "Anchor Arrow Balcony Bell Bridge Canyon Captain Caravan Castle Choir Comet Compass Corner Delta "
     "Drummer Echo Engine Estate Falcon Ferry Field Fountain Garden Ghost Harbour Heron Horizon Hotel "
     "Island Kite Ladder Lantern Letter Lighthouse Machine Mirror Mountain Museum Ocean Orchard Parade "
     "Pilot Planet Postcard Radio Railway River Sailor Satellite Season Shadow Signal Sparrow Station "
     "Summer Telephone Theatre Tower Train Valley Village Violin Window"
 ).split()
-_OTHERS = (
+_UNUSUAL_BANDS = (
     "Ada Morwen",
     "Sigrún Vale",
     "Łucja Nowicka",
@@ -66,7 +66,7 @@ _OTHERS = (
     "Ines & Tomáš",
     "Mañana Club",
 )
-_SENTENCES = (
+_TITLE_FORMATS = (
     "What the {} Kept",
     "Leaving the {}",
     "Letters from a {}",
@@ -87,33 +87,31 @@ def make_demo_catalog(seed: int) -> Catalog:
 
 class _DemoCatalogMaker:
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(f"favourites {seed}")
+        self._rng = random.Random(f"favourites {seed}")
         self._count = 0
         self._used: set[str] = set()
 
     def make(self) -> Catalog:
-        artists = [ArtistObject(make_id(self._chance), self._band(number)) for number in range(ARTISTS)]
+        artists = [ArtistObject(make_id(self._rng), self._band(number)) for number in range(ARTIST_COUNT)]
         albums: list[tuple[ItemObject, ...]] = []
         for number, artist in enumerate(artists):
-            weight = max(1, FAVOURED // (number + 1))
-            for _ in range(self._chance.randint(*ALBUMS)):
-                albums += [self._album(artist, artists)] * max(
-                    1, round(weight * self._chance.uniform(0.4, 1))
-                )
+            weight = max(1, MAX_ALBUM_WEIGHT // (number + 1))
+            for _ in range(self._rng.randint(*ALBUMS_PER_ARTIST)):
+                albums += [self._album(artist, artists)] * max(1, round(weight * self._rng.uniform(0.4, 1)))
         return Catalog(tuple(albums), self._shows(), (), self._files())
 
     def _band(self, number: int) -> str:
-        if number % 9 == 4 and number // 9 < len(_OTHERS):  # noqa: PLR2004 - here and there
-            return _OTHERS[number // 9]
-        return self._new(lambda: self._chance.choice(_BANDS).format(*self._words()))
+        if number % 9 == 4 and number // 9 < len(_UNUSUAL_BANDS):  # noqa: PLR2004 - here and there
+            return _UNUSUAL_BANDS[number // 9]
+        return self._new(lambda: self._rng.choice(_BAND_FORMATS).format(*self._words()))
 
     def _title(self) -> str:
-        if self._chance.random() < 0.25:  # noqa: PLR2004 - the share of longer titles
-            return self._new(lambda: self._chance.choice(_SENTENCES).format(self._chance.choice(_LAST)))
+        if self._rng.random() < 0.25:  # noqa: PLR2004 - the share of longer titles
+            return self._new(lambda: self._rng.choice(_TITLE_FORMATS).format(self._rng.choice(_LAST_WORDS)))
         return self._new(lambda: " ".join(self._words()))
 
     def _words(self) -> tuple[str, str]:
-        return self._chance.choice(_FIRST), self._chance.choice(_LAST)
+        return self._rng.choice(_FIRST_WORDS), self._rng.choice(_LAST_WORDS)
 
     def _new(self, make: Callable[[], str]) -> str:
         """Return a name that nothing else has; "(Reprise)" is added to one that is taken."""
@@ -127,42 +125,42 @@ class _DemoCatalogMaker:
         return name
 
     def _album(self, artist: ArtistObject, others: list[ArtistObject]) -> tuple[ItemObject, ...]:
-        total = self._chance.randint(*TRACKS)
-        released = f"{self._chance.randint(1971, 2025)}-{self._chance.randint(1, 12):02}-15"
-        album = AlbumObject(make_id(self._chance), self._title(), artist, released, total)
+        total = self._rng.randint(*TRACKS_PER_ALBUM)
+        released = f"{self._rng.randint(1971, 2025)}-{self._rng.randint(1, 12):02}-15"
+        album = AlbumObject(make_id(self._rng), self._title(), artist, released, total)
         return tuple(self._track(album, others, number) for number in range(1, total + 1))
 
     def _track(self, album: AlbumObject, others: list[ArtistObject], number: int) -> ItemObject:
         self._count += 1
-        guest = self._chance.choice(others)
-        is_featured = guest != album.artist and self._chance.random() < FEATURED
+        guest = self._rng.choice(others)
+        is_featured = guest != album.artist and self._rng.random() < FEATURED_SHARE
         # Two titles that every page has to cope with, on the first albums, so that they show up.
-        name = {60: HOSTILE, 90: LONG_TITLE}.get(self._count) or self._title()
+        name = {60: HOSTILE_TITLE, 90: LONG_TITLE}.get(self._count) or self._title()
         recording = Recording(
             name, [album.artist, *([guest] if is_featured else [])], f"ZZFAV26{self._count:05}"
         )
-        length = round(min(420_000.0, max(100_000.0, self._chance.gauss(215_000, 40_000))))
-        return track(make_id(self._chance), recording, album, number, length)
+        length = round(min(420_000.0, max(100_000.0, self._rng.gauss(215_000, 40_000))))
+        return track(make_id(self._rng), recording, album, number, length)
 
     def _shows(self) -> tuple[tuple[ItemObject, ...], ...]:
         names = ("The Slow Train", "Two Chairs and a Kettle", "Weather at Sea")
         return tuple(self._show(name) for name in names)
 
     def _show(self, name: str) -> tuple[ItemObject, ...]:
-        show = ShowObject(make_id(self._chance), name, "Two people talk, one listens.", "en-GB", 30)
+        show = ShowObject(make_id(self._rng), name, "Two people talk, one listens.", "en-GB", 30)
         return tuple(
             episode(
-                make_id(self._chance),
+                make_id(self._rng),
                 f"#{count}: {self._title()}",
                 show,
                 f"2025-{1 + count % 12:02}-01",
-                self._chance.randint(30 * 60_000, 70 * 60_000),
+                self._rng.randint(30 * 60_000, 70 * 60_000),
             )
             for count in range(1, 31)
         )
 
     def _files(self) -> tuple[ItemObject, ...]:
         return tuple(
-            local_file("The Basement Tapes Club", "Rehearsals", self._title(), self._chance.randint(120, 330))
+            local_file("The Basement Tapes Club", "Rehearsals", self._title(), self._rng.randint(120, 330))
             for _ in range(8)
         )

@@ -174,7 +174,7 @@ class Faults:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self._chance = random.Random(f"faults {seed}")
+        self._rng = random.Random(f"faults {seed}")
         self._active: list[_Active] = []
 
     @property
@@ -196,7 +196,7 @@ class Faults:
         """Return the fault that affects a request, if any; the one added first wins."""
         self._active = [active for active in self._active if now < active.until and active.left > 0]
         for active in self._active:
-            if path.startswith(active.fault.prefix) and self._chance.random() < active.fault.probability:
+            if path.startswith(active.fault.prefix) and self._rng.random() < active.fault.probability:
                 active.left -= 1
                 return TriggeredFault(active.fault, now, active.until)
         return None

@@ -81,9 +81,9 @@ class Habits:
     @classmethod
     def plain(cls) -> Self:
         """Return the habits of a listener who plays one track after another to its end."""
-        chances = {field.name: 0.0 for field in fields(cls) if isinstance(field.default, float)}
-        chances |= {"music": 1.0, "ends_gone": 1.0}
-        return replace(cls(), **chances, load_seconds=(0.0, 0.0))  # type: ignore[arg-type]
+        probabilities = {field.name: 0.0 for field in fields(cls) if isinstance(field.default, float)}
+        probabilities |= {"music": 1.0, "ends_gone": 1.0}
+        return replace(cls(), **probabilities, load_seconds=(0.0, 0.0))  # type: ignore[arg-type]
 
     @classmethod
     def dense(cls, pace: float) -> Self:

@@ -66,9 +66,9 @@ class SimulatedListener:
 
     def __init__(self, seed: int, habits: Habits, catalog: Catalog, start: float) -> None:
         self._habits = habits
-        self._chance = random.Random(f"listener {seed}")
+        self._rng = random.Random(f"listener {seed}")
         self._history = History(start)
-        self._behavior = ListeningBehavior(self._history, habits, self._chance)
+        self._behavior = ListeningBehavior(self._history, habits, self._rng)
         self._catalog = catalog.within(*habits.lengths)
         self._tracks = self._catalog.tracks
         self._albums = [album for album in self._catalog.albums if len(album) > 1]
@@ -97,10 +97,10 @@ class SimulatedListener:
         """Advance to the beginning of each session, and yield when it will end."""
         history = self._history
         for day in range(math.ceil(days)):
-            for earliest, latest, chance in LISTENING_HOURS:
+            for earliest, latest, probability in LISTENING_HOURS:
                 start = begin + day * DAY + 3600 * self._behavior.between((earliest, latest))
                 length = self._behavior.between(self._habits.session)
-                if self._behavior.happens(chance) and start + length <= begin + days * DAY + 3 * 3600:
+                if self._behavior.happens(probability) and start + length <= begin + days * DAY + 3 * 3600:
                     history.gone(max(MIN_IDLE_SECONDS, start - history.now))
                     yield history.now + length
 
@@ -115,23 +115,23 @@ class SimulatedListener:
             (habits.audiobook, self._book),
             (habits.local, self._files),
         )
-        (kind,) = self._chance.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
+        (kind,) = self._rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
         kind(until)
         if self._behavior.happens(habits.hiccup):
-            count = self._chance.choice((1, 1, 1, 2, 3))
-            self._hiccups.append((self._chance.uniform(begin, self._history.now), count))
+            count = self._rng.choice((1, 1, 1, 2, 3))
+            self._hiccups.append((self._rng.uniform(begin, self._history.now), count))
 
     def _start_session(self) -> None:
         """Choose the device and the other settings of a session."""
         habits, behavior = self._habits, self._behavior
-        private = self._chance.choice(("shown", "withheld", "nothing"))
-        frozen = self._history.now - self._chance.uniform(600, 7200)
+        private = self._rng.choice(("shown", "withheld", "nothing"))
+        frozen = self._history.now - self._rng.uniform(600, 7200)
         self._history.change(
-            device=self._chance.choice(DEVICES),
+            device=self._rng.choice(DEVICES),
             private=private if behavior.happens(habits.private) else "",
             frozen_at=frozen if behavior.happens(habits.frozen_timestamp) else None,
         )
-        fade = self._chance.choice((0.0, behavior.between(habits.fade_seconds)))
+        fade = self._rng.choice((0.0, behavior.between(habits.fade_seconds)))
         behavior.fade_seconds = fade if behavior.happens(habits.crossfade) else None
 
     def _music(self, until: float) -> None:
@@ -157,7 +157,7 @@ class SimulatedListener:
     def _take_turn(self) -> None:
         """Do something with the next item or the next few."""
         behavior, habits = self._behavior, self._habits
-        ways: tuple[tuple[float, Callable[[], None]], ...] = (
+        actions: tuple[tuple[float, Callable[[], None]], ...] = (
             (habits.flip, self._flip),
             (habits.early_skip, lambda: behavior.skip_early(self._next())),
             (habits.late_skip, lambda: behavior.skip_late(self._next())),
@@ -165,20 +165,20 @@ class SimulatedListener:
             (habits.replay, lambda: behavior.replay(self._next(), self._next())),
             (habits.episode, self._episode_between),
         )
-        roll = self._chance.random()
-        for chance, ending in ways:
-            if roll < chance:
-                return ending()
-            roll -= chance
+        roll = self._rng.random()
+        for probability, act in actions:
+            if roll < probability:
+                return act()
+            roll -= probability
         return behavior.play_through(self._next())
 
     def _flip(self) -> None:
-        for _ in range(self._chance.randint(*self._habits.flips)):
+        for _ in range(self._rng.randint(*self._habits.flips)):
             self._behavior.flip(self._next())
 
     def _episode_between(self) -> None:
         """Play part of an episode between two tracks."""
-        episode = self._chance.choice(self._chance.choice(self._catalog.shows))
+        episode = self._rng.choice(self._rng.choice(self._catalog.shows))
         settings = self._history.settings
         self._history.change(context=episode.home, shuffle=False)
         self._behavior.play_spoken(
@@ -197,19 +197,19 @@ class SimulatedListener:
     def _choose(self) -> Iterator[ItemObject]:
         """Choose an album, a playlist, an artist or the liked songs, and yield its items."""
         if self._behavior.happens(0.35):
-            album = self._chance.choice(self._albums)
+            album = self._rng.choice(self._albums)
             self._history.change(context=album[0].home, shuffle=False, repeat="off")
             yield from album
             return
-        playlist = context("playlist", make_id(self._chance))
-        artist = context("artist", make_id(self._chance))
-        source = self._chance.choice((playlist, playlist, LIKED_SONGS, artist, None))
+        playlist = context("playlist", make_id(self._rng))
+        artist = context("artist", make_id(self._rng))
+        source = self._rng.choice((playlist, playlist, LIKED_SONGS, artist, None))
         self._history.change(
             context=source,
             shuffle=self._behavior.happens(0.5),
-            repeat=self._chance.choice(("off", "off", "context")),
+            repeat=self._rng.choice(("off", "off", "context")),
         )
-        yield from self._chance.sample(self._tracks, min(len(self._tracks), self._chance.randint(8, 25)))
+        yield from self._rng.sample(self._tracks, min(len(self._tracks), self._rng.randint(8, 25)))
 
     def _podcast(self, until: float) -> None:
         """Play episodes; one that was left unfinished goes on where it was left."""
@@ -222,14 +222,14 @@ class SimulatedListener:
     def _choose_episode(self) -> ItemObject:
         episodes = [episode for show in self._catalog.shows for episode in show]
         left = [episode for episode in episodes if episode.uri in self._bookmarks]
-        return self._chance.choice(left if left and self._behavior.happens(0.7) else episodes)
+        return self._rng.choice(left if left and self._behavior.happens(0.7) else episodes)
 
     def _book(self, until: float) -> None:
         """Play chapters in order; one that was left unfinished goes on where it was left."""
         while self._history.now < until:
             chapter = next(self._chapters, None)
             if chapter is None:
-                self._chapters = iter(self._chance.choice(self._catalog.books))
+                self._chapters = iter(self._rng.choice(self._catalog.books))
                 continue
             self._history.change(context=chapter.home, shuffle=False, repeat="off")
             self._play_spoken(chapter, until)
@@ -247,8 +247,8 @@ class SimulatedListener:
         """Play local files, with some tracks between them."""
         while self._history.now < until:
             self._history.change(context=None, shuffle=True, repeat="off")
-            for _ in range(self._chance.randint(1, 5)):
-                self._behavior.play_through(self._chance.choice(self._catalog.files))
+            for _ in range(self._rng.randint(1, 5)):
+                self._behavior.play_through(self._rng.choice(self._catalog.files))
             self._behavior.play_through(self._next())
         self._end()
 
@@ -256,19 +256,19 @@ class SimulatedListener:
         """End a session with a last track, in one of several ways."""
         if self._habits.nonstop:
             return
-        habits, chance = self._habits, self._chance
-        ways = (
+        habits, rng = self._habits, self._rng
+        endings = (
             (habits.ends_paused, self._end_paused),
             (habits.ends_silent, self._end_silent),
             (habits.ends_gone, self._end_gone),
         )
-        (ending,) = chance.choices([ending for _, ending in ways], [weight for weight, _ in ways])
+        (ending,) = rng.choices([ending for _, ending in endings], [weight for weight, _ in endings])
         self._behavior.fade_seconds = None  # there is nothing to fade into
         ending()
 
     def _end_paused(self) -> None:
         item = self._next()
-        self._behavior.play_for(item, self._chance.uniform(0.1, 0.9) * item.seconds)
+        self._behavior.play_for(item, self._rng.uniform(0.1, 0.9) * item.seconds)
         self._paused = (item, self._history.position)
         self._history.pause(self._behavior.between(self._habits.paused_end_seconds)).gone(1)
 

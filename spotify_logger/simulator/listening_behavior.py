@@ -31,22 +31,22 @@ class ListeningBehavior:
     Args:
         history: The history to write to.
         habits: The probabilities and durations.
-        chance: The random number generator.
+        rng: The random number generator.
     """
 
-    def __init__(self, history: History, habits: Habits, chance: random.Random) -> None:
+    def __init__(self, history: History, habits: Habits, rng: random.Random) -> None:
         self.history = history
         self.fade_seconds: float | None = None  # crossfade of this session
         self._habits = habits
-        self._chance = chance
+        self._rng = rng
 
     def between(self, span: Span) -> float:
         """Return a random number within a span."""
-        return self._chance.uniform(*span)
+        return self._rng.uniform(*span)
 
     def happens(self, rate: float) -> bool:
         """Return True with this probability."""
-        return self._chance.random() < rate
+        return self._rng.random() < rate
 
     def begin(self, item: ItemObject, position: float = 0.0) -> None:
         """Start an item; the caller continues with `history.listen`."""
@@ -61,9 +61,9 @@ class ListeningBehavior:
         """Play an item to its end, with random interruptions."""
         self.begin(item, position)
         if not position and self.happens(self._habits.restart):
-            self.history.listen(self._chance.uniform(0.2, 0.6) * item.seconds).seek(0)
+            self.history.listen(self._rng.uniform(0.2, 0.6) * item.seconds).seek(0)
         for interruption in self._interruptions():
-            self.history.listen(self._chance.uniform(0.1, 0.7) * self.history.remaining)
+            self.history.listen(self._rng.uniform(0.1, 0.7) * self.history.remaining)
             interruption()
         self._to_the_end()
 
@@ -73,7 +73,7 @@ class ListeningBehavior:
 
     def skip_late(self, item: ItemObject) -> None:
         """Play an item and skip it anywhere later."""
-        self.play_for(item, self._chance.uniform(min(20.0, 0.5 * item.seconds), 0.97 * item.seconds))
+        self.play_for(item, self._rng.uniform(min(20.0, 0.5 * item.seconds), 0.97 * item.seconds))
 
     def flip(self, item: ItemObject) -> None:
         """Play an item for a moment, as when flipping through several."""
@@ -83,19 +83,19 @@ class ListeningBehavior:
         """Play an item several times, with the player on repeat."""
         before = self.history.settings.repeat
         self.history.change(repeat="track")
-        for _ in range(self._chance.randint(*self._habits.repeats)):
+        for _ in range(self._rng.randint(*self._habits.repeats)):
             self.play_for(item, item.seconds)
         self.history.change(repeat=before)
 
     def replay(self, item: ItemObject, other: ItemObject) -> None:
         """Play part of an item, a little of another one, and then the first one from its beginning."""
-        self.play_for(item, self._chance.uniform(0.2, 0.6) * item.seconds)
+        self.play_for(item, self._rng.uniform(0.2, 0.6) * item.seconds)
         self.play_for(other, min(self.between(self._habits.other_seconds), 0.8 * other.seconds))
         self.play_for(item, item.seconds)
 
     def advertise(self) -> None:
         """Play one advertisement, or two in a row."""
-        for _ in range(self._chance.choice((1, 1, 2))):
+        for _ in range(self._rng.choice((1, 1, 2))):
             self.history.ad(self.between(self._habits.ad_seconds))
 
     def play_spoken(self, item: ItemObject, position: float, until: float) -> None:
@@ -112,14 +112,14 @@ class ListeningBehavior:
     def change_device(self) -> None:
         """Move playback to another device."""
         others = [device for device in DEVICES if device != self.history.settings.device]
-        device = self._chance.choice(others)
+        device = self._rng.choice(others)
         seconds = self.between(self._habits.handover_seconds)
         self.history.hand_over(device, seconds, "unknown" if self.happens(0.4) else "nothing")
 
     def _listen_on(self, until: float) -> None:
         """Go on for some minutes, not far beyond `until`."""
         seconds = min(
-            self._chance.uniform(240, 1200), max(self._habits.shortest, 10.0, until - self.history.now)
+            self._rng.uniform(240, 1200), max(self._habits.shortest, 10.0, until - self.history.now)
         )
         self.history.listen(min(seconds, self.history.remaining))
 
@@ -146,17 +146,17 @@ class ListeningBehavior:
             (habits.private_moment, self._hide),
         ]
         chosen = [interruption for rate, interruption in possible if self.happens(rate)]
-        self._chance.shuffle(chosen)
+        self._rng.shuffle(chosen)
         return chosen
 
     def _pause(self) -> None:
         shortest, longest = self._habits.pause_seconds
-        self.history.pause(math.exp(self._chance.uniform(math.log(shortest), math.log(longest))))
+        self.history.pause(math.exp(self._rng.uniform(math.log(shortest), math.log(longest))))
 
     def _pause_long(self) -> None:
         """Pause for over half an hour; the device may go to sleep meanwhile."""
         seconds = self.between(self._habits.long_pause_seconds)
-        shown = seconds if self.happens(0.5) else self._chance.uniform(300, 1500)
+        shown = seconds if self.happens(0.5) else self._rng.uniform(300, 1500)
         self.history.pause(shown)
         if shown < seconds:
             self.history.gone(seconds - shown)
@@ -164,20 +164,20 @@ class ListeningBehavior:
     def _seek(self) -> None:
         history = self.history
         if self.happens(0.6):
-            history.seek(history.position + self._chance.uniform(0.1, 0.7) * history.remaining)
+            history.seek(history.position + self._rng.uniform(0.1, 0.7) * history.remaining)
         else:
-            history.seek(history.position * self._chance.uniform(0.1, 0.9))
+            history.seek(history.position * self._rng.uniform(0.1, 0.9))
 
     def _jump(self) -> None:
         """Jump 15 or 30 seconds forwards or 15 backwards, as the podcast buttons do."""
         if not self.happens(min(1.0, 10 * self._habits.seek)) or self.history.remaining < 60:  # noqa: PLR2004 - room to jump
             return
-        self.history.seek(max(0.0, self.history.position + self._chance.choice((15, 15, 30, -15))))
+        self.history.seek(max(0.0, self.history.position + self._rng.choice((15, 15, 30, -15))))
 
     def _hide(self) -> None:
         """Switch to a private session for a while."""
         if self.history.settings.private:
             return
-        self.history.change(private=self._chance.choice(("shown", "withheld")))
+        self.history.change(private=self._rng.choice(("shown", "withheld")))
         self.history.listen(min(self.between(self._habits.private_seconds), 0.7 * self.history.remaining))
         self.history.change(private="")

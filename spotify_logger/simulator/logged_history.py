@@ -94,12 +94,12 @@ def make_logged_history(seed: int, days: int, until: float, catalog: Catalog | N
     return LoggedHistory(list(_logged(plays, gaps)), gaps)
 
 
-def _gaps(chance: random.Random, begin: float, end: float) -> Iterator[SimulatedGap]:
-    moment = begin + DAY * chance.uniform(1, DAYS_PER_GAP)
+def _gaps(rng: random.Random, begin: float, end: float) -> Iterator[SimulatedGap]:
+    moment = begin + DAY * rng.uniform(1, DAYS_PER_GAP)
     while moment < end - DAY:
-        length = chance.uniform(*GAP_SECONDS)
-        yield SimulatedGap(int(moment), int(moment + length), chance.choice(REASONS))
-        moment += length + DAY * chance.expovariate(1 / DAYS_PER_GAP)
+        length = rng.uniform(*GAP_SECONDS)
+        yield SimulatedGap(int(moment), int(moment + length), rng.choice(REASONS))
+        moment += length + DAY * rng.expovariate(1 / DAYS_PER_GAP)
 
 
 def _complete_log(record: ListeningHistory) -> Iterator[Play]:

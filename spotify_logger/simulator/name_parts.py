@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FIRST = [
+FIRST_WORDS = [
     "Amber",
     "Paper",
     "Slow",
@@ -15,7 +15,7 @@ FIRST = [
     "Electric",
     "Salt",
 ]
-LAST = [
+LAST_WORDS = [
     "Harbour",
     "Orchard",
     "Lanterns",
@@ -67,5 +67,5 @@ LONG_TITLE = (
     "the Original Ending and the Applause That Followed It"
 )
 
-SERIES = ["Variation", "Prelude", "Interlude"]
+SERIES_NAMES = ["Variation", "Prelude", "Interlude"]
 """Base titles of albums whose track titles differ only by a number."""

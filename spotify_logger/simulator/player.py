@@ -25,7 +25,7 @@ class Player:
 
     def __init__(self, record: ListeningHistory, seed: int) -> None:
         self._record = record
-        self._chance = random.Random(f"player {seed}")
+        self._rng = random.Random(f"player {seed}")
         self._hiccups = [[moment, float(count)] for moment, count in record.hiccups]
         self._jitter_ms = JITTER_MS / record.pace
 
@@ -42,10 +42,10 @@ class Player:
             return None
         if segment.visible == "unknown":
             return _body(segment, "null", "unknown", progress=0, timestamp=0)
-        progress = max(0, int(segment.position_at(now) - self._jitter_ms * self._chance.random()))
+        progress = max(0, int(segment.position_at(now) - self._jitter_ms * self._rng.random()))
         timestamp = int(segment.changed_at * 1000)
-        item, sort = _item(segment, additional_types)
-        return _body(segment, item, sort, progress=progress, timestamp=timestamp)
+        item, playing_type = _item(segment, additional_types)
+        return _body(segment, item, playing_type, progress=progress, timestamp=timestamp)
 
     def _hiccup(self, now: float, segment: PlayerSegment) -> bool:
         """Return whether this answer is a 204 although music plays (spotify/web-api#662)."""
@@ -70,7 +70,7 @@ def _item(segment: PlayerSegment, additional_types: str) -> tuple[str, str]:
     return segment.item.json, "track"
 
 
-def _body(segment: PlayerSegment, item: str, sort: str, *, progress: int, timestamp: int) -> str:
+def _body(segment: PlayerSegment, item: str, playing_type: str, *, progress: int, timestamp: int) -> str:
     settings = segment.settings
     hidden = settings.context is None or item == "null"
     context = "null" if hidden or settings.context is None else settings.context.json
@@ -79,7 +79,7 @@ def _body(segment: PlayerSegment, item: str, sort: str, *, progress: int, timest
     return (
         f'{{"device":{device},"shuffle_state":{_bool(settings.shuffle)},"smart_shuffle":false,'
         f'"repeat_state":"{settings.repeat}","timestamp":{timestamp},"context":{context},'
-        f'"progress_ms":{progress},"item":{item},"currently_playing_type":"{sort}",'
+        f'"progress_ms":{progress},"item":{item},"currently_playing_type":"{playing_type}",'
         f'"actions":{{"disallows":{{"{disallowed}":true}}}},"is_playing":{_bool(segment.playing)}}}'
     )
 

@@ -60,7 +60,7 @@ class RecentlyPlayed:
     """
 
     def __init__(self, record: ListeningHistory, seed: int, late_rate: float = 0.0) -> None:
-        self._chance = random.Random(f"recently {seed}")
+        self._rng = random.Random(f"recently {seed}")
         self._tardy = late_rate
         self._pace = record.pace
         listed = [self._entry(track) for track in record.finished_tracks if self._is_listed(track)]
@@ -98,17 +98,17 @@ class RecentlyPlayed:
         return indices
 
     def _is_listed(self, track: FinishedTrack) -> bool:
-        return track.ms_played * self._pace >= ALWAYS_LISTED_MS or self._chance.random() < SHORT_PLAY_RATE
+        return track.ms_played * self._pace >= ALWAYS_LISTED_MS or self._rng.random() < SHORT_PLAY_RATE
 
     def _entry(self, track: FinishedTrack) -> _Entry:
-        chance = self._chance
-        lag = min(300.0, 2.0 + chance.expovariate(1 / MEAN_LAG))
-        if self._tardy and chance.random() < self._tardy:
-            lag = chance.uniform(*LATE_LAG)
-        late = chance.uniform(0.0, MAX_PLAYED_AT_ERROR)
+        rng = self._rng
+        lag = min(300.0, 2.0 + rng.expovariate(1 / MEAN_LAG))
+        if self._tardy and rng.random() < self._tardy:
+            lag = rng.uniform(*LATE_LAG)
+        late = rng.uniform(0.0, MAX_PLAYED_AT_ERROR)
         item = track.item
-        other = item.twin if item.twin is not None and chance.random() < OTHER_ID_RATE else item
-        context = None if chance.random() < MISSING_CONTEXT_RATE else track.context
+        other = item.twin if item.twin is not None and rng.random() < OTHER_ID_RATE else item
+        context = None if rng.random() < MISSING_CONTEXT_RATE else track.context
         ended = track.left_at + late / self._pace
         return _Entry(int(ended * 1000), ended + lag / self._pace, other, context, track)
 

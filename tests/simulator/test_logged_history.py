@@ -9,7 +9,7 @@ import pytest
 from spotify_logger.core.play import BACKFILL, LIVE, SKIPPED, TRACKDONE
 from spotify_logger.queries import top
 from spotify_logger.queries.question import Question
-from spotify_logger.simulator.demo_catalog import HOSTILE, make_demo_catalog
+from spotify_logger.simulator.demo_catalog import HOSTILE_TITLE, make_demo_catalog
 from spotify_logger.simulator.logged_history import LoggedHistory, make_logged_history
 from spotify_logger.simulator.name_parts import LONG_TITLE
 from spotify_logger.storage.store import Store
@@ -79,6 +79,6 @@ def test_the_catalog_have_distinct_names(catalog: Catalog) -> None:
     tracks = [item for album in albums.values() for item in album]
     names = [item.name for item in tracks]
     assert len(names) == len(set(names)) > 1000
-    assert {HOSTILE, LONG_TITLE} <= set(names)
+    assert {HOSTILE_TITLE, LONG_TITLE} <= set(names)
     assert len({item.artists[0] for item in tracks}) > 100
     assert [item.uri for item in make_demo_catalog(4).tracks] == [item.uri for item in catalog.tracks]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.simulator.name_parts import FIRST, LAST
+from spotify_logger.simulator.name_parts import FIRST_WORDS, LAST_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,10 +141,10 @@ class SyntheticHistory:
         words = random.Random(artist)
         return {
             "type": "track",
-            "name": f"{self._chance.choice(FIRST)} {self._chance.choice(LAST)} {number}",
-            "artists": f"{words.choice(FIRST)} {words.choice(LAST)} {artist}",
+            "name": f"{self._chance.choice(FIRST_WORDS)} {self._chance.choice(LAST_WORDS)} {number}",
+            "artists": f"{words.choice(FIRST_WORDS)} {words.choice(LAST_WORDS)} {artist}",
             "artist_ids": _identity(words),
-            "album": f"{self._chance.choice(LAST)} of {album}",
+            "album": f"{self._chance.choice(LAST_WORDS)} of {album}",
             "album_id": _identity(random.Random(-1 - album)),
             "isrc": f"QZ{number:010}",
             "duration_ms": int(self._chance.gauss(225_000, 45_000)) % 400_000 + 45_000,
