@@ -144,4 +144,4 @@ def _send_alert(text: str) -> None:
         except (OSError, ValueError, HTTPException):
             continue
         return
-    log.warning("The alert cannot be delivered")
+    log.warning("cannot deliver the alert")

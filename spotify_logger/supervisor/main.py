@@ -141,7 +141,7 @@ class Supervisor:
                 case Start(should_log):
                     self._start(child, should_log=should_log)
                 case Terminate():
-                    self._report_down(child, f"{child.name} is asked to end")
+                    self._report_down(child, f"stopping {child.name}")
                     child.terminate()
                 case Kill(reason):
                     self._kill(child, reason)
@@ -166,7 +166,7 @@ class Supervisor:
         child.kill()
 
     def _retry(self, child: ChildProcess, reason: str, delay: float, *, should_log: bool) -> None:
-        text = f"{child.name} ended: {reason}; it starts again in {delay:.0f} s"
+        text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
         if should_log:
             log.warning(text)
         self._report_down(child, text)

@@ -176,7 +176,7 @@ class RestartPolicy:
             return self._exit(os.EX_OK)
         if self._phase is Phase.STOPPING:
             return (
-                [] if now - self._terminated_at < DUPLICATE_STOP_WINDOW else [Kill("was asked twice to end")]
+                [] if now - self._terminated_at < DUPLICATE_STOP_WINDOW else [Kill("was asked twice to stop")]
             )
         already_asked = self._phase is Phase.RESTARTING
         self._phase, self._terminated_at = Phase.STOPPING, now

@@ -156,7 +156,7 @@ def test_a_killed_loop_is_restarted_and_continues_the_play(stage: Stage) -> None
     assert stage.status()["pid"] != str(loop)
     assert not is_there(int(stage.status()["pid"]))
     assert f"the loop started, pid {loop}" in stage.lines()
-    assert "the loop ended: killed by SIGKILL; it starts again in 1 s" in stage.lines()
+    assert "the loop ended: killed by SIGKILL; restarting in 1 s" in stage.lines()
 
 
 class StoppedAtOnce(StopSignal):

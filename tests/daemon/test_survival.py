@@ -104,8 +104,8 @@ def test_a_loop_that_is_killed_or_hangs_is_restarted(life: LiveRun, injector: Fa
     life.wait_for_answers(5)
     life.stop_for(LONGER_THAN_A_TURN, injector.loop)
     life.end(injector.supervisor)
-    assert "the loop ended: killed by SIGKILL; it starts again in 0 s" in life.lines()
-    assert re.search(r"the loop ended: silent for \d s; it starts again in 0 s", life.log())
+    assert "the loop ended: killed by SIGKILL; restarting in 0 s" in life.lines()
+    assert re.search(r"the loop ended: silent for \d s; restarting in 0 s", life.log())
 
 
 def test_a_supervisor_that_stands_still_spares_its_loop_and_a_killed_one_can_be_replaced(

@@ -134,7 +134,7 @@ class TestRestart:
         supervised.start()
         second = supervised.wait_for_start(2)
         supervised.wait_for_line(f"the loop started, pid {supervised.starts()[0]}\n")
-        supervised.wait_for_line("the loop ended: exit code 3; it starts again in 0 s\n")
+        supervised.wait_for_line("the loop ended: exit code 3; restarting in 0 s\n")
         supervised.wait_for_line(f"the loop started, pid {second}\n")
 
     def test_a_loop_that_is_silent_is_killed_with_all_that_it_started(
@@ -152,13 +152,13 @@ class TestRestart:
         """)
         supervised.start()
         supervised.wait_for_start(2)
-        supervised.wait_for_line(r"the loop ended: silent for \d s; it starts again in 0 s")
+        supervised.wait_for_line(r"the loop ended: silent for \d s; restarting in 0 s")
         child = int((supervised.folder / "child").read_text())
         wait_until(lambda: not is_there(child))
 
     def test_a_loop_that_cannot_be_started(self, supervised: SupervisedFolder) -> None:
         process = supervised.start(loop=["./nothing"])
-        supervised.wait_for_line(r"the loop ended: \[Errno 2\] No such file.*; it starts again in 0 s")
+        supervised.wait_for_line(r"the loop ended: \[Errno 2\] No such file.*; restarting in 0 s")
         supervised.wait_for_line(r"(?s)(starts again.*){3}")
         assert_ends(process)
 
@@ -205,12 +205,12 @@ class TestEnd:
         time.sleep(2 * restart_policy.DUPLICATE_STOP_WINDOW)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-        supervised.wait_for_line("the loop was asked twice to end and is killed")
+        supervised.wait_for_line("the loop was asked twice to stop and is killed")
 
     def test_a_signal_while_waiting_for_the_next_start(self, supervised: SupervisedFolder) -> None:
         supervised.loop("sys.exit(1)")
         process = supervised.start(shortest_delay=60, longest_delay=60)
-        supervised.wait_for_line(r"it starts again in \d\d s")
+        supervised.wait_for_line(r"restarting in \d\d s")
         assert_ends(process)
 
     def test_a_misconfigured_loop_is_not_restarted(self, supervised: SupervisedFolder) -> None:
@@ -260,7 +260,7 @@ if not Path("once").exists():
         supervised.check(once + CHECK % None)
         supervised.start()
         supervised.wait_for_start()
-        supervised.wait_for_line(f"the check of the settings ended: {reason}; it starts again in 0 s")
+        supervised.wait_for_line(f"the check of the settings ended: {reason}; restarting in 0 s")
 
     def test_the_end_is_asked_for_meanwhile(self, supervised: SupervisedFolder) -> None:
         supervised.check("""
@@ -387,7 +387,7 @@ class TestServer:
         server = re.search(started, supervised.log.read_text())
         assert server
         os.kill(int(server[1]), signal.SIGKILL)
-        supervised.wait_for_line("server at .* ended: killed by SIGKILL, .*; it starts again in 0 s")
+        supervised.wait_for_line("server at .* ended: killed by SIGKILL, .*; restarting in 0 s")
         wait_until(lambda: is_listening("127.0.0.1", port))
         assert_ends(process)
         assert not is_listening("127.0.0.1", port)
@@ -444,11 +444,11 @@ class TestSystemd:
         (supervised.folder / "end").touch()
         while b"STATUS" not in message or b"listening" in message:
             message = manager.recv(4096)
-        assert message == b"STATUS=the loop ended: exit code 1; it starts again in 0 s"
+        assert message == b"STATUS=the loop ended: exit code 1; restarting in 0 s"
         supervised.wait_for_file("readyFalse")
         assert_ends(process)
         # Nothing in between, as the new loop has sent no beat, and nothing that a stopping one sends.
-        assert [manager.recv(4096) for _ in range(2)] == [b"STOPPING=1", b"STATUS=the loop is asked to end"]
+        assert [manager.recv(4096) for _ in range(2)] == [b"STOPPING=1", b"STATUS=stopping the loop"]
         manager.settimeout(0)
         with pytest.raises(BlockingIOError):
             manager.recv(4096)

@@ -122,7 +122,7 @@ HISTORIES: dict[str, tuple[History, float, Outcome]] = {
     "stop twice": (
         [(5, stop), (6, stop), (6.1, exits(KILLED))],
         99,
-        [(5, Terminate()), (6, Kill("was asked twice to end")), (6.1, Exit(0))],
+        [(5, Terminate()), (6, Kill("was asked twice to stop")), (6.1, Exit(0))],
     ),
     "stop, twice at the same moment": (
         [(5, stop), (5.05, stop), (6, exits(0))],
