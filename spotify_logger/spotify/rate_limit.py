@@ -200,7 +200,9 @@ class RateLimit:
             atomic_file.write_atomically(self._path, text)
         except OSError as error:
             if not self._has_warned:
-                log.warning(f"{self._path} cannot be written ({error.strerror}): a restart may send requests too early")
+                log.warning(
+                    f"{self._path} cannot be written ({error.strerror}): a restart may send requests too early"
+                )
             self._has_warned = True
         else:
             self._is_saved, self._has_warned = True, False

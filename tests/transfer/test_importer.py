@@ -20,7 +20,7 @@ from spotify_logger.storage.connection import StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.jsonl import records
-from spotify_logger.transfer.importer import chronological, ingest
+from spotify_logger.transfer.importer import ingest, row_index
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 from spotify_logger.transfer.importer.files import find_sources
@@ -262,7 +262,7 @@ def random_rows(seed: int, plays: int, songs: Sequence[Song] = (A, B, C)) -> lis
 def test_order_of_rows_and_files_does_not_matter(
     tmp_path: Path, archive: Archive, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chronological, "PLAYS_PER_WINDOW", 40)
+    monkeypatch.setattr(row_index, "PLAYS_PER_WINDOW", 40)
     monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 25)
     rows, results = random_rows(1, 100), []
     for seed in range(2):
@@ -334,11 +334,11 @@ def test_key_of_another_type_is_named(tmp_path: Path, archive: Archive, client: 
 def test_memory_does_not_grow_with_the_number_of_plays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chronological, "PLAYS_PER_WINDOW", 20)
+    monkeypatch.setattr(row_index, "PLAYS_PER_WINDOW", 20)
     rows = [extended(A, start, 200) for start in range(0, 360_000, 1800)]
     random.Random(0).shuffle(rows)
     (source,) = find_sources([write(tmp_path / "endsong_0.json", rows)]).sources
-    index = chronological.RowIndex(NOW_MS, ImportSummary(), lambda _: None)
+    index = row_index.RowIndex(NOW_MS, ImportSummary(), lambda _: None)
     list(index.scan(source))
     most, starts = 0, []
     for number, found in enumerate(index.sorted_plays()):

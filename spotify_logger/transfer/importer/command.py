@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TextIO
 from spotify_logger.storage.connection import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.catalog import remove_items
-from spotify_logger.transfer.importer.chronological import RowIndex
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.ingest import Importer
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
@@ -23,6 +22,7 @@ from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 from spotify_logger.transfer.importer.pairing import RowStatus
 from spotify_logger.transfer.importer.progress import progress_on
 from spotify_logger.transfer.importer.report import ImportSummary, import_answer, samples_answer
+from spotify_logger.transfer.importer.row_index import RowIndex
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 if TYPE_CHECKING:
