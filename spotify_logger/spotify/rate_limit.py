@@ -201,7 +201,7 @@ class RateLimit:
         except OSError as error:
             if not self._has_warned:
                 log.warning(
-                    f"{self._path} cannot be written ({error.strerror}): a restart may send requests too early"
+                    f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
                 )
             self._has_warned = True
         else:
