@@ -178,19 +178,6 @@ def test_client_that_resets_the_connection_does_no_harm(server: RunningCallbackS
     assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
 
 
-def test_timeout_is_that_of_the_oldest_connection(clock: ManualTime) -> None:
-    address = "127.0.0.1", free_port()
-    timeouts = []
-    with CallbackServer(*address, lambda _: (HTTPStatus.OK, "")) as server:
-        timeouts.append(server.timeout)
-        with socket.create_connection(address):
-            server.serve(select.select(server.sources, [], [], 10)[0])
-            timeouts.append(server.timeout)
-        server.serve(select.select(server.sources, [], [], 10)[0])
-        timeouts.append(server.timeout)
-    assert timeouts == [None, callback_server.CONNECTION_TIMEOUT, None]
-
-
 def test_only_loopback_is_listened_to_and_the_port_is_freed() -> None:
     address = "127.0.0.1", free_port()
     for _ in range(2):

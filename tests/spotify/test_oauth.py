@@ -259,19 +259,6 @@ def test_login_ends_six_calendar_months_after_the_consent(consent: str, end: str
     assert oauth.valid_until(Token("refresh-1")) is None
 
 
-@pytest.mark.parametrize(
-    ("scope", "missing"),
-    [
-        ("", []),
-        (f"more {oauth.SCOPES} and-more", []),
-        ("user-read-playback-state", ["user-read-recently-played"]),
-        ("other", ["user-read-playback-state", "user-read-recently-played"]),
-    ],
-)
-def test_missing_scopes(scope: str, missing: list[str]) -> None:
-    assert oauth.missing_scopes(replace(TOKEN, scope=scope)) == missing
-
-
 def test_tokens_are_not_in_the_repr() -> None:
     assert "refresh-1" not in repr(TOKEN)
     assert "access-1" not in repr(TOKEN)

@@ -191,17 +191,6 @@ def test_only_a_synchronised_clock_tells_how_long_the_machine_was_off(
     assert machine.remaining == 0
 
 
-@pytest.mark.parametrize("ahead", [YEAR, -YEAR], ids=["ahead", "behind"])
-def test_correction_of_the_clock_does_not_change_a_cooldown(machine: RebootingMachine, ahead: float) -> None:
-    machine.ahead = ahead
-    machine.restart()
-    machine.rate_limit.start_cooldown("api", 10 * HOUR - 1, "quota")  # by an answer without a date
-    machine.synchronize()
-    assert machine.run(HOUR) == 9 * HOUR
-    machine.restart()
-    assert machine.remaining == 9 * HOUR
-
-
 def test_progress_is_not_saved_at_every_poll(machine: RebootingMachine, path: Path) -> None:
     machine.start_cooldown(10 * HOUR)
     contents = set()

@@ -19,7 +19,6 @@ from spotify_logger.storage.connection import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter import plays
 from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file
-from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.importer.command import import_history
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
 
@@ -108,14 +107,6 @@ class TestJson:
         log.raw.delete(f"listening:{SECOND}", "track:B")
         assert summary(log)[-1:] == ["play 30"]
         assert not {"play 0", "item track:B"} & set(summary(log))
-
-    def test_plays_are_read_in_batches(self, log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(plays, "PLAYS_PER_BATCH", 2)
-        log.write(*(play("A", 30 * number) for number in range(6)))
-        found = records(log.archive, 0, None)
-        next(found)
-        log.raw.delete(*(f"listening:{SECOND + 30 * number}" for number in range(6)))
-        assert sum(record["kind"] == "play" for record in found) == 2
 
 
 class TestCsv:

@@ -311,7 +311,9 @@ class TestDuringLogging:
         assert findings(log, archive=link.archive(), repair=True) == {"lost_gap": ["gaps 5"]}
         assert findings(log) == {}
 
-    def test_play_ends_just_before_its_written_is_repaired(self, log: RedisLog, link: EventfulLink) -> None:
+    def test_play_ends_just_before_its_index_line_is_repaired(
+        self, log: RedisLog, link: EventfulLink
+    ) -> None:
         log.raw.hset(INDEX, str(SECOND + 600), "track:A 5 open")
         log.store.close()
 
