@@ -214,7 +214,7 @@ BOOT_IDS = {
 
 
 @pytest.mark.parametrize("boots", BOOT_IDS.values(), ids=BOOT_IDS)
-@settings(max_examples=70, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.floats(2, 1e6), ahead=OFFSETS, events=st.lists(EVENTS, max_size=10))
 def test_cooldown_is_never_too_short_and_reboots_cost_little(
     memory_folder: Path,

@@ -15,7 +15,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=4,
 )
-objects = st.dictionaries(st.text(), values, max_size=4)
+objects = st.dictionaries(st.text(), values, max_size=2)
 
 
 def read(content: bytes, chunk_bytes: int = 1 << 18) -> tuple[list[object], str]:
@@ -32,7 +32,7 @@ def read(content: bytes, chunk_bytes: int = 1 << 18) -> tuple[list[object], str]
     return found, ""
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(objects), st.integers(1, 40), st.sampled_from((None, 1)))
 def test_array_is_read_in_chunks_of_any_size(
     rows: list[object], chunk_bytes: int, indent: int | None
@@ -81,7 +81,7 @@ def test_error_of_the_disk_is_named() -> None:
     assert error.value.number == 2
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(objects, min_size=1), st.sampled_from(("\n{}\n", "[\n{}\n]")))
 def test_reading_continues_at_any_mark(rows: list[object], form: str) -> None:
     content = b"\xef\xbb\xbf" + form.replace("{}", ",\n".join(map(json.dumps, rows))).encode()

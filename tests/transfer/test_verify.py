@@ -328,7 +328,7 @@ class TestDuringLogging:
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(REPAIRABLE), min_size=2, max_size=6))
 def test_any_damage_is_repaired_without_changing_a_play(
     log: RedisLog, link: EventfulLink, damages: list[tuple[Damage, dict[str, list[str]]]]

@@ -55,7 +55,7 @@ def export_row(play: TruePlay, item: ItemObject, chance: random.Random) -> dict[
 
 
 def test_log_with_holes_and_export_together_have_every_play_once(tmp_path: Path, redis_url: str) -> None:
-    chance, history = random.Random(1), listen(1, 0.5)
+    chance, history = random.Random(1), listen(1, 0.3)
     items = {part.item.uri: part.item for part in history.segments if part.item is not None}
     twins = {uri: item.twin.uri for uri, item in items.items() if item.twin is not None}
     first_uri = {uri: min(pair) for pair in twins.items() for uri in pair}  # of two for one recording
