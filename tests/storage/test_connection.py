@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -12,10 +11,9 @@ import pytest
 import redis
 
 from spotify_logger.storage.connection import RedisLink, StoreError
-from spotify_logger.storage.embedded_server import find_server
 from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
 from spotify_logger.system.errors import Misconfigured
-from tests.conftest import start_server, wait_until
+from tests.conftest import start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,18 +128,6 @@ class TestAddresses:
         assert "hunter2" not in str(caught.value)
         assert caught.value.__context__ is None
 
-    def test_a_unix_socket(self, tmp_path: Path) -> None:
-        path = tmp_path / "s"
-        address = ["--port", "0", "--unixsocket", str(path), "--dir", str(tmp_path), "--save", ""]
-        with subprocess.Popen([str(find_server()), *address], stdout=subprocess.DEVNULL) as server:
-            try:
-                wait_until(path.exists)
-                assert ask(f"unix://{path}?db=2", ("SET", "a", "1"), ("GET", "a")) == ["OK", "1"]
-                assert ask(f"unix://{path}", ("GET", "a")) == [None]
-            finally:
-                server.kill()
-        assert f"{path} cannot be reached (Connection refused)" in complaint(f"unix://{path}")
-
 
 class TestPasswords:
     def test_the_right_ones_are_accepted(self, locked: str) -> None:
@@ -174,15 +160,9 @@ class TestRefusals:
         assert replies[2].advice.startswith("says: unknown command 'NONSENSE'")
         assert "\x1b" not in replies[2].advice
 
-    @pytest.mark.parametrize(
-        ("code", "rest"),
-        [
-            *[(code, "some words") for code in ADVICE_BY_CODE if code not in {"MOVED", "ASK"}],
-            *[(code, "3999 127.0.0.1:6381") for code in ("MOVED", "ASK")],
-        ],
-    )
-    def test_each_code_has_its_advice(self, code: str, rest: str) -> None:
-        with listener(f"-{code} {rest}\r\n".encode(), then_close=False, greets=True) as port:
+    @pytest.mark.parametrize("code", ADVICE_BY_CODE)
+    def test_each_code_has_its_advice(self, code: str) -> None:
+        with listener(f"-{code} 3999 127.0.0.1:6381\r\n".encode(), then_close=False, greets=True) as port:
             elsewhere = ("127.0.0.1", 6381) if code in {"MOVED", "ASK"} else None
             assert ask(f"redis://127.0.0.1:{port}") == [Refusal(code, ADVICE_BY_CODE[code], elsewhere)]
 
@@ -203,7 +183,7 @@ class TestOutages:
     @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*soon\r\n", b"\xff\x00\r\n"])
     def test_something_else_listens(self, answer: bytes) -> None:
         with listener(answer) as port:
-            error = complaint(f"redis://127.0.0.1:{port}?socket_timeout=1")
+            error = complaint(f"redis://127.0.0.1:{port}")
         assert error.endswith(("something else answers there. Check REDIS_URL", "it may be restarting"))
 
     @pytest.mark.parametrize(
@@ -219,13 +199,14 @@ class TestOutages:
         self, answer: bytes, reason: str, *, then_close: bool, resets: bool
     ) -> None:
         with listener(answer, then_close=then_close, resets=resets) as port:
-            assert reason in complaint(f"redis://127.0.0.1:{port}?socket_timeout=0.2")
+            patience = 0.5 if reason == SILENT else 20
+            assert reason in complaint(f"redis://127.0.0.1:{port}?socket_timeout={patience}")
 
     def test_a_late_answer_is_not_taken_for_the_next_one(self, redis_url: str) -> None:
-        link = RedisLink(f"{redis_url}?socket_timeout=0.2")
+        link = RedisLink(f"{redis_url}?socket_timeout=0.5")
         with redis.Redis.from_url(redis_url) as client:
             assert link.connect() == 1
-            client.client_pause(600)
+            client.client_pause(1500)
             with pytest.raises(StoreError, match=SILENT):
                 link.send([("SET", "a", "late")])
             client.client_unpause()
@@ -285,7 +266,7 @@ class TestBulkReplies:
     )
     def test_the_end_never_comes(self, answer: bytes, reason: str | None, *, then_close: bool) -> None:
         with listener(answer, then_close=then_close, greets=True) as port:
-            link = RedisLink(f"redis://127.0.0.1:{port}?socket_timeout=0.5")
+            link = RedisLink(f"redis://127.0.0.1:{port}?socket_timeout={0.5 if reason == SILENT else 20}")
             if reason is None:
                 assert link.ask("GET", ["a"]) is None
             else:
