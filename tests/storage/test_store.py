@@ -475,8 +475,9 @@ class TestRefusals:
     def test_a_user_who_may_only_read_some_keys(
         self, redis_url: str, recorded: RecordedStore, open_store: OpenStore
     ) -> None:
-        login = {"enabled": True, "passwords": ["+secret"]}
-        recorded.raw.acl_setuser("reader", keys=["ann:*"], categories=["+@read"], **login)
+        recorded.raw.acl_setuser(
+            "reader", enabled=True, passwords=["+secret"], keys=["ann:*"], categories=["+@read"]
+        )
         url = redis_url.replace("//", "//reader:secret@")
         reader, stranger = open_store(url, "ann:"), open_store(url, "ben:")
         assert reader.store.recent(1) == []
