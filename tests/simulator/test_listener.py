@@ -86,13 +86,6 @@ def test_short_plays_come_in_bursts(ordinary: ListeningHistory) -> None:
     assert sum(following) / len(following) > 2 * sum(short) / len(short)
 
 
-def test_a_timestamp_may_be_frozen() -> None:
-    record = days(2, replace(PLAIN, frozen_timestamp=1.0))
-    shown = [segment for segment in record.segments if segment.visible == "item"]
-    assert shown
-    assert all(segment.start - segment.changed_at >= 600 for segment in shown)
-
-
 def within(play: TruePlay, span: Span) -> bool:
     return span[0] <= play.ms_played / 1000 <= span[1]
 
@@ -172,23 +165,6 @@ def test_a_podcast_is_resumed_where_it_was_left() -> None:
         left[segment.item.uri] = end if segment.item.duration_ms - end > MIN_REMAINING_SECONDS * 1000 else 0.0
     assert resumed > 3
     check(record)
-
-
-def test_chapters_are_played_in_order_and_resumed() -> None:
-    record = days(7, replace(PLAIN, music=0.0, audiobook=1.0))
-    numbers = [int(play.name.removeprefix("Chapter ")) for play in record.plays]
-    assert all(later - earlier in {0, 1, 1 - 30} for earlier, later in pairwise(numbers))
-    assert any(earlier == later for earlier, later in pairwise(numbers))
-
-
-def test_a_paused_track_is_resumed_another_day() -> None:
-    record = days(4, replace(PLAIN, resume=1.0, ends_gone=0.0, ends_paused=1.0))
-    resumed = [
-        (earlier, later) for earlier, later in pairwise(record.plays) if earlier.end_reason == "stopped"
-    ]
-    assert len(resumed) > 5
-    assert all(earlier.uri == later.uri for earlier, later in resumed)
-    assert all(0.1 <= play.ms_played / play.duration_ms <= 0.9 for pair in resumed for play in pair)
 
 
 @pytest.mark.parametrize("pace", [5.0, 100.0])

@@ -136,14 +136,3 @@ def test_the_context_may_be_missing_and_the_id_be_another() -> None:
     ids = {entry["track"]["id"] for entry in body["items"]}  # type: ignore[index]
     assert 3 <= missing <= 20
     assert ids == {twin.id, twin.twin.id if twin.twin else None}
-
-
-def test_pages_depend_only_on_the_seed(many: ListeningHistory) -> None:
-    moment = T + 5000
-    pages = [RecentlyPlayed(many, seed).page(moment, 50, None, None) for seed in (1, 1, 2)]
-    assert pages[0] == pages[1] != pages[2]
-
-
-def test_a_paced_history_has_paced_delays(many: ListeningHistory) -> None:
-    quick = many.moved(T, 20)
-    assert names(page(quick, T + 400 + 16)) == names(page(many))
