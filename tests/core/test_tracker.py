@@ -286,9 +286,9 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         [*played(A, 0, (1, 31)), *played(C, 1180, (1231,))],
         [ExpectedPlay("A", 0, 1180, 200, "trackdone"), ExpectedPlay("C", 1180, None, 51, None)],
     ),
-    "204 for minutes, and started again": (
-        [*played(A, 0, (1, 91)), *(none(second) for second in (101, 161, 221, 281)), *played(A, 300, (301,))],
-        [ExpectedPlay("A", 0, 300, 91, "unknown"), ExpectedPlay("A", 300, None, 1, None)],
+    "204 for minutes, and an episode was started again": (
+        [*played(EPISODE, 0, (1, 91)), *map(none, (101, 161, 221, 281)), *played(EPISODE, 300, (301,))],
+        [ExpectedPlay("E", 0, 300, 91, "unknown"), ExpectedPlay("E", 300, None, 1, None)],
     ),
     "an unknown duration": (
         [*played(item("X", None), 0, (1, 31, 61)), *played(A, 80, (81,))],
@@ -433,13 +433,13 @@ def test_the_json_of_version_0_5_0_is_read_and_written() -> None:
 
 def test_a_crash_before_the_json_was_written_counts_nothing_twice() -> None:
     tracker = Tracker()
-    follow(played(A, 0, (1, 31)), tracker)
+    follow([*played(A, 0, (1, 31)), at(41, A, 35, playing=False), *played(A, 105, (141,), 35)], tracker)
     memory = tracker.serialize()
-    (play,) = observe(tracker, at(61, A, 61))
+    (play,) = observe(tracker, at(171, A, 101))
 
     restored = Tracker.restore(reread(play), memory)
 
-    assert heard(follow(played(A, 0, (91,)), restored)) == [ExpectedPlay("track:A", 0, None, 91, None)]
+    assert heard(follow([at(201, A, 131)], restored)) == [ExpectedPlay("track:A", 0, None, 131, None)]
 
 
 def test_the_last_answer_about_a_play_is_in_its_hash() -> None:
