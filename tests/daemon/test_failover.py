@@ -239,8 +239,8 @@ class MachinePair:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[MachinePair]:
-    with closing(MachinePair(tmp_path)) as pair:
+def pair(memory_folder: Path) -> Iterator[MachinePair]:
+    with closing(MachinePair(memory_folder)) as pair:
         yield pair
 
 
@@ -523,12 +523,12 @@ def test_what_an_earlier_holder_overwrote_is_written_again(pair: MachinePair, bo
     assert pair.status()["pid"] != "0"
 
 
-def test_machines_killed_in_turn_log_what_one_alone_does(tmp_path: Path) -> None:
+def test_machines_killed_in_turn_log_what_one_alone_does(memory_folder: Path) -> None:
     """No play is logged twice, and none is missing that somebody could see."""
     seed = 1
     chance = random.Random(f"pair {seed}")
     with ExitStack() as stack:
-        pair = stack.enter_context(closing(MachinePair(tmp_path / "pair", seed)))
+        pair = stack.enter_context(closing(MachinePair(memory_folder / "pair", seed)))
         for machine in pair.machines:
             machine.start()
         pair.run_until(pair.first_sound - MINUTE)
@@ -551,7 +551,7 @@ def test_machines_killed_in_turn_log_what_one_alone_does(tmp_path: Path) -> None
         verdict = pair.compare()
         assert [*verdict.duplicates, *verdict.phantoms] == []
         assert len(verdict.pairs) > 15
-        alone = stack.enter_context(closing(MachinePair(tmp_path / "alone", seed)))
+        alone = stack.enter_context(closing(MachinePair(memory_folder / "alone", seed)))
         alone.machines[0].start()
         alone.run_until(pair.now)
         missed_alone = alone.compare().missed

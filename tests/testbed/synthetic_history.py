@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ALBUMS_PER_ARTIST = 3
 TRACKS_PER_ALBUM = 4
-"""Of an album, most listeners know a few."""
+"""Most listeners know a few tracks of an album."""
 REISSUED = 0.03
 """Share of tracks that are heard under a second id too, with the same ISRC."""
 SKIPS = 0.16
@@ -30,7 +30,7 @@ STOPS = 0.02
 LATELY, LATELY_PLAYS = 0.55, 3000
 """Share of what is known already that was heard among the last plays, and how many these are."""
 FAVOURITES = 2.0
-"""How much the first tracks of a life are preferred; 1 would be not at all."""
+"""How much the tracks known longest are preferred; 1 would be not at all."""
 HOURS = (7, 7, 8, 8, 9, 12, 13, 16, 17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 23, 0)
 """Hours (UTC) in which a listening session begins."""
 DEVICES = (
@@ -66,26 +66,26 @@ class SyntheticHistory:
     _lately: list[Item] = field(init=False, repr=False, default_factory=list)
 
     def live(self) -> Iterator[Play]:
-        """The plays, in order of time; no two share the second that names them."""
+        """Yield the plays in the order of time; no two start in the same second."""
         self._chance = random.Random(self.seed)
         self._known, self._lately = [], []
         days = max(1, round(self.years * 365.25))
         first_ms = int(self.until // 86_400) * DAY_MS - days * DAY_MS
         self._now_ms = first_ms
-        told = 0
+        yielded = 0
         for day in range(days):
-            due = round(self.plays * (day + 1) / days) - told
-            told += due
+            due = round(self.plays * (day + 1) / days) - yielded
+            yielded += due
             yield from self._day(first_ms + day * DAY_MS, due)
 
     def _day(self, midnight_ms: int, number: int) -> Iterator[Play]:
-        """A day in up to three stretches."""
+        """Yield the plays of a day, in up to three sessions."""
         hours = sorted(self._chance.choices(HOURS, k=3))
-        for stretch, hour in enumerate(hours):
+        for session, hour in enumerate(hours):
             begin_ms = midnight_ms + hour * HOUR_MS + self._chance.randrange(HOUR_MS)
             self._now_ms = max(self._now_ms, begin_ms)
             device = self._chance.choice(DEVICES)
-            for _ in range(number // 3 + (stretch < number % 3)):
+            for _ in range(number // 3 + (session < number % 3)):
                 play = self._play(self._item(), self._now_ms, device)
                 self._now_ms = play.ended_ms + PAUSE_MS
                 yield play
@@ -158,5 +158,5 @@ class SyntheticHistory:
 
 
 def _identity(chance: random.Random) -> str:
-    """Something like an id at Spotify."""
+    """Return a random id like those of Spotify."""
     return "".join(chance.choices(LETTERS, k=22))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FixedSchedule(PollSchedule):
-    """Asks at a fixed interval in seconds, whatever happens, as most loggers do."""
+    """Polls at a fixed interval in seconds, whatever happens, as most loggers do."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds, seconds)
@@ -56,14 +56,14 @@ def make_settings(state_dir: Path, redis_url: str, prefix: str = "") -> Settings
 
 
 class VirtualRun:
-    """A logger in a simulated world.
+    """A logger in a virtual world.
 
     Args:
         world: The world; its clock is the logger's.
-        settings: As for the real one.
-        schedule: When to ask; as the settings say unless given.
-        seed: Chance, for the jitter.
-        send: The connection, where it is not just the world's.
+        settings: The settings.
+        schedule: When to poll; from the settings unless given.
+        seed: The random seed of the jitter.
+        send: Sends its requests; to the world unless given.
 
     Attributes:
         spotify: The client; counts its requests.
@@ -88,30 +88,30 @@ class VirtualRun:
         self.start()
 
     def start(self) -> None:
-        """Start the logger, again if it was: what it had only in memory is gone."""
+        """Start the logger, or restart it: what it had only in memory is lost."""
         if self._logger is not None:
             self._logger.close()
-        surroundings = Environment(
+        environment = Environment(
             self._world.clock, self._send, self._send, "a run of the machine", self._chance
         )
-        self._logger = build_logger(self._settings, surroundings, self._schedule)
+        self._logger = build_logger(self._settings, environment, self._schedule)
         self.spotify, self.store = self._logger.spotify, self._logger.store
         self.poller, self.outbox = self._logger.poller, self._logger.outbox
 
     def close(self) -> None:
-        """Let go of Redis and of the disk."""
+        """Close the connection to Redis and the outbox."""
         if self._logger is not None:
             self._logger.close()
 
     def run_until(self, moment: float) -> None:
-        """Let the logger work until a moment of the true time, in seconds since the epoch."""
+        """Run the logger until `moment`, in true seconds since the epoch."""
         clock = self._world.clock
         while clock.now < moment:
             due = self.poller.turn().due
             clock.sleep(due - clock.monotonic())
 
     def plays(self) -> Iterator[Play]:
-        """The plays that are in the store."""
+        """Yield the plays in the store."""
         for day in self.store.days():
             for second in self.store.index(day):
                 play = Play.from_hash(second, self.store.play(second) or {})
