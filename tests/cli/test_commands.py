@@ -111,15 +111,6 @@ def test_an_export_can_be_imported_again(
     assert "5\tnew" not in "\n".join(lines(capsys, "import", "log.jsonl"))
 
 
-def test_imports_the_samples_of_2019(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with redis.Redis.from_url(redis_url) as client:
-        for seconds in range(0, 200, 10):
-            sample = {"id": "a", "name": "Aerodynamic", "progress_ms": seconds * 1000, "is_playing": 1}
-            client.hset(f"activity:{1_560_000_000 + seconds}", mapping={**sample, "duration_ms": 212_000})
-    lines(capsys, "import", "--samples")
-    assert lines(capsys, "count", "aerodynamic")[1] == "plays\t1"
-
-
 def test_forget_asks_deletes_and_stays_so(
     redis_url: str, plays: list[Play], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,16 +128,6 @@ def test_forget_asks_deletes_and_stays_so(
     assert lines(capsys, "check")[0].endswith("no problems")
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert set(client.keys("track:*")) == {"track:v"}
-
-
-def test_check_finds_and_repairs_a_missing_index(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert lines(capsys, "check") == ["5 plays, 2 days, 3 items: no problems"]
-    with redis.Redis.from_url(redis_url) as client:
-        client.delete("plays:2026-11-22")
-    assert len(lines(capsys, "recent")) == 1
-    lines(capsys, "check", code=1)
-    lines(capsys, "check", "--repair")
-    assert len(lines(capsys, "recent")) == 5
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:

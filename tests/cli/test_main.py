@@ -113,7 +113,7 @@ class TestSettings:
         assert str(planted / ".env") in ended.stderr
 
 
-class TestLogin:
+class TestLoginCommand:
     def test_needs_an_app(self, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         code, _, err = run_main(["login"], capsys)
         assert code == 78
@@ -157,7 +157,7 @@ class TestHelp:
         assert ended.stdout.endswith("set()\n")
 
 
-class TestProcess:
+class TestCommandProcess:
     @pytest.mark.parametrize(
         ("encoding", "title"), [("utf-8", "– Łódź \ufffd[31m"), ("ascii", "? ??d? ?[31m")]
     )

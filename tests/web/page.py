@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from spotify_logger.config.settings import load
 from spotify_logger.simulator import listener
+from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.web import query_service
@@ -26,6 +27,7 @@ from spotify_logger.web.secrets_file import SecretsFile
 from spotify_logger.web.server import PageServer, listen
 from spotify_logger.web.sessions import Sessions
 from spotify_logger.web.throttle import Throttle
+from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,6 +73,21 @@ class HttpResponse(NamedTuple):
         return self.headers["set-cookie"].partition(";")[0]
 
 
+FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def exchange(
+    connection: HTTPConnection, method: str, target: str, body: bytes | str | None, headers: Mapping[str, str]
+) -> HttpResponse:
+    """Send a request and return the response."""
+    connection.request(method, target, body, headers)
+    response = connection.getresponse()
+    content = response.read()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    is_compressed = found.get("content-encoding") == "gzip"
+    return HttpResponse(response.status, found, gzip.decompress(content) if is_compressed else content)
+
+
 class PageClient:
     """A client of a served page.
 
@@ -90,24 +107,14 @@ class PageClient:
         **headers: str,
     ) -> HttpResponse:
         """Send a request like a browser; `_` in a header name stands for `-`."""
+        all_headers = {"Accept": "text/html", "Accept-Encoding": "gzip", **(more or {})}
+        all_headers |= {name.replace("_", "-"): value for name, value in headers.items()}
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
-            all_headers = {"Accept": "text/html", "Accept-Encoding": "gzip"}
-            all_headers |= {
-                **(more or {}),
-                **{name.replace("_", "-"): value for name, value in headers.items()},
-            }
-            connection.request(method, target, body, all_headers)
-            response = connection.getresponse()
-            content = response.read()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            if found.get("content-encoding") == "gzip":
-                content = gzip.decompress(content)
-            return HttpResponse(response.status, found, content)
+            return exchange(connection, method, target, body, all_headers)
 
     def post(self, target: str, body: str, **headers: str) -> HttpResponse:
         """Send a form like a client other than a browser; browser tests use real ones."""
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.request(target, "POST", body.encode(), kind, **headers)
+        return self.request(target, "POST", body.encode(), FORM_HEADERS, **headers)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), TIMEOUT)
@@ -116,6 +123,16 @@ class PageClient:
 def settings_for(url: str, folder: Path, **more: str) -> Settings:
     """Return settings with nothing but these set."""
     return load(folder, {"REDIS_URL": url, "STATE_DIR": str(folder), **more}, need_login=False)
+
+
+def login_settings(accounts: str) -> dict[str, str]:
+    """Return the settings of an app that logs people in at a simulated Spotify."""
+    return {
+        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
+        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
+        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
+        "SPOTIFY_ACCOUNTS_URL": accounts,
+    }
 
 
 def password_auth(folder: Path, password: str, now: Callable[[], float]) -> PasswordAuth:

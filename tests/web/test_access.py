@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.storage.store import Store
 from tests.browser import PATIENCE_MS, chromium
-from tests.conftest import free_port
 from tests.firefox import firefox
 from tests.web.log import write_status
-from tests.web.page import page_process, simulated_spotify
+from tests.web.page import login_settings, page_process, simulated_spotify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,17 +104,12 @@ def test_every_form_of_the_page_works(
     for listener in ("anna", "ben"):
         with closing(Store(redis_url, f"{listener}:", listener=listener)) as store:
             store.register_listener()
-            write_status(store, next_in=3600, state=f"{listener} hears nothing")
+            write_status(store, next_in=3600, state=f"{listener} is idle")
     host = NAME if by_name else network_address()
     with simulated_spotify() as accounts, open_window() as window:
-        more = {
-            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-            "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-            "SPOTIFY_ACCOUNTS_URL": accounts,
-            "WEB_PASSWORD": PASSWORD,
-        }
-        with page_process(redis_url, tmp_path, "--host", "0.0.0.0", "--name", NAME, **more) as served:
+        arguments = ("--host", "0.0.0.0", "--name", NAME)
+        more = {**login_settings(accounts), "WEB_PASSWORD": PASSWORD}
+        with page_process(redis_url, tmp_path, *arguments, **more) as served:
             health = f"http://{host}:{served.rpartition(':')[2]}/health"
             window.open(health)
             window.shows("Page password")
@@ -125,13 +118,13 @@ def test_every_form_of_the_page_works(
             window.shows("Wrong password")
             window.fill("#password", PASSWORD)
             window.press("Sign in")
-            window.shows("anna hears nothing")
+            window.shows("anna is idle")
             assert window.url == health
 
             window.press("ben")
             window.shows("Last 12 months")
             window.open(health)
-            window.shows("ben hears nothing")
+            window.shows("ben is idle")
 
             window.press("Log in with Spotify")
             window.shows("Waiting for the answer")

@@ -9,7 +9,7 @@ import pytest
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.secrets_file import SecretsFile
-from spotify_logger.web.sessions import MAX_SESSIONS, SESSION_LIFETIME, Sessions
+from spotify_logger.web.sessions import MAX_SESSIONS, Sessions
 from spotify_logger.web.throttle import MAX_FAILURES, MAX_PER_NETWORK, MAX_REMEMBERED, WINDOW, Throttle
 from tests.web.page import ManualClock, password_auth
 
@@ -72,27 +72,11 @@ class TestPasswordAuth:
             assert token
             assert auth.is_signed_in(token)
 
-    def test_only_the_guessing_address_is_throttled(self, tmp_path: Path, clock: ManualClock) -> None:
-        auth = password_auth(tmp_path, PASSWORD, clock)
-        for _ in range(MAX_FAILURES):
-            assert auth.sign_in("guess", HERE) is None
-        assert auth.sign_in(PASSWORD, HERE) is None
-        assert auth.sign_in(PASSWORD, THERE)
-        clock.now += auth.retry_after(HERE)
-        assert auth.sign_in(PASSWORD, HERE)
 
-
-class TestSessions:
+class TestSignInSessions:
     @pytest.fixture
     def sessions(self, tmp_path: Path, clock: ManualClock) -> Sessions:
         return Sessions(SecretsFile(tmp_path), PASSWORD, clock)
-
-    def test_a_session_expires(self, sessions: Sessions, clock: ManualClock) -> None:
-        token = sessions.begin()
-        clock.now += SESSION_LIFETIME - 1
-        assert sessions.is_valid(token)
-        clock.now += 1
-        assert not sessions.is_valid(token)
 
     def test_are_shared_by_processes_and_end_one_by_one_or_with_the_password(
         self, sessions: Sessions, tmp_path: Path, clock: ManualClock

@@ -11,14 +11,13 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, TRACKDONE
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.storage.store import Store
 from spotify_logger.web.listeners import LISTENER_COOKIE
 from tests.browser import NARROW, BrowserPage, browser_page, chromium, skip_or_fail
-from tests.conftest import free_port, start_server
+from tests.conftest import start_server
 from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.log import QUO, write_play, write_status
-from tests.web.page import page_process, simulated_spotify
+from tests.web.page import login_settings, page_process, simulated_spotify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +181,7 @@ def test_a_hostile_title_stays_text(window: BrowserPage) -> None:
     assert "<script>" in window.open("/artist?q=%3Cscript%3E").inner_text("main")
 
 
-class TestNowPlaying:
+class TestNowPlayingCard:
     def test_shows_each_change(self, window: BrowserPage, served: ServedLog) -> None:
         served.stop()
         second = int(time.time()) - 60
@@ -334,21 +333,18 @@ def test_the_focus_is_visible_and_skips_to_the_content(window: BrowserPage) -> N
 def test_renews_an_expired_login(browser: Browser, redis_url: str, tmp_path: Path) -> None:
     with closing(Store(redis_url)) as store:
         write_status(store, next_in=600, login="needed")
-    with simulated_spotify() as accounts:
-        more = {
-            "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-            "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-            "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-            "SPOTIFY_ACCOUNTS_URL": accounts,
-        }
-        with page_process(redis_url, tmp_path, **more) as address, browser_page(browser, address) as window:
-            page = window.open("/health")
-            wait_for_text(page, "main", "the login has expired")
-            page.get_by_role("button", name="Log in with Spotify").click()
-            with page.expect_popup() as opening:
-                page.get_by_role("link", name="Open Spotify").click()
-            wait_for_text(opening.value, "body", "The answer has arrived")
-            wait_for_text(page, "#login", "You are logged in")
-            assert (tmp_path / "token.json").exists()
-            # The status of the health page is 503, for the logger needs attention.
-            assert [problem for problem in window.problems if "503" not in problem] == []
+    with (
+        simulated_spotify() as accounts,
+        page_process(redis_url, tmp_path, **login_settings(accounts)) as address,
+        browser_page(browser, address) as window,
+    ):
+        page = window.open("/health")
+        wait_for_text(page, "main", "the login has expired")
+        page.get_by_role("button", name="Log in with Spotify").click()
+        with page.expect_popup() as opening:
+            page.get_by_role("link", name="Open Spotify").click()
+        wait_for_text(opening.value, "body", "The answer has arrived")
+        wait_for_text(page, "#login", "You are logged in")
+        assert (tmp_path / "token.json").exists()
+        # The status of the health page is 503, for the logger needs attention.
+        assert [problem for problem in window.problems if "503" not in problem] == []

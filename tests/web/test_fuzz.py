@@ -42,13 +42,10 @@ FORMS: tuple[tuple[str, bytes], ...] = (
     (FORM, b""),
     (FORM, b"&".join(b"f%d=1" % number for number in range(11))),
     (FORM, b"password=" + b"x" * 20_000),
-    (FORM, b"password=%zz&listener=%ff%00&address=%"),
-    (FORM, b"\xff\xfe\x00listener=\xff"),
+    (FORM, b"password=%zz&listener=%ff%00&address=%\xff\xfe\x00"),
     (FORM, b"listener=nobody&address=x%3Fcode%3D1%26state%3D2"),
     (f"{FORM}; charset=utf-32", b"listener=-"),
-    ("application/json", b'{"listener": []}'),
     ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n--x--"),
-    ("", b"password=x"),
     ("\xff", b"password=x"),
 )
 EXPECTED = (200, 303, 304, 308, 400, 401, 403, 404, 405, 414, 429)
@@ -131,11 +128,7 @@ def test_any_bytes(page: PageClient, raw: bytes, *, is_http: bool) -> None:
 
 
 @settings(max_examples=25)
-@given(
-    body=st.binary(max_size=200),
-    kind=st.sampled_from([FORM, "text/plain", "multipart/form-data"]),
-)
+@given(body=st.binary(max_size=200), kind=st.sampled_from([FORM, "text/plain", "multipart/form-data"]))
 def test_any_form(page: PageClient, body: bytes, kind: str) -> None:
     for target in ("/sign-in", "/sign-out"):
-        answer = page.request(target, "POST", body, {"Content-Type": kind})
-        assert answer.status in (303, 400)
+        assert page.request(target, "POST", body, {"Content-Type": kind}).status in (303, 400)

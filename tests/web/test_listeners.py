@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.storage.store import Store
-from tests.conftest import free_port
 from tests.indexed_log import CatalogItem
 from tests.web.log import QUO, write_play
-from tests.web.page import PageClient, serve_page, settings_for
+from tests.web.page import PageClient, login_settings, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ def add_listener(url: str, name: str) -> None:
         write_play(store, QUO, 1_795_370_400, end="trackdone")
         write_play(store, CatalogItem(f"track:{name}", f"Song of {name}", [name or "Somebody"]))
         with store.batch() as batch:
-            batch.write_status({"state": f"{name or 'somebody'} hears nothing"})
+            batch.write_status({"state": f"{name or 'somebody'} is idle"})
 
 
 @pytest.fixture
@@ -46,11 +45,11 @@ def choose(page: PageClient, name: str) -> str:
 
 def test_shows_the_first_listener_until_another_is_chosen(page: PageClient) -> None:
     health = page.request("/health").text
-    assert "anna hears nothing" in health
+    assert "anna is idle" in health
     assert "<title>Health · anna · Spotify Logger</title>" in health
     cookie = choose(page, "ben")
-    assert "ben hears nothing" in page.request("/health", Cookie=cookie).text
-    assert "anna hears nothing" in page.request("/health", Cookie=choose(page, "anna")).text
+    assert "ben is idle" in page.request("/health", Cookie=cookie).text
+    assert "anna is idle" in page.request("/health", Cookie=choose(page, "anna")).text
     for view in ("/", "/recent", "/top/tracks"):
         assert "Song of anna" in page.request(view).text
         text = page.request(view, Cookie=cookie).text
@@ -60,7 +59,7 @@ def test_shows_the_first_listener_until_another_is_chosen(page: PageClient) -> N
 
 def test_rejects_an_unknown_listener_and_a_cross_site_choice(page: PageClient) -> None:
     assert page.post("/listener", "listener=zoe").status == 400
-    assert "anna hears nothing" in page.request("/health", Cookie="spotify_logger_listener=zoe").text
+    assert "anna is idle" in page.request("/health", Cookie="spotify_logger_listener=zoe").text
     assert page.request("/listener", "POST", b"listener=ben", Origin="http://evil.example").status == 403
 
 
@@ -75,9 +74,7 @@ def test_requests_of_an_open_page_keep_its_listener(page: PageClient) -> None:
 def test_a_login_belongs_to_the_listener_of_its_page(redis_url: str, tmp_path: Path) -> None:
     for name in ("", "anna", "ben"):
         add_listener(redis_url, name)
-    redirect = f"http://127.0.0.1:{free_port()}/callback"
-    app = {"SPOTIFY_CLIENT_ID": "x", "SPOTIFY_REDIRECT_URI": redirect}
-    with serve_page(settings_for(redis_url, tmp_path, **app)) as page:
+    with serve_page(settings_for(redis_url, tmp_path, **login_settings("http://127.0.0.1:1"))) as page:
         assert 'action="/health/login?listener=-"' in page.request("/health").text
         cookie = choose(page, "ben")
         answer = page.post("/health/login?listener=-", "", Cookie=cookie)
@@ -102,7 +99,7 @@ def test_finds_a_new_listener(page: PageClient, redis_url: str, monkeypatch: pyt
     page.request("/health")
     add_listener(redis_url, "")
     text = page.request("/health").text
-    assert "somebody hears nothing" in text
+    assert "somebody is idle" in text
     assert "(no name)" in text
     assert 'href="/compare?with=ben"' in page.request("/compare").text
 

@@ -129,21 +129,12 @@ def test_sends_each_change(settings: Settings, store: Store) -> None:
     watch(settings, watcher)
 
 
-def test_sends_only_keep_alives_without_a_change(settings: Settings, store: Store) -> None:
-    write_play(store)
-
-    async def watcher(_: NowPlayingStream, reader: EventReader) -> None:
-        await reader.until(bool)
-        assert [await reader.next() for _ in range(3)] == [": keep-alive\n\n"] * 3
-
-    watch(settings, watcher)
-
-
-def test_a_later_client_gets_the_full_state(settings: Settings, store: Store) -> None:
+def test_without_a_change_only_a_new_client_gets_the_state(settings: Settings, store: Store) -> None:
     write_play(store)
 
     async def watcher(live: NowPlayingStream, reader: EventReader) -> None:
         await reader.until(bool)
+        assert [await reader.next() for _ in range(3)] == [": keep-alive\n\n"] * 3
         async with aclosing(live.events()) as events:
             assert (await EventReader(events).until(bool))["now"]["name"] == "Veridis Quo"
 
@@ -177,20 +168,17 @@ def test_limits_streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     watch(settings, watcher)
 
 
-def test_a_stream_ends_after_its_maximum_duration(
+def test_streams_end_after_their_maximum_duration_and_on_stop(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "MAX_STREAM_SECONDS", 0.1)
-    watch(settings, lambda _, reader: reader.read_to_end())
-
-
-def test_stop_ends_all_streams(settings: Settings) -> None:
     async def watcher(live: NowPlayingStream, reader: EventReader) -> None:
         await reader.until(bool)
         await live.stop()
         await reader.read_to_end()
 
     watch(settings, watcher)
+    monkeypatch.setattr(live_module, "MAX_STREAM_SECONDS", 0.1)
+    watch(settings, lambda _, reader: reader.read_to_end())
 
 
 def test_survives_a_redis_outage(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from spotify_logger.config.settings import load
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
+from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.service import Service
@@ -25,8 +24,8 @@ from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.login import SpotifyLogin
-from tests.conftest import free_port, wait_until
-from tests.web.page import simulated_spotify
+from tests.conftest import wait_until
+from tests.web.page import login_settings, settings_for, simulated_spotify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,14 +53,7 @@ def accounts(service: Service) -> Iterator[str]:
 
 @pytest.fixture
 def settings(accounts: str, tmp_path: Path) -> Settings:
-    values = {
-        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-        "SPOTIFY_ACCOUNTS_URL": accounts,
-        "STATE_DIR": str(tmp_path / "not" / "there" / "yet"),
-    }
-    return load(tmp_path, values, need_login=False)
+    return settings_for("", tmp_path, **login_settings(accounts), STATE_DIR=str(tmp_path / "not" / "there"))
 
 
 @pytest.fixture
@@ -128,22 +120,17 @@ def test_completes_with_the_callback_even_in_a_flood(login: SpotifyLogin, settin
         each.close()
 
 
-def test_rejects_invalid_pasted_text(login: SpotifyLogin, settings: Settings) -> None:
+def test_can_be_repeated_after_invalid_text_and_after_declining(
+    login: SpotifyLogin, settings: Settings
+) -> None:
     login.begin()
     url = login.url
     for text in ("", "nonsense", "http://127.0.0.1/cb?code=x", "http://127.0.0.1/cb?code=x&state=other"):
         login.paste(text)
     assert login.url == url
     assert len(login.lines) == 3
-    assert "This contains no code" in login.lines[0]
-    login.paste(redirect_of(url))
-    wait_until(lambda: login.is_done)
-    assert saved_token(settings)
-
-
-def test_can_be_retried_after_declining(login: SpotifyLogin, settings: Settings) -> None:
-    login.begin()
-    state = login.url.partition("state=")[2].partition("&")[0]
+    assert "no code" in login.lines[0]
+    state = url.partition("state=")[2].partition("&")[0]
     login.paste(f"?error=access_denied&state={state}")
     wait_until(lambda: not login.url)
     assert not login.is_done

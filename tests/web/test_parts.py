@@ -1,4 +1,4 @@
-"""Static files, covers, day segments, text fitting and the year image."""
+"""Static files, covers, day segments, text fitting, the year image and the links of a search."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from contextlib import closing
 from datetime import date, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -31,6 +32,7 @@ from spotify_logger.web.day_strip import HEARD, SKIPPED_PLAY, UNOBSERVED, Segmen
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.svg_text import ELLIPSIS, fit_text
 from tests.indexed_log import CatalogItem, IndexedLog
+from tests.web.log import write_play
 from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
@@ -61,14 +63,13 @@ class TestAssets:
             again = page.request(address, If_None_Match=answer.headers["etag"])
             assert (again.status, again.body) == (304, b"")
 
-    def test_an_outdated_url_serves_the_new_file_uncached(self, page: PageClient) -> None:
+    def test_serves_the_new_file_uncached_for_an_outdated_url(self, page: PageClient) -> None:
         answer = page.request("/static/000000000000/page.css")
         assert (answer.status, answer.headers["cache-control"]) == (200, "no-cache")
         plain = page.request("/static/000000000000/page.css", Accept_Encoding="identity")
         assert "content-encoding" not in plain.headers
         assert plain.body == answer.body
-
-    def test_serves_no_other_files(self, page: PageClient) -> None:
+        # Nothing else is served.
         for name in ("nothing.js", "..%2Fapp.py", "%2e%2e", "page.css%00", "../page.css"):
             assert page.request(f"/static/x/{name}").status == 404
 
@@ -85,34 +86,32 @@ class TestAssets:
 
 class TestCovers:
     def test_uses_only_spotify_covers_in_the_needed_size(self, redis_url: str) -> None:
+        covers = {
+            "track:a": LARGE,
+            "track:b": "https://evil.example/image/x",
+            "track:c": f"{LARGE}?x=1",
+            "track:d": "https://i.scdn.co/image/abc",
+        }
         with closing(Store(redis_url)) as store:
             with store.batch() as batch:
-                batch.write_catalog("track:a", {"cover": LARGE})
-                batch.write_catalog("track:b", {"cover": "https://evil.example/image/x"})
-                batch.write_catalog("track:c", {"cover": f"{LARGE}?x=1"})
-                batch.write_catalog("track:d", {"cover": "https://i.scdn.co/image/abc"})
-                batch.write_catalog("track:e", {"name": "without"})
-            keys = [f"track:{letter}" for letter in "aabcdef"]
+                for key, cover in covers.items():
+                    batch.write_catalog(key, {"cover": cover})
             middle = LARGE.replace("0000b273", "00001e02")
-            found = Covers(enabled=True).urls(store, keys)
+            found = Covers(enabled=True).urls(store, [*covers, "track:unknown"])
             assert found == {"track:a": middle, "track:d": "https://i.scdn.co/image/abc"}
             assert small_cover(middle) == LARGE.replace("0000b273", "00004851")
-            assert Covers(enabled=False).urls(store, keys) == {}
+            assert Covers(enabled=False).urls(store, covers) == {}
             play = {"id": "a", "type": "track", "uri": "spotify:track:a"}
             assert Covers(enabled=True).url_of_play(store, play) == middle
 
     def test_catalog_key_of_a_play(self) -> None:
         assert catalog_key_of_play({"id": "a", "type": "episode"}) == "episode:a"
-        assert catalog_key_of_play({"uri": "spotify:local:x", "type": "track"}).startswith("local:")
         assert catalog_key_of_play({}).startswith("local:")
 
-    @pytest.mark.parametrize(
-        ("name", "letter"),
-        [("quo", "Q"), ("<script>", "S"), ("🌊 wave", "W"), ("ßa", "S"), ("…", "?")],
-    )
-    def test_a_tile_shows_the_first_letter(self, name: str, letter: str) -> None:
-        assert initial(name) == letter
-        assert 0 <= tile_color(name) < TILE_COLORS
+    def test_a_tile_shows_the_first_letter(self) -> None:
+        letters = {"quo": "Q", "<script>": "S", "🌊 wave": "W", "ßa": "S", "…": "?"}
+        assert {name: initial(name) for name in letters} == letters
+        assert all(0 <= tile_color(name) < TILE_COLORS for name in letters)
 
 
 class TestDaySegments:
@@ -186,3 +185,21 @@ def test_the_image_of_a_year_is_valid_xml_for_any_name(page: PageClient, redis_u
     assert image.tag == "{http://www.w3.org/2000/svg}svg"
     assert "script" not in {element.tag.partition("}")[2] for element in image.iter()}
     assert page.request("/year/2001/image.svg").status == 200
+
+
+SEARCH_LINKS = {
+    "veridis quo daft punk": ["/artist?q=Daft%20Punk"],
+    "discovery: punk daft": ["/artist?q=Daft%20Punk", "/album?q=Discovery"],
+    "daft": [],
+}
+
+
+def test_a_search_links_to_the_artists_and_albums_that_the_words_name(
+    page: PageClient, redis_url: str
+) -> None:
+    with closing(Store(redis_url)) as store:
+        write_play(store)
+    for text, links in SEARCH_LINKS.items():
+        shown = page.request(f"/search?q={quote_plus(text)}").text
+        assert "Veridis Quo" in shown.partition("<main")[2]
+        assert re.findall(r"/(?:artist\?q=Daft%20Punk|album\?q=Discovery)", shown) == links
