@@ -74,7 +74,6 @@ SLOW = (
     "web/test_access.py",
     "web/test_browser.py",
     "web/test_fuzz.py",
-    "web/test_listeners.py",
     "web/test_proxy.py",
     "web/test_query_service.py",
     "web/test_serve.py",
