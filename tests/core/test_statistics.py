@@ -115,7 +115,7 @@ class TestItemCounts:
         assert sums.closed == sum(line[3] != "open" for line in lines)
 
 
-class TestCalendar:
+class TestCalendarCounts:
     def test_a_play_belongs_to_the_hour_in_which_it_started(self) -> None:
         calendar = CalendarCounts(LocalClock(Zone("Asia/Kolkata")))
         evening = NOON + 6 * HOUR + 29 * MINUTE + 59  # 23:59:59
@@ -130,7 +130,7 @@ class TestCalendar:
         assert (calendar.hour_ms_played[0], calendar.hour_ms_played[167]) == (14, 7_200_000)
 
 
-class TestSessions:
+class TestSessionCounter:
     @pytest.mark.parametrize(
         ("lines", "number", "longest"),
         [

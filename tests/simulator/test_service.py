@@ -118,7 +118,7 @@ def test_requests_are_counted_by_their_results(service: Service) -> None:
     assert service.requests == {**expected, ("/api/token", "200"): 3}
 
 
-class TestFaults:
+class TestServiceFaults:
     @pytest.mark.parametrize(
         ("name", "status", "begin"),
         [
