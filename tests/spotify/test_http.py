@@ -18,6 +18,7 @@ import pytest
 from spotify_logger import __version__
 from spotify_logger.spotify.http import HttpSender, Request
 from spotify_logger.system.errors import Unreachable
+from tests.conftest import wait_until
 from tests.scripted_server import ScriptedServer, ServerConnection, http_response, respond_with
 
 if TYPE_CHECKING:
@@ -513,6 +514,7 @@ def test_proxy_of_the_environment_is_used_within_the_deadline(
     monkeypatch.setenv("http_proxy", proxy.url)
     with pytest.raises(Unreachable, match=r"^api.test: no answer within"):
         impatient(get("http://api.test/v1"))
+    wait_until(lambda: proxy.requests)
     assert proxy.requests[0].startswith(b"GET http://api.test/v1 HTTP/1.1\r\n")
 
 
