@@ -104,7 +104,7 @@ def measure_views(address: str, pid: int) -> None:
         target = view.format(day=time.strftime("%Y-%m-%d", time.localtime(time.time() - 3 * 86_400)))
         first = ask(address, target)
         again = min((ask(address, target) for _ in range(RUNS)), key=lambda answer: answer.seconds)
-        if first.status != 200:
+        if first.status != (503 if view == "/health" else 200):  # no logger is running
             raise SystemExit(f"{target}: {first.status}")
         print(
             f"  {target:28} {first.seconds:8.3f} {again.seconds:8.3f} {again.size:8,} {memory(pid):10.1f}",

@@ -622,7 +622,7 @@ def measure(options: argparse.Namespace) -> int:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
     if options.part == "listeners":
-        measure_listeners(options.numbers, options.seconds, "run.py" if options.is_supervised else "log.py")
+        measure_listeners(options.numbers, options.seconds, "run.py" if options.supervised else "log.py")
     else:
         measure_keys(options.plays, options.servers, options.writers)
     return os.EX_OK
