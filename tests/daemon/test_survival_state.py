@@ -231,7 +231,10 @@ class TestToken:
 
 def test_of_two_loggers_one_is_standby_until_the_other_ends(resources: Resources) -> None:
     life = resources.life()
-    supervisor = life.begin()
+    life.plays_now(life.long_track())
+    supervisor = life.start_supervisor()
+    wait_until(lambda: life.newest()[0] == "Long")
+    before = life.newest()
     standby = life.start_supervisor(STATE_DIR=str(resources.folder / "other"))
     life.wait_for_line("is active; this one stands by")
     active = life.server.pids()
@@ -239,4 +242,9 @@ def test_of_two_loggers_one_is_standby_until_the_other_ends(resources: Resources
     assert supervisor.wait(30) == 0
     life.wait_for_line("taking over from the logger on")
     wait_until(lambda: life.server.pids() > active)
-    life.end(standby)
+    life.wait_for_answers(3)
+    standby.terminate()
+    assert standby.wait(30) == 0
+    assert life.newest() == before
+    assert len(life.logged()) == 1
+    assert "Traceback" not in life.log()
