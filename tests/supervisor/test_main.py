@@ -159,7 +159,7 @@ class TestRestart:
     def test_a_loop_that_cannot_be_started(self, supervised: SupervisedFolder) -> None:
         process = supervised.start(loop=["./nothing"])
         supervised.wait_for_line(r"the loop ended: \[Errno 2\] No such file.*; restarting in 0 s")
-        supervised.wait_for_line(r"(?s)(starts again.*){3}")
+        supervised.wait_for_line(r"(?s)(restarting.*){3}")
         assert_ends(process)
 
     def test_sighup_replaces_the_loop(self, supervised: SupervisedFolder) -> None:
