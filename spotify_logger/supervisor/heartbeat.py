@@ -78,7 +78,7 @@ class HeartbeatPipe:
         beat_fd: The write end of the beat pipe, or None.
 
     Attributes:
-        supervised: Whether there is a supervisor, which then holds the lock and runs the Redis server.
+        is_supervised: Whether there is a supervisor, which then holds the lock and runs the Redis server.
     """
 
     def __init__(self, beat_fd: int | None = None) -> None:
