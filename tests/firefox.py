@@ -114,16 +114,12 @@ def firefox(*names: str) -> Iterator[Firefox]:
         "network.proxy.type": 0,
         # No requests to other hosts.
         "app.normandy.enabled": False,
-        "app.update.disabledForTesting": True,
-        "browser.newtabpage.enabled": False,
         "browser.safebrowsing.update.enabled": False,
         "browser.startup.page": 0,
         "datareporting.policy.dataSubmissionEnabled": False,
-        "extensions.update.enabled": False,
         "network.captive-portal-service.enabled": False,
         "network.connectivity-service.enabled": False,
         "services.settings.server": "data:,nowhere",
-        "toolkit.telemetry.server": "data:,nowhere",
     }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         profile = Path(name)

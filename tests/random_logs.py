@@ -100,9 +100,9 @@ RULES: dict[int | str, str] = {
 """Thresholds for a play to count, and the values of --min for them."""
 
 
-def logs(max_plays: int = 30) -> st.SearchStrategy[LogAndArguments]:
-    """Logs with at most `max_plays` plays, generated from a seed: much faster than by Hypothesis."""
-    return st.builds(_random_log, st.integers(0, 2**40), st.integers(0, max_plays))
+def logs() -> st.SearchStrategy[LogAndArguments]:
+    """Logs generated from a seed: much faster than by Hypothesis."""
+    return st.builds(_random_log, st.integers(0, 2**40), st.integers(0, 30))
 
 
 def _random_log(seed: int, number: int) -> LogAndArguments:
@@ -170,16 +170,15 @@ def _random_gaps(chance: Random, seconds: Sequence[int]) -> list[Gap]:
     return [found[begin] for begin in sorted(found)]
 
 
-def write(server: EmbeddedServer, log: ReferenceLog, *, is_old: bool = False) -> Store:
-    """Write a log to an empty server, as the daemon does; an old index does not record unknown ends."""
+def write(server: EmbeddedServer, log: ReferenceLog) -> Store:
+    """Write a log to an empty server, as the daemon does."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
     store = Store(server.url, "me:", utc=lambda: log.now)
     with store.batch() as batch:
         for play in log.plays:
             end = None if play.end == "open" else play.end
-            row = row_value(play.item.key, play.ms_played, end)
-            batch.write_play(play.second, _hash(play), row.removesuffix(" unknown") if is_old else row)
+            batch.write_play(play.second, _hash(play), row_value(play.item.key, play.ms_played, end))
         for item in {play.item for play in log.plays if play.item.is_known}:
             batch.write_catalog(item.key, _entry(item))
         for begin, end_second, reason in log.gaps:

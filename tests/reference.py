@@ -5,7 +5,6 @@ Nothing here comes from the code under test, and nothing is fast: each figure go
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 Data = dict[str, object]
 Gap = tuple[int, int, str]
@@ -23,8 +22,6 @@ ONE_DAY = timedelta(days=1)
 DAY = "%Y-%m-%d"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 KINDS = ("tracks", "artists", "albums", "shows")
-BEST_OF_A_YEAR = 5
-MAX_PERIOD_BY_MONTH = 366 * 86_400 + 3600
 
 
 @dataclass(frozen=True)
@@ -210,10 +207,6 @@ class ReferenceLog:
         """Return the log without the period before."""
         return self.on(ReferencePeriod(self.period.begin, self.period.end))
 
-    def only(self, plays: Sequence[ReferencePlay]) -> ReferenceLog:
-        """Return a log of some of the plays."""
-        return replace(self, plays=plays, period=ReferencePeriod())
-
     # Sums
 
     def amounts(self, plays: Sequence[ReferencePlay]) -> tuple[int, int]:
@@ -310,13 +303,6 @@ class ReferenceLog:
             return str(self.things(kind, plays[0])[0])
         return self.most_played_item(plays).key
 
-    def rank(self, kind: str, thing: object) -> int | None:
-        """One more than there are things with more plays, or more time."""
-        amounts = {thing: self.amount(plays) for thing, plays in self.ranked(kind)}
-        if thing not in amounts:
-            return None
-        return 1 + len([1 for amount in amounts.values() if amount > amounts[thing]])
-
     def line(self, kind: str, thing: object, own: Sequence[ReferencePlay]) -> Data:
         """Return a thing of a list."""
         name, artists = self._name(kind, thing, own)
@@ -355,58 +341,6 @@ class ReferenceLog:
             "heard_ms_before": before[1] if is_compared else None,
         }
 
-    def count(self, text: str) -> Data:
-        items = {play.item for play in self.inside if play.item.is_known}
-        ways: tuple[Callable[[str, ReferenceItem], bool], ...] = (is_whole, is_part, has_words)
-        fits = next((way for way in ways if any(way(text, item) for item in items)), has_words)
-        fitting = {item for item in items if fits(text, item)}
-        named = {self.track(item) for item in fitting if fits(text, replace(item, album=""))}
-        meant = fitting | {item for item in items if self.track(item) in named}
-        tracks = [self._counted_track({item for item in meant if self.track(item) == track}, track)
-                  for track in {self.track(item) for item in meant}]  # fmt: skip
-        own = [play for play in self.inside if play.item in meant]
-        return {
-            "text": text,
-            "whole": fits is is_whole,
-            "at_least_ms": self.threshold if isinstance(self.threshold, int) else None,
-            **self.bounds,
-            **self.play_summary(own),
-            "ranked": len(self.ranked("tracks")),
-            "unseen": self.unseen(),
-            "tracks": [track for *_, track in sorted(tracks, key=lambda each: each[:3])],
-        }
-
-    def left_out(self, text: str) -> int:
-        """Count the recordings that match a text less closely than those that are counted."""
-        items = {play.item for play in self.inside if play.item.is_known}
-        counted: list[Data] = self.count(text)["tracks"]  # type: ignore[assignment]
-        meant = {self.track(item) for item in items for track in counted if item.key in str(track["keys"])}
-        fitting = {item for item in items if is_part(text, item) or has_words(text, item)}
-        return len({self.track(item) for item in fitting} - meant)
-
-    def _counted_track(self, items: set[ReferenceItem], track: str) -> tuple[tuple[int, int], str, str, Data]:
-        """Return what determines the place of a track in the list, and the track."""
-        plays = [play for play in self.inside if play.item in items]
-        keys: list[str] = []
-        while rest := [play for play in plays if play.item.key not in keys]:
-            keys.append(self.most_played_item(rest).key)
-        item = self.most_played_item(plays)
-        title = f"{item.artists_text or item.album} – {item.name}"
-        named = {"keys": keys, "name": item.name, "artists": item.artists_text, "album": item.album}
-        line = {**named, **self.play_summary(plays), "rank": self.rank("tracks", track)}
-        return self.most_first(plays), title, str(keys), line
-
-    def play_summary(self, plays: Sequence[ReferencePlay]) -> Data:
-        """Summarize the plays of a track."""
-        seconds = [play.second for play in plays if counts(play, self.threshold)]
-        return {
-            **self.sums(plays),
-            "shorter": len(plays) - len(seconds),
-            "skips": len([play for play in plays if play.end == "skipped"]),
-            "first": iso(min(seconds)) if seconds else None,
-            "last": iso(max(seconds)) if seconds else None,
-        }
-
     def stats(self) -> Data:
         variety = {kind: {thing for play in self.counted for thing in self.alone().things(kind, play)}
                    for kind in KINDS}  # fmt: skip
@@ -420,7 +354,7 @@ class ReferenceLog:
             **{kind: len(things) for kind, things in variety.items()},
             "new_tracks": len(variety["tracks"] - self.heard_before("tracks")),
             "new_artists": len(variety["artists"] - self.heard_before("artists")),
-            "skips": self.play_summary(self.inside)["skips"],
+            "skips": len([play for play in self.inside if play.end == "skipped"]),
             "skip_rate": skip_rate(self.inside),
             "sessions": len(sessions),
             "longest_session": session,
@@ -470,39 +404,6 @@ class ReferenceLog:
         best = max(days, key=lambda day: self.amounts(by_day[day])[measure], default=None)
         return None if best is None else {"day": str(best), **self.sums(by_day[best])}
 
-    def day(self, which: date) -> Data:
-        """A day: what began on it, and the gaps that reach into it."""
-        plays = at(DAY, which, self.plays, self.zone)
-        begin, end, _ = day(which, self.zone)
-        end = min(end or 0, self.now)
-        lines: list[tuple[int, int, object]] = [
-            (play.second, 0, f"listening:{play.second}") for play in plays
-        ]
-        lines += [
-            (since, 1, {"from": iso(since), "to": iso(to), "reason": reason})
-            for since, to, reason in self.gaps
-            if since < end and to > (begin or 0)
-        ]
-        timeline = [each for *_, each in sorted(lines, key=lambda line: line[:2])]
-        return {"day": str(which), **self.sums(plays), "timeline": timeline}
-
-    def on_this_day(self) -> list[Data]:
-        """Return what was played on the same date in earlier years, the latest first."""
-        today = day_of(self.now, self.zone)
-        days = {day_of(play.second, self.zone) for play in self.plays}
-        same = [day for day in days if (day.month, day.day) == (today.month, today.day) and day < today]
-        return [self._memory(day) for day in sorted(same, reverse=True)]
-
-    def _memory(self, which: date) -> Data:
-        plays = at(DAY, which, self.plays, self.zone)
-        tracks = {self.track(play.item) for play in plays}
-        by_track = [[play for play in plays if self.track(play.item) == track] for track in tracks]
-        best = min(by_track, key=lambda own: (self.most_first(own), self.most_played_item(own).key))
-        item = self.most_played_item(best)
-        owner = item.artists_text or item.album
-        title = (f"{owner} – {item.name}" if owner else item.name) if item.is_known else item.key
-        return {"day": str(which), **self.sums(plays), "most": title, "key": item.key}
-
     def clock(self) -> Data:
         hours = [(weekday, hour) for weekday in WEEKDAYS for hour in range(24)]
         week = [
@@ -522,122 +423,6 @@ class ReferenceLog:
             "calendar": [
                 {"day": str(day), **self.sums_at(DAY, day, self.inside)} for day in days if day < end
             ],
-        }
-
-    # A year in review
-
-    def review(self, year: int) -> Data:
-        log = self.alone()
-        stats, end = log.stats(), log.period.end
-        before = {kind: log.heard_before(kind) for kind in ("tracks", "artists")}
-        has_past = any(before.values())
-        new = [each for each in log.ranked("tracks") if has_past and each[0] not in before["tracks"]]
-        night = log.only([play for play in log.inside if shown(play.second, log.zone).hour < 5])
-        names = ("shorter", "skips", "days", "sessions", "longest_session", "longest_streak", "busiest_day")
-        months = [f"{year}-{month:02}" for month in range(1, 13)]
-        return {
-            "year": year,
-            "over": end is not None and log.now >= end,
-            **log.heading,
-            **{name: stats[name] for name in names},
-            "new_tracks": stats["new_tracks"] if has_past else None,
-            "new_artists": stats["new_artists"] if has_past else None,
-            "first_play": log._first_play(),
-            "most_repeated": log._most_repeated(),
-            "late_night": next((night.highlight("tracks", *each) for each in night.ranked("tracks")), None),
-            "discovery": log.highlight("tracks", *new[0]) if new else None,
-            "months": [{"month": month, **log.sums_at("%Y-%m", month, log.inside)} for month in months],
-            "top": {
-                kind: [log.highlight(kind, *each) for each in log.ranked(kind)[:BEST_OF_A_YEAR]]
-                for kind in KINDS
-            },
-        }
-
-    def highlight(self, kind: str, thing: object, own: Sequence[ReferencePlay]) -> Data:
-        return {**self.line(kind, thing, own), "when": None}
-
-    def _first_play(self) -> Data | None:
-        if not self.counted:
-            return None
-        first = self.counted[0]
-        item = first.item
-        named = {"name": item.name, "artists": item.artists_text, "key": item.key}
-        return {**named, "plays": None, "heard_ms": None, "when": iso(first.second)}
-
-    def _most_repeated(self) -> Data | None:
-        """The track that counts most often on one day; of equals, the one that was so often first."""
-        found: list[tuple[int, int, object, date]] = []
-        for play in self.counted:
-            for track in self.things("tracks", play):
-                day = day_of(play.second, self.zone)
-                same = [
-                    other
-                    for other in at(DAY, day, self.counted, self.zone)
-                    if track in self.things("tracks", other)
-                ]
-                found.append((-len(same), play.second, track, day))
-        if not found or min(found)[0] > -2:
-            return None
-        plays, _, track, day = min(found)
-        own = [play for play in self.inside if track in self.things("tracks", play)]
-        return {**self.line("tracks", track, own), "plays": -plays, "heard_ms": None, "when": str(day)}
-
-    # The page of a track, an album or an artist
-
-    def item_page(self, kind: str, thing: object, number: int) -> Data:
-        """Return a page with at most `number` parts of each kind; the log has no period before."""
-        own = [play for play in self.inside if thing in self.things(kind, play)]
-        summary = self.play_summary(own)
-        return {
-            **self.line(kind, thing, own),
-            **{name: summary[name] for name in ("shorter", "skips", "first", "last")},
-            "skip_rate": skip_rate(own),
-            "rank": self.rank(kind, thing),
-            "ranked": len(self.ranked(kind)),
-            "most_in_a_day": self._best_day(own, 1 if self.by == "time" else 0),
-            "most_in_a_row": self._longest_run(own),
-            "periods": self._periods(own),
-            "hours": [{"hour": hour, **self.sums_at("%H", f"{hour:02}", own)} for hour in range(24)],
-            **{part: lines[:number] for part, lines in self._parts(kind, own).items()},
-            "others": [],
-        }
-
-    def _longest_run(self, own: Sequence[ReferencePlay]) -> Data:
-        """The longest run of plays of a thing that count, with no other one that counts between them."""
-        runs = []
-        for first, play in enumerate(self.counted):
-            after = [place for place, other in enumerate(self.counted) if place >= first and other not in own]
-            runs.append((-((after or [len(self.counted)])[0] - first), play.second))
-        plays, begin = min(runs, default=(0, 0))
-        return {"plays": -plays, "from": iso(begin) if plays else None}
-
-    def _periods(self, own: Sequence[ReferencePlay]) -> list[Data]:
-        begin, end, _ = self.period
-        is_short = begin is not None and end is not None and end - begin <= MAX_PERIOD_BY_MONTH
-        pattern = "%Y-%m" if is_short else "%Y"
-        first, last = (day_of(second, self.zone) for second in (own[0].second, own[-1].second))
-        days = [first + number * ONE_DAY for number in range((last - first).days + 1)]
-        names = dict.fromkeys(f"{day:{pattern}}" for day in days)
-        return [{"period": name, **self.sums_at(pattern, name, own)} for name in names]
-
-    def _parts(self, kind: str, own: Sequence[ReferencePlay]) -> dict[str, list[Data]]:
-        """An artist's tracks and albums, an album's tracks, and a track's IDs."""
-        log = self.only(own)
-        if kind != "tracks":
-            parts = ("tracks", "albums") if kind == "artists" else ("tracks",)
-            return {part: [log.line(part, *each) for each in log.ranked(part)] for part in parts}
-        by_item = [[play for play in own if play.item == item] for item in {play.item for play in own}]
-        by_item.sort(key=lambda plays: (self.most_first(plays), plays[0].item.key))
-        return {
-            "ids": [
-                {
-                    "name": plays[0].item.album,
-                    "artists": "",
-                    **self.sums(plays),
-                    "key": plays[0].item.key,
-                }
-                for plays in by_item
-            ]
         }
 
 
@@ -663,24 +448,3 @@ def iso(second: int | None) -> str | None:
     if second is None:
         return None
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def is_whole(text: str, item: ReferenceItem) -> bool:
-    """Whether a text is the whole title, album or artist; case aside."""
-    names = (item.name, item.album, item.artists_text, *item.credited)
-    return text.lower() in [name.lower() for name in names]
-
-
-def is_part(text: str, item: ReferenceItem) -> bool:
-    everything = f"{item.artists_text} {item.name} {item.album}".strip()
-    return text.lower() in everything.lower()
-
-
-def has_words(text: str, item: ReferenceItem) -> bool:
-    """Whether each word of a text begins a word of the title, the album or an artist; case aside."""
-    words = words_of(f"{item.artists_text} {item.name} {item.album}")
-    return all(any(word.startswith(part) for word in words) for part in words_of(text))
-
-
-def words_of(text: str) -> list[str]:
-    return re.findall("[a-z0-9]+", text.lower())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.web import server
 from tests.browser import skip_or_fail
 
@@ -38,14 +37,12 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
 
 
-def verify(unit: Path) -> None:
-    done = analyze("verify", str(unit))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 @each_unit
-def test_systemd_accepts_it(unit: Path, tmp_path: Path) -> None:
-    verify(installed(unit, tmp_path))
+def test_systemd_accepts_it_and_it_has_limits(unit: Path, tmp_path: Path) -> None:
+    done = analyze("verify", str(installed(unit, tmp_path)))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert re.fullmatch(r"[1-9]\d*(%|M)", service(unit)["MemoryMax"])
+    assert int(service(unit)["LimitNOFILE"]) >= 4 * server.MAX_CONNECTIONS
 
 
 @each_unit
@@ -55,18 +52,6 @@ def test_its_exposure_is_small(unit: Path, tmp_path: Path) -> None:
     path = installed(unit, tmp_path)
     done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(path))
     assert done.returncode == 0, done.stdout.rpartition("\n\n")[2]
-
-
-def test_a_secret_can_be_a_credential_as_documented(tmp_path: Path) -> None:
-    line = re.search(r"LoadCredential=(\w+):/[\w./-]+", (PROJECT / "docs" / "install-pi.md").read_text())
-    assert line is not None
-    assert line[1] in DEFAULTS
-    assert line[0] in LOGGER.read_text()
-    unit = installed(LOGGER, tmp_path)
-    drop_in = unit.with_name(f"{unit.name}.d") / "override.conf"
-    drop_in.parent.mkdir()
-    drop_in.write_text(f"[Service]\n{line[0]}\n")
-    verify(unit)
 
 
 def service(unit: Path, section: str = "Service") -> configparser.SectionProxy:
@@ -103,13 +88,7 @@ def test_the_sandbox_lets_it_read_the_boot_id_and_the_state_of_the_clock() -> No
 def test_the_page_shares_the_folder_of_the_logger_and_yields_to_it() -> None:
     logger, page = service(LOGGER), service(PAGE)
     assert page["User"] == LOGGER.stem  # the default name of a dynamic user
-    for name in (
-        "DynamicUser",
-        "StateDirectory",
-        "StateDirectoryMode",
-        "EnvironmentFile",
-        "WorkingDirectory",
-    ):
+    for name in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "EnvironmentFile"):
         assert page[name] == logger[name]
     assert page["RestartPreventExitStatus"] == "78"
     assert int(page["Nice"]) > 0
@@ -125,9 +104,3 @@ def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
         only.pop(name, None)
         each.pop(name, None)
     assert only == each
-
-
-@each_unit
-def test_memory_and_descriptors_have_limits(unit: Path) -> None:
-    assert re.fullmatch(r"[1-9]\d*(%|M)", service(unit)["MemoryMax"])
-    assert int(service(unit)["LimitNOFILE"]) >= 4 * server.MAX_CONNECTIONS

@@ -1,27 +1,24 @@
-"""Fuzz all external input: no exception escapes, no play is invented, no control character is shown."""
+"""Fuzz what Spotify and Redis answer: no exception escapes, no play is invented, no secret is shown.
+
+The tests of the single modules fuzz settings, files and redirects, those of the commands a hostile Redis.
+"""
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import operator
 import os
 import sys
 import unicodedata
 from functools import partial
-from importlib.util import decode_source
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.config import auth_file
 from spotify_logger.config import settings as config
-from spotify_logger.config import sources as setting_sources
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
-from spotify_logger.core.display import format_play, format_title
+from spotify_logger.core.display import format_play
 from spotify_logger.core.observations import JITTER_MS
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import (
@@ -33,50 +30,17 @@ from spotify_logger.core.player_state import (
     read_player_state,
 )
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
-from spotify_logger.core.redis_keys import PLAY_FIELDS, read_row, second_of_key
+from spotify_logger.core.redis_keys import PLAY_FIELDS, read_row
 from spotify_logger.core.tracker import Tracker
-from spotify_logger.queries import health
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.api import Spotify
-from spotify_logger.spotify.http import Response, parse_http_date
-from spotify_logger.spotify.login import LoginAttempt, Prompt, parse_redirect
-from spotify_logger.spotify.oauth import Token, TokenFile, retry_after, valid_until
-from spotify_logger.spotify.quota import Quota
-from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RATE_LIMIT_FILE, EndpointGroup, RateLimit
-from spotify_logger.system import atomic_file
+from spotify_logger.spotify.http import Response
+from spotify_logger.spotify.oauth import Token, TokenFile
+from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system import log as journal
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
-from tests.fuzz_corpus import (
-    AUTH_FILES,
-    CONFIDENTIAL,
-    COOLDOWNS,
-    DATES,
-    DOTENV_FILES,
-    EPISODE,
-    ERRORS,
-    GRANTS,
-    HISTORIES,
-    NEWEST,
-    NUMBERS,
-    OLDER,
-    PLAYERS,
-    REDIRECTS,
-    SECOND,
-    SECRET,
-    SECRETIVE,
-    START,
-    STATES_AFTER_RESTART,
-    STATUS,
-    TOKENS,
-    TRACK,
-    TRACKER_STATES,
-    as_hash,
-    encoded,
-    garbled,
-    mutated,
-    texts,
-    values,
-)
+from tests import fuzz_corpus as corpus
+from tests.fuzz_corpus import PLAYERS, SECOND, SECRET, encoded, garbled, mutated, texts, values
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -88,16 +52,12 @@ if TYPE_CHECKING:
 
     Check = Callable[..., None]
 
-TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
-"""Multiplies the number of inputs; above 1, they differ in every run."""
-TOKEN = Token("refresh-1", "access-1", SECOND + 3600.0, authorized_at=float(SECOND))
-
 
 def fuzz(examples: int, **inputs: st.SearchStrategy[Any]) -> Callable[[Check], Check]:
     """Run a test with that many examples, the same ones each time."""
     run = settings(
-        max_examples=examples * TIMES,
-        derandomize=TIMES == 1,
+        max_examples=examples,
+        derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -120,46 +80,33 @@ def is_shown_safely(text: str, allowed: str = "") -> bool:
 
 
 @pytest.fixture(autouse=True)
-def log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """Return a function for the new log lines; without secrets of other tests and without disk syncs."""
+def _journal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Check the log lines; without secrets of other tests and without disk syncs."""
     monkeypatch.setattr(journal, "_secrets", set())
     monkeypatch.setattr(os, "fsync", lambda _: None)
-
-    def read() -> str:
-        text = capsys.readouterr().err
-        assert is_shown_safely(text, allowed="\n")
-        return text
-
-    yield read
-    read()
+    yield
+    assert is_shown_safely(capsys.readouterr().err, allowed="\n")
 
 
 class FuzzedSpotify:
-    """A client with its files, and a Spotify that gives every request the same response."""
+    """A Spotify that gives every request the same response."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = config.load(
-            folder,
-            {
-                "STATE_DIR": str(folder),
-                "SPOTIFY_CLIENT_ID": "app",
-                "SPOTIFY_CLIENT_SECRET": f"{SECRET}-client",
-                "SPOTIFY_API_URL": "https://api.test",
-                "SPOTIFY_ACCOUNTS_URL": "https://accounts.test",
-            },
-        )
+        urls = {"SPOTIFY_API_URL": "https://api.test", "SPOTIFY_ACCOUNTS_URL": "https://accounts.test"}
+        app = {"SPOTIFY_CLIENT_ID": "app", "SPOTIFY_CLIENT_SECRET": f"{SECRET}-client"}
+        self.settings = config.load(folder, {"STATE_DIR": str(folder), **app, **urls})
         self.response = Response(204, {}, b"")
-        self.log_in()
+        self.clock = VirtualClock(SECOND)
 
-    def log_in(self) -> None:
-        """Reset everything to the initial login."""
+    def client(self) -> Spotify:
+        """Return a client that has just logged in."""
         (self.folder / RATE_LIMIT_FILE).unlink(missing_ok=True)
         token_file = TokenFile(self.folder / oauth.TOKEN_FILE)
-        token_file.save(TOKEN)
+        token_file.save(Token("refresh-1", "access-1", SECOND + 3600.0, authorized_at=float(SECOND)))
         self.clock = VirtualClock(SECOND)
         rate_limit = RateLimit(self.folder / RATE_LIMIT_FILE, self.clock, "boot")
-        self.client = Spotify(self.send, self.settings, token_file, self.clock, rate_limit)
+        return Spotify(self.send, self.settings, token_file, self.clock, rate_limit)
 
     def send(self, request: Request) -> Response:
         self.clock.sleep(0.5)
@@ -222,9 +169,9 @@ def check_play(play: Play) -> None:
     check_fields({**fields, **play.item.catalog})
     row = (play.second, play.item.key, play.ms_played, play.end_reason or "open")
     assert read_row(str(play.second), play.index) == row
-    again = Play.from_hash(play.second, as_hash(fields))
+    again = Play.from_hash(play.second, corpus.as_hash(fields))
     assert again is not None
-    assert as_hash(again.to_hash()) == as_hash(fields)
+    assert corpus.as_hash(again.to_hash()) == corpus.as_hash(fields)
     assert is_shown_safely(journal.sanitize(format_play(play)))
 
 
@@ -247,14 +194,15 @@ def can_be_played(body: object) -> bool:
     )
 
 
-def player_bodies(bodies: Sequence[object]) -> st.SearchStrategy[list[tuple[float, bytes]]]:
-    """Generate five states of few items, and the seconds before each."""
-    odd = st.none() | st.sampled_from((True, *NUMBERS))
+def player_responses(bodies: Sequence[object]) -> st.SearchStrategy[list[tuple[float, Response]]]:
+    """Generate five answers, most of them states of few items, and the seconds before each."""
+    odd = st.none() | st.sampled_from((True, *corpus.NUMBERS))
     body = st.builds(
         _with_values, mutated(bodies), odd | st.integers(0, 300_000), st.none() | odd, st.none() | texts
     )
     pauses = st.sampled_from((0.0, 0.25, 5.0, 30.0, 60.0, 700.0, 4000.0))
-    return st.lists(st.tuples(pauses, encoded(body)), min_size=5, max_size=5)
+    state = st.builds(Response, st.just(200), headers, encoded(body))
+    return st.lists(st.tuples(pauses, st.one_of(*[state] * 9, odd_responses)), min_size=5, max_size=5)
 
 
 def _with_values(body: Any, progress: object, duration: object, name: object) -> object:  # noqa: ANN401
@@ -267,82 +215,58 @@ def _with_values(body: Any, progress: object, duration: object, name: object) ->
     return body if progress is None else {**body, "progress_ms": progress}
 
 
-few_items = [[PLAYERS[0], body] for body in (*PLAYERS, *PLAYERS[:6])] + [[PLAYERS[1]], [PLAYERS[2]], PLAYERS]
+few_items = [
+    *[[PLAYERS[0], body] for body in (*PLAYERS, *PLAYERS[:6])],
+    [PLAYERS[1]],
+    [PLAYERS[2]],
+    PLAYERS,
+]
 
 
-@fuzz(250, answers=st.one_of(*map(player_bodies, few_items)))
-def test_player_bodies(spotify: FuzzedSpotify, answers: Sequence[tuple[float, bytes]]) -> None:
-    spotify.log_in()
-    checker, schedule = PlayChecker(Tracker()), PollSchedule(5.0, 30.0)
-    for pause, body in answers:
+DATES = ("Sun, 22 Nov 2026 12:00:05 GMT", "Sun, 22 Nov 2026 13:00:00 +0100", "22 Nov 26 12:00", "3600")
+date_bits = st.sampled_from(["+9999", "-2400", "0000", "99999", "GMT", "Feb", "31 ", *":,. -+9²"])
+dates = garbled(DATES, date_bits | texts) | st.integers().map(str) | texts
+headers = st.fixed_dictionaries({}, optional=dict.fromkeys(("date", "retry-after", "content-type"), dates))
+statuses = st.sampled_from([202, 204, 400, 401, 403, 429, 429, 500]) | st.integers(100, 999)
+odd_responses = st.builds(Response, statuses, headers, encoded(mutated(corpus.ERRORS + corpus.GRANTS)))
+
+
+@fuzz(3000, answers=st.one_of(*map(player_responses, few_items)))
+def test_player_states(spotify: FuzzedSpotify, answers: Sequence[tuple[float, Response]]) -> None:
+    client, checker, schedule = spotify.client(), PlayChecker(Tracker()), PollSchedule(5.0, 30.0)
+    for pause, spotify.response in answers:
         spotify.clock.sleep(pause)
-        spotify.response = Response(200, {}, body)
-        answer = outcome(spotify.client.player_state, TryLater)
-        if isinstance(answer, TryLater):
-            continue
-        checker.observe(answer.body, round(1000 * answer.utc), round(1000 * answer.monotonic))
-        assert 0 < schedule.wait_after(checker.tracker.outlook, answer.monotonic) <= MAX_IDLE_FACTOR * 30
+        answer = outcome(client.player_state, TryLater, LoginNeeded, NotBefore)
+        if isinstance(answer, NotBefore):
+            assert 0 <= answer.seconds <= MAX_COOLDOWN
+            spotify.clock.sleep(answer.seconds)
+        elif not isinstance(answer, SpotifyLoggerError):
+            checker.observe(answer.body, round(1000 * answer.utc), round(1000 * answer.monotonic))
+            assert 0 < schedule.wait_after(checker.tracker.outlook, answer.monotonic) <= MAX_IDLE_FACTOR * 30
+    client.login_valid_until  # noqa: B018 - must not fail
 
 
-hashes = mutated([NEWEST, OLDER, STATUS]).map(as_hash)
-steps = st.tuples(st.sampled_from(STATES_AFTER_RESTART), st.sampled_from((0, 5, 30, 700, 4000)))
+hashes = mutated([corpus.NEWEST, corpus.OLDER]).map(corpus.as_hash)
+steps = st.tuples(st.sampled_from(corpus.STATES_AFTER_RESTART), st.sampled_from((0, 5, 30, 700, 4000)))
 
 
 @fuzz(
-    250,
+    1000,
     newest_play=hashes,
-    state=mutated(TRACKER_STATES).map(json.dumps) | garbled([json.dumps(state) for state in TRACKER_STATES]),
+    state=mutated(corpus.TRACKER_STATES).map(json.dumps),
     answers=st.lists(steps, min_size=1, max_size=4),
 )
 def test_restart_from_what_redis_has(
     newest_play: Mapping[str, str], state: str, answers: Sequence[tuple[object, int]]
 ) -> None:
-    tracker = Tracker.restore(Play.from_hash(START, newest_play), state)
+    tracker = Tracker.restore(Play.from_hash(corpus.START, newest_play), state)
     checker = PlayChecker(tracker)
     if tracker.play is not None:
-        checker.plays[START] = tracker.play
+        checker.plays[corpus.START] = tracker.play
     now = SECOND
     for body, pause in answers:
         now += pause
         checker.observe(body, now * 1000, (now - SECOND) * 1000)
-
-
-# Responses of any status, and their headers
-
-date_bits = st.sampled_from(["+9999", "-2400", "0000", "99999", "GMT", "Feb", "31 ", *":,. -+9²"])
-dates = garbled(DATES, date_bits) | garbled(DATES) | st.integers().map(str) | texts
-headers = st.fixed_dictionaries({}, optional=dict.fromkeys(("date", "retry-after", "content-type"), dates))
-statuses = st.sampled_from([200, 200, 202, 204, 400, 401, 403, 429, 429, 500]) | st.integers(100, 999)
-responses = st.builds(
-    Response, statuses, headers, encoded(mutated(ERRORS + GRANTS + PLAYERS)) | st.binary(max_size=9)
-)
-
-
-@fuzz(100, given_responses=st.lists(responses, min_size=3, max_size=3))
-def test_responses(spotify: FuzzedSpotify, given_responses: Sequence[Response]) -> None:
-    spotify.log_in()
-    checker = PlayChecker(Tracker())
-    for spotify.response in given_responses:
-        answer = outcome(spotify.client.player_state, TryLater, LoginNeeded, NotBefore)
-        if isinstance(answer, NotBefore):
-            assert 0 <= answer.seconds <= MAX_COOLDOWN
-            spotify.clock.sleep(answer.seconds)
-        elif isinstance(answer, SpotifyLoggerError):
-            spotify.clock.sleep(1000.0)
-        else:
-            assert answer.body is None or isinstance(answer.body, dict)
-            checker.observe(answer.body, round(1000 * answer.utc), round(1000 * answer.monotonic))
-        assert math.isfinite(spotify.clock.utc())
-    assert TokenFile(spotify.folder / oauth.TOKEN_FILE).load() is not None
-    spotify.client.login_valid_until  # noqa: B018 - must not fail
-
-
-@fuzz(400, date=dates, delay=dates)
-def test_headers_that_tell_the_time(date: str, delay: str) -> None:
-    second = parse_http_date(date)
-    assert second is None or math.isfinite(second)
-    seconds = retry_after({"date": date, "retry-after": delay}, SECOND)
-    assert seconds is None or 0 <= seconds <= 366 * 86400
 
 
 def play_of(item_body: object, begin: int, end: int) -> Play:
@@ -353,13 +277,13 @@ def play_of(item_body: object, begin: int, end: int) -> Play:
     return Play(SECOND - begin, item, started, ended, ended - started, "skipped")
 
 
-LOGGED = [play_of(EPISODE, 700, 600), play_of(TRACK, 400, 55)]
+LOGGED = [play_of(corpus.EPISODE, 700, 600), play_of(corpus.TRACK, 400, 55)]
 
 
-@fuzz(300, body=encoded(mutated(HISTORIES * 2 + PLAYERS)), logged=st.integers(0, len(LOGGED)))
+@fuzz(3000, body=encoded(mutated(corpus.HISTORIES * 2 + PLAYERS)), logged=st.integers(0, len(LOGGED)))
 def test_recently_played(spotify: FuzzedSpotify, body: bytes, logged: int) -> None:
     spotify.response = Response(200, {}, body)
-    answer = outcome(spotify.client.recently_played, TryLater)
+    answer = outcome(spotify.client().recently_played, TryLater)
     history = [] if isinstance(answer, TryLater) else read_recently_played(answer.body)
     for heard in history:
         assert heard.item.uri
@@ -384,7 +308,7 @@ usual_statuses = st.sampled_from([200, 200, 200, 400, 401])
         Response,
         usual_statuses | usual_statuses | statuses,
         headers,
-        encoded(mutated([*GRANTS, ECHO]) | values),
+        encoded(mutated([*corpus.GRANTS, ECHO]) | values),
     ),
 )
 def test_responses_with_tokens(spotify: FuzzedSpotify, response: Response) -> None:
@@ -409,152 +333,3 @@ def test_responses_with_tokens(spotify: FuzzedSpotify, response: Response) -> No
         else:
             assert not any(secret in str(found) for secret in secrets)
             assert 0 <= getattr(found, "seconds", 0.0) <= 366 * 86400
-
-
-@fuzz(
-    150,
-    content=encoded(mutated([*TOKENS, *GRANTS]) | values) | st.binary(max_size=200) | st.just(bytes(70_000)),
-)
-def test_token_files(tmp_path: Path, log: Callable[[], str], content: bytes) -> None:
-    path, bad = tmp_path / "token.json", tmp_path / "token.json.bad"
-    journal._secrets.clear()
-    bad.unlink(missing_ok=True)
-    path.write_bytes(content)
-    found = TokenFile(path).load()
-    is_refused = "a new login is needed" in log() or len(content) > atomic_file.MAX_FILE_SIZE
-    assert (found is None) == is_refused
-    if found is not None:
-        assert config.is_visible_ascii(found.refresh_token)
-        valid_until(found)
-        assert is_shown_safely(found.scope + found.dead_reason)
-    TokenFile(path).save(found or TOKEN)
-    assert TokenFile(path).load() == (found or TOKEN)
-    assert (bad.read_bytes() if bad.exists() else None) == (content if found is None else None)
-
-
-@fuzz(
-    100,
-    content=encoded(mutated(COOLDOWNS) | values) | st.binary(max_size=200),
-    boot=st.sampled_from(["boot", "another", ""]),
-)
-def test_rate_limit_files(tmp_path: Path, content: bytes, boot: str) -> None:
-    path, clock = tmp_path / RATE_LIMIT_FILE, VirtualClock(SECOND)
-    path.write_bytes(content)
-    rate_limit = RateLimit(path, clock, boot)
-    assert 1 <= rate_limit.slowdown() < math.inf
-    for group in get_args(EndpointGroup):
-        wait = outcome(partial(rate_limit.check, group), NotBefore)
-        if wait is not None:
-            assert 0 < wait.seconds <= MAX_COOLDOWN
-            clock.sleep(MAX_COOLDOWN)
-            rate_limit.check(group)
-        assert 0 < rate_limit.start_cooldown(group, None, "quota").seconds <= MAX_COOLDOWN
-        rate_limit.end_cooldown(group)
-        rate_limit.check(group)
-
-
-url_bits = st.sampled_from(["?", "&", "=", "#", ";", "%", "%1b", "%0a", "code", "state", "error=", "&" * 50])
-
-
-@fuzz(300, address=garbled(REDIRECTS, url_bits | texts) | texts)
-def test_redirected_addresses(spotify: FuzzedSpotify, address: str) -> None:
-    redirect = parse_redirect(address)
-    assert all(isinstance(text, str) for text in (redirect.state, redirect.code, redirect.error))
-    assert is_shown_safely(redirect.error)
-    assert repr(redirect) == f"Redirect(error={redirect.error!r})"
-    screen = io.StringIO()
-    attempt = LoginAttempt(spotify.settings, Prompt(screen))
-    attempt.take_line(address)
-    _, answer = attempt.take_request(address)
-    assert attempt.answer is None
-    assert is_shown_safely(answer)
-    assert is_shown_safely(screen.getvalue(), allowed="\n")
-
-
-# The settings
-
-python_bits = st.sampled_from(
-    [*"'\"()\\\n=fb:# \t", '"""', "0x", "client_id", "if x:\n", "# coding: utf-7\n"]
-)
-
-
-@fuzz(300, text=garbled(AUTH_FILES, python_bits | texts) | texts)
-def test_auth_file(text: str) -> None:
-    source = text.encode("utf-8", "surrogatepass")
-    new = {"client_id": "new-id", "client_secret": 'it\'s "new" \\'}
-    found = outcome(partial(auth_file.parse, source, "auth.py"), Misconfigured)
-    filled = outcome(partial(auth_file.fill, source, "auth.py", new), Misconfigured)
-    assert SECRET not in str(found)
-    if isinstance(found, Misconfigured) or isinstance(filled, Misconfigured):
-        return
-    assert found.keys() <= set(auth_file.NAMES)
-    assert decode_source(filled.encode()) == filled
-    again = auth_file.parse(filled.encode(), "auth.py")
-    assert {name: value.text for name, value in again.items() if name in new} == new
-    assert found.get("redirect_uri") == again.get("redirect_uri")
-
-
-dotenv_bits = st.sampled_from([*"=\n'\"#\\$\r:@/", "${HOME}", "export ", "%1b"]) | texts
-setting_names = st.sampled_from(
-    [*setting_sources.DEFAULTS, *(f"{name}_FILE" for name in setting_sources.DEFAULTS)]
-)
-odd_setting = st.dictionaries(setting_names, texts | st.sampled_from(["5", "0.5"]), max_size=1)
-secret_settings = st.dictionaries(st.sampled_from(SECRETIVE), garbled(CONFIDENTIAL, dotenv_bits), max_size=2)
-
-
-@fuzz(
-    200,
-    dotenv=garbled(DOTENV_FILES, dotenv_bits),
-    auth=st.sampled_from(["", *AUTH_FILES[:2]]),
-    environ=st.builds(operator.or_, odd_setting, secret_settings),
-    need_login=st.booleans(),
-)
-def test_settings(
-    tmp_path: Path, dotenv: str, auth: str, environ: Mapping[str, str], *, need_login: bool
-) -> None:
-    journal._secrets.clear()
-    (tmp_path / ".env").write_bytes(dotenv.encode("utf-8", "surrogatepass"))
-    (tmp_path / "auth.py").write_bytes(auth.encode("utf-8", "surrogatepass"))
-    # Nothing is made outside of the test's own folder.
-    state_dir = {"STATE_DIR": str(tmp_path / "state")} if need_login else {}
-    environ = {**environ, **state_dir, "HOME": str(tmp_path)}
-    found = outcome(partial(config.load, tmp_path, environ, need_login=need_login), Misconfigured)
-    if isinstance(found, Misconfigured):
-        assert SECRET not in str(found)
-        return
-    public = f"{found.client_id} {found.redirect_uri} {found.redis_prefix} {found.state_dir}"
-    assert SECRET not in repr(found) or SECRET in f"{public} {found.api_url} {found.accounts_url}"
-    assert 0 < found.poll_min <= found.poll_max <= config.MAX_POLL_SECONDS
-    assert found.state_dir.is_absolute()
-    secrets = (found.client_secret, found.refresh_token, found.alert_url)
-    assert SECRET not in journal.sanitize(" ".join(secret for secret in secrets if len(secret) > 3))
-
-
-# Redis with foreign data; `tests/cli/test_hostile_commands.py` shows it with every command
-
-
-@fuzz(
-    200,
-    fields=hashes,
-    name=garbled([f"{START}", f"listening:{START}", f"x:listening:{START}"]),
-    text=garbled(["track:veridis 195000", "episode:pilot 5", "local:0123456789abcdef 1"]),
-    requests=garbled([STATUS["requests_by_hour"]], st.sampled_from([*":,0٣-", "9" * 10, "9" * 4400])),
-)
-def test_index_rows_and_status(fields: dict[str, str], name: str, text: str, requests: str) -> None:
-    row = read_row(name, text)
-    assert row is None or (0 <= row[0] < 10**10 and " " not in row[1] and 0 <= row[2] < 10**12)
-    second = second_of_key(name)
-    assert second is None or 0 <= second < 10**10
-    play = Play.from_hash(START, fields)
-    if play is not None:
-        assert 0 <= play.started_ms <= play.ended_ms
-        assert play.ms_played >= 0
-        play.to_hash()
-        read_row(str(play.second), play.index)
-        assert is_shown_safely(journal.sanitize(format_play(play)))
-    assert is_shown_safely(journal.sanitize(format_title(fields)))
-    assert all(is_shown_safely(problem) for problem in health.problems(fields, SECOND, 60))
-    quota = Quota(requests)
-    quota.add(5, SECOND)
-    assert 5 <= quota.total(SECOND) < 24 * 10**9 + 5
-    assert Quota(quota.to_text()).total(SECOND) <= quota.total(SECOND)

@@ -73,7 +73,7 @@ def compare(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("kind", "by", "begin"),
-    [("artists", "plays", 0), ("tracks", "plays", TWO_DAYS_AGO), ("artists", "time", 0)],
+    [("artists", "time", 0), ("tracks", "plays", TWO_DAYS_AGO)],
 )
 def test_what_both_played(
     listeners: str, capsys: pytest.CaptureFixture[str], kind: str, by: str, begin: int
@@ -106,9 +106,8 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert row.startswith(f"1\t{best['name']}\t{best['plays'][0]}\t{best['plays'][1]}\t{first}, 20")
 
 
-@pytest.mark.parametrize("words", [("ben", "--year", "2010"), ("-",)], ids=["no plays", "empty log"])
-def test_nothing_in_common(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
-    result = compare(capsys, *words)
+def test_nothing_in_common(capsys: pytest.CaptureFixture[str]) -> None:
+    result = compare(capsys, "-")
     assert result["common"] == {"artists": 0, "tracks": 0}
     assert result["artists"] == result["tracks"] == []
     assert result["listeners"][1]["plays"] == 0

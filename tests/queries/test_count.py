@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import redis
 
 from spotify_logger.queries import count as counting
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, table_rows, texts
@@ -77,11 +76,8 @@ def test_several_tracks_are_listed_by_plays(log: IndexedLog) -> None:
         ("daft punk", ["Veridis Quo", "Aérodynamic"]),  # a whole artist
         ("daft", ["On Daft Punk", "Veridis Quo", "Aérodynamic"]),
         ("lukasz swiatek", ["Veridis Quo (Piano)"]),
-        ("a show", ["On Daft Punk"]),
         ("variation-10, gould", ["Variation 10"]),  # the beginnings of words, in any order
         ("daft veridis nothing", []),
-        ("- ,", []),
-        ("", []),
         (".*", []),
     ],
 )
@@ -91,46 +87,11 @@ def test_what_matches(log: IndexedLog, text: str, names: list[str]) -> None:
     assert sorted(track["name"] for track in tracks) == sorted(names)
 
 
-def test_nothing_matches(log: IndexedLog) -> None:
-    log.archive.write(
-        [("HSET", "plays:2026-11-22", str(log.second("2026-11-22 12:00")), "track:unknown 50000")]
-    )
-    log.gap("2026-11-22 10:00", "2026-11-22 12:00")
-    answer = count(log, "unknown")
-    assert (answer.code, answer.page) == (0, ["No play matches “unknown”."])
-    assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 7200}
-
-
-def test_only_plays_that_do_not_count(log: IndexedLog) -> None:
-    log.to(CatalogItem("track:s", "Short", ["X"], "Y"), "2026-11-22 12:00", 5)
-    counted = rows(count(log, "short"))
-    del counted["what"]
-    assert counted == {"plays": "0", "shorter": "1", "skipped": "0", "heard": "0:05"}
-
-
-def test_only_ten_tracks_are_listed(log: IndexedLog) -> None:
-    for number in range(13):
-        log.to(
-            CatalogItem(f"track:n{number}", f"Number {number}", ["X"], "Y"), f"2026-11-22 12:{number:02}", 40
-        )
-    answer = count(log, "number")
-    assert len(table_rows(answer)) - len(rows(answer)) == 10
-    assert texts(answer) == ["and 3 more tracks"]
-
-
 def test_gaps_since_the_first_play(log: IndexedLog) -> None:
     log.to(AERODYNAMIC, "2026-10-13 18:00", 5)
-    log.gap("2026-10-13 16:00", "2026-10-13 18:00")
-    assert texts(count(log, "aerodynamic")) == []
     log.gap("2026-10-13 17:00", "2026-10-13 18:10")
     log.gap("2026-11-22 11:00", "2026-11-22 13:00")
-    answer = count(log, "aerodynamic")
-    assert texts(answer) == ["At least: 2 gaps (2 h 10 min) were not observed."]
+    answer = count(log, "nothing like it")
+    assert answer.page == ["No play matches “nothing like it”."]
     assert data_of(answer)["unseen"] == {"gaps": 2, "seconds": 7800}
-
-
-def test_an_empty_log(log: IndexedLog, redis_url: str) -> None:
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
-    log.gap("2026-11-22 11:00", "2026-11-22 13:00")
-    assert data_of(count(log, "veridis"))["unseen"] == {"gaps": 0, "seconds": 0}
+    assert texts(count(log, "aerodynamic")) == ["At least: 2 gaps (2 h 10 min) were not observed."]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -45,16 +45,14 @@ class TestClockHeatmap:
             "fullest hour": "Tue 8:00, 2 plays",
         }
         assert answer.page[-1] == "At least: 1 gap (1 h) was not observed."
-        assert data_of(answer)["unseen"] == {"gaps": 1, "seconds": 3600}
 
     def test_by_time(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-11-16 08:00", 7199)
         log.to(QUO, "2026-11-17 09:00", 60)
         log.to(QUO, "2026-11-17 09:01", 60)
         answer = self.clock(log, by="time")
-        heatmap, hours, weekdays = self.parts(answer)
+        heatmap, _, weekdays = self.parts(answer)
         assert (heatmap.unit, heatmap.values[0][8], heatmap.values[1][9]) == ("minutes", 119, 2)
-        assert (hours.unit, hours.values[8], hours.values[9]) == ("minutes", 119, 2)
         assert weekdays.rows[0] == ("hours", "1", "0", "0", "0", "0", "0", "0", "2")
         assert weekdays.rows[1][1] == "98.4 %"
         assert rows(answer)["fullest hour"] == "Mon 8:00, 119 minutes"
@@ -66,11 +64,10 @@ class TestClockHeatmap:
         answer = self.clock(log, year=2026)
         assert (rows(answer)["plays"], rows(answer)["fullest hour"]) == ("0 of at least 30 s", "")
 
-    @pytest.mark.parametrize("by", ["plays", "time"])
-    def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         log.all((QUO, 1_700_000_000 + hour * 3700, 10_000_000, "trackdone") for hour in range(200))
         log.gap("2026-11-16 09:00", "2026-11-16 10:00")
-        lines = drawn(self.clock(log, by=by), monkeypatch)
+        lines = drawn(self.clock(log), monkeypatch)
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 80
 
@@ -78,12 +75,6 @@ class TestClockHeatmap:
 class TestCalendarHeatmap:
     def calendar(self, log: IndexedLog, year: int = 2026, **more: object) -> Answer:
         return heatmaps.calendar(log.archive, log.ask(year=year, **more))
-
-    def test_a_play_in_the_future(self, log: IndexedLog) -> None:
-        log.now = "2026-05-31 23:59"  # the clock of this machine is behind
-        log.to(QUO, "2026-06-01 00:00")
-        days: Any = data_of(self.calendar(log))["calendar"]
-        assert days[-1] == {"day": "2026-06-01", "plays": 1, "heard_ms": 200_000}
 
     def test_figures(self, log: IndexedLog) -> None:
         for day in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-11-21", "2026-11-22"):
@@ -102,20 +93,14 @@ class TestCalendarHeatmap:
         }
         assert answer.csv_rows == data_of(answer)["calendar"]
 
-    @pytest.mark.parametrize(("by", "unit", "amount"), [("plays", "plays", 2), ("time", "minutes", 4)])
-    def test_heatmap(self, log: IndexedLog, by: str, unit: str, amount: int) -> None:
+    def test_heatmap(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-02-27 12:00", 130)
         log.to(QUO, "2026-02-27 13:00", 130)
-        heatmap = self.calendar(log, by=by).page[0]
+        heatmap = self.calendar(log, by="time").page[0]
         assert isinstance(heatmap, CalendarHeatmap)
-        assert (heatmap.year, heatmap.unit) == (2026, unit)
-        assert {str(day): value for day, value in heatmap.values.items() if value} == {"2026-02-27": amount}
-
-    def test_without_plays(self, log: IndexedLog) -> None:
-        log.to(QUO, "2025-02-27 12:00")
-        answer = self.calendar(log)
-        assert answer.page == ["Nothing was played: 2026."]
-        assert data_of(answer)["plays"] == 0
+        assert (heatmap.year, heatmap.unit) == (2026, "minutes")
+        assert {str(day): value for day, value in heatmap.values.items() if value} == {"2026-02-27": 4}
+        assert self.calendar(log, 2025).page == ["Nothing was played: 2025."]
 
     def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         noon = log.second("2026-01-01 12:00")
@@ -135,13 +120,3 @@ def test_the_year_of_a_command(words: list[str]) -> None:
     question = arguments.parse(words[:1]).question
     expected = "all time" if words[0] == "clock" else f"{question.today.year}"
     assert question.period.words == expected
-
-
-@pytest.mark.parametrize(
-    "words", [["year", "this"], ["calendar", "--year", "0"], ["calendar", "--last", "1y"]]
-)
-def test_not_a_year(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        arguments.parse(words)
-    assert caught.value.code == 2
-    assert words[-1] in capsys.readouterr().err

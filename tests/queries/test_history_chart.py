@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from spotify_logger.core.periods import Zone
 from spotify_logger.queries.arguments import DAY, MONTH, WEEK
 from spotify_logger.queries.history_chart import course
 from spotify_logger.queries.question import TIME
@@ -12,19 +11,13 @@ from spotify_logger.report.blocks import BarChart
 from tests.indexed_log import IndexedLog, data_of
 from tests.queries.items import QUO
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-
-@pytest.fixture
-def log(redis_url: str) -> Iterator[IndexedLog]:
-    log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
+@pytest.fixture(autouse=True)
+def history(log: IndexedLog) -> None:
     log.to(QUO, "2026-10-31 23:30", heard=100)
     log.to(QUO, "2026-11-01 00:30", heard=200)
     log.to(QUO, "2026-11-02 00:00", heard=50)
     log.skipped(QUO, "2026-11-02 00:01")
-    yield log
-    log.store.close()
 
 
 def periods(log: IndexedLog, per: str, **more: object) -> list[tuple[str, int, int]]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import pytest
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import arguments, item_page
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS
-from spotify_logger.report.blocks import BarChart, Columns, Sparkline, Table
+from spotify_logger.report.blocks import BarChart, Columns, Table
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn, rows
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ LIBRARY = (
     CatalogItem("track:shout", "Shout", ["AIR"], "Shouts", "s", "FR5"),
     CatalogItem("track:supply", "All Out of Love", ["Air Supply"], "Lost", "l", "FR6"),
     CatalogItem("episode:e", "Quo", ["Air"], "Discovery"),
-    CatalogItem("track:unknown"),
-    CatalogItem("local:0123456789abcdef", "Demo", ["Me"], "Tapes"),
 )
 
 
@@ -75,22 +72,16 @@ class TestItemSearch:
         [
             (ARTISTS, "daft PUNK", "Daft Punk"),
             (ARTISTS, "daft", "Daft Punk"),  # a part, but of one name alone
-            (ARTISTS, "lukasz", "Łukasz"),
             (ARTISTS, "creator tyler", "Tyler, The Creator"),
             (ARTISTS, "air", "Air"),  # the whole name, which is a part of another one
             (ARTISTS, "AIR", "AIR"),
             (ALBUMS, "daft punk discovery", "Discovery"),
-            (ALBUMS, "discovery, daft punk", "Discovery"),
             (ALBUMS, "album:d", "Discovery"),
-            (ALBUMS, "spotify:album:d", "Discovery"),
             (TRACKS, "aerodyn", "Aérodynamic"),
-            (TRACKS, "Air, Daft Punk Duet", "Duet"),
-            (TRACKS, "daft punk duet", "Duet"),
             (TRACKS, "punk aero", "Aérodynamic"),  # a part of both together
             (TRACKS, "veridis quo lukasz", "Veridis Quo"),  # the words of both in another order
             (TRACKS, "veridis quo (2021)", "Veridis Quo"),  # the same recording
             (TRACKS, "spotify:track:sexy", "Sexy Boy"),
-            (TRACKS, "track:unknown", "track:unknown"),
         ],
     )
     def test_one_match(self, log: IndexedLog, kind: str, text: str, name: str) -> None:
@@ -101,18 +92,14 @@ class TestItemSearch:
     @pytest.mark.parametrize(
         ("kind", "text", "names"),
         [
-            (ARTISTS, "a", ["Daft Punk", "Łukasz", "Tyler, The Creator", "Air", "Abba", "AIR", "Air Supply"]),
             (ALBUMS, "hits", ["Air – Hits", "Abba – Hits"]),
             (TRACKS, "quo", ["Daft Punk – Veridis Quo", "Łukasz – Veridis Quo"]),  # no episode
-            (TRACKS, "daft punk", ["Daft Punk – Veridis Quo", "Daft Punk – Aérodynamic"]),
         ],
     )
     def test_several_matches(self, log: IndexedLog, kind: str, text: str, names: list[str]) -> None:
         answer = self.page(log, kind, text)
         assert data_of(answer)["found"] is None
         assert set(names) <= set(candidates(answer))
-        csv_names = [row["name"] for row in answer.csv_rows]
-        assert csv_names == [name.rpartition(" – ")[2] for name in candidates(answer)]
 
     def test_advice_on_several_matches(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         assert drawn(self.page(log, TRACKS, "Veridis", limit=2), monkeypatch) == [
@@ -134,21 +121,11 @@ class TestItemSearch:
                 again = self.page(log, options.kind, " ".join(options.text))
                 assert (options.kind, found(again)["key"]) == (kind, answer.csv_rows[0]["key"])
 
-    @pytest.mark.parametrize(
-        ("kind", "text"),
-        [
-            (ARTISTS, "discovery"),
-            (ALBUMS, "aero"),
-            (ALBUMS, "album:"),
-            (TRACKS, "discovery"),
-            (TRACKS, "quox"),
-        ],
-    )
-    def test_no_match(self, log: IndexedLog, kind: str, text: str) -> None:
-        answer = self.page(log, kind, text)
-        assert answer.page == [f"No {kind[:-1]} with plays is called “{text}”: 2026."]
+    def test_no_match(self, log: IndexedLog) -> None:
+        answer = self.page(log, TRACKS, "discovery")
+        assert answer.page == ["No track with plays is called “discovery”: 2026."]
         assert (data_of(answer)["found"], candidates(answer), answer.code) == (None, [], 0)
-        assert page(log, kind, text, year=2025).page == ["Nothing was played: 2025."]
+        assert page(log, ALBUMS, "aero", year=2025).page == ["Nothing was played: 2025."]
 
     def test_others_of_the_same_name(self, log: IndexedLog) -> None:
         answer = self.page(log, TRACKS, "daft punk veridis quo")
@@ -157,7 +134,6 @@ class TestItemSearch:
         table = answer.page[-1]
         assert isinstance(table, Table)
         assert (table.headings[0], table.rows) == ("others with this name", [("track:live", "9")])
-        assert found(self.page(log, ARTISTS, "air"))["others"] == [{"text": "AIR", "plays": 4}]
 
 
 class TestItemFigures:
@@ -191,22 +167,6 @@ class TestItemFigures:
         assert ids.rows == [("track:quo on Discovery", "5"), ("track:remastered on Discovery", "1")]
         assert answer.page[-1] == "At least: 1 gap (2 h) was not observed."
 
-    def test_a_track_with_one_id(self, log: IndexedLog) -> None:
-        log.to(SEXY, "2026-06-01 12:00")
-        assert rows(page(log, TRACKS, "sexy boy", year=2026)) == {
-            "track": "Air – Sexy Boy",
-            "album": "Hits",
-            "key": "track:sexy",
-            "stretch": "2026",
-            "plays": "1 of at least 30 s, 0 others",
-            "heard": "3 min",
-            "rank": "1 of 1 track, 100.0 % of all plays",
-            "skips": "0, 0.0 %",
-            "first": "2026-06-01 12:00",
-            "last": "2026-06-01 12:00",
-            "most in a day": "1 on 2026-06-01",
-        }
-
     def test_an_artist(self, log: IndexedLog) -> None:
         for minute, item in enumerate((QUO, QUO, REMASTERED, AERODYNAMIC, DUET, SEXY)):
             log.to(item, f"2026-06-01 12:0{minute}")
@@ -218,7 +178,6 @@ class TestItemFigures:
         assert isinstance(columns, Columns)
         assert columns.left.rows == [("1", "Veridis Quo", "3"), ("2", "Aérodynamic", "1")]
         assert columns.right.rows == [("1", "Discovery", "4"), ("2", "Hits", "1")]
-        assert [track["name"] for track in found(answer)["tracks"]] == ["Veridis Quo", "Aérodynamic"]
 
     def test_an_album_of_several_artists(self, log: IndexedLog) -> None:
         first = CatalogItem("track:one", "One", ["A"], "Now", "now")
@@ -240,9 +199,6 @@ class TestItemFigures:
         labeled = rows(answer)
         assert labeled["rank"] == "2 of 2 tracks, 48.1 % of all time heard"
         assert labeled["most in a day"] == "4 min on 2026-06-02"
-        hours = answer.page[1]
-        assert isinstance(hours, Sparkline)
-        assert (hours.unit, hours.values[12]) == ("minutes", 6)
 
     def test_a_track_that_was_only_skipped(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
         log.skipped(COVER, "2026-06-05 12:00")
@@ -262,14 +218,11 @@ class TestItemFigures:
 
         assert charts() == [[("2024", 1, "1"), ("2025", 0, "0"), ("2026", 2, "2")]]
         assert charts(year=2026) == [[("2026-03", 1, "1"), ("2026-04", 0, "0"), ("2026-05", 1, "1")]]
-        assert charts(year=2024) == []
 
-    def test_json_and_csv(self, log: IndexedLog) -> None:
+    def test_csv(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")
         log.to(AERODYNAMIC, "2025-06-01 12:00")
         answer = page(log, ARTISTS, "daft punk")
-        assert json.loads(json.dumps(answer.data)) == answer.data
-        assert len({tuple(row) for row in answer.csv_rows}) == 1
         assert [(row["what"], row["rank"], row["name"], row["plays"]) for row in answer.csv_rows] == [
             ("artist", 1, "Daft Punk", 2),
             ("period", None, "2025", 1),

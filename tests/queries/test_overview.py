@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.core.periods import Zone, between
-from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.redis_keys import day_of, index_key
 from spotify_logger.queries import history_chart, summary, top
 from spotify_logger.queries.overview import KINDS, MAX_AGE, TOP_COUNT, Overview
-from tests.indexed_log import CatalogItem, IndexedLog, data_of
-from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY
+from tests.indexed_log import IndexedLog, data_of
+from tests.queries.items import DUET, LOSER, QUO, QUO_AGAIN, SEXY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.queries.question import Question
-    from spotify_logger.storage.embedded_server import EmbeddedServer
 
 BERLIN = Zone("Europe/Berlin")
 NOW = "2026-11-22 19:00"
-DAY = 86_400
-FILE = CatalogItem("local:f", "A file", ["Air"])
 
 
 class OverviewLog(IndexedLog):
@@ -88,14 +79,6 @@ def test_it_says_what_stats_and_top_say(log: OverviewLog) -> None:
     assert log.overview.data(log.archive, with_short_plays)["plays"] == 5
 
 
-def test_an_empty_log(log: OverviewLog, redis_url: str) -> None:
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
-    overview = log.data()
-    assert (overview["plays"], overview["weeks"]) == (0, [])
-    assert overview["top"] == {kind: [] for kind in KINDS}
-
-
 def test_plays_of_today_change_without_summing_up_the_past_again(log: OverviewLog) -> None:
     log.data()
     past, second = log.past(), log.second("2026-11-22 18:30")
@@ -106,19 +89,11 @@ def test_plays_of_today_change_without_summing_up_the_past_again(log: OverviewLo
     assert log.past() is past
 
 
-@pytest.mark.parametrize(
-    ("item", "moment", "heard"),
-    [
-        (QUO_AGAIN, "2025-11-23 08:00", 200),
-        (QUO_AGAIN, "2026-11-19 12:00", 200),
-        (QUO, "2026-11-20 23:00", 7200),  # a play that lasts for days has ended
-    ],
-)
-def test_plays_of_earlier_days_are_included(
-    log: OverviewLog, item: CatalogItem, moment: str, heard: int
-) -> None:
+def test_plays_of_earlier_days_are_included(log: OverviewLog) -> None:
     log.data()
-    log.to(item, moment, heard)
+    log.to(QUO_AGAIN, "2026-11-19 12:00")
+    assert log.data() == log.expected()
+    log.to(QUO, "2026-11-20 23:00", heard=7200)  # a play that lasts for days has ended
     assert log.data() == log.expected()
 
 
@@ -136,33 +111,3 @@ def test_the_next_day(log: OverviewLog) -> None:
     log.now = "2026-11-23 01:00"
     assert log.data() == log.expected()
     assert log.past() is not past
-
-
-plays = st.tuples(
-    st.sampled_from((QUO, QUO_AGAIN, SEXY, DUET, LOSER, FILE, EPISODE)),
-    st.integers(0, 380 * DAY),
-    st.sampled_from((0, 10, 29.999, 30, 200)),
-    st.sampled_from((TRACKDONE, SKIPPED)),
-)
-
-
-@settings(max_examples=10)
-@given(
-    batches=st.lists(st.lists(plays, max_size=12), min_size=1, max_size=4), days=st.lists(st.integers(0, 3))
-)
-def test_it_always_says_what_stats_and_top_say(
-    redis_server: EmbeddedServer, batches: list[list[tuple[CatalogItem, int, float, str]]], days: list[int]
-) -> None:
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
-    log = OverviewLog(redis_server.url, BERLIN, NOW)
-    last = BERLIN.local(log.second(NOW))
-    seen: set[int] = set()
-    with closing(log.store):
-        for number, batch in enumerate(batches):
-            log.now = f"{last + timedelta(days=sum(days[:number])):%Y-%m-%d %H:%M}"
-            # Old plays are not rewritten: new seconds only.
-            fresh = {ago: (item, heard, end) for item, ago, heard, end in batch if ago not in seen}
-            seen |= fresh.keys()
-            log.all((item, log.second(NOW) - ago, heard, end) for ago, (item, heard, end) in fresh.items())
-            assert log.data() == log.expected()

@@ -42,20 +42,13 @@ class TestPeriod:
             ("--year 2026", "2025-12-31 23:00", "2026-12-31 23:00", "2026"),
             ("--month 2026-03", "2026-02-28 23:00", "2026-03-31 22:00", "2026-03"),
             ("--last 12h", "2026-11-22 11:30:01", "2026-11-22 23:30:01", "the last 12 hours"),
-            ("--last 1d", "2026-11-21 23:30:01", "2026-11-22 23:30:01", "the last day"),
             ("--last 4w", "2026-10-25 23:30:01", "2026-11-22 23:30:01", "the last 4 weeks"),
             ("--last 6m", "2026-05-22 22:30:01", "2026-11-22 23:30:01", "the last 6 months"),
-            ("--last 1y", "2025-11-22 23:30:01", "2026-11-22 23:30:01", "the last year"),
-            ("--since 2026", "2025-12-31 23:00", None, "since 2026"),
-            ("--since 2026-11", "2026-10-31 23:00", None, "since 2026-11"),
-            ("--since 2026-11-22", "2026-11-21 23:00", None, "since 2026-11-22"),
             ("--since yesterday", "2026-11-21 23:00", None, "since yesterday"),
             ("--since 2026-11-22T18:30", "2026-11-22 17:30", None, "since 2026-11-22T18:30"),
             ("--since 2026-11-22T18:30+05:30", "2026-11-22 13:00", None, "since 2026-11-22T18:30+05:30"),
-            ("--until 2026", None, "2026-12-31 23:00", "until 2026"),
             ("--until 2026-02", None, "2026-02-28 23:00", "until 2026-02"),
             ("--until 2026-11-22", None, "2026-11-22 23:00", "until 2026-11-22"),
-            ("--until 2026-11-22T18:30:15", None, "2026-11-22 17:30:15", "until 2026-11-22T18:30:15"),
             ("--since 2025 --until today", "2024-12-31 23:00", "2026-11-23 23:00", "since 2025 until today"),
         ],
     )  # fmt: skip
@@ -68,22 +61,15 @@ class TestPeriod:
         ("words", "previous"),
         [
             ("--year 2026", ("2024-12-31 23:00", "2025")),
-            ("--month 2026-11", ("2026-09-30 22:00", "2026-10")),
             ("--last 2d", ("2026-11-18 23:30:01", "before")),
             ("--since 2026-11-20 --until 2026-11-22", ("2026-11-16 23:00", "before")),
-            ("", None),
             ("--since 2026", None),
-            ("--until 2026", None),
         ],
     )
     def test_the_period_before(self, words: str, previous: tuple[str, str] | None) -> None:
         found = question_of(*words.split(), *BERLIN).period
         expected = previous and Period(second(previous[0]), found.begin, previous[1])
         assert found.previous == expected
-
-    def test_blanks_are_ignored(self) -> None:
-        found = question_of("--since", " 2026 ", "--until", "2026-11-22 18:30", "--tz", "UTC").period
-        assert (found.begin, found.end) == (second("2026-01-01"), second("2026-11-22 18:30"))
 
     def test_the_year_is_optional(self) -> None:
         parser = argparse.ArgumentParser()
@@ -106,10 +92,8 @@ class TestOtherOptions:
         [
             ("30s", 30_000, "of at least 30 s"),
             ("90", 90_000, "of at least 90 s"),
-            ("0", 0, "of any length"),
             ("half", "half", "heard at least half"),
             ("finished", "finished", "heard to the end"),
-            ("99999s", 99_999_000, "of at least 99999 s"),
         ],
     )
     def test_threshold(self, text: str, threshold: int | str, words: str) -> None:
@@ -119,17 +103,7 @@ class TestOtherOptions:
     def test_ranking(self) -> None:
         question = question_of("--by", "time", "-n", "25", "--exact")
         assert (question.by, question.limit, question.exact) == ("time", 25, True)
-        assert question_of("-n", "007").limit == 7
         assert question_of("-n", "9" * 5000).limit == 999_999_999
-
-    def test_a_command_has_its_own_default_limit(self) -> None:
-        parser = argparse.ArgumentParser()
-        add_ranking(parser, 3)
-        assert from_options(parser.parse_args([]), NOW).limit == 3
-
-    def test_today_is_local(self) -> None:
-        assert question_of(*BERLIN).today == date(2026, 11, 23)
-        assert question_of("--tz", "UTC").today == date(2026, 11, 22)
 
     def test_search_text(self) -> None:
         assert question.search_text(" x ") == " x "
@@ -144,18 +118,12 @@ class TestBadOptions:
         ("words", "message"),
         [
             ("--year 2026 --month 2026-11", "--year and --month cannot be combined"),
-            ("--month 2026-11 --last 3d", "--month and --last cannot be combined"),
             ("--last 3d --until today", "--last and --until cannot be combined"),
             ("--since 2026-11-22 --until 2026-11-21", "--until 2026-11-21 is before --since 2026-11-22"),
             ("--since soon", "--since: not a date: 'soon' (try 2026, 2026-11, 2026-11-22,"),
             ("--until 2026-02-30", "--until: not a date: '2026-02-30' (try"),
-            ("--since 1970", "--since: not a date: '1970'"),
-            ("--since 2200-01-01", "--since: not a date: '2200-01-01'"),
             ("--since 0001-01-01T00:00", "--since: not a date: '0001-01-01T00:00'"),
-            ("--until 9999-12-31T23:59:59-12:00", "--until: not a date: '9999-12-31T23:59:59-12:00'"),
-            ("--since 2026-11-22T25:00", "--since: not a date: '2026-11-22T25:00'"),
             ("--since \x1b[31m", "--since: not a date: '\\x1b[31m'"),
-            ("--since \udc80", "--since: not a date: '\\udc80'"),
             ("--since ٢٠٢٦", "--since: not a date: '٢٠٢٦'"),
             ("--last 9999y", "--last 9999y goes too far back"),
         ],
@@ -164,10 +132,6 @@ class TestBadOptions:
         with pytest.raises(ValueError, match=r"^--") as caught:
             question_of(*words.split())
         assert str(caught.value).startswith(message)
-
-    def test_far_back_is_not_too_far(self) -> None:
-        for words in ("9999h", "9999d", "20y"):
-            assert question_of("--last", words).period.previous is not None
 
     @pytest.mark.parametrize(
         ("option", "kind", "example", "values"),
@@ -198,20 +162,10 @@ class TestBadOptions:
             assert f"(try {example}" in message or not example
 
 
-class TestParseDay:
-    @pytest.mark.parametrize(
-        ("text", "day"),
-        [
-            ("today", date(2026, 11, 23)),
-            ("yesterday", date(2026, 11, 22)),
-            ("2026-02-28", date(2026, 2, 28)),
-        ],
-    )
-    def test_a_day(self, text: str, day: date) -> None:
-        assert question.parse_day(Zone("Europe/Berlin"), NOW, text) == day
-
-    @pytest.mark.parametrize("text", ["", "soon", "2026", "2026-02-30", "1970-01-01", "9999-12-31", "\x1b"])
-    def test_not_a_day(self, text: str) -> None:
-        with pytest.raises(ValueError, match="is not a day") as caught:
-            question.parse_day(Zone("Europe/Berlin"), NOW, text)
-        assert repr(text) in str(caught.value)
+def test_parse_day() -> None:
+    berlin = Zone("Europe/Berlin")
+    for text, day in ("today", 23), ("yesterday", 22), ("2026-11-02", 2):
+        assert question.parse_day(berlin, NOW, text) == date(2026, 11, day)
+    for text in ("", "soon", "2026", "2026-02-30", "1970-01-01"):
+        with pytest.raises(ValueError, match="is not a day"):
+            question.parse_day(berlin, NOW, text)

@@ -159,39 +159,27 @@ class TestStatusCommand:
         assert data_of(answer).keys() == data_of(self.status(log)).keys()
 
     def test_gaps_of_thirty_days(self, log: IndexedLog) -> None:
-        log.gap("2026-10-12 19:03:20", "2026-10-23 19:03:19")
-        log.gap("2026-10-13 19:03:20", "2026-10-23 20:53:20", "not running")
-        assert rows(self.status(log))["gaps"] == (
-            "1 in 30 days, 50 min in all; the last 2026-10-13 18:03 to 2026-10-23 19:53, not running"
-        )
+        log.gap("2026-10-12 19:03:20", "2026-10-23 19:03:19")  # ended earlier
+        log.gap("2026-10-13 19:03:20", "2026-10-23 20:53:20", "not running")  # began earlier
         log.gap("2026-11-22 10:00", "2026-11-22 11:50")
         answer = self.status(log)
         assert answer.code == 0
         assert rows(answer)["gaps"] == (
             "2 in 30 days, 2 h 40 min in all; the last 2026-11-22 10:00 to 11:50, offline"
         )
+        gaps: Any = data_of(answer)["gaps_30_days"]
         bounds = {"from": "2026-11-22T09:00:00.000Z", "to": "2026-11-22T10:50:00.000Z"}
-        gaps = data_of(answer)["gaps_30_days"]
-        assert isinstance(gaps, list)
-        assert (len(gaps), gaps[1]) == (2, {**bounds, "reason": "offline"})
+        assert gaps[1:] == [{**bounds, "reason": "offline"}]
 
     def test_the_current_gap(self, log: IndexedLog) -> None:
         last_poll = to_iso(log.second("2026-11-22 18:48") * 1000)
         log.gap("2026-11-22 10:00", "2026-11-22 11:00", "suspended")
-        assert rows(self.status(log, last_poll=last_poll))["blind"] == "since 2026-11-22 18:48"
         log.gap("2026-11-22 18:48", "2026-11-22 18:55", "Spotify down")  # the logger records it meanwhile
         answer = self.status(log, last_poll=last_poll)
         assert rows(answer)["blind"] == "since 2026-11-22 18:48, Spotify down"
-        assert rows(answer)["gaps"].startswith("1 in 30 days, 1 h in all; the last 2026-11-22 10:00")
         data: dict[str, Any] = data_of(answer)
         assert data["blind_since"] == last_poll
         assert [gap["reason"] for gap in data["gaps_30_days"]] == ["suspended"]
-
-    def test_a_gap_ends_with_the_next_answer(self, log: IndexedLog) -> None:
-        log.gap("2026-11-22 18:48:08", "2026-11-22 19:03:09")  # its end is rounded up
-        answer = rows(self.status(log))
-        assert "blind" not in answer
-        assert answer["gaps"].startswith("1 in 30 days, 15 min in all")
 
     @pytest.mark.parametrize(
         ("outbox", "words"),
@@ -235,22 +223,9 @@ class TestNowCommand:
         answer = self.now(log)
         assert (answer.code, answer.data, answer.page) == (0, NOTHING_PLAYS, ["Nothing is playing."])
 
-    def test_a_key_without_a_play(self, log: IndexedLog) -> None:
-        with log.store.batch() as batch:
-            batch.set_now_playing(log.second("2026-11-22 19:00"), 90)
-        write_status(log, {})
-        assert self.now(log).data == NOTHING_PLAYS
-
-    def test_the_logger_never_ran(self, log: IndexedLog) -> None:
-        self.assert_unknown(self.now(log), None, "never run")
-
-    @pytest.mark.parametrize(
-        ("after", "why", "has_key"),
-        [(65, "late", False), (300, "is not running", False), (300, "is not running", True)],
-    )
-    def test_the_logger_is_gone(self, log: IndexedLog, after: int, why: str, *, has_key: bool) -> None:
-        if has_key:  # it has lost its expiry
-            play_now(log)
+    @pytest.mark.parametrize(("after", "why"), [(65, "late"), (300, "is not running")])
+    def test_the_logger_is_gone(self, log: IndexedLog, after: int, why: str) -> None:
+        play_now(log)
         write_status(log, {})
         self.assert_unknown(self.now(log, after), WELL["last_poll"], why)
 
@@ -260,17 +235,12 @@ class TestNowCommand:
             ({"blind": "offline"}, "offline"),
             ({"blind": "login dead", "login": "needed"}, "login has expired"),
             ({"last_poll": "2026-11-22T17:50:00.000Z"}, "not answering"),  # as 0.5.0 writes it
-            ({"last_poll": ""}, "not answering"),
         ],
     )
     def test_spotify_does_not_answer(self, log: IndexedLog, changes: dict[str, str], why: str) -> None:
         last_poll = changes.get("last_poll", "2026-11-22T18:01:08.000Z")
         write_status(log, {"last_poll": last_poll, **changes})
         self.assert_unknown(self.now(log), last_poll or None, why)
-
-    def test_one_unanswered_poll_is_no_outage(self, log: IndexedLog) -> None:
-        write_status(log, {"blind": "Spotify down"})
-        assert self.now(log).code == 0
 
     @pytest.mark.parametrize(
         ("changes", "after", "state", "position"),
@@ -279,7 +249,6 @@ class TestNowCommand:
             ({}, 600, "playing", "5:45/5:45"),
             ({}, -600, "playing", "3:20/5:45"),  # this machine's clock is behind
             ({"playing": 0}, 25, "paused", "3:20/5:45"),
-            ({"duration_ms": "long"}, 25, "playing", "3:45"),
             ({"progress_ms": ""}, 25, "playing", ""),
         ],
     )

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import redis
-
-from spotify_logger.core.periods import last
-from spotify_logger.core.redis_keys import GAPS, OPEN
+from spotify_logger.core.redis_keys import OPEN
 from spotify_logger.queries import timeline
 from tests.indexed_log import IndexedLog, data_of, table_rows, texts
 from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
@@ -34,30 +31,23 @@ class TestRecent:
         log.play(QUO, "2026-11-22 18:48", 345, device_name="")
         log.play(QUO, "2026-11-22 18:40", 345, "unknown", source="backfill")
         log.play(QUO, "2026-11-21 19:00", 1, "stopped")
-        log.play(QUO, "2026-11-21 18:59", 1, "unknown")
         log.play(EPISODE, "2026-11-21 18:00", 3700, OPEN, duration_ms="?")
-        log.play(QUO, "2026-11-21 17:59", 1, "eaten")
         assert table_rows(recent(log)) == [
             ["2026-11-22 19:00", "Daft Punk – Veridis Quo", "3:20/5:45", "playing", "Kitchen"],
             ["2026-11-22 18:55", "Air, Beck – Duet", "0:12/5:45", "skipped", "Kitchen"],
             ["2026-11-22 18:48", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", ""],
             ["2026-11-22 18:40", "Daft Punk – Veridis Quo", "5:45/5:45", "found later", "Kitchen"],
             ["2026-11-21 19:00", "Daft Punk – Veridis Quo", "0:01/5:45", "stopped", "Kitchen"],
-            ["2026-11-21 18:59", "Daft Punk – Veridis Quo", "0:01/5:45", "unknown", "Kitchen"],
             ["2026-11-21 18:00", "A Show – On Daft Punk", "1:01:40", "open", "Kitchen"],
-            ["2026-11-21 17:59", "Daft Punk – Veridis Quo", "0:01/5:45", "eaten", "Kitchen"],
         ]
-        assert len(table_rows(recent(log, 2))) == 2
+        play_now(log, playing=0)
+        assert [row[3] for row in table_rows(recent(log, 2))] == ["paused", "skipped"]
 
     def test_json(self, log: IndexedLog) -> None:
         second = log.play(QUO, "2026-11-22 19:00", device_volume="loud", shuffle_state=1, source="backfill")
         data: Any = recent(log).data
         expected = {"key": f"listening:{second}", "ms_played": 200_000, "source": "backfill"}
         assert data[0].items() >= {**expected, "shuffle_state": True, "device_volume": None}.items()
-
-    def test_a_paused_play(self, log: IndexedLog) -> None:
-        play_now(log, playing=0)
-        assert table_rows(recent(log))[0][3] == "paused"
 
     def test_gaps_between_the_plays(self, log: IndexedLog) -> None:
         play_now(log)
@@ -81,25 +71,10 @@ class TestRecent:
         log.gap("2026-11-22 19:00", "2026-11-22 20:00", "login dead")
         assert [row[3] for row in table_rows(recent(log))] == ["gap", "unknown"]
 
-    def test_malformed_gaps_are_ignored(self, log: IndexedLog, redis_url: str) -> None:
-        second = log.play(QUO, "2026-11-22 19:00")
-        hostile = f"{second + 600} \x1b[31moffline"
-        with redis.Redis.from_url(redis_url) as client:
-            client.hset(GAPS, mapping={second: hostile, "soon": f"{second} offline", second - 9: "offline"})
-            assert len(table_rows(recent(log))) == 1
-            client.delete(GAPS)
-            client.set(GAPS, "another type")
-            assert len(table_rows(recent(log))) == 1
-
     def test_an_empty_log(self, log: IndexedLog) -> None:
         log.gap("2026-11-22 18:00", "2026-11-22 19:00")
         answer = recent(log)
         assert (answer.code, answer.data, answer.page) == (0, [], ["Nothing has been logged yet."])
-
-    def test_a_play_whose_hash_is_gone(self, log: IndexedLog) -> None:
-        with log.store.batch() as batch:
-            batch.write_play(log.second("2026-11-22 19:00"), {}, "track:v 1000")
-        assert table_rows(recent(log)) == [["2026-11-22 19:00", "untitled", "?", "open", ""]]
 
     def test_a_period(self, log: IndexedLog) -> None:
         for hour in (10, 12, 14, 18):
@@ -108,8 +83,6 @@ class TestRecent:
         log.gap("2026-11-22 16:00", "2026-11-22 16:30")
         answer = recent(log, 2, period=log.between("2026-11-22 09:00", "2026-11-22 15:00"))
         assert [row[0][-5:] for row in table_rows(answer)] == ["14:00", "13:00", "12:00"]
-        answer = recent(log, period=last(log.zone, log.second("2026-11-22 09:00"), 1, "h"))
-        assert texts(answer) == ["Nothing was played: the last hour."]
 
 
 class TestDayTimeline:
@@ -142,24 +115,17 @@ class TestOnThisDay:
         log.to(DUET, "2026-11-22 10:00")  # today
         log.to(DUET, "2025-11-21 23:59:59")
         log.to(LOSER, "2025-11-22 00:00")
-        log.to(LOSER, "2025-11-22 08:00")
         log.to(QUO, "2025-11-22 09:00")
         log.to(LIVE, "2025-11-22 10:00", 201)
         log.to(LIVE, "2025-11-22 23:59:59", 201)
         log.skipped(DUET, "2016-11-22 12:00")
         answer = timeline.on_this_day(log.store, log.ask())
         assert table_rows(answer) == [
-            ["2025-11-22", "Daft Punk – Veridis Quo (Live)", "5", "16 min"],
+            ["2025-11-22", "Daft Punk – Veridis Quo (Live)", "4", "13 min"],
             ["2016-11-22", "Air, Beck – Duet", "0", "5 s"],
         ]
         assert [row["day"] for row in answer.csv_rows] == ["2025-11-22", "2016-11-22"]
-
-    def test_a_leap_day(self, log: IndexedLog) -> None:
-        log.now = "2028-02-29 12:00"
-        log.to(QUO, "2024-02-29 12:00")
-        log.to(QUO, "2027-02-28 12:00")
-        answer = timeline.on_this_day(log.store, log.ask())
-        assert [row[0] for row in table_rows(answer)] == ["2024-02-29"]
-        log.now = "2028-03-01 12:00"
-        answer = timeline.on_this_day(log.store, log.ask())
-        assert texts(answer) == ["Nothing was logged on 1 March in earlier years."]
+        log.now = "2026-03-01 12:00"
+        assert texts(timeline.on_this_day(log.store, log.ask())) == [
+            "Nothing was logged on 1 March in earlier years."
+        ]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -58,7 +57,6 @@ def test_a_year(log: IndexedLog) -> None:
         "discovery": ("4 plays", "Daft Punk – Veridis Quo"),
         "shows": ("", "A Show (1 play)"),
     }
-    assert highlights(review(log, by="time"))["late night"] == ("1 h 6 min", "Beck – Loser")
     assert facts(answer) == {
         "new": "3 tracks, 2 artists",
         "days": "5 with plays",
@@ -72,10 +70,6 @@ def test_a_year(log: IndexedLog) -> None:
     assert isinstance(tracks, Columns)
     assert tracks.left.rows[0] == ("1", "Daft Punk – Veridis Quo", "4")
     assert tracks.right.rows[0] == ("1", "Air", "4")
-    log.to(SEXY, "2026-03-02 00:00", 36_000)
-    months = review(log).page[1]
-    assert isinstance(months, Sparkline)
-    assert (months.unit, months.values[:3]) == ("hours", [0, 3, 13])
 
 
 @pytest.mark.parametrize(("earlier", "words"), [(None, None), ("2025-06-01", "0 tracks, 0 artists")])
@@ -104,12 +98,9 @@ def test_heading(log: IndexedLog) -> None:
     assert heading(review(log)) == "2026: at least 5 s, 0 plays of at least 30 s"
 
 
-def test_json_and_csv(log: IndexedLog) -> None:
+def test_csv(log: IndexedLog) -> None:
     log.to(QUO, "2026-06-01 12:00")
     answer = review(log)
-    assert json.loads(json.dumps(answer.data)) == answer.data
-    names = {tuple(row) for row in answer.csv_rows}
-    assert names == {("what", "rank", "name", "artists", "plays", "heard_ms", "when", "key")}
     rows = [(row["what"], row["rank"], row["name"]) for row in answer.csv_rows if row["what"] != "month"]
     assert rows == [
         ("year", None, "2026"),
@@ -120,8 +111,7 @@ def test_json_and_csv(log: IndexedLog) -> None:
     ]
 
 
-@pytest.mark.parametrize("by", ["plays", "time"])
-def test_a_full_review_fits_on_a_screen(log: IndexedLog, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+def test_a_full_review_fits_on_a_screen(log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
     plays = []
     for number in range(8):
         name = f"An Orchestra of Very Many Players With a Very Long Name Indeed {number}"
@@ -136,9 +126,7 @@ def test_a_full_review_fits_on_a_screen(log: IndexedLog, monkeypatch: pytest.Mon
     log.all(plays)
     log.to(CatalogItem("track:1"), "2025-06-01 12:00")
     log.gap("2026-06-03 12:00", "2026-06-05 12:00")
-    answer = review(log, by=by)
-    best: Any = data_of(answer)["top"]
-    assert len(best["tracks"]) == 5
+    answer = review(log, by="time")
     lines = drawn(answer, monkeypatch)
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
