@@ -52,10 +52,9 @@ values: st.SearchStrategy[object] = st.recursive(
 # Responses of Spotify
 
 TRACK = {
-    "album": {"id": "al", "images": [{"url": "https://i.example/1"}], "name": "Discovery", "type": "album"},
+    "album": {"id": "al", "name": "Discovery"},
     "artists": [{"id": "ar", "name": "Daft Punk"}, {"id": "as", "name": "Panda Bear"}],
     "duration_ms": 345_000,
-    "explicit": True,
     "external_ids": {"isrc": "GBDUW0000059"},
     "id": "veridis",
     "name": "Veridis Quo",
@@ -65,13 +64,12 @@ TRACK = {
 EPISODE = {
     "duration_ms": 3_600_000,
     "id": "pilot",
-    "images": [{"url": "https://i.example/2"}],
     "name": "The Pilot",
     "show": {"id": "sh", "name": "A Show"},
     "type": "episode",
     "uri": "spotify:episode:pilot",
 }
-LOCAL = {**TRACK, "id": None, "is_local": True, "uri": "spotify:local:Me::Demo:200", "duration_ms": 200_000}
+LOCAL = {**TRACK, "id": None, "uri": "spotify:local:Me::Demo:200", "duration_ms": 200_000}
 
 
 def player(item: object, **changes: object) -> dict[str, object]:
@@ -79,12 +77,10 @@ def player(item: object, **changes: object) -> dict[str, object]:
     return {
         "context": {"type": "album", "uri": "spotify:album:al"},
         "currently_playing_type": "track",
-        "device": {"is_private_session": False, "name": "Kitchen", "type": "Speaker", "volume_percent": 34},
+        "device": {"is_private_session": False, "name": "Kitchen", "volume_percent": 34},
         "is_playing": True,
         "item": item,
         "progress_ms": 61_000,
-        "repeat_state": "off",
-        "shuffle_state": False,
         "timestamp": SECOND * 1000 - 61_000,
         **changes,
     }
@@ -94,10 +90,8 @@ PLAYERS = [
     player(TRACK),
     player(LOCAL),
     player(EPISODE, currently_playing_type="episode"),
-    player(TRACK, is_playing=False),
     player(TRACK, device={"is_private_session": True}),
     player(None, currently_playing_type="ad"),
-    player(None, currently_playing_type="unknown"),
     *examples("player"),
 ]
 HISTORIES = [
@@ -114,67 +108,6 @@ HISTORIES = [
 ERRORS = examples("errors")
 GRANTS = examples("token")
 
-# Redis
-
-START = SECOND - 200
-NEWEST = {
-    "uri": "spotify:track:veridis",
-    "id": "veridis",
-    "type": "track",
-    "name": "Veridis Quo",
-    "artists": "Daft Punk",
-    "album": "Discovery",
-    "duration_ms": "345000",
-    "device_name": "Kitchen",
-    "progress_ms": "195000",
-    "playing": "1",
-    "timestamp": f"{START}000",
-    "started_at": "2026-11-22T11:56:40.000Z",
-    "ended_at": "2026-11-22T11:59:55.000Z",
-    "ms_played": "195000",
-    "source": "live",
-}
-OLDER = NEWEST | {
-    "started_at": "2026-11-22T11:50:00Z",
-    "ended_at": "2026-11-22T11:54:00Z",
-    "end_reason": "skipped",
-}
-SAMPLE = {
-    "uri": "spotify:track:veridis",
-    "progress_ms": 195_000,
-    "playing": True,
-    "changed_ms": START * 1000,
-    "at": (SECOND - 5) * 1000,
-    "doubted": None,
-}
-TRACKER_STATE = {
-    "play": [START, 195_000],
-    "last": SAMPLE,
-    "previous": {**SAMPLE, "uri": "spotify:episode:pilot"},
-    "unseen": (SECOND - 4) * 1000,
-    "answered": (SECOND - 3) * 1000,
-    "hidden": {"begun": (SECOND - 4) * 1000, "ended": (SECOND - 3) * 1000},
-    "left": {"spotify:episode:pilot": 61_000},
-}
-TRACKER_STATES: list[dict[str, object]] = [
-    TRACKER_STATE,
-    {**TRACKER_STATE, "hidden": None},
-    {**TRACKER_STATE, "hidden": None, "unseen": None, "answered": SAMPLE["at"]},
-    {**TRACKER_STATE, "hidden": None, "blind": True},
-    {**TRACKER_STATE, "hidden": None, "answered": 2**53 - 1},
-    {**TRACKER_STATE, "hidden": None, "last": {**SAMPLE, "at": 2**53 - 1}},
-    {**TRACKER_STATE, "last": {**SAMPLE, "at": 0}},
-    {**TRACKER_STATE, "hidden": {"begun": 0, "ended": (SECOND - 4) * 1000}},
-]
-"""The JSON that a tracker stores beside the newest play; the times of the last four are out of order."""
-STATES_AFTER_RESTART = [
-    player(TRACK, progress_ms=200_000),
-    player(TRACK, progress_ms=230_000, is_playing=False),
-    player(TRACK, progress_ms=1_000),
-    player(EPISODE, currently_playing_type="episode"),
-    {},
-]
-"""Player states after a restart."""
 # Mutations
 
 Change = Callable[[Any, object], object]
@@ -268,19 +201,16 @@ DAMAGES: tuple[Callable[[str, int], bytes], ...] = (
     *[_utf8] * 10,
     lambda text, at: _utf8(text[:at]),
     lambda text, at: _utf8(text)[:at] + b"\xff\x00\x1b" + _utf8(text)[at:],
-    lambda text, at: _utf8(text)[:at] + b"," + _utf8(text)[at + 1 :],
     lambda text, at: _utf8("\ufeff" + text),
     lambda text, at: text.encode("utf-16", "surrogatepass"),
-    lambda text, at: text.encode("latin-1", "replace"),
     lambda text, at: _utf8(text + text),
-    lambda text, at: _utf8(text.replace("{", '{"item": 5, "error": [], ', 1)),
     lambda text, at: _utf8(text.replace("0", "NaN", 1)),
     lambda text, at: _utf8(text.replace("0", "9" * 5000, 1)),
     lambda text, at: _utf8('{"item":' * 3000 + text),
     lambda text, at: b"<!doctype html><title>502</title>" + _utf8(text),
     lambda text, at: b"",
 )
-"""Kinds of damage to JSON on the network; nearly half of them are none."""
+"""Kinds of damage to JSON on the network; half of them are none."""
 
 
 def as_hash(value: object) -> dict[str, str]:

@@ -12,8 +12,6 @@ STAMPS = (
     "0000-01-01T00:00:00Z",
     "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:59.999Z",
-    "9999-12-31T23:59:59-14:00",
-    "300000-01-01T00:00:00Z",
     "2026-02-30T00:00:00Z",
     "yesterday",
     "",
@@ -96,7 +94,6 @@ def write_nonsense(client: Any, now: int) -> None:  # noqa: ANN401 - redis-py's 
 NOW_PLAYING = (
     "",
     "listening:",
-    "listening:-5",
     "listening:9999999999",
     "listening:1",
     "listening:x",

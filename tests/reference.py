@@ -20,7 +20,6 @@ Gap = tuple[int, int, str]
 HALF_AN_HOUR_MS = 1_800_000
 ONE_DAY = timedelta(days=1)
 DAY = "%Y-%m-%d"
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 KINDS = ("tracks", "artists", "albums", "shows")
 
 
@@ -134,10 +133,6 @@ def month(first: date, zone: str) -> ReferencePeriod:
     return ReferencePeriod(*(midnight(day, zone) for day in (first, after, before)))
 
 
-def day(which: date, zone: str) -> ReferencePeriod:
-    return ReferencePeriod(*(midnight(day, zone) for day in (which, which + ONE_DAY, which - ONE_DAY)))
-
-
 def last(number: int, unit: str, now: float, zone: str) -> ReferencePeriod:
     end = int(now) + 1
     return ReferencePeriod(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
@@ -200,12 +195,9 @@ class ReferenceLog:
         before = self.period.before
         return [play for play in self.plays if before is not None and before.has(play.second)]
 
-    def on(self, period: ReferencePeriod) -> ReferenceLog:
-        return replace(self, period=period)
-
     def alone(self) -> ReferenceLog:
         """Return the log without the period before."""
-        return self.on(ReferencePeriod(self.period.begin, self.period.end))
+        return replace(self, period=ReferencePeriod(self.period.begin, self.period.end))
 
     # Sums
 
@@ -221,16 +213,9 @@ class ReferenceLog:
     def sums(self, plays: Sequence[ReferencePlay]) -> Data:
         return dict(zip(("plays", "heard_ms"), self.amounts(plays), strict=True))
 
-    def sums_at(self, pattern: str, text: object, plays: Iterable[ReferencePlay]) -> Data:
-        return self.sums(at(pattern, text, plays, self.zone))
-
     @property
     def bounds(self) -> Data:
         return {"from": iso(self.period.begin), "to": iso(self.period.end)}
-
-    @property
-    def heading(self) -> Data:
-        return {**self.bounds, "by": self.by, **self.sums(self.inside), "unseen": self.unseen()}
 
     def unseen(self) -> Data:
         """Return the number of gaps from the first play on, and their seconds."""
@@ -323,7 +308,10 @@ class ReferenceLog:
         everything = self.ranked(kind)
         return {
             "kind": kind,
-            **self.heading,
+            **self.bounds,
+            "by": self.by,
+            **self.sums(self.inside),
+            "unseen": self.unseen(),
             "number": len(everything),
             "top": [
                 {"rank": rank, **self._top_line(kind, thing, own)}
@@ -403,27 +391,6 @@ class ReferenceLog:
         by_day = {day: at(DAY, day, plays, self.zone) for day in days}
         best = max(days, key=lambda day: self.amounts(by_day[day])[measure], default=None)
         return None if best is None else {"day": str(best), **self.sums(by_day[best])}
-
-    def clock(self) -> Data:
-        hours = [(weekday, hour) for weekday in WEEKDAYS for hour in range(24)]
-        week = [
-            {"weekday": day, "hour": hour, **self.sums_at("%a %H", f"{day} {hour:02}", self.inside)}
-            for day, hour in hours
-        ]
-        return {**self.heading, "week": week}
-
-    def calendar(self, year: int) -> Data:
-        """Every day of a year, up to today."""
-        end = min(date(year + 1, 1, 1), day_of(self.now, self.zone) + ONE_DAY)
-        days = [date(year, 1, 1) + number * ONE_DAY for number in range(366)]
-        return {
-            "year": year,
-            **self.heading,
-            **self.days(),
-            "calendar": [
-                {"day": str(day), **self.sums_at(DAY, day, self.inside)} for day in days if day < end
-            ],
-        }
 
 
 def skip_rate(plays: Sequence[ReferencePlay]) -> float | None:

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core import periods
-from spotify_logger.queries import heatmaps, summary, top
-from tests import reference
+from spotify_logger.queries import summary, top
 from tests.random_logs import logs, question_from, write
 
 if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from tests.random_logs import LogAndArguments
 
-examples = settings(max_examples=50, deadline=None)
 
-
-@examples
+@settings(max_examples=50, deadline=None)
 @given(case=logs(), number=st.integers(1, 30))
 def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments, number: int) -> None:
     log, words = case
@@ -31,17 +27,3 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
         for kind in top.CHOICES:
             assert top.top(archive, replace(question, limit=number), kind).data == log.top(kind, number)
         assert summary.stats(archive, question).data == log.stats()
-        assert heatmaps.clock(archive, question).data == log.clock()
-
-
-@examples
-@given(case=logs())
-def test_a_calendar(redis_server: EmbeddedServer, case: LogAndArguments) -> None:
-    log, words = case
-    second = log.plays[-5].second if log.plays[4:] else log.now
-    year = reference.day_of(second, log.zone).year
-    question = question_from(log, words)
-    question = replace(question, period=periods.year(question.zone, year))
-    log = log.on(reference.year(year, log.zone))
-    with closing(write(redis_server, log)) as store:
-        assert heatmaps.calendar(store.archive(), question).data == log.calendar(year)
