@@ -53,7 +53,6 @@ SLOW = (
     "daemon/test_year.py",
     "queries/test_against_reference.py",
     "queries/test_compare.py",
-    "queries/test_overview.py",
     "queries/test_redis_refuses.py",
     "simulator/test_demo.py",
     "simulator/test_server.py",

@@ -257,7 +257,7 @@ def tracker_before_the_restart() -> Tracker:
 
 BEFORE = tracker_before_the_restart()
 NEWEST = BEFORE.play or pytest.fail("nothing was played")
-AFTER = (
+AFTER: tuple[dict[str, object], ...] = (
     corpus.player(TRACK, progress_ms=200_000),
     corpus.player(TRACK, progress_ms=230_000, is_playing=False),
     corpus.player(TRACK, progress_ms=1_000),
