@@ -8,9 +8,8 @@ import signal
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +18,7 @@ import redis
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import StopSignal, main, run, run_logger, start_redis
-from spotify_logger.daemon.timings import DEFAULT_TIMINGS
+from spotify_logger.daemon.poller import Turn
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.http import Request, Response
+    from spotify_logger.daemon.poller import Poller
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -59,43 +58,54 @@ def restore_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-class TestLoggerProcess:
-    def test_logs_without_an_auth_file_locks_its_folder_and_saves_its_state(self, stage: Stage) -> None:
-        process = stage.start("-X", "importtime", LOG, SPOTIFY_CLIENT_SECRET=None)
-        wait_until(lambda: stage.newest()[0] == "Long")
-        assert stage.status()["pid"] == str(process.pid)
-        assert stage.status()["login"] == "ok"
-        assert stage.start(LOG).wait(120) == 1
-        holder = f"another logger works in {stage.folder}/state: pid {process.pid}, log.py, since "
-        assert [line for line in stage.lines() if line.startswith(holder)] == [stage.lines()[-1]]
-        process.terminate()
-        assert process.wait(120) == 0
-        first, answered, _, stopped = stage.lines()
-        assert first.startswith("polling Spotify every 0.1 to 0.3 s during playback, writing to Redis at ")
-        assert answered.startswith("Spotify answers: playing ")
-        assert stopped == "stopped"
-        assert "rich" not in stage.imported()
-        assert {"redis", "requests"} <= stage.imported()
-        status, (second, fields) = stage.status(), stage.store.latest_play() or (0, {})
-        with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
-            play, in_redis = outbox.newest(), Play.from_hash(second, fields)
-            assert play is not None
-            assert in_redis is not None
-            assert replace(play, item=in_redis.item) == in_redis
-            assert outbox.note("beat") == str(from_iso(status["last_poll"]))
-            assert outbox.note("tracker") == status["tracker"]
-            assert outbox.note("requests") == status["requests_by_hour"]
+def test_log_py_locks_its_folder_and_saves_its_state(stage: Stage) -> None:
+    process = stage.start("-X", "importtime", LOG, SPOTIFY_CLIENT_SECRET=None)
+    wait_until(lambda: stage.newest()[0] == "Long")
+    assert stage.status()["pid"] == str(process.pid)
+    assert stage.start(LOG).wait(120) == 1
+    assert f"another logger works in {stage.folder}/state: pid {process.pid}" in stage.lines()[-1]
+    process.terminate()
+    assert process.wait(120) == 0
+    first, answered, _, stopped = stage.lines()
+    assert first.startswith("polling Spotify every 0.1 to 0.3 s during playback, writing to Redis at ")
+    assert answered.startswith("Spotify answers: playing ")
+    assert stopped == "stopped"
+    assert "rich" not in stage.imported()
+    status, (second, fields) = stage.status(), stage.store.latest_play() or (0, {})
+    with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
+        play, in_redis = outbox.newest(), Play.from_hash(second, fields)
+        assert play is not None
+        assert in_redis is not None
+        assert replace(play, item=in_redis.item) == in_redis
+        assert outbox.note("beat") == str(from_iso(status["last_poll"]))
+        assert outbox.note("tracker") == status["tracker"]
+        assert outbox.note("requests") == status["requests_by_hour"]
 
-    def test_secrets_are_never_logged(self, stage: Stage) -> None:
-        process = stage.start(LOG)
-        stage.wait_for_poll()
-        for name in ("error_502", "html", "cut", "truncated", "permissions_missing"):
-            stage.server._service.faults.add(Fault(name, requests=1), time.time())
-        wait_until(lambda: "this login may not see what plays" in stage.log())
-        stage.assert_no_secret_is_logged()
-        process.terminate()
-        assert process.wait(120) == 0
-        assert len(stage.lines()) == 8
+
+def test_run_py_restarts_a_killed_loop_which_continues_the_play(stage: Stage) -> None:
+    for name in ("run.py", "log.py"):
+        shutil.copy(ROOT / name, stage.folder)
+    stage.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
+    supervisor = stage.start("run.py")
+    stage.wait_for_poll()
+    loop = int(stage.status()["pid"])
+    history = History(time.time()).play(song("A", 3)).play(song("B", 4))
+    stage.plays_now(history.play(song("C", LONG_TRACK_SECONDS)))
+    wait_until(lambda: stage.newest()[0] == "B")
+    _, second, _ = stage.newest()
+    os.kill(loop, signal.SIGKILL)
+    wait_until(lambda: stage.newest()[0] == "C")
+    for name in ("error_502", "html", "cut", "truncated", "permissions_missing"):
+        stage.server._service.faults.add(Fault(name, requests=1), time.time())
+    wait_until(lambda: "this login may not see what plays" in stage.log())
+    stage.assert_no_secret_is_logged()
+    supervisor.terminate()
+    assert supervisor.wait(120) == 0
+    newest_first = stage.store.recent(20)
+    assert newest_first[1][0] == second
+    assert [play["name"] for _, play in newest_first] == ["C", "B", "A"]
+    assert not is_there(int(stage.status()["pid"]))
+    assert "the loop ended: killed by SIGKILL; restarting in 1 s" in stage.lines()
 
 
 def test_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,49 +134,9 @@ def test_wrong_settings_are_named_without_their_secrets(
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
     stop = StopSignal()
-    assert not stop.is_requested()
     os.kill(os.getpid(), number)
     assert stop.is_requested()
     assert os.read(stop.wake_fd, 9)
-
-
-def test_a_killed_loop_is_restarted_and_continues_the_play(stage: Stage) -> None:
-    for name in ("run.py", "log.py"):
-        shutil.copy(ROOT / name, stage.folder)
-    stage.plays_now(History(time.time()).gone(LONG_TRACK_SECONDS))
-    supervisor = stage.start("run.py")
-    stage.wait_for_poll()
-    loop = int(stage.status()["pid"])
-    history = History(time.time()).play(song("A", 3)).play(song("B", 4))
-    stage.plays_now(history.play(song("C", LONG_TRACK_SECONDS)))
-    wait_until(lambda: stage.newest()[0] == "B")
-    _, second, _ = stage.newest()
-    os.kill(loop, signal.SIGKILL)
-    wait_until(lambda: stage.newest()[0] == "C")
-    stage.assert_no_secret_is_logged()
-    supervisor.terminate()
-    assert supervisor.wait(120) == 0
-    newest_first = stage.store.recent(20)
-    assert newest_first[1][0] == second
-    assert [(play["name"], play.get("end_reason")) for _, play in newest_first] == [
-        ("C", None),
-        ("B", "trackdone"),
-        ("A", "trackdone"),
-    ]
-    assert stage.status()["pid"] != str(loop)
-    assert not is_there(int(stage.status()["pid"]))
-    assert f"the loop started, pid {loop}" in stage.lines()
-    assert "the loop ended: killed by SIGKILL; restarting in 1 s" in stage.lines()
-
-
-class StoppedAtOnce(StopSignal):
-    """A request to stop that is there from the beginning."""
-
-    def __init__(self, resources: ExitStack) -> None:
-        self.wake_fd, write_fd = os.pipe()
-        for descriptor in (self.wake_fd, write_fd):
-            resources.callback(os.close, descriptor)
-        self._is_requested = True
 
 
 def default_redis(folder: Path, port: int) -> Settings:
@@ -197,16 +167,19 @@ class TestOwnRedis:
         assert list(tmp_path.iterdir()) == []
         assert is_listening("127.0.0.1", running)
 
+    @pytest.mark.usefixtures("restore_signals")
     def test_named_listeners_get_advice_instead(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         port = free_port()
         anna = default_redis(tmp_path, port).for_listener("anna")
         anna.state_dir.mkdir()
+        stop = StopSignal()
+        os.kill(os.getpid(), signal.SIGTERM)
         with ExitStack() as resources:
             start_redis(anna, 0, resources)
             assert not is_listening("127.0.0.1", port)
-            run_logger(anna, HeartbeatPipe(), StoppedAtOnce(resources), resources)
+            run_logger(anna, HeartbeatPipe(), stop, resources)
         first = capsys.readouterr().err.splitlines()[0]
         assert f"nothing is listening on 127.0.0.1:{port}" in first
         assert "sudo apt install redis-server" in first
@@ -227,35 +200,22 @@ class EarlyWaker(VirtualClock):
         super().sleep(min(seconds, 7.0))
 
 
-def test_each_turn_tells_the_supervisor_how_long_the_next_may_take(tmp_path: Path, redis_url: str) -> None:
-    start = 1_795_348_800.0
-    world = VirtualWorld.of(History(start).play(song("A", 500)).finish())
-    world.clock = world.send.clock = EarlyWaker(start)
-    requests: list[float] = []
+def test_each_turn_tells_the_supervisor_how_long_the_next_may_take() -> None:
+    clock = EarlyWaker(1_795_348_800.0)
+    turns: list[float] = []
 
-    def send(request: Request) -> Response:
-        requests.append(world.clock.now)
-        return world.send(request)
+    class FakePoller:
+        def turn(self) -> Turn:
+            turns.append(clock.monotonic())
+            return Turn(clock.monotonic() + 30, len(turns) == 1, f"turn {len(turns)}")
 
-    virtual_run = VirtualRun(world, make_settings(tmp_path, redis_url), send=send)
-    world.clock.now += 100
-    world.service.faults.add(Fault("reset", seconds=60), start + 200)
     read_fd, write_fd = os.pipe()
-    run(virtual_run.poller, world.clock, HeartbeatPipe(write_fd), lambda: world.clock.now > start + 300)
-    max_turn = DEFAULT_TIMINGS.max_turn
-    first, *beats = BeatReader().feed(os.read(read_fd, 65536))
+    run(cast("Poller", FakePoller()), clock, HeartbeatPipe(write_fd), lambda: len(turns) == 2, max_turn=90)
+    beats = BeatReader().feed(os.read(read_fd, 65536))
     for descriptor in (read_fd, write_fd):
         os.close(descriptor)
-    virtual_run.close()
-    assert first == (max_turn, False, "starting")
-    well = [beat for beat in beats if beat.ok]
-    assert {beat.status for beat in well} == {"playing The Band of A – A, Desk"}
-    assert {beat.status for beat in beats if not beat.ok} == {"the connection was closed; retrying"}
-    assert all(max_turn <= beat.seconds <= max_turn + 60 for beat in beats)
-    _token, *polls = requests
-    assert len(polls) == len(beats)
-    for beat, (poll, following) in zip(beats, pairwise(polls), strict=False):
-        assert following - poll == pytest.approx(beat.seconds - max_turn, abs=0.5)
+    assert beats == [(90, False, "starting"), (120, True, "turn 1"), (120, False, "turn 2")]
+    assert turns[1] - turns[0] == 30
 
 
 def test_a_logger_that_knows_nothing_yet_saves_no_state(tmp_path: Path) -> None:
