@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE, RATE_LIMITED
+from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
 from spotify_logger.daemon.gap_monitor import (
@@ -166,15 +166,6 @@ class TestGap:
             harness.answer_for(90)
             assert [(begin, end) for begin, end, _ in harness.saved_gaps()] == [(30, 720)]
             harness.close()
-
-    def test_its_reason_is_the_one_that_lasted_longest(self, harness: GapMonitorHarness) -> None:
-        harness.answer_for(60)
-        harness.fail_for(10 * HOUR, RATE_LIMITED)
-        harness.clock.sleep(HOUR)
-        harness.reboot()
-        harness.fail_for(60)
-        harness.answer()
-        assert harness.saved_gaps() == [(30, 120 + 11 * HOUR, RATE_LIMITED)]
 
     @pytest.mark.parametrize(("answer_in_redis", "begin"), [(None, 60), (95, 95), (-DAY, 60)])
     def test_a_power_cut_is_one_from_the_last_known_answer(

@@ -163,7 +163,6 @@ def test_a_known_secret_is_not_asked_for_and_the_rest_of_auth_py_stays(
         (["x-id", EOFError()], 78, "SPOTIFY_CLIENT_ID is not set"),
         (["x-id", ""], 78, "cannot write /proc/auth.py"),
     ],
-    ids=["Ctrl-C", "end of input", "folder that cannot be written"],
 )
 def test_questions_that_lead_nowhere_end_with_one_line(
     in_process: PreflightInProcess,
