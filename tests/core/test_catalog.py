@@ -8,8 +8,6 @@ from spotify_logger.core.catalog import (
     CatalogEntry,
     album_keys,
     artist_names,
-    is_episode,
-    keys_by_group,
     recording_key,
 )
 
@@ -26,9 +24,7 @@ def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
     ("artists", "ids", "names"),
     [
         ("", "", []),
-        ("Air", "", ["Air"]),
         ("Air, Beck", "1 2", ["Air", "Beck"]),
-        ("Air, Beck", "1", ["Air, Beck"]),
         ("Tyler, The Creator", "1", ["Tyler, The Creator"]),
         ("Air, Tyler, The Creator", "1 2", ["Air, Tyler, The Creator"]),  # ambiguous
         ("Air, Air", "1 2", ["Air"]),  # counted once
@@ -36,11 +32,6 @@ def test_a_recording_has_one_isrc(isrc: str, same: str, *, exact: bool) -> None:
 )
 def test_artist_names(artists: str, ids: str, names: list[str]) -> None:
     assert artist_names(CatalogEntry("Title", artists, ids)) == names
-
-
-def test_is_episode() -> None:
-    assert is_episode("episode:a")
-    assert not any(map(is_episode, ("track:episode:a", "local:a", "")))
 
 
 def entry(album: str, album_id: str, artists: str, ids: str = "") -> CatalogEntry:
@@ -88,8 +79,3 @@ def test_albums_are_grouped_by_id() -> None:
     assert found["track:1"] == found["track:2"] == AlbumKey("Discovery", "d1")
     assert found["track:3"] == AlbumKey("Discovery", "d2")
     assert found["local:1"] == DISCOVERY
-
-
-def test_keys_by_group() -> None:
-    groups = {"a": ["x"], "b": ["x", "y"], "c": [], "unasked": ["x"]}
-    assert keys_by_group(["b", "a", "c", "d"], groups) == {"x": ["b", "a"], "y": ["b"]}

@@ -64,35 +64,14 @@ CASES = {
         [(30, 1860, RATE_LIMITED)],
     ),
     "suspended": CoverageCase([*every(30, 0, 60), (4000, "", 4030)], [(30, 4000, SUSPENDED)]),
-    "suspended, and offline afterwards": CoverageCase(
-        [*every(30, 0, 60), *every(10, 4000, 4060, OFFLINE), (4060, "", 4090)], [(30, 4060, SUSPENDED)]
-    ),
-    "offline for longer than suspended": CoverageCase(
-        [*every(30, 0, 60), *every(60, 60, 1860, OFFLINE), (2800, OFFLINE, 2810), (2810, "", 2840)],
-        [(30, 2810, OFFLINE)],
-    ),
     "a busy machine is late": CoverageCase(
         [*every(30, 0, 60), (60 + MAX_TURN_DELAY, "", 120), (120 + MAX_TURN_DELAY, "", 180)], []
-    ),
-    "a busy machine that is late and offline is not suspended": CoverageCase(
-        [
-            *every(30, 0, 60),
-            *((50 * turn, OFFLINE, 50 * turn + 22) for turn in range(2, 20)),
-            (1000, "", 1030),
-        ],
-        [(30, 1000, OFFLINE)],
     ),
     "no earlier process, and no answer at first": CoverageCase(
         [*every(60, 0, 1800, OFFLINE), *every(30, 1800, 2000)], []
     ),
     "restarted at once": CoverageCase([*every(30, 2, 100)], [], before=20),
     "after a power cut": CoverageCase([(2, "", 32)], [(-HOUR, 2, NOT_RUNNING)], before=HOUR),
-    "after a short power cut, and offline for longer": CoverageCase(
-        [*every(60, 0, HOUR, OFFLINE), (HOUR, "", HOUR + 30)], [(-600, HOUR, OFFLINE)], before=600
-    ),
-    "after a power cut, and suspended later": CoverageCase(
-        [(2, "", 32), (9000, "", 9030)], [(-HOUR, 2, NOT_RUNNING), (2, 9000, SUSPENDED)], before=HOUR
-    ),
     "the earlier process was in the future": CoverageCase([(0, "", 30), (30, "", 60)], [], before=-HOUR),
     "a poll every ten minutes, and one is late": CoverageCase(
         [*every(600, 0, HOUR), (HOUR + 70, "", HOUR + 670)],
@@ -156,11 +135,6 @@ def test_an_answer_may_be_a_minute_later_than_planned() -> None:
     assert Coverage(NOON, 0.5).record_answer(NOON + 60_501, 7.0) is not None
 
 
-def test_a_gap_is_longer_than_five_minutes() -> None:
-    assert not UnobservedSpan(NOON, NOON + 300_000, OFFLINE).is_gap
-    assert UnobservedSpan(NOON, NOON + 300_001, OFFLINE).is_gap
-
-
 def observed_at_noon(expect_within: float = 30) -> Coverage:
     coverage = Coverage(None, expect_within)
     coverage.end_turn(0, 0)
@@ -188,9 +162,6 @@ class TestCurrentGap:
         coverage.end_turn(0, 0)
         coverage.record_failure(HOUR, OFFLINE)
         assert coverage.current_gap(HOUR) is None
-
-    def test_there_is_none_without_a_failure(self) -> None:
-        assert observed_at_noon().current_gap(HOUR) is None
 
     def test_a_planned_wait_does_not_count(self) -> None:
         """With a long POLL_MAX, one failure does not turn the wait before it into a gap."""

@@ -5,11 +5,9 @@ from dataclasses import replace
 import pytest
 
 from spotify_logger.core.matching import (
-    NAMING_SPAN,
     is_same_play,
     is_same_recording,
     matches_tombstone,
-    naming_seconds,
     next_free_second,
 )
 from spotify_logger.core.player_state import Item
@@ -32,12 +30,10 @@ def recording(
         (recording("Song - Remastered", 210, identity="2", isrc="x1"), True),
         (recording("Song", identity="2", isrc="X2"), False),
         (recording("SÖNG ", identity="2", artists="somebody"), True),  # as other sources spell it
-        (recording("Song", 203, identity="2"), True),
         (recording("Song", 203.001, identity="2"), False),
         (recording("Song", 196, identity="2"), False),
         (recording("Song", None, identity="2"), True),
         (recording("Song", identity="2", artists="Somebody Else"), False),
-        (recording("Song 2", identity="2"), False),
         (recording("", identity="2"), False),
     ],
 )
@@ -48,19 +44,13 @@ def test_the_same_recording_by_uri_isrc_or_names_and_duration(other: Item, *, sa
     assert is_same_recording(other, song) is same
 
 
-def test_items_without_names_are_the_same_only_by_uri() -> None:
-    assert not is_same_recording(recording("", identity="1"), recording("", identity="2"))
-
-
 @pytest.mark.parametrize(
     ("start", "heard", "expected"),
     [
         pytest.param(0.3, 200, True, id="observed a moment later"),
         pytest.param(100, 90, True, id="its second half"),
         pytest.param(-100, 180, False, id="the repetition before, with a little overlap"),
-        pytest.param(200, 200, False, id="the next repetition"),
         pytest.param(150, 0, True, id="of unknown length"),
-        pytest.param(300, 0, False, id="of unknown length, later"),
         pytest.param(0, 200, False, id="itself"),
     ],
 )
@@ -79,7 +69,6 @@ def test_a_play_with_an_unobserved_end_may_have_lasted_another_minute() -> None:
     ("ended", "expected"),
     [
         pytest.param(-0.5, False, id="the play before"),
-        pytest.param(4.9, False, id="the play before, a little late"),
         pytest.param(30, True, id="restarted"),
         pytest.param(204.9, True, id="itself, a little late"),
         pytest.param(230.5, False, id="the play after"),
@@ -87,12 +76,6 @@ def test_a_play_with_an_unobserved_end_may_have_lasted_another_minute() -> None:
 )
 def test_which_item_is_a_deleted_play(ended: float, *, expected: bool) -> None:
     assert matches_tombstone({5: 6, SECOND: SECOND + 200}, round((SECOND + ended) * 1000)) == expected
-
-
-def test_a_deleted_play_may_have_had_no_duration() -> None:
-    """A play found later, between two others, may have no time left."""
-    assert matches_tombstone({SECOND: SECOND}, SECOND * 1000 - 500)
-    assert matches_tombstone({SECOND: SECOND + 1}, SECOND * 1000 + 500)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +87,3 @@ def test_a_deleted_play_may_have_had_no_duration() -> None:
 )
 def test_the_next_free_second(taken: tuple[int, ...], expected: int) -> None:
     assert next_free_second(SECOND, taken.__contains__) == expected
-
-
-def test_the_seconds_that_may_name_a_play() -> None:
-    assert naming_seconds(SECOND) == range(SECOND, SECOND + NAMING_SPAN)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.core import times
 from spotify_logger.core.display import format_duration, format_play, format_title
-from spotify_logger.core.play import Play, near_end_ms
+from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import from_iso, local, second_of_local, to_iso
 
@@ -88,27 +88,16 @@ class TestHash:
         assert play.item.duration_ms is None
         assert "x" not in play.fields
 
-    def test_a_local_file_has_no_id(self) -> None:
-        uri = "spotify:local:Me::Demo:200"
-        play = Play.from_hash(SECOND, {**STORED, "id": "", "uri": uri})
-        assert play is not None
-        assert play.item.key.startswith("local:")
-        assert play.item.uri == uri
-
     @pytest.mark.parametrize(
         "changes",
         [
             *({name: MISSING} for name in ("uri", "started_at", "ended_at", "ms_played")),
-            {"uri": ""},
             {"started_at": "yesterday"},
             {"started_at": "1969-12-31T23:59:59.999Z"},
             {"ended_at": "2026-11-22T17:59:59.999Z"},
-            {"ended_at": "0001-01-01T00:00:00+23:59"},
-            {"ms_played": ""},
             {"ms_played": "-5"},
             {"ms_played": "9" * 30},
             {"ms_played": "61001"},
-            {"started_at": "9999-12-31T23:59:59Z", "ended_at": "9999-12-31T23:59:59-23:59"},
             {"id": "two words"},
             {"type": "chapter"},
         ],
@@ -132,8 +121,6 @@ class TestDisplay:
         [
             ({"artists": "Daft Punk", "album": "Discovery", "name": "Voyager"}, "Daft Punk – Voyager"),
             ({"album": "The Show", "name": "#1: Hello"}, "The Show – #1: Hello"),
-            ({"artists": "Daft Punk", "uri": "spotify:track:1"}, "Daft Punk – spotify:track:1"),
-            ({"name": 1999}, "1999"),
             ({}, "untitled"),
         ],
     )
@@ -153,11 +140,6 @@ class TestDisplay:
         assert format_play(Play(1, unknown, 1000, 9000, 8000, fields={"name": "Demo"})) == "Demo, 0:08"
 
 
-@pytest.mark.parametrize(("duration", "near"), [(345_000, 15_000), (30_000, 7_500), (3, 0)])
-def test_near_the_end(duration: int, near: int) -> None:
-    assert near_end_ms(duration) == near
-
-
 class TestIso:
     @pytest.mark.parametrize(
         ("stamp_ms", "text"),
@@ -175,9 +157,7 @@ class TestIso:
     @pytest.mark.parametrize(
         ("text", "stamp_ms"),
         [
-            ("2026-11-22T18:00:00", SECOND * 1000),
             ("2026-11-22T19:00:00+01:00", SECOND * 1000),
-            ("2026-11-22", (SECOND - 18 * 3600) * 1000),
             ("2026-11-22T18:00:00.1234567Z", STARTED_MS),
             ("0001-01-01T00:00:00+23:59", -62_135_683_140_000),
         ],

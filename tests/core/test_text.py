@@ -34,16 +34,11 @@ class TestTextMatcher:
         [
             ("veridis quo", MatchQuality.EXACT),
             ("daft punk", MatchQuality.SUBSTRING),
-            ("daft punk, tyler, the creator", MatchQuality.EXACT),
-            ("uo disc", MatchQuality.SUBSTRING),
             ("daft punk, tyler, the creator véridis", MatchQuality.SUBSTRING),
             ("veridis quo daft punk", MatchQuality.WORDS),
             ("quo-veri: (disco)!", MatchQuality.WORDS),
-            ("tyler tyler tyler", MatchQuality.WORDS),
-            ("veridis quod", MatchQuality.NONE),
             ("quo veridis aerodynamic", MatchQuality.NONE),
             ("", MatchQuality.NONE),
-            ("\u0301 ", MatchQuality.NONE),
         ],
     )
     def test_match(self, text: str, quality: MatchQuality) -> None:
@@ -54,17 +49,12 @@ class TestTextMatcher:
         ("text", "title", "artists"),
         [
             ("jay z problems", "99 Problems", "JAY-Z"),
-            ("stop don't", "Don’t Stop", "Fleetwood Mac"),
             ("funeral beyonce", "Funeral", "Beyoncé"),
             ("初恋 ヒカル", "初恋", "宇多田ヒカル"),
-            ("दिल क़िताब", "दिल", "मेरी क़िताब"),
         ],
     )
     def test_words_of_every_script(self, text: str, title: str, artists: str) -> None:
         assert TextMatcher(text).match(title, artists, "") is MatchQuality.WORDS
-
-    def test_empty_fields_match_nothing(self) -> None:
-        assert TextMatcher("a").match("", "", "") is MatchQuality.NONE
 
     @given(
         wanted=st.text("aAbé' `1-ﬁか\u0301", max_size=5),
@@ -90,14 +80,9 @@ class TestFold:
             ("Veridis Quo", "  vERIDIS\u00a0\tquo "),
             ("Beyonce\u0301", "Beyoncé"),
             ("Sigur Rós – Ágætis byrjun", "sigur ros - agaetis byrjun"),
-            ("Łódź", "lodz"),
-            ("Strauß", "STRAUSS"),
             ("İstanbul'da ılık", "istanbul'da ilik"),
             ("Don’t Stop “Me” Now", 'don\'t stop "me" now'),
-            ("Ｐｅｒｆｕｍｅ　１２", "perfume 12"),
             ("ﾊﾟﾌｭｰﾑ", "パフューム"),
-            ("Ⅷ", "viii"),
-            ("ΣΊΣΥΦΟΣ", "σίσυφος"),
             ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
         ],
     )
@@ -109,7 +94,3 @@ class TestFold:
     )
     def test_different(self, one: str, other: str) -> None:
         assert fold(one) != fold(other)
-
-    @given(text=st.text())
-    def test_folding_is_idempotent(self, text: str) -> None:
-        assert fold(fold(text)) == fold(text)

@@ -162,26 +162,6 @@ def test_a_crash_between_any_two_writes_duplicates_nothing(
     check([plays[second] for second in sorted(plays)], history)
 
 
-@given(listened(), st.integers(-86_400, 86_400), st.data())
-@settings(max_examples=50)
-def test_a_step_of_the_clock_changes_no_duration(
-    history: list[TimedState], step: int, data: st.DataObject
-) -> None:
-    cut = data.draw(st.integers(0, len(history)))
-    history = [replace(answer, state=without_timestamp(answer.state)) for answer in history]
-    stepped = [*history[:cut], *(replace(answer, step=step) for answer in history[cut:])]
-
-    plays = [play for _, play in sorted(follow(stepped).items())]
-
-    expected = [play for _, play in sorted(follow(history).items())]
-    assert [play.item for play in plays] == [play.item for play in expected]
-    for play, right in zip(plays, expected, strict=True):
-        # After a step back, a play that would start before the end of the previous one is shortened.
-        assert 0 <= right.ms_played - play.ms_played <= right.ended_ms - right.started_ms
-        if step >= 0:
-            assert play.ms_played == right.ms_played
-
-
 @given(with_gaps(listened()))
 @settings(max_examples=50)
 def test_gaps_add_no_listening_time(history: list[TimedState]) -> None:
@@ -195,10 +175,6 @@ def test_gaps_add_no_listening_time(history: list[TimedState]) -> None:
 def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:
     newest = max(plays.values(), key=lambda play: play.second, default=None)
     return Tracker.restore(newest and reread(newest), tracker.serialize() if memory is None else memory)
-
-
-def without_timestamp(state: PlayerState) -> PlayerState:
-    return replace(state, changed_ms=None)
 
 
 @given(st.text() | st.just('{"last": [], "answered": -1, "play": {}}') | st.just('{"last": {"uri": 3}}'))

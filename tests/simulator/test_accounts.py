@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -86,24 +85,12 @@ def get_player(service: Service, access_token: object, now: float = T + 1) -> tu
     return response.status, response.body.decode()
 
 
-@pytest.mark.parametrize("redirect", [REDIRECT, "http://[::1]:9/x", "https://example.org/callback"])
-def test_consent_redirects_with_code_and_state(service: Service, redirect: str) -> None:
-    response = authorize(service, {**CONSENT, "redirect_uri": redirect})
-    assert response.status == 302
-    location = response.headers["location"]
-    assert location.startswith(f"{redirect}?code=AQ")
-    assert parse_qs(urlsplit(location).query)["state"] == [CONSENT["state"]]
-
-
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"client_id": "other"}, "INVALID_CLIENT: Invalid client"),
         ({"redirect_uri": "http://localhost:8888/callback"}, "INVALID_CLIENT: Invalid redirect URI"),
-        ({"redirect_uri": "http://[half"}, "INVALID_CLIENT: Invalid redirect URI"),
-        ({"response_type": "token"}, "response_type must be code"),
         ({"scope": "user-read-everything"}, "INVALID_SCOPE: Invalid scope"),
-        ({"code_challenge_method": "plain"}, "code_challenge_method must be S256"),
     ],
 )
 def test_refused_consent(service: Service, changes: dict[str, str], error: str) -> None:
@@ -116,9 +103,8 @@ def test_refused_consent(service: Service, changes: dict[str, str], error: str) 
     [
         (basic(), {}),
         ({}, {"client_id": DEMO_CLIENT_ID}),
-        ({}, {"client_id": DEMO_CLIENT_ID, "client_secret": DEMO_CLIENT_SECRET}),
     ],
-    ids=["basic", "PKCE alone", "secret in the form"],
+    ids=["basic", "PKCE alone"],
 )
 def test_a_code_is_exchanged_for_valid_tokens(
     service: Service, headers: dict[str, str], extra: dict[str, str]
@@ -132,35 +118,14 @@ def test_a_code_is_exchanged_for_valid_tokens(
     assert post_token(service, form, headers)[0] == 200
 
 
-def test_a_code_without_a_challenge_needs_the_secret(service: Service) -> None:
-    def code() -> str:
-        query = {name: value for name, value in CONSENT.items() if not name.startswith("code_challenge")}
-        return parse_qs(urlsplit(authorize(service, query).headers["location"]).query)["code"][0]
-
-    assert post_token(service, exchange(code(), code_verifier=""), basic())[0] == 200
-    status, body = post_token(service, exchange(code(), client_id=DEMO_CLIENT_ID))
-    assert (status, body["error"]) == (400, "invalid_client")
-
-
 @pytest.mark.parametrize(
     ("headers", "changes", "error", "description"),
     [
         (basic(), {"code": "made up"}, "invalid_grant", "Invalid authorization code"),
         (basic(), {"redirect_uri": "http://127.0.0.1:1/"}, "invalid_grant", "Invalid redirect URI"),
         (basic(), {"code_verifier": "w" * 50}, "invalid_grant", "code_verifier was incorrect"),
-        (basic(), {"code_verifier": ""}, "invalid_request", "code_verifier must be supplied"),
-        (basic(), {"grant_type": ""}, "unsupported_grant_type", "grant_type parameter is missing"),
-        (
-            basic(),
-            {"grant_type": "password"},
-            "unsupported_grant_type",
-            "grant_type must be client_credentials, authorization_code or refresh_token",
-        ),
         (basic(client_id="other"), REFRESH, "invalid_client", "Invalid client"),
         (basic(secret="other"), REFRESH, "invalid_client", "Invalid client secret"),
-        ({"Authorization": "Basic ###"}, REFRESH, "invalid_client", "Invalid client"),
-        ({}, {"client_id": "other"}, "invalid_client", "Invalid client"),
-        (basic(), {**REFRESH, "refresh_token": ""}, "invalid_request", "refresh_token must be supplied"),
         (basic(), {**REFRESH, "refresh_token": "made up"}, "invalid_grant", "Invalid refresh token"),
     ],
 )
@@ -196,18 +161,6 @@ def test_a_refresh_token_expires_six_months_after_the_consent(service: Service) 
     assert status == 200, "a new login helps"
     form = {**REFRESH, "refresh_token": str(body["refresh_token"])}
     assert post_token(service, form, basic(), end + 86400 * 170)[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("consent", "expiry"),
-    [
-        ("2026-01-05T10:00:00+00:00", "2026-07-05T10:00:00+00:00"),
-        ("2026-08-31T10:00:00+00:00", "2027-02-28T10:00:00+00:00"),
-    ],
-)
-def test_six_months(consent: str, expiry: str) -> None:
-    begin, end = (datetime.fromisoformat(stamp).timestamp() for stamp in (consent, expiry))
-    assert six_months_after(begin) == end
 
 
 def test_a_refresh_returns_an_access_token_for_an_hour(service: Service) -> None:

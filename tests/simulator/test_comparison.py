@@ -54,7 +54,6 @@ A = true("A", 0, 200)
 AGAIN = true("A", 200, 400)
 
 CASES: dict[str, tuple[list[TruePlay], list[Play], VerdictCounts]] = {
-    "nothing": ([], [], VerdictCounts()),
     "all logged": (
         [A, true("B", 200, 300)],
         [logged("A", 0, 200), logged("B", 200, 300)],
@@ -69,10 +68,8 @@ CASES: dict[str, tuple[list[TruePlay], list[Play], VerdictCounts]] = {
     "the same item at another time": ([A], [logged("A", 300, 500)], VerdictCounts(missed=1, phantoms=1)),
     "split": ([A], [logged("A", 0, 90), logged("A", 90, 200)], VerdictCounts(found=1, duplicates=1)),
     "logged twice": ([A], [logged("A", 0, 200), logged("A", 1, 200)], VerdictCounts(found=1, duplicates=1)),
-    "repeats": ([A, AGAIN], [logged("A", 0, 200), logged("A", 200, 400)], VerdictCounts(found=2)),
     "two repeats as one": ([A, AGAIN], [logged("A", 0, 400)], VerdictCounts(found=1, missed=1)),
     "a skip, stamped a little off": ([true("A", 10, 12)], [logged("A", 14, 15)], VerdictCounts(found=1)),
-    "too far off": ([true("A", 10, 12)], [logged("A", 18, 19)], VerdictCounts(missed=1, phantoms=1)),
     "logged twice, and once more much later": (
         [A],
         [logged("A", 0, 200), logged("A", 203, 204), logged("A", 900, 901)],
@@ -107,7 +104,6 @@ def test_the_better_part_of_a_split_play_counts_as_found() -> None:
 
 def test_errors_of_start_and_time_played() -> None:
     for first, second in ((0.25, 90), (0.75, 91.5)), ((0.75, 91.5), (0.25, 90)):
-        (pair,) = compare(
-            [true("A", first[0], 100, first[1])], [logged("A", second[0], 100, second[1])]
-        ).pairs
+        truth, play = true("A", first[0], 100, first[1]), logged("A", second[0], 100, second[1])
+        (pair,) = compare([truth], [play]).pairs
         assert (pair.start_error_ms, pair.played_error_ms) == (500, 1500)

@@ -9,23 +9,18 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import ExitStack, suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
 
-from spotify_logger.core.play import Play
-from spotify_logger.core.player_state import Item
-from spotify_logger.core.times import from_iso
 from spotify_logger.simulator import demo
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage.embedded_server import NO_SERVER
 from spotify_logger.system.errors import Misconfigured, TryLater
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,20 +152,6 @@ def test_the_page_shows_a_history_until_the_logger_exits(
     assert not list(tmp_path.glob("spotify-logger-demo-*"))
 
 
-def test_a_play_that_ended_before_the_logger_started_is_not_counted() -> None:
-    """On a slow machine the log begins with the second play, in whose first second the first one ends."""
-    running = demo.Demo.__new__(demo.Demo)
-    running._store = Mock(read_status=lambda: {"last_poll": "2026-11-22T18:01:00.000Z"})
-    started_ms = from_iso("2026-11-22T18:00:10.700Z") or 0
-    item = Item("track:x", "spotify:track:x", 5000, {})
-    truth = [
-        TruePlay(began, ended, 3000, item.key, item.uri, "Loser", ("Beck",), "", 5000, "skipped", "track")
-        for began, ended in pairwise([started_ms / 1000 - 5, started_ms / 1000, started_ms / 1000 + 3])
-    ]
-    logged = Play(started_ms // 1000, item, started_ms + 40, started_ms + 2900, 2860)
-    assert running._visible(truth, [logged]) == truth[1:]
-
-
 def test_its_first_plays_are_long_enough_for_a_busy_machine() -> None:
     """If this fails, habits have changed, and the demo needs another seed."""
     record = listen(demo.SEED, 0.1, Habits.dense(demo.TERMINAL_MODE.pace)).moved(0, demo.TERMINAL_MODE.pace)
@@ -189,13 +170,6 @@ def test_it_says_why_it_cannot_run(
     monkeypatch.setattr(demo, "StopSignal", object)
     assert demo.main([]) == code
     assert capsys.readouterr().out == f"The demo cannot run: {problem}\n"
-
-
-def test_a_simulator_that_stopped_is_an_error() -> None:
-    running = demo.Demo.__new__(demo.Demo)
-    running._spotify = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(TryLater, match="simulator"):
-        running._control("truth")
 
 
 @pytest.mark.parametrize("arguments", [["--for"], ["--for", "0"], ["--for", "nan"], ["--fast"]])

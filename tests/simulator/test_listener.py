@@ -12,8 +12,6 @@ from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import (
     DAY,
     DEFAULT_START,
-    MIN_IDLE_SECONDS,
-    MIN_REMAINING_SECONDS,
     listen,
 )
 from tests.simulator.test_history import check
@@ -21,8 +19,7 @@ from tests.simulator.test_history import check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spotify_logger.simulator.habits import Span
-    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
+    from spotify_logger.simulator.timeline import ListeningHistory
 
 PLAIN = Habits.plain()
 CATALOG = make_catalog(1)
@@ -33,11 +30,6 @@ def days(count: float, habits: Habits) -> ListeningHistory:
     return listen(1, count, habits, catalog=CATALOG)
 
 
-@pytest.fixture(scope="module")
-def ordinary() -> ListeningHistory:
-    return listen(7, DAYS)
-
-
 def test_a_history_depends_only_on_its_seed() -> None:
     first, again, other = (listen(seed, 2, catalog=CATALOG) for seed in (3, 3, 4))
     assert first.plays == again.plays
@@ -46,7 +38,8 @@ def test_a_history_depends_only_on_its_seed() -> None:
     assert first.plays != other.plays
 
 
-def test_ordinary_weeks(ordinary: ListeningHistory) -> None:
+def test_ordinary_weeks() -> None:
+    ordinary = listen(7, DAYS)
     check(ordinary)
     plays = ordinary.plays
     assert 40 <= len(plays) / DAYS <= 120
@@ -70,38 +63,8 @@ def test_ordinary_weeks(ordinary: ListeningHistory) -> None:
     assert all(hours[hour] for hour in (7, 10, 13, 18, 20, 22))
 
 
-def test_a_session_begins_later_than_a_play_may_be_paused(ordinary: ListeningHistory) -> None:
-    idle = [
-        later.start - segment.start
-        for segment, later in pairwise(ordinary.segments)
-        if segment.cause == "gone" and segment.start > DEFAULT_START and later.cause == "play"
-    ]
-    assert len(idle) > 25
-    assert min(idle) >= MIN_IDLE_SECONDS
-
-
-def test_short_plays_come_in_bursts(ordinary: ListeningHistory) -> None:
-    short = [within(play, Habits().flip_seconds) and play.end_reason == "skipped" for play in ordinary.plays]
-    following = [later for earlier, later in pairwise(short) if earlier]
-    assert sum(following) / len(following) > 2 * sum(short) / len(short)
-
-
-def within(play: TruePlay, span: Span) -> bool:
-    return span[0] <= play.ms_played / 1000 <= span[1]
-
-
-def test_seeks_in_podcasts_are_those_of_the_buttons() -> None:
-    record = days(7, replace(PLAIN, music=0.0, podcast=1.0, seek=0.05))
-    assert {
-        round((later.position_ms - segment.position_at(later.start)) / 1000, 3)
-        for segment, later in pairwise(record.segments)
-        if later.cause == "seek"
-    } == {15, 30, -15}
-
-
 HABITS: dict[str, Callable[[ListeningHistory], bool]] = {
-    "flip": lambda record: all(within(play, PLAIN.flip_seconds) for play in record.plays[:10]),
-    "early_skip": lambda record: all(within(play, PLAIN.early_seconds) for play in record.plays[:10]),
+    "flip": lambda record: all(play.ms_played <= 1000 * PLAIN.flip_seconds[1] for play in record.plays[:10]),
     "late_skip": lambda record: record.plays[0].end_reason == "skipped",
     "repeat_one": lambda record: record.plays[0].uri == record.plays[1].uri,
     "replay": lambda record: record.plays[0].uri == record.plays[2].uri != record.plays[1].uri,
@@ -123,47 +86,6 @@ HABITS: dict[str, Callable[[ListeningHistory], bool]] = {
 def test_a_listener_with_a_single_habit(habit: str) -> None:
     record = days(1, replace(PLAIN, **{habit: 1.0}))  # type: ignore[arg-type]
     assert HABITS[habit](record)
-    check(record)
-
-
-def test_a_plain_listener_plays_every_track_to_its_end() -> None:
-    record = days(3, PLAIN)
-    assert len(record.plays) > 40
-    assert {play.end_reason for play in record.plays} == {"trackdone"}
-    assert all(play.ms_played == play.duration_ms for play in record.plays)
-
-
-@pytest.mark.parametrize(
-    ("ending", "causes", "reason"),
-    [
-        ("ends_silent", ("", "end", "gone"), "trackdone"),
-        ("ends_gone", ("", "gone"), "trackdone"),
-        ("ends_paused", ("", "pause", "gone"), "stopped"),
-    ],
-)
-def test_the_end_of_a_session(ending: str, causes: tuple[str, ...], reason: str) -> None:
-    habits = replace(PLAIN, load_seconds=(0.1, 0.5), ends_gone=0.0)
-    record = days(3, replace(habits, **{ending: 1.0}))  # type: ignore[arg-type]
-    ends = [index for index, segment in enumerate(record.segments) if segment.cause == "gone"][1:]
-    first = next(index for index in ends if record.segments[index - 1].cause != "gone")
-    assert tuple(segment.cause for segment in record.segments[first + 1 - len(causes) : first + 1]) == causes
-    assert record.plays[-1].end_reason == reason
-
-
-def test_a_podcast_is_resumed_where_it_was_left() -> None:
-    record = days(14, replace(PLAIN, music=0.0, podcast=1.0, ends_gone=1.0))
-    left: dict[str, float] = {}
-    resumed = 0
-    for segment, following in pairwise(record.segments):
-        if segment.item is None or segment.cause == "gone":
-            continue
-        if segment.cause == "play":
-            position = left.get(segment.item.uri, 0.0)
-            assert segment.position_ms == pytest.approx(position)
-            resumed += position > 0
-        end = segment.position_at(following.start)
-        left[segment.item.uri] = end if segment.item.duration_ms - end > MIN_REMAINING_SECONDS * 1000 else 0.0
-    assert resumed > 3
     check(record)
 
 

@@ -7,9 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -92,21 +89,6 @@ def test_one_connection_serves_many_requests(client: Client) -> None:
     assert client.connection.sock is connection
 
 
-def test_responses_have_a_date_and_a_length(client: Client) -> None:
-    client.connection.request("GET", PLAYER, headers=client.authorization())
-    response = client.connection.getresponse()
-    body = response.read()
-    assert response.headers.get_all("date") == ["Tue, 14 Nov 2023 22:17:00 GMT"]
-    assert response.headers["content-length"] == str(len(body))
-    assert response.headers["content-type"] == "application/json; charset=utf-8"
-
-
-def test_a_form_needs_its_content_type(client: Client) -> None:
-    form = urlencode({"grant_type": "refresh_token", "refresh_token": DEMO_REFRESH_TOKEN})
-    status, body = client.request("POST", "/api/token", {"content-type": "application/json"}, form)
-    assert (status, json.loads(body)["error"]) == (400, "unsupported_grant_type")
-
-
 class TestControl:
     def test_faults_are_added_and_removed(self, client: Client) -> None:
         token = client.authorization()
@@ -119,14 +101,10 @@ class TestControl:
 
     @pytest.mark.parametrize(
         "body",
-        ["", "nonsense", "[]", '{"fault": "earthquake"}', '{"fault": "slow", "speed": 1}', '{"fault": 1}'],
+        ["nonsense", "[]", '{"fault": "earthquake"}', '{"fault": "slow", "speed": 1}'],
     )
     def test_an_invalid_fault_is_refused(self, client: Client, body: str) -> None:
         assert client.request("POST", "/control/faults", body=body)[0] == 400
-
-    def test_an_unknown_endpoint_is_not_found(self, client: Client) -> None:
-        assert client.request("GET", "/control/faults")[0] == 404
-        assert client.request("POST", "/control/listen")[0] == 404
 
     def test_the_true_plays(self, client: Client) -> None:
         status, body = client.request("GET", "/control/truth")
@@ -134,20 +112,8 @@ class TestControl:
         assert status == 200
         expected = {"name": "A", "ms_played": 200_000, "started_at": T, "end_reason": "trackdone"}
         assert expected.items() <= first.items()
-        assert {
-            "name": "B",
-            "ms_played": 20_000,
-            "ended_at": T + 220,
-            "end_reason": "",
-        }.items() <= second.items()
-        assert second["item"] == second["uri"].removeprefix("spotify:")
-
-    def test_the_requests(self, client: Client) -> None:
-        for token in (client.authorization(), {}):
-            client.request("GET", PLAYER, token)
-        status, body = client.request("GET", "/control/requests")
-        expected = {"/api/token": {"200": 1}, "/v1/me/player": {"200": 1, "401": 1}}
-        assert (status, json.loads(body)) == (200, expected)
+        expected = {"name": "B", "ms_played": 20_000, "ended_at": T + 220, "end_reason": ""}
+        assert expected.items() <= second.items()
 
 
 def connect(client: Client, token: Mapping[str, str]) -> socket.socket:
@@ -201,14 +167,6 @@ class TestNetworkFaults:
         with connect(client, token) as line:
             assert json.loads(read_all(line).partition(b"\r\n\r\n")[2])["item"]["name"] == "B"
 
-    def test_a_slow_response(self, client: Client) -> None:
-        token = client.authorization()
-        client.add_fault(fault="slow", requests=1, value=0.15)
-        begun = time.monotonic()
-        assert client.request("GET", PLAYER, token)[0] == 200
-        assert time.monotonic() - begun >= 0.15
-        assert client.request("GET", PLAYER, token)[0] == 200
-
     def test_a_client_may_leave_before_the_end(
         self, client: Client, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -223,73 +181,32 @@ class TestNetworkFaults:
         assert capfd.readouterr().err == ""
 
 
-def test_a_request_that_is_too_long_is_not_read(client: Client) -> None:
-    client.connection.putrequest("POST", "/api/token")
-    client.connection.putheader("content-length", "100000000")
-    client.connection.endheaders()
-    response = client.connection.getresponse()
-    assert (response.status, response.headers["connection"]) == (400, "close")
-    response.read()
-
-
-class TestCommand:
-    @staticmethod
-    @contextmanager
-    def run(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Client]]:
-        command = [sys.executable, "-m", "spotify_logger.simulator", *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                assert line.startswith("listening on http://127.0.0.1:"), line
-                client = Client(int(line.rpartition(":")[2]))
-                yield process, client
-                client.connection.close()
-            finally:
-                process.kill()
-
-    @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-    def test_it_serves_until_a_signal(self, stop: signal.Signals) -> None:
-        with self.run("--port", "0", "--seed", "5", "--pace", "40", "--days", "0.1") as (process, client):
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_until_a_signal(stop: signal.Signals) -> None:
+    options = ("--port", "0", "--pace", "40", "--days", "0.1")
+    command = [sys.executable, "-m", "spotify_logger.simulator", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline()
+            assert address.startswith("listening on http://127.0.0.1:")
+            client = Client(int(address.rpartition(":")[2]))
             status, body = client.request("GET", PLAYER, client.authorization())
             assert (status, json.loads(body)["is_playing"]) == (200, True), "it begins at once"
+            client.connection.close()
             process.send_signal(stop)
-            out, err = process.communicate(timeout=TIMEOUT)
-        assert (process.returncode, out, err) == (0, "", "")
+            assert process.communicate(timeout=TIMEOUT) == ("", "")
+            assert process.returncode == 0
+        finally:
+            process.kill()
 
-    def test_it_accepts_another_app_and_token(self) -> None:
-        app = {"client-id": "app", "client-secret": "s", "refresh-token": "mine"}
-        options = [option for name, value in app.items() for option in (f"--{name}", value)]
-        with self.run(*options, "--rotate", "--days", "0.5") as (_, client):
-            form = {name.replace("-", "_"): value for name, value in app.items()}
-            status, body = client.request(
-                "POST", "/api/token", FORM, urlencode({"grant_type": "refresh_token", **form})
-            )
-            assert (status, json.loads(body)["refresh_token"][:2]) == (200, "AQ")
-            token = {"Authorization": f"Bearer {json.loads(body)['access_token']}"}
-            client.connection.request("GET", PLAYER, headers=token)
-            response = client.connection.getresponse()
-            assert json.loads(response.read())["is_playing"] is True
-            date = parsedate_to_datetime(response.headers["date"]).timestamp()
-            assert abs(date - time.time()) < TIMEOUT
 
-    def test_a_port_in_use_is_one_line(
-        self, server: SimulatorServer, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        host, port = server.server_address[:2]
-        assert host == "127.0.0.1"
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        assert main(["--port", str(port), "--days", "0.1"]) == 1
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        error = capsys.readouterr().err
-        assert f"port {port}: " in error
-        assert error.count("\n") == 1
-
-    @pytest.mark.parametrize("arguments", [("--pace", "101"), ("--days", "1001"), ("--port", "x")])
-    def test_invalid_options_are_refused(
-        self, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        assert ended.value.code == 2
-        assert "error: " in capsys.readouterr().err
+def test_a_port_in_use_is_one_line(server: SimulatorServer, capsys: pytest.CaptureFixture[str]) -> None:
+    host, port = server.server_address[:2]
+    assert host == "127.0.0.1"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert main(["--port", str(port), "--days", "0.1"]) == 1
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    error = capsys.readouterr().err
+    assert f"port {port}: " in error
+    assert error.count("\n") == 1
