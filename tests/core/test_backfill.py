@@ -17,11 +17,10 @@ from spotify_logger.core.backfill import (
     item_fields,
     read_recently_played,
 )
-from spotify_logger.core.matching import SAME_END_MS, identity
+from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item
-from spotify_logger.core.times import from_iso, to_iso
-from tests.examples import example
+from spotify_logger.core.times import to_iso
 from tests.histories import NOON
 
 if TYPE_CHECKING:
@@ -99,9 +98,9 @@ class Case:
     now: float = 10 * HOUR
     unobserved: Sequence[tuple[float, float]] = ()
 
-    def backfill(self, known: Sequence[Play], count: int | None = None, later: float = 0) -> list[Play]:
+    def backfill(self, known: Sequence[Play], later: float = 0) -> list[Play]:
         unobserved = [(ms(begin), ms(end)) for begin, end in self.unobserved]
-        return backfill_plays(known, history(self.items[:count]), ms(self.now + later), unobserved)
+        return backfill_plays(known, history(self.items), ms(self.now + later), unobserved)
 
 
 def ms(second: float) -> int:
@@ -188,12 +187,6 @@ CASES = {
         [Found("A", 0, 200.2, 200, TRACKDONE, "live"), Found("A", 200.2, 400.1, 199.9, TRACKDONE)],
         now=1010,
     ),
-    "a very short track on repeat": Case(
-        [Known("Blink", 0, 3, 3, TRACKDONE), Known("A", 12, 20, 8, None)],
-        [("Blink", 3), ("Blink", 6), ("Blink", 9), ("Blink", 12)],
-        [Found("Blink", start, start + 3, 3, TRACKDONE) for start in (3, 6, 9)],
-        now=20,
-    ),
     "paused, reported hours later, observed standing still": Case([PAUSED], [("A", 5 * HOUR)], []),
     "paused just before its end: the rest may have been played between two answers": Case(
         [Known("A", 0, 150, 150, STOPPED, playing=False)],
@@ -236,18 +229,6 @@ def test_missing_plays_are_found_once(case: Case) -> None:
         assert case.backfill(merged(known, plays), later=later) == []
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("two items ended as")])
-def test_items_one_by_one_give_the_same_plays(name: str) -> None:
-    case = CASES[name]
-    known = [play.as_play() for play in case.known]
-    expected = merged(known, case.backfill(known))
-
-    for count in range(len(case.items) + 1):
-        known = merged(known, case.backfill(known, count))
-
-    assert sorted(found(known)) == sorted(found(expected))
-
-
 @pytest.mark.parametrize(
     ("known", "first", "second", "expected"),
     [
@@ -257,13 +238,6 @@ def test_items_one_by_one_give_the_same_plays(name: str) -> None:
             [("A", 800), ("Long", 1000)],
             [Found("A", 600, 800, 200, TRACKDONE), Found("Long", 600, 1000, 200, UNKNOWN)],
             id="a late item takes time from an earlier backfilled play, whose start was an estimate",
-        ),
-        pytest.param(
-            [],
-            [("B", 1000)],
-            [("A", 803), ("B", 1000)],
-            [Found("A", 603, 803, 200, TRACKDONE), Found("B", 800, 1000, 197, TRACKDONE)],
-            id="a late item keeps its end where another may have begun",
         ),
         pytest.param(
             [],
@@ -478,9 +452,8 @@ class TestReadRecentlyPlayed:
             (NAMES[recent.item.uri], recent.ended_ms) for recent in read_recently_played({"items": entries})
         ] == [("A", ms(300)), ("B", ms(300)), ("B", ms(500))]
 
-    @pytest.mark.parametrize("context", [None, {}, {"uri": None}, {"uri": ""}, "spotify:playlist:1"])
-    def test_the_context_may_be_missing(self, context: object) -> None:
-        (recent,) = read_recently_played({"items": [entry("A", 300, context=context)]})
+    def test_the_context_may_be_missing(self) -> None:
+        (recent,) = read_recently_played({"items": [entry("A", 300, context=None)]})
 
         assert "context_uri" not in recent.fields
 
@@ -490,14 +463,11 @@ class TestReadRecentlyPlayed:
             None,
             "items",
             {"items": None},
-            {"items": {"0": entry("A", 300)}},
             {"items": [None, 7, "A", [], {}, [entry("A", 300)]]},
-            {"items": [entry("A", 300, track=None)]},
             {"items": [entry("A", 300, track={"type": "ad", "id": "1"})]},
             {"items": [entry("A", 300, played_at=300), entry("A", 300, played_at="yesterday")]},
             {"items": [entry("A", 300, played_at="1969-12-31T23:59:59.999Z")]},
             {"items": [entry("A", 300, played_at="9999-12-31T23:59:59.999Z")]},
-            {"items": [entry("A", 300, played_at="0001-01-01T00:00:00+23:59")]},
         ],
     )
     def test_invalid_bodies_yield_nothing(self, body: object) -> None:
@@ -507,20 +477,3 @@ class TestReadRecentlyPlayed:
         body = {"items": [entry("A", 300 * number) for number in range(1, 151)]}
 
         assert len(read_recently_played(body)) == MAX_ITEMS == 100
-
-    @pytest.mark.parametrize(
-        ("name", "reasons"),
-        [("page", [TRACKDONE, TRACKDONE, TRACKDONE, UNKNOWN, TRACKDONE, TRACKDONE]), ("exhausted", [])],
-    )
-    def test_each_item_of_an_example_is_a_play_once(self, name: str, reasons: list[str]) -> None:
-        """The gaps between the items are about as long as the tracks, as those of ends are."""
-        body = example(f"recently_played/{name}.json")
-        items = read_recently_played(body)
-        now_ms = max((recent.ended_ms for recent in items), default=NOON) + 60_000
-
-        plays = backfill_plays([], items, now_ms)
-
-        expected = sorted((from_iso(item["played_at"]), item["track"]["uri"]) for item in body["items"])
-        assert [(play.ended_ms, play.item.uri) for play in plays] == expected
-        assert [play.end_reason for play in plays] == reasons
-        assert backfill_plays(plays, items, now_ms + SAME_END_MS) == []

@@ -78,12 +78,12 @@ def test_which_item_is_a_deleted_play(ended: float, *, expected: bool) -> None:
     assert matches_tombstone({5: 6, SECOND: SECOND + 200}, round((SECOND + ended) * 1000)) == expected
 
 
-@pytest.mark.parametrize(
-    ("taken", "expected"),
-    [
-        pytest.param((SECOND - 1, SECOND + 1), SECOND, id="its own"),
-        pytest.param((SECOND, SECOND + 1, SECOND + 3), SECOND + 2, id="the first gap"),
-    ],
-)
-def test_the_next_free_second(taken: tuple[int, ...], expected: int) -> None:
-    assert next_free_second(SECOND, taken.__contains__) == expected
+def test_a_deleted_play_may_have_had_no_duration() -> None:
+    """A play found later, between two others, may have no time left."""
+    assert matches_tombstone({SECOND: SECOND}, SECOND * 1000 - 500)
+    assert matches_tombstone({SECOND: SECOND + 1}, SECOND * 1000 + 500)
+
+
+def test_the_next_free_second() -> None:
+    assert next_free_second(SECOND, (SECOND - 1, SECOND + 1).__contains__) == SECOND
+    assert next_free_second(SECOND, (SECOND, SECOND + 1, SECOND + 3).__contains__) == SECOND + 2

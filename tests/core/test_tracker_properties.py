@@ -162,16 +162,6 @@ def test_a_crash_between_any_two_writes_duplicates_nothing(
     check([plays[second] for second in sorted(plays)], history)
 
 
-@given(with_gaps(listened()))
-@settings(max_examples=50)
-def test_gaps_add_no_listening_time(history: list[TimedState]) -> None:
-    """Plays in a gap may be missing, but no more is counted than without the gap."""
-    seen = follow([replace(answer, after_gap=False) for answer in history])
-    plays = follow(history)
-
-    assert sum(play.ms_played for play in plays.values()) <= sum(play.ms_played for play in seen.values())
-
-
 def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:
     newest = max(plays.values(), key=lambda play: play.second, default=None)
     return Tracker.restore(newest and reread(newest), tracker.serialize() if memory is None else memory)

@@ -90,7 +90,10 @@ def get_player(service: Service, access_token: object, now: float = T + 1) -> tu
     [
         ({"client_id": "other"}, "INVALID_CLIENT: Invalid client"),
         ({"redirect_uri": "http://localhost:8888/callback"}, "INVALID_CLIENT: Invalid redirect URI"),
+        ({"redirect_uri": "http://[half"}, "INVALID_CLIENT: Invalid redirect URI"),
+        ({"response_type": "token"}, "response_type must be code"),
         ({"scope": "user-read-everything"}, "INVALID_SCOPE: Invalid scope"),
+        ({"code_challenge_method": "plain"}, "code_challenge_method must be S256"),
     ],
 )
 def test_refused_consent(service: Service, changes: dict[str, str], error: str) -> None:
@@ -100,10 +103,7 @@ def test_refused_consent(service: Service, changes: dict[str, str], error: str) 
 
 @pytest.mark.parametrize(
     ("headers", "extra"),
-    [
-        (basic(), {}),
-        ({}, {"client_id": DEMO_CLIENT_ID}),
-    ],
+    [(basic(), {}), ({}, {"client_id": DEMO_CLIENT_ID})],
     ids=["basic", "PKCE alone"],
 )
 def test_a_code_is_exchanged_for_valid_tokens(
@@ -119,21 +119,26 @@ def test_a_code_is_exchanged_for_valid_tokens(
 
 
 @pytest.mark.parametrize(
-    ("headers", "changes", "error", "description"),
+    ("headers", "changes", "error"),
     [
-        (basic(), {"code": "made up"}, "invalid_grant", "Invalid authorization code"),
-        (basic(), {"redirect_uri": "http://127.0.0.1:1/"}, "invalid_grant", "Invalid redirect URI"),
-        (basic(), {"code_verifier": "w" * 50}, "invalid_grant", "code_verifier was incorrect"),
-        (basic(client_id="other"), REFRESH, "invalid_client", "Invalid client"),
-        (basic(secret="other"), REFRESH, "invalid_client", "Invalid client secret"),
-        (basic(), {**REFRESH, "refresh_token": "made up"}, "invalid_grant", "Invalid refresh token"),
+        (basic(), {"code": "made up"}, "invalid_grant"),
+        (basic(), {"redirect_uri": "http://127.0.0.1:1/"}, "invalid_grant"),
+        (basic(), {"code_verifier": "w" * 50}, "invalid_grant"),
+        (basic(), {"code_verifier": ""}, "invalid_request"),
+        (basic(), {"grant_type": ""}, "unsupported_grant_type"),
+        (basic(), {"grant_type": "password"}, "unsupported_grant_type"),
+        (basic(client_id="other"), REFRESH, "invalid_client"),
+        (basic(secret="other"), REFRESH, "invalid_client"),
+        ({"Authorization": "Basic ###"}, REFRESH, "invalid_client"),
+        (basic(), {**REFRESH, "refresh_token": ""}, "invalid_request"),
+        (basic(), {**REFRESH, "refresh_token": "made up"}, "invalid_grant"),
     ],
 )
 def test_refused_requests_of_tokens(
-    service: Service, headers: dict[str, str], changes: dict[str, str], error: str, description: str
+    service: Service, headers: dict[str, str], changes: dict[str, str], error: str
 ) -> None:
-    form = exchange(**{"code": code_of(service), **changes})
-    assert post_token(service, form, headers) == (400, {"error": error, "error_description": description})
+    status, body = post_token(service, exchange(**{"code": code_of(service), **changes}), headers)
+    assert (status, body["error"]) == (400, error)
 
 
 def test_a_code_is_valid_once_and_for_ten_minutes(service: Service) -> None:
