@@ -224,6 +224,14 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         [*played(A, 0, (1, 181)), at(221, B, 8, playing=False), at(261, B, 8, playing=False)],
         [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 8, None)],
     ),
+    "progress missing at first": (
+        [*played(A, 0, (1, 181)), at(201, B, None), *played(B, 200, (231, 261))],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, None, 61, None)],
+    ),
+    "a new track is paused at a moment that the timestamp gives": (
+        [*played(A, 0, (1, 181)), at(221, B, 8, playing=False, changed=212)],
+        [ExpectedPlay("A", 0, 204, 200, "trackdone"), ExpectedPlay("B", 204, None, 8, None)],
+    ),
     "no answer for twenty minutes": (
         [*played(A, 0, (1, 31)), *played(C, 1180, (1231,))],
         [ExpectedPlay("A", 0, 1180, 200, "trackdone"), ExpectedPlay("C", 1180, None, 51, None)],

@@ -11,7 +11,6 @@ from spotify_logger.simulator.history import History
 from spotify_logger.simulator.recently_played import (
     MAX_ITEMS,
     MAX_PLAYED_AT_ERROR,
-    SHORT_PLAY_RATE,
     RecentlyPlayed,
 )
 
@@ -84,18 +83,3 @@ def test_after_is_exclusive(many: ListeningHistory) -> None:
     assert names(page(many, after=third)) == ["Song 79", "Song 78"]
     assert names(page(many, after=third - 1)) == ["Song 79", "Song 78", "Song 77"]
     assert page(many, after=int(body["cursors"]["after"]))["items"] == []  # type: ignore[call-overload]
-
-
-def test_short_plays_are_often_omitted() -> None:
-    history = History(T)
-    for number in range(100):
-        history.play(song(f"Song {number}", 100), 10 if number % 2 else 40)
-    recently = RecentlyPlayed(history.finish(), 1)
-    reported = set()
-    for moment in range(0, 3000, 100):
-        reported |= {
-            entry["track"]["name"] for entry in json.loads(recently.page(T + moment, 50, None, None))["items"]
-        }
-    short = sum(f"Song {number}" in reported for number in range(1, 90, 2))
-    assert all(f"Song {number}" in reported for number in range(0, 90, 2))
-    assert 0.25 <= short / 45 <= 2 * SHORT_PLAY_RATE - 0.25
