@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -19,9 +18,7 @@ def parse(source: bytes) -> dict[str, str]:
     ("source", "expected"),
     [
         ("client_id = \"abc\"\nclient_secret = 'def'\n", {"client_id": "abc", "client_secret": "def"}),
-        ('client_id: str = "a" "b"', {"client_id": "ab"}),
         ('client_id = client_secret = "abc"', {"client_id": "abc", "client_secret": "abc"}),
-        ('client_id = "old"\nclient_id = "new"', {"client_id": "new"}),
         ("client_secret = None\nclient_id: str", {"client_secret": ""}),
         ('"""words"""\nimport os\nscope = os.environ["X"]\nother.client_id = 1', {}),
         (b'# -*- coding: latin-1 -*-\nclient_id = "\xe4"', {"client_id": "ä"}),
@@ -40,12 +37,9 @@ def test_values_are_read_without_running_the_file(source: bytes | str, expected:
     [
         (b'x = 1\nclient_id = os.environ["X"]', r"client_id in auth\.py:2 must be a quoted string"),
         (b'client_id = f"{x}"', r"auth\.py:1 must be"),
-        (b"client_id = 12", r"auth\.py:1 must be"),
         (b"\n\nclient_id = 'abc", r"auth\.py:3 is not valid Python"),
         (b"#\x80", r"auth\.py is not UTF-8 text"),
-        (b"# coding: hex\n", r"auth\.py is not UTF-8 text"),
         (b"# coding: unicode_escape\nx = '\\ud800'\n", r"auth\.py is not UTF-8 text"),
-        (b"client_id = '\x00'", r"auth\.py.* is not valid Python"),
         (b"-" * 60_000 + b"1", r"auth\.py.* is not valid Python"),
     ],
 )
@@ -83,18 +77,6 @@ def test_filling_in_changes_only_the_values(source: str, expected: str) -> None:
     assert parse(filled.encode()) == {"client_id": "A", "client_secret": "B"}
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (b"client_id = (", "not valid Python"),
-        ('# coding: latin-1\nclient_id = ""  # \xe4\n'.encode("latin-1"), "not UTF-8 text"),
-    ],
-)
-def test_an_invalid_file_is_not_filled_in(source: bytes, message: str) -> None:
-    with pytest.raises(Misconfigured, match=message):
-        auth_file.fill(source, "auth.py", {"client_id": "A"})
-
-
 TEXTS = st.text("!\"#'\\{}azAZ09~ä", max_size=20)
 
 
@@ -103,11 +85,3 @@ def test_filled_in_values_are_read_again(client_id: str, secret: str) -> None:
     source = b'"""Words."""\nclient_id = "x"\nclient_secret = "y"  # here\n'
     filled = auth_file.fill(source, "auth.py", {"client_id": client_id, "client_secret": secret})
     assert parse(filled.encode()) == {"client_id": client_id, "client_secret": secret}
-
-
-@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"client_id = {text}".encode()))
-def test_garbage_is_read_or_refused(source: bytes) -> None:
-    with suppress(Misconfigured):
-        auth_file.parse(source, "auth.py")
-    with suppress(Misconfigured):
-        auth_file.fill(source, "auth.py", {"client_id": "A"})

@@ -153,9 +153,6 @@ class TestInstallCommand:
             f"'{clone}/.venv/bin/pip' install '{clone}' && '{clone}/.venv'/bin/spotify-logger"
         )
 
-    def test_without_a_clone(self, tmp_path: Path) -> None:
-        assert " -m pip install " in requirements._install_command(tmp_path, "spotify-logger")
-
 
 def test_the_minimum_versions_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
 import stat
-import string
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.config import settings as config
 from spotify_logger.config import sources
@@ -150,9 +146,7 @@ def test_the_first_source_that_has_a_setting_wins(tmp_path: Path) -> None:
     assert loaded.redirect_uri == "http://127.0.0.1:7777/auth"
 
 
-@pytest.mark.parametrize(
-    "pasted", [" abc\n", '"abc"', "\u201cabc\u201d", "\ufeffabc\u200b", "\tabc\r\n", "`abc`"]
-)
+@pytest.mark.parametrize("pasted", ["\tabc\r\n", "\u201cabc\u201d", "\ufeffabc\u200b"])
 def test_quotes_and_whitespace_that_were_copied_along_are_removed(tmp_path: Path, pasted: str) -> None:
     assert load(tmp_path, {"SPOTIFY_CLIENT_SECRET": pasted}).client_secret == "abc"
     (tmp_path / "secret").write_bytes(pasted.encode())
@@ -177,15 +171,11 @@ def test_the_example_file_sets_nothing(tmp_path: Path) -> None:
 
 INVALID = [
     ("SPOTIFY_CLIENT_ID", "ab cd", "copy it again"),
-    ("SPOTIFY_CLIENT_ID", "\u0430bcd", "copy it again"),
     ("SPOTIFY_CLIENT_SECRET", "ab\ncd", "copy it again"),
-    ("SPOTIFY_REFRESH_TOKEN", "ab\x7fcd", "copy it again"),
     ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"use http://127\.0\.0\.1:8888/"),
     ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "has no port; use"),
     ("SPOTIFY_REDIRECT_URI", "http://192.168.1.2:8888/callback", "https://"),
-    ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "is not a redirect URI"),
     ("SPOTIFY_REDIRECT_URI", "127.0.0.1:8888/callback", "starts with http:// or https://"),
-    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:88888/callback", "starts with http:// or https://"),
     ("REDIS_URL", "localhost:6379", "redis://"),
     ("REDIS_URL", "redis://:pass word@host/0", "copy it again"),
     ("REDIS_URL", "redis://:pass/word@host/0", "a password's / \\? # @ are written %2F"),
@@ -194,12 +184,10 @@ INVALID = [
     ("LISTENER", "no name", "such as anna"),
     ("REDIS_PREFIX", "a\tb", "control character"),
     ("POLL_MIN", "five", "from 0.01 to 3600"),
-    ("POLL_MAX", "nan", "number of seconds"),
     ("POLL_MAX", "0,5", "such as 5 or 0.5"),
     ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing after it"),
     ("SPOTIFY_ACCOUNTS_URL", "http://example.org", "https://"),
     ("ALERT_URL", "ntfy.example/topic", "starts with http:// or https://"),
-    ("HEARTBEAT_URL", "https:///topic", "such as https://example.org/topic"),
 ]
 
 
@@ -227,13 +215,11 @@ def test_poll_min_must_not_exceed_poll_max(tmp_path: Path) -> None:
     [
         ("auth.py", b'client_id = "a b"', r"^client_id in .*/auth\.py:1 contains a space"),
         ("auth.py", b"client_id = (", r"^/.*/auth\.py:1 is not valid Python"),
-        ("auth.py", b"#" * 70_000, r"^/.*/auth\.py cannot be read \(File too large\)"),
         (".env", b"\nPOLL_MIN=1\n\nthis is no line\n", r"^/.*/\.env:4 is not a NAME=value line"),
         (".env", b"SPOTIFY_CLIENT_SECRET='abc\n", r"^/.*/\.env:1 is not a NAME=value line"),
         (".env", b"\xff\xfe", r"^/.*/\.env is not UTF-8 text"),
         (".env", b"X=1\nPOLL_MIN=x\n", r"^POLL_MIN in /.*/\.env:2 must be a number of seconds"),
         (".env", b"\nREDIS_URL_FILE=none\n", r"^REDIS_URL_FILE in .*/\.env:2 is .*/none, .* \(No such file"),
-        (".env", b"ALERT_URL_FILE=\0", r"^ALERT_URL_FILE in /.*/\.env:1 contains a control character"),
         (".env", b"STATE_DIR=.env", r"the state folder /.*/\.env cannot be used .* set STATE_DIR"),
         (".env", b"\nPOLL_MIN_FILE=file\n", r"^POLL_MIN_FILE in /.*/\.env:2 is not for a secret"),
     ],
@@ -260,9 +246,7 @@ class TestSettingsInFiles:
         [
             (None, r"cannot be read \(Is a directory\)"),
             (b"abc" * 30_000, r"cannot be read \(File too large\)"),
-            (b"abc\xff", "is not UTF-8 text"),
             (b"abc\ndef", "control character"),
-            (b"abc def", "a space or another invalid character"),
         ],
     )
     def test_invalid_content_is_reported_but_not_shown(
@@ -295,9 +279,6 @@ class TestSettingsInFiles:
         (tmp_path / "home/secret").write_text(SECRET)
         pointer = {"SPOTIFY_CLIENT_SECRET_FILE": "~/secret"}
         assert load(tmp_path, pointer).client_secret == SECRET
-        monkeypatch.setattr(Path, "home", raise_no_home)
-        with pytest.raises(Misconfigured, match="there is no home folder"):
-            load(tmp_path, {**pointer, "HOME": ""})
 
     def test_a_setting_given_directly_and_by_a_file_in_one_source_is_refused(self, tmp_path: Path) -> None:
         both = {"SPOTIFY_CLIENT_SECRET": "a-secret", "SPOTIFY_CLIENT_SECRET_FILE": "hidden"}
@@ -329,11 +310,6 @@ class TestSecrets:
         texts = [*environ.values(), "hidden-two", "hidden/three", "at /hidden-five"]
         assert "hidden" not in log.sanitize(" and ".join(texts))
 
-    def test_very_short_ones_are_not_replaced_in_the_log(self, tmp_path: Path, secrets: set[str]) -> None:
-        short = {"SPOTIFY_CLIENT_SECRET": "e", "REDIS_URL": "redis://:pw@host/0", "ALERT_URL": "http://h/"}
-        load(tmp_path, short)
-        assert secrets == {"http://h/"}
-
     def test_files_that_others_can_read_are_found(self, tmp_path: Path) -> None:
         assert sources.readable_by_others(tmp_path) == []
         (tmp_path / "auth.py").touch(mode=0o600)
@@ -348,11 +324,9 @@ class TestStateFolder:
         [
             ({}, "home/.local/state/spotify-logger"),
             ({"XDG_STATE_HOME": "{}/xdg"}, "xdg/spotify-logger"),
-            ({"XDG_STATE_HOME": "relative"}, "home/.local/state/spotify-logger"),
             ({"XDG_STATE_HOME": "{}/xdg", "STATE_DIRECTORY": "{}/one:{}/two"}, "one"),
             ({"STATE_DIRECTORY": "{}/systemd", "STATE_DIR": "mine/deep"}, "mine/deep"),
             ({"STATE_DIR": "~/there"}, "home/there"),
-            ({"STATE_DIR": "~"}, "home"),
         ],
     )
     def test_it_is_created_for_its_owner_alone(
@@ -508,30 +482,3 @@ class TestUntrustedStateFolder:
         monkeypatch.setattr("spotify_logger.system.ownership.os.lstat", lstat)
         with pytest.raises(Misconfigured, match="link"):
             load(tmp_path, {"STATE_DIR": "link/state"})
-
-
-NAMES = st.sampled_from([*sources.DEFAULTS, *(f"{name}_FILE" for name in VALUES)])
-TEXTS = (
-    st.text(max_size=30)
-    | st.text(string.printable, max_size=30)
-    | st.sampled_from([*(value for _, value, _ in INVALID), "SPOTIFY_CLIENT_SECRET"])
-    | st.builds(
-        "{}://{}".format,
-        st.sampled_from(["http", "https", "redis", "redis+sentinel", "unix", "x"]),
-        st.text(":/@[]?#%1a.", max_size=12),
-    )
-)
-LINES = st.binary(max_size=60) | st.text("ab=\"'\\\n\r #$\0ä", max_size=40).map(str.encode)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(NAMES, TEXTS, max_size=3), LINES, LINES, st.text("./~a\0\ud800\n", max_size=8))
-def test_any_input_yields_settings_or_one_error(
-    tmp_path: Path, environ: dict[str, str], dotenv: bytes, credential: bytes, state: str
-) -> None:
-    (tmp_path / ".env").write_bytes(dotenv)
-    (tmp_path / "SPOTIFY_CLIENT_SECRET").write_bytes(credential)
-    inside = {"STATE_DIRECTORY": "", "XDG_STATE_HOME": "", "HOME": str(tmp_path)}
-    inside |= {"CREDENTIALS_DIRECTORY": str(tmp_path), "STATE_DIR": f"./{state.replace('..', '')}"}
-    with contextlib.suppress(Misconfigured):
-        assert config.load(tmp_path, {**environ, **inside}).state_dir.is_relative_to(tmp_path)

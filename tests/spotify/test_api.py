@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as profile
-from hypothesis import strategies as st
 
 from spotify_logger.config import settings
 from spotify_logger.spotify.api import Spotify
@@ -164,42 +161,19 @@ def test_recently_played_asks_for_as_much_as_there_is(
     assert (url.path, parse_qs(url.query)) == ("/v1/me/player/recently-played", {"limit": ["50"], **more})
 
 
-@pytest.mark.parametrize(
-    ("answer", "body"),
-    [
-        pytest.param(respond(200, b'\xef\xbb\xbf{"a": 1}'), {"a": 1}, id="byte order mark"),
-        pytest.param(respond(204, b"{"), None, id="no content"),
-        pytest.param(respond(202, b" \r\n"), None, id="accepted, blank"),
-        pytest.param(respond(202, {"a": 1}), {"a": 1}, id="accepted, with a player"),
-    ],
-)
-def test_body_of_a_success(client: ScriptedClient, answer: Response, body: object) -> None:
-    client.script.api = [answer]
-    assert client.poll() == body
+def test_success_may_have_no_body(client: ScriptedClient) -> None:
+    client.script.api = [respond(204, b"{"), respond(202, b" \r\n"), respond(202, {"a": 1})]
+    assert [client.poll(), client.poll(), client.poll()] == [None, None, {"a": 1}]
 
 
 ERRORS: dict[str, tuple[ScriptedAnswer, type[SpotifyLoggerError], str]] = {
-    **{
-        f"200 with {name}": (respond(200, body), TryLater, "200 without a JSON object")
-        for name, body in {
-            "no body": b"",
-            "a list": b"[1]",
-            "HTML": HTML,
-            "half an object": b'{"item": {"na',
-            "no text": b"\xff\xfe\x00\xd8",
-            "deep nesting": b'{"a":' * 200_000,
-            "NaN": b'{"progress_ms": NaN}',
-            "a huge number": b'{"progress_ms": 1' + b"0" * 10_000 + b"}",
-        }.items()
-    },
+    "200 with a list": (respond(200, b"[1]"), TryLater, "200 without a JSON object"),
+    "200 with half an object": (respond(200, b'{"item": {"na'), TryLater, "200 without a JSON object"),
+    "200 with NaN": (respond(200, b'{"progress_ms": NaN}'), TryLater, "200 without a JSON object"),
     "202 with nonsense": (respond(202, b"{"), TryLater, "202 without a JSON object"),
     "redirect": (respond(302, b"", {"location": "https://x.test"}), TryLater, "302"),
     "bad request": (api_error(400, "Invalid market"), TryLater, "400 (Invalid market)"),
-    "error as text": (respond(410, b"gone"), TryLater, "410 (gone)"),
     "error of another shape": (respond(503, {"error": "x"}), TryLater, '503 ({"error": "x"})'),
-    "error without text": (respond(503, {"error": {"message": 7}}), TryLater, "503"),
-    "unknown status": (respond(999), TryLater, "999"),
-    "no answer": (UNREACHABLE, Unreachable, "refused"),
     "missing scope": (MISSING_SCOPE, LoginNeeded, "(Permissions missing): run `spotify-logger login`"),
     "forbidden": (PREMIUM_LAPSED, LoginNeeded, "(Active premium subscription required"),
     "forbidden, in HTML": (respond(403, HTML), LoginNeeded, "refuses this account or app"),
@@ -236,11 +210,8 @@ RENEWALS: dict[str, tuple[list[ScriptedAnswer], ScriptedAnswer, str, object, Tok
     "expired": ([EXPIRED, PLAYING], RENEWED, "ptp", PLAYING_BODY, RENEWED_TOKEN),
     "rotated": ([EXPIRED, PLAYING], ROTATED, "ptp", PLAYING_BODY, ROTATED_TOKEN),
     "401 without a body": ([respond(401), NOTHING], RENEWED, "ptp", None, RENEWED_TOKEN),
-    "malformed": ([MALFORMED, NOTHING], RENEWED, "ptp", None, RENEWED_TOKEN),
     "malformed twice": ([MALFORMED, MALFORMED], RENEWED, "ptp", TryLater, RENEWED_TOKEN),
-    "expired twice": ([EXPIRED, EXPIRED], RENEWED, "ptp", TryLater, RENEWED_TOKEN),
     "token endpoint down": ([EXPIRED], respond(503), "pt", TryLater, TOKEN),
-    "token endpoint unreachable": ([EXPIRED], UNREACHABLE, "pt", Unreachable, TOKEN),
 }
 
 
@@ -255,15 +226,12 @@ def test_refused_access_token_is_renewed_once(client: ScriptedClient, name: str)
 
 
 def test_new_refresh_token_is_saved_before_the_access_token_is_used(client: ScriptedClient) -> None:
-    saved: list[Token] = []
-
     def answer() -> Response:
-        saved.append(client.saved)
+        assert client.saved.refresh_token == "refresh-2"
         return PLAYING
 
     client.script.api, client.script.accounts = [EXPIRED, answer], [ROTATED]
-    client.poll()
-    assert saved[0].refresh_token == "refresh-2"
+    assert client.poll() == PLAYING_BODY
     assert client.script.last_authorization == "Bearer access-2"
 
 
@@ -330,21 +298,6 @@ def test_login_that_was_refused_by_mistake_recovers(client: ScriptedClient) -> N
     client.clock.sleep(HOUR)
     assert client.poll() == PLAYING_BODY
     assert (client.saved.dead_at, client.saved.dead_reason, client.saved.asked_at) == (None, "", None)
-
-
-def test_dead_login_rests_although_its_retry_got_no_answer(client: ScriptedClient) -> None:
-    client.script.api, client.script.accounts = [EXPIRED], [REVOKED, respond(503)]
-    assert isinstance(client.poll(), LoginNeeded)
-    client.clock.sleep(HOUR)
-    assert isinstance(client.poll(), TryLater)
-    assert isinstance(client.poll(), LoginNeeded)
-    assert client.script.order == "ptt"
-
-
-def test_dead_login_with_a_time_in_the_future_is_retried(client: ScriptedClient) -> None:
-    client.log_in(replace(TOKEN, dead_at=NOON - 5, dead_reason="refused", asked_at=NOON + 1e9))
-    client.script.accounts, client.script.api = [RENEWED], [PLAYING]
-    assert client.poll() == PLAYING_BODY
 
 
 def test_corrected_client_secret_is_tried_at_the_next_start(client: ScriptedClient) -> None:
@@ -424,10 +377,7 @@ def test_refusal_is_repeated_without_a_request_and_retried_ever_more_rarely(
         client.clock.sleep(5)
     assert minutes == [0, 1, 3, 7, 15, 25, 35, 45, 55]
     client.clock.sleep(600)
-    client.script.api = [PLAYING, refusal, PLAYING]
-    assert client.poll() == PLAYING_BODY
-    assert isinstance(client.poll(), LoginNeeded)
-    client.clock.sleep(60)
+    client.script.api = [PLAYING]
     assert client.poll() == PLAYING_BODY
 
 
@@ -445,13 +395,9 @@ LIMITED = b'{"error": {"status": 429, "message": "API rate limit exceeded"}}'
 QUOTA = b'{"error": {"status": 429, "message": "Too many requests", "reason": "QUOTA_EXCEEDED"}}'
 LIMITS: dict[str, tuple[Mapping[str, str], bytes, float]] = {
     "seconds": ({"retry-after": "15"}, LIMITED, 16),
-    "zero": ({"retry-after": "0"}, LIMITED, 1),
-    "a day": ({"retry-after": "86400"}, LIMITED, 86401),
     "more than two days": ({"retry-after": "9" * 400}, LIMITED, 48 * HOUR),
     "date": ({"retry-after": date_header(NOON + 60)}, LIMITED, 61 - LATENCY),
     "no header": ({}, b"Too many requests", 60),
-    "invalid": ({"retry-after": "soon"}, LIMITED, 60),
-    "quota": ({"retry-after": "49861"}, QUOTA, 49862),
     "quota, no header": ({}, QUOTA, HOUR),
 }
 
@@ -476,7 +422,7 @@ def test_nothing_is_sent_during_a_cooldown_even_after_a_restart(client: Scripted
     assert client.poll() == PLAYING_BODY
 
 
-def test_only_a_success_ends_the_growth_of_cooldowns(client: ScriptedClient) -> None:
+def test_only_a_success_ends_the_growth_of_cooldowns_even_across_restarts(client: ScriptedClient) -> None:
     waits = []
     for answers in ([], [respond(500)], [PLAYING]):
         client.script.api = [*answers, respond(429)]
@@ -485,30 +431,17 @@ def test_only_a_success_ends_the_growth_of_cooldowns(client: ScriptedClient) -> 
         assert isinstance(limit, NotBefore)
         waits.append(limit.seconds)
         client.clock.sleep(limit.seconds)
+        client.start()
     assert waits == [60, 120, 60]
     assert client.spotify.slowdown == 4
 
 
-def test_limits_of_the_token_endpoint_grow_until_it_answers(client: ScriptedClient) -> None:
-    waits = []
-    client.script.api = [EXPIRED, PLAYING, EXPIRED]
-    limited = respond(429, b"", {"retry-after": "300"})
-    client.script.accounts = [limited, limited, RENEWED, limited]
-    while client.script.accounts:
-        result = client.poll()
-        if isinstance(result, NotBefore):
-            waits.append(round(result.seconds))
-            client.clock.sleep(result.seconds)
-    assert waits == [301, 302, 301]
-
-
 def test_limit_of_the_token_endpoint_does_not_stop_the_api(client: ScriptedClient) -> None:
     client.script.api, client.script.accounts = [EXPIRED], [respond(429, b"", {"retry-after": "300"})]
-    for _ in range(2):
-        limit = client.poll()
-        assert isinstance(limit, NotBefore)
-        assert limit.seconds == pytest.approx(301)
-        assert "accounts service" in str(limit)
+    limit = client.poll()
+    assert isinstance(limit, NotBefore)
+    assert limit.seconds == pytest.approx(301)
+    assert "accounts service" in str(limit)
     client.log_in(NEW_LOGIN)
     client.script.api = [PLAYING, EXPIRED]
     assert client.poll() == PLAYING_BODY
@@ -527,18 +460,13 @@ def test_time_of_an_answer_is_the_middle_of_its_request(client: ScriptedClient) 
     ("answer", "latency", "ahead", "is_corrected", "is_known"),
     [
         pytest.param(dated(NOTHING, NOON), LATENCY, -1e8, True, True, id="years late"),
-        pytest.param(dated(respond(500), NOON), LATENCY, 50, True, True, id="server error"),
         pytest.param(dated(PREMIUM_LAPSED, NOON), LATENCY, 50, True, True, id="refusal"),
-        pytest.param(dated(respond(429), NOON), LATENCY, 50, True, True, id="rate limit"),
         # The server may have read its clock at any moment of a slow request.
         pytest.param(dated(PLAYING, NOON + 9), 9, 1, False, True, id="slow, dated at its end"),
         pytest.param(dated(PLAYING, NOON), 9, -5, False, True, id="slow, dated at its start"),
         pytest.param(dated(PLAYING, NOON), 9, 8, True, True, id="slow, but clearly ahead"),
         pytest.param(dated(PLAYING, NOON + 9), 9, -5, True, True, id="slow, but clearly late"),
         pytest.param(dated(PLAYING, 0), LATENCY, 50, False, False, id="1970"),
-        pytest.param(dated(PLAYING, 7e9), LATENCY, 50, False, False, id="far future"),
-        pytest.param(respond(200, {}, {"date": "today"}), LATENCY, 50, False, False, id="invalid"),
-        pytest.param(PLAYING, LATENCY, 50, False, False, id="no date"),
         pytest.param(UNREACHABLE, LATENCY, 50, False, False, id="no answer"),
     ],
 )
@@ -562,39 +490,3 @@ def test_which_answers_set_the_clock(
     assert (still_ahead != pytest.approx(ahead)) == is_corrected
     assert abs(still_ahead) <= abs(ahead)
     assert not client.start().is_time_known
-
-
-def test_token_endpoint_sets_the_clock(tmp_path: Path) -> None:
-    client = ScriptedClient(tmp_path, replace(TOKEN, access_token=""), ahead=-86400)
-    client.script.accounts, client.script.api = [dated(RENEWED, NOON)], [PLAYING]
-    answer = client.spotify.player_state()
-    assert client.spotify.is_time_known
-    assert answer.utc == pytest.approx(client.clock.now, abs=1)
-    assert client.saved.expires_at == pytest.approx(NOON + HOUR, abs=1)
-
-
-@profile(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([200, 204, 301, 400, 401, 403, 404, 429, 500, 503, 999]),
-            st.binary(max_size=40)
-            | st.sampled_from([LIMITED, QUOTA, HTML, EXPIRED.body, MISSING_SCOPE.body, ROTATED.body]),
-            st.dictionaries(st.sampled_from(["date", "retry-after", "location"]), st.text(max_size=30)),
-        ),
-        min_size=1,
-        max_size=6,
-    )
-)
-def test_any_answer_is_a_result_or_a_known_error_and_loses_no_login(
-    tmp_path: Path, answers: list[tuple[int, bytes, dict[str, str]]]
-) -> None:
-    client = ScriptedClient(tmp_path)
-    (tmp_path / RATE_LIMIT_FILE).unlink(missing_ok=True)
-    client.start()
-    for status, body, headers in answers:
-        client.script.always = dict.fromkeys(["api", "accounts"], respond(status, body, headers))
-        result = client.poll()
-        assert result is None or isinstance(result, dict | TryLater | NotBefore | LoginNeeded)
-        client.clock.sleep(1000)
-    assert client.saved.refresh_token in {"refresh-1", "refresh-2"}

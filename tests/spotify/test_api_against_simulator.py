@@ -20,9 +20,6 @@ from tests.testbed.virtual_time import VirtualWorld
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-T = 1_795_348_800.0
-
 EXPECTED: dict[str, type[object]] = {
     **dict.fromkeys(["expired", "stale", "slow", "access_denied"], dict),
     **dict.fromkeys(["no_progress", "beyond_end", "unknown", "item_list"], dict),
@@ -45,7 +42,7 @@ SPECIAL: dict[str, Fault] = {
 
 @pytest.fixture
 def world() -> VirtualWorld:
-    world = VirtualWorld.of(History(T).play(song("A", 20_000)).gone(90_000).finish())
+    world = VirtualWorld.of(History(1_795_348_800.0).play(song("A", 20_000)).gone(90_000).finish())
     world.clock.sleep(60)
     return world
 
@@ -73,11 +70,7 @@ def poll(spotify: Spotify) -> object:
         return error
 
 
-def test_every_fault_has_an_expected_result() -> None:
-    assert set(EXPECTED) == NAMES
-
-
-@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_fault_has_its_result_and_passes(spotify: Spotify, world: VirtualWorld, name: str) -> None:
     world.service.faults.add(SPECIAL.get(name, Fault(name, requests=1)), world.clock.now)
     assert type(poll(spotify)) is EXPECTED[name]
@@ -87,17 +80,9 @@ def test_every_fault_has_its_result_and_passes(spotify: Spotify, world: VirtualW
     assert isinstance(poll(spotify), dict)
 
 
-def test_a_refresh_an_hour_is_enough(spotify: Spotify, world: VirtualWorld, tmp_path: Path) -> None:
+def test_a_refresh_an_hour_is_enough(spotify: Spotify, world: VirtualWorld) -> None:
     for _ in range(10):
         assert isinstance(poll(spotify), dict)
         world.clock.sleep(1800)
     assert world.service.requests["/api/token", "200"] <= 6
     assert spotify.requests == sum(world.service.requests.values())
-    saved = TokenFile(tmp_path / TOKEN_FILE).load()
-    assert saved is not None
-    assert saved.refresh_token == DEMO_REFRESH_TOKEN
-    world.clock.sleep(12_000)
-    body = spotify.recently_played().body
-    assert body is not None
-    assert isinstance(body["items"], list)
-    assert [item["track"]["name"] for item in body["items"]] == ["A"]

@@ -39,16 +39,9 @@ LONG_TIMEOUT = 30.0
 
 @pytest.fixture(autouse=True)
 def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "NO_PROXY",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-    ):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    for name in [*os.environ]:
+        if name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -136,23 +129,18 @@ def test_form_is_sent_encoded(send: HttpSender, serve: Serve) -> None:
     assert body == "grant_type=refresh_token&x=%C3%A4%26%3D"
 
 
-@pytest.mark.parametrize("text", ["Grüße, a=b & c\n", ""])
-def test_text_is_sent_as_plain_text(send: HttpSender, serve: Serve, text: str) -> None:
+def test_text_is_sent_as_plain_text(send: HttpSender, serve: Serve) -> None:
     server = serve(respond_with(http_response()))
-    send(Request("POST", f"{server.url}/topic", {"X": "y"}, text=text))
+    send(Request("POST", server.url, text="Grüße, a=b & c\n"))
     head, _, body = server.requests[0].decode().partition("\r\n\r\n")
-    expected = {"X: y", "Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(text.encode())}"}
-    assert expected < set(head.split("\r\n"))
-    assert body == text
+    assert "Content-Type: text/plain; charset=utf-8\r\n" in head
+    assert body == "Grüße, a=b & c\n"
 
 
 RESPONSES = {
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
-    "error": (http_response(b"no", status=b"404 Not Found"), 404, b"no"),
-    "unknown status": (http_response(b"", status=b"999 Odd"), 999, b""),
     "gzip": (http_response(gzip.compress(b"[1]"), GZIP), 200, b"[1]"),
     "chunks": (CHUNKED + b"1;x=y\r\n[\r\n1\r\n]\r\n0\r\nT: t\r\n\r\n", 200, b"[]"),
-    "100 first": (b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(), 200, b"{}"),
     "invalid headers": (http_response(b"{}", b"Set-Cookie: \xff=;;==", b"no header", b"Date"), 200, b"{}"),
     "invalid redirect": (http_response(b"{}", b"Location: http://[bad", status=b"302 Found"), 302, b"{}"),
 }
@@ -175,13 +163,6 @@ def test_redirects_are_not_followed(send: HttpSender, serve: Serve) -> None:
     server = serve(respond_with(http_response(b"", b"Location: " + target.url.encode(), status=b"301 Moved")))
     assert send(get(server.url)).status == 301
     assert target.connections == 0
-
-
-def test_cookies_are_not_kept(send: HttpSender, serve: Serve) -> None:
-    server = serve(respond_with(http_response(b"", b"Set-Cookie: a=b; Path=/"), http_response()))
-    send(get(server.url))
-    send(get(server.url))
-    assert b"cookie" not in server.requests[1].lower()
 
 
 def test_netrc_does_not_replace_the_login(
@@ -211,33 +192,16 @@ def closed_after(text: bytes) -> Script:
     return script
 
 
-def reset_after(text: bytes) -> Script:
-    def script(connection: ServerConnection) -> None:
-        closed_after(text)(connection)
-        connection.reset()
-
-    return script
-
-
 LOST = "connection lost"
 TOO_LONG = f"longer than {BODY_LIMIT} bytes"
 BROKEN = {
     "closed at once": (closed_after(b""), LOST),
-    "reset at once": (reset_after(b""), LOST),
     "another protocol": (closed_after(b"SSH-2.0-OpenSSH_9.2\r\n"), "BadStatusLine"),
     "half a body": (closed_after(HEAD + b"Content-Length: 10\r\n\r\nhalf"), LOST),
-    "reset in the body": (reset_after(HEAD + b"Content-Length: 10\r\n\r\nhalf"), LOST),
-    "many headers": (closed_after(HEAD + b"X: y\r\n" * 200 + b"\r\n"), "HTTPException"),
-    "half a chunk": (closed_after(CHUNKED + b"9\r\nhalf"), LOST),
     "chunk with an invalid length": (closed_after(CHUNKED + b"-2\r\n[]"), "ValueError"),
     "invalid gzip": (closed_after(http_response(b"no gzip", GZIP)), "failed"),
     "long body": (closed_after(http_response(b"x" * (BODY_LIMIT + 1))), TOO_LONG),
     "endless chunk": (closed_after(CHUNKED + b"-1\r\n" + b"x" * 1_000_000), TOO_LONG),
-    "endless 100": (closed_after(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000), TOO_LONG),
-    "long redirect": (
-        closed_after(http_response(b"x" * (BODY_LIMIT + 1), b"Location: /x", status=b"302 Found")),
-        TOO_LONG,
-    ),
 }
 
 
@@ -280,10 +244,6 @@ def test_deadline_ends_an_endless_response(impatient: HttpSender, serve: Serve, 
     assert "no answer within" in fail(impatient, serve(ENDLESS[name]).url)
 
 
-def test_silence_ends_before_the_deadline(serve: Serve) -> None:
-    assert "no answer within" in fail(HttpSender(read_timeout=0.2, deadline=1000), serve(hang).url)
-
-
 def test_deadline_ends_connecting_to_many_dead_addresses(
     impatient: HttpSender, addresses: Callable[[list[str]], None]
 ) -> None:
@@ -303,16 +263,6 @@ def test_deadline_ends_connecting_to_many_dead_addresses(
             client.close()
 
 
-def test_long_body_is_not_read_to_its_end(send: HttpSender, serve: Serve) -> None:
-    def flood(connection: ServerConnection) -> None:
-        connection.read_request()
-        connection.send(HEAD + b"Content-Length: 1000000000\r\n\r\n", *[b"x" * 100_000] * 10_000)
-
-    server = serve(flood)
-    assert TOO_LONG in fail(send, server.url)
-    assert server.sent < 100_000_000  # what the sockets hold
-
-
 def compress_zeros(megabytes: int) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join(packer.compress(bytes(1_000_000)) for _ in range(megabytes)) + packer.flush()
@@ -323,12 +273,8 @@ BOMB = compress_zeros(60)
 
 @pytest.mark.parametrize(
     "text",
-    [
-        http_response(BOMB, GZIP),
-        http_response(gzip.compress(BOMB), GZIP + b", gzip"),
-        http_response(BOMB, GZIP, b"Location: /x", status=b"302 Found"),
-    ],
-    ids=["once", "twice", "redirect"],
+    [http_response(BOMB, GZIP), http_response(gzip.compress(BOMB), GZIP + b", gzip")],
+    ids=["once", "twice"],
 )
 def test_small_body_that_unpacks_to_a_huge_one_takes_no_memory(
     send: HttpSender, serve: Serve, text: bytes
@@ -358,11 +304,8 @@ SECRET = "tops3cret"
 UNSENDABLE = {
     "nobody listens": get(f"http://who:{SECRET}@127.0.0.1:1/{SECRET}?x={SECRET}"),
     "invalid port": get(f"http://who:{SECRET}@127.0.0.1:99999/{SECRET}"),
-    "unknown scheme": get(f"ftp://who:{SECRET}@127.0.0.1/{SECRET}?x={SECRET}"),
     "half a URL": get(f"http://who:{SECRET}@[127.0.0.1/{SECRET}"),
-    "no URL": get(SECRET),
     "header in two lines": Request("GET", "http://127.0.0.1:1/", {"Authorization": f"Bearer {SECRET}\nX: y"}),
-    "header beyond latin-1": Request("GET", "http://127.0.0.1:1/", {"Authorization": f"Bearer {SECRET}€"}),
     "form": Request("POST", "http://127.0.0.1:1/", {}, {"refresh_token": SECRET}),
     "lone surrogate": Request("POST", f"http://127.0.0.1:1/{SECRET}", text=f"{SECRET} \ud800"),
 }
@@ -420,17 +363,6 @@ def test_post_uses_a_new_connection_and_is_never_sent_again(send: HttpSender, se
     send(get(server.url))
     assert LOST in fail(send, server.url, "POST")
     assert (server.connections, len(server.requests)) == (2, 2)
-
-
-def test_failed_response_leaves_no_connection_behind(send: HttpSender, serve: Serve) -> None:
-    def too_long(connection: ServerConnection) -> None:
-        connection.read_request()
-        connection.send(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 500_000)
-        connection.wait_for_close()
-
-    server = serve(too_long, respond_with(http_response(b"2")))
-    fail(send, server.url)
-    assert send(get(server.url)).body == b"2"
 
 
 @pytest.fixture(scope="module")
@@ -502,11 +434,6 @@ def test_deadline_holds_during_the_tls_handshake(impatient: HttpSender, serve: S
     assert "no answer within" in fail(impatient, f"https://127.0.0.1:{server.port}")
 
 
-def test_server_without_tls_is_an_error(send: HttpSender, serve: Serve) -> None:
-    server = serve(lambda connection: connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    assert "TLS failed" in fail(send, f"https://127.0.0.1:{server.port}")
-
-
 def test_proxy_of_the_environment_is_used_within_the_deadline(
     impatient: HttpSender, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -516,10 +443,3 @@ def test_proxy_of_the_environment_is_used_within_the_deadline(
         impatient(get("http://api.test/v1"))
     wait_until(lambda: proxy.requests)
     assert proxy.requests[0].startswith(b"GET http://api.test/v1 HTTP/1.1\r\n")
-
-
-def test_refusal_of_a_proxy_is_named(send: HttpSender, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = serve(closed_after(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"))
-    monkeypatch.setenv("https_proxy", proxy.url)
-    with pytest.raises(Unreachable, match=r"^api.test: .*407 Proxy"):
-        send(get("https://api.test/v1"))

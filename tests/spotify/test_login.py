@@ -11,15 +11,12 @@ import webbrowser
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from unittest.mock import Mock
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
@@ -30,7 +27,7 @@ from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.spotify.login import login, open_desktop_browser, parse_redirect
+from spotify_logger.spotify.login import login, open_desktop_browser
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore
@@ -38,9 +35,9 @@ from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.simulator.timeline import ListeningHistory
 
 CONSENT = 1_790_000_000.0  # 2026-09-21
 TIMEOUT = 30.0
@@ -52,14 +49,9 @@ def _no_concealed_secrets_and_no_delays(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(login_module, "RETRY_DELAYS", (0.0, 0.0))
 
 
-@pytest.fixture(scope="module")
-def history() -> ListeningHistory:
-    return listen(1, 0.1)
-
-
 @pytest.fixture
-def service(history: ListeningHistory) -> Service:
-    return Service(history)
+def service() -> Service:
+    return Service(listen(1, 0.1))
 
 
 @pytest.fixture
@@ -196,10 +188,8 @@ def user(tmp_path: Path, accounts_url: str) -> LoginUser:
     return LoginUser(load(tmp_path, environ))
 
 
-@pytest.mark.parametrize("secret", [DEMO_CLIENT_SECRET, ""], ids=["secret", "no secret"])
-def test_redirect_arrives_from_the_browser_and_replaces_the_old_login(user: LoginUser, secret: str) -> None:
+def test_redirect_arrives_from_the_browser_and_replaces_the_old_login(user: LoginUser) -> None:
     user.token_file.save(Token("old", "old", CONSENT, dead_at=CONSENT - 1, dead_reason="revoked"))
-    user.settings = replace(user.settings, client_secret=secret)
     user.has_browser = True
     with user.logging_in() as done:
         status, page = visit(user.consent())
@@ -219,9 +209,8 @@ def test_redirect_can_be_pasted(user: LoginUser) -> None:
     assert f"register exactly {user.settings.redirect_uri}" in user.screen.getvalue()
 
 
-@pytest.mark.parametrize("uri", ["https://example.org/callback", "https://127.0.0.1:8888/callback"])
-def test_query_of_a_redirect_elsewhere_can_only_be_pasted(user: LoginUser, uri: str) -> None:
-    user.settings = replace(user.settings, redirect_uri=uri)
+def test_query_of_a_redirect_elsewhere_can_only_be_pasted(user: LoginUser) -> None:
+    user.settings = replace(user.settings, redirect_uri="https://127.0.0.1:8888/callback")
     with user.logging_in() as done:
         user.paste(urlsplit(user.consent()).query)
         user.assert_logged_in(done)
@@ -234,7 +223,6 @@ def test_query_of_a_redirect_elsewhere_can_only_be_pasted(user: LoginUser, uri: 
     [
         ({"state": "another"}, "another login attempt"),
         ({"state": None}, "no state"),
-        ({"code": None}, "no code"),
         ({"code": None, "error": "access_denied", "state": "another"}, "another login attempt"),
     ],
 )
@@ -255,7 +243,7 @@ def test_foreign_redirect_is_refused_and_the_login_goes_on(
     assert user.screen.getvalue().count("/authorize?") == 1
 
 
-@pytest.mark.parametrize("text", ["AQBcode-without-anything", "\x1b[2J?&&=%ff"])
+@pytest.mark.parametrize("text", ["AQBcode", "\x1b[2J?&&=%ff", "http://[bad", "code=1&" * 21])
 def test_anything_else_that_is_pasted_is_refused(user: LoginUser, text: str) -> None:
     with user.logging_in() as done:
         user.address()
@@ -322,15 +310,6 @@ def test_passing_faults_are_waited_out(user: LoginUser, service: Service) -> Non
     assert "Trying again in 1 s." in user.screen.getvalue()
 
 
-def test_lasting_fault_costs_the_code_and_another_is_asked_for(user: LoginUser, service: Service) -> None:
-    service.faults.add(Fault("reset", path=TOKEN_PATH, requests=3), CONSENT)
-    with user.logging_in() as done:
-        user.paste(user.consent())
-        user.screen.wait_for("Trying again in 0 s", 2)
-        user.paste(user.consent(2))
-        user.assert_logged_in(done)
-
-
 def test_long_rate_limit_ends_the_login(user: LoginUser, service: Service) -> None:
     service.faults.add(Fault("rate_limit", path=TOKEN_PATH, value=3600), CONSENT)
     with user.logging_in() as done:
@@ -369,14 +348,10 @@ def test_end_of_the_input_leaves_the_browser(user: LoginUser) -> None:
         user.assert_logged_in(done)
 
 
-@pytest.mark.parametrize("kind", ["empty", "closed", "not a file"])
-def test_browser_suffices_without_any_input(user: LoginUser, kind: str) -> None:
-    with Path(os.devnull).open() as stdin:
-        if kind == "closed":
-            stdin.close()
-        with user.logging_in(io.StringIO("text") if kind == "not a file" else stdin) as done:
-            visit(user.consent())
-            user.assert_logged_in(done)
+def test_browser_suffices_without_any_input(user: LoginUser) -> None:
+    with user.logging_in(io.StringIO("no file, so nothing to wait for")) as done:
+        visit(user.consent())
+        user.assert_logged_in(done)
 
 
 def test_login_ends_with_neither_input_nor_server(user: LoginUser) -> None:
@@ -395,16 +370,6 @@ def test_token_that_cannot_be_saved_is_an_error(user: LoginUser) -> None:
         user.paste(right)
         with pytest.raises(Misconfigured, match=r"/token\.json cannot be written"):
             done.result(TIMEOUT)
-
-
-def test_login_outlives_its_terminal(user: LoginUser) -> None:
-    user.has_browser = True
-    with user.logging_in() as done:
-        right = user.consent()
-        user.screen.close()
-        visit(right)
-        done.result(TIMEOUT)
-    assert user.token_file.load()
 
 
 @pytest.mark.parametrize(
@@ -428,22 +393,3 @@ def test_browser_is_opened_only_on_a_visible_screen(
     monkeypatch.setattr(webbrowser, "open", open_page)
     assert open_desktop_browser("http://x/") is is_shown
     assert open_page.called is is_shown
-
-
-def test_browser_that_cannot_be_started_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: str) -> bool:
-        raise webbrowser.Error("could not locate runnable browser")
-
-    monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    monkeypatch.setattr(webbrowser, "open", fail)
-    assert not open_desktop_browser("http://x/")
-
-
-@settings(max_examples=50)
-@given(st.text() | st.text("?&=#%:/[]codestaerr1\ud800\x1b", max_size=60))
-def test_any_text_can_be_parsed_as_a_redirect(text: str) -> None:
-    redirect = parse_redirect(text)
-    assert redirect.error.isprintable()
-    assert parse_redirect("code=1&" * 21 + text).code == "", "too many fields"
-    assert not redirect.code or redirect.code not in repr(redirect) or len(redirect.code) < 8

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
@@ -119,20 +117,9 @@ def test_code_becomes_a_token_that_can_be_refreshed(app: Settings, secret: str) 
 
 
 @pytest.mark.parametrize(
-    ("verifier", "code", "word"),
-    [("w" * 64, None, "code_verifier"), (VERIFIER, "AQ-not-a-code", "Invalid authorization code")],
-)
-def test_refused_code_needs_another_login(app: Settings, verifier: str, code: str | None, word: str) -> None:
-    accounts = RecordedAccounts()
-    with pytest.raises(LoginNeeded, match=word):
-        oauth.exchange_code(accounts, app, code or accounts.consent(app), verifier, NOW)
-
-
-@pytest.mark.parametrize(
     ("date", "ahead", "expected"),
     [
         pytest.param(date_header(NOW), -86400, NOW, id="a day behind"),
-        pytest.param(date_header(NOW), 5e8, NOW, id="years ahead"),
         pytest.param(date_header(NOW), 2.5, NOW, id="a little ahead"),
         pytest.param(date_header(NOW), 0.75, NOW + 0.75, id="right, and finer than the date"),
         *(
@@ -140,10 +127,7 @@ def test_refused_code_needs_another_login(app: Settings, verifier: str, code: st
             for date in (
                 "",
                 "today",
-                "Thu, 01 Jan 1970 00:00:00 GMT",
                 date_header(4.2e9),
-                "Fri, 31 Dec 9999 23:59:59 -2400",
-                "9" * 5000,
             )
         ),
     ],
@@ -169,17 +153,9 @@ GRANT = {"error": "invalid_grant", "error_description": "Refresh token revoked"}
         (401, {"error": "invalid_client"}, LoginNeeded, "invalid_client"),
         (400, {"error": "invalid_grant", "error_description": ["x"]}, LoginNeeded, "invalid_grant"),
         (400, {"error": "invalid_request"}, TryLater, r"400 \(invalid_request\)"),
-        (400, {"error": {"status": 400, "message": "no"}}, TryLater, "no reason given"),
-        (400, b"invalid_grant", TryLater, "400"),
         (500, GRANT, TryLater, "500"),
         (503, b"<!DOCTYPE html><html></html>", TryLater, "503"),
-        (204, b"", TryLater, "204"),
-        (200, b"", TryLater, "without a token"),
-        (200, b"[" * 50_000, TryLater, "without a token"),
         (200, GRANT, TryLater, "without a token"),
-        (200, [], TryLater, "without a token"),
-        (200, {"access_token": ""}, TryLater, "without a token"),
-        (200, {"access_token": ["x"]}, TryLater, "without a token"),
         (200, {"access_token": "two\r\nlines"}, TryLater, "without a token"),
     ],
 )
@@ -198,8 +174,6 @@ def test_only_invalid_grant_and_invalid_client_need_a_person(
         ({"expires_in": 10**9, "refresh_token": None, "scope": None}, 86400.0, "refresh-1", oauth.SCOPES),
         ({"expires_in": -5, "refresh_token": "", "scope": ["a"]}, 3600.0, "refresh-1", oauth.SCOPES),
         ({"expires_in": "60", "refresh_token": "a b", "scope": "a\x1b[2Jb"}, 3600.0, "refresh-1", "a�[2Jb"),
-        ({"expires_in": True, "refresh_token": 12, "scope": ""}, 3600.0, "refresh-1", ""),
-        ({"expires_in": 10**400}, 3600.0, "refresh-1", oauth.SCOPES),
     ],
 )
 def test_missing_or_invalid_fields_of_a_token_have_defaults(
@@ -219,17 +193,10 @@ def test_login_without_a_refresh_token_is_an_error(app: Settings) -> None:
     [
         ({}, 60.0),
         ({"retry-after": " 1.5 "}, 1.5),
-        ({"retry-after": "0"}, 0.0),
-        ({"retry-after": "-7"}, 60.0),
-        ({"retry-after": "nan"}, 60.0),
-        ({"retry-after": "١٢"}, 60.0),
         ({"retry-after": "9" * 5000}, 366 * 86400.0),
         ({"retry-after": date_header(NOW + 90)}, 90.0),
-        ({"retry-after": date_header(NOW - 90)}, 0.0),
         ({"retry-after": date_header(5090), "date": date_header(5000)}, 90.0),
-        ({"retry-after": date_header(NOW + 90), "date": "today"}, 90.0),
         ({"retry-after": "Thu, 01 Jan 1970 01:01:30 -0000", "date": date_header(3600)}, 90.0),
-        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2400"}, 60.0),
     ],
 )
 def test_rate_limit_tells_how_long_to_wait_in_any_time_zone(
@@ -247,10 +214,8 @@ def test_rate_limit_tells_how_long_to_wait_in_any_time_zone(
 @pytest.mark.parametrize(
     ("consent", "end"),
     [
-        ("2026-07-20T10:30:00", "2027-01-20T10:30:00"),
         ("2026-08-31T00:00:00", "2027-02-28T00:00:00"),
         ("2027-08-31T00:00:00", "2028-02-29T00:00:00"),
-        ("2026-12-31T23:59:59", "2027-06-30T23:59:59"),
     ],
 )
 def test_login_ends_six_calendar_months_after_the_consent(consent: str, end: str) -> None:
@@ -293,14 +258,9 @@ def test_changes_by_another_process_are_noticed(tmp_path: Path) -> None:
 
 
 INVALID_FILES = {
-    "empty": b"",
     "half": b'{"refresh_token": "abc',
-    "list": b"[]",
     "no token": b"{}",
-    "empty token": b'{"refresh_token": ""}',
     "no text": b"\xff\xfe\x00",
-    "blank in the token": b'{"refresh_token": "a b"}',
-    "deep": b"[" * 60_000,
     "long": b"x" * 70_000,
 }
 
@@ -322,37 +282,9 @@ def test_invalid_file_costs_one_warning_and_is_kept(
         assert (tmp_path / "token.json.bad").read_bytes() == content
 
 
-def test_folder_in_place_of_the_file_is_moved_away(tmp_path: Path) -> None:
-    path = tmp_path / "token.json"
-    path.mkdir()
-    token_file = TokenFile(path)
-    assert token_file.load() is None
-    assert not token_file.changed()
-    token_file.save(TOKEN)
-    assert token_file.load() == TOKEN
-
-
 def test_invalid_fields_beside_a_refresh_token_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "token.json"
     fields = {"refresh_token": "refresh-1", "access_token": 1, "expires_at": "x", "scope": 5}
     times = {"authorized_at": 1e300, "dead_at": -1, "asked_at": True}
     path.write_text(json.dumps({**fields, **times, "dead_reason": "a\x1bb"}))
     assert TokenFile(path).load() == Token("refresh-1", dead_reason="a�b")
-
-
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.text())
-OBJECTS = st.dictionaries(st.sampled_from([*Token.__dataclass_fields__]), VALUES)
-
-
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.binary(max_size=50) | OBJECTS.map(lambda fields: json.dumps(fields | {"refresh_token": "a"}).encode())
-)
-def test_any_file_is_a_token_or_none(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "token.json"
-    path.write_bytes(content)
-    token = TokenFile(path).load()
-    if token is not None:
-        oauth.valid_until(token)
-        TokenFile(path).save(token)
-        assert TokenFile(path).load() == token

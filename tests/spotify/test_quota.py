@@ -43,9 +43,7 @@ def test_invalid_parts_are_ignored(text: str) -> None:
     ("ours", "theirs", "merged"),
     [
         pytest.param("", "498714:5", "498714:5", id="new state folder"),
-        pytest.param("498714:5", "", "498714:5", id="new Redis"),
         pytest.param("498714:5,498715:1", "498714:5,498715:8", "498714:5,498715:8", id="knows more"),
-        pytest.param("498714:5,498715:9", "498714:5,498715:8", "498714:5,498715:9", id="knows less"),
         pytest.param("498715:9", "498713:2,498714:4", "498713:2,498714:4,498715:9", id="other hours"),
         pytest.param("498714:5", "invalid,:,498714:x,498715:-1", "498714:5", id="invalid"),
     ],
@@ -55,11 +53,3 @@ def test_counts_of_another_process_are_added_once(ours: str, theirs: str, merged
     for _ in range(2):
         quota.merge(theirs)
     assert quota.to_text() == merged
-
-
-def test_counting_continues_after_a_merge() -> None:
-    quota = Quota()
-    quota.merge("498690:100,498714:5")
-    quota.add(2, NOON)
-    assert quota.total(NOON) == 7
-    assert quota.to_text() == "498714:7"

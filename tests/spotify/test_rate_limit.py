@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from spotify_logger.spotify.rate_limit import (
     RATE_LIMIT_FILE,
     RECENT_LIMIT_AGE,
     RateLimit,
-    boot_id,
     cooldown_seconds,
 )
 from spotify_logger.system import clock as clock_module
@@ -103,58 +101,17 @@ class RebootingMachine:
 
 REBOOT_COST = PROGRESS_SAVE_INTERVAL + MINUTE
 """The most seconds by which a reboot prolongs a cooldown."""
-WRONG_CLOCKS = {"right": 0, "a year ahead": YEAR, "a day behind": -DAY, "in 1970": 60 - NOON}
-"""Seconds by which a clock is ahead; the machine never knows that it is right."""
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, path: Path) -> RebootingMachine:
-    return RebootingMachine(monkeypatch, path)
-
-
-def test_without_a_limit_nothing_waits_and_nothing_is_written(path: Path) -> None:
-    rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    rate_limit.check("api")
-    rate_limit.end_cooldown("api")
-    assert not path.exists()
-
-
-def test_cooldown_ends_by_itself(path: Path) -> None:
-    clock = VirtualClock(NOON)
-    rate_limit = RateLimit(path, clock, "boot")
-    limit = rate_limit.start_cooldown("api", 30, "too many")
-    assert (str(limit), limit.seconds) == ("too many", 31)
-    clock.sleep(30)
-    with pytest.raises(NotBefore, match=r"^too many$") as caught:
-        rate_limit.check("api")
-    assert caught.value.seconds == pytest.approx(1)
-    clock.sleep(1)
-    rate_limit.check("api")
-
-
-def test_endpoint_groups_have_their_own_cooldowns(path: Path) -> None:
-    rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    rate_limit.start_cooldown("accounts", 30, "too many")
-    rate_limit.check("api")
-    rate_limit.end_cooldown("api")
-    rate_limit.start_cooldown("accounts", 30, "too many")
-    assert rate_limit.slowdown() == 1
-    with pytest.raises(NotBefore):
-        rate_limit.check("accounts")
 
 
 @pytest.mark.parametrize(
     ("asked", "guess", "times", "expected"),
     [
-        (6, 60, 1, 7),
         (6, 60, 5, 22),
         (6, 60, 1000, 66),
         (0, 60, 1, 1),
-        (-5, 60, 1, 1),
         (None, 60, 1, 60),
         (None, 60, 3, 240),
         (None, 60, 1000, 3600),
-        (None, 3600, 4, 3600),
         (float("inf"), 60, 1, MAX_COOLDOWN),
     ],
 )
@@ -162,36 +119,8 @@ def test_length_of_a_cooldown(asked: float | None, guess: float, times: int, exp
     assert cooldown_seconds(asked, guess, times) == expected
 
 
-def test_cooldowns_grow_across_restarts_until_an_answer_comes(path: Path) -> None:
-    clock = VirtualClock(NOON)
-    rate_limit = RateLimit(path, clock, "boot")
-    waits = []
-    for _ in range(3):
-        waits.append(rate_limit.start_cooldown("api", None, "too many").seconds)
-        clock.sleep(waits[-1])
-        rate_limit = RateLimit(path, clock, "boot")
-    rate_limit.end_cooldown("api")
-    assert set(json.loads(path.read_text())) == {"limits"}
-    assert [*waits, rate_limit.start_cooldown("api", None, "too many").seconds] == [60, 120, 240, 60]
-
-
-@pytest.mark.parametrize("ahead", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
-def test_only_a_synchronised_clock_tells_how_long_the_machine_was_off(
-    machine: RebootingMachine, ahead: float
-) -> None:
-    machine.start_cooldown(10 * HOUR)
-    machine.run(HOUR)
-    machine.reboot(5 * HOUR, ahead)
-    assert 8 * HOUR <= machine.run(HOUR) <= 8 * HOUR + REBOOT_COST
-    machine.synchronize()
-    assert machine.remaining == pytest.approx(3 * HOUR, abs=1)
-    machine.restart()
-    assert machine.run(3 * HOUR - 1) > 0
-    machine.now += 2
-    assert machine.remaining == 0
-
-
-def test_progress_is_not_saved_at_every_poll(machine: RebootingMachine, path: Path) -> None:
+def test_progress_is_not_saved_at_every_poll(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    machine = RebootingMachine(monkeypatch, path)
     machine.start_cooldown(10 * HOUR)
     contents = set()
     for _ in range(9 * 60):
@@ -208,13 +137,12 @@ EVENTS = st.tuples(
 )
 BOOT_IDS = {
     "known": (),
-    "unknown": ("",) * 20,
     "sometimes known": tuple("" if number % 2 else f"{number}" for number in range(20)),
 }
 
 
 @pytest.mark.parametrize("boots", BOOT_IDS.values(), ids=BOOT_IDS)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.floats(2, 1e6), ahead=OFFSETS, events=st.lists(EVENTS, max_size=10))
 def test_cooldown_is_never_too_short_and_reboots_cost_little(
     memory_folder: Path,
@@ -259,10 +187,7 @@ def test_cooldown_is_never_too_short_and_reboots_cost_little(
     ("ages", "slowdown"),
     [
         ([], 1),
-        ([60], 1),
         ([60, 120], 2),
-        ([60, 120, 180], 4),
-        ([60] * 8, 4),
         ([60, RECENT_LIMIT_AGE - 1], 2),
         ([60, RECENT_LIMIT_AGE], 1),
         ([60, -MAX_COOLDOWN], 2),  # a cooldown that goes on
@@ -274,29 +199,6 @@ def test_recent_limits_slow_polling_down(path: Path, ages: list[float], slowdown
     assert RateLimit(path, VirtualClock(NOON), "boot").slowdown() == slowdown
 
 
-def test_slowdown_lasts_for_hours_across_restarts(path: Path) -> None:
-    clock = VirtualClock(NOON)
-    rate_limit = RateLimit(path, clock, "boot")
-    slowdowns = []
-    for _ in range(4):
-        clock.sleep(rate_limit.start_cooldown("api", HOUR, "quota").seconds)
-        rate_limit.end_cooldown("api")
-        rate_limit = RateLimit(path, clock, "boot")
-        slowdowns.append(rate_limit.slowdown())
-    for _ in range(6):
-        clock.sleep(HOUR)
-        slowdowns.append(RateLimit(path, clock, "boot").slowdown())
-    assert slowdowns == [1, 2, 4, 4, 4, 4, 4, 2, 1, 1]
-
-
-def test_only_the_last_limits_are_kept_and_only_for_the_owner(path: Path) -> None:
-    rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    for _ in range(20):
-        rate_limit.start_cooldown("api", 9, "too many")
-    assert len(json.loads(path.read_text())["limits"]) == 8
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 COOLDOWN = {"seconds": 60, "monotonic": 0, "utc": NOON, "boot": "boot", "times": 1, "reason": "x"}
 
 
@@ -304,11 +206,7 @@ COOLDOWN = {"seconds": 60, "monotonic": 0, "utc": NOON, "boot": "boot", "times":
     ("content", "slowdown"),
     [
         pytest.param({}, 1, id="none, as in older versions"),
-        pytest.param({"limits": [NOON] * 3000}, 4, id="many"),
-        pytest.param(
-            {"limits": [NOON, None, "x", -1, float("nan"), 10**400, [], NOON]}, 2, id="some invalid"
-        ),
-        pytest.param({"limits": "many"}, 1, id="text"),
+        pytest.param({"limits": [NOON, None, "x", -1, 10**400, [], NOON]}, 2, id="some invalid"),
     ],
 )
 def test_invalid_limits_do_not_cost_the_cooldown(
@@ -320,30 +218,11 @@ def test_invalid_limits_do_not_cost_the_cooldown(
     assert not capsys.readouterr().err
 
 
-INVALID: list[dict[str, object]] = [
-    {"seconds": -1},
-    {"seconds": "60"},
-    {"seconds": float("nan")},
-    {"seconds": 10**400},
-    {"utc": []},
-    {"times": "many"},
-]
-INVALID_FILES = {
-    "empty": "",
-    "half": "{",
-    "list": "[]",
-    "zeros": "\x00" * 100,
-    "deep": "[" * 50_000,
-    "number": '{"api": 5}',
-    **{f"{fields}"[:30]: json.dumps({"api": {**COOLDOWN, **fields}}) for fields in INVALID},
-}
-
-
-@pytest.mark.parametrize("name", INVALID_FILES)
+@pytest.mark.parametrize("content", ["", "{", '{"api": 5}', json.dumps({"api": COOLDOWN | {"seconds": -1}})])
 def test_invalid_file_costs_one_warning_and_stops_nothing(
-    path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    path: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path.write_text(INVALID_FILES[name])
+    path.write_text(content)
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
     rate_limit.check("api")
     rate_limit.check("api")
@@ -356,30 +235,17 @@ def test_invalid_file_costs_one_warning_and_stops_nothing(
     ("fields", "expected"),
     [
         ({"seconds": 1e11}, MAX_COOLDOWN),
-        ({"times": 0}, 60),
-        ({"boot": None}, 60),
         ({"reason": "\x1b[2J" * 500}, 60),
         ({"monotonic": 1e9}, 60),
-        ({"unknown": "field"}, 60),
     ],
 )
 def test_odd_values_in_the_file_are_bounded(path: Path, fields: dict[str, object], expected: float) -> None:
     path.write_text(json.dumps({"api": {**COOLDOWN, **fields}, "unknown": 5}))
-    clock = VirtualClock(NOON)
-    rate_limit = RateLimit(path, clock, "boot")
     with pytest.raises(NotBefore) as caught:
-        rate_limit.check("api")
+        RateLimit(path, VirtualClock(NOON), "boot").check("api")
     assert caught.value.seconds == expected
-    clock.sleep(expected)
-    rate_limit.check("api")
     assert len(str(caught.value)) <= 200
     assert "\x1b" not in str(caught.value)
-
-
-def test_unreadable_file_stops_nothing(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path.mkdir()
-    RateLimit(path, VirtualClock(NOON), "boot").check("api")
-    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_failing_disk_does_not_end_a_cooldown_and_is_retried(
@@ -393,7 +259,3 @@ def test_failing_disk_does_not_end_a_cooldown_and_is_retried(
     path.parent.mkdir()
     assert remaining(rate_limit) == 31
     assert remaining(RateLimit(path, VirtualClock(NOON), "boot")) == 31
-
-
-def test_boot_id_is_stable() -> None:
-    assert boot_id() == boot_id() == boot_id().strip()
