@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["-m", "spotify_logger", "recent"]
-STARTS = (["run.py"], ["log.py"], ["run.py", "--demo"], COMMAND)
+STARTS = (["run.py"], ["log.py"], COMMAND)
 
 
 @pytest.fixture
@@ -129,29 +129,17 @@ def test_the_alert_url_is_found_without_packages(
     assert settings.alert_url(tmp_path, environ) == ""
 
 
-class TestInstallCommand:
-    @pytest.fixture(autouse=True)
-    def _system_python(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Run outside a virtual environment, on a machine without a Redis server."""
-        monkeypatch.setattr(sys, "base_prefix", sys.prefix)
-        monkeypatch.setattr(shutil, "which", lambda _: None)
-
-    def test_in_a_new_clone(self, clone: Path) -> None:
-        python, pip = os.path.realpath(sys.executable), f"'{clone}/.venv/bin/pip'"
-        assert requirements._install_command(clone, "run.py") == (
-            f"{python} -m venv '{clone}/.venv' && {pip} install '{clone}[embedded]'"
-            f" && '{clone}/.venv'/bin/python run.py"
-        )
-
-    def test_in_a_clone_with_an_unused_environment_and_a_redis_server(
-        self, clone: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (clone / ".venv/bin").mkdir(parents=True)
-        (clone / ".venv/bin/pip").touch(mode=0o755)
-        monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-        assert requirements._install_command(clone, "spotify-logger") == (
-            f"'{clone}/.venv/bin/pip' install '{clone}' && '{clone}/.venv'/bin/spotify-logger"
-        )
+def test_install_command_without_a_virtual_environment_or_a_redis_server(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    python, pip = os.path.realpath(sys.executable), f"'{clone}/.venv/bin/pip'"
+    assert requirements._install_command(clone, "run.py") == (
+        f"{python} -m venv '{clone}/.venv' && {pip} install '{clone}[embedded]'"
+        f" && '{clone}/.venv'/bin/python run.py"
+    )
+    assert " -m pip install " in requirements._install_command(clone / "elsewhere", "run.py")
 
 
 def test_the_minimum_versions_are_those_of_the_project() -> None:

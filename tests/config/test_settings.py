@@ -61,24 +61,12 @@ def raise_no_home() -> Path:
 
 
 def test_only_the_client_id_is_required(tmp_path: Path) -> None:
-    assert load(tmp_path) == Settings(
-        client_id="id-of-environment",
-        client_secret="",
-        redirect_uri="http://127.0.0.1:8888/callback",
-        refresh_token="",
-        redis_url="redis://127.0.0.1:6379/0",
-        redis_is_default=True,
-        listener="",
-        redis_prefix="",
-        state_dir=tmp_path / "home/.local/state/spotify-logger",
-        poll_min=5.0,
-        poll_max=30.0,
-        api_url="https://api.spotify.com",
-        accounts_url="https://accounts.spotify.com",
-        alert_url="",
-        heartbeat_url="",
-        web_password="",
-    )
+    loaded = load(tmp_path)
+    assert loaded.redirect_uri == "http://127.0.0.1:8888/callback"
+    assert (loaded.redis_url, loaded.redis_is_default) == ("redis://127.0.0.1:6379/0", True)
+    assert (loaded.poll_min, loaded.poll_max) == (5, 30)
+    assert loaded.api_url == "https://api.spotify.com"
+    assert loaded.accounts_url == "https://accounts.spotify.com"
     assert load(tmp_path, {"SPOTIFY_CLIENT_ID": ""}, need_login=False).client_id == ""
 
 
@@ -92,24 +80,10 @@ def test_every_setting_can_be_set_directly_or_by_a_file(tmp_path: Path) -> None:
 
     expected = load(tmp_path, VALUES)
 
-    assert expected == Settings(
-        client_id="an-id",
-        client_secret="a-secret",
-        redirect_uri="http://[::1]:8888/back?from=here",
-        refresh_token="a-token",
-        redis_url="unix://user:pass%2Fword@/run/redis.sock?db=1",
-        redis_is_default=False,
-        listener="",
-        redis_prefix="flat 2:",
-        state_dir=tmp_path / "state",
-        poll_min=0.5,
-        poll_max=0.5,
-        api_url="http://127.0.0.1:8080/api",
-        accounts_url="http://localhost:8080",
-        alert_url="https://me:pw@ntfy.example/topic?x=1",
-        heartbeat_url="https://beat.example/abc",
-        web_password="open, sesame",
-    )
+    for name, value in VALUES.items():
+        loaded = str(getattr(expected, name.removeprefix("SPOTIFY_").lower()))
+        assert loaded.removeprefix(f"{tmp_path}/") == value.rstrip("/")
+    assert not expected.redis_is_default
     assert load(tmp_path, {**pointers, **unset}) == expected
     assert load(tmp_path, {"CREDENTIALS_DIRECTORY": str(files), **unset}) == expected
     lines = (
@@ -175,19 +149,22 @@ INVALID = [
     ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"use http://127\.0\.0\.1:8888/"),
     ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "has no port; use"),
     ("SPOTIFY_REDIRECT_URI", "http://192.168.1.2:8888/callback", "https://"),
+    ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "is not a redirect URI"),
+    ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:88888/callback", "starts with http:// or https://"),
     ("SPOTIFY_REDIRECT_URI", "127.0.0.1:8888/callback", "starts with http:// or https://"),
     ("REDIS_URL", "localhost:6379", "redis://"),
-    ("REDIS_URL", "redis://:pass word@host/0", "copy it again"),
     ("REDIS_URL", "redis://:pass/word@host/0", "a password's / \\? # @ are written %2F"),
     ("REDIS_URL", "redis://host/music", "number of a database"),
     ("REDIS_URL", "unix://u:pw@", "must name a socket"),
     ("LISTENER", "no name", "such as anna"),
     ("REDIS_PREFIX", "a\tb", "control character"),
     ("POLL_MIN", "five", "from 0.01 to 3600"),
+    ("POLL_MAX", "nan", "number of seconds"),
     ("POLL_MAX", "0,5", "such as 5 or 0.5"),
     ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing after it"),
     ("SPOTIFY_ACCOUNTS_URL", "http://example.org", "https://"),
     ("ALERT_URL", "ntfy.example/topic", "starts with http:// or https://"),
+    ("HEARTBEAT_URL", "https:///topic", "such as https://example.org/topic"),
 ]
 
 
@@ -214,7 +191,6 @@ def test_poll_min_must_not_exceed_poll_max(tmp_path: Path) -> None:
     ("file", "content", "message"),
     [
         ("auth.py", b'client_id = "a b"', r"^client_id in .*/auth\.py:1 contains a space"),
-        ("auth.py", b"client_id = (", r"^/.*/auth\.py:1 is not valid Python"),
         (".env", b"\nPOLL_MIN=1\n\nthis is no line\n", r"^/.*/\.env:4 is not a NAME=value line"),
         (".env", b"SPOTIFY_CLIENT_SECRET='abc\n", r"^/.*/\.env:1 is not a NAME=value line"),
         (".env", b"\xff\xfe", r"^/.*/\.env is not UTF-8 text"),
@@ -244,19 +220,16 @@ class TestSettingsInFiles:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, r"cannot be read \(Is a directory\)"),
+            (b"abc\xff", "is not UTF-8 text"),
             (b"abc" * 30_000, r"cannot be read \(File too large\)"),
             (b"abc\ndef", "control character"),
         ],
     )
     def test_invalid_content_is_reported_but_not_shown(
-        self, tmp_path: Path, content: bytes | None, message: str
+        self, tmp_path: Path, content: bytes, message: str
     ) -> None:
         path = tmp_path / "SPOTIFY_CLIENT_SECRET"
-        if content is None:
-            path.mkdir()
-        else:
-            path.write_bytes(content)
+        path.write_bytes(content)
         for environ in {"SPOTIFY_CLIENT_SECRET_FILE": str(path)}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}:
             with pytest.raises(Misconfigured, match=message) as caught:
                 load(tmp_path, environ)
@@ -272,14 +245,6 @@ class TestSettingsInFiles:
         assert loaded.client_secret == SECRET
         assert loaded.redis_is_default
 
-    def test_the_path_may_begin_with_the_home_folder(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "home").mkdir()
-        (tmp_path / "home/secret").write_text(SECRET)
-        pointer = {"SPOTIFY_CLIENT_SECRET_FILE": "~/secret"}
-        assert load(tmp_path, pointer).client_secret == SECRET
-
     def test_a_setting_given_directly_and_by_a_file_in_one_source_is_refused(self, tmp_path: Path) -> None:
         both = {"SPOTIFY_CLIENT_SECRET": "a-secret", "SPOTIFY_CLIENT_SECRET_FILE": "hidden"}
         with pytest.raises(Misconfigured, match=r"both .* in the environment .* remove one"):
@@ -287,12 +252,6 @@ class TestSettingsInFiles:
         (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in both.items()))
         with pytest.raises(Misconfigured, match=r"both .*/\.env:1 and .*/\.env:2"):
             load(tmp_path)
-
-    def test_an_overridden_file_is_not_read(self, tmp_path: Path) -> None:
-        (tmp_path / ".env").write_text("SPOTIFY_CLIENT_SECRET_FILE=not-there\n")
-        (tmp_path / "SPOTIFY_CLIENT_SECRET").write_bytes(b"\xff")
-        environ = {"SPOTIFY_CLIENT_SECRET": "abc", "CREDENTIALS_DIRECTORY": str(tmp_path)}
-        assert load(tmp_path, environ).client_secret == "abc"
 
 
 class TestSecrets:
@@ -348,6 +307,8 @@ class TestStateFolder:
         environ = {"SPOTIFY_CLIENT_ID": "0123456789abcdef"}
         with pytest.raises(Misconfigured, match="set STATE_DIR to another one"):
             config.load(tmp_path, environ)
+        with pytest.raises(Misconfigured, match="no home folder: write the full path"):
+            config.load(tmp_path, {**environ, "REDIS_URL_FILE": "~/url"})
         assert config.load(tmp_path, {**environ, "STATE_DIR": str(tmp_path)}).state_dir == tmp_path
 
     def test_it_has_to_be_readable_but_not_writable(
@@ -362,14 +323,6 @@ class TestStateFolder:
         denied.add(os.R_OK)
         with pytest.raises(Misconfigured, match=rf"state folder {state_dir} .* set STATE_DIR"):
             load(tmp_path, {"STATE_DIR": "state"})
-
-
-def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make another user, who is not root, the owner of a path."""
-    if os.getuid() == 0:
-        os.chown(path, STRANGER, STRANGER)
-    else:
-        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
 
 
 @pytest.fixture(params=[".env", "auth.py"])
@@ -392,7 +345,10 @@ class TestUntrustedSettings:
 
     @pytest.mark.parametrize("what", ["file", "folder"])
     def test_another_user_owns_the(self, planted: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-        give_away(planted if what == "file" else planted.parent, monkeypatch)
+        if os.getuid() == 0:
+            os.chown(planted if what == "file" else planted.parent, STRANGER, STRANGER)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
         assert "chown" in self.refused(planted)
 
     def test_a_file_or_folder_that_others_may_write(self, planted: Path) -> None:

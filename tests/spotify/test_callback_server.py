@@ -113,7 +113,7 @@ def test_slow_client_blocks_nobody(server: RunningCallbackServer) -> None:
 
 
 def test_silent_clients_are_dropped(monkeypatch: pytest.MonkeyPatch, server: RunningCallbackServer) -> None:
-    now = callback_server.monotonic()
+    now = 0.0
     monkeypatch.setattr(callback_server, "monotonic", lambda: now)
     with server.connect() as silent, server.connect() as half:
         half.sendall(GET[:10])

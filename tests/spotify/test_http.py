@@ -198,6 +198,7 @@ BROKEN = {
     "closed at once": (closed_after(b""), LOST),
     "another protocol": (closed_after(b"SSH-2.0-OpenSSH_9.2\r\n"), "BadStatusLine"),
     "half a body": (closed_after(HEAD + b"Content-Length: 10\r\n\r\nhalf"), LOST),
+    "many headers": (closed_after(HEAD + b"X: y\r\n" * 200 + b"\r\n"), "HTTPException"),
     "chunk with an invalid length": (closed_after(CHUNKED + b"-2\r\n[]"), "ValueError"),
     "invalid gzip": (closed_after(http_response(b"no gzip", GZIP)), "failed"),
     "long body": (closed_after(http_response(b"x" * (BODY_LIMIT + 1))), TOO_LONG),

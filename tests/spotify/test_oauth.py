@@ -122,14 +122,8 @@ def test_code_becomes_a_token_that_can_be_refreshed(app: Settings, secret: str) 
         pytest.param(date_header(NOW), -86400, NOW, id="a day behind"),
         pytest.param(date_header(NOW), 2.5, NOW, id="a little ahead"),
         pytest.param(date_header(NOW), 0.75, NOW + 0.75, id="right, and finer than the date"),
-        *(
-            pytest.param(date, 86400, NOW + 86400, id=f"date {date!r:.30}")
-            for date in (
-                "",
-                "today",
-                date_header(4.2e9),
-            )
-        ),
+        pytest.param("today", 86400, NOW + 86400, id="invalid"),
+        pytest.param(date_header(4.2e9), 86400, NOW + 86400, id="implausible"),
     ],
 )
 def test_plausible_date_of_the_answer_corrects_the_time(
@@ -257,19 +251,11 @@ def test_changes_by_another_process_are_noticed(tmp_path: Path) -> None:
     assert daemon.changed()
 
 
-INVALID_FILES = {
-    "half": b'{"refresh_token": "abc',
-    "no token": b"{}",
-    "no text": b"\xff\xfe\x00",
-    "long": b"x" * 70_000,
-}
-
-
-@pytest.mark.parametrize("name", INVALID_FILES)
+@pytest.mark.parametrize("content", [b'{"refresh_token": "abc', b"{}", b"\xff", b"x" * 70_000])
 def test_invalid_file_costs_one_warning_and_is_kept(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, content = tmp_path / "token.json", INVALID_FILES[name]
+    path = tmp_path / "token.json"
     path.write_bytes(content)
     token_file = TokenFile(path)
     assert token_file.load() is None
