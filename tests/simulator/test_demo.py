@@ -132,7 +132,7 @@ def test_everything_ends_when_it_is_killed(started: DemoProcess) -> None:
 def test_the_page_shows_a_history_until_the_logger_exits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "HISTORY_DAYS", 10)
+    monkeypatch.setattr(demo, "HISTORY_DAYS", 3)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(ROOT)
     with ExitStack() as resources:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.catalog import Catalog
 
 UNTIL = 1_795_700_000.0
-DAYS = 30
+DAYS = 14
 
 
 @pytest.fixture(scope="module")
