@@ -31,13 +31,6 @@ class TestMessages:
         sent = [("WATCHDOG=1" in messages.on_beat(now, OK), messages.deadline) for now in range(0, 241, 60)]
         assert sent == [(True, 150), (False, 150), (True, 270), (False, 270), (True, 390)]
 
-    def test_watchdog_messages_between_rare_beats(self) -> None:
-        messages = NotifyMessages(20)
-        assert "WATCHDOG=1" in messages.on_beat(0, TROUBLE)
-        assert messages.on_deadline(19.9) == ""
-        assert messages.on_deadline(20) == "WATCHDOG=1"
-        assert messages.deadline == 40
-
     def test_no_watchdog_message_before_the_first_beat_without_the_loop_or_at_the_end(self) -> None:
         messages = NotifyMessages(20)
         assert messages.on_deadline(1000) == ""
@@ -65,21 +58,12 @@ class TestSocket:
     def test_an_address_without_a_listener_is_ignored(self, address: str) -> None:
         NotifySocket({"NOTIFY_SOCKET": address}).send("READY=1")
 
-    def test_a_listener_that_does_not_read_does_not_block(self, tmp_path: Path) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.bind(str(tmp_path / "notify"))
-            notify_socket = NotifySocket({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-            for _ in range(1000):
-                notify_socket.send("WATCHDOG=1")
-
     @pytest.mark.parametrize(
         ("environ", "interval"),
         [
             ({"HOME": "/", "NOTIFY_SOCKET": "/run/notify"}, None),
             ({"WATCHDOG_USEC": "300000000"}, 150.0),
-            ({"WATCHDOG_USEC": "300000000", "WATCHDOG_PID": str(os.getpid())}, 150.0),
             ({"WATCHDOG_USEC": "300000000", "WATCHDOG_PID": "1"}, None),
-            ({"WATCHDOG_USEC": "0"}, None),
             ({"WATCHDOG_USEC": "soon"}, None),
         ],
     )

@@ -3,8 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,18 +11,6 @@ from spotify_logger.system import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-WRITER = """
-import itertools, sys
-from pathlib import Path
-from spotify_logger.system.atomic_file import write_atomically
-
-path = Path(sys.argv[1])
-for number in itertools.count():
-    write_atomically(path, str(number % 10) * 50_000)
-    if number == 3:
-        print("at work", flush=True)
-"""
 
 
 @pytest.fixture
@@ -81,17 +67,6 @@ def test_a_failed_write_leaves_only_what_was_there(path: Path, monkeypatch: pyte
         atomic_file.write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_writer_that_is_killed_leaves_a_whole_file(path: Path) -> None:
-    for _ in range(2):
-        with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout
-            assert writer.stdout.readline() == b"at work\n"
-            writer.kill()
-        content = path.read_text()
-        assert len(content) == 50_000
-        assert len(set(content)) == 1
 
 
 def test_a_file_over_the_limit_is_not_read(path: Path) -> None:

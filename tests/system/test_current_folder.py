@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from spotify_logger.core.periods import Zone
 from spotify_logger.system import program
-from tests.indexed_log import CatalogItem, IndexedLog
 
 ROOT = Path(__file__).parents[2]
 PLANTED = ("spotify_logger/__init__.py", "json.py", "random.py", "runpy.py", "redis.py", "sitecustomize.py")
-LARGE_QUERY = Path(__file__).with_name("query_in_subprocess.py")
 
 
 @pytest.fixture
@@ -29,11 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    home = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "STATE_DIR": str(folder / "state"),
-    }
+    home = {"PATH": os.environ["PATH"], "HOME": str(folder), "STATE_DIR": str(folder / "state")}
     return subprocess.run(
         command, cwd=folder, env={**home, **more}, capture_output=True, text=True, check=False
     )
@@ -42,14 +35,6 @@ def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess
 def traces(folder: Path) -> str:
     path = folder / "traces"
     return path.read_text() if path.exists() else ""
-
-
-def test_the_page(folder: Path, redis_url: str) -> None:
-    log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
-    log.to(CatalogItem("track:quo", "Veridis Quo"), "2026-11-22 18:00")
-    log.store.close()
-    done = run(folder, sys.executable, "-P", str(LARGE_QUERY), REDIS_URL=redis_url)
-    assert (done.returncode, done.stderr, traces(folder)) == (0, "", "")
 
 
 def test_the_command(folder: Path, redis_url: str) -> None:
@@ -63,9 +48,9 @@ def test_the_supervisor_and_its_check(folder: Path) -> None:
     assert traces(folder) == ""
 
 
-def test_the_demo(folder: Path) -> None:
-    for module in ("simulator.demo", "daemon.preflight", "simulator"):
-        done = run(folder, *program.module_command(f"spotify_logger.{module}", "--help"))
+def test_the_modules_that_run_in_subprocesses(folder: Path) -> None:
+    for module in ("spotify_logger", "spotify_logger.simulator.demo", "spotify_logger.daemon.preflight"):
+        done = run(folder, *program.module_command(module, "--help"))
         assert (done.returncode, traces(folder)) == (0, "")
 
 

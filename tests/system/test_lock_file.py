@@ -81,10 +81,7 @@ def test_an_invalid_note_does_not_matter(tmp_path: Path, note: str) -> None:
     assert lock_file.is_held(tmp_path) is False
 
 
-@pytest.mark.parametrize("was_used", [True, False])
-def test_a_read_only_folder_can_be_locked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, was_used: bool
-) -> None:
+def test_a_read_only_folder_can_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_open = os.open
 
     def refuse_writing(path: str, flags: int, mode: int = 0o777) -> int:
@@ -92,16 +89,13 @@ def test_a_read_only_folder_can_be_locked(
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return real_open(path, flags, mode)
 
-    if was_used:
-        os.close(lock_file.acquire(tmp_path, "run.py"))
-    content = [path.read_text() for path in tmp_path.iterdir()]
     monkeypatch.setattr(os, "open", refuse_writing)
     descriptor = lock_file.acquire(tmp_path, "log.py")
-    with pytest.raises(lock_file.AlreadyRunning, match="run.py" if was_used else "unknown process"):
+    with pytest.raises(lock_file.AlreadyRunning, match="unknown process"):
         lock_file.acquire(tmp_path, "log.py", orphan_timeout=0.0)
     os.close(descriptor)
     os.close(lock_file.acquire(tmp_path, "log.py"))
-    assert [path.read_text() for path in tmp_path.iterdir()] == content
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("call", "code"), [("os.open", errno.EACCES), ("fcntl.flock", errno.ENOLCK)])
@@ -125,14 +119,6 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="symbolic link"):
         lock_file.acquire(tmp_path, "log.py")
     assert (tmp_path / "precious").read_text() == "precious"
-
-
-def test_a_full_disk_is_locked_without_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "pwrite", refuse)
-    os.close(lock_file.acquire(tmp_path, "run.py"))
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])

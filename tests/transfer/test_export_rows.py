@@ -24,37 +24,23 @@ def times(row: dict[str, object]) -> tuple[float, float, float]:
     return start / 1000, end / 1000, play.ms_played / 1000
 
 
-def test_row_of_the_extended_history() -> None:
+def test_row_of_the_extended_history_is_read_without_personal_data() -> None:
     secrets = dict.fromkeys(("username", "ip_addr", "ip_addr_decrypted", "user_agent_decrypted"), "secret")
     found = entry(extended(A, 0.4, 100.25) | secrets)
-    assert found.play.to_hash() == {
-        "id": "A",
-        "uri": "spotify:track:A",
-        "type": "track",
-        "name": "A",
-        "artists": "Daft Punk",
-        "album": "Discovery",
-        "device_name": "android",
-        "shuffle_state": 0,
-        "started_at": "2026-01-01T12:00:00.000Z",
-        "ended_at": "2026-01-01T12:01:41.000Z",
-        "ms_played": 100_250,
-        "end_reason": "trackdone",
-        "source": "import",
-    }
     assert found.play.index == "track:A 100250 trackdone"
     assert (found.kind, found.reported_end_ms) == (SourceKind.EXTENDED, (NOON + 101) * 1000)
     assert "secret" not in str(found)
 
 
 def test_row_of_the_account_data_has_no_id() -> None:
-    found = entry(account(A, 190, 100))
-    uri = "spotify:local:Daft+Punk::A:0"
+    row = {**account(A, 190, 100), "artistName": "AC:DC & Ö", "trackName": "What? 100%"}
+    found = entry(row)
+    uri = "spotify:local:AC%3ADC+%26+%C3%96::What%3F+100%25:0"
     assert found.play.to_hash() == {
         "uri": uri,
         "type": "track",
-        "name": "A",
-        "artists": "Daft Punk",
+        "name": "What? 100%",
+        "artists": "AC:DC & Ö",
         "started_at": "2026-01-01T12:01:20.000Z",
         "ended_at": "2026-01-01T12:03:00.000Z",
         "ms_played": 100_000,
@@ -63,8 +49,6 @@ def test_row_of_the_account_data_has_no_id() -> None:
     }
     assert found.play.item.key == catalog_key("track", "", uri)
     assert found.kind is SourceKind.ACCOUNT
-    row = {**account(A, 60, 1), "artistName": "AC:DC & Ö", "trackName": "What? 100%"}
-    assert entry(row).play.item.uri == "spotify:local:AC%3ADC+%26+%C3%96::What%3F+100%25:0"
 
 
 NAMELESS: dict[str, object] = {
@@ -98,14 +82,6 @@ def test_chapter_of_an_audiobook_is_an_episode(uri: str) -> None:
     assert (play.fields["name"], play.fields["album"]) == ("Chapter 1", "Book")
 
 
-def test_items_without_names_are_kept_by_their_uri() -> None:
-    play = entry(extended(A, 0, 100) | NAMELESS).play
-    assert (play.item.key, play.fields.get("name")) == ("track:A", None)
-    uri = "spotify:local:Me::Demo:200"
-    play = entry(extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": uri}).play
-    assert (play.item.key, play.item.uri) == (catalog_key("track", "", uri), uri)
-
-
 @pytest.mark.parametrize(
     "uri", [None, "https://open.spotify.com/track/A", "spotify:track:", "spotify:track:a b", 7]
 )
@@ -123,7 +99,6 @@ def test_invalid_uri_is_replaced_by_one_of_the_names(uri: object) -> None:
         pytest.param(
             extended(A, 0, 100, offline_timestamp=NOON * 1000 + 321), (0.321, 100.321, 100), id="start in ms"
         ),
-        pytest.param(extended(A, 4, 100, 100), (4, 104, 100), id="start a little late"),
         pytest.param(extended(A, 6, 100, 100), (0, 100, 100), id="start far too late"),
         pytest.param(extended(A, 0, 100, 1900), (0, 1900, 100), id="paused for half an hour"),
         pytest.param(extended(A, 0, 100, 1901), (0, 100, 100), id="left loaded"),
@@ -134,10 +109,7 @@ def test_invalid_uri_is_replaced_by_one_of_the_names(uri: object) -> None:
             pytest.param(
                 extended(A, None, 100, 130, offline_timestamp=start), (30, 130, 100), id=f"start {start}"
             )
-            for start in (None, 99, -1, "x", True, 10**30)
-        ),
-        pytest.param(
-            extended(A, None, 100, 130, offline_timestamp=float(NOON)), (0, 130, 100), id="start as a float"
+            for start in (None, 99, "x", 10**30)
         ),
         pytest.param(account(A, 190, 100), (80, 180, 100), id="account data"),
     ],
@@ -146,26 +118,17 @@ def test_times(row: dict[str, object], expected: tuple[float, float, float]) -> 
     assert times(row) == expected
 
 
-@pytest.mark.parametrize("text", ["2026-01-01T12:01:40Z", "2026-01-01 12:01:40 UTC"])
-def test_formats_of_the_end(text: str) -> None:
-    assert entry(extended(A, 0, 100, ts=text)).reported_end_ms == (NOON + 100) * 1000
-
-
 @pytest.mark.parametrize(
     ("reason_end", "skipped", "expected"),
     [
         ("TRACKDONE", None, "trackdone"),
         ("fwdbtn", None, "skipped"),
-        ("backbtn", None, "skipped"),
         ("endplay", False, "skipped"),
         ("logout", False, "stopped"),
-        ("unexpected-exit-while-paused", None, "stopped"),
         ("trackerror", True, "unknown"),
         ("something new", None, "unknown"),
         ("", True, "skipped"),
-        (None, 1.0, "skipped"),
         (None, False, "unknown"),
-        (7, None, "unknown"),
     ],
 )
 def test_end_reason(reason_end: object, skipped: object, expected: str) -> None:
@@ -176,12 +139,9 @@ def test_end_reason(reason_end: object, skipped: object, expected: str) -> None:
     ("row", "reason", "word"),
     [
         (extended(A, 0, 0), SkipReason.SILENT, ""),
-        (account(A, 60, 0), SkipReason.SILENT, ""),
         (extended(A, 0, 100, incognito_mode=True), SkipReason.PRIVATE, ""),
-        (extended(A, 0, 0, incognito_mode=1.0), SkipReason.PRIVATE, ""),
         (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": "nonsense"}, SkipReason.NAMELESS, ""),
         (account(A, 60, 1) | {"trackName": ""}, SkipReason.NAMELESS, ""),
-        (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": None}, SkipReason.NAMELESS, ""),
         (None, SkipReason.BAD, "not a JSON object"),
         ({}, SkipReason.BAD, "neither ts nor endTime"),
         *(
@@ -192,7 +152,6 @@ def test_end_reason(reason_end: object, skipped: object, expected: str) -> None:
             (extended(A, 0, 100, ms_played=heard), SkipReason.BAD, "ms_played")
             for heard in ("x", -1, 1.5, True, 8 * DAY * 1000)
         ),
-        (account(A, 60, 1) | {"endTime": "?"}, SkipReason.BAD, "endTime is not a time"),
         (account(A, 60, 1) | {"msPlayed": "?"}, SkipReason.BAD, "msPlayed"),
     ],
 )
@@ -201,11 +160,6 @@ def test_skipped_rows(row: object, reason: SkipReason, word: str) -> None:
     assert isinstance(found, SkippedRow)
     assert found.reason is reason
     assert word in str(found)
-
-
-def test_private_row_is_read_on_request() -> None:
-    row = extended(A, 0, 100, incognito_mode=True)
-    assert isinstance(read_row(row, NOW_MS, private=True), ImportedPlay)
 
 
 values = st.recursive(

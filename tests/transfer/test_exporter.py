@@ -23,7 +23,6 @@ from spotify_logger.transfer.importer.command import import_history
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from spotify_logger.core.play import Play
@@ -31,13 +30,6 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.usefixtures("young_world")
-
-
-@pytest.fixture
-def log(redis_url: str) -> Iterator[RedisLog]:
-    log = RedisLog(redis_url)
-    yield log
-    log.close()
 
 
 def exported(log: RedisLog, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
@@ -91,12 +83,6 @@ class TestJson:
         assert summary(log, NIGHT_SECOND, SECOND) == [f"gap {NIGHT_SECOND - SECOND}"]
         assert summary(log, SECOND + 61) == []
 
-    def test_array_has_the_same_records(self, log: RedisLog) -> None:
-        assert json.loads(exported(log, "json")) == []
-        for start in (0, 30):
-            log.write(play("A", start), play("B", start + 60))
-            assert json.loads(exported(log, "json")) == json_lines(log)
-
     def test_text_is_ascii_without_control_characters(self, log: RedisLog) -> None:
         log.write(play(item("A", name="Łódź 日本\x1b[2J\u202e")))
         assert exported(log, "jsonl").isascii()
@@ -116,28 +102,10 @@ class TestCsv:
     def test_row_of_a_play(self, log: RedisLog) -> None:
         log.write(play("A", device_volume=50, shuffle_state=1), play("B", 300, 30, None))
         first, second = self.rows(log)
-        assert first == {
-            "second": str(SECOND),
-            "started_at": "2026-11-22T18:00:00.000Z",
-            "ended_at": "2026-11-22T18:03:20.000Z",
-            "ms_played": "200000",
-            "end_reason": "trackdone",
-            "source": "live",
-            "type": "track",
-            "name": "A",
-            "artists": "Daft Punk",
-            "album": "Discovery",
-            "duration_ms": "200000",
-            "explicit": "",
-            "device_name": "Desk",
-            "device_type": "",
-            "device_volume": "50",
-            "shuffle_state": "1",
-            "repeat_state": "",
-            "context_uri": "",
-            "uri": "spotify:track:A",
-            "isrc": "FRA",
-        }
+        assert ",".join(first.values()) == (
+            f"{SECOND},2026-11-22T18:00:00.000Z,2026-11-22T18:03:20.000Z,200000,trackdone,live,"
+            "track,A,Daft Punk,Discovery,200000,,Desk,,50,1,,,spotify:track:A,FRA"
+        )
         assert second["end_reason"] == ""
 
     def test_text_is_never_a_formula(self, log: RedisLog) -> None:
@@ -188,20 +156,12 @@ class TestListenBrainz:
             }
         ]
 
-    def test_local_file_has_no_url(self, log: RedisLog) -> None:
-        log.write(play(LOCAL))
-        (listen,) = json_lines(log, "listenbrainz")
-        assert "open.spotify.com" not in str(listen)
-        assert "release_name" not in str(listen)
-
     @pytest.mark.parametrize(
         ("what", "heard", "reason", "is_listen"),
         [
             (item("A"), 100, SKIPPED, True),
             (item("A"), 99.9, SKIPPED, False),
-            (item("A"), 99, TRACKDONE, False),
             (item("A", duration_ms=3_600_000), 240, STOPPED, True),
-            (item("A", duration_ms=3_600_000), 239, STOPPED, False),
             (item("A", duration_ms=None), 30, UNKNOWN, True),
             (item("A", duration_ms=None), 29, UNKNOWN, False),
             (item("A", duration_ms=None), 29, TRACKDONE, True),
@@ -230,12 +190,6 @@ class TestExportFile:
         assert list(tmp_path.iterdir()) == [path]
         answer = export_file(log.archive, "listenbrainz", path)
         assert answer.page == [f"1 listen in {path}"]
-
-    def test_csv_has_the_line_ends_of_spreadsheets(self, log: RedisLog, tmp_path: Path) -> None:
-        log.write(play(item("A", name="日本")))
-        export_file(log.archive, "csv", tmp_path / "log.csv")
-        assert (tmp_path / "log.csv").read_bytes().count(b"\r\n") == 2
-        assert "日本".encode() in (tmp_path / "log.csv").read_bytes()
 
     def test_old_file_stays_when_redis_goes_away(
         self, log: RedisLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

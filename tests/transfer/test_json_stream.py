@@ -66,21 +66,6 @@ def test_elements_before_a_fault_are_kept(content: bytes, expected: list[object]
         assert bool(said) == bool(problem)
 
 
-class FailingStream(io.BytesIO):
-    def read(self, size: int | None = -1) -> bytes:
-        if self.tell():
-            raise OSError(5, "Input/output error")
-        return super().read(4)
-
-
-def test_error_of_the_disk_is_named() -> None:
-    found = read_elements(FailingStream(b"[1, 2, 3]"))
-    assert next(found)[1] == [1]
-    with pytest.raises(UnreadableFile, match="Input/output error") as error:
-        next(found)
-    assert error.value.number == 2
-
-
 @settings(max_examples=20)
 @given(st.lists(objects, min_size=1), st.sampled_from(("\n{}\n", "[\n{}\n]")))
 def test_reading_continues_at_any_mark(rows: list[object], form: str) -> None:

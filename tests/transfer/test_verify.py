@@ -3,21 +3,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.core.play import SKIPPED, STOPPED
-from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.connection import RedisLink
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
-from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, play
+from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from spotify_logger.report.blocks import Answer
+    from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.connection import Command, Part, Reply
 
     Damage = Callable[[RedisLog], object]
@@ -30,14 +28,7 @@ INDEX = "plays:2026-11-22"
 A, B = f"listening:{SECOND}", f"listening:{SECOND + 300}"
 
 
-@pytest.fixture
-def log(redis_url: str) -> Iterator[RedisLog]:
-    log = RedisLog(redis_url)
-    write_log(log)
-    yield log
-    log.close()
-
-
+@pytest.fixture(autouse=True)
 def write_log(log: RedisLog) -> None:
     log.write(play("A", -DAY), play("A"), play("B", 300, 30, SKIPPED), play("B", 600, 100, None))
     log.write_gap()
@@ -91,10 +82,8 @@ REPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
     (lambda log: log.raw.hdel(INDEX, str(SECOND)), {"unlisted": [A]}),
     (deleted(INDEX), {"unlisted": [A, B, f"listening:{SECOND + 600}"]}),
     (written(SECOND, "track:A 199999 trackdone"), {"different": [f"{INDEX} {SECOND}"]}),
-    (written(SECOND, "what is this"), {"different": [f"{INDEX} {SECOND}"]}),
     (written(SECOND, "track:A 200000"), {"old_form": [f"{INDEX} {SECOND}"]}),
     (written(SECOND + 7, "track:A 7 skipped"), {"lost": [f"{INDEX} {SECOND + 7}"]}),
-    (written("007", "track:A 7 skipped"), {"lost": [f"{INDEX} 007"]}),
     (written("note", "hello"), {"lost": [f"{INDEX} note"]}),
     (
         written(SECOND, "track:A 200000 trackdone", "plays:2026-11-23"),
@@ -112,12 +101,12 @@ REPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
     (deleted("gaps"), {"unlisted_gap": [f"gap:{NIGHT_SECOND}"]}),
     (written(NIGHT_SECOND, "7 offline", "gaps"), {"unlisted_gap": [f"gap:{NIGHT_SECOND}"]}),
     (written("x", "y", "gaps"), {"lost_gap": ["gaps x"]}),
-    (written("5", "9 offline", "gaps"), {"lost_gap": ["gaps 5"]}),
 ]
 
 
 @pytest.mark.parametrize(("damage", "expected"), REPAIRABLE)
 def test_damage_is_found_and_repaired(log: RedisLog, damage: Damage, expected: dict[str, list[str]]) -> None:
+    intact = index_of(log)
     damage(log)
     before = plays_and_gaps(log)
     answer = check(log.archive, NOW)
@@ -127,6 +116,8 @@ def test_damage_is_found_and_repaired(log: RedisLog, damage: Damage, expected: d
     assert (examples(repaired), repaired.code) == (examples(answer), 0)
     assert plays_and_gaps(log) == before
     assert check(log.archive, NOW).page[1:] == []
+    if A in before:
+        assert index_of(log) == intact
 
 
 def test_catalog_is_restored_from_the_newest_play(log: RedisLog) -> None:
@@ -148,17 +139,11 @@ UNREPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
     (written("song", "x", "listening:5"), {"strange": ["listening:5"]}),
     (lambda log: log.raw.hdel(B, "started_at"), {"strange": [B]}),
     (written("from", "x", "gap:5"), {"strange": ["gap:5"]}),
-    *(
-        (written("1", "track:A 1 skipped", key), {"strange": [key]})
-        for key in ("listening:-5", "listening:99999999999999", "gap:-1", "plays:0000-00-00")
-    ),
+    (written("1", "x", "listening:99999999999999"), {"strange": ["listening:99999999999999"]}),
+    (written("1", "track:A 1 skipped", "plays:0000-00-00"), {"strange": ["plays:0000-00-00"]}),
     (
         lambda log: log.write(play("A", 100, second=SECOND + 99)),
         {"misnamed": [f"listening:{SECOND + 99}"]},
-    ),
-    (
-        lambda log: log.write(play("A", 9000, second=SECOND + 12_600)),
-        {"misnamed": [f"listening:{SECOND + 12_600}"]},
     ),
     (written(SECOND, f"{SECOND + 200}", "forgotten"), {"back": [A]}),
 ]
@@ -190,34 +175,15 @@ def test_foreign_keys_are_ignored(log: RedisLog, key: str) -> None:
     assert log.dump() == before
 
 
-def test_logs_with_prefixes_are_separate(redis_url: str) -> None:
-    ann, ben = RedisLog(redis_url, "ann:"), RedisLog(redis_url, "ben*:")
-    for log in (ann, ben):
-        log.write(play("A"))
-        log.raw.delete(f"{log.prefix}{INDEX}")
-    assert findings(ben, repair=True) == {"unlisted": [A]}
-    assert findings(ben) == {}
-    assert findings(ann) == {"unlisted": [A]}
-    ann.close()
-    ben.close()
-
-
 def test_overlapping_plays_are_no_error(log: RedisLog) -> None:
     log.write(play("C", 610, 30), play("D", 620, 9, source="backfill"), play("E", 695.5, 9))
     answer = check(log.archive, NOW)
     assert (examples(answer), answer.code) == ({"overlapping": [f"listening:{SECOND + 610}"]}, 0)
 
 
-def test_report_has_counts_and_a_few_examples(log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_has_counts_and_a_few_examples(log: RedisLog) -> None:
     log.write(*(play("A", 1000 + 300 * number) for number in range(9)))
     log.raw.delete(INDEX, "gaps")
-    scan = Archive.scan
-
-    def scan_with_repetitions(self: Archive, pattern: str) -> Iterator[list[str]]:
-        for names in scan(self, pattern):
-            yield from (names, names + names[:3])
-
-    monkeypatch.setattr(Archive, "scan", scan_with_repetitions)
     answer = check(log.archive, NOW)
     assert isinstance(answer.data, dict)
     assert answer.data["found"]["unlisted"]["count"] == 12
@@ -233,20 +199,13 @@ def test_report_has_counts_and_a_few_examples(log: RedisLog, monkeypatch: pytest
 
 
 class EventfulLink(RedisLink):
-    """A link that lets something happen before each request.
-
-    Attributes:
-        before: Called with the verb and the keys of the request.
-        writes: The commands that wrote.
-    """
+    """A link that calls `before` with the verb and the keys of each request."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.before: Callable[[str, Sequence[str]], object] = lambda *_: None
-        self.writes: list[Command] = []
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
-        self.writes += [command for command in commands if command[0] in {"HSET", "HDEL", "DEL", "SET"}]
         keys = [str(command[1]) for command in commands if len(command) > 1]
         self.before(str(commands[0][0]) if commands else "", keys)
         return super().send(commands)
@@ -273,43 +232,6 @@ class TestDuringLogging:
         lengths = iter(range(101, 9999))
         link.before = lambda *_: log.write(play("B", 600, next(lengths), None))
         assert findings(log, archive=link.archive(), repair=True) == {}
-        assert link.writes == []
-
-    def test_play_of_a_new_item_begins(self, log: RedisLog, link: EventfulLink) -> None:
-        def begin(verb: str, keys: Sequence[str]) -> None:
-            if verb == "HMGET" and A in keys:
-                log.write(play("B", 600, 100, STOPPED), play("C", 800, 5, None))
-
-        link.before = begin
-        assert findings(log, archive=link.archive(), repair=True) == {}
-        assert "track:C" in log.names()
-
-    def test_item_arrives_late(self, log: RedisLog, link: EventfulLink) -> None:
-        fields = log.kept("track:B")
-        log.raw.delete("track:B")
-
-        def arrive(verb: str, keys: Sequence[str]) -> None:
-            if verb == "EXISTS" and "track:B" in keys:
-                for name, value in fields.items():
-                    log.raw.hset("track:B", name, value)
-
-        link.before = arrive
-        assert findings(log, archive=link.archive(), repair=True) == {}
-
-    @pytest.mark.parametrize("request_number", [1, 2])
-    def test_gap_grows(self, log: RedisLog, link: EventfulLink, request_number: int) -> None:
-        requests = iter(range(1, 99))
-
-        def grow(verb: str, keys: Sequence[str]) -> None:
-            if "gaps" in keys and next(requests) == request_number:
-                link.before = lambda *_: None
-                with log.store.batch() as batch:
-                    batch.write_gap(NIGHT_SECOND, {**NIGHT, "to": "2026-11-22T03:00:00.000Z"})
-
-        log.raw.hset("gaps", "5", "9 offline")
-        link.before = grow
-        assert findings(log, archive=link.archive(), repair=True) == {"lost_gap": ["gaps 5"]}
-        assert findings(log) == {}
 
     def test_play_ends_just_before_its_index_line_is_repaired(
         self, log: RedisLog, link: EventfulLink
@@ -326,27 +248,3 @@ class TestDuringLogging:
         expected = {"different": [f"{INDEX} {SECOND + 600}"]}
         assert findings(log, archive=link.archive(), repair=True) == expected
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
-
-
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(REPAIRABLE), min_size=2, max_size=6))
-def test_any_damage_is_repaired_without_changing_a_play(
-    log: RedisLog, link: EventfulLink, damages: list[tuple[Damage, dict[str, list[str]]]]
-) -> None:
-    log.begin()
-    write_log(log)
-    intact, index = log.everything(), index_of(log)
-    for damage, _ in damages:
-        damage(log)
-    damaged, plays = log.everything(), plays_and_gaps(log)
-    found = findings(log)
-    assert (found == {}) == (damaged == intact)
-    link.writes.clear()
-    assert findings(log, archive=link.archive(), repair=True) == found
-    assert bool(link.writes) == bool(found)
-    assert plays_and_gaps(log) == plays
-    link.writes.clear()
-    assert findings(log, archive=link.archive(), repair=True) == {}
-    assert link.writes == []
-    if A in damaged:
-        assert index_of(log) == index
