@@ -415,9 +415,19 @@ def is_asleep(pid: int) -> bool:
 
 
 class TestCommandLine:
-    def test_an_unknown_option_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_help_and_an_unknown_option(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main.main(["--help"]) == 0
+        assert "--demo" in capsys.readouterr().out
         assert main.main(["--frobnicate"]) == 2
         assert capsys.readouterr() == ("", "usage: run.py [--demo [--web] [--for SECONDS]]\n")
+
+    def test_the_demo_replaces_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def execv(_: str, arguments: list[str]) -> None:
+            raise SystemExit(" ".join(arguments))
+
+        monkeypatch.setattr(os, "execv", execv)
+        with pytest.raises(SystemExit, match=r"spotify_logger\.simulator\.demo.* --for 20$"):
+            main.main(["--demo", "--for", "20"])
 
     def test_run_py_works_in_its_own_folder(
         self, supervised: SupervisedFolder, tmp_path_factory: pytest.TempPathFactory

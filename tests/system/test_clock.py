@@ -64,9 +64,7 @@ def test_a_step_after_the_first_answer_changes_nothing(
     assert system.utc() == NOW + 10
 
 
-@pytest.mark.parametrize(
-    ("state", "expected"), [(0, True), (4, True), (5, False), (-1, False), (None, False)]
-)
+@pytest.mark.parametrize(("state", "expected"), [(0, True), (5, False), (-1, False), (None, False)])
 def test_the_kernel_is_asked_for_synchronization(
     monkeypatch: pytest.MonkeyPatch, state: int | None, *, expected: bool
 ) -> None:

@@ -58,28 +58,26 @@ NAMELESS: dict[str, object] = {
 }
 
 
-def test_podcast_episode_has_its_show_as_album() -> None:
-    names = {"episode_name": "One", "episode_show_name": "Show", "spotify_episode_uri": "spotify:episode:E"}
+EPISODE = {"episode_name": "One", "episode_show_name": "Show", "spotify_episode_uri": "spotify:episode:E"}
+CHAPTER = {
+    "audiobook_title": "Show",
+    "audiobook_uri": "spotify:show:B",
+    "audiobook_chapter_title": "One",
+    "audiobook_chapter_uri": "spotify:chapter:E",
+}
+
+
+@pytest.mark.parametrize("names", [EPISODE, CHAPTER], ids=["podcast", "audiobook"])
+def test_episode_has_its_show_and_a_chapter_its_book_as_album(names: dict[str, str]) -> None:
     play = entry(extended(A, 0, 100, spotify_track_uri=None) | NAMELESS | names).play
     found = {name: play.fields.get(name) for name in ("id", "type", "name", "artists", "album")}
     assert found == {"id": "E", "type": "episode", "name": "One", "artists": None, "album": "Show"}
-    assert play.item.key == "episode:E"
-    podcast = {"endTime": "2026-01-01 12:02", "podcastName": "Show", "episodeName": "One", "msPlayed": 5}
-    assert entry(podcast).play.fields["album"] == "Show"
-    assert entry(podcast).play.fields["type"] == "episode"
+    assert (play.item.key, play.item.uri) == ("episode:E", "spotify:episode:E")
 
 
-@pytest.mark.parametrize("uri", ["spotify:episode:C", "spotify:chapter:C"])
-def test_chapter_of_an_audiobook_is_an_episode(uri: str) -> None:
-    names = {
-        "audiobook_title": "Book",
-        "audiobook_uri": "spotify:show:B",
-        "audiobook_chapter_title": "Chapter 1",
-    }
-    row = extended(A, 0, 100, spotify_track_uri=None, audiobook_chapter_uri=uri) | NAMELESS | names
-    play = entry(row).play
-    assert (play.item.key, play.item.uri) == ("episode:C", "spotify:episode:C")
-    assert (play.fields["name"], play.fields["album"]) == ("Chapter 1", "Book")
+def test_local_file_keeps_its_uri() -> None:
+    uri = "spotify:local:Me::Demo:200"
+    assert entry(extended(A, 0, 100, spotify_track_uri=uri)).play.item.uri == uri
 
 
 @pytest.mark.parametrize(
@@ -139,8 +137,10 @@ def test_end_reason(reason_end: object, skipped: object, expected: str) -> None:
     ("row", "reason", "word"),
     [
         (extended(A, 0, 0), SkipReason.SILENT, ""),
+        (account(A, 60, 0), SkipReason.SILENT, ""),
         (extended(A, 0, 100, incognito_mode=True), SkipReason.PRIVATE, ""),
         (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": "nonsense"}, SkipReason.NAMELESS, ""),
+        (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": None}, SkipReason.NAMELESS, ""),
         (account(A, 60, 1) | {"trackName": ""}, SkipReason.NAMELESS, ""),
         (None, SkipReason.BAD, "not a JSON object"),
         ({}, SkipReason.BAD, "neither ts nor endTime"),

@@ -257,6 +257,8 @@ def test_export_is_imported_without_loss(redis_url: str, tmp_path: Path) -> None
             ours.write_gap()
         path = tmp_path / "log.json"
         export_file(ours.archive, "json" if is_array else "jsonl", path)
+        import_history(theirs.archive, [path], dry_run=True)
+        assert theirs.names() == set()
         import_history(theirs.archive, [path])
         assert theirs.everything() == ours.everything()
         import_history(ours.archive, [path])

@@ -264,14 +264,12 @@ def test_unreachable_redis_gives_advice(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-class TerminalOutput(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, archive: Archive) -> None:
+def test_progress_is_shown_on_a_terminal_only(
+    tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
-    pipe, terminal = io.StringIO(), TerminalOutput()
+    pipe, terminal = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
     import_history(archive, [path], screen=pipe)
     import_history(archive, [path], screen=terminal)
     assert pipe.getvalue() == ""

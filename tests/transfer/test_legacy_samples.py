@@ -65,7 +65,7 @@ PAUSED = {second: sample(A, 90, playing=False) for second in range(100, 300, 10)
         (played(A, 0, 200) | played(A, 200, 400), [("A", 0, 200, "trackdone"), ("A", 200, 190, "unknown")]),
         (played(A, 0, 100) | PAUSED, [("A", 0, 90, "stopped")]),
         (played(A, 0, 60) | played(B, 9000, 9100), [("A", 0, 50, "unknown"), ("B", 9000, 90, "unknown")]),
-        ({0: {"nothing": "1"}}, []),
+        ({0: {"nothing": "1", "artists": "["}}, []),
     ],
     ids=["done", "skipped", "repeated", "paused", "left", "unknown fields"],
 )
@@ -95,18 +95,10 @@ DOTTED = {
     "shuffle_state": "False",
     "context.uri": "None",
 }
-SHORT = {
-    "uri": "spotify:track:A",
-    "track": "A",
-    "artist": "Daft Punk, Air",
-    "progress": "5000",
-    "album": "Discovery",
-}
 
 
-@pytest.mark.parametrize("fields", [DOTTED, SHORT], ids=["dotted", "short"])
-def test_fields_may_have_various_names(fields: dict[str, str]) -> None:
-    playback = read_sample(fields)
+def test_fields_may_have_other_names() -> None:
+    playback = read_sample(DOTTED)
     assert playback.item is not None
     assert playback.item.key == "track:A"
     assert (playback.playing, playback.progress_ms) == (True, 5000)

@@ -34,12 +34,8 @@ def write_log(log: RedisLog) -> None:
     log.write_gap()
 
 
-def findings(log: RedisLog, *, repair: bool = False, archive: Archive | None = None) -> dict[str, list[str]]:
-    """Check the log, and return the first examples of each kind of finding."""
-    return examples(check(archive or log.archive, NOW, repair=repair))
-
-
 def examples(answer: Answer) -> dict[str, list[str]]:
+    """Return the first examples of each kind of finding."""
     assert isinstance(answer.data, dict)
     return {name: about["first"] for name, about in answer.data["found"].items()}
 
@@ -118,20 +114,6 @@ def test_damage_is_found_and_repaired(log: RedisLog, damage: Damage, expected: d
     assert check(log.archive, NOW).page[1:] == []
     if A in before:
         assert index_of(log) == intact
-
-
-def test_catalog_is_restored_from_the_newest_play(log: RedisLog) -> None:
-    log.raw.delete("track:B")
-    log.raw.hset(f"listening:{SECOND + 600}", "name", "B (Remastered)")
-    findings(log, repair=True)
-    assert log.kept("track:B") == {
-        "uri": "spotify:track:B",
-        "type": "track",
-        "name": "B (Remastered)",
-        "artists": "Daft Punk",
-        "album": "Discovery",
-        "duration_ms": "200000",
-    }
 
 
 UNREPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
@@ -231,7 +213,7 @@ class TestDuringLogging:
     def test_open_play_grows_at_every_request(self, log: RedisLog, link: EventfulLink) -> None:
         lengths = iter(range(101, 9999))
         link.before = lambda *_: log.write(play("B", 600, next(lengths), None))
-        assert findings(log, archive=link.archive(), repair=True) == {}
+        assert examples(check(link.archive(), NOW, repair=True)) == {}
 
     def test_play_ends_just_before_its_index_line_is_repaired(
         self, log: RedisLog, link: EventfulLink
@@ -246,5 +228,5 @@ class TestDuringLogging:
 
         link.before = end
         expected = {"different": [f"{INDEX} {SECOND + 600}"]}
-        assert findings(log, archive=link.archive(), repair=True) == expected
+        assert examples(check(link.archive(), NOW, repair=True)) == expected
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
