@@ -124,10 +124,10 @@ def test_a_supervisor_that_overslept_gives_a_second_chance_and_no_third() -> Non
 
 def test_a_process_without_beats_is_never_silent_and_healthy_while_it_runs() -> None:
     server = RestartPolicy(lambda: 0.0)
-    history: History = [(0, start), (1, exits(1)), (3, exits(1)), (1000, exits(KILLED))]
+    history: History = [(0, start), (1, exits(1)), (3, exits(-63)), (1000, exits(KILLED))]
     assert outcome_of(server, history, 1002)[1:] == (
         restarted(1, "exit code 1", 1)
-        + restarted(3, "exit code 1", 2)
+        + restarted(3, "killed by signal 63", 2)
         + restarted(1000, "killed by SIGKILL", 1)
     )
 
