@@ -65,7 +65,6 @@ SLOW = (
     "transfer/test_dedup.py",
     "transfer/test_delete.py",
     "transfer/test_exporter.py",
-    "transfer/test_files.py",
     "transfer/test_importer.py",
     "transfer/test_json_stream.py",
     "transfer/test_verify.py",

@@ -230,7 +230,7 @@ class TestConfirmation:
 
     @pytest.mark.parametrize(
         ("text", "is_agreed"),
-        [("y\n", True), ("YES \n", True), ("\n", False), ("", False), ("yellow\n", False)],
+        [("YES \n", True), ("\n", False), ("", False), ("yellow\n", False)],
     )
     def test_only_yes_agrees(self, log: RedisLog, text: str, *, is_agreed: bool) -> None:
         log.write(play("A"))
