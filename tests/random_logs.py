@@ -86,14 +86,7 @@ MOMENTS = {
 }
 """When clocks change, or a year or a month begins; in the first years of Spotify, so that little is read."""
 
-RULES: dict[int | str, str] = {
-    30_000: "30s",
-    0: "0",
-    173_000: "173",
-    29_000: "29s",
-    "half": "half",
-    "finished": "finished",
-}
+RULES: dict[int | str, str] = {30_000: "30s", 0: "0", 173_000: "173", "half": "half", "finished": "finished"}
 """Thresholds for a play to count, and the values of --min for them."""
 
 
@@ -110,7 +103,7 @@ def _random_log(seed: int, number: int) -> LogAndArguments:
     second = chance.choice(plays).second if plays else MOMENTS[zone][0]
     last = plays[-1].second if plays else second
     now = last + chance.choice((0, 1, HOUR, DAY, 40 * DAY))
-    period, words = _random_period(chance, zone, second, now)
+    period, words = _random_period(chance, zone, second)
     rule, by, exact = chance.choice([*RULES]), chance.choice(("plays", "time")), chance.random() < 0.3
     words = [*words, "--tz", zone, "--by", by, "--min", RULES[rule], *["--exact"] * exact]
     gaps = _random_gaps(chance, [each for each in (second, period.begin, period.end, now) if each])
@@ -133,29 +126,20 @@ def _random_plays(chance: Random, zone: str, number: int) -> list[ReferencePlay]
     return plays
 
 
-def _random_period(chance: Random, zone: str, second: int, now: int) -> tuple[ReferencePeriod, list[str]]:
+def _random_period(chance: Random, zone: str, second: int) -> tuple[ReferencePeriod, list[str]]:
     """Return a period around a second for the reference, and as command-line arguments."""
-    day, moment = reference.day_of(second, zone), reference.shown(second, zone)
-    kind = chance.choice(("all", "year", "month", "last", "moment", "since", "until", "between", "between"))
-    if kind == "year":
-        return reference.year(day.year, zone), ["--year", f"{day:%Y}"]
-    if kind == "month":
-        return reference.month(day.replace(day=1), zone), ["--month", f"{day:%Y-%m}"]
-    if kind == "last":
-        number, unit = chance.choice(((2, "h"), (1, "d"), (5, "d"), (2, "w"), (1, "m"), (1, "y")))
-        return reference.last(number, unit, now, zone), ["--last", f"{number}{unit}"]
-    if kind == "moment":
-        return ReferencePeriod(reference.first_second(moment, zone)), ["--since", moment.isoformat()]
+    day = reference.day_of(second, zone)
     last = day + timedelta(days=chance.choice((0, 1, 4, 30)))
     begin, end = reference.midnight(day, zone), reference.midnight(last + timedelta(days=1), zone)
     since, until = ["--since", f"{day}"], ["--until", f"{last}"]
-    periods = {
-        "all": (ReferencePeriod(), []),
-        "since": (ReferencePeriod(begin), since),
-        "until": (ReferencePeriod(None, end), until),
-        "between": (ReferencePeriod(begin, end, begin - (end - begin)), since + until),
-    }
-    return periods[kind]
+    periods: tuple[tuple[ReferencePeriod, list[str]], ...] = (
+        (ReferencePeriod(), []),
+        (reference.year(day.year, zone), ["--year", f"{day:%Y}"]),
+        (ReferencePeriod(begin), since),
+        (ReferencePeriod(None, end), until),
+        (ReferencePeriod(begin, end, begin - (end - begin)), since + until),
+    )
+    return chance.choice(periods)
 
 
 def _random_gaps(chance: Random, seconds: Sequence[int]) -> list[Gap]:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 Data = dict[str, object]
 Gap = tuple[int, int, str]
 HALF_AN_HOUR_MS = 1_800_000
 ONE_DAY = timedelta(days=1)
-DAY = "%Y-%m-%d"
 KINDS = ("tracks", "artists", "albums", "shows")
 
 
@@ -102,11 +101,6 @@ def day_of(second: int, zone: str) -> date:
     return shown(second, zone).date()
 
 
-def at(pattern: str, text: object, plays: Iterable[ReferencePlay], zone: str) -> list[ReferencePlay]:
-    """Return the plays that began at a local time which reads `text` in a format of strftime."""
-    return [play for play in plays if f"{shown(play.second, zone):{pattern}}" == str(text)]
-
-
 def first_second(moment: datetime, zone: str) -> int:
     """The first second at which clocks show a moment; the one at which they leave it out."""
     as_utc = int(moment.replace(tzinfo=UTC).timestamp())
@@ -126,30 +120,6 @@ def midnight(day: date, zone: str) -> int:
 def year(number: int, zone: str) -> ReferencePeriod:
     begin, end, earlier = (midnight(date(which, 1, 1), zone) for which in (number, number + 1, number - 1))
     return ReferencePeriod(begin, end, earlier)
-
-
-def month(first: date, zone: str) -> ReferencePeriod:
-    after, before = (first + 31 * ONE_DAY).replace(day=1), (first - ONE_DAY).replace(day=1)
-    return ReferencePeriod(*(midnight(day, zone) for day in (first, after, before)))
-
-
-def last(number: int, unit: str, now: float, zone: str) -> ReferencePeriod:
-    end = int(now) + 1
-    return ReferencePeriod(_back(end, number, unit, zone), end, _back(end, 2 * number, unit, zone))
-
-
-def _back(second: int, number: int, unit: str, zone: str) -> int:
-    if unit == "h":
-        return second - number * 3600
-    moment = shown(second, zone)
-    if unit in ("d", "w"):
-        return first_second(moment - number * ONE_DAY * (7 if unit == "w" else 1), zone)
-    first = moment.replace(day=1)
-    for _ in range(number * (12 if unit == "y" else 1)):
-        first = (first - ONE_DAY).replace(day=1)
-    while first.day < moment.day and (first + ONE_DAY).month == first.month:  # 31 January, and then February
-        first += ONE_DAY
-    return first_second(first, zone)
 
 
 # What counts
@@ -382,14 +352,15 @@ class ReferenceLog:
             "days": len(days),
             "longest_streak": streak(max(runs, key=len, default=[])),
             "current_streak": streak(next((run for run in runs if run[-1] >= yesterday), [])),
-            "busiest_day": self._best_day(self.inside, 1),
+            "busiest_day": self._busiest_day(),
         }
 
-    def _best_day(self, plays: Sequence[ReferencePlay], measure: int) -> Data | None:
-        """Return the first day with the most plays (0) or milliseconds (1)."""
-        days = sorted({day_of(play.second, self.zone) for play in plays})
-        by_day = {day: at(DAY, day, plays, self.zone) for day in days}
-        best = max(days, key=lambda day: self.amounts(by_day[day])[measure], default=None)
+    def _busiest_day(self) -> Data | None:
+        """Return the first day with the most milliseconds."""
+        by_day: dict[date, list[ReferencePlay]] = {}
+        for play in self.inside:
+            by_day.setdefault(day_of(play.second, self.zone), []).append(play)
+        best = max(sorted(by_day), key=lambda day: self.amounts(by_day[day])[1], default=None)
         return None if best is None else {"day": str(best), **self.sums(by_day[best])}
 
 

@@ -40,7 +40,7 @@ from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RATE_LIMIT_FILE, Rat
 from spotify_logger.system import log as journal
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 from tests import fuzz_corpus as corpus
-from tests.fuzz_corpus import PLAYERS, SECOND, SECRET, TRACK, encoded, garbled, mutated, texts, values
+from tests.fuzz_corpus import PLAYERS, SECOND, SECRET, TRACK, encoded, mutated, texts, values
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -223,9 +223,8 @@ few_items = [
 ]
 
 
-DATES = ("Sun, 22 Nov 2026 12:00:05 GMT", "Sun, 22 Nov 2026 13:00:00 +0100", "22 Nov 26 12:00", "3600")
-date_bits = st.sampled_from(["+9999", "-2400", "0000", "99999", "GMT", "Feb", "31 ", *":,. -+9²"])
-dates = garbled(DATES, date_bits | texts) | st.integers().map(str) | texts
+DATES = ("Sun, 22 Nov 2026 12:00:05 GMT", "Sun, 22 Nov 9999 13:00:00 -2400", "31 Feb 26 12:00", "3600", "-1")
+dates = st.sampled_from(DATES) | st.integers().map(str) | texts
 failures = st.sampled_from([400, 401, 403, 429, 429, 500]) | st.integers(300, 999)
 errors = encoded(mutated(corpus.ERRORS + corpus.GRANTS))
 odd_responses = st.builds(Response, failures, st.fixed_dictionaries({"retry-after": dates}), errors)
@@ -289,8 +288,7 @@ def test_restart_from_what_redis_has(
 
 def play_of(item_body: object, begin: int, end: int) -> Play:
     """Return a play, from and until so many seconds before now."""
-    item = read_item(item_body)
-    assert item is not None
+    item = read_item(item_body) or pytest.fail("no item")
     started, ended = (SECOND - begin) * 1000, (SECOND - end) * 1000
     return Play(SECOND - begin, item, started, ended, ended - started, "skipped")
 

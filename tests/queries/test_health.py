@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spotify_logger.queries.health import LoggerEvidence, problems, status_time, unobserved_since
+from spotify_logger.queries.health import problems, status_time, unobserved_since
 from spotify_logger.storage.durability import Persistence
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
@@ -49,13 +49,6 @@ def test_problems(changes: dict[str, str], words: list[str]) -> None:
     found = problems({**WELL, **changes}, NOW, max_poll_interval=60.0)
     assert len(found) == len(words)
     assert all(word in problem for word, problem in zip(words, found, strict=True))
-
-
-def test_a_logger_that_is_known_to_have_ended_is_missed_sooner() -> None:
-    status = {**WELL, "next_poll": "2026-11-22T17:59:00.000Z"}
-    assert problems(status, NOW, 60.0) == []
-    (problem,) = problems(status, NOW, 60.0, LoggerEvidence(is_running=False))
-    assert "not running" in problem
 
 
 @pytest.mark.parametrize(

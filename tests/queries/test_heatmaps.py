@@ -6,7 +6,7 @@ import pytest
 
 from spotify_logger.queries import arguments, heatmaps
 from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Table
-from tests.indexed_log import IndexedLog, data_of, drawn, rows
+from tests.indexed_log import IndexedLog, data_of, rows
 from tests.queries.items import QUO
 
 if TYPE_CHECKING:
@@ -64,13 +64,6 @@ class TestClockHeatmap:
         answer = self.clock(log, year=2026)
         assert (rows(answer)["plays"], rows(answer)["fullest hour"]) == ("0 of at least 30 s", "")
 
-    def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        log.all((QUO, 1_700_000_000 + hour * 3700, 10_000_000, "trackdone") for hour in range(200))
-        log.gap("2026-11-16 09:00", "2026-11-16 10:00")
-        lines = drawn(self.clock(log), monkeypatch)
-        assert len(lines) <= 24
-        assert max(map(len, lines)) <= 80
-
 
 class TestCalendarHeatmap:
     def calendar(self, log: IndexedLog, year: int = 2026, **more: object) -> Answer:
@@ -101,14 +94,6 @@ class TestCalendarHeatmap:
         assert (heatmap.year, heatmap.unit) == (2026, "minutes")
         assert {str(day): value for day, value in heatmap.values.items() if value} == {"2026-02-27": 4}
         assert self.calendar(log, 2025).page == ["Nothing was played: 2025."]
-
-    def test_it_fits_on_a_screen(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        noon = log.second("2026-01-01 12:00")
-        log.all((QUO, noon + day * 86_400, 100 * day, "trackdone") for day in range(300))
-        log.gap("2026-11-16 09:00", "2026-11-16 10:00")
-        lines = drawn(self.calendar(log), monkeypatch)
-        assert len(lines) <= 24
-        assert lines[-1] == "At least: 1 gap (1 h) was not observed."
 
 
 @pytest.mark.parametrize(

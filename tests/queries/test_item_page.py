@@ -220,13 +220,3 @@ class TestItemFigures:
             ("track", 2, "Veridis Quo", 1),
             ("album", 1, "Discovery", 2),
         ]
-
-    def test_control_characters_in_names(self, log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        for number in range(2):
-            item = CatalogItem(f"track:{number}", f"\x1b[31m$(x) {number}", ["'; rm"])
-            log.to(item, f"2026-06-01 12:0{number}")
-        for text in ("rm", "\x1b[31m$(x)", "\x1b"):
-            lines = drawn(page(log, TRACKS, text), monkeypatch)
-            assert all(line.isprintable() for line in lines)
-        advice = shlex.split(rows(page(log, TRACKS, "rm"))["tell which"])
-        assert advice[1:] == ["track", "'; rm \x1b[31m$(x) 0"]
