@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -115,6 +116,14 @@ class TestControl:
         expected = {"name": "B", "ms_played": 20_000, "ended_at": T + 220, "end_reason": ""}
         assert expected.items() <= second.items()
 
+    def test_the_requests(self, client: Client) -> None:
+        for token in (client.authorization(), {}):
+            client.request("GET", PLAYER, token)
+        status, body = client.request("GET", "/control/requests")
+        expected = {"/api/token": {"200": 1}, "/v1/me/player": {"200": 1, "401": 1}}
+        assert (status, json.loads(body)) == (200, expected)
+        assert client.request("GET", "/control/faults")[0] == 404
+
 
 def connect(client: Client, token: Mapping[str, str]) -> socket.socket:
     """Send a request over another socket, to see the bytes of its response."""
@@ -166,6 +175,13 @@ class TestNetworkFaults:
         client.add_fault(fault=fault, requests=1, value=0)
         with connect(client, token) as line:
             assert json.loads(read_all(line).partition(b"\r\n\r\n")[2])["item"]["name"] == "B"
+
+    def test_a_slow_response(self, client: Client) -> None:
+        token = client.authorization()
+        client.add_fault(fault="slow", requests=1, value=0.15)
+        begun = time.monotonic()
+        assert client.request("GET", PLAYER, token)[0] == 200
+        assert time.monotonic() - begun >= 0.15
 
     def test_a_client_may_leave_before_the_end(
         self, client: Client, capfd: pytest.CaptureFixture[str]
