@@ -225,3 +225,8 @@ def test_a_port_in_use_is_one_line(server: SimulatorServer, capsys: pytest.Captu
     error = capsys.readouterr().err
     assert f"port {port}: " in error
     assert error.count("\n") == 1
+
+
+def test_an_excessive_pace_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        main(["--pace", "101"])
