@@ -1,6 +1,6 @@
-"""Fuzz what Spotify and Redis answer: no exception escapes, no play is invented, no secret is shown.
+"""Fuzz all external input: no exception escapes, no play is invented, no secret is shown.
 
-The tests of the single modules fuzz settings, files and redirects, those of the commands a hostile Redis.
+A hostile Redis is shown with every command in `tests/cli/test_hostile_commands.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.config import settings as config
+from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.display import format_play
 from spotify_logger.core.observations import JITTER_MS
@@ -35,6 +36,7 @@ from spotify_logger.core.tracker import Tracker
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import Response
+from spotify_logger.spotify.login import parse_redirect
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system import log as journal
@@ -350,3 +352,42 @@ def test_responses_with_tokens(spotify: FuzzedSpotify, response: Response) -> No
         else:
             assert not any(secret in str(found) for secret in secrets)
             assert 0 <= getattr(found, "seconds", 0.0) <= 366 * 86400
+
+
+# What the user's files and lines say
+
+blank = st.just("")
+lines = st.text("ab=\"'\\\n\r #$\0ä{(", max_size=40) | texts
+setting_names = st.sampled_from([*DEFAULTS, *(f"{name}_FILE" for name in DEFAULTS)])
+
+
+@fuzz(
+    100, environ=st.dictionaries(setting_names, texts, max_size=2), dotenv=blank | lines, auth=blank | lines
+)
+def test_settings(tmp_path: Path, environ: Mapping[str, str], dotenv: str, auth: str) -> None:
+    kept = (
+        f"SPOTIFY_CLIENT_ID=abc\nREDIS_URL='redis://me:{SECRET}@h:6379/0'\nSPOTIFY_CLIENT_SECRET={SECRET}\n"
+    )
+    (tmp_path / ".env").write_bytes((kept + dotenv).encode("utf-8", "surrogatepass"))
+    (tmp_path / "auth.py").write_bytes(f"client_secret = '{SECRET}'\n{auth}".encode("utf-8", "surrogatepass"))
+    environ = {**environ, "STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
+    found = outcome(partial(config.load, tmp_path, environ), Misconfigured)
+    assert SECRET not in (str(found) if isinstance(found, Misconfigured) else repr(found))
+
+
+@fuzz(100, content=encoded(mutated([{"refresh_token": "a", "expires_at": 1.0, "scope": "x"}]) | values))
+def test_token_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token.json"
+    path.write_bytes(content)
+    token = TokenFile(path).load()
+    if token is not None:
+        oauth.valid_until(token)
+        TokenFile(path).save(token)
+        assert TokenFile(path).load() == token
+
+
+@fuzz(100, address=texts | st.text("?&=#%:/[]codestaerr1\ud800\x1b", max_size=60))
+def test_redirected_addresses(address: str) -> None:
+    redirect = parse_redirect(address)
+    assert is_shown_safely(redirect.error)
+    assert repr(redirect) == f"Redirect(error={redirect.error!r})"
