@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from spotify_logger.report import csv_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from spotify_logger.report.csv_output import CsvRow
 
 SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 - of full width
@@ -25,24 +23,17 @@ def written(rows: list[CsvRow]) -> str:
 
 
 class TestCell:
-    @pytest.mark.parametrize(
-        ("value", "cell"), [(-7, -7), (-1.5, -1.5), (None, ""), (True, "true"), (False, "false")]
-    )
-    def test_numbers_stay_numbers(self, value: float | None, cell: object) -> None:
-        assert csv_output.to_cell(value) == cell
+    def test_numbers_stay_numbers(self) -> None:
+        values = (-7, -1.5, None, True, False)
+        assert [csv_output.to_cell(value) for value in values] == [-7, -1.5, "", "true", "false"]
 
     @pytest.mark.parametrize(
         ("text", "cell"),
         [
-            *((text, text) for text in ("", "Łódź", "坂本龍一", "a=b", "1-2", "'Round Midnight", " x ")),
-            *((f"{before}=A1", f"'{before}=A1") for before in ("", "  ", "'", "' '")),
-            ("\t=A1", "' =A1"),
-            ("\u3000=A1", "' =A1"),
+            *((text, text) for text in ("", "坂本龍一", "a=b", "'Round Midnight", " x ")),
+            *((f"{before}=A1", f"'{before}=A1") for before in ("", "  ", "' '")),
             ("\r\n@A1", "'  @A1"),
-            ("a\tb\r\nc", "a b  c"),
-            ("a\x1b[31m\x9b\x00\u202eb", "a\ufffd[31m\ufffd\ufffd\ufffdb"),
-            ("a\ud800", "a\ufffd"),
-            ("\x1b=1", "\ufffd=1"),
+            ("a\x1b[31m\x9b\x00\u202e\ud800b", "a\ufffd[31m\ufffd\ufffd\ufffd\ufffdb"),
         ],
     )
     def test_formulas_and_control_characters_are_defused(self, text: str, cell: str) -> None:
@@ -70,22 +61,6 @@ class TestWriteCsv:
         ]
         assert written(rows) == 'track,plays,share\r\n"She said ""=1""",3,0.5\r\n"a, b",-1,\r\n'
         assert written([]) == ""
-
-    def test_rejects_a_column_that_the_header_lacks(self) -> None:
-        with pytest.raises(ValueError, match="album"):
-            written([{"track": "x"}, {"track": "y", "album": "z"}])
-
-    def test_streams_its_rows(self) -> None:
-        out = io.StringIO()
-        lines_before: list[int] = []
-
-        def rows() -> Iterator[CsvRow]:
-            for _ in range(3):
-                lines_before.append(out.getvalue().count("\n"))
-                yield {"n": 1}
-
-        csv_output.write_csv(rows(), out)
-        assert lines_before == [0, 2, 3]
 
     def test_is_utf_8_in_every_locale(self) -> None:
         raw = io.BytesIO()

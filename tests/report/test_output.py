@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -57,15 +55,6 @@ class TestPipe:
     @pytest.mark.parametrize("block", [NASTY, Table([[NASTY]])])
     def test_control_characters_are_replaced(self, block: Block) -> None:
         assert in_pipe(block) == f"{HARMLESS}\n"
-
-    def test_does_not_import_rich(self) -> None:
-        code = (
-            "import sys\nfrom spotify_logger.report.blocks import Answer\n"
-            "from spotify_logger.report.output import write_answer\n"
-            "write_answer(Answer(1, ['x']), sys.stdout)\nprint('rich' in sys.modules)"
-        )
-        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-        assert ended.stdout == b"x\nFalse\n"
 
 
 def test_json_is_ascii_also_on_a_terminal() -> None:

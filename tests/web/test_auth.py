@@ -11,7 +11,7 @@ from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.secrets_file import SecretsFile
 from spotify_logger.web.sessions import MAX_SESSIONS, Sessions
 from spotify_logger.web.throttle import MAX_FAILURES, MAX_PER_NETWORK, MAX_REMEMBERED, WINDOW, Throttle
-from tests.web.page import ManualClock, password_auth
+from tests.web.page import ManualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,32 +56,13 @@ class TestSecretsFile:
         (tmp_path / "file").write_text("")
         with pytest.raises(Misconfigured, match=r"web\.json .*fix its owner"):
             SecretsFile(tmp_path / "file")
-        (tmp_path / "state").mkdir()
-        (tmp_path / "state").chmod(0o777)
-        with pytest.raises(Misconfigured, match="is not trusted"):
-            SecretsFile(tmp_path / "state")
-
-
-class TestPasswordAuth:
-    def test_only_the_right_password_begins_a_session(self, tmp_path: Path, clock: ManualClock) -> None:
-        auth = password_auth(tmp_path, PASSWORD, clock)
-        for wrong in ("", "sesame", "SESAME Ö", "sesame o"):
-            assert auth.sign_in(wrong, HERE) is None
-        for right in (PASSWORD, f" {PASSWORD}\n"):
-            token = auth.sign_in(right, HERE)
-            assert token
-            assert auth.is_signed_in(token)
 
 
 class TestSignInSessions:
-    @pytest.fixture
-    def sessions(self, tmp_path: Path, clock: ManualClock) -> Sessions:
-        return Sessions(SecretsFile(tmp_path), PASSWORD, clock)
-
     def test_are_shared_by_processes_and_end_one_by_one_or_with_the_password(
-        self, sessions: Sessions, tmp_path: Path, clock: ManualClock
+        self, tmp_path: Path, clock: ManualClock
     ) -> None:
-        other = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
+        sessions, other = (Sessions(SecretsFile(tmp_path), PASSWORD, clock) for _ in range(2))
         here, there = sessions.begin(), other.begin()
         assert sessions.is_valid(there)
         assert other.is_valid(here)
@@ -91,9 +72,8 @@ class TestSignInSessions:
             assert each.is_valid(there)
         assert not Sessions(SecretsFile(tmp_path), "another one", clock).is_valid(there)
 
-    def test_the_oldest_end_beyond_the_limit(
-        self, sessions: Sessions, tmp_path: Path, clock: ManualClock
-    ) -> None:
+    def test_the_oldest_end_beyond_the_limit(self, tmp_path: Path, clock: ManualClock) -> None:
+        sessions = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
         tokens = []
         for _ in range(MAX_SESSIONS + 1):
             tokens.append(sessions.begin())
@@ -102,7 +82,7 @@ class TestSignInSessions:
         assert (tmp_path / "web.json").stat().st_size < atomic_file.MAX_FILE_SIZE
         assert tokens[-1] not in (tmp_path / "web.json").read_text()
 
-    @pytest.mark.parametrize("found", [{}, {"sessions": None}, {"sessions": []}, {"sessions": {"x": "y"}}])
+    @pytest.mark.parametrize("found", [{}, {"sessions": []}, {"sessions": {"x": "y"}}])
     def test_a_file_without_sessions_or_with_malformed_ones_keeps_its_password(
         self, tmp_path: Path, clock: ManualClock, found: dict[str, object]
     ) -> None:
@@ -113,19 +93,6 @@ class TestSignInSessions:
         assert secrets_file.password == "aaaaa-bbbbb"
         assert not sessions.is_valid("")
         assert sessions.is_valid(sessions.begin())
-
-    def test_warns_if_the_file_cannot_be_written(
-        self, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        ended = sessions.begin()
-        monkeypatch.setattr(atomic_file, "write_atomically", full)
-        assert sessions.is_valid(sessions.begin())
-        sessions.end(ended)
-        assert not sessions.is_valid(ended)
-        assert capsys.readouterr().err.count("No space left") == 2
 
 
 class TestThrottle:
@@ -145,21 +112,14 @@ class TestThrottle:
         assert throttle.retry_after(HERE) == 1
 
     @pytest.mark.parametrize(
-        ("address", "same", "other"),
-        [
-            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
-            ("2001:db8::1", "2001:db8:0::1", "2001:db8::2"),
-            ("fe80::1%eth0", "fe80::1", "fe80::2"),
-            ("", "nonsense", "192.0.2.1"),
-        ],
+        ("address", "same"),
+        [("192.0.2.1", "::ffff:192.0.2.1"), ("fe80::1%eth0", "fe80:0::1"), ("", "nonsense")],
     )
-    def test_one_address_has_several_spellings(
-        self, throttle: Throttle, address: str, same: str, other: str
-    ) -> None:
+    def test_one_address_has_several_spellings(self, throttle: Throttle, address: str, same: str) -> None:
         for _ in range(MAX_FAILURES):
             throttle.record_failure(address)
         assert throttle.retry_after(same) == WINDOW
-        assert throttle.retry_after(other) == 0
+        assert throttle.retry_after("192.0.2.2") == 0
 
     def test_a_network_of_ipv6_has_a_limit_too(self, throttle: Throttle) -> None:
         for number in range(MAX_PER_NETWORK):

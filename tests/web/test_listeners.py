@@ -86,14 +86,6 @@ def test_a_login_belongs_to_the_listener_of_its_page(redis_url: str, tmp_path: P
         assert waiting == [True, False, False]
 
 
-def test_compares_two_listeners(page: PageClient) -> None:
-    text = page.request("/compare").text
-    assert "<h1>anna and ben" in text
-    assert "in common" in text
-    assert "Daft Punk" in text
-    assert "<h1>ben and anna" in page.request("/compare?with=anna&by=time", Cookie=choose(page, "ben")).text
-
-
 def test_finds_a_new_listener(page: PageClient, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spotify_logger.web.listeners.NAMES_CACHE_SECONDS", 0.0)
     page.request("/health")
@@ -112,8 +104,3 @@ def test_a_single_listener_has_no_choice(redis_url: str, tmp_path: Path) -> None
         assert "/compare" not in text
         assert "listener=" not in page.request("/health").text
         assert page.request("/compare").status == 400
-
-
-def test_a_listener_without_a_log(redis_url: str, tmp_path: Path) -> None:
-    with serve_page(settings_for(redis_url, tmp_path, LISTENER="anna")) as page:
-        assert page.request("/").status == 200

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
 import re
-import socket
 from contextlib import closing
-from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
 from spotify_logger.storage.store import Store
-from spotify_logger.web.middleware import MAX_TARGET_BYTES, SESSION_COOKIE, local_host_names
+from spotify_logger.web.middleware import MAX_TARGET_BYTES, SESSION_COOKIE
 from spotify_logger.web.sessions import SESSION_LIFETIME
 from spotify_logger.web.throttle import MAX_FAILURES, WINDOW
 from tests.web.log import write_play
-from tests.web.page import TIMEOUT, ManualClock, PageClient, password_auth, serve_page, settings_for
+from tests.web.page import ManualClock, PageClient, password_auth, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,12 +68,9 @@ def sign_in(page: PageClient) -> str:
 
 
 class TestAllowedHosts:
-    @pytest.mark.parametrize(
-        "host",
-        ["127.0.0.1:8877", "[::1]:8877", "192.168.1.7:8877", "LOCALHOST:1", "Music.Example.:80", None],
-    )
-    def test_accepts_local_names_and_ip_addresses(self, page: PageClient, host: str | None) -> None:
-        assert page.request("/recent", Host=host or max(local_host_names())).status == 200
+    @pytest.mark.parametrize("host", ["[::1]:8877", "192.168.1.7:8877", "LOCALHOST:1", "Music.Example.:80"])
+    def test_accepts_local_names_and_ip_addresses(self, page: PageClient, host: str) -> None:
+        assert page.request("/recent", Host=host).status == 200
 
     @pytest.mark.parametrize(
         "host",
@@ -89,16 +84,10 @@ class TestAllowedHosts:
         assert answer.status in (400, 421)
         assert b"Redis" not in answer.body
 
-    @pytest.mark.parametrize("hosts", ["", "Host: 127.0.0.1\r\nHost: evil.example\r\n"])
-    def test_rejects_missing_or_repeated_host_headers(self, page: PageClient, hosts: str) -> None:
+    def test_rejects_repeated_host_headers(self, page: PageClient) -> None:
         with page.connect() as connection:
-            connection.sendall(f"GET /health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n")
             assert re.match(rb"HTTP/1.1 (400|421) ", connection.recv(100))
-
-    def test_local_names_cannot_be_registered_publicly(self) -> None:
-        suffixes = (".local", ".lan", ".home", ".home.arpa", ".internal")
-        names = local_host_names() - {socket.getfqdn().lower()}
-        assert all("." not in name or name.endswith(suffixes) for name in names)
 
     def test_rejects_long_urls(self, page: PageClient) -> None:
         assert page.request("/search?q=" + "a" * MAX_TARGET_BYTES).status == 414
@@ -118,13 +107,6 @@ class TestSecurityHeaders:
             if answer.headers.get("content-type", "").startswith("text/html"):
                 assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", answer.text)
                 assert not re.search(r"<style|\sstyle=|\son\w+=", answer.text)
-
-    def test_images_may_come_from_spotify_unless_covers_are_off(
-        self, page: PageClient, redis_url: str, tmp_path: Path
-    ) -> None:
-        assert "img-src 'self' https://i.scdn.co;" in page.request("/").headers["content-security-policy"]
-        with serve_page(settings_for(redis_url, tmp_path), covers=False) as bare:
-            assert "img-src 'self';" in bare.request("/").headers["content-security-policy"]
 
     def test_an_internal_error_has_the_headers_and_no_details(
         self, page: PageClient, monkeypatch: pytest.MonkeyPatch
@@ -234,20 +216,6 @@ class TestRequireSignIn:
         assert closed.request("/health", Cookie=cookie).status == 303
         assert closed.request("/recent", Cookie=other).status == 200
         assert closed.post("/sign-out", "", Cookie=cookie).headers["location"] == "/sign-in"
-
-    def test_signing_out_ends_the_streams_of_the_session(
-        self, closed: PageClient, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Nothing else makes the streams check their session.
-        monkeypatch.setattr("spotify_logger.web.live.KEEP_ALIVE_SECONDS", 3600.0)
-        cookie = sign_in(closed)
-        with closing(HTTPConnection("127.0.0.1", closed.port, timeout=TIMEOUT)) as connection:
-            connection.request("GET", "/live", headers={"Cookie": cookie})
-            stream = connection.getresponse()
-            while stream.readline() != b"event: now\n":
-                pass
-            closed.post("/sign-out", "", Cookie=cookie)
-            stream.read()  # to its end
 
     def test_no_secret_is_in_any_answer(self, closed: PageClient, redis_url: str) -> None:
         with closing(Store(redis_url)) as store:

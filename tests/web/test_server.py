@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -64,21 +63,12 @@ def test_disconnects_after_half_a_request(page: PageClient, sent: bytes) -> None
         assert read(connection) == b""
 
 
-@pytest.mark.parametrize("earlier", [b"", HEAD + b"\r\n"], ids=["first", "second"])
-def test_disconnects_after_a_request_that_comes_byte_by_byte(page: PageClient, earlier: bytes) -> None:
+def test_disconnects_after_a_second_request_that_comes_byte_by_byte(page: PageClient) -> None:
     with page.connect() as connection:
-        connection.sendall(earlier)
-        assert not earlier or connection.recv(65536).startswith(b"HTTP/1.1 303")
+        connection.sendall(HEAD + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 303")
         text = HEAD + b"X-Padding: " + b"x" * 2000
         assert send_slowly(connection, text) < len(text)
-
-
-def test_disconnects_after_half_a_body(page: PageClient) -> None:
-    with page.connect() as connection:
-        connection.sendall(
-            b"POST /health/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\naddress="
-        )
-        assert b"HTTP/1.1 200" not in read(connection)
 
 
 def test_disconnects_a_client_that_does_not_read(page: PageClient) -> None:
@@ -86,40 +76,31 @@ def test_disconnects_a_client_that_does_not_read(page: PageClient) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", page.port))
-        with pytest.raises(ConnectionError):
-            send_for_ever(connection, request)
+        connection.settimeout(0.2)
+
+        def is_reset() -> bool:
+            try:
+                connection.sendall(request)
+            except TimeoutError:  # the server has stopped reading
+                return False
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until(is_reset)
 
 
-def send_for_ever(connection: socket.socket, request: bytes) -> None:
-    """Send requests and read nothing, until the connection is reset."""
-    connection.settimeout(0.2)
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        with suppress(TimeoutError):  # the server has stopped reading
-            connection.sendall(request)
-
-
-def test_keeps_an_idle_connection(page: PageClient) -> None:
+def test_keeps_an_idle_connection_and_an_event_stream(page: PageClient) -> None:
     with page.connect() as connection:
         for _ in range(2):
             connection.sendall(HEAD + b"\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 303")
             threading.Event().wait(0.5)  # longer than a request may take
-
-
-def test_keeps_an_event_stream(page: PageClient) -> None:
-    with page.connect() as connection:
         connection.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         threading.Event().wait(0.7)
         found = b""
         while b"event: now" not in found:
             found += connection.recv(65536) or pytest.fail("disconnected")
-
-
-def test_rejects_a_head_that_is_too_long(page: PageClient) -> None:
-    with page.connect() as connection, suppress(OSError):
-        connection.sendall(HEAD + b"X-Padding: " + b"x" * 1_000_000 + b"\r\n\r\n")
-        assert b" 303 " not in read(connection)
 
 
 @pytest.mark.parametrize("limit", ["MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS"])
@@ -132,9 +113,11 @@ def test_limits_connections(
         with page.connect() as refused:
             assert read(refused) == b""
         with socket.create_connection(("127.0.0.1", page.port), TIMEOUT, ("127.0.0.2", 0)) as elsewhere:
+            answer = b""
             with suppress(ConnectionError):
                 elsewhere.sendall(HEAD + b"\r\n")
-            assert read_some(elsewhere).startswith(b"HTTP/1.1 303") is (limit != "MAX_CONNECTIONS")
+                answer = elsewhere.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 303") is (limit != "MAX_CONNECTIONS")
         for other in silent:
             other.sendall(HEAD + b"\r\n")
             assert other.recv(65536).startswith(b"HTTP/1.1 303")
@@ -148,13 +131,6 @@ def test_limits_connections(
         wait_until(answers)
 
 
-def read_some(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(65536)
-    except ConnectionError:
-        return b""
-
-
 def test_reports_an_address_that_is_taken_or_unknown() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -164,10 +140,3 @@ def test_reports_an_address_that_is_taken_or_unknown() -> None:
         listen("192.0.2.1", 0)
     with pytest.raises(SpotifyLoggerError, match="cannot resolve"):
         listen("no.such.name.invalid", 0)
-
-
-def test_a_name_may_have_several_addresses() -> None:
-    sockets = listen("localhost", 0)
-    assert len({each.getsockname()[1] for each in sockets}) == 1
-    for each in sockets:
-        each.close()
