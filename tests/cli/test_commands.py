@@ -49,8 +49,6 @@ FIRST_LINES = {
     "on-this-day": "2025-11-22\tDaft Punk – Nightvision\t1\t104 s",
     "count véridis QUO": "what\tDaft Punk – Veridis Quo",
     "top tracks --min 0 --year 2026": "1\tDaft Punk – Veridis Quo\t2\t11 min\t50.0 %\tnew",
-    "top albums --min finished": "1\tDaft Punk – Discovery\t4\t17 min\t100.0 %",
-    "top devices": "1\tKitchen\t4\t17 min\t100.0 %",
     "top shows": "No show has plays of at least 30 s: all time.",
     "stats --year 2026": "stretch\t2026",
     "clock": "Mon" + "\t0" * 24,

@@ -13,10 +13,10 @@ import redis
 
 from spotify_logger.cli import commands
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
+from spotify_logger.system import program
 from tests.cli.conftest import run_main
 from tests.conftest import wait_until
 from tests.nonsense import NOW_PLAYING, STAMPS, write_good, write_nonsense
-from tests.web.page import simulated_spotify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,13 +134,17 @@ def test_the_logger_runs_beside_nonsense(
         "POLL_MAX": "1",
     }
     command = [sys.executable, str(Path(__file__).parents[2] / "log.py")]
-    with simulated_spotify() as spotify:
-        environment |= {"SPOTIFY_API_URL": spotify, "SPOTIFY_ACCOUNTS_URL": spotify}
+    simulator = program.module_command("spotify_logger.simulator", "--seed", "4", "--pace", "40")
+    with subprocess.Popen(simulator, stdout=subprocess.PIPE, text=True) as spotify:
+        assert spotify.stdout is not None
+        url = spotify.stdout.readline().removeprefix("listening on ").strip()
+        environment |= {"SPOTIFY_API_URL": url, "SPOTIFY_ACCOUNTS_URL": url}
         with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as logger:
             try:
                 wait_until(has_polled, 90)
             finally:
                 logger.terminate()
                 stderr = logger.communicate(timeout=60)[1].decode()
+                spotify.terminate()
     assert logger.returncode == 0, stderr
     assert "Traceback" not in stderr

@@ -7,14 +7,14 @@ import resource
 import socket
 from typing import TYPE_CHECKING
 
-import pytest
-
 from spotify_logger.web import error_log
 from spotify_logger.web.error_log import ErrorLog
 from tests.web.page import served_url, start_page
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 CONNECTIONS, DESCRIPTORS = 500, 320
 LONG = 60.0
