@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -92,6 +93,13 @@ class TestSignInSessions:
         sessions = Sessions(secrets_file, secrets_file.password, clock)
         assert secrets_file.password == "aaaaa-bbbbb"
         assert not sessions.is_valid("")
+        assert sessions.is_valid(sessions.begin())
+
+    def test_last_until_a_restart_if_the_file_cannot_be_written(
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sessions = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
+        monkeypatch.setattr(atomic_file, "write_atomically", Mock(side_effect=OSError(28, "No space left")))
         assert sessions.is_valid(sessions.begin())
 
 

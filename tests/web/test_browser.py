@@ -207,7 +207,8 @@ class TestChart:
         page.wait_for_function("() => !document.getElementById('course-range').innerText.includes(' by ')")
         return page
 
-    def test_draws_bars_with_tooltips(self, page: Page) -> None:
+    def test_draws_bars_with_tooltips(self, window: BrowserPage) -> None:
+        page = window.open("/chart?per=week")
         page.wait_for_function(
             "() => Chart.getChart('course')?.getDatasetMeta(0).data.some((bar) => bar.height > 50)"
         )

@@ -100,10 +100,13 @@ def test_can_be_repeated_after_invalid_text_and_after_declining(
     assert saved_token(settings)
 
 
-def test_spotify_refuses_the_token(login: SpotifyLogin, settings: Settings, service: Service) -> None:
+@pytest.mark.parametrize("fault", ["invalid_grant", "rate_limit"])
+def test_spotify_refuses_the_token(
+    login: SpotifyLogin, settings: Settings, service: Service, fault: str
+) -> None:
     login.begin()
     target = redirect_of(login.url)
-    service.faults.add(Fault("invalid_grant", path=TOKEN_PATH, value=3600), time.time())
+    service.faults.add(Fault(fault, path=TOKEN_PATH, value=3600), time.time())
     login.paste(target)
     wait_until(lambda: not login.url)
     assert not login.is_done

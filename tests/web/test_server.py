@@ -61,6 +61,9 @@ def test_disconnects_after_half_a_request(page: PageClient, sent: bytes) -> None
     with page.connect() as connection:
         connection.sendall(sent)
         assert read(connection) == b""
+    with page.connect() as connection:
+        connection.sendall(HEAD.replace(b"GET", b"POST") + b"Content-Length: 100\r\n\r\npassword=")
+        assert b"HTTP/1.1 200" not in read(connection)
 
 
 def test_disconnects_after_a_second_request_that_comes_byte_by_byte(page: PageClient) -> None:
