@@ -143,7 +143,7 @@ def calendar_lines(year: int, values: dict[date, int], columns: int) -> list[str
     return [line.plain for line in terminal._calendar(CalendarHeatmap(year, values, "plays"), columns)]
 
 
-class TestCalendarHeatmap:
+class TestDrawnCalendar:
     def test_a_year_that_does_not_fit_is_drawn_in_two_rows(self, drawn: Drawn) -> None:
         values = {date(2026, 6, 30): 1, date(2026, 7, 1): 9}
         assert drawn(CalendarHeatmap(2026, values, "plays"), columns=40) == [
