@@ -65,10 +65,6 @@ def test_an_invalid_file_is_reported_in_one_line(source: bytes, message: str) ->
             "client_id = client_secret = ''",
             "client_id = client_secret = ''\nclient_id = 'A'\nclient_secret = 'B'\n",
         ),
-        (
-            "# coding: latin-1\nclient_id = client_secret = ''\n",
-            "# coding: latin-1\nclient_id = client_secret = ''\nclient_id = 'A'\nclient_secret = 'B'\n",
-        ),
     ],
 )
 def test_filling_in_changes_only_the_values(source: str, expected: str) -> None:

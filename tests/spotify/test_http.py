@@ -129,14 +129,6 @@ def test_form_is_sent_encoded(send: HttpSender, serve: Serve) -> None:
     assert body == "grant_type=refresh_token&x=%C3%A4%26%3D"
 
 
-def test_text_is_sent_as_plain_text(send: HttpSender, serve: Serve) -> None:
-    server = serve(respond_with(http_response()))
-    send(Request("POST", server.url, text="Grüße, a=b & c\n"))
-    head, _, body = server.requests[0].decode().partition("\r\n\r\n")
-    assert "Content-Type: text/plain; charset=utf-8\r\n" in head
-    assert body == "Grüße, a=b & c\n"
-
-
 RESPONSES = {
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
     "gzip": (http_response(gzip.compress(b"[1]"), GZIP), 200, b"[1]"),
@@ -338,13 +330,6 @@ def test_get_is_sent_again_when_the_kept_connection_is_dead(
     server = serve(script, respond_with(http_response(b"2")))
     assert [send(get(server.url)).body for _ in range(2)] == [b"1", b"2"]
     assert (server.connections, len(server.requests)) == (2, 3)
-
-
-def test_get_is_sent_again_only_once(send: HttpSender, serve: Serve) -> None:
-    server = serve(close_at_the_second, closed_after(b""), respond_with(http_response(b"3")))
-    send(get(server.url))
-    assert LOST in fail(send, server.url)
-    assert server.connections == 2
 
 
 def test_get_is_not_sent_again_once_a_response_has_begun(send: HttpSender, serve: Serve) -> None:

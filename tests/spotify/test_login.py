@@ -99,8 +99,8 @@ class LoginUser:
         self.has_browser = False
 
     @contextmanager
-    def logging_in(self, stdin: TextIO | None = None) -> Iterator[Future[None]]:
-        """Run the login in a thread; the keyboard is a pipe, unless there is another `stdin`."""
+    def logging_in(self) -> Iterator[Future[None]]:
+        """Run the login in a thread; the keyboard is a pipe."""
         done: Future[None] = Future()
         read, write = os.pipe()
         with (
@@ -109,7 +109,7 @@ class LoginUser:
             closing(HttpSender()) as send,
         ):
             # A daemon thread: whatever fails, the tests do not wait for it.
-            threading.Thread(target=self._log_in, args=(done, send, stdin or terminal), daemon=True).start()
+            threading.Thread(target=self._log_in, args=(done, send, terminal), daemon=True).start()
             yield done
 
     def _log_in(self, done: Future[None], send: HttpSender, stdin: TextIO) -> None:
@@ -346,12 +346,6 @@ def test_end_of_the_input_leaves_the_browser(user: LoginUser) -> None:
         user.assert_logged_in(done)
 
 
-def test_browser_suffices_without_any_input(user: LoginUser) -> None:
-    with user.logging_in(io.StringIO("no file, so nothing to wait for")) as done:
-        visit(user.consent())
-        user.assert_logged_in(done)
-
-
 def test_login_ends_with_neither_input_nor_server(user: LoginUser) -> None:
     user.settings = replace(user.settings, redirect_uri="https://example.org/")
     with user.logging_in() as done:
@@ -383,10 +377,7 @@ def test_browser_is_opened_only_on_a_visible_screen(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], platform: str, *, is_shown: bool
 ) -> None:
     open_page = Mock(return_value=True)
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "environ", environ)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(webbrowser, "open", open_page)
     assert open_desktop_browser("http://x/") is is_shown

@@ -31,15 +31,6 @@ def test_the_current_hour_and_the_23_before_it_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [",", "498714", ":5", "498714:-5", "498714:5.0", "498714:\u0665", f"{'9' * 400}:5", "\0"]
-)
-def test_invalid_parts_are_ignored(text: str) -> None:
-    quota = Quota(f"498713:3,{text},498715:4")
-    assert quota.total(NOON + HOUR) == 7
-    assert quota.to_text() == "498713:3,498715:4"
-
-
-@pytest.mark.parametrize(
     ("ours", "theirs", "merged"),
     [
         pytest.param("", "498714:5", "498714:5", id="new state folder"),

@@ -86,13 +86,11 @@ class RebootingMachine:
         self.clock.correct(math.floor(self.now))
         assert self.rate_limit.start_cooldown("api", seconds - 1, "quota").seconds == seconds
 
-    def run(self, seconds: float) -> float:
-        """Run for some time, and return the remaining seconds of the cooldown."""
+    def run(self, seconds: float) -> None:
         end = self.now + seconds
         while self.now < end:
             remaining(self.rate_limit)
             self.now = min(end, self.now + MINUTE)
-        return self.remaining
 
     @property
     def remaining(self) -> float:
@@ -202,19 +200,10 @@ def test_recent_limits_slow_polling_down(path: Path, ages: list[float], slowdown
 COOLDOWN = {"seconds": 60, "monotonic": 0, "utc": NOON, "boot": "boot", "times": 1, "reason": "x"}
 
 
-@pytest.mark.parametrize(
-    ("content", "slowdown"),
-    [
-        pytest.param({}, 1, id="none, as in older versions"),
-        pytest.param({"limits": [NOON, None, "x", -1, 10**400, [], NOON]}, 2, id="some invalid"),
-    ],
-)
-def test_invalid_limits_do_not_cost_the_cooldown(
-    path: Path, content: dict[str, object], slowdown: float, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path.write_text(json.dumps({"api": COOLDOWN, **content}))
+def test_invalid_limits_do_not_cost_the_cooldown(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text(json.dumps({"api": COOLDOWN, "limits": [NOON, None, "x", -1, 10**400, [], NOON]}))
     rate_limit = RateLimit(path, VirtualClock(NOON), "boot")
-    assert (rate_limit.slowdown(), remaining(rate_limit)) == (slowdown, 60)
+    assert (rate_limit.slowdown(), remaining(rate_limit)) == (2, 60)
     assert not capsys.readouterr().err
 
 
@@ -231,19 +220,12 @@ def test_invalid_file_costs_one_warning_and_stops_nothing(
     assert remaining(RateLimit(path, VirtualClock(NOON), "boot")) == 31
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"seconds": 1e11}, MAX_COOLDOWN),
-        ({"reason": "\x1b[2J" * 500}, 60),
-        ({"monotonic": 1e9}, 60),
-    ],
-)
-def test_odd_values_in_the_file_are_bounded(path: Path, fields: dict[str, object], expected: float) -> None:
-    path.write_text(json.dumps({"api": {**COOLDOWN, **fields}, "unknown": 5}))
+def test_odd_values_in_the_file_are_bounded(path: Path) -> None:
+    odd = {"seconds": 1e11, "monotonic": 1e9, "reason": "\x1b[2J" * 500}
+    path.write_text(json.dumps({"api": COOLDOWN | odd, "unknown": 5}))
     with pytest.raises(NotBefore) as caught:
         RateLimit(path, VirtualClock(NOON), "boot").check("api")
-    assert caught.value.seconds == expected
+    assert caught.value.seconds == MAX_COOLDOWN
     assert len(str(caught.value)) <= 200
     assert "\x1b" not in str(caught.value)
 
