@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,18 @@ def test_filling_in_changes_only_the_values(source: str, expected: str) -> None:
     filled = auth_file.fill(source.encode(), "auth.py", {"client_id": "A", "client_secret": "B"})
     assert filled == expected
     assert parse(filled.encode()) == {"client_id": "A", "client_secret": "B"}
+
+
+def test_a_file_in_another_encoding_is_not_filled_in() -> None:
+    source = '# coding: latin-1\nclient_id = ""  # \xe4\n'.encode("latin-1")
+    with pytest.raises(Misconfigured, match="not UTF-8 text"):
+        auth_file.fill(source, "auth.py", {"client_id": "A"})
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"client_id = {text}".encode()))
+def test_garbage_is_read_or_refused(source: bytes) -> None:
+    with suppress(Misconfigured):
+        auth_file.parse(source, "auth.py")
 
 
 TEXTS = st.text("!\"#'\\{}azAZ09~ä", max_size=20)
