@@ -74,12 +74,6 @@ def test_filling_in_changes_only_the_values(source: str, expected: str) -> None:
     assert parse(filled.encode()) == {"client_id": "A", "client_secret": "B"}
 
 
-def test_a_file_in_another_encoding_is_not_filled_in() -> None:
-    source = '# coding: latin-1\nclient_id = ""  # \xe4\n'.encode("latin-1")
-    with pytest.raises(Misconfigured, match="not UTF-8 text"):
-        auth_file.fill(source, "auth.py", {"client_id": "A"})
-
-
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"client_id = {text}".encode()))
 def test_garbage_is_read_or_refused(source: bytes) -> None:
     with suppress(Misconfigured):

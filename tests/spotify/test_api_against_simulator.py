@@ -78,11 +78,3 @@ def test_every_fault_has_its_result_and_passes(spotify: Spotify, world: VirtualW
     assert spotify.is_time_known  # from the token endpoint, if from nobody else
     world.clock.sleep(2 * 3600)
     assert isinstance(poll(spotify), dict)
-
-
-def test_a_refresh_an_hour_is_enough(spotify: Spotify, world: VirtualWorld) -> None:
-    for _ in range(10):
-        assert isinstance(poll(spotify), dict)
-        world.clock.sleep(1800)
-    assert world.service.requests["/api/token", "200"] <= 6
-    assert spotify.requests == sum(world.service.requests.values())
