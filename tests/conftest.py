@@ -56,7 +56,6 @@ SLOW = (
     "queries/test_redis_refuses.py",
     "simulator/test_demo.py",
     "simulator/test_server.py",
-    "spotify/test_rate_limit.py",
     "storage/test_cluster.py",
     "storage/test_debian_redis.py",
     "storage/test_sentinel_and_cluster.py",
