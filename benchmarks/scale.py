@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 MEGABYTE = 1_000_000

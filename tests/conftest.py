@@ -187,11 +187,3 @@ def redis_url(redis_server: EmbeddedServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
-
-
-@pytest.fixture
-def waitaof(redis_url: str) -> None:
-    """Skip the test on a server without WAITAOF."""
-    with redis.Redis.from_url(redis_url) as client:
-        if "waitaof" not in client.command():
-            pytest.skip("this server is older than Redis 7.2, like Debian 12's")

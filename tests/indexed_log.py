@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pytest
 
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
 
 
 class CatalogItem(NamedTuple):

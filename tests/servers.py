@@ -39,14 +39,12 @@ def programs() -> list[Any]:
     return [pytest.param(program, id=name) for name, program in found.items() if program is not None]
 
 
-def acl_command(version: str) -> list[str]:
-    """The command that makes the logger's user on a server of that version, from docs/several-machines.md."""
+def acl_command() -> list[str]:
+    """The command that makes the logger's user, from docs/several-machines.md."""
     document = Path(__file__).parents[1] / "docs" / "several-machines.md"
     line = re.search(r"^ACL SETUSER .*$", document.read_text(encoding="utf-8"), re.MULTILINE)
     assert line is not None
-    words = line[0].replace("PASSWORD", PASSWORD).split()
-    is_old = tuple(map(int, version.split(".")[:2])) < (7, 2)
-    return [word for word in words if not (is_old and word == "+waitaof")]
+    return line[0].replace("PASSWORD", PASSWORD).split()
 
 
 def one_program(name: str) -> list[Any]:
@@ -87,7 +85,7 @@ class RedisServer:
             bound_to_parent(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_until(self.answers, FAILOVER_TIMEOUT)
-        self.client.execute_command(*acl_command(self.info("server")["redis_version"]))
+        self.client.execute_command(*acl_command())
         return self
 
     def start_as_sentinel(self, master_port: int, *options: str, quorum: int = 1) -> RedisServer:

@@ -46,11 +46,11 @@ def anchors(document: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_resolve(document: Path) -> None:
     broken = []
-    for link in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", read(document)):
-        path, _, anchor = link.partition("#")
+    for client in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", read(document)):
+        path, _, anchor = client.partition("#")
         target = (document.parent / path).resolve() if path else document
         if not target.is_file() or (anchor and anchor not in anchors(target)):
-            broken.append(link)
+            broken.append(client)
     assert not broken
 
 

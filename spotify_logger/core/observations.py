@@ -115,6 +115,8 @@ class SavedObservations:
 
     def is_in_order(self) -> bool:
         """Return whether the moments are in chronological order; those of damaged JSON may not be."""
+        if self.last is not None and self.answered is None:
+            return False
         seen = [seen for seen in (self.previous, self.last) if seen is not None]
         hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
         answered = [] if self.answered is None else [self.answered]

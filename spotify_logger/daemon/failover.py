@@ -98,7 +98,7 @@ class Failover:
         if self._lease.was_overwritten:
             self._lease.was_overwritten = False
             log.warning("another logger wrote here after its lease had expired; writing everything again")
-            self.logger.recorder.rewrite_all()
+            self.logger.recorder.rewrite()
         if self._turn is None or left <= 0:
             self._turn = self.logger.poller.turn()
             self._save_fence()

@@ -1,27 +1,26 @@
-"""Writes plays, gaps and the status to Redis; plays stay in the outbox until Redis has them safe."""
+"""Writes plays, gaps and the status to Redis; plays wait in the outbox until Redis has acknowledged them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.matching import identity, is_better_account, newness
-from spotify_logger.core.play import LIVE, UNKNOWN, Play
+from spotify_logger.core.matching import identity
+from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.core.tracker import last_answer_at
 from spotify_logger.daemon.deletions import Tombstones
-from spotify_logger.daemon.takeover_dedup import TakeoverDedup
-from spotify_logger.storage.durability import Persistence, Receipt, Receipts
-from spotify_logger.storage.outbox import MAX_KEPT_PLAYS, NEWEST_CANDIDATES, OutboxPlay
-from spotify_logger.storage.store import StoreError
-from spotify_logger.system import log
+from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler
+from spotify_logger.daemon.redis_session import WRONG_TYPE, RedisSession
+from spotify_logger.daemon.takeover import Takeover
+from spotify_logger.storage.client import StoreError
+from spotify_logger.storage.outbox import NEWEST_CANDIDATES, OutboxPlay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from spotify_logger.core.backoff import Backoff
-    from spotify_logger.core.matching import Identity
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.outbox import Outbox, OutboxGap
     from spotify_logger.storage.store import Batch, Store
@@ -37,16 +36,10 @@ MAX_CATCH_UP = 10.0
 """Most seconds that one turn spends on queued plays; the rest follows in the next turns."""
 REFUSED_RETRY = 60.0
 """Seconds before a key that Redis refused is retried."""
-MAX_OWN_PLAYS = 1000
-"""Most plays that are remembered as recorded by this process."""
-PERSISTENCE_CHECK_INTERVAL = 60.0
-"""Seconds between checks of how far a server without an append-only file has saved."""
+ADOPTED_PLAYS = 500
+"""Newest plays in Redis that a state folder gets which is new, or was not in use."""
 TRACKER_NOTE = "tracker"
 """The note with the state of the tracker."""
-WRONG_TYPE = "WRONGTYPE"
-"""The error code for a key of another type, which something else uses."""
-REDIS_RUN_NOTE = "redis_run"
-"""The note with the run ID of the Redis server that was written to last."""
 
 
 class Recorder:
@@ -64,7 +57,6 @@ class Recorder:
 
     Attributes:
         role_fields: Fields of the status that tell who writes.
-        trouble: What is wrong with Redis; "" while all is well.
     """
 
     def __init__(
@@ -78,30 +70,29 @@ class Recorder:
         self._store = store
         self._outbox = outbox
         self._clock = clock
-        self._backoff = backoff
+        self._may_write = may_write
         self._open: Play | None = None
         self._open_key: int | None = None
         self._has_ended = False  # Redis may still have a closed play in `now_playing`
         self._last_key: int | None = None
         self._memory = ""
         self._saved_at = float("-inf")
-        self._own: dict[Identity, None] = {}  # plays of this process; Redis may have newer states of others
-        self._receipts = Receipts()
         self._refused: dict[str, float] = {}
-        self._persistence = Persistence()
-        self._persistence_checked_at = float("-inf")
         self._searched_at = (
             self._nothing_at
         ) = -1  # `Outbox.changes` at the last search, and at the last empty one
         self._connection = 0
-        self._tombstones = Tombstones(store, outbox)
-        self._retry_at = float("-inf")
-        self._reported: set[str] = set()  # kinds of the current errors
-        self._may_write = may_write
-        self._takeover_dedup = TakeoverDedup(store)
         self._must_relearn = False
+        self._session = RedisSession(clock, backoff)
+        self._tombstones = Tombstones(store, outbox)
+        self._takeover = Takeover(store, outbox, self._claimed)
+        self._reconciler = Reconciler(store, outbox, self._tombstones, clock)
         self.role_fields: Mapping[str, FieldValue] = {}
-        self.trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with Redis; "" while all is well."""
+        return self._session.trouble
 
     @property
     def has_history(self) -> bool:
@@ -130,13 +121,13 @@ class Recorder:
         return kept, memory, status
 
     def _load_from_redis(self) -> tuple[tuple[int, dict[str, str]] | None, dict[str, str]]:
-        if self._is_resting():
+        if self._session.is_resting:
             return None, {}
         try:
             self._connect()
             loaded = self._newest_live(), self._store.read_status()
         except StoreError as error:
-            self._failed(error)
+            self._session.failed(error)
             return None, {}
         self._succeeded()
         return loaded
@@ -192,15 +183,7 @@ class Recorder:
         self._outbox.put(plays, {TRACKER_NOTE: self._memory})
         self._saved_at = self._clock.monotonic()
         for play in plays:
-            self._remember(play)
-            if (key := self._outbox.key(play)) is not None:
-                self._receipts.discard(play_key(key))
-
-    def _remember(self, play: Play) -> None:
-        """Remember that the outbox has the newest state of a play."""
-        self._own[identity(play)] = None
-        if len(self._own) > MAX_OWN_PLAYS:
-            del self._own[next(iter(self._own))]
+            self._takeover.remember(play)
 
     def write(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> bool:
         """Send everything that is queued to Redis, and the status with it.
@@ -213,7 +196,7 @@ class Recorder:
         Returns:
             Whether Redis took all of it.
         """
-        if self._is_resting():
+        if self._session.is_resting:
             self._save_open()
             return False
         try:
@@ -221,14 +204,13 @@ class Recorder:
             if not self._may_write():  # another logger may have taken over while Redis was away
                 self._save_open()
                 return False
-            self._confirm_saved()
             partial_error = self._send(shown, due, status)
         except StoreError as error:
-            self._failed(error)
+            self._session.failed(error)
             self._save_open()
             return False
         if partial_error is not None:
-            self._report(partial_error)
+            self._session.report(partial_error)
         if partial_error is not None or self._refused:
             return False
         self._succeeded()
@@ -245,75 +227,39 @@ class Recorder:
         """Return whether the plays of other loggers have been read."""
         return not self._must_relearn
 
-    def rewrite_all(self) -> None:
-        """Write everything again, because another logger may have overwritten it."""
+    def rewrite(self) -> None:
+        """Write again what another logger may have overwritten."""
         self._store.invalidate_all()
-        self._receipts.clear()
-        self._outbox.mark_waiting(self._outbox.safe_keys())
+        self._reconciler.compare_all()
 
     def flush_leftovers(self) -> None:
         """Send what is left in the outbox while another logger is active."""
-        if self._is_resting() or (self._outbox.changes == self._nothing_at and not self._receipts):
+        if self._session.is_resting or self._outbox.changes == self._nothing_at:
             return
         try:
             self._connect()
-            self._confirm_saved()
-            rows = self._rows(self._left_over)
+            rows = self._rows(is_active=False)
             gaps = self._gaps(rows)
             with self._store.batch() as batch:
                 self._fill(batch, rows, gaps)
             self._sent(rows, gaps, ())
         except StoreError as error:
-            self._failed(error)
+            self._session.failed(error)
         else:
             self._succeeded()
-
-    def _left_over(self, row: OutboxPlay) -> OutboxPlay | None:
-        """Return what to send of a play that is left here; None if Redis has it already."""
-        if identity(row.play) in self._own:
-            return self._claimed(row)
-        self._remember(row.play)
-        if (another := self._takeover_dedup.find_duplicate(row.play)) is not None:
-            return self._resolve_duplicate(another, row)
-        row = self._claimed(row)
-        held = Play.from_hash(row.key, self._store.play(row.key) or {})
-        if held is not None and (held.end_reason is not None or row.play.end_reason is None):
-            self._outbox.replace(row.play, (row.key, replace(held, item=row.play.item)))
-            return None
-        if row.play.end_reason is None:  # nobody will observe its end
-            row = replace(row, play=replace(row.play, end_reason=UNKNOWN))
-            self._outbox.put([row.play])
-        return row
-
-    def _resolve_duplicate(self, another: Play, row: OutboxPlay) -> OutboxPlay | None:
-        """Replace a backfilled or imported duplicate by a play observed to its end, or keep the duplicate."""
-        key = another.second
-        if not is_better_account(row.play, another) or self._outbox.is_taken(key, row.play):
-            self._outbox.replace(row.play, (key, replace(another, item=row.play.item)))
-            return None
-        self._outbox.rekey(row.play, key)
-        self._store.invalidate(play_key(key))
-        return replace(row, key=key)
 
     # The server
 
     def _connect(self) -> None:
-        """Connect, and requeue what the server lacks if it is not the one written to before."""
+        """Connect; over a new connection, and once an hour, look for what Redis has lost."""
         connection = self._store.connect()
-        if connection == self._connection:
-            return
-        self._receipts.clear()
-        self._nothing_at = -1
-        self._store.register_listener()
-        self._check_persistence()
-        self._adopt_newest()
-        self._tombstones.refresh(force=True)
-        run = self._persistence.run
-        if run != self._outbox.note(REDIS_RUN_NOTE):
-            if self._outbox.note(REDIS_RUN_NOTE):
-                self._tombstones.restore()
-                self._outbox.mark_waiting(self._store.missing(self._outbox.safe_keys()))
-            self._outbox.set_note(REDIS_RUN_NOTE, run)
+        is_new = connection != self._connection
+        if is_new:
+            self._store.register_listener()
+            self._adopt_newest()
+            self._tombstones.refresh(force=True)
+        if is_new or self._reconciler.is_due:
+            self._reconciler.run()
         self._connection = connection
 
     def _adopt_newest(self) -> None:
@@ -321,7 +267,7 @@ class Recorder:
         if self._must_relearn or self._outbox.newest() is None:
             kept = (
                 (second, Play.from_hash(second, fields))
-                for second, fields in self._store.recent(MAX_KEPT_PLAYS)
+                for second, fields in self._store.recent(ADOPTED_PLAYS)
             )
             plays = [(second, play) for second, play in kept if play is not None]
             seconds = [second for second, _ in plays]
@@ -334,38 +280,14 @@ class Recorder:
         isrcs = {key: isrc for key, (isrc,) in self._store.catalog(keys, ["isrc"])}
         return [_with_isrc(play, isrcs[play.item.key]) for play in plays]
 
-    def _check_persistence(self) -> None:
-        before, self._persistence = self._persistence, self._store.persistence()
-        self._persistence_checked_at = self._clock.monotonic()
-        if before.aof != self._persistence.aof:
-            self._receipts.clear()  # they do not apply to the new kind of persistence
-            self._nothing_at = -1
-
-    def _confirm_saved(self) -> None:
-        """Mark as safe in the outbox what Redis has saved."""
-        now, has_file = self._clock.monotonic(), self._persistence.aof
-        if not self._receipts or (
-            not has_file and now - self._persistence_checked_at < PERSISTENCE_CHECK_INTERVAL
-        ):
-            return
-        synced = self._store.is_synced() if has_file else None
-        if synced is None:
-            self._check_persistence()
-        replicated = self._store.is_replicated()
-        safe = self._receipts.pop_saved(self._persistence, now, synced=synced, replicated=replicated)
-        plays = [int(key.removeprefix("listening:")) for key in safe if key.startswith("listening:")]
-        gaps = [gap.second for gap in self._outbox.waiting_gaps() if _gap_version(gap) in safe]
-        if safe:
-            self._outbox.mark_safe(plays, gaps)
-
     def tombstones(self) -> Mapping[int, int]:
         """Return the deleted plays, as of the last contact with Redis: start second -> end second."""
-        if not self._is_resting():
+        if not self._session.is_resting:
             try:
                 self._connect()
                 self._tombstones.refresh()
             except StoreError as error:
-                self._failed(error)
+                self._session.failed(error)
         return self._tombstones.plays
 
     def foreign_plays(self, since_ms: int) -> list[Play]:
@@ -374,13 +296,13 @@ class Recorder:
         Args:
             since_ms: Milliseconds since the epoch, UTC.
         """
-        if self._is_resting():
+        if self._session.is_resting:
             return []
         try:
             self._connect()
             return self._with_isrcs(self._store.foreign_plays(since_ms // 1000, self._outbox.keys()))
         except StoreError as error:
-            self._failed(error)
+            self._session.failed(error)
             return []
 
     # Sending
@@ -393,7 +315,7 @@ class Recorder:
         """
         begun, partial_error = self._clock.monotonic(), None
         while True:
-            rows = self._rows(self._to_send)
+            rows = self._rows(is_active=True)
             is_last = len(rows) < PLAYS_PER_BATCH or self._clock.monotonic() - begun > MAX_CATCH_UP
             gaps = self._gaps(rows) if is_last else []
             try:
@@ -409,47 +331,32 @@ class Recorder:
             if is_last:
                 return partial_error
 
-    def _rows(self, ready: Callable[[OutboxPlay], OutboxPlay | None]) -> list[OutboxPlay]:
-        """Return the plays to send now; nothing is searched if nothing has changed since an empty search.
-
-        Args:
-            ready: Returns a play with the key to send it under; None if it is not to be sent.
-        """
+    def _rows(self, *, is_active: bool) -> list[OutboxPlay]:
+        """Return the plays to send now; nothing is searched if nothing has changed since an empty search."""
         if self._outbox.changes == self._nothing_at:
             return []
         self._tombstones.refresh()
         self._searched_at = self._outbox.changes
-        open_key = None if self._open is None else self._open_row(self._open).key
-        excluded = {int(key.removeprefix("listening:")) for key in self._not_to_send("listening:")}
-        rows = self._outbox.waiting(
-            PLAYS_PER_BATCH, excluded | ({open_key} if open_key is not None else set())
-        )
-        self._takeover_dedup.clear_cache()
-        return [sent for sent in map(ready, rows) if sent is not None]
-
-    def _to_send(self, row: OutboxPlay) -> OutboxPlay | None:
-        if (
-            identity(row.play) not in self._own
-            and (another := self._takeover_dedup.find_duplicate(row.play)) is not None
-        ):
-            self._remember(row.play)
-            return self._resolve_duplicate(another, row)
-        row = self._claimed(row)
-        return None if self._is_outdated(row) else row
+        excluded = {int(key.removeprefix("listening:")) for key in self._recently_refused("listening:")}
+        if self._open is not None:
+            excluded.add(self._open_row(self._open).key)
+        rows = self._outbox.waiting(PLAYS_PER_BATCH, excluded)
+        self._takeover.clear_cache()
+        ready = (self._takeover.to_send(row, is_active=is_active) for row in rows)
+        return [row for row in ready if row is not None]
 
     def _gaps(self, rows: Sequence[OutboxPlay]) -> list[OutboxGap]:
         if self._outbox.changes == self._nothing_at:
             return []
-        held = self._not_to_send("gap:")
+        held = self._recently_refused("gap:")
         gaps = [gap for gap in self._outbox.waiting_gaps() if _gap_version(gap) not in held]
         self._nothing_at = -1 if rows or gaps or self._refused else self._searched_at
         return gaps
 
-    def _not_to_send(self, kind: str) -> set[str]:
-        """Return keys that Redis has taken, or refused a moment ago."""
+    def _recently_refused(self, kind: str) -> set[str]:
         now = self._clock.monotonic()
         self._refused = {key: until for key, until in self._refused.items() if now < until}
-        return {key for key in self._receipts.keys() | self._refused.keys() if key.startswith(kind)}
+        return {key for key in self._refused if key.startswith(kind)}
 
     def _claimed(self, row: OutboxPlay) -> OutboxPlay:
         """Return a play under a key that no other play has or had, in Redis or in the outbox."""
@@ -466,19 +373,6 @@ class Recorder:
         self._outbox.rekey(play, key)
         return replace(row, key=key)
 
-    def _is_outdated(self, row: OutboxPlay) -> bool:
-        """Return whether Redis has a newer state of a play that an earlier process left on disk."""
-        if identity(row.play) in self._own:
-            return False
-        self._remember(row.play)
-        held = Play.from_hash(row.key, self._store.play(row.key) or {})
-        if held is None or identity(held) != identity(row.play):
-            return False
-        is_newer = newness(held) > newness(row.play)
-        if is_newer:
-            self._outbox.put([replace(held, second=row.play.second, item=row.play.item)])
-        return is_newer
-
     def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> None:
         if self._open is not None:
             row = self._open_row(self._open)
@@ -492,7 +386,9 @@ class Recorder:
             "outbox": len(self._outbox),
             "outbox_trouble": self._outbox.trouble,
             "redis_trouble": self.trouble,
-            "persistence": self._persistence.words,
+            "persistence": self._reconciler.persistence.words,
+            "persistence_trouble": self._reconciler.persistence.trouble,
+            **self._reconciler.status,
         }
         batch.write_status({**status, **last, **keeping, **self.role_fields})
 
@@ -514,21 +410,23 @@ class Recorder:
             batch.write_gap(gap.second, gap.fields)
 
     def _sent(self, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap], refused: Collection[str]) -> None:
-        """Note what Redis has taken, and what it refused."""
+        """Note what Redis has acknowledged, and what it refused."""
         if not rows and not gaps:
             return
-        now = self._clock.monotonic()
-        receipt = Receipt(now, 0 if self._persistence.aof else self._store.server_second())
         written = {
             play_key(row.key): {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}
             for row in rows
         } | {_gap_version(gap): {gap_key(gap.second), GAPS} for gap in gaps}
+        now = self._clock.monotonic()
         for key, keys in written.items():
             if keys & set(refused):
                 self._refused[key] = now + REFUSED_RETRY
             else:
                 self._refused.pop(key, None)
-                self._receipts.add(key, receipt)
+        self._outbox.mark_acknowledged(
+            [row.key for row in rows if play_key(row.key) not in self._refused],
+            [gap.second for gap in gaps if _gap_version(gap) not in self._refused],
+        )
 
     # Success and failure
 
@@ -537,28 +435,9 @@ class Recorder:
         if self._open is not None and self._clock.monotonic() - self._saved_at >= OPEN_SAVE_INTERVAL:
             self.save({})
 
-    def _is_resting(self) -> bool:
-        return self._clock.monotonic() < self._retry_at
-
-    def _failed(self, error: StoreError) -> None:
-        wait = self._backoff.failed()
-        self._retry_at = self._clock.monotonic() + wait
-        self._report(error, f" (plays are queued; next try in {wait:.0f} s)")
-
-    def _report(self, error: StoreError, what_next: str = " (everything else was written)") -> None:
-        kinds = _error_kinds(error)
-        if not kinds <= self._reported:
-            log.warning(f"{error}{what_next}")
-        self._reported |= kinds
-        self.trouble = str(error)
-
     def _succeeded(self) -> None:
-        self._backoff.succeeded()
+        self._session.succeeded()
         self._has_ended = False
-        if self.trouble:
-            log.info("Redis is back; sending queued plays")
-        self._reported.clear()
-        self.trouble = ""
 
 
 def _gap_version(gap: OutboxGap) -> str:
@@ -572,13 +451,6 @@ def _is_total_failure(error: StoreError, rows: Sequence[OutboxPlay]) -> bool:
     if error.codes == {WRONG_TYPE}:
         return False
     return not refused or STATUS in refused or (bool(rows) and refused >= {play_key(row.key) for row in rows})
-
-
-def _error_kinds(error: StoreError) -> set[str]:
-    """Return the kinds of errors that each deserve a log line: every key of another type is one."""
-    if error.codes == {WRONG_TYPE}:
-        return {f"{WRONG_TYPE} {key}" for key in error.refused}
-    return set(error.codes) or {str(error)}
 
 
 def _with_isrc(play: Play, isrc: str) -> Play:

@@ -19,7 +19,7 @@ from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
-from spotify_logger.storage.connect import open_link
+from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import Lease
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.storage.store import Store
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.daemon.timings import DaemonTimings
     from spotify_logger.spotify.http import Send
-    from spotify_logger.storage.connection import Link
+    from spotify_logger.storage.client import Client
     from spotify_logger.system.clock import Clock
 
 
@@ -45,7 +45,7 @@ class Environment:
         send_alert: Sends alerts and heartbeats.
         boot_id: The ID of this boot of the machine.
         chance: Returns a number from 0 to 1, for jitter.
-        connect: Opens a link to Redis.
+        connect: Makes a client for a REDIS_URL.
         open_database: Opens the database of the outbox; None for SQLite on disk.
         may_write: Returns whether no other logger has taken over.
         timings: How long to wait for others.
@@ -56,7 +56,7 @@ class Environment:
     send_alert: Send
     boot_id: str
     chance: Callable[[], float] = random.random
-    connect: Callable[[str], Link] = open_link
+    connect: Callable[[str], Client] = RedisClient
     open_database: Callable[[str], sqlite3.Connection] | None = None
     may_write: Callable[[], bool] = lambda: True
     timings: DaemonTimings = DEFAULT_TIMINGS
@@ -117,10 +117,10 @@ def build_failover(
     clock = environment.clock
 
     def make_lease(outbox: Outbox) -> Lease:
-        link = environment.connect(settings.redis_url)
+        client = environment.connect(settings.redis_url)
         prefix, identity = settings.redis_prefix, logger_id(outbox)
         renewal = environment.timings.lease_renewal
-        return Lease(link, prefix, identity, machine, clock, stood_by=was_standby(outbox), renewal=renewal)
+        return Lease(client, prefix, identity, machine, clock, stood_by=was_standby(outbox), renewal=renewal)
 
     def build_logger_for(failover: Failover) -> Logger:
         send, send_alert = failover.guarded(environment.send), failover.guarded(environment.send_alert)

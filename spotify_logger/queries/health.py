@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import local, seconds_of
-from spotify_logger.storage.durability import Persistence
+from spotify_logger.storage.persistence import Persistence
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
 
@@ -164,4 +164,6 @@ def _at_risk(status: Mapping[str, str]) -> list[str]:
         )
     if status.get("persistence") == NOT_PERSISTENT:
         found.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
+    if trouble := sanitize(status.get("persistence_trouble", "")):
+        found.append(trouble)
     return found

@@ -28,6 +28,7 @@ from spotify_logger.report.words import DAY, counted, local_time, rough_duration
 from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
 from spotify_logger.storage.store import Store, StoreError
 from spotify_logger.system import lock_file
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +169,9 @@ def _status_data(found: _LoggerState, since: float | None, now: float) -> dict[s
             "address": found.where,
             "version": found.server,
             "persistence": fields.get("persistence"),
+            "restored_plays": whole_number(fields.get("restored_plays")),
+            "restored_at": utc_time(status_time(fields, "restored_at")),
+            "restored_why": fields.get("restored_why"),
         },
         "machine": fields.get("machine"),
         "standby": found.evidence.standby or None,
@@ -198,9 +202,10 @@ def _status_rows(found: _LoggerState, since: float | None, now: float) -> list[t
         ("gaps", gaps_words(found.recent_gaps(since, now), GAP_DAYS, now - GAP_DAYS * DAY)),
         ("login", _login(fields, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
-        ("outbox", f"{counted(waiting, 'play')} not yet safely stored in Redis" if waiting else ""),
+        ("outbox", f"{counted(waiting, 'play')} not yet in Redis" if waiting else ""),
         ("machine", f"{machine}{standby} is on standby" if standby else ""),
         ("Redis", f"{found.server} at {found.where}{_kept_in(fields)}"),
+        ("restored", _restored(fields)),
         (
             "version",
             __version__
@@ -270,6 +275,15 @@ def _login(fields: Mapping[str, str], now: float) -> str:
         if until > now
         else f"expired on {local_time(until)}"
     )
+
+
+def _restored(fields: Mapping[str, str]) -> str:
+    """Describe how many plays Redis had lost and the logger has written again, when and why."""
+    plays, at = whole_number(fields.get("restored_plays")), status_time(fields, "restored_at")
+    if not plays or at is None:
+        return ""
+    why = sanitize(fields.get("restored_why", ""))
+    return f"{counted(plays, 'play')} that Redis had lost, written again on {local_time(at)}: {why}"
 
 
 def _kept_in(fields: Mapping[str, str]) -> str:

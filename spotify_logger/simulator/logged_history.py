@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.catalog import Catalog
     from spotify_logger.simulator.timeline import ListeningHistory, PlaybackSettings, TruePlay
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
 
 DAY = 86_400
 DAYS_PER_GAP = 24.0

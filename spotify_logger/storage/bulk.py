@@ -9,18 +9,10 @@ import hashlib
 import re
 import time
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.play_rows import (
-    PlayRows,
-    read_day,
-    read_days,
-    read_hashes,
-    read_items,
-    read_numbers,
-    read_values,
-)
+from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.redis_keys import (
     FIRST_DAY,
     GAPS,
@@ -32,15 +24,13 @@ from spotify_logger.core.redis_keys import (
     second_of_day,
     second_of_key,
 )
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.redis_errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from spotify_logger.storage.connection import Command, Link, Reply
-
-T = TypeVar("T")
+    from spotify_logger.storage.client import Client, Command, Reply
 
 DAYS_PER_BATCH = 64
 """Days of the index read in one batch: half a megabyte for a busy listener."""
@@ -63,7 +53,7 @@ class Archive:
     Data that cannot belong to the log is skipped.
 
     Args:
-        link: The connection.
+        client: The connection.
         prefix: The prefix of every key; only `key` returns one with it.
         utc: Returns seconds since the epoch; the last day to read.
 
@@ -71,15 +61,15 @@ class Archive:
         StoreError: From every method: Redis did not answer, or refused.
     """
 
-    def __init__(self, link: Link, prefix: str = "", utc: Callable[[], float] = time.time) -> None:
-        self._link = link
+    def __init__(self, client: Client, prefix: str = "", utc: Callable[[], float] = time.time) -> None:
+        self._client = client
         self._prefix = prefix
         self._utc = utc
 
     @property
     def where(self) -> str:
         """The address of the server, without credentials."""
-        return self._link.where
+        return self._client.where
 
     def key(self, name: str) -> str:
         """Return a key with the prefix."""
@@ -107,11 +97,7 @@ class Archive:
         found: set[str] = set()
         whole = second // ONE_DAY * ONE_DAY
         for days in batched(_days(FIRST_SECOND, min(whole, self._end())), DAYS_PER_BATCH):
-            parts = self._link.ask("HVALS", [self.key(index_key(day)) for day in days])
-            items = [read_items(text, len(which)) for which, text in parts or ()]
-            if parts is None or None in items:
-                items = [set(rows.items) for rows in self._indexes(days)]
-            found.update(*filter(None, items))
+            found.update(*(rows.items for rows in self._indexes(days)))
         for rows in self.rows(whole, second):
             found.update(rows.items)
         return found
@@ -145,15 +131,10 @@ class Archive:
 
     def _lengths(self, names: Sequence[str]) -> list[int]:
         """Return the number of plays in each of many day indexes."""
-        found = self._read_all("HLEN", names, read_numbers)
-        if found is not None:
-            return found
         return [reply or 0 for reply in self.send([("HLEN", self.key(name)) for name in names])]
 
     def _indexes(self, days: Sequence[date]) -> list[PlayRows]:
-        names = list(map(index_key, days))
-        found = self._read_all("HGETALL", names, read_days)
-        return found if found is not None else [read_day(lines) for lines in self.hashes(names)]
+        return [read_day(lines) for lines in self.hashes(map(index_key, days))]
 
     def _end(self) -> int:
         """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""
@@ -188,13 +169,8 @@ class Archive:
     def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
         """Yield the hashes under many keys, empty if there is none."""
         for chunk in batched(names, HASHES_PER_BATCH):
-            found = self._read_all("HGETALL", chunk, read_hashes)
-            if found is not None:
-                yield from found
-                continue
             for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
-                is_hash = isinstance(reply, list)
-                yield dict(zip(reply[::2], reply[1::2], strict=False)) if is_hash else {}
+                yield reply or {}
 
     def gaps(self) -> list[tuple[int, int, str]]:
         """Return the gaps, oldest first: from and to in seconds, and the reason."""
@@ -202,40 +178,8 @@ class Archive:
         return sorted(gap for gap in map(read_gap, lines.keys(), lines.values()) if gap is not None)
 
     def _values(self, names: Sequence[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
-        found = self._read_all(
-            "HMGET", names, lambda text, keys: read_values(text, keys, len(fields)), fields
-        )
-        if found is not None:
-            return found
         replies = self.send([("HMGET", self.key(name), *fields) for name in names])
         return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
-
-    def _read_all(
-        self,
-        verb: str,
-        names: Sequence[str],
-        read: Callable[[str, int], list[T] | None],
-        arguments: Sequence[str] = (),
-    ) -> list[T] | None:
-        """Send the same command for many keys, and parse all replies as one text.
-
-        Args:
-            verb: The command.
-            names: The keys, without prefix.
-            read: Parses the text of a number of replies; None if it is not as expected.
-            arguments: The arguments after each key.
-
-        Returns:
-            One result per key, in order; None if the replies cannot be read in this way.
-        """
-        parts = self._link.ask(verb, list(map(self.key, names)), arguments) if names else []
-        results: dict[int, T] = {}
-        for which, text in parts or ():
-            found = read(text, len(which))
-            if found is None:
-                return None
-            results.update(zip(which, found, strict=True))
-        return None if parts is None else [results[place] for place in range(len(names))]
 
     # Keys and commands
 
@@ -249,15 +193,9 @@ class Archive:
             Keys without the prefix, in batches; a key may occur more than once.
         """
         wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
-        self._link.connect()
-        for node in self._link.nodes():
-            cursor = None
-            while cursor != "0":
-                command = ("SCAN", cursor or "0", "MATCH", wanted, "COUNT", KEYS_PER_SCAN)
-                (reply,) = self._exchange([command], node)
-                cursor, keys = str(reply[0]), reply[1]
-                if keys:
-                    yield [key.removeprefix(self._prefix) for key in keys]
+        for keys in self._client.scan(wanted, KEYS_PER_SCAN):
+            if keys:
+                yield [key.removeprefix(self._prefix) for key in keys]
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return the replies; None for keys of another type, which are not ours."""
@@ -274,10 +212,8 @@ class Archive:
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
 
-    def _exchange(self, commands: Sequence[Command], node: Link | None = None) -> list[Reply]:
-        link = node or self._link
-        link.connect()
-        replies = link.send(commands)
+    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        replies = self._client.send(commands)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from redis.lock import Lock
+
 from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.redis_errors import Refusal
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from spotify_logger.storage.connection import Command, Link, Reply
+    from spotify_logger.storage.client import Client, Command, Reply
     from spotify_logger.system.clock import Clock
 
 LEASE_SECONDS = 25.0
@@ -37,10 +39,8 @@ MAX_LEASE_SECONDS = 8 * 3600.0
 INVALID_LEASE_GRACE = 60.0
 """Seconds without a write after which a lease that would not expire is taken over."""
 
-_IF_HELD = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
-RENEW = _IF_HELD + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
-RELEASE = _IF_HELD + "return redis.call('DEL', KEYS[1])"
-"""Scripts for what only the holder may do; every supported server can run them."""
+RENEW, RELEASE = Lock.LUA_REACQUIRE_SCRIPT, Lock.LUA_RELEASE_SCRIPT
+"""redis-py's scripts for what only the holder may do; every supported server can run them."""
 DROP_INVALID = (
     "local held = redis.pcall('GET', KEYS[1]) "
     "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
@@ -102,7 +102,7 @@ class Lease:
     """The lease of one log, as seen by one logger. For one thread.
 
     Args:
-        link: A connection of its own.
+        client: A client of its own.
         prefix: The prefix of every key.
         logger_id: The ID of the logger: hexadecimal digits, the same after a restart.
         machine: The name of its machine, for people.
@@ -125,7 +125,7 @@ class Lease:
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
         self,
-        link: Link,
+        client: Client,
         prefix: str,
         logger_id: str,
         machine: str,
@@ -135,7 +135,7 @@ class Lease:
         renewal: float = RENEW_INTERVAL,
     ) -> None:
         self.renewal = renewal
-        self._link = link
+        self._client = client
         self._lease, self._fence, self._standby = prefix + LEASE, prefix + FENCE, prefix + STANDBY
         self._status = prefix + STATUS
         self._logger_id = logger_id
@@ -212,10 +212,10 @@ class Lease:
 
     def close(self) -> None:
         """Close the connection."""
-        self._link.close()
+        self._client.close()
 
     def _connect(self) -> None:
-        connection = self._link.connect()
+        connection = self._client.connect()
         if connection != self._connection:
             self._connection = connection
             self._has_seen, self._watched_since = False, self._clock.monotonic()
@@ -290,7 +290,7 @@ class Lease:
         (number,) = self._send(("INCR", self._fence))
         holder = LeaseHolder(max(int(number), self.fence + 1), self._logger_id, self.machine)
         (said,) = self._send(("SET", self._lease, str(holder), "NX", "PX", self._milliseconds(due)))
-        if said != "OK":
+        if said is not True:
             return self._acquire(due)
         self._held, self.fence = str(holder), holder.fence
         self._is_shown = False
@@ -303,11 +303,11 @@ class Lease:
 
     def _send(self, *commands: Command) -> list[Reply]:
         """Send commands and return the replies; reads of a key of another type return the `Refusal`."""
-        replies = self._link.send(commands)
+        replies = self._client.send(commands)
         for command, reply in zip(commands, replies, strict=True):
             is_other_type = command[0] in _READS and isinstance(reply, Refusal) and reply.code == "WRONGTYPE"
             if isinstance(reply, Refusal) and not is_other_type:
-                raise StoreError(f"Redis at {self._link.where} {reply.advice}", codes=[reply.code])
+                raise StoreError(f"Redis at {self._client.where} {reply.advice}", codes=[reply.code])
         return replies
 
 

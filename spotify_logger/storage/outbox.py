@@ -1,8 +1,8 @@
 """The outbox: plays on disk on their way to Redis, and notes that have to survive a power cut.
 
-A play stays here after it is safe in Redis for as long as `recently-played` may report it: its items are
-compared with these plays, and a Redis restored from an old copy gets them again. A deleted play stays too,
-without its names, so that its item does not become a new play; it is never sent again.
+The newest plays stay here after Redis has acknowledged them: the items of `recently-played` are compared with
+them, and a Redis that has lost some gets them again. A deleted play stays too, without its names, so that its
+item does not become a new play; it is never sent again.
 
 If the disk is full, read-only or broken, everything goes on in memory, and back to disk when it works again.
 """
@@ -39,17 +39,17 @@ MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024
 """Most bytes in memory, while the disk fails: months of plays, and a Pi has little memory."""
 PLAYS_PER_EVICTION = 100
 """Plays that are evicted together when the outbox is full."""
-MAX_KEPT_PLAYS = 500
-"""Plays that stay after they are safe: the fifty items of `recently-played`, and all between them."""
+MAX_KEPT_PLAYS = 5000
+"""Acknowledged plays that stay, for a Redis that loses some: months for most listeners."""
 MAX_KEPT_GAPS = 100
-"""Gaps that stay after they are safe, for a Redis restored from an old copy."""
+"""Acknowledged gaps that stay, for the same reason."""
 PLAYS_PER_QUERY = 200
 """Plays read in one query."""
 DISK_RETRY = 60.0
 """Seconds between attempts to use a failed disk again."""
 NEWEST_CANDIDATES = 100
 """Newest plays in which the latest live one is looked for; backfilled ones may have started later."""
-WAITING, SAFE, DELETED = 0, 1, 2
+WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2
 """Values of the column `safe`."""
 TABLES = ("plays", "gaps", "notes")
 GAP_FIELDS = ("from", "to", "reason")
@@ -169,8 +169,7 @@ class Outbox:
     def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
         """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""
         waiting = self._read("SELECT key FROM plays WHERE safe = 0 ORDER BY key")
-        keys = list(islice((key for (key,) in waiting if key not in exclude), limit))
-        return self._rows(f"WHERE key IN ({_placeholders(len(keys))}) ORDER BY key", *keys)
+        return self.rows(list(islice((key for (key,) in waiting if key not in exclude), limit)))
 
     def key(self, play: Play) -> int | None:
         """Return the second in the key of a play; None if it is not here."""
@@ -194,15 +193,14 @@ class Outbox:
         self._write(lambda database: database.execute(delete, identity(play)))
         self.adopt([another])
 
-    def mark_safe(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Mark plays (by key) and gaps (by second) that are safe in Redis."""
-        self._mark(plays, gaps, safe=1)
+    def mark_acknowledged(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
+        """Mark plays (by key) and gaps (by second) that Redis has acknowledged."""
+        self._mark(plays, gaps, safe=ACKNOWLEDGED)
         self._write(_drop_oldest)
 
-    def mark_waiting(self, plays: Iterable[int]) -> None:
-        """Queue plays again that Redis has lost, and all gaps."""
-        gaps = [second for (second,) in self._read("SELECT second FROM gaps WHERE safe = 1")]
-        self._mark(plays, gaps, safe=0)
+    def mark_waiting(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
+        """Queue plays (by key) and gaps (by second) again that Redis has lost."""
+        self._mark(plays, gaps, safe=WAITING)
 
     def _mark(self, plays: Iterable[int], gaps: Iterable[int], *, safe: int) -> None:
         keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
@@ -230,9 +228,18 @@ class Outbox:
         """Return the keys of all plays."""
         return {key for (key,) in self._read("SELECT key FROM plays")}
 
-    def safe_keys(self) -> list[int]:
-        """Return the keys of the plays that are safe in Redis."""
-        return [key for (key,) in self._read("SELECT key FROM plays WHERE safe = 1")]
+    def acknowledged(self, oldest: int = 0) -> list[int]:
+        """Return the keys, from `oldest` on, of the plays that Redis has acknowledged."""
+        query = "SELECT key FROM plays WHERE safe = 1 AND key >= ? ORDER BY key"
+        return [key for (key,) in self._read(query, oldest)]
+
+    def rows(self, keys: Sequence[int]) -> list[OutboxPlay]:
+        """Return the plays with these keys, at most `PLAYS_PER_QUERY`."""
+        return self._rows(f"WHERE key IN ({_placeholders(len(keys))}) ORDER BY key", *keys)
+
+    def acknowledged_gaps(self) -> list[OutboxGap]:
+        """Return the gaps that Redis has acknowledged."""
+        return self._gaps(ACKNOWLEDGED)
 
     def kept(self, ended_from_ms: int = 0) -> list[Play]:
         """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
@@ -262,7 +269,7 @@ class Outbox:
         self._write(adopt)
 
     def __len__(self) -> int:
-        """Return the number of closed plays that are not yet safe in Redis."""
+        """Return the number of closed plays that Redis has not acknowledged."""
         if self._counted_at != self.changes:
             ((self._count,),) = self._read(_COUNT)
             self._counted_at = self.changes
@@ -281,8 +288,13 @@ class Outbox:
 
     def waiting_gaps(self) -> list[OutboxGap]:
         """Return the queued gaps; invalid ones are deleted."""
+        return self._gaps(WAITING)
+
+    def _gaps(self, safe: int) -> list[OutboxGap]:
         gaps = []
-        for second, text in self._read("SELECT second, fields FROM gaps WHERE safe = 0 ORDER BY second"):
+        for second, text in self._read(
+            "SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe
+        ):
             fields = _gap_fields(text)
             if fields is not None:
                 gaps.append(OutboxGap(second, fields))
@@ -597,7 +609,7 @@ def _note(database: sqlite3.Connection, notes: Mapping[str, str]) -> None:
 
 
 def _drop_oldest(database: sqlite3.Connection) -> None:
-    """Drop all but the newest safe plays and gaps."""
+    """Drop all but the newest acknowledged plays and gaps."""
     oldest = database.execute(
         "SELECT started_ms FROM plays WHERE safe > 0 ORDER BY started_ms DESC LIMIT 1 OFFSET ?",
         (MAX_KEPT_PLAYS,),

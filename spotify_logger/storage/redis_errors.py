@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from redis import exceptions
 
 from spotify_logger.system.log import sanitize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_SERVER_TEXT = 200
 """Most characters of a server's own error text that are passed on."""
@@ -46,6 +50,9 @@ ADVICE_BY_TEXT = (
     ("without any password", "has no password, but REDIS_URL has one: remove it"),
     ("no password is set", "has no password, but REDIS_URL has one: remove it"),
     ("Authentication required", "requires a password: set it in REDIS_URL, redis://:password@host"),
+    ("cluster support disabled", "is no node of a cluster: write redis:// in REDIS_URL"),
+    ("slots are not covered", "is a cluster that is not whole: some of its slots have no server"),
+    ("No master found", "is unknown to its Sentinels, or down: check name and addresses in REDIS_URL"),
     ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
 )
 """Advice for errors without a code of their own, by a part of their text."""
@@ -53,7 +60,7 @@ ADVICE_BY_TEXT = (
 _SILENT = "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
 _CLOSED = "closed the connection: it may be restarting"
 
-ADVICE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
+ADVICE_BY_CLASS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data: wait until it is done"),
     (exceptions.AuthenticationError, "rejected the user name or password: check both in REDIS_URL"),
     (exceptions.TimeoutError, _SILENT),
@@ -72,12 +79,10 @@ class Refusal:
     Attributes:
         code: The first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none.
         advice: What is wrong and what to do, without naming server or key.
-        elsewhere: Host and port of the cluster node that has the key; the host is "" for the same one.
     """
 
     code: str
     advice: str
-    elsewhere: tuple[str, int] | None = None
 
 
 def to_refusal(error: exceptions.ResponseError) -> Refusal:
@@ -85,25 +90,31 @@ def to_refusal(error: exceptions.ResponseError) -> Refusal:
     text = str(error)
     known = next((code for kind, code in CODE_BY_CLASS if isinstance(error, kind)), None)
     code = known or text.split(" ", 1)[0]
-    if isinstance(error, exceptions.AskError):
-        return Refusal(code, ADVICE_BY_CODE[code], (error.host, error.port))
     if code in ADVICE_BY_CODE:
         return Refusal(code, ADVICE_BY_CODE[code])
     words = next((words for part, words in ADVICE_BY_TEXT if part in text), None)
     return Refusal(code if code.isupper() else "ERR", words or f"says: {sanitize(text, MAX_SERVER_TEXT)}")
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Explain why there is no connection, or no answer."""
-    if isinstance(error, exceptions.ResponseError):
-        return to_refusal(error).advice
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, exceptions.ResponseError):
+            return to_refusal(link).advice
     for part, words in ADVICE_BY_TEXT:
-        if part in str(error):
+        if any(part in str(link) for link in chain):
             return words
-    # redis-py raises while handling the system's error, whose text has no numbers and addresses.
-    cause = error.__context__
-    if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, CLOSED_ERRORS):
-        reason = sanitize(cause.strerror, MAX_SERVER_TEXT)
-        return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
-    what_it_is = next((words for kind, words in ADVICE_BY_CLASS if isinstance(error, kind)), None)
-    return what_it_is or "is not a Redis server: something else answers there. Check REDIS_URL"
+    for link in chain:  # redis-py raises while handling the system's error
+        if isinstance(link, OSError) and link.strerror and not isinstance(link, CLOSED_ERRORS):
+            reason = sanitize(link.strerror, MAX_SERVER_TEXT)
+            return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
+    what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in chain))
+    return next(what_it_is, "is not a Redis server: something else answers there. Check REDIS_URL")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

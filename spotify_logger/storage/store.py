@@ -38,9 +38,8 @@ from spotify_logger.core.redis_keys import (
 )
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.storage.bulk import HASHES_PER_BATCH, ONE_DAY, Archive
-from spotify_logger.storage.connect import open_link
-from spotify_logger.storage.connection import Command, Link, Reply, StoreError
-from spotify_logger.storage.durability import Persistence, combine, count_replicas, read_persistence
+from spotify_logger.storage.client import Client, Command, RedisClient, Reply, StoreError
+from spotify_logger.storage.persistence import Persistence, combine, read_persistence
 from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
 from spotify_logger.system.log import sanitize
 
@@ -52,8 +51,6 @@ __all__ = ["Batch", "Store", "StoreError"]
 
 MAX_CACHED_KEYS = 64
 """Most keys whose last written fields are cached."""
-SYNC_TIMEOUT_MS = 10
-"""Milliseconds that `WAIT` and `WAITAOF` may block; they are repeated with the next write."""
 
 
 class Batch:
@@ -143,8 +140,11 @@ class Store:
         url: REDIS_URL.
         prefix: The prefix of every key; methods take and return keys without it.
         utc: Returns seconds since the epoch; the search for recent days starts there.
-        connect: Opens the link; tests pass a fake server.
+        connect: Makes a client; tests pass a fake server.
         listener: The listener whose log it is; the prefix ends with the name.
+
+    Attributes:
+        has_lost_data: Whether Redis has been found to lack fields that were written over this connection.
 
     Raises:
         Misconfigured: `url` is not the address of a Redis.
@@ -156,30 +156,31 @@ class Store:
         url: str,
         prefix: str = "",
         utc: Callable[[], float] = time.time,
-        connect: Callable[[str], Link] = open_link,
+        connect: Callable[[str], Client] = RedisClient,
         listener: str = "",
     ) -> None:
-        self._link = connect(url)
+        self._client = connect(url)
         self._prefix = prefix
         self._listener = listener
         self._shared_prefix = remove_listener(prefix, listener)
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
+        self.has_lost_data = False
         self._claims: dict[int, tuple[str, str]] = {}
 
     @property
     def where(self) -> str:
         """The address of the server, without credentials."""
-        return self._link.where
+        return self._client.where
 
     def archive(self) -> Archive:
         """Return the same log for bulk access, over the same connection."""
-        return Archive(self._link, self._prefix, self._utc)
+        return Archive(self._client, self._prefix, self._utc)
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
-        self._link.close()
+        self._client.close()
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -196,7 +197,7 @@ class Store:
 
     def connect(self) -> int:
         """Connect if necessary, and return the number of connections so far."""
-        return self._link.connect()
+        return self._client.connect()
 
     def write_refusal(self) -> StoreError | None:
         """Check whether the server accepts writes, with one that changes nothing.
@@ -216,42 +217,8 @@ class Store:
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it tells."""
-        questions: list[Command] = [("INFO", "server"), ("INFO", "persistence"), ("CONFIG", "GET", "save")]
-        return combine([read_persistence(*node.send(questions)) for node in self._link.nodes()])
-
-    def is_synced(self) -> bool | None:
-        """Return whether everything written over this connection is on the disk of the server (`WAITAOF`).
-
-        None if the server does not tell: before Redis 7.2, or without an append-only file.
-        """
-        replies = [node.send([("WAITAOF", 1, 0, SYNC_TIMEOUT_MS)])[0] for node in self._link.nodes()]
-        if not all(isinstance(reply, list) and reply for reply in replies):
-            return None
-        if any(isinstance(reply[0], Refusal) for reply in replies):
-            return None
-        return all(str(reply[0]).isdigit() and int(reply[0]) >= 1 for reply in replies)
-
-    def is_replicated(self) -> bool:
-        """Return whether all replicas have everything written over this connection (`WAIT`).
-
-        All of them, because any may be promoted.
-        """
-        return all(map(_is_replicated, self._link.nodes()))
-
-    def server_second(self) -> int:
-        """Return the clock of the server in whole seconds since the epoch; 0 if it does not tell."""
-        replies = [node.send([("TIME",)])[0] for node in self._link.nodes()]
-        if not all(isinstance(reply, list) and reply and str(reply[0]).isdigit() for reply in replies):
-            return 0
-        return max(int(reply[0]) for reply in replies)
-
-    def missing(self, key_seconds: Sequence[int]) -> list[int]:
-        """Return the seconds without a closed play; an old copy of the data may have it as open."""
-        missing: list[int] = []
-        for chunk in batched(key_seconds, HASHES_PER_BATCH):
-            ends = self._read([("HGET", self._prefix + play_key(second), "end_reason") for second in chunk])
-            missing += [second for second, end in zip(chunk, ends, strict=True) if not end]
-        return missing
+        questions: list[Command] = [("INFO",), ("CONFIG GET", "save")]
+        return combine([read_persistence(*replies) for replies in self._client.send_to_each(questions)])
 
     def gaps(self) -> list[tuple[int, int, str]]:
         """Return the gaps, oldest first: from and to in seconds, and the reason."""
@@ -362,6 +329,17 @@ class Store:
             zip(seconds, chain.from_iterable(map(self._hashes, batched(keys, HASHES_PER_BATCH))), strict=True)
         )
 
+    def plays(self, key_seconds: Sequence[int]) -> dict[int, dict[str, str]]:
+        """Return the hashes of many plays by the seconds in their keys, empty where there is none."""
+        return dict(zip(key_seconds, self._hashes(list(map(play_key, key_seconds))), strict=True))
+
+    def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
+        """Return the lines of plays in the indexes of their days, by the seconds in their keys."""
+        replies = self._read(
+            [("HGET", self._prefix + index_key(day_of(second)), second) for second in key_seconds]
+        )
+        return {second: line for second, line in zip(key_seconds, replies, strict=True) if line}
+
     def play(self, key_second: int) -> dict[str, str] | None:
         """Return the hash of a play; None if there is none."""
         return self._hashes([play_key(key_second)])[0] or None
@@ -397,14 +375,14 @@ class Store:
 
     def version(self) -> str:
         """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
-        (reply,) = self._send([("INFO", "server")])
-        said = dict(line.partition(":")[::2] for line in str(reply).splitlines())
+        reply = self._client.send_to_each([("INFO",)])[0][0]
+        said = reply if isinstance(reply, dict) else {}
         name = "valkey" if "valkey_version" in said else "redis"
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
 
     def _send(self, commands: Sequence[Command]) -> list[Reply]:
-        self._link.connect()
-        return self._link.send(commands)
+        self._client.connect()
+        return self._client.send(commands)
 
     def _read(self, commands: Sequence[Command]) -> list[Reply]:
         """Return the replies to read commands; None for keys of another type, which are not ours."""
@@ -415,11 +393,7 @@ class Store:
         return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
     def _hashes(self, keys: Sequence[str]) -> list[dict[str, str]]:
-        replies = self._read([("HGETALL", self._prefix + key) for key in keys])
-        return [
-            dict(zip(reply[::2], reply[1::2], strict=False)) if isinstance(reply, list) else {}
-            for reply in replies
-        ]
+        return [reply or {} for reply in self._read([("HGETALL", self._prefix + key) for key in keys])]
 
     def _holder(self, second: int) -> tuple[str | None, ...] | None:
         """Return `started_at` and `uri` of the play under a key; None if the key does not exist."""
@@ -441,14 +415,32 @@ class Store:
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 
     def _write(self, batch: Batch) -> None:
-        connection = self._link.connect()
-        if connection != self._connection:
-            self._written.clear()  # the server may have lost data
-            self._connection = connection
-        commands = [command for key in batch.hashes for command in self._changes(batch, key)]
-        if batch.now_playing:
-            commands.append(batch.now_playing)
-        self._confirm(batch, commands, self._link.send(commands))
+        self._client.connect()
+        for _ in range(2):
+            if self._client.connections != self._connection:
+                self._written.clear()  # the server may have lost data
+                self._connection = self._client.connections
+            commands = [command for key in batch.hashes for command in self._changes(batch, key)]
+            if batch.now_playing:
+                commands.append(batch.now_playing)
+            replies = self._client.send(commands)
+            if self._lacks_fields(commands, replies):
+                self._written.clear()
+                self.has_lost_data = True
+            elif self._client.connections == self._connection:
+                self._confirm(batch, commands, replies)
+                return
+        raise StoreError(f"Redis at {self.where} loses data or connections all the time: check its log")
+
+    def _lacks_fields(self, commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
+        """Return whether a hash was written of which Redis has lost fields: it had to add some again."""
+        for command, reply in zip(commands, replies, strict=True):
+            known = self._written.get(str(command[1]))
+            if command[0] == "HSET" and known and isinstance(reply, int):
+                added = {str(name) for name in command[2::2]} - known.keys()
+                if reply > len(added):
+                    return True
+        return False
 
     def _changes(self, batch: Batch, key: str) -> Iterator[Command]:
         """Yield the commands that bring a hash up to date."""
@@ -494,14 +486,6 @@ class Store:
         refused = (key.removeprefix(self._prefix) for key in refusals)
         codes = (refusal.code for refusal in refusals.values())
         return StoreError(f"Redis at {self.where} {'; and '.join(complaints)}", refused, codes)
-
-
-def _is_replicated(node: Link) -> bool:
-    replicas = count_replicas(*node.send([("INFO", "replication")]))
-    if not replicas:
-        return True
-    (reply,) = node.send([("WAIT", replicas, SYNC_TIMEOUT_MS)])
-    return isinstance(reply, int) and reply >= replicas
 
 
 def _some(keys: Sequence[str]) -> str:

@@ -196,11 +196,11 @@ class TestAnswer:
     def test_items_older_than_all_known_plays_are_ignored(self, harness: BackfillHarness) -> None:
         harness.outbox.put([play("A", -300 * number) for number in range(MAX_KEPT_PLAYS, 0, -1)])
         keys = [row.key for row in harness.outbox.waiting(MAX_KEPT_PLAYS)]
-        harness.outbox.mark_safe(keys[:-1])
+        harness.outbox.mark_acknowledged(keys[:-1])
         horizon = -300 * MAX_KEPT_PLAYS
         harness.answer(("B", horizon + 250), ("C", horizon - 1))
         assert [name for name, *_ in names(harness.fetch())] == ["C", "B"]
-        harness.outbox.mark_safe(keys)
+        harness.outbox.mark_acknowledged(keys)
         assert [name for name, *_ in names(harness.fetch())] == ["B"]
 
     def test_plays_written_by_others_are_not_found_again(self, harness: BackfillHarness) -> None:

@@ -21,7 +21,7 @@ SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 @pytest.fixture
 def store() -> Store:
     clock = VirtualClock(SECOND)
-    return Store("", connect=FakeRedis(clock.utc, clock.sleep).link)
+    return Store("", connect=FakeRedis(clock.utc, clock.sleep).client)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_those_that_redis_has_lost_are_restored(store: Store, outbox: Outbox) ->
     tombstones = Tombstones(store, outbox)
     delete(store, SECOND, SECOND + 1)
     tombstones.refresh()
-    store._link.send([("DEL", TOMBSTONES)])
+    store._client.send([("DEL", TOMBSTONES)])
     store.close()
     delete(store, SECOND + 2)
     tombstones.refresh(force=True)
@@ -66,9 +66,9 @@ def test_invalid_notes_count_as_none(store: Store, outbox: Outbox) -> None:
 def test_entries_of_other_programs_are_skipped(store: Store, outbox: Outbox) -> None:
     store.connect()
     tombstones = Tombstones(store, outbox)
-    store._link.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
+    store._client.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
     tombstones.refresh()
     assert tombstones.plays == {SECOND: SECOND + 9}
-    store._link.send([("SET", TOMBSTONES, "not a hash")])
+    store._client.send([("SET", TOMBSTONES, "not a hash")])
     tombstones.refresh(force=True)
     assert tombstones.plays == {SECOND: SECOND + 9}

@@ -52,7 +52,7 @@ class YearOfDeletions(YearSimulation):
         return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
 
     def archive(self) -> Archive:
-        return Store("", connect=self.redis.link, utc=lambda: self.clock.now).archive()
+        return Store("", connect=self.redis.client, utc=lambda: self.clock.now).archive()
 
     def delete(self) -> None:
         """Delete the newest play that is over, or some of the last ones, if Redis is there."""

@@ -16,10 +16,10 @@ from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.spotify.http import Response
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.lease import INVALID_LEASE_GRACE, LEASE_SECONDS
 from spotify_logger.storage.store import Store
-from tests.testbed.fake_redis import FakeRedis, FakeRedisLink
+from tests.testbed.fake_redis import FakeRedis, FakeRedisClient
 from tests.testbed.virtual_run import make_settings
 from tests.testbed.virtual_time import VirtualWorld, make_virtual_world
 from tests.testbed.year import recordings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.comparison import Comparison
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.spotify.http import Request
-    from spotify_logger.storage.connection import Command, Reply
+    from spotify_logger.storage.client import Command, Reply
 
 RESTLESS = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
 """The habits of a listener who seldom stops for an hour."""
@@ -46,7 +46,7 @@ class MachineCrash(BaseException):
     """A machine dies here."""
 
 
-class CuttableLink(FakeRedisLink):
+class CuttableClient(FakeRedisClient):
     """The connection of a machine, which may be cut off from Redis while others are not."""
 
     def __init__(self, redis: FakeRedis, machine: FailoverMachine) -> None:
@@ -101,7 +101,7 @@ class FailoverMachine:
             self._send_alert,
             "boot",
             random.Random(f"jitter of {self.name}").random,
-            connect=lambda _: CuttableLink(self._redis, self),
+            connect=lambda _: CuttableClient(self._redis, self),
         )
         self.failover = build_failover(self._settings, environment, self.name)
         self.due, self.crash_in = self._world.clock.now, 0
@@ -184,7 +184,7 @@ class MachinePair:
         self.run_until(self.now + seconds)
 
     def logged(self) -> list[Play]:
-        store = Store("", utc=lambda: self.now, connect=self.redis.link)
+        store = Store("", utc=lambda: self.now, connect=self.redis.client)
         seconds = [second for day in store.days() for second in store.index(day)]
         plays = [Play.from_hash(second, store.play(second) or {}) for second in seconds]
         return [play for play in plays if play is not None]
@@ -224,10 +224,10 @@ class MachinePair:
 
     def write(self, *commands: Command) -> list[Reply]:
         """Let somebody else write to Redis."""
-        link = FakeRedisLink(self.redis)
+        client = FakeRedisClient(self.redis)
         before, self.redis.before_send, self.redis.after_send = self.redis.before_send, None, None
-        link.connect()
-        replies = link.send(commands)
+        client.connect()
+        replies = client.send(commands)
         self.redis.before_send = self.redis.after_send = before
         return replies
 
@@ -235,7 +235,7 @@ class MachinePair:
         return str(self.redis._keys.text(LEASE))
 
     def status(self) -> dict[str, str]:
-        return Store("", connect=self.redis.link).read_status()
+        return Store("", connect=self.redis.client).read_status()
 
 
 @pytest.fixture

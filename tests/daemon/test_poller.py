@@ -344,6 +344,7 @@ class TestStatus:
             "outbox_trouble": "",
             "redis_trouble": "",
             "persistence": "append-only file",
+            "persistence_trouble": "",
         }
         assert turn.ok
         assert turn.words == status["state"]

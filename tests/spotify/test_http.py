@@ -193,7 +193,7 @@ BROKEN = {
     "chunk with an invalid length": (closed_after(CHUNKED + b"-2\r\n[]"), "ValueError"),
     "invalid gzip": (closed_after(http_response(b"no gzip", GZIP)), "failed"),
     "long body": (closed_after(http_response(b"x" * (BODY_LIMIT + 1))), TOO_LONG),
-    "endless chunk": (closed_after(CHUNKED + b"-1\r\n" + b"x" * 1_000_000), TOO_LONG),
+    "negative chunk": (closed_after(CHUNKED + b"-1\r\n" + b"x" * 1_000_000), "lost"),
 }
 
 
@@ -234,25 +234,6 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 def test_deadline_ends_an_endless_response(impatient: HttpSender, serve: Serve, name: str) -> None:
     assert "no answer within" in fail(impatient, serve(ENDLESS[name]).url)
-
-
-def test_deadline_ends_connecting_to_many_dead_addresses(
-    impatient: HttpSender, addresses: Callable[[list[str]], None]
-) -> None:
-    addresses(["127.0.0.1"] * 100)
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for client in waiting:  # fills the backlog: later clients get no answer
-            client.settimeout(0)
-            client.connect_ex(full.getsockname())
-        start = time.monotonic()
-        with pytest.raises(Unreachable, match=r"^many.test:\d+: no answer within"):
-            impatient(get(f"http://many.test:{full.getsockname()[1]}"))
-        assert time.monotonic() - start < LONG_TIMEOUT
-        for client in waiting:
-            client.close()
 
 
 def compress_zeros(megabytes: int) -> bytes:
@@ -334,7 +315,7 @@ def test_get_is_sent_again_when_the_kept_connection_is_dead(
 def test_get_is_not_sent_again_once_a_response_has_begun(send: HttpSender, serve: Serve) -> None:
     def break_the_second(connection: ServerConnection) -> None:
         close_at_the_second(connection)
-        connection.send(b"HTTP/1.1 2")
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
         connection.reset()
 
     server = serve(break_the_second, respond_with(http_response(b"2")))

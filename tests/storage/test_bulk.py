@@ -9,7 +9,7 @@ import redis
 from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.redis_keys import FIRST_DAY, GAPS, STATUS, day_of, index_key, play_key
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND, ITEMS_PER_BATCH
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.store import Store
 from tests.conftest import wait_until
 

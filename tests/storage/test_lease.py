@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from spotify_logger.core.redis_keys import LEASE, STATUS
-from spotify_logger.storage.connection import RedisLink
+from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import (
     INVALID_LEASE_GRACE,
     MAX_LEASE_SECONDS,
@@ -21,7 +21,7 @@ from tests.testbed.virtual_time import VirtualClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from spotify_logger.storage.connection import Command, Reply
+    from spotify_logger.storage.client import Command, Reply
 
     Plant = Callable[[redis.Redis], object]
 
@@ -52,7 +52,7 @@ def make(redis_url: str, clock: VirtualClock) -> Iterator[Callable[[str], Lease]
     made: list[Lease] = []
 
     def make(identity: str) -> Lease:
-        made.append(Lease(RedisLink(redis_url), "", identity, f"pi-{identity}", clock, stood_by=False))
+        made.append(Lease(RedisClient(redis_url), "", identity, f"pi-{identity}", clock, stood_by=False))
         return made[-1]
 
     yield make
@@ -94,14 +94,14 @@ def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken(
     lease = make("a")
     lease.check()
     clock.sleep(INVALID_LEASE_GRACE)
-    send = lease._link.send
+    send = lease._client.send
 
     def send_late(commands: Sequence[Command]) -> list[Reply]:
         if commands[0][0] == "EVAL":
             client.set(LEASE, OLD, px=25_000)
         return send(commands)
 
-    lease._link.send = send_late  # type: ignore[method-assign]
+    lease._client.send = send_late  # type: ignore[method-assign]
     assert lease.check() is LeaseState.HELD_BY_OTHER
     assert client.get(LEASE) == OLD
 

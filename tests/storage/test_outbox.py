@@ -194,7 +194,7 @@ class TestKeys:
     def test_it_keeps_its_key_until_it_gets_another(self, file: OutboxFile) -> None:
         file.outbox.put([open_play("A"), open_play("B", 0.5), closed_play("A", 0.001)])
         assert waiting(file.outbox) == {0: "A", 1: "B", 2: "A"}
-        file.outbox.mark_safe([SECOND, SECOND + 2])
+        file.outbox.mark_acknowledged([SECOND, SECOND + 2])
         file.outbox.put([replace(closed_play("B", 0.5, 99), second=SECOND + 700)])
         assert waiting(file.outbox) == {1: "B"}
         file.outbox.rekey(open_play("B", 0.5), SECOND + 7)
@@ -227,9 +227,9 @@ class TestQueue:
         outbox = file.outbox
         outbox.put([closed_play("A"), open_play("B", 30), closed_play("C", 60)])
         assert len(outbox) == 2, "an open play does not count"
-        outbox.mark_safe([SECOND, SECOND + 30, SECOND + 60, 77])
+        outbox.mark_acknowledged([SECOND, SECOND + 30, SECOND + 60, 77])
         assert (waiting(outbox), len(outbox)) == ({}, 0)
-        assert sorted(outbox.safe_keys()) == [SECOND, SECOND + 30, SECOND + 60]
+        assert sorted(outbox.acknowledged()) == [SECOND, SECOND + 30, SECOND + 60]
         assert kept(outbox) == ["A", "B", "C"]
         outbox.put([closed_play("B", 30, 60)])
         assert [row.play for row in file.reopen().waiting(9)] == [closed_play("B", 30, 60)]
@@ -243,7 +243,7 @@ class TestQueue:
         assert outbox.kept() == [closed_play("A", seconds=90), closed_play("B", 30)]
         outbox.adopt([(SECOND + 3, closed_play("X", 2)), (SECOND + 40, open_play("Y", 40))])
         assert waiting(outbox) == {0: "A", 30: "B"}
-        assert sorted(file.reopen().safe_keys()) == [SECOND + 3, SECOND + 40]
+        assert sorted(file.reopen().acknowledged()) == [SECOND + 3, SECOND + 40]
         outbox.replace(closed_play("B", 30), (SECOND + 31, closed_play("Z", 31)))
         assert kept(outbox) == ["A", "X", "Z", "Y"]
 
@@ -252,15 +252,15 @@ class TestQueue:
         file.outbox.put_gap(SECOND, NIGHT, {"gap": "1"})
         longer = {**NIGHT, "to": "2026-11-22T03:00:00.000Z"}
         file.outbox.put_gap(SECOND + 9, longer)
-        file.outbox.mark_safe([], [SECOND])
+        file.outbox.mark_acknowledged([], [SECOND])
         assert file.reopen().waiting_gaps() == [OutboxGap(SECOND + 9, longer)]
-        file.outbox.mark_waiting([])
+        file.outbox.mark_waiting([], [SECOND])
         assert [gap.second for gap in file.reopen().waiting_gaps()] == [SECOND, SECOND + 9]
         monkeypatch.setattr(outbox_module, "MAX_KEPT_GAPS", 3)
         for number in range(6):
             file.outbox.put_gap(SECOND + number, NIGHT)
-        file.outbox.mark_safe([], [SECOND + number for number in (0, 1, 2, 4, 5)])
-        file.outbox.mark_waiting([])
+        file.outbox.mark_acknowledged([], [SECOND + number for number in (0, 1, 2, 4, 5)])
+        file.outbox.mark_waiting([], [gap.second for gap in file.outbox.acknowledged_gaps()])
         assert [gap.second - SECOND for gap in file.outbox.waiting_gaps()] == [2, 3, 4, 5, 9]
 
 
@@ -271,11 +271,11 @@ class TestKeptPlays:
 
     def test_the_newest_safe_ones_and_all_that_wait_stay(self, outbox: Outbox) -> None:
         outbox.put(closed_plays(15))
-        outbox.mark_safe([])
+        outbox.mark_acknowledged([])
         assert (len(outbox), outbox.horizon_ms()) == (15, 0)
-        outbox.mark_safe([SECOND + number for number in range(10) if number != 3])
+        outbox.mark_acknowledged([SECOND + number for number in range(10) if number != 3])
         assert outbox.horizon_ms() == 0
-        outbox.mark_safe([SECOND + number for number in range(15) if number != 3])
+        outbox.mark_acknowledged([SECOND + number for number in range(15) if number != 3])
         assert kept(outbox) == ["P3", *(f"P{number}" for number in range(5, 15))]
         assert outbox.horizon_ms() == (SECOND + 5) * 1000, "from here on every play is known"
 
@@ -283,7 +283,7 @@ class TestKeptPlays:
         assert outbox.newest() is None
         backfilled = open_play("X", 60, reason="unknown", source="backfill")
         outbox.put([open_play("B", 30), closed_play("A"), backfilled])
-        outbox.mark_safe([SECOND + 30])
+        outbox.mark_acknowledged([SECOND + 30])
         assert outbox.newest() == open_play("B", 30)
         outbox.mark_deleted([SECOND + 30])
         assert outbox.newest() == closed_play("A")
@@ -296,15 +296,15 @@ class TestKeptPlays:
 
     def test_a_deleted_play_is_never_sent_again(self, file: OutboxFile) -> None:
         file.outbox.put([closed_play("A"), closed_play("B", 30), closed_play("C", 60)])
-        file.outbox.mark_safe([SECOND, SECOND + 30])
+        file.outbox.mark_acknowledged([SECOND, SECOND + 30])
         file.outbox.mark_deleted({SECOND, SECOND + 60, 77})
         file.outbox.mark_waiting([SECOND, SECOND + 30])
         file.outbox.put([closed_play("A", seconds=60)])
-        file.outbox.mark_safe([SECOND + 60])
+        file.outbox.mark_acknowledged([SECOND + 60])
         file.outbox.adopt([(SECOND, closed_play("A"))])
         other = file.reopen()
         assert waiting(other) == {30: "B"}
-        assert (len(other), other.safe_keys()) == (1, [])
+        assert (len(other), other.acknowledged()) == (1, [])
         plays = (closed_play("A"), closed_play("B", 30), closed_play("C", 60))
         assert [other.is_deleted(play) for play in plays] == [True, False, True]
 
@@ -322,11 +322,11 @@ class TestKeptPlays:
 
     def test_deleted_plays_count_among_the_known_ones(self, outbox: Outbox) -> None:
         outbox.put(closed_plays(15))
-        outbox.mark_safe(range(SECOND, SECOND + 15))
+        outbox.mark_acknowledged(range(SECOND, SECOND + 15))
         outbox.mark_deleted(range(SECOND + 7, SECOND + 12))
         assert outbox.horizon_ms() == (SECOND + 5) * 1000
         outbox.put(closed_plays(8, start=100))
-        outbox.mark_safe(range(SECOND + 100, SECOND + 108))
+        outbox.mark_acknowledged(range(SECOND + 100, SECOND + 108))
         assert kept(outbox) == ["P13", "P14", *(f"P{number}" for number in range(100, 108))]
 
 
@@ -412,7 +412,7 @@ class TestCorruption:
         file.outbox.put_gap(SECOND + 9, NIGHT)
         file.execute("UPDATE gaps SET fields = ? WHERE second = ?", fields, SECOND)
         assert file.outbox.waiting_gaps() == [OutboxGap(SECOND + 9, NIGHT)]
-        file.outbox.mark_waiting([])
+        file.outbox.mark_waiting([], [SECOND])
         assert file.reopen().waiting_gaps() == [OutboxGap(SECOND + 9, NIGHT)]
 
 
@@ -454,7 +454,7 @@ def fragile(tmp_path: Path, disk: FailingDisk) -> Iterator[OutboxFile]:
     """An outbox on that disk, with a queued play, a safe one, a gap and a note."""
     file = OutboxFile(tmp_path / "outbox.sqlite", disk.connect)
     file.outbox.put([closed_play("A"), closed_play("B", 30)], {"tracker": "AB"})
-    file.outbox.mark_safe([SECOND])
+    file.outbox.mark_acknowledged([SECOND])
     file.outbox.put_gap(SECOND, NIGHT)
     yield file
     file.close()
@@ -483,7 +483,7 @@ class TestDisk:
         outbox.put([closed_play("C", 60)], {"tracker": "ABC"})
         outbox.put([open_play("D", 90)])
         assert waiting(outbox) == {30: "B", 60: "C", 90: "D"}
-        assert (outbox.note("tracker"), outbox.safe_keys()) == ("ABC", [SECOND])
+        assert (outbox.note("tracker"), outbox.acknowledged()) == ("ABC", [SECOND])
         assert outbox.waiting_gaps() == [OutboxGap(SECOND, NIGHT)]
         assert error in outbox.trouble
         for _ in range(3):
@@ -493,7 +493,7 @@ class TestDisk:
         outbox.put([open_play("D", 90, 70)])
         assert fragile.on_disk() == {"A": 30, "B": 30}
         fragile.clock.sleep(DISK_RETRY)
-        outbox.mark_safe([SECOND + 30], [SECOND])
+        outbox.mark_acknowledged([SECOND + 30], [SECOND])
         assert outbox.trouble == ""
         other = fragile.reopen()
         assert waiting(other) == {60: "C", 90: "D"}
@@ -509,7 +509,7 @@ class TestDisk:
             ("UPDATE", lambda outbox: outbox.put([closed_play("C", 60), closed_play("B", 30, 60)])),
             ("INSERT", lambda outbox: outbox.put([closed_play("B", 30, 60), closed_play("C", 60)])),
             ("REPLACE INTO notes", lambda outbox: outbox.put([closed_play("B", 30, 60)], {"tracker": "x"})),
-            ("DELETE FROM gaps", lambda outbox: outbox.mark_safe([SECOND + 30], [SECOND])),
+            ("DELETE FROM gaps", lambda outbox: outbox.mark_acknowledged([SECOND + 30], [SECOND])),
             ("REPLACE INTO notes", lambda outbox: outbox.put_gap(SECOND, NIGHT, {"gap": "1"})),
         ],
     )
@@ -625,10 +625,10 @@ class TestLimits:
         self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, logged: Logged
     ) -> None:
         outbox.put(closed_plays(200))
-        outbox.mark_safe(range(SECOND + 50, SECOND + 150))
+        outbox.mark_acknowledged(range(SECOND + 50, SECOND + 150))
         monkeypatch.setattr(outbox_module, "MAX_BYTES_ON_DISK", outbox_module._size(outbox._database) - 1)
         outbox.put([closed_play("last", 200)])
-        assert outbox.safe_keys() == []
+        assert outbox.acknowledged() == []
         assert list(waiting(outbox)) == [*range(50), *range(150, 201)]
         assert logged() == []
 

@@ -78,13 +78,11 @@ def test_a_failover_loses_nothing_even_if_no_replica_had_the_last_plays(
     try:
         with running(servers.url, tmp_path / "state") as logger:
             logger.until(475)
-            before = len(logger.run.outbox)
             killed = servers.master
             replicas = [server for server in servers.servers if server is not killed]
             for replica in replicas:
                 replica.freeze()
             logger.until(484)
-            assert len(logger.run.outbox) > before + 3
             killed.kill()
             for replica in replicas:
                 replica.freeze(frozen=False)

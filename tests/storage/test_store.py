@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from spotify_logger.storage.connection import RedisLink
-from spotify_logger.storage.durability import Persistence
+from spotify_logger.storage.client import RedisClient
+from spotify_logger.storage.persistence import Persistence
 from spotify_logger.storage.store import MAX_CACHED_KEYS, Store, StoreError
 from tests.conftest import start_again, start_server
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from spotify_logger.storage.connection import Command, Reply
+    from spotify_logger.storage.client import Command, Reply
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
     OpenStore = Callable[..., "RecordedStore"]
@@ -40,8 +40,8 @@ GAP: Mapping[str, str] = {
 }
 
 
-class RecordingLink(RedisLink):
-    """The real link, with a list of what was sent over it."""
+class RecordingClient(RedisClient):
+    """The real client, with a list of what was sent over it."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -56,14 +56,14 @@ class RecordedStore:
     """A store, what it sends, and a second client of the same server."""
 
     def __init__(self, url: str, prefix: str = "", now: float = START + 600) -> None:
-        self.link = RecordingLink(url)
-        self.store = Store(url, prefix, utc=lambda: now, connect=lambda _: self.link)
+        self.client = RecordingClient(url)
+        self.store = Store(url, prefix, utc=lambda: now, connect=lambda _: self.client)
         self.raw = redis.Redis.from_url(url, decode_responses=True)
 
     def sent(self) -> list[Command]:
         """Return what was sent since the last call."""
-        commands = [command for trip in self.link.round_trips for command in trip]
-        self.link.round_trips.clear()
+        commands = [command for trip in self.client.round_trips for command in trip]
+        self.client.round_trips.clear()
         return commands
 
     def write_play(
@@ -91,9 +91,6 @@ class RecordedStore:
             is_hash = self.raw.type(key) == "hash"
             found[key] = self.raw.hgetall(key) if is_hash else self.raw.get(key)
         return found
-
-    def knows_waitaof(self) -> bool:
-        return "waitaof" in self.raw.command()
 
     def close(self) -> None:
         self.store.close()
@@ -142,7 +139,7 @@ def impatient(own_server: EmbeddedServer, open_store: OpenStore) -> RecordedStor
 class TestWriting:
     def test_one_poll_is_one_round_trip(self, recorded: RecordedStore) -> None:
         recorded.write_poll()
-        assert len(recorded.link.round_trips) == 1
+        assert len(recorded.client.round_trips) == 1
         assert recorded.content() == {
             PLAY_KEY: STORED,
             "plays:2026-11-22": {str(START): ROW},
@@ -356,15 +353,6 @@ class TestReading:
         assert recorded.raw.hgetall(f"gap:{START - 14_400}") == GAP
         assert recorded.raw.hget("gaps", str(START - 14_400)) == f"{START + 3601} login dead"
 
-    def test_plays_that_redis_lost_or_has_only_as_open_are_missing(self, recorded: RecordedStore) -> None:
-        seconds = [START + number for number in range(250)]
-        for second in seconds[::2]:
-            recorded.write_play(second, {"uri": "u", "end_reason": "skipped"})
-        recorded.write_play(START + 1, {"uri": "u"})
-        recorded.raw.set(f"listening:{START + 3}", "not a hash")
-        assert recorded.store.missing(seconds) == seconds[1::2]
-        assert recorded.store.missing([]) == []
-
     def test_plays_of_others_are_found(self, recorded: RecordedStore) -> None:
         fields = {**FIELDS, "ended_at": "2026-11-22T18:03:35.123Z"}
         for second in (START - 86_400, START, START + 7):
@@ -386,28 +374,40 @@ class TestReading:
         assert recorded.store.count_tombstones() == 1
 
 
-class TestDurability:
-    """What the server says of its disk and its replicas."""
+class TestPersistence:
+    """How the server keeps its data."""
 
     @pytest.mark.parametrize(
-        ("settings", "synced", "words"),
+        ("settings", "words", "trouble"),
         [
-            ({"appendfsync": "always"}, True, "append-only file"),
-            ({"appendfsync": "no"}, False, "append-only file"),
-            ({"appendonly": "no", "save": ""}, None, "none: it forgets with its next restart"),
+            ({}, "append-only file", ""),
+            ({"appendonly": "no", "save": "900 1"}, "snapshots", ""),
+            ({"appendonly": "no", "save": ""}, "none: it forgets with its next restart", ""),
+            ({"maxmemory": "100mb", "maxmemory-policy": "volatile-lru"}, "append-only file", ""),
+            ({"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}, "append-only file", "noeviction"),
         ],
     )
     def test_by_its_settings(
-        self, on_own_server: RecordedStore, settings: dict[str, str], *, synced: bool | None, words: str
+        self, on_own_server: RecordedStore, settings: dict[str, str], words: str, trouble: str
     ) -> None:
         for name, value in settings.items():
             on_own_server.raw.config_set(name, value)
-        on_own_server.write_play()
-        assert on_own_server.store.is_synced() is (synced if on_own_server.knows_waitaof() else None)
-        assert on_own_server.store.is_replicated()
         persistence = on_own_server.store.persistence()
-        assert on_own_server.raw.time()[0] - 60 < on_own_server.store.server_second() < 2**32
         assert (persistence.run, persistence.words) == (on_own_server.raw.info("server")["run_id"], words)
+        assert trouble in persistence.trouble
+        assert bool(trouble) == bool(persistence.trouble)
+
+    def test_a_user_who_may_not_ask(
+        self, redis_url: str, recorded: RecordedStore, open_store: OpenStore
+    ) -> None:
+        denied = ["-config", "-info"]
+        recorded.raw.acl_setuser(
+            "mute", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"], commands=denied
+        )
+        mute = open_store(redis_url.replace("//", "//mute:secret@"))
+        mute.write_play()
+        assert mute.store.persistence() == Persistence()
+        recorded.raw.acl_deluser("mute")
 
 
 class TestRefusals:
@@ -482,8 +482,7 @@ class TestRefusals:
         reader, stranger = open_store(url, "ann:"), open_store(url, "ben:")
         assert reader.store.recent(1) == []
         assert reader.store.version() == "redis"
-        assert reader.store.is_synced() is None
-        assert reader.store.persistence() == Persistence(aof_ok=True)
+        assert reader.store.persistence() == Persistence()
         assert reader.store.write_refusal() is None
         for forbidden in (reader.write_play, lambda: stranger.store.recent(1)):
             with pytest.raises(StoreError, match="allow the command in its ACL") as caught:

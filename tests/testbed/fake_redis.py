@@ -1,6 +1,6 @@
 """A fake Redis server: in this process, in virtual time, on a disk whose power may fail.
 
-It replies as a real server does through `RedisLink`; `test_fake_redis` compares the two. It is simpler in
+It replies as a real server does through `RedisClient`; `test_fake_redis` compares the two. It is simpler in
 this: `crash` is a power failure (a process that is killed loses nothing that it wrote); the append-only file
 is synced when a whole second begins (a real server does so at once where it has not for a second); a batch
 that hangs is lost (a real server may get to it later); it knows only the commands and options that the logger
@@ -12,18 +12,19 @@ from __future__ import annotations
 import errno
 import math
 import os
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from redis import exceptions
 
-from spotify_logger.storage.connection import ANSWER_TIMEOUT, StoreError
+from spotify_logger.storage.client import ANSWER_TIMEOUT, StoreError
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW, read_holder
 from spotify_logger.storage.redis_errors import explain, to_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from spotify_logger.storage.connection import Command, Link, Part, Reply
+    from spotify_logger.storage.client import Command, Reply
 
 Persistence = Literal["aof", "rdb"]
 """An append-only file that is synced every second, or snapshots now and then."""
@@ -40,15 +41,10 @@ _Entry = tuple[str, str | None, _Value | None, float | None]
 """A key, and its value and expiry before a change; or a key, a field, and that field's value before."""
 
 _WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
-_NO_AOF = "WAITAOF cannot be used when numlocal is set but appendonly is disabled."
-_ON_REPLICA = (
-    "WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local "
-    "and are not propagated."
-)
 
 _WRITES = frozenset({"SET", "DEL", "HSET", "HDEL"})
 _REFUSED = {"OOM": {"SET", "HSET"}, "MISCONF": _WRITES, "READONLY": _WRITES}
-_WHILE_LOADING = frozenset({"INFO", "TIME", "CONFIG"})
+_WHILE_LOADING = frozenset({"INFO", "CONFIG GET"})
 
 
 class ConnectionLost(Exception):  # noqa: N818 - it is an event on the wire
@@ -284,9 +280,9 @@ class FakeRedis:
         """The keys that it holds."""
         return self._keys.names()
 
-    def link(self, url: str = "") -> FakeRedisLink:
-        """Return a link to it; fit to be the `connect` of a `Store`."""
-        return FakeRedisLink(self)
+    def client(self, url: str = "") -> FakeRedisClient:
+        """Return a client of it; fit to be the `connect` of a `Store`."""
+        return FakeRedisClient(self)
 
     @property
     def down(self) -> bool:
@@ -348,22 +344,22 @@ class FakeRedis:
             raise ConnectionLost(_LOCKED)
         return self.session
 
-    def answer(self, link: FakeRedisLink, commands: Sequence[Command]) -> list[Reply]:
-        """Carry out the commands that came over a link.
+    def answer(self, client: FakeRedisClient, commands: Sequence[Command]) -> list[Reply]:
+        """Carry out the commands that a client has sent.
 
         Raises:
             ConnectionLost: The replies do not get there.
         """
-        self._check(link)
+        self._check(client)
         is_late = self.slow >= ANSWER_TIMEOUT
         if self.slow or self.hanging or self.before_send:
             self._hold_up(commands)
-            self._check(link)
+            self._check(client)
         changes = self._disk.changes
-        replies = self._carry_out(link, commands)
+        replies = self._carry_out(commands)
         if self.after_send:
             self.after_send(commands)
-            self._check(link)
+            self._check(client)
         if self.deaf_after_write and self._disk.changes > changes:
             self.deaf_after_write -= 1
             self._say_nothing()
@@ -382,8 +378,8 @@ class FakeRedis:
         if time >= self._disk.due:
             self._disk.flush(time)
 
-    def _check(self, link: FakeRedisLink) -> None:
-        if link.session != self.session:
+    def _check(self, client: FakeRedisClient) -> None:
+        if client.session != self.session:
             raise ConnectionLost(_CLOSED)
 
     def _say_nothing(self) -> NoReturn:
@@ -398,13 +394,10 @@ class FakeRedis:
         if self.before_send:
             self.before_send(commands)
 
-    def _carry_out(self, link: FakeRedisLink, commands: Sequence[Command]) -> list[Reply]:
+    def _carry_out(self, commands: Sequence[Command]) -> list[Reply]:
         self._look_at_the_clock()
-        self._asker, self._changes_before = link, self._disk.changes
         replies = [self._reply(command) for command in commands]
         self._disk.plan(self._keys.time)
-        if self._disk.changes > self._changes_before:
-            link.written = self._disk.changes
         return replies
 
     def _reply(self, command: Command) -> Reply:
@@ -432,10 +425,8 @@ class FakeRedis:
     def _table(self) -> dict[str, tuple[Callable[..., Reply], float, float]]:
         """Return the commands: what carries them out, and their least and most arguments."""
         return {
-            "TIME": (self._time, 0, 0),
-            "INFO": (self._info, 1, 1),
-            "CONFIG": (self._config, 2, 2),
-            "WAITAOF": (self._waitaof, 3, 3),
+            "INFO": (self._info, 0, 0),
+            "CONFIG GET": (self._config, 1, 1),
             "EXISTS": (self._exists, 1, math.inf),
             "DEL": (self._del, 1, math.inf),
             "GET": (self._keys.text, 1, 1),
@@ -451,66 +442,23 @@ class FakeRedis:
             "HDEL": (self._hdel, 2, math.inf),
         }
 
-    def _time(self) -> list[str]:
-        seconds, fraction = divmod(self._keys.time, 1)
-        return [str(int(seconds)), str(int(fraction * 1_000_000))]
-
-    def _info(self, section: str) -> str:
-        return "".join(f"{field}:{value}\r\n" for field, value in self._facts().get(section, {}).items())
-
-    def _facts(self) -> dict[str, dict[str, str | int]]:
+    def _info(self) -> dict[str, str | int]:
         is_snapshot = self._persistence == "rdb"
         state = "err" if self._disk.stalled else "ok"
-        has_saved = is_snapshot and self._disk.saved_at > self._started_at
         return {
-            "server": {
-                "redis_version": "7.2.4",
-                "run_id": f"{round(self._started_at * 1_000_000):030x}{self._starts:010x}",
-            },
-            "persistence": {
-                "rdb_last_save_time": int(self._disk.saved_at if is_snapshot else self._started_at),
-                "rdb_last_bgsave_status": state if is_snapshot else "ok",
-                "rdb_last_bgsave_time_sec": int(SNAPSHOT_SECONDS) if has_saved else -1,
-                "aof_enabled": int(self._persistence == "aof"),
-                "aof_last_write_status": "ok" if is_snapshot else state,
-            },
+            "redis_version": "7.2.4",
+            "run_id": f"{round(self._started_at * 1_000_000):030x}{self._starts:010x}",
+            "rdb_last_bgsave_status": state if is_snapshot else "ok",
+            "aof_enabled": int(self._persistence == "aof"),
+            "aof_last_write_status": "ok" if is_snapshot else state,
+            "maxmemory": 0,
+            "maxmemory_policy": "noeviction",
         }
 
-    def _config(self, action: str, name: str) -> list[str]:
+    def _config(self, name: str) -> dict[str, str]:
         """Answer CONFIG GET save; nothing else is asked for."""
-        assert (action, name) == ("GET", "save")
-        return [name, f"{SAVE_SECONDS:.0f} 1" if self._persistence == "rdb" else ""]
-
-    def _waitaof(self, local: str, replicas: str, timeout: str) -> list[int]:
-        wanted, others, milliseconds = int(local), int(replicas), int(timeout)
-        if self._refusing == "READONLY":
-            raise exceptions.ResponseError(_ON_REPLICA)
-        if wanted and self._persistence != "aof":
-            raise exceptions.ResponseError(_NO_AOF)
-        link, written = self._asker, self._written_by_asker()
-        self._disk.plan(self._keys.time)
-        self._wait(math.inf if others else self._until_durable(written if wanted else 0), milliseconds)
-        self._check(link)
-        return [int(self._persistence == "aof" and self._disk.durable >= written), 0]
-
-    def _written_by_asker(self) -> int:
-        """How many changes there were when the link that asks made its last one."""
-        return self._disk.changes if self._disk.changes > self._changes_before else self._asker.written
-
-    def _until_durable(self, changes: int) -> float:
-        """Seconds until so many changes are on the disk."""
-        if self._disk.durable >= changes:
-            return 0.0
-        return math.inf if self._disk.stalled else self._disk.due - self._keys.time
-
-    def _wait(self, seconds: float, at_most_ms: int) -> None:
-        """Let time pass, without end if `at_most_ms` is 0; but the link does not wait without end."""
-        seconds = min(seconds, at_most_ms / 1000 or math.inf)
-        if seconds > ANSWER_TIMEOUT:
-            self._say_nothing()
-        if seconds:
-            self._take_time(seconds)
-            self._look_at_the_clock()
+        assert name == "save"
+        return {name: f"{SAVE_SECONDS:.0f} 1" if self._persistence == "rdb" else ""}
 
     def _exists(self, *keys: str) -> int:
         return sum(self._keys.value(key) is not None for key in keys)
@@ -521,7 +469,7 @@ class FakeRedis:
             self._keys.put(key, None)
         return len(gone)
 
-    def _set(self, key: str, value: str, *options: str) -> str | None:
+    def _set(self, key: str, value: str, *options: str) -> bool | None:
         condition = options[0] if options and options[0] in {"NX", "XX"} else ""
         options = options[bool(condition) :]
         expires = self._expiry(*options) if options else None
@@ -529,7 +477,7 @@ class FakeRedis:
         if (condition == "NX" and is_there) or (condition == "XX" and not is_there):
             return None
         self._keys.put(key, value, expires)
-        return "OK"
+        return True
 
     def _incr(self, key: str) -> int:
         try:
@@ -573,8 +521,8 @@ class FakeRedis:
         fields = self._keys.fields(key)
         return [fields.get(name) for name in names]
 
-    def _hgetall(self, key: str) -> list[str]:
-        return [text for field in self._keys.fields(key).items() for text in field]
+    def _hgetall(self, key: str) -> dict[str, str]:
+        return dict(self._keys.fields(key))
 
     def _hlen(self, key: str) -> int:
         return len(self._keys.fields(key))
@@ -586,54 +534,55 @@ class FakeRedis:
         return self._keys.take_fields(key, names)
 
 
-class FakeRedisLink:
-    """A connection to a stand-in; a `Link`. Unlike `RedisLink` it never connects by itself when it sends.
+class FakeRedisClient:
+    """A `Client` of the fake server.
 
     Args:
-        server: The stand-in.
+        server: The fake server.
 
     Attributes:
         where: What stands for the server's address.
+        connections: How many connections there have been.
         session: The session it is connected in; 0 when it is not.
-        written: How many changes the server knew of when this connection made its last one.
     """
 
     def __init__(self, server: FakeRedis) -> None:
-        self.where = "stand-in"
+        self.where = "fake"
+        self.connections = 0
         self.session = 0
-        self.written = 0
         self._server = server
-        self._connections = 0
 
     def connect(self) -> int:
-        """See `Link.connect`."""
+        """See `Client.connect`."""
         if self.session != self._server.session:
             self.close()
             try:
                 self.session = self._server.accept()
             except ConnectionLost as broken:
                 raise self._failure(broken) from None
-            self._connections += 1
-        return self._connections
+            self.connections += 1
+        return self.connections
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """See `Link.send`."""
+        """See `Client.send`."""
+        self.connect()
         try:
             return self._server.answer(self, commands)
         except ConnectionLost as broken:
             raise self._failure(broken) from None
 
-    def nodes(self) -> Sequence[Link]:
-        """See `Link.nodes`."""
-        return [self]
+    def send_to_each(self, commands: Sequence[Command]) -> list[list[Reply]]:
+        """See `Client.send_to_each`."""
+        return [self.send(commands)]
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
-        """See `Link.ask`; there is no text of replies here."""
-        return None
+    def scan(self, pattern: str, count: int) -> Iterator[list[str]]:
+        """See `Client.scan`."""
+        self.connect()
+        yield [name for name in self._server.names() if fnmatchcase(name, pattern)]
 
     def close(self) -> None:
-        """See `Link.close`."""
-        self.session = self.written = 0
+        """See `Client.close`."""
+        self.session = 0
 
     def _failure(self, broken: ConnectionLost) -> StoreError:
         self.close()

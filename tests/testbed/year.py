@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger.core.matching import identity
@@ -259,7 +259,7 @@ class YearSimulation:
             self._receive_alert,
             f"run {self._boot} of the machine",
             self._chance.random,
-            self.redis.link,
+            self.redis.client,
             self._open_database,
         )
         self._logger = logger = build_logger(self._settings, environment)
@@ -480,24 +480,22 @@ class YearSimulation:
 
     def _plays(self, count: int | None = None) -> list[Play]:
         """The plays that are in Redis, the newest ones or all."""
-        link = self.redis.link()
+        client = self.redis.client()
         was = self._pause_redis_faults()
         try:
-            link.connect()
+            client.connect()
             days = sorted(key for key in self.redis.names() if key.startswith("plays:"))
             keys: list[str] = []
             for day in reversed(days):
-                keys += sorted(
-                    cast("list[str]", link.send([("HGETALL", day)])[0])[::2], key=int, reverse=True
-                )
+                keys += sorted(client.send([("HGETALL", day)])[0], key=int, reverse=True)
                 if count is not None and len(keys) >= count:
                     break
-            replies = link.send([("HGETALL", f"listening:{key}") for key in keys[:count]]) if keys else []
+            replies = client.send([("HGETALL", f"listening:{key}") for key in keys[:count]]) if keys else []
         finally:
             self._resume_redis_faults(was)
         plays = []
         for key, reply in zip(keys, replies, strict=False):
-            play = Play.from_hash(int(key), dict(zip(reply[::2], reply[1::2], strict=True)))
+            play = Play.from_hash(int(key), reply)
             if play is None:
                 raise YearFailure(f"listening:{key} holds no play: {reply}")
             plays.append(play)
@@ -610,11 +608,10 @@ class YearSimulation:
         return True
 
     def _gaps(self) -> list[tuple[float, float]]:
-        link = self.redis.link()
-        link.connect()
-        (reply,) = link.send([("HGETALL", "gaps")])
-        lines = dict(zip(reply[::2], reply[1::2], strict=True))
-        return [(float(begin), float(end.partition(" ")[0])) for begin, end in lines.items()]
+        client = self.redis.client()
+        client.connect()
+        (reply,) = client.send([("HGETALL", "gaps")])
+        return [(float(begin), float(end.partition(" ")[0])) for begin, end in reply.items()]
 
     def _check_lengths(self, pairs: list[Pair]) -> None:
         live = [pair for pair in pairs if pair.logged.source == "live"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.storage.connection import RedisLink, StoreError
+from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Confirmation, forget
@@ -18,7 +18,7 @@ from tests.redis_log import SECOND, RedisLog, item, play
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spotify_logger.storage.connection import Command, Reply
+    from spotify_logger.storage.client import Command, Reply
 
 pytestmark = pytest.mark.usefixtures("young_world")
 
@@ -155,8 +155,8 @@ class TestOpenPlay:
         assert f"listening:{SECOND}" in delete_at(log, 0)
 
 
-class BreakingLink(RedisLink):
-    """A link that breaks after some writes."""
+class BreakingClient(RedisClient):
+    """A client that breaks after some writes."""
 
     def __init__(self, url: str, remaining: int) -> None:
         super().__init__(url)
@@ -173,13 +173,13 @@ class BreakingLink(RedisLink):
 @pytest.mark.parametrize("writes", range(5))
 def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, writes: int) -> None:
     log.write(play("A", -DAY), play("A"), play("B", 300), play("C", 600), play("A", 900), play("C", 1200))
-    link = BreakingLink(redis_url, writes)
-    archive = Store("", connect=lambda _: link, utc=lambda: NOW).archive()
+    client = BreakingClient(redis_url, writes)
+    archive = Store("", connect=lambda _: client, utc=lambda: NOW).archive()
     selection = Selection("daft punk", SECOND, SECOND + 1000)
     is_broken = writes < 4
     with pytest.raises(StoreError) if is_broken else nullcontext():
         forget(archive, selection, NOW, None)
-    link.remaining = 9999
+    client.remaining = 9999
     forget(archive, selection, NOW, None)
     assert log.names() == {
         *(f"listening:{SECOND - DAY}", f"listening:{SECOND + 1200}"),
@@ -187,7 +187,7 @@ def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, wri
     }
     assert log.kept(INDEX).keys() == {str(SECOND + 1200)}
     assert tombstones(log).keys() == {0, 300, 600, 900}
-    link.close()
+    client.close()
 
 
 def test_play_that_came_back_after_its_deletion_stays(log: RedisLog) -> None:

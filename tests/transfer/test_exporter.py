@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spotify_logger import __version__
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN
 from spotify_logger.core.player_state import catalog_key
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter import plays
 from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file

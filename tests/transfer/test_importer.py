@@ -13,7 +13,7 @@ import pytest
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.report.output import write_answer
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.jsonl import records
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.play import Play
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command, RedisLink, Reply
+    from spotify_logger.storage.client import Command, RedisClient, Reply
 
 Data = dict[str, object]
 PLAYS = "plays:2026-01-01"
@@ -229,16 +229,16 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
         write(tmp_path / f"endsong_{number}.json", rows[number::3])
     monkeypatch.setattr(row_index, "PLAYS_PER_WINDOW", 40)
     monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
-    send = type(archive._link).send
+    send = type(archive._client).send
     chance, interruptions = random.Random(3), count()
 
-    def send_or_break(link: RedisLink, commands: Sequence[Command]) -> list[Reply]:
+    def send_or_break(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
         if commands and commands[0][0] in {"HSET", "HSETNX"} and chance.random() < 0.5:
-            send(link, commands[: chance.randrange(len(commands))])
+            send(client, commands[: chance.randrange(len(commands))])
             raise Interruption
-        return send(link, commands)
+        return send(client, commands)
 
-    monkeypatch.setattr(type(archive._link), "send", send_or_break)
+    monkeypatch.setattr(type(archive._client), "send", send_or_break)
     for _ in interruptions:
         try:
             import_history(archive, [tmp_path])

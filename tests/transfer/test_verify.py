@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.play import SKIPPED, STOPPED
-from spotify_logger.storage.connection import RedisLink
+from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command, Part, Reply
+    from spotify_logger.storage.client import Command, Reply
 
     Damage = Callable[[RedisLog], object]
 
@@ -180,8 +180,8 @@ def test_report_has_counts_and_a_few_examples(log: RedisLog) -> None:
     ]
 
 
-class EventfulLink(RedisLink):
-    """A link that calls `before` with the verb and the keys of each request."""
+class EventfulClient(RedisClient):
+    """A client that calls `before` with the verb and the keys of each request."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -192,41 +192,37 @@ class EventfulLink(RedisLink):
         self.before(str(commands[0][0]) if commands else "", keys)
         return super().send(commands)
 
-    def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> list[Part] | None:
-        self.before(verb, keys)
-        return super().ask(verb, keys, arguments)
-
     def archive(self) -> Archive:
         return Store("", connect=lambda _: self, utc=lambda: NOW).archive()
 
 
 @pytest.fixture
-def link(redis_url: str, log: RedisLog) -> Iterator[EventfulLink]:
-    link = EventfulLink(redis_url)
-    yield link
-    link.close()
+def client(redis_url: str, log: RedisLog) -> Iterator[EventfulClient]:
+    client = EventfulClient(redis_url)
+    yield client
+    client.close()
 
 
 class TestDuringLogging:
     """The logger goes on writing during a check."""
 
-    def test_open_play_grows_at_every_request(self, log: RedisLog, link: EventfulLink) -> None:
+    def test_open_play_grows_at_every_request(self, log: RedisLog, client: EventfulClient) -> None:
         lengths = iter(range(101, 9999))
-        link.before = lambda *_: log.write(play("B", 600, next(lengths), None))
-        assert examples(check(link.archive(), NOW, repair=True)) == {}
+        client.before = lambda *_: log.write(play("B", 600, next(lengths), None))
+        assert examples(check(client.archive(), NOW, repair=True)) == {}
 
     def test_play_ends_just_before_its_index_line_is_repaired(
-        self, log: RedisLog, link: EventfulLink
+        self, log: RedisLog, client: EventfulClient
     ) -> None:
         log.raw.hset(INDEX, str(SECOND + 600), "track:A 5 open")
         log.store.close()
 
         def end(verb: str, keys: Sequence[str]) -> None:
             if verb == "HSET":
-                link.before = lambda *_: None
+                client.before = lambda *_: None
                 log.write(play("B", 600, 100, STOPPED))
 
-        link.before = end
+        client.before = end
         expected = {"different": [f"{INDEX} {SECOND + 600}"]}
-        assert examples(check(link.archive(), NOW, repair=True)) == expected
+        assert examples(check(client.archive(), NOW, repair=True)) == expected
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.redis_keys import GAPS, day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.connection import StoreError
+from spotify_logger.storage.client import StoreError
 from spotify_logger.transfer.importer.report import NewAndKnown
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.play import Play
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
     from spotify_logger.transfer.importer.export_rows import ImportedPlay
     from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 

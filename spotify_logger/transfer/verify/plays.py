@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
 
 PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""

@@ -14,7 +14,7 @@ from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.daemon.recorder import Recorder
-from spotify_logger.storage.connection import RedisLink, StoreError
+from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
 from tests.conftest import start_again
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from spotify_logger.storage.connection import Command, Reply
+    from spotify_logger.storage.client import Command, Reply
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z; seconds in these tests are counted from here
@@ -57,8 +57,8 @@ def tracker_state(answered: int, newest: Play | None = None) -> str:
     return json.dumps({"play": known, "answered": (SECOND + answered) * 1000})
 
 
-class SpyLink(RedisLink):
-    """A real link that counts connections and keeps what was sent.
+class SpyClient(RedisClient):
+    """A real client that counts connections and keeps what was sent.
 
     Attributes:
         before: Called with the commands before they are sent; it may raise.
@@ -111,7 +111,7 @@ class RecorderRig:
 
     def __init__(self, path: Path, url: str, options: str = "") -> None:
         self.path = path
-        self.link = SpyLink(url + options)
+        self.client = SpyClient(url + options)
         self.raw = redis.Redis.from_url(url, decode_responses=True)
         self.clock = VirtualClock(SECOND)
         self._outboxes: list[Outbox] = []
@@ -119,8 +119,8 @@ class RecorderRig:
 
     def restart(self, connect: Callable[[str], sqlite3.Connection] | None = None) -> None:
         """Replace the process by another one, as after a crash."""
-        self.link.close()
-        self.store = Store("", utc=self.clock.utc, connect=lambda _: self.link)
+        self.client.close()
+        self.store = Store("", utc=self.clock.utc, connect=lambda _: self.client)
         self.outbox = Outbox(self.path, self.clock.monotonic, connect)
         self._outboxes.append(self.outbox)
         self.recorder = Recorder(self.store, self.outbox, self.clock, Backoff(1.0, 60.0, lambda: 1.0))
@@ -128,7 +128,7 @@ class RecorderRig:
 
     def other_logger(self) -> RecorderRig:
         """Return a recorder with a state folder of its own, in front of the same server."""
-        return RecorderRig(self.path.with_name("other.sqlite"), f"redis://{self.link.where}/0")
+        return RecorderRig(self.path.with_name("other.sqlite"), f"redis://{self.client.where}/0")
 
     def add(self, *plays: Play, at: int = 0) -> None:
         self.tracker = tracker_state(at, plays[-1] if plays else None)
@@ -165,7 +165,7 @@ class RecorderRig:
         return dict(sorted(rows.items()))
 
     def close(self) -> None:
-        self.link.close()
+        self.client.close()
         self.raw.close()
         for outbox in self._outboxes:
             outbox.close()
@@ -175,7 +175,7 @@ class BreakableRig(RecorderRig):
     """A recorder in front of a server of its own, to break."""
 
     def __init__(self, path: Path, server: EmbeddedServer) -> None:
-        super().__init__(path, server.url, "?socket_timeout=0.3&socket_connect_timeout=0.3")
+        super().__init__(path, server.url, "?socket_timeout=1&socket_connect_timeout=1")
         self.server = server
 
     def kill_server(self) -> None:

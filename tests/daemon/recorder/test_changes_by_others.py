@@ -52,15 +52,6 @@ class TestDeletedPlays:
         assert breakable.raw.keys("listening:*") == [f"listening:{SECOND + 30}"]
         assert breakable.raw.hlen("forgotten") == 2
 
-    def test_are_not_sent_again_before_they_were_saved(self, rig: RecorderRig) -> None:
-        rig.raw.config_set("appendfsync", "no")
-        rig.write(ended("A"), ended("B", 30))
-        delete(rig, 0)
-        rig.raw.client_kill_filter(_type="normal", skipme=True)
-        assert rig.write_after(60)
-        assert rig.index() == {30: "track:B 30000"}
-        assert rig.waiting() == [30]
-
     def test_are_not_sent_in_a_newer_state(self, rig: RecorderRig) -> None:
         rig.write(ended("A"))
         rig.write()

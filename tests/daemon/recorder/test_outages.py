@@ -25,7 +25,7 @@ from tests.daemon.recorder.rig import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
 
 IS_BACK = "Redis is back; sending queued plays"
 
@@ -60,9 +60,9 @@ class TestOutage:
                 assert not breakable.write(*plays, shown=plays[-1])
             assert words in breakable.recorder.trouble
             assert breakable.waiting() == [0, 60, 65, 95]
-        breakable.link.take_written()
+        breakable.client.take_written()
         assert breakable.write_after(60)
-        assert breakable.link.take_written() == [0, 60, 65, 95]
+        assert breakable.client.take_written() == [0, 60, 65, 95]
         assert breakable.index() == {
             0: "track:A 60000",
             60: "track:B 5000",
@@ -100,9 +100,9 @@ class TestOutage:
             tries = []
             with breakable.broken("READONLY"):
                 for second in range(12):
-                    connects = breakable.link.connects
+                    connects = breakable.client.connects
                     assert not breakable.write(play("A", played=60))
-                    if breakable.link.connects > connects:
+                    if breakable.client.connects > connects:
                         tries.append(second)
                     breakable.clock.sleep(1)
             assert tries == [0, 1, 3, 7]
@@ -114,15 +114,15 @@ class TestOutage:
         deaths = 0
         expected = {}
         for moment in range(99):
-            breakable.link.trips.clear()
+            breakable.client.trips.clear()
             expected[30 * moment] = f"track:P{moment} 30000"
             hook = "after" if moment % 2 else "before"
-            breakable.link.listen(**{hook: kill_at(breakable, moment // 2)})
+            breakable.client.listen(**{hook: kill_at(breakable, moment // 2)})
             breakable.write(ended(f"P{moment}", 30 * moment))
             if breakable.server.is_alive:
                 break
             deaths += 1
-            breakable.link.listen()
+            breakable.client.listen()
             start_again(breakable.server)
             assert breakable.write_after(60)
             assert breakable.index() == expected
@@ -133,14 +133,13 @@ def kill_at(rig: BreakableRig, trip: int) -> Callable[[Sequence[Command]], None]
     """Return a hook that kills the server at a round trip."""
 
     def act(_: Sequence[Command]) -> None:
-        if len(rig.link.trips) == trip + 1:
+        if len(rig.client.trips) == trip + 1:
             rig.kill_server()
 
     return act
 
 
 class TestKeysOfAnotherType:
-    @pytest.mark.usefixtures("waitaof")
     @pytest.mark.parametrize("key", ["track:A", INDEX])
     def test_only_the_plays_that_need_the_key_wait(
         self, rig: RecorderRig, capsys: pytest.CaptureFixture[str], key: str
@@ -151,11 +150,11 @@ class TestKeysOfAnotherType:
         assert [rig.fields(second)["name"] for second in (0, 86_400, 86_430)] == ["A", "B", "C"]
         assert not rig.write(ended("C", 86_430), ended("D", 86_460))
         assert rig.fields(86_460)["name"] == "D"
-        rig.link.take_written()
+        rig.client.take_written()
         assert not rig.write_after(REFUSED_RETRY - 1)
-        assert rig.link.take_written() == []
+        assert rig.client.take_written() == []
         assert not rig.write_after(1)
-        assert rig.link.take_written() == [0]
+        assert rig.client.take_written() == [0]
         assert len(rig.outbox) == 1
         rig.raw.delete(key)
         assert rig.write_after(REFUSED_RETRY)
@@ -214,15 +213,15 @@ class TestCatchUp:
         self.queue(rig, 50)
         rig.restart()
         assert rig.write(play("now", 50), shown=play("now", 50))
-        batches = rig.link.take_batches()
+        batches = rig.client.take_batches()
         assert [len(batch) for batch in batches] == [*[10] * 5, 1]
         assert [second for batch in batches for second in batch] == list(range(51))
         assert list(rig.index()) == list(range(51))
-        assert rig.raw.hget(STATUS, "outbox") == "50"
+        assert rig.raw.hget(STATUS, "outbox") == "0"
 
     def test_what_does_not_fit_into_a_turn_follows_in_the_next(self, rig: RecorderRig) -> None:
         self.queue(rig, 40)
-        rig.link.listen(
+        rig.client.listen(
             after=lambda commands: rig.clock.sleep(0.6 * MAX_CATCH_UP if written_seconds(commands) else 0)
         )
         assert rig.write(play("now", 9000))
@@ -235,6 +234,6 @@ class TestCatchUp:
         with breakable.broken("OOM"):
             for _ in range(3):
                 assert not breakable.write_after(60)
-            assert breakable.link.take_written() == [*range(10)] * 3
+            assert breakable.client.take_written() == [*range(10)] * 3
         assert breakable.write_after(60)
-        assert breakable.link.take_written() == list(range(30))
+        assert breakable.client.take_written() == list(range(30))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.core.play import Play
-    from spotify_logger.storage.connection import Command
+    from spotify_logger.storage.client import Command
 
 
 class TestRecorderWrites:
@@ -41,6 +41,7 @@ class TestRecorderWrites:
         assert rig.raw.hgetall(STATUS) == {
             "state": "well",
             "tracker": tracker_state(0, play("A")),
+            "persistence_trouble": "",
             "last_play": f"listening:{SECOND}",
             "outbox": "0",
             "outbox_trouble": "",
@@ -96,7 +97,7 @@ class TestRecorderDisk:
                     assert closed == ("end_reason" in command[2::2])
                     checked.append((key - SECOND, closed))
 
-        rig.link.listen(before=check)
+        rig.client.listen(before=check)
         rig.write(play("A"))
         rig.write(play("A", played=40))
         rig.write(ended("A", played=60), play("B", 60))
@@ -193,9 +194,9 @@ class TestNowPlayingKey:
         rig.write(play("A"), shown=play("A"), due=600)
         rig.restart()
         rig.load()
-        rig.link.listen(before=fail_at("HSET"))
+        rig.client.listen(before=fail_at("HSET"))
         assert not rig.write(play("A", reason="stopped"))
-        rig.link.listen()
+        rig.client.listen()
         assert rig.write_after(60)
         assert rig.raw.get("now_playing") is None
 
@@ -209,10 +210,10 @@ class TestLoading:
         breakable.server.stop()
         had_history = breakable.recorder.has_history
         assert breakable.recorder.load() is None
-        connects = breakable.link.connects
+        connects = breakable.client.connects
         assert breakable.recorder.load() is None
         assert not breakable.write()
-        assert breakable.link.connects == connects, "it waits before the next try"
+        assert breakable.client.connects == connects, "it waits before the next try"
         start_again(breakable.server)
         breakable.clock.sleep(1)
         assert breakable.load() == (None, "", {})
@@ -252,10 +253,10 @@ class TestLoading:
 
     def test_a_newer_state_on_disk_counts(self, rig: RecorderRig) -> None:
         rig.write(play("A", played=50), at=50)
-        rig.link.listen(before=fail_at("HSET"))
+        rig.client.listen(before=fail_at("HSET"))
         assert not rig.write(ended("A", played=40), play("B", 60), at=60)
         rig.restart()
-        rig.link.listen()
+        rig.client.listen()
         assert rig.load()[:2] == (play("B", 60), tracker_state(60, play("B", 60)))
         assert rig.write()
         assert rig.index() == {0: "track:A 40000", 60: "track:B 30000"}
@@ -275,9 +276,9 @@ class TestLoading:
         assert tracker == tracker_state(90, play("B", 30, 60))
         assert [known.item.key for known in other.outbox.kept()] == ["track:A", "track:B"]
         assert other.outbox.key(ended("A")) == SECOND + 1
-        other.link.take_written()
+        other.client.take_written()
         assert other.write(replace(newest, ended_ms=newest.ended_ms + 9000, end_reason="skipped"))
-        assert other.link.take_written() == [30]
+        assert other.client.take_written() == [30]
         assert (rig.fields(30)["end_reason"], rig.fields(30)["name"]) == ("skipped", "B")
         assert rig.raw.hget("track:B", "album") == "Discovery"
         other.close()
@@ -372,10 +373,10 @@ def test_a_process_that_dies_at_any_write_loses_and_doubles_nothing(rig: Recorde
         rig.path = rig.path.with_name(f"{moment}.sqlite")
         death = Death(moment)
         rig.restart(death.connect)
-        rig.link.listen(death.watch, death.watch)
+        rig.client.listen(death.watch, death.watch)
         with suppress(ProcessDied):
             run_steps(rig)
-        rig.link.listen()
+        rig.client.listen()
         rig.restart()
         run_steps(rig)
         rig.write()

@@ -1,0 +1,150 @@
+"""Compares Redis with the outbox, and queues again what Redis has lost.
+
+A server that was killed, restored from a backup, replaced by a replica or emptied by mistake has lost what
+the logger knew to be written. So on every new connection and once an hour the newest days are compared, and
+all plays of the outbox where the server is not the one of before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.batched import batched
+from spotify_logger.core.matching import identity, is_same_play, newness
+from spotify_logger.core.play import Play
+from spotify_logger.core.redis_keys import day_of, gap_key, second_of_day
+from spotify_logger.core.times import to_iso
+from spotify_logger.storage.persistence import Persistence
+from spotify_logger.system import log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from spotify_logger.core.player_state import FieldValue
+    from spotify_logger.daemon.deletions import Tombstones
+    from spotify_logger.storage.outbox import Outbox, OutboxGap, OutboxPlay
+    from spotify_logger.storage.store import Store
+    from spotify_logger.system.clock import Clock
+
+INTERVAL = 3600.0
+"""Seconds between two comparisons over the same connection."""
+ONE_DAY = 86_400
+PLAYS_PER_BATCH = 200
+"""Plays compared at once."""
+REPLACED = "it was restarted, restored or replaced"
+EMPTIED = "it was emptied, or its keys were deleted: FLUSHALL, an eviction policy"
+"""Why Redis may have lost plays."""
+REDIS_RUN_NOTE = "redis_run"
+"""The note with the run id of the Redis server that was written to last."""
+
+
+class Reconciler:
+    """Compares Redis with the outbox.
+
+    Args:
+        store: The log in Redis.
+        outbox: The plays and gaps that Redis has acknowledged.
+        tombstones: The deleted plays, which nothing may bring back.
+        clock: The time.
+
+    Attributes:
+        persistence: How the server keeps its data, as of the last comparison.
+        status: Fields of the status: how many plays were written again last, when, and why.
+    """
+
+    def __init__(self, store: Store, outbox: Outbox, tombstones: Tombstones, clock: Clock) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._tombstones = tombstones
+        self._clock = clock
+        self._due = float("-inf")
+        self.persistence = Persistence()
+        self.status: Mapping[str, FieldValue] = {}
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether the last comparison is an hour ago, or the store has met a loss."""
+        return self._store.has_lost_data or self._clock.monotonic() >= self._due
+
+    def compare_all(self) -> None:
+        """Compare all plays of the outbox with the next comparison."""
+        self._store.has_lost_data = True
+
+    def run(self) -> None:
+        """Compare, and queue again what is missing or older in Redis.
+
+        Raises:
+            StoreError: Redis did not answer.
+        """
+        self.persistence = self._store.persistence()
+        run, known = self.persistence.run, self._outbox.note(REDIS_RUN_NOTE)
+        was_replaced = known not in ("", run)
+        self._tombstones.restore()
+        lost: list[int] = []
+        if not (was_replaced or self._store.has_lost_data):
+            lost = self._lost_plays(second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY))))
+        if was_replaced or self._store.has_lost_data or lost:
+            lost = self._lost_plays()
+        self._queue_again(lost, self._lost_gaps(), REPLACED if was_replaced else EMPTIED)
+        if run != known:
+            self._outbox.set_note(REDIS_RUN_NOTE, run)
+        self._store.has_lost_data = False
+        self._due = self._clock.monotonic() + INTERVAL
+
+    def _queue_again(self, plays: Sequence[int], gaps: Sequence[int], why: str) -> None:
+        if not plays and not gaps:
+            return
+        self._store.invalidate_all()
+        self._outbox.mark_waiting(plays, gaps)
+        if plays:
+            since = to_iso(min(plays) * 1000)
+            log.warning(f"Redis has lost {len(plays)} plays from {since} on: writing them again ({why})")
+            self.status = {
+                "restored_plays": len(plays),
+                "restored_at": to_iso(round(self._clock.utc() * 1000)),
+                "restored_why": why,
+            }
+
+    def _lost_plays(self, oldest: int = 0) -> list[int]:
+        lost: list[int] = []
+        for keys in batched(self._outbox.acknowledged(oldest), PLAYS_PER_BATCH):
+            rows = self._outbox.rows(keys)
+            held = self._store.plays(keys)
+            lines = self._store.index_lines(keys)
+            items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
+            unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
+            lost += [
+                row.key
+                for row in rows
+                if _is_lost(row, held[row.key], lines.get(row.key)) or row.play.item.key in unnamed
+            ]
+        return lost
+
+    def _lost_gaps(self) -> list[int]:
+        gaps: list[OutboxGap] = self._outbox.acknowledged_gaps()
+        if not gaps:
+            return []
+        indexed = {second for second, _, _ in self._store.gaps()}
+        return [
+            gap.second
+            for gap in gaps
+            if gap.second not in indexed or not self._store.item(gap_key(gap.second))
+        ]
+
+
+def _is_lost(row: OutboxPlay, fields: Mapping[str, str], line: str | None) -> bool:
+    """Return whether Redis lacks a play, or has an older state of it.
+
+    Args:
+        row: The play in the outbox.
+        fields: The hash under its key in Redis.
+        line: Its line in the index of the day.
+    """
+    held = Play.from_hash(row.key, fields)
+    if held is None or line is None:
+        return True
+    if identity(held) != identity(row.play):
+        return not is_same_play(row.play, held)
+    if newness(held) == newness(row.play):
+        return line != row.play.index
+    return newness(held) < newness(row.play)

@@ -1,0 +1,27 @@
+"""A deadline for what blocks on a socket, however slowly the other side answers."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Timer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def deadline(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
+    """Call `interrupt` from another thread if the block takes longer than `seconds`.
+
+    Args:
+        seconds: Seconds from now.
+        interrupt: Shuts down what the block waits for, so that it fails with an error of its own.
+    """
+    timer = Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
