@@ -45,7 +45,7 @@ SLOW = (
     "cli/test_hostile_commands.py",
     "core/test_tracker_properties.py",
     "daemon/test_deletions_in_a_year.py",
-    "daemon/test_failover.py::test_killed_in_turn_at_random",
+    "daemon/test_failover.py::test_machines_killed_in_turn_log_what_one_alone_does",
     "daemon/test_main.py",
     "daemon/test_poller.py",
     "daemon/test_survival.py",
@@ -80,11 +80,11 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests, and begin with what takes longest, so that no worker is left alone with it."""
+    """Mark slow tests, and begin with them, so that no worker is left alone with one at the end."""
     for item in items:
         if item.nodeid.removeprefix("tests/").startswith(SLOW):
             item.add_marker("slow")
-    items.sort(key=lambda item: item.path.name != "test_survival.py")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def young_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read no days before 2016: with only a few plays, they would take most of the time."""
-    monkeypatch.setattr("spotify_logger.storage.bulk.FIRST_SECOND", 1_451_606_400)
+    """Read no days before 2023: with only a few plays, they would take most of the time."""
+    monkeypatch.setattr("spotify_logger.storage.bulk.FIRST_SECOND", 1_672_531_200)
 
 
 def free_port() -> int:
@@ -157,7 +157,7 @@ SLOWNESS = float(os.environ.get("SLOWNESS", "1"))
 """Multiplies all limits of time; `benchmarks/arm.sh` sets it because it emulates a processor."""
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for a condition; generously, because the machines are slow and shared."""
     deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():

@@ -232,7 +232,7 @@ errors = encoded(mutated(corpus.ERRORS + corpus.GRANTS))
 odd_responses = st.builds(Response, failures, st.fixed_dictionaries({"retry-after": dates}), errors)
 
 
-@fuzz(200, answers=st.one_of(*map(player_responses, few_items)))
+@fuzz(80, answers=st.one_of(*map(player_responses, few_items)))
 def test_player_states(spotify: FuzzedSpotify, answers: Sequence[tuple[float, Response]]) -> None:
     client, checker, schedule = spotify.client(), PlayChecker(Tracker()), PollSchedule(5.0, 30.0)
     for pause, spotify.response in answers:
@@ -268,7 +268,7 @@ AFTER: tuple[dict[str, object], ...] = (
 
 
 @fuzz(
-    150,
+    100,
     newest_play=mutated([corpus.as_hash(NEWEST.to_hash())]).map(corpus.as_hash),
     memory=mutated([json.loads(BEFORE.serialize())]).map(json.dumps),
     answers=st.lists(
@@ -298,7 +298,7 @@ def play_of(item_body: object, begin: int, end: int) -> Play:
 LOGGED = [play_of(corpus.EPISODE, 700, 600), play_of(TRACK, 400, 55)]
 
 
-@fuzz(200, body=encoded(mutated(corpus.HISTORIES * 2 + PLAYERS)), logged=st.integers(0, len(LOGGED)))
+@fuzz(100, body=encoded(mutated(corpus.HISTORIES * 2 + PLAYERS)), logged=st.integers(0, len(LOGGED)))
 def test_recently_played(spotify: FuzzedSpotify, body: bytes, logged: int) -> None:
     spotify.response = Response(200, {}, body)
     answer = outcome(spotify.client().recently_played, TryLater)
@@ -322,7 +322,7 @@ usual_statuses = st.sampled_from([200, 200, 200, 400, 401])
 
 
 @fuzz(
-    150,
+    100,
     response=st.builds(
         Response,
         usual_statuses | usual_statuses | failures,

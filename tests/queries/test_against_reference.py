@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.random_logs import LogAndArguments
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(case=logs(), number=st.integers(1, 30))
 def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments, number: int) -> None:
     log, words = case

@@ -214,7 +214,7 @@ class TestExportFile:
             export_file(log.archive, "json", tmp_path / name)
 
 
-YEARS = 3e8
+YEARS = 1e8
 """Seconds before six o'clock at which the plays of a history begin: an import refuses the future."""
 HISTORIES = st.lists(
     st.tuples(
