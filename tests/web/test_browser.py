@@ -38,9 +38,9 @@ TODAY = Zone().day(time.time())
 LAST_MONTH = TODAY - timedelta(days=30)
 
 VIEWS = (
-    "/", "/recent", f"/day/{TODAY - timedelta(days=1)}", "/top/artists?all=1&by=time", "/chart?per=day",
+    "/", "/recent", "/top/artists?all=1&by=time", "/chart?per=day",
     "/clock", f"/calendar/{LAST_MONTH.year}", f"/year/{LAST_MONTH.year}", "/track?q=track:long",
-    "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/search?q=nothing+of+it", "/compare?with=ben",
+    "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/compare?with=ben",
     "/health",
 )  # fmt: skip
 
