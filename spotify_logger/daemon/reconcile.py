@@ -79,11 +79,11 @@ class Reconciler:
         self.persistence = self._store.persistence()
         run, known = self.persistence.run, self._outbox.note(REDIS_RUN_NOTE)
         was_replaced = known not in ("", run)
-        self._tombstones.restore()
         lost: list[int] = []
         if not (was_replaced or self._store.has_lost_data):
             lost = self._lost_plays(second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY))))
         if was_replaced or self._store.has_lost_data or lost:
+            self._tombstones.restore()
             lost = self._lost_plays()
         self._queue_again(lost, self._lost_gaps(), REPLACED if was_replaced else EMPTIED)
         if run != known:
