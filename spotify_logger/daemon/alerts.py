@@ -64,13 +64,13 @@ class _AlertState:
     Attributes:
         ends: When the current login expires, in seconds since the epoch; None if not known yet.
         days: The last reminder sent, one of `REMINDER_DAYS`; `_NO_REMINDER` before the first.
-        told: The keys of alerts that were raised and are not resolved yet.
+        raised: The keys of alerts that were raised and are not resolved yet.
         queue: Texts waiting for delivery, by key, oldest first.
     """
 
     ends: float | None
     days: int
-    told: list[str]
+    raised: list[str]
     queue: dict[str, str]
 
 
@@ -112,8 +112,8 @@ class Alerts:
             state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder
             self.notify(_LOGIN, _login_failed_text(trouble))
             return
-        if _LOGIN in state.told:
-            state.told.remove(_LOGIN)
+        if _LOGIN in state.raised:
+            state.raised.remove(_LOGIN)
             # Replaces the failure alert if it is still queued. It cannot be dropped together with it: a POST
             # with a lost response may have arrived.
             self._queue(_LOGIN, _login_works_text(valid_until, now))
@@ -128,15 +128,15 @@ class Alerts:
             key: What the alert is about.
             text: One or two sentences without secrets; the name of the project is prefixed.
         """
-        if key not in self._state.told:
-            self._state.told.append(key)
+        if key not in self._state.raised:
+            self._state.raised.append(key)
             self._queue(key, text)
         self._save()
 
     def resolve(self, key: str) -> None:
         """Mark an alert as over: drop it if it is still queued, and allow it to be raised again."""
-        if key in self._state.told:
-            self._state.told.remove(key)
+        if key in self._state.raised:
+            self._state.raised.remove(key)
             self._state.queue.pop(key, None)
             self._save()
 
@@ -244,7 +244,7 @@ def _attempt(send: Send, request: Request, setting: str) -> tuple[int, str]:
 
 def _read_state(note: str) -> _AlertState:
     """Return the state in a note; an invalid note counts as none."""
-    state = from_json(_AlertState, note)
+    state = from_json(_AlertState, note.replace('"told":', '"raised":', 1))  # as version 0.5.0 named it
     return state if state is not None and _is_valid(state) else _AlertState(None, _NO_REMINDER, [], {})
 
 

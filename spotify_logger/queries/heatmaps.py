@@ -135,7 +135,7 @@ def _amount(day: CsvRow, by: str) -> int:
 
 def _sums_rows(question: Question, sums: Totals) -> list[tuple[str, str]]:
     return [
-        ("stretch", question.period.words),
+        ("period", question.period.words),
         ("plays", f"{sums.plays:,} {question.rule_words}"),
         ("heard", listening_time(sums.ms_played)),
     ]

@@ -110,7 +110,7 @@ def _rows(found: ItemReport) -> list[tuple[str, str]]:
     return [
         (NOUNS[found.kind], found.line.title),
         *_only_id(found),
-        ("stretch", "" if question.period == Period() else question.period.words),
+        ("period", "" if question.period == Period() else question.period.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
         ("heard", listening_time(sums.ms_played)),
         ("rank", _rank(found)),

@@ -147,7 +147,7 @@ def _rows(reader: PlayReader, figures: Figures, found: Variety) -> list[tuple[st
     longest, current = streaks(figures.days_with_plays(), question.today)
     fresh = question.period.begin is not None
     return [
-        ("stretch", question.period.words),
+        ("period", question.period.words),
         ("plays", f"{sums.plays:,} {question.rule_words}, {sums.rows - sums.plays:,} others"),
         ("heard", listening_time(sums.ms_played)),
         ("tracks", _with_new(found.tracks, found.new_tracks, fresh=fresh)),

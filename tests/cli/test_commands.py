@@ -50,7 +50,7 @@ FIRST_LINES = {
     "count véridis QUO": "what\tDaft Punk – Veridis Quo",
     "top tracks --min 0 --year 2026": "1\tDaft Punk – Veridis Quo\t2\t11 min\t50.0 %\tnew",
     "top shows": "No show has plays of at least 30 s: all time.",
-    "stats --year 2026": "stretch\t2026",
+    "stats --year 2026": "period\t2026",
     "clock": "Mon" + "\t0" * 24,
     "calendar": "2026-01-01\t0",
     "year": "2026 so far: 15 min, 3 plays of at least 30 s",

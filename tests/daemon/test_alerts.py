@@ -222,8 +222,16 @@ def test_undelivered_alerts_are_retried_and_logged_once(
     assert ("connection refused" if status == OFFLINE else f"answered {status}") in logged[0][1]
 
 
+def test_the_state_of_an_older_version_is_read(harness: AlertsHarness) -> None:
+    harness.notes.texts[ALERTS_NOTE] = json.dumps({"ends": EXPIRY, "days": 7, "told": ["disk"], "queue": {}})
+    harness.restart()
+    harness.alerts.notify("disk", "The disk is full.")
+    harness.alerts.deliver()
+    assert harness.webhook.accepted == []
+
+
 def test_invalid_notes_count_as_none(harness: AlertsHarness) -> None:
-    note = {"ends": EXPIRY, "days": 14, "told": [], "queue": {}}
+    note = {"ends": EXPIRY, "days": 14, "raised": [], "queue": {}}
     for invalid in ({"days": 15}, {"ends": 10**300}):
         harness.notes.texts[ALERTS_NOTE] = json.dumps({**note, **invalid})
         harness.restart()

@@ -39,7 +39,7 @@ class TestClockHeatmap:
             ("share", "25.0 %", "50.0 %", "0.0 %", "0.0 %", "0.0 %", "0.0 %", "25.0 %", ""),
         ]
         assert rows(answer) == {
-            "stretch": "all time",
+            "period": "all time",
             "plays": "4 of at least 30 s",
             "heard": "4 h",
             "fullest hour": "Tue 8:00, 2 plays",
@@ -76,7 +76,7 @@ class TestCalendarHeatmap:
         log.skipped(QUO, "2026-03-02 12:00")
         answer = self.calendar(log)
         assert rows(answer) == {
-            "stretch": "2026",
+            "period": "2026",
             "plays": "6 of at least 30 s",
             "heard": "3 h 16 min",
             "days": "6 of 326 with plays",

@@ -15,7 +15,7 @@ def test_stats(log: IndexedLog) -> None:
     log.to(EPISODE, "2026-11-22 10:30", 3600)
     answer = summary.stats(log.archive, log.ask(year=2026))
     assert rows(answer) == {
-        "stretch": "2026",
+        "period": "2026",
         "plays": "4 of at least 30 s, 1 others",
         "heard": "1 h 15 min",
         "tracks": "2, 1 of them new",
