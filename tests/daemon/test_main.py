@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -131,6 +131,13 @@ def default_redis(folder: Path, port: int) -> Settings:
     return replace(make_settings(folder, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
 
 
+def open_files(pid: int) -> Iterator[str]:
+    """Yield the paths of the files that a process has open."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it is closed by now
+            yield str(path.readlink())
+
+
 class TestOwnRedis:
     def test_it_is_started_with_the_lock_and_stopped_in_the_end(self, tmp_path: Path) -> None:
         settings = default_redis(tmp_path, free_port())
@@ -139,7 +146,7 @@ class TestOwnRedis:
             start_redis(settings, lock, resources)
             with redis.Redis.from_url(settings.redis_url) as client:
                 pid = int(client.info("server")["process_id"])
-            descriptors = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+            descriptors = list(open_files(pid))
             assert str(tmp_path / "lock") in descriptors
             assert (tmp_path / "redis").is_dir()
         os.close(lock)
