@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, is_same_play, newness
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import day_of, gap_key, second_of_day
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 INTERVAL = 3600.0
 """Seconds between two comparisons over the same connection."""
 ONE_DAY = 86_400
+MAX_SECONDS = 5.0
+"""Seconds after which a comparison goes on in the next turn."""
 PLAYS_PER_BATCH = 200
 """Plays compared at once."""
 REPLACED = "it was restarted, restored or replaced"
@@ -58,67 +59,98 @@ class Reconciler:
         self._tombstones = tombstones
         self._clock = clock
         self._due = float("-inf")
+        self._pending: list[int] = []  # keys that are still to be compared
+        self._compares_all = False
+        self._lost: list[int] = []
         self.persistence = Persistence()
         self.status: Mapping[str, FieldValue] = {}
 
     @property
     def is_due(self) -> bool:
-        """Return whether the last comparison is an hour ago, or the store has met a loss."""
-        return self._store.has_lost_data or self._clock.monotonic() >= self._due
+        """Return whether a comparison has begun, the last one is an hour ago, or the store has met a loss."""
+        is_late = self._clock.monotonic() >= self._due
+        return is_late or self._store.has_lost_data or bool(self._pending)
 
     def compare_all(self) -> None:
         """Compare all plays of the outbox with the next comparison."""
         self._store.has_lost_data = True
 
-    def run(self) -> None:
-        """Compare, and queue again what is missing or older in Redis.
+    def run(self, *, is_new: bool = False) -> None:
+        """Compare, and queue again what is missing or older in Redis; for some seconds, or go on with that.
+
+        Args:
+            is_new: Whether the connection is a new one: a comparison begins anew.
 
         Raises:
             StoreError: Redis did not answer.
         """
+        begun = self._clock.monotonic()
+        if is_new or self._store.has_lost_data or not self._pending:
+            self._begin()
+        while self._pending and self._clock.monotonic() - begun < MAX_SECONDS:
+            self._compare(self._pending[:PLAYS_PER_BATCH])
+            del self._pending[:PLAYS_PER_BATCH]
+            if self._lost and not self._compares_all:
+                self._compare_everything()
+        if not self._pending:
+            self._end()
+
+    def _begin(self) -> None:
         self.persistence = self._store.persistence()
-        run, known = self.persistence.run, self._outbox.note(REDIS_RUN_NOTE)
-        was_replaced = known not in ("", run)
-        lost: list[int] = []
-        if not (was_replaced or self._store.has_lost_data):
-            lost = self._lost_plays(second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY))))
-        if was_replaced or self._store.has_lost_data or lost:
-            self._tombstones.restore()
-            lost = self._lost_plays()
-        self._queue_again(lost, self._lost_gaps(), REPLACED if was_replaced else EMPTIED)
-        if run != known:
-            self._outbox.set_note(REDIS_RUN_NOTE, run)
+        self._lost = []
+        if self._store.has_lost_data or self._was_replaced:
+            self._compare_everything()
+        else:
+            oldest = second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY)))
+            self._pending, self._compares_all = self._outbox.acknowledged(oldest), False
         self._store.has_lost_data = False
+
+    def _compare_everything(self) -> None:
+        self._tombstones.restore()
+        self._pending, self._compares_all = self._outbox.acknowledged(), True
+
+    def _compare(self, keys: Sequence[int]) -> None:
+        lost = self._lost_plays(keys)
+        self._lost += lost
+        if lost:
+            self._store.invalidate_all()
+            self._outbox.mark_waiting(lost)
+
+    def _end(self) -> None:
+        gaps = self._lost_gaps()
+        if gaps:
+            self._store.invalidate_all()
+            self._outbox.mark_waiting([], gaps)
+        if self._lost:
+            self._report(self._lost, REPLACED if self._was_replaced else EMPTIED)
+        if self.persistence.run != self._outbox.note(REDIS_RUN_NOTE):
+            self._outbox.set_note(REDIS_RUN_NOTE, self.persistence.run)
+        self._lost = []
         self._due = self._clock.monotonic() + INTERVAL
 
-    def _queue_again(self, plays: Sequence[int], gaps: Sequence[int], why: str) -> None:
-        if not plays and not gaps:
-            return
-        self._store.invalidate_all()
-        self._outbox.mark_waiting(plays, gaps)
-        if plays:
-            since = to_iso(min(plays) * 1000)
-            log.warning(f"Redis has lost {len(plays)} plays from {since} on: writing them again ({why})")
-            self.status = {
-                "restored_plays": len(plays),
-                "restored_at": to_iso(round(self._clock.utc() * 1000)),
-                "restored_why": why,
-            }
+    @property
+    def _was_replaced(self) -> bool:
+        return self._outbox.note(REDIS_RUN_NOTE) not in ("", self.persistence.run)
 
-    def _lost_plays(self, oldest: int = 0) -> list[int]:
-        lost: list[int] = []
-        for keys in batched(self._outbox.acknowledged(oldest), PLAYS_PER_BATCH):
-            rows = self._outbox.rows(keys)
-            held = self._store.plays(keys)
-            lines = self._store.index_lines(keys)
-            items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
-            unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
-            lost += [
-                row.key
-                for row in rows
-                if _is_lost(row, held[row.key], lines.get(row.key)) or row.play.item.key in unnamed
-            ]
-        return lost
+    def _report(self, lost: Sequence[int], why: str) -> None:
+        since = to_iso(min(lost) * 1000)
+        log.warning(f"Redis has lost {len(lost)} plays from {since} on: writing them again ({why})")
+        self.status = {
+            "restored_plays": len(lost),
+            "restored_at": to_iso(round(self._clock.utc() * 1000)),
+            "restored_why": why,
+        }
+
+    def _lost_plays(self, keys: Sequence[int]) -> list[int]:
+        rows = self._outbox.rows(keys)
+        held, lines = self._store.plays(keys), self._store.index_lines(keys)
+        items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
+        unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
+        return [
+            row.key
+            for row in rows
+            if _is_lost(row, held[row.key], lines.get(row.key)) or row.play.item.key in unnamed
+        ]
 
     def _lost_gaps(self) -> list[int]:
         gaps: list[OutboxGap] = self._outbox.acknowledged_gaps()

@@ -259,7 +259,7 @@ class Recorder:
             self._adopt_newest()
             self._tombstones.refresh(force=True)
         if is_new or self._reconciler.is_due:
-            self._reconciler.run()
+            self._reconciler.run(is_new=is_new)
         self._connection = connection
 
     def _adopt_newest(self) -> None:
