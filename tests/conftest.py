@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -171,6 +172,13 @@ def is_there(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """Yield the paths of the files that a process has open."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it is closed by now
+            yield str(path.readlink())
 
 
 @pytest.fixture(scope="session")

@@ -342,8 +342,13 @@ class Recorder:
             excluded.add(self._open_row(self._open).key)
         rows = self._outbox.waiting(PLAYS_PER_BATCH, excluded)
         self._takeover.clear_cache()
-        ready = (self._takeover.to_send(row, is_active=is_active) for row in rows)
-        return [row for row in ready if row is not None]
+        begun, ready = self._clock.monotonic(), []
+        for row in rows:
+            if self._clock.monotonic() - begun > MAX_CATCH_UP:
+                break  # the rest follows in the next turn
+            if (sent := self._takeover.to_send(row, is_active=is_active)) is not None:
+                ready.append(sent)
+        return ready
 
     def _gaps(self, rows: Sequence[OutboxPlay]) -> list[OutboxGap]:
         if self._outbox.changes == self._nothing_at:

@@ -6,9 +6,8 @@ import os
 import shutil
 import signal
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -25,13 +24,14 @@ from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.supervisor.heartbeat import BeatReader, HeartbeatPipe
-from tests.conftest import free_port, is_there, wait_until
+from tests.conftest import free_port, is_there, open_files, wait_until
 from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
 from tests.testbed.virtual_run import VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualClock, VirtualWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.daemon.poller import Poller
@@ -129,13 +129,6 @@ def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
 def default_redis(folder: Path, port: int) -> Settings:
     """Return settings without REDIS_URL, as if the default port were another one."""
     return replace(make_settings(folder, f"redis://127.0.0.1:{port}/0"), redis_is_default=True)
-
-
-def open_files(pid: int) -> Iterator[str]:
-    """Yield the paths of the files that a process has open."""
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # it is closed by now
-            yield str(path.readlink())
 
 
 class TestOwnRedis:

@@ -18,7 +18,7 @@ import pytest
 
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.supervisor import main, restart_policy
-from tests.conftest import free_port, is_there, wait_until
+from tests.conftest import free_port, is_there, open_files, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -268,8 +268,7 @@ class TestLock:
     def test_a_second_instance_names_the_first(self, supervised: SupervisedFolder) -> None:
         first = supervised.start()
         loop = supervised.wait_for_start()
-        inherited = {str(path.readlink()) for path in Path(f"/proc/{loop}/fd").iterdir()}
-        assert str(supervised.folder / "lock") in inherited
+        assert str(supervised.folder / "lock") in open_files(loop)
         assert supervised.start().wait(20) == 1
         supervised.wait_for_line(rf"another logger works in {supervised.folder}: pid {first.pid}, run\.py, ")
         assert len(supervised.starts()) == 1
