@@ -60,7 +60,7 @@ class Reconciler:
         self._clock = clock
         self._due = float("-inf")
         self._pending: list[int] = []  # keys that are still to be compared
-        self._compares_all = False
+        self._is_suspicious = False  # Redis has lost something: all plays have to be compared
         self._lost: list[int] = []
         self.persistence = Persistence()
         self.status: Mapping[str, FieldValue] = {}
@@ -90,24 +90,25 @@ class Reconciler:
         while self._pending and self._clock.monotonic() - begun < MAX_SECONDS:
             self._compare(self._pending[:PLAYS_PER_BATCH])
             del self._pending[:PLAYS_PER_BATCH]
-            if self._lost and not self._compares_all:
+            if self._lost and not self._is_suspicious:
                 self._compare_everything()
         if not self._pending:
             self._end()
 
     def _begin(self) -> None:
         self.persistence = self._store.persistence()
-        self._lost = []
-        if self._store.has_lost_data or self._was_replaced:
+        is_suspicious = self._is_suspicious or self._store.has_lost_data or self._was_replaced
+        self._store.has_lost_data = False
+        if is_suspicious:
             self._compare_everything()
         else:
             oldest = second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY)))
-            self._pending, self._compares_all = self._outbox.acknowledged(oldest), False
-        self._store.has_lost_data = False
+            self._pending = self._outbox.acknowledged(oldest)
 
     def _compare_everything(self) -> None:
+        self._is_suspicious = True  # until all of it is done, whatever fails meanwhile
         self._tombstones.restore()
-        self._pending, self._compares_all = self._outbox.acknowledged(), True
+        self._pending = self._outbox.acknowledged()
 
     def _compare(self, keys: Sequence[int]) -> None:
         lost = self._lost_plays(keys)
@@ -125,7 +126,7 @@ class Reconciler:
             self._report(self._lost, REPLACED if self._was_replaced else EMPTIED)
         if self.persistence.run != self._outbox.note(REDIS_RUN_NOTE):
             self._outbox.set_note(REDIS_RUN_NOTE, self.persistence.run)
-        self._lost = []
+        self._lost, self._is_suspicious = [], False
         self._due = self._clock.monotonic() + INTERVAL
 
     @property

@@ -345,7 +345,8 @@ class Recorder:
         begun, ready = self._clock.monotonic(), []
         for row in rows:
             if self._clock.monotonic() - begun > MAX_CATCH_UP:
-                break  # the rest follows in the next turn
+                self._searched_at = -1  # the rest follows in the next turn
+                break
             if (sent := self._takeover.to_send(row, is_active=is_active)) is not None:
                 ready.append(sent)
         return ready

@@ -84,7 +84,11 @@ class SpyClient(RedisClient):
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         self.trips.append(list(commands))
-        self.before(commands)
+        try:
+            self.before(commands)
+        except StoreError:
+            self.close()  # as after a real failure
+            raise
         replies = super().send(commands)
         self.after(commands)
         return replies

@@ -126,6 +126,21 @@ def test_a_flush_by_mistake_is_noticed_with_the_next_answer(rig: RecorderRig) ->
     assert rig.raw.hget("track:A", "name") == "A"
 
 
+def test_a_comparison_that_was_cut_off_or_is_slow_reaches_the_oldest_play(
+    rig: RecorderRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.write(*(ended(f"P{day}", -86_400 * day) for day in (5, 4, 3)), play("B", 30))
+    rig.raw.flushall()
+    monkeypatch.setattr(reconcile, "PLAYS_PER_BATCH", 1)
+    rig.client.listen(before=fail_at("HGET"))
+    rig.write(play("B", 30, 35))
+    assert not rig.write_after(0)
+    rig.client.listen(after=lambda _: rig.clock.sleep(2))  # three batches take longer than a turn may
+    for _ in range(3):
+        rig.write_after(60)
+    assert len(rig.raw.keys("listening:*")) == 4
+
+
 @pytest.mark.parametrize(
     "lost", [f"listening:{SECOND}", "plays:2026-11-22", "track:A", f"gap:{SECOND}", "gaps"]
 )
