@@ -99,12 +99,6 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def young_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read no days before 2023: with only a few plays, they would take most of the time."""
-    monkeypatch.setattr("spotify_logger.storage.bulk.FIRST_SECOND", 1_672_531_200)
-
-
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

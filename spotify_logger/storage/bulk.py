@@ -116,8 +116,7 @@ class Archive:
         last = self._end()
         end = last if end is None else min(end, last)
         days = list(_days(max(begin, FIRST_SECOND), end))
-        names = [index_key(day) for day in days]
-        lengths = self._lengths(names)
+        lengths = [length for some in batched(days, DAYS_PER_BATCH) for length in self._lengths(some)]
         young = [
             index_key(day)
             for day in days[-RECENT_DAYS - 1 :]
@@ -129,12 +128,23 @@ class Archive:
         )
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest(), sum(lengths)
 
-    def _lengths(self, names: Sequence[str]) -> list[int]:
-        """Return the number of plays in each of many day indexes."""
-        return [reply or 0 for reply in self.send([("HLEN", self.key(name)) for name in names])]
+    def _lengths(self, days: Sequence[date]) -> list[int]:
+        """Return the number of plays on each of some days."""
+        if not self._may_have_plays(days):
+            return [0] * len(days)
+        return [reply or 0 for reply in self.send([("HLEN", self.key(index_key(day))) for day in days])]
 
     def _indexes(self, days: Sequence[date]) -> list[PlayRows]:
+        if not self._may_have_plays(days):
+            return []
         return [read_day(lines) for lines in self.hashes(map(index_key, days))]
+
+    def _may_have_plays(self, days: Sequence[date]) -> bool:
+        """Return whether any of some days may have plays, so that empty months take one question."""
+        if self._client.is_cluster:
+            return True
+        (count,) = self.send([("EXISTS", *(self.key(index_key(day)) for day in days))])
+        return bool(count != 0)
 
     def _end(self) -> int:
         """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""

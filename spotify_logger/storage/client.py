@@ -60,10 +60,12 @@ class Client(Protocol):
     Attributes:
         where: The server's address without credentials.
         connections: How many connections there have been.
+        is_cluster: Whether a command has to be about one key, because others may lie elsewhere.
     """
 
     where: str
     connections: int
+    is_cluster: bool
 
     def connect(self) -> int:
         """Make sure that there is a live connection.
@@ -117,6 +119,7 @@ class RedisClient:
     Attributes:
         where: Host and port, path, service or nodes.
         connections: See `Client`.
+        is_cluster: See `Client`.
 
     Raises:
         Misconfigured: `url` is invalid. The message has no part of it: it may hold a password.
@@ -134,6 +137,7 @@ class RedisClient:
         }
         _check_options(self._options)
         self._topology = topology
+        self.is_cluster = topology is not None and topology.kind == "cluster"
         self._seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
         self.where = _describe(topology, self._options)
         self._redis: Any = None
@@ -197,7 +201,7 @@ class RedisClient:
 
     def _servers(self) -> list[Any]:
         client = self._connected()
-        if self._topology is None or self._topology.kind == "sentinel":
+        if not self.is_cluster:
             return [client]
         return [client.get_redis_connection(node) for node in client.get_primaries()]
 

@@ -36,7 +36,7 @@ def environment(tmp_path: Path, redis_url: str) -> dict[str, str]:
 
 @pytest.fixture
 def here(
-    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, young_world: None
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.MonkeyPatch]:
     """Give this process the same environment, and no terminal."""
     for name in [name for name in os.environ if name.startswith(("SPOTIFY_", "REDIS_", "LISTENER"))]:

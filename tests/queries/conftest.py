@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def log(redis_url: str, young_world: None) -> Iterator[IndexedLog]:
+def log(redis_url: str) -> Iterator[IndexedLog]:
     """An empty log, queried in Berlin on a Sunday evening."""
     log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:00")
     yield log

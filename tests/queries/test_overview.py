@@ -58,7 +58,7 @@ class OverviewLog(IndexedLog):
 
 
 @pytest.fixture
-def log(redis_url: str, young_world: None) -> Iterator[OverviewLog]:
+def log(redis_url: str) -> Iterator[OverviewLog]:
     log = OverviewLog(redis_url, BERLIN, NOW)
     log.to(QUO, "2025-11-22 23:59")  # a day too early
     log.to(QUO, "2025-11-23 00:00")

@@ -162,7 +162,6 @@ def without_server(text: str, url: str) -> str:
     return text.replace(store.where, "somewhere").replace(version, "a server")
 
 
-@pytest.mark.usefixtures("young_world")
 def test_commands_and_pages_show_the_same_as_with_one_server(
     cluster: RedisCluster,
     redis_url: str,
@@ -174,6 +173,7 @@ def test_commands_and_pages_show_the_same_as_with_one_server(
         master.client.flushall()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.time", lambda: float(NOW))
+    monkeypatch.setattr("spotify_logger.storage.bulk.FIRST_SECOND", NOW - 90 * 86_400)
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     outputs: list[list[object]] = []
     for url in (redis_url, cluster.url):

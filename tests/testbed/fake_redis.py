@@ -543,12 +543,14 @@ class FakeRedisClient:
     Attributes:
         where: What stands for the server's address.
         connections: How many connections there have been.
+        is_cluster: That it is none.
         session: The session it is connected in; 0 when it is not.
     """
 
     def __init__(self, server: FakeRedis) -> None:
         self.where = "fake"
         self.connections = 0
+        self.is_cluster = False
         self.session = 0
         self._server = server
 

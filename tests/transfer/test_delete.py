@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.client import Command, Reply
 
-pytestmark = pytest.mark.usefixtures("young_world")
-
 NOW = SECOND + 7200.0
 DAY = 86_400
 INDEX = "plays:2026-11-22"

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from spotify_logger.core.player_state import Item
 
 
-pytestmark = pytest.mark.usefixtures("young_world")
-
-
 def exported(log: RedisLog, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
     out = io.StringIO(newline="")
     export(log.archive, form, out, begin, end)

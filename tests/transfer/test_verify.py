@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Damage = Callable[[RedisLog], object]
 
-pytestmark = pytest.mark.usefixtures("young_world")
-
 NOW = SECOND + 7200.0
 DAY = 86_400
 INDEX = "plays:2026-11-22"

@@ -55,7 +55,7 @@ def run(settings: Settings, work: Callable[[QueryService], Coroutine[Any, Any, A
     return asyncio.run(go())
 
 
-@pytest.mark.usefixtures("log", "young_world")
+@pytest.mark.usefixtures("log")
 def test_a_subprocess_answers_the_same_about_the_same_listener(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +70,6 @@ def test_a_subprocess_answers_the_same_about_the_same_listener(
     assert run(anna, lambda service: service.query("top", "tracks"))["plays"] == 0
 
 
-@pytest.mark.usefixtures("young_world")
 def test_caches_answers_until_the_plays_they_were_made_of_change(
     settings: Settings, log: IndexedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
