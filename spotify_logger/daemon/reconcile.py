@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.daemon.deletions import Tombstones
-    from spotify_logger.storage.outbox import Outbox, OutboxGap, OutboxPlay
+    from spotify_logger.storage.outbox import Outbox, OutboxPlay
     from spotify_logger.storage.store import Store
     from spotify_logger.system.clock import Clock
 
@@ -154,14 +154,13 @@ class Reconciler:
         ]
 
     def _lost_gaps(self) -> list[int]:
-        gaps: list[OutboxGap] = self._outbox.acknowledged_gaps()
-        if not gaps:
+        seconds = [gap.second for gap in self._outbox.acknowledged_gaps()]
+        if not seconds:
             return []
         indexed = {second for second, _, _ in self._store.gaps()}
+        hashes = self._store.archive().hashes(map(gap_key, seconds))
         return [
-            gap.second
-            for gap in gaps
-            if gap.second not in indexed or not self._store.item(gap_key(gap.second))
+            second for second, held in zip(seconds, hashes, strict=True) if second not in indexed or not held
         ]
 
 
