@@ -30,9 +30,6 @@ class CatalogEntry(NamedTuple):
     isrc: str = ""
 
 
-UNKNOWN_ENTRY = CatalogEntry()
-
-
 def recording_key(key: str, isrc: str, *, exact: bool) -> str:
     """Return a key that all IDs of a recording share.
 

@@ -8,13 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from spotify_logger.core.times import EPOCH, local, second_of_local
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ONE_DAY = timedelta(days=1)
 DAY_SECONDS = 86_400
@@ -66,13 +62,6 @@ class Zone:
     def midnight(self, day: date) -> int:
         """Return the second since the epoch at which a local day begins."""
         return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - local time
-
-    def days(self, begin: int, end: int) -> Iterator[date]:
-        """Yield the local days that a period touches; `end` is exclusive."""
-        day, last = self.day(begin), self.day(max(begin, end - 1))
-        while day <= last:
-            yield day
-            day += ONE_DAY
 
     def _change_near(self, second: int, moment: datetime) -> int:
         """Return the first second, within a day of another, at which the local time is past `moment`."""

@@ -144,7 +144,7 @@ class Reconciler:
 
     def _lost_plays(self, keys: Sequence[int]) -> list[int]:
         rows = self._outbox.rows(keys)
-        held, lines = self._store.plays(keys), self._store.index_lines(keys)
+        held, lines = dict(self._store.archive().plays(keys)), self._store.index_lines(keys)
         items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
         unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
         return [

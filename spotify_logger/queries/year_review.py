@@ -32,8 +32,6 @@ TOP_COUNT = 5
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 FEW_HOURS = 10
 """Below this many hours, minutes are shown."""
-KNOWN_BY = ("artists", "artist_ids", "isrc")
-"""The catalog fields that identify recordings and artists."""
 FIRST, REPEATED, LATE, DISCOVERY = "first play", "most repeated", "late night", "discovery"
 
 

@@ -26,11 +26,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from spotify_logger import __version__
 from spotify_logger.system.deadline import deadline
-from spotify_logger.system.errors import Unreachable
+from spotify_logger.system.errors import Unreachable, chain
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from _typeshed import ReadableBuffer, StrOrBytesPath
 
@@ -167,7 +167,7 @@ class HttpSender:
         try:
             return self._send(request)
         except Exception as error:
-            if not self._keeps_connection or not any(isinstance(link, _DEAD) for link in _chain(error)):
+            if not self._keeps_connection or not any(isinstance(link, _DEAD) for link in chain(error)):
                 raise
         self.close()
         return self._send(request)
@@ -197,18 +197,11 @@ class HttpSender:
 
 def _cause(error: BaseException, seconds: float) -> str:
     """Return in a few words why a call failed after some seconds, without anything of the request."""
-    chain = list(_chain(error))
+    causes = list(chain(error))
     for kind, words in _CAUSES:
-        if any(isinstance(link, kind) for link in chain):
+        if any(isinstance(link, kind) for link in causes):
             return words.format(seconds=seconds)
-    return _describe(chain[-1])
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield `error` and its causes, the root cause last."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    return _describe(causes[-1])
 
 
 def _describe(error: BaseException) -> str:

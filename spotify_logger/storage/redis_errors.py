@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from redis import exceptions
 
+from spotify_logger.system.errors import chain
 from spotify_logger.system.log import sanitize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_SERVER_TEXT = 200
 """Most characters of a server's own error text that are passed on."""
@@ -98,23 +95,16 @@ def to_refusal(error: exceptions.ResponseError) -> Refusal:
 
 def explain(error: BaseException) -> str:
     """Explain why there is no connection, or no answer."""
-    chain = list(_chain(error))
-    for link in chain:
+    causes = list(chain(error))
+    for link in causes:
         if isinstance(link, exceptions.ResponseError):
             return to_refusal(link).advice
     for part, words in ADVICE_BY_TEXT:
-        if any(part in str(link) for link in chain):
+        if any(part in str(link) for link in causes):
             return words
-    for link in chain:  # redis-py raises while handling the system's error
+    for link in causes:  # redis-py raises while handling the system's error
         if isinstance(link, OSError) and link.strerror and not isinstance(link, CLOSED_ERRORS):
             reason = sanitize(link.strerror, MAX_SERVER_TEXT)
             return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
-    what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in chain))
+    what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in causes))
     return next(what_it_is, "is not a Redis server: something else answers there. Check REDIS_URL")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -329,10 +329,6 @@ class Store:
             zip(seconds, chain.from_iterable(map(self._hashes, batched(keys, HASHES_PER_BATCH))), strict=True)
         )
 
-    def plays(self, key_seconds: Sequence[int]) -> dict[int, dict[str, str]]:
-        """Return the hashes of many plays by the seconds in their keys, empty where there is none."""
-        return dict(zip(key_seconds, self._hashes(list(map(play_key, key_seconds))), strict=True))
-
     def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
         """Return the lines of plays in the indexes of their days, by the seconds in their keys."""
         replies = self._read(

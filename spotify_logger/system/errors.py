@@ -5,6 +5,11 @@ Every message is one line, fit to be shown to the user, and free of secrets.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class SpotifyLoggerError(Exception):
     """The base class of all errors that this project raises."""
@@ -40,3 +45,10 @@ class Misconfigured(SpotifyLoggerError):  # noqa: N818 - the name is the advice
 
 LOGIN_ADVICE = "run `spotify-logger login`"
 """What to do about a missing or refused login."""
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes, the root cause last."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

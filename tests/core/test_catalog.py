@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from spotify_logger.core.catalog import (
-    UNKNOWN_ENTRY,
     AlbumKey,
     CatalogEntry,
     album_keys,
@@ -50,7 +49,7 @@ ENTRIES = {
     "local:1": CatalogEntry("Title", "Daft Punk", "", "Discovery"),  # of a file, or an export
     "local:2": CatalogEntry("Title", "", "", "Field Recordings"),
     "episode:1": entry("A Show", "s1", ""),
-    "track:nothing": UNKNOWN_ENTRY,
+    "track:nothing": CatalogEntry(),
 }
 DISCOVERY, HITS = AlbumKey("Discovery", "Daft Punk"), AlbumKey("Hits", "h1")
 EXPECTED = {
