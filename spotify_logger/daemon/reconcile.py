@@ -135,7 +135,8 @@ class Reconciler:
 
     def _report(self, lost: Sequence[int], why: str) -> None:
         since = to_iso(min(lost) * 1000)
-        log.warning(f"Redis has lost {len(lost)} plays from {since} on: writing them again ({why})")
+        plays = "a play" if len(lost) == 1 else f"{len(lost):,} plays"
+        log.warning(f"Redis has lost {plays} from {since} on: writing again what is missing ({why})")
         self.status = {
             "restored_plays": len(lost),
             "restored_at": to_iso(round(self._clock.utc() * 1000)),
