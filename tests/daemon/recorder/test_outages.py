@@ -229,6 +229,15 @@ class TestCatchUp:
         assert rig.write(play("now", 9000, 60))
         assert list(rig.index()) == [*range(40), 9000]
 
+    def test_looking_up_the_plays_of_an_earlier_process_takes_no_longer(self, rig: RecorderRig) -> None:
+        self.queue(rig, 10)
+        rig.client.listen(after=lambda _: rig.clock.sleep(0.2 * MAX_CATCH_UP))
+        assert rig.write()
+        assert rig.clock.now - SECOND < 3 * MAX_CATCH_UP
+        while rig.waiting():
+            rig.write()
+        assert list(rig.index()) == list(range(10))
+
     def test_a_server_that_refuses_everything_gets_one_batch_per_turn(self, breakable: BreakableRig) -> None:
         self.queue(breakable, 30)
         with breakable.broken("OOM"):
