@@ -140,5 +140,6 @@ def test_streaks_of_any_days(days: set[int], later: int) -> None:
     runs = [run for run in everything if days.issuperset(run)]
     longest, lasting = streaks(days, date_of(today))
     assert longest.days == max(map(len, runs), default=0)
-    assert lasting.days == max((len(run) for run in runs if run[-1] >= today - 1), default=0)
+    last = [run for run in runs if run[-1] == max(days) >= today - 1]
+    assert lasting.days == max(map(len, last), default=0)
     assert [streak.first is None for streak in (longest, lasting)] == [not longest.days, not lasting.days]
