@@ -157,7 +157,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < deadline, f"still not true after {seconds} s"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def is_there(pid: int) -> bool:

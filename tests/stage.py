@@ -184,7 +184,7 @@ class Stage:
 
     def newest(self) -> tuple[str, int, bool]:
         """The name, the second, and whether it is open, of the play that started last."""
-        second, fields = self.store.latest_play() or (0, {})
+        ((second, fields),) = self.store.recent(1) or [(0, {})]
         return fields.get("name", ""), second, "end_reason" not in fields
 
     def ask(self, what: str) -> object:

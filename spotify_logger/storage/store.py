@@ -406,8 +406,10 @@ class Store:
         day, span = day_of(max(last, int(self._utc()) + ONE_DAY)), 8
         while day >= FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
-            replies = self._read([("EXISTS", self._prefix + index_key(day)) for day in block])
-            yield from (day for day, exists in zip(block, replies, strict=True) if exists)
+            keys = [self._prefix + index_key(day) for day in block]
+            if self._client.is_cluster or self._read([("EXISTS", *keys)])[0]:  # years may be empty
+                replies = self._read([("EXISTS", key) for key in keys])
+                yield from (day for day, exists in zip(block, replies, strict=True) if exists)
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 
     def _write(self, batch: Batch) -> None:

@@ -18,10 +18,3 @@ def test_a_history_is_as_long_and_as_varied_as_wanted() -> None:
         assert play.ended_ms < following.started_ms
         assert play.second < following.second
         assert 0 <= play.ms_played <= play.ended_ms - play.started_ms
-
-
-def test_the_same_seed_makes_the_same_history() -> None:
-    one, same, other = (list(SyntheticHistory(50, 1.0, 9, UNTIL, seed).live()) for seed in (1, 1, 2))
-    assert one == same != other
-    history = SyntheticHistory(50, 1.0, 9, UNTIL)
-    assert list(history.live()) == list(history.live()) == one
