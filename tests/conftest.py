@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import socket
 import tempfile
 import time
@@ -100,10 +101,11 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nothing listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on loopback that is free, and that the kernel gives to no client until it is used."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class OpenServer(EmbeddedServer):
