@@ -42,6 +42,8 @@ settings.register_profile("patient", derandomize=certain, deadline=None, suppres
 settings.load_profile("patient")
 
 
+EVERY_KIND = bool(os.environ.get("EVERY_KIND"))
+"""Whether to test with every kind of server and browser, not only with one of each."""
 SLOW = (
     "cli/test_commands.py",
     "cli/test_hostile_commands.py",

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from spotify_logger.storage.embedded_server import bound_to_parent
-from tests.conftest import free_port, wait_until
+from tests.conftest import EVERY_KIND, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,9 +48,9 @@ def acl_command() -> list[str]:
 
 
 def one_program(name: str) -> list[Any]:
-    """The program of that name, or another one where it is missing; all of them where EVERY_SERVER is set."""
+    """The program of that name, or another one where it is missing; all of them where EVERY_KIND is set."""
     found = programs()
-    if os.environ.get("EVERY_SERVER"):
+    if EVERY_KIND:
         return found
     return [each for each in found if each.id == name] or found[:1]
 

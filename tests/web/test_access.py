@@ -13,6 +13,7 @@ import pytest
 
 from spotify_logger.storage.store import Store
 from tests.browser import PATIENCE_MS, chromium
+from tests.conftest import EVERY_KIND
 from tests.firefox import Firefox, firefox
 from tests.web.log import write_status
 from tests.web.page import login_settings, page_process, simulated_spotify
@@ -72,7 +73,7 @@ def network_address() -> str:
         return str(probe.getsockname()[0])
 
 
-@pytest.mark.parametrize("open_window", [chromium_window, firefox])
+@pytest.mark.parametrize("open_window", [firefox, chromium_window] if EVERY_KIND else [firefox])
 def test_every_form_of_the_page_works(
     open_window: Callable[[], AbstractContextManager[ChromiumWindow | Firefox]],
     redis_url: str,

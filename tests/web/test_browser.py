@@ -173,7 +173,6 @@ class TestNowPlayingCard:
         wait_for_text(page, "#now", "Nothing is playing")
         served.play(QUO, second=second)
         wait_for_text(page, "#now", "Veridis Quo")
-        wait_for_text(page, "#now", "Kitchen")
         position = "() => Number(document.querySelector('main progress').value)"
         page.wait_for_function(f"(before) => ({position})() > before", arg=page.evaluate(position))
         served.play(QUO, second=second, playing=0)
@@ -184,8 +183,6 @@ class TestNowPlayingCard:
         wait_for_text(page, "#now", "Nothing is playing")
         served.stop(ago=7200)
         wait_for_text(page, "#now", "Unknown since")
-        wait_for_text(page, "#now", "is not running")
-        served.stop()
 
     def test_a_finished_play_appears_in_the_list_of_today(
         self, window: BrowserPage, served: ServedLog

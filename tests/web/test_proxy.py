@@ -19,7 +19,7 @@ import pytest
 from spotify_logger.web.proxy import BehindProxy
 from spotify_logger.web.throttle import MAX_FAILURES
 from tests.browser import PATIENCE_MS, chromium, skip_or_fail
-from tests.conftest import free_port, wait_until
+from tests.conftest import EVERY_KIND, free_port, wait_until
 from tests.web.page import (
     FORM_HEADERS,
     TIMEOUT,
@@ -147,7 +147,7 @@ def ask(
         return exchange(connection, "GET" if body is None else "POST", target, body, headers)
 
 
-@pytest.fixture(params=[nginx, caddy])
+@pytest.fixture(params=[nginx, caddy] if EVERY_KIND else [nginx])
 def port(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Iterator[int]:
     """The port of each proxy in front of a page started with --behind-proxy."""
     auth = password_auth(tmp_path, PASSWORD, ManualClock())
