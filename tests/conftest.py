@@ -45,50 +45,33 @@ settings.load_profile("patient")
 EVERY_KIND = bool(os.environ.get("EVERY_KIND"))
 """Whether to test with every kind of server and browser, not only with one of each."""
 SLOW = (
-    "cli/test_commands.py",
-    "cli/test_hostile_commands.py",
-    "core/test_tracker_properties.py",
-    "daemon/test_deletions_in_a_year.py",
+    "web/test_browser.py", "daemon/test_survival.py", "daemon/test_survival_state.py",
+    "daemon/test_poller.py", "storage/test_sentinel_and_cluster.py", "web/test_fuzz.py",
+    "daemon/test_year.py", "cli/test_hostile_commands.py", "simulator/test_demo.py", "daemon/test_main.py",
+    "supervisor/test_main.py", "web/test_serve.py", "storage/test_cluster.py", "web/test_access.py",
+    "cli/test_commands.py", "daemon/test_deletions_in_a_year.py", "web/test_query_service.py",
+    "transfer/test_delete.py", "queries/test_compare.py", "web/test_proxy.py",
+    "queries/test_redis_refuses.py", "web/test_server.py", "transfer/test_exporter.py", "test_fuzz.py",
+    "core/test_tracker_properties.py", "storage/test_debian_redis.py",
     "daemon/test_failover.py::test_machines_killed_in_turn_log_what_one_alone_does",
-    "daemon/test_main.py",
-    "daemon/test_poller.py",
-    "daemon/test_survival.py",
-    "daemon/test_survival_state.py",
-    "daemon/test_year.py",
-    "queries/test_against_reference.py",
-    "queries/test_compare.py",
-    "queries/test_redis_refuses.py",
-    "simulator/test_demo.py",
-    "simulator/test_server.py",
-    "storage/test_cluster.py",
-    "storage/test_debian_redis.py",
-    "storage/test_sentinel_and_cluster.py",
-    "supervisor/test_main.py",
-    "test_fuzz.py",
-    "transfer/test_dedup.py",
-    "transfer/test_delete.py",
-    "transfer/test_exporter.py",
-    "transfer/test_importer.py",
+    "transfer/test_year_of_imports.py", "transfer/test_importer.py", "queries/test_against_reference.py",
+    "simulator/test_server.py", "transfer/test_dedup.py", "transfer/test_verify.py",
     "transfer/test_json_stream.py",
-    "transfer/test_verify.py",
-    "transfer/test_year_of_imports.py",
-    "web/test_access.py",
-    "web/test_browser.py",
-    "web/test_fuzz.py",
-    "web/test_proxy.py",
-    "web/test_query_service.py",
-    "web/test_serve.py",
-    "web/test_server.py",
-)
-"""Prefixes of the tests that take most of the time. `-m "not slow"` leaves them out."""
+)  # fmt: skip
+"""Prefixes of the tests that take most of the time, the longest first. `-m "not slow"` leaves them out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests, and begin with them, so that no worker is left alone with one at the end."""
+    """Mark slow tests, and begin with the longest, so that no worker is left alone with one at the end."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.nodeid.removeprefix("tests/")
+        return next((place for place, prefix in enumerate(SLOW) if name.startswith(prefix)), len(SLOW))
+
     for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+        if place(item) < len(SLOW):
             item.add_marker("slow")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=place)
 
 
 @pytest.fixture
