@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from spotify_logger.simulator import name_parts
@@ -76,6 +77,7 @@ class Catalog:
         return replace(self, albums=albums, files=kept(self.files))
 
 
+@cache
 def make_catalog(seed: int) -> Catalog:
     """Make up a catalog; the same seed gives the same one."""
     return _CatalogMaker(seed).make()
