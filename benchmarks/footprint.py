@@ -82,7 +82,7 @@ class Figure(NamedTuple):
         return f"{self.name:<52}{self.value:>8.2f} {self.unit:<4}{aim:>8}{'  missed' if missed else ''}"
 
 
-class Stage:
+class RunningLogger:
     """A running logger with a Redis server and a simulated Spotify.
 
     Args:
@@ -219,7 +219,7 @@ def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tup
 def busy() -> list[Figure]:
     """Measure memory and processor time after many polls in a short time."""
     with ExitStack() as resources:
-        stage = Stage(resources, QUICKEST, QUICKEST)
+        stage = RunningLogger(resources, QUICKEST, QUICKEST)
         stage.until_polls(WARM_UP)
         polls, used = stage.polls(), processor_seconds(stage.loop)
         stage.until_polls(POLLS)
@@ -262,7 +262,7 @@ def idle() -> list[Figure]:
     wakeups are assumed to be timers, which continue at the same rate when polls are rare.
     """
     with ExitStack() as resources:
-        stage = Stage(resources, DEFAULTS["POLL_MIN"], DEFAULTS["POLL_MAX"], silent=True)
+        stage = RunningLogger(resources, DEFAULTS["POLL_MIN"], DEFAULTS["POLL_MAX"], silent=True)
         first = after_next_poll(stage)
         stage.until(lambda: time.monotonic() - first.at > IDLE_STRETCH)
         last = after_next_poll(stage)
@@ -283,7 +283,7 @@ class WakeupCount(NamedTuple):
     wakeups: int
 
 
-def after_next_poll(stage: Stage) -> WakeupCount:
+def after_next_poll(stage: RunningLogger) -> WakeupCount:
     """Return the counts after the next poll, while nothing else happens."""
     stage.until_polls(stage.polls() + 1)
     time.sleep(HEARD)
@@ -303,7 +303,7 @@ def deaths() -> list[Figure]:
 def death() -> float:
     """Return the seconds from the SIGKILL of a loop until the first poll of the next one is in Redis."""
     with ExitStack() as resources:
-        stage = Stage(resources, "0.2", "1")
+        stage = RunningLogger(resources, "0.2", "1")
         victim = stage.loop
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()

@@ -281,7 +281,7 @@ class TestLogin:
         assert rig.requests == []
 
 
-class TestRedisOutage:
+class TestRedisIsAway:
     def test_at_the_start_spotify_is_polled_and_then_the_play_continued(
         self, make_rig: Callable[..., PollerRig], server: EmbeddedServer
     ) -> None:

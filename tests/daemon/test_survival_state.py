@@ -114,7 +114,7 @@ def kill(server: EmbeddedServer) -> None:
     server.process.wait()
 
 
-class TestDisk:
+class TestDiskOfTheLogger:
     def test_plays_wait_in_memory_while_it_is_full(self, resources: Resources) -> None:
         disk, server = resources.memory_disk(), resources.server(resources.folder)
         life = resources.life(disk.folder)

@@ -30,7 +30,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 TIMEOUT = 30.0
 
 
-class Client:
+class SpotifyClient:
     """One connection, kept open as long as the server lets it."""
 
     def __init__(self, port: int) -> None:
@@ -73,13 +73,13 @@ def server() -> Iterator[SimulatorServer]:
 
 
 @pytest.fixture
-def client(server: SimulatorServer) -> Iterator[Client]:
-    client = Client(server.server_address[1])
+def client(server: SimulatorServer) -> Iterator[SpotifyClient]:
+    client = SpotifyClient(server.server_address[1])
     yield client
     client.connection.close()
 
 
-def test_one_connection_serves_many_requests(client: Client) -> None:
+def test_one_connection_serves_many_requests(client: SpotifyClient) -> None:
     token = client.authorization()
     client.add_fault(fault="nothing", requests=1)
     connection = client.connection.sock
@@ -91,7 +91,7 @@ def test_one_connection_serves_many_requests(client: Client) -> None:
 
 
 class TestControl:
-    def test_faults_are_added_and_removed(self, client: Client) -> None:
+    def test_faults_are_added_and_removed(self, client: SpotifyClient) -> None:
         token = client.authorization()
         assert client.add_fault(fault="error_502", requests=2) == (200, {"faults": ["error_502"]})
         both = (200, {"faults": ["error_502", "rate_limit"]})
@@ -104,10 +104,10 @@ class TestControl:
         "body",
         ["nonsense", "[]", '{"fault": "earthquake"}', '{"fault": "slow", "speed": 1}'],
     )
-    def test_an_invalid_fault_is_refused(self, client: Client, body: str) -> None:
+    def test_an_invalid_fault_is_refused(self, client: SpotifyClient, body: str) -> None:
         assert client.request("POST", "/control/faults", body=body)[0] == 400
 
-    def test_the_true_plays(self, client: Client) -> None:
+    def test_the_true_plays(self, client: SpotifyClient) -> None:
         status, body = client.request("GET", "/control/truth")
         first, second = json.loads(body)["plays"]
         assert status == 200
@@ -116,7 +116,7 @@ class TestControl:
         expected = {"name": "B", "ms_played": 20_000, "ended_at": T + 220, "end_reason": ""}
         assert expected.items() <= second.items()
 
-    def test_the_requests(self, client: Client) -> None:
+    def test_the_requests(self, client: SpotifyClient) -> None:
         for token in (client.authorization(), {}):
             client.request("GET", PLAYER, token)
         status, body = client.request("GET", "/control/requests")
@@ -125,7 +125,7 @@ class TestControl:
         assert client.request("GET", "/control/faults")[0] == 404
 
 
-def connect(client: Client, token: Mapping[str, str]) -> socket.socket:
+def connect(client: SpotifyClient, token: Mapping[str, str]) -> socket.socket:
     """Send a request over another socket, to see the bytes of its response."""
     line = socket.create_connection((client.connection.host, client.connection.port), timeout=TIMEOUT)
     headers = f"Host: x\r\nAuthorization: {token['Authorization']}\r\n\r\n"
@@ -138,14 +138,14 @@ def read_all(line: socket.socket) -> bytes:
 
 
 class TestNetworkFaults:
-    def test_a_reset(self, client: Client) -> None:
+    def test_a_reset(self, client: SpotifyClient) -> None:
         token = client.authorization()
         client.add_fault(fault="reset", requests=1)
         with connect(client, token) as line, pytest.raises(ConnectionResetError):
             line.recv(1)
         assert client.request("GET", PLAYER, token)[0] == 200
 
-    def test_a_hang_ends_with_the_client_or_after_its_time(self, client: Client) -> None:
+    def test_a_hang_ends_with_the_client_or_after_its_time(self, client: SpotifyClient) -> None:
         token = client.authorization()
         client.add_fault(fault="hang", requests=1)
         with connect(client, token) as line:
@@ -156,7 +156,7 @@ class TestNetworkFaults:
         with connect(client, token) as line, pytest.raises(ConnectionResetError):
             line.recv(1)
 
-    def test_a_truncated_response(self, client: Client) -> None:
+    def test_a_truncated_response(self, client: SpotifyClient) -> None:
         token = client.authorization()
         client.add_fault(fault="cut", requests=1)
         with connect(client, token) as line:
@@ -165,7 +165,7 @@ class TestNetworkFaults:
         assert len(body) == length // 2
 
     @pytest.mark.parametrize(("fault", "begin"), [("drip", b"HTTP/1.1 200 OK\r\n"), ("drip_headers", b"H")])
-    def test_a_response_in_small_pieces(self, client: Client, fault: str, begin: bytes) -> None:
+    def test_a_response_in_small_pieces(self, client: SpotifyClient, fault: str, begin: bytes) -> None:
         token = client.authorization()
         client.add_fault(fault=fault, requests=1, value=1)
         with connect(client, token) as line:
@@ -176,7 +176,7 @@ class TestNetworkFaults:
         with connect(client, token) as line:
             assert json.loads(read_all(line).partition(b"\r\n\r\n")[2])["item"]["name"] == "B"
 
-    def test_a_slow_response(self, client: Client) -> None:
+    def test_a_slow_response(self, client: SpotifyClient) -> None:
         token = client.authorization()
         client.add_fault(fault="slow", requests=1, value=0.15)
         begun = time.monotonic()
@@ -184,7 +184,7 @@ class TestNetworkFaults:
         assert time.monotonic() - begun >= 0.15
 
     def test_a_client_may_leave_before_the_end(
-        self, client: Client, capfd: pytest.CaptureFixture[str]
+        self, client: SpotifyClient, capfd: pytest.CaptureFixture[str]
     ) -> None:
         token = client.authorization()
         before = threading.active_count()
@@ -205,7 +205,7 @@ def test_the_command_serves_until_a_signal() -> None:
             assert process.stdout is not None
             address = process.stdout.readline()
             assert address.startswith("listening on http://127.0.0.1:")
-            client = Client(int(address.rpartition(":")[2]))
+            client = SpotifyClient(int(address.rpartition(":")[2]))
             status, body = client.request("GET", PLAYER, client.authorization())
             assert (status, json.loads(body)["is_playing"]) == (200, True), "it begins at once"
             client.connection.close()

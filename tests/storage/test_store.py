@@ -410,7 +410,7 @@ class TestPersistence:
         recorded.raw.acl_deluser("mute")
 
 
-class TestRefusals:
+class TestStoreRefusals:
     @pytest.mark.parametrize("key", [PLAY_KEY, "plays:2026-11-22", "track:a", "spotify_logger:status"])
     def test_one_key_of_another_type_does_not_stop_the_others(
         self, recorded: RecordedStore, key: str
@@ -492,7 +492,7 @@ class TestRefusals:
         recorded.raw.acl_deluser("reader")
 
 
-class TestOutages:
+class TestStoreOutages:
     def test_a_server_that_came_back_empty_gets_everything_again(
         self, own_server: EmbeddedServer, on_own_server: RecordedStore
     ) -> None:
