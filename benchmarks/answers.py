@@ -23,8 +23,8 @@ import redis
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import day_of, index_key, play_key
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import EmbeddedServer
-from spotify_logger.storage.store import Store
 from tests.testbed.synthetic_history import SyntheticHistory
 
 PORT = 7919
@@ -57,8 +57,8 @@ QUESTIONS = (
 def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, float]:
     """Write a history as the logger writes it, and return the bytes per play of each part of it."""
     client = redis.Redis.from_url(server.url)
-    store = Store(server.url)
-    archive = store.archive()
+    store = Archive(server.url)
+    archive = store
     sizes = {"nothing": used(client)}
     history = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
     items: dict[str, dict[str, str | int]] = {}
@@ -113,7 +113,7 @@ def ask(question: str) -> tuple[float, float]:
 
     settings = load(Path.cwd(), os.environ, need_login=False)
     options = arguments.parse(question.split())
-    store = Store(settings.redis_url, settings.redis_prefix)
+    store = Archive(settings.redis_url, settings.redis_prefix)
     dispatch.answer(options, store, settings)  # warm up
     begun = time.perf_counter()
     dispatch.answer(options, store, settings)

@@ -38,7 +38,7 @@ from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.server import HOST, SimulatorServer
 from spotify_logger.simulator.service import PLAYER_PATH, Service
 from spotify_logger.storage import embedded_server
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class RunningLogger:
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         server, _ = start_server(self._folder / "redis")
         resources.callback(server.stop)
-        self._store = Store(server.url)
+        self._store = Archive(server.url)
         resources.callback(self._store.close)
         self._service, spotify = start_simulator(
             resources, make_certificate(self._folder), TERMINAL_MODE.pace

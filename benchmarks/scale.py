@@ -45,15 +45,14 @@ from spotify_logger.queries import arguments, dispatch
 from spotify_logger.simulator.demo import start_server
 from spotify_logger.simulator.server import HOST
 from spotify_logger.simulator.service import PLAYER_PATH
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import NO_SERVER, bound_to_parent, find_server
-from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 from tests.testbed.synthetic_history import SyntheticHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.client import Command
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
@@ -151,7 +150,7 @@ class Crowd:
         self._loggers = [self._start(resources, each, command, server, spotify) for each in range(number)]
         self._pids = {logger.pid for logger in self._loggers}
         for each in range(number):
-            store = Store(server.url, _prefix(each))
+            store = Archive(server.url, _prefix(each))
             self._until(lambda store=store: "last_poll" in store.read_status())  # type: ignore[misc]
             self._pids.add(int(store.read_status()["pid"]))  # of the loop, if there is a supervisor
             store.close()
@@ -425,8 +424,8 @@ def write_history(url: str, number: int, plays: int) -> Iterator[int]:
     Yields:
         The number of plays of each batch, after it is written.
     """
-    store = Store(url, _prefix(number))
-    archive = store.archive()
+    store = Archive(url, _prefix(number))
+    archive = store
     past = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL, seed=number)
     known: set[str] = set()
     for portion in batched(past.live(), TOGETHER):
@@ -459,7 +458,7 @@ def answer_seconds(question: str, url: str, number: int) -> float:
     with tempfile.TemporaryDirectory() as nothing:
         settings = load(Path(nothing), environment, need_login=False)
     options = arguments.parse(question.split())
-    store = Store(settings.redis_url, settings.redis_prefix)
+    store = Archive(settings.redis_url, settings.redis_prefix)
     fastest = math.inf
     for _ in range(RUNS):
         begun = time.perf_counter()

@@ -14,14 +14,13 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.queries.question import Question
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import write_answer
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pytest
 
-    from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.client import Command
 
 
@@ -52,11 +51,7 @@ class IndexedLog:
     now: str
 
     def __post_init__(self) -> None:
-        self.store = Store(self.url, utc=lambda: self.second(self.now))
-
-    @property
-    def archive(self) -> Archive:
-        return self.store.archive()
+        self.store = Archive(self.url, utc=lambda: self.second(self.now))
 
     def second(self, moment: str) -> int:
         return self.zone.second(datetime.fromisoformat(moment))
@@ -67,7 +62,7 @@ class IndexedLog:
 
     def all(self, plays: Iterable[tuple[CatalogItem, str | int, float, str]]) -> None:
         """Add many plays at once."""
-        self.archive.write([command for play in plays for command in self._commands(*play)])
+        self.store.write([command for play in plays for command in self._commands(*play)])
 
     def _commands(self, item: CatalogItem, moment: str | int, heard: float, end: str) -> list[Command]:
         second = self.second(moment) if isinstance(moment, str) else moment

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries import question
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from tests import reference
 from tests.reference import ReferenceItem, ReferenceLog, ReferencePeriod, ReferencePlay
 
@@ -151,11 +151,11 @@ def _random_gaps(chance: Random, seconds: Sequence[int]) -> list[Gap]:
     return [found[begin] for begin in sorted(found)]
 
 
-def write(server: EmbeddedServer, log: ReferenceLog) -> Store:
+def write(server: EmbeddedServer, log: ReferenceLog) -> Archive:
     """Write a log to an empty server, as the daemon does."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
-    store = Store(server.url, "me:", utc=lambda: log.now)
+    store = Archive(server.url, "me:", utc=lambda: log.now)
     with store.batch() as batch:
         for play in log.plays:
             end = None if play.end == "open" else play.end

@@ -6,7 +6,7 @@ import redis
 
 from spotify_logger.core.play import TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
 NIGHT = {"from": "2026-11-22T01:00:00.250Z", "to": "2026-11-22T02:00:00.500Z", "reason": "offline"}
@@ -68,8 +68,7 @@ class RedisLog:
 
     def __init__(self, url: str, prefix: str = "") -> None:
         self.prefix = prefix
-        self.store = Store(url, prefix, utc=lambda: SECOND + 86_400.0)
-        self.archive = self.store.archive()
+        self.store = Archive(url, prefix, utc=lambda: SECOND + 86_400.0)
         self.raw = redis.Redis.from_url(url, decode_responses=True)
 
     def begin(self) -> None:

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from spotify_logger.report.blocks import Answer
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
 
 
-def answer(options: argparse.Namespace, store: Store) -> Answer | None:
+def answer(options: argparse.Namespace, store: Archive) -> Answer | None:
     """Run the chosen command; return None if it has written its own output."""
     return _COMMANDS[options.command](options, store)
 
 
-def _import(options: argparse.Namespace, store: Store) -> Answer:
+def _import(options: argparse.Namespace, store: Archive) -> Answer:
     if options.samples:
-        return import_samples(store.archive(), dry_run=options.dry_run, screen=sys.stderr)
+        return import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
     return import_history(
-        store.archive(),
+        store,
         options.paths,
         private=options.private,
         dry_run=options.dry_run,
@@ -37,27 +37,27 @@ def _import(options: argparse.Namespace, store: Store) -> Answer:
     )
 
 
-def _export(options: argparse.Namespace, store: Store) -> Answer | None:
+def _export(options: argparse.Namespace, store: Archive) -> Answer | None:
     period = options.question.period
     begin, end = first_second(period), period.end
     if options.output is not None:
-        return export_file(store.archive(), options.form, options.output, begin, end)
-    export(store.archive(), options.form, sys.stdout, begin, end)
+        return export_file(store, options.form, options.output, begin, end)
+    export(store, options.form, sys.stdout, begin, end)
     return None
 
 
-def _forget(options: argparse.Namespace, store: Store) -> Answer:
+def _forget(options: argparse.Namespace, store: Archive) -> Answer:
     question = options.question
     wanted = Selection(" ".join(options.text), first_second(question.period), question.period.end)
     confirmation = None if options.yes else Confirmation(sys.stdin, sys.stderr, question.zone)
-    return forget(store.archive(), wanted, question.now, confirmation)
+    return forget(store, wanted, question.now, confirmation)
 
 
-def _check(options: argparse.Namespace, store: Store) -> Answer:
-    return check(store.archive(), options.question.now, repair=options.repair)
+def _check(options: argparse.Namespace, store: Archive) -> Answer:
+    return check(store, options.question.now, repair=options.repair)
 
 
-_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Store], Answer | None]] = {
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Archive], Answer | None]] = {
     "import": _import,
     "export": _export,
     "forget": _forget,

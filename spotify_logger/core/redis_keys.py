@@ -37,6 +37,7 @@ PLAY_FIELDS = frozenset(
 """The fields of the hash of a play."""
 
 EPOCH_DAY = date(1970, 1, 1)
+ONE_DAY = 86_400
 FIRST_DAY = date(2006, 4, 23)
 """Spotify was founded on this day; no play is older."""
 
@@ -93,12 +94,12 @@ def gap_key(second: int) -> str:
 def day_of(second: int) -> date:
     """Return the UTC date of a second since the epoch."""
     # Not `fromtimestamp`: on a 32-bit system it ends in 2038.
-    return EPOCH_DAY + timedelta(days=second // 86_400)
+    return EPOCH_DAY + timedelta(days=second // ONE_DAY)
 
 
 def second_of_day(day: date) -> int:
     """Return the first second of a UTC day."""
-    return (day - EPOCH_DAY).days * 86_400
+    return (day - EPOCH_DAY).days * ONE_DAY
 
 
 def second_of_key(key: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.matching import identity, is_same_play, newness
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import day_of, gap_key, second_of_day
+from spotify_logger.core.redis_keys import ONE_DAY, day_of, gap_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.persistence import Persistence
 from spotify_logger.system import log
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 INTERVAL = 3600.0
 """Seconds between two comparisons over the same connection."""
-ONE_DAY = 86_400
 MAX_SECONDS = 5.0
 """Seconds after which a comparison goes on in the next turn."""
 PLAYS_PER_BATCH = 200
@@ -145,7 +144,7 @@ class Reconciler:
 
     def _lost_plays(self, keys: Sequence[int]) -> list[int]:
         rows = self._outbox.rows(keys)
-        held, lines = dict(self._store.archive().plays(keys)), self._store.index_lines(keys)
+        held, lines = dict(self._store.plays(keys)), self._store.index_lines(keys)
         items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
         unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
         return [
@@ -159,7 +158,7 @@ class Reconciler:
         if not seconds:
             return []
         indexed = {second for second, _, _ in self._store.gaps()}
-        hashes = self._store.archive().hashes(map(gap_key, seconds))
+        hashes = self._store.hashes(map(gap_key, seconds))
         return [
             second for second, held in zip(seconds, hashes, strict=True) if second not in indexed or not held
         ]

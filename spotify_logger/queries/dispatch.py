@@ -17,7 +17,7 @@ from spotify_logger.queries import (
     top,
     year_review,
 )
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
 
 
-def answer(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
+def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     """Answer the question that `queries.arguments` has read.
 
     Raises:
@@ -37,60 +37,60 @@ def answer(options: argparse.Namespace, store: Store, settings: Settings) -> Ans
     return _COMMANDS[options.command](options, store, settings)
 
 
-def _status(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
+def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     if options.all:
         return status.statuses(settings, options.question.now)
     return status.status(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
-def _now(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
+def _now(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     return status.now_playing(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
-def _recent(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+def _recent(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
     return timeline.recent(store, options.question)
 
 
-def _day(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+def _day(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
     return timeline.day(store, options.question, options.day)
 
 
-def _on_this_day(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
+def _on_this_day(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
     return timeline.on_this_day(store, options.question)
 
 
-def _count(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return count.count(store.archive(), options.question, " ".join(options.text))
+def _count(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return count.count(store, options.question, " ".join(options.text))
 
 
-def _top(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return top.top(store.archive(), options.question, options.kind)
+def _top(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return top.top(store, options.question, options.kind)
 
 
-def _stats(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return summary.stats(store.archive(), options.question)
+def _stats(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return summary.stats(store, options.question)
 
 
-def _clock(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return heatmaps.clock(store.archive(), options.question)
+def _clock(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return heatmaps.clock(store, options.question)
 
 
-def _calendar(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return heatmaps.calendar(store.archive(), options.question)
+def _calendar(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return heatmaps.calendar(store, options.question)
 
 
-def _year(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return year_review.year(store.archive(), options.question)
+def _year(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return year_review.year(store, options.question)
 
 
-def _compare(options: argparse.Namespace, store: Store, settings: Settings) -> Answer:
+def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     name = resolve_listener(options.other, store)
     with closing(open_store(settings.for_listener(name))) as other:
-        archives = store.archive(), other.archive()
+        archives = store, other
         return compare.compare(archives, (settings.listener, name), options.question)
 
 
-def resolve_listener(text: str, store: Store) -> str:
+def resolve_listener(text: str, store: Archive) -> str:
     """Return the listener that a command-line argument names; "-" stands for the one without a name.
 
     Raises:
@@ -104,20 +104,20 @@ def resolve_listener(text: str, store: Store) -> str:
     return name
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings) -> Archive:
     """Open the store of the listener in the settings."""
-    return Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)
+    return Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
 
 
-def _course(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return history_chart.course(store.archive(), options.question, options.per)
+def _course(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return history_chart.course(store, options.question, options.per)
 
 
-def _page(options: argparse.Namespace, store: Store, _: Settings) -> Answer:
-    return item_page.page(store.archive(), options.question, options.kind, " ".join(options.text))
+def _page(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
+    return item_page.page(store, options.question, options.kind, " ".join(options.text))
 
 
-_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Store, Settings], Answer]] = {
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Archive, Settings], Answer]] = {
     "status": _status,
     "now": _now,
     "recent": _recent,

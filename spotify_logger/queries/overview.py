@@ -19,7 +19,8 @@ from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, busiest_data, streak_data
 from spotify_logger.queries.top import lines_of
 from spotify_logger.report.words import utc_time
-from spotify_logger.storage.bulk import ITEMS_PER_BATCH, RECENT_DAYS
+from spotify_logger.storage.bulk import RECENT_DAYS
+from spotify_logger.storage.store import ITEMS_PER_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.report.csv_output import CsvRow as SheetRow
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
 
 FOUND_LATER = "found later"
 """The ending shown for a backfilled play, whose actual end reason is unknown."""
@@ -55,7 +55,7 @@ class SameDay(TypedDict):
     key: str
 
 
-def recent(store: Store, question: Question) -> Answer:
+def recent(store: Archive, question: Question) -> Answer:
     """List the most recent plays, newest first, with the gaps between and after them."""
     period = question.period
     is_all = period.begin is None and period.end is None
@@ -70,10 +70,10 @@ def recent(store: Store, question: Question) -> Answer:
     return Answer([data for *_, data in lines], [_table(lines)], csv_rows=_csv_rows(plays))
 
 
-def day(store: Store, question: Question, which: date) -> Answer:
+def day(store: Archive, question: Question, which: date) -> Answer:
     """List the plays of a local day in order, with the gaps between them."""
     period = periods.day(question.zone, which)
-    reader = PlayReader(store.archive(), question)
+    reader = PlayReader(store, question)
     sums, seconds = Totals(), []
     for rows, counts in reader.days(period):
         sums.add(rows, counts)
@@ -94,10 +94,10 @@ def day(store: Store, question: Question, which: date) -> Answer:
     return Answer(data, [_table(lines), f"{which:%A}, {which}: {in_all}"], csv_rows=_csv_rows(plays))
 
 
-def on_this_day(store: Store, question: Question) -> Answer:
+def on_this_day(store: Archive, question: Question) -> Answer:
     """Show what was played on this date in earlier years, the latest year first."""
     today = question.today
-    reader = PlayReader(store.archive(), question)
+    reader = PlayReader(store, question)
     found = [_remembered(reader, when) for when in _same_days(today)]
     memories = [memory for memory in found if memory]
     if not memories:
@@ -142,8 +142,8 @@ def _remembered(reader: PlayReader, when: date) -> SameDay | None:
     return SameDay(day=str(when), plays=sums.plays, heard_ms=sums.ms_played, most=most, key=best)
 
 
-def _newest(store: Store, question: Question) -> list[StoredPlay]:
-    archive, period = store.archive(), question.period
+def _newest(store: Archive, question: Question) -> list[StoredPlay]:
+    archive, period = store, question.period
     seconds: deque[int] = deque(maxlen=question.limit)
     for rows, _ in PlayReader(archive, question).days(period):
         seconds.extend(rows.seconds)
@@ -151,7 +151,7 @@ def _newest(store: Store, question: Question) -> list[StoredPlay]:
 
 
 def _lines(
-    store: Store, zone: Zone, plays: Iterable[StoredPlay], gaps: Iterable[Gap]
+    store: Archive, zone: Zone, plays: Iterable[StoredPlay], gaps: Iterable[Gap]
 ) -> list[tuple[int, TimelineRow, dict[str, object]]]:
     """Return plays and gaps in chronological order, as table rows and as JSON."""
     open_second = store.now_playing()

@@ -39,8 +39,9 @@ from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import EmbeddedServer
-from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.storage.store import StoreError
 from spotify_logger.system import program
 from spotify_logger.system.clock import SystemClock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
@@ -127,12 +128,10 @@ class Demo:
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         self._server, self._port = start_server(self._folder / "redis")
         resources.callback(self._server.stop)
-        self._store = Store(self._server.url)
+        self._store = Archive(self._server.url)
         resources.callback(self._store.close)
         if mode.page:
-            make_logged_history(SEED, HISTORY_DAYS, time.time() - HISTORY_AGE_SECONDS).write(
-                self._store.archive()
-            )
+            make_logged_history(SEED, HISTORY_DAYS, time.time() - HISTORY_AGE_SECONDS).write(self._store)
         self._begun = int(time.time())
         self._simulator, self._spotify = _start_simulator(mode)
         resources.callback(_terminate, self._simulator)

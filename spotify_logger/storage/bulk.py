@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,64 +15,37 @@ from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.redis_keys import (
     FIRST_DAY,
     GAPS,
+    ONE_DAY,
     STATUS,
     day_of,
     index_key,
     play_key,
-    read_gap,
     second_of_day,
     second_of_key,
 )
-from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.redis_errors import Refusal
+from spotify_logger.storage.store import ITEMS_PER_BATCH, Store, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from spotify_logger.storage.client import Client, Command, Reply
+    from spotify_logger.storage.client import Command
 
 DAYS_PER_BATCH = 64
 """Days of the index read in one batch: half a megabyte for a busy listener."""
-ITEMS_PER_BATCH = 1000
-"""Hashes of which a few fields are read in one batch."""
-HASHES_PER_BATCH = 200
-"""Whole hashes read in one batch; for plays, about 200 KB."""
 KEYS_PER_SCAN = 1000
 """The COUNT of a SCAN."""
 RECENT_DAYS = 3
 """Latest days on which plays may still change; on earlier ones they are only added or deleted."""
-ONE_DAY = 86_400
 FIRST_SECOND = second_of_day(FIRST_DAY)
 """The first second with a play: none is older than Spotify."""
 
 
-class Archive:
-    """Bulk access to the log. For one thread.
+class Archive(Store):
+    """The log with bulk access. For one thread.
 
     Data that cannot belong to the log is skipped.
-
-    Args:
-        client: The connection.
-        prefix: The prefix of every key; only `key` returns one with it.
-        utc: Returns seconds since the epoch; the last day to read.
-
-    Raises:
-        StoreError: From every method: Redis did not answer, or refused.
     """
-
-    def __init__(self, client: Client, prefix: str = "", utc: Callable[[], float] = time.time) -> None:
-        self._client = client
-        self._prefix = prefix
-        self._utc = utc
-
-    @property
-    def where(self) -> str:
-        """The address of the server, without credentials."""
-        return self._client.where
-
-    def key(self, name: str) -> str:
-        """Return a key with the prefix."""
-        return self._prefix + name
 
     # Plays
 
@@ -153,43 +125,10 @@ class Archive:
 
     # Hashes
 
-    def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Look up many items.
-
-        Args:
-            keys: Catalog keys, "track:<id>", "episode:<id>" or "local:<digest>".
-            names: The fields to return.
-
-        Yields:
-            Each key with the values of those fields, "" if missing.
-        """
-        for chunk in batched(keys, ITEMS_PER_BATCH):
-            yield from zip(chunk, self._values(chunk, names), strict=True)
-
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Look up a few fields of many plays; yield the second in the key of each, and the values."""
         for chunk in batched(seconds, ITEMS_PER_BATCH):
-            yield from zip(chunk, self._values(list(map(play_key, chunk)), names), strict=True)
-
-    def plays(self, seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the second in the key of each play, and its hash, empty if there is none."""
-        for chunk in batched(seconds, HASHES_PER_BATCH):
-            yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
-
-    def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
-        """Yield the hashes under many keys, empty if there is none."""
-        for chunk in batched(names, HASHES_PER_BATCH):
-            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
-                yield reply or {}
-
-    def gaps(self) -> list[tuple[int, int, str]]:
-        """Return the gaps, oldest first: from and to in seconds, and the reason."""
-        (lines,) = self.hashes([GAPS])
-        return sorted(gap for gap in map(read_gap, lines.keys(), lines.values()) if gap is not None)
-
-    def _values(self, names: Sequence[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
-        replies = self.send([("HMGET", self.key(name), *fields) for name in names])
-        return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
+            yield from zip(chunk, self.values(map(play_key, chunk), names), strict=True)
 
     # Keys and commands
 
@@ -207,27 +146,15 @@ class Archive:
             if keys:
                 yield [key.removeprefix(self._prefix) for key in keys]
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands and return the replies; None for keys of another type, which are not ours."""
-        replies = self._exchange(commands)
-        return [None if isinstance(reply, Refusal) else reply for reply in replies]
-
     def write(self, commands: Sequence[Command]) -> None:
         """Send commands that write.
 
         Raises:
             StoreError: Some were refused; the message names one of the keys.
         """
-        for command, reply in zip(commands, self._exchange(commands), strict=True):
+        for command, reply in zip(commands, self._client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
-
-    def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        replies = self._client.send(commands)
-        for reply in replies:
-            if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
-                raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
-        return replies
 
 
 def _days(begin: int, end: int) -> Iterator[date]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
@@ -20,6 +20,7 @@ from spotify_logger.core.redis_keys import (
     GAPS,
     LISTENERS,
     NOW_PLAYING,
+    ONE_DAY,
     PLAY_FIELDS,
     PROBE,
     STANDBY,
@@ -37,7 +38,6 @@ from spotify_logger.core.redis_keys import (
     second_of_key,
 )
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage.bulk import HASHES_PER_BATCH, ONE_DAY, Archive
 from spotify_logger.storage.client import Client, Command, RedisClient, Reply, StoreError
 from spotify_logger.storage.persistence import Persistence, combine, read_persistence
 from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Store", "StoreError"]
 
+HASHES_PER_BATCH = 200
+"""Whole hashes read in one batch; for plays, about 200 KB."""
+ITEMS_PER_BATCH = 1000
+"""Hashes of which a few fields are read in one batch."""
 MAX_CACHED_KEYS = 64
 """Most keys whose last written fields are cached."""
 
@@ -174,9 +178,9 @@ class Store:
         """The address of the server, without credentials."""
         return self._client.where
 
-    def archive(self) -> Archive:
-        """Return the same log for bulk access, over the same connection."""
-        return Archive(self._client, self._prefix, self._utc)
+    def key(self, name: str) -> str:
+        """Return a key with the prefix."""
+        return self._prefix + name
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
@@ -206,7 +210,7 @@ class Store:
             Why it does not; None if it does, or if this user may not write.
         """
         try:
-            (reply,) = self._send([("SET", self._prefix + PROBE, "", "XX")])
+            (reply,) = self._client.send([("SET", self._prefix + PROBE, "", "XX")])
         except StoreError:
             self.version()  # raises if the server does not answer at all
             advice = "answers, but does not accept writes: it is paused (CLIENT PAUSE), or its disk hangs"
@@ -222,19 +226,19 @@ class Store:
 
     def gaps(self) -> list[tuple[int, int, str]]:
         """Return the gaps, oldest first: from and to in seconds, and the reason."""
-        lines = self._hashes([GAPS])[0]
+        lines = self._hash(GAPS)
         gaps = (read_gap(second, value) for second, value in lines.items())
         return sorted(gap for gap in gaps if gap is not None)
 
     def tombstones(self) -> dict[int, int]:
         """Return the tombstones: second in the key of each deleted play -> second of its end."""
-        lines = self._hashes([TOMBSTONES])[0]
+        lines = self._hash(TOMBSTONES)
         found = map(read_tombstone, lines.keys(), lines.values())
         return dict(line for line in found if line is not None)
 
     def count_tombstones(self) -> int:
         """Return the number of tombstones."""
-        (count,) = self._read([("HLEN", self._prefix + TOMBSTONES)])
+        (count,) = self.send([("HLEN", self._prefix + TOMBSTONES)])
         return int(count or 0)
 
     def invalidate(self, *keys: str) -> None:
@@ -280,23 +284,23 @@ class Store:
         """Add this listener to the list of listeners."""
         if self._listener:
             key, since = self._shared_prefix + LISTENERS, to_iso(round(self._utc() * 1000))
-            self._read([("HSETNX", key, self._listener, since)])
+            self.send([("HSETNX", key, self._listener, since)])
 
     def listeners(self) -> list[str]:
         """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
-        names, unnamed = self._read(
+        names, unnamed = self.send(
             [("HKEYS", self._shared_prefix + LISTENERS), ("EXISTS", self._shared_prefix + STATUS)]
         )
         return [*([""] if unnamed else []), *sorted(filter(is_listener_name, names or []))]
 
     def standby_machine(self) -> str:
         """Return the machine of a standby logger; "" if there is none."""
-        (waiting,) = self._read([("GET", self._prefix + STANDBY)])
+        (waiting,) = self.send([("GET", self._prefix + STANDBY)])
         return sanitize(str(waiting or "").partition(" ")[2], 80)
 
     def read_status(self) -> dict[str, str]:
         """Return all fields of the status; empty if there is none."""
-        return self._hashes([STATUS])[0]
+        return self._hash(STATUS)
 
     def foreign_plays(self, since: int, known: Container[int]) -> list[Play]:
         """Return plays that others wrote, such as an import or another logger.
@@ -305,15 +309,15 @@ class Store:
             since: The first second of their starts.
             known: Seconds in the keys of plays to leave out.
         """
-        archive = self.archive()
-        seconds = chain.from_iterable(rows.seconds for rows in archive.rows(since))
-        unknown = [second for second in seconds if second not in known]
-        plays = (Play.from_hash(second, fields) for second, fields in archive.plays(unknown))
+        days = takewhile(lambda day: day >= day_of(since), self._days_back())
+        seconds = chain.from_iterable(map(self.index, days))
+        unknown = sorted(second for second in seconds if second >= since and second not in known)
+        plays = (Play.from_hash(second, fields) for second, fields in self.plays(unknown))
         return [play for play in plays if play is not None]
 
     def now_playing(self) -> int | None:
         """Return the second in the key of the open play; None without a `now_playing`."""
-        (reply,) = self._read([("GET", self._prefix + NOW_PLAYING)])
+        (reply,) = self.send([("GET", self._prefix + NOW_PLAYING)])
         return second_of_key(str(reply))
 
     def latest_play(self) -> tuple[int, dict[str, str]] | None:
@@ -323,22 +327,23 @@ class Store:
     def recent(self, count: int) -> list[tuple[int, dict[str, str]]]:
         """Return the newest plays, newest first: the seconds in their keys, and their hashes."""
         newest = (second for day in self._days_back() for second in sorted(self.index(day), reverse=True))
-        seconds = list(islice(newest, count))
-        keys = [play_key(second) for second in seconds]
-        return list(
-            zip(seconds, chain.from_iterable(map(self._hashes, batched(keys, HASHES_PER_BATCH))), strict=True)
-        )
+        return list(self.plays(islice(newest, count)))
+
+    def plays(self, key_seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the second in the key of each play, and its hash, empty if there is none."""
+        for chunk in batched(key_seconds, HASHES_PER_BATCH):
+            yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
 
     def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
         """Return the lines of plays in the indexes of their days, by the seconds in their keys."""
-        replies = self._read(
+        replies = self.send(
             [("HGET", self._prefix + index_key(day_of(second)), second) for second in key_seconds]
         )
         return {second: line for second, line in zip(key_seconds, replies, strict=True) if line}
 
     def play(self, key_second: int) -> dict[str, str] | None:
         """Return the hash of a play; None if there is none."""
-        return self._hashes([play_key(key_second)])[0] or None
+        return self._hash(play_key(key_second)) or None
 
     def days(self) -> list[date]:
         """Return the UTC days on which plays started, oldest first."""
@@ -346,15 +351,15 @@ class Store:
 
     def index(self, day: date) -> dict[int, tuple[str, int]]:
         """Return the plays that started on a UTC day: second -> catalog key and milliseconds played."""
-        lines = self._hashes([index_key(day)])[0]
+        lines = self._hash(index_key(day))
         rows = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
         return {second: (item, ms_played) for second, item, ms_played, _ in rows}
 
     def item(self, key: str) -> dict[str, str]:
         """Return the catalog entry of a key such as "track:<id>"; empty if there is none."""
-        return self._hashes([key])[0]
+        return self._hash(key)
 
-    def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Look up many items.
 
         Args:
@@ -364,10 +369,19 @@ class Store:
         Yields:
             Each key with the values of those fields, "" if missing.
         """
-        for chunk in batched(keys, HASHES_PER_BATCH):
-            replies = self._read([("HMGET", self._prefix + key, *names) for key in chunk])
-            for key, values in zip(chunk, replies, strict=True):
-                yield key, [value or "" for value in values or [None] * len(names)]
+        for chunk in batched(keys, ITEMS_PER_BATCH):
+            yield from zip(chunk, self.values(chunk, names), strict=True)
+
+    def values(self, names: Iterable[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return some fields of the hash under each key, "" if missing."""
+        replies = self.send([("HMGET", self.key(name), *fields) for name in names])
+        return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
+
+    def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
+        """Yield the hashes under many keys, empty if there is none."""
+        for chunk in batched(names, HASHES_PER_BATCH):
+            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
+                yield reply or {}
 
     def version(self) -> str:
         """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
@@ -376,25 +390,21 @@ class Store:
         name = "valkey" if "valkey_version" in said else "redis"
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
 
-    def _send(self, commands: Sequence[Command]) -> list[Reply]:
-        self._client.connect()
-        return self._client.send(commands)
-
-    def _read(self, commands: Sequence[Command]) -> list[Reply]:
-        """Return the replies to read commands; None for keys of another type, which are not ours."""
-        replies = self._send(commands)
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands and return the replies; None for keys of another type, which are not ours."""
+        replies = self._client.send(commands)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
-    def _hashes(self, keys: Sequence[str]) -> list[dict[str, str]]:
-        return [reply or {} for reply in self._read([("HGETALL", self._prefix + key) for key in keys])]
+    def _hash(self, name: str) -> dict[str, str]:
+        return next(self.hashes([name]))
 
     def _holder(self, second: int) -> tuple[str | None, ...] | None:
         """Return `started_at` and `uri` of the play under a key; None if the key does not exist."""
         key = self._prefix + play_key(second)
-        exists, values = self._read([("EXISTS", key), ("HMGET", key, "started_at", "uri")])
+        exists, values = self.send([("EXISTS", key), ("HMGET", key, "started_at", "uri")])
         return tuple(values or ()) if exists else None
 
     def _days_back(self) -> Iterator[date]:
@@ -407,8 +417,8 @@ class Store:
         while day >= FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
             keys = [self._prefix + index_key(day) for day in block]
-            if self._client.is_cluster or self._read([("EXISTS", *keys)])[0]:  # years may be empty
-                replies = self._read([("EXISTS", key) for key in keys])
+            if self._client.is_cluster or self.send([("EXISTS", *keys)])[0]:  # years may be empty
+                replies = self.send([("EXISTS", key) for key in keys])
                 yield from (day for day, exists in zip(block, replies, strict=True) if exists)
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 

@@ -11,7 +11,7 @@ from spotify_logger.core.player_state import catalog_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
 
 # The prefix of an image's ID gives its size. Spotify has three of each album; the catalog stores the one of
 # 640 pixels, as every API response lists it. Other URLs are used unchanged.
@@ -31,14 +31,14 @@ class Covers:
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
 
-    def urls(self, store: Store, keys: Iterable[str]) -> dict[str, str]:
+    def urls(self, store: Archive, keys: Iterable[str]) -> dict[str, str]:
         """Return the URLs of 300-pixel covers by catalog key, for the items that have one."""
         if not self.enabled:
             return {}
-        found = store.archive().catalog(list(dict.fromkeys(keys)), ["cover"])
+        found = store.catalog(list(dict.fromkeys(keys)), ["cover"])
         return {key: with_size(cover, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
 
-    def url_of_play(self, store: Store, play: Mapping[str, Any]) -> str:
+    def url_of_play(self, store: Archive, play: Mapping[str, Any]) -> str:
         """Return the URL of the cover of a play; "" if there is none."""
         key = catalog_key_of_play(play)
         return self.urls(store, [key]).get(key, "")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
     from spotify_logger.web.templating import Templates
 
@@ -106,7 +106,7 @@ class Listeners:
         return answer
 
     async def choose(self, request: Request) -> Response:
-        """Store the chosen listener in a cookie."""
+        """Archive the chosen listener in a cookie."""
         chosen = (await read_form(request)).get("listener", "")
         if chosen not in await self._listeners():
             raise BadRequest(UNKNOWN_LISTENER)
@@ -174,5 +174,5 @@ class Listeners:
         return self._pages_by_listener[listener]
 
 
-def _names(store: Store) -> list[str]:
+def _names(store: Archive) -> list[str]:
     return store.listeners()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ class QueryService:
             self._cache.popitem(last=False)
         return data
 
-    async def run(self, work: Callable[[Store], T]) -> T:
+    async def run(self, work: Callable[[Archive], T]) -> T:
         """Run `work` on the store in the query thread.
 
         Raises:
@@ -134,7 +134,7 @@ class QueryService:
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False, cancel_futures=False)
 
-    def _query_here(self, options: argparse.Namespace, store: Store) -> Any:  # noqa: ANN401 - as in `query`
+    def _query_here(self, options: argparse.Namespace, store: Archive) -> Any:  # noqa: ANN401 - as in `query`
         return dispatch.answer(options, store, self._settings).data
 
     def _environment(self) -> dict[str, str]:
@@ -146,7 +146,7 @@ class QueryService:
             "REDIS_PREFIX": self._settings.shared_prefix,
         }
 
-    def _mark(self, options: argparse.Namespace, store: Store) -> tuple[str, int]:
+    def _mark(self, options: argparse.Namespace, store: Archive) -> tuple[str, int]:
         """Return the version of the data that a query reads, and its number of plays."""
         mark, plays = _mark(options, store)
         if options.command == "compare":
@@ -205,11 +205,11 @@ def _resident() -> int:
         return 0
 
 
-def _mark(options: argparse.Namespace, store: Store) -> tuple[str, int]:
+def _mark(options: argparse.Namespace, store: Archive) -> tuple[str, int]:
     """Return the version and the number of the plays that a query reads from one log."""
     period = options.question.period
     begin = first_second(period)
-    archive = store.archive()
+    archive = store
     if options.command in FULL_HISTORY_COMMANDS:
         return archive.mark(end=period.end)
     previous = period.previous

@@ -13,7 +13,7 @@ import pytest
 from spotify_logger.cli.main import main
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,8 @@ def here(
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    store = Store(redis_url, utc=lambda: NOW)
+def store(redis_url: str) -> Iterator[Archive]:
+    store = Archive(redis_url, utc=lambda: NOW)
     yield store
     store.close()
 
@@ -70,7 +70,7 @@ def play(name: str, second: int = NOW, ms_played: int = 200_000, end: str = "ski
     return Play(second, item, second * 1000, second * 1000 + ms_played, ms_played, end, "live", fields)
 
 
-def write(store: Store, *plays: Play) -> None:
+def write(store: Archive, *plays: Play) -> None:
     with store.batch() as batch:
         for each in plays:
             batch.write_play(each.second, each.to_hash(), each.index)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.core.play import Play
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
 
 HOUR, DAY = 3600, 86_400
 
 
 @pytest.fixture(autouse=True)
-def plays(here: pytest.MonkeyPatch, store: Store) -> list[Play]:
+def plays(here: pytest.MonkeyPatch, store: Archive) -> list[Play]:
     """Two tracks, one of them played twice, a skip, and a play of last year; it is an evening in November."""
     here.setattr("spotify_logger.queries.arguments.time.time", lambda: float(NOW))
     plays = [

@@ -20,7 +20,7 @@ from spotify_logger.cli import main
 from spotify_logger.core.redis_keys import GAPS
 from spotify_logger.core.times import to_iso
 from spotify_logger.spotify.oauth import Token
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.program import EXIT_INTERRUPTED
 from tests.cli.conftest import NOW, play, run_main, write
 
@@ -47,7 +47,7 @@ def run(arguments: list[str], environment: dict[str, str], folder: Path) -> subp
 class TestSettings:
     @pytest.mark.parametrize("command", ["status", "now"])
     def test_exits_with_1_until_the_logger_runs(
-        self, here: pytest.MonkeyPatch, store: Store, command: str, capsys: pytest.CaptureFixture[str]
+        self, here: pytest.MonkeyPatch, store: Archive, command: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, out, _ = run_main([command], capsys)
         assert code == 1
@@ -60,7 +60,7 @@ class TestSettings:
     def test_the_prefix_is_a_setting(
         self, here: pytest.MonkeyPatch, redis_url: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with closing(Store(redis_url, "ann:", utc=lambda: NOW)) as theirs:
+        with closing(Archive(redis_url, "ann:", utc=lambda: NOW)) as theirs:
             write(theirs, play("Veridis Quo"))
         assert run_main(["recent"], capsys)[1] == "Nothing has been logged yet.\n"
         here.setenv("REDIS_PREFIX", "ann:")
@@ -138,7 +138,7 @@ class TestCommandProcess:
         ("encoding", "title"), [("utf-8", "– Łódź \ufffd[31m"), ("ascii", "? ??d? ?[31m")]
     )
     def test_prints_a_title_in_any_locale(
-        self, tmp_path: Path, environment: dict[str, str], store: Store, encoding: str, title: str
+        self, tmp_path: Path, environment: dict[str, str], store: Archive, encoding: str, title: str
     ) -> None:
         write(store, play("Łódź \x1b[31m"))
         ended = run(["recent"], {**environment, "PYTHONIOENCODING": encoding}, tmp_path)
@@ -147,7 +147,7 @@ class TestCommandProcess:
 
     @pytest.mark.parametrize("command", ["recent", "status"])
     def test_prints_nothing_harmful_on_a_terminal(
-        self, tmp_path: Path, environment: dict[str, str], store: Store, command: str
+        self, tmp_path: Path, environment: dict[str, str], store: Archive, command: str
     ) -> None:
         environment |= {"COLUMNS": "90", "TERM": "dumb"}
         hostile = "\x1b]0;owned\x07\u202e"
@@ -172,7 +172,7 @@ class TestCommandProcess:
             assert "2026-11-22 19:00  Daft Punk – Quo \ufffd]0;owned\ufffd\ufffd " in printed
 
     def test_ends_quietly_when_nobody_reads(
-        self, tmp_path: Path, environment: dict[str, str], store: Store
+        self, tmp_path: Path, environment: dict[str, str], store: Archive
     ) -> None:
         write(store, *(play("x" * 900, NOW + number) for number in range(300)))
         with subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.core.matching import Identity, identity
 from spotify_logger.simulator.listener import DEFAULT_START
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete.plays import delete
 from spotify_logger.transfer.verify.command import check
 from tests.testbed.fault_schedule import HOUR
@@ -20,7 +20,6 @@ from tests.testbed.year import YearSimulation
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spotify_logger.storage.bulk import Archive
 
 SEED, DAYS = 6, 1.2
 
@@ -52,7 +51,7 @@ class YearOfDeletions(YearSimulation):
         return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
 
     def archive(self) -> Archive:
-        return Store("", connect=self.redis.client, utc=lambda: self.clock.now).archive()
+        return Archive("", connect=self.redis.client, utc=lambda: self.clock.now)
 
     def delete(self) -> None:
         """Delete the newest play that is over, or some of the last ones, if Redis is there."""

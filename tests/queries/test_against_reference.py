@@ -23,7 +23,6 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
     log, words = case
     question = question_from(log, words)
     with closing(write(redis_server, log)) as store:
-        archive = store.archive()
         for kind in top.CHOICES:
-            assert top.top(archive, replace(question, limit=number), kind).data == log.top(kind, number)
-        assert summary.stats(archive, question).data == log.stats()
+            assert top.top(store, replace(question, limit=number), kind).data == log.top(kind, number)
+        assert summary.stats(store, question).data == log.stats()

@@ -11,7 +11,7 @@ from spotify_logger.cli import main
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.logged_history import make_logged_history
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +30,9 @@ def listeners(redis_server: EmbeddedServer) -> str:
         client.flushall()
         client.hset("spotify_logger:status", mapping={"state": "x"})
     for name, seed in (("anna", 1), ("ben", 2)):
-        store = Store(url, f"{name}:", listener=name, utc=lambda: NOW)
+        store = Archive(url, f"{name}:", listener=name, utc=lambda: NOW)
         store.register_listener()
-        make_logged_history(seed, 6, NOW - 3600, catalog).write(store.archive())
+        make_logged_history(seed, 6, NOW - 3600, catalog).write(store)
         store.close()
     return url
 
@@ -46,7 +46,7 @@ def _environment(listeners: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def amounts(url: str, name: str, kind: str, begin: int) -> dict[str, tuple[int, int, int]]:
     """Return plays, milliseconds and the second of the first play ever of each thing, one play at a time."""
-    store = Store(url, f"{name}:", utc=lambda: NOW)
+    store = Archive(url, f"{name}:", utc=lambda: NOW)
     plays: dict[str, int] = defaultdict(int)
     ms_played: dict[str, int] = defaultdict(int)
     firsts: dict[str, int] = {}

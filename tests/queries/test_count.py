@@ -33,7 +33,7 @@ def history(log: IndexedLog) -> None:
 
 
 def count(log: IndexedLog, text: str) -> Answer:
-    return counting.count(log.archive, log.ask(), text)
+    return counting.count(log.store, log.ask(), text)
 
 
 def test_one_recording_under_two_ids(log: IndexedLog) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class TestClockHeatmap:
     def clock(self, log: IndexedLog, **more: object) -> Answer:
-        return heatmaps.clock(log.archive, log.ask(**more))
+        return heatmaps.clock(log.store, log.ask(**more))
 
     def parts(self, answer: Answer) -> tuple[Heatmap, Sparkline, Table]:
         heatmap, hours, weekdays, *_ = answer.page
@@ -67,7 +67,7 @@ class TestClockHeatmap:
 
 class TestCalendarHeatmap:
     def calendar(self, log: IndexedLog, year: int = 2026, **more: object) -> Answer:
-        return heatmaps.calendar(log.archive, log.ask(year=year, **more))
+        return heatmaps.calendar(log.store, log.ask(year=year, **more))
 
     def test_figures(self, log: IndexedLog) -> None:
         for day in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-11-21", "2026-11-22"):

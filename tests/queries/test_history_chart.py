@@ -21,7 +21,7 @@ def history(log: IndexedLog) -> None:
 
 
 def periods(log: IndexedLog, per: str, **more: object) -> list[tuple[str, int, int]]:
-    found: Any = data_of(course(log.archive, log.ask(**more), per))["periods"]
+    found: Any = data_of(course(log.store, log.ask(**more), per))["periods"]
     return [(each["from"], each["plays"], each["heard_ms"]) for each in found]
 
 
@@ -42,17 +42,17 @@ def test_a_period_is_charted_from_begin_to_end(log: IndexedLog) -> None:
 
 
 def test_without_plays(log: IndexedLog) -> None:
-    answer = course(log.archive, log.ask(year=2020), DAY)
+    answer = course(log.store, log.ask(year=2020), DAY)
     assert data_of(answer)["periods"] == []
     assert answer.page == ["Nothing was played: 2020."]
 
 
 def test_bars_and_rows(log: IndexedLog) -> None:
-    answer = course(log.archive, log.ask(), MONTH)
+    answer = course(log.store, log.ask(), MONTH)
     assert isinstance(answer.page[0], BarChart)
     assert answer.page[0].rows == [("2026-10-01", 1, "1"), ("2026-11-01", 2, "2")]
     assert list(answer.csv_rows) == data_of(answer)["periods"]
-    answer = course(log.archive, log.ask(by=TIME), MONTH)
+    answer = course(log.store, log.ask(by=TIME), MONTH)
     assert isinstance(answer.page[0], BarChart)
     assert answer.page[0].rows == [("2026-10-01", 100_000, "100 s"), ("2026-11-01", 255_000, "4 min")]
     assert answer.page[1] == "all time: 3 plays of at least 30 s, 5 min heard"

@@ -39,7 +39,7 @@ LIBRARY = (
 
 
 def page(log: IndexedLog, kind: str, text: str, **more: object) -> Answer:
-    return item_page.page(log.archive, log.ask(**more), kind, text)
+    return item_page.page(log.store, log.ask(**more), kind, text)
 
 
 def found(answer: Answer) -> dict[str, Any]:

@@ -36,20 +36,20 @@ class OverviewLog(IndexedLog):
         return self.ask(period=between(self.second("2025-11-23 00:00"), None, "the last 12 months"))
 
     def data(self) -> dict[str, object]:
-        return self.overview.data(self.archive, self.question)
+        return self.overview.data(self.store, self.question)
 
     def expected(self) -> dict[str, object]:
         """Return what the commands say."""
         question = replace(self.question, limit=TOP_COUNT)
-        stats = data_of(summary.stats(self.archive, question))
+        stats = data_of(summary.stats(self.store, question))
         names = ["from", "plays", "shorter", "heard_ms", "skips", "skip_rate", "days", "unseen"]
         names += ["longest_streak", "current_streak", "busiest_day", *KINDS]
         shown = ("name", "artists", "plays", "heard_ms", "key")
-        tops: dict[str, Any] = {kind: data_of(top.top(self.archive, question, kind))["top"] for kind in KINDS}
+        tops: dict[str, Any] = {kind: data_of(top.top(self.store, question, kind))["top"] for kind in KINDS}
         return {
             **{name: stats[name] for name in names},
             "top": {kind: [{name: line[name] for name in shown} for line in tops[kind]] for kind in KINDS},
-            "weeks": data_of(history_chart.course(self.archive, question, "week"))["periods"],
+            "weeks": data_of(history_chart.course(self.store, question, "week"))["periods"],
         }
 
     def past(self) -> object:
@@ -76,7 +76,7 @@ def test_it_says_what_stats_and_top_say(log: OverviewLog) -> None:
     assert overview == log.expected()
     assert (overview["plays"], overview["unseen"]) == (3, {"gaps": 1, "seconds": 7200})
     with_short_plays = replace(log.question, threshold=0)
-    assert log.overview.data(log.archive, with_short_plays)["plays"] == 5
+    assert log.overview.data(log.store, with_short_plays)["plays"] == 5
 
 
 def test_plays_of_today_change_without_summing_up_the_past_again(log: OverviewLog) -> None:
@@ -84,7 +84,7 @@ def test_plays_of_today_change_without_summing_up_the_past_again(log: OverviewLo
     past, second = log.past(), log.second("2026-11-22 18:30")
     log.to(LOSER, second)  # which makes "Hits" an album of several artists
     assert log.data() == log.expected()
-    log.archive.write([("HDEL", index_key(day_of(second)), str(second))])
+    log.store.write([("HDEL", index_key(day_of(second)), str(second))])
     assert log.data() == log.expected()
     assert log.past() is past
 

@@ -13,8 +13,8 @@ import pytest
 
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries import status
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
-from spotify_logger.storage.store import Store
 from spotify_logger.system import lock_file
 from tests.conftest import free_port, wait_until
 from tests.indexed_log import data_of
@@ -59,8 +59,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def store(server: RedisServer) -> Iterator[Store]:
-    store = Store(f"redis://{USER}:{PASSWORD}@127.0.0.1:{server.port}?socket_timeout=1", utc=lambda: NOW)
+def store(server: RedisServer) -> Iterator[Archive]:
+    store = Archive(f"redis://{USER}:{PASSWORD}@127.0.0.1:{server.port}?socket_timeout=1", utc=lambda: NOW)
     with store.batch() as batch:
         batch.write_status(WELL)
     yield store
@@ -86,13 +86,13 @@ def running(ended: Path) -> Iterator[Path]:
     os.close(descriptor)
 
 
-def problems(store: Store, now: float, folder: Path) -> list[str]:
+def problems(store: Archive, now: float, folder: Path) -> list[str]:
     data: dict[str, Any] = data_of(status.status(store, now, 60, folder))
     return list(data["problems"])
 
 
 @pytest.mark.parametrize("word", REFUSALS)
-def test_the_logger_runs(store: Store, server: RedisServer, running: Path, word: str) -> None:
+def test_the_logger_runs(store: Archive, server: RedisServer, running: Path, word: str) -> None:
     REFUSALS[word](server)
     answer = status.status(store, LATER, 60, running)
     result: dict[str, Any] = data_of(answer)
@@ -109,7 +109,7 @@ def test_the_logger_runs(store: Store, server: RedisServer, running: Path, word:
     assert [word in problem for problem in problems(store, NOW, running)] == [True] * (word != "replica")
 
 
-def test_the_logger_has_ended(store: Store, server: RedisServer, ended: Path) -> None:
+def test_the_logger_has_ended(store: Archive, server: RedisServer, ended: Path) -> None:
     assert NOT_RUNNING in "".join(problems(store, LATER, ended))
     REFUSALS["out of memory"](server)
     refused, not_running = problems(store, LATER, ended)
@@ -117,7 +117,7 @@ def test_the_logger_has_ended(store: Store, server: RedisServer, ended: Path) ->
     assert NOT_RUNNING in not_running
 
 
-def test_nothing_is_written(store: Store, server: RedisServer, running: Path) -> None:
+def test_nothing_is_written(store: Archive, server: RedisServer, running: Path) -> None:
     changes, size = server.client.info("all")["rdb_changes_since_last_save"], server.client.dbsize()
     assert problems(store, NOW, running) == []
     (problem,) = problems(store, LATER, running)
@@ -129,7 +129,7 @@ def test_nothing_is_written(store: Store, server: RedisServer, running: Path) ->
     assert problems(store, NOW, running) == []
 
 
-def test_redis_cannot_be_reached(store: Store, server: RedisServer, running: Path) -> None:
+def test_redis_cannot_be_reached(store: Archive, server: RedisServer, running: Path) -> None:
     server.stop()
     (problem,) = problems(store, LATER, running)
     assert "cannot be reached" in problem

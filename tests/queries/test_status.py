@@ -13,8 +13,8 @@ from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import OPEN, STANDBY
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries import status
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.persistence import Persistence
-from spotify_logger.storage.store import Store
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class TestStatusCommand:
         assert (answer.code, rows(answer)["login"], data_of(answer)["login"]) == (1, words, "needed")
 
     def test_redis_cannot_be_reached(self, log: IndexedLog) -> None:
-        answer = status.status(Store("redis://127.0.0.1:1"), log.second(log.now), 60)
+        answer = status.status(Archive("redis://127.0.0.1:1"), log.second(log.now), 60)
         assert answer.code == 1
         (line,) = texts(answer)
         assert line.startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")

@@ -13,7 +13,7 @@ def test_stats(log: IndexedLog) -> None:
     log.skipped(DUET, "2026-11-22 00:36")
     log.to(DUET, "2026-11-22 10:00", 240)
     log.to(EPISODE, "2026-11-22 10:30", 3600)
-    answer = summary.stats(log.archive, log.ask(year=2026))
+    answer = summary.stats(log.store, log.ask(year=2026))
     assert rows(answer) == {
         "period": "2026",
         "plays": "4 of at least 30 s, 1 others",
@@ -32,19 +32,19 @@ def test_stats(log: IndexedLog) -> None:
     values = {str(row["figure"]): row["value"] for row in answer.csv_rows}
     assert values.keys() == data_of(answer).keys()
     assert values["longest_session"] == "2026-11-22T09:00:00.000Z 5400000"
-    all_time = rows(summary.stats(log.archive, log.ask()))
+    all_time = rows(summary.stats(log.store, log.ask()))
     assert (all_time["tracks"], all_time["artists"]) == ("3", "3")
 
 
 def test_figures_that_do_not_exist_are_left_out(log: IndexedLog) -> None:
     log.to(QUO, "2026-11-01 10:00", 0, "open")
-    shown = rows(summary.stats(log.archive, log.ask()))
+    shown = rows(summary.stats(log.store, log.ask()))
     assert (shown["skips"], shown["sessions"]) == ("0, –", "0")
     assert shown.keys().isdisjoint({"shows", "longest streak", "current streak"})
 
 
 def test_without_plays(log: IndexedLog) -> None:
-    answer = summary.stats(log.archive, log.ask())
+    answer = summary.stats(log.store, log.ask())
     assert texts(answer) == ["Nothing has been logged yet."]
     assert data_of(answer)["busiest_day"] is None
-    assert texts(summary.stats(log.archive, log.ask(year=2026))) == ["Nothing was played: 2026."]
+    assert texts(summary.stats(log.store, log.ask(year=2026))) == ["Nothing was played: 2026."]

@@ -23,7 +23,7 @@ def history(log: IndexedLog) -> IndexedLog:
 
 
 def best(log: IndexedLog, kind: str, **more: object) -> Answer:
-    return top.top(log.archive, log.ask(**more), kind)
+    return top.top(log.store, log.ask(**more), kind)
 
 
 def headings(answer: Answer) -> list[str]:

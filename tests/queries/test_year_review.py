@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def review(log: IndexedLog, year: int = 2026, **more: object) -> Answer:
-    return year_review.year(log.archive, log.ask(year=year, **more))
+    return year_review.year(log.store, log.ask(year=year, **more))
 
 
 def highlights(answer: Answer) -> dict[str, tuple[str, str]]:

@@ -11,7 +11,7 @@ from spotify_logger.queries import top
 from spotify_logger.queries.question import Question
 from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.logged_history import LoggedHistory, make_logged_history
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.verify.command import check
 
 if TYPE_CHECKING:
@@ -54,15 +54,15 @@ def test_plays_in_gaps_were_backfilled(past: LoggedHistory) -> None:
 
 
 def test_it_is_written_as_the_logger_writes(past: LoggedHistory, redis_url: str) -> None:
-    with closing(Store(redis_url, "me:")) as store:
-        past.write(store.archive())
-        answer = check(store.archive(), UNTIL)
+    with closing(Archive(redis_url, "me:")) as store:
+        past.write(store)
+        answer = check(store, UNTIL)
         assert answer.code == 0, answer.page
         newest = [
             {name: str(value) for name, value in play.to_hash().items()} for play in past.plays[:-51:-1]
         ]
         assert [fields for _, fields in store.recent(50)] == newest
         assert store.gaps() == past.gaps
-        best = top.top(store.archive(), Question(UNTIL), "tracks").data
+        best = top.top(store, Question(UNTIL), "tracks").data
         assert isinstance(best, dict)
         assert best["plays"] > 0

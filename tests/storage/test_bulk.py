@@ -8,15 +8,13 @@ import redis
 
 from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.redis_keys import FIRST_DAY, GAPS, STATUS, day_of, index_key, play_key
-from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND, ITEMS_PER_BATCH
+from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND, Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.store import ITEMS_PER_BATCH
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from spotify_logger.storage.bulk import Archive
 
     Field: TypeAlias = bytes | bytearray | memoryview[int] | str | int | float
     """What the client takes for a field or a value."""
@@ -32,8 +30,8 @@ TRACK, OTHER, EPISODE = "track:a", "track:b", "episode:e"
 
 @pytest.fixture
 def archive(redis_url: str) -> Iterator[Archive]:
-    store = Store(redis_url, PREFIX, utc=lambda: NOW)
-    yield store.archive()
+    store = Archive(redis_url, PREFIX, utc=lambda: NOW)
+    yield store
     store.close()
 
 
@@ -92,10 +90,10 @@ class TestRows:
 
     def test_a_machine_that_boots_in_1970(self, client: redis.Redis, redis_url: str) -> None:
         put(client, NOW, prefix="")
-        store = Store(redis_url, utc=lambda: 100.0)
-        assert seconds(store.archive()) == []
+        store = Archive(redis_url, utc=lambda: 100.0)
+        assert seconds(store) == []
         client.hset(STATUS, "last_play", play_key(NOW))
-        assert seconds(store.archive()) == [[NOW]]
+        assert seconds(store) == [[NOW]]
         store.close()
 
     @pytest.mark.parametrize(
@@ -217,7 +215,7 @@ class TestCommands:
         with pytest.raises(StoreError, match="unknown command"):
             archive.send([("NONSENSE",)])
         with pytest.raises(StoreError, match="cannot be reached"):
-            seconds(Store("redis://127.0.0.1:1").archive())
+            seconds(Archive("redis://127.0.0.1:1"))
 
 
 class TestAccessControl:
@@ -230,7 +228,7 @@ class TestAccessControl:
 
     def archive_of(self, client: redis.Redis, url: str, *rules: str) -> Archive:
         client.execute_command("ACL", "SETUSER", "ann", "reset", "on", ">hunter2", *rules)  # type: ignore[no-untyped-call]
-        return Store(url.replace("//", "//ann:hunter2@"), utc=lambda: NOW).archive()
+        return Archive(url.replace("//", "//ann:hunter2@"), utc=lambda: NOW)
 
     def test_a_user_who_may_not_ping(self, client: redis.Redis, redis_url: str) -> None:
         archive = self.archive_of(client, redis_url, "~*", "+@all", "-ping")

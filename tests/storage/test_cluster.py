@@ -18,8 +18,8 @@ from spotify_logger.cli import main
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.storage import client as client_module
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import Misconfigured
 from tests.conftest import free_port, wait_until
 from tests.servers import PASSWORD, USER, RedisCluster, RedisServer, acl_command, one_program
@@ -124,7 +124,7 @@ def test_a_wrong_address_is_explained(cluster: RedisCluster, redis_url: str) -> 
         RedisClient(redis_url.replace("redis://", "redis+cluster://").removesuffix("/0")).connect()
     other = next(number for number in range(3) if number != owner("spotify_logger:status"))
     with pytest.raises(StoreError, match=r"write redis\+cluster:// instead of redis:// in REDIS_URL"):
-        Store(f"redis://127.0.0.1:{cluster.masters[other].port}").read_status()
+        Archive(f"redis://127.0.0.1:{cluster.masters[other].port}").read_status()
     with pytest.raises(Misconfigured, match="query option"):
         RedisClient("redis+cluster://127.0.0.1:7000?colour=red")
     with pytest.raises(Misconfigured, match="address") as caught:
@@ -145,8 +145,8 @@ def test_slots_without_a_server_are_explained(cluster: RedisCluster, tmp_path: P
 
 
 def fill(url: str) -> None:
-    store = Store(url)
-    make_logged_history(3, 4, NOW - 7200).write(store.archive())
+    store = Archive(url)
+    make_logged_history(3, 4, NOW - 7200).write(store)
     with store.batch() as batch:
         batch.write_status(
             {"last_poll": to_iso(NOW * 1000), "next_poll": to_iso((NOW + 3600) * 1000), "state": "x"}
@@ -156,7 +156,7 @@ def fill(url: str) -> None:
 
 def without_server(text: str, url: str) -> str:
     """Return a text without the address and version of the server."""
-    store = Store(url)
+    store = Archive(url)
     version = store.version()
     store.close()
     return text.replace(store.where, "somewhere").replace(version, "a server")

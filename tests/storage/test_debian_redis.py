@@ -16,8 +16,8 @@ import redis
 
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.logged_history import make_logged_history
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
-from spotify_logger.storage.store import Store
 from tests.conftest import start_server, wait_until
 from tests.servers import RedisServer
 
@@ -49,8 +49,8 @@ def content(url: str) -> dict[str, Any]:
 
 def test_the_documented_commands_move_all_keys_to_debian_server(tmp_path: Path, debian: RedisServer) -> None:
     ours = start_server(tmp_path / "redis", EmbeddedServer)
-    store = Store(ours.url)
-    make_logged_history(4, 3, time.time() - 900).write(store.archive())
+    store = Archive(ours.url)
+    make_logged_history(4, 3, time.time() - 900).write(store)
     store.close()
     with redis.Redis.from_url(ours.url) as client:
         began, ended = to_iso(GAP * 1000), to_iso(GAP * 1000 + 999_000)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,13 +93,13 @@ class LyingServer:
             self._closing.wait(TIMEOUT / 2)
 
 
-def write_play(store: Store) -> None:
+def write_play(store: Archive) -> None:
     with store.batch() as batch:
         batch.write_play(1_800_000_000, {"uri": "spotify:track:x"}, "track:x 1 open")
         batch.write_status({"state": "ok"})
 
 
-CALLS: tuple[Callable[[Store], object], ...] = (
+CALLS: tuple[Callable[[Archive], object], ...] = (
     write_play,
     lambda store: store.claim(1_800_000_000, "2027-01-15T08:00:00Z", "spotify:track:x"),
     lambda store: (store.tombstones(), store.count_tombstones(), store.gaps()),
@@ -106,9 +107,9 @@ CALLS: tuple[Callable[[Store], object], ...] = (
     lambda store: (store.read_status(), store.listeners(), store.standby_machine()),
     lambda store: (store.index(date(2027, 1, 15)), store.recent(3), store.now_playing()),
     lambda store: list(store.catalog(["track:x"], ["name", "uri"])),
-    lambda store: list(store.archive().scan("listening:*")),
-    lambda store: list(store.archive().rows(1_800_000_000, 1_800_086_400)),
-    lambda store: store.archive().mark(1_800_000_000, 1_800_086_400),
+    lambda store: list(store.scan("listening:*")),
+    lambda store: list(store.rows(1_800_000_000, 1_800_086_400)),
+    lambda store: store.mark(1_800_000_000, 1_800_086_400),
 )
 """What logger, command and page ask of a store."""
 
@@ -128,7 +129,7 @@ def lie_with() -> Iterator[Callable[..., str]]:
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_a_lie_is_taken_for_an_answer_or_is_one_error(lie_with: Callable[..., str], lie: bytes) -> None:
-    with closing(Store(lie_with(lie))) as store:
+    with closing(Archive(lie_with(lie))) as store:
         for call in CALLS:
             with suppress(StoreError):
                 call(store)
@@ -137,7 +138,7 @@ def test_a_lie_is_taken_for_an_answer_or_is_one_error(lie_with: Callable[..., st
 @pytest.mark.parametrize("lie", [b"+" + b"a" * 10_000, b"*2147483647\r\n" + b":1\r\n" * 10_000])
 def test_a_server_that_drips_is_given_up(lie_with: Callable[..., str], lie: bytes) -> None:
     with (
-        closing(Store(lie_with(lie, is_slow=True))) as store,
+        closing(Archive(lie_with(lie, is_slow=True))) as store,
         pytest.raises(StoreError, match="in time"),
     ):
         store.read_status()

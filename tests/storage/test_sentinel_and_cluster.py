@@ -10,6 +10,7 @@ from redis.crc import key_slot
 
 from spotify_logger.core.redis_keys import NOW_PLAYING, STATUS
 from spotify_logger.simulator.habits import Habits
+from spotify_logger.storage.bulk import Archive
 from tests.conftest import start_server, wait_until
 from tests.servers import FAILOVER_TIMEOUT, RedisCluster, SentinelGroup, one_program
 from tests.testbed.virtual_run import VirtualRun, make_settings
@@ -33,6 +34,7 @@ class RunOnRealServers:
         folder.mkdir(parents=True)
         self.world = make_virtual_world(11, 1, HASTY)
         self.world.clock.sleep((BEGIN - 1) * 60)
+        self.archive = Archive(url)
         self.run = VirtualRun(self.world, make_settings(folder, url))
 
     def until(self, minute: float) -> None:
@@ -42,9 +44,8 @@ class RunOnRealServers:
         """Run to the end; return all hashes but the status."""
         self.until(END)
         assert len(self.run.outbox) == 0
-        archive = self.run.store.archive()
-        names = sorted({name for some in archive.scan("*") for name in some} - {STATUS, NOW_PLAYING})
-        return dict(zip(names, archive.hashes(names), strict=True))
+        names = sorted({name for some in self.archive.scan("*") for name in some} - {STATUS, NOW_PLAYING})
+        return dict(zip(names, self.archive.hashes(names), strict=True))
 
 
 @contextmanager

@@ -315,7 +315,7 @@ class TestReading:
             batch.write_catalog("track:a", {"name": "A", "artists": "X"})
         recorded.raw.set("track:b", "not a hash")
         found = list(recorded.store.catalog(["track:a", "track:b", "track:c"], ["name", "album"]))
-        assert found == [("track:a", ["A", ""]), ("track:b", ["", ""]), ("track:c", ["", ""])]
+        assert found == [("track:a", ("A", "")), ("track:b", ("", "")), ("track:c", ("", ""))]
 
     def test_foreign_data_is_skipped(self, recorded: RecordedStore) -> None:
         recorded.write_play()

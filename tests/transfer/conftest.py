@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from tests.redis_log import RedisLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from spotify_logger.storage.bulk import Archive
 
 
 @pytest.fixture
@@ -22,14 +20,9 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    with closing(Store(redis_url)) as store:
-        yield store
-
-
-@pytest.fixture
-def archive(store: Store) -> Archive:
-    return store.archive()
+def archive(redis_url: str) -> Iterator[Archive]:
+    with closing(Archive(redis_url)) as archive:
+        yield archive
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.periods import Zone
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Confirmation, forget
 from spotify_logger.transfer.delete.plays import delete
@@ -28,7 +28,7 @@ INDEX = "plays:2026-11-22"
 def delete_at(log: RedisLog, *starts: float) -> set[str]:
     """Delete the plays that started so many seconds after six o'clock, and return the keys that vanished."""
     before = log.names()
-    delete(log.archive, [round(SECOND + start) for start in starts], NOW)
+    delete(log.store, [round(SECOND + start) for start in starts], NOW)
     return before - log.names()
 
 
@@ -61,7 +61,7 @@ class TestSelection:
     )
     def test_selected_plays(self, log: RedisLog, selection: Selection, starts: list[int]) -> None:
         log.write(*self.PLAYS)
-        assert [second - SECOND for second in find_plays(log.archive, selection)] == starts
+        assert [second - SECOND for second in find_plays(log.store, selection)] == starts
 
 
 class TestDelete:
@@ -104,7 +104,7 @@ class TestDelete:
         log.raw.hset("track:D", "gps", "52.5,13.4")
         log.raw.hset(f"listening:{SECOND + 600}", "started_at", "long ago")
         log.raw.set("listening:1", "x")
-        result = delete(log.archive, [SECOND, SECOND + 300, SECOND + 600, SECOND + 900, 1], NOW)
+        result = delete(log.store, [SECOND, SECOND + 300, SECOND + 600, SECOND + 900, 1], NOW)
         unrecognized = {"listening:1", f"listening:{SECOND}", f"listening:{SECOND + 600}"}
         assert set(result.unrecognized) == unrecognized
         assert unrecognized | {"track:B", "track:D"} <= log.names()
@@ -127,7 +127,7 @@ class TestDelete:
         log.write(play("A"))
         log.raw.set("forgotten", "not ours")
         with pytest.raises(StoreError, match="forgotten"):
-            delete(log.archive, [SECOND], NOW)
+            delete(log.store, [SECOND], NOW)
         assert {f"listening:{SECOND}", "track:A", INDEX} < log.names()
 
 
@@ -136,7 +136,7 @@ class TestOpenPlay:
 
     def test_open_play_stays(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300, reason=None))
-        result = delete(log.archive, [SECOND, SECOND + 300], NOW)
+        result = delete(log.store, [SECOND, SECOND + 300], NOW)
         assert (result.plays, result.items, result.has_open_play) == (1, 1, True)
         assert f"listening:{SECOND + 300}" in log.names()
         assert log.kept(INDEX) == {str(SECOND + 300): "track:B 200000 open"}
@@ -172,7 +172,7 @@ class BreakingClient(RedisClient):
 def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, writes: int) -> None:
     log.write(play("A", -DAY), play("A"), play("B", 300), play("C", 600), play("A", 900), play("C", 1200))
     client = BreakingClient(redis_url, writes)
-    archive = Store("", connect=lambda _: client, utc=lambda: NOW).archive()
+    archive = Archive("", connect=lambda _: client, utc=lambda: NOW)
     selection = Selection("daft punk", SECOND, SECOND + 1000)
     is_broken = writes < 4
     with pytest.raises(StoreError) if is_broken else nullcontext():
@@ -210,7 +210,7 @@ class TestConfirmation:
 
     def test_plays_are_shown(self, log: RedisLog) -> None:
         log.write(*(play("A", 300 * number) for number in range(12)))
-        answer = forget(log.archive, Selection("daft punk"), NOW, self.confirmation("y\n"))
+        answer = forget(log.store, Selection("daft punk"), NOW, self.confirmation("y\n"))
         shown = self.screen.getvalue()
         assert "12 plays, 2026-11-22 19:00 to 2026-11-22 19:55" in shown
         assert "and 2 earlier plays" in shown
@@ -233,7 +233,7 @@ class TestConfirmation:
     def test_only_yes_agrees(self, log: RedisLog, text: str, *, is_agreed: bool) -> None:
         log.write(play("A"))
         before = log.everything()
-        answer = forget(log.archive, Selection("a"), NOW, self.confirmation(text))
+        answer = forget(log.store, Selection("a"), NOW, self.confirmation(text))
         assert answer.code == (not is_agreed)
         assert (log.everything() == before) != is_agreed
         assert "[y/N]" in self.screen.getvalue()
@@ -242,24 +242,24 @@ class TestConfirmation:
         log.write(play("A"))
         before = log.everything()
         with pytest.raises(SpotifyLoggerError, match="--yes"):
-            forget(log.archive, Selection("a"), NOW, self.confirmation("y\n", io.StringIO))
+            forget(log.store, Selection("a"), NOW, self.confirmation("y\n", io.StringIO))
         assert log.everything() == before
         assert self.screen.getvalue() == ""
 
     def test_without_plays_nobody_is_asked(self, log: RedisLog) -> None:
-        answer = forget(log.archive, Selection("b"), NOW, self.confirmation(""))
+        answer = forget(log.store, Selection("b"), NOW, self.confirmation(""))
         assert ("no play" in str(answer.page[0]).lower(), answer.code) == (True, 0)
         assert self.screen.getvalue() == ""
 
     def test_open_play_is_mentioned(self, log: RedisLog) -> None:
         log.write(play("A", 7000, 30, None))
-        answer = forget(log.archive, Selection("a"), NOW, self.confirmation(""))
+        answer = forget(log.store, Selection("a"), NOW, self.confirmation(""))
         assert answer.page == [OPEN_PLAY_NOTE]
         log.write(play("A"))
-        answer = forget(log.archive, Selection("a"), NOW, self.confirmation("y\n"))
+        answer = forget(log.store, Selection("a"), NOW, self.confirmation("y\n"))
         assert answer.page == ["Deleted: 1 play.", OPEN_PLAY_NOTE]
 
     def test_foreign_key_is_named(self, log: RedisLog) -> None:
         log.raw.set(f"listening:{SECOND}", "not ours")
-        (line,) = forget(log.archive, Selection(f"listening:{SECOND}"), NOW, None).page
+        (line,) = forget(log.store, Selection(f"listening:{SECOND}"), NOW, None).page
         assert f"listening:{SECOND}" in str(line)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def exported(log: RedisLog, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
     out = io.StringIO(newline="")
-    export(log.archive, form, out, begin, end)
+    export(log.store, form, out, begin, end)
     return out.getvalue()
 
 
@@ -179,13 +179,13 @@ class TestExportFile:
         path = tmp_path / "log.jsonl"
         path.write_text("a longer text that was there before" * 99)
         path.chmod(0o644)
-        answer = export_file(log.archive, "jsonl", path)
+        answer = export_file(log.store, "jsonl", path)
         assert answer.page == [f"2 plays in {path}"]
         assert answer.data == {"file": str(path), "plays": 2}
         assert path.read_text() == exported(log, "jsonl")
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(tmp_path.iterdir()) == [path]
-        answer = export_file(log.archive, "listenbrainz", path)
+        answer = export_file(log.store, "listenbrainz", path)
         assert answer.page == [f"1 listen in {path}"]
 
     def test_old_file_stays_when_redis_goes_away(
@@ -198,9 +198,9 @@ class TestExportFile:
         def go_away(_: object) -> None:
             raise StoreError("Redis went away")
 
-        monkeypatch.setattr(log.archive, "hashes", go_away)
+        monkeypatch.setattr(log.store, "hashes", go_away)
         with pytest.raises(StoreError):
-            export_file(log.archive, "jsonl", path)
+            export_file(log.store, "jsonl", path)
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -208,7 +208,7 @@ class TestExportFile:
     def test_unwritable_file_is_an_error(self, log: RedisLog, tmp_path: Path, name: str) -> None:
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(SpotifyLoggerError, match=r"not a regular file|cannot write"):
-            export_file(log.archive, "json", tmp_path / name)
+            export_file(log.store, "json", tmp_path / name)
 
 
 YEARS = 1e8
@@ -253,12 +253,12 @@ def test_export_is_imported_without_loss(redis_url: str, tmp_path: Path) -> None
         if has_gap:
             ours.write_gap()
         path = tmp_path / "log.json"
-        export_file(ours.archive, "json" if is_array else "jsonl", path)
-        import_history(theirs.archive, [path], dry_run=True)
+        export_file(ours.store, "json" if is_array else "jsonl", path)
+        import_history(theirs.store, [path], dry_run=True)
         assert theirs.names() == set()
-        import_history(theirs.archive, [path])
+        import_history(theirs.store, [path])
         assert theirs.everything() == ours.everything()
-        import_history(ours.archive, [path])
+        import_history(ours.store, [path])
         assert theirs.everything() == ours.everything()
 
     check()

@@ -13,8 +13,8 @@ import pytest
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.report.output import write_answer
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.store import Store
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.importer import ingest, row_index
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.play import Play
     from spotify_logger.report.blocks import Answer
-    from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.client import Command, RedisClient, Reply
 
 Data = dict[str, object]
@@ -56,9 +55,9 @@ def printed(answer: Answer) -> str:
     return out.getvalue()
 
 
-def write_plays(store: Store, *plays: Play) -> None:
+def write_plays(archive: Archive, *plays: Play) -> None:
     """Write plays as the logger does."""
-    with store.batch() as batch:
+    with archive.batch() as batch:
         for play in plays:
             batch.write_play(play.second, play.to_hash(), play.index)
 
@@ -119,9 +118,9 @@ def test_dry_run_counts_the_same_and_a_second_import_adds_nothing(
 
 
 def test_logged_plays_and_the_catalog_are_not_changed(
-    tmp_path: Path, archive: Archive, store: Store, client: redis.Redis
+    tmp_path: Path, archive: Archive, client: redis.Redis
 ) -> None:
-    write_plays(store, logged(A, 0.4, 200.1), logged(C, 300, 320, source="backfill"))
+    write_plays(archive, logged(A, 0.4, 200.1), logged(C, 300, 320, source="backfill"))
     client.hset("track:B", mapping={"name": "As the player calls it", "isrc": "GBDUW0000053"})
     before = everything(client)
     write(tmp_path / "endsong_0.json", [extended(A, 0, 200), extended(B, 200, 100), extended(C, 300, 20)])
@@ -257,10 +256,10 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
 def test_unreachable_redis_gives_advice(tmp_path: Path) -> None:
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
     with (
-        closing(Store("redis://127.0.0.1:1")) as store,
+        closing(Archive("redis://127.0.0.1:1")) as archive,
         pytest.raises(StoreError, match="run the import again") as error,
     ):
-        import_history(store.archive(), [path])
+        import_history(archive, [path])
     assert "\n" not in str(error.value)
 
 
@@ -282,14 +281,12 @@ def write_lines(path: Path, records: Sequence[object]) -> Path:
     return path
 
 
-def test_own_export_overwrites_nothing(
-    tmp_path: Path, archive: Archive, store: Store, client: redis.Redis
-) -> None:
-    write_plays(store, logged(A, 0, 200))
+def test_own_export_overwrites_nothing(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
+    write_plays(archive, logged(A, 0, 200))
     older = {"kind": "item", "key": "track:A", "fields": {"uri": "spotify:track:A", "name": "older"}}
     own = write_lines(tmp_path / "backup.jsonl", [older, *records(archive, 0, None)])
     client.flushdb()
-    write_plays(store, logged(B, 0, 200))
+    write_plays(archive, logged(B, 0, 200))
     client.hset("track:A", mapping={"uri": "spotify:track:A", "name": "newer"})
     assert counts(import_history(archive, [own])) == {"rows": 1, "new": 1}
     assert client.hget("track:A", "name") == "newer"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.play import SKIPPED, STOPPED
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
-from spotify_logger.storage.store import Store
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from spotify_logger.report.blocks import Answer
-    from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.client import Command, Reply
 
     Damage = Callable[[RedisLog], object]
@@ -50,7 +49,7 @@ def index_of(log: RedisLog) -> dict[str, dict[str, str]]:
 
 
 def test_log_without_problems(log: RedisLog) -> None:
-    answer = check(log.archive, NOW)
+    answer = check(log.store, NOW)
     assert answer.page == ["4 plays, 2 days, 2 items, 1 gap: no problems"]
     assert answer.code == 0
     assert answer.data == {
@@ -60,7 +59,7 @@ def test_log_without_problems(log: RedisLog) -> None:
         "found": {},
     }
     log.begin()
-    answer = check(log.archive, NOW)
+    answer = check(log.store, NOW)
     assert (answer.page, answer.code) == (["nothing is logged yet: no problems"], 0)
 
 
@@ -103,13 +102,13 @@ def test_damage_is_found_and_repaired(log: RedisLog, damage: Damage, expected: d
     intact = index_of(log)
     damage(log)
     before = plays_and_gaps(log)
-    answer = check(log.archive, NOW)
+    answer = check(log.store, NOW)
     assert {kind: sorted(first) for kind, first in examples(answer).items()} == expected
     assert answer.code == ("old_form" not in expected)
-    repaired = check(log.archive, NOW, repair=True)
+    repaired = check(log.store, NOW, repair=True)
     assert (examples(repaired), repaired.code) == (examples(answer), 0)
     assert plays_and_gaps(log) == before
-    assert check(log.archive, NOW).page[1:] == []
+    assert check(log.store, NOW).page[1:] == []
     if A in before:
         assert index_of(log) == intact
 
@@ -136,7 +135,7 @@ def test_what_a_person_has_to_decide_is_left_alone(
     damage(log)
     before = log.dump()
     for repair in (False, True):
-        answer = check(log.archive, NOW, repair=repair)
+        answer = check(log.store, NOW, repair=repair)
         found = examples(answer)
         found.pop("overlapping", None)
         assert (found, answer.code) == (expected, 1)
@@ -151,20 +150,20 @@ def test_foreign_keys_are_ignored(log: RedisLog, key: str) -> None:
     log.raw.set("track:XYZ", "not ours")
     log.raw.hset("track:GPS", "lat", "52")
     before = log.dump()
-    assert check(log.archive, NOW, repair=True).page == ["4 plays, 2 days, 2 items, 1 gap: no problems left"]
+    assert check(log.store, NOW, repair=True).page == ["4 plays, 2 days, 2 items, 1 gap: no problems left"]
     assert log.dump() == before
 
 
 def test_overlapping_plays_are_no_error(log: RedisLog) -> None:
     log.write(play("C", 610, 30), play("D", 620, 9, source="backfill"), play("E", 695.5, 9))
-    answer = check(log.archive, NOW)
+    answer = check(log.store, NOW)
     assert (examples(answer), answer.code) == ({"overlapping": [f"listening:{SECOND + 610}"]}, 0)
 
 
 def test_report_has_counts_and_a_few_examples(log: RedisLog) -> None:
     log.write(*(play("A", 1000 + 300 * number) for number in range(9)))
     log.raw.delete(INDEX, "gaps")
-    answer = check(log.archive, NOW)
+    answer = check(log.store, NOW)
     assert isinstance(answer.data, dict)
     assert answer.data["found"]["unlisted"]["count"] == 12
     assert len(answer.data["found"]["unlisted"]["first"]) == MAX_EXAMPLES
@@ -191,7 +190,7 @@ class EventfulClient(RedisClient):
         return super().send(commands)
 
     def archive(self) -> Archive:
-        return Store("", connect=lambda _: self, utc=lambda: NOW).archive()
+        return Archive("", connect=lambda _: self, utc=lambda: NOW)
 
 
 @pytest.fixture

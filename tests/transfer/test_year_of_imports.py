@@ -14,6 +14,7 @@ from spotify_logger.core.redis_keys import day_of
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.listener import listen
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.importer.command import import_history
 from tests.exports import write
 from tests.testbed.virtual_run import VirtualRun, make_settings
@@ -76,7 +77,7 @@ def test_log_with_holes_and_export_together_have_every_play_once(tmp_path: Path,
                 export_row(true_play, item.twin if item.twin and chance.random() < 0.3 else item, chance)
             )
         chance.shuffle(rows)
-        import_history(run.store.archive(), [write(tmp_path / "endsong_0.json", rows)])
+        import_history(Archive(redis_url), [write(tmp_path / "endsong_0.json", rows)])
         after = list(run.plays())
     logged = [play for play in after if play.source != "import"]
     assert logged == before

@@ -9,13 +9,13 @@ from spotify_logger.core.times import to_iso
 from tests.indexed_log import CatalogItem
 
 if TYPE_CHECKING:
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
 
 QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
 
 
 def write_play(
-    store: Store, item: CatalogItem = QUO, second: int | None = None, *, end: str = "open", **more: object
+    store: Archive, item: CatalogItem = QUO, second: int | None = None, *, end: str = "open", **more: object
 ) -> int:
     """Write a play of a minute and its item; the play goes on unless `end` says why it ended.
 
@@ -50,7 +50,7 @@ def write_play(
     return second
 
 
-def write_status(store: Store, ago: float = 0.0, next_in: float = 60.0, **more: str | int) -> None:
+def write_status(store: Archive, ago: float = 0.0, next_in: float = 60.0, **more: str | int) -> None:
     """Report that the logger polled so many seconds ago, and was to do so again after `next_in` seconds."""
     polled = time.time() - ago
     times = {"last_poll": polled, "next_poll": polled + next_in}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from tests.browser import PATIENCE_MS, chromium
 from tests.conftest import EVERY_KIND
 from tests.firefox import Firefox, firefox
@@ -80,7 +80,7 @@ def test_every_form_of_the_page_works(
     tmp_path: Path,
 ) -> None:
     for listener in ("anna", "ben"):
-        with closing(Store(redis_url, f"{listener}:", listener=listener)) as store:
+        with closing(Archive(redis_url, f"{listener}:", listener=listener)) as store:
             store.register_listener()
             write_status(store, next_in=3600, state=f"{listener} is idle")
     host = NAME if open_window is chromium_window else network_address()

@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, TRACKDONE
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from tests.browser import NARROW, WIDE, BrowserPage, browser_page, chromium, skip_or_fail
 from tests.conftest import start_server
 from tests.indexed_log import CatalogItem, IndexedLog
@@ -47,7 +47,7 @@ VIEWS = (
 class ServedLog(NamedTuple):
     """A log whose page is served."""
 
-    store: Store
+    store: Archive
     address: str
 
     def play(self, item: CatalogItem, **more: object) -> None:
@@ -81,7 +81,7 @@ def fill(url: str) -> None:
     log.gap(f"{zone.local(now - 90_000):%Y-%m-%d %H:%M}", f"{zone.local(now - 87_000):%Y-%m-%d %H:%M}")
     write_status(log.store, next_in=3600, requests_24h=2000, outbox=0, version="0")
     log.store.close()
-    with closing(Store(url, "ben:", listener="ben")) as other:
+    with closing(Archive(url, "ben:", listener="ben")) as other:
         other.register_listener()
         for number in range(5):
             write_play(other, QUO, now - 9000 + 600 * number, end=TRACKDONE)
@@ -92,7 +92,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedLog]:
     server = start_server(tmp_path_factory.mktemp("redis"))
     fill(server.url)
     with (
-        closing(Store(server.url)) as store,
+        closing(Archive(server.url)) as store,
         page_process(server.url, tmp_path_factory.mktemp("page")) as address,
     ):
         yield ServedLog(store, address)

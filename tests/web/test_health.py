@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from tests.conftest import start_again, start_server
 from tests.web.log import write_status
 from tests.web.page import PageClient, serve_page, settings_for
@@ -29,14 +29,14 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    with closing(Store(redis_url)) as store:
+def store(redis_url: str) -> Iterator[Archive]:
+    with closing(Archive(redis_url)) as store:
         yield store
 
 
 def test_redis_goes_away_and_comes_back(tmp_path: Path) -> None:
     server = start_server(tmp_path / "redis")
-    with serve_page(settings_for(server.url, tmp_path)) as page, closing(Store(server.url)) as store:
+    with serve_page(settings_for(server.url, tmp_path)) as page, closing(Archive(server.url)) as store:
         write_status(store)
         assert page.request("/health").status == 200
         server.stop()
@@ -46,13 +46,13 @@ def test_redis_goes_away_and_comes_back(tmp_path: Path) -> None:
         assert "Spotify login" in answer.text
         assert page.request("/").status == 503
         start_again(server)
-        with closing(Store(server.url)) as again:
+        with closing(Archive(server.url)) as again:
             write_status(again)
         assert page.request("/health").status == 200
         server.stop()
 
 
-def test_the_logger_has_never_run_then_runs_and_then_stops(page: PageClient, store: Store) -> None:
+def test_the_logger_has_never_run_then_runs_and_then_stops(page: PageClient, store: Archive) -> None:
     answer = page.request("/health")
     assert answer.status == 503
     assert "never run" in answer.text
@@ -74,7 +74,7 @@ def test_the_logger_has_never_run_then_runs_and_then_stops(page: PageClient, sto
 
 
 @pytest.mark.parametrize(("days", "login"), [(100, "needed"), (-1, "ok")])
-def test_an_expired_login_has_no_days_left(page: PageClient, store: Store, days: int, login: str) -> None:
+def test_an_expired_login_has_no_days_left(page: PageClient, store: Archive, days: int, login: str) -> None:
     write_status(store, login=login, login_valid_until=to_iso(round(time.time() + days * DAY) * 1000))
     answer = page.request("/health")
     assert answer.status == 503

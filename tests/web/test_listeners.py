@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from tests.indexed_log import CatalogItem
 from tests.web.log import QUO, write_play
 from tests.web.page import PageClient, login_settings, serve_page, settings_for
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_listener(url: str, name: str) -> None:
     """Write a log of two plays: of a track that everybody plays, and of one that nobody else does."""
-    with closing(Store(url, f"{name}:" if name else "", listener=name)) as store:
+    with closing(Archive(url, f"{name}:" if name else "", listener=name)) as store:
         store.register_listener()
         write_play(store, QUO, 1_795_370_400, end="trackdone")
         write_play(store, CatalogItem(f"track:{name}", f"Song of {name}", [name or "Somebody"]))

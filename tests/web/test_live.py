@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.web import live as live_module
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.live import NowPlayingStream
@@ -65,7 +65,7 @@ def watch(
 
 def test_sends_each_change_and_otherwise_keeps_the_connection_alive(settings: Settings) -> None:
     async def watcher(_: NowPlayingStream, events: AsyncIterator[str]) -> None:
-        with closing(Store(settings.redis_url)) as store:
+        with closing(Archive(settings.redis_url)) as store:
             with store.batch() as batch:
                 batch.write_catalog(QUO.key, {"cover": COVER})
             second = write_play(store)
@@ -126,7 +126,7 @@ def test_survives_a_redis_outage(tmp_path: Path) -> None:
         update = await next_update(events, lambda update: "cannot be reached" in update["problem"])
         assert update["unknown"].startswith("Unknown")
         start_again(server)
-        with closing(Store(server.url)) as store:
+        with closing(Archive(server.url)) as store:
             write_play(store)
         await next_update(events, lambda update: update["now"] and update["now"]["name"] == "Veridis Quo")
 

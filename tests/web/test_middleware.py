@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.web.middleware import MAX_TARGET_BYTES, SESSION_COOKIE
 from spotify_logger.web.sessions import SESSION_LIFETIME
 from spotify_logger.web.throttle import MAX_FAILURES, WINDOW
@@ -218,7 +218,7 @@ class TestRequireSignIn:
         assert closed.post("/sign-out", "", Cookie=cookie).headers["location"] == "/sign-in"
 
     def test_no_secret_is_in_any_answer(self, closed: PageClient, redis_url: str) -> None:
-        with closing(Store(redis_url)) as store:
+        with closing(Archive(redis_url)) as store:
             write_play(store)
         cookie = sign_in(closed)
         for target in TARGETS:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import static_files
 from spotify_logger.web.covers import (
@@ -80,7 +80,7 @@ class TestCovers:
             "track:c": f"{LARGE}?x=1",
             "track:d": "https://i.scdn.co/image/abc",
         }
-        with closing(Store(redis_url)) as store:
+        with closing(Archive(redis_url)) as store:
             with store.batch() as batch:
                 for key, cover in covers.items():
                     batch.write_catalog(key, {"cover": cover})
@@ -138,7 +138,7 @@ def test_the_image_of_a_year_is_valid_xml_for_any_name(page: PageClient, redis_u
 def test_a_search_links_to_the_artists_and_albums_that_the_words_name(
     page: PageClient, redis_url: str
 ) -> None:
-    with closing(Store(redis_url)) as store:
+    with closing(Archive(redis_url)) as store:
         write_play(store)
     shown = page.request("/search?q=discovery:+punk+daft").text
     assert "Veridis Quo" in shown.partition("<main")[2]

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
-from spotify_logger.storage.bulk import ONE_DAY
+from spotify_logger.core.redis_keys import ONE_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

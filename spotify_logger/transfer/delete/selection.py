@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import NOW_PLAYING, OPEN, day_of, index_key, play_key, second_of_key
+from spotify_logger.core.redis_keys import (
+    NOW_PLAYING,
+    ONE_DAY,
+    OPEN,
+    day_of,
+    index_key,
+    play_key,
+    second_of_key,
+)
 from spotify_logger.core.text import MatchQuality, TextMatcher
-from spotify_logger.storage.bulk import FIRST_SECOND, ONE_DAY
+from spotify_logger.storage.bulk import FIRST_SECOND
 
 if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive

@@ -6,9 +6,17 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.redis_keys import GAPS, TOMBSTONES, gap_key, play_key, read_gap, read_tombstone
+from spotify_logger.core.redis_keys import (
+    GAPS,
+    ONE_DAY,
+    TOMBSTONES,
+    gap_key,
+    play_key,
+    read_gap,
+    read_tombstone,
+)
 from spotify_logger.core.times import from_iso
-from spotify_logger.storage.bulk import HASHES_PER_BATCH, ONE_DAY
+from spotify_logger.storage.store import HASHES_PER_BATCH
 from spotify_logger.transfer.delete.catalog import catalog_hashes, remove_items
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
 

@@ -61,7 +61,7 @@ class ViewContext:
     async def album_queries(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the query of the album page of each item, by its key; album names are not unique."""
         keys = list(dict.fromkeys(keys))
-        found = await self.service.run(lambda store: list(store.archive().catalog(keys, ["album_id"])))
+        found = await self.service.run(lambda store: list(store.catalog(keys, ["album_id"])))
         return {key: f"album:{album}" for key, (album,) in found if album}
 
 

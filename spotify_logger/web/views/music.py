@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.views.context import ViewContext
 
 LIST_LENGTHS = (LIST_LENGTH, 100, 500)
@@ -158,6 +158,6 @@ def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tupl
     return [(kind, name, target) for (kind, _), (name, target) in found.items()]
 
 
-def _catalog_entry(store: Store, key: str) -> CatalogEntry:
-    ((_, values),) = store.archive().catalog([key], CatalogEntry._fields)
+def _catalog_entry(store: Archive, key: str) -> CatalogEntry:
+    ((_, values),) = store.catalog([key], CatalogEntry._fields)
     return CatalogEntry._make(values)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from spotify_logger.storage.store import Store
+    from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.live import NowPlayingStream
     from spotify_logger.web.views.context import ViewContext
 
@@ -141,11 +141,11 @@ class PlayViews:
         day = search_text(request.query_params, "day") or "today"
         return RedirectResponse(f"/day/{quote(day, safe='')}", HTTPStatus.SEE_OTHER)
 
-    def _twelve_months(self, store: Store) -> dict[str, Any]:
+    def _twelve_months(self, store: Archive) -> dict[str, Any]:
         now = time.time()
         begin = self._context.zone.midnight(start_of_twelve_months(self._context.zone.day(now)))
         question = Question(now, self._context.zone, between(begin, None, "the last 12 months"))
-        found: dict[str, Any] = self._overview.data(store.archive(), question)
+        found: dict[str, Any] = self._overview.data(store, question)
         return found
 
     async def _latest_day(self) -> dict[str, Any]:
