@@ -145,6 +145,8 @@ class EmbeddedServer:
     def start(self, timeout: float = 10.0) -> None:
         """Start the server and wait until it answers; it may still be loading its data.
 
+        Where it cannot load its data, that is repaired.
+
         Args:
             timeout: Seconds to wait at most.
 
@@ -152,6 +154,14 @@ class EmbeddedServer:
             Misconfigured: There is no server program on this machine, or others can change its folder.
             TryLater: It could not be started, exited at once (with its last log line), or does not answer.
         """
+        try:
+            self._start(timeout)
+        except TryLater:
+            if not self._is_damaged():
+                raise
+            self._start(timeout)
+
+    def _start(self, timeout: float) -> None:
         self._spawn()
         deadline = time.monotonic() + timeout
         while not self._answers():
@@ -202,6 +212,10 @@ class EmbeddedServer:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
         if reason := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
             raise Misconfigured(f"{self._directory} is not trusted, because it {reason}")
+        if self._is_damaged():
+            from spotify_logger.storage import append_only_file  # noqa: PLC0415 - loads `pathlib`
+
+            append_only_file.repair(self._directory, program)
         options = [option.strip("'") for option in _OPTIONS.split()] + self._acl_options(program)
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.
@@ -219,6 +233,12 @@ class EmbeddedServer:
             )
         finally:
             os.close(log)
+
+    def _is_damaged(self) -> bool:
+        """Return whether its last run could not load its data, or the next one would overlook it."""
+        reason, parts = self.last_log_line(), f"{self._directory}/appendonlydir"
+        is_unlisted = os.path.isdir(parts) and not os.path.exists(f"{parts}/appendonly.aof.manifest")  # noqa: PTH110, PTH112 - see the module
+        return "AOF" in reason or "append only file" in reason or is_unlisted
 
     def _answers(self) -> bool:
         # INFO, not PING: it tells our server from one that already had the port.

@@ -1,0 +1,91 @@
+"""Repairs the append-only file of the embedded server after a power cut.
+
+Servers repair a file that ends too early, but not one that ends in zeros or garbage, nor an empty manifest.
+What checks a file is part of every server: it is the same program under another name.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from spotify_logger.system import log
+from spotify_logger.system.atomic_file import write_atomically
+
+COPY = "damaged"
+"""The folder for a copy of what was there before, in the server's folder; the next repair replaces it."""
+MANIFEST = "appendonly.aof.manifest"
+_CHECK = "redis-check-aof"
+_MANIFEST_LINE = re.compile(r"file (\S+) seq \d+ type [bhi].*")
+_PART = re.compile(r"appendonly\.aof\.(\d+)\.(base|incr)\.(?:rdb|aof)")
+
+
+def repair(directory: Path | str, program: str) -> None:
+    """Cut damaged files after the last sound command, and write a damaged manifest anew; log what was done.
+
+    A damaged snapshot (.rdb) is left as it is.
+
+    Args:
+        directory: The server's folder. Before anything changes, a copy of it is made in `COPY`.
+        program: The server program.
+
+    Raises:
+        OSError: The copy could not be made, or a file not be changed.
+    """
+    folder = Path(directory)
+    parts = folder / "appendonlydir"
+    # One by one: of several, the program cuts only the last. No snapshots: Valkey's does not know its own.
+    files = [*folder.glob("appendonly.aof"), *parts.glob("*.aof")]
+    damaged = [file for file in files if _check(program, file)]
+    is_listed = not parts.is_dir() or _is_sound(parts / MANIFEST)  # a Redis before 7.0 has no parts
+    if is_listed and not damaged:
+        return
+    _copy(folder)
+    is_cut = [_check(program, "--fix", file) == 0 for file in damaged]
+    if not is_listed:
+        _list_parts(parts)
+    if any(is_cut) or not is_listed:
+        log.error(
+            f"the data of the embedded Redis server in {folder} was damaged, and is repaired."
+            f" A copy of before is in {folder / COPY}; what the logger still has is written again"
+        )
+
+
+def _check(program: str, *arguments: Path | str) -> int:
+    """Run the check, and return its exit code: 0 for a sound file, and for one that could be cut."""
+    command = [_CHECK, *map(str, arguments)]
+    run = subprocess.run(command, executable=program, input=b"y\n", capture_output=True, check=False)  # noqa: S603 - the server
+    return run.returncode
+
+
+def _copy(folder: Path) -> None:
+    copy = folder / COPY
+    shutil.rmtree(copy, ignore_errors=True)
+    try:
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(COPY))
+    except OSError:
+        shutil.rmtree(copy, ignore_errors=True)  # it may have filled the disk
+        raise
+
+
+def _is_sound(manifest: Path) -> bool:
+    """Return whether a manifest names files, and all of them are there."""
+    lines = manifest.read_text(errors="replace").splitlines() if manifest.exists() else []
+    matches = [_MANIFEST_LINE.fullmatch(line) for line in lines]
+    return bool(matches) and all(match and (manifest.parent / match[1]).exists() for match in matches)
+
+
+def _list_parts(folder: Path) -> None:
+    """Write a manifest of the newest base, and of all that was appended since."""
+    found = [match for file in folder.iterdir() if (match := _PART.fullmatch(file.name))]
+    found.sort(key=lambda match: int(match[1]))
+    bases = [match for match in found if match[2] == "base"]
+    parts = bases[-1:] + [match for match in found if match[2] == "incr"]
+    manifest = folder / MANIFEST
+    if parts:
+        lines = (f"file {match[0]} seq {match[1]} type {match[2][0]}\n" for match in parts)
+        write_atomically(manifest, "".join(lines))
+    else:
+        manifest.unlink(missing_ok=True)
