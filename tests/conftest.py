@@ -56,7 +56,6 @@ SLOW = (
     "daemon/test_failover.py::test_machines_killed_in_turn_log_what_one_alone_does",
     "transfer/test_year_of_imports.py", "transfer/test_importer.py", "queries/test_against_reference.py",
     "simulator/test_server.py", "transfer/test_dedup.py", "transfer/test_verify.py",
-    "transfer/test_json_stream.py",
 )  # fmt: skip
 """Prefixes of the tests that take most of the time, the longest first. `-m "not slow"` leaves them out."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.util import decode_source
 from typing import TYPE_CHECKING
 
-from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.errors import Misconfigured, bounded_nesting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,12 +102,12 @@ def _assignments(text: str, path: str) -> Iterator[tuple[str, ast.expr, bool]]:
 
 def _tree(text: str, path: str) -> ast.Module:
     try:
-        with warnings.catch_warnings():
+        with bounded_nesting(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
             return ast.parse(text)
     except SyntaxError as error:
         raise Misconfigured(f"{path}:{error.lineno or 1} is not valid Python ({error.msg})") from None
-    except (ValueError, RecursionError, MemoryError):
+    except (ValueError, MemoryError):
         raise Misconfigured(f"{path} is not valid Python") from None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from spotify_logger.spotify.http import Request
 from spotify_logger.spotify.oauth import retry_after, server_time
 from spotify_logger.spotify.token_manager import TokenManager
-from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, TryLater
+from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, TryLater, bounded_nesting
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
@@ -304,8 +304,9 @@ def _error_object(body: bytes) -> dict[str, object]:
 def _parse_object(body: bytes) -> dict[str, object] | None:
     """Parse a JSON object; None if it is anything else."""
     try:
-        value = json.loads(body, parse_constant=_reject_constant)
-    except (ValueError, RecursionError):
+        with bounded_nesting():
+            value = json.loads(body, parse_constant=_reject_constant)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -5,6 +5,7 @@ Every message is one line, fit to be shown to the user, and free of secrets.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,3 +53,16 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def bounded_nesting() -> Iterator[None]:
+    """Parse text of any format in this block, where a hundred thousand opening brackets are invalid too.
+
+    Raises:
+        ValueError: The text is nested more deeply than Python can parse.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -11,6 +11,8 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from spotify_logger.system.errors import bounded_nesting
+
 T = TypeVar("T")
 
 
@@ -22,8 +24,9 @@ def to_json(value: object, indent: int | None = None) -> str:
 def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
     try:
-        return from_plain(kind, json.loads(text))
-    except (ValueError, TypeError, RecursionError):
+        with bounded_nesting():
+            return from_plain(kind, json.loads(text))
+    except (ValueError, TypeError):
         return None
 
 

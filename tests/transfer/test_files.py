@@ -9,7 +9,7 @@ import pytest
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer import files
 from spotify_logger.transfer.importer.files import FoundFiles, find_sources
-from spotify_logger.transfer.importer.json_stream import UnreadableFile, read_elements
+from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 from tests.exports import A, account, extended, write
 
 if TYPE_CHECKING:
@@ -107,10 +107,8 @@ def test_zip_member_is_read_without_unpacking(tmp_path: Path) -> None:
     content = b'[{"ts": 1}, {"ts": 2}]'
     (source,) = find_sources([make_zip(tmp_path / "z.zip", {"a/endsong_0.json": content})]).sources
     assert (source.name, source.size) == (f"{tmp_path}/z.zip/a/endsong_0.json", len(content))
-    with source.open() as stream:
-        assert [more for _, more in read_elements(stream) if more] == [[{"ts": 1}, {"ts": 2}]]
-    with source.open(12) as stream:
-        assert stream.read() == content[12:]
+    with source.open() as text:
+        assert list(read_rows(text, source.size)) == [{"ts": 1}, {"ts": 2}]
     assert [path.name for path in tmp_path.iterdir()] == ["z.zip"]
 
 
@@ -132,8 +130,8 @@ def test_zip_bomb_with_a_wrong_size_gives_no_more_than_that(tmp_path: Path) -> N
     size, wrong_size = ((1 << 25).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     path.write_bytes(path.read_bytes().replace(size, wrong_size))
     (source,) = find_sources([path]).sources
-    with source.open() as stream, pytest.raises(UnreadableFile, match="Bad CRC-32"):
-        list(read_elements(stream))
+    with source.open() as text, pytest.raises(UnreadableFile, match="Bad CRC-32"):
+        list(read_rows(text, source.size))
 
 
 def test_zip_with_overlapping_members_is_refused(tmp_path: Path) -> None:

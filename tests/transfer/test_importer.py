@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import resource
 import zipfile
 from contextlib import closing
 from itertools import count
@@ -17,7 +18,7 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.jsonl import records
-from spotify_logger.transfer.importer import ingest, row_index
+from spotify_logger.transfer.importer import ingest
 from spotify_logger.transfer.importer.command import import_history
 from tests.exports import NOON, A, B, C, Song, account, extended, write
 from tests.transfer.test_dedup import logged
@@ -195,6 +196,18 @@ def test_empty_folder_is_an_error(tmp_path: Path, archive: Archive) -> None:
         import_history(archive, [tmp_path])
 
 
+def test_full_disk_is_an_error(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
+    path = write(tmp_path / "endsong_0.json", [extended(A, start, 1) for start in range(6000)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(SpotifyLoggerError, match="TMPDIR"):
+            import_history(archive, [path])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert client.keys() == []
+
+
 def random_rows(seed: int, plays: int, songs: Sequence[Song]) -> list[Data]:
     """Return rows of both exports, some of them twice."""
     chance, now, rows = random.Random(seed), 0.0, []
@@ -226,7 +239,6 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
     random.Random(2).shuffle(rows)
     for number in range(3):
         write(tmp_path / f"endsong_{number}.json", rows[number::3])
-    monkeypatch.setattr(row_index, "PLAYS_PER_WINDOW", 40)
     monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
     send = type(archive._client).send
     chance, interruptions = random.Random(3), count()

@@ -22,7 +22,7 @@ from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 from spotify_logger.transfer.importer.pairing import RowStatus
 from spotify_logger.transfer.importer.progress import progress_on
 from spotify_logger.transfer.importer.report import ImportSummary, import_answer, samples_answer
-from spotify_logger.transfer.importer.row_index import RowIndex
+from spotify_logger.transfer.importer.row_table import RowTable, temporary_table
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def import_history(
         The result; exit code 1 if a file could not be read completely.
 
     Raises:
-        SpotifyLoggerError: There is nothing to import.
+        SpotifyLoggerError: There is nothing to import, or no space for a temporary file.
         StoreError: Redis went away. What was imported so far is kept.
     """
     found = find_sources(paths)
@@ -70,13 +70,13 @@ def import_history(
         raise SpotifyLoggerError(f"nothing to import: Spotify's files are called {names}")
     summary = ImportSummary()
     other_records = _OtherRecords(archive, summary, dry_run=dry_run)
-    row_index = RowIndex(int(time.time() * 1000), summary, other_records, private=private)
-    with suggest_rerun(), progress_on(screen) as progress:
-        _scan_files(row_index, found.sources, progress)
+    with suggest_rerun(), progress_on(screen) as progress, temporary_table() as database:
+        rows = RowTable(database, int(time.time() * 1000), summary, other_records, private=private)
+        _read_files(rows, found.sources, progress)
         done = 0
-        for number in Importer(archive, summary, dry_run=dry_run).import_plays(row_index.sorted_plays()):
+        for number in Importer(archive, summary, dry_run=dry_run).import_plays(rows.sorted_plays()):
             done += number
-            progress("importing", done, row_index.entries)
+            progress("importing", done, rows.plays)
         if summary.statuses[RowStatus.FORGOTTEN]:
             other_records.remove_unused_items()
     return import_answer(summary, found, dry_run=dry_run)
@@ -139,10 +139,10 @@ class _Samples:
             yield second, state
 
 
-def _scan_files(row_index: RowIndex, sources: Sequence[SourceFile], progress: Progress) -> None:
+def _read_files(rows: RowTable, sources: Sequence[SourceFile], progress: Progress) -> None:
     before, size = 0, sum(source.size for source in sources)
     for source in sources:
-        for offset in row_index.scan(source):
+        for offset in rows.add(source):
             progress("reading", before + offset, size)
         before += source.size
         progress("reading", before, size)

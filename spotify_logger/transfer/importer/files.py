@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.json_stream import (
+from spotify_logger.transfer.importer.json_rows import (
     READ_ERRORS,
     UnreadableFile,
     describe_error,
-    read_elements,
+    holds_rows,
 )
 
 if TYPE_CHECKING:
@@ -39,16 +39,12 @@ MAX_ZIP_MEMBERS = 2000
 """Members of a zip at most; Spotify's have some dozens. zipfile lists all of them whenever one is opened."""
 MAX_DIRECTORY_BYTES = 1 << 20
 """Bytes of a zip's central directory at most, which zipfile reads as a whole."""
-SKIP_CHUNK_BYTES = 1 << 20
-"""Bytes of a member that are read at once to skip ahead."""
 
 _HISTORY = re.compile(
     r"(streaming_history_audio_.*|endsong(_.*)?|streaminghistory(_[a-z]+)?_?[0-9]*)\.json", re.IGNORECASE
 )
 _VIDEO = re.compile(r"streaming_history_video_.*\.json", re.IGNORECASE)
 _OWN_EXPORT = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
-_FORMAT_FIELDS = ("ts", "endTime", "kind")
-"""For each format, a field by which its rows are recognized."""
 _ENCRYPTED = 0x1
 TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
 _STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -90,33 +86,25 @@ class SourceFile:
     size: int
 
     @contextmanager
-    def open(self, offset: int = 0) -> Iterator[BinaryIO]:
-        """Open it for reading, `offset` bytes from its beginning.
+    def open(self) -> Iterator[io.TextIOWrapper[BinaryIO]]:
+        """Open it for reading.
 
         Raises:
-            UnreadableFile: It cannot be opened, or not be read that far.
+            UnreadableFile: It cannot be opened.
         """
         with ExitStack() as stack:
             try:
                 stream = self._opened(stack)
-                _skip(stream, offset)
             except READ_ERRORS as error:
-                raise UnreadableFile(f"cannot be read: {describe_error(error)}", 1) from None
-            yield stream
+                raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
+            # Invalid UTF-8 is replaced when a text is stored.
+            yield stack.enter_context(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape"))
 
     def _opened(self, stack: ExitStack) -> BinaryIO:
         if not self.member:
             return stack.enter_context(self.path.open("rb"))
         archive = stack.enter_context(zipfile.ZipFile(self.path))
         return cast("BinaryIO", stack.enter_context(archive.open(self.member)))
-
-
-def _skip(stream: BinaryIO, length: int) -> None:
-    if isinstance(stream, zipfile.ZipExtFile):
-        while length > 0 and (read := stream.read(min(length, SKIP_CHUNK_BYTES))):
-            length -= len(read)
-    else:
-        stream.seek(length)
 
 
 @dataclass
@@ -283,13 +271,9 @@ def _leads_outside(name: str) -> bool:
 
 
 def _holds_plays(source: SourceFile) -> bool:
-    """Return whether the first element of a file is a row or record of a known format."""
+    """Return whether a file begins like one of a known format."""
     try:
-        with source.open() as stream:
-            for _, elements in read_elements(stream):
-                if elements:
-                    first = elements[0]
-                    return isinstance(first, dict) and any(name in first for name in _FORMAT_FIELDS)
+        with source.open() as text:
+            return holds_rows(text)
     except UnreadableFile:
-        pass
-    return False
+        return False

@@ -16,6 +16,7 @@ from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT
 from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
+from spotify_logger.system.errors import bounded_nesting
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ def _type(sample: Mapping[str, str], by_uri: str) -> str:
 def _artists(text: str) -> list[str]:
     """Return the artists' names; the text may be a JSON list of names or of artist objects."""
     try:
-        listed = json.loads(text) if text.startswith("[") else None
-    except (ValueError, RecursionError):
+        with bounded_nesting():
+            listed = json.loads(text) if text.startswith("[") else None
+    except ValueError:
         listed = None
     if not isinstance(listed, list):
         return [text]

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spotify_logger.transfer.importer.json_rows import MAX_ARRAY_BYTES, UnreadableFile, read_rows
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+objects = st.dictionaries(st.text(), values, max_size=2)
+
+
+def read(content: bytes, size: int = 0) -> tuple[list[object], str]:
+    """Return the rows, and the problem after them."""
+    rows: list[object] = []
+    with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", "surrogateescape") as text:
+        try:
+            rows.extend(read_rows(text, size))
+        except UnreadableFile as error:
+            return rows, str(error)
+    return rows, ""
+
+
+@settings(max_examples=20)
+@given(st.lists(objects), st.sampled_from(("[{}]", "[\n{}\n]\n", "{}\n")), st.booleans())
+def test_arrays_and_lines_are_read(rows: list[object], form: str, has_mark: bool) -> None:  # noqa: FBT001
+    text = form.replace("{}", ("\n" if form == "{}\n" else ",\n").join(map(json.dumps, rows)))
+    assert read(text.encode("utf-8-sig" if has_mark else "utf-8")) == (rows, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "problem"),
+    [
+        (b"", [], ""),
+        (b"{}", [{}], ""),
+        (b'[\n  {\n    "a": 1\n  }\n]', [{"a": 1}], ""),
+        (b'{\n"a": 1}', [{"a": 1}], ""),
+        (b'["\xff\xfe"]', ["\udcff\udcfe"], ""),
+        (b'[{"a": 1}, {"b": ', [{"a": 1}], "cut off"),
+        (b'[{"a": 1}, {b}, {"c": 1}]', [{"a": 1}], "cut off"),
+        (b'{"a": 1}\n{"b": ', [{"a": 1}], "cut off"),
+        (b'[\n{"a": 1},\n', [{"a": 1}], "cut off"),
+        (b"<html>", [], "cut off"),
+        (b"[1, " + b'{"a":' * 100_000, [1], "cut off"),
+        (b"[1, " + b"[" * 100_000, [1], "cut off"),
+        (b'{"a": 1}\n' + b'{"a":' * 100_000, [{"a": 1}], "cut off"),
+        (b"[" + b"9" * 5000 + b", 1]", [], "cut off"),
+        (b'{"a": 1}\n{"b": "' + b"b" * (1 << 21) + b'"}', [{"a": 1}], "cut off"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_rows_before_a_fault_are_kept(content: bytes, expected: list[object], problem: str) -> None:
+    rows, found = read(content)
+    assert rows == expected
+    assert problem in found
+    assert bool(problem) == bool(found)
+
+
+def test_only_lines_may_be_many() -> None:
+    assert "larger" in read(b'[{"a": 1}]', MAX_ARRAY_BYTES + 1)[1]
+    assert read(b'{"a": 1}\n', MAX_ARRAY_BYTES + 1) == ([{"a": 1}], "")
