@@ -1,43 +1,33 @@
-"""The OAuth callback server: a minimal HTTP server on a loopback address that no client can block.
-
-It has no loop: the caller waits for `sources` with `select`, and passes the readable ones to `serve`.
-"""
+"""The OAuth callback server: answers GET requests on a loopback address, each in a thread of its own."""
 
 from __future__ import annotations
 
 import html
-import re
 import socket
+import threading
 from contextlib import suppress
 from http import HTTPStatus
-from time import monotonic
-from typing import TYPE_CHECKING, Self
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
-CONNECTION_TIMEOUT = 10.0
-"""Seconds that one connection may take in all."""
-MAX_REQUEST_HEAD_BYTES = 16 * 1024
-"""Bytes of the head of a request; longer ones are rejected."""
+READ_TIMEOUT = 10.0
+"""Seconds to wait for the next bytes of a request."""
 MAX_CONNECTIONS = 32
-"""Open connections; a further one closes the oldest."""
-
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]+) HTTP/1\.[01]\r?\n")
-_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_CHUNK_BYTES = 4096
+"""Connections without a complete request; a further one closes the oldest."""
+_POLL_SECONDS = 0.1
 
 # The URL of this page contains the code, so it must not be cached, and the page must not load anything.
-_HEAD = """\
-HTTP/1.1 {status} {phrase}\r
-Content-Type: text/html; charset=utf-8\r
-Content-Length: {length}\r
-Cache-Control: no-store\r
-Referrer-Policy: no-referrer\r
-Content-Security-Policy: default-src 'none'; img-src data:\r
-Connection: close\r
-{more}\r
-"""
+_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; img-src data:",
+    "Connection": "close",
+}
 _PAGE = """\
 <!doctype html>
 <html lang="en">
@@ -47,117 +37,99 @@ _PAGE = """\
 <p>{text}</p>
 </html>
 """
+_TOO_LONG = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "This request is too long."
+_ERRORS: dict[int, tuple[HTTPStatus, str]] = {
+    HTTPStatus.REQUEST_URI_TOO_LONG: _TOO_LONG,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: _TOO_LONG,
+    HTTPStatus.NOT_IMPLEMENTED: (HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is supported."),
+}
+"""Status and text in place of the statuses of `http.server`."""
 
 
-class CallbackServer:
-    """An HTTP server on a loopback address that answers only `GET`.
+class CallbackServer(ThreadingTCPServer):
+    """An HTTP server on a loopback address that answers only `GET`, within a `with` block.
+
+    Not a `ThreadingHTTPServer`, which looks up the name of the address when it starts.
 
     Args:
         host: A loopback IP address.
         port: The port.
-        handler: Takes the target of a request ("/callback?code=..."), returns status and text of the page.
+        take_request: Takes the target of a request ("/callback?code=..."), returns status and text of the
+            page; called in another thread.
 
     Raises:
         OSError: It cannot listen on that port.
     """
 
-    def __init__(self, host: str, port: int, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
-        self._handler = handler
-        self._connections: list[_CallbackConnection] = []
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
-        self._socket.setblocking(False)  # noqa: FBT003 - positional-only
+    allow_reuse_address = True
+    request_queue_size = MAX_CONNECTIONS
+
+    def __init__(self, host: str, port: int, take_request: Callable[[str], tuple[HTTPStatus, str]]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.take_request = take_request
+        self._incomplete: list[Any] = []
+        self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+        super().__init__((host, port), _CallbackHandler)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for source in self.sources:
-            source.close()
+        self.shutdown()
+        while self._incomplete:
+            self._close_oldest()
+        self.server_close()  # once the others have been answered
 
-    @property
-    def sources(self) -> list[socket.socket]:
-        """The sockets to wait for."""
-        return [self._socket, *(connection.socket for connection in self._connections)]
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
+        """Read and answer a request in a thread."""
+        self._incomplete.append(request)
+        if len(self._incomplete) > MAX_CONNECTIONS:
+            self._close_oldest()
+        super().process_request(request, client_address)
 
-    @property
-    def timeout(self) -> float | None:
-        """The longest time to wait, in seconds; None for no limit."""
-        if not self._connections:
-            return None
-        return max(0.0, min(connection.deadline for connection in self._connections) - monotonic())
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as in the base class
+        """Close a connection."""
+        self.mark_complete(request)
+        super().shutdown_request(request)
 
-    def serve(self, readable: Collection[object]) -> None:
-        """Accept, read and answer without blocking, and close connections that take too long."""
-        now = monotonic()
-        if self._socket in readable:
-            self._accept(now)
-        for connection in [*self._connections]:
-            is_open = connection.deadline > now
-            if is_open and connection.socket in readable:
-                is_open = connection.read(self._handler)
-            if not is_open:
-                self._drop(connection)
+    def mark_complete(self, request: object) -> None:
+        """Let a connection be answered, whatever happens meanwhile."""
+        with suppress(ValueError):
+            self._incomplete.remove(request)
 
-    def _accept(self, now: float) -> None:
-        with suppress(OSError):  # the client has disconnected already
-            connected, _ = self._socket.accept()
-            connected.setblocking(False)  # noqa: FBT003 - positional-only
-            self._connections.append(_CallbackConnection(connected, now + CONNECTION_TIMEOUT))
-        if len(self._connections) > MAX_CONNECTIONS:
-            self._drop(self._connections[0])
-
-    def _drop(self, connection: _CallbackConnection) -> None:
-        self._connections.remove(connection)
-        connection.socket.close()
+    def _close_oldest(self) -> None:
+        with suppress(OSError, IndexError):  # its thread has ended
+            self._incomplete.pop(0).shutdown(socket.SHUT_RDWR)
 
 
-class _CallbackConnection:
-    """One client; read until it disconnects, since closing with unread bytes would lose the response."""
+class _CallbackHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"  # what is no HTTP gets headers, too
+    timeout = READ_TIMEOUT
+    server: CallbackServer
 
-    def __init__(self, connected: socket.socket, deadline: float) -> None:
-        self.socket = connected
-        self.deadline = deadline
-        self._received = b""
-        self._answered = False
+    def handle(self) -> None:
+        with suppress(OSError):  # the client has disconnected
+            super().handle()
 
-    def read(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> bool:
-        """Read what has arrived, respond to a complete request, and return whether to go on reading."""
-        try:
-            chunk = self.socket.recv(_CHUNK_BYTES)
-            if chunk and not self._answered:
-                self._received += chunk
-                self._respond(handler)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return bool(chunk)
+    def do_GET(self) -> None:
+        self.server.mark_complete(self.connection)
+        self._respond(*self.server.take_request(self.path))
 
-    def _respond(self, handler: Callable[[str], tuple[HTTPStatus, str]]) -> None:
-        if len(self._received) > MAX_REQUEST_HEAD_BYTES:
-            status, text = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "This request is too long."
-        elif not _END_OF_HEAD.search(self._received):
-            return
-        else:
-            status, text = _dispatch(self._received, handler)
-        self._answered = True
-        self.socket.sendall(_response(status, text))  # much less than the buffer of a socket: never blocks
-        self.socket.shutdown(socket.SHUT_WR)
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the texts are ours
+        self.server.mark_complete(self.connection)
+        self._respond(*_ERRORS.get(code, (HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")))
 
+    def log_message(self, *_: object) -> None:
+        pass
 
-def _dispatch(request: bytes, handler: Callable[[str], tuple[HTTPStatus, str]]) -> tuple[HTTPStatus, str]:
-    line = _REQUEST_LINE.match(request)
-    if line is None:
-        return HTTPStatus.BAD_REQUEST, "This is not an HTTP request."
-    if line[1] != b"GET":
-        return HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is supported."
-    return handler(line[2].decode("ascii"))
-
-
-def _response(status: HTTPStatus, text: str) -> bytes:
-    page = _PAGE.format(text=html.escape(text)).encode()
-    more = "Allow: GET\r\n" if status == HTTPStatus.METHOD_NOT_ALLOWED else ""
-    return (
-        _HEAD.format(status=status.value, phrase=status.phrase, length=len(page), more=more).encode() + page
-    )
+    def _respond(self, status: HTTPStatus, text: str) -> None:
+        page = _PAGE.format(text=html.escape(text)).encode()
+        self.send_response_only(status)
+        for name, value in {**_HEADERS, "Content-Length": str(len(page))}.items():
+            self.send_header(name, value)
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET")
+        self.end_headers()
+        self.wfile.write(page)

@@ -24,8 +24,7 @@ from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
@@ -34,6 +33,8 @@ RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to exchange a code, which expires within minutes."""
 MAX_RATE_LIMIT_WAIT = 30.0
 """The longest rate limit that is waited for, in seconds."""
+POLL_SECONDS = 0.2
+"""Seconds between two looks for an answer from the browser."""
 MAX_LINE_BYTES = 16 * 1024
 """Bytes of a pasted line; the end of a longer one counts."""
 _MAX_FIELDS = 20
@@ -83,7 +84,7 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
             if first:
                 shown = open_browser(attempt.url)
                 prompt.explain(settings.redirect_uri, shown=shown, listening=server is not None)
-            answer = _wait(attempt, server, lines)
+            answer = _wait(attempt, lines, listening=server is not None)
         token = exchange_redirect(send, attempt, answer, now, prompt)
         first = False
     save_token(token_file, token)
@@ -145,7 +146,7 @@ class LoginAttempt:
         self.url = oauth.authorize_url(settings, self._state, self.verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
-        """Handle a request to the callback server; return status and text of the page."""
+        """Handle a request to the callback server, in its thread; return status and text of the page."""
         path, _, query = target.partition("?")
         if path != (urlsplit(self.settings.redirect_uri).path or "/"):
             return HTTPStatus.NOT_FOUND, "Not found."
@@ -220,18 +221,24 @@ class _InputLines:
     """Reads lines from a terminal, a pipe or a file, without blocking."""
 
     def __init__(self, stdin: TextIO | None) -> None:
-        self.sources: list[int] = []
+        self._sources: list[int] = []
         self._rest = b""
         with suppress(OSError, ValueError):  # it is closed, or not a real file
-            self.sources = [stdin.fileno()] if stdin else []
+            self._sources = [stdin.fileno()] if stdin else []
 
-    def read(self, readable: Collection[object]) -> list[str]:
-        """Return the lines that are complete; at the end of the input, the rest counts as one."""
-        if not self.sources or self.sources[0] not in readable:
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there will be no more lines."""
+        return not self._sources
+
+    def read(self) -> list[str]:
+        """Return the lines that are completed within `POLL_SECONDS`; at the end, the rest counts as one."""
+        readable, _, _ = select.select(self._sources, [], [], POLL_SECONDS)
+        if not readable:
             return []
         chunk = self._chunk()
         if not chunk:
-            self.sources = []
+            self._sources = []
             chunk = b"\n"
         *lines, rest = (self._rest + chunk).split(b"\n")
         self._rest = rest[-MAX_LINE_BYTES:]
@@ -239,7 +246,7 @@ class _InputLines:
 
     def _chunk(self) -> bytes:
         try:
-            return os.read(self.sources[0], MAX_LINE_BYTES)
+            return os.read(self._sources[0], MAX_LINE_BYTES)
         except OSError:  # the terminal is gone
             return b""
 
@@ -262,20 +269,16 @@ def start_callback_server(
     return nullcontext()
 
 
-def _wait(attempt: LoginAttempt, server: CallbackServer | None, lines: _InputLines) -> Redirect:
+def _wait(attempt: LoginAttempt, lines: _InputLines, *, listening: bool) -> Redirect:
     """Wait for the redirect, from the browser or the terminal.
 
     Raises:
         LoginNeeded: It can neither be pasted nor received.
     """
     while attempt.answer is None:
-        sources: list[int | socket.socket] = [*lines.sources, *(server.sources if server else [])]
-        if not sources:
+        if lines.is_at_end and not listening:
             raise LoginNeeded("the login is aborted: the answer can neither be pasted nor arrive by itself")
-        readable, _, _ = select.select(sources, [], [], server.timeout if server else None)
-        if server:
-            server.serve(readable)
-        for line in lines.read(readable):
+        for line in lines.read():
             attempt.take_line(line)
     return attempt.answer
 

@@ -6,7 +6,6 @@ Imported on demand: the HTTP client takes a lot of memory.
 from __future__ import annotations
 
 import io
-import select
 import threading
 import time
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.login import (
+    POLL_SECONDS,
     LoginAttempt,
     Prompt,
     exchange_redirect,
@@ -26,14 +26,12 @@ from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.callback_server import CallbackServer
+    from spotify_logger.spotify.login import Redirect
 
 ATTEMPT_TIMEOUT = 600.0
 """Seconds after which an attempt is given up."""
 STOP_TIMEOUT = 5.0
 """Seconds to wait for the thread; one that is requesting the token may take longer."""
-POLL_SECONDS = 0.2
-"""Seconds between two checks for a pasted URL."""
 
 
 class LoginThread(threading.Thread):
@@ -67,27 +65,17 @@ class LoginThread(threading.Thread):
 
     def run(self) -> None:
         """Wait for the answer and exchange it for a token."""
+        due = time.monotonic() + ATTEMPT_TIMEOUT
         try:
-            with start_callback_server(self.attempt, self._prompt) as server:
-                if self._wait(server):
-                    self._finish()
+            with start_callback_server(self.attempt, self._prompt):
+                while not self._stopped.is_set() and not self.attempt.answer and time.monotonic() < due:
+                    self._stopped.wait(POLL_SECONDS)
+            if self.attempt.answer:
+                self._finish(self.attempt.answer)
         except SpotifyLoggerError as error:
             self._prompt.say(f"{error}.")
 
-    def _wait(self, server: CallbackServer | None) -> bool:
-        due = time.monotonic() + ATTEMPT_TIMEOUT
-        while self.attempt.answer is None and not self._stopped.is_set() and time.monotonic() < due:
-            if server is None:
-                self._stopped.wait(POLL_SECONDS)
-                continue
-            readable, _, _ = select.select(server.sources, [], [], POLL_SECONDS)
-            server.serve(readable)
-        return self.attempt.answer is not None
-
-    def _finish(self) -> None:
-        answer = self.attempt.answer
-        if answer is None:
-            return
+    def _finish(self, answer: Redirect) -> None:
         with closing(HttpSender()) as send:
             token = exchange_redirect(send, self.attempt, answer, time.time, self._prompt)
         if token is not None:

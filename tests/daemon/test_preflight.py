@@ -18,7 +18,7 @@ from spotify_logger.daemon import preflight
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.spotify import oauth
 from tests.conftest import free_port
-from tests.spotify.test_login import sent_to
+from tests.simulated_login import redirect_of
 from tests.stage import ROOT, Stage
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_first_run_asks_for_app_and_login_and_saves_them(
             terminal.answer("Client secret .*: ", DEMO_CLIENT_SECRET)
             terminal.wait_for(f"redirect URI: {redirect_uri}")
             address = terminal.wait_for(r"\n(http\S+/authorize\?\S+)\n")
-            terminal.answer("Invalid redirect URI", sent_to(address))
+            terminal.answer("Invalid redirect URI", redirect_of(address))
             terminal.wait_for("Logged in")
             assert terminal.process.wait(GENEROUS) == 0
     assert terminal.shown.count("That does not look right") == 2

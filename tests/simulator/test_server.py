@@ -20,6 +20,7 @@ from spotify_logger.simulator.history import History
 from spotify_logger.simulator.server import HOST, SimulatorServer
 from spotify_logger.simulator.service import Service
 from tests.conftest import wait_until
+from tests.simulated_login import simulated_spotify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,13 +64,8 @@ class SpotifyClient:
 @pytest.fixture
 def server() -> Iterator[SimulatorServer]:
     record = History(T).play(song("A", 200)).play(song("B", 300), 50).gone(600).finish()
-    server = SimulatorServer(Service(record), now=lambda: T + 220)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(TIMEOUT)
+    with simulated_spotify(Service(record), now=lambda: T + 220) as server:
+        yield server
 
 
 @pytest.fixture

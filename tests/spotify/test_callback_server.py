@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import select
 import socket
 import threading
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -19,34 +17,17 @@ if TYPE_CHECKING:
 GET = b"GET /callback?code=1 HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
-class RunningCallbackServer:
-    """A callback server whose loop runs in a thread."""
+class RecordingServer(CallbackServer):
+    """A callback server that keeps the targets of its requests."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.address = host, free_port()
         self.targets: list[str] = []
-        self._is_over = False
-        self._server = CallbackServer(*self.address, self._answer)
-        self._thread = threading.Thread(target=self._serve)
+        super().__init__(*self.address, self._answer)
 
     def _answer(self, target: str) -> tuple[HTTPStatus, str]:
         self.targets.append(target)
         return HTTPStatus.OK, "<Thank you> & goodbye"
-
-    def _serve(self) -> None:
-        with self._server as server:
-            while not self._is_over:
-                timeout = 0.05 if server.timeout is None else min(server.timeout, 0.05)
-                server.serve(select.select(server.sources, [], [], timeout)[0])
-
-    @contextmanager
-    def running(self) -> Iterator[RunningCallbackServer]:
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            self._is_over = True
-            self._thread.join(10)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=10)
@@ -63,14 +44,15 @@ def receive_all(client: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def server() -> Iterator[RunningCallbackServer]:
-    with RunningCallbackServer().running() as running:
+def server() -> Iterator[RecordingServer]:
+    with RecordingServer() as running:
         yield running
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_page_leaks_nothing_of_its_url(host: str) -> None:
-    with RunningCallbackServer(host).running() as server:
+    with RecordingServer(host) as server:
+        assert server.socket.getsockname()[0] == host
         head, _, body = server.exchange(GET).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "HTTP/1.1 200 OK"
@@ -88,62 +70,79 @@ def test_page_leaks_nothing_of_its_url(host: str) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"GET / HTTP/1.0\n\n", 200),
-        (b"POST /callback?code=1 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 405),
+        (b"POST /callback?code=1 HTTP/1.1\r\n\r\n", 405),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
-        (b"GET /" + b"x" * callback_server.MAX_REQUEST_HEAD_BYTES, 431),
+        (b"GET /" + b"x" * 65532, 431),
     ],
 )
-def test_other_requests_get_their_status(
-    server: RunningCallbackServer, request_bytes: bytes, status: int
+def test_other_requests_are_refused(
+    server: RecordingServer, capfd: pytest.CaptureFixture[str], request_bytes: bytes, status: int
 ) -> None:
     assert server.exchange(request_bytes).startswith(f"HTTP/1.1 {status} ".encode())
-    assert server.targets == (["/"] if status == 200 else [])
-    assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
+    assert server.targets == []
+    assert capfd.readouterr() == ("", "")
 
 
-def test_slow_client_blocks_nobody(server: RunningCallbackServer) -> None:
-    with server.connect() as slow:
+def test_slow_and_silent_clients_block_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callback_server._CallbackHandler, "timeout", None)
+    with RecordingServer() as server, server.connect() as slow:
+        silent = server.connect()
         for byte in GET[:-1]:
             slow.sendall(bytes([byte]))
         assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
         slow.sendall(GET[-1:])
         assert receive_all(slow).startswith(b"HTTP/1.1 200 ")
-    assert len(server.targets) == 2
+    with silent:
+        assert receive_all(silent) == b""
 
 
-def test_silent_clients_are_dropped(monkeypatch: pytest.MonkeyPatch, server: RunningCallbackServer) -> None:
-    now = 0.0
-    monkeypatch.setattr(callback_server, "monotonic", lambda: now)
-    with server.connect() as silent, server.connect() as half:
-        half.sendall(GET[:10])
-        assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
-        now += callback_server.CONNECTION_TIMEOUT
-        assert receive_all(silent) == receive_all(half) == b""
-    assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
+def test_silent_client_is_dropped(monkeypatch: pytest.MonkeyPatch, server: RecordingServer) -> None:
+    monkeypatch.setattr(callback_server._CallbackHandler, "timeout", 0.05)
+    with server.connect() as silent:
+        assert receive_all(silent) == b""
 
 
-def test_newest_of_too_many_clients_is_answered(server: RunningCallbackServer) -> None:
-    silent = [server.connect() for _ in range(callback_server.MAX_CONNECTIONS + 5)]
-    assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
+def test_the_end_waits_for_an_answer() -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    class BusyServer(RecordingServer):
+        def _answer(self, target: str) -> tuple[HTTPStatus, str]:
+            begun.set()
+            release.wait(10)
+            return super()._answer(target)
+
+        def server_close(self) -> None:
+            release.set()
+            super().server_close()
+
+    with BusyServer() as server:
+        client = server.connect()
+        client.sendall(GET)
+        assert begun.wait(10)
+    with client:
+        assert receive_all(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_oldest_of_too_many_clients_is_dropped(server: RecordingServer) -> None:
+    silent = [server.connect() for _ in range(callback_server.MAX_CONNECTIONS + 1)]
     assert receive_all(silent[0]) == b""
+    assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
     for client in silent:
         client.close()
 
 
-def test_client_that_resets_the_connection_does_no_harm(server: RunningCallbackServer) -> None:
-    for request in (b"", GET[:10], GET):
-        client = server.connect()
-        client.sendall(request)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        client.close()
-    assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
+def test_client_that_resets_the_connection_does_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
+    with RecordingServer() as server:
+        for request in (b"", GET[:10], GET):
+            client = server.connect()
+            client.sendall(request)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+        assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
+    assert capfd.readouterr() == ("", "")
 
 
-def test_only_loopback_is_listened_to_and_the_port_is_freed() -> None:
-    address = "127.0.0.1", free_port()
-    for _ in range(2):
-        with CallbackServer(*address, lambda _: (HTTPStatus.OK, "")) as server:
-            assert server.sources[0].getsockname() == address
-            with pytest.raises(OSError, match="in use"):
-                CallbackServer(*address, lambda _: (HTTPStatus.OK, ""))
+def test_port_is_freed() -> None:
+    with RecordingServer() as server, pytest.raises(OSError, match="in use"):
+        CallbackServer(*server.address, server.take_request)
+    CallbackServer(*server.address, server.take_request).server_close()

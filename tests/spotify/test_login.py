@@ -21,10 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.config.settings import load
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
+from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.server import SimulatorServer
 from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
@@ -33,7 +32,8 @@ from spotify_logger.spotify.login import login, open_desktop_browser, parse_redi
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore
-from tests.conftest import free_port
+from tests.conftest import wait_until
+from tests.simulated_login import login_settings, redirect_of, simulated_spotify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,46 +56,12 @@ def service() -> Service:
     return Service(listen(1, 0.1))
 
 
-@pytest.fixture
-def accounts_url(service: Service) -> Iterator[str]:
-    """The URL of a simulated accounts service on a real port."""
-    server = SimulatorServer(service, now=lambda: CONSENT)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server.url
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-class WatchedOutput(io.StringIO):
-    """Output that a test can wait for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._more = threading.Condition()
-
-    def write(self, text: str) -> int:
-        with self._more:
-            self._more.notify_all()
-            return super().write(text)
-
-    def wait_for(self, pattern: str, times: int = 1) -> str:
-        """Return the match number `times` of a pattern, once there are as many."""
-        with self._more:
-            is_there = self._more.wait_for(
-                lambda: len(re.findall(pattern, self.getvalue())) >= times, TIMEOUT
-            )
-        assert is_there, self.getvalue()
-        return str(re.findall(pattern, self.getvalue())[times - 1])
-
-
 class LoginUser:
     """A person who logs in on a terminal and in a browser."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.screen = WatchedOutput()
+        self.screen = io.StringIO()
         self.token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         self.opened: list[str] = []
         self.has_browser = False
@@ -126,13 +92,18 @@ class LoginUser:
         self.opened.append(url)
         return self.has_browser
 
+    def wait_for(self, pattern: str, times: int = 1) -> str:
+        """Return the match number `times` of a pattern on the screen, once there are as many."""
+        wait_until(lambda: len(re.findall(pattern, self.screen.getvalue())) >= times, TIMEOUT)
+        return str(re.findall(pattern, self.screen.getvalue())[times - 1])
+
     def address(self, times: int = 1) -> str:
         """Return the URL that was printed first, or later."""
-        return self.screen.wait_for(r"\n(http\S+/authorize\?\S+)\n", times)
+        return self.wait_for(r"\n(http\S+/authorize\?\S+)\n", times)
 
     def consent(self, times: int = 1) -> str:
         """Open the URL and agree; return the redirect."""
-        return sent_to(self.address(times))
+        return redirect_of(self.address(times))
 
     def paste(self, text: str) -> None:
         self.keyboard.write(f"{text}\n")
@@ -146,19 +117,6 @@ class LoginUser:
         assert "Logged in. Spotify will ask for a new login by 2027-03-2" in self.screen.getvalue()
         for secret in (token.refresh_token, token.access_token, DEMO_CLIENT_SECRET):
             assert secret not in self.screen.getvalue()
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def sent_to(url: str) -> str:
-    """Return the URL to which a browser is redirected."""
-    with pytest.raises(HTTPError) as caught:
-        urllib.request.build_opener(_NoRedirects).open(url, timeout=TIMEOUT)
-    with caught.value as answer:
-        return str(answer.headers["Location"])
 
 
 def visit(url: str) -> tuple[int, str]:
@@ -180,15 +138,9 @@ def with_query(url: str, **fields: str | None) -> str:
 
 
 @pytest.fixture
-def user(tmp_path: Path, accounts_url: str) -> LoginUser:
-    environ = {
-        "HOME": str(tmp_path),
-        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-        "SPOTIFY_ACCOUNTS_URL": accounts_url,
-    }
-    return LoginUser(load(tmp_path, environ))
+def user(tmp_path: Path, service: Service) -> Iterator[LoginUser]:
+    with simulated_spotify(service, now=lambda: CONSENT) as spotify:
+        yield LoginUser(load(tmp_path, {"HOME": str(tmp_path), **login_settings(spotify.url)}))
 
 
 def test_redirect_arrives_from_the_browser_and_replaces_the_old_login(user: LoginUser) -> None:
@@ -238,7 +190,7 @@ def test_foreign_redirect_is_refused_and_the_login_goes_on(
         assert status == 400
         assert word in page
         user.paste(with_query(right, **fields))
-        user.screen.wait_for(word, 2)
+        user.wait_for(word, 2)
         assert not done.done()
         visit(right)
         user.assert_logged_in(done)
@@ -252,7 +204,7 @@ def test_anything_else_that_is_pasted_is_refused(user: LoginUser, text: str) -> 
         user.address()
         user.paste("")
         user.paste(text)
-        user.screen.wait_for("Paste the whole address")
+        user.wait_for("Paste the whole address")
         user.paste(user.consent())
         user.assert_logged_in(done)
     assert user.screen.getvalue().count("Paste the whole") == 1
@@ -273,7 +225,7 @@ def test_user_who_declines_is_asked_again(user: LoginUser, service: Service) -> 
     service.faults.add(Fault("access_denied", requests=1), CONSENT)
     with user.logging_in() as done:
         assert visit(user.consent())[0] == 200
-        user.screen.wait_for("access_denied")
+        user.wait_for("access_denied")
         assert user.address(2) != user.address(1)
         user.paste(user.consent(2))
         user.assert_logged_in(done)
@@ -285,7 +237,7 @@ def test_refused_code_leads_to_a_new_attempt_that_needs_a_new_code(user: LoginUs
     with user.logging_in() as done:
         first = user.consent()
         visit(first)
-        user.screen.wait_for("does not accept this code")
+        user.wait_for("does not accept this code")
         user.address(2)
         assert visit(first)[0] == 400
         visit(user.consent(2))
@@ -294,8 +246,8 @@ def test_refused_code_leads_to_a_new_attempt_that_needs_a_new_code(user: LoginUs
 
 def test_missing_scope_is_asked_for_again(user: LoginUser) -> None:
     with user.logging_in() as done:
-        user.paste(sent_to(with_query(user.address(), scope="user-read-playback-state")))
-        user.screen.wait_for("did not grant user-read-recently-played")
+        user.paste(redirect_of(with_query(user.address(), scope="user-read-playback-state")))
+        user.wait_for("did not grant user-read-recently-played")
         user.paste(user.consent(2))
         user.assert_logged_in(done)
 
@@ -330,7 +282,7 @@ def test_wrong_client_secret_names_the_settings(user: LoginUser) -> None:
 def test_busy_port_leaves_pasting_and_is_tried_again(user: LoginUser) -> None:
     parts = urlsplit(user.settings.redirect_uri)
     with socket.create_server((str(parts.hostname), parts.port or 0)) as other, user.logging_in() as done:
-        user.screen.wait_for(f"cannot listen on port {parts.port}.*You can still paste")
+        user.wait_for(f"cannot listen on port {parts.port}.*You can still paste")
         other.close()
         user.paste(with_query(user.consent(), code=None, error="access_denied"))
         visit(user.consent(2))
@@ -342,7 +294,7 @@ def test_end_of_the_input_leaves_the_browser(user: LoginUser) -> None:
         right = user.consent()
         user.keyboard.write("half a line")
         user.keyboard.close()
-        user.screen.wait_for("no code")
+        user.wait_for("no code")
         assert not done.done()
         visit(right)
         user.assert_logged_in(done)

@@ -16,10 +16,6 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
 from spotify_logger.config.settings import load
-from spotify_logger.simulator import listener
-from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
-from spotify_logger.simulator.server import SimulatorServer
-from spotify_logger.simulator.service import Service
 from spotify_logger.web import query_service
 from spotify_logger.web.app import WebApp
 from spotify_logger.web.auth import PasswordAuth
@@ -27,7 +23,6 @@ from spotify_logger.web.secrets_file import SecretsFile
 from spotify_logger.web.server import PageServer, listen
 from spotify_logger.web.sessions import Sessions
 from spotify_logger.web.throttle import Throttle
-from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -125,16 +120,6 @@ def settings_for(url: str, folder: Path, **more: str) -> Settings:
     return load(folder, {"REDIS_URL": url, "STATE_DIR": str(folder), **more}, need_login=False)
 
 
-def login_settings(accounts: str) -> dict[str, str]:
-    """Return the settings of an app that logs people in at a simulated Spotify."""
-    return {
-        "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
-        "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
-        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-        "SPOTIFY_ACCOUNTS_URL": accounts,
-    }
-
-
 def password_auth(folder: Path, password: str, now: Callable[[], float]) -> PasswordAuth:
     """Return the password check of a page whose state is in `folder`."""
     return PasswordAuth(password, Sessions(SecretsFile(folder), password, now), Throttle(now))
@@ -175,18 +160,6 @@ def page_process(url: str, folder: Path, *arguments: str, **more: str) -> Iterat
         finally:
             process.terminate()
     assert process.returncode == 0
-
-
-@contextmanager
-def simulated_spotify(service: Service | None = None) -> Iterator[str]:
-    """Run a simulated Spotify that logs people in, and yield its URL."""
-    server = SimulatorServer(service or Service(listener.listen(1, 0.1)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server.url
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @contextmanager

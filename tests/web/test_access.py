@@ -15,8 +15,9 @@ from spotify_logger.storage.bulk import Archive
 from tests.browser import PATIENCE_MS, chromium
 from tests.conftest import EVERY_KIND
 from tests.firefox import Firefox, firefox
+from tests.simulated_login import login_settings, simulated_spotify
 from tests.web.log import write_status
-from tests.web.page import login_settings, page_process, simulated_spotify
+from tests.web.page import page_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,9 +85,9 @@ def test_every_form_of_the_page_works(
             store.register_listener()
             write_status(store, next_in=3600, state=f"{listener} is idle")
     host = NAME if open_window is chromium_window else network_address()
-    with simulated_spotify() as accounts, open_window() as window:
+    with simulated_spotify() as spotify, open_window() as window:
         arguments = ("--host", "0.0.0.0", "--name", NAME)
-        more = {**login_settings(accounts), "WEB_PASSWORD": PASSWORD}
+        more = {**login_settings(spotify.url), "WEB_PASSWORD": PASSWORD}
         with page_process(redis_url, tmp_path, *arguments, **more) as served:
             health = f"http://{host}:{served.rpartition(':')[2]}/health"
             window.open(health)

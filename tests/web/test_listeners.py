@@ -10,8 +10,9 @@ import pytest
 
 from spotify_logger.storage.bulk import Archive
 from tests.indexed_log import CatalogItem
+from tests.simulated_login import login_settings
 from tests.web.log import QUO, write_play
-from tests.web.page import PageClient, login_settings, serve_page, settings_for
+from tests.web.page import PageClient, serve_page, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import replace
-from http.client import HTTPConnection
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,7 +19,8 @@ from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.login import SpotifyLogin
 from tests.conftest import wait_until
-from tests.web.page import login_settings, settings_for, simulated_spotify
+from tests.simulated_login import login_settings, redirect_of, simulated_spotify
+from tests.web.page import settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +42,10 @@ def service() -> Service:
 
 @pytest.fixture
 def settings(service: Service, tmp_path: Path) -> Iterator[Settings]:
-    with simulated_spotify(service) as url:
-        yield settings_for("", tmp_path, **login_settings(url), STATE_DIR=str(tmp_path / "not" / "there"))
+    with simulated_spotify(service) as spotify:
+        yield settings_for(
+            "", tmp_path, **login_settings(spotify.url), STATE_DIR=str(tmp_path / "not" / "there")
+        )
 
 
 @pytest.fixture
@@ -53,14 +53,6 @@ def login(settings: Settings) -> Iterator[SpotifyLogin]:
     login = SpotifyLogin(settings)
     yield login
     login.stop()
-
-
-def redirect_of(url: str) -> str:
-    """Return where a browser is sent by somebody who opens a URL and agrees."""
-    parts = urlsplit(url)
-    with closing(HTTPConnection(parts.netloc, timeout=20)) as connection:
-        connection.request("GET", f"{parts.path}?{parts.query}")
-        return str(connection.getresponse().headers["Location"])
 
 
 def saved_token(settings: Settings) -> oauth.Token | None:
