@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields, is_dataclass
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from spotify_logger.system.errors import bounded_nesting
 
 T = TypeVar("T")
+Reader = Callable[[object], object]
+"""Converts what `json.loads` returned to one type, or raises ValueError if it does not match."""
 
 
 def to_json(value: object, indent: int | None = None) -> str:
@@ -42,53 +45,66 @@ def from_plain(kind: type[T], value: object) -> T | None:
         value: What `json.loads` returned.
     """
     try:
-        return cast("T", _read(kind, value))
+        return cast("T", _reader(kind)(value))  # type: ignore[arg-type] # a type is hashable
     except ValueError:
         return None
 
 
-# These raise ValueError if the value is not of the type.
-
-
-def _read(kind: Any, value: object) -> object:  # noqa: ANN401 - any type annotation
+@cache
+def _reader(kind: Any) -> Reader:  # noqa: ANN401 - any type annotation
     if is_dataclass(kind):
-        return _read_dataclass(kind, value)
-    if get_origin(kind) in {Union, UnionType}:
-        return _read_union(get_args(kind), value)
-    return _read_container(kind, value) if get_args(kind) else _read_scalar(kind, value)
+        hints = get_type_hints(kind)
+        return partial(
+            _read_dataclass, kind, {field.name: _reader(hints[field.name]) for field in fields(kind)}
+        )
+    origin, kinds = get_origin(kind), get_args(kind)
+    readers = tuple(map(_reader, kinds))
+    if origin is list:
+        return partial(_read_list, *readers)
+    if origin is tuple:
+        return partial(_read_tuple, readers)
+    if origin is dict:
+        return partial(_read_dict, kinds[0], readers[1])
+    return partial(_read_union, readers) if kinds else partial(_read_scalar, kind)
 
 
-def _read_dataclass(kind: Any, value: object) -> object:  # noqa: ANN401
+def _read_dataclass(kind: Any, readers: dict[str, Reader], value: object) -> object:  # noqa: ANN401
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004 - as for all other values
-    kinds, found = get_type_hints(kind), {}
+    found = {}
     for field in fields(kind):
         try:
-            found[field.name] = _read(kinds[field.name], value[field.name])
+            found[field.name] = readers[field.name](value[field.name])
         except (KeyError, ValueError):
             if field.default is MISSING and field.default_factory is MISSING:
                 raise ValueError from None
     return kind(**found)
 
 
-def _read_union(kinds: tuple[Any, ...], value: object) -> object:
-    for kind in kinds:
+def _read_list(reader: Reader, value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError  # noqa: TRY004
+    return list(map(reader, value))
+
+
+def _read_tuple(readers: tuple[Reader, ...], value: object) -> object:
+    if not isinstance(value, list) or len(value) != len(readers):
+        raise ValueError
+    return tuple(reader(element) for reader, element in zip(readers, value, strict=True))
+
+
+def _read_dict(key: type, reader: Reader, value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004
+    return {key(name): reader(element) for name, element in value.items()}
+
+
+def _read_union(readers: tuple[Reader, ...], value: object) -> object:
+    for reader in readers:
         try:
-            return _read(kind, value)
+            return reader(value)
         except ValueError:
             continue
-    raise ValueError
-
-
-def _read_container(kind: Any, value: object) -> object:  # noqa: ANN401
-    origin, kinds = get_origin(kind), get_args(kind)
-    if origin is list and isinstance(value, list):
-        return [_read(kinds[0], element) for element in value]
-    if origin is tuple and isinstance(value, list) and len(value) == len(kinds):
-        return tuple(map(_read, kinds, value))
-    if origin is dict and isinstance(value, dict):
-        key, content = kinds
-        return {key(name): _read(content, element) for name, element in value.items()}
     raise ValueError
 
 
