@@ -24,7 +24,7 @@ from spotify_logger.core.matching import (
 )
 from spotify_logger.core.play import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item, dict_get, read_item
-from spotify_logger.core.times import MAX_STAMP_MS, from_iso
+from spotify_logger.core.times import from_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +64,7 @@ def read_recently_played(body: object) -> list[RecentPlay]:
 def _read_entry(entry: object) -> RecentPlay | None:
     item, played_at = read_item(dict_get(entry, "track")), dict_get(entry, "played_at")
     ended_ms = from_iso(played_at) if isinstance(played_at, str) else None
-    if item is None or ended_ms is None or not 0 < ended_ms < MAX_STAMP_MS:
+    if item is None or not ended_ms:
         return None
     return RecentPlay(
         item, ended_ms, item_fields(item, dict_get(entry, "track"), dict_get(entry, "context.uri"))

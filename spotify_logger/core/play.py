@@ -18,7 +18,7 @@ from spotify_logger.core.player_state import (
     whole_number,
 )
 from spotify_logger.core.redis_keys import row_value
-from spotify_logger.core.times import MAX_STAMP_MS, from_iso, to_iso
+from spotify_logger.core.times import from_iso, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Play:
         ms_played = whole_number(kept.get("ms_played"))
         if item is None or started is None or ended is None or ms_played is None:
             return None
-        if not 0 <= started <= ended < MAX_STAMP_MS or ms_played > ended - started:
+        if ms_played > ended - started:
             return None
         fields: dict[str, FieldValue] = {
             name: text for name, text in kept.items() if name in ITEM_FIELDS or name in FIELD_PATHS

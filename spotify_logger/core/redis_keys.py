@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.times import from_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
@@ -122,6 +128,13 @@ def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:
     if row is None or not _SECOND.fullmatch(second):
         return None
     return int(second), row[1], int(row[2]), row[3] or "unknown"
+
+
+def gap_value(second: int, fields: Mapping[str, str]) -> str:
+    """Return the value in the index of gaps for the hash of a gap; "" if it is not a gap."""
+    ended_ms = from_iso(fields.get("to", ""))
+    value = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
+    return "" if read_gap(str(second), value) is None else value
 
 
 def read_gap(second: str, value: str) -> tuple[int, int, str] | None:

@@ -37,17 +37,22 @@ def second_of_local(moment: datetime) -> float:
 
 
 def from_iso(text: str) -> int | None:
-    """Parse ISO 8601 into milliseconds since the epoch; None if the text is not a valid time."""
+    """Parse ISO 8601 into milliseconds since the epoch; None if the text is invalid or out of range."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - EPOCH) // timedelta(milliseconds=1)
+    return in_range((moment - EPOCH) // timedelta(milliseconds=1))
+
+
+def in_range(stamp_ms: int | None) -> int | None:
+    """Return milliseconds since the epoch; None if they are negative or beyond `MAX_STAMP_MS`."""
+    return stamp_ms if stamp_ms is not None and 0 <= stamp_ms < MAX_STAMP_MS else None
 
 
 def seconds_of(text: str) -> float | None:
     """Parse ISO 8601 into seconds since the epoch; None if the text is invalid or out of range."""
     stamp_ms = from_iso(text)
-    return stamp_ms / 1000 if stamp_ms is not None and 0 <= stamp_ms < MAX_STAMP_MS else None
+    return None if stamp_ms is None else stamp_ms / 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.coverage import Coverage, UnobservedSpan
-from spotify_logger.core.times import MAX_STAMP_MS, to_iso
+from spotify_logger.core.times import in_range, to_iso
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
 
@@ -155,15 +155,14 @@ def _describe(gap: UnobservedSpan) -> str:
 
 def _read_last_answer(text: str) -> int | None:
     """Return the time of the last answer in milliseconds; None without a valid note."""
-    moment_ms = from_json(int, text)
-    return moment_ms if moment_ms is not None and 0 <= moment_ms < MAX_STAMP_MS else None
+    return in_range(from_json(int, text))
 
 
 def _read_gap(text: str) -> UnobservedSpan | None:
     """Return the gap in a note; None without a valid one."""
     kept = from_json(tuple[int, int, str], text)
     gap = None if kept is None else UnobservedSpan(*kept)
-    return gap if gap is not None and 0 < gap.from_ms <= gap.to_ms < MAX_STAMP_MS else None
+    return gap if gap is not None and 0 < gap.from_ms <= (in_range(gap.to_ms) or 0) else None
 
 
 def _read_spans(text: str) -> list[tuple[int, int]]:

@@ -122,6 +122,11 @@ def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay
     return _account(row, now_ms) if "endTime" in row else malformed("has neither ts nor endTime")
 
 
+def is_plausible(stamp_ms: int, now_ms: int) -> bool:
+    """Return whether something can have been played at a moment; clocks may be wrong by a day."""
+    return EARLIEST_PLAY_MS <= stamp_ms <= now_ms + ONE_DAY_MS
+
+
 def malformed(detail: str) -> SkippedRow:
     """Return the result for a row that cannot be understood."""
     return SkippedRow(SkipReason.BAD, detail)
@@ -245,7 +250,7 @@ def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
 def _timestamp(value: object, now_ms: int) -> int | None:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     moment = from_iso(value.removesuffix(" UTC")) if isinstance(value, str) else None
-    return moment if moment is not None and EARLIEST_PLAY_MS <= moment <= now_ms + ONE_DAY_MS else None
+    return moment if moment is not None and is_plausible(moment, now_ms) else None
 
 
 def _ms_played(value: object) -> int | None:

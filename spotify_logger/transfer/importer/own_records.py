@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.matching import naming_seconds
 from spotify_logger.core.matching_exports import kind_of
 from spotify_logger.core.play import Play
-from spotify_logger.core.player_state import ONE_DAY_MS, redis_convert, whole_number
-from spotify_logger.core.redis_keys import read_gap
-from spotify_logger.core.times import from_iso
-from spotify_logger.transfer.importer.export_rows import EARLIEST_PLAY_MS, ImportedPlay, SkippedRow, malformed
+from spotify_logger.core.player_state import redis_convert, whole_number
+from spotify_logger.core.redis_keys import gap_value
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, is_plausible, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +92,7 @@ def _fields(value: object) -> dict[str, str] | None:
 
 def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> ParsedRecord:
     play = None if second is None else Play.from_hash(second, fields)
-    if play is None or not EARLIEST_PLAY_MS <= play.started_ms <= now_ms + ONE_DAY_MS:
+    if play is None or not is_plausible(play.started_ms, now_ms):
         return malformed("its fields do not describe a play")
     if play.second not in naming_seconds(play.started_ms // 1000):
         return malformed("its second is not the second at which it started")
@@ -101,8 +100,7 @@ def _play(second: int | None, fields: Mapping[str, str], now_ms: int) -> ParsedR
 
 
 def _gap(second: int | None, fields: Mapping[str, str]) -> ParsedRecord:
-    ended_ms = from_iso(fields.get("to", ""))
-    line = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
-    if second is None or read_gap(str(second), line) is None:
+    value = "" if second is None else gap_value(second, fields)
+    if second is None or not value:
         return malformed("its fields do not describe a gap")
-    return GapRecord(second, line, fields)
+    return GapRecord(second, value, fields)

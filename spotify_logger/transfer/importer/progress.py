@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-class Progress(Protocol):
-    """A callback that reports progress."""
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """Report how far a step has come.
-
-        Args:
-            step: What is being done; a new step begins when the previous one has ended.
-            done: How much of the step is done.
-            total: How much there is to do in this step, in the same unit.
-        """
-
-
-def _nothing(step: str, done: int, total: int) -> None:
-    """Ignore the progress, where there is no terminal."""
+Progress = Callable[[str, int, int], object]
+"""Reports how far a step has come: the step, how much of it is done, and how much there is to do in all."""
 
 
 @contextmanager
 def progress_on(screen: TextIO | None) -> Iterator[Progress]:
     """Show a progress bar during a `with` block, if the screen is a terminal."""
     if screen is None or not screen.isatty():
-        yield _nothing
+        yield lambda *_: None
         return
     from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 

@@ -11,11 +11,10 @@ from spotify_logger.core.redis_keys import (
     ONE_DAY,
     TOMBSTONES,
     gap_key,
+    gap_value,
     play_key,
-    read_gap,
     read_tombstone,
 )
-from spotify_logger.core.times import from_iso
 from spotify_logger.storage.store import HASHES_PER_BATCH
 from spotify_logger.transfer.delete.catalog import catalog_hashes, remove_items
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
@@ -114,7 +113,7 @@ class CatalogAndGapCheck:
     def _find_wrong_gaps(self, seconds: list[int]) -> dict[str, tuple[FindingKind, str]]:
         """Return the problems by index field, each with the correct entry."""
         hashes = zip(seconds, self._archive.hashes(map(gap_key, seconds)), strict=True)
-        wanted = {str(second): _gap_line(second, fields) for second, fields in hashes}
+        wanted = {str(second): gap_value(second, fields) for second, fields in hashes}
         (lines,) = self._archive.hashes([GAPS])
         wrong = {name: (FindingKind.LOST_GAP, "") for name in lines if name not in wanted}
         for name, line in wanted.items():
@@ -145,10 +144,3 @@ class CatalogAndGapCheck:
 def _catalog_fields(fields: Mapping[str, str]) -> list[str]:
     """Return the names and values of the catalog fields in a play's hash, alternating."""
     return list(chain.from_iterable((name, fields[name]) for name in CATALOG_FIELDS if name in fields))
-
-
-def _gap_line(second: int, fields: Mapping[str, str]) -> str:
-    """Return the index entry of a gap; "" if the hash is not a gap."""
-    ended_ms = from_iso(fields.get("to", ""))
-    line = "" if ended_ms is None else f"{-(-ended_ms // 1000)} {fields.get('reason', '')}"
-    return "" if read_gap(str(second), line) is None else line
