@@ -18,7 +18,6 @@ from spotify_logger.transfer.delete.catalog import remove_items
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.ingest import Importer
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
-from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 from spotify_logger.transfer.importer.pairing import RowStatus
 from spotify_logger.transfer.importer.progress import progress_on
 from spotify_logger.transfer.importer.report import ImportSummary, import_answer, samples_answer
@@ -68,17 +67,18 @@ def import_history(
     if not found.sources and not found.refused:
         names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
         raise SpotifyLoggerError(f"nothing to import: Spotify's files are called {names}")
-    summary = ImportSummary()
-    other_records = _OtherRecords(archive, summary, dry_run=dry_run)
+    summary, writer = ImportSummary(), PlayWriter(archive, dry_run=dry_run)
     with suggest_rerun(), progress_on(screen) as progress, temporary_table() as database:
-        rows = RowTable(database, int(time.time() * 1000), summary, other_records, private=private)
+        rows = RowTable(database, int(time.time() * 1000), summary, writer, private=private)
         _read_files(rows, found.sources, progress)
         done = 0
-        for number in Importer(archive, summary, dry_run=dry_run).import_plays(rows.sorted_plays()):
+        for number in Importer(archive, summary, writer).import_plays(rows.sorted_plays()):
             done += number
             progress("importing", done, rows.plays)
         if summary.statuses[RowStatus.FORGOTTEN]:
-            other_records.remove_unused_items()
+            # Items whose plays were deleted before are not used any more.
+            now = time.time()
+            remove_items(archive, writer.items - archive.items_before(int(now)), now)
     return import_answer(summary, found, dry_run=dry_run)
 
 
@@ -95,13 +95,14 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         StoreError: Redis went away. What was imported so far is kept.
     """
     summary, samples = ImportSummary(), _Samples(archive)
+    writer = PlayWriter(archive, dry_run=dry_run)
     with suggest_rerun(), progress_on(screen) as progress:
         total = samples.find()
         if not total:
             raise SpotifyLoggerError(
                 f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (REDIS_PREFIX?)"
             )
-        for _ in Importer(archive, summary, dry_run=dry_run).import_plays(plays_of(samples.read())):
+        for _ in Importer(archive, summary, writer).import_plays(plays_of(samples.read())):
             progress("importing", samples.done, total)
     return samples_answer(summary, total, samples.empty, dry_run=dry_run)
 
@@ -160,23 +161,3 @@ def suggest_rerun() -> Iterator[None]:
     except StoreError as error:
         words = f"{error}; what has been imported is kept: run the import again to continue"
         raise StoreError(words, error.refused, error.codes) from None
-
-
-class _OtherRecords:
-    """Writes the records that are not plays: catalog items and gaps."""
-
-    def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool) -> None:
-        self._archive = archive
-        self._writer = PlayWriter(archive, dry_run=dry_run)
-        self._summary = summary
-
-    def __call__(self, records: Sequence[ItemRecord | GapRecord]) -> None:
-        items = [record for record in records if isinstance(record, ItemRecord)]
-        gaps = [record for record in records if isinstance(record, GapRecord)]
-        self._summary.items += self._writer.write_items(items)
-        self._summary.gaps += self._writer.write_gaps(gaps)
-
-    def remove_unused_items(self) -> None:
-        """Remove the imported catalog items that no play uses, because their plays were deleted before."""
-        now = time.time()
-        remove_items(self._archive, self._writer.items - self._archive.items_before(int(now)), now)

@@ -10,7 +10,6 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import TOMBSTONES
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, GROUP_GAP_MS, Deduplicator, tombstone_spans
 from spotify_logger.transfer.importer.pairing import KnownPlay, RowStatus, known_play
-from spotify_logger.transfer.importer.writer import PlayWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.transfer.importer.export_rows import ImportedPlay
     from spotify_logger.transfer.importer.report import ImportSummary
+    from spotify_logger.transfer.importer.writer import PlayWriter
 
 PLAYS_PER_BATCH = 1000
 """Plays that are decided and written together; also the largest group."""
@@ -37,13 +37,13 @@ class Importer:
     Args:
         archive: The log.
         summary: Counts the rows by status.
-        dry_run: Whether only to count.
+        writer: Writes the new ones.
     """
 
-    def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool = False) -> None:
+    def __init__(self, archive: Archive, summary: ImportSummary, writer: PlayWriter) -> None:
         self._archive = archive
         self._summary = summary
-        self._writer = PlayWriter(archive, dry_run=dry_run)
+        self._writer = writer
         (lines,) = archive.hashes([TOMBSTONES])
         self._deduplicator = Deduplicator(tombstone_spans(lines))
 

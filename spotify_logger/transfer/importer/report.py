@@ -21,17 +21,6 @@ MAX_ROWS_SHOWN = 10
 
 
 @dataclass
-class NewAndKnown:
-    """The number of records that were new, and of those known already."""
-
-    new: int = 0
-    known: int = 0
-
-    def __add__(self, other: NewAndKnown) -> NewAndKnown:
-        return NewAndKnown(self.new + other.new, self.known + other.known)
-
-
-@dataclass
 class ImportSummary:
     """The counts of an import.
 
@@ -41,8 +30,8 @@ class ImportSummary:
         statuses: The number of other rows, by status.
         bad: The first malformed rows: the file, the number of the row, and what is wrong with it.
         broken: Files that could not be read completely: the file, the number of the row, and the error.
-        items: Catalog items from our own exports.
-        gaps: Gaps from our own exports.
+        items: The number of catalog items from our own exports that are "new", and "known" already.
+        gaps: The same for gaps.
     """
 
     rows: int = 0
@@ -50,8 +39,8 @@ class ImportSummary:
     statuses: Counter[RowStatus] = field(default_factory=Counter)
     bad: list[tuple[str, int, str]] = field(default_factory=list)
     broken: list[tuple[str, int, str]] = field(default_factory=list)
-    items: NewAndKnown = field(default_factory=NewAndKnown)
-    gaps: NewAndKnown = field(default_factory=NewAndKnown)
+    items: Counter[str] = field(default_factory=Counter)
+    gaps: Counter[str] = field(default_factory=Counter)
 
     def skip(self, skipped: SkippedRow, name: str, number: int) -> None:
         """Count a skipped row.
@@ -75,9 +64,7 @@ def import_answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -
         dry_run: Whether nothing was written.
     """
     head = f"{counted(summary.rows, 'row')} in {counted(len(found.sources), 'file')}"
-    figures = [(f"{number:,}", name) for name, number in _figures(summary) if number]
-    page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
-    page += [Table(rows, right_aligned=(0,)) for rows in [figures] if rows]
+    page = _page(head, summary, dry_run=dry_run)
     page += [Table(rows, flexible=0) for rows in [[(line,) for line in _notes(summary, found)]] if rows]
     return Answer(_data(summary, found, dry_run=dry_run), page, 1 if summary.broken or found.refused else 0)
 
@@ -93,21 +80,24 @@ def samples_answer(summary: ImportSummary, samples: int, empty: int, *, dry_run:
     """
     plays = summary.statuses.total()
     head = f"{counted(plays, 'play')} in {counted(samples, 'sample')}, {empty:,} of which name no item"
+    statuses = {status.name.lower(): summary.statuses[status] for status in RowStatus}
+    data = {"dry_run": dry_run, "samples": samples, "empty": empty, "plays": plays, **statuses}
+    return Answer(data, _page(head, summary, dry_run=dry_run))
+
+
+def _page(head: str, summary: ImportSummary, *, dry_run: bool) -> list[str | Table]:
     figures = [(f"{number:,}", name) for name, number in _figures(summary) if number]
     page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
-    page += [Table(rows, right_aligned=(0,)) for rows in [figures] if rows]
-    statuses = {status.name.lower(): summary.statuses[status] for status in RowStatus}
-    return Answer({"dry_run": dry_run, "samples": samples, "empty": empty, "plays": plays, **statuses}, page)
+    return [*page, Table(figures, right_aligned=(0,))] if figures else page
 
 
 def _figures(summary: ImportSummary) -> Iterator[tuple[str, int]]:
     """Yield what to count and the count: rows by result, then other records."""
     yield from ((status.value, summary.statuses[status]) for status in RowStatus)
     yield from ((why.value, summary.skipped[why]) for why in SkipReason)
-    yield "catalog items, new", summary.items.new
-    yield "catalog items, already known", summary.items.known
-    yield "gaps, new", summary.gaps.new
-    yield "gaps, already known", summary.gaps.known
+    for what, counts in (("catalog items", summary.items), ("gaps", summary.gaps)):
+        yield f"{what}, new", counts["new"]
+        yield f"{what}, already known", counts["known"]
 
 
 def _notes(summary: ImportSummary, found: FoundFiles) -> Iterator[str]:
@@ -135,8 +125,8 @@ def _data(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> dict[s
         "rows": summary.rows,
         **{status.name.lower(): summary.statuses[status] for status in RowStatus},
         **{why.name.lower(): summary.skipped[why] for why in SkipReason},
-        "items": {"new": summary.items.new, "known": summary.items.known},
-        "gaps": {"new": summary.gaps.new, "known": summary.gaps.known},
+        "items": {"new": summary.items["new"], "known": summary.items["known"]},
+        "gaps": {"new": summary.gaps["new"], "known": summary.gaps["known"]},
         "problems": problems,
         "refused": [{"file": name, "problem": words} for name, words in found.refused],
         "passed_over": {"videos": found.videos, "others": found.others},

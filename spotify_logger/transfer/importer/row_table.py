@@ -13,10 +13,11 @@ from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from spotify_logger.transfer.importer.files import SourceFile
     from spotify_logger.transfer.importer.report import ImportSummary
+    from spotify_logger.transfer.importer.writer import PlayWriter
 
 ROWS_PER_BATCH = 1000
 """Rows after which the progress is reported, and records that are not plays are written."""
@@ -50,8 +51,8 @@ class RowTable:
     Args:
         database: The table for them.
         now_ms: Now, in milliseconds since the epoch, UTC.
-        summary: Counts the rows, and those that are skipped.
-        write_others: Is called with the records that are not plays, in batches.
+        summary: Counts the rows, those that are skipped, and other records.
+        writer: Writes the records that are not plays.
         private: Whether to include private sessions.
 
     Attributes:
@@ -63,7 +64,7 @@ class RowTable:
         database: sqlite3.Connection,
         now_ms: int,
         summary: ImportSummary,
-        write_others: Callable[[list[ItemRecord | GapRecord]], None],
+        writer: PlayWriter,
         *,
         private: bool = False,
     ) -> None:
@@ -71,8 +72,9 @@ class RowTable:
         self._now_ms = now_ms
         self._private = private
         self._summary = summary
-        self._write_others = write_others
-        self._others: list[ItemRecord | GapRecord] = []
+        self._writer = writer
+        self._items: list[ItemRecord] = []
+        self._gaps: list[GapRecord] = []
         self.plays = 0
 
     def add(self, source: SourceFile) -> Iterator[int]:
@@ -103,19 +105,22 @@ class RowTable:
             record = read_record(row, self._now_ms)
         else:
             record = read_row(row, self._now_ms, private=self._private)
-        if isinstance(record, ItemRecord | GapRecord):
-            self._others.append(record)
-            return
-        self._summary.rows += 1
-        if isinstance(record, SkippedRow):
-            self._summary.skip(record, name, number)
-            return
-        self._database.execute(
-            "INSERT INTO plays VALUES (?, ?)", (record.play.started_ms, pickle.dumps(record))
-        )
-        self.plays += 1
+        match record:
+            case ItemRecord():
+                self._items.append(record)
+            case GapRecord():
+                self._gaps.append(record)
+            case SkippedRow():
+                self._summary.rows += 1
+                self._summary.skip(record, name, number)
+            case ImportedPlay():
+                self._summary.rows += 1
+                values = (record.play.started_ms, pickle.dumps(record))
+                self._database.execute("INSERT INTO plays VALUES (?, ?)", values)
+                self.plays += 1
 
     def _flush(self) -> None:
-        if self._others:
-            self._write_others(self._others)
-            self._others = []
+        if self._items or self._gaps:
+            self._summary.items.update(self._writer.write_items(self._items))
+            self._summary.gaps.update(self._writer.write_gaps(self._gaps))
+            self._items, self._gaps = [], []

@@ -14,7 +14,6 @@ from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.redis_keys import GAPS, day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import StoreError
-from spotify_logger.transfer.importer.report import NewAndKnown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.export_rows import ImportedPlay
     from spotify_logger.transfer.importer.own_records import GapRecord, ItemRecord
 
-MAX_REMEMBERED_ITEMS = 50_000
-"""Item keys that are remembered because the catalog has them."""
 SECONDS_PER_LOOKUP = 16
 """Seconds that are looked up together when one is taken."""
 LAST_FIELD = "uri"
@@ -67,17 +64,17 @@ class PlayWriter:
         index: list[Command] = [("HSET", key, *words) for key, words in lines.items()]
         self._archive.write([*self._missing(items)[1], *hashes, *index])
 
-    def write_items(self, items: Iterable[ItemRecord]) -> NewAndKnown:
-        """Write the items that the catalog does not have."""
+    def write_items(self, items: Iterable[ItemRecord]) -> dict[str, int]:
+        """Write the items that the catalog does not have; return how many are "new" and "known"."""
         fields = {item.key: item.fields for item in items}
         missing, commands = self._missing(fields)
         if not self._dry_run:
             self._archive.write(commands)
             self.items.update(missing)
-        return NewAndKnown(len(missing), len(fields) - len(missing))
+        return {"new": len(missing), "known": len(fields) - len(missing)}
 
-    def write_gaps(self, gaps: Sequence[GapRecord]) -> NewAndKnown:
-        """Write the gaps that are not recorded yet."""
+    def write_gaps(self, gaps: Sequence[GapRecord]) -> dict[str, int]:
+        """Write the gaps that are not recorded yet; return how many are "new" and "known"."""
         key = self._archive.key
         found = self._archive.send([("HEXISTS", key(GAPS), gap.second) for gap in gaps])
         new = [gap for gap, is_there in zip(gaps, found, strict=True) if is_there == 0]
@@ -86,12 +83,10 @@ class PlayWriter:
                 ("HSET", key(gap_key(gap.second)), *chain.from_iterable(gap.fields.items())) for gap in new
             )
             self._archive.write([*hashes, *(("HSET", key(GAPS), gap.second, gap.line) for gap in new)])
-        return NewAndKnown(len(new), len(gaps) - len(new))
+        return {"new": len(new), "known": len(gaps) - len(new)}
 
     def _missing(self, items: Mapping[str, Mapping[str, FieldValue]]) -> tuple[list[str], list[Command]]:
         """Return the keys of the items that the catalog does not have, and the commands that write them."""
-        if len(self._known_items) > MAX_REMEMBERED_ITEMS:
-            self._known_items.clear()
         unknown = [key for key in items if key not in self._known_items]
         found = self._archive.send([("HEXISTS", self._archive.key(key), LAST_FIELD) for key in unknown])
         # A key that holds something else is not ours, and stays.
