@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from spotify_logger.core.matching_exports import SourceKind
@@ -115,11 +115,22 @@ def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay
         now_ms: Now, in milliseconds since the epoch, UTC.
         private: Whether to accept private sessions.
     """
-    if not isinstance(row, dict):
-        return malformed("not a JSON object")
-    if "ts" in row:
-        return _extended(row, now_ms, private=private)
-    return _account(row, now_ms) if "endTime" in row else malformed("has neither ts nor endTime")
+    if not isinstance(row, dict) or row.keys().isdisjoint(("ts", "endTime")):
+        return malformed("has neither ts nor endTime" if isinstance(row, dict) else "not a JSON object")
+    is_extended = "ts" in row
+    end, length = ("ts", "ms_played") if is_extended else ("endTime", "msPlayed")
+    reported_end_ms, ms_played = _timestamp(row[end], now_ms), _ms_played(row.get(length))
+    if reported_end_ms is None:
+        return malformed(f"{end} is not a time between 2006 and now")
+    if ms_played is None:
+        return malformed(f"{length} is not a number of milliseconds")
+    if _flag(row.get("incognito_mode")) and not private:
+        return SkippedRow(SkipReason.PRIVATE)
+    if not ms_played:
+        return SkippedRow(SkipReason.SILENT)
+    play = (_extended if is_extended else _account)(row, reported_end_ms, ms_played)
+    kind = SourceKind.EXTENDED if is_extended else SourceKind.ACCOUNT
+    return SkippedRow(SkipReason.NAMELESS) if play is None else ImportedPlay(play, kind, reported_end_ms)
 
 
 def is_plausible(stamp_ms: int, now_ms: int) -> bool:
@@ -132,104 +143,53 @@ def malformed(detail: str) -> SkippedRow:
     return SkippedRow(SkipReason.BAD, detail)
 
 
-def _extended(row: Mapping[str, object], now_ms: int, *, private: bool) -> ImportedPlay | SkippedRow:
-    reported_end_ms, ms_played = _timestamp(row["ts"], now_ms), _ms_played(row.get("ms_played"))
-    if reported_end_ms is None or ms_played is None:
-        return malformed(
-            "ts is not a time between 2006 and now"
-            if reported_end_ms is None
-            else "ms_played is not a number of milliseconds"
-        )
-    if _flag(row.get("incognito_mode")) and not private:
-        return SkippedRow(SkipReason.PRIVATE)
-    if not ms_played:
-        return SkippedRow(SkipReason.SILENT)
+def _extended(row: Mapping[str, object], reported_end_ms: int, ms_played: int) -> Play | None:
     item = _item(row)
     if item is None:
-        return SkippedRow(SkipReason.NAMELESS)
+        return None
     started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
     ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=_flag(row.get("offline")) is True)
-    play = Play(
-        started_ms // 1000,
-        item,
-        started_ms,
-        ended_ms,
-        ms_played,
-        _reason(row.get("reason_end"), row.get("skipped")),
-        IMPORT,
-        _fields(item, row),
+    reason = _reason(row.get("reason_end"), row.get("skipped"))
+    return Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, IMPORT, _fields(item, row))
+
+
+def _account(row: Mapping[str, object], reported_end_ms: int, ms_played: int) -> Play | None:
+    track, artist, episode, show = (
+        _text(row.get(name)) for name in ("trackName", "artistName", "episodeName", "podcastName")
     )
-    return ImportedPlay(play, SourceKind.EXTENDED, reported_end_ms)
-
-
-def _account(row: Mapping[str, object], now_ms: int) -> ImportedPlay | SkippedRow:
-    reported_end_ms, ms_played = _timestamp(row["endTime"], now_ms), _ms_played(row.get("msPlayed"))
-    if reported_end_ms is None or ms_played is None:
-        return malformed(
-            "endTime is not a time between 2006 and now"
-            if reported_end_ms is None
-            else "msPlayed is not a number of milliseconds"
-        )
-    if not ms_played:
-        return SkippedRow(SkipReason.SILENT)
-    track, episode = _text(row.get("trackName")), _text(row.get("episodeName"))
-    if track:
-        item = _item_without_id("track", _ItemNames(track, _text(row.get("artistName")), ""))
-    elif episode:
-        item = _item_without_id("episode", _ItemNames(episode, "", _text(row.get("podcastName"))))
-    else:
-        return SkippedRow(SkipReason.NAMELESS)
+    item = _item_of("track", "", track, artist, "") or _item_of("episode", "", episode, "", show)
+    if item is None:
+        return None
     started_ms = reported_end_ms - ms_played
-    play = Play(
+    return Play(
         started_ms // 1000, item, started_ms, reported_end_ms, ms_played, UNKNOWN, IMPORT, item.catalog
     )
-    return ImportedPlay(play, SourceKind.ACCOUNT, reported_end_ms)
 
 
 # The item
 
 
-class _ItemNames(NamedTuple):
-    """The names of an item; `album` is the show of an episode, and the audiobook of a chapter."""
-
-    name: str
-    artists: str
-    album: str
-
-
 def _item(row: Mapping[str, object]) -> Item | None:
-    for item_type, uri, title, artists, album in _ITEM_FIELDS:
-        if row.get(uri) or row.get(title):
-            names = _ItemNames(_text(row.get(title)), _text(row.get(artists)), _text(row.get(album)))
-            return _item_of(item_type, _text(row.get(uri)), names)
+    for item_type, uri, *names in _ITEM_FIELDS:
+        if row.get(uri) or row.get(names[0]):
+            name, artists, album = (_text(row.get(field)) for field in names)
+            return _item_of(item_type, _text(row.get(uri)), name, artists, album)
     return None
 
 
-def _item_of(item_type: str, uri: str, names: _ItemNames) -> Item | None:
+def _item_of(item_type: str, uri: str, name: str, artists: str, album: str) -> Item | None:
+    """Return an item; `album` is the show of an episode, and the audiobook of a chapter."""
     known = _URI.fullmatch(uri)
     if known is not None:
-        return _make_item(item_type, known[1], f"spotify:{item_type}:{known[1]}", names)
-    if uri.startswith("spotify:local:"):
-        return _make_item(item_type, "", uri, names)
-    return _item_without_id(item_type, names) if names.name else None
-
-
-def _item_without_id(item_type: str, names: _ItemNames) -> Item:
-    """Return an item without an ID, with the URI that Spotify gives to local files, and length 0."""
-    artists, album, name = map(quote_plus, (names.artists, names.album, names.name))
-    return _make_item(item_type, "", f"spotify:local:{artists}:{album}:{name}:0", names)
-
-
-def _make_item(item_type: str, identity: str, uri: str, names: _ItemNames) -> Item:
-    known = {
-        "uri": uri,
-        "type": item_type,
-        "name": names.name,
-        "artists": names.artists,
-        "album": names.album,
-    }
-    catalog: dict[str, FieldValue] = {field: text for field, text in known.items() if text}
-    return Item(catalog_key(item_type, identity, uri), uri, None, catalog)
+        uri = f"spotify:{item_type}:{known[1]}"
+    elif not uri.startswith("spotify:local:"):
+        if not name:
+            return None
+        # The URI that Spotify gives to local files, with length 0.
+        uri = ":".join(("spotify:local", *map(quote_plus, (artists, album, name)), "0"))
+    texts = {"uri": uri, "type": item_type, "name": name, "artists": artists, "album": album}
+    catalog: dict[str, FieldValue] = {field: text for field, text in texts.items() if text}
+    return Item(catalog_key(item_type, known[1] if known else "", uri), uri, None, catalog)
 
 
 def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:

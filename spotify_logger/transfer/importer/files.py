@@ -25,7 +25,7 @@ from spotify_logger.transfer.importer.json_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_COMPRESSION_RATIO = 250
 """The highest accepted ratio of a member's size to its compressed size; equal rows reach about 100."""
@@ -135,7 +135,13 @@ def find_sources(paths: Iterable[Path]) -> FoundFiles:
     """
     search = _Search()
     for path in paths:
-        search.look_at(path)
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
+        search.look_at(path, MAX_FOLDER_DEPTH, is_named=True)
     search.found.sources.sort(key=attrgetter("name"))
     return search.found
 
@@ -145,108 +151,78 @@ class _Search:
         self.found = FoundFiles()
         self._seen: set[tuple[int, int]] = set()
 
-    def look_at(self, path: Path) -> None:
-        """Search a path that the user named."""
+    def look_at(self, path: Path, depth: int, *, is_named: bool = False) -> None:
+        """Look at a file, or at a folder and what is in it, down to a depth."""
         try:
             status = path.stat()
+            # A symbolic link may lead back to a file or folder that was seen already.
+            is_new = (status.st_dev, status.st_ino) not in self._seen
+            self._seen.add((status.st_dev, status.st_ino))
+            is_folder = stat.S_ISDIR(status.st_mode)
+            entries = sorted(path.iterdir()) if is_folder and is_new and depth else []
         except OSError as error:
-            raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
-        if stat.S_ISDIR(status.st_mode):
-            self._folder(path, MAX_FOLDER_DEPTH)
-        elif not stat.S_ISREG(status.st_mode):
-            raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
-        elif self._is_new(status.st_dev, status.st_ino):
-            self._named_file(SourceFile(str(path), path, "", status.st_size))
-
-    def _named_file(self, source: SourceFile) -> None:
-        if zipfile.is_zipfile(source.path) or _is_called_zip(source.path):
-            self._zip(source)
-        elif _HISTORY.fullmatch(source.path.name) or _holds_plays(source):
-            self.found.sources.append(source)
-        elif _VIDEO.fullmatch(source.path.name):
-            self.found.videos += 1
-        else:
-            why = "contains no plays in the export format of Spotify or spotify-logger"
-            self.found.refused.append((source.name, why))
-
-    def _folder(self, path: Path, depth: int) -> None:
-        try:
-            status = path.stat()
-            # A symbolic link may lead back to a folder that was searched already.
-            is_new = self._is_new(status.st_dev, status.st_ino)
-            entries = sorted(path.iterdir()) if is_new and depth else []
-        except OSError as error:
-            self.found.refused.append((str(path), f"cannot be read: {describe_error(error)}"))
+            self._refuse(path, f"cannot be read: {describe_error(error)}")
             return
-        if not depth:
-            self.found.refused.append((str(path), "nested too deeply: name this folder itself"))
+        if is_folder and not depth:
+            self._refuse(path, "nested too deeply: name this folder itself")
         for entry in entries:
-            self._entry(entry, depth - 1)
-
-    def _entry(self, path: Path, depth: int) -> None:
-        try:
-            status = path.stat()
-        except OSError as error:
-            self.found.refused.append((str(path), f"cannot be read: {describe_error(error)}"))
-            return
-        if stat.S_ISDIR(status.st_mode):
-            self._folder(path, depth)
-        elif stat.S_ISREG(status.st_mode) and self._is_new(status.st_dev, status.st_ino):
-            source = SourceFile(str(path), path, "", status.st_size)
-            if _is_called_zip(path):
-                self._zip(source)
+            self.look_at(entry, depth - 1)
+        if stat.S_ISREG(status.st_mode) and is_new:
+            if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
+                self._zip(path, status.st_size)
             else:
-                self._file(source, path.name)
+                self._file(SourceFile(str(path), path, "", status.st_size), path.name, is_named=is_named)
 
-    def _is_new(self, device: int, number: int) -> bool:
-        """Return whether a file or folder is seen for the first time, by whatever name."""
-        is_new = (device, number) not in self._seen
-        self._seen.add((device, number))
-        return is_new
+    def _refuse(self, name: str | Path, why: str) -> None:
+        self.found.refused.append((str(name), why))
 
-    def _file(self, source: SourceFile, name: str) -> None:
-        if _HISTORY.fullmatch(name) or (_OWN_EXPORT.fullmatch(name) and _holds_plays(source)):
+    def _file(self, source: SourceFile, name: str, *, is_named: bool = False) -> None:
+        may_hold_plays = is_named or _OWN_EXPORT.fullmatch(name)
+        if _HISTORY.fullmatch(name) or (may_hold_plays and _holds_plays(source)):
             self.found.sources.append(source)
         elif _VIDEO.fullmatch(name):
             self.found.videos += 1
+        elif is_named:
+            self._refuse(source.name, "contains no plays in the export format of Spotify or spotify-logger")
         else:
             self.found.others += 1
 
-    def _zip(self, source: SourceFile) -> None:
+    def _zip(self, path: Path, size: int) -> None:
         try:
-            with _ZipBytes(source.path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
+            with _ZipBytes(path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
         except _DirectoryTooLong:
-            self.found.refused.append((source.name, TOO_MANY))
+            self._refuse(path, TOO_MANY)
             return
         except READ_ERRORS as error:
-            self.found.refused.append((source.name, f"not a readable zip: {describe_error(error)}"))
+            self._refuse(path, f"not a readable zip: {describe_error(error)}")
             return
-        if len(members) > MAX_ZIP_MEMBERS:
-            self.found.refused.append((source.name, TOO_MANY))
-        elif len({member.filename for member in members}) < len(members):
-            self.found.refused.append((source.name, "lists a file twice, which Spotify's zips never do"))
-        elif any(_leads_outside(member.filename) for member in members):
-            self.found.refused.append(
-                (source.name, "contains paths that lead out of it, which Spotify's zips never do")
-            )
-        elif sum(member.compress_size for member in members) > source.size:
-            self.found.refused.append((source.name, "its files overlap: it is a zip bomb"))
-        else:
-            for member in members:
-                self._member(source.path, member)
-
-    def _member(self, path: Path, member: zipfile.ZipInfo) -> None:
-        name = f"{path}/{member.filename}"
-        why = _refusal_reason(member)
-        if why:
-            self.found.refused.append((name, why))
-        else:
-            base = PurePosixPath(member.filename).name
-            self._file(SourceFile(name, path, member.filename, member.file_size), base)
+        if why := _zip_refusal(members, size):
+            self._refuse(path, why)
+            return
+        for member in members:
+            name = f"{path}/{member.filename}"
+            if why := _member_refusal(member):
+                self._refuse(name, why)
+            else:
+                source = SourceFile(name, path, member.filename, member.file_size)
+                self._file(source, PurePosixPath(member.filename).name)
 
 
-def _refusal_reason(member: zipfile.ZipInfo) -> str:
+def _zip_refusal(members: Sequence[zipfile.ZipInfo], size: int) -> str:
+    """Return why a zip of a size in bytes is not read, or ""."""
+    if len(members) > MAX_ZIP_MEMBERS:
+        return TOO_MANY
+    if len({member.filename for member in members}) < len(members):
+        return "lists a file twice, which Spotify's zips never do"
+    if any(_leads_outside(member.filename) for member in members):
+        return "contains paths that lead out of it, which Spotify's zips never do"
+    if sum(member.compress_size for member in members) > size:
+        return "its files overlap: it is a zip bomb"
+    return ""
+
+
+def _member_refusal(member: zipfile.ZipInfo) -> str:
     if member.filename.lower().endswith(".zip"):
         return "a zip inside a zip: unpack the outer one"
     if member.flag_bits & _ENCRYPTED:
@@ -258,10 +234,6 @@ def _refusal_reason(member: zipfile.ZipInfo) -> str:
     ):
         return "far too large when unpacked: it is a zip bomb"
     return ""
-
-
-def _is_called_zip(path: Path) -> bool:
-    return path.suffix.lower() == ".zip"
 
 
 def _leads_outside(name: str) -> bool:
