@@ -47,6 +47,8 @@ def add_transfer_commands(add: Subcommands) -> None:
     forget.set_defaults(check=_check_forget)
     check = add.command("check", "verify that index, catalog and plays agree (exit code 1 if not)", csv=False)
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
+    what = "do not ask before deleting index entries of plays that are gone"
+    check.add_argument("--yes", action="store_true", help=what)
 
 
 def _check_import(options: argparse.Namespace) -> None:

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from spotify_logger.queries.reader import first_second
-from spotify_logger.transfer.delete.command import Confirmation, forget
+from spotify_logger.transfer.confirmation import Confirmation
+from spotify_logger.transfer.delete.command import forget
 from spotify_logger.transfer.delete.selection import Selection
 from spotify_logger.transfer.exporter.command import export, export_file
 from spotify_logger.transfer.importer.command import import_history, import_samples
@@ -49,12 +50,15 @@ def _export(options: argparse.Namespace, store: Archive) -> Answer | None:
 def _forget(options: argparse.Namespace, store: Archive) -> Answer:
     question = options.question
     wanted = Selection(" ".join(options.text), first_second(question.period), question.period.end)
-    confirmation = None if options.yes else Confirmation(sys.stdin, sys.stderr, question.zone)
-    return forget(store, wanted, question.now, confirmation)
+    return forget(store, wanted, question.now, _confirmation(options))
 
 
 def _check(options: argparse.Namespace, store: Archive) -> Answer:
-    return check(store, options.question.now, repair=options.repair)
+    return check(store, options.question.now, _confirmation(options), repair=options.repair)
+
+
+def _confirmation(options: argparse.Namespace) -> Confirmation | None:
+    return None if options.yes else Confirmation(sys.stdin, sys.stderr, options.question.zone)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Archive], Answer | None]] = {

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, STOPPED
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
+from spotify_logger.transfer.confirmation import Confirmation
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
+from tests.transfer.test_delete import FakeTerminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -111,6 +115,39 @@ def test_damage_is_found_and_repaired(log: RedisLog, damage: Damage, expected: d
     assert check(log.store, NOW).page[1:] == []
     if A in before:
         assert index_of(log) == intact
+
+
+@pytest.fixture
+def evicting(log: RedisLog) -> Iterator[None]:
+    """Let the server throw keys away when its memory is full, which it is not."""
+    log.raw.config_set("maxmemory", "1gb", "maxmemory-policy", "allkeys-lru")
+    yield
+    log.raw.config_set("maxmemory", "0", "maxmemory-policy", "noeviction")
+
+
+@pytest.mark.usefixtures("evicting")
+def test_what_is_left_of_evicted_plays_stays(log: RedisLog) -> None:
+    log.raw.delete(A, f"listening:{SECOND - DAY}")
+    before = log.everything()
+    for repair in (False, True):
+        answer = check(log.store, NOW, repair=repair)
+        assert (list(examples(answer)), answer.code) == (["lost"], 1)
+        assert "maxmemory-policy noeviction" in str(answer.page[-1])
+    assert log.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "terminal", "stays"),
+    [("y\n", FakeTerminal, False), ("\n", FakeTerminal, True), ("y\n", io.StringIO, True)],
+)
+def test_deleting_what_is_left_of_plays_has_to_be_allowed(
+    log: RedisLog, text: str, terminal: type[io.StringIO], *, stays: bool
+) -> None:
+    log.raw.delete(A, f"listening:{SECOND - DAY}")
+    before, screen = log.everything(), terminal()
+    answer = check(log.store, NOW, Confirmation(terminal(text), screen, Zone("UTC")), repair=True)
+    assert (log.everything() == before, answer.code) == (stays, stays)
+    assert ("2 plays, 2026-11-21 18:00 to 2026-11-22 18:00" in screen.getvalue()) is screen.isatty()
 
 
 UNREPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
@@ -20,41 +19,11 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.periods import Zone
     from spotify_logger.storage.bulk import Archive
+    from spotify_logger.transfer.confirmation import Confirmation
 
 MAX_PLAYS_SHOWN = 10
 """Plays listed in the preview, at most."""
 OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """Asks for confirmation on a terminal.
-
-    Attributes:
-        keyboard: The terminal to read the answer from.
-        screen: The terminal to ask on.
-        zone: The time zone in which times are shown.
-    """
-
-    keyboard: TextIO
-    screen: TextIO
-    zone: Zone
-
-    def is_given(self, archive: Archive, seconds: Sequence[int]) -> bool:
-        """Show the plays, and return whether the user agrees to delete them.
-
-        Raises:
-            SpotifyLoggerError: There is no terminal to ask on.
-        """
-        if not (self.keyboard.isatty() and self.screen.isatty()):
-            raise SpotifyLoggerError(
-                "nothing was deleted: there is no terminal to ask on; --yes skips the question"
-            )
-        write_answer(preview(archive, seconds, self.zone), self.screen)
-        these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
-        self.screen.write(f"Permanently delete {these}? [y/N] ")
-        self.screen.flush()
-        return self.keyboard.readline().strip().casefold() in {"y", "yes"}
 
 
 def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
@@ -76,11 +45,21 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
     found = find_plays(archive, selection)
     still_open = open_plays(archive, now)
     seconds = [second for second in found if second not in still_open]
-    if seconds and confirmation is not None and not confirmation.is_given(archive, seconds):
+    if seconds and confirmation is not None and not _is_confirmed(archive, seconds, confirmation):
         return Answer(_data(Deletion(), seconds), ["Nothing was deleted."], code=1)
     deletion = delete(archive, seconds, now)
     deletion.has_open_play |= len(seconds) < len(found)
     return Answer(_data(deletion, seconds), _page(deletion, selection))
+
+
+def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confirmation) -> bool:
+    if not confirmation.is_possible:
+        raise SpotifyLoggerError(
+            "nothing was deleted: there is no terminal to ask on; --yes skips the question"
+        )
+    write_answer(preview(archive, seconds, confirmation.zone), confirmation.screen)
+    these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
+    return confirmation.is_given(f"Permanently delete {these}?")
 
 
 def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:

@@ -49,12 +49,14 @@ class Findings:
         counts: The number of findings of each kind.
         examples: The first few of each kind.
         seen: The number of plays, items and so on that were checked.
+        why_kept: Why index entries of plays that are gone stay; "" if a repair deletes them.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[FindingKind] = Counter()
         self.examples: dict[FindingKind, list[str]] = {kind: [] for kind in FindingKind}
         self.seen: Counter[str] = Counter()
+        self.why_kept = ""
 
     def add(self, kind: FindingKind, name: str) -> None:
         """Count a finding at the key `name`."""
@@ -62,6 +64,10 @@ class Findings:
         if len(self.examples[kind]) < MAX_EXAMPLES:
             self.examples[kind].append(name)
 
+    def is_repairable(self, kind: FindingKind) -> bool:
+        """Return whether a repair fixes all of a kind."""
+        return kind.is_repairable and not (kind is FindingKind.LOST and self.why_kept)
+
     def is_healthy(self, *, repaired: bool) -> bool:
         """Return whether there is no damage, or none left after a repair."""
-        return not any(kind.is_damage and not (repaired and kind.is_repairable) for kind in self.counts)
+        return not any(kind.is_damage and not (repaired and self.is_repairable(kind)) for kind in self.counts)

@@ -11,11 +11,12 @@ from spotify_logger.core.matching import SAME_END_MS, naming_seconds
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
 from spotify_logger.storage.bulk import DAYS_PER_BATCH
+from spotify_logger.storage.store import HASHES_PER_BATCH
 from spotify_logger.transfer.delete.selection import indexed_days
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from spotify_logger.storage.bulk import Archive
@@ -33,10 +34,12 @@ class PlayFinding(NamedTuple):
     Attributes:
         kind: The kind of problem.
         play: The play, if there is one.
+        line: Its index entry, if there is one.
     """
 
     kind: FindingKind
     play: Play | None
+    line: str | None
 
 
 class PlayCheck:
@@ -52,6 +55,7 @@ class PlayCheck:
 
     Attributes:
         items: The keys of the items of all plays, each with the second of one of the plays.
+        lost: The seconds of index entries whose plays are gone, with the keys of their items.
     """
 
     def __init__(self, archive: Archive, findings: Findings, *, repair: bool) -> None:
@@ -62,6 +66,7 @@ class PlayCheck:
         self._unlisted: set[int] = set()
         self._until_ms = 0  # when the previous live play ended
         self.items: dict[str, int] = {}
+        self.lost: dict[int, str] = {}
 
     def check_index(self) -> None:
         """Check the index, day by day."""
@@ -77,6 +82,16 @@ class PlayCheck:
             if finding.play is not None:
                 self._register(finding.play)
         self._report(findings)
+
+    def delete_lost(self) -> None:
+        """Delete the index entries whose plays are still gone."""
+        for seconds in batched(self.lost, HASHES_PER_BATCH):
+            gone = [
+                second for second, found in self._inspect(seconds).items() if found.kind is FindingKind.LOST
+            ]
+            self._archive.write(
+                [("HDEL", self._archive.key(index_key(day_of(second))), second) for second in gone]
+            )
 
     def is_indexed(self, second: int) -> bool:
         """Return whether a play was in the index when that was read."""
@@ -147,33 +162,28 @@ class PlayCheck:
             play = None if values is None else _read(second, values)
             kind = compare_with_index(play, line, exists=bool(exists))
             if kind is not None:
-                found[second] = PlayFinding(kind, play)
+                found[second] = PlayFinding(kind, play, line)
         return found
 
     def _report(self, findings: Mapping[int, PlayFinding]) -> None:
         for second, finding in findings.items():
             self._findings.add(finding.kind, _name(second, finding.kind))
+            if finding.kind is FindingKind.LOST:
+                self.lost[second] = (finding.line or "").partition(" ")[0]
         if self._repair:
             self._repair_index(findings)
 
     def _repair_index(self, findings: Mapping[int, PlayFinding]) -> None:
         for _ in range(MAX_TRIES):
-            commands = [
-                command
+            commands: list[Command] = [
+                ("HSET", self._archive.key(index_key(day_of(second))), second, finding.play.index)
                 for second, finding in findings.items()
-                for command in self._repair_commands(second, finding)
+                if finding.play is not None
             ]
             if not commands:
                 return
             self._archive.write(commands)
             findings = self._inspect(list(findings))
-
-    def _repair_commands(self, second: int, finding: PlayFinding) -> Iterator[Command]:
-        key = self._archive.key(index_key(day_of(second)))
-        if finding.kind is FindingKind.LOST:
-            yield "HDEL", key, second
-        elif finding.play is not None:
-            yield "HSET", key, second, finding.play.index
 
 
 def compare_with_index(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
