@@ -52,6 +52,11 @@ def in_range(stamp_ms: int | None) -> int | None:
     return stamp_ms if stamp_ms is not None and 0 <= stamp_ms < MAX_STAMP_MS else None
 
 
+def is_second(number: float) -> bool:
+    """Return whether a number of seconds can be a time since the epoch, or a duration; NaN cannot."""
+    return 0 <= number < MAX_STAMP_MS / 1000
+
+
 def seconds_of(text: str) -> float | None:
     """Parse ISO 8601 into seconds since the epoch; None if the text is invalid or out of range."""
     stamp_ms = from_iso(text)

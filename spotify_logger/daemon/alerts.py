@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from spotify_logger.core.backoff import Backoff
-from spotify_logger.core.times import local
+from spotify_logger.core.times import is_second, local
 from spotify_logger.spotify.http import Request
 from spotify_logger.system import log
 from spotify_logger.system.errors import LOGIN_ADVICE, TryLater
@@ -40,7 +40,6 @@ HEARTBEAT_RETRY = 60.0
 """Seconds before a failed heartbeat is retried."""
 
 _NO_REMINDER = REMINDER_DAYS[0] + 1  # no reminder has been sent for this login yet
-_MAX_SECOND = 2.0**40  # seconds since the epoch; anything later is garbage
 _LOGIN, _DAYS_LEFT = "login", "login-days"
 _SUCCESS = range(200, 300)
 _REJECTED = range(300, 500)
@@ -249,7 +248,7 @@ def _read_state(note: str) -> _AlertState:
 
 
 def _is_valid(state: _AlertState) -> bool:
-    is_time = state.ends is None or 0 <= state.ends < _MAX_SECOND
+    is_time = state.ends is None or is_second(state.ends)
     return is_time and state.days in (*REMINDER_DAYS, _NO_REMINDER) and len(state.queue) <= MAX_QUEUED
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import urlencode
 
 from spotify_logger.config.settings import conceal, is_visible_ascii
-from spotify_logger.core.times import EPOCH
+from spotify_logger.core.times import EPOCH, is_second
 from spotify_logger.spotify.http import Request, parse_http_date
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.clock import DATE_TOLERANCE
@@ -42,7 +42,6 @@ DEFAULT_RETRY_AFTER = 60.0
 """Seconds to wait after a 429 without `Retry-After`."""
 
 _PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099: a plausible `Date`
-_MAX_TIMESTAMP = 2.0**37  # seconds since the epoch, in the year 6325; anything later is not a time
 _MAX_ACCESS_LIFETIME = 86400.0
 _MAX_RETRY_AFTER = 366 * 86400.0
 _MAX_ERROR_LENGTH = 200
@@ -353,6 +352,6 @@ def _is_token_text(value: object) -> TypeGuard[str]:
 
 def _bounded_number(value: object) -> float | None:
     """Return `value` if it can be a time or a duration, otherwise None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIMESTAMP:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_second(value):
         return None
     return float(value)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from spotify_logger.core.times import is_second
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import NotBefore
 from spotify_logger.system.state import from_json, from_plain, to_json
@@ -40,7 +41,6 @@ PROGRESS_SAVE_INTERVAL = 600.0
 EndpointGroup = Literal["api", "accounts"]
 """Endpoints that share a rate limit: those of the Web API, and the token endpoint."""
 
-_MAX_SECONDS = 1e12  # beyond any clock
 _MAX_REASON_LENGTH = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -232,8 +232,7 @@ def _parse_cooldown(value: object) -> Cooldown | None:
     """Return a cooldown from the file, within bounds; None if it is invalid."""
     cooldown = from_plain(Cooldown, value)
     if cooldown is None or not all(
-        0 <= number <= _MAX_SECONDS
-        for number in (cooldown.seconds, cooldown.monotonic, cooldown.utc, cooldown.times)
+        map(is_second, (cooldown.seconds, cooldown.monotonic, cooldown.utc, cooldown.times))
     ):
         return None
     return replace(
