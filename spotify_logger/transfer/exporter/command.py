@@ -6,21 +6,23 @@ Records are streamed in chronological order. Plays are found through the index.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
 
 from spotify_logger.report import csv_output
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND
+from spotify_logger.system.atomic_file import replacing
+from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.jsonl import records
 from spotify_logger.transfer.exporter.listenbrainz import listens
-from spotify_logger.transfer.exporter.output_file import atomic_output
 from spotify_logger.transfer.exporter.spreadsheet import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from spotify_logger.storage.bulk import Archive
 
@@ -77,14 +79,24 @@ def export_file(
     begin: int = FIRST_SECOND,
     end: int | None = None,
 ) -> Answer:
-    """Export into a file, which is replaced atomically (see `export`).
+    """Export into a file with mode 0600, which is replaced when the export is complete (see `export`).
+
+    Symbolic links are followed. The old file stays if the export fails.
 
     Raises:
         StoreError: Redis went away.
         SpotifyLoggerError: The file cannot be written.
     """
-    with atomic_output(path) as out:
-        number = export(archive, export_format, out, begin, end)
+    real = Path(os.path.realpath(path))
+    if os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long
+        raise SpotifyLoggerError(
+            f"{path} is not a regular file: name a file to write, or omit it and redirect the output"
+        )
+    try:
+        with replacing(real) as out:
+            number = export(archive, export_format, out, begin, end)
+    except OSError as error:
+        raise SpotifyLoggerError(f"cannot write {path}: {error.strerror or error}") from None
     noun = "listen" if export_format == "listenbrainz" else "play"
     return Answer({"file": str(path), f"{noun}s": number}, [f"{counted(number, noun)} in {path}"])
 
