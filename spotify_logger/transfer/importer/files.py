@@ -33,8 +33,6 @@ RATIO_EXEMPT_BYTES = 1 << 24
 """Bytes up to which the ratio of a member does not matter."""
 MAX_MEMBER_BYTES = 1 << 32
 """Bytes of a member of a zip at most; Spotify's have 13 million."""
-MAX_FOLDER_DEPTH = 32
-"""Levels of nested folders that are searched."""
 MAX_ZIP_MEMBERS = 2000
 """Members of a zip at most; Spotify's have some dozens. zipfile lists all of them whenever one is opened."""
 MAX_DIRECTORY_BYTES = 1 << 20
@@ -141,7 +139,7 @@ def find_sources(paths: Iterable[Path]) -> FoundFiles:
             raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
-        search.look_at(path, MAX_FOLDER_DEPTH, is_named=True)
+        search.look_at(path)
     search.found.sources.sort(key=attrgetter("name"))
     return search.found
 
@@ -151,27 +149,29 @@ class _Search:
         self.found = FoundFiles()
         self._seen: set[tuple[int, int]] = set()
 
-    def look_at(self, path: Path, depth: int, *, is_named: bool = False) -> None:
-        """Look at a file, or at a folder and what is in it, down to a depth."""
-        try:
-            status = path.stat()
-            # A symbolic link may lead back to a file or folder that was seen already.
-            is_new = (status.st_dev, status.st_ino) not in self._seen
-            self._seen.add((status.st_dev, status.st_ino))
-            is_folder = stat.S_ISDIR(status.st_mode)
-            entries = sorted(path.iterdir()) if is_folder and is_new and depth else []
-        except OSError as error:
-            self._refuse(path, f"cannot be read: {describe_error(error)}")
-            return
-        if is_folder and not depth:
-            self._refuse(path, "nested too deeply: name this folder itself")
-        for entry in entries:
-            self.look_at(entry, depth - 1)
-        if stat.S_ISREG(status.st_mode) and is_new:
-            if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
-                self._zip(path, status.st_size)
-            else:
-                self._file(SourceFile(str(path), path, "", status.st_size), path.name, is_named=is_named)
+    def look_at(self, path: Path) -> None:
+        """Look at a file, or at a folder and everything in it."""
+        pending = [path]
+        while pending:
+            each = pending.pop()
+            try:
+                status = each.stat()
+                # A symbolic link may lead back to a file or folder that was seen already.
+                is_new = (status.st_dev, status.st_ino) not in self._seen
+                self._seen.add((status.st_dev, status.st_ino))
+                if is_new and stat.S_ISDIR(status.st_mode):
+                    pending += sorted(each.iterdir(), reverse=True)
+            except OSError as error:
+                self._refuse(each, f"cannot be read: {describe_error(error)}")
+                continue
+            if is_new and stat.S_ISREG(status.st_mode):
+                self._regular_file(each, status.st_size, is_named=each is path)
+
+    def _regular_file(self, path: Path, size: int, *, is_named: bool) -> None:
+        if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
+            self._zip(path, size)
+        else:
+            self._file(SourceFile(str(path), path, "", size), path.name, is_named=is_named)
 
     def _refuse(self, name: str | Path, why: str) -> None:
         self.found.refused.append((str(name), why))
