@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from spotify_logger.queries.question import Question
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import write_answer
 from spotify_logger.storage.bulk import Archive
+from tests.report.samples import TerminalStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,17 +129,12 @@ def texts(answer: Answer) -> list[str]:
     return [block for block in answer.page if isinstance(block, str)]
 
 
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def drawn(answer: Answer, monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> list[str]:
     """Return the lines that a terminal shows."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", "24")
     monkeypatch.setenv("TERM", "dumb")
-    out = _Terminal()
+    out = TerminalStream()
     write_answer(answer, out)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 

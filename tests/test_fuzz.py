@@ -132,6 +132,7 @@ class PlayChecker:
 
     def observe(self, body: object, stamp_ms: int, monotonic_ms: int) -> None:
         player_state, last = read_player_state(body), self.tracker.seen.last
+        check_fields(player_state.fields)
         may_begin = can_be_played(body) and (player_state.playing or (last is not None and last.playing))
         changed = self.tracker.observe(player_state, stamp_ms, monotonic_ms)
         elapsed = 0 if last is None else self.tracker.seen.now - last.at
@@ -281,6 +282,7 @@ def test_restart_from_what_redis_has(
     tracker = Tracker.restore(Play.from_hash(NEWEST.second, newest_play), memory)
     checker = PlayChecker(tracker)
     if tracker.play is not None:
+        check_play(tracker.play)
         checker.plays[NEWEST.second] = tracker.play
     now = SECOND
     for body, pause in answers:
@@ -358,11 +360,15 @@ def test_responses_with_tokens(spotify: FuzzedSpotify, response: Response) -> No
 
 blank = st.just("")
 lines = st.text("ab=\"'\\\n\r #$\0ä{(", max_size=40) | texts
+urls = st.builds("{}://{}".format, st.sampled_from(["https", "redis", "redis+sentinel", "unix"]), texts)
 setting_names = st.sampled_from([*DEFAULTS, *(f"{name}_FILE" for name in DEFAULTS)])
 
 
 @fuzz(
-    100, environ=st.dictionaries(setting_names, texts, max_size=2), dotenv=blank | lines, auth=blank | lines
+    100,
+    environ=st.dictionaries(setting_names, texts | urls, max_size=2),
+    dotenv=blank | lines,
+    auth=blank | lines,
 )
 def test_settings(tmp_path: Path, environ: Mapping[str, str], dotenv: str, auth: str) -> None:
     kept = (

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.config import settings as config
 from spotify_logger.config import sources
@@ -432,19 +429,3 @@ class TestUntrustedStateFolder:
         monkeypatch.setattr("spotify_logger.system.ownership.os.lstat", lstat)
         with pytest.raises(Misconfigured, match="link"):
             load(tmp_path, {"STATE_DIR": "link/state"})
-
-
-TEXTS = st.text(":/@[]?#%1a.~\0\ud800 ä", max_size=20)
-URLS = st.builds("{}://{}".format, st.sampled_from(["https", "redis", "redis+sentinel", "unix"]), TEXTS)
-
-
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.dictionaries(st.sampled_from([*sources.DEFAULTS]), TEXTS | URLS, max_size=3), st.binary(max_size=60)
-)
-def test_any_input_yields_settings_or_one_error(
-    tmp_path: Path, environ: dict[str, str], dotenv: bytes
-) -> None:
-    (tmp_path / ".env").write_bytes(dotenv)
-    with contextlib.suppress(Misconfigured):
-        load(tmp_path, {**environ, "STATE_DIR": str(tmp_path)})

@@ -3,8 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from spotify_logger.core.player_state import (
     StateKind,
@@ -141,28 +139,6 @@ def test_invalid_numbers_are_left_out(invalid: object) -> None:
 
     assert (state.progress_ms, state.changed_ms) == (None, None)
     assert not {"progress_ms", "timestamp"} & state.fields.keys()
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-GARBLED = st.fixed_dictionaries(
-    {},
-    optional={name: JSON | st.just(value) for name, value in body(TRACK).items()}
-    | {"item": JSON | st.fixed_dictionaries({}, optional={k: JSON | st.just(v) for k, v in TRACK.items()})},
-)
-
-
-@given(JSON | GARBLED)
-def test_any_input_yields_only_text_and_whole_numbers(garbled: object) -> None:
-    state = read_player_state(garbled)
-
-    catalog = {} if state.item is None else state.item.catalog
-    for value in (*state.fields.values(), *catalog.values()):
-        assert type(value) in (str, int)
-        str(value).encode()
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,6 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
@@ -28,7 +26,7 @@ from spotify_logger.simulator.service import Service
 from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.spotify.login import login, open_desktop_browser, parse_redirect
+from spotify_logger.spotify.login import login, open_desktop_browser
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore
@@ -336,9 +334,3 @@ def test_browser_is_opened_only_on_a_visible_screen(
     monkeypatch.setattr(webbrowser, "open", open_page)
     assert open_desktop_browser("http://x/") is is_shown
     assert open_page.called is is_shown
-
-
-@settings(max_examples=50)
-@given(st.text("?&=#%:/[]codestaerr1\ud800\x1b", max_size=60))
-def test_any_text_can_be_parsed_as_a_redirect(text: str) -> None:
-    assert parse_redirect(text).error.isprintable()

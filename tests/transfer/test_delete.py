@@ -15,6 +15,7 @@ from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, forget
 from spotify_logger.transfer.delete.plays import delete
 from spotify_logger.transfer.delete.selection import Selection, find_plays
 from tests.redis_log import SECOND, RedisLog, item, play
+from tests.report.samples import TerminalStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,13 +200,8 @@ def test_play_that_came_back_after_its_deletion_stays(log: RedisLog) -> None:
     assert "track:A" in log.names()
 
 
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 class TestConfirmation:
-    def confirmation(self, answer: str, kind: type[io.StringIO] = FakeTerminal) -> Confirmation:
+    def confirmation(self, answer: str, kind: type[io.StringIO] = TerminalStream) -> Confirmation:
         self.screen = kind()
         return Confirmation(kind(answer), self.screen, Zone("Europe/Berlin"))
 

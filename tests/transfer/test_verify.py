@@ -13,7 +13,7 @@ from spotify_logger.transfer.confirmation import Confirmation
 from spotify_logger.transfer.verify.command import check
 from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
-from tests.transfer.test_delete import FakeTerminal
+from tests.report.samples import TerminalStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +138,7 @@ def test_what_is_left_of_evicted_plays_stays(log: RedisLog) -> None:
 
 @pytest.mark.parametrize(
     ("text", "terminal", "stays"),
-    [("y\n", FakeTerminal, False), ("\n", FakeTerminal, True), ("y\n", io.StringIO, True)],
+    [("y\n", TerminalStream, False), ("\n", TerminalStream, True), ("y\n", io.StringIO, True)],
 )
 def test_deleting_what_is_left_of_plays_has_to_be_allowed(
     log: RedisLog, text: str, terminal: type[io.StringIO], *, stays: bool
