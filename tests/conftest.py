@@ -161,6 +161,27 @@ def open_files(pid: int) -> Iterator[str]:
             yield str(path.readlink())
 
 
+@pytest.fixture
+def set_timezone() -> Iterator[Callable[[str], None]]:
+    """Sets the time zone of the machine, for one test."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def set_timezone(name: str) -> None:
+            patch.setenv("TZ", name)
+            time.tzset()
+
+        yield set_timezone
+    time.tzset()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A real server for one test, which may stop or break it."""
+    server = start_server(tmp_path / "redis")
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """One real server for all tests of a worker. A test that stops or breaks it starts its own."""

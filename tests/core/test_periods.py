@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from tests import reference
 from tests.reference import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 HOUR, DAY = 3600, 86_400
 BERLIN, SAO_PAULO, CAIRO, KOLKATA = "Europe/Berlin", "America/Sao_Paulo", "Africa/Cairo", "Asia/Kolkata"
@@ -38,17 +37,14 @@ LENGTHS = [
 
 
 @pytest.fixture(params=["named", "of the machine"])
-def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Zone]]:
+def make(request: pytest.FixtureRequest, set_timezone: Callable[[str], None]) -> type[Zone]:
     """Make zones by their names, or as the machine's time zone."""
 
     def machine(name: str) -> Zone:
-        monkeypatch.setenv("TZ", name)
-        time.tzset()
+        set_timezone(name)
         return Zone()
 
-    yield Zone if request.param == "named" else machine  # type: ignore[misc]
-    monkeypatch.undo()
-    time.tzset()
+    return Zone if request.param == "named" else machine  # type: ignore[return-value]
 
 
 class TestZone:

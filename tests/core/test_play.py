@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +12,7 @@ from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import from_iso, local, second_of_local, to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import tzinfo
 
     from spotify_logger.core.player_state import FieldValue
@@ -150,17 +149,10 @@ class Datetime32(datetime):
         return super().timestamp()
 
 
-@pytest.fixture
-def _two_hours_behind_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "XXX2")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_two_hours_behind_utc")
-def test_local_times_also_after_2038_on_a_32_bit_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_times_also_after_2038_on_a_32_bit_system(
+    monkeypatch: pytest.MonkeyPatch, set_timezone: Callable[[str], None]
+) -> None:
+    set_timezone("XXX2")  # two hours behind UTC
     assert local(SECOND + 0.5) == datetime(2026, 11, 22, 16, 0, 0, 500_000)  # noqa: DTZ001
     assert second_of_local(local(SECOND + 0.5)) == SECOND + 0.5
     monkeypatch.setattr(times, "datetime", Datetime32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from tests.testbed.fault_schedule import HOUR
 from tests.testbed.year import YearSimulation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -79,9 +79,8 @@ class YearOfDeletions(YearSimulation):
 
 
 @pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+def _utc(set_timezone: Callable[[str], None]) -> None:
+    set_timezone("UTC")
 
 
 def test_what_is_deleted_stays_away_and_nothing_else_does(memory_folder: Path) -> None:

@@ -28,7 +28,7 @@ from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.storage import store
-from tests.conftest import start_again, start_server
+from tests.conftest import start_again
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld
 
@@ -126,14 +126,6 @@ def make_rig(redis_url: str, memory_folder: Path) -> Iterator[Callable[..., Poll
     yield make
     for rig in rigs:
         rig.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server to stop and start."""
-    server = start_server(tmp_path / "redis")
-    yield server
-    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import start_again, start_server
+from tests.conftest import start_again
 from tests.stage import LiveRun
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ NETWORK_FAULTS = {"reset": None, "hang": 0.4, "drip": 0.02, "drip_headers": 0.02
 """Network faults, and their durations in seconds."""
 LONGER_THAN_A_TURN = 3.0
 """Seconds after which the hasty supervisor takes a loop for hung."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A Redis that may be killed."""
-    server = start_server(tmp_path / "redis")
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from tests.testbed.fault_schedule import (
 from tests.testbed.year import YearFailure, YearSimulation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from spotify_logger.core.play import Play
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+def _utc(set_timezone: Callable[[str], None]) -> None:
+    set_timezone("UTC")
 
 
 @pytest.mark.parametrize(("seed", "persistence"), [(3, "rdb"), (6, "aof")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +17,7 @@ from spotify_logger.storage.persistence import Persistence
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from spotify_logger.report.blocks import Answer
 
@@ -39,12 +38,8 @@ AN_HOUR_AGO = "2026-11-22T17:03:38.000Z"
 
 
 @pytest.fixture(autouse=True)
-def _timezone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "CET-1")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def _timezone(set_timezone: Callable[[str], None]) -> None:
+    set_timezone("CET-1")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,23 +16,14 @@ from spotify_logger.report.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 NEW_YEAR = 1_767_223_800
 """2025-12-31T23:30:00Z."""
 
 
-@pytest.fixture
-def _berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")  # as POSIX writes it, without a database
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_berlin")
-def test_times_are_local_and_a_period_within_a_day_has_one_date() -> None:
+def test_times_are_local_and_a_period_within_a_day_has_one_date(set_timezone: Callable[[str], None]) -> None:
+    set_timezone("CET-1CEST,M3.5.0,M10.5.0/3")  # as POSIX writes it, without a database
     assert (local_time(NEW_YEAR + 0.9), local_time(1_782_862_200)) == ("2026-01-01 00:30", "2026-07-01 01:30")
     assert local_period(NEW_YEAR, NEW_YEAR + 3600) == "2026-01-01 00:30 to 01:30"
     assert local_period(NEW_YEAR - 3600, NEW_YEAR) == "2025-12-31 23:30 to 2026-01-01 00:30"

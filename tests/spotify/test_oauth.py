@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import stat
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerEr
 from tests.conftest import date_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
@@ -194,14 +193,11 @@ def test_login_without_a_refresh_token_is_an_error(app: Settings) -> None:
     ],
 )
 def test_rate_limit_tells_how_long_to_wait_in_any_time_zone(
-    app: Settings, headers: dict[str, str], seconds: float, monkeypatch: pytest.MonkeyPatch
+    app: Settings, headers: dict[str, str], seconds: float, set_timezone: Callable[[str], None]
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        with pytest.raises(NotBefore) as caught:
-            oauth.refresh(answering(429, b"Too many requests", headers), app, TOKEN, NOW)
-    time.tzset()
+    set_timezone("Asia/Tokyo")
+    with pytest.raises(NotBefore) as caught:
+        oauth.refresh(answering(429, b"Too many requests", headers), app, TOKEN, NOW)
     assert caught.value.seconds == seconds
 
 

@@ -34,13 +34,6 @@ time.sleep(60)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    server = start_server(tmp_path / "redis")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
         yield client

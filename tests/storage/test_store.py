@@ -11,11 +11,10 @@ import redis
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.persistence import Persistence
 from spotify_logger.storage.store import MAX_CACHED_KEYS, Store, StoreError
-from tests.conftest import start_again, start_server
+from tests.conftest import start_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from spotify_logger.storage.client import Command, Reply
     from spotify_logger.storage.embedded_server import EmbeddedServer
@@ -117,23 +116,15 @@ def recorded(open_store: OpenStore) -> RecordedStore:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server to break."""
-    server = start_server(tmp_path / "redis")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def on_own_server(own_server: EmbeddedServer) -> Iterator[RecordedStore]:
-    recorded = RecordedStore(own_server.url)
+def on_own_server(server: EmbeddedServer) -> Iterator[RecordedStore]:
+    recorded = RecordedStore(server.url)
     yield recorded
     recorded.close()
 
 
 @pytest.fixture
-def impatient(own_server: EmbeddedServer, open_store: OpenStore) -> RecordedStore:
-    return open_store(f"{own_server.url}?socket_timeout=1")
+def impatient(server: EmbeddedServer, open_store: OpenStore) -> RecordedStore:
+    return open_store(f"{server.url}?socket_timeout=1")
 
 
 class TestWriting:
@@ -494,36 +485,36 @@ class TestStoreRefusals:
 
 class TestStoreOutages:
     def test_a_server_that_came_back_empty_gets_everything_again(
-        self, own_server: EmbeddedServer, on_own_server: RecordedStore
+        self, server: EmbeddedServer, on_own_server: RecordedStore
     ) -> None:
         on_own_server.write_poll()
-        own_server.stop()
+        server.stop()
         with pytest.raises(StoreError, match="cannot be reached") as caught:
             on_own_server.write_poll()
         assert caught.value.refused == caught.value.codes == frozenset()
         for _ in range(2):
-            start_again(own_server)
+            start_again(server)
             on_own_server.raw.flushall()
             # Reading over the new connection must not hide that it is new.
             assert on_own_server.store.read_status() == {}
             on_own_server.write_poll()
             assert len(on_own_server.content()) == 5
-            assert own_server.process
-            own_server.process.kill()  # and now between two polls
-            own_server.process.wait()
+            assert server.process
+            server.process.kill()  # and now between two polls
+            server.process.wait()
 
     def test_after_a_server_hung_all_fields_are_sent_again(
-        self, own_server: EmbeddedServer, impatient: RecordedStore
+        self, server: EmbeddedServer, impatient: RecordedStore
     ) -> None:
         impatient.write_poll()
-        assert own_server.pid
-        os.kill(own_server.pid, signal.SIGSTOP)
+        assert server.pid
+        os.kill(server.pid, signal.SIGSTOP)
         try:
             for _ in range(2):  # over the old connection, then because there is no new one
                 with pytest.raises(StoreError, match="did not answer in time"):
                     impatient.write_play(fields={**FIELDS, "ms_played": 216000})
         finally:
-            os.kill(own_server.pid, signal.SIGCONT)
+            os.kill(server.pid, signal.SIGCONT)
         assert impatient.raw.ping()
         impatient.sent()
         impatient.write_play(fields={**FIELDS, "ms_played": 217000})
