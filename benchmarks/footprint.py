@@ -62,6 +62,14 @@ TRUSTED = "trusted.pem"
 """The file name of the certificates that the logger trusts."""
 PATIENCE = 300.0
 """Seconds to wait for anything at most."""
+COUNT_LINES = """
+import sys
+from pathlib import Path
+import spotify_logger.daemon.main
+files = [Path(module.__file__) for name, module in sys.modules.items() if name.startswith("spotify_logger")]
+print(len(files), sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files))
+"""
+"""Prints how many modules of the project the loop loads, and their lines."""
 MAPPING = re.compile(r"([0-9a-f]+)-[0-9a-f]+ ")
 EMULATOR = 1 << 40
 """The address above which memory belongs to QEMU, which maps the emulated program far below itself."""
@@ -216,6 +224,18 @@ def start_simulator(resources: ExitStack, certificate: Path, pace: float) -> tup
     return service, f"https://{HOST}:{server.server_address[1]}"
 
 
+def size() -> list[Figure]:
+    """Count the modules of the project that log.py loads, and their lines."""
+    counted = subprocess.run(
+        [sys.executable, "-c", COUNT_LINES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    modules, lines = map(int, counted.stdout.split())
+    return [
+        Figure("modules of the project that log.py loads", modules, ""),
+        Figure("  their lines", lines, ""),
+    ]
+
+
 def busy() -> list[Figure]:
     """Measure memory and processor time after many polls in a short time."""
     with ExitStack() as resources:
@@ -339,7 +359,7 @@ def main() -> int:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     print(f"{platform.python_implementation()} {platform.python_version()} on {machine}", flush=True)
     try:
-        for measure in (busy, deaths) if options.quick else (busy, deaths, idle):
+        for measure in (size, busy, deaths) if options.quick else (size, busy, deaths, idle):
             print(*measure(), sep="\n", flush=True)
     except (SpotifyLoggerError, OSError) as error:
         print(f"cannot measure: {error}", file=sys.stderr)
