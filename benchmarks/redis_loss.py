@@ -162,8 +162,10 @@ def node_replaced(folder: Path, chance: random.Random) -> Iterator[tuple[str, Ca
                 for server in cluster.servers
                 if str(server.info("replication").get("master_port")) == port
             )
-            replica.client.execute_command("CLIENT", "PAUSE", 1)
+            replica.freeze()
+            run_on(chance.uniform(60, 600))
             killed.kill()
+            replica.freeze(frozen=False)
             run_on(chance.uniform(60, 1200))
             wait_until(cluster.is_whole, FAILOVER_TIMEOUT)
             run_on(chance.uniform(60, 1200))
