@@ -53,7 +53,8 @@ def read_rows(text: TextIO, size: int) -> Iterator[object]:
         if _has_row_per_line(text):
             yield from _lines(text)
         elif size > MAX_ARRAY_BYTES:
-            raise UnreadableFile(f"larger than {MAX_ARRAY_BYTES >> 20} MB; the largest of Spotify has 13 MB")
+            limit = f"larger than {MAX_ARRAY_BYTES >> 20} MB"
+            raise UnreadableFile(f"{limit}: import Spotify's files as they come, with at most 13 MB each")
         else:
             yield from _array(text)
     except READ_ERRORS as error:
