@@ -39,8 +39,10 @@ MAX_LEASE_SECONDS = 8 * 3600.0
 INVALID_LEASE_GRACE = 60.0
 """Seconds without a write after which a lease that would not expire is taken over."""
 
-RENEW, RELEASE = Lock.LUA_REACQUIRE_SCRIPT, Lock.LUA_RELEASE_SCRIPT
-"""redis-py's scripts for what only the holder may do; every supported server can run them."""
+RENEW = "redis.set_repl(redis.REPL_REPLICA) " + Lock.LUA_REACQUIRE_SCRIPT
+RELEASE = Lock.LUA_RELEASE_SCRIPT
+"""redis-py's scripts for what only the holder may do. A renewal is not worth a write to the disk: after a
+restart of Redis, a standby waits for longer than the holder needs to take the lease again."""
 DROP_INVALID = (
     "local held = redis.pcall('GET', KEYS[1]) "
     "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"

@@ -55,6 +55,14 @@ ITEMS_PER_BATCH = 1000
 """Hashes of which a few fields are read in one batch."""
 MAX_CACHED_KEYS = 64
 """Most keys whose last written fields are cached."""
+LOG_INTERVAL = 300.0
+"""Most seconds for which the append-only file may lack what changes with every answer."""
+UNLOGGED = (
+    "redis.set_repl(redis.REPL_REPLICA) "
+    "local said = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)) "
+    "return type(said) == 'number' and said or 1"
+)
+"""Do a command in memory and on replicas only: it is not worth a write to an SD card."""
 
 
 class Batch:
@@ -64,10 +72,12 @@ class Batch:
         hashes: Fields to write, by key.
         replaced: Keys whose hashes are replaced: other fields of a play are deleted.
         now_playing: The command for `now_playing`, if any.
+        is_final: Whether there is more in it than what the next answer changes again.
     """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self.is_final = False
         self.hashes: dict[str, dict[str, str]] = {}
         self.replaced: set[str] = set()
         self.now_playing: Command | None = None
@@ -83,6 +93,7 @@ class Batch:
         key = self._prefix + play_key(key_second)
         self.hashes.pop(key, None)
         self.replaced.add(key)
+        self.is_final |= "end_reason" in fields
         self._add(play_key(key_second), fields)
         self._add(index_key(day_of(key_second)), {str(key_second): index})
 
@@ -102,12 +113,14 @@ class Batch:
             second: Its start, in whole seconds since the epoch, UTC.
             fields: "from", "to" (ISO 8601, UTC) and "reason".
         """
+        self.is_final = True
         ended_ms = from_iso(fields["to"]) or 0
         self._add(gap_key(second), fields)
         self._add(GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
 
     def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
         """Write tombstones: second in the key of a deleted play -> second of its end."""
+        self.is_final = True
         self._add(TOMBSTONES, {str(second): end for second, end in tombstones.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
@@ -137,8 +150,9 @@ class Batch:
 class Store:
     """The log in Redis. For one thread.
 
-    Only changed fields are sent: the last written ones are cached until an error or a new connection. Data of
-    other writers is read as it is, and skipped if it cannot belong to the log.
+    Only changed fields are sent: the last written ones are cached until an error or a new connection. What
+    every answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
+    Data of other writers is read as it is, and skipped if it cannot belong to the log.
 
     Args:
         url: REDIS_URL.
@@ -170,6 +184,8 @@ class Store:
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
+        self._logged_at = float("-inf")
+        self._may_skip_log = True
         self.has_lost_data = False
         self._claims: dict[int, tuple[str, str]] = {}
 
@@ -424,21 +440,36 @@ class Store:
 
     def _write(self, batch: Batch) -> None:
         self._client.connect()
-        for _ in range(2):
+        for _ in range(3):
             if self._client.connections != self._connection:
                 self._written.clear()  # the server may have lost data
-                self._connection = self._client.connections
-            commands = [command for key in batch.hashes for command in self._changes(batch, key)]
+                self._connection, self._may_skip_log = self._client.connections, True
+            is_logged = self._must_log(batch)
+            known = {} if is_logged else self._written
+            writes = [
+                write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
+            ]
+            commands = [write if is_logged else _unlogged(write) for write in writes]
             if batch.now_playing:
-                commands.append(batch.now_playing)
+                writes.append(batch.now_playing)
+                commands.append(_unlogged(batch.now_playing) if self._may_skip_log else batch.now_playing)
             replies = self._client.send(commands)
-            if self._lacks_fields(commands, replies):
+            if self._lacks_fields(writes, replies):
                 self._written.clear()
                 self.has_lost_data = True
+            elif any(map(_is_refused_script, commands, replies)):
+                self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
             elif self._client.connections == self._connection:
-                self._confirm(batch, commands, replies)
+                self._logged_at = self._utc() if is_logged else self._logged_at
+                self._confirm(batch, writes, replies)
                 return
         raise StoreError(f"Redis at {self.where} loses data or connections all the time: check its log")
+
+    def _must_log(self, batch: Batch) -> bool:
+        """Return whether the append-only file has to get a batch, as a whole."""
+        is_known = batch.hashes.keys() <= self._written.keys()
+        is_due = not 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # the clock may have been set back
+        return batch.is_final or is_due or not is_known or not self._may_skip_log
 
     def _lacks_fields(self, commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
         """Return whether a hash was written of which Redis has lost fields: it had to add some again."""
@@ -450,10 +481,9 @@ class Store:
                     return True
         return False
 
-    def _changes(self, batch: Batch, key: str) -> Iterator[Command]:
-        """Yield the commands that bring a hash up to date."""
+    def _changes(self, batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
+        """Yield the commands that bring a hash up to date, of which some fields need not be sent."""
         fields = batch.hashes[key]
-        known = self._written.get(key, {})
         changed = {name: value for name, value in fields.items() if known.get(name) != value}
         if changed:
             yield ("HSET", key, *chain.from_iterable(changed.items()))
@@ -494,6 +524,17 @@ class Store:
         refused = (key.removeprefix(self._prefix) for key in refusals)
         codes = (refusal.code for refusal in refusals.values())
         return StoreError(f"Redis at {self.where} {'; and '.join(complaints)}", refused, codes)
+
+
+def _unlogged(command: Command) -> Command:
+    name, key, *rest = command
+    if name == "HDEL":
+        return command  # repeated later, it would delete nothing, and so not be logged
+    return ("EVAL", UNLOGGED, 1, key, name, *rest)
+
+
+def _is_refused_script(command: Command, reply: Reply) -> bool:
+    return command[0] == "EVAL" and isinstance(reply, Refusal)
 
 
 def _some(keys: Sequence[str]) -> str:

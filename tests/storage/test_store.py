@@ -12,6 +12,7 @@ from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.persistence import Persistence
 from spotify_logger.storage.store import MAX_CACHED_KEYS, Store, StoreError
 from tests.conftest import start_again
+from tests.testbed.fake_redis import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +62,7 @@ class RecordedStore:
 
     def sent(self) -> list[Command]:
         """Return what was sent since the last call."""
-        commands = [command for trip in self.client.round_trips for command in trip]
+        commands = [plain(command) for trip in self.client.round_trips for command in trip]
         self.client.round_trips.clear()
         return commands
 
@@ -164,6 +165,27 @@ class TestWriting:
         recorded.write_play(fields={"uri": "u", "ms_played": 215000})
         assert recorded.raw.hgetall(PLAY_KEY) == {"uri": "u", "ms_played": "215000", "mine": "x"}
         assert ("HDEL", PLAY_KEY, "name", "playing", "started_at") in recorded.sent()
+
+    def test_what_every_answer_changes_spares_the_disk(
+        self, server: EmbeddedServer, on_own_server: RecordedStore
+    ) -> None:
+        recorded = on_own_server
+        recorded.write_poll()
+        before = recorded.raw.info("persistence")["aof_current_size"]
+        recorded.write_play(fields={**FIELDS, "ms_played": 216000}, row="track:a 1")
+        recorded.write_poll()
+        fields = {**FIELDS, "ms_played": 216000, "playing": 0}
+        recorded.write_play(fields=fields, row="track:a 2")
+        assert recorded.raw.info("persistence")["aof_current_size"] == before
+        assert recorded.raw.hget(PLAY_KEY, "ms_played") == "216000"
+        del fields["name"]
+        recorded.write_play(fields=fields, row="track:a 2")
+        recorded.write_play(fields={**fields, "end_reason": "skipped"}, row="track:a 216000 skipped")
+        expected = recorded.content()
+        assert expected.pop("now_playing") == PLAY_KEY
+        server.stop()
+        start_again(server)
+        assert recorded.content() == expected, "the end is in the append-only file as a whole"
 
     def test_status_and_catalog_keep_what_is_not_given(self, recorded: RecordedStore) -> None:
         with recorded.store.batch() as batch:

@@ -20,6 +20,7 @@ from redis import exceptions
 from spotify_logger.storage.client import ANSWER_TIMEOUT, StoreError
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW, read_holder
 from spotify_logger.storage.redis_errors import explain, to_refusal
+from spotify_logger.storage.store import UNLOGGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,17 +78,20 @@ class _Disk:
         saved_at: When the last save ended.
         durable: How many changes are on the disk, of all that there were.
         stalled: Whether the disk takes nothing.
+        unlogged: By key and field, what the file has of values that were changed in memory only.
     """
 
     def __init__(self, every: float | None) -> None:
         self._every = every
         self._handed_over = 0
+        self.unlogged: dict[tuple[str, str | None], _Entry] = {}
         self.stalled = False
         self.reset(0.0)
 
     def reset(self, time: float) -> None:
         """Begin anew, with everything on the disk."""
         self.journal: list[_Entry] = []
+        self.unlogged.clear()
         self.saving: list[_Entry] | None = None
         self.due = math.inf
         self.saved_at = time
@@ -98,10 +102,18 @@ class _Disk:
         """How many changes there were."""
         return self._handed_over + len(self.journal)
 
+    def note(self, entry: _Entry, *, is_logged: bool) -> None:
+        """Note what a change has replaced; a snapshot has what the append-only file may lack."""
+        key, name, *_ = entry
+        if is_logged or self._every is not None:
+            self.journal.append(self.unlogged.pop((key, name), entry))
+        else:
+            self.unlogged.setdefault((key, name), entry)
+
     @property
     def unsaved(self) -> list[_Entry]:
         """All that is lost when the power fails now."""
-        return [*(self.saving or ()), *self.journal]
+        return [*(self.saving or ()), *self.journal, *self.unlogged.values()]
 
     def plan(self, time: float) -> None:
         """See to it that what was changed by now will be saved."""
@@ -143,10 +155,12 @@ class _Keys:
 
     Attributes:
         time: The time by which keys expire.
+        is_logged: Whether the append-only file gets the changes.
     """
 
     def __init__(self, disk: _Disk) -> None:
         self.time = 0.0
+        self.is_logged = True
         self._disk = disk
         self._values: dict[str, _Value] = {}
         self._expires: dict[str, float] = {}
@@ -177,7 +191,8 @@ class _Keys:
 
     def put(self, key: str, value: str | None, expires: float | None = None) -> None:
         """Replace whatever a key holds; None takes the key away."""
-        self._disk.journal.append((key, None, self._values.get(key), self._expires.get(key)))
+        entry = (key, None, self._values.get(key), self._expires.get(key))
+        self._disk.note(entry, is_logged=self.is_logged)
         self._place(key, value, expires)
 
     def put_fields(self, key: str, names: Sequence[str], values: Sequence[str]) -> int:
@@ -186,9 +201,8 @@ class _Keys:
         before = len(fields)
         if not fields:
             self._values[key] = fields
-        note = self._disk.journal.append
         for name, value in zip(names, values, strict=True):
-            note((key, name, fields.get(name), None))
+            self._disk.note((key, name, fields.get(name), None), is_logged=self.is_logged)
             fields[name] = value
         return len(fields) - before
 
@@ -196,7 +210,8 @@ class _Keys:
         """Take fields of a hash away, and the hash with the last of them; return how many there were."""
         fields = self.fields(key)
         gone = [name for name in dict.fromkeys(names) if name in fields]
-        self._disk.journal.extend((key, name, fields.pop(name), None) for name in gone)
+        for name in gone:
+            self._disk.note((key, name, fields.pop(name), None), is_logged=self.is_logged)
         if gone and not fields:
             del self._values[key]
         return len(gone)
@@ -227,7 +242,7 @@ class _Keys:
         if value is not None:
             fields[name] = value
             return
-        del fields[name]
+        fields.pop(name, None)
         if not fields:
             del self._values[key]
 
@@ -321,6 +336,7 @@ class FakeRedis:
 
     def stop(self) -> None:
         """Shut it down in good order; it does not run until `restart`."""
+        self._keys.undo(list(self._disk.unlogged.values()))
         self._disk.reset(self._keys.time)
         self.running = False
         self.session += 1
@@ -402,6 +418,7 @@ class FakeRedis:
 
     def _reply(self, command: Command) -> Reply:
         name, *arguments = map(str, command)
+        self._keys.is_logged = True
         try:
             if name not in self._commands:
                 raise _unknown(name, arguments)
@@ -494,7 +511,12 @@ class FakeRedis:
         return -1 if expires is None else round(1000 * (expires - self._keys.time))
 
     def _eval(self, script: str, keys: str, key: str = "", *arguments: str) -> int:
-        """The scripts of a lease, and no others: there is no Lua here."""
+        """The scripts of a lease and of the store, and no others: there is no Lua here."""
+        if script == UNLOGGED and keys == "1":
+            command, *rest = arguments
+            self._keys.is_logged = False
+            said = self._commands[command][0](key, *rest)
+            return said if isinstance(said, int) and said is not True else 1
         if script not in {RENEW, RELEASE, DROP_INVALID} or keys != "1":
             raise exceptions.ResponseError("this script is not known here")
         held, *milliseconds = arguments
@@ -505,6 +527,7 @@ class FakeRedis:
             return 0
         if script == RELEASE:
             return self._del(key)
+        self._keys.is_logged = False
         self._keys.put(key, held, self._keys.time + int(milliseconds[0]) / 1000)
         return 1
 
@@ -589,6 +612,13 @@ class FakeRedisClient:
     def _failure(self, broken: ConnectionLost) -> StoreError:
         self.close()
         return StoreError(f"Redis at {self.where} {broken}")
+
+
+def plain(command: Command) -> Command:
+    """Return a command without the script that keeps it out of the append-only file."""
+    if command[:2] != ("EVAL", UNLOGGED):
+        return command
+    return (command[4], command[3], *command[5:])
 
 
 def _unknown(name: str, arguments: Sequence[str]) -> exceptions.ResponseError:

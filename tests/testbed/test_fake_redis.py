@@ -16,7 +16,7 @@ from spotify_logger.storage.client import ANSWER_TIMEOUT, Client, Command, Redis
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW
 from spotify_logger.storage.persistence import read_persistence
 from spotify_logger.storage.redis_errors import Refusal
-from spotify_logger.storage.store import Store
+from spotify_logger.storage.store import UNLOGGED, Store
 from tests.conftest import start_server, wait_until
 from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, FakeRedis
 from tests.testbed.virtual_time import VirtualClock
@@ -34,7 +34,7 @@ QUESTIONS: list[Command] = [("INFO",), ("CONFIG GET", "save")]
 
 def commands_of(text: str) -> list[Command]:
     """Read commands that are separated by commas; the names of scripts stand for the scripts."""
-    scripts = {"RENEW": RENEW, "RELEASE": RELEASE, "DROP_INVALID": DROP_INVALID}
+    scripts = {"RENEW": RENEW, "RELEASE": RELEASE, "DROP_INVALID": DROP_INVALID, "UNLOGGED": UNLOGGED}
     return [tuple(scripts.get(word, word) for word in command.split()) for command in text.split(",")]
 
 
@@ -50,6 +50,8 @@ CONVERSATIONS = {
         *commands_of("HMGET h f none f, HMGET none f g, HGETALL h, HLEN h, HGETALL none, HLEN none"),
         *commands_of("HDEL h f none f, HDEL none f, HDEL h g, EXISTS h, HSET h f v"),
         *[("HSET", "h", "", ""), ("HGETALL", "h")],
+        *commands_of("EVAL UNLOGGED 1 h HSET f v g x, EVAL UNLOGGED 1 h HDEL g"),
+        *commands_of("EVAL UNLOGGED 1 c SET x, GET c"),
     ],
     "wrong types": commands_of(
         "SET a x, HSET a f v, HGET a f, HMGET a f, HGETALL a, HLEN a, HDEL a f, HSET h f v, GET h,"

@@ -18,6 +18,7 @@ from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
 from tests.conftest import start_again
+from tests.testbed.fake_redis import plain
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class SpyClient(RedisClient):
 
 def written_seconds(commands: Sequence[Command]) -> list[int]:
     """Return the seconds of the plays whose hashes a batch writes."""
-    keys = dict.fromkeys(str(command[1]) for command in commands if command[0] == "HSET")
+    keys = dict.fromkeys(str(command[1]) for command in map(plain, commands) if command[0] == "HSET")
     return [int(key.removeprefix("listening:")) - SECOND for key in keys if key.startswith("listening:")]
 
 

@@ -48,7 +48,7 @@ def test_a_gap_is_sent_again_when_it_has_grown(rig: RecorderRig, *, is_saved: bo
     rig.outbox.put_gap(SECOND, longer)
     rig.write()
     assert rig.raw.hgetall(f"gap:{SECOND}") == longer
-    assert rig.outbox.waiting_gaps() == []
+    assert rig.outbox.gaps() == []
 
 
 @contextmanager

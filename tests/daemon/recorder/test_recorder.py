@@ -21,6 +21,7 @@ from tests.daemon.recorder.rig import (
     play,
     tracker_state,
 )
+from tests.testbed.fake_redis import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +91,7 @@ class TestRecorderDisk:
         checked = []
 
         def check(commands: Sequence[Command]) -> None:
-            for command in commands:
+            for command in map(plain, commands):
                 if command[0] == "HSET" and str(command[1]).startswith("listening:"):
                     key = int(str(command[1]).removeprefix("listening:"))
                     (closed,) = closed_on_disk(rig.path, key)
@@ -107,7 +108,7 @@ class TestRecorderDisk:
             *[(0, 0), (0, 0)],
             *[(0, 1), (60, 0)],
             *[(60, 1), (90, 1), (91, 0)],
-            *[(45, 1)],
+            *[(45, 1), (91, 0)],
         ]
 
     def test_the_open_play_is_saved_every_thirty_seconds_but_only_while_redis_is_away(
