@@ -100,7 +100,8 @@ class GapMonitor:
         self._coverage.record_failure(now, reason)
         if not self._is_failing:
             self._is_failing = True
-            self._save_last_answer({})
+            if self._coverage.answered_ms not in {None, self._saved_ms}:
+                self._outbox.put([], self.to_notes())
         gap = self._coverage.current_gap(now)
         if gap is not None and now - self._gap_saved_at >= GAP_SAVE_INTERVAL:
             self._gap_saved_at = now
@@ -139,10 +140,6 @@ class GapMonitor:
             self._alerts.check_login(login_valid_until, trouble, self._clock.utc())
         self._alerts.deliver()
         self._heartbeat.beat(healthy=healthy)
-
-    def _save_last_answer(self, notes: dict[str, str]) -> None:
-        if self._coverage.answered_ms not in (None, self._saved_ms):
-            self._outbox.put([], {**self.to_notes(), **notes})
 
     def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> None:
         fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}

@@ -13,6 +13,7 @@ from spotify_logger.core.matching import identity, is_same_play, newness
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import ONE_DAY, day_of, gap_key, second_of_day
 from spotify_logger.core.times import to_iso
+from spotify_logger.storage.outbox import ACKNOWLEDGED
 from spotify_logger.storage.persistence import Persistence
 from spotify_logger.system import log
 
@@ -154,7 +155,7 @@ class Reconciler:
         ]
 
     def _lost_gaps(self) -> list[int]:
-        seconds = [gap.second for gap in self._outbox.acknowledged_gaps()]
+        seconds = [gap.second for gap in self._outbox.gaps(ACKNOWLEDGED)]
         if not seconds:
             return []
         indexed = {second for second, _, _ in self._store.gaps()}

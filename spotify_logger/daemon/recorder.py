@@ -355,7 +355,7 @@ class Recorder:
         if self._outbox.changes == self._nothing_at:
             return []
         held = self._recently_refused("gap:")
-        gaps = [gap for gap in self._outbox.waiting_gaps() if _gap_version(gap) not in held]
+        gaps = [gap for gap in self._outbox.gaps() if _gap_version(gap) not in held]
         self._nothing_at = -1 if rows or gaps or self._refused else self._searched_at
         return gaps
 

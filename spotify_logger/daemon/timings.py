@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spotify_logger.storage.lease import RENEW_INTERVAL
-from spotify_logger.storage.outbox import DISK_RETRY
+from spotify_logger.storage.sqlite_file import DISK_RETRY
 from spotify_logger.system.lock_file import ORPHAN_TIMEOUT
 
 

@@ -3,33 +3,31 @@
 The newest plays stay here after Redis has acknowledged them: the items of `recently-played` are compared with
 them, and a Redis that has lost some gets them again. A deleted play stays too, without its names, so that its
 item does not become a new play; it is never sent again.
-
-If the disk is full, read-only or broken, everything goes on in memory, and back to disk when it works again.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.times import from_iso, to_iso
+from spotify_logger.storage.sqlite_file import SqliteFile, placeholders, replace_in
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from spotify_logger.core.matching import Identity
+    from spotify_logger.storage.sqlite_file import Change, Row
 
 OUTBOX_FILE = "outbox.sqlite"
 """The file name in the state folder."""
@@ -45,14 +43,10 @@ MAX_KEPT_GAPS = 100
 """Acknowledged gaps that stay, for the same reason."""
 PLAYS_PER_QUERY = 200
 """Plays read in one query."""
-DISK_RETRY = 60.0
-"""Seconds between attempts to use a failed disk again."""
 NEWEST_CANDIDATES = 100
 """Newest plays in which the latest live one is looked for; backfilled ones may have started later."""
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2
 """Values of the column `safe`."""
-TABLES = ("plays", "gaps", "notes")
-GAP_FIELDS = ("from", "to", "reason")
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")
 """The fields that identify a deleted play."""
 
@@ -77,11 +71,8 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WIT
 """
 
 _COUNT = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
-# The comparison is `newness` in SQL.
-_IF_NEWER = (
-    "UPDATE plays SET ended_ms = ?, closed = ?, safe = ?, fields = ?"
-    " WHERE started_ms = ? AND uri = ? AND safe < 2 AND (?, ?) > (closed, ended_ms)"
-)
+_THIS_PLAY = "started_ms = ? AND uri = ?"
+_INSERT = f"INTO plays VALUES ({placeholders(9)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +83,7 @@ class OutboxPlay:
     play: Play
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxGap:
+class OutboxGap(NamedTuple):
     """A gap: the second in its Redis key, and its hash."""
 
     second: int
@@ -111,484 +101,39 @@ def count_waiting(path: Path) -> int | None:
     return int(count)
 
 
-class Outbox:
-    """The outbox of one listener, for one process and one thread.
-
-    Args:
-        path: The database file; its folder must exist.
-        monotonic: Returns monotonic seconds, for retries of a failed disk.
-        connect: Opens a database; tests pass one that fails.
-        disk_retry: Seconds between attempts to use a failed disk again.
-
-    Attributes:
-        trouble: What is wrong with the disk; "" while all is well.
-        changes: Number of changes so far, so that unchanged data need not be searched again.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        monotonic: Callable[[], float],
-        connect: Callable[[str], sqlite3.Connection] | None = None,
-        disk_retry: float = DISK_RETRY,
-    ) -> None:
-        self._path = path
-        self._disk_retry = disk_retry
-        self._monotonic = monotonic
-        self._connect = connect or _connect
-        self._on_disk = True
-        self._is_complete = True  # whether the memory knows all that the disk does
-        self._retry_at = 0.0
-        self.trouble = ""
-        self.changes = 0
-        self._counted_at, self._count = -1, 0
-        self._database = self._open()
-
-    def close(self) -> None:
-        """Save to disk what is only in memory, if possible, and close the file."""
-        self._retry_at = 0.0
-        self._return_to_disk()
-        self._database.close()
-
-    def put(self, plays: Iterable[Play], notes: Mapping[str, str] | None = None) -> None:
-        """Queue the newest state of plays, and save notes with them in one transaction.
-
-        A new play gets its key: the first free second from its start on.
-        """
-        plays = list(plays)
-
-        def put(database: sqlite3.Connection) -> None:
-            for play in plays:
-                _put(database, play)
-            _note(database, notes or {})
-
-        if plays or notes:
-            self._write(put)
-            self._evict()
-
-    def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
-        """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""
-        waiting = self._read("SELECT key FROM plays WHERE safe = 0 ORDER BY key")
-        return self.rows(list(islice((key for (key,) in waiting if key not in exclude), limit)))
-
-    def key(self, play: Play) -> int | None:
-        """Return the second in the key of a play; None if it is not here."""
-        query = "SELECT key FROM plays WHERE started_ms = ? AND uri = ?"
-        found = self._read(query, *identity(play))
-        return int(found[0][0]) if found else None
-
-    def is_taken(self, key: int, play: Play) -> bool:
-        """Return whether another play has a key."""
-        query = "SELECT 1 FROM plays WHERE key = ? AND NOT (started_ms = ? AND uri = ?)"
-        return bool(self._read(query, key, *identity(play)))
-
-    def rekey(self, play: Play, key: int) -> None:
-        """Change the key of a play, because another play has it in Redis."""
-        change = "UPDATE plays SET key = ? WHERE started_ms = ? AND uri = ?"
-        self._write(lambda database: database.execute(change, (key, *identity(play))))
-
-    def replace(self, play: Play, another: tuple[int, Play]) -> None:
-        """Replace a play by its state and key in Redis."""
-        delete = "DELETE FROM plays WHERE started_ms = ? AND uri = ? AND safe < 2"
-        self._write(lambda database: database.execute(delete, identity(play)))
-        self.adopt([another])
-
-    def mark_acknowledged(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Mark plays (by key) and gaps (by second) that Redis has acknowledged."""
-        self._mark(plays, gaps, safe=ACKNOWLEDGED)
-        self._write(_drop_oldest)
-
-    def mark_waiting(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Queue plays (by key) and gaps (by second) again that Redis has lost."""
-        self._mark(plays, gaps, safe=WAITING)
-
-    def _mark(self, plays: Iterable[int], gaps: Iterable[int], *, safe: int) -> None:
-        keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
-
-        def mark(database: sqlite3.Connection) -> None:
-            database.executemany("UPDATE plays SET safe = ? WHERE key = ? AND safe < 2", keys)
-            database.executemany("UPDATE gaps SET safe = ? WHERE second = ?", seconds)
-
-        if keys or seconds:
-            self._write(mark)
-
-    def mark_deleted(self, keys: Container[int]) -> None:
-        """Mark plays as deleted, so that they are never sent again, and remove their names."""
-        known = self._read("SELECT key FROM plays WHERE safe < 2")
-        for batch in batched((key for (key,) in known if key in keys), PLAYS_PER_QUERY):
-            rows = self._rows(f"WHERE key IN ({_placeholders(len(batch))})", *batch)
-            self._write(lambda database, rows=rows: _mark_deleted(database, rows))  # type: ignore[misc]
-
-    def is_deleted(self, play: Play) -> bool:
-        """Return whether a play is here and marked as deleted."""
-        query = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND safe = 2"
-        return bool(self._read(query, *identity(play)))
-
-    def keys(self) -> set[int]:
-        """Return the keys of all plays."""
-        return {key for (key,) in self._read("SELECT key FROM plays")}
-
-    def acknowledged(self, oldest: int = 0) -> list[int]:
-        """Return the keys, from `oldest` on, of the plays that Redis has acknowledged."""
-        query = "SELECT key FROM plays WHERE safe = 1 AND key >= ? ORDER BY key"
-        return [key for (key,) in self._read(query, oldest)]
-
-    def rows(self, keys: Sequence[int]) -> list[OutboxPlay]:
-        """Return the plays with these keys, at most `PLAYS_PER_QUERY`."""
-        return self._rows(f"WHERE key IN ({_placeholders(len(keys))}) ORDER BY key", *keys)
-
-    def acknowledged_gaps(self) -> list[OutboxGap]:
-        """Return the gaps that Redis has acknowledged."""
-        return self._gaps(ACKNOWLEDGED)
-
-    def kept(self, ended_from_ms: int = 0) -> list[Play]:
-        """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
-        return [row.play for row in self._rows("WHERE ended_ms >= ? ORDER BY started_ms, key", ended_from_ms)]
-
-    def horizon_ms(self) -> int:
-        """Return the start of the oldest play here; 0 as long as no play has been dropped."""
-        ((count, oldest),) = self._read("SELECT count(*), min(started_ms) FROM plays WHERE safe > 0")
-        return int(oldest) if count >= MAX_KEPT_PLAYS else 0
-
-    def newest(self) -> Play | None:
-        """Return the polled play that started last."""
-        rows = self._rows("WHERE safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
-        return next((row.play for row in rows if row.play.source == LIVE), None)
-
-    def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
-        """Insert plays from Redis with their keys, or update those that are older here."""
-        rows = [(key, play) for key, play in plays]
-
-        def adopt(database: sqlite3.Connection) -> None:
-            insert = f"INSERT OR IGNORE INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
-            for key, play in rows:
-                values = _values(play, safe=1)
-                database.execute(_IF_NEWER, (*values[:4], *identity(play), *newness(play)))
-                database.execute(insert, (*identity(play), play.second, key, *values))
-
-        self._write(adopt)
-
-    def __len__(self) -> int:
-        """Return the number of closed plays that Redis has not acknowledged."""
-        if self._counted_at != self.changes:
-            ((self._count,),) = self._read(_COUNT)
-            self._counted_at = self.changes
-        return self._count
-
-    # Gaps and notes
-
-    def put_gap(self, second: int, fields: Mapping[str, str], notes: Mapping[str, str] | None = None) -> None:
-        """Queue the newest state of a gap, and save notes with it."""
-
-        def put(database: sqlite3.Connection) -> None:
-            database.execute("REPLACE INTO gaps VALUES (?, 0, ?)", (second, json.dumps(dict(fields))))
-            _note(database, notes or {})
-
-        self._write(put)
-
-    def waiting_gaps(self) -> list[OutboxGap]:
-        """Return the queued gaps; invalid ones are deleted."""
-        return self._gaps(WAITING)
-
-    def _gaps(self, safe: int) -> list[OutboxGap]:
-        gaps = []
-        for second, text in self._read(
-            "SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe
-        ):
-            fields = _gap_fields(text)
-            if fields is not None:
-                gaps.append(OutboxGap(second, fields))
-            else:
-                self._discard("gap", to_iso(second * 1000), "DELETE FROM gaps WHERE second = ?", second)
-        return gaps
-
-    def note(self, name: str) -> str:
-        """Return the note called `name`; "" if there is none."""
-        found = self._read("SELECT text FROM notes WHERE name = ?", name)
-        return str(found[0][0]) if found else ""
-
-    def set_note(self, name: str, text: str) -> None:
-        """Save a note."""
-        self._write(lambda database: _note(database, {name: text}))
-
-    def _rows(self, clauses: str, *values: int) -> list[OutboxPlay]:
-        """Return the plays that a query finds; invalid ones are deleted."""
-        query = f"SELECT uri, second, key, fields, catalogue FROM plays {clauses}"  # noqa: S608 - ours
-        rows = []
-        for uri, second, key, fields, catalog in self._read(query, *values):
-            row = _row(key, second, fields, catalog)
-            if row is not None:
-                rows.append(row)
-            else:
-                name = f"{uri} at {to_iso(key * 1000)}"
-                self._discard("play", name, "DELETE FROM plays WHERE key = ?", key)
-        return rows
-
-    def _discard(self, kind: str, name: str, delete: str, key: int) -> None:
-        log.error(f"deleting an invalid {kind} from {self._path}: {name}")
-        self._write(lambda database: database.execute(delete, (key,)))
-
-    # The disk, and memory while it fails
-
-    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._database.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            if not self._on_disk:
-                raise
-            self._database = self._fall_back_to_memory(error, self._database)
-            return self._database.execute(query, values).fetchall()
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._open_file()
-        except sqlite3.Error as error:
-            return self._fall_back_to_memory(error, None)
-
-    def _open_file(self) -> sqlite3.Connection:
-        database = self._connect(str(self._path))
-        try:
-            self._path.chmod(0o600)
-            _prepare(database)
-            _set_up(database)
-        except (sqlite3.Error, OSError) as error:
-            database.close()
-            raise (
-                error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError(error.strerror)
-            ) from None
-        return database
-
-    def _set_aside(self, error: sqlite3.Error) -> bool:
-        """Rename a corrupt file; the next write creates a new one."""
-        if not _is_corrupt(error):
-            return False
-        bad = self._path.with_name(f"{self._path.name}.bad")
-        try:
-            self._path.replace(bad)
-            for ending in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
-        except OSError:
-            return False
-        log.error(f"{self._path} is corrupt: kept as {bad.name}, starting a new one")
-        self._retry_at = float("-inf")
-        return True
-
-    def _write(self, change: Callable[[sqlite3.Connection], object]) -> None:
-        """Apply a change, on disk if possible."""
-        self.changes += 1
-        self._return_to_disk()
-        try:
-            _transact(self._database, change)
-        except sqlite3.Error as error:
-            if not self._on_disk:
-                raise
-            self._database = self._fall_back_to_memory(error, self._database)
-            _transact(self._database, change)
-
-    def _fall_back_to_memory(
-        self, error: sqlite3.Error, disk: sqlite3.Connection | None
-    ) -> sqlite3.Connection:
-        """Go on in memory, with everything that can still be read from disk."""
-        self._on_disk = False
-        self._retry_at = self._monotonic() + self._disk_retry
-        memory = _connect(":memory:")
-        _set_up(memory)
-        source, self._is_complete = (disk, True) if disk is not None else self._read_only()
-        if source is not None:
-            self._is_complete = _copy(source, memory) and self._is_complete
-            source.close()
-        if not self._set_aside(error):
-            reason = log.sanitize(str(error), 200)
-            log.error(
-                f"{self._path} cannot be written ({reason}): plays wait in memory, "
-                "and the disk is tried again every minute"
-            )
-            self.trouble = f"{self._path} cannot be written: {reason}"
-        return memory
-
-    def _read_only(self) -> tuple[sqlite3.Connection | None, bool]:
-        """Open the file for reading only; return it, and whether all of it can be read.
-
-        The latest writes are in the WAL, which cannot be read without a shared-memory file.
-        """
-        for how, is_all in (("mode=ro", True), ("immutable=1", False)):
-            database = None
-            try:
-                database = _connect(f"file:{quote(str(self._path.absolute()))}?{how}")
-                database.execute("SELECT count(*) FROM plays").fetchone()
-            except sqlite3.Error:
-                if database is not None:
-                    database.close()
-            else:
-                return database, is_all
-        return None, False
-
-    def _return_to_disk(self) -> None:
-        if self._on_disk or self._monotonic() < self._retry_at:
-            return
-        self._retry_at = self._monotonic() + self._disk_retry
-        disk = None
-        try:
-            disk = self._open_file()
-            _copy(self._database, disk, overwrite=self._is_complete)
-        except sqlite3.Error as error:
-            if disk is not None:
-                disk.close()
-            self._set_aside(error)
-            return
-        if self.trouble:
-            log.info(f"{self._path} is writable again and has everything")
-        self._database.close()
-        self._database, self._on_disk, self._is_complete, self.trouble = disk, True, True, ""
-
-    def _evict(self) -> None:
-        """Drop the oldest plays while the outbox is too large."""
-        query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
-        delete = "DELETE FROM plays WHERE key = ?"
-        lost: list[int] = []
-        while _size(self._database) > (MAX_BYTES_ON_DISK if self._on_disk else MAX_BYTES_IN_MEMORY):
-            going = self._read(query, PLAYS_PER_EVICTION)
-            if not going:
-                break
-            keys = [(key,) for key, _, _ in going]
-            self._write(lambda database, keys=keys: database.executemany(delete, keys))  # type: ignore[misc]
-            self._is_complete = self._on_disk  # plays dropped from memory stay on disk
-            lost += [started_ms for _, safe, started_ms in going if not safe]
-        if lost:
-            unless = "" if self._on_disk else " (unless they are on disk)"
-            log.error(
-                f"lost {len(lost)} plays, from {to_iso(min(lost))} on{unless}: the outbox is full, and Redis "
-                "is away"
-            )
-
-
-def _connect(name: str) -> sqlite3.Connection:
-    return sqlite3.connect(name, isolation_level=None, timeout=5.0, uri=name.startswith("file:"))
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    """Make writes durable against power cuts, and the file change rarely (WAL)."""
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute(f"PRAGMA journal_size_limit = {1024 * 1024}")
-
-
-def _set_up(database: sqlite3.Connection) -> None:
-    database.text_factory = lambda data: data.decode(errors="replace")  # tolerate damaged text
-    database.execute("PRAGMA cache_size = -512")  # KiB
-    database.executescript(_SCHEMA)
-
-
-def _transact(database: sqlite3.Connection, change: Callable[[sqlite3.Connection], object]) -> None:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        change(database)
-        database.commit()
-    except BaseException:
-        with suppress(sqlite3.Error):
-            database.rollback()
-        raise
-
-
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, *, overwrite: bool = True) -> bool:
-    """Copy all readable rows, replacing the target's if `overwrite`; return whether that was all."""
-    tables = {table: _readable(source, table) for table in TABLES}
-
-    def copy(target: sqlite3.Connection) -> None:
-        for table, (rows, _) in tables.items():
-            if overwrite:
-                target.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-            if table == "plays" and not overwrite:
-                for row in rows:
-                    _merge(target, row)
-            elif rows:
-                insert = f"REPLACE INTO {table} VALUES ({_placeholders(len(rows[0]))})"  # noqa: S608 - ours
-                target.executemany(insert, rows)
-
-    _transact(target, copy)
-    return all(is_all for _, is_all in tables.values())
-
-
-def _readable(source: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return all rows, or those before and after damage, and whether that is all."""
-    rows: list[tuple[Any, ...]] = []
-    try:
-        rows.extend(source.execute(f"SELECT * FROM {table} ORDER BY 1"))  # noqa: S608 - our own names
-    except sqlite3.Error:
-        with suppress(sqlite3.Error):
-            rows.extend(source.execute(f"SELECT * FROM {table} ORDER BY 1 DESC"))  # noqa: S608 - the same
-        return rows, False
-    return rows, True
-
-
-def _merge(database: sqlite3.Connection, row: tuple[Any, ...]) -> None:
-    """Add a play that was queued while the disk could not be read; the newer state wins."""
-    started_ms, uri, second, key, *values = row
-    newer = "SELECT 1 FROM plays WHERE started_ms = ? AND uri = ? AND (closed, ended_ms) > (?, ?)"
-    ended_ms, closed = values[:2]
-    if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
-        _insert_or_update(database, (started_ms, uri), second, key, values)
-
-
-def _placeholders(count: int) -> str:
-    return ", ".join("?" * count)
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    text = str(error)
-    return "not a database" in text or "malformed" in text or "no such column" in text
-
-
-def _size(database: sqlite3.Connection) -> int:
-    (pages,), (free,), (size,) = (
-        database.execute(f"PRAGMA {name}").fetchone()
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
-
-
-def _put(database: sqlite3.Connection, play: Play) -> None:
-    _insert_or_update(database, identity(play), play.second, play.second, _values(play, safe=0))
-
-
-def _insert_or_update(
-    database: sqlite3.Connection, play: Identity, second: int, key: int, values: Sequence[object]
-) -> None:
-    """Update a play, or insert it under the first free key from the given one on."""
+def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Update plays, or insert them under the first free keys from their own on."""
     # A play restored after a restart has no catalog fields; keep the known ones.
     update = (
-        "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"
-        " catalogue = coalesce(nullif(?, '{}'), catalogue) WHERE started_ms = ? AND uri = ?"
+        "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"  # noqa: S608 - ours
+        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {_THIS_PLAY}"
     )
-    if database.execute(update, (*values, *play)).rowcount:
-        return
-    insert = f"INSERT INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
-    database.execute(insert, (*play, second, _free_key(database, key), *values))
-
-
-def _free_key(database: sqlite3.Connection, second: int) -> int:
     is_taken = "SELECT 1 FROM plays WHERE key = ?"
-    return next_free_second(second, lambda key: database.execute(is_taken, (key,)).fetchone() is not None)
+    for started_ms, uri, second, first, *values in rows:
+        if not database.execute(update, (*values, started_ms, uri)).rowcount:
+            key = next_free_second(first, lambda key: bool(database.execute(is_taken, (key,)).fetchone()))
+            database.execute(f"INSERT {_INSERT}", (started_ms, uri, second, key, *values))
 
 
-def _values(play: Play, *, safe: int) -> tuple[int, int, int, str, str]:
+def _merge(database: sqlite3.Connection, row: Row) -> None:
+    """Add a play that was queued while the disk could not be read; the newer state wins."""
+    started_ms, uri, _, _, ended_ms, closed, *_ = row
+    newer = f"SELECT 1 FROM plays WHERE {_THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
+    if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
+        _insert_or_update(database, [row])
+
+
+def _row(key: int, play: Play, safe: int) -> Row:
+    """Return the columns of a play."""
     fields, catalog = json.dumps(play.to_hash()), json.dumps(dict(play.item.catalog))
-    return play.ended_ms, int(play.end_reason is not None), safe, fields, catalog
+    is_closed = int(play.end_reason is not None)
+    return (*identity(play), play.second, key, play.ended_ms, is_closed, safe, fields, catalog)
 
 
-def _row(key: int, second: int, fields: str, catalog: str) -> OutboxPlay | None:
+def _read_play(second: int, fields: str, catalog: str) -> Play | None:
     kept, known = from_json(dict[str, object], fields), from_json(dict[str, FieldValue], catalog)
     play = None if kept is None else Play.from_hash(second, {name: str(kept[name]) for name in kept})
-    if play is None or known is None:
-        return None
-    return OutboxPlay(key, replace(play, item=replace(play.item, catalog=known)))
-
-
-def _mark_deleted(database: sqlite3.Connection, rows: Iterable[OutboxPlay]) -> None:
-    replace_row = f"REPLACE INTO plays VALUES ({_placeholders(9)})"  # noqa: S608 - question marks
-    for row in rows:
-        values = _values(_anonymized(row.play), safe=DELETED)
-        database.execute(replace_row, (*identity(row.play), row.play.second, row.key, *values))
+    return None if play is None or known is None else replace(play, item=replace(play.item, catalog=known))
 
 
 def _anonymized(play: Play) -> Play:
@@ -601,23 +146,194 @@ def _anonymized(play: Play) -> Play:
 def _gap_fields(text: str) -> dict[str, str] | None:
     fields = from_json(dict[str, str], text) or {}
     is_valid = "reason" in fields and None not in {from_iso(fields.get(name, "")) for name in ("from", "to")}
-    return {name: fields[name] for name in GAP_FIELDS} if is_valid else None
-
-
-def _note(database: sqlite3.Connection, notes: Mapping[str, str]) -> None:
-    database.executemany("REPLACE INTO notes VALUES (?, ?)", list(notes.items()))
+    return {name: fields[name] for name in ("from", "to", "reason")} if is_valid else None
 
 
 def _drop_oldest(database: sqlite3.Connection) -> None:
     """Drop all but the newest acknowledged plays and gaps."""
-    oldest = database.execute(
-        "SELECT started_ms FROM plays WHERE safe > 0 ORDER BY started_ms DESC LIMIT 1 OFFSET ?",
-        (MAX_KEPT_PLAYS,),
-    ).fetchone()
-    if oldest is not None:
-        database.execute("DELETE FROM plays WHERE safe > 0 AND started_ms <= ?", oldest)
-    database.execute(
-        "DELETE FROM gaps WHERE safe = 1 AND second <= "
-        "(SELECT second FROM gaps WHERE safe = 1 ORDER BY second DESC LIMIT 1 OFFSET ?)",
-        (MAX_KEPT_GAPS,),
-    )
+    for table, order, kept in (("plays", "started_ms", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)):
+        oldest = f"SELECT {order} FROM {table} WHERE safe > 0 ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
+        database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {order} <= ({oldest})", (kept,))  # noqa: S608
+
+
+class Outbox(SqliteFile):
+    """The outbox of one listener."""
+
+    SCHEMA = _SCHEMA
+    TABLES = {"plays": _merge, "gaps": replace_in("gaps"), "notes": replace_in("notes")}  # noqa: RUF012 - constant
+
+    def put(self, plays: Iterable[Play], notes: Mapping[str, str] | None = None) -> None:
+        """Queue the newest state of plays, and save notes with them in one transaction.
+
+        A new play gets its key: the first free second from its start on.
+        """
+        rows = [_row(play.second, play, WAITING) for play in plays]
+        if rows or notes:
+            self._put(lambda database: _insert_or_update(database, rows), notes)
+            self._evict()
+
+    def _put(self, change: Change, notes: Mapping[str, str] | None) -> None:
+        def put(database: sqlite3.Connection) -> None:
+            change(database)
+            database.executemany("REPLACE INTO notes VALUES (?, ?)", (notes or {}).items())
+
+        self.write(put)
+
+    def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
+        """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""
+        waiting = self._keys("safe = 0 ORDER BY key")
+        return self.rows(list(islice((key for key in waiting if key not in exclude), limit)))
+
+    def key(self, play: Play) -> int | None:
+        """Return the second in the key of a play; None if it is not here."""
+        return next(iter(self._keys(_THIS_PLAY, *identity(play))), None)
+
+    def is_taken(self, key: int, play: Play) -> bool:
+        """Return whether another play has a key."""
+        return bool(self._keys(f"key = ? AND NOT ({_THIS_PLAY})", key, *identity(play)))
+
+    def rekey(self, play: Play, key: int) -> None:
+        """Change the key of a play, because another play has it in Redis."""
+        self._execute(f"UPDATE plays SET key = ? WHERE {_THIS_PLAY}", key, *identity(play))  # noqa: S608 - ours
+
+    def replace(self, play: Play, another: tuple[int, Play]) -> None:
+        """Replace a play by its state and key in Redis."""
+        self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", *identity(play))  # noqa: S608 - ours
+        self.adopt([another])
+
+    def mark_acknowledged(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
+        """Mark plays (by key) and gaps (by second) that Redis has acknowledged."""
+        self._mark(plays, gaps, ACKNOWLEDGED)
+
+    def mark_waiting(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
+        """Queue plays (by key) and gaps (by second) again that Redis has lost."""
+        self._mark(plays, gaps, WAITING)
+
+    def _mark(self, plays: Iterable[int], gaps: Iterable[int], safe: int) -> None:
+        keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
+
+        def mark(database: sqlite3.Connection) -> None:
+            database.executemany("UPDATE plays SET safe = ? WHERE key = ? AND safe < 2", keys)
+            database.executemany("UPDATE gaps SET safe = ? WHERE second = ?", seconds)
+            _drop_oldest(database)
+
+        if keys or seconds:
+            # If a power cut takes it back, the same plays are only sent or compared once more.
+            self.write(mark, is_urgent=False)
+
+    def mark_deleted(self, keys: Container[int]) -> None:
+        """Mark plays as deleted, so that they are never sent again, and remove their names."""
+        known = self._keys("safe < 2")
+        for batch in batched((key for key in known if key in keys), PLAYS_PER_QUERY):
+            anonymous = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
+            self._execute_many(f"REPLACE {_INSERT}", anonymous)
+
+    def is_deleted(self, play: Play) -> bool:
+        """Return whether a play is here and marked as deleted."""
+        return bool(self._keys(f"{_THIS_PLAY} AND safe = 2", *identity(play)))
+
+    def keys(self) -> set[int]:
+        """Return the keys of all plays."""
+        return set(self._keys("true"))
+
+    def acknowledged(self, oldest: int = 0) -> list[int]:
+        """Return the keys, from `oldest` on, of the plays that Redis has acknowledged."""
+        return self._keys("safe = 1 AND key >= ? ORDER BY key", oldest)
+
+    def rows(self, keys: Sequence[int]) -> list[OutboxPlay]:
+        """Return the plays with these keys, at most `PLAYS_PER_QUERY`."""
+        return self._rows(f"key IN ({placeholders(len(keys))}) ORDER BY key", *keys)
+
+    def kept(self, ended_from_ms: int = 0) -> list[Play]:
+        """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
+        return [row.play for row in self._rows("ended_ms >= ? ORDER BY started_ms, key", ended_from_ms)]
+
+    def horizon_ms(self) -> int:
+        """Return the start of the oldest play here; 0 as long as no play has been dropped."""
+        ((count, oldest),) = self.read("SELECT count(*), min(started_ms) FROM plays WHERE safe > 0")
+        return int(oldest) if count >= MAX_KEPT_PLAYS else 0
+
+    def newest(self) -> Play | None:
+        """Return the polled play that started last."""
+        rows = self._rows("safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
+        return next((row.play for row in rows if row.play.source == LIVE), None)
+
+    def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
+        """Insert plays from Redis with their keys, or update those that are older here."""
+        rows = [(*_row(key, play, ACKNOWLEDGED), *newness(play)) for key, play in plays]
+        # The comparison is `newness` in SQL. Another play with that key, or a newer state, stays.
+        adopt = (
+            f"INSERT {_INSERT} ON CONFLICT (started_ms, uri) DO UPDATE"
+            " SET ended_ms = excluded.ended_ms, closed = excluded.closed, safe = 1, fields = excluded.fields"
+            " WHERE safe < 2 AND (?, ?) > (closed, ended_ms) ON CONFLICT DO NOTHING"
+        )
+        self._execute_many(adopt, rows)
+
+    def __len__(self) -> int:
+        """Return the number of closed plays that Redis has not acknowledged."""
+        return int(self.read(_COUNT)[0][0])
+
+    def put_gap(self, second: int, fields: Mapping[str, str], notes: Mapping[str, str] | None = None) -> None:
+        """Queue the newest state of a gap, and save notes with it."""
+        row = (second, WAITING, json.dumps(dict(fields)))
+        self._put(lambda database: database.execute("REPLACE INTO gaps VALUES (?, ?, ?)", row), notes)
+
+    def gaps(self, safe: int = WAITING) -> list[OutboxGap]:
+        """Return the gaps that wait, or those in another state; invalid ones are deleted."""
+        gaps = []
+        query = "SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second"
+        for second, text in self.read(query, safe):
+            if (fields := _gap_fields(text)) is not None:
+                gaps.append(OutboxGap(second, fields))
+            else:
+                self._discard(second, "DELETE FROM gaps WHERE second = ?")
+        return gaps
+
+    def note(self, name: str) -> str:
+        """Return the note called `name`; "" if there is none."""
+        found = self.read("SELECT text FROM notes WHERE name = ?", name)
+        return str(found[0][0]) if found else ""
+
+    def set_note(self, name: str, text: str) -> None:
+        """Save a note."""
+        self.put((), {name: text})
+
+    def _keys(self, condition: str, *values: object) -> list[int]:
+        return [key for (key,) in self.read(f"SELECT key FROM plays WHERE {condition}", *values)]  # noqa: S608 - ours
+
+    def _rows(self, condition: str, *values: int) -> list[OutboxPlay]:
+        """Return the plays that a query finds; invalid ones are deleted."""
+        query = f"SELECT second, key, fields, catalogue FROM plays WHERE {condition}"  # noqa: S608 - ours
+        rows = []
+        for second, key, fields, catalog in self.read(query, *values):
+            if (play := _read_play(second, fields, catalog)) is not None:
+                rows.append(OutboxPlay(key, play))
+            else:
+                self._discard(key, "DELETE FROM plays WHERE key = ?")
+        return rows
+
+    def _discard(self, second: int, delete: str) -> None:
+        log.error(f"deleting an invalid entry from {self._path}: {to_iso(second * 1000)}")
+        self._execute(delete, second)
+
+    def _execute(self, change: str, *values: object) -> None:
+        self._execute_many(change, [values])
+
+    def _execute_many(self, change: str, rows: Sequence[Row]) -> None:
+        self.write(lambda database: database.executemany(change, rows))
+
+    def _evict(self) -> None:
+        """Drop the oldest plays while the outbox is too large."""
+        query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
+        lost: list[int] = []
+        while self.size > (MAX_BYTES_ON_DISK if self.on_disk else MAX_BYTES_IN_MEMORY):
+            going = self.read(query, PLAYS_PER_EVICTION)
+            if not going:
+                break
+            self._execute_many("DELETE FROM plays WHERE key = ?", [(key,) for key, _, _ in going])
+            self._is_complete = self.on_disk  # what is dropped from memory stays on disk
+            lost += [started_ms for _, safe, started_ms in going if not safe]
+        if lost:
+            unless = "" if self.on_disk else " (unless they are on disk)"
+            reason = f"{unless}: the outbox is full, and Redis is away"
+            log.error(f"lost {len(lost)} plays, from {to_iso(min(lost))} on{reason}")

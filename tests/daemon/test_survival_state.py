@@ -118,9 +118,9 @@ class TestDiskOfTheLogger:
     def test_plays_wait_in_memory_while_it_is_full(self, resources: Resources) -> None:
         disk, server = resources.memory_disk(), resources.server(resources.folder)
         life = resources.life(disk.folder)
-        supervisor = life.begin()
         disk.fill()
-        life.wait_for_line("outbox.sqlite cannot be written (database or disk is full): plays wait in memory")
+        supervisor = life.begin()
+        life.wait_for_line("outbox.sqlite cannot be written (database or disk is full): going on in memory")
         kill(server)
         life.wait_until_redis_is(away=True)
         start_again(server)

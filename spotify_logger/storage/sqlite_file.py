@@ -1,0 +1,242 @@
+"""An SQLite file that survives power cuts, and goes on in memory while its disk is full or broken."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, ClassVar
+
+from spotify_logger.system import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    Change = Callable[[sqlite3.Connection], object]
+    Row = tuple[Any, ...]
+
+DISK_RETRY = 60.0
+"""Seconds between attempts to use a failed disk again."""
+PAGE_SIZE = 1024
+"""Bytes that SQLite writes at least, with each change of a row: a quarter of its default."""
+PAGES_IN_LOG = 200
+"""Pages in the write-ahead log before they are copied to the file."""
+
+# From the first change on, the log is overwritten: growing it costs the file system as much again each time.
+_ENLARGE_LOG = f"""
+DROP TABLE IF EXISTS filler;
+CREATE TABLE filler AS SELECT zeroblob({int(1.3 * PAGES_IN_LOG * PAGE_SIZE)});
+DROP TABLE filler;
+PRAGMA wal_checkpoint(RESTART);
+"""
+
+
+class SqliteFile:
+    """A database for one process and one thread; a subclass names its tables.
+
+    Args:
+        path: The file; its folder must exist.
+        monotonic: Returns monotonic seconds, for retries of a failed disk.
+        connect: Opens a database; tests pass one that fails.
+        disk_retry: Seconds between attempts to use a failed disk again.
+
+    Attributes:
+        on_disk: Whether the file is in use, not memory.
+        trouble: What is wrong with the disk; "" while all is well.
+        changes: Number of changes so far, so that unchanged data need not be searched again.
+    """
+
+    SCHEMA: ClassVar[str]
+    """SQL that creates what is missing."""
+    TABLES: ClassVar[Mapping[str, Callable[[sqlite3.Connection, Row], object]]]
+    """Each table, and what copies a row to it that may contradict one that is there."""
+
+    def __init__(
+        self,
+        path: Path,
+        monotonic: Callable[[], float],
+        connect: Callable[[str], sqlite3.Connection] | None = None,
+        disk_retry: float = DISK_RETRY,
+    ) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._connect = connect or _connect
+        self._disk_retry = disk_retry
+        self._retry_at = 0.0
+        self._is_complete = True  # whether the memory has had all that is on the disk
+        self.on_disk = True
+        self.trouble = ""
+        self.changes = 0
+        try:
+            self._database = self._open()
+        except sqlite3.Error as error:
+            self._fall_back_to_memory(error)
+
+    @property
+    def size(self) -> int:
+        """The bytes in use."""
+        pages, free, size = (
+            self.read(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def close(self) -> None:
+        """Save to disk what is only in memory, if possible, and close the file."""
+        self._retry_at = float("-inf")
+        self._return_to_disk()
+        self._database.close()
+
+    def read(self, query: str, *values: object) -> list[Row]:
+        """Return the rows that a query finds."""
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if not self.on_disk:
+                raise
+            self._fall_back_to_memory(error)
+            return self._database.execute(query, values).fetchall()
+
+    def write(self, change: Change, *, is_urgent: bool = True) -> None:
+        """Apply a change as a whole, on disk if possible.
+
+        Args:
+            change: Gets the database.
+            is_urgent: Whether it has to outlast a power cut from now on, not only from the next change on.
+        """
+        self.changes += 1
+        self._return_to_disk()
+        try:
+            _transact(self._database, change, is_urgent=is_urgent)
+        except sqlite3.Error as error:
+            if not self.on_disk:
+                raise
+            self._fall_back_to_memory(error)
+            _transact(self._database, change)
+
+    def _open(self, rows: sqlite3.Connection | None = None) -> sqlite3.Connection:
+        """Open the file, and copy rows to it."""
+        database = self._connect(str(self._path))
+        try:
+            self._path.chmod(0o600)
+            _set_page_size(database)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA wal_autocheckpoint = {PAGES_IN_LOG}")
+            database.execute(f"PRAGMA journal_size_limit = {1024 * 1024}")
+            self._set_up(database)
+            database.executescript(_ENLARGE_LOG)
+            if rows is not None:
+                self._copy(rows, database)
+        except (sqlite3.Error, OSError) as error:
+            database.close()
+            raise sqlite3.OperationalError(getattr(error, "strerror", error)) from None
+        return database
+
+    def _set_up(self, database: sqlite3.Connection) -> None:
+        database.text_factory = lambda data: data.decode(errors="replace")  # tolerate damaged text
+        database.execute("PRAGMA cache_size = -512")  # KiB
+        database.executescript(self.SCHEMA)
+
+    def _fall_back_to_memory(self, error: sqlite3.Error) -> None:
+        """Go on in memory, with everything that can still be read from disk."""
+        self.on_disk = False
+        self._retry_at = self._monotonic() + self._disk_retry
+        memory = _connect(":memory:")
+        self._set_up(memory)
+        self._is_complete = False
+        with suppress(sqlite3.Error, ValueError):  # a read-only disk lacks the log's index; another schema
+            disk = getattr(self, "_database", None) or _connect(f"{self._path.absolute().as_uri()}?mode=ro")
+            with closing(disk):
+                self._is_complete = self._copy(disk, memory)
+        self._database = memory
+        if not self._set_aside(error):
+            reason = log.sanitize(str(error), 200)
+            self.trouble = f"{self._path} cannot be written: {reason}"
+            log.error(
+                f"{self._path} cannot be written ({reason}): going on in memory; "
+                "the disk is tried again every minute"
+            )
+
+    def _set_aside(self, error: sqlite3.Error) -> bool:
+        """Rename a corrupt file; the next write creates a new one."""
+        if not any(words in str(error) for words in ("not a database", "malformed", "no such column")):
+            return False
+        bad = self._path.with_name(f"{self._path.name}.bad")
+        try:
+            self._path.replace(bad)
+            for ending in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+        except OSError:
+            return False
+        log.error(f"{self._path} is corrupt: kept as {bad.name}, starting a new one")
+        self._retry_at = float("-inf")
+        return True
+
+    def _return_to_disk(self) -> None:
+        if self.on_disk or self._monotonic() < self._retry_at:
+            return
+        self._retry_at = self._monotonic() + self._disk_retry
+        try:
+            disk = self._open(self._database)
+        except sqlite3.Error as error:
+            self._set_aside(error)
+            return
+        if self.trouble:
+            log.info(f"{self._path} is writable again and has everything")
+        self._database.close()
+        self._database, self.on_disk, self.trouble = disk, True, ""
+
+    def _copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
+        """Copy all rows that can be read, and return whether that was all."""
+        tables = {table: _readable(source, table) for table in self.TABLES}
+
+        def copy(target: sqlite3.Connection) -> None:
+            for table, (rows, _) in tables.items():
+                if self._is_complete:
+                    target.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+                for row in rows:
+                    self.TABLES[table](target, row)
+
+        _transact(target, copy)
+        return all(is_all for _, is_all in tables.values())
+
+
+def replace_in(table: str) -> Callable[[sqlite3.Connection, Row], object]:
+    """Return what copies a row to a table, and replaces the one that is there."""
+    return lambda database, row: database.execute(
+        f"REPLACE INTO {table} VALUES ({placeholders(len(row))})",  # noqa: S608 - our own names
+        row,
+    )
+
+
+def placeholders(count: int) -> str:
+    """Return SQL for so many values."""
+    return ", ".join("?" * count)
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    return sqlite3.connect(name, isolation_level=None, timeout=5.0, uri=name.startswith("file:"))
+
+
+def _set_page_size(database: sqlite3.Connection) -> None:
+    if database.execute("PRAGMA page_size").fetchone() != (PAGE_SIZE,):
+        with suppress(sqlite3.OperationalError):  # such as a full disk: it is tried again at the next start
+            database.executescript(f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM")
+
+
+def _transact(database: sqlite3.Connection, change: Change, *, is_urgent: bool = True) -> None:
+    database.execute(f"PRAGMA synchronous = {'FULL' if is_urgent else 'NORMAL'}")
+    with database:  # takes everything back after an error
+        database.execute("BEGIN IMMEDIATE")
+        change(database)
+        database.commit()
+
+
+def _readable(source: sqlite3.Connection, table: str) -> tuple[list[Row], bool]:
+    """Return all rows, or those before and after damage, and whether that is all."""
+    rows: list[Row] = []
+    for order in ("ASC", "DESC"):
+        with suppress(sqlite3.Error):
+            rows.extend(source.execute(f"SELECT * FROM {table} ORDER BY 1 {order}"))  # noqa: S608 - our own names
+            return rows, order == "ASC"
+    return rows, False
