@@ -98,21 +98,34 @@ class RunningLogger:
         poll_min: POLL_MIN of the logger.
         poll_max: POLL_MAX of the logger.
         silent: Whether nothing plays.
+        pace: The speed of the listener, as a multiple of real time.
+        folder: An empty folder for all files; a temporary one by default.
+        root: Where `run.py`, `log.py` and the package are.
 
     Raises:
         SpotifyLoggerError: A process does not start.
     """
 
-    def __init__(self, resources: ExitStack, poll_min: str, poll_max: str, *, silent: bool = False) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="spotify-logger-footprint-"))
+    def __init__(  # noqa: PLR0913 - each benchmark needs some of them
+        self,
+        resources: ExitStack,
+        poll_min: str,
+        poll_max: str,
+        *,
+        silent: bool = False,
+        pace: float = TERMINAL_MODE.pace,
+        folder: Path | None = None,
+        root: Path = ROOT,
+    ) -> None:
+        self._root = root
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="spotify-logger-footprint-"))
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         server, _ = start_server(self._folder / "redis")
+        self.server = server.pid
         resources.callback(server.stop)
         self._store = Archive(server.url)
         resources.callback(self._store.close)
-        self._service, spotify = start_simulator(
-            resources, make_certificate(self._folder), TERMINAL_MODE.pace
-        )
+        self._service, spotify = start_simulator(resources, make_certificate(self._folder), pace)
         if silent:
             self._service.faults.add(Fault("nothing"), time.time())
         settings = {"REDIS_URL": server.url, "POLL_MIN": poll_min, "POLL_MAX": poll_max}
@@ -158,13 +171,14 @@ class RunningLogger:
     ) -> subprocess.Popen[bytes]:
         """Start the supervisor in a folder without settings files."""
         for name in ("run.py", "log.py"):
-            shutil.copy(ROOT / name, self._folder)
+            shutil.copy(self._root / name, self._folder)
         command = embedded_server.bound_to_parent([sys.executable, str(self._folder / "run.py")])
         with (self._folder / "log").open("wb") as log:
             supervisor = subprocess.Popen(
                 command,
                 env={
                     **environment(spotify, self._folder / TRUSTED),
+                    "PYTHONPATH": str(self._root),
                     "STATE_DIR": str(self._folder / "state"),
                     **settings,
                 },
