@@ -19,7 +19,8 @@ COPY = "damaged"
 MANIFEST = "appendonly.aof.manifest"
 _CHECK = "redis-check-aof"
 _MANIFEST_LINE = re.compile(r"file (\S+) seq \d+ type [bhi].*")
-_PART = re.compile(r"appendonly\.aof\.(\d+)\.(base|incr)\.(?:rdb|aof)")
+_PART = re.compile(r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?")
+"""A file of the folder; a base that a Redis before 7.0 wrote has no number."""
 
 
 def repair(directory: Path | str, program: str) -> None:
@@ -79,13 +80,13 @@ def _is_sound(manifest: Path) -> bool:
 
 def _list_parts(folder: Path) -> None:
     """Write a manifest of the newest base, and of all that was appended since."""
-    found = [match for file in folder.iterdir() if (match := _PART.fullmatch(file.name))]
-    found.sort(key=lambda match: int(match[1]))
-    bases = [match for match in found if match[2] == "base"]
-    parts = bases[-1:] + [match for match in found if match[2] == "incr"]
+    matches = (_PART.fullmatch(file.name) for file in folder.iterdir())
+    found = sorted((int(match[1] or 1), match[2] or "base", match[0]) for match in matches if match)
+    bases = [part for part in found if part[1] == "base"]
+    parts = bases[-1:] + [part for part in found if part[1] == "incr"]
     manifest = folder / MANIFEST
     if parts:
-        lines = (f"file {match[0]} seq {match[1]} type {match[2][0]}\n" for match in parts)
+        lines = (f"file {name} seq {number} type {kind[0]}\n" for number, kind, name in parts)
         write_atomically(manifest, "".join(lines))
     else:
         manifest.unlink(missing_ok=True)
