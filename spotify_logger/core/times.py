@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-MAX_STAMP_MS = 2**43
-"""Milliseconds since the epoch, in the year 2248; later stamps are invalid."""
+MAX_STAMP_MS = 10**13
+"""Milliseconds since the epoch, in the year 2286: what the ten digits of a key can say. Later is invalid."""
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
