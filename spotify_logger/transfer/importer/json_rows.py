@@ -1,7 +1,7 @@
 """Read the rows of a file of an export.
 
-Spotify's files are arrays, which are decoded as a whole: the largest has 13 MB, and takes 51 MB. Ours have a
-record per line, and may have any length.
+Spotify's files are arrays, which are decoded as a whole: the largest has 13 MB, and takes up to 80 MB of
+memory. Ours have a record per line, and may have any length.
 """
 
 from __future__ import annotations
