@@ -35,6 +35,9 @@ Command = tuple[str | int, ...]
 Reply = Any
 """What redis-py makes of a reply, or a `Refusal`."""
 
+SKIP_LOG = "pcall(redis.set_repl, redis.REPL_REPLICA)"
+"""The beginning of a script whose writes the append-only file need not get, if the server can do that."""
+
 _SERVER_ONLY = frozenset({"host", "port", "db", "username", "password"})
 _SENTINEL_ONLY = {"sentinel_username": "username", "sentinel_password": "password"}
 

@@ -17,7 +17,7 @@ from redis.lock import Lock
 
 from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
-from spotify_logger.storage.client import StoreError
+from spotify_logger.storage.client import SKIP_LOG, StoreError
 from spotify_logger.storage.redis_errors import Refusal
 from spotify_logger.system.log import sanitize
 
@@ -39,7 +39,7 @@ MAX_LEASE_SECONDS = 8 * 3600.0
 INVALID_LEASE_GRACE = 60.0
 """Seconds without a write after which a lease that would not expire is taken over."""
 
-RENEW = "redis.set_repl(redis.REPL_REPLICA) " + Lock.LUA_REACQUIRE_SCRIPT
+RENEW = f"{SKIP_LOG} {Lock.LUA_REACQUIRE_SCRIPT}"
 RELEASE = Lock.LUA_RELEASE_SCRIPT
 """redis-py's scripts for what only the holder may do. A renewal is not worth a write to the disk: after a
 restart of Redis, a standby waits for longer than the holder needs to take the lease again."""

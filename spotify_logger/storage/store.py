@@ -38,7 +38,7 @@ from spotify_logger.core.redis_keys import (
     second_of_key,
 )
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage.client import Client, Command, RedisClient, Reply, StoreError
+from spotify_logger.storage.client import SKIP_LOG, Client, Command, RedisClient, Reply, StoreError
 from spotify_logger.storage.persistence import Persistence, combine, read_persistence
 from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
 from spotify_logger.system.log import sanitize
@@ -58,8 +58,7 @@ MAX_CACHED_KEYS = 64
 LOG_INTERVAL = 300.0
 """Most seconds for which the append-only file may lack what changes with every answer."""
 UNLOGGED = (
-    "redis.set_repl(redis.REPL_REPLICA) "
-    "local said = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)) "
+    f"{SKIP_LOG} local said = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)) "
     "return type(said) == 'number' and said or 1"
 )
 """Do a command in memory and on replicas only: it is not worth a write to an SD card."""
