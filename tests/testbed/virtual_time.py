@@ -89,10 +89,14 @@ class VirtualSend:
         service: What answers.
         clock: What goes on meanwhile.
         seed: Chance, for the latency.
+
+    Attributes:
+        answered_at: The moment, in seconds since the epoch, that the last answer is about.
     """
 
     def __init__(self, service: Service, clock: VirtualClock, *, seed: int = 0) -> None:
         self.clock = clock
+        self.answered_at = 0.0
         self._service = service
         self._chance = random.Random(f"latency {seed}")
 
@@ -100,8 +104,9 @@ class VirtualSend:
         """See `http.Send`."""
         half = self._chance.uniform(*LATENCY) / 2
         self.clock.sleep(half)
+        self.answered_at = self.clock.now
         try:
-            response = self._service.handle(request, self.clock.now)
+            response = self._service.handle(request, self.answered_at)
         except WireFault as fault:
             return self._suffer(fault)
         self.clock.sleep(half)

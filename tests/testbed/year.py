@@ -347,14 +347,14 @@ class YearSimulation:
         return response
 
     def _note_answer(self, path: str, response: Response) -> None:
-        """Note what an write_atomically answer shows, and which secrets it brings."""
+        """Note what an answer shows, and which secrets it brings."""
         is_faulty = any(name != "expired" for name in self.service.faults.names)
         if path == TOKEN_PATH:
             self._secrets.update(
                 part for part in response.body.decode().split('"') if part.startswith(("BQ", "AQ"))
             )
         elif path == PLAYER_PATH and not is_faulty:
-            segment = self.record.at(self.clock.now)
+            segment = self.record.at(self._network.answered_at)
             if segment.play is not None and segment.visible == "item" and segment.moving:
                 self._seen_now.add(segment.play)
         elif path == RECENTLY_PATH and not is_faulty:
