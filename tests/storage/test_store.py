@@ -10,7 +10,7 @@ import redis
 
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.persistence import Persistence
-from spotify_logger.storage.store import MAX_CACHED_KEYS, Store, StoreError
+from spotify_logger.storage.store import LOG_INTERVAL, MAX_CACHED_KEYS, Store, StoreError
 from tests.conftest import start_again
 from tests.testbed.fake_redis import plain
 
@@ -56,8 +56,8 @@ class RecordedStore:
     """A store, what it sends, and a second client of the same server."""
 
     def __init__(self, url: str, prefix: str = "", now: float = START + 600) -> None:
-        self.client = RecordingClient(url)
-        self.store = Store(url, prefix, utc=lambda: now, connect=lambda _: self.client)
+        self.client, self.now = RecordingClient(url), now
+        self.store = Store(url, prefix, utc=lambda: self.now, connect=lambda _: self.client)
         self.raw = redis.Redis.from_url(url, decode_responses=True)
 
     def sent(self) -> list[Command]:
@@ -178,6 +178,9 @@ class TestWriting:
         recorded.write_play(fields=fields, row="track:a 2")
         assert recorded.raw.info("persistence")["aof_current_size"] == before
         assert recorded.raw.hget(PLAY_KEY, "ms_played") == "216000"
+        recorded.now += LOG_INTERVAL
+        recorded.write_poll()
+        assert recorded.raw.info("persistence")["aof_current_size"] > before
         del fields["name"]
         recorded.write_play(fields=fields, row="track:a 2")
         recorded.write_play(fields={**fields, "end_reason": "skipped"}, row="track:a 216000 skipped")
