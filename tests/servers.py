@@ -182,18 +182,17 @@ class SentinelGroup(ServerGroup):
         followers = [state for state in states if state.get("master_link_status") == "up"]
         return len(masters) == 1 and len(followers) == len(states) - 1 == masters[0]["connected_slaves"]
 
-    def current(self) -> RedisServer:
-        """Return the current master according to the Sentinels."""
-        _, port = self.sentinels[0].client.sentinel_get_master_addr_by_name("log")
-        return next(server for server in self.servers if server.port == int(port))
-
     def wait_for_successor(self) -> None:
-        """Wait until another server has taken the place of a master that was killed."""
+        """Wait until each Sentinel lists another server as master, in the place of one that was killed.
+
+        `SENTINEL GET-MASTER-ADDR-BY-NAME` gives the other one some seconds earlier; redis-py goes by this list.
+        """
         killed = self.master
 
         def is_replaced() -> bool:
-            self.master = self.current()
-            return self.master is not killed and self.master.info("replication")["role"] == "master"
+            ports = {sentinel.client.sentinel_master("log")["port"] for sentinel in self.sentinels}
+            self.master = next(server for server in self.servers if server.port in ports)
+            return ports != {killed.port} and len(ports) == 1
 
         wait_until(is_replaced, FAILOVER_TIMEOUT)
 

@@ -55,6 +55,7 @@ def running(url: str, folder: Path) -> Iterator[RunOnRealServers]:
         yield logger
     finally:
         logger.run.close()
+        logger.archive.close()
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,7 @@ def test_a_failover_loses_nothing_even_if_no_replica_had_the_last_plays(
             logger.until(495)
             servers.wait_for_successor()
             logger.until(520)
+            assert logger.archive.version()  # connects before there is a second one
             killed.start()  # it still takes itself for the master
             assert logger.finish() == expected
     finally:

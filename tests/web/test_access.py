@@ -74,7 +74,7 @@ def network_address() -> str:
         return str(probe.getsockname()[0])
 
 
-@pytest.mark.parametrize("open_window", [firefox, chromium_window] if EVERY_KIND else [firefox])
+@pytest.mark.parametrize("open_window", [chromium_window, firefox] if EVERY_KIND else [chromium_window])
 def test_every_form_of_the_page_works(
     open_window: Callable[[], AbstractContextManager[ChromiumWindow | Firefox]],
     redis_url: str,
