@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GET = b"GET /callback?code=1 HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
-class RecordingServer(CallbackServer):
+class ThankfulServer(CallbackServer):
     """A callback server that keeps the targets of its requests."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -44,14 +44,14 @@ def receive_all(client: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with RecordingServer() as running:
+def server() -> Iterator[ThankfulServer]:
+    with ThankfulServer() as running:
         yield running
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_page_leaks_nothing_of_its_url(host: str) -> None:
-    with RecordingServer(host) as server:
+    with ThankfulServer(host) as server:
         assert server.socket.getsockname()[0] == host
         head, _, body = server.exchange(GET).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
@@ -76,7 +76,7 @@ def test_page_leaks_nothing_of_its_url(host: str) -> None:
     ],
 )
 def test_other_requests_are_refused(
-    server: RecordingServer, capfd: pytest.CaptureFixture[str], request_bytes: bytes, status: int
+    server: ThankfulServer, capfd: pytest.CaptureFixture[str], request_bytes: bytes, status: int
 ) -> None:
     assert server.exchange(request_bytes).startswith(f"HTTP/1.1 {status} ".encode())
     assert server.targets == []
@@ -85,7 +85,7 @@ def test_other_requests_are_refused(
 
 def test_slow_and_silent_clients_block_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callback_server._CallbackHandler, "timeout", None)
-    with RecordingServer() as server, server.connect() as slow:
+    with ThankfulServer() as server, server.connect() as slow:
         silent = server.connect()
         for byte in GET[:-1]:
             slow.sendall(bytes([byte]))
@@ -96,7 +96,7 @@ def test_slow_and_silent_clients_block_nobody(monkeypatch: pytest.MonkeyPatch) -
         assert receive_all(silent) == b""
 
 
-def test_silent_client_is_dropped(monkeypatch: pytest.MonkeyPatch, server: RecordingServer) -> None:
+def test_silent_client_is_dropped(monkeypatch: pytest.MonkeyPatch, server: ThankfulServer) -> None:
     monkeypatch.setattr(callback_server._CallbackHandler, "timeout", 0.05)
     with server.connect() as silent:
         assert receive_all(silent) == b""
@@ -105,7 +105,7 @@ def test_silent_client_is_dropped(monkeypatch: pytest.MonkeyPatch, server: Recor
 def test_the_end_waits_for_an_answer() -> None:
     begun, release = threading.Event(), threading.Event()
 
-    class BusyServer(RecordingServer):
+    class BusyServer(ThankfulServer):
         def _answer(self, target: str) -> tuple[HTTPStatus, str]:
             begun.set()
             release.wait(10)
@@ -123,7 +123,7 @@ def test_the_end_waits_for_an_answer() -> None:
         assert receive_all(client).startswith(b"HTTP/1.1 200 ")
 
 
-def test_oldest_of_too_many_clients_is_dropped(server: RecordingServer) -> None:
+def test_oldest_of_too_many_clients_is_dropped(server: ThankfulServer) -> None:
     silent = [server.connect() for _ in range(callback_server.MAX_CONNECTIONS + 1)]
     assert receive_all(silent[0]) == b""
     assert server.exchange(GET).startswith(b"HTTP/1.1 200 ")
@@ -132,7 +132,7 @@ def test_oldest_of_too_many_clients_is_dropped(server: RecordingServer) -> None:
 
 
 def test_client_that_resets_the_connection_does_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
-    with RecordingServer() as server:
+    with ThankfulServer() as server:
         for request in (b"", GET[:10], GET):
             client = server.connect()
             client.sendall(request)
@@ -143,6 +143,6 @@ def test_client_that_resets_the_connection_does_no_harm(capfd: pytest.CaptureFix
 
 
 def test_port_is_freed() -> None:
-    with RecordingServer() as server, pytest.raises(OSError, match="in use"):
+    with ThankfulServer() as server, pytest.raises(OSError, match="in use"):
         CallbackServer(*server.address, server.take_request)
     CallbackServer(*server.address, server.take_request).server_close()

@@ -387,7 +387,7 @@ class FailingDisk:
         self.at: tuple[str, ...] = ("COMMIT",)
         disk = self
 
-        class Connection(sqlite3.Connection):
+        class CheckedConnection(sqlite3.Connection):
             def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:  # noqa: ANN401 - whatever it takes
                 disk.check(sql)
                 return super().execute(sql, *values)
@@ -400,7 +400,7 @@ class FailingDisk:
                 disk.check("COMMIT")
                 super().commit()
 
-        self.connect = lambda name: sqlite3.connect(name, isolation_level=None, factory=Connection)
+        self.connect = lambda name: sqlite3.connect(name, isolation_level=None, factory=CheckedConnection)
 
     def check(self, sql: str) -> None:
         if self.error and sql.lstrip().startswith(self.at):

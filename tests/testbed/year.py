@@ -288,7 +288,7 @@ class YearSimulation:
     def _open_database(self, name: str) -> sqlite3.Connection:
         simulation = self
 
-        class Connection(sqlite3.Connection):
+        class MortalConnection(sqlite3.Connection):
             def commit(self) -> None:
                 if simulation._is_full:
                     raise sqlite3.OperationalError("database or disk is full")
@@ -296,7 +296,7 @@ class YearSimulation:
                 super().commit()
                 simulation._crash_if_due("disk after")
 
-        database = sqlite3.connect(name, isolation_level=None, factory=Connection)
+        database = sqlite3.connect(name, isolation_level=None, factory=MortalConnection)
         self._databases.append(database)
         return database
 
