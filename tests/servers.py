@@ -185,7 +185,7 @@ class SentinelGroup(ServerGroup):
     def wait_for_successor(self) -> None:
         """Wait until each Sentinel lists another server as master, in the place of one that was killed.
 
-        `SENTINEL GET-MASTER-ADDR-BY-NAME` gives the other one some seconds earlier; redis-py goes by this list.
+        `SENTINEL GET-MASTER-ADDR-BY-NAME` gives it seconds earlier; redis-py goes by this list.
         """
         killed = self.master
 
