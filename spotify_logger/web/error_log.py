@@ -19,7 +19,7 @@ MAX_FRAMES = 6
 
 
 class ErrorLog(logging.Handler):
-    """Writes the records of uvicorn, asyncio and the page, at most `2 * MOST_KINDS` lines a minute.
+    """Writes the records of uvicorn, asyncio and the page, at most `2 * MAX_KINDS` lines a minute.
 
     Records are of one kind if their exceptions have the same type and origin; without an exception, if
     their format strings are equal.
@@ -32,12 +32,12 @@ class ErrorLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record in one line, or count it if one of its kind was logged recently."""
-        kind = _kind(record)
+        kind, text = _kind_and_text(record)
         if kind in self._seen:
             self._repeats[kind] += 1
         elif len(self._seen) < MAX_KINDS:
-            self._seen[kind] = _describe(record)
-            log.error(self._seen[kind])
+            self._seen[kind] = text
+            log.error(text)
         else:
             self._repeats[None] += 1
 
@@ -56,23 +56,14 @@ class ErrorLog(logging.Handler):
             self.flush()
 
 
-def _kind(record: logging.LogRecord) -> object:
-    error = record.exc_info and record.exc_info[1]
-    if not error:
-        return record.msg
-    return type(error), *((frame.filename, frame.lineno) for frame in _frames(error)[-1:])
-
-
-def _describe(record: logging.LogRecord) -> str:
-    """Return the first line of a record and the type, message, notes and origin of its exception."""
+def _kind_and_text(record: logging.LogRecord) -> tuple[object, str]:
+    """Return the kind of a record, and its first line with the notes and origin of its exception."""
     text = record.getMessage().partition("\n")[0]
     error = record.exc_info and record.exc_info[1]
     if not error:
-        return text
+        return record.msg, text
+    frames = traceback.extract_tb(error.__traceback__)
     notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-    place = " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in _frames(error)[-MAX_FRAMES:])
-    return f"{text}: {notes}{type(error).__name__}: {error} ({place})"
-
-
-def _frames(error: BaseException) -> traceback.StackSummary:
-    return traceback.extract_tb(error.__traceback__)
+    place = " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames[-MAX_FRAMES:])
+    origin = [(each.filename, each.lineno) for each in frames[-1:]]
+    return (type(error), *origin), f"{text}: {notes}{type(error).__name__}: {error} ({place})"

@@ -1,38 +1,36 @@
-"""Chooses the listener of a request; the views of each listener are created on demand."""
+"""The listeners, and the page of each: its queries, its stream and its login."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.responses import RedirectResponse, Response
 
+from spotify_logger.core.periods import between
+from spotify_logger.queries.overview import Overview
+from spotify_logger.queries.question import Question
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.web.forms import read_form
+from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
-from spotify_logger.web.login import SpotifyLogin
 from spotify_logger.web.query_service import QueryService
-from spotify_logger.web.request_params import BadRequest
-from spotify_logger.web.sessions import SESSION_LIFETIME
+from spotify_logger.web.request_params import BadRequest, RequestParams, read_form, start_of_twelve_months
 from spotify_logger.web.templating import NOBODY, CurrentListener
-from spotify_logger.web.views.account import AccountViews
-from spotify_logger.web.views.context import ViewContext
-from spotify_logger.web.views.music import MusicViews
-from spotify_logger.web.views.periods import PeriodViews
-from spotify_logger.web.views.plays import PlayViews
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from datetime import date
 
     from starlette.requests import Request
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
-    from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
+    from spotify_logger.web.login import LoginThread
     from spotify_logger.web.templating import Templates
 
-View: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"
 
 LISTENER_COOKIE = "spotify_logger_listener"
 """Holds the chosen name, or `NOBODY`."""
@@ -41,107 +39,125 @@ NAMES_CACHE_SECONDS = 10.0
 UNKNOWN_LISTENER = "unknown listener: no log has this name"
 
 
-class ListenerPages:
-    """The views of one listener and what they need.
+class ListenerPage:
+    """What the views of one listener need: `QueryService` and `Templates`, `live` and `login`.
 
-    Args:
-        settings: Those of the listener.
-        templates: Renders the pages.
-        covers: Looks up covers.
-        zone: The local time zone.
-
-    Attributes:
-        service: Runs queries.
-        plays: Answers for what is playing and was played.
-        music: Answers for rankings, items and the search.
-        periods: Answers for charts and years.
-        account: Answers for the logger's health and its login.
-    """
-
-    def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
-        self.service = QueryService(settings)
-        self._live = NowPlayingStream(settings, covers)
-        self._login = SpotifyLogin(settings)
-        context = ViewContext(self.service, templates, covers, zone)
-        self.plays = PlayViews(context, self._live)
-        self.music = MusicViews(context)
-        self.periods = PeriodViews(context)
-        self.account = AccountViews(context, self._login)
-
-    async def recheck(self) -> None:
-        """End the streams of browsers that have signed out."""
-        await self._live.recheck()
-
-    async def stop(self) -> None:
-        """End open streams and login attempts."""
-        await self._live.stop()
-        self._login.stop()
-
-
-class Listeners:
-    """The listeners whose pages have been opened.
-
-    Args:
-        settings: Those of the default listener.
-        templates: Renders the pages.
-        covers: Looks up covers.
-        zone: The local time zone.
+    `login` is the latest attempt to log in to Spotify; None if there was none.
     """
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
         self._settings = settings
+        self._service = QueryService(settings)
+        self._covers = covers
+        self._overview = Overview()
+        self.query, self.run = self._service.query, self._service.run
+        self.render, self.render_text = templates.render, templates.render_text
+        self.zone = zone
+        self.live = NowPlayingStream(settings, covers)
+        self.login: LoginThread | None = None
+
+    @property
+    def today(self) -> date:
+        """The local date."""
+        return self.zone.day(time.time())
+
+    def params(
+        self, request: Request, *, default_all_time: bool = False, has_period: bool = True
+    ) -> RequestParams:
+        """Parse the query string of a request."""
+        return RequestParams(
+            request.query_params, self.today, default_all_time=default_all_time, has_period=has_period
+        )
+
+    async def cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the URLs of the covers, by catalog key."""
+        keys = list(keys)
+        return await self.run(lambda store: self._covers.urls(store, keys))
+
+    async def album_queries(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the query of the album page of each item, by its key; album names are not unique."""
+        keys = list(dict.fromkeys(keys))
+        found = await self.run(lambda store: list(store.catalog(keys, ["album_id"])))
+        return {key: f"album:{album}" for key, (album,) in found if album}
+
+    async def overview(self) -> dict[str, Any]:
+        """Return the figures of the last 12 months."""
+        begin = self.zone.midnight(start_of_twelve_months(self.today))
+        question = Question(time.time(), self.zone, between(begin, None, "the last 12 months"))
+        return await self.run(lambda store: self._overview.data(store, question))
+
+    def begin_login(self) -> None:
+        """Begin an attempt to log in, and cancel the one in progress; raise the errors of `LoginThread`."""
+        from spotify_logger.web.login import LoginThread  # noqa: PLC0415 - start-up time: the HTTP client
+
+        attempt = LoginThread(self._settings)
+        if self.login:
+            self.login.stop()
+        self.login = attempt
+        attempt.start()
+
+    async def stop(self) -> None:
+        """End open streams and the login attempt."""
+        await self.live.stop()
+        if self.login:
+            self.login.stop()
+
+    def close(self) -> None:
+        """Close the connection to Redis."""
+        self._service.close()
+
+
+class Listeners:
+    """The pages of the listeners that have been opened; `settings` are those of the default listener."""
+
+    def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
+        self._settings = settings
         self._shared = templates, covers, zone
-        self._pages_by_listener: dict[str, ListenerPages] = {}
+        self._pages: dict[str, ListenerPage] = {}
         self._names: Sequence[str] = ()
         self._known_until = float("-inf")
 
-    def view(self, select: Callable[[ListenerPages], View]) -> View:
-        """Return an endpoint that calls the selected view of the requested listener."""
+    def view(self, show: View) -> Callable[[Request], Awaitable[Response]]:
+        """Return an endpoint that shows a view of the requested listener."""
 
         async def answer(request: Request) -> Response:
-            listener = await self._listener(request)
+            listener = await self._requested(request)
             request.state.listener = CurrentListener(listener, self._names)
-            return await select(self._pages_of(listener))(request)
+            return await show(self._page_of(listener), request)
 
         return answer
 
     async def choose(self, request: Request) -> Response:
-        """Archive the chosen listener in a cookie."""
+        """Keep the chosen listener in a cookie."""
         chosen = (await read_form(request)).get("listener", "")
         if chosen not in await self._listeners():
             raise BadRequest(UNKNOWN_LISTENER)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(
-            LISTENER_COOKIE,
-            chosen or NOBODY,
-            max_age=SESSION_LIFETIME,
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="strict",
-        )
+        set_cookie(request, answer, LISTENER_COOKIE, chosen or NOBODY)
         return answer
 
     async def warm(self) -> None:
         """Fill the caches before the first visitor comes."""
-        names = await self._listeners()
-        await self._pages_of(self._default(names)).plays.warm()
+        page = self._page_of(self._default(await self._listeners()))
+        with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
+            await page.overview()
 
     async def recheck(self) -> None:
         """End the streams of browsers that have signed out."""
-        for pages in list(self._pages_by_listener.values()):  # another listener may be added meanwhile
-            await pages.recheck()
+        for page in list(self._pages.values()):  # another listener may be added meanwhile
+            await page.live.recheck()
 
     async def stop(self) -> None:
         """End open streams and login attempts."""
-        for pages in self._pages_by_listener.values():
-            await pages.stop()
+        for page in self._pages.values():
+            await page.stop()
 
     def close(self) -> None:
         """Close the connections to Redis."""
-        for pages in self._pages_by_listener.values():
-            pages.service.close()
+        for page in self._pages.values():
+            page.close()
 
-    async def _listener(self, request: Request) -> str:
+    async def _requested(self, request: Request) -> str:
         names = await self._listeners()
         requested = request.query_params.get("listener", "")
         chosen = requested or request.cookies.get(LISTENER_COOKIE, "")
@@ -159,20 +175,13 @@ class Listeners:
 
     async def _listeners(self) -> Sequence[str]:
         if time.monotonic() >= self._known_until:
-            try:
-                self._names = await self._pages_of(self._settings.listener).service.run(_names)
+            with suppress(SpotifyLoggerError):  # Redis is unreachable; the page says so
+                page = self._page_of(self._settings.listener)
+                self._names = await page.run(lambda store: store.listeners())
                 self._known_until = time.monotonic() + NAMES_CACHE_SECONDS
-            except SpotifyLoggerError:
-                pass  # Redis is unreachable; the page says so
         return self._names
 
-    def _pages_of(self, listener: str) -> ListenerPages:
-        if listener not in self._pages_by_listener:
-            self._pages_by_listener[listener] = ListenerPages(
-                self._settings.for_listener(listener), *self._shared
-            )
-        return self._pages_by_listener[listener]
-
-
-def _names(store: Archive) -> list[str]:
-    return store.listeners()
+    def _page_of(self, listener: str) -> ListenerPage:
+        if listener not in self._pages:
+            self._pages[listener] = ListenerPage(self._settings.for_listener(listener), *self._shared)
+        return self._pages[listener]

@@ -16,7 +16,7 @@ from spotify_logger.queries.timeline import play_data
 from spotify_logger.report.words import local_time
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
-from spotify_logger.web.covers import initial, tile_color
+from spotify_logger.web.covers import catalog_key_of_play, initial, tile_color
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -38,12 +38,7 @@ SEEK_TOLERANCE_MS = 2500
 
 
 class NowPlayingStream:
-    """Polls what is playing while streams are open, and sends the changes.
-
-    Args:
-        settings: Where Redis is.
-        covers: Looks up covers.
-    """
+    """Polls what is playing while streams are open, and sends the changes."""
 
     def __init__(self, settings: Settings, covers: Covers) -> None:
         self._settings = settings
@@ -64,11 +59,7 @@ class NowPlayingStream:
         return self._stream_count >= MAX_STREAMS
 
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
-        """Yield the events for one browser: what is playing, and each change.
-
-        Args:
-            is_signed_in: Called before each event, to end the stream after a sign-out.
-        """
+        """Yield what is playing, and each change, for one browser; end it once `is_signed_in` is false."""
         self._stream_count += 1
         self._sent = {}  # send the next poll to all: the player has moved on since the last one
         if self._poll_task is None or self._poll_task.done():
@@ -77,9 +68,10 @@ class NowPlayingStream:
         try:
             yield "retry: 3000\n\n"
             while time.monotonic() < deadline:
-                number, text = await self._next(seen, is_signed_in)
+                await self._wait_for_change(seen, is_signed_in)
                 if self._is_closed or not is_signed_in():
                     return
+                number, text = self._latest_event
                 yield f"event: now\ndata: {text}\n\n" if number != seen else ": keep-alive\n\n"
                 seen = number
         finally:
@@ -87,27 +79,23 @@ class NowPlayingStream:
 
     async def stop(self) -> None:
         """End every stream."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        async with self._changed:
-            self._changed.notify_all()
-        self._thread.submit(self._store.close)
-        self._thread.shutdown(wait=False)
+        if not self._is_closed:
+            self._is_closed = True
+            await self.recheck()
+            self._thread.submit(self._store.close)
+            self._thread.shutdown(wait=False)
 
     async def recheck(self) -> None:
         """End the streams of browsers that have signed out."""
         async with self._changed:
             self._changed.notify_all()
 
-    async def _next(self, seen: int, is_signed_in: Callable[[], bool]) -> tuple[int, str]:
-        """Wait for an event after number `seen`; return the latest one, also after a timeout."""
+    async def _wait_for_change(self, seen: int, is_signed_in: Callable[[], bool]) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(KEEP_ALIVE_SECONDS), self._changed:
                 await self._changed.wait_for(
                     lambda: self._latest_event[0] != seen or self._is_closed or not is_signed_in()
                 )
-        return self._latest_event
 
     async def _poll(self) -> None:
         while self._stream_count and not self._is_closed:
@@ -119,32 +107,30 @@ class NowPlayingStream:
                 found = {"now": None, "latest": latest, "unknown": since, "problem": sanitize(str(error))}
             if self._is_change(found):
                 self._sent, self._sent_at = found, time.monotonic()
-                async with self._changed:
-                    self._latest_event = self._latest_event[0] + 1, json.dumps(found)
-                    self._changed.notify_all()
+                self._latest_event = self._latest_event[0] + 1, json.dumps(found)
+                await self.recheck()
             await asyncio.sleep(POLL_SECONDS_UNKNOWN if found["unknown"] else POLL_SECONDS)
 
     def _read(self) -> dict[str, Any]:
         pause, folder = 2 * self._settings.poll_max, self._settings.state_dir
         data: Any = status.now_playing(self._store, time.time(), pause, folder).data
-        now = data["now"]
+        now, since, problem = data["now"], data["unknown_since"], data["problem"]
         latest = self._store.latest_play()
         if now is not None:
-            name = str(now.get("name") or "?")
-            cover = self._covers.url_of_play(self._store, now)
+            name, key = str(now.get("name") or "?"), catalog_key_of_play(now)
+            cover = self._covers.urls(self._store, [key]).get(key, "")
             now = now | {"cover": cover, "tile": tile_color(name), "initial": initial(name)}
-        since, problem = data["unknown_since"], data["problem"]
         unknown = _unknown((from_iso(since) or 0) / 1000 if since else None) if problem else ""
-        key = latest and play_data(latest)["key"]
-        return {"now": now, "latest": key, "unknown": unknown, "problem": problem}
+        latest_key = latest and play_data(latest)["key"]
+        return {"now": now, "latest": latest_key, "unknown": unknown, "problem": problem}
 
     def _is_change(self, found: dict[str, Any]) -> bool:
         """Return whether `found` differs from what browsers show by themselves."""
-        if not self._sent:
+        if not self._sent or any(
+            found[name] != self._sent[name] for name in ("latest", "unknown", "problem")
+        ):
             return True
         now, before = found["now"] or {}, self._sent["now"] or {}
-        if any(found[name] != self._sent[name] for name in ("latest", "unknown", "problem")):
-            return True
         fixed = ("key", "playing", "device_name", "cover", "end_reason")
         if any(now.get(name) != before.get(name) for name in fixed):
             return True

@@ -1,74 +1,102 @@
-"""The Spotify login from the page: a URL to open, whose answer comes by redirect or is pasted."""
+"""The Spotify login from the page: a URL to open, whose answer comes by redirect or is pasted.
+
+Imported on demand: the HTTP client takes a lot of memory.
+"""
 
 from __future__ import annotations
 
+import io
+import threading
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from spotify_logger.spotify import oauth
+from spotify_logger.spotify.http import HttpSender
+from spotify_logger.spotify.login import (
+    POLL_SECONDS,
+    LoginAttempt,
+    Prompt,
+    exchange_redirect,
+    save_token,
+    start_callback_server,
+)
+from spotify_logger.spotify.oauth import TokenFile
 from spotify_logger.system import atomic_file
-from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
-    from spotify_logger.web.login_worker import LoginThread
+
+ATTEMPT_TIMEOUT = 600.0
+"""Seconds after which an attempt is given up."""
+STOP_TIMEOUT = 5.0
+"""Seconds to wait for the thread; one that is requesting the token may take longer."""
 
 
-class SpotifyLogin:
-    """Runs one login attempt at a time.
+class LoginThread(threading.Thread):
+    """One attempt to log in, in a thread of its own.
 
-    Args:
-        settings: The Spotify app to log in with.
+    Attributes:
+        is_done: Whether it succeeded.
+
+    Raises:
+        Misconfigured: The Spotify app is not configured, or STATE_DIR is not writable.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._attempt: LoginThread | None = None
-
-    def begin(self) -> None:
-        """Begin a new attempt, and cancel the one in progress.
-
-        Raises:
-            Misconfigured: The Spotify app is not configured, or STATE_DIR is not writable.
-        """
-        if not self._settings.client_id:
+        super().__init__(name="login", daemon=True)
+        if not settings.client_id:
             raise Misconfigured(
                 "SPOTIFY_CLIENT_ID is missing: the page looks for it where the logger does, in the "
                 "environment, .env and auth.py"
             )
-        from spotify_logger.web.login_worker import LoginThread  # noqa: PLC0415 - loads the HTTP client
-
         try:
-            atomic_file.make_state_dir(self._settings.state_dir)
+            atomic_file.make_state_dir(settings.state_dir)
         except OSError as error:
             raise Misconfigured(
-                f"{self._settings.state_dir} cannot be created ({error.strerror}): set "
-                "STATE_DIR to the one of the logger"
+                f"{settings.state_dir} cannot be created ({error.strerror}): set STATE_DIR to the one of "
+                "the logger"
             ) from None
-        self.stop()
-        self._attempt = LoginThread(self._settings)
-        self._attempt.start()
-
-    def stop(self) -> None:
-        """Cancel the attempt in progress."""
-        if self._attempt:
-            self._attempt.stop()
-            self._attempt = None
-
-    def paste(self, text: str) -> None:
-        """Complete the attempt with the redirect URL that a user pasted."""
-        if self._attempt:
-            self._attempt.attempt.take_line(text)
+        self.is_done = False
+        self._token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
+        self._output = io.StringIO()
+        self._prompt = Prompt(self._output)
+        self._attempt = LoginAttempt(settings, self._prompt)
+        self._stopped = threading.Event()
 
     @property
     def url(self) -> str:
-        """The URL to open; "" if no attempt is in progress."""
-        return self._attempt.attempt.url if self._attempt and self._attempt.is_alive() else ""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the last attempt succeeded."""
-        return self._attempt is not None and self._attempt.is_done
+        """The URL to open; "" if the attempt is over."""
+        return self._attempt.url if self.is_alive() else ""
 
     @property
     def lines(self) -> list[str]:
-        """Messages of the last attempt."""
-        return self._attempt.lines() if self._attempt else []
+        """The messages so far."""
+        return self._output.getvalue().splitlines()
+
+    def paste(self, text: str) -> None:
+        """Complete the attempt with the redirect URL that a user pasted."""
+        self._attempt.take_line(text)
+
+    def stop(self) -> None:
+        """Cancel the attempt and wait until the port is free."""
+        self._stopped.set()
+        self.join(STOP_TIMEOUT)
+
+    def run(self) -> None:
+        """Wait for the answer, exchange it for a token and save that."""
+        due = time.monotonic() + ATTEMPT_TIMEOUT
+        attempt, prompt = self._attempt, self._prompt
+        try:
+            with start_callback_server(attempt, prompt):
+                while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
+                    self._stopped.wait(POLL_SECONDS)
+            if attempt.answer:
+                with closing(HttpSender()) as send:
+                    token = exchange_redirect(send, attempt, attempt.answer, time.time, prompt)
+                if token:
+                    save_token(self._token_file, token)
+                    self.is_done = True
+        except SpotifyLoggerError as error:
+            prompt.say(f"{error}.")

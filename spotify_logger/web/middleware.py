@@ -1,22 +1,27 @@
-"""ASGI middleware: allowed hosts, same origin, sign-in and security headers."""
+"""ASGI middleware: which requests are refused, what a proxy says about them, and security headers."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from spotify_logger.config.settings import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from spotify_logger.web.auth import PasswordAuth
+
+Check: TypeAlias = "Callable[[Request], Response | None]"
+"""Returns the refusal of a request; None if it may pass."""
 
 SESSION_COOKIE = "spotify_logger"
 SIGN_IN = "/sign-in"
@@ -29,67 +34,141 @@ IMAGE_HOST = "https://i.scdn.co"
 """Host of Spotify's cover images."""
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")
 """Domains that nobody can register on the public Internet."""
+FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")
+"""How the names of a proxy's headers begin."""
 
 
-def local_host_names(more: Iterable[str] = ()) -> frozenset[str]:
-    """Return the names of this machine on its local network.
-
-    Args:
-        more: Additional names to include.
-    """
-    host = socket.gethostname().lower().partition(".")[0]
-    names = {"localhost", host, socket.getfqdn().lower(), *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES)}
-    return frozenset({*names, *(name.lower().rstrip(".") for name in more)})
-
-
-class AllowedHosts:
-    """Rejects requests for unknown host names.
-
-    This prevents DNS rebinding: another site could point its own name to this machine and read the page.
-    IP addresses are safe: what a browser loads from one really comes from there.
+class Checks:
+    """Answers a request with the first refusal, and passes on what no check refuses.
 
     Args:
         app: The wrapped application.
-        names: The allowed host names.
+        names: Host names to answer to, besides those of this machine.
+        auth: Checks the session; None for a page without a password.
     """
 
-    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, names: Iterable[str], auth: PasswordAuth | None) -> None:
         self._app = app
-        self._names = names
+        checks: list[Check] = [_refuse_unknown_hosts(names), _refuse_long_urls, _refuse_cross_site]
+        self._checks = [*checks, _require_sign_in(auth)] if auth else [_refuse_forwarded, *checks]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI call."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        hosts = Headers(scope=scope).getlist("host")
-        if len(hosts) != 1 or not self._is_own(hosts[0]):
-            response = PlainTextResponse(
-                "Unknown host name. Use the IP address of the machine, or start the page with "
-                "`spotify-logger web --name NAME`.\n",
-                status_code=421,
-            )
-            await response(scope, receive, send)
-            return
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
-            await PlainTextResponse("URL too long.\n", status_code=414)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _is_own(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:  # malformed brackets
-            return False
-        return name in self._names or _is_address(name)
+        request = Request(scope)
+        refusals = (check(request) for check in self._checks)
+        answer: ASGIApp = next(filter(None, refusals), self._app)
+        await answer(scope, receive, send)
 
 
-def _is_address(name: str) -> bool:
+def _refuse_forwarded(request: Request) -> Response | None:
+    """Refuse forwarded requests, for a page without a password.
+
+    Such a page relies on being reachable from this machine only; a proxy would expose it. nginx adds no
+    header unless configured to, but speaks HTTP/1.0 by default up to version 1.29, which no browser does.
+    """
+    is_forwarded = any(name.startswith(FORWARDED_HEADERS) for name in request.headers)
+    if request.scope["http_version"] != "1.0" and not is_forwarded:
+        return None
+    return PlainTextResponse(
+        "This page has no password, and a proxy would expose it to everybody. Start it with "
+        "`spotify-logger web --behind-proxy` to require one; see docs/behind-a-proxy.md.\n",
+        403,
+    )
+
+
+def _refuse_unknown_hosts(names: Iterable[str]) -> Check:
+    """Return a check that refuses requests for host names other than `names` and those of this machine.
+
+    This prevents DNS rebinding: another site could point its own name to this machine and read the page.
+    IP addresses are safe: what a browser loads from one really comes from there.
+    """
+    host = socket.gethostname().lower().partition(".")[0]
+    own = ("localhost", host, socket.getfqdn(), *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES))
+    allowed = {name.lower().rstrip(".") for name in (*own, *names)}
+
+    def check(request: Request) -> Response | None:
+        hosts = request.headers.getlist("host")
+        if len(hosts) == 1 and _is_allowed(hosts[0], allowed):
+            return None
+        return PlainTextResponse(
+            "Unknown host name. Use the IP address of the machine, or start the page with "
+            "`spotify-logger web --name NAME`.\n",
+            421,
+        )
+
+    return check
+
+
+def _is_allowed(host: str, allowed: set[str]) -> bool:
     try:
-        ipaddress.ip_address(name)
-    except ValueError:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        return name in allowed or bool(ipaddress.ip_address(name))
+    except ValueError:  # malformed brackets, or no IP address
         return False
-    return True
+
+
+def _refuse_long_urls(request: Request) -> Response | None:
+    """Refuse requests whose path and query are longer than `MAX_TARGET_BYTES`."""
+    is_long = len(request.scope["raw_path"]) + len(request.scope["query_string"]) > MAX_TARGET_BYTES
+    return PlainTextResponse("URL too long.\n", 414) if is_long else None
+
+
+def _refuse_cross_site(request: Request) -> Response | None:
+    """Refuse requests from other sites that would change something (CSRF).
+
+    Browsers send `Sec-Fetch-Site` only over https and to loopback, and `Origin` with every form (all of them
+    since 2020). A request with neither does not come from a browser, so no other site can have sent it.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        is_own = site == "same-origin"
+    else:
+        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if is_own or request.method in ("GET", "HEAD"):
+        return None
+    return PlainTextResponse("Cross-site requests are not allowed.\n", 403)
+
+
+def _require_sign_in(auth: PasswordAuth) -> Check:
+    """Return a check that redirects browsers without a valid session to the sign-in page."""
+
+    def check(request: Request) -> Response | None:
+        token = request.cookies.get(SESSION_COOKIE, "")
+        # Long-lived responses check it again.
+        request.state.is_signed_in = lambda: auth.is_signed_in(token)
+        if request.scope["path"].startswith(PUBLIC_PATHS) or auth.is_signed_in(token):
+            return None
+        if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse("Sign in first.\n", 401)
+        query = request.scope["query_string"].decode("latin-1")
+        target = request.scope["path"] + (query and f"?{query}")
+        return RedirectResponse(f"{SIGN_IN}?to={quote(target, safe='/')}", 303)
+
+    return check
+
+
+class BehindProxy:
+    """Takes the scheme and the client's address from the headers of a proxy on this machine.
+
+    Only the last value of each header counts: the proxy wrote it, while the others may come from the client.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle an ASGI call."""
+        if scope["client"] and is_loopback(scope["client"][0]):
+            scheme, address = (
+                ",".join(Headers(scope=scope).getlist(name)).rpartition(",")[2].strip()
+                for name in ("x-forwarded-proto", "x-forwarded-for")
+            )
+            scope = {
+                **scope,
+                "scheme": scheme if scheme in ("http", "https") else scope["scheme"],
+                "client": (address, 0) if address else scope["client"],
+            }
+        await self._app(scope, receive, send)
 
 
 class SecurityHeaders:
@@ -122,74 +201,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers[name] = value
+                headers.update(self._headers)
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-class SameOrigin:
-    """Rejects requests from other sites that would change something (CSRF).
-
-    Args:
-        app: The wrapped application.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an ASGI call."""
-        changes = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
-        if changes and not _is_same_origin(Headers(scope=scope)):
-            response = PlainTextResponse("Cross-site requests are not allowed.\n", status_code=403)
-            await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-
-def _is_same_origin(headers: Headers) -> bool:
-    """Return whether a request comes from the page itself, or from a program other than a browser.
-
-    Browsers send `Sec-Fetch-Site` only over https and to loopback, and `Origin` with every form (all of them
-    since 2020). A request with neither does not come from a browser, so no other site can have sent it.
-    """
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None:
-        return site == "same-origin"
-    return origin is None or origin.partition("://")[2] == headers.get("host")
-
-
-class RequireSignIn:
-    """Redirects browsers without a valid session to the sign-in page.
-
-    Args:
-        app: The wrapped application.
-        auth: Checks the session.
-    """
-
-    def __init__(self, app: ASGIApp, auth: PasswordAuth) -> None:
-        self._app = app
-        self._auth = auth
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an ASGI call."""
-        if scope["type"] != "http" or scope["path"].startswith(PUBLIC_PATHS) or self._is_known(scope):
-            await self._app(scope, receive, send)
-            return
-        if scope["method"] != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
-            response = PlainTextResponse("Sign in first.\n", status_code=401)
-            await response(scope, receive, send)
-            return
-        target = scope["path"] + (
-            f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-        )
-        await RedirectResponse(f"{SIGN_IN}?to={quote(target, safe='/')}", 303)(scope, receive, send)
-
-    def _is_known(self, scope: Scope) -> bool:
-        token = cookie_parser(Headers(scope=scope).get("cookie", "")).get(SESSION_COOKIE, "")
-        # Long-lived responses check it again.
-        scope.setdefault("state", {})["is_signed_in"] = lambda: self._auth.is_signed_in(token)
-        return self._auth.is_signed_in(token)

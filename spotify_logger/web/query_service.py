@@ -12,15 +12,14 @@ import logging
 import os
 import resource
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from spotify_logger.queries import arguments, dispatch
 from spotify_logger.queries.reader import first_second
+from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system import program
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.request_params import QueryParser
@@ -37,7 +36,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 MAX_CACHED_ANSWERS = 64
-"""Answers in the cache."""
 MAX_CACHE_AGE = 600.0
 """Seconds that an answer is cached at most, as changes of the catalog go unnoticed."""
 MAX_RESIDENT_BYTES, BYTES_PER_PLAY = 60_000_000, 100
@@ -58,33 +56,22 @@ class TooManyQueries(SpotifyLoggerError):  # noqa: N818 - named after the state
     """Too many queries are waiting."""
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedAnswer:
-    """A cached answer.
+class _CachedAnswer(NamedTuple):
+    """JSON data, the `Archive.mark` of what it was made of, and the monotonic time at which it expires."""
 
-    Attributes:
-        mark: Version of the data it was computed from (`Archive.mark`).
-        until: Monotonic time at which it expires.
-        data: The answer as JSON data.
-    """
-
+    data: Any
     mark: str
     until: float
-    data: Any
 
 
 class QueryService:
-    """Runs queries one after the other.
-
-    Args:
-        settings: Where Redis is.
-    """
+    """Runs queries about the log in the settings, one after the other."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = dispatch.open_store(settings)
         self._thread = ThreadPoolExecutor(1, "queries")
-        self._cache: OrderedDict[tuple[str, ...], _CachedAnswer] = OrderedDict()
+        self._cache: dict[tuple[str, ...], _CachedAnswer] = {}
         self._waiting = 0
         self._large = asyncio.Semaphore(1)
 
@@ -97,30 +84,26 @@ class QueryService:
             StoreError: Redis does not answer.
         """
         options = arguments.parse(words, QueryParser)
+
+        def answer(store: Archive) -> Any:  # noqa: ANN401 - as above
+            return dispatch.answer(options, store, self._settings).data
+
         if options.command in UNCACHED_COMMANDS:
-            return await self.run(lambda store: self._query_here(options, store))
-        day = str(options.question.today)
-        key = (*words, day)
-        mark, plays = await self.run(lambda store: self._mark(options, store))
-        kept = self._cache.get(key)
-        if kept and kept.mark == mark and time.monotonic() < kept.until:
-            self._cache.move_to_end(key)
-            return kept.data
-        if _resident() + plays * BYTES_PER_PLAY > MAX_RESIDENT_BYTES:
-            data = await self._query_in_subprocess(words)
-        else:
-            data = await self.run(lambda store: self._query_here(options, store))
-        self._cache[key] = _CachedAnswer(mark, time.monotonic() + MAX_CACHE_AGE, data)
+            return await self.run(answer)
+        key = (*words, str(options.question.today))
+        mark, plays = await self.run(lambda store: _mark(options, store, self._settings))
+        kept = self._cache.pop(key, None)
+        if kept is None or kept.mark != mark or time.monotonic() >= kept.until:
+            is_large = _resident() + plays * BYTES_PER_PLAY > MAX_RESIDENT_BYTES
+            data = await (self._query_in_subprocess(words) if is_large else self.run(answer))
+            kept = _CachedAnswer(data, mark, time.monotonic() + MAX_CACHE_AGE)
+        self._cache[key] = kept  # behind those that were used longer ago
         if len(self._cache) > MAX_CACHED_ANSWERS:
-            self._cache.popitem(last=False)
-        return data
+            del self._cache[next(iter(self._cache))]
+        return kept.data
 
     async def run(self, work: Callable[[Archive], T]) -> T:
-        """Run `work` on the store in the query thread.
-
-        Raises:
-            TooManyQueries: Too many queries are waiting.
-        """
+        """Run `work` on the store in the query thread; raise `TooManyQueries` if too many are waiting."""
         if self._waiting >= MAX_WAITING:
             raise TooManyQueries("too many queries are waiting: try again in a moment")
         self._waiting += 1
@@ -132,31 +115,16 @@ class QueryService:
     def close(self) -> None:
         """End the thread, and close the connection."""
         self._thread.submit(self._store.close)
-        self._thread.shutdown(wait=False, cancel_futures=False)
+        self._thread.shutdown(wait=False)
 
-    def _query_here(self, options: argparse.Namespace, store: Archive) -> Any:  # noqa: ANN401 - as in `query`
-        return dispatch.answer(options, store, self._settings).data
-
-    def _environment(self) -> dict[str, str]:
-        """Return the environment for the command, which uses the same Redis as this process."""
-        overridden = ("REDIS_URL_FILE", "REDIS_PREFIX_FILE")
-        kept = {name: value for name, value in os.environ.items() if name not in overridden}
-        return kept | {
+    async def _query_in_subprocess(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - as in `query`
+        environment = {
+            **os.environ,
             "REDIS_URL": self._settings.redis_url,
             "REDIS_PREFIX": self._settings.shared_prefix,
         }
-
-    def _mark(self, options: argparse.Namespace, store: Archive) -> tuple[str, int]:
-        """Return the version of the data that a query reads, and its number of plays."""
-        mark, plays = _mark(options, store)
-        if options.command == "compare":
-            name = dispatch.resolve_listener(options.other, store)
-            with closing(dispatch.open_store(self._settings.for_listener(name))) as other:
-                others_mark, others_plays = _mark(options, other)
-            return mark + others_mark, plays + others_plays
-        return mark, plays
-
-    async def _query_in_subprocess(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - as in `query`
+        for overridden in ("REDIS_URL_FILE", "REDIS_PREFIX_FILE"):
+            environment.pop(overridden, None)
         async with self._large:
             process = await asyncio.create_subprocess_exec(
                 *program.module_command("spotify_logger"),
@@ -168,7 +136,7 @@ class QueryService:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=self._environment(),
+                env=environment,
             )
             try:
                 stdout, stderr = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
@@ -185,10 +153,7 @@ class QueryService:
 
 
 def _error_message(words: Sequence[str], code: int, stderr: str) -> str:
-    """Return the message for a failed command: its own error line, or a reference to the log.
-
-    Other output, such as a traceback, is logged.
-    """
+    """Return the error line of a failed command; log other output, such as a traceback, and refer to it."""
     name, _, line = stderr.strip().partition(": ")
     if code in USER_ERROR_CODES and name == "spotify-logger" and "\n" not in line:
         return line
@@ -205,14 +170,16 @@ def _resident() -> int:
         return 0
 
 
-def _mark(options: argparse.Namespace, store: Archive) -> tuple[str, int]:
-    """Return the version and the number of the plays that a query reads from one log."""
+def _mark(options: argparse.Namespace, store: Archive, settings: Settings) -> tuple[str, int]:
+    """Return the version and the number of the plays that a query reads."""
     period = options.question.period
-    begin = first_second(period)
-    archive = store
-    if options.command in FULL_HISTORY_COMMANDS:
-        return archive.mark(end=period.end)
-    previous = period.previous
-    if options.command == "top" and previous is not None and previous.begin is not None:
-        begin = previous.begin
-    return archive.mark(begin, period.end)
+    begin = FIRST_SECOND if options.command in FULL_HISTORY_COMMANDS else first_second(period)
+    if options.command == "top" and period.previous is not None and period.previous.begin is not None:
+        begin = period.previous.begin
+    mark, plays = store.mark(begin, period.end)
+    if options.command == "compare":
+        listener = dispatch.resolve_listener(options.other, store)
+        with closing(dispatch.open_store(settings.for_listener(listener))) as other:
+            others_mark, others_plays = other.mark(begin, period.end)
+        return mark + others_mark, plays + others_plays
+    return mark, plays

@@ -1,17 +1,18 @@
-"""Validates query parameters and translates them to options of the command. Pure."""
+"""Validates query parameters and forms, and translates parameters to options of the command."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from urllib.parse import parse_qsl, urlencode
 
 from spotify_logger.queries.question import PLAYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from starlette.requests import Request
 
 PERIOD_OPTIONS = ("year", "month", "since", "until")
 """Options that set the period. `--last` is not one of them: its start changes every second."""
@@ -22,6 +23,9 @@ MAX_SEARCH_LENGTH = 200
 MAX_LINES = 500
 ALL_TIME = "all"
 """Parameter that selects all time where the default is the last 12 months."""
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+MAX_FORM_BYTES = 16 * 1024
+MAX_FORM_FIELDS = 10
 
 
 class BadRequest(ValueError):  # noqa: N818 - named after the HTTP status
@@ -29,34 +33,22 @@ class BadRequest(ValueError):  # noqa: N818 - named after the HTTP status
 
 
 class QueryParser(argparse.ArgumentParser):
-    """The parser of the command, for use without a terminal.
-
-    Raises:
-        BadRequest: Instead of printing and ending the process.
-    """
+    """The parser of the command; raises `BadRequest` instead of printing and ending the process."""
 
     def error(self, message: str) -> NoReturn:
         """Raise `BadRequest` with the message."""
-        name, colon, rest = message.removeprefix("argument ").partition(": ")
+        text = message.removeprefix("argument ")
+        name, colon, rest = text.partition(": ")
         # A positional argument is named by an example, which would be confusing here.
-        has_name = name.startswith("-")
-        text = rest if colon and not has_name else message.removeprefix("argument ")
-        raise BadRequest(text.replace("--", ""))
+        raise BadRequest((rest if colon and not name.startswith("-") else text).replace("--", ""))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Raise `BadRequest`: the page has no help to print."""
         raise BadRequest(message or f"not available on the page ({status})")
 
 
-@dataclass(frozen=True, slots=True)
-class PeriodChoice:
-    """A period that a view offers.
-
-    Attributes:
-        label: Its name.
-        query: The query parameters that select it.
-        is_active: Whether it is the current one.
-    """
+class PeriodChoice(NamedTuple):
+    """A period that a view offers, and the query parameters that select it."""
 
     label: str
     query: Mapping[str, str]
@@ -64,16 +56,13 @@ class PeriodChoice:
 
 
 class RequestParams:
-    """The query parameters of a request.
+    """The query parameters of a request; unknown names are ignored, and too long values are a `BadRequest`.
 
     Args:
-        values: The parameters; unknown names are ignored.
+        values: The parameters.
         today: The local date.
         default_all_time: Whether the default period is all time, not the last 12 months.
         has_period: Whether the view has a period.
-
-    Raises:
-        BadRequest: A value is too long.
     """
 
     def __init__(
@@ -84,97 +73,70 @@ class RequestParams:
         default_all_time: bool = False,
         has_period: bool = True,
     ) -> None:
-        self._today = today
-        self._whole = default_all_time
-        self._when = has_period
-        self._values = {
-            name: values[name].strip()
-            for name in (*PERIOD_OPTIONS, "by", "min", "n")
-            if values.get(name, "").strip()
-        }
-        self._is_all_time = ALL_TIME in values
-        for name, value in self._values.items():
-            if len(value) > MAX_VALUE_LENGTH:
-                raise BadRequest(f"{name} is too long (limit: {MAX_VALUE_LENGTH} characters)")
+        self._today, self._default_all_time, self._has_period = today, default_all_time, has_period
+        self._period = _known(values, PERIOD_OPTIONS)
+        self.without_period = _known(values, ("by", "min", "n"))
+        if ALL_TIME in values and not self._period and not default_all_time:
+            self._period = {ALL_TIME: "1"}
 
     @property
     def by(self) -> str:
         """The measure to rank by: "plays" or "time"."""
-        return self._values.get("by", PLAYS)
+        return self.without_period.get("by", PLAYS)
 
     def options(self, *names: str) -> list[str]:
-        """Return the options for the command.
-
-        Args:
-            names: The options that it takes besides the period: "by", "min", "n".
-        """
-        wanted = [*(PERIOD_OPTIONS if self._when else ()), *names]
-        found = [f"--{name}={self._values[name]}" for name in wanted if name in self._values and name != "n"]
-        if "n" in names and "n" in self._values:
-            number = self._values["n"]
-            if not (number.isascii() and number.isdigit() and 0 < int(number) <= MAX_LINES):
-                raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
-            found.append(f"-n{number}")
-        if self._when and not self._has_period_option and not self._is_all_time and not self._whole:
-            found.append(f"--since={self.twelve_months_start}")
-        return found
-
-    @property
-    def twelve_months_start(self) -> date:
-        """The first day of the last 12 months, which end today."""
-        return start_of_twelve_months(self._today)
+        """Return the options for the command, which takes `names` of "by", "min" and "n", and the period."""
+        chosen = dict(self._period) if self._has_period else {}
+        if self._has_period and not chosen and not self._default_all_time:
+            chosen = {"since": str(start_of_twelve_months(self._today))}
+        chosen |= {name: value for name, value in self.without_period.items() if name in names}
+        number = chosen.get("n", "1")
+        if not (number.isascii() and number.isdigit() and 0 < int(number) <= MAX_LINES):
+            raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
+        chosen.pop(ALL_TIME, None)
+        return [f"-n{value}" if name == "n" else f"--{name}={value}" for name, value in chosen.items()]
 
     @property
     def label(self) -> str:
         """The name of the period."""
-        for choice in self.choices():
-            if choice.is_active:
-                return choice.label
-        return " ".join(
-            value if name in ("year", "month") else f"{name} {value}"
-            for name, value in self._values.items()
-            if name in PERIOD_OPTIONS
+        own = (
+            value if name in ("year", "month") else f"{name} {value}" for name, value in self._period.items()
         )
+        return next((choice.label for choice in self.choices() if choice.is_active), " ".join(own))
 
-    def query(self, **changes: str | None) -> str:
-        """Return the query string with some parameters changed or removed (None); "" if none is left."""
-        kept = {**self._values, **({ALL_TIME: "1"} if self._is_all_time else {}), **changes}
-        text = urlencode({name: value for name, value in kept.items() if value is not None})
+    def query(self, **changes: str) -> str:
+        """Return the query string with some parameters changed; "" if there is none."""
+        text = urlencode({**self._period, **self.without_period, **changes})
         return f"?{text}" if text else ""
 
     def choices(self) -> list[PeriodChoice]:
         """Return the periods to offer, the default one first."""
         today = self._today
-        offered = [
-            ("last 12 months", {} if not self._whole else {"since": str(self.twelve_months_start)}),
+        offered: list[tuple[str, dict[str, str]]] = [
             ("last 30 days", {"since": str(today - timedelta(days=29))}),
             ("last 7 days", {"since": str(today - timedelta(days=6))}),
             (str(today.year), {"year": str(today.year)}),
             (str(today.year - 1), {"year": str(today.year - 1)}),
-            ("all time", {} if self._whole else {ALL_TIME: "1"}),
         ]
-        if self._whole:
-            offered = [offered[-1], *offered[:-1]]
-        return [PeriodChoice(words, query, query == self._active_query) for words, query in offered]
-
-    @property
-    def without_period(self) -> dict[str, str]:
-        """The parameters other than the period."""
-        return {name: value for name, value in self._values.items() if name not in PERIOD_OPTIONS}
+        if self._default_all_time:
+            twelve_months = {"since": str(start_of_twelve_months(today))}
+            offered = [("all time", {}), ("last 12 months", twelve_months), *offered]
+        else:
+            offered = [("last 12 months", {}), *offered, ("all time", {ALL_TIME: "1"})]
+        return [PeriodChoice(label, query, query == self._period) for label, query in offered]
 
     @property
     def bounds(self) -> tuple[str, str]:
         """The values of `since` and `until`; "" if not given."""
-        return self._values.get("since", ""), self._values.get("until", "")
+        return self._period.get("since", ""), self._period.get("until", "")
 
-    @property
-    def _has_period_option(self) -> bool:
-        return any(name in self._values for name in PERIOD_OPTIONS)
 
-    @property
-    def _active_query(self) -> dict[str, str]:
-        selected = {name: value for name, value in self._values.items() if name in PERIOD_OPTIONS}
-        return selected or ({ALL_TIME: "1"} if self._is_all_time and not self._whole else {})
+def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    found = {name: values[name].strip() for name in names if values.get(name, "").strip()}
+    for name, value in found.items():
+        if len(value) > MAX_VALUE_LENGTH:
+            raise BadRequest(f"{name} is too long (limit: {MAX_VALUE_LENGTH} characters)")
+    return found
 
 
 def start_of_twelve_months(today: date) -> date:
@@ -187,12 +149,24 @@ def start_of_twelve_months(today: date) -> date:
 
 
 def search_text(values: Mapping[str, str], name: str) -> str:
-    """Return the text to search for, with whitespace normalized.
-
-    Raises:
-        BadRequest: It is too long.
-    """
+    """Return the text to search for, with whitespace normalized, or raise `BadRequest` if it is too long."""
     text = " ".join(values.get(name, "").replace("\0", " ").split())  # NUL cannot be passed to a process
     if len(text) > MAX_SEARCH_LENGTH:
         raise BadRequest(f"the search text is too long (limit: {MAX_SEARCH_LENGTH} characters)")
     return text
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a submitted form, or raise `BadRequest` if there are too many or it is no form."""
+    kind = request.headers.get("content-type", FORM_MEDIA_TYPE).partition(";")[0].strip().lower()
+    if kind != FORM_MEDIA_TYPE:
+        raise BadRequest(f"a form must be sent as {FORM_MEDIA_TYPE}")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise BadRequest("the form is too large")
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MAX_FORM_FIELDS))
+    except ValueError:
+        raise BadRequest(f"the form has more than {MAX_FORM_FIELDS} fields") from None

@@ -17,25 +17,14 @@ if TYPE_CHECKING:
 
 FILENAME = "web.json"
 """In STATE_DIR: a key, a password for when WEB_PASSWORD is not set, and the digests of the sessions."""
-
-
 READABLE_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """Letters of a generated password: none that can be mistaken for another."""
-
-
 GROUPS, GROUP_LENGTH = 4, 5
+"""Shape of a generated password, which has about 100 random bits."""
 
 
 class SecretsFile:
-    """The secret key, the generated password and the sessions, in a file.
-
-    Args:
-        folder: STATE_DIR.
-
-    Attributes:
-        path: The file.
-        key: Secret key for the digests of sessions.
-        password: The generated password.
+    """The secret key, the generated password and the sessions, in a file of STATE_DIR.
 
     Raises:
         Misconfigured: It cannot be read or written.
@@ -43,70 +32,51 @@ class SecretsFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILENAME
+        self._sessions: Mapping[str, int] = {}
+        self._version: tuple[int, ...] = ()
         try:
             atomic_file.make_state_dir(folder)
-            kept = _read(self.path)
-            if kept is None:
-                kept = {"key": secrets.token_hex(32), "password": _generate_password()}
-                atomic_file.write_atomically(self.path, json.dumps(kept) + "\n")
+            self.key, self.password, _ = self._read()
+            if len(self.key) < hashlib.sha256().digest_size or not self.password:
+                letters = [secrets.choice(READABLE_LETTERS) for _ in range(GROUPS * GROUP_LENGTH)]
+                groups = ("".join(letters[number::GROUPS]) for number in range(GROUPS))
+                self.key, self.password = secrets.token_bytes(32), "-".join(groups)
+                self.save_sessions({})
         except OSError as error:
             raise Misconfigured(
                 f"cannot read or write {self.path} ({error.strerror}): fix its owner or mode, or set "
                 "STATE_DIR"
             ) from None
-        self.key = bytes.fromhex(kept["key"])
-        self.password = kept["password"]
-        self._sessions: Mapping[str, int] = {}
-        self._version: tuple[int, ...] = ()
         log.add_secret(self.password)
 
     def sessions(self) -> Mapping[str, int]:
         """Return the end of each session, in seconds since the epoch, by its digest."""
         with suppress(OSError):  # keep what was read last
-            version = _version(self.path)
+            version = self._current_version()
             if version != self._version:  # another process has signed somebody in or out
-                self._sessions, self._version = _read_sessions(self.path), version
+                _, _, self._sessions = self._read()
+                self._version = version
         return self._sessions
 
     def save_sessions(self, sessions: Mapping[str, int]) -> None:
-        """Replace the sessions.
-
-        Raises:
-            OSError: The file was not written; the change lasts until the process ends.
-        """
+        """Replace the sessions; an OSError means that the change lasts only until the process ends."""
         self._sessions = sessions
         kept = {"key": self.key.hex(), "password": self.password, "sessions": sessions}
         atomic_file.write_atomically(self.path, json.dumps(kept) + "\n")
-        self._version = _version(self.path)
+        self._version = self._current_version()
 
+    def _current_version(self) -> tuple[int, ...]:
+        found = self.path.stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
-def _version(path: Path) -> tuple[int, ...]:
-    """Return a value that changes whenever the file is replaced."""
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _read(path: Path) -> dict[str, str] | None:
-    """Return the key and the password; None if the file is missing or malformed."""
-    try:
-        data = json.loads(atomic_file.read(path) or b"null")
-        good = len(bytes.fromhex(data["key"])) >= hashlib.sha256().digest_size and bool(data["password"])
-    except (ValueError, TypeError, KeyError):
-        return None
-    return {name: str(data[name]) for name in ("key", "password")} if good else None
-
-
-def _read_sessions(path: Path) -> dict[str, int]:
-    """Return the sessions in the file; files of version 0.5.0 have none."""
-    try:
-        kept = json.loads(atomic_file.read(path) or b"null")
-        return {str(digest): int(until) for digest, until in kept["sessions"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return {}
-
-
-def _generate_password() -> str:
-    """Return a random password of about 100 bits."""
-    return "-".join(
-        "".join(secrets.choice(READABLE_LETTERS) for _ in range(GROUP_LENGTH)) for _ in range(GROUPS)
-    )
+    def _read(self) -> tuple[bytes, str, dict[str, int]]:
+        """Return key, password and sessions; empty ones for what is missing or malformed."""
+        malformed = (ValueError, TypeError, KeyError, AttributeError)
+        try:
+            data = json.loads(atomic_file.read(self.path) or b"null")
+            key, password = bytes.fromhex(data["key"]), str(data["password"] or "")
+        except malformed:
+            return b"", "", {}
+        with suppress(*malformed):  # files of version 0.5.0 have no sessions
+            return key, password, {str(digest): int(until) for digest, until in data["sessions"].items()}
+        return key, password, {}

@@ -44,12 +44,10 @@ class _Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, transport: asyncio.Transport) -> None:
-        """Start the timer, unless it is running."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, transport.abort)
 
     def end(self) -> None:
-        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -74,15 +72,12 @@ class TimeoutProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        if self._is_too_many():
+        same = [each for each in self.connections if getattr(each, "peer", None) == self.peer]
+        if len(self.connections) > MAX_CONNECTIONS or len(same) > MAX_CONNECTIONS_PER_ADDRESS:
             self.connections.discard(self)  # at once: others may connect before `connection_lost`
             transport.abort()
         else:
             self._request_deadline.begin(transport)
-
-    def _is_too_many(self) -> bool:
-        same = [each for each in self.connections if getattr(each, "peer", None) == self.peer]
-        return len(self.connections) > MAX_CONNECTIONS or len(same) > MAX_CONNECTIONS_PER_ADDRESS
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -114,13 +109,7 @@ _log.setLevel(logging.ERROR)
 
 
 class PageServer(uvicorn.Server):
-    """A uvicorn server with callbacks for startup and shutdown.
-
-    Args:
-        app: The ASGI application.
-        on_ready: Called once the server accepts requests.
-        on_shutdown: Called when the shutdown begins.
-    """
+    """A uvicorn server that calls `on_ready` once it accepts requests, and `on_shutdown` when it stops."""
 
     def __init__(
         self, app: ASGIApp, on_ready: Callable[[], None], on_shutdown: Callable[[], Awaitable[None]]
@@ -149,9 +138,8 @@ class PageServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop on SIGINT and SIGTERM without raising them again: a requested stop is not a failure."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop)
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -172,11 +160,7 @@ class PageServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Return listening sockets for an address; a name may have several.
-
-    Args:
-        host: A name or an IP address.
-        port: 0 for any free port.
+    """Return listening sockets for a name, which may have several, or an IP address; port 0 is any free one.
 
     Raises:
         SpotifyLoggerError: The name cannot be resolved, or the address is not available.
@@ -187,8 +171,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             place = (address[0], found[0].getsockname()[1]) if found and not port else address[:2]
-            each = socket.create_server(place, family=family, backlog=MAX_CONNECTIONS)
-            found.append(each)
+            found.append(socket.create_server(place, family=family, backlog=MAX_CONNECTIONS))
     except (socket.gaierror, UnicodeError):
         raise SpotifyLoggerError(f"cannot resolve {host!r}: use --host with another name") from None
     except OSError as error:

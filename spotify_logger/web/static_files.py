@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
-from functools import cached_property
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,39 +19,10 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "static"
 CHART_PACKAGE, CHART_FILE = "chartkick", "django/static/chartkick/Chart.bundle.js"
 """Chart.js with its date adapter. Chartkick's own code is neither used nor imported."""
-CHART_SCRIPT = "chart.js"
-MEDIA_TYPES = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".webmanifest": "application/manifest+json",
-}
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 DIGEST_LENGTH = 12
 """Characters of the digest in a URL."""
 IMMUTABLE = "public, max-age=31536000, immutable"
-
-
-class Asset:
-    """A static file.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.media_type = MEDIA_TYPES[path.suffix]
-
-    @cached_property
-    def gzipped(self) -> bytes:
-        """The gzipped content; only this is kept in memory, as all browsers accept it."""
-        return gzip.compress(self._path.read_bytes(), 9, mtime=0)
-
-    @cached_property
-    def digest(self) -> str:
-        """The digest of the content, for the URL and the ETag."""
-        return hashlib.sha256(self._path.read_bytes()).hexdigest()[:DIGEST_LENGTH]
 
 
 class Assets:
@@ -62,39 +33,43 @@ class Assets:
     """
 
     def __init__(self) -> None:
-        self._assets = {path.name: Asset(path) for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
-        self._assets[CHART_SCRIPT] = Asset(_chart_library())
+        self._paths = {path.name: path for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
+        self._paths["chart.js"] = _chart_library()
 
     def url(self, name: str) -> str:
         """Return the URL path of a file, which changes with its content."""
-        return f"/static/{self._assets[name].digest}/{name}"
+        return f"/static/{_load(self._paths[name])[0]}/{name}"
 
     async def serve(self, request: Request) -> Response:
         """Serve a file."""
-        asset = self._assets.get(request.path_params["name"])
-        if asset is None:
+        path = self._paths.get(request.path_params["name"])
+        if path is None:
             return Response("File not found.\n", 404, media_type="text/plain")
-        is_current = request.path_params["digest"] == asset.digest
+        digest, content = _load(path)
         headers = {
-            "cache-control": IMMUTABLE if is_current else "no-cache",
+            "cache-control": IMMUTABLE if request.path_params["digest"] == digest else "no-cache",
             "vary": "accept-encoding",
-            "etag": f'"{asset.digest}"',
+            "etag": f'"{digest}"',
         }
         if request.headers.get("if-none-match") == headers["etag"]:
-            return Response(status_code=304, headers=headers)
+            return Response(None, 304, headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(
-                asset.gzipped, media_type=asset.media_type, headers=headers | {"content-encoding": "gzip"}
-            )
-        return Response(gzip.decompress(asset.gzipped), media_type=asset.media_type, headers=headers)
+            headers["content-encoding"] = "gzip"
+        else:
+            content = gzip.decompress(content)
+        return Response(content, 200, headers, MEDIA_TYPES[path.suffix])
+
+
+@cache
+def _load(path: Path) -> tuple[str, bytes]:
+    """Return the digest of a file, and its content; gzipped only, as all browsers accept that."""
+    content = path.read_bytes()
+    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH], gzip.compress(content, 9, mtime=0)
 
 
 def _chart_library() -> Path:
-    # Located without importing the package.
-    spec = importlib.util.find_spec(CHART_PACKAGE)
-    locations = spec.submodule_search_locations if spec else None
-    for location in locations or ():
-        path = Path(location, CHART_FILE)
-        if path.is_file():
-            return path
-    raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
+    spec = find_spec(CHART_PACKAGE)  # does not import it
+    path = Path(spec.origin or "").parent / CHART_FILE if spec else Path()
+    if not path.is_file():
+        raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
+    return path

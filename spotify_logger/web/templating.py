@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,10 +20,9 @@ from spotify_logger.core.times import from_iso
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.report import words
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
-from spotify_logger.web.svg_text import fit_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -32,15 +33,17 @@ NOBODY = "-"
 """Stands for the unnamed listener where an empty value means no choice."""
 SHADES = 5
 """Shades of a heatmap, not counting the one for zero."""
+ELLIPSIS = "…"
+# Characters that XML forbids, and bidirectional control characters.
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_JOINER = "\u200d"
+_NARROW, _WIDE = frozenset(" .,:;'\u2019|!()[]/ijlftrI1-"), frozenset("mwMWOQ@%&—…")
 
 
 class CurrentListener(NamedTuple):
-    """The listener of a page.
-
-    Attributes:
-        name: "" for the unnamed listener.
-        names: All listeners that have a log.
-    """
+    """The name of the listener of a page ("" for the unnamed one), and of all that have a log."""
 
     name: str
     names: Sequence[str]
@@ -57,16 +60,9 @@ class CurrentListener(NamedTuple):
 
 
 class Templates:
-    """Renders templates.
-
-    Args:
-        assets: The static files.
-        zone: The time zone for dates and times.
-        more: Additional globals for all templates.
-    """
+    """Renders templates, with dates and times of a time zone and additional globals."""
 
     def __init__(self, assets: Assets, zone: Zone, more: Mapping[str, object]) -> None:
-        self._zone = zone
         self._environment = Environment(
             loader=PackageLoader("spotify_logger.web"),
             autoescape=True,
@@ -81,22 +77,24 @@ class Templates:
             "minutes_seconds": format_duration,
             "number": "{:,}".format,
             "pluralize": words.counted,
-            "percent": _percentage,
+            "percent": lambda share: "–" if share is None else words.percentage(share, 1),
             "duration_in_words": words.rough_duration,
             "timestamp": _timestamp,
-            "time": self._time,
-            "date": self._date,
-            "datetime": self._datetime,
-            "long_date": _long_date,
+            "time": _local_time(zone, "%H:%M"),
+            "date": _local_time(zone, "%Y-%m-%d"),
+            "datetime": _local_time(zone, "%Y-%m-%d %H:%M"),
+            "long_date": lambda day: f"{date.fromisoformat(day):%A, %-d %B %Y}",
             "tile_color": tile_color,
             "initial": initial,
             "small_cover": small_cover,
             "shade": _shade,
-            "item_url": _item_url,
-            "listener_name": _listener_name,
+            "item_url": lambda kind, text: Markup(f"/{kind}?q={quote(text, safe='')}"),  # noqa: S704 - quoted
+            "listener_name": lambda listener: listener or UNNAMED,
             "catalog_key": catalog_key_of_play,
-            "with_all_fields": _with_all_fields,
-            "started_at": _started_at,
+            # Those that Spotify left out are None.
+            "with_all_fields": lambda play: {**dict.fromkeys(PLAY_FIELDS), **play},
+            # From its key, as its hash may be incomplete.
+            "started_at": lambda play: words.utc_time(second_of_key(str(play["key"])) or 0) or "",
             "fit_text": fit_text,
         }
 
@@ -109,27 +107,11 @@ class Templates:
         listener = getattr(request.state, "listener", CurrentListener("", ()))
         body = self.render_text(template, path=request.url.path, listener=listener, **context).encode()
         headers = {"cache-control": "private, no-cache", "vary": "accept-encoding, cookie"}
-        if status != 200:  # noqa: PLR2004 - OK
-            return HTMLResponse(body, status, headers)
-        headers["etag"] = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-        if request.headers.get("if-none-match") == headers["etag"]:
-            return Response(status_code=304, headers=headers)
+        if status == 200:  # noqa: PLR2004 - OK
+            headers["etag"] = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+            if request.headers.get("if-none-match") == headers["etag"]:
+                return Response(None, 304, headers)
         return HTMLResponse(body, status, headers)
-
-    def _datetime(self, stamp: str | None) -> str:
-        """Format a UTC timestamp in local time: "2026-11-22 19:00"; "" for None."""
-        return "" if stamp is None else f"{self._local(stamp):%Y-%m-%d %H:%M}"
-
-    def _time(self, stamp: str) -> str:
-        """Format a UTC timestamp as a local time: "19:00"."""
-        return f"{self._local(stamp):%H:%M}"
-
-    def _date(self, stamp: str) -> str:
-        """Format a UTC timestamp as a local date: "2026-11-22"."""
-        return f"{self._local(stamp):%Y-%m-%d}"
-
-    def _local(self, stamp: str) -> datetime:
-        return self._zone.local(_timestamp(stamp))
 
 
 def _timestamp(stamp: str) -> float:
@@ -139,27 +121,9 @@ def _timestamp(stamp: str) -> float:
     return (from_iso(stamp) or 0) / 1000
 
 
-def _with_all_fields(play: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a play with all fields; those that Spotify left out are None."""
-    return {**dict.fromkeys(PLAY_FIELDS), **play}
-
-
-def _started_at(play: Mapping[str, Any]) -> str:
-    """Return the start of a play as a UTC timestamp, from its key, as its hash may be incomplete."""
-    return words.utc_time(second_of_key(str(play["key"])) or 0) or ""
-
-
-def _listener_name(listener: str) -> str:
-    return listener or UNNAMED
-
-
-def _percentage(share: float | None) -> str:
-    return "–" if share is None else words.percentage(share, 1)
-
-
-def _long_date(day: str) -> str:
-    """Format a date: "Sunday, 22 November 2026"."""
-    return f"{date.fromisoformat(day):%A, %-d %B %Y}"
+def _local_time(zone: Zone, layout: str) -> Callable[[str | None], str]:
+    """Return a filter that shows a UTC timestamp in local time; "" for None."""
+    return lambda stamp: "" if stamp is None else zone.local(_timestamp(stamp)).strftime(layout)
 
 
 def _shade(value: float, maximum: float) -> int:
@@ -167,6 +131,30 @@ def _shade(value: float, maximum: float) -> int:
     return 0 if not value or not maximum else max(1, -int(-value * SHADES // maximum))
 
 
-def _item_url(kind: str, text: str) -> Markup:
-    """Return the URL of the page of a track, an artist or an album."""
-    return Markup(f"/{kind}?q={quote(text, safe='')}")  # noqa: S704 - quoted
+def fit_text(text: str, width: float, font_size: float) -> str:
+    """Return `text` for SVG, which does not wrap: truncated with an ellipsis to fit into `width`.
+
+    The font is unknown; widths are those of a wide one, so that text is cut too early rather than too late.
+    `font_size` is in the unit of `width`.
+    """
+    whole = " ".join(_UNSAFE.sub(" ", text).split())
+    left = width / font_size - _character_width(ELLIPSIS)
+    fits = 0
+    for number, character in enumerate(whole, 1):
+        left -= _character_width(character)
+        if left >= 0:
+            fits = number
+        elif left + _character_width(ELLIPSIS) < 0:
+            return whole[:fits].rstrip(f" {_JOINER}") + ELLIPSIS
+    return whole
+
+
+def _character_width(character: str) -> float:
+    """Return the maximum width of a character in common fonts, as a fraction of the font size."""
+    if character == _JOINER or unicodedata.combining(character) or unicodedata.category(character) == "Mn":
+        return 0.0
+    if unicodedata.east_asian_width(character) in "WF":
+        return 1.25 if ord(character) > 0xFFFF else 1.0  # noqa: PLR2004 - emoji
+    if character in _NARROW:
+        return 0.38
+    return 0.92 if character in _WIDE else 0.72 if character.isupper() else 0.6

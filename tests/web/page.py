@@ -21,8 +21,6 @@ from spotify_logger.web.app import WebApp
 from spotify_logger.web.auth import PasswordAuth
 from spotify_logger.web.secrets_file import SecretsFile
 from spotify_logger.web.server import PageServer, listen
-from spotify_logger.web.sessions import Sessions
-from spotify_logger.web.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -122,7 +120,7 @@ def settings_for(url: str, folder: Path, **more: str) -> Settings:
 
 def password_auth(folder: Path, password: str, now: Callable[[], float]) -> PasswordAuth:
     """Return the password check of a page whose state is in `folder`."""
-    return PasswordAuth(password, Sessions(SecretsFile(folder), password, now), Throttle(now))
+    return PasswordAuth(SecretsFile(folder), password, now, now)
 
 
 def start_page(
@@ -176,9 +174,9 @@ def serve_page(
 
     async def serve() -> None:
         page = WebApp(settings, ["music.example"], auth, covers=covers, behind_proxy=behind_proxy)
-        servers.append(_ThreadedServer(page.app, ready.set, page.stop))
+        servers.append(_ThreadedServer(page.app, ready.set, page.listeners.stop))
         await servers[0].serve(sockets)
-        page.close()
+        page.listeners.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

@@ -9,10 +9,17 @@ import pytest
 
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
+from spotify_logger.web.auth import (
+    MAX_FAILURES,
+    MAX_PER_NETWORK,
+    MAX_REMEMBERED,
+    MAX_SESSIONS,
+    WINDOW,
+    PasswordAuth,
+    Throttle,
+)
 from spotify_logger.web.secrets_file import SecretsFile
-from spotify_logger.web.sessions import MAX_SESSIONS, Sessions
-from spotify_logger.web.throttle import MAX_FAILURES, MAX_PER_NETWORK, MAX_REMEMBERED, WINDOW, Throttle
-from tests.web.page import ManualClock
+from tests.web.page import ManualClock, password_auth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +36,13 @@ def clock() -> ManualClock:
 @pytest.fixture(autouse=True)
 def _nothing_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_secrets", set())
+
+
+def sign_in(auth: PasswordAuth) -> str:
+    """Sign in and return the token of the session."""
+    token = auth.sign_in(PASSWORD, HERE)
+    assert token
+    return token
 
 
 class TestSecretsFile:
@@ -63,23 +77,23 @@ class TestSignInSessions:
     def test_are_shared_by_processes_and_end_one_by_one_or_with_the_password(
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
-        sessions, other = (Sessions(SecretsFile(tmp_path), PASSWORD, clock) for _ in range(2))
-        here, there = sessions.begin(), other.begin()
-        assert sessions.is_valid(there)
-        assert other.is_valid(here)
-        other.end(here)
-        for each in (sessions, other, Sessions(SecretsFile(tmp_path), PASSWORD, clock)):
-            assert not each.is_valid(here)
-            assert each.is_valid(there)
-        assert not Sessions(SecretsFile(tmp_path), "another one", clock).is_valid(there)
+        auth, other = (password_auth(tmp_path, PASSWORD, clock) for _ in range(2))
+        here, there = sign_in(auth), sign_in(other)
+        assert auth.is_signed_in(there)
+        assert other.is_signed_in(here)
+        other.sign_out(here)
+        for each in (auth, other, password_auth(tmp_path, PASSWORD, clock)):
+            assert not each.is_signed_in(here)
+            assert each.is_signed_in(there)
+        assert not password_auth(tmp_path, "another one", clock).is_signed_in(there)
 
     def test_the_oldest_end_beyond_the_limit(self, tmp_path: Path, clock: ManualClock) -> None:
-        sessions = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
+        auth = password_auth(tmp_path, PASSWORD, clock)
         tokens = []
         for _ in range(MAX_SESSIONS + 1):
-            tokens.append(sessions.begin())
+            tokens.append(sign_in(auth))
             clock.now += 1
-        assert [sessions.is_valid(token) for token in tokens] == [False, *[True] * MAX_SESSIONS]
+        assert [auth.is_signed_in(token) for token in tokens] == [False, *[True] * MAX_SESSIONS]
         assert (tmp_path / "web.json").stat().st_size < atomic_file.MAX_FILE_SIZE
         assert tokens[-1] not in (tmp_path / "web.json").read_text()
 
@@ -89,18 +103,17 @@ class TestSignInSessions:
     ) -> None:
         text = json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb", **found})
         (tmp_path / "web.json").write_text(text)
-        secrets_file = SecretsFile(tmp_path)
-        sessions = Sessions(secrets_file, secrets_file.password, clock)
-        assert secrets_file.password == "aaaaa-bbbbb"
-        assert not sessions.is_valid("")
-        assert sessions.is_valid(sessions.begin())
+        assert SecretsFile(tmp_path).password == "aaaaa-bbbbb"
+        auth = password_auth(tmp_path, PASSWORD, clock)
+        assert not auth.is_signed_in("")
+        assert auth.is_signed_in(sign_in(auth))
 
     def test_last_until_a_restart_if_the_file_cannot_be_written(
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        sessions = Sessions(SecretsFile(tmp_path), PASSWORD, clock)
+        auth = password_auth(tmp_path, PASSWORD, clock)
         monkeypatch.setattr(atomic_file, "write_atomically", Mock(side_effect=OSError(28, "No space left")))
-        assert sessions.is_valid(sessions.begin())
+        assert auth.is_signed_in(sign_in(auth))
 
 
 class TestThrottle:

@@ -57,7 +57,7 @@ def routes(folder: Path) -> list[Route]:
     app: Any = page.app
     while not hasattr(app, "routes"):
         app = app._app
-    page.close()
+    page.listeners.close()
     found: list[Route] = [route for route in app.routes if route.path != "/live"]
     return sorted(found, key=lambda route: route.path == "/sign-out")
 

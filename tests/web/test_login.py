@@ -17,7 +17,7 @@ from spotify_logger.spotify import oauth
 from spotify_logger.spotify.oauth import TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
-from spotify_logger.web.login import SpotifyLogin
+from spotify_logger.web.login import LoginThread
 from tests.conftest import wait_until
 from tests.simulated_login import login_settings, redirect_of, simulated_spotify
 from tests.web.page import settings_for
@@ -49,8 +49,9 @@ def settings(service: Service, tmp_path: Path) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def login(settings: Settings) -> Iterator[SpotifyLogin]:
-    login = SpotifyLogin(settings)
+def login(settings: Settings) -> Iterator[LoginThread]:
+    login = LoginThread(settings)
+    login.start()
     yield login
     login.stop()
 
@@ -59,8 +60,7 @@ def saved_token(settings: Settings) -> oauth.Token | None:
     return TokenFile(settings.state_dir / oauth.TOKEN_FILE).load()
 
 
-def test_completes_with_a_pasted_url(login: SpotifyLogin, settings: Settings) -> None:
-    login.begin()
+def test_completes_with_a_pasted_url(login: LoginThread, settings: Settings) -> None:
     login.paste(redirect_of(login.url))
     wait_until(lambda: login.is_done and not login.url)
     token = saved_token(settings)
@@ -72,9 +72,8 @@ def test_completes_with_a_pasted_url(login: SpotifyLogin, settings: Settings) ->
 
 
 def test_can_be_repeated_after_invalid_text_and_after_declining(
-    login: SpotifyLogin, settings: Settings
+    login: LoginThread, settings: Settings
 ) -> None:
-    login.begin()
     url = login.url
     for text in ("", "nonsense", "http://127.0.0.1/cb?code=x", "http://127.0.0.1/cb?code=x&state=other"):
         login.paste(text)
@@ -86,17 +85,17 @@ def test_can_be_repeated_after_invalid_text_and_after_declining(
     wait_until(lambda: not login.url)
     assert not login.is_done
     assert "access_denied" in login.lines[-1]
-    login.begin()
-    login.paste(redirect_of(login.url))
-    wait_until(lambda: login.is_done)
+    again = LoginThread(settings)
+    again.start()
+    again.paste(redirect_of(again.url))
+    wait_until(lambda: again.is_done)
     assert saved_token(settings)
 
 
 @pytest.mark.parametrize("fault", ["invalid_grant", "rate_limit"])
 def test_spotify_refuses_the_token(
-    login: SpotifyLogin, settings: Settings, service: Service, fault: str
+    login: LoginThread, settings: Settings, service: Service, fault: str
 ) -> None:
-    login.begin()
     target = redirect_of(login.url)
     service.faults.add(Fault(fault, path=TOKEN_PATH, value=3600), time.time())
     login.paste(target)
@@ -108,7 +107,7 @@ def test_spotify_refuses_the_token(
 
 def test_reports_wrong_settings(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="SPOTIFY_CLIENT_ID is missing"):
-        SpotifyLogin(replace(settings, client_id="")).begin()
+        LoginThread(replace(settings, client_id=""))
     (tmp_path / "file").write_text("")
     with pytest.raises(Misconfigured, match="set STATE_DIR"):
-        SpotifyLogin(replace(settings, state_dir=tmp_path / "file" / "folder")).begin()
+        LoginThread(replace(settings, state_dir=tmp_path / "file" / "folder"))

@@ -17,13 +17,10 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import static_files
-from spotify_logger.web.covers import (
-    Covers,
-    small_cover,
-)
-from spotify_logger.web.day_strip import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
+from spotify_logger.web.covers import Covers, small_cover
 from spotify_logger.web.static_files import Assets
-from spotify_logger.web.svg_text import ELLIPSIS, fit_text
+from spotify_logger.web.templating import ELLIPSIS, fit_text
+from spotify_logger.web.views.plays import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
 from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.log import write_play
 from tests.web.page import PageClient, serve_page, settings_for
@@ -89,8 +86,6 @@ class TestCovers:
             assert found == {"track:a": middle, "track:d": "https://i.scdn.co/image/abc"}
             assert small_cover(middle) == LARGE.replace("0000b273", "00004851")
             assert Covers(enabled=False).urls(store, covers) == {}
-            play = {"id": "a", "type": "track", "uri": "spotify:track:a"}
-            assert Covers(enabled=True).url_of_play(store, play) == middle
 
 
 def test_the_segments_of_a_day_follow_local_time_and_are_cut_at_midnight() -> None:

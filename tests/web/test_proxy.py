@@ -16,8 +16,8 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from spotify_logger.web.proxy import BehindProxy
-from spotify_logger.web.throttle import MAX_FAILURES
+from spotify_logger.web.auth import MAX_FAILURES
+from spotify_logger.web.middleware import BehindProxy
 from tests.browser import PATIENCE_MS, chromium, skip_or_fail
 from tests.conftest import EVERY_KIND, free_port, wait_until
 from tests.web.page import (

@@ -9,7 +9,6 @@ from spotify_logger.core.text import fold, words_of
 from spotify_logger.queries.item_report import IDS
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.web.request_params import BadRequest, search_text
-from spotify_logger.web.views.context import LIST_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,130 +16,102 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.web.views.context import ViewContext
+    from spotify_logger.web.listeners import ListenerPage
 
-LIST_LENGTHS = (LIST_LENGTH, 100, 500)
+LIST_LENGTHS = (50, 100, 500)
 """Numbers of rows to choose from."""
+LIST_LENGTH = LIST_LENGTHS[0]
 ITEM_PARTS = (TRACKS, ALBUMS, IDS)
 """The parts of an item report that list other items."""
-NOUNS = {TRACKS: "track", ARTISTS: "artist", ALBUMS: "album"}
 
 
-class MusicViews:
-    """The pages about tracks, artists, albums and shows.
-
-    Args:
-        context: What all views need.
-    """
-
-    def __init__(self, context: ViewContext) -> None:
-        self._context = context
-
-    async def top(self, request: Request) -> Response:
-        """Show a ranking."""
-        kind = request.path_params["kind"]
-        if kind not in KINDS:
-            raise BadRequest(f"unknown kind of list: {kind}")
-        params = self._context.params(request)
-        options = params.options("by", "min", "n")
-        data = await self._context.service.query("top", f"-n{LIST_LENGTH}", *options, kind)
-        covers = (
-            {} if kind == ARTISTS else await self._context.cover_urls(line["key"] for line in data["top"])
-        )
-        return self._context.templates.render(
-            request,
-            "top.html",
-            kind=kind,
-            kinds=KINDS,
-            data=data,
-            params=params,
-            covers=covers,
-            albums=await self._context.album_queries(line["key"] for line in data["top"] if kind == ALBUMS),
-            lengths=LIST_LENGTHS,
-        )
-
-    async def compare(self, request: Request) -> Response:
-        """Compare two listeners."""
-        params = self._context.params(request, default_all_time=True)
-        others = request.state.listener.others
-        chosen = request.query_params.get("with", "")
-        other = chosen if chosen in others else next(iter(others), None)
-        if other is None:
-            raise BadRequest("there is no other listener to compare with")
-        data = await self._context.service.query(
-            "compare", f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", other or "-"
-        )
-        covers = await self._context.cover_urls(line["key"] for line in data["tracks"])
-        return self._context.templates.render(
-            request, "compare.html", data=data, params=params, other=other, others=others, covers=covers
-        )
-
-    async def track(self, request: Request) -> Response:
-        """Show a track."""
-        return await self._item_page(request, TRACKS)
-
-    async def artist(self, request: Request) -> Response:
-        """Show an artist."""
-        return await self._item_page(request, ARTISTS)
-
-    async def album(self, request: Request) -> Response:
-        """Show an album."""
-        return await self._item_page(request, ALBUMS)
-
-    async def search(self, request: Request) -> Response:
-        """Show how many times something was played."""
-        params = self._context.params(request, default_all_time=True)
-        text = search_text(request.query_params, "q")
-        data = None
-        covers: Mapping[str, str] = {}
-        if text:
-            data = await self._context.service.query("count", *params.options("by", "min"), "--", text)
-            covers = await self._context.cover_urls(
-                track["keys"][0] for track in data["tracks"][:LIST_LENGTH]
-            )
-        return self._context.templates.render(
-            request,
-            "search.html",
-            text=text,
-            data=data,
-            params=params,
-            covers=covers,
-            lines=LIST_LENGTH,
-            pages=[] if data is None else _matching_pages(text, data["tracks"]),
-        )
-
-    async def _item_page(self, request: Request, kind: str) -> Response:
-        params = self._context.params(request, default_all_time=True)
-        text = search_text(request.query_params, "q")
-        if not text:
-            raise BadRequest("the parameter q is missing")
-        data = await self._context.service.query(
-            NOUNS[kind], f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", text
-        )
-        found = data["found"]
-        keys = [line["key"] for line in data["candidates"][:LIST_LENGTH]]
-        about = CatalogEntry()
-        if found:
-            keys = [found["key"], *(line["key"] for part in ITEM_PARTS for line in found.get(part, ()))]
-            about = await self._context.service.run(lambda store: _catalog_entry(store, found["key"]))
-        return self._context.templates.render(
-            request,
-            "item.html",
-            kind=NOUNS[kind],
-            text=text,
-            data=data,
-            params=params,
-            about=about,
-            artists=artist_names(about),
-            covers=await self._context.cover_urls(keys),
-            albums=await self._context.album_queries(keys),
-            lines=LIST_LENGTH,
-        )
+async def top(page: ListenerPage, request: Request) -> Response:
+    """Show a ranking."""
+    kind = request.path_params["kind"]
+    if kind not in KINDS:
+        raise BadRequest(f"unknown kind of list: {kind}")
+    params = page.params(request)
+    data = await page.query("top", f"-n{LIST_LENGTH}", *params.options("by", "min", "n"), kind)
+    keys = [line["key"] for line in data["top"]]
+    return page.render(
+        request,
+        "top.html",
+        kind=kind,
+        kinds=KINDS,
+        data=data,
+        params=params,
+        covers={} if kind == ARTISTS else await page.cover_urls(keys),
+        albums=await page.album_queries(keys) if kind == ALBUMS else {},
+        lengths=LIST_LENGTHS,
+    )
 
 
-def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return kind, name and query of the artists and albums whose words all occur in `text`."""
+async def compare(page: ListenerPage, request: Request) -> Response:
+    """Compare two listeners."""
+    params = page.params(request, default_all_time=True)
+    others = request.state.listener.others
+    if not others:
+        raise BadRequest("there is no other listener to compare with")
+    chosen = request.query_params.get("with", "")
+    other = chosen if chosen in others else others[0]
+    options = params.options("by", "min")
+    data = await page.query("compare", f"-n{LIST_LENGTH}", *options, "--", other or "-")
+    covers = await page.cover_urls(line["key"] for line in data["tracks"])
+    return page.render(
+        request, "compare.html", data=data, params=params, other=other, others=others, covers=covers
+    )
+
+
+async def item(page: ListenerPage, request: Request) -> Response:
+    """Show a track, an artist or an album."""
+    kind = request.scope["path"].strip("/")
+    params = page.params(request, default_all_time=True)
+    text = search_text(request.query_params, "q")
+    if not text:
+        raise BadRequest("the parameter q is missing")
+    data = await page.query(kind, f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", text)
+    found = data["found"]
+    keys = [line["key"] for line in data["candidates"][:LIST_LENGTH]]
+    about = CatalogEntry()
+    if found:
+        keys = [found["key"], *(line["key"] for part in ITEM_PARTS for line in found.get(part, ()))]
+        rows = await page.run(lambda store: list(store.catalog([found["key"]], CatalogEntry._fields)))
+        about = CatalogEntry._make(rows[0][1])
+    return page.render(
+        request,
+        "item.html",
+        kind=kind,
+        text=text,
+        data=data,
+        params=params,
+        about=about,
+        artists=artist_names(about),
+        covers=await page.cover_urls(keys),
+        albums=await page.album_queries(keys),
+        lines=LIST_LENGTH,
+    )
+
+
+async def search(page: ListenerPage, request: Request) -> Response:
+    """Show how many times something was played."""
+    params = page.params(request, default_all_time=True)
+    text = search_text(request.query_params, "q")
+    data = await page.query("count", *params.options("by", "min"), "--", text) if text else None
+    tracks = data["tracks"] if data else []
+    return page.render(
+        request,
+        "search.html",
+        text=text,
+        data=data,
+        params=params,
+        covers=await page.cover_urls(track["keys"][0] for track in tracks[:LIST_LENGTH]) if tracks else {},
+        lines=LIST_LENGTH,
+        pages=_matching_pages(text, tracks),
+    )
+
+
+def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return kind and name of the artists and albums whose words all occur in `text`."""
     wanted, found = fold(text), {}
     words = words_of(wanted)
 
@@ -151,13 +122,7 @@ def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tupl
     for track in tracks:
         for name in {track["artists"], *track["artists"].split(", ")}:
             if is_named(name):
-                found["artist", fold(name)] = (name, name)
-        album = track["album"]
-        if is_named(album):
-            found["album", fold(album)] = (album, album)
-    return [(kind, name, target) for (kind, _), (name, target) in found.items()]
-
-
-def _catalog_entry(store: Archive, key: str) -> CatalogEntry:
-    ((_, values),) = store.catalog([key], CatalogEntry._fields)
-    return CatalogEntry._make(values)
+                found["artist", fold(name)] = name
+        if is_named(track["album"]):
+            found["album", fold(track["album"])] = track["album"]
+    return [(kind, name) for (kind, _), name in found.items()]

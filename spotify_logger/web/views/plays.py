@@ -2,171 +2,156 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
 from datetime import date, timedelta
-from http import HTTPStatus
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from spotify_logger.core.periods import between
+from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso
-from spotify_logger.queries.overview import Overview
-from spotify_logger.queries.question import Question
 from spotify_logger.queries.ranking import ALBUMS
-from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.covers import catalog_key_of_play
-from spotify_logger.web.day_strip import day_segments
-from spotify_logger.web.request_params import search_text, start_of_twelve_months
-from spotify_logger.web.views.context import ranked_keys
+from spotify_logger.web.request_params import search_text
+from spotify_logger.web.views.periods import ranked_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
 
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.web.live import NowPlayingStream
-    from spotify_logger.web.views.context import ViewContext
+    from spotify_logger.core.periods import Zone
+    from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50
 """Plays on the page of recent plays."""
+DAY_MINUTES = 1440
+HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
 
-class PlayViews:
-    """The home page, the stream of what is playing, and the lists of plays.
+async def home(page: ListenerPage, request: Request) -> Response:
+    """Show what is playing, today's plays, and the last 12 months."""
+    now, today, overview = await page.query("now"), await _latest_day(page), await page.overview()
+    playing, ranked = now["now"], overview["top"]
+    plays = [*today["timeline"], *([playing] if playing else [])]
+    return page.render(
+        request,
+        "home.html",
+        now=playing,
+        unknown_since=now["unknown_since"],
+        problem=now["problem"],
+        open_key=playing and playing["key"],
+        today=today,
+        this_day=str(page.today),
+        overview=overview,
+        covers=await page.cover_urls([*ranked_keys(ranked), *_played_keys(plays)]),
+        albums=await page.album_queries(line["key"] for line in ranked[ALBUMS]),
+    )
 
-    Args:
-        context: What all views need.
-        live: Streams what is playing.
-    """
 
-    def __init__(self, context: ViewContext, live: NowPlayingStream) -> None:
-        self._context = context
-        self._live = live
-        self._overview = Overview()
+async def today(page: ListenerPage, request: Request) -> Response:
+    """Render today's plays, the part of the home page that changes with every play."""
+    day = await _latest_day(page)
+    about = await _about_plays(page, day["timeline"])
+    return page.render(request, "today.html", today=day, this_day=str(page.today), **about)
 
-    async def warm(self) -> None:
-        """Compute the overview before the first visitor comes."""
-        with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
-            await self._context.service.run(self._twelve_months)
 
-    async def home(self, request: Request) -> Response:
-        """Show what is playing, today's plays, and the last 12 months."""
-        now = await self._context.service.query("now")
-        today = await self._latest_day()
-        overview = await self._context.service.run(self._twelve_months)
-        playing = now["now"]
-        plays = [*today["timeline"], *([playing] if playing else [])]
-        return self._context.templates.render(
-            request,
-            "home.html",
-            now=playing,
-            unknown_since=now["unknown_since"],
-            problem=now["problem"],
-            open_key=playing and playing["key"],
-            today=today,
-            this_day=str(self._context.today),
-            overview=overview,
-            covers=await self._context.cover_urls([*ranked_keys(overview["top"]), *_played_keys(plays)]),
-            albums=await self._context.album_queries(line["key"] for line in overview["top"][ALBUMS]),
-        )
+async def live(page: ListenerPage, request: Request) -> Response:
+    """Stream what is playing."""
+    if page.live.is_full:
+        text = "Too many open streams. Try again in a minute.\n"
+        return Response(text, 503, {"retry-after": "60"}, "text/plain")
+    # Without a password, everybody is signed in.
+    events = page.live.events(getattr(request.state, "is_signed_in", lambda: True))
+    return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
-    async def today(self, request: Request) -> Response:
-        """Render today's plays, the part of the home page that changes with every play."""
-        today = await self._latest_day()
-        covers = await self._context.cover_urls(_played_keys(today["timeline"]))
-        return self._context.templates.render(
-            request,
-            "today.html",
-            today=today,
-            this_day=str(self._context.today),
-            covers=covers,
-            open_key=await self._open_key(),
-        )
 
-    async def live(self, request: Request) -> Response:
-        """Stream what is playing."""
-        if self._live.is_full:
-            return Response(
-                "Too many open streams. Try again in a minute.\n", 503, {"retry-after": "60"}, "text/plain"
-            )
-        is_signed_in = getattr(
-            request.state, "is_signed_in", lambda: True
-        )  # without a password, everybody is
-        return StreamingResponse(
-            self._live.events(is_signed_in),
-            media_type="text/event-stream",
-            headers={"x-accel-buffering": "no"},
-        )
+async def recent(page: ListenerPage, request: Request) -> Response:
+    """Show the newest plays and the gaps between them."""
 
-    async def recent(self, request: Request) -> Response:
-        """Show the newest plays and the gaps between them."""
-        timeline = await self._context.service.query("recent", f"-n{RECENT_PLAYS}")
-        days = [(day, list(eachs)[::-1]) for day, eachs in groupby(timeline, self._day_of)]
-        return self._context.templates.render(
-            request,
-            "recent.html",
-            days=days,
-            covers=await self._context.cover_urls(_played_keys(timeline)),
-            open_key=await self._open_key(),
-        )
-
-    async def day(self, request: Request) -> Response:
-        """Show the plays of a day."""
-        params = self._context.params(request, has_period=False)
-        data = await self._context.service.query(
-            "day", *params.options("min"), "--", request.path_params["day"]
-        )
-        day = date.fromisoformat(data["day"])
-        covers = await self._context.cover_urls(_played_keys(data["timeline"]))
-        later = day + timedelta(days=1)
-        return self._context.templates.render(
-            request,
-            "day.html",
-            data=data,
-            before=str(day - timedelta(days=1)),
-            after=str(later) if later <= self._context.today else "",
-            covers=covers,
-            open_key=await self._open_key(),
-            segments=day_segments(self._context.zone, day, data["timeline"]),
-        )
-
-    async def pick_day(self, request: Request) -> Response:
-        """Redirect from the date form to a day."""
-        day = search_text(request.query_params, "day") or "today"
-        return RedirectResponse(f"/day/{quote(day, safe='')}", HTTPStatus.SEE_OTHER)
-
-    def _twelve_months(self, store: Archive) -> dict[str, Any]:
-        now = time.time()
-        begin = self._context.zone.midnight(start_of_twelve_months(self._context.zone.day(now)))
-        question = Question(now, self._context.zone, between(begin, None, "the last 12 months"))
-        found: dict[str, Any] = self._overview.data(store, question)
-        return found
-
-    async def _latest_day(self) -> dict[str, Any]:
-        """Return today's plays, or yesterday's if there are none yet."""
-        today: dict[str, Any] = await self._context.service.query("day", "today")
-        if today["timeline"]:
-            return today
-        yesterday: dict[str, Any] = await self._context.service.query("day", "yesterday")
-        return yesterday if yesterday["timeline"] else today
-
-    async def _open_key(self) -> str | None:
-        """Return the key of the open play."""
-        playing = (await self._context.service.query("now"))["now"]
-        return playing and str(playing["key"])
-
-    def _day_of(self, each: Mapping[str, Any]) -> str:
-        """Return the local day of a play or a gap."""
+    def day_of(each: Mapping[str, Any]) -> str:
         begin = from_iso(each["gap"]["from"]) if "gap" in each else None
         second = (second_of_key(each["key"]) or 0) if begin is None else begin / 1000
-        return str(self._context.zone.day(second))
+        return str(page.zone.day(second))
+
+    timeline = await page.query("recent", f"-n{RECENT_PLAYS}")
+    days = [(day, list(eachs)[::-1]) for day, eachs in groupby(timeline, day_of)]
+    return page.render(request, "recent.html", days=days, **await _about_plays(page, timeline))
+
+
+async def day(page: ListenerPage, request: Request) -> Response:
+    """Show the plays of a day."""
+    options = page.params(request, has_period=False).options("min")
+    data = await page.query("day", *options, "--", request.path_params["day"])
+    this = date.fromisoformat(data["day"])
+    return page.render(
+        request,
+        "day.html",
+        data=data,
+        before=str(this - timedelta(days=1)),
+        after=str(this + timedelta(days=1)) if this < page.today else "",
+        segments=day_segments(page.zone, this, data["timeline"]),
+        **await _about_plays(page, data["timeline"]),
+    )
+
+
+async def pick_day(_: ListenerPage, request: Request) -> Response:
+    """Redirect from the date form to a day."""
+    wanted = search_text(request.query_params, "day") or "today"
+    return RedirectResponse(f"/day/{quote(wanted, safe='')}", 303)
+
+
+async def _latest_day(page: ListenerPage) -> dict[str, Any]:
+    """Return today's plays, or yesterday's if there are none yet."""
+    found: dict[str, Any] = await page.query("day", "today")
+    if not found["timeline"]:
+        yesterday: dict[str, Any] = await page.query("day", "yesterday")
+        found = yesterday if yesterday["timeline"] else found
+    return found
+
+
+async def _about_plays(page: ListenerPage, timeline: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the covers of plays, and the key of the open play."""
+    playing = (await page.query("now"))["now"]
+    return {
+        "covers": await page.cover_urls(_played_keys(timeline)),
+        "open_key": playing and str(playing["key"]),
+    }
 
 
 def _played_keys(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
     return [catalog_key_of_play(play) for play in timeline if "gap" not in play]
+
+
+class Segment(NamedTuple):
+    """A part of a day: `HEARD`, `SKIPPED_PLAY` or `UNOBSERVED`, in minutes after midnight, for a tooltip."""
+
+    kind: str
+    begin: int
+    length: int
+    title: str
+
+
+def day_segments(zone: Zone, day: date, timeline: Iterable[Mapping[str, Any]]) -> list[Segment]:
+    """Return the plays and gaps of a local day, as `spotify-logger day --json` lists them, as segments."""
+    return [part for each in timeline if (part := _segment(zone, day, each)) is not None]
+
+
+def _segment(zone: Zone, day: date, each: Mapping[str, Any]) -> Segment | None:
+    gap = each.get("gap")
+    stamps = (gap["from"], gap["to"]) if gap else (each.get("started_at", ""), each.get("ended_at", ""))
+    begin, end = (from_iso(str(stamp)) for stamp in stamps)
+    if begin is None or end is None:
+        return None
+    moments = [zone.local(stamp / 1000) for stamp in (begin, end)]
+    # Cut at midnight what began the day before or ends the day after.
+    first, last = (
+        min(DAY_MINUTES, max(0, (moment.date() - day).days * DAY_MINUTES + moment.hour * 60 + moment.minute))
+        for moment in moments
+    )
+    kind = UNOBSERVED if gap else SKIPPED_PLAY if each.get("end_reason") == SKIPPED else HEARD
+    what = "not observed" if gap else str(each.get("name") or "?")
+    title = f"{moments[0]:%H:%M} to {moments[1]:%H:%M}: {what}"
+    return Segment(kind, first, max(0, last - first), title)
