@@ -20,7 +20,7 @@ from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.web.auth import PasswordAuth, set_cookie
+from spotify_logger.web.auth import PasswordAuth, SecretsFile, set_cookie
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.error_log import ErrorLog
 from spotify_logger.web.listeners import Listeners
@@ -34,7 +34,6 @@ from spotify_logger.web.middleware import (
 )
 from spotify_logger.web.query_service import TooManyQueries
 from spotify_logger.web.request_params import BadRequest, read_form
-from spotify_logger.web.secrets_file import SecretsFile
 from spotify_logger.web.server import PageServer, listen
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.templating import Templates
@@ -108,7 +107,7 @@ class WebApp:
         if request.method == "POST":
             password = (await read_form(request)).get("password", "")
             address = request.client.host if request.client else ""
-            if wait := self._auth.retry_after(address):
+            if wait := self._auth.throttle.retry_after(address):
                 status, message = 429, f"Too many attempts. Try again in {wait:.0f} s."
             elif token := self._auth.sign_in(password, address):
                 set_cookie(request, answer, SESSION_COOKIE, token)
@@ -179,13 +178,8 @@ def serve(  # noqa: PLR0913 - as many as the command has options
 ) -> int:
     """Serve the page until the process is asked to end, and return the exit code.
 
-    Args:
-        host: Name or IP address to listen on.
-        port: 0 for any free port.
-        names: Additional host names to answer to.
-        settings: Those of the default listener.
-        covers: Whether to load covers from Spotify's image host.
-        behind_proxy: Whether to trust the forwarding headers of a proxy on this machine.
+    `names` are additional host names to answer to, and port 0 is any free port. `covers` allows images from
+    Spotify's host, and `behind_proxy` trusts the forwarding headers of a proxy on this machine.
 
     Raises:
         Misconfigured: A setting is wrong.
@@ -219,7 +213,7 @@ async def _serve(page: WebApp, sockets: list[socket.socket], ready: str, error_l
     tasks: list[asyncio.Task[None]] = []  # keeps a reference: the event loop holds only weak ones
 
     def on_ready() -> None:
-        _print_line(ready)
+        print(ready, flush=True)  # noqa: T201 - a command prints
         tasks.extend((asyncio.create_task(page.listeners.warm()), asyncio.create_task(error_log.run())))
 
     await PageServer(page.app, on_ready, page.listeners.stop).serve(sockets)
@@ -229,13 +223,8 @@ async def _serve(page: WebApp, sockets: list[socket.socket], ready: str, error_l
 def _announce_password(secrets_file: SecretsFile) -> None:
     # Without a terminal, stdout is a log, which is no place for a password.
     if sys.stdout.isatty():
-        _print_line(f"The password is {secrets_file.password}")
+        print(f"The password is {secrets_file.password}", flush=True)  # noqa: T201 - a command prints
     else:
         log.info(
             f"the password of the page is in {secrets_file.path}; set WEB_PASSWORD to choose another one"
         )
-
-
-def _print_line(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

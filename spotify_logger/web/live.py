@@ -126,13 +126,11 @@ class NowPlayingStream:
 
     def _is_change(self, found: dict[str, Any]) -> bool:
         """Return whether `found` differs from what browsers show by themselves."""
-        if not self._sent or any(
-            found[name] != self._sent[name] for name in ("latest", "unknown", "problem")
-        ):
-            return True
-        now, before = found["now"] or {}, self._sent["now"] or {}
+        now, before = found["now"] or {}, self._sent.get("now") or {}
         fixed = ("key", "playing", "device_name", "cover", "end_reason")
-        if any(now.get(name) != before.get(name) for name in fixed):
+        if any(found[name] != self._sent.get(name) for name in ("latest", "unknown", "problem")) or any(
+            now.get(name) != before.get(name) for name in fixed
+        ):
             return True
         position, earlier = now.get("position_ms"), before.get("position_ms")
         if position is None or earlier is None:

@@ -76,13 +76,7 @@ class QueryService:
         self._large = asyncio.Semaphore(1)
 
     async def query(self, *words: str) -> Any:  # noqa: ANN401 - what JSON can hold
-        """Return the JSON answer of a command, given as its arguments.
-
-        Raises:
-            BadRequest: The arguments are invalid.
-            TooManyQueries: Too many queries are waiting.
-            StoreError: Redis does not answer.
-        """
+        """Return the JSON answer of a command, given as its arguments; invalid ones are a `BadRequest`."""
         options = arguments.parse(words, QueryParser)
 
         def answer(store: Archive) -> Any:  # noqa: ANN401 - as above

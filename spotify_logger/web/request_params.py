@@ -7,8 +7,6 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, urlencode
 
-from spotify_logger.queries.question import PLAYS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -74,19 +72,14 @@ class RequestParams:
         has_period: bool = True,
     ) -> None:
         self._today, self._default_all_time, self._has_period = today, default_all_time, has_period
-        self._period = _known(values, PERIOD_OPTIONS)
+        self.period = _known(values, PERIOD_OPTIONS)
         self.without_period = _known(values, ("by", "min", "n"))
-        if ALL_TIME in values and not self._period and not default_all_time:
-            self._period = {ALL_TIME: "1"}
-
-    @property
-    def by(self) -> str:
-        """The measure to rank by: "plays" or "time"."""
-        return self.without_period.get("by", PLAYS)
+        if ALL_TIME in values and not self.period and not default_all_time:
+            self.period = {ALL_TIME: "1"}
 
     def options(self, *names: str) -> list[str]:
         """Return the options for the command, which takes `names` of "by", "min" and "n", and the period."""
-        chosen = dict(self._period) if self._has_period else {}
+        chosen = dict(self.period) if self._has_period else {}
         if self._has_period and not chosen and not self._default_all_time:
             chosen = {"since": str(start_of_twelve_months(self._today))}
         chosen |= {name: value for name, value in self.without_period.items() if name in names}
@@ -100,13 +93,13 @@ class RequestParams:
     def label(self) -> str:
         """The name of the period."""
         own = (
-            value if name in ("year", "month") else f"{name} {value}" for name, value in self._period.items()
+            value if name in ("year", "month") else f"{name} {value}" for name, value in self.period.items()
         )
         return next((choice.label for choice in self.choices() if choice.is_active), " ".join(own))
 
     def query(self, **changes: str) -> str:
         """Return the query string with some parameters changed; "" if there is none."""
-        text = urlencode({**self._period, **self.without_period, **changes})
+        text = urlencode({**self.period, **self.without_period, **changes})
         return f"?{text}" if text else ""
 
     def choices(self) -> list[PeriodChoice]:
@@ -123,12 +116,7 @@ class RequestParams:
             offered = [("all time", {}), ("last 12 months", twelve_months), *offered]
         else:
             offered = [("last 12 months", {}), *offered, ("all time", {ALL_TIME: "1"})]
-        return [PeriodChoice(label, query, query == self._period) for label, query in offered]
-
-    @property
-    def bounds(self) -> tuple[str, str]:
-        """The values of `since` and `until`; "" if not given."""
-        return self._period.get("since", ""), self._period.get("until", "")
+        return [PeriodChoice(label, query, query == self.period) for label, query in offered]
 
 
 def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

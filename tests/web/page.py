@@ -18,8 +18,7 @@ from unittest.mock import patch
 from spotify_logger.config.settings import load
 from spotify_logger.web import query_service
 from spotify_logger.web.app import WebApp
-from spotify_logger.web.auth import PasswordAuth
-from spotify_logger.web.secrets_file import SecretsFile
+from spotify_logger.web.auth import PasswordAuth, SecretsFile
 from spotify_logger.web.server import PageServer, listen
 
 if TYPE_CHECKING:

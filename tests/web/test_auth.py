@@ -16,9 +16,9 @@ from spotify_logger.web.auth import (
     MAX_SESSIONS,
     WINDOW,
     PasswordAuth,
+    SecretsFile,
     Throttle,
 )
-from spotify_logger.web.secrets_file import SecretsFile
 from tests.web.page import ManualClock, password_auth
 
 if TYPE_CHECKING:
