@@ -14,7 +14,6 @@ from spotify_logger.daemon.timings import DEFAULT_TIMINGS
 from spotify_logger.daemon.wiring import Environment, build_failover
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
-from spotify_logger.storage import embedded_server
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import atomic_file, lock_file, log
 from spotify_logger.system.clock import SystemClock
@@ -95,12 +94,8 @@ def run_logger(
             f"cannot write to the state folder {settings.state_dir} ({why}): plays are queued in"
             " memory only, and logins cannot be saved"
         )
-    host, port = _redis_address(settings)
-    if settings.listener and settings.redis_is_default and not embedded_server.is_listening(host, port):
-        log.warning(
-            f"nothing is listening on {host}:{port}, and with LISTENER set no server is started, because"
-            " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
-        )
+    if settings.listener and settings.redis_is_default:
+        _warn_if_redis_is_down(*_redis_address(settings))
     clock = SystemClock(stop.wake_fd)
     send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
     send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE)
@@ -118,6 +113,17 @@ def run_logger(
     log.info("stopped")
 
 
+def _warn_if_redis_is_down(host: str, port: int) -> None:
+    """Log that nothing listens, where several listeners share one server."""
+    from spotify_logger.storage import embedded_server  # noqa: PLC0415 - start-up time: few share a server
+
+    if not embedded_server.is_listening(host, port):
+        log.warning(
+            f"nothing is listening on {host}:{port}, and with LISTENER set no server is started, because"
+            " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
+        )
+
+
 def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStack) -> None:
     """Start an embedded server if no Redis is configured and none is running.
 
@@ -127,6 +133,8 @@ def start_redis(settings: Settings, lock_fd: int, resources: contextlib.ExitStac
             that briefly outlives a killed one.
         resources: Stops the server on exit.
     """
+    from spotify_logger.storage import embedded_server  # noqa: PLC0415 - start-up time: run.py starts it instead
+
     host, port = _redis_address(settings)
     if not settings.redis_is_default or settings.listener or embedded_server.is_listening(host, port):
         return

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.daemon.timings import DaemonTimings
     from spotify_logger.spotify.http import Send
-    from spotify_logger.storage.client import Client
     from spotify_logger.system.clock import Clock
 
 
@@ -56,7 +55,7 @@ class Environment:
     send_alert: Send
     boot_id: str
     chance: Callable[[], float] = random.random
-    connect: Callable[[str], Client] = RedisClient
+    connect: Callable[[str], RedisClient] = RedisClient
     open_database: Callable[[str], sqlite3.Connection] | None = None
     may_write: Callable[[], bool] = lambda: True
     timings: DaemonTimings = DEFAULT_TIMINGS

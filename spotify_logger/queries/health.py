@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import local, seconds_of
-from spotify_logger.storage.persistence import Persistence
+from spotify_logger.storage.persistence import FORGETS
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
 
@@ -24,8 +24,6 @@ UNANSWERED_AFTER = 900.0
 MAX_WAITING_PLAYS = 1000
 """Plays that may wait in the outbox: more than a day has. If Redis never confirms that plays are on disk,
 those of a whole day are always waiting."""
-NOT_PERSISTENT = Persistence(saves=False).words
-"""The status field of a Redis that saves nothing to disk."""
 LOGIN_EXPIRED = f"the login has expired: {LOGIN_ADVICE}"
 NOT_RUNNING = "the logger is not running: start it, or check its log"
 
@@ -162,7 +160,7 @@ def _at_risk(status: Mapping[str, str]) -> list[str]:
         found.append(
             f"{waiting:,} plays are waiting to be stored safely: check the logs of the logger and of Redis"
         )
-    if status.get("persistence") == NOT_PERSISTENT:
+    if status.get("persistence") == FORGETS:
         found.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
     if trouble := sanitize(status.get("persistence_trouble", "")):
         found.append(trouble)

@@ -13,7 +13,6 @@ from spotify_logger.core.times import from_iso
 from spotify_logger.queries.gaps import Gap, ending_after, gap_data, gaps_words
 from spotify_logger.queries.health import (
     LATE_AFTER,
-    NOT_PERSISTENT,
     LoggerEvidence,
     is_login_expired,
     is_overdue,
@@ -25,8 +24,10 @@ from spotify_logger.queries.health import (
 from spotify_logger.queries.timeline import StoredPlay, ending, play_data, progress_words
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import DAY, counted, local_time, rough_duration, utc_time
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
-from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.storage.persistence import FORGETS
+from spotify_logger.storage.store import StoreError
 from spotify_logger.system import lock_file
 from spotify_logger.system.log import sanitize
 
@@ -42,7 +43,7 @@ GAP_DAYS = 30
 """Days of gaps that the status shows."""
 
 
-def status(store: Store, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
+def status(store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
     """Report whether the logger is alive and well; exit code 1 if not.
 
     Args:
@@ -72,7 +73,9 @@ def status(store: Store, now: float, max_poll_interval: float, state_dir: Path |
     return Answer(data, [Table([row for row in rows if row[1]])], code=bool(wrong))
 
 
-def _evidence(store: Store, fields: Mapping[str, str], now: float, state_dir: Path | None) -> LoggerEvidence:
+def _evidence(
+    store: Archive, fields: Mapping[str, str], now: float, state_dir: Path | None
+) -> LoggerEvidence:
     refusal = store.write_refusal()
     if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
         refusal = None  # a replica in sync is fine to read from
@@ -95,7 +98,7 @@ def statuses(settings: Settings, now: float) -> Answer:
         settings: The settings of any of the listeners.
         now: Seconds since the epoch.
     """
-    with closing(Store(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
+    with closing(Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
         try:
             names = store.listeners()
         except StoreError:
@@ -105,7 +108,7 @@ def statuses(settings: Settings, now: float) -> Answer:
     answers = {}
     for name in names:
         theirs = settings.for_listener(name)
-        with closing(Store(settings.redis_url, theirs.redis_prefix)) as store:
+        with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
             answers[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
     return Answer(
         {"listeners": [{"name": name, **_of(answer)} for name, answer in answers.items()]},
@@ -215,7 +218,9 @@ def _status_rows(found: _LoggerState, since: float | None, now: float) -> list[t
     ]
 
 
-def now_playing(store: Store, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
+def now_playing(
+    store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None
+) -> Answer:
     """Report what is playing, with its estimated current position; exit code 1 if unknown.
 
     Args:
@@ -289,7 +294,7 @@ def _restored(fields: Mapping[str, str]) -> str:
 def _kept_in(fields: Mapping[str, str]) -> str:
     """Describe the persistence of Redis as the logger has recorded it, with a comma before it."""
     kept = fields.get("persistence", "")
-    return ", not saved to disk" if kept == NOT_PERSISTENT else kept and f", {kept}"
+    return ", not saved to disk" if kept == FORGETS else kept and f", {kept}"
 
 
 def _position(fields: Mapping[str, str], now: float) -> int | None:

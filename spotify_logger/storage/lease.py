@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis.lock import Lock
 
+from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.client import SKIP_LOG, StoreError
@@ -22,7 +22,7 @@ from spotify_logger.storage.redis_errors import Refusal
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from spotify_logger.storage.client import Client, Command, Reply
+    from spotify_logger.storage.client import Command, RedisClient, Reply
     from spotify_logger.system.clock import Clock
 
 LEASE_SECONDS = 25.0
@@ -50,7 +50,6 @@ DROP_INVALID = (
     "return redis.call('DEL', KEYS[1])"
 )
 """Delete an invalid lease, unless a logger has set a valid one since; `GET` fails for other types."""
-_READS = frozenset({"GET", "HGET", "HMGET"})
 _VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
 
 
@@ -62,15 +61,8 @@ class LeaseState(Enum):
     UNKNOWN = "Redis does not answer"
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseHolder:
-    """The holder of a lease.
-
-    Attributes:
-        fence: The fencing token.
-        logger_id: The ID of the logger.
-        machine: The name of its machine.
-    """
+class LeaseHolder(NamedTuple):
+    """The holder of a lease: its fencing token, its ID, and the name of its machine."""
 
     fence: int
     logger_id: str
@@ -86,20 +78,6 @@ def read_holder(value: object) -> LeaseHolder | None:
     return None if found is None else LeaseHolder(int(found[1]), found[2], found[3])
 
 
-class _StableFor:
-    """Measures for how long a value has not changed."""
-
-    def __init__(self) -> None:
-        self._what: object = None
-        self._since = 0.0
-
-    def seconds(self, what: object, now: float) -> float:
-        """Return the seconds since `what` was first seen in a row; `now` is monotonic."""
-        if what != self._what:
-            self._what, self._since = what, now
-        return now - self._since
-
-
 class Lease:
     """The lease of one log, as seen by one logger. For one thread.
 
@@ -113,12 +91,9 @@ class Lease:
         renewal: Seconds between renewals while a standby waits, and between its checks.
 
     Attributes:
-        renewal: The same.
-        machine: The name of its machine, as others see it.
         state: The result of the last check.
         fence: The fencing token of the current or last lease; 0 before the first.
         other_machine: The machine of the holder, or of the standby; "" if there is none.
-        is_contested: Whether a standby waits while this logger holds the lease.
         was_overwritten: Whether an earlier holder has written after this logger took over.
         refusal: The error if Redis refused a command; "" otherwise.
         invalid_reason: What was wrong with a lease that was taken over before it expired; "" if none was.
@@ -127,7 +102,7 @@ class Lease:
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
         self,
-        client: Client,
+        client: RedisClient,
         prefix: str,
         logger_id: str,
         machine: str,
@@ -137,27 +112,25 @@ class Lease:
         renewal: float = RENEW_INTERVAL,
     ) -> None:
         self.renewal = renewal
+        self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
         self._client = client
         self._lease, self._fence, self._standby = prefix + LEASE, prefix + FENCE, prefix + STANDBY
         self._status = prefix + STATUS
         self._logger_id = logger_id
-        self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
         self._clock = clock
         self._stood_by = stood_by
         self._held = ""
         self._renewed_at = self._expires_at = self._retry_at = self._watched_since = float("-inf")
         self._connection = 0
         self._left = renewal
+        self._is_contested = False  # a standby waits while this logger holds the lease
         self._is_shown = self._has_seen = False
+        self._since: dict[str, tuple[object, float]] = {}  # what was last seen, and since when
         self.state = LeaseState.UNKNOWN
         self.fence = 0
-        self.other_machine = ""
-        self.is_contested = False
         self.was_overwritten = False
-        self.refusal = ""
-        self.invalid_reason = ""
+        self.other_machine = self.refusal = self.invalid_reason = ""
         self.silent_seconds = 0.0
-        self._reset_timers()
 
     @property
     def wait(self) -> float:
@@ -167,7 +140,7 @@ class Lease:
             return max(0.0, self._retry_at - now)
         if self.state is LeaseState.HELD_BY_OTHER:
             return min(self._left, self.renewal)
-        due = self._renewed_at + self.renewal if self.is_contested else self._expires_at - self.renewal
+        due = self._renewed_at + self.renewal if self._is_contested else self._expires_at - self.renewal
         return max(0.0, due - now)
 
     def ensure(self, due: float = 0.0, *, at_once: bool = False) -> LeaseState:
@@ -178,7 +151,7 @@ class Lease:
             at_once: Do not wait after a failure, because Redis answers again.
         """
         now = self._clock.monotonic()
-        lasts = self.is_contested or self._expires_at >= now + due + self.renewal
+        lasts = self._is_contested or self._expires_at >= now + due + self.renewal
         if self.state is LeaseState.HELD and lasts and now < self._renewed_at + self.renewal:
             return self.state
         if at_once:
@@ -186,11 +159,7 @@ class Lease:
         return self.check(due)
 
     def check(self, due: float = 0.0) -> LeaseState:
-        """Renew the lease, take it if it is free, or read who holds it.
-
-        Args:
-            due: Seconds until the next turn.
-        """
+        """Renew the lease, take it if it is free, or read who holds it; `due` as for `ensure`."""
         if self._clock.monotonic() < self._retry_at:
             return self.state
         try:
@@ -221,11 +190,14 @@ class Lease:
         if connection != self._connection:
             self._connection = connection
             self._has_seen, self._watched_since = False, self._clock.monotonic()
-            self._reset_timers()
+            self._since.clear()  # while Redis was away, nobody could write
 
-    def _reset_timers(self) -> None:
-        """Restart the timers: while Redis was away, nobody could write."""
-        self._same_lease, self._same_status = _StableFor(), _StableFor()
+    def _seconds_seen(self, name: str, value: object) -> float:
+        """Return the seconds since `value` was first seen in a row."""
+        now = self._clock.monotonic()
+        if name not in self._since or self._since[name][0] != value:
+            self._since[name] = value, now
+        return now - self._since[name][1]
 
     def _renew(self, due: float) -> LeaseState:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
@@ -239,13 +211,13 @@ class Lease:
             return self._acquire(due)
         self._stood_by = False
         self._renewed_at, self._expires_at = asked_at, asked_at + milliseconds / 1000
-        waiting, was_awaited = read_holder(f"0 {awaited}"), self.is_contested
-        self.is_contested = waiting is not None and waiting.logger_id != self._logger_id
-        self.other_machine = waiting.machine if waiting is not None and self.is_contested else ""
-        self.was_overwritten |= self._is_shown and _number(shown) < self.fence
-        self._is_shown = _number(shown) == self.fence
+        waiting, was_awaited = read_holder(f"0 {awaited}"), self._is_contested
+        self._is_contested = waiting is not None and waiting.logger_id != self._logger_id
+        self.other_machine = waiting.machine if waiting is not None and self._is_contested else ""
+        self.was_overwritten |= self._is_shown and (whole_number(shown) or 0) < self.fence
+        self._is_shown = (whole_number(shown) or 0) == self.fence
         # A new standby must not have to wait for the long expiry.
-        return self._renew(due) if self.is_contested and not was_awaited else LeaseState.HELD
+        return self._renew(due) if self._is_contested and not was_awaited else LeaseState.HELD
 
     def _acquire(self, due: float) -> LeaseState:
         """Take the lease if it is free, or read who holds it."""
@@ -262,7 +234,7 @@ class Lease:
         if value is None and self._may_take():
             return self._take(due)
         invalid_reason = "" if value is None else _why_invalid(holder, left)
-        same = self._same_lease.seconds((invalid_reason, f"{value}", written), self._clock.monotonic())
+        same = self._seconds_seen("lease", (invalid_reason, value, written))
         if invalid_reason and same >= INVALID_LEASE_GRACE:
             self._send(("EVAL", DROP_INVALID, 1, self._lease, value if isinstance(value, str) else ""))
             self.invalid_reason = invalid_reason
@@ -270,17 +242,16 @@ class Lease:
         announced = f"{self._logger_id} {self.machine}"
         self._send(("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000)))
         self._stood_by = True
-        self._has_seen |= value is not None
         self._left = left / 1000 if isinstance(left, int) and left > 0 else self.renewal
-        self.other_machine = (
-            self.other_machine if value is None else "?" if holder is None else holder.machine
-        )
+        if value is not None:
+            self._has_seen = True
+            self.other_machine = "?" if holder is None else holder.machine
         return LeaseState.HELD_BY_OTHER
 
     def _measure_silence(self, written: Reply) -> None:
         next_poll = seconds_of(f"{written[1]}") if isinstance(written, list) else None
         is_due = next_poll is None or next_poll <= self._clock.utc()
-        same = self._same_status.seconds((is_due, written), self._clock.monotonic())
+        same = self._seconds_seen("status", (is_due, written))
         self.silent_seconds = same if is_due else 0.0
 
     def _may_take(self) -> bool:
@@ -290,7 +261,7 @@ class Lease:
 
     def _take(self, due: float) -> LeaseState:
         (number,) = self._send(("INCR", self._fence))
-        holder = LeaseHolder(max(int(number), self.fence + 1), self._logger_id, self.machine)
+        holder = LeaseHolder(max(number, self.fence + 1), self._logger_id, self.machine)
         (said,) = self._send(("SET", self._lease, str(holder), "NX", "PX", self._milliseconds(due)))
         if said is not True:
             return self._acquire(due)
@@ -299,33 +270,24 @@ class Lease:
         return self._renew(due)
 
     def _milliseconds(self, due: float) -> int:
-        return round(
-            1000 * (LEASE_SECONDS if self.is_contested else max(LEASE_SECONDS, due + UNCONTESTED_SECONDS))
-        )
+        """Return for how long to take the lease."""
+        longest = LEASE_SECONDS if self._is_contested else max(LEASE_SECONDS, due + UNCONTESTED_SECONDS)
+        return round(1000 * longest)
 
     def _send(self, *commands: Command) -> list[Reply]:
         """Send commands and return the replies; reads of a key of another type return the `Refusal`."""
         replies = self._client.send(commands)
         for command, reply in zip(commands, replies, strict=True):
-            is_other_type = command[0] in _READS and isinstance(reply, Refusal) and reply.code == "WRONGTYPE"
-            if isinstance(reply, Refusal) and not is_other_type:
+            is_read = command[0] in {"GET", "HGET", "HMGET"}
+            if isinstance(reply, Refusal) and not (is_read and reply.code == "WRONGTYPE"):
                 raise StoreError(f"Redis at {self._client.where} {reply.advice}", codes=[reply.code])
         return replies
 
 
-def _why_invalid(holder: LeaseHolder | None, left: Reply) -> str:
-    """Return why a lease is invalid and would not expire in time; "" if it is valid.
-
-    Args:
-        holder: The holder; None if the value is invalid.
-        left: Milliseconds until it expires, from `PTTL`.
-    """
+def _why_invalid(holder: LeaseHolder | None, left: int) -> str:
+    """Return why a lease, which expires in `left` milliseconds, would not do so in time; "" if it will."""
     if holder is None:
         return "has a value that no logger writes"
     if left == -1:
         return "has no expiry"
     return "has a longer expiry than any logger sets" if left > MAX_LEASE_SECONDS * 1000 else ""
-
-
-def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0

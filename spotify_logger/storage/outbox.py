@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
-from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage.sqlite_file import SqliteFile, placeholders, replace_in
+from spotify_logger.storage.sqlite_file import SqliteFile, placeholders
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json
 
@@ -90,77 +89,11 @@ class OutboxGap(NamedTuple):
     fields: Mapping[str, str]
 
 
-def count_waiting(path: Path) -> int | None:
-    """Return the number of queued plays in the outbox of another process; None if it cannot be read."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
-            ((count,),) = database.execute(_COUNT).fetchall()
-    except sqlite3.Error:
-        return None
-    return int(count)
-
-
-def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Update plays, or insert them under the first free keys from their own on."""
-    # A play restored after a restart has no catalog fields; keep the known ones.
-    update = (
-        "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"  # noqa: S608 - ours
-        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {_THIS_PLAY}"
-    )
-    is_taken = "SELECT 1 FROM plays WHERE key = ?"
-    for started_ms, uri, second, first, *values in rows:
-        if not database.execute(update, (*values, started_ms, uri)).rowcount:
-            key = next_free_second(first, lambda key: bool(database.execute(is_taken, (key,)).fetchone()))
-            database.execute(f"INSERT {_INSERT}", (started_ms, uri, second, key, *values))
-
-
-def _merge(database: sqlite3.Connection, row: Row) -> None:
-    """Add a play that was queued while the disk could not be read; the newer state wins."""
-    started_ms, uri, _, _, ended_ms, closed, *_ = row
-    newer = f"SELECT 1 FROM plays WHERE {_THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
-    if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
-        _insert_or_update(database, [row])
-
-
-def _row(key: int, play: Play, safe: int) -> Row:
-    """Return the columns of a play."""
-    fields, catalog = json.dumps(play.to_hash()), json.dumps(dict(play.item.catalog))
-    is_closed = int(play.end_reason is not None)
-    return (*identity(play), play.second, key, play.ended_ms, is_closed, safe, fields, catalog)
-
-
-def _read_play(second: int, fields: str, catalog: str) -> Play | None:
-    kept, known = from_json(dict[str, object], fields), from_json(dict[str, FieldValue], catalog)
-    play = None if kept is None else Play.from_hash(second, {name: str(kept[name]) for name in kept})
-    return None if play is None or known is None else replace(play, item=replace(play.item, catalog=known))
-
-
-def _anonymized(play: Play) -> Play:
-    """Return a play without names."""
-    fields = {name: play.fields[name] for name in ANONYMOUS_FIELDS if name in play.fields}
-    catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
-    return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
-
-
-def _gap_fields(text: str) -> dict[str, str] | None:
-    fields = from_json(dict[str, str], text) or {}
-    is_valid = "reason" in fields and None not in {from_iso(fields.get(name, "")) for name in ("from", "to")}
-    return {name: fields[name] for name in ("from", "to", "reason")} if is_valid else None
-
-
-def _drop_oldest(database: sqlite3.Connection) -> None:
-    """Drop all but the newest acknowledged plays and gaps."""
-    for table, order, kept in (("plays", "started_ms", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)):
-        oldest = f"SELECT {order} FROM {table} WHERE safe > 0 ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
-        database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {order} <= ({oldest})", (kept,))  # noqa: S608
-
-
 class Outbox(SqliteFile):
     """The outbox of one listener."""
 
     SCHEMA = _SCHEMA
-    TABLES = {"plays": _merge, "gaps": replace_in("gaps"), "notes": replace_in("notes")}  # noqa: RUF012 - constant
+    TABLES = ("plays", "gaps", "notes")
 
     def put(self, plays: Iterable[Play], notes: Mapping[str, str] | None = None) -> None:
         """Queue the newest state of plays, and save notes with them in one transaction.
@@ -194,11 +127,11 @@ class Outbox(SqliteFile):
 
     def rekey(self, play: Play, key: int) -> None:
         """Change the key of a play, because another play has it in Redis."""
-        self._execute(f"UPDATE plays SET key = ? WHERE {_THIS_PLAY}", key, *identity(play))  # noqa: S608 - ours
+        self._execute(f"UPDATE plays SET key = ? WHERE {_THIS_PLAY}", [(key, *identity(play))])  # noqa: S608 - ours
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
         """Replace a play by its state and key in Redis."""
-        self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", *identity(play))  # noqa: S608 - ours
+        self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
         self.adopt([another])
 
     def mark_acknowledged(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
@@ -226,7 +159,7 @@ class Outbox(SqliteFile):
         known = self._keys("safe < 2")
         for batch in batched((key for key in known if key in keys), PLAYS_PER_QUERY):
             anonymous = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
-            self._execute_many(f"REPLACE {_INSERT}", anonymous)
+            self._execute(f"REPLACE {_INSERT}", anonymous)
 
     def is_deleted(self, play: Play) -> bool:
         """Return whether a play is here and marked as deleted."""
@@ -260,14 +193,13 @@ class Outbox(SqliteFile):
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
         """Insert plays from Redis with their keys, or update those that are older here."""
-        rows = [(*_row(key, play, ACKNOWLEDGED), *newness(play)) for key, play in plays]
         # The comparison is `newness` in SQL. Another play with that key, or a newer state, stays.
         adopt = (
             f"INSERT {_INSERT} ON CONFLICT (started_ms, uri) DO UPDATE"
             " SET ended_ms = excluded.ended_ms, closed = excluded.closed, safe = 1, fields = excluded.fields"
             " WHERE safe < 2 AND (?, ?) > (closed, ended_ms) ON CONFLICT DO NOTHING"
         )
-        self._execute_many(adopt, rows)
+        self._execute(adopt, [(*_row(key, play, ACKNOWLEDGED), *newness(play)) for key, play in plays])
 
     def __len__(self) -> int:
         """Return the number of closed plays that Redis has not acknowledged."""
@@ -276,18 +208,14 @@ class Outbox(SqliteFile):
     def put_gap(self, second: int, fields: Mapping[str, str], notes: Mapping[str, str] | None = None) -> None:
         """Queue the newest state of a gap, and save notes with it."""
         row = (second, WAITING, json.dumps(dict(fields)))
-        self._put(lambda database: database.execute("REPLACE INTO gaps VALUES (?, ?, ?)", row), notes)
+        self._put(lambda database: self.merge(database, "gaps", row), notes)
 
     def gaps(self, safe: int = WAITING) -> list[OutboxGap]:
         """Return the gaps that wait, or those in another state; invalid ones are deleted."""
-        gaps = []
-        query = "SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second"
-        for second, text in self.read(query, safe):
-            if (fields := _gap_fields(text)) is not None:
-                gaps.append(OutboxGap(second, fields))
-            else:
-                self._discard(second, "DELETE FROM gaps WHERE second = ?")
-        return gaps
+        found = self.read("SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe)
+        gaps = [(second, _gap_fields(text)) for second, text in found]
+        self._discard("DELETE FROM gaps WHERE second = ?", [second for second, fields in gaps if not fields])
+        return [OutboxGap(second, fields) for second, fields in gaps if fields]
 
     def note(self, name: str) -> str:
         """Return the note called `name`; "" if there is none."""
@@ -298,29 +226,41 @@ class Outbox(SqliteFile):
         """Save a note."""
         self.put((), {name: text})
 
+    @property
+    def size(self) -> int:
+        """The bytes in use."""
+        pages, free, size = (
+            self.read(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
     def _keys(self, condition: str, *values: object) -> list[int]:
         return [key for (key,) in self.read(f"SELECT key FROM plays WHERE {condition}", *values)]  # noqa: S608 - ours
 
     def _rows(self, condition: str, *values: int) -> list[OutboxPlay]:
         """Return the plays that a query finds; invalid ones are deleted."""
-        query = f"SELECT second, key, fields, catalogue FROM plays WHERE {condition}"  # noqa: S608 - ours
-        rows = []
-        for second, key, fields, catalog in self.read(query, *values):
-            if (play := _read_play(second, fields, catalog)) is not None:
-                rows.append(OutboxPlay(key, play))
-            else:
-                self._discard(key, "DELETE FROM plays WHERE key = ?")
-        return rows
+        query = f"SELECT key, second, fields, catalogue FROM plays WHERE {condition}"  # noqa: S608 - ours
+        plays = [(key, _read_play(*columns)) for key, *columns in self.read(query, *values)]
+        self._discard("DELETE FROM plays WHERE key = ?", [key for key, play in plays if play is None])
+        return [OutboxPlay(key, play) for key, play in plays if play is not None]
 
-    def _discard(self, second: int, delete: str) -> None:
-        log.error(f"deleting an invalid entry from {self._path}: {to_iso(second * 1000)}")
-        self._execute(delete, second)
+    def _discard(self, delete: str, seconds: Sequence[int]) -> None:
+        for second in seconds:
+            log.error(f"deleting an invalid entry from {self._path}: {to_iso(second * 1000)}")
+            self._execute(delete, [(second,)])
 
-    def _execute(self, change: str, *values: object) -> None:
-        self._execute_many(change, [values])
-
-    def _execute_many(self, change: str, rows: Sequence[Row]) -> None:
+    def _execute(self, change: str, rows: Sequence[Row]) -> None:
         self.write(lambda database: database.executemany(change, rows))
+
+    def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:
+        """Copy a row to a table; of two states of a play, the newer one wins."""
+        if table != "plays":
+            super().merge(database, table, row)
+            return
+        started_ms, uri, _, _, ended_ms, closed, *_ = row
+        newer = f"SELECT 1 FROM plays WHERE {_THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
+        if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
+            _insert_or_update(database, [row])
 
     def _evict(self) -> None:
         """Drop the oldest plays while the outbox is too large."""
@@ -330,10 +270,69 @@ class Outbox(SqliteFile):
             going = self.read(query, PLAYS_PER_EVICTION)
             if not going:
                 break
-            self._execute_many("DELETE FROM plays WHERE key = ?", [(key,) for key, _, _ in going])
+            self._execute("DELETE FROM plays WHERE key = ?", [(key,) for key, _, _ in going])
             self._is_complete = self.on_disk  # what is dropped from memory stays on disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
         if lost:
             unless = "" if self.on_disk else " (unless they are on disk)"
             reason = f"{unless}: the outbox is full, and Redis is away"
             log.error(f"lost {len(lost)} plays, from {to_iso(min(lost))} on{reason}")
+
+
+def count_waiting(path: Path) -> int | None:
+    """Return the number of queued plays in the outbox of another process; None if it cannot be read."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
+            return int(database.execute(_COUNT).fetchone()[0])
+    except sqlite3.Error:
+        return None
+
+
+def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Update plays, or insert them under the first free keys from their own on."""
+    # A play restored after a restart has no catalog fields; keep the known ones.
+    update = (
+        "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"  # noqa: S608 - ours
+        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {_THIS_PLAY}"
+    )
+    is_taken = "SELECT 1 FROM plays WHERE key = ?"
+    for started_ms, uri, second, first, *values in rows:
+        if not database.execute(update, (*values, started_ms, uri)).rowcount:
+            key = next_free_second(first, lambda key: bool(database.execute(is_taken, (key,)).fetchone()))
+            database.execute(f"INSERT {_INSERT}", (started_ms, uri, second, key, *values))
+
+
+def _drop_oldest(database: sqlite3.Connection) -> None:
+    """Drop all but the newest acknowledged plays and gaps."""
+    for table, order, kept in (("plays", "started_ms", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)):
+        oldest = f"SELECT {order} FROM {table} WHERE safe > 0 ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
+        database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {order} <= ({oldest})", (kept,))  # noqa: S608
+
+
+def _row(key: int, play: Play, safe: int) -> Row:
+    """Return the columns of a play."""
+    fields, catalog = json.dumps(play.to_hash()), json.dumps(dict(play.item.catalog))
+    is_closed = int(play.end_reason is not None)
+    return (*identity(play), play.second, key, play.ended_ms, is_closed, safe, fields, catalog)
+
+
+def _read_play(second: int, fields: str, catalog: str) -> Play | None:
+    kept, known = from_json(object, fields), from_json(object, catalog)
+    if not isinstance(kept, dict) or not isinstance(known, dict):
+        return None
+    play = Play.from_hash(second, {name: str(value) for name, value in kept.items()})
+    return None if play is None else replace(play, item=replace(play.item, catalog=known))
+
+
+def _anonymized(play: Play) -> Play:
+    """Return a play without names."""
+    fields = {name: play.fields[name] for name in ANONYMOUS_FIELDS if name in play.fields}
+    catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
+    return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
+
+
+def _gap_fields(text: str) -> dict[str, str] | None:
+    fields = from_json(dict[str, str], text) or {}
+    is_valid = "reason" in fields and None not in {from_iso(fields.get(name, "")) for name in ("from", "to")}
+    return {name: fields[name] for name in ("from", "to", "reason")} if is_valid else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from spotify_logger.system import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Any
 
@@ -24,7 +24,10 @@ PAGES_IN_LOG = 200
 """Pages in the write-ahead log before they are copied to the file."""
 
 # From the first change on, the log is overwritten: growing it costs the file system as much again each time.
-_ENLARGE_LOG = f"""
+_PREPARE_LOG = f"""
+PRAGMA journal_mode = WAL;
+PRAGMA wal_autocheckpoint = {PAGES_IN_LOG};
+PRAGMA journal_size_limit = {1024 * 1024};
 DROP TABLE IF EXISTS filler;
 CREATE TABLE filler AS SELECT zeroblob({int(1.3 * PAGES_IN_LOG * PAGE_SIZE)});
 DROP TABLE filler;
@@ -49,8 +52,7 @@ class SqliteFile:
 
     SCHEMA: ClassVar[str]
     """SQL that creates what is missing."""
-    TABLES: ClassVar[Mapping[str, Callable[[sqlite3.Connection, Row], object]]]
-    """Each table, and what copies a row to it that may contradict one that is there."""
+    TABLES: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -73,14 +75,6 @@ class SqliteFile:
         except sqlite3.Error as error:
             self._fall_back_to_memory(error)
 
-    @property
-    def size(self) -> int:
-        """The bytes in use."""
-        pages, free, size = (
-            self.read(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
-
     def close(self) -> None:
         """Save to disk what is only in memory, if possible, and close the file."""
         self._retry_at = float("-inf")
@@ -92,8 +86,6 @@ class SqliteFile:
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            if not self.on_disk:
-                raise
             self._fall_back_to_memory(error)
             return self._database.execute(query, values).fetchall()
 
@@ -109,22 +101,25 @@ class SqliteFile:
         try:
             _transact(self._database, change, is_urgent=is_urgent)
         except sqlite3.Error as error:
-            if not self.on_disk:
-                raise
             self._fall_back_to_memory(error)
             _transact(self._database, change)
+
+    def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:
+        """Copy a row to a table, where another one may contradict it."""
+        database.execute(f"REPLACE INTO {table} VALUES ({placeholders(len(row))})", row)  # noqa: S608 - our own names
 
     def _open(self, rows: sqlite3.Connection | None = None) -> sqlite3.Connection:
         """Open the file, and copy rows to it."""
         database = self._connect(str(self._path))
         try:
             self._path.chmod(0o600)
-            _set_page_size(database)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute(f"PRAGMA wal_autocheckpoint = {PAGES_IN_LOG}")
-            database.execute(f"PRAGMA journal_size_limit = {1024 * 1024}")
+            if database.execute("PRAGMA page_size").fetchone() != (PAGE_SIZE,):
+                with suppress(sqlite3.OperationalError):  # a full disk: it is tried again at the next start
+                    database.executescript(
+                        f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
+                    )
+            database.executescript(_PREPARE_LOG)
             self._set_up(database)
-            database.executescript(_ENLARGE_LOG)
             if rows is not None:
                 self._copy(rows, database)
         except (sqlite3.Error, OSError) as error:
@@ -138,12 +133,13 @@ class SqliteFile:
         database.executescript(self.SCHEMA)
 
     def _fall_back_to_memory(self, error: sqlite3.Error) -> None:
-        """Go on in memory, with everything that can still be read from disk."""
-        self.on_disk = False
+        """Go on in memory, with everything that can still be read from disk; raise `error` if that failed."""
+        if not self.on_disk:
+            raise error
+        self.on_disk = self._is_complete = False
         self._retry_at = self._monotonic() + self._disk_retry
         memory = _connect(":memory:")
         self._set_up(memory)
-        self._is_complete = False
         with suppress(sqlite3.Error, ValueError):  # a read-only disk lacks the log's index; another schema
             disk = getattr(self, "_database", None) or _connect(f"{self._path.absolute().as_uri()}?mode=ro")
             with closing(disk):
@@ -195,18 +191,10 @@ class SqliteFile:
                 if self._is_complete:
                     target.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
                 for row in rows:
-                    self.TABLES[table](target, row)
+                    self.merge(target, table, row)
 
         _transact(target, copy)
         return all(is_all for _, is_all in tables.values())
-
-
-def replace_in(table: str) -> Callable[[sqlite3.Connection, Row], object]:
-    """Return what copies a row to a table, and replaces the one that is there."""
-    return lambda database, row: database.execute(
-        f"REPLACE INTO {table} VALUES ({placeholders(len(row))})",  # noqa: S608 - our own names
-        row,
-    )
 
 
 def placeholders(count: int) -> str:
@@ -216,12 +204,6 @@ def placeholders(count: int) -> str:
 
 def _connect(name: str) -> sqlite3.Connection:
     return sqlite3.connect(name, isolation_level=None, timeout=5.0, uri=name.startswith("file:"))
-
-
-def _set_page_size(database: sqlite3.Connection) -> None:
-    if database.execute("PRAGMA page_size").fetchone() != (PAGE_SIZE,):
-        with suppress(sqlite3.OperationalError):  # such as a full disk: it is tried again at the next start
-            database.executescript(f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM")
 
 
 def _transact(database: sqlite3.Connection, change: Change, *, is_urgent: bool = True) -> None:

@@ -9,38 +9,17 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import chain, islice, takewhile
+from itertools import chain, islice, starmap, takewhile
 from typing import TYPE_CHECKING
 
+from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import (
-    FIRST_DAY,
-    GAPS,
-    LISTENERS,
-    NOW_PLAYING,
-    ONE_DAY,
-    PLAY_FIELDS,
-    PROBE,
-    STANDBY,
-    STATUS,
-    TOMBSTONES,
-    day_of,
-    gap_key,
-    index_key,
-    is_listener_name,
-    play_key,
-    read_gap,
-    read_row,
-    read_tombstone,
-    remove_listener,
-    second_of_key,
-)
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage.client import SKIP_LOG, Client, Command, RedisClient, Reply, StoreError
-from spotify_logger.storage.persistence import Persistence, combine, read_persistence
-from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
+from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Reply, StoreError
+from spotify_logger.storage.persistence import Persistence, read_persistence
+from spotify_logger.storage.redis_errors import Refusal
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
@@ -82,64 +61,48 @@ class Batch:
         self.now_playing: Command | None = None
 
     def write_play(self, key_second: int, fields: Mapping[str, str | int], index: str) -> None:
-        """Write a play, and its line in the index of the UTC day on which it started.
+        """Write the whole hash of a play, and its line in the index of the UTC day on which it started.
 
         Args:
             key_second: The second in its key, since the epoch, UTC.
-            fields: The whole hash; fields of a play that are missing here are deleted in Redis.
+            fields: The hash; fields of a play that are missing here are deleted in Redis.
             index: "<catalog key> <ms_played> <end>".
         """
-        key = self._prefix + play_key(key_second)
+        key = self._prefix + keys.play_key(key_second)
         self.hashes.pop(key, None)
         self.replaced.add(key)
         self.is_final |= "end_reason" in fields
-        self._add(play_key(key_second), fields)
-        self._add(index_key(day_of(key_second)), {str(key_second): index})
+        self._add(keys.play_key(key_second), fields)
+        self._add(keys.index_key(keys.day_of(key_second)), {str(key_second): index})
 
     def write_catalog(self, key: str, fields: Mapping[str, str | int]) -> None:
-        """Write fields of an item; other fields in Redis stay.
-
-        Args:
-            key: "track:<id>", "episode:<id>" or "local:<digest>".
-            fields: Name, artists and so on.
-        """
+        """Write fields of an item, under a key such as "track:<id>"; other fields in Redis stay."""
         self._add(key, fields)
 
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
-        """Write a gap, and its line in the index of gaps.
-
-        Args:
-            second: Its start, in whole seconds since the epoch, UTC.
-            fields: "from", "to" (ISO 8601, UTC) and "reason".
-        """
+        """Write a gap by the second of its start, and its line in the index of gaps."""
         self.is_final = True
         ended_ms = from_iso(fields["to"]) or 0
-        self._add(gap_key(second), fields)
-        self._add(GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
+        self._add(keys.gap_key(second), fields)
+        self._add(keys.GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
 
     def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
         """Write tombstones: second in the key of a deleted play -> second of its end."""
         self.is_final = True
-        self._add(TOMBSTONES, {str(second): end for second, end in tombstones.items()})
+        self._add(keys.TOMBSTONES, {str(second): end for second, end in tombstones.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
         """Write fields of the status; other fields in Redis stay."""
-        self._add(STATUS, fields)
+        self._add(keys.STATUS, fields)
 
     def set_now_playing(self, key_second: int, expires: float) -> None:
-        """Point `now_playing` to the open play.
-
-        Args:
-            key_second: The second in its key.
-            expires: Seconds until `now_playing` expires.
-        """
-        milliseconds = max(1, round(expires * 1000))
-        key = self._prefix + play_key(key_second)
-        self.now_playing = ("SET", self._prefix + NOW_PLAYING, key, "PX", milliseconds)
+        """Point `now_playing` to the open play, for `expires` seconds."""
+        name, key = (self._prefix + each for each in (keys.NOW_PLAYING, keys.play_key(key_second)))
+        self.now_playing = ("SET", name, key, "PX", max(1, round(expires * 1000)))
 
     def clear_now_playing(self) -> None:
         """Delete `now_playing`."""
-        self.now_playing = ("DEL", self._prefix + NOW_PLAYING)
+        self.now_playing = ("DEL", self._prefix + keys.NOW_PLAYING)
 
     def _add(self, key: str, fields: Mapping[str, str | int]) -> None:
         texts = {name: str(value) for name, value in fields.items()}
@@ -151,7 +114,8 @@ class Store:
 
     Only changed fields are sent: the last written ones are cached until an error or a new connection. What
     every answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
-    Data of other writers is read as it is, and skipped if it cannot belong to the log.
+    Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
+    StoreError if Redis does not answer, or refuses.
 
     Args:
         url: REDIS_URL.
@@ -165,7 +129,6 @@ class Store:
 
     Raises:
         Misconfigured: `url` is not the address of a Redis.
-        StoreError: From every method: Redis did not answer, or refused.
     """
 
     def __init__(
@@ -173,20 +136,19 @@ class Store:
         url: str,
         prefix: str = "",
         utc: Callable[[], float] = time.time,
-        connect: Callable[[str], Client] = RedisClient,
+        connect: Callable[[str], RedisClient] = RedisClient,
         listener: str = "",
     ) -> None:
         self._client = connect(url)
         self._prefix = prefix
         self._listener = listener
-        self._shared_prefix = remove_listener(prefix, listener)
+        self._shared_prefix = keys.remove_listener(prefix, listener)
         self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
         self._logged_at = float("-inf")
         self._may_skip_log = True
         self.has_lost_data = False
-        self._claims: dict[int, tuple[str, str]] = {}
 
     @property
     def where(self) -> str:
@@ -197,84 +159,47 @@ class Store:
         """Return a key with the prefix."""
         return self._prefix + name
 
+    def connect(self) -> int:
+        """Connect if necessary, and return the number of connections so far."""
+        return self._client.connect()
+
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
         self._client.close()
+
+    # Writing
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
         """Collect writes, and send them together at the end of the block.
 
-        A refused key does not keep the others from being written.
-
         Raises:
-            StoreError: Not everything was written, see its `refused`. Repeating all of it is safe.
+            StoreError: Not everything was written: a refused key does not keep the others from being
+                written, see its `refused`. Repeating all of it is safe.
         """
         batch = Batch(self._prefix)
         yield batch
         self._write(batch)
 
-    def connect(self) -> int:
-        """Connect if necessary, and return the number of connections so far."""
-        return self._client.connect()
+    def register_listener(self) -> None:
+        """Add this listener to the list of listeners."""
+        if self._listener:
+            key, since = self._shared_prefix + keys.LISTENERS, to_iso(round(self._utc() * 1000))
+            self.send([("HSETNX", key, self._listener, since)])
 
-    def write_refusal(self) -> StoreError | None:
-        """Check whether the server accepts writes, with one that changes nothing.
-
-        Returns:
-            Why it does not; None if it does, or if this user may not write.
-        """
-        try:
-            (reply,) = self._client.send([("SET", self._prefix + PROBE, "", "XX")])
-        except StoreError:
-            self.version()  # raises if the server does not answer at all
-            advice = "answers, but does not accept writes: it is paused (CLIENT PAUSE), or its disk hangs"
-            return StoreError(f"Redis at {self.where} {advice}")
-        if isinstance(reply, Refusal) and reply.code in READ_ONLY_CODES:
-            return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
-        return None
-
-    def persistence(self) -> Persistence:
-        """Return how the server persists data, as far as it tells."""
-        questions: list[Command] = [("INFO",), ("CONFIG GET", "save")]
-        return combine([read_persistence(*replies) for replies in self._client.send_to_each(questions)])
-
-    def gaps(self) -> list[tuple[int, int, str]]:
-        """Return the gaps, oldest first: from and to in seconds, and the reason."""
-        lines = self._hash(GAPS)
-        gaps = (read_gap(second, value) for second, value in lines.items())
-        return sorted(gap for gap in gaps if gap is not None)
-
-    def tombstones(self) -> dict[int, int]:
-        """Return the tombstones: second in the key of each deleted play -> second of its end."""
-        lines = self._hash(TOMBSTONES)
-        found = map(read_tombstone, lines.keys(), lines.values())
-        return dict(line for line in found if line is not None)
-
-    def count_tombstones(self) -> int:
-        """Return the number of tombstones."""
-        (count,) = self.send([("HLEN", self._prefix + TOMBSTONES)])
-        return int(count or 0)
-
-    def invalidate(self, *keys: str) -> None:
+    def invalidate(self, *names: str) -> None:
         """Drop the cached fields of keys that others may have deleted."""
-        for key in keys:
-            self._written.pop(self._prefix + key, None)
+        for name in names:
+            self._written.pop(self._prefix + name, None)
 
     def invalidate_all(self) -> None:
         """Drop all cached fields."""
         self._written.clear()
 
     def claim(
-        self,
-        key_second: int,
-        started_at: str,
-        uri: str,
-        is_taken: Callable[[int], bool] = lambda _: False,
+        self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False
     ) -> int:
         """Find the second for the key of a play: the first that is free, or that this play already has.
-
-        The claim is local to this object until the play is written.
 
         Args:
             key_second: The second in which the play started, where the search begins.
@@ -285,125 +210,21 @@ class Store:
 
         def is_unavailable(second: int) -> bool:
             if second not in naming_seconds(key_second):
-                raise StoreError(f"Redis at {self.where} has no free key from {play_key(key_second)} on")
+                raise StoreError(f"Redis at {self.where} has no free key from {keys.play_key(key_second)} on")
             if is_taken(second):
                 return True
-            holder = self._claims.get(second) or self._holder(second)
-            return holder not in (None, (started_at, uri))
+            key = self.key(keys.play_key(second))
+            exists, values = self.send([("EXISTS", key), ("HMGET", key, "started_at", "uri")])
+            return bool(exists) and values != [started_at, uri]
 
-        second = next_free_second(key_second, is_unavailable)
-        self._claims[second] = (started_at, uri)
-        return second
+        return next_free_second(key_second, is_unavailable)
 
-    def register_listener(self) -> None:
-        """Add this listener to the list of listeners."""
-        if self._listener:
-            key, since = self._shared_prefix + LISTENERS, to_iso(round(self._utc() * 1000))
-            self.send([("HSETNX", key, self._listener, since)])
+    # Reading
 
-    def listeners(self) -> list[str]:
-        """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
-        names, unnamed = self.send(
-            [("HKEYS", self._shared_prefix + LISTENERS), ("EXISTS", self._shared_prefix + STATUS)]
-        )
-        return [*([""] if unnamed else []), *sorted(filter(is_listener_name, names or []))]
-
-    def standby_machine(self) -> str:
-        """Return the machine of a standby logger; "" if there is none."""
-        (waiting,) = self.send([("GET", self._prefix + STANDBY)])
-        return sanitize(str(waiting or "").partition(" ")[2], 80)
-
-    def read_status(self) -> dict[str, str]:
-        """Return all fields of the status; empty if there is none."""
-        return self._hash(STATUS)
-
-    def foreign_plays(self, since: int, known: Container[int]) -> list[Play]:
-        """Return plays that others wrote, such as an import or another logger.
-
-        Args:
-            since: The first second of their starts.
-            known: Seconds in the keys of plays to leave out.
-        """
-        days = takewhile(lambda day: day >= day_of(since), self._days_back())
-        seconds = chain.from_iterable(map(self.index, days))
-        unknown = sorted(second for second in seconds if second >= since and second not in known)
-        plays = (Play.from_hash(second, fields) for second, fields in self.plays(unknown))
-        return [play for play in plays if play is not None]
-
-    def now_playing(self) -> int | None:
-        """Return the second in the key of the open play; None without a `now_playing`."""
-        (reply,) = self.send([("GET", self._prefix + NOW_PLAYING)])
-        return second_of_key(str(reply))
-
-    def latest_play(self) -> tuple[int, dict[str, str]] | None:
-        """Return the play that started last: the second in its key, and its hash."""
-        return next((play for play in self.recent(3) if play[1]), None)
-
-    def recent(self, count: int) -> list[tuple[int, dict[str, str]]]:
-        """Return the newest plays, newest first: the seconds in their keys, and their hashes."""
-        newest = (second for day in self._days_back() for second in sorted(self.index(day), reverse=True))
-        return list(self.plays(islice(newest, count)))
-
-    def plays(self, key_seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the second in the key of each play, and its hash, empty if there is none."""
-        for chunk in batched(key_seconds, HASHES_PER_BATCH):
-            yield from zip(chunk, self.hashes(map(play_key, chunk)), strict=True)
-
-    def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
-        """Return the lines of plays in the indexes of their days, by the seconds in their keys."""
-        replies = self.send(
-            [("HGET", self._prefix + index_key(day_of(second)), second) for second in key_seconds]
-        )
-        return {second: line for second, line in zip(key_seconds, replies, strict=True) if line}
-
-    def play(self, key_second: int) -> dict[str, str] | None:
-        """Return the hash of a play; None if there is none."""
-        return self._hash(play_key(key_second)) or None
-
-    def days(self) -> list[date]:
-        """Return the UTC days on which plays started, oldest first."""
-        return sorted(self._days_back())
-
-    def index(self, day: date) -> dict[int, tuple[str, int]]:
-        """Return the plays that started on a UTC day: second -> catalog key and milliseconds played."""
-        lines = self._hash(index_key(day))
-        rows = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
-        return {second: (item, ms_played) for second, item, ms_played, _ in rows}
-
-    def item(self, key: str) -> dict[str, str]:
-        """Return the catalog entry of a key such as "track:<id>"; empty if there is none."""
-        return self._hash(key)
-
-    def catalog(self, keys: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Look up many items.
-
-        Args:
-            keys: As for `item`.
-            names: The fields to return.
-
-        Yields:
-            Each key with the values of those fields, "" if missing.
-        """
-        for chunk in batched(keys, ITEMS_PER_BATCH):
-            yield from zip(chunk, self.values(chunk, names), strict=True)
-
-    def values(self, names: Iterable[str], fields: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return some fields of the hash under each key, "" if missing."""
-        replies = self.send([("HMGET", self.key(name), *fields) for name in names])
-        return [tuple(value or "" for value in reply or [None] * len(fields)) for reply in replies]
-
-    def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
-        """Yield the hashes under many keys, empty if there is none."""
-        for chunk in batched(names, HASHES_PER_BATCH):
-            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
-                yield reply or {}
-
-    def version(self) -> str:
-        """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
-        reply = self._client.send_to_each([("INFO",)])[0][0]
-        said = reply if isinstance(reply, dict) else {}
-        name = "valkey" if "valkey_version" in said else "redis"
-        return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
+    def persistence(self) -> Persistence:
+        """Return how the server persists data, as far as it tells."""
+        replies = self._client.send_to_each([("INFO",), ("CONFIG GET", "save")])
+        return read_persistence(replies)
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return the replies; None for keys of another type, which are not ours."""
@@ -413,29 +234,100 @@ class Store:
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
-    def _hash(self, name: str) -> dict[str, str]:
+    def hash(self, name: str) -> dict[str, str]:
+        """Return the hash under a key; empty if there is none."""
         return next(self.hashes([name]))
 
-    def _holder(self, second: int) -> tuple[str | None, ...] | None:
-        """Return `started_at` and `uri` of the play under a key; None if the key does not exist."""
-        key = self._prefix + play_key(second)
-        exists, values = self.send([("EXISTS", key), ("HMGET", key, "started_at", "uri")])
-        return tuple(values or ()) if exists else None
+    def hashes(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
+        """Yield the hashes under many keys, empty if there is none."""
+        for chunk in batched(names, HASHES_PER_BATCH):
+            for reply in self.send([("HGETALL", self.key(name)) for name in chunk]):
+                yield reply or {}
 
-    def _days_back(self) -> Iterator[date]:
-        """Yield the days that have an index, newest first, without scanning other keys.
+    def catalog(self, items: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each key with the values of some fields of its hash, "" if missing."""
+        for chunk in batched(items, ITEMS_PER_BATCH):
+            replies = self.send([("HMGET", self.key(key), *names) for key in chunk])
+            for key, reply in zip(chunk, replies, strict=True):
+                yield key, tuple(value or "" for value in reply or [None] * len(names))
+
+    def gaps(self) -> list[tuple[int, int, str]]:
+        """Return the gaps, oldest first: from and to in seconds, and the reason."""
+        found = starmap(keys.read_gap, self.hash(keys.GAPS).items())
+        return sorted(gap for gap in found if gap is not None)
+
+    def tombstones(self) -> dict[int, int]:
+        """Return the tombstones: second in the key of each deleted play -> second of its end."""
+        found = starmap(keys.read_tombstone, self.hash(keys.TOMBSTONES).items())
+        return dict(tombstone for tombstone in found if tombstone is not None)
+
+    def count_tombstones(self) -> int:
+        """Return the number of tombstones."""
+        return int(self.send([("HLEN", self.key(keys.TOMBSTONES))])[0] or 0)
+
+    def read_status(self) -> dict[str, str]:
+        """Return all fields of the status; empty if there is none."""
+        return self.hash(keys.STATUS)
+
+    def play(self, key_second: int) -> dict[str, str] | None:
+        """Return the hash of a play; None if there is none."""
+        return self.hash(keys.play_key(key_second)) or None
+
+    def plays(self, key_seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the second in the key of each play, and its hash, empty if there is none."""
+        for chunk in batched(key_seconds, HASHES_PER_BATCH):
+            yield from zip(chunk, self.hashes(map(keys.play_key, chunk)), strict=True)
+
+    def recent(self, count: int) -> list[tuple[int, dict[str, str]]]:
+        """Return the newest plays, newest first: the seconds in their keys, and their hashes."""
+        newest = (second for day in self.days() for second in reversed(self.index(day)))
+        return list(self.plays(islice(newest, count)))
+
+    def foreign_plays(self, since: int, known: Container[int]) -> list[Play]:
+        """Return plays that others wrote, such as an import or another logger.
+
+        Args:
+            since: The first second of their starts.
+            known: Seconds in the keys of plays to leave out.
+        """
+        days = takewhile(lambda day: day >= keys.day_of(since), self.days())
+        seconds = chain.from_iterable(map(self.index, days))
+        unknown = sorted(second for second in seconds if second >= since and second not in known)
+        plays = starmap(Play.from_hash, self.plays(unknown))
+        return [play for play in plays if play is not None]
+
+    def index(self, day: date) -> dict[int, tuple[str, int]]:
+        """Return the plays that started on a UTC day: second -> catalog key and milliseconds played."""
+        found = starmap(keys.read_row, self.hash(keys.index_key(day)).items())
+        rows = sorted(row for row in found if row is not None)
+        return {second: (item, ms_played) for second, item, ms_played, _ in rows}
+
+    def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
+        """Return the lines of plays in the indexes of their days, by the seconds in their keys."""
+        days = [self.key(keys.index_key(keys.day_of(second))) for second in key_seconds]
+        replies = self.send([("HGET", *line) for line in zip(days, key_seconds, strict=True)])
+        return {second: line for second, line in zip(key_seconds, replies, strict=True) if line}
+
+    def days(self) -> Iterator[date]:
+        """Yield the UTC days on which plays started, newest first, without scanning other keys.
 
         A Pi without a battery clock may boot in 1970, so the search also starts from the status.
         """
-        last = second_of_key(self.read_status().get("last_play", "")) or 0
-        day, span = day_of(max(last, int(self._utc()) + ONE_DAY)), 8
-        while day >= FIRST_DAY:
+        last = keys.second_of_key(self.read_status().get("last_play", "")) or 0
+        day, span = keys.day_of(max(last, int(self._utc()) + keys.ONE_DAY)), 8
+        while day >= keys.FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
-            keys = [self._prefix + index_key(day) for day in block]
-            if self._client.is_cluster or self.send([("EXISTS", *keys)])[0]:  # years may be empty
-                replies = self.send([("EXISTS", key) for key in keys])
+            if self._may_have_plays(block):
+                replies = self.send([("EXISTS", self.key(keys.index_key(day))) for day in block])
                 yield from (day for day, exists in zip(block, replies, strict=True) if exists)
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
+
+    def _may_have_plays(self, days: Iterable[date]) -> bool:
+        """Return whether any of some days may have plays, so that empty years take one question."""
+        names = (self.key(keys.index_key(day)) for day in days)
+        return self._client.is_cluster or bool(self.send([("EXISTS", *names)])[0])
+
+    # Sending a batch
 
     def _write(self, batch: Batch) -> None:
         self._client.connect()
@@ -448,10 +340,12 @@ class Store:
             writes = [
                 write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
             ]
-            commands = [write if is_logged else _unlogged(write) for write in writes]
-            if batch.now_playing:
-                writes.append(batch.now_playing)
-                commands.append(_unlogged(batch.now_playing) if self._may_skip_log else batch.now_playing)
+            commands = writes if is_logged else list(map(_unlogged, writes))
+            if last := batch.now_playing:
+                writes, commands = (
+                    [*writes, last],
+                    [*commands, _unlogged(last) if self._may_skip_log else last],
+                )
             replies = self._client.send(commands)
             if self._lacks_fields(writes, replies):
                 self._written.clear()
@@ -470,6 +364,17 @@ class Store:
         is_due = not 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # the clock may have been set back
         return batch.is_final or is_due or not is_known or not self._may_skip_log
 
+    def _changes(self, batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
+        """Yield the commands that bring a hash up to date, of which some fields need not be sent."""
+        fields = batch.hashes[key]
+        changed = {name: value for name, value in fields.items() if known.get(name) != value}
+        if changed:
+            yield ("HSET", key, *chain.from_iterable(changed.items()))
+        # If the key is not cached, an earlier process may have written any field of a play.
+        gone = (known.keys() or keys.PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
+        if gone:
+            yield ("HDEL", key, *sorted(gone))
+
     def _lacks_fields(self, commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
         """Return whether a hash was written of which Redis has lost fields: it had to add some again."""
         for command, reply in zip(commands, replies, strict=True):
@@ -480,49 +385,32 @@ class Store:
                     return True
         return False
 
-    def _changes(self, batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
-        """Yield the commands that bring a hash up to date, of which some fields need not be sent."""
-        fields = batch.hashes[key]
-        changed = {name: value for name, value in fields.items() if known.get(name) != value}
-        if changed:
-            yield ("HSET", key, *chain.from_iterable(changed.items()))
-        # If the key is not cached, an earlier process may have written any field of a play.
-        gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
-        if gone:
-            yield ("HDEL", key, *sorted(gone))
-
     def _confirm(self, batch: Batch, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
         """Cache what was written.
 
         Raises:
             StoreError: Some of it was refused.
         """
-        refusals = {
-            str(command[1]): reply
-            for command, reply in zip(commands, replies, strict=True)
-            if isinstance(reply, Refusal)
-        }
+        answers = zip(commands, replies, strict=True)
+        refusals = {str(command[1]): reply for command, reply in answers if isinstance(reply, Refusal)}
         for key in batch.hashes.keys() - refusals.keys():
-            self._remember(key, batch.hashes[key], replaced=key in batch.replaced)
+            known = self._written.pop(key, {})
+            self._written[key] = ({} if key in batch.replaced else known) | batch.hashes[key]
+            if len(self._written) > MAX_CACHED_KEYS:
+                del self._written[next(iter(self._written))]
         if refusals:
             self._written.clear()
-            raise self._refused(refusals)
-
-    def _remember(self, key: str, fields: dict[str, str], *, replaced: bool) -> None:
-        known = self._written.pop(key, {})
-        self._written[key] = fields if replaced else known | fields
-        if len(self._written) > MAX_CACHED_KEYS:
-            del self._written[next(iter(self._written))]
-        self._claims.pop(second_of_key(key) or 0, None)
-
-    def _refused(self, refusals: Mapping[str, Refusal]) -> StoreError:
-        keys_by_advice: dict[str, list[str]] = {}
-        for key, refusal in refusals.items():
-            keys_by_advice.setdefault(refusal.advice, []).append(sanitize(key, 100))
-        complaints = (f"{advice} ({_some(keys)})" for advice, keys in keys_by_advice.items())
-        refused = (key.removeprefix(self._prefix) for key in refusals)
-        codes = (refusal.code for refusal in refusals.values())
-        return StoreError(f"Redis at {self.where} {'; and '.join(complaints)}", refused, codes)
+            by_advice: dict[str, list[str]] = {}
+            for key, refusal in refusals.items():
+                by_advice.setdefault(refusal.advice, []).append(sanitize(key, 100))
+            complaints = "; and ".join(
+                f"{advice} ({_some(refused)})" for advice, refused in by_advice.items()
+            )
+            raise StoreError(
+                f"Redis at {self.where} {complaints}",
+                (key.removeprefix(self._prefix) for key in refusals),
+                (refusal.code for refusal in refusals.values()),
+            )
 
 
 def _unlogged(command: Command) -> Command:
@@ -536,5 +424,5 @@ def _is_refused_script(command: Command, reply: Reply) -> bool:
     return command[0] == "EVAL" and isinstance(reply, Refusal)
 
 
-def _some(keys: Sequence[str]) -> str:
-    return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from spotify_logger import __version__
+from spotify_logger.core import redis_keys
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
@@ -27,7 +28,6 @@ from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
-from spotify_logger.storage import store
 from tests.conftest import start_again
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld
@@ -131,7 +131,7 @@ def make_rig(redis_url: str, memory_folder: Path) -> Iterator[Callable[..., Poll
 @pytest.fixture(autouse=True)
 def _few_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for plays in 2026 only: twenty empty years take a tenth of a second, each time."""
-    monkeypatch.setattr(store, "FIRST_DAY", date(2026, 1, 1))
+    monkeypatch.setattr(redis_keys, "FIRST_DAY", date(2026, 1, 1))
 
 
 def log_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

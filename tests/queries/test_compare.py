@@ -52,7 +52,7 @@ def amounts(url: str, name: str, kind: str, begin: int) -> dict[str, tuple[int, 
     firsts: dict[str, int] = {}
     for day in store.days():
         for second, (item, milliseconds) in store.index(day).items():
-            entry = store.item(item)
+            entry = store.hash(item)
             if item.startswith("episode:"):
                 continue
             names = entry["artists"].split(", ") if kind == "artists" else [entry.get("isrc") or item]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from spotify_logger.queries.health import problems, status_time, unobserved_since
-from spotify_logger.storage.persistence import Persistence
+from spotify_logger.storage.persistence import APPEND_ONLY_FILE, FORGETS, SNAPSHOTS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
 WELL = {
@@ -15,7 +15,7 @@ WELL = {
     "login": "ok",
     "outbox": "0",
     "outbox_trouble": "",
-    "persistence": Persistence(aof=True).words,
+    "persistence": APPEND_ONLY_FILE,
 }
 
 
@@ -36,8 +36,8 @@ WELL = {
         ({"last_poll": "2026-11-22T17:43:59.000Z"}, ["not answering"]),
         ({"last_poll": "", "login": "needed"}, ["login", "not answering"]),
         ({"persistence": ""}, []),
-        ({"persistence": Persistence(saves=True).words}, []),
-        ({"persistence": Persistence(saves=False).words}, ["appendonly"]),
+        ({"persistence": SNAPSHOTS}, []),
+        ({"persistence": FORGETS}, ["appendonly"]),
         ({"outbox_trouble": "a\nb\x1b[31m"}, ["a b\ufffd[31m (until that is fixed"]),
         ({"redis_trouble": "no\x1b"}, ["no\ufffd"]),
         ({"outbox": "1000"}, []),  # after an outage, or where Redis never confirms that plays are on disk

@@ -13,7 +13,7 @@ from spotify_logger.core.redis_keys import OPEN, STANDBY
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries import status
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.persistence import Persistence
+from spotify_logger.storage.persistence import FORGETS
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class TestStatusCommand:
         assert (answer.code, rows(answer).get("outbox")) == (0, words)
 
     def test_a_redis_that_is_not_saved_to_disk(self, log: IndexedLog) -> None:
-        answer = self.status(log, persistence=Persistence(saves=False).words)
+        answer = self.status(log, persistence=FORGETS)
         assert answer.code == 1
         assert rows(answer)["health"].startswith("NOT WELL: this Redis loses everything when it restarts")
         assert rows(answer)["Redis"].endswith(", not saved to disk")

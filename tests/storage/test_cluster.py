@@ -28,8 +28,6 @@ from tests.web.page import serve_page, settings_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spotify_logger.storage.client import Client
-
 KEYS = [f"key:{number}" for number in range(100)]
 NOW = int(time.time())
 COMMANDS = (
@@ -49,7 +47,7 @@ def cluster(
 
 
 @pytest.fixture
-def client(cluster: RedisCluster) -> Iterator[Client]:
+def client(cluster: RedisCluster) -> Iterator[RedisClient]:
     for master in cluster.masters:
         master.client.flushall()
     client = RedisClient(cluster.url)
@@ -63,7 +61,7 @@ def owner(key: str) -> int:
     return next(number for number in range(3) if key_slot(key.encode()) < 16384 * (number + 1) // 3)
 
 
-def test_each_command_goes_to_the_master_of_its_key(cluster: RedisCluster, client: Client) -> None:
+def test_each_command_goes_to_the_master_of_its_key(cluster: RedisCluster, client: RedisClient) -> None:
     assert client.send([("SET", key, key[4:]) for key in KEYS]) == [True] * 100
     assert client.send([("GET", key) for key in KEYS]) == [key[4:] for key in KEYS]
     sizes = [master.client.dbsize() for master in cluster.masters]
@@ -74,7 +72,7 @@ def test_each_command_goes_to_the_master_of_its_key(cluster: RedisCluster, clien
     assert len(client.send_to_each([("INFO",)])) == 3
 
 
-def test_a_key_is_found_while_it_moves_and_afterwards(cluster: RedisCluster, client: Client) -> None:
+def test_a_key_is_found_while_it_moves_and_afterwards(cluster: RedisCluster, client: RedisClient) -> None:
     slot = key_slot(b"a")
     source = cluster.masters[owner("a")]
     target = next(master for master in cluster.masters if master is not source)
@@ -90,7 +88,7 @@ def test_a_key_is_found_while_it_moves_and_afterwards(cluster: RedisCluster, cli
     list(cluster.move([slot], target, source))
 
 
-def test_a_broken_connection_to_one_master_is_counted(cluster: RedisCluster, client: Client) -> None:
+def test_a_broken_connection_to_one_master_is_counted(cluster: RedisCluster, client: RedisClient) -> None:
     before = client.connect()
     cluster.masters[1].client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     wait_until(lambda: client.connect() > before)
@@ -241,7 +239,7 @@ def test_servers_with_tls_that_want_a_client_certificate(
             each.stop()
 
 
-def is_connected(client: Client) -> bool:
+def is_connected(client: RedisClient) -> bool:
     try:
         return client.connect() > 0
     except StoreError:

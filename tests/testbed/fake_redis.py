@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from redis import exceptions
 
-from spotify_logger.storage.client import ANSWER_TIMEOUT, StoreError
+from spotify_logger.storage.client import ANSWER_TIMEOUT, RedisClient, StoreError
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW, read_holder
 from spotify_logger.storage.redis_errors import explain, to_refusal
 from spotify_logger.storage.store import UNLOGGED
@@ -557,8 +557,8 @@ class FakeRedis:
         return self._keys.take_fields(key, names)
 
 
-class FakeRedisClient:
-    """A `Client` of the fake server.
+class FakeRedisClient(RedisClient):
+    """A client of the fake server.
 
     Args:
         server: The fake server.
@@ -578,7 +578,6 @@ class FakeRedisClient:
         self._server = server
 
     def connect(self) -> int:
-        """See `Client.connect`."""
         if self.session != self._server.session:
             self.close()
             try:
@@ -589,7 +588,6 @@ class FakeRedisClient:
         return self.connections
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """See `Client.send`."""
         self.connect()
         try:
             return self._server.answer(self, commands)
@@ -597,16 +595,13 @@ class FakeRedisClient:
             raise self._failure(broken) from None
 
     def send_to_each(self, commands: Sequence[Command]) -> list[list[Reply]]:
-        """See `Client.send_to_each`."""
         return [self.send(commands)]
 
     def scan(self, pattern: str, count: int) -> Iterator[list[str]]:
-        """See `Client.scan`."""
         self.connect()
         yield [name for name in self._server.names() if fnmatchcase(name, pattern)]
 
     def close(self) -> None:
-        """See `Client.close`."""
         self.session = 0
 
     def _failure(self, broken: ConnectionLost) -> StoreError:

@@ -6,17 +6,17 @@ import os
 import random
 import signal
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
-from spotify_logger.storage.client import ANSWER_TIMEOUT, Client, Command, RedisClient, Reply, StoreError
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import ANSWER_TIMEOUT, Command, RedisClient, Reply, StoreError
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW
 from spotify_logger.storage.persistence import read_persistence
 from spotify_logger.storage.redis_errors import Refusal
-from spotify_logger.storage.store import UNLOGGED, Store
+from spotify_logger.storage.store import UNLOGGED
 from tests.conftest import start_server, wait_until
 from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, FakeRedis
 from tests.testbed.virtual_time import VirtualClock
@@ -110,12 +110,12 @@ def real(redis_url: str) -> Iterator[RedisClient]:
     client.close()
 
 
-def ask(client: Client, *commands: Command) -> list[Reply]:
+def ask(client: RedisClient, *commands: Command) -> list[Reply]:
     client.connect()
     return client.send(commands)
 
 
-def complaint(client: Client) -> str:
+def complaint(client: RedisClient) -> str:
     """Return why there is no answer, without the name of the server."""
     with pytest.raises(StoreError) as caught:
         ask(client, ("EXISTS", "a"))
@@ -160,9 +160,9 @@ def test_an_expired_string_is_gone_for_every_command(fake: FakeWithClock, real: 
 
 
 def test_it_describes_its_persistence_as_a_real_server(fake: FakeWithClock, real: RedisClient) -> None:
-    said = [replace(read_persistence(*ask(client, *QUESTIONS)), run="") for client in (fake.client, real)]
+    said = [read_persistence([ask(client, *QUESTIONS)])._replace(run="") for client in (fake.client, real)]
     assert said[0] == said[1]
-    assert Store("", connect=fake.redis.client).version() == "redis 7.2.4"
+    assert Archive("", connect=fake.redis.client).version() == "redis 7.2.4"
 
 
 @pytest.mark.parametrize("code", ["OOM", "MISCONF", "READONLY", "NOPERM", "NOAUTH"])
@@ -270,7 +270,7 @@ def test_a_full_disk_keeps_nothing_until_there_is_room(persistence: Persistence)
         fake.ask(("SET", "a", 1))
         fake.redis.refusing = "MISCONF"
         fake.clock.sleep(1000)
-        said = read_persistence(*fake.ask(*QUESTIONS))
+        said = read_persistence([fake.ask(*QUESTIONS)])
         assert said.trouble
         if has_room:
             fake.redis.refusing = ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _young_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search no earlier days: that takes a while where there are only a few plays."""
-    monkeypatch.setattr("spotify_logger.storage.store.FIRST_DAY", date(2026, 1, 1))
+    monkeypatch.setattr("spotify_logger.core.redis_keys.FIRST_DAY", date(2026, 1, 1))
 
 
 @pytest.fixture
