@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.queries.reader import first_second
 from spotify_logger.transfer.confirmation import Confirmation
-from spotify_logger.transfer.delete.command import forget
-from spotify_logger.transfer.delete.selection import Selection
+from spotify_logger.transfer.delete.command import Selection, forget
 from spotify_logger.transfer.exporter.command import export, export_file
 from spotify_logger.transfer.importer.command import import_history, import_samples
 from spotify_logger.transfer.verify.command import check

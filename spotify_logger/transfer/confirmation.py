@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
 
+NO_TERMINAL = "there is no terminal to ask on; --yes skips the question"
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """Asks for confirmation on a terminal.
 
-    Attributes:
-        keyboard: The terminal to read the answer from.
-        screen: The terminal to ask on.
-        zone: The time zone in which times are shown.
-    """
+class Confirmation(NamedTuple):
+    """The terminals to ask on and to read the answer from, and the time zone in which times are shown."""
 
     keyboard: TextIO
     screen: TextIO

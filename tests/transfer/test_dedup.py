@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.transfer.importer.dedup import Deduplicator, tombstone_spans
-from spotify_logger.transfer.importer.pairing import RowStatus, known_play
+from spotify_logger.transfer.importer.dedup import Deduplicator, RowStatus, known_play
 from tests.exports import NOON, A, B, C, Song, account, entry, extended
 
 if TYPE_CHECKING:
@@ -156,16 +155,14 @@ def test_play_that_stayed_loaded_for_hours_is_recognized_by_its_length() -> None
 
 def test_deleted_plays_stay_deleted() -> None:
     rows = [extended(A, 0, 100), extended(B, 100, 200), extended(C, 300, 2), account(B, 300, 200)]
-    lines = {str(NOON + 100): str(NOON + 299), "invalid": "5", "7": "invalid", "9": "8"}
-    spans = tombstone_spans(lines)
-    assert spans == [((NOON + 100) * 1000, (NOON + 299) * 1000)]
+    spans = [(NOON + 100, NOON + 299)]
     found = [(found.play.item.uri[-3:], status) for found, status in decide(rows, tombstones=spans)]
     assert found == [("k:A", NEW), ("k:B", FORGOTTEN), ("B:0", FORGOTTEN), ("k:C", NEW)]
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
 def test_neighbours_of_a_short_deleted_play_are_new(late: int) -> None:
-    span = ((NOON + 100 + late) * 1000, (NOON + 101 + late) * 1000)
+    span = (NOON + 100 + late, NOON + 101 + late)
     rows = [extended(A, 60, 40), extended(B, 100, 1), extended(C, 101, 60)]
     assert [status for _, status in decide(rows, tombstones=[span])] == [NEW, FORGOTTEN, NEW]
 

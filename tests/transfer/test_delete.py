@@ -11,9 +11,8 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.confirmation import Confirmation
-from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, forget
+from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Selection, find_plays, forget
 from spotify_logger.transfer.delete.plays import delete
-from spotify_logger.transfer.delete.selection import Selection, find_plays
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
 

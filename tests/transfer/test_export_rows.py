@@ -194,9 +194,9 @@ def test_example_of_an_export() -> None:
     rows = example("export/Streaming_History_Audio_2025.json")
     found = [read_row(row, NOW_MS) for row in rows]
     assert [
-        one.reason
-        if isinstance(one, SkippedRow)
-        else (*map(to_iso, (one.play.started_ms, one.play.ended_ms)), one.play.end_reason)
+        (*map(to_iso, (one.play.started_ms, one.play.ended_ms)), one.play.end_reason)
+        if isinstance(one, ImportedPlay)
+        else one[0]
         for one in found
     ] == [
         ("2025-06-03T18:00:29.000Z", "2025-06-03T18:00:42.000Z", SKIPPED),

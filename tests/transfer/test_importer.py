@@ -17,7 +17,7 @@ from spotify_logger.report.output import write_answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.exporter.jsonl import records
+from spotify_logger.transfer.exporter.command import records
 from spotify_logger.transfer.importer import ingest
 from spotify_logger.transfer.importer.command import import_history
 from tests.exports import NOON, A, B, C, Song, account, extended, write

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.transfer.importer.json_rows import MAX_ARRAY_BYTES, UnreadableFile, read_rows
+from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(),
@@ -17,12 +17,12 @@ values = st.recursive(
 objects = st.dictionaries(st.text(), values, max_size=2)
 
 
-def read(content: bytes, size: int = 0) -> tuple[list[object], str]:
+def read(content: bytes) -> tuple[list[object], str]:
     """Return the rows, and the problem after them."""
     rows: list[object] = []
     with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", "surrogateescape") as text:
         try:
-            rows.extend(read_rows(text, size))
+            rows.extend(read_rows(text))
         except UnreadableFile as error:
             return rows, str(error)
     return rows, ""
@@ -61,8 +61,3 @@ def test_rows_before_a_fault_are_kept(content: bytes, expected: list[object], pr
     assert rows == expected
     assert problem in found
     assert bool(problem) == bool(found)
-
-
-def test_only_lines_may_be_many() -> None:
-    assert "larger" in read(b'[{"a": 1}]', MAX_ARRAY_BYTES + 1)[1]
-    assert read(b'{"a": 1}\n', MAX_ARRAY_BYTES + 1) == ([{"a": 1}], "")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.redis_keys import play_key, second_of_key
+from spotify_logger.core.text import MatchQuality, TextMatcher
 from spotify_logger.queries.phrases import format_time
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import write_answer
 from spotify_logger.report.words import counted, utc_time
+from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete.plays import Deletion, delete
-from spotify_logger.transfer.delete.selection import Selection, find_plays, open_plays
+from spotify_logger.transfer.confirmation import NO_TERMINAL
+from spotify_logger.transfer.delete.plays import Deletion, delete, open_plays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +29,25 @@ MAX_PLAYS_SHOWN = 10
 OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 
 
+class Selection(NamedTuple):
+    """A selection of plays.
+
+    Attributes:
+        text: A key ("listening:<second>", or only the second), which ignores the period; a title, an album or
+            an artist, in full or, if nothing has that name, in part; or "" for all plays.
+        begin: The first second of the period.
+        end: The second after the last one; None for no limit.
+    """
+
+    text: str = ""
+    begin: int = FIRST_SECOND
+    end: int | None = None
+
+
 def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
-    """Preview the selected plays, ask for confirmation, and delete them.
+    """Preview the selected plays, ask for confirmation unless it is None, and delete them.
 
-    Args:
-        archive: The log.
-        selection: Which plays to delete.
-        now: Seconds since the epoch.
-        confirmation: How to ask for consent; None to delete without asking.
-
-    Returns:
-        What was deleted; exit code 1 if the user declined.
+    The exit code is 1 if the user declined.
 
     Raises:
         SpotifyLoggerError: There is no terminal to ask on.
@@ -52,43 +63,57 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
     return Answer(_data(deletion, seconds), _page(deletion, selection))
 
 
+def find_plays(archive: Archive, selection: Selection) -> list[int]:
+    """Return the seconds of the selected plays, in ascending order."""
+    second = _second_of_key(archive, selection.text)
+    if second is not None:
+        (exists,) = archive.send([("EXISTS", archive.key(play_key(second)))])
+        return [second] if exists or archive.index_lines([second]) else []
+    days = archive.rows(selection.begin, selection.end)
+    if not selection.text:
+        return [second for rows in days for second in rows.seconds]
+    keys = _matching_items(archive, selection)
+    lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
+    return [second for second, item in lines if item in keys]
+
+
+def _second_of_key(archive: Archive, text: str) -> int | None:
+    """Return the second of a play's key, in full or as a bare number; None if the text is neither."""
+    if text.isascii() and text.isdigit() and len(text) == len(str(FIRST_SECOND)):
+        return int(text) if int(text) >= FIRST_SECOND else None
+    second = second_of_key(text)
+    keys = set() if second is None else {play_key(second), archive.key(play_key(second))}
+    return second if text in keys else None
+
+
+def _matching_items(archive: Archive, selection: Selection) -> set[str]:
+    finder = TextMatcher(selection.text)
+    found: dict[MatchQuality, set[str]] = {how: set() for how in MatchQuality}
+    items = {item for rows in archive.rows(selection.begin, selection.end) for item in rows.items}
+    for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
+        found[finder.match(name, artists, album)].add(key)
+    return found[MatchQuality.EXACT] or found[MatchQuality.SUBSTRING]
+
+
 def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confirmation) -> bool:
     if not confirmation.is_possible:
-        raise SpotifyLoggerError(
-            "nothing was deleted: there is no terminal to ask on; --yes skips the question"
-        )
-    write_answer(preview(archive, seconds, confirmation.zone), confirmation.screen)
+        raise SpotifyLoggerError(f"nothing was deleted: {NO_TERMINAL}")
+    write_answer(_preview(archive, seconds, confirmation.zone), confirmation.screen)
     these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
     return confirmation.is_given(f"Permanently delete {these}?")
 
 
-def preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
-    """Return a preview of the plays to be deleted.
-
-    Args:
-        archive: The log.
-        seconds: The seconds that name the plays, in ascending order.
-        zone: The time zone in which times are shown.
-    """
+def _preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
     rows = []
     for second, fields in archive.plays(seconds[-MAX_PLAYS_SHOWN:]):
-        heard = whole_number(fields.get("ms_played")) or 0
-        rows.append(
-            (
-                format_time(zone, second),
-                format_title(fields),
-                format_duration(heard),
-                fields.get("device_name", ""),
-            )
-        )
+        heard = format_duration(whole_number(fields.get("ms_played")) or 0)
+        rows.append((format_time(zone, second), format_title(fields), heard, fields.get("device_name", "")))
     first, last = format_time(zone, seconds[0]), format_time(zone, seconds[-1])
     when = first if len(seconds) == 1 else f"{first} to {last}"
-    more = (
-        [f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}"]
-        if len(seconds) > MAX_PLAYS_SHOWN
-        else []
-    )
-    return Answer(None, [f"{counted(len(seconds), 'play')}, {when}", *more, Table(rows, right_aligned=[2])])
+    page: list[str | Table] = [f"{counted(len(seconds), 'play')}, {when}"]
+    if len(seconds) > MAX_PLAYS_SHOWN:
+        page.append(f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}")
+    return Answer(None, [*page, Table(rows, right_aligned=[2])])
 
 
 def _data(deletion: Deletion, seconds: Sequence[int]) -> dict[str, object]:
@@ -114,7 +139,5 @@ def _page(deletion: Deletion, selection: Selection) -> list[str]:
         page.append(
             f"These keys were kept because they do not hold plays; inspect them with redis-cli: {some}."
         )
-    nothing = (
-        f"No play matches “{selection.text}”." if selection.text else "There are no plays in that period."
-    )
-    return page or [nothing]
+    text = selection.text
+    return page or [f"No play matches “{text}”." if text else "There are no plays in that period."]

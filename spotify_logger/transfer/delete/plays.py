@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,23 +18,22 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.redis_keys import (
     FIRST_DAY,
+    ONE_DAY,
+    OPEN,
     TOMBSTONES,
     day_of,
     index_key,
     play_key,
     read_row,
-    read_tombstone,
 )
-from spotify_logger.transfer.delete.catalog import remove_items
-from spotify_logger.transfer.delete.selection import indexed_days, open_plays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.storage.bulk import Archive
 
-PLAYS_PER_BATCH = 200
-"""Plays deleted per pipeline."""
+KEYS_PER_BATCH = 200
+"""Plays, or catalog items, deleted per pipeline."""
 
 
 @dataclass(slots=True)
@@ -54,17 +54,12 @@ class Deletion:
 
 
 def delete(archive: Archive, seconds: Sequence[int], now: float) -> Deletion:
-    """Delete plays.
-
-    Args:
-        archive: The log.
-        seconds: The seconds that name the plays.
-        now: Seconds since the epoch.
+    """Delete the plays that `seconds` name.
 
     Raises:
         StoreError: Redis went away, or refused something. Running it again completes it.
     """
-    return _Deleter(archive, now).of(seconds)
+    return _Deleter(archive, now).delete(seconds)
 
 
 class _Deleter:
@@ -76,11 +71,11 @@ class _Deleter:
         self._still_used: set[str] = set()  # of plays that remain
         self._deletion = Deletion()
 
-    def of(self, seconds: Sequence[int]) -> Deletion:
+    def delete(self, seconds: Sequence[int]) -> Deletion:
         still_open = open_plays(self._archive, self._now)
         self._deletion.has_open_play = not still_open.isdisjoint(seconds)
-        for batch in batched((second for second in seconds if second not in still_open), PLAYS_PER_BATCH):
-            self._delete(batch)
+        for batch in batched((second for second in seconds if second not in still_open), KEYS_PER_BATCH):
+            self._delete_hashes(batch)
         self._scan_index()
         unused = self._items - self._still_used
         self._deletion.items = remove_items(self._archive, unused, self._now, excluded=self._deleted)
@@ -88,11 +83,12 @@ class _Deleter:
         self._deletion.plays = len(self._deleted)
         return self._deletion
 
-    def _delete(self, seconds: Sequence[int]) -> None:
+    def _delete_hashes(self, seconds: Sequence[int]) -> None:
         """Write tombstones, then delete the plays' hashes."""
-        plays = self._plays(seconds)
+        found = {second: Play.from_hash(second, fields) for second, fields in self._archive.plays(seconds)}
+        plays = {second: play for second, play in found.items() if play is not None}
         ends = {second: -(-play.ended_ms // 1000) for second, play in plays.items()}
-        ends |= self._lines([second for second in seconds if second not in plays])
+        ends |= self._ends_in_index([second for second in seconds if second not in plays])
         self._items.update(play.item.key for play in plays.values())
         self._deleted.update(ends)
         tombstones = ((second, max(second, end)) for second, end in ends.items())
@@ -100,41 +96,33 @@ class _Deleter:
             self._archive.write([("HSET", self._archive.key(TOMBSTONES), *chain.from_iterable(tombstones))])
         self._archive.send([("DEL", self._archive.key(play_key(second))) for second in plays])
 
-    def _plays(self, seconds: Iterable[int]) -> dict[int, Play]:
-        found = {}
-        for second, fields in self._archive.plays(seconds):
-            play = Play.from_hash(second, fields)
-            if play is not None:
-                found[second] = play
-        return found
-
-    def _lines(self, seconds: Sequence[int]) -> dict[int, int]:
+    def _ends_in_index(self, seconds: Sequence[int]) -> dict[int, int]:
         """Return the ends of plays that exist only in the index; other values at their keys are kept."""
-        key, ends = self._archive.key, {}
-        exist = self._archive.send([("EXISTS", key(play_key(second))) for second in seconds])
-        lines = self._archive.send([("HGET", key(index_key(day_of(second))), second) for second in seconds])
-        for second, exists, line in zip(seconds, exist, lines, strict=True):
-            row = read_row(str(second), str(line))
-            if exists:
-                self._deletion.unrecognized.append(play_key(second))
-            elif row is not None:
-                ends[second] = second + -(-row[2] // 1000)
-        return ends
+        exist = self._archive.send([("EXISTS", self._archive.key(play_key(second))) for second in seconds])
+        kept = [second for second, exists in zip(seconds, exist, strict=True) if exists]
+        self._deletion.unrecognized += map(play_key, kept)
+        lines = self._archive.index_lines([second for second in seconds if second not in kept])
+        rows = (read_row(str(second), line) for second, line in lines.items())
+        return {row[0]: row[0] + -(-row[2] // 1000) for row in rows if row is not None}
 
     def _scan_index(self) -> None:
         """Find the items in use, and plays that an interrupted run left in the index."""
-        (lines,) = self._archive.hashes([TOMBSTONES])
-        forgotten = {int(second) for second, _ in filter(None, map(read_tombstone, lines, lines.values()))}
+        tombstones = self._archive.tombstones()
         left: dict[int, str] = {}
         for rows in self._index():
             for second, item in zip(rows.seconds, rows.items, strict=True):
                 if second in self._deleted:
                     self._items.add(item)
-                elif second in forgotten:
+                elif second in tombstones:
                     left[second] = item
                 else:
                     self._still_used.add(item)
-        self._resume(left)
+        for second, (started_at,) in self._archive.fields(left, ["started_at"]):
+            if started_at:  # it was imported again since
+                self._still_used.add(left[second])
+            else:
+                self._items.add(left[second])
+                self._deleted.add(second)
 
     def _index(self) -> Iterator[PlayRows]:
         """Yield the whole index, days of wrong clocks included: they may hold the only use of an item."""
@@ -143,17 +131,62 @@ class _Deleter:
         out_of_range = [day for day in indexed_days(self._archive) if not FIRST_DAY <= day <= today]
         yield from map(read_day, self._archive.hashes(map(index_key, out_of_range)))
 
-    def _resume(self, left: Mapping[int, str]) -> None:
-        for second, (started_at,) in self._archive.fields(left, ["started_at"]):
-            if started_at:  # it was imported again since
-                self._still_used.add(left[second])
-            else:
-                self._items.add(left[second])
-                self._deleted.add(second)
-
     def _delete_index_entries(self) -> None:
         days: dict[str, list[int]] = defaultdict(list)
         for second in sorted(self._deleted):
             days[self._archive.key(index_key(day_of(second)))].append(second)
-        for batch in batched(days.items(), PLAYS_PER_BATCH):
+        for batch in batched(days.items(), KEYS_PER_BATCH):
             self._archive.send([("HDEL", key, *seconds) for key, seconds in batch])
+
+
+def open_plays(archive: Archive, now: float) -> set[int]:
+    """Return the seconds of plays in progress; normally there is at most one.
+
+    A running logger keeps writing its open play, so deleting it would be futile. A play that began more than
+    a day before `now` is no longer in progress.
+    """
+    newest = None
+    for rows in archive.rows(int(now) - ONE_DAY):
+        newest = rows.seconds[-1] if rows.ends[-1] == OPEN else None
+    return {second for second in (archive.now_playing(), newest) if second is not None}
+
+
+def indexed_days(archive: Archive) -> list[date]:
+    """Return all UTC days that have an index, in ascending order, those of wrong clocks included."""
+    names = {name for names in archive.scan("plays:*") for name in names}
+    return sorted(day for day in map(day_of_index_key, names) if day is not None)
+
+
+def day_of_index_key(name: str) -> date | None:
+    """Return the day of an index key; None if it is not an index key."""
+    try:
+        day = date.fromisoformat(name.removeprefix("plays:"))
+    except ValueError:
+        return None
+    return day if index_key(day) == name else None
+
+
+def remove_items(archive: Archive, keys: Iterable[str], now: float, excluded: Container[int] = ()) -> int:
+    """Delete items from the catalog, and return their number; keys that hold anything else are left alone.
+
+    An item whose play began meanwhile is restored: the logger may just have started it. The plays that
+    `excluded` names do not count as a use.
+    """
+    removed = 0
+    for batch in batched(sorted(keys), KEYS_PER_BATCH):
+        items = catalog_hashes(archive, batch)
+        archive.send([("DEL", archive.key(key)) for key in items])
+        days = archive.rows(int(now) - ONE_DAY)
+        lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
+        back = items.keys() & {item for second, item in lines if second not in excluded}
+        archive.write(
+            [("HSET", archive.key(key), *chain.from_iterable(items[key].items())) for key in sorted(back)]
+        )
+        removed += len(items) - len(back)
+    return removed
+
+
+def catalog_hashes(archive: Archive, keys: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    """Return the catalog hashes at `keys`, leaving out keys that hold anything else."""
+    hashes = zip(keys, archive.hashes(keys), strict=True)
+    return {key: fields for key, fields in hashes if "uri" in fields}

@@ -1,6 +1,7 @@
 """`spotify-logger export`: write the log for a later import, for spreadsheets, or for ListenBrainz.
 
-Records are streamed in chronological order. Plays are found through the index.
+Records are streamed in chronological order. Plays are found through the index. A period begins with the
+second `begin`, and ends before the second `end`, or never if that is None.
 """
 
 from __future__ import annotations
@@ -8,29 +9,52 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeVar
 
+from spotify_logger.core.batched import batched
+from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
+from spotify_logger.core.redis_keys import gap_key, play_key
 from spotify_logger.report import csv_output
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.exporter.jsonl import records
-from spotify_logger.transfer.exporter.listenbrainz import listens
-from spotify_logger.transfer.exporter.spreadsheet import rows
+from spotify_logger.transfer.exporter import listenbrainz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from spotify_logger.report.csv_output import CsvValue
     from spotify_logger.storage.bulk import Archive
 
-ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
-"""The export format: a CSV row per play; our own records, in an array or one per line; or listens in
-ListenBrainz's format, one per line."""
+PLAYS_PER_BATCH = 500
+"""Plays read per pipeline, about half a megabyte."""
+NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
+CSV_COLUMNS = (
+    *("started_at", "ended_at", "ms_played", "end_reason", "source"),
+    *("type", "name", "artists", "album", "duration_ms", "explicit"),
+    *("device_name", "device_type", "device_volume", "shuffle_state", "repeat_state"),
+    *("context_uri", "uri", "isrc"),
+)
+"""The columns after `second`."""
+CSV_CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc")
 
+ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
+"""A CSV row per play; our own records, in an array or one per line; or listens, one per line."""
+JsonObject = dict[str, object]
 T = TypeVar("T", bound="Mapping[str, object]")
+
+
+class StoredPlay(NamedTuple):
+    """A play in Redis: the second that names it, the key of its catalog item, and fields of its hash."""
+
+    second: int
+    item: str
+    fields: Mapping[str, str]
 
 
 def export(
@@ -40,35 +64,28 @@ def export(
     begin: int = FIRST_SECOND,
     end: int | None = None,
 ) -> int:
-    """Write the plays and gaps that began in a period.
+    """Write the plays and gaps that began in a period, and return the number of plays, or of listens.
 
-    JSON is written in ASCII, so that nothing is lost in any locale, and no title can change the state of a
-    terminal.
-
-    Args:
-        archive: The log.
-        export_format: The format to write.
-        out: The stream to write to.
-        begin: The first second of the period.
-        end: The second after the last one; None for no limit.
-
-    Returns:
-        The number of plays written; for ListenBrainz, of listens.
+    JSON is in ASCII, so that nothing is lost in any locale, and no title can change the state of a terminal.
 
     Raises:
         StoreError: Redis went away.
         OSError: Writing to `out` failed.
     """
     plays: Counter[bool] = Counter()
-    match export_format:
-        case "csv":
-            csv_output.write_csv(_counting(rows(archive, begin, end), plays), out)
-        case "json":
-            _write_array(_counting(records(archive, begin, end), plays), out)
-        case "jsonl":
-            _write_lines(_counting(records(archive, begin, end), plays), out)
-        case "listenbrainz":
-            _write_lines(_counting(listens(archive, begin, end), plays), out)
+    if export_format == "csv":
+        csv_output.write_csv(_counting(_csv_rows(archive, begin, end), plays), out)
+        return plays[True]
+    read = _listens if export_format == "listenbrainz" else records
+    lines = map(json.dumps, _counting(read(archive, begin, end), plays))
+    if export_format == "json":
+        before = "["
+        for line in lines:
+            out.write(f"{before}\n{line}")
+            before = ","
+        out.write("[]\n" if before == "[" else "\n]\n")
+    else:
+        out.writelines(f"{line}\n" for line in lines)
     return plays[True]
 
 
@@ -81,7 +98,7 @@ def export_file(
 ) -> Answer:
     """Export into a file with mode 0600, which is replaced when the export is complete (see `export`).
 
-    Symbolic links are followed. The old file stays if the export fails.
+    Symbolic links are followed.
 
     Raises:
         StoreError: Redis went away.
@@ -101,20 +118,79 @@ def export_file(
     return Answer({"file": str(path), f"{noun}s": number}, [f"{counted(number, noun)} in {path}"])
 
 
+def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
+    """Yield plays and gaps as `import` restores them without loss; each item comes before its first play."""
+    both = merge(_play_records(archive, begin, end), _gap_records(archive, begin, end), key=itemgetter(0))
+    return (record for _, record in both)
+
+
+def _play_records(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
+    written: set[str] = set()
+    for batch in _read_plays(archive, begin, end):
+        keys = list(dict.fromkeys(play.item for play in batch if play.item not in written))
+        items = dict(zip(keys, archive.hashes(keys), strict=True))
+        written.update(keys)
+        for play in batch:
+            if fields := items.pop(play.item, None):
+                yield play.second, {"kind": "item", "key": play.item, "fields": _as_values(fields)}
+            yield play.second, {"kind": "play", "second": play.second, "fields": _as_values(play.fields)}
+
+
+def _gap_records(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
+    seconds = [gap[0] for gap in archive.gaps() if begin <= gap[0] and (end is None or gap[0] < end)]
+    for second, fields in zip(seconds, archive.hashes(map(gap_key, seconds)), strict=True):
+        if fields:
+            yield second, {"kind": "gap", "second": second, "fields": fields}
+
+
+def _csv_rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, CsvValue]]:
+    for play in _completed_plays(archive, begin, end, CSV_COLUMNS, CSV_CATALOG_FIELDS):
+        fields = {name: play.fields.get(name, "") for name in CSV_COLUMNS}
+        yield {"second": play.second, **_as_values(fields)}
+
+
+def _listens(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
+    fields = listenbrainz.PLAY_FIELDS, listenbrainz.CATALOG_FIELDS
+    for play in _completed_plays(archive, begin, end, *fields):
+        if listenbrainz.counts(play.fields):
+            yield listenbrainz.listen(*play)
+
+
+def _read_plays(
+    archive: Archive, begin: int, end: int | None, names: Sequence[str] = ()
+) -> Iterator[list[StoredPlay]]:
+    """Yield batches of the indexed plays, with the fields `names`, or with all, which is slower."""
+    lines = (line for day in archive.rows(begin, end) for line in zip(day.seconds, day.items, strict=True))
+    for batch in batched(lines, PLAYS_PER_BATCH):
+        keys = [play_key(second) for second, _ in batch]
+        some = (_present(names, values) for values in archive.values(keys, names)) if names else None
+        both = zip(batch, some or archive.hashes(keys), strict=True)
+        yield [StoredPlay(second, item, fields) for (second, item), fields in both if fields]
+
+
+def _completed_plays(
+    archive: Archive, begin: int, end: int | None, names: Sequence[str], of_items: Sequence[str]
+) -> Iterator[StoredPlay]:
+    """Yield plays with fields of their items, which backfilled plays may lack, from the catalog."""
+    for batch in _read_plays(archive, begin, end, names):
+        keys = dict.fromkeys(play.item for play in batch)
+        items = {key: _present(of_items, values) for key, values in archive.catalog(keys, of_items)}
+        yield from (play._replace(fields={**items[play.item], **play.fields}) for play in batch)
+
+
+def _present(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, value in zip(names, values, strict=True) if value}
+
+
+def _as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
+    """Convert numeric fields to numbers where `str` restores the text exactly."""
+    numbers = ((name, whole_number(fields[name])) for name in NUMERIC_FIELDS & fields.keys())
+    exact = {name: number for name, number in numbers if number is not None and str(number) == fields[name]}
+    return {**fields, **exact}
+
+
 def _counting(records: Iterable[T], plays: Counter[bool]) -> Iterator[T]:
     """Pass records on, counting plays and other records."""
     for each in records:
         plays[each.get("kind", "play") == "play"] += 1
         yield each
-
-
-def _write_lines(records: Iterable[Mapping[str, object]], out: TextIO) -> None:
-    out.writelines(json.dumps(each) + "\n" for each in records)
-
-
-def _write_array(records: Iterable[Mapping[str, object]], out: TextIO) -> None:
-    before = "["
-    for each in records:
-        out.write(f"{before}\n{json.dumps(each)}")
-        before = ","
-    out.write("[]\n" if before == "[" else "\n]\n")

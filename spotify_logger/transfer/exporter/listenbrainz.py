@@ -1,4 +1,4 @@
-"""Export the log as listens in ListenBrainz's own JSON format, one per line.
+"""Turn plays into listens in ListenBrainz's own JSON format. Pure.
 
 The fields are those of <https://listenbrainz.readthedocs.io/en/latest/users/json.html>; those with "spotify"
 in their names are those of its own importer for Spotify's exports. It expects the lines as *.jsonl in a zip.
@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING
 from spotify_logger import __version__
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.transfer.exporter.plays import read_plays_with_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.transfer.exporter.plays import StoredPlay
+    from collections.abc import Mapping
 
 ALWAYS_COUNTS_MS = 240_000
 """Milliseconds; a listen needs half of the track or four minutes, whichever is less."""
@@ -34,25 +30,10 @@ CLIENT = {
 OPEN_SPOTIFY_URL = "https://open.spotify.com"
 
 
-def listens(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, object]]:
-    """Yield the plays that ListenBrainz counts as listens, in chronological order.
-
-    Args:
-        archive: The log.
-        begin: The first second of the period.
-        end: The second after the last one; None for no limit.
-    """
-    for play, fields in read_plays_with_catalog(archive, begin, end, PLAY_FIELDS, CATALOG_FIELDS):
-        if fields.get("type") == "track" and fields.get("name") and fields.get("artists") and counts(fields):
-            yield _listen(play, fields)
-
-
 def counts(fields: Mapping[str, str]) -> bool:
-    """Return whether enough of a track was played to count as a listen.
-
-    Args:
-        fields: The fields of the play, completed from the catalog.
-    """
+    """Return whether a play is a listen: enough of a track, whose title and artists are known."""
+    if fields.get("type") != "track" or not fields.get("name") or not fields.get("artists"):
+        return False
     ms_played = whole_number(fields.get("ms_played")) or 0
     duration_ms = whole_number(fields.get("duration_ms"))
     if duration_ms:
@@ -60,34 +41,32 @@ def counts(fields: Mapping[str, str]) -> bool:
     return ms_played >= MIN_UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
 
 
-def _listen(play: StoredPlay, fields: Mapping[str, str]) -> dict[str, object]:
-    track = {
-        "artist_name": fields["artists"],
-        "track_name": fields["name"],
-        "release_name": fields.get("album"),
-    }
+def listen(second: int, item: str, fields: Mapping[str, str]) -> dict[str, object]:
+    """Return the listen of a play: the second of its start, the key of its item, and the fields above."""
     about = {
         "duration_ms": whole_number(fields.get("duration_ms")),
         "isrc": fields.get("isrc"),
-        **(_at_spotify(play.item, fields) if play.item.startswith("track:") else {}),
+        **(_links(item, fields) if item.startswith("track:") else {}),
         **CLIENT,
     }
-    metadata = {**_without_blanks(track), "additional_info": _without_blanks(about)}
-    return {"listened_at": play.second, "track_metadata": metadata}
+    metadata = {
+        "artist_name": fields["artists"],
+        "track_name": fields["name"],
+        "release_name": fields.get("album"),
+        "additional_info": _without_blanks(about),
+    }
+    return {"listened_at": second, "track_metadata": _without_blanks(metadata)}
 
 
-def _at_spotify(item: str, fields: Mapping[str, str]) -> dict[str, object]:
-    """Return the Spotify links of a track."""
+def _links(item: str, fields: Mapping[str, str]) -> dict[str, object]:
     url = f"{OPEN_SPOTIFY_URL}/track/{item.removeprefix('track:')}"
-    album = fields.get("album_id")
+    album, artists = fields.get("album_id"), fields.get("artist_ids", "").split()
     return {
         "music_service": "spotify.com",
         "origin_url": url,
         "spotify_id": url,
         "spotify_album_id": album and f"{OPEN_SPOTIFY_URL}/album/{album}",
-        "spotify_artist_ids": [
-            f"{OPEN_SPOTIFY_URL}/artist/{artist}" for artist in fields.get("artist_ids", "").split()
-        ],
+        "spotify_artist_ids": [f"{OPEN_SPOTIFY_URL}/artist/{artist}" for artist in artists],
     }
 
 

@@ -1,20 +1,26 @@
-"""Parse one row of a Spotify export into a play, or say why it is skipped. Pure; accepts any input.
+"""Parse one row of an export into a play, or say why it is skipped. Pure; accepts any input.
 
-The meaning of the fields is that of the description which Spotify ships with the export; their quirks are
+The meaning of Spotify's fields is that of the description which it ships with the export; their quirks are
 those of exports that people have published. `ts` is the end. `offline_timestamp` is the start, of online
 plays too, in milliseconds before 2023 and in seconds since then. Both may be nonsense, and any field may be
-null.
+null. Moments are in milliseconds since the epoch, UTC.
+
+Our own export has a record per line, or all of them in an array. A catalog item comes before its first play:
+
+    {"kind": "item", "key": "track:<id>", "fields": {...}}
+    {"kind": "play", "second": 1795377734, "fields": {...}}
+    {"kind": "gap", "second": 1795377734, "fields": {"from": ..., "to": ..., "reason": ...}}
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_plus
 
-from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.matching import naming_seconds
+from spotify_logger.core.matching_exports import SourceKind, kind_of
 from spotify_logger.core.play import IMPORT, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import (
     MAX_ITEM_MS,
@@ -23,9 +29,10 @@ from spotify_logger.core.player_state import (
     FieldValue,
     Item,
     catalog_key,
+    redis_convert,
     whole_number,
 )
-from spotify_logger.core.redis_keys import FIRST_DAY, second_of_day
+from spotify_logger.core.redis_keys import FIRST_DAY, gap_value, second_of_day
 from spotify_logger.core.times import from_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
 
@@ -33,13 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000
-"""Milliseconds since the epoch; no play is older than Spotify."""
+"""No play is older than Spotify."""
 START_TOLERANCE_MS = 5_000
 """Milliseconds by which a start may be too late for `ms_played` to fit before the end."""
 MAX_OFFLINE_MS = 31 * ONE_DAY_MS
-"""Milliseconds; a device has to be online once in thirty days, so an older start is wrong."""
+"""A device has to be online once in thirty days, so an older start is wrong."""
 MIN_UPLOAD_DELAY_MS = 60_000
-"""Milliseconds; an offline play whose reported end is this late was uploaded later, not paused."""
+"""An offline play whose reported end is this late was uploaded later, not paused."""
 MIN_MILLISECOND_STAMP = 10**11
 """A stamp from here on is in milliseconds; in seconds it would be in the year 5138."""
 
@@ -64,7 +71,11 @@ _ITEM_FIELDS = (
         "master_metadata_album_artist_name",
         "master_metadata_album_album_name",
     ),
+    # Of the account data, which has no URIs.
+    ("track", "", "trackName", "artistName", ""),
+    ("episode", "", "episodeName", "", "podcastName"),
 )
+_KEY = re.compile(r"(track|episode|local):\S{1,200}")
 
 
 class SkipReason(Enum):
@@ -76,28 +87,21 @@ class SkipReason(Enum):
     NAMELESS = "neither a title nor an ID"
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedRow:
-    """A skipped row.
-
-    Attributes:
-        reason: Why it is skipped.
-        detail: What is wrong with it, if it is malformed.
-    """
+class SkippedRow(NamedTuple):
+    """A skipped row: why it is skipped, and what is wrong with it if it is malformed."""
 
     reason: SkipReason
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedPlay:
+class ImportedPlay(NamedTuple):
     """A play parsed from a row of an export.
 
     Attributes:
         play: The play as it would be written.
         kind: The kind of source, which determines how precise its times are.
-        reported_end_ms: The end that the row reports, in milliseconds since the epoch, UTC. Account data has
-            only whole minutes, rounded down. A play that was paused for long or uploaded later ended earlier.
+        reported_end_ms: The end that the row reports. Account data has only whole minutes, rounded down. A
+            play that was paused for long or uploaded later ended earlier.
         stored_hash: The whole hash, if it is from our own export.
     """
 
@@ -107,63 +111,91 @@ class ImportedPlay:
     stored_hash: Mapping[str, str] | None = None
 
 
-def read_row(row: object, now_ms: int, *, private: bool = False) -> ImportedPlay | SkippedRow:
-    """Parse a row of the extended streaming history or of the account data.
+class ItemRecord(NamedTuple):
+    """The key and the whole hash of a catalog item."""
 
-    Args:
-        row: The row, decoded from JSON.
-        now_ms: Now, in milliseconds since the epoch, UTC.
-        private: Whether to accept private sessions.
-    """
-    if not isinstance(row, dict) or row.keys().isdisjoint(("ts", "endTime")):
-        return malformed("has neither ts nor endTime" if isinstance(row, dict) else "not a JSON object")
-    is_extended = "ts" in row
-    end, length = ("ts", "ms_played") if is_extended else ("endTime", "msPlayed")
-    reported_end_ms, ms_played = _timestamp(row[end], now_ms), _ms_played(row.get(length))
+    key: str
+    fields: Mapping[str, str]
+
+
+class GapRecord(NamedTuple):
+    """The second since the epoch at which a gap began, its entry in the index of gaps, and its whole hash."""
+
+    second: int
+    line: str
+    fields: Mapping[str, str]
+
+
+ParsedRow = ImportedPlay | ItemRecord | GapRecord | SkippedRow
+
+
+def read_row(row: object, now_ms: int, *, private: bool = False) -> ParsedRow:
+    """Parse a row, decoded from JSON; private sessions are skipped unless `private` is set."""
+    if not isinstance(row, dict):
+        return _malformed("not a JSON object")
+    return _read_record(row, now_ms) if "kind" in row else _read_listening(row, now_ms, private=private)
+
+
+def _read_listening(row: Mapping[str, object], now_ms: int, *, private: bool) -> ParsedRow:
+    """Read a row of the extended streaming history or of the account data."""
+    if row.keys().isdisjoint(("ts", "endTime")):
+        return _malformed("has neither ts nor endTime")
+    kind = SourceKind.EXTENDED if "ts" in row else SourceKind.ACCOUNT
+    end, length = ("ts", "ms_played") if kind is SourceKind.EXTENDED else ("endTime", "msPlayed")
+    reported_end_ms, ms_played = _timestamp(row[end], now_ms), _integer(row.get(length))
     if reported_end_ms is None:
-        return malformed(f"{end} is not a time between 2006 and now")
-    if ms_played is None:
-        return malformed(f"{length} is not a number of milliseconds")
+        return _malformed(f"{end} is not a time between 2006 and now")
+    if ms_played is None or ms_played > MAX_ITEM_MS:
+        return _malformed(f"{length} is not a number of milliseconds")
     if _flag(row.get("incognito_mode")) and not private:
         return SkippedRow(SkipReason.PRIVATE)
-    if not ms_played:
-        return SkippedRow(SkipReason.SILENT)
-    play = (_extended if is_extended else _account)(row, reported_end_ms, ms_played)
-    kind = SourceKind.EXTENDED if is_extended else SourceKind.ACCOUNT
-    return SkippedRow(SkipReason.NAMELESS) if play is None else ImportedPlay(play, kind, reported_end_ms)
-
-
-def is_plausible(stamp_ms: int, now_ms: int) -> bool:
-    """Return whether something can have been played at a moment; clocks may be wrong by a day."""
-    return EARLIEST_PLAY_MS <= stamp_ms <= now_ms + ONE_DAY_MS
-
-
-def malformed(detail: str) -> SkippedRow:
-    """Return the result for a row that cannot be understood."""
-    return SkippedRow(SkipReason.BAD, detail)
-
-
-def _extended(row: Mapping[str, object], reported_end_ms: int, ms_played: int) -> Play | None:
-    item = _item(row)
+    item = _item(row) if ms_played else None
     if item is None:
-        return None
+        return SkippedRow(SkipReason.NAMELESS if ms_played else SkipReason.SILENT)
+    # Account data has neither a start nor an end reason.
     started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
     ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=_flag(row.get("offline")) is True)
-    reason = _reason(row.get("reason_end"), row.get("skipped"))
-    return Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, IMPORT, _fields(item, row))
+    reason, fields = _reason(row.get("reason_end"), row.get("skipped")), _fields(item, row)
+    play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, IMPORT, fields)
+    return ImportedPlay(play, kind, reported_end_ms)
 
 
-def _account(row: Mapping[str, object], reported_end_ms: int, ms_played: int) -> Play | None:
-    track, artist, episode, show = (
-        _text(row.get(name)) for name in ("trackName", "artistName", "episodeName", "podcastName")
-    )
-    item = _item_of("track", "", track, artist, "") or _item_of("episode", "", episode, "", show)
-    if item is None:
-        return None
-    started_ms = reported_end_ms - ms_played
-    return Play(
-        started_ms // 1000, item, started_ms, reported_end_ms, ms_played, UNKNOWN, IMPORT, item.catalog
-    )
+# A record of our own export
+
+
+def _read_record(record: Mapping[str, object], now_ms: int) -> ParsedRow:
+    fields, second = _texts(record.get("fields")), whole_number(record.get("second"))
+    second = -1 if second is None else second
+    if not fields:
+        return _malformed("has no fields, or fields that are not text")
+    match record.get("kind"):
+        case "item":
+            key = _texts({"key": record.get("key")}).get("key", "")
+            is_key = _KEY.fullmatch(key)
+            return ItemRecord(key, fields) if is_key else _malformed("its key is not a key of the catalog")
+        case "play":
+            return _play(second, fields, now_ms)
+        case "gap":
+            line = gap_value(second, fields)
+            return GapRecord(second, line, fields) if line else _malformed("its fields do not describe a gap")
+        case _:
+            return _malformed("its kind is not item, play or gap")
+
+
+def _texts(value: object) -> dict[str, str]:
+    """Return the fields of a hash; empty if any of them is not text or a number."""
+    fields = redis_convert(value) if isinstance(value, dict) else {}
+    is_whole = isinstance(value, dict) and len(fields) == len(value)
+    return {name: str(text) for name, text in fields.items()} if is_whole else {}
+
+
+def _play(second: int, fields: Mapping[str, str], now_ms: int) -> ParsedRow:
+    play = Play.from_hash(second, fields)
+    if play is None or not _is_plausible(play.started_ms, now_ms):
+        return _malformed("its fields do not describe a play")
+    if second not in naming_seconds(play.started_ms // 1000):
+        return _malformed("its second is not the second at which it started")
+    return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
 # The item
@@ -172,8 +204,7 @@ def _account(row: Mapping[str, object], reported_end_ms: int, ms_played: int) ->
 def _item(row: Mapping[str, object]) -> Item | None:
     for item_type, uri, *names in _ITEM_FIELDS:
         if row.get(uri) or row.get(names[0]):
-            name, artists, album = (_text(row.get(field)) for field in names)
-            return _item_of(item_type, _text(row.get(uri)), name, artists, album)
+            return _item_of(item_type, _text(row.get(uri)), *(_text(row.get(field)) for field in names))
     return None
 
 
@@ -204,18 +235,13 @@ def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
     return fields
 
 
-# Times, length and end reason
+# Times and end reason
 
 
 def _timestamp(value: object, now_ms: int) -> int | None:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     moment = from_iso(value.removesuffix(" UTC")) if isinstance(value, str) else None
-    return moment if moment is not None and is_plausible(moment, now_ms) else None
-
-
-def _ms_played(value: object) -> int | None:
-    number = _integer(value)
-    return number if number is not None and number <= MAX_ITEM_MS else None
+    return moment if moment is not None and _is_plausible(moment, now_ms) else None
 
 
 def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
@@ -258,3 +284,12 @@ def _integer(value: object) -> int | None:
 def _flag(value: object) -> bool | None:
     """Return a Boolean, or None; some exports have 1.0 and 0.0."""
     return bool(value) if isinstance(value, bool | int | float) and value in {0, 1} else None
+
+
+def _is_plausible(stamp_ms: int, now_ms: int) -> bool:
+    """Return whether something can have been played at a moment; clocks may be wrong by a day."""
+    return EARLIEST_PLAY_MS <= stamp_ms <= now_ms + ONE_DAY_MS
+
+
+def _malformed(detail: str) -> SkippedRow:
+    return SkippedRow(SkipReason.BAD, detail)

@@ -12,20 +12,14 @@ import stat
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.json_rows import (
-    READ_ERRORS,
-    UnreadableFile,
-    describe_error,
-    holds_rows,
-)
+from spotify_logger.transfer.importer.json_rows import READ_ERRORS, UnreadableFile, describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 MAX_COMPRESSION_RATIO = 250
 """The highest accepted ratio of a member's size to its compressed size; equal rows reach about 100."""
@@ -43,14 +37,13 @@ _HISTORY = re.compile(
 )
 _VIDEO = re.compile(r"streaming_history_video_.*\.json", re.IGNORECASE)
 _OWN_EXPORT = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
+_FIRST_ROW = re.compile(r'[\s\[]*\{[^{}]*"(ts|endTime|kind)"\s*:')
+"""The beginning of a file with rows of a known format, each of which is recognized by a field."""
+_HEAD_CHARS = 4096
 _ENCRYPTED = 0x1
-TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
+_TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
 _STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods that zipfile decompresses in chunks; with others it may expand a whole member at once."""
-
-
-class _DirectoryTooLong(Exception):  # noqa: N818 - a state of the zip
-    """The central directory of a zip is too long to read."""
 
 
 class _ZipBytes(io.FileIO):
@@ -60,15 +53,14 @@ class _ZipBytes(io.FileIO):
         """See `io.FileIO.read`.
 
         Raises:
-            _DirectoryTooLong: `size` is larger than `MAX_DIRECTORY_BYTES`.
+            UnreadableFile: `size` is larger than `MAX_DIRECTORY_BYTES`.
         """
         if size is not None and size > MAX_DIRECTORY_BYTES:
-            raise _DirectoryTooLong
+            raise UnreadableFile(_TOO_MANY)
         return super().read(size) or b""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """A file that holds plays.
 
     Attributes:
@@ -92,17 +84,14 @@ class SourceFile:
         """
         with ExitStack() as stack:
             try:
-                stream = self._opened(stack)
+                file: BinaryIO = stack.enter_context(self.path.open("rb"))
+                if self.member:
+                    archive = stack.enter_context(zipfile.ZipFile(file))
+                    file = cast("BinaryIO", stack.enter_context(archive.open(self.member)))
             except READ_ERRORS as error:
                 raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
             # Invalid UTF-8 is replaced when a text is stored.
-            yield stack.enter_context(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape"))
-
-    def _opened(self, stack: ExitStack) -> BinaryIO:
-        if not self.member:
-            return stack.enter_context(self.path.open("rb"))
-        archive = stack.enter_context(zipfile.ZipFile(self.path))
-        return cast("BinaryIO", stack.enter_context(archive.open(self.member)))
+            yield stack.enter_context(io.TextIOWrapper(file, "utf-8-sig", "surrogateescape"))
 
 
 @dataclass
@@ -110,7 +99,7 @@ class FoundFiles:
     """The files found at the given paths.
 
     Attributes:
-        sources: The files that hold plays, sorted by name.
+        sources: The files that hold plays.
         videos: The number of files about videos.
         others: The number of files that hold something else.
         refused: The name of each file or folder that is not read, and why.
@@ -120,37 +109,10 @@ class FoundFiles:
     videos: int = 0
     others: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+    _seen: set[tuple[int, int]] = field(default_factory=set, compare=False)
 
-
-def find_sources(paths: Iterable[Path]) -> FoundFiles:
-    """Find the files that hold plays.
-
-    Args:
-        paths: Files with any name, zips, and folders, which are searched recursively.
-
-    Raises:
-        SpotifyLoggerError: One of the paths does not exist, or cannot be read.
-    """
-    search = _Search()
-    for path in paths:
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
-        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-            raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
-        search.look_at(path)
-    search.found.sources.sort(key=attrgetter("name"))
-    return search.found
-
-
-class _Search:
-    def __init__(self) -> None:
-        self.found = FoundFiles()
-        self._seen: set[tuple[int, int]] = set()
-
-    def look_at(self, path: Path) -> None:
-        """Look at a file, or at a folder and everything in it."""
+    def add(self, path: Path) -> None:
+        """Add a file, or everything in a folder."""
         pending = [path]
         while pending:
             each = pending.pop()
@@ -162,67 +124,87 @@ class _Search:
                 if is_new and stat.S_ISDIR(status.st_mode):
                     pending += sorted(each.iterdir(), reverse=True)
             except OSError as error:
-                self._refuse(each, f"cannot be read: {describe_error(error)}")
+                self.refused.append((str(each), f"cannot be read: {describe_error(error)}"))
                 continue
             if is_new and stat.S_ISREG(status.st_mode):
-                self._regular_file(each, status.st_size, is_named=each is path)
+                self._add_file(each, status.st_size, is_named=each is path)
 
-    def _regular_file(self, path: Path, size: int, *, is_named: bool) -> None:
+    def _add_file(self, path: Path, size: int, *, is_named: bool) -> None:
         if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
-            self._zip(path, size)
+            self._add_zip(path, size)
         else:
-            self._file(SourceFile(str(path), path, "", size), path.name, is_named=is_named)
+            self._add_source(SourceFile(str(path), path, "", size), path.name, is_named=is_named)
 
-    def _refuse(self, name: str | Path, why: str) -> None:
-        self.found.refused.append((str(name), why))
-
-    def _file(self, source: SourceFile, name: str, *, is_named: bool = False) -> None:
-        may_hold_plays = is_named or _OWN_EXPORT.fullmatch(name)
-        if _HISTORY.fullmatch(name) or (may_hold_plays and _holds_plays(source)):
-            self.found.sources.append(source)
-        elif _VIDEO.fullmatch(name):
-            self.found.videos += 1
-        elif is_named:
-            self._refuse(source.name, "contains no plays in the export format of Spotify or spotify-logger")
-        else:
-            self.found.others += 1
-
-    def _zip(self, path: Path, size: int) -> None:
+    def _add_zip(self, path: Path, size: int) -> None:
         try:
-            with _ZipBytes(path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
-                members = [member for member in archive.infolist() if not member.is_dir()]
-        except _DirectoryTooLong:
-            self._refuse(path, TOO_MANY)
-            return
-        except READ_ERRORS as error:
-            self._refuse(path, f"not a readable zip: {describe_error(error)}")
-            return
-        if why := _zip_refusal(members, size):
-            self._refuse(path, why)
+            members = _members(path, size)
+        except UnreadableFile as error:
+            self.refused.append((str(path), str(error)))
             return
         for member in members:
             name = f"{path}/{member.filename}"
-            if why := _member_refusal(member):
-                self._refuse(name, why)
+            if why := _refusal(member):
+                self.refused.append((name, why))
             else:
                 source = SourceFile(name, path, member.filename, member.file_size)
-                self._file(source, PurePosixPath(member.filename).name)
+                self._add_source(source, PurePosixPath(member.filename).name)
+
+    def _add_source(self, source: SourceFile, name: str, *, is_named: bool = False) -> None:
+        may_hold_plays = is_named or _OWN_EXPORT.fullmatch(name)
+        if _HISTORY.fullmatch(name) or (may_hold_plays and _holds_plays(source)):
+            self.sources.append(source)
+        elif _VIDEO.fullmatch(name):
+            self.videos += 1
+        elif is_named:
+            why = "contains no plays in the export format of Spotify or spotify-logger"
+            self.refused.append((source.name, why))
+        else:
+            self.others += 1
 
 
-def _zip_refusal(members: Sequence[zipfile.ZipInfo], size: int) -> str:
-    """Return why a zip of a size in bytes is not read, or ""."""
+def find_sources(paths: Iterable[Path]) -> FoundFiles:
+    """Find the files that hold plays in files with any name, in zips, and in folders and those inside them.
+
+    Raises:
+        SpotifyLoggerError: One of the paths does not exist, or cannot be read.
+    """
+    found = FoundFiles()
+    for path in paths:
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
+        found.add(path)
+    found.sources.sort()
+    return found
+
+
+def _members(path: Path, size: int) -> list[zipfile.ZipInfo]:
+    """Return the files in a zip of a size in bytes.
+
+    Raises:
+        UnreadableFile: It is damaged, or not like Spotify's zips.
+    """
+    try:
+        with _ZipBytes(path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+    except READ_ERRORS as error:
+        raise UnreadableFile(f"not a readable zip: {describe_error(error)}") from None
     if len(members) > MAX_ZIP_MEMBERS:
-        return TOO_MANY
+        raise UnreadableFile(_TOO_MANY)
     if len({member.filename for member in members}) < len(members):
-        return "lists a file twice, which Spotify's zips never do"
+        raise UnreadableFile("lists a file twice, which Spotify's zips never do")
     if any(_leads_outside(member.filename) for member in members):
-        return "contains paths that lead out of it, which Spotify's zips never do"
+        raise UnreadableFile("contains paths that lead out of it, which Spotify's zips never do")
     if sum(member.compress_size for member in members) > size:
-        return "its files overlap: it is a zip bomb"
-    return ""
+        raise UnreadableFile("its files overlap: it is a zip bomb")
+    return members
 
 
-def _member_refusal(member: zipfile.ZipInfo) -> str:
+def _refusal(member: zipfile.ZipInfo) -> str:
+    """Return why a member of a zip is not read, or ""."""
     if member.filename.lower().endswith(".zip"):
         return "a zip inside a zip: unpack the outer one"
     if member.flag_bits & _ENCRYPTED:
@@ -243,9 +225,8 @@ def _leads_outside(name: str) -> bool:
 
 
 def _holds_plays(source: SourceFile) -> bool:
-    """Return whether a file begins like one of a known format."""
     try:
         with source.open() as text:
-            return holds_rows(text)
-    except UnreadableFile:
+            return _FIRST_ROW.match(text.read(_HEAD_CHARS)) is not None
+    except (UnreadableFile, *READ_ERRORS):
         return False

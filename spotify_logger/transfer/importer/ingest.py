@@ -1,29 +1,53 @@
-"""Import plays in chronological order, comparing them with the plays already logged."""
+"""Read all rows, sort their plays in a temporary SQLite table, and write those that are not logged yet."""
 
 from __future__ import annotations
 
+import pickle
+import sqlite3
+import time
 from bisect import bisect_left, bisect_right
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import TOMBSTONES
-from spotify_logger.transfer.importer.dedup import CONTEXT_MS, GROUP_GAP_MS, Deduplicator, tombstone_spans
-from spotify_logger.transfer.importer.pairing import KnownPlay, RowStatus, known_play
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.importer.dedup import (
+    CONTEXT_MS,
+    GROUP_GAP_MS,
+    Deduplicator,
+    RowStatus,
+    known_play,
+)
+from spotify_logger.transfer.importer.export_rows import (
+    GapRecord,
+    ImportedPlay,
+    ItemRecord,
+    SkippedRow,
+    read_row,
+)
+from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from spotify_logger.storage.bulk import Archive
-    from spotify_logger.transfer.importer.export_rows import ImportedPlay
-    from spotify_logger.transfer.importer.report import ImportSummary
+    from spotify_logger.transfer.importer.dedup import Candidate
+    from spotify_logger.transfer.importer.files import SourceFile
     from spotify_logger.transfer.importer.writer import PlayWriter
 
+ROWS_PER_BATCH = 1000
+"""Rows after which the progress is reported, and records that are not plays are written."""
 PLAYS_PER_BATCH = 1000
 """Plays that are decided and written together; also the largest group."""
 MAX_GAP_IN_BATCH_MS = 2 * CONTEXT_MS
 """Milliseconds of silence after which a new batch begins, so that the plays in between are not read."""
 
+_SCHEMA = """
+    PRAGMA journal_mode = OFF;
+    CREATE TABLE plays (started_ms INTEGER NOT NULL, play BLOB NOT NULL);
+    CREATE INDEX plays_by_start ON plays (started_ms);
+"""
 _FIELDS = (
     *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "playing"),
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
@@ -31,69 +55,96 @@ _FIELDS = (
 """The fields of a logged play that matching needs."""
 
 
-class Importer:
-    """Imports the plays that are new.
+@contextmanager
+def temporary_table() -> Iterator[sqlite3.Connection]:
+    """Open an empty table in a file without a name: SQLite deletes it at once, and its disk space at the end.
 
-    Args:
-        archive: The log.
-        summary: Counts the rows by status.
-        writer: Writes the new ones.
+    Raises:
+        SpotifyLoggerError: The disk is full, for example.
     """
+    try:
+        with closing(sqlite3.connect("", isolation_level=None)) as database:
+            database.executescript(_SCHEMA)
+            yield database
+    except sqlite3.Error as error:
+        raise SpotifyLoggerError(
+            f"cannot sort the rows in a temporary file: {error} (TMPDIR names another folder for it)"
+        ) from None
 
-    def __init__(self, archive: Archive, summary: ImportSummary, writer: PlayWriter) -> None:
-        self._archive = archive
-        self._summary = summary
-        self._writer = writer
-        (lines,) = archive.hashes([TOMBSTONES])
-        self._deduplicator = Deduplicator(tombstone_spans(lines))
 
-    def import_plays(self, entries: Iterable[ImportedPlay]) -> Iterator[int]:
-        """Import plays.
+def read_files(
+    sources: Iterable[SourceFile], database: sqlite3.Connection, writer: PlayWriter, *, private: bool = False
+) -> Iterator[int]:
+    """Put the plays into the table, write other records, and yield the number of bytes read so far."""
+    now_ms, before = int(time.time() * 1000), 0
+    for source in sources:
+        number = 0
+        others: list[ItemRecord | GapRecord] = []
+        try:
+            with source.open() as text:
+                for number, row in enumerate(read_rows(text), 1):
+                    found = read_row(row, now_ms, private=private)
+                    if isinstance(found, ImportedPlay):
+                        writer.summary.plays += 1
+                        values = (found.play.started_ms, pickle.dumps(found))
+                        database.execute("INSERT INTO plays VALUES (?, ?)", values)
+                    elif isinstance(found, SkippedRow):
+                        writer.summary.skip(found.reason, (source.name, number, found.detail))
+                    else:
+                        others.append(found)
+                    if number % ROWS_PER_BATCH == 0:
+                        writer.write_others(others)
+                        others.clear()
+                        yield before + text.buffer.tell()
+        except UnreadableFile as error:
+            writer.summary.broken.append((source.name, number + 1, str(error)))
+        writer.write_others(others)
+        before += source.size
+        yield before
 
-        Args:
-            entries: The plays of the files, by start.
 
-        Yields:
-            The number of rows processed since the last time.
-        """
-        for groups in _batches(_groups(entries)):
-            new = []
-            for entry, status in self._decided(groups):
-                self._summary.statuses[status] += 1
-                if status is RowStatus.NEW:
-                    new.append(entry)
-            self._writer.write(new)
-            yield sum(map(len, groups))
+def sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
+    """Yield the plays by start, and those with the same start in the order of their rows."""
+    for (play,) in database.execute("SELECT play FROM plays ORDER BY started_ms, rowid"):
+        yield pickle.loads(play)  # noqa: S301 - from `read_files`; nobody else can open the file
 
-    def _decided(self, groups: Sequence[Sequence[ImportedPlay]]) -> Iterator[tuple[ImportedPlay, RowStatus]]:
-        known = self._known(groups[0][0].play.started_ms, max(map(_end_ms, groups)))
+
+def import_plays(archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter) -> Iterator[None]:
+    """Write those of the plays, which come by start, that are new; yield after each batch."""
+    deduplicator = Deduplicator(archive.tombstones().items())
+    for groups in _batches(_groups(entries)):
+        known = _known(archive, groups[0][0].play.started_ms, max(map(_end_ms, groups)))
         begins = [play.evidence.begin_ms for play in known]
-        isrcs = self._isrcs(entry.play for entry in chain.from_iterable(groups)) if known else {}
+        isrcs = _isrcs(archive, (entry.play for entry in chain.from_iterable(groups))) if known else {}
+        new = []
         for group in groups:
             first = bisect_left(begins, group[0].play.started_ms - CONTEXT_MS)
             last = bisect_right(begins, _end_ms(group) + CONTEXT_MS)
-            yield from self._deduplicator.decide(group, known[first:last], isrcs)
+            for entry, status in deduplicator.decide(group, known[first:last], isrcs):
+                writer.summary.statuses[status] += 1
+                if status is RowStatus.NEW:
+                    new.append(entry)
+        writer.write(new)
+        yield
 
-    def _known(self, begin_ms: int, end_ms: int) -> list[KnownPlay]:
-        """Return the logged plays around a span of time, by start."""
-        begin, end = (begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000
-        seconds = chain.from_iterable(rows.seconds for rows in self._archive.rows(begin, end))
-        found = [
-            Play.from_hash(
-                second, {name: value for name, value in zip(_FIELDS, values, strict=True) if value}
-            )
-            for second, values in self._archive.fields(seconds, _FIELDS)
-        ]
-        plays = [play for play in found if play is not None]
-        isrcs = self._isrcs(plays)
-        return sorted(
-            (known_play(play, isrcs.get(play.item.key, "")) for play in plays),
-            key=lambda known: known.evidence.begin_ms,
-        )
 
-    def _isrcs(self, plays: Iterable[Play]) -> dict[str, str]:
-        keys = dict.fromkeys(play.item.key for play in plays)
-        return {key: isrc for key, (isrc,) in self._archive.catalog(keys, ["isrc"]) if isrc}
+def _known(archive: Archive, begin_ms: int, end_ms: int) -> list[Candidate]:
+    """Return the logged plays around a span of time, by start."""
+    begin, end = (begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000
+    seconds = chain.from_iterable(rows.seconds for rows in archive.rows(begin, end))
+    found = [
+        Play.from_hash(second, {name: value for name, value in zip(_FIELDS, values, strict=True) if value})
+        for second, values in archive.fields(seconds, _FIELDS)
+    ]
+    plays = [play for play in found if play is not None]
+    isrcs = _isrcs(archive, plays)
+    known = [known_play(play, isrcs.get(play.item.key, "")) for play in plays]
+    return sorted(known, key=lambda each: each.evidence.begin_ms)
+
+
+def _isrcs(archive: Archive, plays: Iterable[Play]) -> dict[str, str]:
+    keys = dict.fromkeys(play.item.key for play in plays)
+    return {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
 
 
 def _groups(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT
-from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state
+from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state, whole_number
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
 from spotify_logger.system.errors import bounded_nesting
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
@@ -54,45 +54,46 @@ _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 def read_sample(fields: Mapping[str, str]) -> PlayerState:
     """Return the player state of a sample; `NO_STATE` if it names no item."""
-    sample = _known_fields(fields)
-    uri = _URI.fullmatch(sample.get("uri", ""))
-    identity = sample.get("id") or (uri[2] if uri else None)
+    known = ((name, value) for name, value in fields.items() if value.lower() not in _EMPTY)
+    values = {re.sub(r"\W", "_", name.lower()): value for name, value in known}
+    sample = {
+        wanted: next((values[name] for name in names if name in values), None)
+        for wanted, names in _NAMES.items()
+    }
+    uri = _URI.fullmatch(sample["uri"] or "")
+    album = {"name": sample["album"]}
     item = {
-        "type": _type(sample, uri[1] if uri else ""),
-        "id": identity,
-        "uri": sample.get("uri"),
-        "name": sample.get("name"),
-        "artists": [{"name": name} for name in _artists(sample.get("artists", ""))],
-        "album": {"name": sample.get("album")},
-        "show": {"name": sample.get("album")},
-        "duration_ms": _number(sample, "duration_ms"),
-        "explicit": _flag(sample, "explicit"),
+        "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
+        "id": sample["id"] or (uri[2] if uri else None),
+        "uri": sample["uri"],
+        "name": sample["name"],
+        "artists": [{"name": name} for name in _artists(sample["artists"] or "")],
+        "album": album,
+        "show": album,
+        "duration_ms": _number(sample["duration_ms"]),
+        "explicit": _flag(sample["explicit"]),
     }
     device = {
-        "name": sample.get("device_name"),
-        "type": sample.get("device_type"),
-        "volume_percent": _number(sample, "device_volume"),
+        "name": sample["device_name"],
+        "type": sample["device_type"],
+        "volume_percent": _number(sample["device_volume"]),
     }
     body = {
         "item": item,
         "device": device,
-        "context": {"uri": sample.get("context_uri")},
-        "timestamp": _number(sample, "timestamp"),
-        "progress_ms": _number(sample, "progress_ms"),
+        "context": {"uri": sample["context_uri"]},
+        "timestamp": _number(sample["timestamp"]),
+        "progress_ms": _number(sample["progress_ms"]),
         # A sample that does not say whether it was paused is taken as playing.
-        "is_playing": _flag(sample, "playing") is not False,
-        "shuffle_state": _flag(sample, "shuffle_state"),
-        "repeat_state": sample.get("repeat_state"),
+        "is_playing": _flag(sample["playing"]) is not False,
+        "shuffle_state": _flag(sample["shuffle_state"]),
+        "repeat_state": sample["repeat_state"],
     }
     return read_player_state(body)
 
 
 def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPlay]:
-    """Yield the finished plays that samples show.
-
-    Args:
-        samples: The second since the epoch and the player state of each sample, in chronological order.
-    """
+    """Yield the finished plays that samples show: their seconds and player states, in chronological order."""
     tracker, last_ms = Tracker(), 0
     for second, state in samples:
         now_ms = second * 1000
@@ -111,26 +112,6 @@ def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
             yield ImportedPlay(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
 
 
-# Fields
-
-
-def _known_fields(fields: Mapping[str, str]) -> dict[str, str]:
-    values = {
-        re.sub(r"\W", "_", name.lower()): value
-        for name, value in fields.items()
-        if value.lower() not in _EMPTY
-    }
-    found = {
-        wanted: next((values[name] for name in names if name in values), None)
-        for wanted, names in _NAMES.items()
-    }
-    return {wanted: value for wanted, value in found.items() if value is not None}
-
-
-def _type(sample: Mapping[str, str], by_uri: str) -> str:
-    return by_uri or ("episode" if sample.get("type") == "episode" else "track")
-
-
 def _artists(text: str) -> list[str]:
     """Return the artists' names; the text may be a JSON list of names or of artist objects."""
     try:
@@ -144,10 +125,9 @@ def _artists(text: str) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _number(sample: Mapping[str, str], name: str) -> int | None:
-    digits = sample.get(name, "").removesuffix(".0")
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= len("9" * 18) else None
+def _number(text: str | None) -> int | None:
+    return whole_number((text or "").removesuffix(".0"))
 
 
-def _flag(sample: Mapping[str, str], name: str) -> bool | None:
-    return None if name not in sample else sample[name].lower() in _YES
+def _flag(text: str | None) -> bool | None:
+    return None if text is None else text.lower() in _YES

@@ -7,58 +7,58 @@ kept in memory for each play.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import second_of_key
+from spotify_logger.core.batched import batched
+from spotify_logger.core.redis_keys import GAPS, ONE_DAY, gap_key, gap_value, play_key, second_of_key
 from spotify_logger.queries.phrases import format_time
-from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
-from spotify_logger.transfer.delete.selection import day_of_index_key
+from spotify_logger.storage.store import HASHES_PER_BATCH
+from spotify_logger.transfer.confirmation import NO_TERMINAL
+from spotify_logger.transfer.delete.plays import catalog_hashes, day_of_index_key, remove_items
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
-from spotify_logger.transfer.verify.other_keys import CatalogAndGapCheck
 from spotify_logger.transfer.verify.plays import PlayCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Mapping, Sequence
 
+    from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.transfer.confirmation import Confirmation
 
-_LIKE_OURS = re.compile(r"(listening|gap):-?(0|[1-9][0-9]*)|plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
-ITEMS = ("track:", "episode:", "local:")
-NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "deleted play"}
+RECENT_SECONDS = 30 * ONE_DAY
+"""Seconds before the check within which the logger may write plays during it."""
+CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
+"""The catalog fields that a play's hash has, too."""
+_ITEM_KEYS = ("track:", "episode:", "local:")
+_SECOND_KEY = re.compile(r"(listening|gap):(-?(?:0|[1-9][0-9]*))")
+_DAY_KEY = re.compile(r"plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def check(
     archive: Archive, now: float, confirmation: Confirmation | None = None, *, repair: bool = False
 ) -> Answer:
-    """Check that plays, index, catalog and gaps of a log agree.
+    """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog if wanted.
 
-    Args:
-        archive: The log.
-        now: Seconds since the epoch.
-        confirmation: How to ask for consent to delete index entries of plays that are gone, of which they are
-            the last trace; None to delete them without asking.
-        repair: Whether to rebuild index and catalog from the plays. Plays are never changed.
-
-    Returns:
-        The problems; exit code 1 if there are any, or any left after the repair.
+    Index entries are the last trace of plays that are gone. They are deleted with consent only, or without
+    asking if `confirmation` is None. The exit code is 1 if there are problems, or any left after the repair.
 
     Raises:
         StoreError: Redis went away, or refused something. Running it again completes it.
     """
-    findings = Findings()
-    plays = PlayCheck(archive, findings, repair=repair)
-    rest = CatalogAndGapCheck(archive, findings, now, repair=repair)
+    findings = Findings(repair=repair)
+    plays = PlayCheck(archive, findings)
     plays.check_index()
     items: set[str] = set()
     gaps: set[int] = set()
     for names in archive.scan("*"):
-        plays.check_plays(_seconds(names, "listening:"))
-        gaps.update(_seconds(names, "gap:"))
-        items.update(name for name in names if name.startswith(ITEMS))
-        for name in filter(_is_impossible, names):
-            findings.add(FindingKind.STRANGE, name)
+        items.update(name for name in names if name.startswith(_ITEM_KEYS))
+        gaps.update(_seconds(names, "gap", findings))
+        plays.check_plays(_seconds(names, "listening", findings))
+        for name in names:
+            if _DAY_KEY.fullmatch(name) and day_of_index_key(name) is None:
+                findings.add(FindingKind.STRANGE, name)
     if plays.lost:
         findings.why_kept = archive.persistence().eviction
         if repair and not findings.why_kept:
@@ -67,10 +67,24 @@ def check(
             items -= set(plays.lost.values()) - plays.items.keys()
         elif repair:
             plays.delete_lost()
-    rest.check_catalog(plays.items, items, plays.is_indexed)
-    rest.check_gaps(gaps)
-    rest.check_tombstones()
-    return _answer(findings, repair=repair)
+    _check_catalog(archive, findings, plays, items, now)
+    _check_gaps(archive, findings, sorted(gaps))
+    _check_tombstones(archive, findings)
+    return findings.answer()
+
+
+def _seconds(names: Sequence[str], kind: str, findings: Findings) -> list[int]:
+    """Return the seconds in the keys of a kind, and note those that are impossible."""
+    seconds = []
+    for name in names:
+        key = _SECOND_KEY.fullmatch(name)
+        if key is not None and key[1] == kind:
+            second = second_of_key(f"listening:{key[2]}")
+            if second is None:
+                findings.add(FindingKind.STRANGE, name)
+            else:
+                seconds.append(second)
+    return seconds
 
 
 def _refusal(seconds: Collection[int], confirmation: Confirmation | None) -> str:
@@ -78,64 +92,82 @@ def _refusal(seconds: Collection[int], confirmation: Confirmation | None) -> str
     if confirmation is None:
         return ""
     if not confirmation.is_possible:
-        return "there is no terminal to ask on; --yes skips the question"
+        return NO_TERMINAL
     first, last = (format_time(confirmation.zone, second) for second in (min(seconds), max(seconds)))
     gone = counted(len(seconds), "play")
     question = f"Permanently delete all that is left of {gone}, {first} to {last}: the index entries?"
     return "" if confirmation.is_given(question) else "--repair asks before it deletes them"
 
 
-def _seconds(names: Iterable[str], kind: str) -> list[int]:
-    """Return the seconds of the keys with a prefix."""
-    digits = (name.removeprefix(kind) for name in names if name.startswith(kind))
-    seconds = ((text, second_of_key(f"listening:{text}")) for text in digits)
-    return [second for text, second in seconds if second is not None and str(second) == text]
+def _check_catalog(
+    archive: Archive, findings: Findings, plays: PlayCheck, known: set[str], now: float
+) -> None:
+    """Check that the catalog, with the keys `known`, holds exactly the items that are played."""
+    findings.seen["items"] += len(plays.items)
+    for batch in batched(sorted(plays.items.keys() - known), HASHES_PER_BATCH):
+        found = archive.send([("EXISTS", archive.key(key)) for key in batch])
+        missing = [key for key, exists in zip(batch, found, strict=True) if not exists]
+        for key in missing:
+            findings.add(FindingKind.UNKNOWN_ITEM, key)
+        if findings.repair:
+            _add_to_catalog(archive, {key: plays.items[key] for key in missing})
+    unused = known - plays.items.keys()
+    if unused:
+        # The logger may have written plays since the index was read.
+        days = archive.rows(int(now) - RECENT_SECONDS)
+        lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
+        unused.difference_update(item for second, item in lines if not plays.is_indexed(second))
+    for batch in batched(sorted(unused), HASHES_PER_BATCH):
+        items = catalog_hashes(archive, batch)
+        for key in items:
+            findings.add(FindingKind.UNUSED_ITEM, key)
+        if findings.repair:
+            remove_items(archive, items, now)
 
 
-def _is_impossible(name: str) -> bool:
-    """Return whether a key looks like one of ours, but has an impossible second or day."""
-    if not _LIKE_OURS.fullmatch(name):
-        return False
-    kind = name.partition(":")[0]
-    return day_of_index_key(name) is None if kind == "plays" else not _seconds([name], f"{kind}:")
-
-
-def _answer(findings: Findings, *, repair: bool) -> Answer:
-    is_healthy = findings.is_healthy(repaired=repair)
-    found = [kind for kind in FindingKind if findings.counts[kind]]
-    seen = ", ".join(
-        counted(findings.seen[name], noun) for name, noun in NOUNS.items() if findings.seen[name]
-    )
-    page: list[str | Table] = [
-        f"{seen or 'nothing is logged yet'}: {_outcome(is_healthy=is_healthy, repair=repair)}"
-    ]
-    if found:
-        rows = [_row(findings, kind, repair=repair) for kind in found]
-        page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
-    if findings.why_kept:
-        page.append(f"Index entries without a play are kept: {findings.why_kept}.")
-    data = {
-        "well": is_healthy,
-        "repaired": repair,
-        "seen": {name: findings.seen[name] for name in NOUNS},
-        "found": {
-            kind.name.lower(): {"count": findings.counts[kind], "first": findings.examples[kind]}
-            for kind in found
-        },
-    }
-    return Answer(data, page, code=not is_healthy)
-
-
-def _outcome(*, is_healthy: bool, repair: bool) -> str:
-    if is_healthy:
-        return "no problems left" if repair else "no problems"
-    return (
-        "the rest is for you to decide"
-        if repair
-        else "there are problems; --repair fixes those marked as repairable"
+def _add_to_catalog(archive: Archive, played: Mapping[str, int]) -> None:
+    """Add items from the plays that the seconds name."""
+    hashes = zip(played, archive.hashes(map(play_key, played.values())), strict=True)
+    found = {key: [(name, play[name]) for name in CATALOG_FIELDS if name in play] for key, play in hashes}
+    archive.write(
+        [("HSET", archive.key(key), *chain.from_iterable(fields)) for key, fields in found.items() if fields]
     )
 
 
-def _row(findings: Findings, kind: FindingKind, *, repair: bool) -> tuple[str, str, str, str]:
-    action = "not repairable" if not findings.is_repairable(kind) else "repaired" if repair else "repairable"
-    return f"{findings.counts[kind]:,}", kind.value, action, ", ".join(findings.examples[kind])
+def _check_gaps(archive: Archive, findings: Findings, seconds: Sequence[int]) -> None:
+    """Check that gaps, which begin at `seconds`, and their index agree."""
+    findings.seen["gaps"] += len(seconds)
+    first = _find_wrong_gaps(archive, seconds)
+    # A gap that is still open may have grown in between.
+    recheck = _find_wrong_gaps(archive, seconds) if first else {}
+    wrong = {name: found for name, found in recheck.items() if name in first}
+    for name, (kind, _) in wrong.items():
+        findings.add(kind, f"{GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
+    if findings.repair:
+        key = archive.key(GAPS)
+        lines = [("HSET", key, name, line) for name, (_, line) in wrong.items() if line]
+        lost = [("HDEL", key, name) for name, (kind, _) in wrong.items() if kind is FindingKind.LOST_GAP]
+        archive.write([*lines, *lost])
+
+
+def _find_wrong_gaps(archive: Archive, seconds: Sequence[int]) -> dict[str, tuple[FindingKind, str]]:
+    """Return the problems by index field, each with the correct entry."""
+    hashes = zip(seconds, archive.hashes(map(gap_key, seconds)), strict=True)
+    wanted = {str(second): gap_value(second, fields) for second, fields in hashes}
+    (lines,) = archive.hashes([GAPS])
+    wrong = {name: (FindingKind.LOST_GAP, "") for name in lines if name not in wanted}
+    for name, line in wanted.items():
+        if not line:
+            wrong[name] = (FindingKind.STRANGE, "")
+        elif lines.get(name) != line:
+            wrong[name] = (FindingKind.UNLISTED_GAP, line)
+    return wrong
+
+
+def _check_tombstones(archive: Archive, findings: Findings) -> None:
+    """Check that no deleted play is back."""
+    seconds = sorted(archive.tombstones())
+    findings.seen["forgotten"] += len(seconds)
+    for second, (started_at,) in archive.fields(seconds, ["started_at"]):
+        if started_at:
+            findings.add(FindingKind.BACK, play_key(second))

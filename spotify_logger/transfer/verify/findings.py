@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from enum import Enum
 
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.words import counted
+
 MAX_EXAMPLES = 5
 """Examples kept of each kind."""
+NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "deleted play"}
 
 
 class FindingKind(Enum):
@@ -26,48 +30,67 @@ class FindingKind(Enum):
     BACK = "deleted plays that are back: delete them again"
     OVERLAPPING = "live plays that began before the previous one was over"
 
-    @property
-    def is_repairable(self) -> bool:
-        """Whether --repair fixes it; the others are left to the user."""
-        return self not in {
-            FindingKind.STRANGE,
-            FindingKind.MISNAMED,
-            FindingKind.BACK,
-            FindingKind.OVERLAPPING,
-        }
 
-    @property
-    def is_damage(self) -> bool:
-        """Whether it is an error rather than just information."""
-        return self not in {FindingKind.OLD_FORM, FindingKind.OVERLAPPING}
+LEFT_TO_THE_USER = {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK, FindingKind.OVERLAPPING}
+"""What --repair does not fix."""
+HARMLESS = {FindingKind.OLD_FORM, FindingKind.OVERLAPPING}
+"""Information rather than errors."""
 
 
 class Findings:
     """What a check finds.
 
     Attributes:
-        counts: The number of findings of each kind.
-        examples: The first few of each kind.
+        repair: Whether to repair it as far as possible.
         seen: The number of plays, items and so on that were checked.
         why_kept: Why index entries of plays that are gone stay; "" if a repair deletes them.
     """
 
-    def __init__(self) -> None:
-        self.counts: Counter[FindingKind] = Counter()
-        self.examples: dict[FindingKind, list[str]] = {kind: [] for kind in FindingKind}
+    def __init__(self, *, repair: bool) -> None:
+        self.repair = repair
+        self._counts: Counter[FindingKind] = Counter()
+        self._examples: dict[FindingKind, list[str]] = {kind: [] for kind in FindingKind}
         self.seen: Counter[str] = Counter()
         self.why_kept = ""
 
     def add(self, kind: FindingKind, name: str) -> None:
         """Count a finding at the key `name`."""
-        self.counts[kind] += 1
-        if len(self.examples[kind]) < MAX_EXAMPLES:
-            self.examples[kind].append(name)
+        self._counts[kind] += 1
+        if len(self._examples[kind]) < MAX_EXAMPLES:
+            self._examples[kind].append(name)
 
-    def is_repairable(self, kind: FindingKind) -> bool:
-        """Return whether a repair fixes all of a kind."""
-        return kind.is_repairable and not (kind is FindingKind.LOST and self.why_kept)
+    def answer(self) -> Answer:
+        """Return the findings; exit code 1 if there is damage, or any is left after a repair."""
+        found = [kind for kind in FindingKind if self._counts[kind]]
+        is_healthy = all(kind in HARMLESS or (self.repair and self._is_repairable(kind)) for kind in found)
+        if is_healthy:
+            outcome = "no problems left" if self.repair else "no problems"
+        elif self.repair:
+            outcome = "the rest is for you to decide"
+        else:
+            outcome = "there are problems; --repair fixes those marked as repairable"
+        seen = ", ".join(counted(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name])
+        page: list[str | Table] = [f"{seen or 'nothing is logged yet'}: {outcome}"]
+        if found:
+            rows = [self._row(kind) for kind in found]
+            page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
+        if self.why_kept:
+            page.append(f"Index entries without a play are kept: {self.why_kept}.")
+        data = {
+            "well": is_healthy,
+            "repaired": self.repair,
+            "seen": {name: self.seen[name] for name in NOUNS},
+            "found": {
+                kind.name.lower(): {"count": self._counts[kind], "first": self._examples[kind]}
+                for kind in found
+            },
+        }
+        return Answer(data, page, code=not is_healthy)
 
-    def is_healthy(self, *, repaired: bool) -> bool:
-        """Return whether there is no damage, or none left after a repair."""
-        return not any(kind.is_damage and not (repaired and self.is_repairable(kind)) for kind in self.counts)
+    def _row(self, kind: FindingKind) -> tuple[str, str, str, str]:
+        action = "repaired" if self.repair else "repairable"
+        action = action if self._is_repairable(kind) else "not repairable"
+        return f"{self._counts[kind]:,}", kind.value, action, ", ".join(self._examples[kind])
+
+    def _is_repairable(self, kind: FindingKind) -> bool:
+        return kind not in LEFT_TO_THE_USER and not (kind is FindingKind.LOST and self.why_kept)

@@ -12,7 +12,7 @@ from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
 from spotify_logger.storage.bulk import DAYS_PER_BATCH
 from spotify_logger.storage.store import HASHES_PER_BATCH
-from spotify_logger.transfer.delete.selection import indexed_days
+from spotify_logger.transfer.delete.plays import indexed_days
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ MAX_TRIES = 3
 
 
 class PlayFinding(NamedTuple):
-    """A problem with a play or its index entry.
-
-    Attributes:
-        kind: The kind of problem.
-        play: The play, if there is one.
-        line: Its index entry, if there is one.
-    """
+    """A problem with a play or its index entry; either may be missing."""
 
     kind: FindingKind
     play: Play | None
@@ -43,25 +37,19 @@ class PlayFinding(NamedTuple):
 
 
 class PlayCheck:
-    """Compares plays and index.
+    """Compares plays and index, and corrects the index if wanted.
 
     A difference is reported only if reading both again confirms it, because the open play changes all the
     time.
-
-    Args:
-        archive: The log.
-        findings: Where problems are added.
-        repair: Whether to correct the index.
 
     Attributes:
         items: The keys of the items of all plays, each with the second of one of the plays.
         lost: The seconds of index entries whose plays are gone, with the keys of their items.
     """
 
-    def __init__(self, archive: Archive, findings: Findings, *, repair: bool) -> None:
+    def __init__(self, archive: Archive, findings: Findings) -> None:
         self._archive = archive
         self._findings = findings
-        self._repair = repair
         self._indexed = array("q")  # the seconds of all index entries, ascending
         self._unlisted: set[int] = set()
         self._until_ms = 0  # when the previous live play ended
@@ -71,7 +59,7 @@ class PlayCheck:
     def check_index(self) -> None:
         """Check the index, day by day."""
         for days in batched(indexed_days(self._archive), DAYS_PER_BATCH):
-            self._check_days(days)
+            self._compare_with_plays(self._read_days(days))
 
     def check_plays(self, seconds: Iterable[int]) -> None:
         """Check that some of the plays are in the index; called until all plays have been checked."""
@@ -86,9 +74,8 @@ class PlayCheck:
     def delete_lost(self) -> None:
         """Delete the index entries whose plays are still gone."""
         for seconds in batched(self.lost, HASHES_PER_BATCH):
-            gone = [
-                second for second, found in self._inspect(seconds).items() if found.kind is FindingKind.LOST
-            ]
+            findings = self._inspect(seconds).items()
+            gone = [second for second, finding in findings if finding.kind is FindingKind.LOST]
             self._archive.write(
                 [("HDEL", self._archive.key(index_key(day_of(second))), second) for second in gone]
             )
@@ -98,29 +85,24 @@ class PlayCheck:
         place = bisect_left(self._indexed, second)
         return place < len(self._indexed) and self._indexed[place] == second
 
-    # The index
-
-    def _check_days(self, days: Sequence[date]) -> None:
+    def _read_days(self, days: Sequence[date]) -> dict[int, str]:
+        """Return the entries of some days by second; those with an impossible second are findings."""
+        self._findings.seen["days"] += len(days)
         lines: dict[int, str] = {}
         for day, found in zip(days, self._archive.hashes(map(index_key, days)), strict=True):
-            wrong = {}
+            wrong = []
             for name, line in found.items():
                 second = second_of_key(f"listening:{name}")
-                if second is None or str(second) != name:
-                    wrong[name] = FindingKind.LOST
-                elif day_of(second) != day:
-                    wrong[name] = FindingKind.ASTRAY
-                else:
+                is_second = second is not None and str(second) == name
+                if second is not None and is_second and day_of(second) == day:
                     lines[second] = line
-            self._remove_entries(index_key(day), wrong)
-        self._findings.seen["days"] += len(days)
-        self._compare_with_plays(lines)
-
-    def _remove_entries(self, key: str, wrong: Mapping[str, FindingKind]) -> None:
-        for name, kind in wrong.items():
-            self._findings.add(kind, f"{key} {name}")
-        if wrong and self._repair:
-            self._archive.write([("HDEL", self._archive.key(key), *wrong)])
+                else:
+                    kind = FindingKind.ASTRAY if is_second else FindingKind.LOST
+                    self._findings.add(kind, f"{index_key(day)} {name}")
+                    wrong.append(name)
+            if wrong and self._findings.repair:
+                self._archive.write([("HDEL", self._archive.key(index_key(day)), *wrong)])
+        return lines
 
     def _compare_with_plays(self, lines: Mapping[int, str]) -> None:
         different = []
@@ -134,8 +116,6 @@ class PlayCheck:
                 self._check_overlap(play)
         self._indexed.extend(seconds)
         self._report(self._inspect(different))
-
-    # A play
 
     def _register(self, play: Play) -> None:
         self._findings.seen["plays"] += 1
@@ -160,17 +140,19 @@ class PlayCheck:
         replies = iter(self._archive.send(commands))
         for second, values, exists, line in zip(seconds, replies, replies, replies, strict=True):
             play = None if values is None else _read(second, values)
-            kind = compare_with_index(play, line, exists=bool(exists))
+            kind = _compare(play, line, exists=bool(exists))
             if kind is not None:
                 found[second] = PlayFinding(kind, play, line)
         return found
 
     def _report(self, findings: Mapping[int, PlayFinding]) -> None:
         for second, finding in findings.items():
-            self._findings.add(finding.kind, _name(second, finding.kind))
+            is_of_play = finding.kind in {FindingKind.UNLISTED, FindingKind.STRANGE}
+            entry = f"{index_key(day_of(second))} {second}"
+            self._findings.add(finding.kind, play_key(second) if is_of_play else entry)
             if finding.kind is FindingKind.LOST:
                 self.lost[second] = (finding.line or "").partition(" ")[0]
-        if self._repair:
+        if self._findings.repair:
             self._repair_index(findings)
 
     def _repair_index(self, findings: Mapping[int, PlayFinding]) -> None:
@@ -186,13 +168,10 @@ class PlayCheck:
             findings = self._inspect(list(findings))
 
 
-def compare_with_index(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
+def _compare(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
     """Return what is wrong with a play and its index entry; None if they agree.
 
-    Args:
-        play: The play; None if there is none.
-        line: Its index entry; None if there is none.
-        exists: Whether the play's key holds anything.
+    `exists` says whether the play's key holds anything.
     """
     if play is None:
         lost = None if line is None else FindingKind.LOST
@@ -205,11 +184,5 @@ def compare_with_index(play: Play | None, line: str | None, *, exists: bool) -> 
 
 
 def _read(second: int, values: Iterable[str | None]) -> Play | None:
-    return Play.from_hash(
-        second, {name: value for name, value in zip(PLAY_FIELDS, values, strict=True) if value}
-    )
-
-
-def _name(second: int, kind: FindingKind) -> str:
-    is_of_play = kind in {FindingKind.UNLISTED, FindingKind.STRANGE}
-    return play_key(second) if is_of_play else f"{index_key(day_of(second))} {second}"
+    present = {name: value for name, value in zip(PLAY_FIELDS, values, strict=True) if value}
+    return Play.from_hash(second, present)
