@@ -163,7 +163,7 @@ def _read_plays(
     lines = (line for day in archive.rows(begin, end) for line in zip(day.seconds, day.items, strict=True))
     for batch in batched(lines, PLAYS_PER_BATCH):
         keys = [play_key(second) for second, _ in batch]
-        some = (_present(names, values) for values in archive.values(keys, names)) if names else None
+        some = (_present(names, values) for _, values in archive.catalog(keys, names)) if names else None
         both = zip(batch, some or archive.hashes(keys), strict=True)
         yield [StoredPlay(second, item, fields) for (second, item), fields in both if fields]
 
