@@ -13,6 +13,7 @@ import pytest
 from spotify_logger.cli.commands import command_parser
 from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core import redis_keys
+from spotify_logger.core.play import PLAY_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_settings_and_keys_are_documented() -> None:
     assert "now_playing" in names
     days = redis_keys.index_key(redis_keys.EPOCH_DAY)
     kinds = {key.partition(":")[0] for key in (redis_keys.play_key(1), redis_keys.gap_key(1), days)}
-    wanted = names | redis_keys.PLAY_FIELDS | {*redis_keys.END_REASONS, *(f"{kind}:<" for kind in kinds)}
+    wanted = names | PLAY_FIELDS | {*redis_keys.END_REASONS, *(f"{kind}:<" for kind in kinds)}
     assert [name for name in sorted(wanted) if name not in text] == []
 
 

@@ -21,7 +21,7 @@ from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.display import format_play
 from spotify_logger.core.observations import JITTER_MS
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.player_state import (
     ITEM_TYPES,
     MAX_ITEM_MS,
@@ -31,7 +31,7 @@ from spotify_logger.core.player_state import (
     read_player_state,
 )
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
-from spotify_logger.core.redis_keys import PLAY_FIELDS, read_row
+from spotify_logger.core.redis_keys import read_row
 from spotify_logger.core.tracker import Tracker
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.api import Spotify
@@ -244,7 +244,7 @@ def test_player_states(spotify: FuzzedSpotify, answers: Sequence[tuple[float, Re
             spotify.clock.sleep(answer.seconds)
         elif not isinstance(answer, SpotifyLoggerError):
             checker.observe(answer.body, round(1000 * answer.utc), round(1000 * answer.monotonic))
-            assert 0 < schedule.wait_after(checker.tracker.outlook, answer.monotonic) <= MAX_IDLE_FACTOR * 30
+            assert 0 < schedule.wait_after(checker.tracker.seen, answer.monotonic) <= MAX_IDLE_FACTOR * 30
     client.login_valid_until  # noqa: B018 - must not fail
 
 

@@ -1,20 +1,12 @@
 """Exponential backoff with jitter."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 
 class Backoff:
-    """Doubles the delay after each consecutive failure, with jitter.
+    """Doubles the delay in seconds after each consecutive failure, from `shortest` to `longest`.
 
-    Args:
-        shortest: The first delay in seconds.
-        longest: The longest delay in seconds.
-        chance: Returns a random number between 0 and 1, such as `random.random`.
+    For the jitter, `chance` returns a random number between 0 and 1, such as `random.random`.
     """
 
     def __init__(self, shortest: float, longest: float, chance: Callable[[], float]) -> None:

@@ -1,12 +1,8 @@
-"""Split iterables into batches. Pure."""
+"""`itertools.batched`, which Python 3.11 lacks."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 T = TypeVar("T")
 

@@ -1,14 +1,9 @@
 """Describe plays in one line of text."""
 
-from __future__ import annotations
+from collections.abc import Mapping
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import FieldValue
+from spotify_logger.core.play import Play
+from spotify_logger.core.player_state import FieldValue
 
 
 def format_title(fields: Mapping[str, FieldValue]) -> str:
@@ -20,15 +15,13 @@ def format_title(fields: Mapping[str, FieldValue]) -> str:
 
 def format_duration(milliseconds: int) -> str:
     """Format a duration as "5:45", or "1:01:01" from one hour on."""
-    whole_minutes, seconds = divmod(milliseconds // 1000, 60)
-    hours, rest = divmod(whole_minutes, 60)
-    return f"{hours}:{rest:02}:{seconds:02}" if hours else f"{rest}:{seconds:02}"
+    minutes, seconds = divmod(milliseconds // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def format_play(play: Play) -> str:
     """Describe a play: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
     length = "" if play.item.duration_ms is None else f" of {format_duration(play.item.duration_ms)}"
-    device = play.fields.get("device_name")
-    return f"{format_title(play.fields)}, {format_duration(play.ms_played)}{length}" + (
-        f", {device}" if device else ""
-    )
+    device = f", {play.fields['device_name']}" if play.fields.get("device_name") else ""
+    return f"{format_title(play.fields)}, {format_duration(play.ms_played)}{length}{device}"

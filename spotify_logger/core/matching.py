@@ -1,74 +1,59 @@
 """The rules for what counts as the same recording or play, and which key a play gets. Pure.
 
-Moments are in milliseconds since the epoch, UTC, unless noted otherwise.
-
-Same recording?
-    `is_same_recording` compares two items as the Web API describes them. Exports describe an item less fully,
-    so `matching_exports.is_same_in_exports` requires less; both begin with `is_same_by_id`.
-
-Same play?
-    `identity` is what all states of one play have in common.
-    `is_same_play` compares the observations of two loggers.
-    `distance_ms` and `ended_within` compare an item of `recently-played` with a play.
-    `matches_tombstone` compares an item of `recently-played` with deleted plays.
-    `matching_exports` compares rows of Spotify's exports with each other and with plays.
-
-Which account of a play is better?
-    `newness` orders the states of one play.
-    `is_better_account` compares the same play as two loggers recorded it.
-
-Next free second?
-    `next_free_second` finds the second that names a play's key; `naming_seconds` returns the candidates.
+Moments are in milliseconds since the epoch, UTC. The rules for exports are in `matching_exports`.
 """
 
-from __future__ import annotations
-
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import count, filterfalse
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from spotify_logger.core.play import BACKFILL, LIVE, UNKNOWN, Play
-from spotify_logger.core.player_state import MAX_ITEM_MS, Item
+from spotify_logger.core.player_state import MAX_ITEM_MS, FieldValue, Item
 from spotify_logger.core.text import fold
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-SAME_DURATION_MS = 3_000
-"""Pressings of one recording differ in length by at most this."""
-SAME_END_MS = 5_000
-"""Reports of an observed end (the player's, `played_at`, an export's `ts`) differ by at most this."""
-UNSEEN_END_MS = 60_000
-"""An unobserved end may be off by this: the time between two answers of an idle player."""
+SAME_DURATION_MS = 3_000  # pressings of one recording differ in length by at most this
+SAME_END_MS = 5_000  # reports of an end (the player's, `played_at`, an export's `ts`) differ by at most this
+UNSEEN_END_MS = 60_000  # an unobserved end may be off by the time between two answers of an idle player
 LONGEST_PAUSE_MS = 30 * 60_000
 """A play that is paused for longer is over; Spotify reports it once the player leaves the item."""
-REPEAT_TOLERANCE_MS = 3_000
-"""Each repetition of a track may take this much longer than the track."""
-NAMING_SPAN = 3600
-"""Seconds after the start of a play among which the one that names it is chosen."""
+REPEAT_TOLERANCE_MS = 3_000  # each repetition of a track may take this much longer than the track
+NAMING_SPAN = 3600  # seconds after the start of a play among which the one that names it is chosen
 
-Identity = tuple[int, str]
-"""The start of a play in milliseconds, and the URI of its item."""
-
+folded = lru_cache(maxsize=1024)(fold)  # the same few names are compared again and again
 
 # Same recording?
 
 
-def is_same_recording(item: Item, other: Item) -> bool:
+class Recording(NamedTuple):
+    """What tells whether two items are the same recording."""
+
+    uri: str
+    isrc: str  # "" if unknown
+    names: str  # artists and title, folded; "" without a title
+    duration_ms: int | None
+
+
+def recording_of(item: Item, fields: Mapping[str, FieldValue]) -> Recording:
+    """Return the recording of an item; the fields of a play of it provide names that the catalog lacks."""
+    known = {**fields, **item.catalog}
+    names = folded(f"{known.get('artists', '')}\n{known['name']}") if known.get("name") else ""
+    return Recording(item.uri, str(known.get("isrc") or ""), names, item.duration_ms)
+
+
+def is_same_recording(one: Recording, other: Recording) -> bool:
     """Return whether two items are the same recording: by URI, ISRC, or artists, title and duration.
 
     Spotify may report a play under another ID, of another album (spotify/web-api#1232).
     """
-    isrc, other_isrc = (str(each.catalog.get("isrc") or "") for each in (item, other))
-    by_id = is_same_by_id(item.uri, isrc, other.uri, other_isrc)
+    by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
     if by_id is not None:
         return by_id
-    if not item.catalog.get("name") or _artists_and_title(item) != _artists_and_title(other):
+    if not one.names or one.names != other.names:
         return False
-    if item.duration_ms is None or other.duration_ms is None:
+    if one.duration_ms is None or other.duration_ms is None:
         return True
-    return abs(item.duration_ms - other.duration_ms) <= SAME_DURATION_MS
+    return abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
 
 
 def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool | None:
@@ -78,37 +63,21 @@ def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool 
     return isrc.upper() == other_isrc.upper() if isrc and other_isrc else None
 
 
-def item_with_names(play: Play) -> Item:
-    """Return the item of a play, with names from its hash where those of the catalog are missing."""
-    return replace(play.item, catalog={**play.fields, **play.item.catalog})
-
-
-@lru_cache(maxsize=1024)
-def folded(text: str) -> str:
-    """Return `fold(text)`, cached: the same few names are compared again and again."""
-    return fold(text)
-
-
-def _artists_and_title(item: Item) -> str:
-    return folded(f"{item.catalog.get('artists', '')}\n{item.catalog.get('name', '')}")
-
-
 # Same play?
+
+Identity = tuple[int, str]
 
 
 def identity(play: Play) -> Identity:
-    """Return what identifies a play."""
+    """Return what all states of a play have in common: its start in milliseconds, and the URI of its item."""
     return play.started_ms, play.item.uri
 
 
 def is_same_play(play: Play, other: Play) -> bool:
-    """Return whether plays of one item by two loggers are the same: nobody plays an item twice at once.
+    """Return whether a play of an earlier process, perhaps still open, and one from Redis are the same.
 
-    Each logger observed a part of it, and reports a different start. A play does not match itself.
-
-    Args:
-        play: A play of an earlier process; if it is open, its end was not observed.
-        other: A play from Redis.
+    Both are of one item, which nobody plays twice at once. Each logger observed a part of it, and reports a
+    different start. A play does not match itself.
     """
     if identity(play) == identity(other):
         return False
@@ -124,17 +93,10 @@ def is_same_play(play: Play, other: Play) -> bool:
 def distance_ms(
     play: Play, ended_ms: int, later: Sequence[Play], now_ms: int, unobserved: Iterable[tuple[int, int]]
 ) -> int | None:
-    """Return how far the end of a `recently-played` item is from a play of the same recording.
+    """Return how far the end of a `recently-played` item is from that of a play of the same recording.
 
-    Args:
-        play: The play.
-        ended_ms: When the item ended.
-        later: The plays that started after it.
-        now_ms: How far the open play has come.
-        unobserved: The start and end of each period without answers.
-
-    Returns:
-        Milliseconds between the two ends; None if they cannot be the same play.
+    It is None if they cannot be the same play. The plays in `later` started after it; `unobserved` is the
+    start and end of each period without answers.
     """
     play_ended_ms = end_of(play, now_ms)
     apart_ms = abs(ended_ms - play_ended_ms)
@@ -163,21 +125,22 @@ def end_of(play: Play, now_ms: int) -> int:
 
 def remaining_ms(play: Play) -> int | None:
     """Return the milliseconds left of an item that was last seen playing; None if its end was observed."""
-    progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
     went_on = play.end_reason == UNKNOWN and play.fields.get("playing") == 1
-    if not went_on or duration is None or not isinstance(progress, int):
+    return _left_ms(play) if went_on else None
+
+
+def _left_ms(play: Play) -> int | None:
+    progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
+    if duration is None or not isinstance(progress, int):
         return None
     return max(0, min(duration, MAX_ITEM_MS) - progress)
 
 
 def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
-    """Return whether an item of `recently-played` may be a deleted play.
+    """Return whether an item of `recently-played` that ended at `ended_ms` may be a deleted play.
 
-    An item that ended just as a deleted play began is the play before it.
-
-    Args:
-        tombstones: For each deleted play, the second that named it and the second in which it ended.
-        ended_ms: When the item ended.
+    An item that ended just as a deleted play began is the play before it. A tombstone is the second that
+    named the play -> the second in which it ended.
     """
     return any(
         second * 1000 + min(SAME_END_MS, (end - second) * 500 - 2000) <= ended_ms <= end * 1000 + SAME_END_MS
@@ -187,9 +150,8 @@ def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
 
 def _ended_at_start(play: Play, ended_ms: int) -> bool:
     """Return whether an item ended just as the play began: on repeat, it is the previous play."""
-    length = None if play.end_reason is None else play.ended_ms - play.started_ms
-    tolerance = SAME_END_MS if length is None else min(SAME_END_MS, length // 2)
-    return abs(ended_ms - play.started_ms) <= tolerance
+    half_ms = SAME_END_MS if play.end_reason is None else (play.ended_ms - play.started_ms) // 2
+    return abs(ended_ms - play.started_ms) <= min(SAME_END_MS, half_ms)
 
 
 def _may_be_repetition(play: Play, ended_ms: int) -> bool:
@@ -219,16 +181,9 @@ def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, 
     if until_ms <= over_ms + UNSEEN_END_MS:
         return True
     unobserved_ms = sum(max(0, min(until_ms, end) - max(over_ms, begin)) for begin, end in unobserved)
-    return unobserved_ms < UNSEEN_END_MS and not _is_almost_done(play)
-
-
-def _is_almost_done(play: Play) -> bool:
-    """Return whether less is left of the item than the time between two answers."""
-    progress, duration = play.fields.get("progress_ms"), play.item.duration_ms
-    return isinstance(progress, int) and duration is not None and duration - progress <= UNSEEN_END_MS
-
-
-# Which account of a play is better?
+    left_ms = _left_ms(play)
+    is_almost_done = left_ms is not None and left_ms <= UNSEEN_END_MS
+    return unobserved_ms < UNSEEN_END_MS and not is_almost_done
 
 
 def newness(play: Play) -> tuple[bool, int]:
@@ -237,14 +192,8 @@ def newness(play: Play) -> tuple[bool, int]:
 
 
 def is_better_account(play: Play, other: Play) -> bool:
-    """Return whether a play should replace the same one by another logger.
-
-    It should if it was observed to its end, and the other one is backfilled or imported.
-    """
+    """Return whether a play was observed to its end, and another logger's of it backfilled or imported."""
     return play.source == LIVE and play.end_reason is not None and other.source != LIVE
-
-
-# Next free second?
 
 
 def next_free_second(second: int, is_taken: Callable[[int], bool]) -> int:

@@ -6,11 +6,11 @@ A day begins at local midnight and has 23, 24 or 25 hours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from spotify_logger.core.times import EPOCH, local, second_of_local
+from spotify_logger.core.times import EPOCH, local
 
 ONE_DAY = timedelta(days=1)
 DAY_SECONDS = 86_400
@@ -95,6 +95,14 @@ class LocalClock:
         if ahead == self._offset(-(-(seconds[-1] + 1) // 900) * 900):
             return [second + ahead for second in seconds]
         return [second + self._zone.offset(second) for second in seconds]
+
+
+def second_of_local(moment: datetime) -> float:
+    """Return the second since the epoch of a local time of the machine: the inverse of `times.local`."""
+    try:
+        return moment.timestamp()
+    except OverflowError:
+        return moment.replace(tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

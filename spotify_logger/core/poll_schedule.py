@@ -1,38 +1,27 @@
-"""Decide when to poll next. Pure: the outlook for the player in, seconds to wait out.
+"""Decide when to poll next. Pure: what is known about the player in, seconds to wait out.
 
 Progress and duration predict the end of an item, so the next request follows just after it. Polling is quick
 while the listener skips around, slow while they just listen, and slower and slower while nothing plays.
 """
 
-from __future__ import annotations
+from spotify_logger.core.observations import Observations
+from spotify_logger.core.play import near_end_ms
+from spotify_logger.core.player_state import StateKind
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from spotify_logger.core.observations import Outlook
-
-DELAY_AFTER_END = 1.0
-"""Seconds from the expected end of an item until the next one shows, as in Home Assistant."""
-ATTENTIVE_SECONDS = 60.0
-"""Seconds of quick polling after the listener did something unexpected."""
-SETTLING_MS = 20_000
-"""Milliseconds from the beginning of an item in which it is most likely to be skipped."""
-FIRST_IDLE_WAIT = 10.0
-"""Seconds to the first request after playback has stopped; later waits grow from there."""
+DELAY_AFTER_END = 1.0  # seconds from the end of an item until the next one shows, as in Home Assistant
+ATTENTIVE_SECONDS = 60.0  # of quick polling after the listener did something unexpected
+SETTLING_MS = 20_000  # from the beginning of an item, in which it is most likely to be skipped
+EXPECTED_TOLERANCE_MS = 3_000  # a position this close to the predicted one was expected
+FIRST_IDLE_WAIT = 10.0  # seconds to the first request after playback has stopped; later waits grow from there
 IDLE_GROWTH = 1.1
-MAX_IDLE_FACTOR = 1.75
-"""The longest idle wait, in multiples of `poll_max`; a first play shorter than it may be missed."""
+MAX_IDLE_FACTOR = 1.75  # of `poll_max`: the longest idle wait; a first play shorter than it may be missed
 
 
 class PollSchedule:
     """Computes the wait after each answer.
 
-    Args:
-        poll_min: The shortest wait in seconds; only the wait for the end of an item may be shorter.
-        poll_max: The longest wait in seconds while something plays; otherwise, times `MAX_IDLE_FACTOR`.
-
-    Attributes:
-        slowdown: The factor on every wait except the one for the end of an item.
+    While something plays, it takes `poll_min` to `poll_max` seconds; only the wait for the end of an item may
+    be shorter. Every other wait is multiplied by `slowdown`.
     """
 
     def __init__(self, poll_min: float, poll_max: float) -> None:
@@ -41,28 +30,45 @@ class PollSchedule:
         self._attentive_until = float("-inf")
         self._idle = 0.0
 
-    def wait_after(self, outlook: Outlook, now: float) -> float:
-        """Return the seconds to wait after an answer.
-
-        Args:
-            outlook: What the tracker expects of the player.
-            now: The time of the answer, in seconds of the monotonic clock.
-        """
-        if not outlook.is_advancing:
-            return self.slowdown * self._next_idle()
+    def wait_after(self, seen: Observations, now: float) -> float:
+        """Return the seconds to wait after an answer at `now` seconds of the monotonic clock."""
+        state, position, duration = seen.state, seen.state.progress_ms, seen.state.duration_ms
+        first_idle_wait = min(FIRST_IDLE_WAIT, self._poll_max)
+        if not state.playing or _is_stuck(seen):
+            longest = MAX_IDLE_FACTOR * self._poll_max
+            self._idle = min(max(first_idle_wait, self._idle * IDLE_GROWTH), longest)
+            return self.slowdown * self._idle
         self._idle = 0.0
-        if outlook.since_user_action_ms is not None:
-            self._attentive_until = now - outlook.since_user_action_ms / 1000 + ATTENTIVE_SECONDS
-        if outlook.is_advertisement:
-            return self.slowdown * min(FIRST_IDLE_WAIT, self._poll_max)
-        is_settling = outlook.progress_ms is not None and outlook.progress_ms < SETTLING_MS
-        is_quick = now < self._attentive_until or is_settling
+        if not _was_expected(seen):
+            ago_ms = min(position or 0, seen.interval) if state.uri != seen.before.uri else 0
+            self._attentive_until = now - ago_ms / 1000 + ATTENTIVE_SECONDS
+        if state.kind is StateKind.ADVERTISEMENT:
+            return self.slowdown * first_idle_wait
+        is_quick = now < self._attentive_until or (position is not None and position < SETTLING_MS)
         wait = self.slowdown * (self._poll_min if is_quick else self._poll_max)
-        if outlook.remaining_ms is None:
+        if position is None or duration is None or position >= duration:
             return wait
-        return min(wait, outlook.remaining_ms / 1000 + min(DELAY_AFTER_END, self._poll_min))
+        return min(wait, (duration - position) / 1000 + min(DELAY_AFTER_END, self._poll_min))
 
-    def _next_idle(self) -> float:
-        start = min(FIRST_IDLE_WAIT, self._poll_max)
-        self._idle = min(max(start, self._idle * IDLE_GROWTH), MAX_IDLE_FACTOR * self._poll_max)
-        return self._idle
+
+def _is_stuck(seen: Observations) -> bool:
+    """Return whether the player claims to play but does not advance (spotify/web-api#626)."""
+    state, before = seen.state, seen.before
+    is_still = before.playing and before.uri == state.uri and before.progress_ms == state.progress_ms
+    return is_still and state.progress_ms is not None and seen.interval > EXPECTED_TOLERANCE_MS
+
+
+def _was_expected(seen: Observations) -> bool:
+    """Return whether the player just played on: the same item, or the next one after its end."""
+    state, before = seen.state, seen.before
+    if not before.playing or not before.uri:
+        return before.playing  # what follows an advertisement is never a choice
+    if state.progress_ms is None or before.progress_ms is None:
+        return before.uri == state.uri
+    expected = before.progress_ms + seen.interval
+    if before.uri == state.uri and abs(state.progress_ms - expected) <= EXPECTED_TOLERANCE_MS:
+        return True
+    if before.duration_ms is None:
+        return False
+    beyond_end = expected - before.duration_ms + near_end_ms(before.duration_ms)
+    return beyond_end >= 0 and state.progress_ms <= beyond_end + EXPECTED_TOLERANCE_MS

@@ -3,49 +3,30 @@
 Values may have been written by anyone: parsers return None for invalid ones.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 from spotify_logger.core.times import from_iso
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
-GAPS = "gaps"
-"""The index of gaps: start -> end and reason. A year has a few dozen of them."""
+GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few dozen of them
 TOMBSTONES = "forgotten"
-"""Tombstones of deleted plays: the second that named each -> the second in which it ended. They do not reveal
-what was played. They keep `recently-played` and exports from bringing deleted plays back."""
-LISTENERS = "spotify_logger:listeners"
-"""Named listeners -> the start of their log. Its key is never prefixed with a listener."""
-LEASE = "spotify_logger:lease"
-"""The holder of the polling lease: fencing number, ID and machine. It expires."""
-FENCE = "spotify_logger:fence"
-"""The last fencing number issued."""
-STANDBY = "spotify_logger:standby"
-"""The machine of a logger on standby. It expires."""
-
+"""Deleted plays, which nothing may bring back: the second that named each -> the second in which it ended."""
+LISTENERS = "spotify_logger:listeners"  # named ones -> the start of their log; never prefixed with a listener
+LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires
+FENCE = "spotify_logger:fence"  # the last fencing number issued
+STANDBY = "spotify_logger:standby"  # the machine of a logger on standby; expires
 PROBE = "spotify_logger:probe"
 """A key that never exists: a write that would only modify it tests whether Redis accepts writes."""
 
-PLAY_FIELDS = frozenset(
-    (  # noqa: SIM905 - three lines to read instead of twenty-two
-        "id uri type name artists album duration_ms explicit device_name device_type device_volume "
-        "shuffle_state repeat_state context_uri timestamp progress_ms playing "
-        "started_at ended_at ms_played end_reason source"
-    ).split()
-)
-"""The fields of the hash of a play."""
+END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
+OPEN = "open"  # in index rows, for a play that is not over
 
 EPOCH_DAY = date(1970, 1, 1)
 ONE_DAY = 86_400
-FIRST_DAY = date(2006, 4, 23)
-"""Spotify was founded on this day; no play is older."""
+FIRST_DAY = date(2006, 4, 23)  # on which Spotify was founded; no play is older
 
 RESERVED_NAMES = frozenset(
     (  # noqa: SIM905 - one line to read
@@ -60,11 +41,6 @@ _GAP = re.compile(r"([0-9]{1,10}) ([ -~]{1,100})")
 _ROW = re.compile(
     r"((?:track|episode|local):\S+) ([0-9]{1,12})(?: (open|trackdone|skipped|stopped|unknown))?"
 )
-
-END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
-"""The end reasons of plays."""
-OPEN = "open"
-"""The end reason in index rows of a play that is still open."""
 
 
 def is_listener_name(name: str) -> bool:

@@ -1,20 +1,33 @@
 """Convert between stamps in milliseconds, ISO 8601 text and local time."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
-MAX_STAMP_MS = 10**13
-"""Milliseconds since the epoch, in the year 2286: what the ten digits of a key can say. Later is invalid."""
-
-
+MAX_STAMP_MS = 10**13  # in the year 2286, what the ten digits of a key can say; later is invalid
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ONE_MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_iso(stamp_ms: int) -> str:
     """Format milliseconds since the epoch as ISO 8601 in UTC: "2026-11-22T18:00:00.000Z"."""
-    moment = EPOCH + timedelta(milliseconds=stamp_ms)
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    moment = EPOCH + stamp_ms * ONE_MILLISECOND
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str) -> int | None:
+    """Parse ISO 8601 into milliseconds since the epoch; None if the text is invalid or out of range."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return in_range((moment - EPOCH) // ONE_MILLISECOND)
+
+
+def seconds_of(text: str) -> float | None:
+    """Parse ISO 8601 into seconds since the epoch; None if the text is invalid or out of range."""
+    stamp_ms = from_iso(text)
+    return None if stamp_ms is None else stamp_ms / 1000
 
 
 def local(second: float) -> datetime:
@@ -28,25 +41,6 @@ def local(second: float) -> datetime:
         return (EPOCH + timedelta(seconds=second)).replace(tzinfo=None)
 
 
-def second_of_local(moment: datetime) -> float:
-    """Return the second since the epoch of a local time of the machine: the inverse of `local`."""
-    try:
-        return moment.timestamp()
-    except OverflowError:
-        return moment.replace(tzinfo=UTC).timestamp()
-
-
-def from_iso(text: str) -> int | None:
-    """Parse ISO 8601 into milliseconds since the epoch; None if the text is invalid or out of range."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return in_range((moment - EPOCH) // timedelta(milliseconds=1))
-
-
 def in_range(stamp_ms: int | None) -> int | None:
     """Return milliseconds since the epoch; None if they are negative or beyond `MAX_STAMP_MS`."""
     return stamp_ms if stamp_ms is not None and 0 <= stamp_ms < MAX_STAMP_MS else None
@@ -55,9 +49,3 @@ def in_range(stamp_ms: int | None) -> int | None:
 def is_second(number: float) -> bool:
     """Return whether a number of seconds can be a time since the epoch, or a duration; NaN cannot."""
     return 0 <= number < MAX_STAMP_MS / 1000
-
-
-def seconds_of(text: str) -> float | None:
-    """Parse ISO 8601 into seconds since the epoch; None if the text is invalid or out of range."""
-    stamp_ms = from_iso(text)
-    return None if stamp_ms is None else stamp_ms / 1000

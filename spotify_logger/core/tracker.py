@@ -11,9 +11,8 @@ The start of a play is stamped by the wall clock once, when the play is first ob
 follow from that one and the timeline of `Observations`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
+from typing import Self
 
 from spotify_logger.core.observations import (
     BLIP_MS,
@@ -21,58 +20,43 @@ from spotify_logger.core.observations import (
     SEAMLESS_MS,
     Observation,
     Observations,
-    Outlook,
+    PrivateSession,
+    SavedObservations,
 )
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item, PlayerState, StateKind
-from spotify_logger.system.state import from_json, to_json
+from spotify_logger.system.state import from_json
 
-OVER_AFTER_MS = 30 * 60_000
-"""A play that was paused or not observed for this long is over."""
-SILENT_MS = 2_000
-"""At the end of a context, the player shows an item again, paused within this much of its beginning."""
+OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this long is over
+SILENT_MS = 2_000  # at the end of a context, an item is shown again, paused this close to its beginning
 
 
 class Tracker:
-    """Follows the player from answer to answer.
-
-    Attributes:
-        play: The open play, if any.
-        seen: What is known about the player from the answers so far.
-        outlook: What to expect of it after the last answer.
-    """
+    """Follows the player from answer to answer."""
 
     def __init__(self) -> None:
-        self.play: Play | None = None
+        self.play: Play | None = None  # the open play
         self.seen = Observations()
-        self.outlook = Outlook(is_advancing=False)
         self._begun = 0  # where the open play starts on the timeline
         self._played_until = 0  # when the open play last advanced
         self._free_from_ms = 0  # stamp of the end of the previous play: the next may not start earlier
         self._second = 0  # names the newest play
 
     def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
-        """Process an answer.
+        """Process an answer, and return the plays that changed, in the order of their starts.
 
-        Args:
-            state: The player state.
-            stamp_ms: Its time in milliseconds since the epoch, UTC.
-            monotonic_ms: The same moment by the monotonic clock.
-
-        Returns:
-            The plays that changed, in the order of their starts; closed ones have an `end_reason`.
+        `stamp_ms` and `monotonic_ms` are its time in milliseconds since the epoch, UTC, and by the monotonic
+        clock.
         """
-        before, self.seen = self.seen, self.seen.receive(state, stamp_ms, monotonic_ms)
-        self.outlook = self.seen.outlook(before)
-        is_same = self.play is not None and self.play.item.uri == self.seen.uri
+        seen, play = self.seen, self.play
+        seen.receive(state, stamp_ms, monotonic_ms)
         if self._is_empty(state):
-            self.seen = self.seen.ignore()
-            return self._time_out(self.seen.now)
+            seen.ignore()
+            return self._time_out(seen.now)
+        is_same = play is not None and play.item.uri == state.uri
         if state.private:
             return self._private(is_same=is_same or state.item is None)
-        if self.play is not None and is_same:
-            return self._same(self.play, state)
-        return self._other(state)
+        return self._same(play, state) if play is not None and is_same else self._other(state)
 
     def note_gap(self) -> None:
         """Note that no answer came for longer than planned.
@@ -80,46 +64,47 @@ class Tracker:
         A play that was left meanwhile ends where it last advanced, unless the next one followed directly;
         `recently-played` may correct that.
         """
-        self.seen = self.seen.after_gap()
+        seen = self.seen
+        if seen.last is not None:
+            seen.blind = True
+            seen.unseen = seen.last.at if seen.unseen is None else seen.unseen
 
     # A restart
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue, besides the newest play."""
-        play = None if self.play is None else [self.play.second, self.play.ms_played]
-        return to_json({"play": play, **self.seen.to_plain()})
+        self.seen.play = None if self.play is None else (self.play.second, self.play.ms_played)
+        return self.seen.serialize()
 
     @classmethod
-    def restore(cls, newest: Play | None, memory: str) -> Tracker:
+    def restore(cls, newest: Play | None, memory: str) -> Self:
         """Continue where another process stopped, at whichever write that was.
 
-        Args:
-            newest: The newest stored play, open or closed.
-            memory: The JSON from `serialize`; invalid JSON counts as none.
+        `newest` is the newest stored play, open or closed; `memory` is from `serialize`, perhaps damaged.
         """
-        tracker, kept = cls(), _parse(memory)
-        tracker.seen = Observations.from_plain(kept)
+        tracker = cls()
+        tracker.seen = Observations.restore(memory)
         if newest is not None:
-            tracker._resume(newest, kept.get("play"))
+            tracker._resume(newest, tracker.seen.play)
         return tracker
 
-    def _resume(self, newest: Play, remembered: object) -> None:
+    def _resume(self, newest: Play, remembered: tuple[int, int] | None) -> None:
         self._second, is_open = newest.second, newest.end_reason is None
         if is_open:
             self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
-            if (self.seen.answered or 0) - newest.ended_ms > 2 * OVER_AFTER_MS:
+            if self.seen.now - newest.ended_ms > 2 * OVER_AFTER_MS:
                 # The play would have ended long before: this memory belongs to another one.
                 self.seen = Observations()
         else:
             self._free_from_ms = newest.ended_ms
         last = self.seen.last
         # A memory without a play, from after the newest one's end, knows of that end.
-        is_complete = not is_open and remembered is None and (self.seen.answered or 0) >= newest.ended_ms
+        is_complete = not is_open and remembered is None and self.seen.now >= newest.ended_ms
         is_older = not is_complete and (last is None or last.at < newest.ended_ms)
         is_garbled = is_open and last is not None and last.at < newest.started_ms
-        if is_garbled or (is_older and remembered != [newest.second, newest.ms_played]):
+        if is_garbled or (is_older and remembered != (newest.second, newest.ms_played)):
             # The process died between writing the play and writing its memory: the play is newer.
-            self.seen = replace(self.seen, last=Observation.of_play(newest))
+            self.seen.last = Observation.of_play(newest)
 
     # What follows from an answer
 
@@ -127,35 +112,36 @@ class Tracker:
         """Return whether the answer brings no information."""
         if state.kind is StateKind.NO_INFORMATION:
             return not state.private
-        return self.seen.is_stale() and not self.seen.starts_again(self._item)
+        return self.seen.is_stale() and not self.seen.starts_again(self._duration_ms)
 
     def _time_out(self, until: int) -> list[Play]:
         """Close a play that was paused or unobserved for too long; at its natural end if that was missed."""
-        if self.play is None or until - self._played_until < OVER_AFTER_MS:
+        seen, play, natural = self.seen, self.play, self._natural_end
+        if play is None or until - self._played_until < OVER_AFTER_MS:
             return []
-        seen, natural = self.seen, self._natural_end
         if seen.hidden is not None:
-            return [self._lose(self.play)]
+            return [self._lose(play)]
         if natural is not None and seen.unseen is not None and seen.unseen >= natural:
-            return [self._close(self.play, natural, natural - seen.last_at, TRACKDONE)]
+            return [self._close(play, natural, natural - seen.last_at, TRACKDONE)]
         if seen.blind and seen.was_playing:
-            return [self._close(self.play, self._played_until, 0, UNKNOWN)]
+            return [self._close(play, self._played_until, 0, UNKNOWN)]
         reason = UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED
-        return [self._close(self.play, self._played_until, 0, self._reason(self.play, 0, reason))]
+        return [self._close(play, self._played_until, 0, self._reason(play, 0, reason))]
 
     def _private(self, *, is_same: bool) -> list[Play]:
         """Follow a private session: it is not logged, and another item ends the play."""
-        self.seen = self.seen.hide()
+        seen = self.seen
+        seen.hidden = PrivateSession(seen.now if seen.hidden is None else seen.hidden.begun, seen.now)
         if self.play is not None and is_same:
-            return self._time_out(self.seen.now)
+            return self._time_out(seen.now)
         changed = [] if self.play is None else [self._lose(self.play)]
-        self.seen = self.seen.keep()
+        seen.keep()
         return changed
 
     def _same(self, play: Play, state: PlayerState) -> list[Play]:
         """Continue the open play, or start its item again."""
         seen = self.seen
-        if seen.starts_again(play.item):
+        if seen.starts_again(play.item.duration_ms):
             return self._again(play, state)
         played = self._played_since_last(play)
         if not seen.played_on():
@@ -166,7 +152,7 @@ class Tracker:
             end = seen.now if state.playing else seen.last_at + played
             self._played_until = max(self._played_until, min(end, seen.now))
         self.play = replace(self._extended(play, self._played_until, played), fields=state.fields)
-        self.seen = seen.keep()
+        seen.keep()
         return [] if self.play == play else [self.play]
 
     def _again(self, play: Play, state: PlayerState) -> list[Play]:
@@ -177,7 +163,7 @@ class Tracker:
         end = min(self._natural_end or self._played_until, seen.now)
         played = max(0, end - seen.last_at) if seen.was_playing else 0
         closed = self._close(play, end, played, TRACKDONE)
-        self.seen = seen.keep()
+        seen.keep()
         return [closed]
 
     def _other(self, state: PlayerState) -> list[Play]:
@@ -189,18 +175,18 @@ class Tracker:
         doubted = begun if seen.may_be_over() else None
         if begun is not None and doubted is None and state.item is not None:
             changed.append(self._open(state.item, state, begun))
-        self.seen = seen.keep(doubted)
+        seen.keep(doubted)
         return changed
 
     # How much was played, and from when
 
     @property
-    def _item(self) -> Item | None:
-        return None if self.play is None else self.play.item
+    def _duration_ms(self) -> int | None:
+        return None if self.play is None else self.play.item.duration_ms
 
     @property
     def _natural_end(self) -> int | None:
-        return self.seen.natural_end(self._item)
+        return self.seen.natural_end(self._duration_ms)
 
     def _played_since_last(self, play: Play) -> int:
         """Return the milliseconds of the open play since the last answer with information."""
@@ -214,9 +200,8 @@ class Tracker:
         """Return the milliseconds from the last answer with information to where the item was left."""
         seen, natural = self.seen, self._natural_end
         if seen.hidden is not None:
-            is_known = (
-                seen.was_playing and not seen.blind
-            )  # after a gap, the start of the private session is unknown
+            # After a gap, the start of the private session is unknown.
+            is_known = seen.was_playing and not seen.blind
             return (seen.hidden.begun - seen.last_at) // 2 if is_known else 0
         was_seen = seen.unseen is None or left - seen.last_at <= BLIP_MS
         if natural is None:
@@ -231,8 +216,7 @@ class Tracker:
     def _beginning(self, state: PlayerState) -> int | None:
         """Return where an item that was not open begins on the timeline; None when no play begins."""
         last, is_advertisement = self.seen.last, state.kind is StateKind.ADVERTISEMENT
-        is_known = last is not None and last.uri == self.seen.uri and not is_advertisement
-        if self.play is None and last is not None and is_known:
+        if self.play is None and last is not None and last.uri == state.uri and not is_advertisement:
             return self._beginning_of_resumed(last, state)
         if state.playing or is_advertisement:
             return self._beginning_of_playing(state)
@@ -250,7 +234,7 @@ class Tracker:
         is_confirmed = seen.changed_within(begun - SILENT_MS, begun + SILENT_MS) is not None
         if begun >= earliest - SEAMLESS_MS or (is_confirmed and begun >= last_at):
             return max(begun, last_at)
-        left = seen.left.get(seen.uri)
+        left = seen.left.get(state.uri)
         resumed = seen.now - max(0, progress - left) if left and progress else None
         return self._guess(earliest, seen.now) if resumed is None or resumed < earliest else resumed
 
@@ -288,8 +272,8 @@ class Tracker:
     # Opening and closing
 
     def _open(self, item: Item, state: PlayerState, begun: int) -> Play:
-        now, stamp_ms = self.seen.now, self.seen.stamp_ms
-        begun_ms = stamp_ms - (now - begun)
+        now = self.seen.now
+        begun_ms = self.seen.stamp_ms - (now - begun)
         started_ms = max(begun_ms, self._free_from_ms)
         self._begun = min(now, begun + started_ms - begun_ms)
         played = min(state.progress_ms or 0, now - self._begun)
@@ -319,29 +303,22 @@ class Tracker:
     def _close(self, play: Play, end: int, played: int, reason: str) -> Play:
         """Close the open play at a moment, `played` milliseconds longer than before."""
         closed = replace(self._extended(play, max(end, self._played_until), played), end_reason=reason)
-        self._free_from_ms = closed.ended_ms
-        self.play = None
+        self._free_from_ms, self.play = closed.ended_ms, None
         return closed
 
     def _extended(self, play: Play, end: int, played: int) -> Play:
         """Return the open play with another end, `played` milliseconds longer, never longer than it took."""
         length = end - self._begun
-        return replace(
-            play, ended_ms=play.started_ms + length, ms_played=min(play.ms_played + played, length)
-        )
+        ms_played = min(play.ms_played + played, length)
+        return replace(play, ended_ms=play.started_ms + length, ms_played=ms_played)
 
     def _reason(self, play: Play, played: int, otherwise: str) -> str:
         duration = play.item.duration_ms
-        if duration is None or self.seen.progress + played < duration - near_end_ms(duration):
-            return otherwise
-        return TRACKDONE
+        is_unfinished = duration is None or self.seen.progress + played < duration - near_end_ms(duration)
+        return otherwise if is_unfinished else TRACKDONE
 
 
 def last_answer_at(memory: str) -> int:
     """Return the moment of the last answer in a tracker's JSON, -1 if it has none; the higher is newer."""
-    answered = _parse(memory).get("answered")
-    return answered if isinstance(answered, int) else -1
-
-
-def _parse(memory: str) -> dict[str, object]:
-    return from_json(dict[str, object], memory) or {}
+    saved = from_json(SavedObservations, memory)
+    return -1 if saved is None or saved.answered is None else saved.answered

@@ -59,10 +59,7 @@ class GapMonitor:
         self._has_answer = False
 
     def _coverage_since(self, answered_ms: int | None) -> Coverage:
-        coverage = Coverage(answered_ms, self._expect_within)
-        now = self._clock.monotonic()
-        coverage.end_turn(now, now)
-        return coverage
+        return Coverage(answered_ms, self._expect_within, self._clock.monotonic())
 
     def resume(self, answered_ms: int | None) -> None:
         """Continue from the last answer of an earlier process, or from the gap it already recorded.
@@ -112,7 +109,7 @@ class GapMonitor:
         now = self._clock.monotonic()
         self._coverage.end_turn(now, due)
         if not self._is_failing:
-            self._coverage.expect_within(due - now)
+            self._coverage.planned = due - now
 
     def is_save_due(self) -> bool:
         """Return whether what changes with every answer should be saved now."""

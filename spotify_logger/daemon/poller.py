@@ -169,7 +169,7 @@ class Poller:
         else:
             self._pending[-1].feed(self._tracker)
         self._schedule.slowdown = self._spotify.slowdown
-        due = answer.monotonic + self._schedule.wait_after(self._tracker.outlook, answer.monotonic)
+        due = answer.monotonic + self._schedule.wait_after(self._tracker.seen, answer.monotonic)
         recorded = self._record(due, describe(player_state), player_state)
         return Turn(due, recorded, self._recorder.trouble or describe(player_state))
 

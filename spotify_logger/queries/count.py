@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.catalog import artist_names, recording_key
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.statistics import DetailedItemCounts, ItemCounts, ItemStatistics
-from spotify_logger.core.text import MatchQuality, TextMatcher
+from spotify_logger.core.text_search import MatchQuality, TextMatcher
 from spotify_logger.queries.phrases import format_time, gap_note, item_title, unobserved_data
 from spotify_logger.queries.question import FINISHED, HALF, PLAYS
 from spotify_logger.queries.ranking import TRACKS, groups_of, ranked

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.catalog import artist_names, is_episode, recording_key
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.core.text import MatchQuality, TextMatcher
+from spotify_logger.core.text_search import MatchQuality, TextMatcher
 from spotify_logger.queries.item_stats import ItemStats
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, RankedItem, groups_of, ranked
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Reply, StoreError
 from spotify_logger.storage.persistence import Persistence, read_persistence
@@ -371,7 +371,7 @@ class Store:
         if changed:
             yield ("HSET", key, *chain.from_iterable(changed.items()))
         # If the key is not cached, an earlier process may have written any field of a play.
-        gone = (known.keys() or keys.PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
+        gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
         if gone:
             yield ("HDEL", key, *sorted(gone))
 

@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__
 from spotify_logger.core.display import format_duration
-from spotify_logger.core.redis_keys import PLAY_FIELDS, second_of_key
+from spotify_logger.core.play import PLAY_FIELDS
+from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.report import words

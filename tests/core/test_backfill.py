@@ -14,12 +14,11 @@ from spotify_logger.core.backfill import (
     MAX_ITEMS,
     RecentPlay,
     backfill_plays,
-    item_fields,
     read_recently_played,
 )
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
-from spotify_logger.core.player_state import Item
+from spotify_logger.core.player_state import Item, playback_fields
 from spotify_logger.core.times import to_iso
 from tests.histories import NOON
 
@@ -67,7 +66,7 @@ class Known(NamedTuple):
     def as_play(self) -> Play:
         item, started_ms = ITEMS[self.name], ms(self.start)
         progress = self.heard if self.progress is None else self.progress
-        fields = item_fields(item, {}, None) | {
+        fields = playback_fields(item, {}) | {
             "playing": int(self.playing),
             "progress_ms": round(progress * 1000),
         }
@@ -109,7 +108,7 @@ def ms(second: float) -> int:
 
 def history(items: Iterable[Reported]) -> list[RecentPlay]:
     in_order = sorted(items, key=lambda item: item[1])
-    return [RecentPlay(ITEMS[name], ms(end), item_fields(ITEMS[name], {}, None)) for name, end in in_order]
+    return [RecentPlay(ITEMS[name], ms(end), playback_fields(ITEMS[name], {})) for name, end in in_order]
 
 
 def found(plays: Iterable[Play]) -> list[Found]:

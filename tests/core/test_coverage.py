@@ -92,15 +92,14 @@ def run(case: CoverageCase, step: float = 0, zero: float = 0) -> list[Unobserved
 
     The monotonic clock shows `zero` at noon.
     """
-    coverage = Coverage(None if case.before is None else stamp(-case.before), case.expect_within)
-    coverage.end_turn(zero, zero)
+    coverage = Coverage(None if case.before is None else stamp(-case.before), case.expect_within, zero)
     spans = []
     for number, (at, reason, due) in enumerate(case.turns):
         if reason:
             coverage.record_failure(zero + at, reason)
         else:
             spans.append(coverage.record_answer(stamp(at + (step if number else 0)), zero + at))
-            coverage.expect_within(due - at)
+            coverage.planned = due - at
         coverage.end_turn(zero + at, zero + due)
     return [seconds(span) for span in spans if span is not None]
 
@@ -116,17 +115,15 @@ def test_a_step_of_the_clock_is_not_a_gap(step: float) -> None:
 
 
 def test_a_period_in_which_the_clock_was_set_back_does_not_end_before_it_began() -> None:
-    coverage = Coverage(None, 30)
+    coverage = Coverage(None, 30, 0)
     coverage.record_answer(stamp(0), 0)
 
     assert coverage.record_answer(stamp(-86_400), 900) == UnobservedSpan(stamp(0), stamp(0), SUSPENDED)
 
 
 def observed_at_noon(expect_within: float = 30) -> Coverage:
-    coverage = Coverage(None, expect_within)
-    coverage.end_turn(0, 0)
+    coverage = Coverage(None, expect_within, 0)
     coverage.record_answer(stamp(0), 0)
-    coverage.expect_within(expect_within)
     coverage.end_turn(0, expect_within)
     return coverage
 
@@ -145,8 +142,7 @@ class TestCurrentGap:
         assert coverage.current_gap(420) is None
 
     def test_there_is_none_before_the_first_answer(self) -> None:
-        coverage = Coverage(stamp(-HOUR), PLANNED)
-        coverage.end_turn(0, 0)
+        coverage = Coverage(stamp(-HOUR), PLANNED, 0)
         coverage.record_failure(HOUR, OFFLINE)
         assert coverage.current_gap(HOUR) is None
 

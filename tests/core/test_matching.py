@@ -9,6 +9,7 @@ from spotify_logger.core.matching import (
     is_same_recording,
     matches_tombstone,
     next_free_second,
+    recording_of,
 )
 from spotify_logger.core.player_state import Item
 from tests.redis_log import SECOND, play
@@ -38,10 +39,10 @@ def recording(
     ],
 )
 def test_the_same_recording_by_uri_isrc_or_names_and_duration(other: Item, *, same: bool) -> None:
-    song = recording("Song", isrc="X1")
+    song, item = recording_of(recording("Song", isrc="X1"), {}), recording_of(other, {})
 
-    assert is_same_recording(song, other) is same
-    assert is_same_recording(other, song) is same
+    assert is_same_recording(song, item) is same
+    assert is_same_recording(item, song) is same
 
 
 @pytest.mark.parametrize(

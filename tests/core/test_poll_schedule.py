@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.backoff import Backoff
-from spotify_logger.core.observations import Outlook
+from spotify_logger.core.observations import Observations
 from spotify_logger.core.poll_schedule import PollSchedule
 from spotify_logger.core.tracker import Tracker
 from tests.histories import EPISODE, A, B, TimedState, advertisement, at, item, none, observe, played
@@ -21,7 +21,7 @@ def waits(history: Sequence[TimedState], slowdown: float = 1) -> list[float]:
     schedule.slowdown = slowdown
     for answer in history:
         observe(tracker, answer)
-        found.append(round(schedule.wait_after(tracker.outlook, answer.at), 3))
+        found.append(round(schedule.wait_after(tracker.seen, answer.at), 3))
     return found
 
 
@@ -67,7 +67,7 @@ def test_rate_limits_lengthen_the_waits(name: str, history: Sequence[TimedState]
 
 
 def test_a_changed_slowdown_applies_at_once() -> None:
-    schedule, idle = PollSchedule(5, 30), Outlook(is_advancing=False)
+    schedule, idle = PollSchedule(5, 30), Observations()
     found = []
     for schedule.slowdown in (1, 1, 4, 4, 1, 1):
         found.append(round(schedule.wait_after(idle, 0), 2))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.core.text import MatchQuality, TextMatcher, fold, words_of
+from spotify_logger.core.text import fold
+from spotify_logger.core.text_search import MatchQuality, TextMatcher, words_of
 
 
 def slow_match(wanted: str, title: str, artists: str, album: str) -> MatchQuality:

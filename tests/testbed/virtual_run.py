@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.core.observations import Outlook
+    from spotify_logger.core.observations import Observations
     from spotify_logger.daemon.logger import Logger
     from spotify_logger.spotify.http import Send
     from tests.testbed.virtual_time import VirtualWorld
@@ -28,7 +28,7 @@ class FixedSchedule(PollSchedule):
         super().__init__(seconds, seconds)
         self._seconds = seconds
 
-    def wait_after(self, outlook: Outlook, now: float) -> float:
+    def wait_after(self, seen: Observations, now: float) -> float:
         """See `PollSchedule.wait_after`."""
         return self._seconds
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import play_key, second_of_key
-from spotify_logger.core.text import MatchQuality, TextMatcher
+from spotify_logger.core.text_search import MatchQuality, TextMatcher
 from spotify_logger.queries.phrases import format_time
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import write_answer
