@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 from spotify_logger.daemon.main import main
-from spotify_logger.daemon.timings import DaemonTimings
+from spotify_logger.daemon.poller import DaemonTimings
 from spotify_logger.spotify import http
 
 HASTY = DaemonTimings(max_turn=1.5, max_wait=0.5, login_check_interval=0.3, disk_retry=0.5, lease_renewal=0.1)

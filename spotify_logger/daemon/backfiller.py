@@ -6,8 +6,7 @@ after every half hour of listening for plays too short to be polled or not shown
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.display import format_play
@@ -17,9 +16,10 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from spotify_logger.core.play import Play
+    from spotify_logger.daemon.recorder import Recorder
     from spotify_logger.spotify.api import Spotify
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
@@ -35,49 +35,20 @@ LOOKBACK_MS = 24 * 3600_000
 RESTART_GRACE_MS = 120_000
 """Milliseconds after a request in which a restart does not send another one."""
 BACKFILL_NOTE = "repair"
-
-
-@dataclass(frozen=True)
-class _BackfillState:
-    """State that survives a restart; the field names are JSON keys in the note.
-
-    Attributes:
-        asked_ms: When the last request was sent, in milliseconds since the epoch, UTC; 0 if never.
-        listened_ms: Milliseconds played since.
-    """
-
-    asked_ms: int
-    listened_ms: int
-
-
-class LogView(Protocol):
-    """What others have changed in the log, as far as is known while Redis may be away."""
-
-    def tombstones(self) -> Mapping[int, int]:
-        """Return the deleted plays: second of the start -> second of the end."""
-
-    def foreign_plays(self, since_ms: int) -> list[Play]:
-        """Return plays written by others since `since_ms` (milliseconds since the epoch, UTC)."""
+"""The note with the time of the last request (0 if never), and how much was played since, in milliseconds."""
 
 
 class Backfiller:
-    """Fetches `recently-played` when it is due, and returns the plays that polling missed.
+    """Fetches `recently-played` when it is due; the recorder knows what others have changed in the log."""
 
-    Args:
-        spotify: The API client.
-        outbox: The plays known here, and the note with the state.
-        clock: The time.
-        log: What others have changed in the log.
-    """
-
-    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, log: LogView) -> None:
+    def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, recorder: Recorder) -> None:
         self._spotify = spotify
         self._outbox = outbox
         self._clock = clock
-        self._log = log
-        state = from_json(_BackfillState, outbox.note(BACKFILL_NOTE)) or _BackfillState(0, 0)
-        self._asked_ms = state.asked_ms
-        self._listened_ms = min(max(0, state.listened_ms), LISTENED_INTERVAL_MS)
+        self._recorder = recorder
+        note = from_json(dict[str, int], outbox.note(BACKFILL_NOTE)) or {}
+        self._asked_ms = note.get("asked_ms", 0)
+        self._listened_ms = min(max(0, note.get("listened_ms", 0)), LISTENED_INTERVAL_MS)
         self._due: list[float] = []
         self._may_repeat = False  # one request is planned, and a second one if it fails
         self._trouble = ""
@@ -85,8 +56,7 @@ class Backfiller:
     def on_start(self, now_ms: int) -> None:
         """Plan a request: plays may have been missed before this process started."""
         if not 0 <= now_ms - self._asked_ms < RESTART_GRACE_MS:
-            self._due = [self._clock.monotonic()]
-            self._may_repeat = True
+            self._due, self._may_repeat = [self._clock.monotonic()], True
 
     def on_gap(self) -> None:
         """Plan two requests: an unobserved span has ended."""
@@ -99,17 +69,14 @@ class Backfiller:
 
     def to_note(self) -> dict[str, str]:
         """Return the note to be saved."""
-        return {BACKFILL_NOTE: to_json(_BackfillState(self._asked_ms, self._listened_ms))}
+        return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms, "listened_ms": self._listened_ms})}
 
     def fetch_if_due(
         self, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now.
 
-        Args:
-            open_play: The newest state of the play in progress.
-            now_ms: Now, in milliseconds since the epoch, UTC.
-            unobserved: Unobserved spans, from and to in milliseconds since the epoch.
+        Times are in milliseconds since the epoch, UTC; `unobserved` has the begin and end of each span.
         """
         now = self._clock.monotonic()
         is_planned = bool(self._due) and self._due[0] <= now
@@ -120,9 +87,12 @@ class Backfiller:
         try:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
-            self._failed(error)
+            self._listened_ms = min(self._listened_ms, LISTENED_INTERVAL_MS - LISTENED_RETRY_MS)
             if self._may_repeat:
                 self._due, self._may_repeat = [now + FOLLOW_UP_DELAY], False
+            if str(error) != self._trouble:
+                log.warning(f"cannot fetch recently played items ({error}); retrying later")
+            self._trouble = str(error)
             return []
         self._listened_ms, self._trouble, self._may_repeat = 0, "", False
         return self._new_plays(body, open_play, now_ms, unobserved)
@@ -130,13 +100,13 @@ class Backfiller:
     def _new_plays(
         self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
-        tombstones, horizon_ms = self._log.tombstones(), self._outbox.horizon_ms()
+        tombstones, horizon_ms = self._recorder.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]
         history = [item for item in items if not matches_tombstone(tombstones, item.ended_ms)]
         if not history:
             return []
         since_ms = history[0].ended_ms - LOOKBACK_MS
-        logged = {identity(play): play for play in self._log.foreign_plays(since_ms)}
+        logged = {identity(play): play for play in self._recorder.foreign_plays(since_ms)}
         logged |= {identity(play): play for play in self._outbox.kept(since_ms)}
         known = [play for play in logged.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
@@ -145,9 +115,3 @@ class Backfiller:
         for play in plays:
             log.info(f"recently played: {format_play(play)}")
         return plays
-
-    def _failed(self, error: SpotifyLoggerError) -> None:
-        self._listened_ms = min(self._listened_ms, LISTENED_INTERVAL_MS - LISTENED_RETRY_MS)
-        if str(error) != self._trouble:
-            log.warning(f"cannot fetch recently played items ({error}); retrying later")
-        self._trouble = str(error)

@@ -3,59 +3,97 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger import __version__
+from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.display import format_play, format_title
+from spotify_logger.core.matching import identity
 from spotify_logger.core.player_state import PlayerState, StateKind, read_player_state
+from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import Tracker
-from spotify_logger.daemon.timings import DEFAULT_TIMINGS
+from spotify_logger.daemon.alerts import Alerts, Heartbeat
+from spotify_logger.daemon.backfiller import Backfiller
+from spotify_logger.daemon.gap_monitor import GapMonitor
+from spotify_logger.daemon.recorder import Recorder
+from spotify_logger.spotify.api import Spotify
+from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.spotify.quota import Quota
+from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
+from spotify_logger.storage.client import RedisClient
+from spotify_logger.storage.lease import RENEW_INTERVAL
+from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
+from spotify_logger.storage.sqlite_file import DISK_RETRY
+from spotify_logger.storage.store import Store
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 
 if TYPE_CHECKING:
-    from spotify_logger.core.backoff import Backoff
+    import sqlite3
+    from collections.abc import Callable
+
+    from spotify_logger.config.settings import Settings
     from spotify_logger.core.play import Play
     from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.core.poll_schedule import PollSchedule
-    from spotify_logger.daemon.backfiller import Backfiller
-    from spotify_logger.daemon.gap_monitor import GapMonitor
-    from spotify_logger.daemon.recorder import Recorder
-    from spotify_logger.daemon.timings import DaemonTimings
-    from spotify_logger.spotify.api import ApiResponse, Spotify
-    from spotify_logger.storage.outbox import Outbox
+    from spotify_logger.spotify.api import ApiResponse
+    from spotify_logger.spotify.http import Send
     from spotify_logger.system.clock import Clock
 
 MAX_PENDING_ANSWERS = 20
 """Answers held back, with a new state folder, until Redis tells which play to continue."""
 REQUESTS_NOTE = "requests"
-"""The note with the number of requests per hour."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The result of one turn of the loop.
+class DaemonTimings:
+    """How long the logger process waits, in seconds."""
 
-    Attributes:
-        due: When the next turn is due, in seconds of the monotonic clock.
-        ok: Whether Spotify answered and Redis took the result.
-        words: What the logger is doing, for people.
-    """
+    max_turn: float = 120.0
+    """For a turn, or the loop counts as hung: two API calls and a token refresh of 20 s each, an alert and a
+    heartbeat of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
+    max_wait: float = (
+        60.0  # between two turns, so that the supervisor gets heartbeats; between tries of Redis
+    )
+    read_timeout: float = 10.0  # silence after which a request to Spotify is given up
+    request_deadline: float = 20.0  # the longest a request to Spotify may take
+    login_check_interval: float = 5.0  # between checks of the token file while a login is needed
+    disk_retry: float = DISK_RETRY
+    lease_renewal: float = RENEW_INTERVAL
+    orphan_timeout: float = 10.0  # for a lock that the children of a killed supervisor still hold
 
-    due: float
-    ok: bool
-    words: str
+
+DEFAULT_TIMINGS = DaemonTimings()
 
 
 @dataclass(frozen=True, slots=True)
-class _Polled:
-    """A player state and its times; `is_after_gap` after an unobserved span."""
+class Environment:
+    """What a logger needs from the outside."""
 
+    clock: Clock
+    send: Send
+    send_alert: Send  # for heartbeats too
+    boot_id: str  # the ID of this boot of the machine
+    chance: Callable[[], float] = random.random
+    connect: Callable[[str], RedisClient] = RedisClient
+    open_database: Callable[[str], sqlite3.Connection] | None = None  # of the outbox
+    may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
+    timings: DaemonTimings = DEFAULT_TIMINGS
+
+
+class Turn(NamedTuple):
+    """The result of one turn of the loop."""
+
+    due: float  # when the next turn is due, in seconds of the monotonic clock
+    ok: bool  # whether Spotify answered and Redis took the result
+    words: str  # what the logger is doing, for people
+
+
+class _Polled(NamedTuple):
     player_state: PlayerState
     stamp_ms: int
     monotonic_ms: int
@@ -71,54 +109,51 @@ class _Polled:
 class Poller:
     """Polls Spotify, passes the answers to the tracker, and its plays to the recorder.
 
-    Args:
-        spotify: The API client.
-        recorder: Stores the plays.
-        outbox: Keeps notes over a restart.
-        backfiller: Finds missed plays.
-        gap_monitor: Records gaps and reports health.
-        clock: The time.
-        schedule: When to poll after an answer.
-        backoff: When to poll after a failure.
-        timings: How long to wait for a rate limit or a login.
+    Polls as the settings say, unless a schedule is given; after a failure, with a backoff.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all collaborators are passed in
-        self,
-        spotify: Spotify,
-        recorder: Recorder,
-        outbox: Outbox,
-        backfiller: Backfiller,
-        gap_monitor: GapMonitor,
-        clock: Clock,
-        schedule: PollSchedule,
-        backoff: Backoff,
-        timings: DaemonTimings = DEFAULT_TIMINGS,
+    def __init__(
+        self, settings: Settings, environment: Environment, schedule: PollSchedule | None = None
     ) -> None:
-        self._spotify = spotify
-        self._recorder = recorder
-        self._backfiller = backfiller
-        self._gap_monitor = gap_monitor
-        self._clock = clock
-        self._schedule = schedule
-        self._backoff = backoff
-        self._timings = timings
+        clock, chance = environment.clock, environment.chance
+        self._clock, self._timings = clock, environment.timings
+        self.store = Store(
+            settings.redis_url, settings.redis_prefix, clock.utc, environment.connect, settings.listener
+        )
+        path, disk_retry = settings.state_dir / OUTBOX_FILE, self._timings.disk_retry
+        self.outbox = Outbox(path, clock.monotonic, environment.open_database, disk_retry)
+        rate_limit = RateLimit(settings.state_dir / RATE_LIMIT_FILE, clock, environment.boot_id)
+        token_file = TokenFile(settings.state_dir / TOKEN_FILE)
+        self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
+        redis_backoff = Backoff(1.0, self._timings.max_wait, chance)
+        self.recorder = Recorder(self.store, self.outbox, clock, redis_backoff, environment.may_write)
+        self.alerts = Alerts(environment.send_alert, settings.alert_url, clock, self.outbox, chance)
+        self._heartbeat = Heartbeat(environment.send_alert, settings.heartbeat_url, clock)
+        self._backfiller = Backfiller(self.spotify, self.outbox, clock, self.recorder)
+        self._gap_monitor = GapMonitor(self.outbox, clock, MAX_IDLE_FACTOR * settings.poll_max)
+        self._schedule = schedule or PollSchedule(settings.poll_min, settings.poll_max)
+        self._backoff = Backoff(settings.poll_min, 2 * settings.poll_max, chance)
         self._tracker = Tracker()  # until it is restored, only the schedule uses it
         self._is_restored = False
         self._memory = ""
         self._pending: list[_Polled] = []
-        self._usage = Quota(outbox.note(REQUESTS_NOTE))
+        self._usage = Quota(self.outbox.note(REQUESTS_NOTE))
         self._counted = 0
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # None while Spotify answers, "" before the first answer
         self._login_trouble = ""
+
+    def close(self) -> None:
+        """Close the connection to Redis and the outbox."""
+        self.store.close()
+        self.outbox.close()
 
     def turn(self) -> Turn:
         """Poll once, and return when to poll again."""
         if not self._is_restored:
             self._restore()
         try:
-            answer = self._spotify.player_state()
+            answer = self.spotify.player_state()
         except NotBefore as error:
             until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
             wait, what_next = min(error.seconds, self._timings.max_wait), f"; the next request is at {until}"
@@ -133,45 +168,47 @@ class Poller:
             self._backoff.succeeded()
             turn = self._answered(answer)
         self._gap_monitor.on_planned(turn.due)
-        self._gap_monitor.report(
-            self._spotify.login_valid_until,
-            self._login_trouble,
-            is_time_known=self._spotify.is_time_known,
-            healthy=turn.ok,
-        )
+        # Before its first answer, a process does not know whether the login works.
+        if self._login_trouble or (self.spotify.is_time_known and "last_poll" in self._status):
+            self.alerts.check_login(self.spotify.login_valid_until, self._login_trouble)
+        self.alerts.deliver()
+        self._heartbeat.beat(healthy=turn.ok)
         return turn
 
     def flush(self) -> None:
-        """Save what changes with every answer, before the process ends."""
+        """Save what changes with every answer, but not before it is restored."""
         if self._is_restored:
-            self._save()
+            requests = {REQUESTS_NOTE: self._usage.to_text()}
+            self.recorder.save({**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()})
 
     def _answered(self, answer: ApiResponse) -> Turn:
         player_state, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
+        words = describe(player_state)
         if self._trouble is not None:
-            log.info(f"Spotify answers{' again' if self._trouble else ''}: {describe(player_state)}")
+            log.info(f"Spotify answers{' again' if self._trouble else ''}: {words}")
             if not self._trouble:
                 self._backfiller.on_start(stamp_ms)
             self._trouble = None
         self._login_trouble = ""
-        span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic)
-        if span is not None:
+        is_after_gap = self._gap_monitor.on_answer(stamp_ms, answer.monotonic) is not None
+        if is_after_gap:
             self._backfiller.on_gap()
-        self._pending.append(
-            _Polled(player_state, stamp_ms, round(answer.monotonic * 1000), span is not None)
-        )
-        self._status["login"] = "ok"
-        self._status["blind"] = ""
-        self._status["last_poll"] = to_iso(stamp_ms)
+        polled = _Polled(player_state, stamp_ms, round(answer.monotonic * 1000), is_after_gap)
+        self._pending.append(polled)
+        self._status.update(login="ok", blind="", last_poll=to_iso(stamp_ms))
         if self._is_restored:
             self._track_pending()
-            self._backfill()
+            if self.recorder.has_history:
+                now_ms, spans = round(self._clock.utc() * 1000), self._gap_monitor.unobserved
+                found = self._backfiller.fetch_if_due(self._tracker.play, now_ms, spans)
+                self.recorder.add([play for play in found if play.end_reason is not None], self._memory)
         else:
-            self._pending[-1].feed(self._tracker)
-        self._schedule.slowdown = self._spotify.slowdown
+            polled.feed(self._tracker)
+        self._schedule.slowdown = self.spotify.slowdown
         due = answer.monotonic + self._schedule.wait_after(self._tracker.seen, answer.monotonic)
-        recorded = self._record(due, describe(player_state), player_state)
-        return Turn(due, recorded, self._recorder.trouble or describe(player_state))
+        is_shown = player_state.kind is not StateKind.NO_INFORMATION
+        is_recorded = self._record(due, words, self._tracker.play if is_shown else None)
+        return Turn(due, is_recorded, self.recorder.trouble or words)
 
     def _failed(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
         words = f"{error}{what_next}"
@@ -193,22 +230,17 @@ class Poller:
             before = self._tracker.play
             changed = polled.feed(self._tracker)
             self._memory = self._tracker.serialize()
-            self._recorder.add(changed, self._memory)
+            self.recorder.add(changed, self._memory)
             for play in changed:
-                self._backfiller.on_listened(_newly_played_ms(before, play))
+                known_ms = before.ms_played if before and identity(before) == identity(play) else 0
+                self._backfiller.on_listened(play.ms_played - known_ms)
                 if play.end_reason is not None:
                     log.info(format_play(play))
         self._pending.clear()
 
-    def _backfill(self) -> None:
-        if self._recorder.has_history:
-            now_ms = round(self._clock.utc() * 1000)
-            found = self._backfiller.fetch_if_due(self._tracker.play, now_ms, self._gap_monitor.unobserved)
-            self._recorder.add([play for play in found if play.end_reason is not None], self._memory)
-
     def _restore(self) -> None:
         """Continue where an earlier process stopped, once that is known."""
-        loaded = self._recorder.load()
+        loaded = self.recorder.load()
         if loaded is not None:
             newest, self._memory, status = loaded
             self._usage.merge(status.get("requests_by_hour", ""))
@@ -221,41 +253,28 @@ class Poller:
             self._tracker = Tracker()
         self._is_restored = True
 
-    def _record(self, due: float, words: str, player_state: PlayerState | None) -> bool:
-        now = self._clock.utc()
-        wait = due - self._clock.monotonic()
-        until = self._spotify.login_valid_until
-        self._usage.add(self._spotify.requests - self._counted, now)
-        self._counted = self._spotify.requests
-        status: dict[str, FieldValue] = {
-            **self._status,
-            "next_poll": to_iso(round((now + wait) * 1000)),
-            "state": log.sanitize(words),
-            "login_valid_until": "" if until is None else to_iso(round(until * 1000)),
-        }
-        if not self._is_restored:  # the status in Redis has not been read yet, and must not be overwritten
-            return self._recorder.write(None, wait, status)
-        if self._gap_monitor.is_save_due():
-            self._save()
-        status["requests_24h"] = self._usage.total(now)
-        status["requests_by_hour"] = self._usage.to_text()
-        status["tracker"] = self._memory
-        shown = (
-            None
-            if player_state is None or player_state.kind is StateKind.NO_INFORMATION
-            else self._tracker.play
+    def _record(self, due: float, words: str, shown: Play | None) -> bool:
+        now, wait = self._clock.utc(), due - self._clock.monotonic()
+        until = self.spotify.login_valid_until
+        self._usage.add(self.spotify.requests - self._counted, now)
+        self._counted = self.spotify.requests
+        self._status.update(
+            next_poll=to_iso(round((now + wait) * 1000)),
+            state=log.sanitize(words),
+            login_valid_until="" if until is None else to_iso(round(until * 1000)),
         )
-        return self._recorder.write(shown, wait, status)
-
-    def _save(self) -> None:
-        requests = {REQUESTS_NOTE: self._usage.to_text()}
-        self._recorder.save({**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()})
-
-
-def _newly_played_ms(before: Play | None, play: Play) -> int:
-    """Return the milliseconds of a play that were added since its previous state."""
-    is_same = before is not None and (before.started_ms, before.item.uri) == (play.started_ms, play.item.uri)
-    return play.ms_played - before.ms_played if is_same and before is not None else play.ms_played
+        if (
+            not self._is_restored
+        ):  # the rest of the status in Redis is not read yet, and must not be overwritten
+            return self.recorder.write(None, wait, self._status)
+        if self._gap_monitor.is_save_due():
+            self.flush()
+        self._status.update(
+            requests_24h=self._usage.total(now),
+            requests_by_hour=self._usage.to_text(),
+            tracker=self._memory,
+        )
+        return self.recorder.write(shown, wait, self._status)
 
 
 def describe(player_state: PlayerState) -> str:

@@ -26,6 +26,7 @@ if __name__ == "__main__":
 from spotify_logger.config import auth_file
 from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
 from spotify_logger.config.sources import AUTH_FILE, readable_by_others, strip_pasted
+from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal
 from spotify_logger.system import atomic_file, log
@@ -37,17 +38,12 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
 
-EXAMPLE_FILE = "auth.example.py"
-REDIS_ADDRESS = {"host": "127.0.0.1", "port": 6379}
-"""Where the embedded server listens when REDIS_URL is not set: the default of Redis clients."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check settings and login, and report to the supervisor.
 
     Returns:
-        The exit code: 0 if the loop may start, 78 if a person has to act first, 130 after Ctrl-C. One line on
-        stderr says why.
+        The exit code: 0 if the loop may start, 78 if a person has to act first, 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
     parser.add_argument(
@@ -65,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\nInterrupted.\n")
         return EXIT_INTERRUPTED
     if options.report_fd is not None:
-        _report(settings, options.report_fd)
+        address = own_address(settings)
+        redis = None if address is None else {"host": address[0], "port": address[1]}
+        report = {"state_dir": str(settings.state_dir), "redis": redis}
+        with contextlib.suppress(BrokenPipeError):  # the supervisor has been killed
+            os.write(options.report_fd, f"{json.dumps(report)}\n".encode())
     return os.EX_OK
 
 
@@ -83,9 +83,9 @@ def _settings(directory: Path) -> Settings:
 
 
 def _ask_for_app(directory: Path) -> None:
-    """Ask for client ID and client secret, and save them in `auth.py`."""
+    """Ask for client ID and client secret, and save them in `auth.py`; its other lines stay."""
     settings = load(directory, os.environ, need_login=False)
-    path = directory / AUTH_FILE
+    path, example = directory / AUTH_FILE, directory / "auth.example.py"
     say = Prompt(sys.stdout).say
     say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
     say("1. Open https://developer.spotify.com/dashboard and create an app: any name, with the Web API.")
@@ -94,16 +94,16 @@ def _ask_for_app(directory: Path) -> None:
     values = {"client_id": _ask(input, "Client ID: ", needed=True)}
     if not settings.client_secret:
         values["client_secret"] = _ask(getpass.getpass, "Client secret (hidden; optional): ")
-    _save(path, values)
+    try:
+        source = atomic_file.read(path) or atomic_file.read(example) or b""
+        atomic_file.write_atomically(path, auth_file.fill(source, str(path), values))
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
     say(f"Saved in {path}, readable only by you.")
 
 
 def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:
-    """Ask until the answer looks like an ID or a secret; it may be empty unless `needed`.
-
-    Raises:
-        Misconfigured: The input ended.
-    """
+    """Ask until the answer looks like an ID or a secret; it may be empty unless `needed`."""
     while True:
         try:
             answer = strip_pasted(ask(prompt))
@@ -116,15 +116,6 @@ def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str
         Prompt(sys.stdout).say("That does not look right: it has only letters and digits, without spaces.")
 
 
-def _save(path: Path, values: dict[str, str]) -> None:
-    """Set values in `auth.py`, which is created from its example if missing; other lines stay."""
-    try:
-        source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""
-        atomic_file.write_atomically(path, auth_file.fill(source, str(path), values))
-    except OSError as error:
-        raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
-
-
 def _ensure_login(settings: Settings) -> None:
     path = settings.state_dir / oauth.TOKEN_FILE
     if oauth.TokenFile(path).load() or settings.refresh_token:
@@ -135,14 +126,6 @@ def _ensure_login(settings: Settings) -> None:
         raise LoginNeeded(
             "not logged in to Spotify yet: run `spotify-logger login` on a terminal, as this user"
         )
-
-
-def _report(settings: Settings, descriptor: int) -> None:
-    # Several listeners share one Redis, so it must not stop with the logger of one of them.
-    redis = REDIS_ADDRESS if settings.redis_is_default and not settings.listener else None
-    report = {"state_dir": str(settings.state_dir), "redis": redis}
-    with contextlib.suppress(BrokenPipeError):  # the supervisor has been killed
-        os.write(descriptor, f"{json.dumps(report)}\n".encode())
 
 
 def _on_terminal() -> bool:

@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from spotify_logger.daemon.alerts import (
-    ALERTS_NOTE,
-    MAX_TEXT_LENGTH,
-    Alerts,
-    Heartbeat,
-)
+from spotify_logger.daemon.alerts import ALERTS_NOTE, MAX_TEXT_LENGTH, Alerts, Heartbeat
 from spotify_logger.spotify.http import HttpSender, Request, Response
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 from tests.testbed.virtual_time import VirtualClock
+
+if TYPE_CHECKING:
+    from spotify_logger.storage.outbox import Outbox
 
 DAY = 86400.0
 EXPIRY = 1_811_073_600.0  # 2027-05-23T12:00:00Z, on the 23rd in most time zones
@@ -68,12 +67,12 @@ class AlertsHarness:
         self.restart()
 
     def restart(self, url: str = URL) -> None:
-        self.alerts = Alerts(self.webhook, url, self.clock, self.notes, lambda: 1.0)
+        self.alerts = Alerts(self.webhook, url, self.clock, cast("Outbox", self.notes), lambda: 1.0)
 
     def check(self, day: float, expires: float | None = 180, trouble: str = "") -> list[str]:
         """Check the login on a day, counted from the start; return the texts that arrive."""
         self.clock.now = START + day * DAY
-        self.alerts.check_login(None if expires is None else START + expires * DAY, trouble, self.clock.now)
+        self.alerts.check_login(None if expires is None else START + expires * DAY, trouble)
         for _ in range(3):
             self.alerts.deliver()
         arrived, self.webhook.accepted = self.webhook.accepted, []
@@ -249,7 +248,8 @@ def test_alerts_over_http_arrive_after_failures_and_keep_the_url_secret(
     )
     clock = VirtualClock(START)
     with closing(ScriptedServer(*scripts)) as server, closing(HttpSender()) as sender:
-        alerts = Alerts(sender, f"{server.url}/tops3cret?a=b", clock, CountingNotes(), lambda: 1.0)
+        outbox = cast("Outbox", CountingNotes())
+        alerts = Alerts(sender, f"{server.url}/tops3cret?a=b", clock, outbox, lambda: 1.0)
         alerts.notify("disk", "Grüße: the disk is full.")
         for _ in range(3):
             alerts.deliver()
@@ -263,7 +263,7 @@ def test_alerts_over_http_arrive_after_failures_and_keep_the_url_secret(
     assert not any(header.startswith(("Authorization", "Cookie")) for header in headers)
     warning, info = capsys.readouterr().err.splitlines()
     assert "answered 500" in warning
-    assert "delivered again" in info
+    assert "works again" in info
     assert "tops3cret" not in warning + info
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from spotify_logger.daemon.recorder import Recorder
     from spotify_logger.spotify.api import Spotify
 
 T = SECOND
@@ -70,7 +71,8 @@ class BackfillHarness:
         self.load()
 
     def load(self) -> None:
-        self.backfiller = Backfiller(cast("Spotify", self.spotify), self.outbox, self.clock, self.log)
+        spotify, recorder = cast("Spotify", self.spotify), cast("Recorder", self.log)
+        self.backfiller = Backfiller(spotify, self.outbox, self.clock, recorder)
 
     def start(self) -> None:
         self.backfiller.on_start(round(self.clock.utc() * 1000))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.redis_keys import TOMBSTONES
-from spotify_logger.daemon.deletions import MAX_TOMBSTONES, Tombstones
+from spotify_logger.daemon.reconcile import MAX_TOMBSTONES, Tombstones
 from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.store import Store
 from tests.testbed.fake_redis import FakeRedis

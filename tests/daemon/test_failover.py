@@ -12,7 +12,8 @@ import pytest
 
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import FENCE, LEASE, STATUS
-from spotify_logger.daemon.wiring import Environment, build_failover
+from spotify_logger.daemon.failover import Failover
+from spotify_logger.daemon.poller import Environment
 from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.spotify.http import Response
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from spotify_logger.daemon.failover import Failover
     from spotify_logger.simulator.comparison import Comparison
     from spotify_logger.simulator.timeline import TruePlay
     from spotify_logger.spotify.http import Request
@@ -103,7 +103,7 @@ class FailoverMachine:
             random.Random(f"jitter of {self.name}").random,
             connect=lambda _: CuttableClient(self._redis, self),
         )
-        self.failover = build_failover(self._settings, environment, self.name)
+        self.failover = Failover(self._settings, environment, self.name)
         self.due, self.crash_in = self._world.clock.now, 0
 
     def stop(self) -> None:
@@ -477,7 +477,7 @@ def test_the_log_of_the_other_is_read_again_if_that_breaks_off(
         attic.start()
     pair.run(30 * MINUTE)
     assert attic.failover is not None
-    assert {play.second for play in pair.logged()} <= attic.failover.logger.outbox.keys()
+    assert {play.second for play in pair.logged()} <= attic.failover.poller.outbox.keys()
     verdict = pair.compare()
     assert [*verdict.duplicates, *verdict.phantoms] == []
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.coverage import LOGIN_DEAD, NOT_RUNNING, OFFLINE
+from spotify_logger.core.coverage import NOT_RUNNING, OFFLINE
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.alerts import Alerts, Heartbeat
 from spotify_logger.daemon.gap_monitor import (
     GAP_NOTE,
     LAST_ANSWER_NOTE,
@@ -16,7 +15,6 @@ from spotify_logger.daemon.gap_monitor import (
     UNOBSERVED_NOTE,
     GapMonitor,
 )
-from spotify_logger.spotify.http import Response
 from spotify_logger.storage.outbox import Outbox
 from tests.testbed.virtual_time import VirtualClock
 
@@ -24,11 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.spotify.http import Request
-
 T = 1_795_348_800.0  # 2026-11-22T12:00:00Z
 DAY, HOUR, MINUTE = 86_400, 3600, 60
-REFUSED = "Spotify no longer accepts the login"
 Gap = tuple[float, float, str]
 """From and to, in seconds since noon, and the reason."""
 
@@ -39,7 +34,6 @@ class GapMonitorHarness:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._outboxes: list[Outbox] = []
-        self.requests: list[Request] = []
         self.clock = VirtualClock(T)
         self.restart()
 
@@ -47,19 +41,13 @@ class GapMonitorHarness:
         """Start a process after the one before was killed."""
         self.outbox = Outbox(self._path, self.clock.monotonic)
         self._outboxes.append(self.outbox)
-        alerts = Alerts(self._send, "https://ntfy.test/x", self.clock, self.outbox, lambda: 0.5)
-        heartbeat = Heartbeat(self._send, "https://hc.test/x", self.clock)
-        self.monitor = GapMonitor(self.outbox, self.clock, alerts, heartbeat, 60.0)
+        self.monitor = GapMonitor(self.outbox, self.clock, 60.0)
         self.monitor.resume(None if answer_in_redis is None else round((T + answer_in_redis) * 1000))
 
     def reboot(self, ahead: float = 0.0, answer_in_redis: float | None = None) -> None:
         """Restart the machine, with a clock that is wrong by some seconds."""
         self.clock = self.clock.reboot(ahead)
         self.restart(answer_in_redis=answer_in_redis)
-
-    def _send(self, request: Request) -> Response:
-        self.requests.append(request)
-        return Response(200, {}, b"")
 
     def answer(self, wait: float = 30, *, date: bool = True) -> Gap | None:
         """Run a turn with an answer, and wait; return the unobserved span that it ended."""
@@ -92,12 +80,6 @@ class GapMonitorHarness:
     def saved_answer(self) -> float:
         """Return the last answer according to the outbox, in seconds since noon."""
         return int(self.outbox.note(LAST_ANSWER_NOTE)) / 1000 - T
-
-    def report(self, trouble: str = "", *, is_time_known: bool = True, healthy: bool = True) -> list[str]:
-        """Report, with a login that expires in 100 days; return the alerts, and "" for a heartbeat."""
-        self.requests.clear()
-        self.monitor.report(T + 100 * DAY, trouble, is_time_known=is_time_known, healthy=healthy)
-        return [request.text or "" for request in self.requests]
 
     def close(self) -> None:
         for outbox in self._outboxes:
@@ -201,28 +183,3 @@ def test_invalid_notes_count_as_none(harness: GapMonitorHarness, note: str) -> N
     assert harness.monitor.unobserved == []
     assert harness.answer() is None
     assert harness.saved_gaps() == []
-
-
-@pytest.mark.parametrize("is_time_known", [False, True])
-def test_a_login_that_fails_is_reported_once_and_again_when_it_works(
-    harness: GapMonitorHarness, *, is_time_known: bool
-) -> None:
-    harness.fail_for(30, LOGIN_DEAD)
-    assert len(harness.report(REFUSED, is_time_known=False, healthy=False)) == 1
-    assert harness.report(REFUSED, healthy=False) == []
-    harness.restart()
-    harness.fail_for(30)  # a first request may time out, or get a 503, which has a `Date`
-    assert harness.report(is_time_known=is_time_known, healthy=False) == []
-    harness.answer()
-    works_again, heartbeat = harness.report()
-    assert "works again" in works_again
-    assert heartbeat == ""
-
-
-def test_a_reminder_waits_until_the_time_is_known(harness: GapMonitorHarness) -> None:
-    harness.clock = VirtualClock(T, ahead=95 * DAY)
-    harness.restart()
-    harness.answer(date=False)
-    assert harness.report(is_time_known=False, healthy=False) == []
-    harness.answer()
-    assert harness.report(healthy=False) == []

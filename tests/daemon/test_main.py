@@ -15,8 +15,9 @@ import pytest
 import redis
 
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import StopSignal, main, run, run_logger, start_redis
+from spotify_logger.daemon.main import StopSignal, main, run
 from spotify_logger.daemon.poller import Turn
+from spotify_logger.daemon.standalone import prepare
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
@@ -134,49 +135,42 @@ def default_redis(folder: Path, port: int) -> Settings:
 class TestOwnRedis:
     def test_it_is_started_with_the_lock_and_stopped_in_the_end(self, tmp_path: Path) -> None:
         settings = default_redis(tmp_path, free_port())
-        lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
         with ExitStack() as resources:
-            start_redis(settings, lock, resources)
+            prepare(settings, 0.0, resources)
             with redis.Redis.from_url(settings.redis_url) as client:
                 pid = int(client.info("server")["process_id"])
-            descriptors = list(open_files(pid))
-            assert str(tmp_path / "lock") in descriptors
+            assert str(tmp_path / "lock") in list(open_files(pid))
             assert (tmp_path / "redis").is_dir()
-        os.close(lock)
         assert not is_there(pid)
 
     def test_it_is_not_started_where_one_is_set_or_running(self, tmp_path: Path, redis_url: str) -> None:
         running = urlsplit(redis_url).port or 0
         is_set = make_settings(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
-        with ExitStack() as resources:
-            start_redis(is_set, 0, resources)
-            start_redis(default_redis(tmp_path, running), 0, resources)
-        assert list(tmp_path.iterdir()) == []
+        for settings in (is_set, default_redis(tmp_path, running)):
+            with ExitStack() as resources:
+                prepare(settings, 0.0, resources)
+        assert list(tmp_path.iterdir()) == [tmp_path / "lock"]
         assert is_listening("127.0.0.1", running)
 
-    @pytest.mark.usefixtures("restore_signals")
     def test_named_listeners_get_advice_instead(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         port = free_port()
         anna = default_redis(tmp_path, port).for_listener("anna")
         anna.state_dir.mkdir()
-        stop = StopSignal()
-        os.kill(os.getpid(), signal.SIGTERM)
         with ExitStack() as resources:
-            start_redis(anna, 0, resources)
+            prepare(anna, 0.0, resources)
             assert not is_listening("127.0.0.1", port)
-            run_logger(anna, HeartbeatPipe(), stop, resources)
-        first = capsys.readouterr().err.splitlines()[0]
-        assert f"nothing is listening on 127.0.0.1:{port}" in first
-        assert "sudo apt install redis-server" in first
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"nothing is listening on 127.0.0.1:{port}" in line
+        assert "sudo apt install redis-server" in line
 
     def test_without_a_server_program_there_is_advice(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(embedded_server, "find_server", lambda: None)
         with ExitStack() as resources:
-            start_redis(default_redis(tmp_path, free_port()), 0, resources)
+            prepare(default_redis(tmp_path, free_port()), 0.0, resources)
         assert "sudo apt install redis-server" in capsys.readouterr().err
 
 

@@ -20,8 +20,7 @@ from spotify_logger.core import redis_keys
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
-from spotify_logger.daemon.poller import Turn, describe
-from spotify_logger.daemon.timings import DEFAULT_TIMINGS
+from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Turn, describe
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.comparison import compare

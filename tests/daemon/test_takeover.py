@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.daemon.reconcile import Tombstones
 from spotify_logger.daemon.takeover import Takeover
 from spotify_logger.storage.outbox import Outbox, OutboxPlay
 from tests.redis_log import SECOND, RedisLog, play
@@ -23,7 +24,7 @@ class Queue:
     def __init__(self, log: RedisLog, path: Path) -> None:
         self.log = log
         self.outbox = Outbox(path, lambda: 0.0)
-        self.takeover = Takeover(log.store, self.outbox, lambda row: row)
+        self.takeover = Takeover(log.store, self.outbox, Tombstones(log.store, self.outbox))
 
     def is_sent(self, left: Play) -> bool:
         self.outbox.put([left])

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import redis
 
 from spotify_logger.core.play import BACKFILL, TRACKDONE
-from spotify_logger.daemon.wiring import Environment, build_logger
+from spotify_logger.daemon.poller import Environment, Poller
+from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
+from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
+from spotify_logger.simulator.service import PLAYER_PATH
 from spotify_logger.spotify.http import Response
-from spotify_logger.spotify.oauth import TOKEN_FILE
+from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from tests.testbed.virtual_run import VirtualRun, make_settings
@@ -75,8 +78,32 @@ def test_alerts_and_heartbeats_have_a_sender_of_their_own(tmp_path: Path, redis_
     environment = Environment(world.clock, world.send, send_alert, "a run")
     urls = {"alert_url": "https://ntfy.test/x", "heartbeat_url": "https://hc.test/x"}
     settings = replace(make_settings(tmp_path, redis_url), **urls)  # type: ignore[arg-type]
-    for refresh_token in ("", settings.refresh_token):
-        logger = build_logger(replace(settings, refresh_token=refresh_token), environment)
-        logger.poller.turn()
-        logger.close()
+    token = settings.refresh_token
+    for refresh_token, is_failing, sent in (("", False, 1), (token, True, 1), (token, False, 3)):
+        if is_failing:  # before its first answer, a process does not know whether the login works
+            world.service.faults.add(Fault("error_503", PLAYER_PATH, requests=1), world.clock.now)
+        with closing(Poller(replace(settings, refresh_token=refresh_token), environment)) as poller:
+            poller.turn()
+        assert len(addresses) == sent
     assert addresses == ["https://ntfy.test/x", "https://ntfy.test/x", "https://hc.test/x"]
+
+
+def test_a_reminder_waits_until_the_time_is_known(tmp_path: Path, redis_url: str) -> None:
+    world = make_world()
+    world.clock.step(175 * 24 * HOUR)
+    TokenFile(tmp_path / TOKEN_FILE).save(Token(DEMO_REFRESH_TOKEN, authorized_at=T))
+    alerts: list[Request] = []
+
+    def send_without_date(request: Request) -> Response:
+        response = world.send(request)
+        return replace(response, headers={"content-type": response.headers.get("content-type", "")})
+
+    def send_alert(request: Request) -> Response:
+        alerts.append(request)
+        return Response(200, {}, b"")
+
+    settings = replace(make_settings(tmp_path, redis_url), alert_url="https://ntfy.test/x", refresh_token="")
+    environment = Environment(world.clock, send_without_date, send_alert, "a run")
+    with closing(Poller(settings, environment)) as poller:
+        assert poller.turn().ok
+    assert alerts == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.play import Play
 from spotify_logger.core.poll_schedule import PollSchedule
-from spotify_logger.daemon.wiring import Environment, build_logger
+from spotify_logger.daemon.poller import Environment, Poller
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.core.observations import Observations
-    from spotify_logger.daemon.logger import Logger
     from spotify_logger.spotify.http import Send
     from tests.testbed.virtual_time import VirtualWorld
 
@@ -84,24 +83,22 @@ class VirtualRun:
         self._send = send or world.send
         self._schedule = schedule
         self._chance = random.Random(f"jitter {seed}").random
-        self._logger: Logger | None = None
+        self._poller: Poller | None = None
         self.start()
 
     def start(self) -> None:
         """Start the logger, or restart it: what it had only in memory is lost."""
-        if self._logger is not None:
-            self._logger.close()
+        self.close()
         environment = Environment(
             self._world.clock, self._send, self._send, "a run of the machine", self._chance
         )
-        self._logger = build_logger(self._settings, environment, self._schedule)
-        self.spotify, self.store = self._logger.spotify, self._logger.store
-        self.poller, self.outbox = self._logger.poller, self._logger.outbox
+        self._poller = self.poller = Poller(self._settings, environment, self._schedule)
+        self.spotify, self.store, self.outbox = self.poller.spotify, self.poller.store, self.poller.outbox
 
     def close(self) -> None:
         """Close the connection to Redis and the outbox."""
-        if self._logger is not None:
-            self._logger.close()
+        if self._poller is not None:
+            self._poller.close()
 
     def run_until(self, moment: float) -> None:
         """Run the logger until `moment`, in true seconds since the epoch."""

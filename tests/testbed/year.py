@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, Play
-from spotify_logger.daemon.wiring import Environment, build_logger
+from spotify_logger.daemon.poller import Environment, Poller
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
 from spotify_logger.simulator.comparison import Comparison, Pair, compare
 from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from spotify_logger.daemon.logger import Logger
     from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
     from spotify_logger.spotify.http import Request
     from tests.testbed.fake_redis import Persistence
@@ -157,7 +156,7 @@ class YearSimulation:
         self._folder = folder
         self._settings = replace(make_settings(folder, "redis://stand-in/0"), alert_url=ALERT_URL)
         self._boot = 0
-        self._logger: Logger | None = None
+        self._poller: Poller | None = None
         self._databases: list[sqlite3.Connection] = []
         self._start_at = DEFAULT_START
         self._next_crash: ScheduledFault | None = None
@@ -236,9 +235,9 @@ class YearSimulation:
         self._listed_now.clear()
         limits = dict(self._limits)
         try:
-            logger = self._logger or self._start()
+            poller = self._poller or self._start()
             now = self.clock.now
-            turn = logger.poller.turn()
+            turn = poller.turn()
         except SimulatedCrash:
             self._limits = limits  # a limit that was answered a moment ago may not have reached the disk
             self._kill()
@@ -252,7 +251,7 @@ class YearSimulation:
         self.listed |= self._listed_now
         return self.clock.now + max(0.0, turn.due - self.clock.monotonic())
 
-    def _start(self) -> Logger:
+    def _start(self) -> Poller:
         environment = Environment(
             self.clock,
             self._send,
@@ -262,8 +261,8 @@ class YearSimulation:
             self.redis.client,
             self._open_database,
         )
-        self._logger = logger = build_logger(self._settings, environment)
-        add = logger.recorder.add
+        self._poller = poller = Poller(self._settings, environment)
+        add = poller.recorder.add
 
         def add_and_note(plays: Sequence[Play], memory: str) -> None:
             add(plays, memory)
@@ -271,15 +270,15 @@ class YearSimulation:
                 if play.end_reason is not None:
                     self._found[identity(play)] = play
 
-        logger.recorder.add = add_and_note  # type: ignore[method-assign]
-        return logger
+        poller.recorder.add = add_and_note  # type: ignore[method-assign]
+        return poller
 
     def _kill(self) -> None:
         """Kill the logger: what is only in memory is lost."""
-        if self._logger is not None:
-            self.result.requests += self._logger.spotify.requests
-            self._logger.store.close()
-        self._logger, self._next_crash = None, None
+        if self._poller is not None:
+            self.result.requests += self._poller.spotify.requests
+            self._poller.store.close()
+        self._poller, self._next_crash = None, None
         for database in self._databases:
             with suppress(sqlite3.Error):
                 database.close()
@@ -321,7 +320,7 @@ class YearSimulation:
     def _crash_if_due(self, moment: str) -> None:
         """Crash here, if the schedule says so."""
         crash = self._next_crash
-        if crash is None or crash.detail != moment or self._logger is None:
+        if crash is None or crash.detail != moment or self._poller is None:
             return
         self._writes_left -= 1
         if self._writes_left <= 0:
@@ -532,8 +531,8 @@ class YearSimulation:
 
     def _kept(self) -> set[tuple[int, str]]:
         """The plays of the outbox, as another process would see them."""
-        if self._logger is not None:
-            return {identity(play) for play in self._logger.outbox.kept()}
+        if self._poller is not None:
+            return {identity(play) for play in self._poller.outbox.kept()}
         name = self._folder / "outbox.sqlite"
         if not name.exists():
             return set()
