@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.core.times import to_iso
-from spotify_logger.queries import question
+from spotify_logger.queries import arguments, question
 from spotify_logger.storage.bulk import Archive
 from tests import reference
 from tests.reference import ReferenceItem, ReferenceLog, ReferencePeriod, ReferencePlay
@@ -192,7 +192,5 @@ def _entry(item: ReferenceItem) -> dict[str, str | int]:
 def question_from(log: ReferenceLog, words: Sequence[str]) -> Question:
     """Parse command-line arguments into a question."""
     parser = argparse.ArgumentParser()
-    question.add_period(parser)
-    question.add_threshold(parser)
-    question.add_ranking(parser)
+    arguments.add_options(parser, *arguments.RANKED, "--min", arguments.PERIOD)
     return question.from_options(parser.parse_args(words), log.now)

@@ -11,20 +11,19 @@ import re
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from spotify_logger import __version__
-from spotify_logger.cli.serve import serve
 from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
 from spotify_logger.config.settings import load
-from spotify_logger.queries import arguments
+from spotify_logger.queries.arguments import add_command, add_questions
+from spotify_logger.report.blocks import Answer
 from spotify_logger.report.output import write_answer
+from spotify_logger.report.words import utc_time
+from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from spotify_logger.config.settings import Settings
-    from spotify_logger.report.blocks import Answer
 
 EXAMPLES = """
 examples:
@@ -38,36 +37,47 @@ Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 
 """
 
 
-def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the arguments, by default those of the process."""
-    return arguments.parse_args(command_parser(), words)
-
-
 def run(options: argparse.Namespace) -> int:
     """Run the chosen command and return its exit code."""
+    need_login = options.command == "login"
+    settings = load(Path.cwd(), os.environ, need_login=need_login, listener=options.listener)
     if options.command == "web":
-        return serve(options, _settings(options))
-    if options.command == "login":
-        # With --json, nothing but JSON goes to standard output.
-        answer = _login(options, sys.stderr if options.json else sys.stdout)
-        if options.json:
-            write_answer(answer, sys.stdout, "json")
-        return answer.code
-    result = _answer(options, _settings(options))
-    if result is None:
+        return _serve(options, settings)
+    answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
+    if answer is None:
         return 0
-    write_answer(result, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
-    return result.code
+    write_answer(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
+    return answer.code
 
 
-def _settings(options: argparse.Namespace, *, need_login: bool = False) -> Settings:
-    return load(Path.cwd(), os.environ, need_login=need_login, listener=options.listener)
+def _login(settings: Settings, *, as_json: bool) -> Answer:
+    from spotify_logger.spotify.login import login_on_terminal  # noqa: PLC0415 - requests takes a second on a Pi
+    from spotify_logger.spotify.oauth import valid_until  # noqa: PLC0415 - the same
+
+    # With --json, nothing but JSON goes to standard output.
+    token = login_on_terminal(settings, sys.stderr if as_json else sys.stdout)
+    return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
 
 
-def _login(options: argparse.Namespace, screen: TextIO) -> Answer:
-    from spotify_logger.cli.login import login  # noqa: PLC0415 - importing requests takes a second on a Pi
-
-    return login(_settings(options, need_login=True), screen)
+def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    """Serve the web page until the process is stopped, and return the exit code."""
+    try:
+        from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("spotify_logger"):
+            raise
+        raise Misconfigured(
+            f"the web page needs a package that is not installed ({error.name}): "
+            "pip install 'spotify-logger[web]', or '.[web]' in a clone"
+        ) from None
+    return serve(
+        options.host,
+        options.port,
+        options.names,
+        settings,
+        covers=options.covers,
+        behind_proxy=options.behind_proxy,
+    )
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
@@ -93,17 +103,13 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
     parser.add_argument("--listener", metavar="NAME", help="use the log of this listener")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    add = arguments.Subcommands(commands)
-    add.command("login", "let the logger see what you play (required every six months)", csv=False)
-    arguments.add_questions(add)
-    add_transfer_commands(add)
-    web = add.command("web", "serve the web page", json=False)
-    web.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address to listen on, 0.0.0.0 for all (default: %(default)s)",
-    )
+    what = "let the logger see what you play (required every six months)"
+    add_command(commands, "login", what, csv=False)
+    add_questions(commands)
+    add_transfer_commands(commands)
+    web = add_command(commands, "web", "serve the web page", json=False)
+    what = "address to listen on, 0.0.0.0 for all (default: %(default)s)"
+    web.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=what)
     web.add_argument("--port", type=_port, default=8877, help="port to listen on (default: %(default)s)")
     web.add_argument(
         "--name",
@@ -114,17 +120,10 @@ def command_parser() -> argparse.ArgumentParser:
         type=_host_name,
         help="another hostname by which browsers may reach this machine",
     )
-    web.add_argument(
-        "--behind-proxy",
-        action="store_true",
-        help="always ask for a password, and trust the X-Forwarded headers of a proxy on this machine",
-    )
-    web.add_argument(
-        "--no-covers",
-        dest="covers",
-        action="store_false",
-        help="do not load album covers from Spotify's image host",
-    )
+    what = "always ask for a password, and trust the X-Forwarded headers of a proxy on this machine"
+    web.add_argument("--behind-proxy", action="store_true", help=what)
+    what = "do not load album covers from Spotify's image host"
+    web.add_argument("--no-covers", dest="covers", action="store_false", help=what)
     return parser
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.cli import commands
 from spotify_logger.config import requirements
+from spotify_logger.queries.arguments import parse_args
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a title may have characters that the locale cannot encode
-    options = commands.parse_args(arguments)
+    options = parse_args(commands.command_parser(), arguments)
     try:
         code = commands.run(options)
         sys.stdout.flush()

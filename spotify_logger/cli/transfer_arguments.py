@@ -5,27 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_logger.queries import question
+from spotify_logger.queries.arguments import PERIOD, add_command, add_options, search_text
 
 if TYPE_CHECKING:
     import argparse
 
-    from spotify_logger.queries.arguments import Subcommands
+    from spotify_logger.queries.arguments import Commands
 
 TRANSFER_COMMANDS = ("import", "export", "forget", "check")
 
 
-def add_transfer_commands(add: Subcommands) -> None:
+def add_transfer_commands(commands: Commands) -> None:
     """Add the import, export, forget and check commands."""
-    bring = add.command("import", "import earlier plays from Spotify's data export", csv=False)
+    bring = add_command(commands, "import", "import earlier plays from Spotify's data export", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
     bring.add_argument("--private", action="store_true", help="include private sessions")
-    bring.add_argument(
-        "--dry-run", action="store_true", help="write nothing, only report what would be imported"
-    )
+    what = "write nothing, only report what would be imported"
+    bring.add_argument("--dry-run", action="store_true", help=what)
     bring.set_defaults(check=_check_import)
-    export = add.command("export", "export the log, or one period of it", csv=False, json=False)
+    export = add_command(commands, "export", "export the log, or one period of it", csv=False, json=False)
     forms = export.add_mutually_exclusive_group()
     for form, what in (
         ("jsonl", "one JSON record per line, with every field; `import` reads it back (default)"),
@@ -34,18 +33,19 @@ def add_transfer_commands(add: Subcommands) -> None:
         ("listenbrainz", "listens in ListenBrainz's format"),
     ):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
-    export.add_argument(
-        "--output", type=Path, metavar="FILE", help="file to write (default: standard output)"
-    )
-    question.add_period(export)
+    what = "file to write (default: standard output)"
+    export.add_argument("--output", type=Path, metavar="FILE", help=what)
+    add_options(export, PERIOD)
     export.set_defaults(form="jsonl")
-    forget = add.command("forget", "permanently delete plays, after showing them and asking", csv=False)
+    what = "permanently delete plays, after showing them and asking"
+    forget = add_command(commands, "forget", what, csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
-    forget.add_argument("text", nargs="*", metavar="TEXT", type=question.search_text, help=what)
+    forget.add_argument("text", nargs="*", metavar="TEXT", type=search_text, help=what)
     forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    question.add_period(forget)
+    add_options(forget, PERIOD)
     forget.set_defaults(check=_check_forget)
-    check = add.command("check", "verify that index, catalog and plays agree (exit code 1 if not)", csv=False)
+    what = "verify that index, catalog and plays agree (exit code 1 if not)"
+    check = add_command(commands, "check", what, csv=False)
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
     what = "do not ask before deleting index entries of plays that are gone"
     check.add_argument("--yes", action="store_true", help=what)

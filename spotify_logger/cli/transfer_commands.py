@@ -28,13 +28,8 @@ def answer(options: argparse.Namespace, store: Archive) -> Answer | None:
 def _import(options: argparse.Namespace, store: Archive) -> Answer:
     if options.samples:
         return import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
-    return import_history(
-        store,
-        options.paths,
-        private=options.private,
-        dry_run=options.dry_run,
-        screen=sys.stderr,
-    )
+    private, dry_run = options.private, options.dry_run
+    return import_history(store, options.paths, private=private, dry_run=dry_run, screen=sys.stderr)
 
 
 def _export(options: argparse.Namespace, store: Archive) -> Answer | None:

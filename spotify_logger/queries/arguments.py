@@ -7,26 +7,35 @@ import re
 import sys
 import time
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from spotify_logger.core.periods import Zone
+from spotify_logger.core.statistics import MIN_LISTENED_MS
 from spotify_logger.queries import question
+from spotify_logger.queries.question import FINISHED, HALF, PLAYS, TIME
+from spotify_logger.queries.ranking import CHOICES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-TOP_KINDS = ("tracks", "artists", "albums", "shows", "devices", "contexts")
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no public name
+
+T = TypeVar("T")
+
 INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 
 
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse arguments; add the `question` to the result, and for the `day` command the `day`.
+    """Parse arguments, by default those of the process.
 
-    Args:
-        parser: The parser; for invalid arguments it exits with status 2, or raises.
-        arguments: The arguments; by default those of the process.
+    Returns:
+        The options, with the `question`; the `day` command gets its `day` as a date.
     """
-    _refuse_dashes(parser, sys.argv[1:] if arguments is None else arguments)
+    for argument in takewhile("--".__ne__, sys.argv[1:] if arguments is None else arguments):
+        # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
+        if given := _DASHES.fullmatch(argument):
+            parser.error(f"argument {given[1]}: expected one argument")
     options = parser.parse_args(arguments)
     try:
         options.question = question.from_options(options, time.time())
@@ -39,117 +48,190 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
     return options
 
 
-def _refuse_dashes(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Reject `--` as the value of an option: before Python 3.13, argparse turns it into an empty list."""
-    for argument in takewhile(lambda argument: argument != "--", arguments):
-        if given := _DASHES.fullmatch(argument):
-            parser.error(f"argument {given[1]}: expected one argument")
-
-
 def parse(
     words: Sequence[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
 ) -> argparse.Namespace:
-    """Parse a query command.
-
-    Args:
-        words: The command and its options.
-        kind: The parser class, which decides what happens to invalid arguments.
-    """
+    """Parse a query command with a parser class, which decides what happens to invalid arguments."""
     parser = kind(prog="spotify-logger", allow_abbrev=False)
-    add_questions(Subcommands(parser.add_subparsers(dest="command", required=True)))
+    add_questions(parser.add_subparsers(dest="command", required=True))
     return parse_args(parser, words)
 
 
-def add_questions(add: Subcommands) -> None:
+# Values of options; argparse puts the name of the option before the message of an error
+
+
+def _converter(read: Callable[[str], T], problem: str, example: str) -> Callable[[str], T]:
+    def convert(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{problem}: {text!r} (try {example})") from None
+
+    return convert
+
+
+def _length(text: str) -> tuple[int, str]:
+    match = re.fullmatch(r"([1-9][0-9]{0,3})([hdwmy])", text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]), match[2]
+
+
+def _threshold(text: str) -> int | str:
+    if text in (HALF, FINISHED):
+        return text
+    match = re.fullmatch(r"([0-9]{1,5})s?", text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]) * 1000
+
+
+def _positive_int(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
+    return int(text[:9])
+
+
+def search_text(text: str) -> str:
+    """Return a search text; an empty one is an error."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
+    return text
+
+
+_year = _converter(question.parse_year, "not a year", "2026")
+
+# Options
+
+
+PERIOD = "period"
+"""Stands for the options of the period."""
+RANKED = ("--by", "-n", "--exact")
+"""The options of a ranked list."""
+_OPTIONS: Mapping[str, dict[str, Any]] = {
+    "--by": {"choices": (PLAYS, TIME), "default": PLAYS, "help": "what to rank by (default: plays)"},
+    "-n": {
+        "dest": "limit",
+        "type": _positive_int,
+        "default": 10,
+        "metavar": "N",
+        "help": "maximum number of lines (default: %(default)s)",
+    },
+    "--exact": {
+        "action": "store_true",
+        "help": "count every Spotify ID separately, even of the same recording or album",
+    },
+    "--min": {
+        "dest": "threshold",
+        "type": _converter(_threshold, "not a threshold", "30s, half, finished or 0"),
+        "default": MIN_LISTENED_MS,
+        "metavar": "30s|half|finished|0",
+        "help": "how much has to be heard for a play to count (default: 30s)",
+    },
+    "--tz": {
+        "type": _converter(Zone, "unknown time zone", "Europe/Berlin"),
+        "metavar": "ZONE",
+        "help": "time zone, such as Europe/Berlin (default: the system's)",
+    },
+}
+_PERIOD_OPTIONS: Mapping[str, dict[str, Any]] = {
+    "--since": {"metavar": "DAY", "type": str.strip, "help": f"start of the period: {question.DAY_FORMS}"},
+    "--until": {
+        "metavar": "DAY",
+        "type": str.strip,
+        "help": "end of the period, including all of that year, month or day",
+    },
+    "--year": {"type": _year, "metavar": "2026", "help": "one calendar year"},
+    "--month": {
+        "type": _converter(question.parse_month, "not a month", "2026-11"),
+        "metavar": "2026-11",
+        "help": "one calendar month",
+    },
+    "--last": {
+        "type": _converter(_length, "not a length of time", "12h, 30d, 4w, 6m or 1y"),
+        "metavar": "30d",
+        "help": "the time up to now: 12h, 30d, 4w, 6m or 1y",
+    },
+    "--tz": _OPTIONS["--tz"],
+}
+_A_YEAR: Mapping[str, Any] = {
+    "type": _year,
+    "default": 0,  # the current year, which depends on the time zone
+    "metavar": "2026",
+    "help": "the year (default: the current one)",
+}
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add options that several commands share, by their names or as `PERIOD`."""
+    for name in names:
+        if name == PERIOD:
+            group = parser.add_argument_group("when", "in local time; without any of these, all time")
+            for each, about in _PERIOD_OPTIONS.items():
+                group.add_argument(each, **about)
+        else:
+            parser.add_argument(name, **_OPTIONS[name])
+
+
+# Commands
+
+
+def add_command(
+    commands: Commands, name: str, what: str, *options: str, json: bool = True, csv: bool = True
+) -> argparse.ArgumentParser:
+    """Add a command with shared options, and with --json and --csv unless it does not support them."""
+    parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+    if json:
+        forms = parser.add_mutually_exclusive_group()
+        forms.add_argument("--json", action="store_true", help="print JSON (times in UTC)")
+        if csv:
+            forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
+    parser.set_defaults(json=False, csv=False)
+    add_options(parser, *options)
+    return parser
+
+
+def add_questions(commands: Commands) -> None:
     """Add the query commands."""
-    status = add.command("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
+    about_a_period = ("--min", PERIOD)
+    ranked = (*RANKED, *about_a_period)
+    what = "whether the logger is alive and well (exit code 1 if not)"
+    status = add_command(commands, "status", what, csv=False)
     status.add_argument("--all", action="store_true", help="show the loggers of all listeners")
-    add.command("now", "what is playing right now (exit code 1 if unknown)", csv=False)
-    recent = add.command("recent", "the most recent plays")
-    question.add_limit(recent, 20)
-    question.add_period(recent)
-    day = add.command("day", "the plays of one day, in order")
-    day.add_argument(
-        "day",
-        metavar="2026-11-22",
-        nargs="?",
-        default="today",
-        help="a date, today or yesterday (default: today)",
-    )
-    on_this_day = add.command("on-this-day", "what you played on this date in earlier years")
-    for parser_of_days in (day, on_this_day):
-        question.add_zone(parser_of_days)
-        question.add_threshold(parser_of_days)
-    count = add.command("count", "how often you played something")
+    add_command(commands, "now", "what is playing right now (exit code 1 if unknown)", csv=False)
+    recent = add_command(commands, "recent", "the most recent plays", "-n", PERIOD)
+    recent.set_defaults(limit=20)
+    day = add_command(commands, "day", "the plays of one day, in order", "--tz", "--min")
+    what = "a date, today or yesterday (default: today)"
+    day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
+    what = "what you played on this date in earlier years"
+    add_command(commands, "on-this-day", what, "--tz", "--min")
+    count = add_command(commands, "count", "how often you played something", *ranked)
     _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
-    top = add.command("top", "what you played most")
-    top.add_argument("kind", choices=TOP_KINDS, metavar="KIND", help=", ".join(TOP_KINDS))
-    for ranking in (count, top):
-        question.add_ranking(ranking)
-    compare = add.command("compare", "what two listeners have in common, and who heard it first", csv=False)
-    compare.add_argument(
-        "other", metavar="LISTENER", help="listener to compare with (- is the one without a name)"
-    )
-    question.add_ranking(compare)
-    stats = add.command("stats", "listening statistics of a period")
-    question.add_exact(stats)
-    clock = add.command("clock", "heatmap of listening by weekday and hour")
-    calendar = add.command("calendar", "heatmap of listening by day of a year")
-    year = add.command("year", "your year in review, on one screen")
-    course = add.command("course", "bar chart of listening by day, week or month")
-    course.add_argument(
-        "--per", choices=INTERVALS, default="month", help="one bar per day, week or month (default: month)"
-    )
-    question.add_year(calendar)
-    question.add_year(year, "year")
+    top = add_command(commands, "top", "what you played most", *ranked)
+    top.add_argument("kind", choices=CHOICES, metavar="KIND", help=", ".join(CHOICES))
+    what = "what two listeners have in common, and who heard it first"
+    compare = add_command(commands, "compare", what, *ranked, csv=False)
+    what = "listener to compare with (- is the one without a name)"
+    compare.add_argument("other", metavar="LISTENER", help=what)
+    add_command(commands, "stats", "listening statistics of a period", "--exact", *about_a_period)
+    add_command(commands, "clock", "heatmap of listening by weekday and hour", "--by", *about_a_period)
+    calendar = add_command(commands, "calendar", "heatmap of listening by day of a year")
+    calendar.add_argument("--year", **_A_YEAR)
+    year = add_command(commands, "year", "your year in review, on one screen")
+    year.add_argument("year", nargs="?", **_A_YEAR)
     for about_a_year in (calendar, year):
-        question.add_threshold(about_a_year)
-    for ranked in (clock, calendar, year, course):
-        question.add_by(ranked)
-    for about_a_period in (count, top, compare, stats, clock, course, *_add_pages(add)):
-        question.add_threshold(about_a_period)
-        question.add_period(about_a_period)
-
-
-def _add_pages(add: Subcommands) -> list[argparse.ArgumentParser]:
-    """Add the commands about one artist, album or track."""
-    pages = {noun: add.command(noun, f"everything about one {noun}") for noun in ("artist", "album", "track")}
-    for noun, page in pages.items():
-        page.set_defaults(kind=f"{noun}s")
+        add_options(about_a_year, "--tz", "--min", "--by")
+    course = add_command(commands, "course", "bar chart of listening by day, week or month")
+    what = "one bar per day, week or month (default: month)"
+    course.add_argument("--per", choices=INTERVALS, default=MONTH, help=what)
+    add_options(course, "--by", *about_a_period)
+    for noun in ("artist", "album", "track"):
+        page = add_command(commands, noun, f"everything about one {noun}", *ranked)
+        page.set_defaults(kind=f"{noun}s", limit=5)
         whose = "" if noun == "artist" else ", with or without the artist, or its key"
         _add_text(page, f"its name{whose} (ignores case and accents)")
-        question.add_ranking(page, 5)
-    return list(pages.values())
-
-
-class Subcommands:
-    """Adds subcommands with the options that all of them share.
-
-    Args:
-        commands: The subparsers to add to.
-    """
-
-    def __init__(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-        self._commands = commands
-
-    def command(
-        self,
-        name: str,
-        what: str,
-        *,
-        json: bool = True,
-        csv: bool = True,
-    ) -> argparse.ArgumentParser:
-        """Add a subcommand, with --json and --csv unless it does not support them."""
-        parser = self._commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-        if json:
-            forms = parser.add_mutually_exclusive_group()
-            forms.add_argument("--json", action="store_true", help="print JSON (times in UTC)")
-        if json and csv:
-            forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
-        parser.set_defaults(json=False, csv=False)
-        return parser
 
 
 def _add_text(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("text", nargs="+", metavar="TEXT", type=question.search_text, help=what)
+    parser.add_argument("text", nargs="+", metavar="TEXT", type=search_text, help=what)

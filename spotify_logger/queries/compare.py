@@ -6,18 +6,17 @@ a track for years is first in every year.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger.core.catalog import keys_by_group
 from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.queries.phrases import item_title
-from spotify_logger.queries.question import TIME
-from spotify_logger.queries.ranking import ARTISTS, TRACKS, RankedItem, groups_of, ranked
+from spotify_logger.queries.phrases import asked_data, item_title
+from spotify_logger.queries.ranking import ARTISTS, NOUNS, TRACKS, RankedItem, amount_words, groups_of, ranked
 from spotify_logger.queries.reader import PlayReader
 from spotify_logger.queries.status import UNNAMED
+from spotify_logger.queries.top import totals
 from spotify_logger.report.blocks import Answer, Heading, Table
 from spotify_logger.report.words import counted, listening_time, utc_time
 
@@ -30,28 +29,25 @@ if TYPE_CHECKING:
     from spotify_logger.report.blocks import Block
     from spotify_logger.storage.bulk import Archive
 
-KINDS = {ARTISTS: "artist", TRACKS: "track"}
+KINDS = (ARTISTS, TRACKS)
 NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
 """The catalog fields that identify and name tracks and artists."""
 
 
-@dataclass
-class ListenerPlays:
+class ListenerPlays(NamedTuple):
     """The plays of one of the two listeners.
 
     Attributes:
-        name: The name of the listener; "" for the one without a name.
-        tallies: The plays of the period, by item.
+        data: The totals of the period, for JSON.
         entries: The catalog entries of the items.
         things: Artists and tracks, by kind and group (see `RankedItem`).
         firsts: The second of the first play that counts over all time, by kind and group.
     """
 
-    name: str
-    tallies: ItemCounts = field(default_factory=ItemCounts)
-    entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
-    things: dict[str, dict[Hashable, RankedItem]] = field(default_factory=dict)
-    firsts: dict[str, dict[Hashable, int]] = field(default_factory=dict)
+    data: dict[str, Any]
+    entries: Mapping[str, CatalogEntry]
+    things: dict[str, dict[Hashable, RankedItem]]
+    firsts: dict[str, dict[Hashable, int]]
 
 
 class SharedItem(NamedTuple):
@@ -59,55 +55,69 @@ class SharedItem(NamedTuple):
 
     Attributes:
         name: The name of the artist, or artists and title of the track.
-        left: How much the first listener played it.
-        right: How much the second listener played it.
+        pair: How much each listener played it.
         firsts: The seconds at which each first heard it, even before the period.
     """
 
     name: str
-    left: RankedItem
-    right: RankedItem
+    pair: tuple[RankedItem, RankedItem]
     firsts: tuple[int, int]
-
-    def measures(self, by: str) -> tuple[int, int]:
-        """Return plays or milliseconds of each listener, whichever it is ranked by."""
-        return self.left.measure(by), self.right.measure(by)
 
 
 def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
-    """Compare two listeners.
-
-    Args:
-        archives: Their logs.
-        names: Their names; "" for the listener without a name.
-        question: The question to answer.
-    """
-    pair = [
+    """Compare two listeners by their logs and names; "" is the name of the listener without one."""
+    both = [
         _heard(PlayReader(archive, question), name) for archive, name in zip(archives, names, strict=True)
     ]
-    common = {kind: _common(pair, kind, question.by) for kind in KINDS}
-    return Answer(_data(pair, common, question), _page(pair, common, question))
+    listeners = [each.data for each in both]
+    shown = [name or UNNAMED for name in names]
+    figures = [
+        ("plays", *(f"{each['plays']:,}" for each in listeners)),
+        ("heard", *(listening_time(each["heard_ms"]) for each in listeners)),
+        *((kind, *(f"{each[kind]:,}" for each in listeners)) for kind in KINDS),
+    ]
+    page: list[Block] = [Table(figures, [question.period.words, *shown], right_aligned=[1, 2], flexible=0)]
+    numbers, lists = {}, {}
+    for kind in KINDS:
+        common = _common(both, kind, question.by)
+        numbers[kind] = len(common)
+        best = list(enumerate(common[: question.limit], 1))
+        lists[kind] = [_line(place, each) for place, each in best]
+        page.append(Heading(f"{counted(len(common), NOUNS[kind])} in common"))
+        if common:
+            rows = [_row(place, each, shown, question) for place, each in best]
+            page.append(Table(rows, ["", NOUNS[kind], *shown, "first"], right_aligned=[0, 2, 3]))
+    return Answer({**asked_data(question), "listeners": listeners, "common": numbers, **lists}, page)
 
 
 def _heard(reader: PlayReader, name: str) -> ListenerPlays:
-    heard = ListenerPlays(name)
-    firsts: dict[str, int] = {}
+    tallies, firsts = ItemCounts(), dict[str, int]()
     begin = reader.question.period.begin
     if begin is not None:
-        for day in reader.days(Period(end=begin)):
-            _note_firsts(firsts, *day)
-    for day in reader.days():
-        heard.tallies.add(*day)
-        _note_firsts(firsts, *day)
-    heard.entries = reader.entries(heard.tallies.ms_played.keys() | firsts.keys(), NEEDED)
-    for kind in KINDS:
-        groups = groups_of(kind, heard.entries, exact=reader.question.exact)
-        found = ranked(heard.tallies, groups, reader.question.by)
-        heard.things[kind] = {each.group: each for each in found}
-        heard.firsts[kind] = {
-            group: min(firsts[key] for key in keys) for group, keys in keys_by_group(firsts, groups).items()
-        }
-    return heard
+        for rows, counts in reader.days(Period(end=begin)):
+            _note_firsts(firsts, rows, counts)
+    for rows, counts in reader.days():
+        tallies.add(rows, counts)
+        _note_firsts(firsts, rows, counts)
+    entries = reader.entries(tallies.ms_played.keys() | firsts.keys(), NEEDED)
+    groups = {kind: groups_of(kind, entries, exact=reader.question.exact) for kind in KINDS}
+    things = {
+        kind: {each.group: each for each in ranked(tallies, groups[kind], reader.question.by)}
+        for kind in KINDS
+    }
+    plays, heard_ms = totals(tallies)
+    return ListenerPlays(
+        {"name": name, "plays": plays, "heard_ms": heard_ms, **{kind: len(things[kind]) for kind in KINDS}},
+        entries,
+        things,
+        {
+            kind: {
+                group: min(firsts[key] for key in keys)
+                for group, keys in keys_by_group(firsts, groups[kind]).items()
+            }
+            for kind in KINDS
+        },
+    )
 
 
 def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
@@ -116,85 +126,37 @@ def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool])
         firsts.setdefault(item, second)
 
 
-def _common(pair: Sequence[ListenerPlays], kind: str, by: str) -> list[SharedItem]:
+def _common(both: Sequence[ListenerPlays], kind: str, by: str) -> list[SharedItem]:
     """Return what both played, ranked by the lower of the two measures."""
-    one, other = pair
+    one, other = both
     found = []
     for group, ours in one.things[kind].items():
         theirs = other.things[kind].get(group)
         if theirs is not None:
             name = str(group) if kind == ARTISTS else item_title(ours.keys[0], one.entries.get(ours.keys[0]))
             firsts = one.firsts[kind][group], other.firsts[kind][group]
-            found.append(SharedItem(name, ours, theirs, firsts))
-    return sorted(found, key=lambda each: (-min(each.measures(by)), -sum(each.measures(by)), each.name))
+            found.append(SharedItem(name, (ours, theirs), firsts))
 
+    def order(each: SharedItem) -> tuple[int, int, str]:
+        measures = [one.measure(by) for one in each.pair]
+        return -min(measures), -sum(measures), each.name
 
-def _page(
-    pair: Sequence[ListenerPlays], common: Mapping[str, list[SharedItem]], question: Question
-) -> list[Block]:
-    names = [each.name or UNNAMED for each in pair]
-    figures = [
-        ("plays", *(f"{each.tallies.plays.total():,}" for each in pair)),
-        ("heard", *(listening_time(sum(each.tallies.ms_played.values())) for each in pair)),
-        *((kind, *(f"{len(each.things[kind]):,}" for each in pair)) for kind in KINDS),
-    ]
-    blocks: list[Block] = [Table(figures, [question.period.words, *names], right_aligned=[1, 2], flexible=0)]
-    for kind, noun in KINDS.items():
-        found = common[kind]
-        blocks.append(Heading(f"{counted(len(found), noun)} in common"))
-        if found:
-            rows = [
-                _row(place, each, names, question) for place, each in enumerate(found[: question.limit], 1)
-            ]
-            blocks.append(Table(rows, ["", noun, *names, "first"], right_aligned=[0, 2, 3]))
-    return blocks
+    return sorted(found, key=order)
 
 
 def _row(place: int, each: SharedItem, names: Sequence[str], question: Question) -> Sequence[str]:
-    amounts = [
-        listening_time(amount) if question.by == TIME else f"{amount:,}"
-        for amount in each.measures(question.by)
-    ]
-    first = min(each.firsts)
-    day = f"{question.zone.day(first)}"
-    return str(place), each.name, *amounts, f"{_who_first(each, names)}, {day}"
-
-
-def _who_first(each: SharedItem, names: Sequence[str]) -> str:
+    amounts = [amount_words(one.plays, one.ms_played, question.by) for one in each.pair]
     left, right = each.firsts
-    return "both" if left == right else names[0] if left < right else names[1]
-
-
-def _data(
-    pair: Sequence[ListenerPlays], common: Mapping[str, list[SharedItem]], question: Question
-) -> dict[str, object]:
-    return {
-        "from": utc_time(question.period.begin),
-        "to": utc_time(question.period.end),
-        "by": question.by,
-        "listeners": [
-            {
-                "name": each.name,
-                "plays": each.tallies.plays.total(),
-                "heard_ms": sum(each.tallies.ms_played.values()),
-                **{kind: len(each.things[kind]) for kind in KINDS},
-            }
-            for each in pair
-        ],
-        "common": {kind: len(found) for kind, found in common.items()},
-        **{
-            kind: [_line(place, each) for place, each in enumerate(found[: question.limit], 1)]
-            for kind, found in common.items()
-        },
-    }
+    first = "both" if left == right else names[left > right]
+    return str(place), each.name, *amounts, f"{first}, {question.zone.day(min(each.firsts))}"
 
 
 def _line(place: int, each: SharedItem) -> dict[str, object]:
     return {
         "rank": place,
         "name": each.name,
-        "plays": [each.left.plays, each.right.plays],
-        "heard_ms": [each.left.ms_played, each.right.ms_played],
+        "plays": [one.plays for one in each.pair],
+        "heard_ms": [one.ms_played for one in each.pair],
         "first": [utc_time(second) for second in each.firsts],
-        "key": each.left.keys[0],
+        "key": each.pair[0].keys[0],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.catalog import artist_names, recording_key
 from spotify_logger.core.display import format_duration
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from spotify_logger.core.catalog import CatalogEntry
-    from spotify_logger.core.periods import Zone
     from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.question import Question
     from spotify_logger.report.blocks import Block
+    from spotify_logger.report.csv_output import CsvValue
     from spotify_logger.storage.bulk import Archive
 
 
@@ -42,12 +42,19 @@ class CountedTrack:
     keys: list[str]
     entry: CatalogEntry
     tally: ItemStatistics
-    rank: int | None = None
+    rank: int | None
 
     @property
     def title(self) -> str:
         """Artists and name of the recording."""
         return item_title(self.keys[0], self.entry)
+
+    @property
+    def data(self) -> dict[str, CsvValue]:
+        """The recording for JSON and CSV, without its keys."""
+        entry = self.entry
+        names = {"name": entry.name, "artists": entry.artists, "album": entry.album}
+        return {**names, **_sums_data(self.tally), "rank": self.rank}
 
 
 def count(archive: Archive, question: Question, text: str) -> Answer:
@@ -59,73 +66,44 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         text: A title, an album or an artist, in full; if nothing has that name, a part of these; and if there
             is none either, words from them in any order.
     """
-    reader = PlayReader(archive, question)
-    search = _TrackSearch(reader, TextMatcher(text))
+    reader, matcher = PlayReader(archive, question), TextMatcher(text)
+    tallies, details, fitting = ItemCounts(), DetailedItemCounts(), set[str]()
+    entries: dict[str, CatalogEntry] = {}
     for days, new in reader.batches():
-        search.add(days, new)
-    found = _find(search.finder, search.entries, exact=question.exact)
-    places, number = _ranks(search.tallies, search.entries, question)
-    tracks = _tracks(found.keys, search.entries, search.details_of(found.keys), places, question)
+        entries.update(new)
+        fitting.update(key for key, entry in new.items() if _quality(matcher, entry))
+        for day, counts in days:
+            tallies.add(day, counts)
+            _add_some(details, fitting, day, counts)
+    keys, is_whole, left_out = _find(matcher, entries, exact=question.exact)
+    if not fitting.issuperset(keys):
+        # Other IDs of a matching recording that do not match themselves may have been played earlier.
+        details, fitting = DetailedItemCounts(), set(keys)
+        for day, counts in reader.days():
+            _add_some(details, fitting, day, counts)
+    places = _ranks(tallies, entries, question)
+    tracks = _tracks(keys, entries, details, places, question)
     sums = ItemStatistics()
     for track in tracks:
         sums.merge(track.tally)
     data = {
         "text": text,
-        "whole": found.whole,
+        "whole": is_whole,
         "at_least_ms": None if question.threshold in (HALF, FINISHED) else question.threshold,
         "from": utc_time(question.period.begin),
         "to": utc_time(question.period.end),
-        **_tally_data(sums),
-        "ranked": number,
+        **_sums_data(sums),
+        "ranked": len(places),
         "unseen": unobserved_data(reader),
-        "tracks": [_track_data(track) for track in tracks],
+        "tracks": [{"keys": track.keys, **track.data} for track in tracks],
     }
     if not tracks:
         return Answer(data, [f"No play matches “{text}”."])
-    page = [*_page(tracks, sums, number, question), *_left_out(found.left_out), *gap_note(reader)]
-    return Answer(data, page, csv_rows=[_csv_row(track) for track in tracks])
-
-
-class _TrackSearch:
-    """Matches a text against the items played, and collects details of the matching ones only.
-
-    Args:
-        reader: Reads the plays.
-        finder: Matches the text.
-
-    Attributes:
-        finder: The matcher.
-        tallies: The plays of all items.
-        entries: Their catalog entries.
-    """
-
-    def __init__(self, reader: PlayReader, finder: TextMatcher) -> None:
-        self.finder = finder
-        self.tallies = ItemCounts()
-        self.entries: dict[str, CatalogEntry] = {}
-        self._reader = reader
-        self._fitting: set[str] = set()
-        self._details = DetailedItemCounts()
-
-    def add(self, days: Sequence[tuple[PlayRows, list[bool]]], new: Mapping[str, CatalogEntry]) -> None:
-        """Add some days, with the catalog entries of the items that are new in them."""
-        self.entries.update(new)
-        self._fitting.update(
-            key for key, entry in new.items() if _quality(self.finder, entry) is not MatchQuality.NONE
-        )
-        for rows, counts in days:
-            self.tallies.add(rows, counts)
-            _add_some(self._details, self._fitting, rows, counts)
-
-    def details_of(self, keys: Sequence[str]) -> DetailedItemCounts:
-        """Return the details of some items."""
-        if self._fitting.issuperset(keys):
-            return self._details
-        # Other IDs of a matching recording that do not match themselves may have been played earlier.
-        details, wanted = DetailedItemCounts(), set(keys)
-        for rows, counts in self._reader.days():
-            _add_some(details, wanted, rows, counts)
-        return details
+    page = _page(tracks, sums, len(places), question)
+    if left_out:
+        page.append(f"Not counted: {counted(left_out, 'track')} matching less closely.")
+    rows = [{**track.data, "key": track.keys[0]} for track in tracks]
+    return Answer(data, [*page, *gap_note(reader)], csv_rows=rows)
 
 
 def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, counts: Sequence[bool]) -> None:
@@ -135,65 +113,48 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
         details.add(rows.select(chosen), list(compress(counts, chosen)))
 
 
-class Matches(NamedTuple):
-    """The items that a text matches.
+def _find(
+    matcher: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool
+) -> tuple[list[str], bool, int]:
+    """Return the items that match best, whether by a whole name, and the number of less close recordings."""
 
-    Attributes:
-        keys: Catalog keys.
-        whole: Whether the text is a whole title, album or artist.
-        left_out: The number of recordings that match less closely.
-    """
+    def recordings(keys: Iterable[str]) -> set[str]:
+        return {recording_key(key, entries[key].isrc, exact=exact) for key in keys}
 
-    keys: list[str]
-    whole: bool
-    left_out: int
-
-
-def _find(finder: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool) -> Matches:
     matching: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
-        matching[_quality(finder, entry)].append(key)
+        matching[_quality(matcher, entry)].append(key)
     how = max(how for how in MatchQuality if matching[how] or how is MatchQuality.WORDS)
     # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
-    named = [key for key in matching[how] if _quality(finder, entries[key]._replace(album="")) >= how]
-    recordings = {recording_key(key, entries[key].isrc, exact=exact) for key in named}
-    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in recordings]
-    keys = list(dict.fromkeys((*matching[how], *others)))
-    worse = {
-        key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in matching[less]
-    }
-    return Matches(keys, how is MatchQuality.EXACT, _number(worse, keys, entries, exact=exact))
-
-
-def _number(
-    matching: set[str], keys: Iterable[str], entries: Mapping[str, CatalogEntry], *, exact: bool
-) -> int:
-    """Count the matching recordings other than those with the given keys."""
-    same = [{recording_key(key, entries[key].isrc, exact=exact) for key in some} for some in (matching, keys)]
-    return len(same[0] - same[1])
-
-
-def _quality(finder: TextMatcher, entry: CatalogEntry) -> MatchQuality:
-    how = finder.match(entry.name, entry.artists, entry.album)
-    return (
-        MatchQuality.EXACT
-        if how is MatchQuality.SUBSTRING and finder.matches_any(artist_names(entry))
-        else how
+    named = recordings(
+        key for key in matching[how] if _quality(matcher, entries[key]._replace(album="")) >= how
     )
+    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in named]
+    keys = list(dict.fromkeys((*matching[how], *others)))
+    worse = [
+        key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in matching[less]
+    ]
+    return keys, how is MatchQuality.EXACT, len(recordings(worse) - recordings(keys))
+
+
+def _quality(matcher: TextMatcher, entry: CatalogEntry) -> MatchQuality:
+    how = matcher.match(entry.name, entry.artists, entry.album)
+    is_artist = how is MatchQuality.SUBSTRING and matcher.matches_any(artist_names(entry))
+    return MatchQuality.EXACT if is_artist else how
 
 
 def _ranks(
     tallies: ItemCounts, entries: Mapping[str, CatalogEntry], question: Question
-) -> tuple[dict[Hashable, int], int]:
-    """Return the rank of each recording (ties share one), and the number of recordings."""
-    everything = ranked(tallies, groups_of(TRACKS, entries, exact=question.exact), question.by)
+) -> dict[Hashable, int]:
+    """Return the rank of each recording; ties share one."""
     places: dict[Hashable, int] = {}
     place, previous = 0, -1
-    for number, each in enumerate(everything, 1):
+    groups = groups_of(TRACKS, entries, exact=question.exact)
+    for number, each in enumerate(ranked(tallies, groups, question.by), 1):
         if each.measure(question.by) != previous:
             place, previous = number, each.measure(question.by)
         places[each.group] = place
-    return places, len(everything)
+    return places
 
 
 def _tracks(
@@ -213,23 +174,31 @@ def _tracks(
         for key in own:
             track.tally.merge(details.tally(key))
         tracks.append(track)
-    return sorted(tracks, key=lambda track: (*_most(track.tally, question.by), track.title, track.keys))
 
+    def order(track: CountedTrack) -> tuple[int, int, str, list[str]]:
+        most = -track.tally.plays, -track.tally.ms_played
+        return (*(most if question.by == PLAYS else most[::-1]), track.title, track.keys)
 
-def _most(tally: ItemStatistics, by: str) -> tuple[int, int]:
-    """Return the sort key that puts the most played first."""
-    most = -tally.plays, -tally.ms_played
-    return most if by == PLAYS else most[::-1]
+    return sorted(tracks, key=order)
 
 
 def _page(
     tracks: Sequence[CountedTrack], sums: ItemStatistics, number: int, question: Question
 ) -> list[Block]:
-    only = tracks[0].title if len(tracks) == 1 else counted(len(tracks), "track")
     rank = tracks[0].rank if len(tracks) == 1 else None
-    page: list[Block] = [_sums_table(only, sums, rank, number, question.zone)]
+    rows = [
+        ("what", tracks[0].title if len(tracks) == 1 else counted(len(tracks), "track")),
+        ("plays", f"{sums.plays:,}"),
+        ("shorter", f"{sums.shorter:,}"),
+        ("skipped", f"{sums.skips:,}"),
+        ("heard", format_duration(sums.ms_played)),
+        ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
+        ("first", format_time(question.zone, sums.first)),
+        ("last", format_time(question.zone, sums.last)),
+    ]
+    page: list[Block] = [Table([row for row in rows if row[1]])]
     if len(tracks) > 1:
-        rows = [
+        lines = [
             (
                 track.title,
                 f"{track.tally.plays:,}",
@@ -239,57 +208,13 @@ def _page(
             )
             for track in tracks[: question.limit]
         ]
-        page.append(
-            Table(rows, ("track", "plays", "heard", "rank", "album"), right_aligned=[1, 2, 3], flexible=0)
-        )
+        page.append(Table(lines, ("track", "plays", "heard", "rank", "album"), [1, 2, 3], flexible=0))
     if len(tracks) > question.limit:
         page.append(f"and {counted(len(tracks) - question.limit, 'more track')}")
     return page
 
 
-def _left_out(number: int) -> list[str]:
-    words = f"Not counted: {counted(number, 'track')} matching less closely."
-    return [words] if number else []
-
-
-def _sums_table(only: str, sums: ItemStatistics, rank: int | None, number: int, zone: Zone) -> Table:
-    rows = [
-        ("what", only),
-        ("plays", f"{sums.plays:,}"),
-        ("shorter", f"{sums.shorter:,}"),
-        ("skipped", f"{sums.skips:,}"),
-        ("heard", format_duration(sums.ms_played)),
-        ("rank", "" if rank is None else f"{rank:,} of {counted(number, 'track')}"),
-        ("first", format_time(zone, sums.first)),
-        ("last", format_time(zone, sums.last)),
-    ]
-    return Table([row for row in rows if row[1]])
-
-
-def _track_data(track: CountedTrack) -> dict[str, object]:
-    entry = track.entry
-    about = {"keys": track.keys, "name": entry.name, "artists": entry.artists, "album": entry.album}
-    return {**about, **_tally_data(track.tally), "rank": track.rank}
-
-
-def _csv_row(track: CountedTrack) -> dict[str, str | int | None]:
-    entry, tally = track.entry, track.tally
-    return {
-        "name": entry.name,
-        "artists": entry.artists,
-        "album": entry.album,
-        "plays": tally.plays,
-        "shorter": tally.shorter,
-        "skips": tally.skips,
-        "heard_ms": tally.ms_played,
-        "first": utc_time(tally.first),
-        "last": utc_time(tally.last),
-        "rank": track.rank,
-        "key": track.keys[0],
-    }
-
-
-def _tally_data(sums: ItemStatistics) -> dict[str, object]:
+def _sums_data(sums: ItemStatistics) -> dict[str, CsvValue]:
     return {
         "plays": sums.plays,
         "shorter": sums.shorter,

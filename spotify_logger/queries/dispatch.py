@@ -5,18 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from spotify_logger.queries import (
-    compare,
-    count,
-    heatmaps,
-    history_chart,
-    item_page,
-    status,
-    summary,
-    timeline,
-    top,
-    year_review,
-)
+from spotify_logger.queries import charts, compare, count, item_page, review, status, summary, timeline, top
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 
@@ -29,65 +18,13 @@ if TYPE_CHECKING:
 
 
 def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    """Answer the question that `queries.arguments` has read.
-
-    Raises:
-        StoreError: Redis gives no answer.
-    """
+    """Answer the question that `queries.arguments` has read; StoreError: Redis gives no answer."""
     return _COMMANDS[options.command](options, store, settings)
 
 
-def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    if options.all:
-        return status.statuses(settings, options.question.now)
-    return status.status(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
-
-
-def _now(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    return status.now_playing(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
-
-
-def _recent(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return timeline.recent(store, options.question)
-
-
-def _day(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return timeline.day(store, options.question, options.day)
-
-
-def _on_this_day(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return timeline.on_this_day(store, options.question)
-
-
-def _count(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return count.count(store, options.question, " ".join(options.text))
-
-
-def _top(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return top.top(store, options.question, options.kind)
-
-
-def _stats(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return summary.stats(store, options.question)
-
-
-def _clock(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return heatmaps.clock(store, options.question)
-
-
-def _calendar(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return heatmaps.calendar(store, options.question)
-
-
-def _year(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return year_review.year(store, options.question)
-
-
-def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    name = resolve_listener(options.other, store)
-    with closing(open_store(settings.for_listener(name))) as other:
-        archives = store, other
-        return compare.compare(archives, (settings.listener, name), options.question)
+def open_store(settings: Settings) -> Archive:
+    """Open the store of the listener in the settings."""
+    return Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
 
 
 def resolve_listener(text: str, store: Archive) -> str:
@@ -104,13 +41,20 @@ def resolve_listener(text: str, store: Archive) -> str:
     return name
 
 
-def open_store(settings: Settings) -> Archive:
-    """Open the store of the listener in the settings."""
-    return Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
+def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    if options.all:
+        return status.statuses(settings, options.question.now)
+    return status.status(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
-def _course(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return history_chart.course(store, options.question, options.per)
+def _now(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    return status.now_playing(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
+
+
+def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    name = resolve_listener(options.other, store)
+    with closing(open_store(settings.for_listener(name))) as other:
+        return compare.compare((store, other), (settings.listener, name), options.question)
 
 
 def _page(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
@@ -120,17 +64,17 @@ def _page(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Archive, Settings], Answer]] = {
     "status": _status,
     "now": _now,
-    "recent": _recent,
-    "day": _day,
-    "on-this-day": _on_this_day,
-    "count": _count,
-    "top": _top,
-    "stats": _stats,
-    "clock": _clock,
-    "calendar": _calendar,
-    "year": _year,
+    "recent": lambda options, store, _: timeline.recent(store, options.question),
+    "day": lambda options, store, _: timeline.day(store, options.question, options.day),
+    "on-this-day": lambda options, store, _: timeline.on_this_day(store, options.question),
+    "count": lambda options, store, _: count.count(store, options.question, " ".join(options.text)),
+    "top": lambda options, store, _: top.top(store, options.question, options.kind),
+    "stats": lambda options, store, _: summary.stats(store, options.question),
+    "clock": lambda options, store, _: charts.clock(store, options.question),
+    "calendar": lambda options, store, _: charts.calendar(store, options.question),
+    "course": lambda options, store, _: charts.course(store, options.question, options.per),
+    "year": lambda options, store, _: review.year(store, options.question),
     "compare": _compare,
-    "course": _course,
     "artist": _page,
     "album": _page,
     "track": _page,

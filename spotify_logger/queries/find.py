@@ -6,15 +6,14 @@ so that the log rarely has to be read twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.catalog import artist_names, is_episode, recording_key
 from spotify_logger.core.periods import LocalClock
-from spotify_logger.core.statistics import ItemCounts
+from spotify_logger.core.statistics import CalendarCounts, ItemCounts, Totals
 from spotify_logger.core.text_search import MatchQuality, TextMatcher
-from spotify_logger.queries.item_stats import ItemStats
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, RankedItem, groups_of, ranked
 
 if TYPE_CHECKING:
@@ -33,24 +32,14 @@ NEEDED: Mapping[str, Sequence[str]] = {
 
 
 class ItemMatch(IntEnum):
-    """How well a text matches a thing, from not at all to by its key.
-
-    Attributes:
-        NONE: It does not match.
-        WORDS: Its words occur in artist and name, in any order.
-        ACROSS: It is a part of artist and name, taken together.
-        SUBSTRING: It is a part of the name.
-        FOLDED: It is the name, or artist and name, except for case and accents.
-        EXACT: It is the name, or artist and name, character by character.
-        KEY: It is the key.
-    """
+    """How well a text matches a thing, from not at all to by its key."""
 
     NONE = 0
-    WORDS = 1
-    ACROSS = 2
-    SUBSTRING = 3
-    FOLDED = 4
-    EXACT = 5
+    WORDS = 1  # its words occur in artist and name, in any order
+    ACROSS = 2  # it is a part of artist and name, taken together
+    SUBSTRING = 3  # it is a part of the name
+    FOLDED = 4  # it is the name, or artist and name, except for case and accents
+    EXACT = 5  # it is the name, or artist and name, character by character
     KEY = 6
 
 
@@ -62,56 +51,61 @@ ITEM_MATCH_OF = {
 }
 
 
-class ItemQuery:
-    """The thing to search for.
+class ItemStats:
+    """Running statistics of one thing.
 
-    Args:
-        kind: ARTISTS, ALBUMS or TRACKS.
-        text: A name, with or without the artist before it, or a key such as "track:<id>" or "album:<id>".
+    Attributes:
+        items: Its catalog keys; a key may be added before rows of it.
+        first: Second of the first play that counts; None if there is none.
+        last: Second of the last one.
+        run: The number of plays in the longest run of consecutive plays, with no other counting play between
+            them, and the second of its first play, None if there is none. The earliest in a tie.
     """
 
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        self.text = text
-        self._key = text.removeprefix("spotify:")
-        self._finder = TextMatcher(text)
+    def __init__(self, clock: LocalClock, items: Iterable[str] = ()) -> None:
+        self.items = set(items)
+        self.calendar = CalendarCounts(clock)
+        self.sums = Totals()
+        self.first: int | None = None
+        self.last: int | None = None
+        self.run: tuple[int, int | None] = (0, None)
+        self._current_run = (0, 0)
 
-    def named(self, name: str) -> ItemMatch:
-        """Return how well the text matches a name."""
-        return ItemMatch.EXACT if name == self.text else ITEM_MATCH_OF[self._finder.match(name, "", "")]
+    def add(self, rows: PlayRows, counts: list[bool]) -> None:
+        """Add all plays of a day; days come in chronological order."""
+        hits = list(map(self.items.__contains__, rows.items))
+        self._add_to_runs(list(compress(rows.seconds, counts)), list(compress(hits, counts)))
+        if True not in hits:
+            return
+        own, counted = rows.select(hits), list(compress(counts, hits))
+        self.calendar.add(own, counted)
+        self.sums.add(own, counted)
+        seconds = list(compress(own.seconds, counted))
+        if seconds:
+            self.first = seconds[0] if self.first is None else self.first
+            self.last = seconds[-1]
 
-    def titled(self, key: str, name: str, entry: CatalogEntry) -> ItemMatch:
-        """Return how well the text matches a track or an album.
-
-        Args:
-            key: Its key.
-            name: Its name.
-            entry: The catalog entry of the track, or of any track of the album.
-        """
-        if key == self._key:
-            return ItemMatch.KEY
-        return max(self._with_artist(artist, name) for artist in {entry.artists, *artist_names(entry)})
-
-    def _with_artist(self, artist: str, name: str) -> ItemMatch:
-        both = self.named(f"{artist} {name}")
-        if both in (ItemMatch.NONE, ItemMatch.EXACT):
-            return both
-        return max(self.named(name), ItemMatch.ACROSS if both is ItemMatch.SUBSTRING else both)
+    def _add_to_runs(self, seconds: Sequence[int], hits: Sequence[bool]) -> None:
+        if True not in hits:
+            self._current_run = (0, 0) if hits else self._current_run
+            return
+        for second, hit in zip(seconds, hits, strict=True):
+            plays, begin = self._current_run
+            self._current_run = (plays + 1, begin if plays else second) if hit else (0, 0)
+            if self._current_run[0] > self.run[0]:
+                self.run = self._current_run
 
 
-@dataclass(slots=True)
-class MatchGroup:
+class MatchGroup(NamedTuple):
     """Things that match equally well.
 
     Attributes:
-        stats: The statistics of the thing; unused once there are several.
         things: What identifies the things.
-        items: Their catalog keys.
+        stats: The catalog keys of all of them, with their statistics, unless there are several.
     """
 
-    stats: ItemStats
     things: set[Hashable]
-    items: set[str]
+    stats: ItemStats
 
 
 class ItemSearch:
@@ -119,29 +113,34 @@ class ItemSearch:
 
     Args:
         reader: Reads the plays.
-        query: The thing to search for.
+        kind: ARTISTS, ALBUMS or TRACKS.
+        text: A name, with or without the artist before it, or a key such as "track:<id>" or "album:<id>".
 
     Attributes:
-        query: The thing to search for.
         entries: The catalog entries of everything played, with the `NEEDED` fields only.
         tallies: How much was played, by item.
         ranking: All things of the kind, most played first, including those without plays that count.
         candidates: Those that match best.
     """
 
-    def __init__(self, reader: PlayReader, query: ItemQuery) -> None:
-        self.query = query
+    def __init__(self, reader: PlayReader, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
         self.entries: dict[str, CatalogEntry] = {}
         self.tallies = ItemCounts()
         self._reader = reader
         self._exact = reader.question.exact
+        self._matcher = TextMatcher(text)
         self._clock = LocalClock(reader.question.zone)
         self._groups: dict[ItemMatch, MatchGroup] = {}
-        for days, new in reader.batches(NEEDED[query.kind]):
+        for days, new in reader.batches(NEEDED[kind]):
             self._learn(new)
             for rows, counts in days:
-                self._add(rows, counts)
-        groups = groups_of(query.kind, self.entries, exact=self._exact)
+                self.tallies.add(rows, counts)
+                for group in self._groups.values():
+                    if len(group.things) == 1:
+                        group.stats.add(rows, counts)
+        groups = groups_of(kind, self.entries, exact=self._exact)
         self.ranking = ranked(self.tallies, groups, reader.question.by, counted_only=False)
         self._best = max(self._groups, default=ItemMatch.NONE)
         self.candidates = self.matching(self._best)
@@ -151,17 +150,16 @@ class ItemSearch:
         group = self._groups.get(how)
         if group is None:
             return []
-        if self.query.kind == ARTISTS:
+        if self.kind == ARTISTS:
             return [each for each in self.ranking if each.group in group.things]
-        return [each for each in self.ranking if not group.items.isdisjoint(each.keys)]
+        return [each for each in self.ranking if not group.stats.items.isdisjoint(each.keys)]
 
     def follow(self, each: RankedItem) -> ItemStats:
         """Return the statistics of one of the candidates."""
-        items = set(each.keys)
         group = self._groups[self._best]
-        if len(group.things) == 1 and group.items == items:
+        if len(group.things) == 1 and group.stats.items == set(each.keys):
             return group.stats
-        stats = ItemStats(items, self._clock)
+        stats = ItemStats(self._clock, each.keys)
         for rows, counts in self._reader.days():
             stats.add(rows, counts)
         return stats
@@ -174,29 +172,34 @@ class ItemSearch:
                 continue
             for how, thing in self._matches(key, entry):
                 if how:
-                    group = self._groups.get(how) or self._new_group(how)
+                    group = self._groups.get(how)
+                    if group is None:
+                        group = self._groups[how] = MatchGroup(set(), ItemStats(self._clock))
                     group.things.add(thing)
-                    group.items.add(key)
+                    group.stats.items.add(key)
 
     def _matches(self, key: str, entry: CatalogEntry) -> Iterable[tuple[ItemMatch, Hashable]]:
         """Return the things that an item belongs to, each with how well it matches."""
-        query = self.query
-        if query.kind == ARTISTS:
-            return [(query.named(name), name) for name in artist_names(entry)]
-        if query.kind == TRACKS:
+        if self.kind == ARTISTS:
+            return [(self._named(name), name) for name in artist_names(entry)]
+        if self.kind == TRACKS:
             same = recording_key(key, entry.isrc, exact=self._exact)
-            return [(query.titled(key, entry.name, entry), same)]
+            return [(self._titled(key, entry.name, entry), same)]
         key = f"album:{entry.album_id}" if entry.album_id else ""
         # By name alone: only the whole catalog would show whether the album has several artists.
-        return [(query.titled(key, entry.album, entry), entry.album)] if entry.album else []
+        return [(self._titled(key, entry.album, entry), entry.album)] if entry.album else []
 
-    def _new_group(self, how: ItemMatch) -> MatchGroup:
-        items: set[str] = set()
-        group = self._groups[how] = MatchGroup(ItemStats(items, self._clock), set(), items)
-        return group
+    def _named(self, name: str) -> ItemMatch:
+        return ItemMatch.EXACT if name == self.text else ITEM_MATCH_OF[self._matcher.match(name, "", "")]
 
-    def _add(self, rows: PlayRows, counts: list[bool]) -> None:
-        self.tallies.add(rows, counts)
-        for group in self._groups.values():
-            if len(group.things) == 1:
-                group.stats.add(rows, counts)
+    def _titled(self, key: str, name: str, entry: CatalogEntry) -> ItemMatch:
+        """Return how well the text matches the key, or the name with or without one of the artists."""
+        if key == self.text.removeprefix("spotify:"):
+            return ItemMatch.KEY
+        return max(self._with_artist(artist, name) for artist in {entry.artists, *artist_names(entry)})
+
+    def _with_artist(self, artist: str, name: str) -> ItemMatch:
+        both = self._named(f"{artist} {name}")
+        if both in (ItemMatch.NONE, ItemMatch.EXACT):
+            return both
+        return max(self._named(name), ItemMatch.ACROSS if both is ItemMatch.SUBSTRING else both)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.player_state import whole_number
@@ -28,8 +27,7 @@ LOGIN_EXPIRED = f"the login has expired: {LOGIN_ADVICE}"
 NOT_RUNNING = "the logger is not running: start it, or check its log"
 
 
-@dataclass(frozen=True, slots=True)
-class LoggerEvidence:
+class LoggerEvidence(NamedTuple):
     """What is known of the logger and its Redis besides the status.
 
     Attributes:
@@ -47,6 +45,9 @@ class LoggerEvidence:
 
 NO_EVIDENCE = LoggerEvidence()
 
+# Below, `status` are the fields of the status hash, `now` is in seconds since the epoch, and
+# `max_poll_interval` is the longest interval between two polls in seconds.
+
 
 def status_time(status: Mapping[str, str], name: str) -> float | None:
     """Return a time from the status in seconds since the epoch; None if it is missing or malformed."""
@@ -56,14 +57,7 @@ def status_time(status: Mapping[str, str], name: str) -> float | None:
 def problems(
     status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> list[str]:
-    """Return what is wrong and what to do about it, one line each; empty if all is well.
-
-    Args:
-        status: The fields of the status hash.
-        now: Seconds since the epoch.
-        max_poll_interval: Longest interval between two polls, in seconds.
-        evidence: What else is known of the logger and its Redis.
-    """
+    """Return what is wrong and what to do about it, one line each; empty if all is well."""
     is_gone = is_overdue(status, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     if evidence.refusal:
         found = [_refused(status, now, evidence)]
@@ -92,14 +86,7 @@ def is_login_expired(status: Mapping[str, str], now: float) -> bool:
 def why_unknown(
     status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> str:
-    """Return in one line why what plays is unknown; "" if the logger has polled recently.
-
-    Args:
-        status: The fields of the status hash.
-        now: Seconds since the epoch.
-        max_poll_interval: Longest interval between two polls, in seconds.
-        evidence: What else is known of the logger and its Redis.
-    """
+    """Return in one line why what plays is unknown; "" if the logger has polled recently."""
     if is_overdue(status, now):
         found = problems(status, now, max_poll_interval, evidence)
         silent = is_overdue(status, now, LATE_AFTER) or evidence.refusal or evidence.is_running is False
@@ -114,13 +101,7 @@ def why_unknown(
 
 
 def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: float) -> float | None:
-    """Return when Spotify stopped answering, in seconds since the epoch; None if it answers or never did.
-
-    Args:
-        status: The fields of the status hash.
-        now: Seconds since the epoch.
-        max_poll_interval: Longest interval between two polls, in seconds.
-    """
+    """Return when Spotify stopped answering, in seconds since the epoch; None if it answers or never did."""
     answered = status_time(status, "last_poll")
     patience = max(GAP_MS / 1000, max_poll_interval + UNOBSERVED_AFTER_MS / 1000)
     return answered if answered is not None and now > answered + patience else None
@@ -150,18 +131,19 @@ def _why_silent(status: Mapping[str, str], evidence: LoggerEvidence) -> str:
 
 def _at_risk(status: Mapping[str, str]) -> list[str]:
     """Return the reasons why logged plays might be lost."""
-    found = []
-    if trouble := sanitize(status.get("outbox_trouble", "")):
-        found.append(f"{trouble} (until that is fixed, plays are kept in memory only)")
-    if trouble := sanitize(status.get("redis_trouble", "")):
-        found.append(trouble)
+    outbox, redis, persistence = (
+        sanitize(status.get(f"{name}_trouble", "")) for name in ("outbox", "redis", "persistence")
+    )
     waiting = whole_number(status.get("outbox")) or 0
-    if waiting > MAX_WAITING_PLAYS:
-        found.append(
-            f"{waiting:,} plays are waiting to be stored safely: check the logs of the logger and of Redis"
-        )
-    if status.get("persistence") == FORGETS:
-        found.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
-    if trouble := sanitize(status.get("persistence_trouble", "")):
-        found.append(trouble)
-    return found
+    found = [
+        outbox and f"{outbox} (until that is fixed, plays are kept in memory only)",
+        redis,
+        f"{waiting:,} plays are waiting to be stored safely: check the logs of the logger and of Redis"
+        if waiting > MAX_WAITING_PLAYS
+        else "",
+        "this Redis loses everything when it restarts: set `appendonly yes` in redis.conf"
+        if status.get("persistence") == FORGETS
+        else "",
+        persistence,
+    ]
+    return [problem for problem in found if problem]

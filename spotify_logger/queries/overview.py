@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry
-from spotify_logger.core.periods import LocalClock, Period
-from spotify_logger.core.statistics import CalendarCounts, streaks
+from spotify_logger.core.periods import Period
 from spotify_logger.queries.arguments import WEEK
-from spotify_logger.queries.history_chart import by_interval
+from spotify_logger.queries.charts import by_interval
 from spotify_logger.queries.phrases import unobserved_data
-from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, top_ranked
+from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, lines_of, top_ranked
 from spotify_logger.queries.reader import PlayReader, first_second
-from spotify_logger.queries.summary import Figures, busiest_data, streak_data
-from spotify_logger.queries.top import lines_of
+from spotify_logger.queries.summary import Figures, skip_data
 from spotify_logger.report.words import utc_time
 from spotify_logger.storage.bulk import RECENT_DAYS
 from spotify_logger.storage.store import ITEMS_PER_BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from spotify_logger.queries.question import Question
-    from spotify_logger.queries.ranking import RankedItem
     from spotify_logger.storage.bulk import Archive
 
 KINDS = (TRACKS, ARTISTS, ALBUMS)
@@ -69,41 +66,43 @@ class PastFigures:
 
 
 class Overview:
-    """Answers the same question again and again, quickly.
-
-    Args:
-        monotonic: Returns monotonic seconds.
-    """
+    """Answers the same question again and again, quickly."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._past_figures: PastFigures | None = None
 
     def data(self, archive: Archive, question: Question) -> dict[str, object]:
-        """Return an overview of a period, for JSON.
-
-        Args:
-            archive: The log.
-            question: The question to answer; its period begins at a local midnight and includes the present.
-        """
+        """Return an overview for JSON; the period begins at a local midnight and includes the present."""
         reader = PlayReader(archive, question)
         past = self._past(reader)
         figures = past.figures.copy()
-        rest = replace(question.period, begin=past.asked.period.end)
-        for rows, counts in reader.days(rest):
+        for rows, counts in reader.days(replace(question.period, begin=past.asked.period.end)):
             figures.add(rows, counts)
         past.learn(reader, figures.tallies.ms_played)
         # Leave out items whose plays have been deleted.
         known = {key: past.entries[key] for key in figures.tallies.ms_played}
-        found = {}
+        shown, numbers = {}, {}
         for kind in KINDS:
             # Computed each time, one kind after the other: keeping them would take much memory.
             groups = groups_of(kind, known, exact=question.exact)
-            found[kind] = top_ranked(figures.tallies, groups, question.by, TOP_COUNT)
+            shown[kind], numbers[kind] = top_ranked(figures.tallies, groups, question.by, TOP_COUNT)
         entries = reader.entries(
-            {key for kind in (TRACKS, ALBUMS) for each in found[kind][0] for key in each.keys}
+            {key for kind in (TRACKS, ALBUMS) for each in shown[kind] for key in each.keys}
         )
-        return _data(reader, figures, found, entries)
+        sums = figures.sums
+        return {
+            "from": utc_time(question.period.begin),
+            "plays": sums.plays,
+            "shorter": sums.rows - sums.plays,
+            "heard_ms": sums.ms_played,
+            **skip_data(sums),
+            **figures.days_data(question.today),
+            **numbers,
+            "top": {kind: [line.data for line in lines_of(kind, shown[kind], entries)] for kind in KINDS},
+            "weeks": by_interval(figures.calendar, question, WEEK),
+            "unseen": unobserved_data(reader),
+        }
 
     def _past(self, reader: PlayReader) -> PastFigures:
         """Return the figures of the past part of the period, from the cache if it is still valid."""
@@ -115,46 +114,6 @@ class Overview:
         past, now = self._past_figures, self._monotonic()
         if past is None or past.asked != asked or past.mark != mark or now >= past.until:
             self._past_figures = None  # never keep two of them in memory
-            figures = Figures(CalendarCounts(LocalClock(question.zone)))
-            for rows, counts in reader.days(asked.period):
-                figures.add(rows, counts)
+            figures = Figures.of(reader, asked.period)
             past = self._past_figures = PastFigures(asked, mark, now + MAX_AGE, figures, {})
         return past
-
-
-def _data(
-    reader: PlayReader,
-    figures: Figures,
-    found: Mapping[str, tuple[list[RankedItem], int]],
-    entries: Mapping[str, CatalogEntry],
-) -> dict[str, object]:
-    question, sums, played = reader.question, figures.sums, figures.days_with_plays()
-    longest, current = streaks(played, question.today)
-    return {
-        "from": utc_time(question.period.begin),
-        "plays": sums.plays,
-        "shorter": sums.rows - sums.plays,
-        "heard_ms": sums.ms_played,
-        "skips": sums.skips,
-        "skip_rate": round(sums.skips / sums.closed, 6) if sums.closed else None,
-        "days": len(played),
-        "longest_streak": streak_data(longest),
-        "current_streak": streak_data(current),
-        "busiest_day": busiest_data(figures),
-        **{kind: number for kind, (_, number) in found.items()},
-        "top": {
-            kind: [
-                {
-                    "name": line.name,
-                    "artists": line.artists,
-                    "plays": line.now.plays,
-                    "heard_ms": line.now.ms_played,
-                    "key": line.now.keys[0],
-                }
-                for line in lines_of(kind, shown, entries)
-            ]
-            for kind, (shown, _) in found.items()
-        },
-        "weeks": by_interval(figures.calendar, question, WEEK),
-        "unseen": unobserved_data(reader),
-    }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.display import format_title
-from spotify_logger.report.words import counted, exact_duration
+from spotify_logger.report.words import counted, exact_duration, utc_time
 
 if TYPE_CHECKING:
     from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.periods import Period, Zone
+    from spotify_logger.queries.question import Question
     from spotify_logger.queries.reader import PlayReader
-
-NOTHING_LOGGED = "Nothing has been logged yet."
 
 
 def format_time(zone: Zone, second: float | None) -> str:
@@ -30,21 +29,23 @@ def item_title(key: str, entry: CatalogEntry | None) -> str:
 def nothing_played(period: Period) -> str:
     """Return the message for a period without plays."""
     if period.begin is None and period.end is None:
-        return NOTHING_LOGGED
+        return "Nothing has been logged yet."
     return f"Nothing was played: {period.words}."
 
 
-def gap_note(reader: PlayReader, period: Period | None = None) -> list[str]:
+def asked_data(question: Question) -> dict[str, str | None]:
+    """Return the period of a question, and what it ranks by, for JSON."""
+    period = question.period
+    return {"from": utc_time(period.begin), "to": utc_time(period.end), "by": question.by}
+
+
+def gap_note(reader: PlayReader) -> list[str]:
     """Return the note that marks figures as a minimum, in a list; an empty list without gaps."""
-    gaps = reader.gaps(period)
-    if not gaps:
-        return []
-    duration = exact_duration(reader.unobserved_seconds(gaps, period))
-    verb = "was" if len(gaps) == 1 else "were"
-    return [f"At least: {counted(len(gaps), 'gap')} ({duration}) {verb} not observed."]
+    gaps, seconds = reader.unobserved()
+    verb = "was" if gaps == 1 else "were"
+    return [f"At least: {counted(gaps, 'gap')} ({exact_duration(seconds)}) {verb} not observed."] * bool(gaps)
 
 
-def unobserved_data(reader: PlayReader, period: Period | None = None) -> dict[str, int]:
+def unobserved_data(reader: PlayReader) -> dict[str, int]:
     """Return the number of gaps and their seconds, for JSON."""
-    gaps = reader.gaps(period)
-    return {"gaps": len(gaps), "seconds": reader.unobserved_seconds(gaps, period)}
+    return dict(zip(("gaps", "seconds"), reader.unobserved(), strict=True))

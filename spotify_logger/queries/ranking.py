@@ -1,4 +1,4 @@
-"""Rank tracks, artists, albums and shows by the play counts of their items. Pure."""
+"""Rank and name tracks, artists, albums and shows by the play counts of their items. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ from collections import defaultdict
 from heapq import nlargest
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import album_keys, artist_names, is_episode, keys_by_group, recording_key
+from spotify_logger.core.catalog import (
+    AlbumKey,
+    album_keys,
+    artist_names,
+    is_episode,
+    keys_by_group,
+    recording_key,
+)
 from spotify_logger.queries.question import TIME
+from spotify_logger.report.words import listening_time
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.statistics import ItemCounts
 
-TRACKS, ARTISTS, ALBUMS, SHOWS = "tracks", "artists", "albums", "shows"
-KINDS = (TRACKS, ARTISTS, ALBUMS, SHOWS)
+TRACKS, ARTISTS, ALBUMS, SHOWS = KINDS = ("tracks", "artists", "albums", "shows")
+DEVICES, CONTEXTS = "devices", "contexts"
+CHOICES = (*KINDS, DEVICES, CONTEXTS)
+NOUNS = {kind: kind.removesuffix("s") for kind in CHOICES}
+VARIOUS = "various artists"
 
 
 class RankedItem(NamedTuple):
@@ -39,14 +50,40 @@ class RankedItem(NamedTuple):
         return self.ms_played if by == TIME else self.plays
 
 
-def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, list[Hashable]]:
-    """Map each item to the groups of a kind that it belongs to.
+class RankedLine(NamedTuple):
+    """A line of a ranking.
 
-    Args:
-        kind: One of `KINDS`.
-        entries: Catalog entries by key.
-        exact: Whether to keep every ID of a recording or album separate.
+    Attributes:
+        name: The name.
+        artists: The artists of a track or an album; "" otherwise.
+        now: How much it was played in the period.
+        before: Plays and milliseconds in the period before; None if there is no such period.
     """
+
+    name: str
+    artists: str
+    now: RankedItem
+    before: tuple[int, int] | None = None
+
+    @property
+    def title(self) -> str:
+        """Artists and name in one string."""
+        return f"{self.artists} – {self.name}" if self.artists else self.name
+
+    @property
+    def data(self) -> dict[str, str | int | float | None]:
+        """The line for JSON and CSV."""
+        names = {"name": self.name, "artists": self.artists}
+        return {**names, "plays": self.now.plays, "heard_ms": self.now.ms_played, "key": self.now.keys[0]}
+
+
+def amount_words(plays: int, ms_played: int, by: str) -> str:
+    """Format what is ranked by: "12,345" plays, or "3 h 20 min"."""
+    return listening_time(ms_played) if by == TIME else f"{plays:,}"
+
+
+def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, list[Hashable]]:
+    """Map each catalog key to its groups of a kind; with `exact`, each ID of a recording is separate."""
     if kind == ALBUMS:
         return {key: [album] for key, album in album_keys(entries, exact=exact).items()}
     if kind == SHOWS:
@@ -60,12 +97,12 @@ def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) ->
 def ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted_only: bool = True
 ) -> list[RankedItem]:
-    """Rank groups of items, the most played first.
+    """Rank groups of items by plays or time, the most played first; the other one breaks ties.
 
     Args:
         tallies: By item.
         groups: The groups of each item, as returned by `groups_of`.
-        by: "plays" or "time"; the other one breaks ties.
+        by: "plays" or "time".
         counted_only: Whether to leave out groups without plays that count.
     """
     plays, heard = tallies.plays, tallies.ms_played
@@ -88,14 +125,7 @@ def ranked(
 def top_ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, number: int
 ) -> tuple[list[RankedItem], int]:
-    """Return the first `number` groups of a ranking, and the total number, without sorting the rest.
-
-    Args:
-        tallies: By item.
-        groups: The groups of each item, as returned by `groups_of`.
-        by: "plays" or "time".
-        number: The number of groups to return.
-    """
+    """Return the first `number` groups of a ranking, and the total number, without sorting the rest."""
     plays: defaultdict[Hashable, int] = defaultdict(int)
     heard: defaultdict[Hashable, int] = defaultdict(int)
     for key, milliseconds in tallies.ms_played.items():
@@ -113,3 +143,21 @@ def top_ranked(
         if not wanted.isdisjoint(groups.get(key, ()))
     }
     return ranked(tallies, few, by)[:number], len(counted)
+
+
+def lines_of(kind: str, shown: Sequence[RankedItem], entries: Mapping[str, CatalogEntry]) -> list[RankedLine]:
+    """Return ranked groups as lines, named by their catalog entries."""
+    return [RankedLine(*_names(kind, each, entries), each) for each in shown]
+
+
+def _names(kind: str, each: RankedItem, entries: Mapping[str, CatalogEntry]) -> tuple[str, str]:
+    """Return the name and the artists of a group."""
+    if kind == TRACKS:
+        entry = entries.get(each.keys[0])
+        return (entry.name, entry.artists) if entry and entry.name else (each.keys[0], "")
+    if isinstance(each.group, AlbumKey):
+        firsts = {next(iter(artist_names(entries[key])), "") for key in each.keys if key in entries}
+        return each.group.name, firsts.pop() if len(firsts) == 1 else VARIOUS
+    # Spotify has several URIs for Liked Songs.
+    is_liked = kind == CONTEXTS and str(each.group).endswith(":collection")
+    return "Liked Songs" if is_liked else str(each.group), ""

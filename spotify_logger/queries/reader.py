@@ -9,7 +9,6 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.statistics import at_least, finished, half
-from spotify_logger.queries.gaps import unobserved_seconds
 from spotify_logger.queries.question import FINISHED, HALF
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND
 
@@ -18,29 +17,23 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.periods import Period
     from spotify_logger.core.play_rows import PlayRows
-    from spotify_logger.core.statistics import CountingRule
-    from spotify_logger.queries.gaps import Gap
     from spotify_logger.queries.question import Question
     from spotify_logger.storage.bulk import Archive
 
 
 class PlayReader:
-    """Reads plays, catalog entries and gaps for one question.
-
-    Args:
-        archive: The log.
-        question: The question to answer.
-
-    Attributes:
-        first: The second of the earliest row read so far, of any length; None before the first one.
-    """
+    """Reads plays, catalog entries and gaps for one question."""
 
     def __init__(self, archive: Archive, question: Question) -> None:
         self.archive = archive
         self.question = question
-        self.first: int | None = None
+        self._first: int | None = None
         self._durations: dict[str, int] = {}
-        self._rule = self._as_rule(question.threshold)
+        threshold = question.threshold
+        if threshold == HALF:
+            self._rule = half(self._durations)
+        else:
+            self._rule = finished() if threshold == FINISHED else at_least(int(threshold))
 
     def days(self, period: Period | None = None) -> Iterator[tuple[PlayRows, list[bool]]]:
         """Yield the rows of a period day by day, in chronological order, and which of them count.
@@ -50,21 +43,18 @@ class PlayReader:
         """
         wanted = self.question.period if period is None else period
         for rows in self.archive.rows(first_second(wanted), wanted.end):
-            if self.first is None or rows.seconds[0] < self.first:
-                self.first = rows.seconds[0]
+            if self._first is None or rows.seconds[0] < self._first:
+                self._first = rows.seconds[0]
             if self.question.threshold == HALF:
-                self._learn_durations(rows.items)
+                unknown = set(rows.items) - self._durations.keys()
+                for key, (duration,) in self.archive.catalog(unknown, ["duration_ms"]):
+                    self._durations[key] = whole_number(duration) or 0
             yield rows, list(self._rule(rows))
 
     def entries(
         self, keys: Iterable[str], names: Sequence[str] = CatalogEntry._fields
     ) -> dict[str, CatalogEntry]:
-        """Return the catalog entries of items.
-
-        Args:
-            keys: The catalog keys of the items.
-            names: The fields to read; the others stay empty.
-        """
+        """Return the catalog entries of items, by key; only the fields in `names` are read."""
         found = self.archive.catalog(keys, names)
         # Pick each field from the values, or the blank appended to them.
         fields = itemgetter(*(names.index(name) if name in names else -1 for name in CatalogEntry._fields))
@@ -73,11 +63,7 @@ class PlayReader:
     def batches(
         self, names: Sequence[str] = CatalogEntry._fields
     ) -> Iterator[tuple[list[tuple[PlayRows, list[bool]]], dict[str, CatalogEntry]]]:
-        """Yield the days of the question in batches, each with the catalog entries of items new in it.
-
-        Args:
-            names: See `entries`.
-        """
+        """Yield the days of the question in batches, each with the catalog entries of items new in it."""
         met: set[str] = set()
         for days in batched(self.days(), DAYS_PER_BATCH):
             new = {item for rows, _ in days for item in rows.items} - met
@@ -95,31 +81,15 @@ class PlayReader:
         again = {key: heard[key] for key in items & heard.keys()}
         return {**self.entries(items - heard.keys(), ("artists", "artist_ids", "isrc")), **again}
 
-    def gaps(self, period: Period | None = None) -> list[Gap]:
-        """Return the gaps that overlap a period, without those before the first play of all."""
-        wanted = self.question.period if period is None else period
-        begin = wanted.begin if wanted.begin is not None else self.first
+    def unobserved(self) -> tuple[int, int]:
+        """Return the number of gaps in the period, from the first play read on, and their seconds in it."""
+        period = self.question.period
+        begin = self._first if period.begin is None else period.begin
+        end = int(self.question.now) if period.end is None else period.end
         if begin is None:
-            return []
-        end = wanted.end if wanted.end is not None else int(self.question.now)
-        return [gap for gap in self.archive.gaps() if gap[0] < end and gap[1] > begin]
-
-    def unobserved_seconds(self, gaps: list[Gap], period: Period | None = None) -> int:
-        """Return the seconds of a period that gaps cover."""
-        wanted = self.question.period if period is None else period
-        begin = (self.first or FIRST_SECOND) if wanted.begin is None else wanted.begin
-        end = wanted.end if wanted.end is not None else int(self.question.now)
-        return unobserved_seconds([(first, min(last, end), why) for first, last, why in gaps], begin)
-
-    def _as_rule(self, threshold: int | str) -> CountingRule:
-        if threshold == HALF:
-            return half(self._durations)
-        return finished() if threshold == FINISHED else at_least(int(threshold))
-
-    def _learn_durations(self, items: Iterable[str]) -> None:
-        unknown = set(items) - self._durations.keys()
-        for key, (duration,) in self.archive.catalog(unknown, ["duration_ms"]):
-            self._durations[key] = whole_number(duration) or 0
+            return 0, 0
+        gaps = [gap for gap in self.archive.gaps() if gap[0] < end and gap[1] > begin]
+        return len(gaps), sum(max(0, min(last, end) - max(first, begin)) for first, last, _ in gaps)
 
 
 def first_second(period: Period) -> int:

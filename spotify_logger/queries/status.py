@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger import __version__
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import from_iso
-from spotify_logger.queries.gaps import Gap, ending_after, gap_data, gaps_words
-from spotify_logger.queries.health import (
-    LATE_AFTER,
-    LoggerEvidence,
-    is_login_expired,
-    is_overdue,
-    problems,
-    status_time,
-    unobserved_since,
-    why_unknown,
-)
-from spotify_logger.queries.timeline import StoredPlay, ending, play_data, progress_words
+from spotify_logger.queries import health
+from spotify_logger.queries.health import LoggerEvidence, is_overdue, status_time
+from spotify_logger.queries.timeline import Gap, StoredPlay, ending, gap_data, play_data, progress_words
+from spotify_logger.report import words
 from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.words import DAY, counted, local_time, rough_duration, utc_time
+from spotify_logger.report.words import counted, local_time, rough_duration, utc_time
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
 from spotify_logger.storage.persistence import FORGETS
@@ -43,33 +34,29 @@ GAP_DAYS = 30
 """Days of gaps that the status shows."""
 
 
-def status(store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
-    """Report whether the logger is alive and well; exit code 1 if not.
+# Below, `now` is in seconds since the epoch, `max_poll_interval` is the longest interval between two polls in
+# seconds, and `state_dir` is the state folder of a logger on this machine, readable or not.
 
-    Args:
-        store: The log.
-        now: Seconds since the epoch.
-        max_poll_interval: Longest interval between two polls, in seconds.
-        state_dir: The state folder of a logger on this machine, readable or not.
-    """
+
+def status(store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
+    """Report whether the logger is alive and well; exit code 1 if not."""
     try:
-        about = store.where, store.version(), store.gaps()
+        server, gaps = store.version(), store.gaps()
         fields, last = store.read_status(), store.latest_play()
         evidence = _evidence(store, fields, now, state_dir)
     except StoreError as error:
-        evidence = _local_evidence(LoggerEvidence(refusal=str(error)), state_dir)
-        wrong = problems({}, now, max_poll_interval, evidence)
-        nothing = _status_data(_LoggerState({}, None, store.where, "", [], evidence), None, now)
-        data = {"well": False, "problems": wrong, **nothing, "redis": None}
+        evidence = _local_evidence(str(error), "", state_dir)
+        wrong = health.problems({}, now, max_poll_interval, evidence)
+        nothing = _LoggerState(now, {}, None, store.where, "", [], None, evidence)
+        data = {"well": False, "problems": wrong, **nothing.data(), "redis": None}
         return Answer(data, [f"NOT WELL: {'; '.join(wrong)}"], code=1)
-    found = _LoggerState(fields, last, *about, evidence)
-    wrong = problems(fields, now, max_poll_interval, evidence)
+    wrong = health.problems(fields, now, max_poll_interval, evidence)
     # A logger that cannot write may still be polling.
     is_current = not evidence.refusal or evidence.is_running is False
-    since = unobserved_since(fields, now, max_poll_interval) if is_current else None
-    data = {"well": not wrong, "problems": wrong, **_status_data(found, since, now)}
-    health = ("health", "NOT WELL: " + "; ".join(wrong) if wrong else "well")
-    rows = [health, *_status_rows(found, since, now)]
+    since = health.unobserved_since(fields, now, max_poll_interval) if is_current else None
+    found = _LoggerState(now, fields, last, store.where, server, gaps, since, evidence)
+    data = {"well": not wrong, "problems": wrong, **found.data()}
+    rows = [("health", "NOT WELL: " + "; ".join(wrong) if wrong else "well"), *found.rows()]
     return Answer(data, [Table([row for row in rows if row[1]])], code=bool(wrong))
 
 
@@ -79,25 +66,19 @@ def _evidence(
     refusal = store.write_refusal()
     if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
         refusal = None  # a replica in sync is fine to read from
-    found = LoggerEvidence("" if refusal is None else str(refusal), store.standby_machine())
-    return _local_evidence(found, state_dir)
+    return _local_evidence("" if refusal is None else str(refusal), store.standby_machine(), state_dir)
 
 
-def _local_evidence(found: LoggerEvidence, state_dir: Path | None) -> LoggerEvidence:
+def _local_evidence(refusal: str, standby: str, state_dir: Path | None) -> LoggerEvidence:
     """Add what the state folder of the logger shows."""
     if state_dir is None:
-        return found
-    waiting = count_waiting(state_dir / OUTBOX_FILE) if found.refusal else None
-    return replace(found, is_running=lock_file.is_held(state_dir), waiting=waiting)
+        return LoggerEvidence(refusal, standby)
+    waiting = count_waiting(state_dir / OUTBOX_FILE) if refusal else None
+    return LoggerEvidence(refusal, standby, lock_file.is_held(state_dir), waiting)
 
 
 def statuses(settings: Settings, now: float) -> Answer:
-    """Report whether the loggers of all listeners are alive and well; exit code 1 if one is not.
-
-    Args:
-        settings: The settings of any of the listeners.
-        now: Seconds since the epoch.
-    """
+    """Report whether the loggers of all listeners are alive and well; exit code 1 if one is not."""
     with closing(Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
         try:
             names = store.listeners()
@@ -105,37 +86,39 @@ def statuses(settings: Settings, now: float) -> Answer:
             return status(store, now, 2 * settings.poll_max, settings.state_dir)
     if not names:
         return Answer({"listeners": []}, ["No logger has written to this Redis yet."], code=1)
-    answers = {}
+    listeners, rows, codes = [], [], []
     for name in names:
         theirs = settings.for_listener(name)
         with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
-            answers[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
-    return Answer(
-        {"listeners": [{"name": name, **_of(answer)} for name, answer in answers.items()]},
-        [Table([_line(name, _of(answer)) for name, answer in answers.items()], flexible=2)],
-        code=max(answer.code for answer in answers.values()),
-    )
+            answer = status(store, now, 2 * settings.poll_max, theirs.state_dir)
+        data: Any = answer.data
+        wrong = "; ".join(data["problems"])
+        listeners.append({"name": name, **data})
+        rows.append((name or UNNAMED, "NOT WELL" if wrong else "well", wrong or data["state"] or ""))
+        codes.append(answer.code)
+    return Answer({"listeners": listeners}, [Table(rows, flexible=2)], code=max(codes))
 
 
-def _of(answer: Answer) -> Mapping[str, Any]:
-    data: Any = answer.data
-    return cast("Mapping[str, Any]", data)
+class _LoggerState(NamedTuple):
+    """What is known of the logger.
 
+    Attributes:
+        now: Seconds since the epoch.
+        fields: Its status in Redis.
+        last: The latest play.
+        where: The address of Redis.
+        server: The name and the version of Redis.
+        since: When Spotify stopped answering; None if it answers.
+        evidence: What else is known.
+    """
 
-def _line(name: str, data: Mapping[str, Any]) -> tuple[str, str, str]:
-    wrong = "; ".join(data["problems"])
-    return name or UNNAMED, "well" if data["well"] else "NOT WELL", wrong or data["state"] or ""
-
-
-@dataclass(frozen=True, slots=True)
-class _LoggerState:
-    """What is known of the logger: its status in Redis, the server, and other evidence."""
-
+    now: float
     fields: Mapping[str, str]
     last: StoredPlay | None
     where: str
     server: str
     gaps: list[Gap]
+    since: float | None
     evidence: LoggerEvidence
 
     @property
@@ -144,157 +127,136 @@ class _LoggerState:
         seen = self.evidence.waiting
         return whole_number(self.fields.get("outbox")) if seen is None else seen
 
-    def recent_gaps(self, since: float | None, now: float) -> list[Gap]:
-        """Return the gaps of the last days, without the current one."""
-        gaps = ending_after(self.gaps, now - GAP_DAYS * DAY)
-        return [gap for gap in gaps if since is None or gap[0] < int(since)]
+    @property
+    def past_gaps(self) -> list[Gap]:
+        """The gaps of the last days, without the current one."""
+        gaps = [gap for gap in self.gaps if gap[1] > self.now - GAP_DAYS * words.DAY]
+        return [gap for gap in gaps if self.since is None or gap[0] < int(self.since)]
 
-    def gap_reason(self, since: float) -> str:
+    def data(self) -> dict[str, object]:
+        """Return the state for JSON."""
+        fields, now = self.fields, self.now
+        return {
+            "state": fields.get("state"),
+            "last_poll": utc_time(status_time(fields, "last_poll")),
+            "next_poll": utc_time(status_time(fields, "next_poll")),
+            "blind_since": utc_time(self.since),
+            "last_play": None if self.last is None else play_data(self.last),
+            f"gaps_{GAP_DAYS}_days": [gap_data(gap) for gap in self.past_gaps],
+            "login": "needed" if health.is_login_expired(fields, now) else fields.get("login"),
+            "login_valid_until": utc_time(status_time(fields, "login_valid_until")),
+            "requests_24h": whole_number(fields.get("requests_24h")),
+            "outbox": self.waiting,
+            "outbox_trouble": fields.get("outbox_trouble"),
+            "redis": {
+                "address": self.where,
+                "version": self.server,
+                "persistence": fields.get("persistence"),
+                "restored_plays": whole_number(fields.get("restored_plays")),
+                "restored_at": utc_time(status_time(fields, "restored_at")),
+                "restored_why": fields.get("restored_why"),
+            },
+            "machine": fields.get("machine"),
+            "standby": self.evidence.standby or None,
+            "running_here": self.evidence.is_running,
+            "version": fields.get("version"),
+            "command_version": __version__,
+            "pid": whole_number(fields.get("pid")),
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the state for people; what is unknown or normal is blank."""
+        fields, now, last, since = self.fields, self.now, self.last, self.since
+        requests, waiting = whole_number(fields.get("requests_24h")), self.waiting or 0
+        standby = self.evidence.standby
+        machine = "" if is_overdue(fields, now, health.LATE_AFTER) else f"{fields.get('machine', '?')}; "
+        kept = fields.get("persistence", "")
+        kept_in = "not saved to disk" if kept == FORGETS else kept
+        running = fields.get("version", __version__)
+        polled = status_time(fields, "last_poll")
+        last_poll = (
+            "never"
+            if polled is None
+            else f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
+        )
+        last_play = last and f"{local_time(last[0])} {format_title(last[1])}, {progress_words(last[1])}"
+        return [
+            ("did last" if is_overdue(fields, now) else "doing", fields.get("state", "")),
+            ("last poll", last_poll),
+            ("blind", "" if since is None else f"since {local_time(since)}{self._gap_reason(since)}"),
+            ("last play", last_play or ""),
+            ("gaps", self._gaps()),
+            ("login", self._login()),
+            ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
+            ("outbox", f"{counted(waiting, 'play')} not yet in Redis" if waiting else ""),
+            ("machine", f"{machine}{standby} is on standby" if standby else ""),
+            ("Redis", f"{self.server} at {self.where}{kept_in and f', {kept_in}'}"),
+            ("restored", self._restored()),
+            (
+                "version",
+                running if running == __version__ else f"{running} is running, this command is {__version__}",
+            ),
+        ]
+
+    def _gap_reason(self, since: float) -> str:
         """Return the reason of the current gap after a comma; "" if none is recorded."""
         return next((f", {reason}" for begin, _, reason in self.gaps if begin >= int(since)), "")
 
+    def _gaps(self) -> str:
+        gaps, first = self.past_gaps, self.now - GAP_DAYS * words.DAY
+        if not gaps:
+            return ""
+        begin, end, reason = gaps[-1]
+        in_all = words.exact_duration(sum(int(end - max(begin, first)) for begin, end, _ in gaps))
+        last = words.local_period(begin, end)
+        return f"{len(gaps):,} in {GAP_DAYS} days, {in_all} in all; the last {last}, {reason}"
 
-def _status_data(found: _LoggerState, since: float | None, now: float) -> dict[str, object]:
-    fields = found.fields
-    return {
-        "state": fields.get("state"),
-        "last_poll": utc_time(status_time(fields, "last_poll")),
-        "next_poll": utc_time(status_time(fields, "next_poll")),
-        "blind_since": utc_time(since),
-        "last_play": None if found.last is None else play_data(found.last),
-        f"gaps_{GAP_DAYS}_days": [gap_data(gap) for gap in found.recent_gaps(since, now)],
-        "login": "needed" if is_login_expired(fields, now) else fields.get("login"),
-        "login_valid_until": utc_time(status_time(fields, "login_valid_until")),
-        "requests_24h": whole_number(fields.get("requests_24h")),
-        "outbox": found.waiting,
-        "outbox_trouble": fields.get("outbox_trouble"),
-        "redis": {
-            "address": found.where,
-            "version": found.server,
-            "persistence": fields.get("persistence"),
-            "restored_plays": whole_number(fields.get("restored_plays")),
-            "restored_at": utc_time(status_time(fields, "restored_at")),
-            "restored_why": fields.get("restored_why"),
-        },
-        "machine": fields.get("machine"),
-        "standby": found.evidence.standby or None,
-        "running_here": found.evidence.is_running,
-        "version": fields.get("version"),
-        "command_version": __version__,
-        "pid": whole_number(fields.get("pid")),
-    }
+    def _login(self) -> str:
+        if self.fields.get("login") == "needed":
+            return "needed"
+        until = status_time(self.fields, "login_valid_until")
+        if until is None:
+            return "unknown"
+        if until <= self.now:
+            return f"expired on {local_time(until)}"
+        return f"valid for {rough_duration(until - self.now)}, until {local_time(until)}"
 
-
-def _status_rows(found: _LoggerState, since: float | None, now: float) -> list[tuple[str, str]]:
-    fields, last = found.fields, found.last
-    requests = whole_number(fields.get("requests_24h"))
-    waiting = found.waiting or 0
-    standby = found.evidence.standby
-    machine = "" if is_overdue(fields, now, LATE_AFTER) else f"{fields.get('machine', '?')}; "
-    running = fields.get("version")
-    return [
-        ("did last" if is_overdue(fields, now) else "doing", fields.get("state", "")),
-        ("last poll", _past(status_time(fields, "last_poll"), now)),
-        ("blind", "" if since is None else f"since {local_time(since)}{found.gap_reason(since)}"),
-        (
-            "last play",
-            ""
-            if last is None
-            else f"{local_time(last[0])} {format_title(last[1])}, {progress_words(last[1])}",
-        ),
-        ("gaps", gaps_words(found.recent_gaps(since, now), GAP_DAYS, now - GAP_DAYS * DAY)),
-        ("login", _login(fields, now)),
-        ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
-        ("outbox", f"{counted(waiting, 'play')} not yet in Redis" if waiting else ""),
-        ("machine", f"{machine}{standby} is on standby" if standby else ""),
-        ("Redis", f"{found.server} at {found.where}{_kept_in(fields)}"),
-        ("restored", _restored(fields)),
-        (
-            "version",
-            __version__
-            if running in (None, __version__)
-            else f"{running} is running, this command is {__version__}",
-        ),
-    ]
+    def _restored(self) -> str:
+        """Describe how many plays Redis had lost and the logger has written again, when and why."""
+        fields = self.fields
+        plays, at = whole_number(fields.get("restored_plays")), status_time(fields, "restored_at")
+        if not plays or at is None:
+            return ""
+        why = sanitize(fields.get("restored_why", ""))
+        return f"{counted(plays, 'play')} that Redis had lost, written again on {local_time(at)}: {why}"
 
 
 def now_playing(
     store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None
 ) -> Answer:
-    """Report what is playing, with its estimated current position; exit code 1 if unknown.
-
-    Args:
-        store: The log.
-        now: Seconds since the epoch.
-        max_poll_interval: Longest interval between two polls, in seconds.
-        state_dir: The state folder of a logger on this machine, readable or not.
-    """
+    """Report what is playing, with its estimated current position; exit code 1 if unknown."""
     status_fields = store.read_status()
     second = store.now_playing()
     fields = None if second is None else store.play(second)
     # Without a status, trust the key: it expires by itself.
     is_vouched_for = fields is not None and not (status_fields and is_overdue(status_fields, now))
-    if not is_vouched_for and why_unknown(status_fields, now, max_poll_interval):
-        why = why_unknown(
-            status_fields, now, max_poll_interval, _evidence(store, status_fields, now, state_dir)
-        )
-        return _unknown(status_time(status_fields, "last_poll"), why)
+    if not is_vouched_for and health.why_unknown(status_fields, now, max_poll_interval):
+        evidence = _evidence(store, status_fields, now, state_dir)
+        why = health.why_unknown(status_fields, now, max_poll_interval, evidence)
+        since = status_time(status_fields, "last_poll")
+        data = {"now": None, "unknown_since": utc_time(since), "problem": why}
+        when = "" if since is None else f" since {local_time(since)}"
+        return Answer(data, [f"Unknown{when}: {why}"], code=1)
+    known = {"unknown_since": None, "problem": None}
     if second is None or fields is None:
-        return Answer({"now": None, "unknown_since": None, "problem": None}, ["Nothing is playing."])
-    position = _position(fields, now)
-    data = {**play_data((second, fields)), "position_ms": position}
-    length = whole_number(fields.get("duration_ms"))
-    at = (
-        ""
-        if position is None
-        else format_duration(position) + ("" if length is None else f"/{format_duration(length)}")
-    )
+        return Answer({"now": None, **known}, ["Nothing is playing."])
+    position, length = _position(fields, now), whole_number(fields.get("duration_ms"))
+    at = "" if position is None else format_duration(position)
+    if at and length is not None:
+        at += f"/{format_duration(length)}"
     row = (ending(fields, is_now=True), format_title(fields), at, fields.get("device_name", ""))
-    known = {"now": data, "unknown_since": None, "problem": None}
-    return Answer(known, [Table([row], right_aligned=[2])])
-
-
-def _unknown(ending_after: float | None, why: str) -> Answer:
-    data = {"now": None, "unknown_since": utc_time(ending_after), "problem": why}
-    return Answer(
-        data,
-        [f"Unknown{'' if ending_after is None else f' since {local_time(ending_after)}'}: {why}"],
-        code=1,
-    )
-
-
-def _past(second: float | None, now: float) -> str:
-    return (
-        "never" if second is None else f"{rough_duration(max(0.0, now - second))} ago, {local_time(second)}"
-    )
-
-
-def _login(fields: Mapping[str, str], now: float) -> str:
-    if fields.get("login") == "needed":
-        return "needed"
-    until = status_time(fields, "login_valid_until")
-    if until is None:
-        return "unknown"
-    return (
-        f"valid for {rough_duration(until - now)}, until {local_time(until)}"
-        if until > now
-        else f"expired on {local_time(until)}"
-    )
-
-
-def _restored(fields: Mapping[str, str]) -> str:
-    """Describe how many plays Redis had lost and the logger has written again, when and why."""
-    plays, at = whole_number(fields.get("restored_plays")), status_time(fields, "restored_at")
-    if not plays or at is None:
-        return ""
-    why = sanitize(fields.get("restored_why", ""))
-    return f"{counted(plays, 'play')} that Redis had lost, written again on {local_time(at)}: {why}"
-
-
-def _kept_in(fields: Mapping[str, str]) -> str:
-    """Describe the persistence of Redis as the logger has recorded it, with a comma before it."""
-    kept = fields.get("persistence", "")
-    return ", not saved to disk" if kept == FORGETS else kept and f", {kept}"
+    playing = {**play_data((second, fields)), "position_ms": position}
+    return Answer({"now": playing, **known}, [Table([row], right_aligned=[2])])
 
 
 def _position(fields: Mapping[str, str], now: float) -> int | None:

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from spotify_logger.report.csv_output import CsvRow
-
-
-Cells: TypeAlias = "Sequence[str]"
-"""The tab-separated cells of one line in a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +20,6 @@ class Heading:
     """A heading above the next block."""
 
     text: str
-
-    def lines(self) -> Iterator[Cells]:
-        """Yield the line for a pipe."""
-        yield (self.text,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +40,6 @@ class Table:
     flexible: int = 1
     single_line: bool = False
 
-    def lines(self) -> Iterator[Cells]:
-        """Yield the lines for a pipe: the rows, without the headings."""
-        yield from self.rows
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -59,11 +47,6 @@ class Columns:
 
     left: Table
     right: Table
-
-    def lines(self) -> Iterator[Cells]:
-        """Yield the lines for a pipe: first those of the left table, then those of the right one."""
-        yield from self.left.lines()
-        yield from self.right.lines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,66 +65,30 @@ class Heatmap:
     values: Sequence[Sequence[int]]
     unit: str
 
-    def lines(self) -> Iterator[Cells]:
-        """Yield the lines for a pipe: the label of each row and its values."""
-        for label, values in zip(self.rows, self.values, strict=True):
-            yield (label, *map(str, values))
-
 
 @dataclass(frozen=True, slots=True)
 class CalendarHeatmap:
-    """A shaded cell for each day of a year.
-
-    Attributes:
-        year: The calendar year.
-        values: The non-negative values by day; missing days (out of range, or in the future) stay blank.
-        unit: What is counted, such as "plays".
-    """
+    """A shaded cell for each day of a year; days without a value stay blank."""
 
     year: int
     values: Mapping[date, int]
     unit: str
 
-    def lines(self) -> Iterator[Cells]:
-        """Yield the lines for a pipe: day and value, in chronological order."""
-        for day, value in sorted(self.values.items()):
-            yield (day.isoformat(), str(value))
-
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """A horizontal bar chart.
-
-    Attributes:
-        rows: The label, the non-negative value that sets the length of the bar, and the formatted value.
-    """
+    """Horizontal bars, each with its label, its non-negative length, and the formatted value."""
 
     rows: Sequence[tuple[str, float, str]]
-
-    def lines(self) -> Iterator[Cells]:
-        """Yield the lines for a pipe: label and formatted value."""
-        for label, _, text in self.rows:
-            yield (label, text)
 
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """A row of values shown as heights, such as those of twelve months.
-
-    Attributes:
-        labels: The labels; on a narrow terminal only their first letters are shown.
-        values: The non-negative values.
-        unit: What is counted, such as "plays".
-    """
+    """A row of non-negative values shown as heights; on a narrow terminal labels are one letter."""
 
     labels: Sequence[str]
     values: Sequence[int]
     unit: str
-
-    def lines(self) -> Iterator[Cells]:
-        """Yield the lines for a pipe: label and value."""
-        for label, value in zip(self.labels, self.values, strict=True):
-            yield (label, str(value))
 
 
 Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap | BarChart | Sparkline

@@ -20,13 +20,12 @@ _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are 
 def to_cell(value: CsvValue) -> str | int | float:
     """Return a value as a cell that no spreadsheet evaluates as a formula and that is safe on a terminal.
 
+    Numbers stay numbers, even negative ones; booleans become "true" and "false", None becomes "".
+
     Control characters in a text become "�", or a space if they are white space (tabs, line ends). A text that
     starts with "=", "+", "-" or "@", or the full-width form of one of them, gets an apostrophe in front; so
     does a text with only blanks and apostrophes before such a sign. This can be reversed: if a cell starts
     with an apostrophe, and its first character other than blanks and apostrophes is such a sign, remove one.
-
-    Args:
-        value: Numbers stay numbers, even negative ones; booleans become "true" and "false", None becomes "".
     """
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
@@ -37,14 +36,9 @@ def to_cell(value: CsvValue) -> str | int | float:
 
 
 def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
-    """Write rows as CSV (RFC 4180) in UTF-8, with a header line; rows are streamed.
+    """Stream rows as CSV (RFC 4180) in UTF-8, with a header line; without any row, nothing is written.
 
-    Args:
-        rows: Rows with the same columns; without any row, nothing is written.
-        out: The stream to write to.
-
-    Raises:
-        ValueError: A row has a column that the first row does not have.
+    A row with a column that the first row does not have raises ValueError.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8")
@@ -54,9 +48,8 @@ def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
         return
     writer = csv.DictWriter(out, list(first))
     writer.writeheader()
-    writer.writerows(
-        {name: to_cell(value) for name, value in row.items()} for row in chain([first], remaining)
-    )
+    for row in chain([first], remaining):
+        writer.writerow({name: to_cell(value) for name, value in row.items()})
 
 
 def _printable(character: str) -> str:

@@ -6,10 +6,21 @@ import json
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from spotify_logger.report import csv_output
+from spotify_logger.report.blocks import (
+    BarChart,
+    CalendarHeatmap,
+    Columns,
+    Heading,
+    Heatmap,
+    Sparkline,
+    Table,
+)
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import Answer
+    from collections.abc import Iterator, Sequence
+
+    from spotify_logger.report.blocks import Answer, Block
 
 Format = Literal["page", "json", "csv"]
 """The output format: text for people, JSON, or CSV."""
@@ -28,5 +39,24 @@ def write_answer(answer: Answer, out: TextIO, form: Format = "page") -> None:
         render(answer.page, out)
     else:
         for block in answer.page:
-            for line in [[block]] if isinstance(block, str) else block.lines():
+            for line in _lines(block):
                 print("\t".join(map(sanitize, line)), file=out)
+
+
+def _lines(block: Block) -> Iterator[Sequence[str]]:
+    """Yield the lines of a block for a pipe, as cells, without the headings of a table."""
+    match block:
+        case str(text) | Heading(text):
+            yield [text]
+        case Table(rows):
+            yield from rows
+        case Columns(left, right):
+            yield from (*left.rows, *right.rows)
+        case Heatmap(labels, _, values):
+            yield from ((label, *map(str, row)) for label, row in zip(labels, values, strict=True))
+        case CalendarHeatmap(_, values):
+            yield from ((day.isoformat(), str(value)) for day, value in sorted(values.items()))
+        case BarChart(rows):
+            yield from ((label, text) for label, _, text in rows)
+        case Sparkline(labels, values):
+            yield from zip(labels, map(str, values), strict=True)

@@ -47,7 +47,6 @@ MIN_FLEXIBLE_WIDTH = 12
 """Minimum width of the flexible column, however narrow the terminal, in characters."""
 MIN_READABLE_WIDTH = 20
 """Width that the flexible column needs (unless its content is shorter) for two tables side by side."""
-
 MAX_CHART_WIDTH = 80
 """Maximum width of a bar chart, in characters: beyond, the bars only get longer."""
 
@@ -67,9 +66,6 @@ class ShadeScale:
 
     Each shade covers the same number of distinct values. All shades are therefore used, whether the values
     lie close together or one of them is far above the others.
-
-    Args:
-        values: The non-negative values.
     """
 
     def __init__(self, values: Iterable[int]) -> None:
@@ -101,6 +97,7 @@ def render(page: Sequence[Block], out: TextIO) -> None:
 
 
 def _renderable(block: Block, width: int) -> RenderableType:
+    lines: Iterable[Text]
     match block:
         case str():
             return Text(sanitize(block))
@@ -110,21 +107,16 @@ def _renderable(block: Block, width: int) -> RenderableType:
             return _table(block, width)
         case Columns():
             return _columns(block, width)
-        case _:
-            # A Text on its own would be wrapped.
-            return Group(Text("\n", no_wrap=True, overflow="crop").join(_chart(block, width)))
-
-
-def _chart(block: Heatmap | CalendarHeatmap | BarChart | Sparkline, width: int) -> Iterable[Text]:
-    match block:
         case Heatmap():
-            return _heatmap(block, width)
+            lines = _heatmap(block, width)
         case CalendarHeatmap():
-            return _calendar(block, width)
+            lines = _calendar(block, width)
         case BarChart():
-            return _bars(block, min(width, MAX_CHART_WIDTH))
+            lines = _bars(block, min(width, MAX_CHART_WIDTH))
         case Sparkline():
-            return _sparkline(block, width)
+            lines = _sparkline(block, width)
+    # A Text on its own would be wrapped.
+    return Group(Text("\n", no_wrap=True, overflow="crop").join(lines))
 
 
 def _table(table: Table, width: int) -> Grid:

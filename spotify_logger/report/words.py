@@ -5,11 +5,7 @@ from __future__ import annotations
 from spotify_logger.core.times import local, to_iso
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-
-
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-
-
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 

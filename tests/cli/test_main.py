@@ -114,7 +114,7 @@ class TestLoginCommand:
             return Token("a refresh token", authorized_at=float(NOW))
 
         here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
-        here.setattr("spotify_logger.cli.login.login_on_terminal", login)
+        here.setattr("spotify_logger.spotify.login.login_on_terminal", login)
         assert run_main(["login"], capsys) == (0, "0123456789abcdef\n", "")
         code, out, err = run_main(["login", "--json"], capsys)
         assert (code, err) == (0, "0123456789abcdef\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.queries import summary, top
+from spotify_logger.queries import ranking, summary, top
 from tests.random_logs import logs, question_from, write
 
 if TYPE_CHECKING:
@@ -23,6 +23,6 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
     log, words = case
     question = question_from(log, words)
     with closing(write(redis_server, log)) as store:
-        for kind in top.CHOICES:
+        for kind in ranking.CHOICES:
             assert top.top(store, replace(question, limit=number), kind).data == log.top(kind, number)
         assert summary.stats(store, question).data == log.stats()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from spotify_logger.queries.arguments import DAY, MONTH, WEEK
-from spotify_logger.queries.history_chart import course
+from spotify_logger.queries.charts import course
 from spotify_logger.queries.question import TIME
 from spotify_logger.report.blocks import BarChart
 from tests.indexed_log import IndexedLog, data_of

@@ -9,7 +9,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone, between
 from spotify_logger.core.redis_keys import day_of, index_key
-from spotify_logger.queries import history_chart, summary, top
+from spotify_logger.queries import charts, summary, top
 from spotify_logger.queries.overview import KINDS, MAX_AGE, TOP_COUNT, Overview
 from tests.indexed_log import IndexedLog, data_of
 from tests.queries.items import DUET, LOSER, QUO, QUO_AGAIN, SEXY
@@ -49,7 +49,7 @@ class OverviewLog(IndexedLog):
         return {
             **{name: stats[name] for name in names},
             "top": {kind: [{name: line[name] for name in shown} for line in tops[kind]] for kind in KINDS},
-            "weeks": data_of(history_chart.course(self.store, question, "week"))["periods"],
+            "weeks": data_of(charts.course(self.store, question, "week"))["periods"],
         }
 
     def past(self) -> object:

@@ -7,15 +7,8 @@ import pytest
 
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
-from spotify_logger.queries import question
-from spotify_logger.queries.question import (
-    Question,
-    add_period,
-    add_ranking,
-    add_threshold,
-    add_year,
-    from_options,
-)
+from spotify_logger.queries import arguments, question
+from spotify_logger.queries.question import Question, from_options
 
 NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()
 """Half past midnight in Berlin, where it is the 23rd already."""
@@ -24,9 +17,7 @@ BERLIN = ["--tz", "Europe/Berlin"]
 
 def question_of(*words: str) -> Question:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_period(parser)
-    add_threshold(parser)
-    add_ranking(parser)
+    arguments.add_options(parser, *arguments.RANKED, "--min", arguments.PERIOD)
     return from_options(parser.parse_args(words), NOW)
 
 
@@ -70,11 +61,9 @@ class TestPeriod:
         assert found.previous == expected
 
     def test_the_year_is_optional(self) -> None:
-        parser = argparse.ArgumentParser()
-        add_year(parser)
         last_hour = datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp()
         for words, number in (["--year", "2025"], 2025), ([], 2026), (BERLIN, 2027):
-            question = from_options(parser.parse_args(words), last_hour)
+            question = from_options(arguments.parse(["calendar", *words]), last_hour)
             assert question.period == periods.year(question.zone, number)
 
 
@@ -103,9 +92,9 @@ class TestOtherOptions:
         assert question_of("-n", "9" * 5000).limit == 999_999_999
 
     def test_search_text(self) -> None:
-        assert question.search_text(" x ") == " x "
+        assert arguments.search_text(" x ") == " x "
         with pytest.raises(argparse.ArgumentTypeError, match="empty"):
-            question.search_text(" \t\u00a0")
+            arguments.search_text(" \t\u00a0")
 
 
 class TestBadOptions:

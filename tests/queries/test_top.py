@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotify_logger.queries import arguments, top
+from spotify_logger.queries import top
 from spotify_logger.report.blocks import Answer, Table
 from tests.indexed_log import IndexedLog, data_of, table_rows, texts
 from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
@@ -29,10 +29,6 @@ def best(log: IndexedLog, kind: str, **more: object) -> Answer:
 def headings(answer: Answer) -> list[str]:
     (table,) = [block for block in answer.page if isinstance(block, Table)]
     return list(table.headings)
-
-
-def test_the_command_offers_all_kinds() -> None:
-    assert arguments.TOP_KINDS == top.CHOICES
 
 
 def test_tracks_of_a_year(history: IndexedLog) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, STOPPED
+from spotify_logger.report.blocks import Table
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.transfer.confirmation import Confirmation
@@ -207,8 +208,8 @@ def test_report_has_counts_and_a_few_examples(log: RedisLog) -> None:
     head, table = answer.page
     assert isinstance(head, str)
     assert "--repair" in head
-    assert not isinstance(table, str)
-    assert [row[:3] for row in table.lines()] == [
+    assert isinstance(table, Table)
+    assert [row[:3] for row in table.rows] == [
         ("12", FindingKind.UNLISTED.value, "repairable"),
         ("1", FindingKind.UNLISTED_GAP.value, "repairable"),
     ]

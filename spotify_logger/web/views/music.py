@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.core.catalog import CatalogEntry, artist_names
 from spotify_logger.core.text import fold
 from spotify_logger.core.text_search import words_of
-from spotify_logger.queries.item_report import IDS
+from spotify_logger.queries.item_page import IDS
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
 from spotify_logger.web.request_params import BadRequest, search_text
 

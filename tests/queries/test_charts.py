@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.queries import arguments, heatmaps
+from spotify_logger.queries import arguments, charts
 from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline, Table
 from tests.indexed_log import IndexedLog, data_of, rows
 from tests.queries.items import QUO
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class TestClockHeatmap:
     def clock(self, log: IndexedLog, **more: object) -> Answer:
-        return heatmaps.clock(log.store, log.ask(**more))
+        return charts.clock(log.store, log.ask(**more))
 
     def parts(self, answer: Answer) -> tuple[Heatmap, Sparkline, Table]:
         heatmap, hours, weekdays, *_ = answer.page
@@ -67,7 +67,7 @@ class TestClockHeatmap:
 
 class TestCalendarHeatmap:
     def calendar(self, log: IndexedLog, year: int = 2026, **more: object) -> Answer:
-        return heatmaps.calendar(log.store, log.ask(year=year, **more))
+        return charts.calendar(log.store, log.ask(year=year, **more))
 
     def test_figures(self, log: IndexedLog) -> None:
         for day in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-11-21", "2026-11-22"):

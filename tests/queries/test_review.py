@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.queries import year_review
+from spotify_logger.queries import review as reviews
 from spotify_logger.report.blocks import Columns, Heading, Sparkline, Table
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def review(log: IndexedLog, year: int = 2026, **more: object) -> Answer:
-    return year_review.year(log.store, log.ask(year=year, **more))
+    return reviews.year(log.store, log.ask(year=year, **more))
 
 
 def highlights(answer: Answer) -> dict[str, tuple[str, str]]:
