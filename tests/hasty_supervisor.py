@@ -9,7 +9,7 @@ import json
 import sys
 
 from spotify_logger.supervisor.main import Supervisor
-from spotify_logger.supervisor.timings import SupervisorTimings
+from spotify_logger.supervisor.restart_policy import SupervisorTimings
 
 HASTY = SupervisorTimings(beat_grace=0.5, shortest_delay=0.1, longest_delay=0.4)
 

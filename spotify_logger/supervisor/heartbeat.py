@@ -9,8 +9,8 @@ restart it. Standard library only: the supervisor imports this module.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
+import re
 import signal
 import threading
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -22,24 +22,16 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"
 """Holds the inherited file descriptors: "<beat pipe, write end>,<liveness pipe, read end>,<lock>"."""
-
 MAX_BEAT_INTERVAL = 3600.0
 """Upper bound of an announced time, in seconds, so that a bug in the loop cannot hide that it hangs."""
-
 MAX_STATUS_LENGTH = 200
 """Characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)."""
 
-BeatState = Literal["ok", "trouble"]
+_LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
 
 
 class Beat(NamedTuple):
-    """One turn of the loop.
-
-    Attributes:
-        seconds: The longest time until the next beat.
-        ok: Whether this turn succeeded; if not, the loop is alive and will retry.
-        status: A short text for people.
-    """
+    """One turn of the loop: seconds until the next beat at the latest, whether it succeeded, and a status."""
 
     seconds: float
     ok: bool
@@ -54,28 +46,20 @@ class BeatReader:
 
     def feed(self, data: bytes) -> list[Beat]:
         """Return the beats that are complete with `data`, which may end anywhere."""
-        *lines, rest = (self._rest + data).split(b"\n")
+        lines, _, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest[-4096:]
-        return [beat for beat in map(_parse, lines) if beat is not None]
-
-
-def _parse(line: bytes) -> Beat | None:
-    seconds, _, rest = line.decode(errors="replace").partition(" ")
-    state, _, status = rest.partition(" ")
-    try:
-        limit = float(seconds)
-    except ValueError:
-        return None
-    if state not in {"ok", "trouble"} or not math.isfinite(limit):
-        return None
-    return Beat(min(max(limit, 0.0), MAX_BEAT_INTERVAL), state == "ok", sanitize(status, MAX_STATUS_LENGTH))
+        return [
+            Beat(
+                min(float(seconds), MAX_BEAT_INTERVAL),
+                state == b"ok",
+                sanitize(status.decode(errors="replace"), MAX_STATUS_LENGTH),
+            )
+            for seconds, state, status in _LINE.findall(lines)
+        ]
 
 
 class HeartbeatPipe:
     """The end of the pipes in the loop; does nothing without a supervisor.
-
-    Args:
-        beat_fd: The write end of the beat pipe, or None.
 
     Attributes:
         is_supervised: Whether there is a supervisor, which then holds the lock and runs the Redis server.
@@ -89,8 +73,7 @@ class HeartbeatPipe:
     def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:
         """Open the inherited pipes; from now on, this process exits as soon as its supervisor does.
 
-        Args:
-            environ: The environment of this process; the variable is removed, so that no child inherits it.
+        The variable is removed from `environ`, so that no child inherits it.
         """
         try:
             descriptors = [int(number) for number in environ.pop(ENVIRONMENT_VARIABLE, "").split(",")]
@@ -99,19 +82,12 @@ class HeartbeatPipe:
             beat_fd, liveness_fd, _lock_fd = descriptors
         except (ValueError, OSError):
             return cls()
-        threading.Thread(
-            target=_exit_with_supervisor, args=(liveness_fd,), daemon=True, name="liveness"
-        ).start()
+        watch = threading.Thread(target=_exit_with_supervisor, args=(liveness_fd,), daemon=True)
+        watch.start()
         return cls(beat_fd)
 
-    def beat(self, seconds: float, state: BeatState, status: str) -> None:
-        """Report that the loop is alive.
-
-        Args:
-            seconds: The longest time until the next call.
-            state: "ok" after a successful turn, "trouble" if the loop will retry.
-            status: A short text for people.
-        """
+    def beat(self, seconds: float, state: Literal["ok", "trouble"], status: str) -> None:
+        """Report that the loop is alive, and calls this again within `seconds`."""
         if self._beat_fd is None:
             return
         line = f"{seconds:.3f} {state} {sanitize(status, MAX_STATUS_LENGTH)}\n"

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.storage.embedded_server import NO_SERVER, EmbeddedServer, find_server, is_listening
 from spotify_logger.supervisor.processes import ChildProcess, LoopProcess, PreflightProcess, RedisProcess
-from spotify_logger.supervisor.restart_policy import Exit, Kill, ScheduleRestart, Start, Terminate
+from spotify_logger.supervisor.restart_policy import (
+    DEFAULT_TIMINGS,
+    Exit,
+    Kill,
+    ScheduleRestart,
+    Start,
+    Terminate,
+)
 from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
-from spotify_logger.supervisor.timings import DEFAULT_TIMINGS
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spotify_logger.supervisor.restart_policy import Action
-    from spotify_logger.supervisor.timings import SupervisorTimings
+    from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
 USAGE = """usage: run.py [--demo [--web] [--for SECONDS]]
 
@@ -40,14 +45,7 @@ STDERR = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `run.py`, in the folder of `log.py` and the settings.
-
-    Args:
-        arguments: The command line without the program.
-
-    Returns:
-        The exit code.
-    """
+    """Run `run.py`, in the folder of `log.py` and the settings, and return the exit code."""
     if not arguments:
         check = program.module_command("spotify_logger.daemon.preflight")
         return Supervisor(check, [sys.executable, "log.py"]).run()
@@ -102,8 +100,8 @@ class Supervisor:
         if wake_fd in readable:
             for number in os.read(wake_fd, 4096):
                 self._on_signal(number)
-        if beat_fd in readable:
-            self._read_beats()
+        if self._loop and beat_fd in readable:
+            self._read_beats(self._loop)
         for child in self._children():
             self._perform(child, child.reap(time.monotonic()))
         for child in self._children():
@@ -128,12 +126,11 @@ class Supervisor:
         if number == signal.SIGHUP and child is self._loop:
             self._perform(child, child.policy.restart(time.monotonic()))
 
-    def _read_beats(self) -> None:
-        if self._loop:
-            for beat in self._loop.beats():
-                self._loop.policy.on_beat(time.monotonic(), beat)
-                if not self._stopping:
-                    self._notify_socket.send(self._messages.on_beat(time.monotonic(), beat))
+    def _read_beats(self, loop: LoopProcess) -> None:
+        for beat in loop.beats():
+            loop.policy.on_beat(time.monotonic(), beat)
+            if not self._stopping:
+                self._notify_socket.send(self._messages.on_beat(time.monotonic(), beat))
 
     def _perform(self, child: ChildProcess, actions: list[Action]) -> None:
         for action in actions:
@@ -144,11 +141,19 @@ class Supervisor:
                     self._report_down(child, f"stopping {child.name}")
                     child.terminate()
                 case Kill(reason):
-                    self._kill(child, reason)
+                    if reason:
+                        log.warning(f"{child.name} {reason} and is killed")
+                    self._report_down(child, f"{child.name} is killed")
+                    child.kill()
                 case ScheduleRestart(reason, delay, should_log):
-                    self._retry(child, reason, delay, should_log=should_log)
+                    text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
+                    if should_log:
+                        log.warning(text)
+                    self._report_down(child, text)
+                case Exit(os.EX_OK) if child is self._preflight and not self._stopping:
+                    self._start_services()
                 case Exit(code):
-                    self._end(child, code)
+                    self._exit_code = code
 
     def _start(self, child: ChildProcess, *, should_log: bool) -> None:
         try:
@@ -159,43 +164,25 @@ class Supervisor:
         if should_log and child is not self._preflight:
             log.info(f"{child.name} started, pid {child.pid}")
 
-    def _kill(self, child: ChildProcess, reason: str) -> None:
-        if reason:
-            log.warning(f"{child.name} {reason} and is killed")
-        self._report_down(child, f"{child.name} is killed")
-        child.kill()
-
-    def _retry(self, child: ChildProcess, reason: str, delay: float, *, should_log: bool) -> None:
-        text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
-        if should_log:
-            log.warning(text)
-        self._report_down(child, text)
-
     def _report_down(self, child: ChildProcess, reason: str) -> None:
         if child is self._loop:
             self._notify_socket.send(self._messages.on_loop_down(log.sanitize(reason)))
 
-    def _end(self, child: ChildProcess, code: int) -> None:
-        if child is self._preflight and code == os.EX_OK and not self._stopping:
-            self._start_services()
-        else:
-            self._exit_code = code
-
     def _start_services(self) -> None:
         report = self._preflight.report()
         if report is None:
-            self._perform(
-                self._preflight, self._preflight.policy.on_failure(time.monotonic(), "it reported nothing")
-            )
+            failure = self._preflight.policy.on_failure(time.monotonic(), "it reported nothing")
+            self._perform(self._preflight, failure)
             return
+        state_dir, redis_address = report
         try:
-            lock_fd = lock_file.acquire(report.state_dir, "run.py")
+            lock_fd = lock_file.acquire(state_dir, "run.py")
         except SpotifyLoggerError as error:
             log.error(str(error))
             self._exit_code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1
             return
-        if report.redis:
-            self._start_redis(f"{report.state_dir}/redis", lock_fd, *report.redis)
+        if redis_address:
+            self._start_redis(f"{state_dir}/redis", lock_fd, *redis_address)
         self._loop = LoopProcess(self._command, lock_fd, self._timings)
         self._perform(self._loop, self._loop.policy.start(time.monotonic()))
 

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE, BeatReader
 from spotify_logger.supervisor.restart_policy import RestartPolicy, describe
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from spotify_logger.supervisor.heartbeat import Beat
-    from spotify_logger.supervisor.restart_policy import Action
-    from spotify_logger.supervisor.timings import SupervisorTimings
+    from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
 
 def random_fraction() -> float:
@@ -32,12 +31,7 @@ def random_fraction() -> float:
 
 
 class ChildProcess:
-    """A process that is looked after.
-
-    Args:
-        name: Its name in the log.
-        policy: Decides when it is started, terminated and killed.
-    """
+    """A process that is looked after, with its name in the log; `policy` decides what is done with it."""
 
     def __init__(self, name: str, policy: RestartPolicy) -> None:
         self.name = name
@@ -50,12 +44,7 @@ class ChildProcess:
         return self._process.pid if self._process else None
 
     def launch(self) -> None:
-        """Start the process.
-
-        Raises:
-            OSError: The command cannot be run.
-            SpotifyLoggerError: The server does not start.
-        """
+        """Start the process; raises OSError or SpotifyLoggerError if that is not possible."""
         raise NotImplementedError
 
     def terminate(self) -> None:
@@ -82,26 +71,10 @@ class ChildProcess:
             self._process.send_signal(number)
 
 
-class PreflightReport(NamedTuple):
-    """The result of the preflight check.
-
-    Attributes:
-        state_dir: The state folder.
-        redis: Host and port of the embedded Redis server; None if REDIS_URL names another server.
-    """
-
-    state_dir: str
-    redis: tuple[str, int] | None
-
-
 class PreflightProcess(ChildProcess):
     """The check of settings and login before the loop starts, which may ask questions on the terminal.
 
     For that it stays in the process group of the supervisor, so a Ctrl-C reaches both.
-
-    Args:
-        command: Its command line; "--report-fd N" is appended.
-        timings: How long to wait for it.
 
     Attributes:
         interrupted: Whether a Ctrl-C has reached it already.
@@ -131,14 +104,15 @@ class PreflightProcess(ChildProcess):
         if not self.interrupted:
             self._send(signal.SIGINT)
 
-    def report(self) -> PreflightReport | None:
-        """Return its report, once it has exited; None if there is none or it is malformed."""
+    def report(self) -> tuple[str, tuple[str, int] | None] | None:
+        """Return what it reported: the state folder, and the address for an embedded Redis server, if needed.
+
+        None if it reported nothing, or something else.
+        """
         try:
             answer = json.loads(os.read(self._report_fd, 65536))
             redis = answer["redis"]
-            return PreflightReport(
-                str(answer["state_dir"]), (str(redis["host"]), int(redis["port"])) if redis else None
-            )
+            return str(answer["state_dir"]), (str(redis["host"]), int(redis["port"])) if redis else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
         finally:
@@ -146,12 +120,7 @@ class PreflightProcess(ChildProcess):
 
 
 class LoopProcess(ChildProcess):
-    """The poll loop, in a process group of its own.
-
-    Args:
-        command: Its command line.
-        lock_fd: The lock file, which it inherits.
-        timings: How long to wait for it.
+    """The poll loop, in a process group of its own; it inherits the lock file.
 
     Attributes:
         beat_fd: The read end of the beat pipe; -1 while it is closed.
@@ -205,12 +174,7 @@ class LoopProcess(ChildProcess):
 
 
 class RedisProcess(ChildProcess):
-    """The embedded Redis server.
-
-    Args:
-        server: The server.
-        timings: How long to wait for it.
-    """
+    """The embedded Redis server."""
 
     def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
         policy = RestartPolicy(random_fraction, timings)

@@ -1,7 +1,7 @@
 """Decides when a supervised process counts as hung, when it is restarted, and when it is killed.
 
 Pure: events and the time (monotonic seconds) go in, actions come out, which the supervisor performs.
-Standard library only.
+Standard library only, without `dataclasses`, whose import would cost half a megabyte.
 """
 
 from __future__ import annotations
@@ -11,31 +11,36 @@ import signal
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.supervisor.timings import DEFAULT_TIMINGS
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from spotify_logger.supervisor.heartbeat import Beat
-    from spotify_logger.supervisor.timings import SupervisorTimings
 
 JITTER = 0.25
 """The random part of a delay."""
-
 HEALTHY_AFTER = 60.0
 """Seconds a process has to run, with at least one success, to reset the count of failures."""
-
 OVERSLEEP_THRESHOLD = 1.0
 """Seconds after a deadline at which the supervisor cannot have been running itself (stopped, or starved)."""
-
 OVERSLEEP_GRACE = 5.0
 """Seconds that a silent process gets if the supervisor has overslept, since both probably did."""
-
 DUPLICATE_STOP_WINDOW = 0.1
 """Seconds within which a second stop signal is a duplicate of the first: timeout(1) sends two."""
-
 FAILURES_ALWAYS_LOGGED = 8
 """Failures in a row that are all logged; of later ones with the same reason, every tenth is."""
+
+
+class SupervisorTimings(NamedTuple):
+    """How long to wait for the processes, in seconds; delays double up to the longest."""
+
+    first_beat_timeout: float = 60.0  # on a Pi, imports take a while
+    beat_grace: float = 2.0  # the machine may be small and busy
+    termination_grace: float = 10.0  # between SIGTERM and SIGKILL
+    shortest_delay: float = 1.0
+    longest_delay: float = 60.0
+
+
+DEFAULT_TIMINGS = SupervisorTimings()
 
 
 class Start(NamedTuple):
@@ -134,12 +139,7 @@ class RestartPolicy:
             self.deadline = now + beat.seconds + self._timings.beat_grace
 
     def on_exit(self, now: float, status: int) -> list[Action]:
-        """Decide what follows the exit of the process.
-
-        Args:
-            now: Monotonic seconds.
-            status: The exit code, or minus the signal that killed it.
-        """
+        """Decide what follows the exit with a code, or minus the signal that killed the process."""
         if self._phase is Phase.STOPPING:
             return self._exit(os.EX_OK)
         if status in self._final:
@@ -155,7 +155,8 @@ class RestartPolicy:
         self._failures += 1
         tenth = self._failures % 10 == 0
         self._should_log = reason != self._last_reason or self._failures <= FAILURES_ALWAYS_LOGGED or tenth
-        delay = self._delay()
+        doubled = self._timings.shortest_delay * 2.0 ** min(self._failures - 1, 10)
+        delay = min(doubled, self._timings.longest_delay) * (1.0 - JITTER * self._random_fraction())
         self._phase, self._last_reason, self.deadline = Phase.WAITING, reason, now + delay
         return [ScheduleRestart(reason, delay, self._should_log)]
 
@@ -165,9 +166,14 @@ class RestartPolicy:
             return []
         if self._phase is Phase.WAITING:
             return self.start(now)
-        if self._phase is Phase.UP:
-            return self._on_silence(now, self.deadline)
+        overslept = now - self.deadline > OVERSLEEP_THRESHOLD
+        if self._phase is Phase.UP and overslept:
+            self.deadline = now + OVERSLEEP_GRACE
+            return []
         self.deadline = None
+        if self._phase is Phase.UP:
+            self._hung = f"silent for {now - self._last_beat_at:.0f} s"
+            return [Kill("")]
         return [Kill(f"did not end within {self._timings.termination_grace:.0f} s")]
 
     def stop(self, now: float) -> list[Action]:
@@ -175,9 +181,8 @@ class RestartPolicy:
         if self._phase in {Phase.DOWN, Phase.WAITING}:
             return self._exit(os.EX_OK)
         if self._phase is Phase.STOPPING:
-            return (
-                [] if now - self._terminated_at < DUPLICATE_STOP_WINDOW else [Kill("was asked twice to stop")]
-            )
+            is_duplicate = now - self._terminated_at < DUPLICATE_STOP_WINDOW
+            return [] if is_duplicate else [Kill("was asked twice to stop")]
         already_asked = self._phase is Phase.RESTARTING
         self._phase, self._terminated_at = Phase.STOPPING, now
         self.deadline = now + self._timings.termination_grace
@@ -193,29 +198,13 @@ class RestartPolicy:
         self._phase, self.deadline = Phase.RESTARTING, now + self._timings.termination_grace
         return [Terminate()]
 
-    def _on_silence(self, now: float, deadline: float) -> list[Action]:
-        if now - deadline > OVERSLEEP_THRESHOLD:
-            self.deadline = now + OVERSLEEP_GRACE
-            return []
-        self._hung, self.deadline = f"silent for {now - self._last_beat_at:.0f} s", None
-        return [Kill("")]
-
-    def _delay(self) -> float:
-        """Return the seconds before the next restart."""
-        doubled = self._timings.shortest_delay * 2.0 ** min(self._failures - 1, 10)
-        return min(doubled, self._timings.longest_delay) * (1.0 - JITTER * self._random_fraction())
-
     def _exit(self, exit_code: int) -> list[Action]:
         self._phase, self.deadline = Phase.DOWN, None
         return [Exit(exit_code)]
 
 
 def describe(status: int) -> str:
-    """Return how a process ended, in words.
-
-    Args:
-        status: The exit code, or minus the signal that killed it.
-    """
+    """Return how a process ended, in words: with an exit code, or by minus a signal."""
     if status >= 0:
         return f"exit code {status}"
     try:

@@ -1,7 +1,4 @@
-"""The notification protocol of systemd (sd_notify(3)); does nothing without systemd.
-
-Standard library only.
-"""
+"""The notification protocol of systemd (sd_notify(3)), if there is one. Standard library only."""
 
 from __future__ import annotations
 
@@ -71,11 +68,7 @@ class NotifyMessages:
 
 
 class NotifySocket:
-    """The socket of systemd, found in the environment.
-
-    Args:
-        environ: The environment of this process; the variables of sd_notify are removed, so that no child
-            inherits them.
+    """The socket of systemd; its variables are removed from `environ`, so that no child inherits them.
 
     Attributes:
         interval: Seconds between two watchdog messages, half of what systemd allows; None without a watchdog.
