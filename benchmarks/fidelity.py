@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.simulator.comparison import Pair, compare
 from spotify_logger.simulator.demo import start_server
-from spotify_logger.system import log
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld, make_virtual_world
 
@@ -145,8 +145,7 @@ def main() -> None:
         "--policy", action="append", help='"ours", or an interval in seconds (default: ours, 5, 10 and 30)'
     )
     options = parser.parse_args()
-    log.mute()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(None):
         server, _ = start_server(Path(folder))
         try:
             for policy in options.policy or [OURS, "5", "10", "30"]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
-"""Default ports."""
 
 URL_FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://... for TLS, "
@@ -15,12 +14,6 @@ URL_FORMS = (
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
 """The accepted forms, for error messages."""
-
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@/?#,]+)(?::([0-9]{1,5}))?")
-_PATHS = {
-    "cluster": re.compile(r"(/0?)?()()", re.ASCII),
-    "sentinel": re.compile(r"/([A-Za-z0-9._-]+)(/[0-9]{0,5})?()", re.ASCII),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +38,32 @@ class RedisTopology:
 
 
 def parse_topology(url: str) -> RedisTopology | None:
-    """Parse the URL of Sentinels or of a cluster.
+    """Parse the URL of Sentinels or of a cluster, see `URL_FORMS`; None for the URL of a single server.
 
-    Args:
-        url: redis+sentinel://[user:password@]host[:port],host.../service[/database], or
-            redis+cluster://[user:password@]host[:port],host...; rediss+... for TLS. Credentials and query
-            apply to the Redis servers.
-
-    Returns:
-        None for the URL of a single server.
-
-    Raises:
-        ValueError: It is malformed.
+    Credentials and query apply to the Redis servers. Raises ValueError if the URL is malformed.
     """
     parts = urlsplit(url)
     scheme, plus, kind = parts.scheme.partition("+")
     if not plus:
         return None
+    pattern = r"/([A-Za-z0-9._-]+)(/[0-9]{0,5})?" if kind == "sentinel" else r"()(/0?)?"
     credentials, at, hosts = parts.netloc.rpartition("@")
-    path = _PATHS[kind].fullmatch(parts.path) if kind in _PATHS else None
-    if scheme not in {"redis", "rediss"} or path is None or parts.fragment or "%s" in credentials:
+    path = re.fullmatch(pattern, parts.path)
+    is_known = scheme in {"redis", "rediss"} and kind in {"sentinel", "cluster"}
+    if not is_known or path is None or parts.fragment or "%s" in credentials:
         raise ValueError(kind)
-    service, database = path.group(1, 2) if kind == "sentinel" else ("", "")
+    default_port = SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
     query = f"?{parts.query}" if parts.query else ""
     return RedisTopology(
         kind,
-        tuple(_host(host, SENTINEL_PORT if kind == "sentinel" else REDIS_PORT) for host in hosts.split(",")),
-        service,
-        f"{scheme}://{credentials}{at}%s{database or ''}{query}",
+        tuple(_host(host, default_port) for host in hosts.split(",")),
+        path[1],
+        f"{scheme}://{credentials}{at}%s{path[2] or ''}{query}",
     )
 
 
-def _host(text: str, port: int) -> tuple[str, int]:
-    host = _HOST.fullmatch(text)
-    if host is None or not 0 < int(host[2] or port) < 65536:  # noqa: PLR2004 - the number of ports
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port == 0 or text.endswith(":"):
         raise ValueError(text)
-    return host[1].strip("[]"), int(host[2] or port)
+    return parts.hostname, parts.port or default_port

@@ -53,13 +53,7 @@ def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
 
 
 def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
-    """Exit with status 78 and a line in the log that says how to install what is missing.
-
-    Args:
-        program: The program that was started, as for `check`.
-        missing: The packages that are missing or too old.
-        alert: Whether to send the line to ALERT_URL as well.
-    """
+    """Exit like `check`, with a line that says how to install the packages that are missing or too old."""
     root = Path(__file__).resolve().parents[2]
     line = f"packages are missing or too old ({', '.join(missing)}): {_install_command(root, program)}"
     log.error(line)
@@ -99,9 +93,7 @@ def _version_numbers(version: str) -> list[int]:
 def _install_command(root: Path, program: str) -> str:
     """Return the command that installs what is missing, and then starts the program from that installation.
 
-    Args:
-        root: The folder that contains this package: a clone, or site-packages.
-        program: The program that was started, as for `check`.
+    `root` is the folder that contains this package: a clone, or site-packages.
     """
     if not (root / "pyproject.toml").exists():
         wanted = " ".join(quote(f"{name}>={oldest}") for name, oldest in MIN_VERSIONS.items())

@@ -19,7 +19,6 @@ from spotify_logger.config.sources import (
     RawSetting,
     expand_home,
     find_settings,
-    home_dir,
     printable,
 )
 from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name, remove_listener
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 """The range of POLL_MIN and POLL_MAX."""
 
-_MIN_CONCEALED_LENGTH = 4  # characters; hiding shorter ones would garble every log line
-
 
 class NotConfigured(Misconfigured):
     """No client ID is set: this is a fresh installation."""
@@ -41,25 +38,12 @@ class NotConfigured(Misconfigured):
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings; docs/settings.md explains each.
+    """All settings, which docs/settings.md explains; texts are "" when unset, and times are in seconds.
 
     Attributes:
-        client_id: The client ID of the app in Spotify's dashboard.
-        client_secret: Its client secret; "" to rely on PKCE alone.
-        redirect_uri: Where Spotify sends the browser after the login, as registered in the dashboard.
-        refresh_token: Used while there is no token file; "" when unset.
-        redis_url: May contain a password.
         redis_is_default: REDIS_URL is not set, so the embedded server may be started at the default address.
-        listener: The name of the listener, where several share the other settings; "" for the unnamed one.
         redis_prefix: The prefix of every key; ends with the name of the listener and a colon if there is one.
         state_dir: An absolute path to a readable folder; the one of a named listener ends with that name.
-        poll_min: Shortest interval between polls, in seconds.
-        poll_max: Longest interval between polls, in seconds.
-        api_url: Without a trailing slash.
-        accounts_url: Without a trailing slash.
-        alert_url: "" when unset.
-        heartbeat_url: "" when unset.
-        web_password: The password of the page; "" when unset.
     """
 
     client_id: str
@@ -85,17 +69,13 @@ class Settings:
         return remove_listener(self.redis_prefix, self.listener)
 
     def for_listener(self, listener: str) -> Settings:
-        """Return these settings for another listener.
-
-        Args:
-            listener: The name; "" for the unnamed one.
-        """
+        """Return these settings for another listener; "" is the unnamed one."""
         shared_dir = self.state_dir.parent if self.listener else self.state_dir
         return replace(
             self,
             listener=listener,
             redis_prefix=add_listener(self.shared_prefix, listener),
-            state_dir=shared_dir / listener if listener else shared_dir,
+            state_dir=shared_dir / listener,
         )
 
 
@@ -114,7 +94,7 @@ def load(
         NotConfigured: There is no client ID, and nothing else is wrong.
         Misconfigured: A setting is wrong; the message names it, its source, and what to do.
     """
-    found = find_settings(directory, environ, parse_dotenv=True)
+    found = find_settings(directory, environ)
     if listener is not None:
         found["LISTENER"] = RawSetting("LISTENER", listener, "--listener")
     name = _listener(found["LISTENER"])
@@ -138,30 +118,24 @@ def load(
     )
     _conceal(settings)
     if settings.poll_min > settings.poll_max:
-        raise Misconfigured(
-            f"{found['POLL_MIN'].label} is {settings.poll_min:g} s, which is more than the "
-            f"{settings.poll_max:g} s of {found['POLL_MAX'].label}: set both, the smaller one as POLL_MIN"
+        raise found["POLL_MIN"].error(
+            f"is {settings.poll_min:g} s, which is more than the {settings.poll_max:g} s of "
+            f"{found['POLL_MAX'].label}: set both, the smaller one as POLL_MIN"
         )
     if need_login and not settings.client_id:
+        path = directory / AUTH_FILE
+        fill_in = f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
         raise NotConfigured(
-            f"SPOTIFY_CLIENT_ID is missing: {_auth_advice(directory / AUTH_FILE)}, "
-            f"or set it in the environment or in {directory / DOTENV_FILE}"
+            f"SPOTIFY_CLIENT_ID is missing: {fill_in}, or set it in the environment or in "
+            f"{directory / DOTENV_FILE}"
         )
     return settings
 
 
-def _auth_advice(path: Path) -> str:
-    return f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
-
-
 def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
-    """Return ALERT_URL, "" if it is not set or a setting is wrong.
-
-    Needs the standard library only, since it is called when packages are missing, python-dotenv perhaps among
-    them; so only plain NAME=value lines of `.env` are understood.
-    """
+    """Return ALERT_URL, "" if it is not set or a setting is wrong; needs the standard library only."""
     try:
-        return _hook_url(find_settings(directory, environ, parse_dotenv=False)["ALERT_URL"])
+        return _hook_url(find_settings(directory, environ)["ALERT_URL"])
     except Misconfigured:
         return ""
 
@@ -171,9 +145,17 @@ def is_visible_ascii(text: str) -> bool:
     return re.fullmatch(r"[!-~]+", text) is not None
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is a loopback IP address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _visible_ascii(setting: RawSetting) -> str:
     if setting.value and not is_visible_ascii(setting.value):
-        raise Misconfigured(f"{setting.label} contains a space or another invalid character: copy it again")
+        raise setting.error("contains a space or another invalid character: copy it again")
     return setting.value
 
 
@@ -183,42 +165,44 @@ def _poll_interval(setting: RawSetting) -> float:
     except ValueError:
         seconds = math.nan
     if not MIN_POLL_SECONDS <= seconds <= MAX_POLL_SECONDS:
-        raise Misconfigured(
-            f"{setting.label} must be a number of seconds from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}, "
-            "such as 5 or 0.5"
-        )
+        limits = f"from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}"
+        raise setting.error(f"must be a number of seconds {limits}, such as 5 or 0.5")
     return seconds
 
 
-def _url(setting: RawSetting, *schemes: str) -> SplitResult:
-    """Return the parsed URL, whose `port` is valid."""
+def _listener(setting: RawSetting) -> str:
+    if setting.value and not is_listener_name(setting.value):
+        raise setting.error(
+            "must be a name of up to 32 letters, digits, - and _, such as anna, except for these reserved"
+            f" ones: {', '.join(sorted(RESERVED_NAMES))}"
+        )
+    return setting.value
+
+
+def _url(setting: RawSetting) -> SplitResult:
+    """Return the parsed HTTP URL, whose `port` is valid."""
     try:
         parts = urlsplit(_visible_ascii(setting))
-        valid = parts.scheme in schemes and parts.port != 0
+        valid = parts.scheme in {"http", "https"} and parts.port != 0
     except ValueError:
         valid = False
     if not valid:
-        prefixes = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise Misconfigured(f"{setting.label} must be a valid URL that starts with {prefixes}")
+        raise setting.error("must be a valid URL that starts with http:// or https://")
     return parts
 
 
 def _service_url(setting: RawSetting) -> str:
-    parts = _url(setting, "http", "https")
+    parts = _url(setting)
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-        raise Misconfigured(
-            f"{setting.label} must look like {DEFAULTS['SPOTIFY_API_URL']}, with nothing after it"
-        )
+        raise setting.error(f"must look like {DEFAULTS['SPOTIFY_API_URL']}, with nothing after it")
     if parts.scheme == "http" and parts.hostname != "localhost" and not is_loopback(parts.hostname):
-        raise Misconfigured(
-            f"{setting.label} must start with https://, unless it is on this machine: secrets are sent to it"
-        )
+        raise setting.error("must start with https://, unless it is on this machine: secrets are sent to it")
     return setting.value.rstrip("/")
 
 
 def _hook_url(setting: RawSetting) -> str:
-    if setting.value and not _url(setting, "http", "https").hostname:
-        raise Misconfigured(f"{setting.label} must be a URL such as https://example.org/topic")
+    if setting.value and not _url(setting).hostname:
+        raise setting.error("must be a URL such as https://example.org/topic")
     return setting.value
 
 
@@ -230,26 +214,12 @@ def _redis_url(setting: RawSetting) -> str:
     except ValueError:
         is_valid = False  # raised below, where the error has no context that could contain a password
     if not is_valid:
-        raise Misconfigured(f"{setting.label} must look like {URL_FORMS}")
-    if topology is not None:
-        return value
+        raise setting.error(f"must look like {URL_FORMS}")
     if parts.scheme == "unix" and not parts.path.strip("/"):
-        raise Misconfigured(f"{setting.label} must name a socket, such as unix:///run/redis/redis.sock?db=0")
-    if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d{1,5}", parts.path, re.ASCII):
-        raise Misconfigured(
-            f"{setting.label} must end with the number of a database, as in {DEFAULTS['REDIS_URL']}"
-        )
+        raise setting.error("must name a socket, such as unix:///run/redis/redis.sock?db=0")
+    if parts.scheme in {"redis", "rediss"} and not re.fullmatch(r"/?|/\d{1,5}", parts.path, re.ASCII):
+        raise setting.error(f"must end with the number of a database, as in {DEFAULTS['REDIS_URL']}")
     return value
-
-
-def _listener(setting: RawSetting) -> str:
-    name = setting.value
-    if name and not is_listener_name(name):
-        raise Misconfigured(
-            f"{setting.label} must be a name of up to 32 letters, digits, - and _, such as anna, except for"
-            f" these reserved ones: {', '.join(sorted(RESERVED_NAMES))}"
-        )
-    return name
 
 
 def _redirect_uri(setting: RawSetting) -> str:
@@ -257,25 +227,17 @@ def _redirect_uri(setting: RawSetting) -> str:
 
     Source: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
     """
-    parts = _url(setting, "http", "https")
+    parts = _url(setting)
     advice = f"use {DEFAULTS['SPOTIFY_REDIRECT_URI']}, here and in the app's settings in Spotify's dashboard"
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
-        raise Misconfigured(f"{setting.label} is not a redirect URI; {advice}")
+        raise setting.error(f"is not a redirect URI; {advice}")
     if parts.hostname == "localhost":
-        raise Misconfigured(f"{setting.label} uses localhost, which Spotify has refused since 2025; {advice}")
+        raise setting.error(f"uses localhost, which Spotify has refused since 2025; {advice}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise Misconfigured(f"{setting.label} must start with https://, or be on this machine; {advice}")
+        raise setting.error(f"must start with https://, or be on this machine; {advice}")
     if parts.scheme == "http" and parts.port is None:
-        raise Misconfigured(f"{setting.label} has no port; {advice}")
+        raise setting.error(f"has no port; {advice}")
     return setting.value
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` is a loopback IP address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _state_dir(
@@ -283,12 +245,8 @@ def _state_dir(
 ) -> Path:
     path = Path(setting.value)
     try:
-        path = (
-            directory / expand_home(printable(setting), environ)
-            if setting.value
-            else _default_state_dir(environ)
-        )
-        shared_dir = path.absolute()
+        given = printable(setting) or _default_state_dir(environ)
+        shared_dir = (directory / expand_home(given, environ)).absolute()
         path = shared_dir / listener
         if make:
             atomic_file.make_state_dir(shared_dir)
@@ -308,20 +266,13 @@ def _state_dir(
     return path
 
 
-def _default_state_dir(environ: Mapping[str, str]) -> Path:
+def _default_state_dir(environ: Mapping[str, str]) -> str:
     """Return the first folder of systemd's StateDirectory= (systemd.exec(5)), or the XDG state folder."""
-    by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if by_systemd:
-        return Path(by_systemd)
+    if by_systemd := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return by_systemd
     base = environ.get("XDG_STATE_HOME", "")
     # The XDG Base Directory Specification says to ignore a relative path.
-    return (Path(base) if base.startswith("/") else home_dir(environ) / ".local/state") / "spotify-logger"
-
-
-def conceal(secret: str) -> None:
-    """Keep `secret` out of the log, unless it is very short."""
-    if len(secret) >= _MIN_CONCEALED_LENGTH:
-        log.add_secret(secret)
+    return f"{base if base.startswith('/') else '~/.local/state'}/spotify-logger"
 
 
 def _conceal(settings: Settings) -> None:
@@ -332,4 +283,4 @@ def _conceal(settings: Settings) -> None:
     ]  # often the secret part
     secrets = (settings.client_secret, settings.refresh_token, settings.web_password, redis, unquote(redis))
     for secret in (*secrets, *hooks, *paths):
-        conceal(secret)
+        log.add_secret(secret)

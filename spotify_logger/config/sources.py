@@ -6,11 +6,11 @@ name a file that holds the value, as NAME_FILE; a credential is a file named lik
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import unicodedata
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,57 +19,41 @@ from spotify_logger.system import atomic_file, log, ownership
 from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
 
-DEFAULTS = {
+SECRET_SETTINGS = {
     "SPOTIFY_CLIENT_ID": "",
     "SPOTIFY_CLIENT_SECRET": "",
-    "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8888/callback",
     "SPOTIFY_REFRESH_TOKEN": "",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "ALERT_URL": "",
+    "HEARTBEAT_URL": "",
+    "WEB_PASSWORD": "",
+}
+"""The settings that may hold a secret, and the client ID that goes with one; with their defaults."""
+PUBLIC_SETTINGS = {
+    "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8888/callback",
+    "SPOTIFY_API_URL": "https://api.spotify.com",
+    "SPOTIFY_ACCOUNTS_URL": "https://accounts.spotify.com",
     "REDIS_PREFIX": "",
     "LISTENER": "",
     "STATE_DIR": "",
     "POLL_MIN": "5",
     "POLL_MAX": "30",
-    "SPOTIFY_API_URL": "https://api.spotify.com",
-    "SPOTIFY_ACCOUNTS_URL": "https://accounts.spotify.com",
-    "ALERT_URL": "",
-    "HEARTBEAT_URL": "",
-    "WEB_PASSWORD": "",
 }
-"""All settings and their defaults; an empty STATE_DIR means `settings._default_state_dir`."""
+"""The settings whose values errors and reports may show; an empty STATE_DIR means a folder of the system."""
+DEFAULTS = SECRET_SETTINGS | PUBLIC_SETTINGS
 
-SECRET_SETTINGS = frozenset(
-    {
-        "SPOTIFY_CLIENT_ID",
-        "SPOTIFY_CLIENT_SECRET",
-        "SPOTIFY_REFRESH_TOKEN",
-        "REDIS_URL",
-        "ALERT_URL",
-        "HEARTBEAT_URL",
-        "WEB_PASSWORD",
-    }
-)
-"""The settings that may hold a secret, and the client ID that goes with one."""
-
-_AUTH_SETTINGS = {name: f"SPOTIFY_{name.upper()}" for name in auth_file.NAMES}
 # Characters that are copied along with a value: whitespace, quotes, byte order marks.
 _PASTED_CHARACTERS = " \t\r\n\v\f\u00a0\u200b\ufeff\"'`\u201c\u201d\u2018\u2019"
 
 
 @dataclass(frozen=True)
 class RawSetting:
-    """A setting as it was found, not yet validated.
-
-    Attributes:
-        name: Its name in that source.
-        value: Its value, without quotes and whitespace around it.
-        origin: The source, for people; "" for the default.
-    """
+    """A setting as it was found, not yet validated; its source is for people, and "" for the default."""
 
     name: str
     value: str = field(repr=False)
@@ -80,38 +64,30 @@ class RawSetting:
         """Name and source, as the beginning of an error message."""
         return f"{self.name} in {self.origin}" if self.origin else f"{self.name} (not set)"
 
+    def error(self, text: str) -> Misconfigured:
+        """Return the error to raise: what is wrong with it, and what to do."""
+        return Misconfigured(f"{self.label} {text}")
 
-def find_settings(
-    directory: Path, environ: Mapping[str, str], *, parse_dotenv: bool
-) -> dict[str, RawSetting]:
-    """Return every setting from the first source that has it.
 
-    Args:
-        directory: The folder of `.env` and `auth.py`.
-        environ: The environment.
-        parse_dotenv: Whether to read `.env` with python-dotenv; if not, only plain NAME=value lines count.
+def find_settings(directory: Path, environ: Mapping[str, str]) -> dict[str, RawSetting]:
+    """Return every setting from the first source that has it; `.env` and `auth.py` are in `directory`.
 
     Raises:
         Misconfigured: A source cannot be read or is malformed.
     """
-    environment = _with_value(
-        (name, RawSetting(name, value, "the environment")) for name, value in environ.items()
-    )
-    read_dotenv: Callable[[Path], Iterator[tuple[str, RawSetting]]] = (
-        _parse_dotenv if parse_dotenv else _read_plain_lines
-    )
-    dotenv = _with_value(read_dotenv(directory / DOTENV_FILE))
-    for name in DEFAULTS.keys() - SECRET_SETTINGS:
+    environment = _not_blank(RawSetting(name, value, "the environment") for name, value in environ.items())
+    dotenv = _not_blank(_parse_dotenv(directory / DOTENV_FILE))
+    for name in PUBLIC_SETTINGS:
         if pointer := dotenv.get(f"{name}_FILE"):
-            # Errors and reports show the values of these settings, so the file's content would be shown too.
-            raise Misconfigured(f"{pointer.label} is not for a secret: write {name}=... there instead")
-    auth = _with_value(_parse_auth_file(directory / AUTH_FILE))
+            # The value would be shown, and with it the content of any file.
+            raise pointer.error(f"is not for a secret: write {name}=... there instead")
+    auth = _not_blank(_parse_auth_file(directory / AUTH_FILE))
     # Lazily, in this order: a file that is overridden need not be readable.
     return {
         name: _from_mapping(environment, name, directory, environ)
         or _from_credential(name, environ)
         or _from_mapping(dotenv, name, directory, environ)
-        or auth.get(name)
+        or auth.get(name.removeprefix("SPOTIFY_").lower())
         or RawSetting(name, default, "")
         for name, default in DEFAULTS.items()
     }
@@ -129,40 +105,23 @@ def strip_pasted(text: str) -> str:
 
 
 def printable(setting: RawSetting) -> str:
-    """Return the value of a setting that may hold any printable text.
-
-    Raises:
-        Misconfigured: It contains a control character.
-    """
+    """Return the value of a setting that may hold any text, without control characters (Misconfigured)."""
     if any(unicodedata.category(character)[0] == "C" for character in setting.value):
-        raise Misconfigured(
-            f"{setting.label} contains a control character: copy it again, without line breaks"
-        )
+        raise setting.error("contains a control character: copy it again, without line breaks")
     return setting.value
 
 
-def home_dir(environ: Mapping[str, str]) -> Path:
-    """Return the home folder.
-
-    Raises:
-        RuntimeError: There is none, as for the user of a service.
-    """
-    return Path(environ.get("HOME") or Path.home())
-
-
 def expand_home(path: str, environ: Mapping[str, str]) -> Path:
-    """Expand a leading "~", as a shell would; no shell reads `.env`.
-
-    Raises:
-        RuntimeError: There is no home folder.
-    """
-    return home_dir(environ) / path[2:] if path == "~" or path.startswith("~/") else Path(path)
+    """Expand a leading "~", as a shell would; raises RuntimeError for a user without a home folder."""
+    if path != "~" and not path.startswith("~/"):
+        return Path(path)
+    return Path(environ.get("HOME") or Path.home(), path[2:])
 
 
-def _with_value(entries: Iterable[tuple[str, RawSetting]]) -> dict[str, RawSetting]:
-    """Return the settings of one source that are not blank; the last of each name counts."""
-    stripped = ((name, replace(setting, value=strip_pasted(setting.value))) for name, setting in entries)
-    return {name: setting for name, setting in stripped if setting.value}
+def _not_blank(settings: Iterable[RawSetting]) -> dict[str, RawSetting]:
+    """Return the settings of one source that are not blank, by name; the last of each name counts."""
+    stripped = (replace(setting, value=strip_pasted(setting.value)) for setting in settings)
+    return {setting.name: setting for setting in stripped if setting.value}
 
 
 def _from_mapping(
@@ -177,9 +136,7 @@ def _from_mapping(
     try:
         path = directory / expand_home(printable(pointer), environ)
     except RuntimeError:
-        raise Misconfigured(
-            f"{pointer.label} begins with ~, but there is no home folder: write the full path"
-        ) from None
+        raise pointer.error("begins with ~, but there is no home folder: write the full path") from None
     return _from_file(name, path, pointer.label)
 
 
@@ -192,15 +149,10 @@ def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None
 
 
 def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
-    """Return the setting whose value is the whole content of a file; None if the file is blank.
-
-    Args:
-        name: The setting.
-        path: The file, which must exist.
-        label: What names the file, as the beginning of an error message.
-    """
+    """Return the setting whose value is the content of a file, which must exist; None if it is blank."""
     try:
-        text = _read_existing(path).decode()
+        path.stat()
+        text = (atomic_file.read(path) or b"").decode()
     except OSError as error:
         raise Misconfigured(
             f"{label} is {log.sanitize(str(path))}, which cannot be read ({error.strerror}): "
@@ -212,27 +164,25 @@ def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
     return setting if printable(setting) else None
 
 
-def _read_existing(path: Path) -> bytes:
-    content = atomic_file.read(path)
-    if content is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return content
+def _parse_auth_file(path: Path) -> Iterator[RawSetting]:
+    for name, (value, line) in auth_file.parse(_read_trusted(path), str(path)).items():
+        yield RawSetting(name, value, f"{path}:{line}")
 
 
-def _parse_auth_file(path: Path) -> Iterator[tuple[str, RawSetting]]:
-    for name, value in auth_file.parse(_read_trusted(path), str(path)).items():
-        yield _AUTH_SETTINGS[name], RawSetting(name, value.text, f"{path}:{value.line}")
-
-
-def _parse_dotenv(path: Path) -> Iterator[tuple[str, RawSetting]]:
+def _parse_dotenv(path: Path) -> Iterator[RawSetting]:
     try:
         text = _read_trusted(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Misconfigured(f"{path} is not UTF-8 text: write it again") from None
     if not text:
         return
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - `settings.alert_url` works where it is missing
-
+    try:
+        from dotenv.parser import parse_stream  # noqa: PLC0415 - start-up time: most have no such file
+    except ImportError:  # packages are missing, and the alert about that needs ALERT_URL
+        for text_line in text.splitlines():
+            name, _, value = text_line.partition("=")
+            yield RawSetting(name.strip().removeprefix("export "), value.partition(" #")[0], str(path))
+        return
     # Values are taken literally: `${...}` in a password does not refer to another variable.
     for binding in parse_stream(io.StringIO(text)):
         original = binding.original.string
@@ -240,14 +190,7 @@ def _parse_dotenv(path: Path) -> Iterator[tuple[str, RawSetting]]:
         if binding.error:
             raise Misconfigured(f"{path}:{line} is not a NAME=value line: correct it, or put a # before it")
         if binding.key:
-            yield binding.key, RawSetting(binding.key, binding.value or "", f"{path}:{line}")
-
-
-def _read_plain_lines(path: Path) -> Iterator[tuple[str, RawSetting]]:
-    for number, line in enumerate(_read_trusted(path).decode(errors="replace").splitlines(), 1):
-        name, _, value = line.partition("=")
-        name = name.strip().removeprefix("export ")
-        yield name, RawSetting(name, value.partition(" #")[0], f"{path}:{number}")
+            yield RawSetting(binding.key, binding.value or "", f"{path}:{line}")
 
 
 def _read_trusted(path: Path) -> bytes:
@@ -258,20 +201,16 @@ def _read_trusted(path: Path) -> bytes:
             somebody else could have placed it to send the secrets to a server of their own.
     """
 
-    def inspect(status: os.stat_result) -> None:
-        _refuse(path, "it", ownership.distrust_reason(path, status))
+    def require_trust(what: str, which: Path, status: os.stat_result) -> None:
+        if reason := ownership.distrust_reason(which, status):
+            raise Misconfigured(
+                f"{path} is not trusted, because {what} {reason}: correct that, or run this in another folder"
+            )
 
     try:
         if not os.path.lexists(path) or path.is_dir():  # some people call their virtual environment .env
             return b""
-        _refuse(path, "its folder", ownership.distrust_reason(path.parent, path.parent.stat()))
-        return atomic_file.read(path, inspect) or b""
+        require_trust("its folder", path.parent, path.parent.stat())
+        return atomic_file.read(path, partial(require_trust, "it", path)) or b""
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None
-
-
-def _refuse(path: Path, what: str, reason: str) -> None:
-    if reason:
-        raise Misconfigured(
-            f"{path} is not trusted, because {what} {reason}: correct that, or run this in another folder"
-        )

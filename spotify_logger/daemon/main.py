@@ -15,7 +15,7 @@ from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import atomic_file, log
-from spotify_logger.system.clock import SystemClock
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.daemon.poller import DaemonTimings, Poller
-    from spotify_logger.system.clock import Clock
 
 ALERT_DEADLINE = 5.0
 """Seconds that an alert or a heartbeat may take; it can be retried, and polling must go on."""
@@ -77,7 +76,7 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
                 f"cannot write to the state folder {settings.state_dir} ({why}): plays are queued in"
                 " memory only, and logins cannot be saved"
             )
-        clock = SystemClock(stop.wake_fd)
+        clock = Clock(stop.wake_fd)
         send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
         send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE)
         environment = Environment(clock, send, send_alert, boot_id(), timings=timings)

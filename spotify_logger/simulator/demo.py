@@ -43,7 +43,7 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import EmbeddedServer
 from spotify_logger.storage.store import StoreError
 from spotify_logger.system import program
-from spotify_logger.system.clock import SystemClock
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Demo:
             f"Redis at {HOST}:{self._port}. Press Ctrl-C to stop; nothing is left behind."
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
-        clock = SystemClock(stop.wake_fd)
+        clock = Clock(stop.wake_fd)
         while not stop.is_requested() and time.monotonic() < until:
             for name, process in self._running.items():
                 if process.poll() is not None:

@@ -49,16 +49,8 @@ _ERRORS: dict[int, tuple[HTTPStatus, str]] = {
 class CallbackServer(ThreadingTCPServer):
     """An HTTP server on a loopback address that answers only `GET`, within a `with` block.
 
-    Not a `ThreadingHTTPServer`, which looks up the name of the address when it starts.
-
-    Args:
-        host: A loopback IP address.
-        port: The port.
-        take_request: Takes the target of a request ("/callback?code=..."), returns status and text of the
-            page; called in another thread.
-
-    Raises:
-        OSError: It cannot listen on that port.
+    `take_request` takes the target of a request ("/callback?code=...") in another thread, and returns status
+    and text of the page. Not a `ThreadingHTTPServer`, which looks up the name of the address when it starts.
     """
 
     allow_reuse_address = True
@@ -104,8 +96,7 @@ class CallbackServer(ThreadingTCPServer):
 
 
 class _CallbackHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"  # what is no HTTP gets headers, too
+    protocol_version = default_request_version = "HTTP/1.1"  # what is no HTTP gets headers, too
     timeout = READ_TIMEOUT
     server: CallbackServer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import ssl
 import time
@@ -14,9 +15,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
 import urllib3
@@ -28,14 +27,15 @@ from spotify_logger import __version__
 from spotify_logger.system.deadline import deadline
 from spotify_logger.system.errors import Unreachable, chain
 from spotify_logger.system.log import sanitize
+from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from _typeshed import ReadableBuffer, StrOrBytesPath
-
 _CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
 _MAX_CAUSE_LENGTH = 200
+_MAX_RETRY_AFTER = 366 * 86400.0
+_PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099
 _DEAD = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "its name could not be resolved"),
@@ -48,15 +48,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request; URL, headers and body may contain secrets, so they are not in its `repr`.
-
-    Attributes:
-        method: "GET" or "POST".
-        url: The full URL, including the query.
-        headers: Header names and values.
-        form: A body to send form-encoded, or None.
-        text: A body to send as UTF-8 text instead of a form, or None.
-    """
+    """A GET or POST, with a form or with text as its body; what may contain secrets is not in its `repr`."""
 
     method: str
     url: str = field(repr=False)
@@ -67,21 +59,39 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response.
-
-    Attributes:
-        status: The HTTP status.
-        headers: Header names in lower case, and their values.
-        body: The whole body, decoded of any transfer and content coding; at most the limit of the sender.
-    """
+    """An HTTP response: header names are in lower case, the body is decoded of any coding, and bounded."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
+    @property
+    def json(self) -> dict[str, object] | None:
+        """The JSON object in the body; None if it is anything else."""
+        return from_json(dict[str, object], self.body)
 
-def parse_http_date(text: str) -> float | None:
-    """Parse a header such as `Date` to seconds since the epoch; None if it is invalid."""
+    @property
+    def date(self) -> float | None:
+        """The `Date`, in seconds since the epoch; None if it is missing or implausible."""
+        date = _parse_date(self.headers.get("date", ""))
+        earliest, latest = _PLAUSIBLE_DATES
+        return date if date is not None and earliest < date < latest else None
+
+    def retry_after(self, now: float) -> float | None:
+        """Return the seconds of `Retry-After`, at most a year; None if it is missing or invalid.
+
+        It is a number, or a date (RFC 9110, 10.2.3); `now`, in seconds since the epoch, replaces no `Date`.
+        """
+        text = self.headers.get("retry-after", "").strip()
+        if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
+            return min(float(text), _MAX_RETRY_AFTER)
+        until = _parse_date(text)
+        if until is None:
+            return None
+        return min(max(0.0, until - (_parse_date(self.headers.get("date", "")) or now)), _MAX_RETRY_AFTER)
+
+
+def _parse_date(text: str) -> float | None:
     try:
         date = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -93,11 +103,7 @@ class Send(Protocol):
     """Sends a request to a server: over HTTP, or to the simulator in the same process."""
 
     def __call__(self, request: Request) -> Response:
-        """Send and wait for the whole response, of any status.
-
-        Raises:
-            Unreachable: No whole response: connection refused or reset, DNS, timeout, too long a body.
-        """
+        """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
 
 
 class HttpSender:
@@ -127,20 +133,17 @@ class HttpSender:
         self._deadline = deadline
         self._body_limit = body_limit
         self._keeps_connection = False  # which may have died unnoticed
-        self._session = _session()
+        self._session = _Session()
 
     def __call__(self, request: Request) -> Response:
-        """Send the request and wait for the whole response, of any status.
-
-        Raises:
-            Unreachable: There is no complete response.
-        """
+        """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
         if request.method != "GET":
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         begun = time.monotonic()
         try:
-            with deadline(self._deadline, partial(_shut_down, get_ident())):
-                response = self._exchange(request)
+            with deadline(self._deadline, partial(_shut_down, get_ident())), self._answer(request) as answer:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                response = Response(answer.status_code, headers, self._body(answer))
             if time.monotonic() - begun >= self._deadline:
                 # A body without a length ends where the connection is shut down.
                 raise TimeoutError  # noqa: TRY301 - it is one failure more
@@ -157,11 +160,6 @@ class HttpSender:
         self._session.close()
         self._keeps_connection = False
 
-    def _exchange(self, request: Request) -> Response:
-        with self._answer(request) as response:
-            received = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status_code, received, self._body(response))
-
     def _answer(self, request: Request) -> requests.Response:
         """Send the request, and wait for the head of the answer."""
         try:
@@ -173,22 +171,20 @@ class HttpSender:
         return self._send(request)
 
     def _send(self, request: Request) -> requests.Response:
-        headers = dict(request.headers)
-        if request.text is not None:
-            headers["Content-Type"] = "text/plain; charset=utf-8"
+        text_type = {} if request.text is None else {"Content-Type": "text/plain; charset=utf-8"}
         return self._session.request(
             request.method,
             request.url,
-            headers=headers,
+            headers={**request.headers, **text_type},
             data=request.form if request.text is None else request.text.encode(),
             timeout=self._timeouts,
             allow_redirects=False,
             stream=True,
         )
 
-    def _body(self, response: requests.Response) -> bytes:
+    def _body(self, answer: requests.Response) -> bytes:
         body = bytearray()
-        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=True):
+        for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=True):
             body += chunk
             if len(body) > self._body_limit:
                 raise OSError(f"the answer is longer than {self._body_limit} bytes")
@@ -196,46 +192,43 @@ class HttpSender:
 
 
 def _cause(error: BaseException, seconds: float) -> str:
-    """Return in a few words why a call failed after some seconds, without anything of the request."""
+    """Return in a few words why a call failed after some seconds, without anything of the request.
+
+    The text of an error of `requests` can hold a whole address, so it is not shown.
+    """
     causes = list(chain(error))
     for kind, words in _CAUSES:
         if any(isinstance(link, kind) for link in causes):
             return words.format(seconds=seconds)
-    return _describe(causes[-1])
-
-
-def _describe(error: BaseException) -> str:
-    """Say what `error` is; the text of a `requests` error can hold a whole address, so it is not shown."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS certificate not accepted ({error.verify_message}): is the machine's date right?"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason})"
-    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-        return sanitize(error.strerror or str(error), _MAX_CAUSE_LENGTH)
-    return f"the request failed ({type(error).__name__})"
+    match causes[-1]:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return f"TLS certificate not accepted ({message}): is the machine's date right?"
+        case ssl.SSLError(reason=reason):
+            return f"TLS failed ({reason})"
+        case OSError() as root if not isinstance(root, requests.RequestException):
+            return sanitize(root.strerror or str(root), _MAX_CAUSE_LENGTH)
+        case root:
+            return f"the request failed ({type(root).__name__})"
 
 
 def _host_and_port(url: str) -> str:
     """Return the host of `url`, and its port if it has one: the part that holds no secret."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        parts = urllib3.util.parse_url(url)
     except ValueError:
         return "an invalid URL"
-    host = f"[{host}]" if ":" in host else host
-    return sanitize(f"{host}:{port}" if port else host, _MAX_CAUSE_LENGTH)
+    return sanitize(parts.netloc or "", _MAX_CAUSE_LENGTH)
+
+
+_sockets: dict[int, socket.socket | None] = {}  # by thread: the one that its last request waits for
 
 
 class _Connection(HTTPConnection):
     """A connection whose socket can be shut down from another thread while a request waits for it."""
 
-    in_use: ClassVar[WeakKeyDictionary[HTTPConnection, tuple[int, socket.socket | None]]] = (
-        WeakKeyDictionary()
-    )
-
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
         super().request(*args, **kwargs)
-        self.in_use[self] = get_ident(), self.sock
+        _sockets[get_ident()] = self.sock
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
@@ -251,11 +244,10 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 def _shut_down(thread: int) -> None:
-    """Shut down the connections that a thread has used last, which ends its wait for them."""
-    for user, sock in tuple(_Connection.in_use.values()):
-        if user == thread and sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+    """End the wait of a thread for its last request."""
+    if sock := _sockets.pop(thread, None):
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class _CachingSSLContext(ssl.SSLContext):
@@ -266,15 +258,10 @@ class _CachingSSLContext(ssl.SSLContext):
 
     _bundle: object = None
 
-    def load_verify_locations(
-        self,
-        cafile: StrOrBytesPath | None = None,
-        capath: StrOrBytesPath | None = None,
-        cadata: str | ReadableBuffer | None = None,
-    ) -> None:
-        bundle = (cafile, capath, cadata, os.stat(cafile).st_mtime_ns if cafile else 0)  # noqa: PTH116 - or bytes
+    def load_verify_locations(self, cafile: str | None = None, *others: Any) -> None:  # type: ignore[override] # noqa: ANN401
+        bundle = cafile, others, os.stat(cafile).st_mtime_ns if cafile else 0  # noqa: PTH116 - half as slow
         if bundle != self._bundle:
-            super().load_verify_locations(cafile, capath, cadata)
+            super().load_verify_locations(cafile, *others)
             self._bundle = bundle
 
 
@@ -294,22 +281,16 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = f"spotify-logger/{__version__}"
+        self.headers["Accept"] = "application/json"
+        self.headers["Accept-Encoding"] = "gzip"
+        # Without any of our own, a line of ~/.netrc would replace our Authorization header.
+        self.auth = lambda prepared: prepared
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter())
+
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""
-
-
-def _session() -> requests.Session:
-    session = _Session()
-    session.headers.update(
-        {
-            "User-Agent": f"spotify-logger/{__version__}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-        }
-    )
-    # Without any of our own, a line of ~/.netrc would replace our Authorization header.
-    session.auth = lambda prepared: prepared
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter())
-    return session

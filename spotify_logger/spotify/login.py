@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import math
 import os
 import secrets
 import select
@@ -12,7 +15,7 @@ from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TextIO
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.times import local
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
 
+SCOPES = "user-read-playback-state user-read-recently-played"
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to exchange a code, which expires within minutes."""
 MAX_RATE_LIMIT_WAIT = 30.0
@@ -84,11 +88,19 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
             if first:
                 shown = open_browser(attempt.url)
                 prompt.explain(settings.redirect_uri, shown=shown, listening=server is not None)
-            answer = _wait(attempt, lines, listening=server is not None)
-        token = exchange_redirect(send, attempt, answer, now, prompt)
+            while attempt.answer is None:
+                if lines.is_at_end and server is None:
+                    raise LoginNeeded(
+                        "the login is aborted: the answer can neither be pasted nor arrive by itself"
+                    )
+                for line in lines.read():
+                    attempt.take_line(line)
+        token = exchange_redirect(send, attempt, attempt.answer, now, prompt)
         first = False
     save_token(token_file, token)
-    prompt.say(f"Logged in. Spotify will ask for a new login by {_day(oauth.valid_until(token))}.")
+    end = oauth.valid_until(token)
+    day = f"{local(end):%Y-%m-%d}" if end else "an unknown day"
+    prompt.say(f"Logged in. Spotify will ask for a new login by {day}.")
     return token
 
 
@@ -110,6 +122,40 @@ def open_desktop_browser(url: str) -> bool:
     return False
 
 
+def authorize_url(settings: Settings, state: str, verifier: str) -> str:
+    """Return the URL of the consent page (Spotify's tutorials "code-flow" and "code-pkce-flow").
+
+    The `state` comes back with the redirect; of the PKCE `verifier`, only its SHA-256 is in the URL.
+    """
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    query = {
+        "client_id": settings.client_id,
+        "response_type": "code",
+        "redirect_uri": settings.redirect_uri,
+        "state": state,
+        "scope": SCOPES,
+        "code_challenge_method": "S256",
+        "code_challenge": challenge,
+        # Without the dialog there might be no new consent, and the six months would not restart.
+        "show_dialog": "true",
+    }
+    return f"{settings.accounts_url}/authorize?{urlencode(query)}"
+
+
+def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now: float) -> Token:
+    """Exchange an authorization code for a token; the errors are those of `oauth.request_token`."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": settings.redirect_uri,
+        "code_verifier": verifier,
+    }
+    token = oauth.request_token(send, settings, form, Token(""), now)
+    if not token.refresh_token:
+        raise TryLater("Spotify's answer to the login contains no refresh token")
+    return token
+
+
 def parse_redirect(address: str) -> Redirect:
     """Parse the redirect URL, or whatever was pasted in its place; accepts any text."""
     query = address.strip().partition("#")[0]
@@ -123,18 +169,7 @@ def parse_redirect(address: str) -> Redirect:
 
 
 class LoginAttempt:
-    """One authorization URL, and the first redirect that belongs to it.
-
-    Args:
-        settings: The app.
-        prompt: Shows what is wrong with a redirect.
-
-    Attributes:
-        settings: The app.
-        url: The authorization URL.
-        verifier: The PKCE code verifier.
-        answer: The redirect; None until it arrives.
-    """
+    """One authorization URL, its PKCE code verifier, and the first redirect that belongs to it, or None."""
 
     def __init__(self, settings: Settings, prompt: Prompt) -> None:
         self.settings = settings
@@ -143,7 +178,7 @@ class LoginAttempt:
         self._state = secrets.token_urlsafe(24)
         self._prompt = prompt
         self._reported: set[str] = set()
-        self.url = oauth.authorize_url(settings, self._state, self.verifier)
+        self.url = authorize_url(settings, self._state, self.verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
         """Handle a request to the callback server, in its thread; return status and text of the page."""
@@ -156,10 +191,8 @@ class LoginAttempt:
             self._prompt.say(f"The browser returned an answer that cannot be used. {trouble}")
         if trouble:
             return HTTPStatus.BAD_REQUEST, trouble
-        return (
-            HTTPStatus.OK,
-            "The answer has arrived: see the result where you started the login. You can close this page.",
-        )
+        where = "see the result where you started the login"
+        return HTTPStatus.OK, f"The answer has arrived: {where}. You can close this page."
 
     def take_line(self, text: str) -> None:
         """Handle a pasted line."""
@@ -202,13 +235,15 @@ class Prompt:
             self.say("A browser should show it now, and its answer arrives here by itself.")
             self.say("If it does not, paste the address that the browser ends up at here.")
         else:
-            self.say(
-                "This machine has no browser: open the address on another one. The browser there ends up on"
-            )
-            self.say(
-                "a page that does not load: paste that page's address here. Or connect to this machine with"
-            )
-            self.say(f"ssh -L {_tunnel(redirect_uri)} user@host first: then the answer arrives by itself.")
+            parts = urlsplit(redirect_uri)
+            host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+            tunnel = f"{parts.port}:{host}:{parts.port}"
+            for line in (
+                "This machine has no browser: open the address on another one. The browser there ends up on",
+                "a page that does not load: paste that page's address here. Or connect to this machine with",
+                f"ssh -L {tunnel} user@host first: then the answer arrives by itself.",
+            ):
+                self.say(line)
         self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
 
     def _print(self, text: str) -> None:
@@ -236,19 +271,14 @@ class _InputLines:
         readable, _, _ = select.select(self._sources, [], [], POLL_SECONDS)
         if not readable:
             return []
-        chunk = self._chunk()
+        chunk = b""
+        with suppress(OSError):  # the terminal is gone
+            chunk = os.read(self._sources[0], MAX_LINE_BYTES)
         if not chunk:
             self._sources = []
-            chunk = b"\n"
-        *lines, rest = (self._rest + chunk).split(b"\n")
+        *lines, rest = (self._rest + (chunk or b"\n")).split(b"\n")
         self._rest = rest[-MAX_LINE_BYTES:]
         return [line.decode(errors="replace") for line in lines]
-
-    def _chunk(self) -> bytes:
-        try:
-            return os.read(self._sources[0], MAX_LINE_BYTES)
-        except OSError:  # the terminal is gone
-            return b""
 
 
 def start_callback_server(
@@ -269,20 +299,6 @@ def start_callback_server(
     return nullcontext()
 
 
-def _wait(attempt: LoginAttempt, lines: _InputLines, *, listening: bool) -> Redirect:
-    """Wait for the redirect, from the browser or the terminal.
-
-    Raises:
-        LoginNeeded: It can neither be pasted nor received.
-    """
-    while attempt.answer is None:
-        if lines.is_at_end and not listening:
-            raise LoginNeeded("the login is aborted: the answer can neither be pasted nor arrive by itself")
-        for line in lines.read():
-            attempt.take_line(line)
-    return attempt.answer
-
-
 def exchange_redirect(
     send: Send, attempt: LoginAttempt, answer: Redirect, now: Callable[[], float], prompt: Prompt
 ) -> Token | None:
@@ -291,51 +307,40 @@ def exchange_redirect(
         prompt.say(f"Spotify did not log you in ({answer.error}). Try again:")
         return None
     try:
-        token = _exchange(send, attempt, answer.code, now, prompt)
+        token = _exchange_patiently(send, attempt, answer.code, now, prompt)
     except (LoginNeeded, TryLater) as error:
         prompt.say(f"{error}. Try again:")
         return None
-    missing = ", ".join(oauth.missing_scopes(token))
+    granted = (token.scope or SCOPES).split()
+    missing = ", ".join(scope for scope in SCOPES.split() if scope not in granted)
     if missing:
         prompt.say(f"Spotify did not grant {missing}, which is required. Try again:")
         return None
     return token
 
 
-def _exchange(
+def _exchange_patiently(
     send: Send, attempt: LoginAttempt, code: str, now: Callable[[], float], prompt: Prompt
 ) -> Token:
-    for delay in RETRY_DELAYS:
+    delays = iter(RETRY_DELAYS)
+    while True:
         try:
-            return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
+            return exchange_code(send, attempt.settings, code, attempt.verifier, now())
         except (TryLater, NotBefore) as error:
-            wait = error.seconds if isinstance(error, NotBefore) else delay
+            wait = next(delays, math.inf)
+            if isinstance(error, NotBefore):
+                wait = max(wait, error.seconds)
             if wait > MAX_RATE_LIMIT_WAIT:
                 raise
             prompt.say(f"{error}. Trying again in {wait:.0f} s.")
             time.sleep(wait)
-    return oauth.exchange_code(send, attempt.settings, code, attempt.verifier, now())
 
 
 def save_token(token_file: TokenFile, token: Token) -> None:
-    """Save the token.
-
-    Raises:
-        Misconfigured: It cannot be written.
-    """
+    """Save the token; raises Misconfigured if it cannot be written."""
     try:
         token_file.save(token)
     except OSError as error:
         raise Misconfigured(
             f"{token_file.path} cannot be written ({error.strerror}): the login is not kept"
         ) from None
-
-
-def _day(moment: float | None) -> str:
-    return f"{local(moment):%Y-%m-%d}" if moment else "an unknown day"
-
-
-def _tunnel(redirect_uri: str) -> str:
-    parts = urlsplit(redirect_uri)
-    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
-    return f"{parts.port}:{host}:{parts.port}"

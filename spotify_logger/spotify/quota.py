@@ -10,15 +10,11 @@ WINDOW_HOURS = 24
 
 
 class Quota:
-    """Counts requests by the hour in which they were sent.
-
-    Args:
-        text: The result of `to_text` in another process; invalid parts are ignored.
-    """
+    """Counts requests by the hour in which they were sent; begins with the `to_text` of another process."""
 
     def __init__(self, text: str = "") -> None:
-        pairs = (part.partition(":")[::2] for part in text.split(","))
-        self._by_hour = {int(hour): int(count) for hour, count in pairs if _are_integers(hour, count)}
+        pairs = re.findall(r"(?:^|,)([0-9]{1,9}):([0-9]{1,9})(?=,|$)", text)  # ignores invalid parts
+        self._by_hour = {int(hour): int(count) for hour, count in pairs}
 
     def add(self, requests: int, utc: float) -> None:
         """Count requests sent at a moment, in seconds since the epoch."""
@@ -42,7 +38,3 @@ class Quota:
 
     def _of_last_day(self, hour: int) -> dict[int, int]:
         return {known: count for known, count in self._by_hour.items() if hour - WINDOW_HOURS < known <= hour}
-
-
-def _are_integers(*texts: str) -> bool:
-    return all(re.fullmatch("[0-9]{1,9}", text) for text in texts)

@@ -8,6 +8,7 @@ once the kernel reports it as synchronised: a Pi boots with the time of its last
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -23,10 +24,8 @@ RATE_LIMIT_FILE = "not_before.json"
 """The name of the file in the state folder."""
 MAX_COOLDOWN = 48 * 3600.0
 """The longest cooldown, in seconds, whatever a server asks for. The longest ever observed is 24 h."""
-DEFAULT_COOLDOWN = 60.0
-"""Seconds to wait without a `Retry-After`: two windows of Spotify's rate limit, which has 30 s."""
-MAX_DEFAULT_COOLDOWN = 3600.0
-"""The longest wait without a `Retry-After`, in seconds, after repeated limits."""
+DEFAULT_COOLDOWN, MAX_DEFAULT_COOLDOWN = 60.0, 3600.0
+"""Seconds to wait without a `Retry-After`, at first (two windows of Spotify's rate limit), and at most."""
 MAX_EXTRA_WAIT = 60.0
 """The most seconds that are added to a `Retry-After`."""
 RECENT_LIMIT_AGE = 6 * 3600.0
@@ -50,7 +49,6 @@ class Cooldown:
     """A time during which nothing is sent: it ends `seconds` after `utc`.
 
     Attributes:
-        seconds: Its length, at most `MAX_COOLDOWN`.
         monotonic: Its start by the monotonic clock.
         utc: The same moment, in seconds since the epoch; an earlier one if `rebooted`.
         times: The number of limits in a row, including this one.
@@ -87,20 +85,11 @@ class Cooldown:
             passed = max(passed, clock.utc() - self.utc)
         return max(0.0, self.seconds - max(0.0, passed))
 
-    def rebased(self, clock: Clock) -> Cooldown:
-        """Return the same cooldown with its start moved to now."""
-        left = self.remaining(clock)
-        utc = self.utc + self.seconds - left
-        return replace(self, seconds=left, monotonic=clock.monotonic(), utc=utc)
-
 
 def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
-    """Return the length of a cooldown, in seconds; it grows with limits in a row.
+    """Return the length of the cooldown after `times` limits in a row, the last of which `asked` for it.
 
-    Args:
-        asked: The `Retry-After` of the server in seconds, or None.
-        guess: Seconds to wait without one.
-        times: The number of limits in a row, including this one.
+    Without a `Retry-After` (None), the first one takes `guess` seconds.
     """
     growth = 2.0 ** min(times - 1, 16)
     seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
@@ -118,36 +107,27 @@ def boot_id() -> str:
 
 
 class RateLimit:
-    """The current cooldowns, at most one per endpoint group.
-
-    Args:
-        path: The file to keep them in; its folder must exist.
-        clock: The clock.
-        boot: The boot ID of this machine.
-    """
+    """The current cooldowns, at most one per endpoint group, kept in a file; `boot` is the boot ID."""
 
     def __init__(self, path: Path, clock: Clock, boot: str) -> None:
         self._path = path
         self._clock = clock
         self._boot = boot
         self._has_warned = False
-        cooldowns, self._limits = _load(path)
-        self._cooldowns = {
-            group: cooldown.resumed(clock.monotonic(), boot) for group, cooldown in cooldowns.items()
-        }
         self._is_saved = True
+        cooldowns, self._limits = _load(path)
+        now = clock.monotonic()
+        self._cooldowns = {group: cooldown.resumed(now, boot) for group, cooldown in cooldowns.items()}
 
     def check(self, group: EndpointGroup) -> None:
-        """Raise an error if nothing may be sent yet.
-
-        Raises:
-            NotBefore: There is a cooldown.
-        """
+        """Raise NotBefore if nothing may be sent yet."""
         cooldown = self._cooldowns.get(group)
         left = 0.0 if cooldown is None else cooldown.remaining(self._clock)
         if cooldown is not None and cooldown.seconds - left >= PROGRESS_SAVE_INTERVAL:
             # After a reboot, only what was saved is known to have passed.
-            self._cooldowns[group] = cooldown.rebased(self._clock)
+            utc = cooldown.utc + cooldown.seconds - left
+            now = self._clock.monotonic()
+            self._cooldowns[group] = replace(cooldown, seconds=left, monotonic=now, utc=utc)
             self._is_saved = False
         self._save()
         if cooldown is not None and left > 0:
@@ -162,16 +142,13 @@ class RateLimit:
     def start_cooldown(
         self, group: EndpointGroup, asked: float | None, reason: str, guess: float = DEFAULT_COOLDOWN
     ) -> NotBefore:
-        """Start a cooldown, because the server has answered 429.
+        """Start a cooldown, because the server has answered 429, and return the error to raise.
 
         Args:
             group: The endpoints that have to wait.
             asked: The `Retry-After` of the server in seconds, or None.
             reason: One line without secrets, for the error.
             guess: Seconds to wait without a `Retry-After`, the first time.
-
-        Returns:
-            The error to raise.
         """
         before = self._cooldowns.get(group)
         times = 1 if before is None else before.times + 1
@@ -200,32 +177,27 @@ class RateLimit:
             atomic_file.write_atomically(self._path, text)
         except OSError as error:
             if not self._has_warned:
-                log.warning(
-                    f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
-                )
+                reason = error.strerror
+                log.warning(f"{self._path} cannot be written ({reason}): a restart may poll too early")
             self._has_warned = True
         else:
             self._is_saved, self._has_warned = True, False
 
 
 def _load(path: Path) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
+    """Return the cooldowns and the ends of the last ones; none, and a warning, if one is invalid."""
     try:
         content = atomic_file.read(path)
     except OSError:
         content = b""
-    kept = from_json(dict[str, object], b"{}" if content is None else content)
-    found = {
-        group: _parse_cooldown(kept[group]) for group in get_args(EndpointGroup) if kept and group in kept
-    }
-    cooldowns = {group: cooldown for group, cooldown in found.items() if cooldown is not None}
-    if kept is None or len(cooldowns) < len(found):
+    kept = {} if content is None else from_json(dict[str, object], content)
+    groups = [group for group in get_args(EndpointGroup) if kept and group in kept]
+    cooldowns = {group: found for group in groups if kept and (found := _parse_cooldown(kept[group]))}
+    if kept is None or len(cooldowns) < len(groups):
         log.warning(f"{path} cannot be read: a cooldown may have been lost")
         return {}, []
-    limits = from_plain(list[object], kept.get("limits")) or []
-    ends = (from_plain(float, end) for end in limits[-MAX_REMEMBERED_LIMITS:])
-    return cooldowns, [
-        end for end in ends if end is not None
-    ]  # an invalid entry does not invalidate the others
+    ends = map(partial(from_plain, float), from_plain(list[object], kept.get("limits")) or [])
+    return cooldowns, [end for end in ends if end is not None][-MAX_REMEMBERED_LIMITS:]
 
 
 def _parse_cooldown(value: object) -> Cooldown | None:

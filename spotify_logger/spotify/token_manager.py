@@ -10,31 +10,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.spotify import oauth
+from spotify_logger.spotify.oauth import Token
 from spotify_logger.system import log
-from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, NotBefore
+from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, NotBefore
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
-    from spotify_logger.spotify.oauth import Token, TokenFile
+    from spotify_logger.spotify.oauth import TokenFile
     from spotify_logger.spotify.rate_limit import RateLimit
     from spotify_logger.system.clock import Clock
 
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0
 """Seconds between two attempts to refresh a login that the token endpoint has refused."""
 
-ACCOUNTS_LIMITED = "Spotify's accounts service asks to wait"
-
 
 class TokenManager:
-    """Provides the token for calls to the API.
-
-    Args:
-        send: Carries requests to the token endpoint.
-        settings: The app; and a refresh token, for a machine without a token file.
-        token_file: Shared with the login command, whose token takes precedence.
-        clock: The clock.
-        rate_limit: Knows the cooldown of the token endpoint.
+    """Provides the token for calls to the API; the file is shared with the login command, which wins.
 
     Attributes:
         login_count: How often a token was loaded from the file; grows with every login.
@@ -49,9 +41,10 @@ class TokenManager:
         self._file = token_file
         self._clock = clock
         self._rate_limit = rate_limit
-        self._token = oauth.token_from_settings(settings)
+        # For a machine without a token file.
+        self._token = Token(settings.refresh_token) if settings.refresh_token else None
         self._is_unsaved = False
-        self._has_loaded = False
+        self._load()
 
     @property
     def valid_until(self) -> float | None:
@@ -66,12 +59,22 @@ class TokenManager:
             TryLater: The token endpoint does not answer.
             NotBefore: The token endpoint is in a cooldown.
         """
-        self._sync_with_file()
+        if self._file.changed():
+            self._load()
+        elif self._is_unsaved and self._token is not None:
+            self._save(self._token)
         token = self._current()
         if token.dead_at is not None:
-            self._wait_before_retry(token)
-            return self.renew(replace(token, asked_at=self._clock.utc()))
-        return token if token.access_token else self.renew(token)
+            # A time in the future was written by a wrong clock.
+            if (
+                token.asked_at is not None
+                and 0 <= self._clock.utc() - token.asked_at < DEAD_LOGIN_RETRY_INTERVAL
+            ):
+                raise LoginNeeded(token.dead_reason)
+            token = replace(token, asked_at=self._clock.utc())
+        elif token.access_token:
+            return token
+        return self.renew(token)
 
     def renew(self, token: Token) -> Token:
         """Return a token with a new access token, because the API refuses the one of `token`.
@@ -86,10 +89,13 @@ class TokenManager:
         try:
             renewed = oauth.refresh(self._send, self._settings, token, self._clock.utc())
         except NotBefore as limit:
-            raise self._rate_limit.start_cooldown("accounts", limit.seconds, ACCOUNTS_LIMITED) from None
-        except LoginNeeded as refusal:
-            if self._adopt(self._mark_dead(token, str(refusal)), token):
-                raise
+            reason = "Spotify's accounts service asks to wait"
+            raise self._rate_limit.start_cooldown("accounts", limit.seconds, reason) from None
+        except (LoginNeeded, Misconfigured) as refusal:
+            now = self._clock.utc()
+            dead = replace(token, dead_at=token.dead_at or now, dead_reason=str(refusal), asked_at=now)
+            if self._adopt(dead, token):
+                raise LoginNeeded(str(refusal)) from None
         else:
             self._adopt(renewed, token)
         self._rate_limit.end_cooldown("accounts")
@@ -100,25 +106,7 @@ class TokenManager:
             raise LoginNeeded(f"nobody is logged in: {LOGIN_ADVICE}")
         return self._token
 
-    def _wait_before_retry(self, token: Token) -> None:
-        asked = token.asked_at
-        # A time in the future was written by a wrong clock.
-        if asked is not None and 0 <= self._clock.utc() - asked < DEAD_LOGIN_RETRY_INTERVAL:
-            raise LoginNeeded(token.dead_reason)
-
-    def _mark_dead(self, token: Token, reason: str) -> Token:
-        now = self._clock.utc()
-        return replace(token, dead_at=token.dead_at or now, dead_reason=reason, asked_at=now)
-
-    def _sync_with_file(self) -> None:
-        """Load the file if another process has changed it; otherwise retry a save that failed."""
-        if not self._has_loaded or self._file.changed():
-            self._load()
-        elif self._is_unsaved and self._token is not None:
-            self._save(self._token)
-
     def _load(self) -> None:
-        self._has_loaded = True
         token = self._file.load()
         if token is None:
             return  # missing or invalid: keep the known token

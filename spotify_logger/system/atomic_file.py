@@ -20,14 +20,9 @@ MAX_FILE_SIZE = 64 * 1024
 
 
 def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) -> bytes | None:
-    """Return the content of a file, or None if it does not exist.
+    """Return the content of a file, or None if it does not exist; raises OSError if it is too large.
 
-    Args:
-        path: The file.
-        inspect: Called with the status of the open file; may raise to prevent it from being read.
-
-    Raises:
-        OSError: The file exists but cannot be read, or is larger than `MAX_FILE_SIZE`.
+    `inspect` gets the status of the open file, and may raise to prevent it from being read.
     """
     try:
         with path.open("rb") as file:
@@ -48,13 +43,10 @@ def make_state_dir(folder: Path) -> None:
         Misconfigured: Other users than this one and root can change its content.
         OSError: It cannot be created.
     """
-    for missing in (each for each in reversed(folder.parents) if not each.exists()):
-        missing.mkdir(mode=0o700)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.stat()
-    reason = ownership.distrust_reason(folder, status) or ownership.path_distrust_reason(
-        str(folder.absolute())
-    )
+    for each in (*reversed(folder.parents), folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+    reason = ownership.distrust_reason(folder, folder.stat())
+    reason = reason or ownership.path_distrust_reason(str(folder.absolute()))
     if reason:
         raise Misconfigured(
             f"the state folder {folder} is not trusted, because it {reason}: fix that, or set STATE_DIR to"
@@ -75,12 +67,7 @@ def write_refusal(folder: Path) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` with a file that contains `text` in UTF-8 and has mode 0600.
-
-    Raises:
-        OSError: The text could not be synced to disk; unless the very last step failed, the old file is
-            still there, untouched.
-    """
+    """Replace `path` with a file of mode 0600 that contains `text`; raises OSError, see `replacing`."""
     with replacing(path) as file:
         file.write(text)
 
@@ -89,10 +76,7 @@ def write_atomically(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[TextIO]:
     """Yield a UTF-8 text file with mode 0600 that replaces `path` at the end of the block.
 
-    If the block raises, the old file stays.
-
-    Raises:
-        OSError: The file could not be synced to disk.
+    If the block raises, or the file cannot be synced to disk (OSError), the old one stays.
     """
     # Mode 0600 from the start. File names are limited to 255 bytes.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
@@ -106,13 +90,9 @@ def replacing(path: Path) -> Iterator[TextIO]:
         with suppress(OSError):
             Path(temporary).unlink()
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
     # Without this, the directory entry of the new file may be lost in a power cut.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
+        os.close(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import time
-from typing import Protocol
 
 DATE_TOLERANCE = 2.0
 """Seconds by which the system clock may differ from the `Date` header (which has whole seconds)."""
@@ -18,47 +17,15 @@ _TIMEX_SIZE = 512  # bytes, more than `struct timex` of the kernel needs
 _TIME_ERROR = 5
 
 
-class Clock(Protocol):
-    """The interface to time. Tests and the simulator have virtual clocks."""
-
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment, including suspended time; for durations only."""
-
-    def utc(self) -> float:
-        """Return seconds since the epoch, corrected by Spotify's `Date` headers; for stamps only."""
-
-    def correct(self, date: float) -> None:
-        """Correct `utc` by the `Date` header of a response just received, in seconds since the epoch."""
-
-    def is_synchronized(self) -> bool:
-        """Return whether the system clock is known to be right, even before the first response."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, or return early when something needs attention."""
-
-
 def _boottime() -> float:
     # CLOCK_MONOTONIC stops while the machine is suspended; CLOCK_BOOTTIME of Linux does not.
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-def _is_synchronized() -> bool:
-    # adjtimex(2): with all zeros it changes nothing and returns the state; -1 means an error, and TIME_ERROR
-    # a clock that is not synchronized.
-    try:
-        import ctypes  # noqa: PLC0415 - slow to import, and needed once at most
+class Clock:
+    """The clocks of the machine; a virtual one replaces all methods.
 
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
-    except Exception:  # noqa: BLE001 - no ctypes, no such call, no executable memory: unknown
-        return False
-    return state in range(_TIME_ERROR)
-
-
-class SystemClock:
-    """The clocks of the machine, with stamps corrected by `correct`.
-
-    Args:
-        wake_fd: A file descriptor that becomes readable to end `sleep` early; its owner drains it.
+    Where `wake_fd` becomes readable, `sleep` ends early; its owner drains it.
     """
 
     def __init__(self, wake_fd: int | None = None) -> None:
@@ -66,21 +33,17 @@ class SystemClock:
         self._offset: float | None = None
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment, including suspended time."""
+        """Return seconds since an arbitrary moment, including suspended time; for durations only."""
         return _boottime()
 
     def utc(self) -> float:
-        """Return seconds since the epoch, corrected by Spotify's `Date` headers."""
-        # Before the first response there is only the system clock, which may still be corrected.
+        """Return seconds since the epoch, corrected by Spotify's `Date` headers; for stamps only."""
         return time.time() if self._offset is None else self._offset + _boottime()
 
     def correct(self, date: float) -> None:
-        """Follow the system clock if Spotify's `Date` agrees with it, and the header if it does not.
-
-        The header is truncated to whole seconds, so the actual time is half a second later on average.
-        """
+        """Follow the system clock if the `Date` of a response just received agrees with it, else that."""
         now = _boottime()
-        truth = date + 0.5
+        truth = date + 0.5  # the header is truncated to whole seconds
         if abs(time.time() - truth) <= DATE_TOLERANCE:
             self._offset = time.time() - now
         elif self._offset is None or abs(self._offset + now - truth) > DATE_TOLERANCE:
@@ -88,7 +51,15 @@ class SystemClock:
 
     def is_synchronized(self) -> bool:
         """Return whether the kernel reports a synchronized clock, as it does while a time service runs."""
-        return _is_synchronized()
+        # adjtimex(2): with all zeros it changes nothing and returns the state; -1 means an error, and
+        # TIME_ERROR a clock that is not synchronized.
+        try:
+            import ctypes  # noqa: PLC0415 - slow to import, and needed once at most
+
+            state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
+        except Exception:  # noqa: BLE001 - no ctypes, no such call, no executable memory: unknown
+            return False
+        return state in range(_TIME_ERROR)
 
     def sleep(self, seconds: float) -> None:
         """Wait, or return early when `wake_fd` becomes readable."""

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def deadline(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
-    """Call `interrupt` from another thread if the block takes longer than `seconds`.
-
-    Args:
-        seconds: Seconds from now.
-        interrupt: Shuts down what the block waits for, so that it fails with an error of its own.
-    """
+    """After `seconds` in the block, let `interrupt`, in a thread, shut down what the block waits for."""
     timer = Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()

@@ -25,11 +25,7 @@ class Unreachable(TryLater):
 
 
 class NotBefore(SpotifyLoggerError):  # noqa: N818 - the name is the advice
-    """A rate limit or quota: send nothing for `seconds` from now.
-
-    Attributes:
-        seconds: How long to wait from the moment of raising; not negative.
-    """
+    """A rate limit or quota: send nothing for `seconds` from now."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -45,7 +41,6 @@ class Misconfigured(SpotifyLoggerError):  # noqa: N818 - the name is the advice
 
 
 LOGIN_ADVICE = "run `spotify-logger login`"
-"""What to do about a missing or refused login."""
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -57,11 +52,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextmanager
 def bounded_nesting() -> Iterator[None]:
-    """Parse text of any format in this block, where a hundred thousand opening brackets are invalid too.
-
-    Raises:
-        ValueError: The text is nested more deeply than Python can parse.
-    """
+    """Raise ValueError where text to be parsed in this block is nested more deeply than Python can parse."""
     try:
         yield
     except RecursionError:

@@ -1,8 +1,7 @@
-"""The lock on a state folder, which only one logger at a time may use.
+"""The lock on a state folder, which only one logger at a time may use. Standard library only.
 
 It is held by every process that has the file open, including a poll loop that inherited it, and is released
-with the last of them, however it ended. If the file cannot be created, the folder itself is locked. Standard
-library only.
+with the last of them, however it ended. If the file cannot be created, the folder itself is locked.
 """
 
 from __future__ import annotations
@@ -29,12 +28,7 @@ class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
 
 
 def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIMEOUT) -> int:
-    """Acquire the lock, and record the holder in the file.
-
-    Args:
-        state_dir: The state folder, which has to exist.
-        what: The name of the program, e.g. "run.py".
-        orphan_timeout: Seconds to wait for the children of a killed supervisor.
+    """Acquire the lock, and note `what` holds it, e.g. "run.py", in the file.
 
     Returns:
         A file descriptor; the lock is held as long as it, or a copy inherited by a child, is open.
@@ -44,12 +38,24 @@ def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIM
         Misconfigured: The lock file is a symbolic link, which would be written elsewhere.
         TryLater: The folder cannot be used.
     """
+    deadline = time.monotonic() + orphan_timeout
     try:
-        return _take(state_dir, what, orphan_timeout)
+        descriptor = _open(state_dir)
+        while not _try_lock(descriptor, fcntl.LOCK_EX):
+            note = _note(descriptor)
+            if _is_alive(note) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise AlreadyRunning(f"another logger works in {state_dir}: {note or 'unknown process'}")
+            time.sleep(0.05)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Misconfigured(f"{state_dir}/lock is a symbolic link: remove it") from error
         raise TryLater(f"cannot lock the state folder: {error}") from error
+    note = f"pid {os.getpid()}, {what}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+    with contextlib.suppress(OSError):  # only the lock matters; the disk may be full
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note.encode(), 0)
+    return descriptor
 
 
 def is_held(state_dir: Path | str) -> bool | None:
@@ -63,25 +69,9 @@ def is_held(state_dir: Path | str) -> bool | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         # A shared lock, so that two such checks do not mistake each other for a logger.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
-
-
-def _take(state_dir: Path | str, what: str, orphan_timeout: float) -> int:
-    descriptor = _open(state_dir)
-    deadline = time.monotonic() + orphan_timeout
-    while not _try(descriptor):
-        note = _note(descriptor)
-        if _is_alive(note) or time.monotonic() > deadline:
-            os.close(descriptor)
-            raise AlreadyRunning(f"another logger works in {state_dir}: {note or 'unknown process'}")
-        time.sleep(0.05)
-    _leave_note(descriptor, what)
-    return descriptor
 
 
 def _open(state_dir: Path | str) -> int:
@@ -94,9 +84,9 @@ def _open(state_dir: Path | str) -> int:
     return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _try(descriptor: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -110,29 +100,13 @@ def _note(descriptor: int) -> str:
 
 
 def _is_alive(note: str) -> bool:
-    # The note begins with "pid 123,". If that process is gone, its poll loop holds the lock, and ends soon.
+    """Return whether the process of a note, "pid 123, …", runs; if not, its children hold the lock, and end.
+
+    A zombie has ended, too (proc(5)). Where there is no /proc, the children are waited for in any case.
+    """
     try:
         pid = int(note.partition(",")[0].removeprefix("pid "))
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ValueError, OverflowError, OSError):
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - the supervisor avoids pathlib
+            return file.read().rpartition(b")")[2].split()[:1] != [b"Z"]
+    except (ValueError, OSError):
         return False
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Return whether a process has ended but was not reaped by its parent (proc(5))."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - the supervisor avoids pathlib
-            return stat.read().rpartition(b")")[2].split()[:1] == [b"Z"]
-    except OSError:
-        return False
-
-
-def _leave_note(descriptor: int, what: str) -> None:
-    note = f"pid {os.getpid()}, {what}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-    # Only the lock matters: the note may fail, e.g. because the disk is full.
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note.encode(), 0)

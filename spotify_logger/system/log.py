@@ -1,7 +1,4 @@
-"""Log to stderr: one line per event, without control characters and secrets.
-
-Standard library only: the supervisor uses it too.
-"""
+"""Log to stderr: one line per event, without control characters and secrets. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,15 +11,16 @@ import unicodedata
 
 LINE_LIMIT = 1000
 """The maximum length of a log line in characters; servers may send longer texts."""
+MIN_SECRET_LENGTH = 4
+"""Characters; hiding shorter texts would garble every line."""
 
 _PREFIX = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # syslog priorities, as journald reads them
 _secrets: set[str] = set()
-_silent = False
 
 
 def add_secret(secret: str) -> None:
     """From now on, print `secret` as "***" wherever it occurs in a line."""
-    if secret:
+    if len(secret) >= MIN_SECRET_LENGTH:
         _secrets.add(secret)
 
 
@@ -34,12 +32,6 @@ def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
     if not text.isprintable():
         text = "".join(c if unicodedata.category(c)[0] != "C" else "�" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def mute() -> None:
-    """From now on, log nothing; for benchmarks that simulate years."""
-    global _silent  # noqa: PLW0603 - one log per process
-    _silent = True
 
 
 def info(text: str) -> None:
@@ -58,8 +50,6 @@ def error(text: str) -> None:
 
 
 def _write(priority: str, text: str) -> None:
-    if _silent:
-        return
     prefix = _PREFIX[priority] if _is_journald() else time.strftime("%Y-%m-%d %H:%M:%S ")
     # The write fails if the reader is gone; that must never stop the logger.
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -69,14 +59,10 @@ def _write(priority: str, text: str) -> None:
 
 def _is_journald() -> bool:
     # systemd sets JOURNAL_STREAM to device:inode of the stream it reads (systemd.exec(5)).
-    expected = os.environ.get("JOURNAL_STREAM")
-    if not expected:
-        return False
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         stat = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError, AttributeError):
-        return False
-    return expected == f"{stat.st_dev}:{stat.st_ino}"
+        return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
+    return False
 
 
 @atexit.register

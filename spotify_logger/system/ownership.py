@@ -10,46 +10,34 @@ import grp
 import os
 import pwd
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
-
 
 MAX_PARTS = 200
 """Folders and links on the way to a folder, links that lead in a circle included."""
 
 
 def distrust_reason(path: Path | str, status: os.stat_result) -> str:
-    """Return why a file or folder is not trusted, and how to fix it; "" if it is trusted.
-
-    Args:
-        path: Its path.
-        status: Its status from `os.stat` or `os.fstat`.
-    """
+    """Return why a file or folder of that `status` is not trusted, and how to fix it; "" if it is trusted."""
     if status.st_uid not in {0, os.geteuid()}:
         fix = f"sudo chown {_name(os.geteuid())} '{path}'"
         return f"belongs to another user, {_name(status.st_uid)} (if you trust it: {fix})"
     group = 0 if _is_of_one(status.st_gid, status.st_uid) else stat.S_IWGRP
-    if status.st_mode & (stat.S_IWOTH | group):
-        # With the sticky bit it is meant for all users, such as /tmp.
-        is_shared = status.st_mode & stat.S_ISVTX
-        fix = "" if is_shared else f" (chmod go-w '{path}')"
-        return f"can be changed by other users{fix}"
-    return ""
+    if not status.st_mode & (stat.S_IWOTH | group):
+        return ""
+    # With the sticky bit it is meant for all users, such as /tmp.
+    fix = "" if status.st_mode & stat.S_ISVTX else f" (chmod go-w '{path}')"
+    return f"can be changed by other users{fix}"
 
 
 def path_distrust_reason(path: str) -> str:
-    """Return why the folders and links above a folder are not trusted; "" if they are.
+    """Return why the folders and links above an absolute path are not trusted; "" if they are.
 
     Anyone who can change one of them can replace the folder with another one. A folder with the sticky bit,
-    such as /tmp, is fine: only the owner of an entry can replace it.
-
-    Args:
-        path: An absolute path; `distrust_reason` checks the folder itself.
-
-    Raises:
-        OSError: A part of the path cannot be accessed.
+    such as /tmp, is fine: only the owner of an entry can replace it. Raises OSError if a part is missing.
     """
     todo, here = [part for part in path.split("/") if part], "/"
     for _ in range(MAX_PARTS):
@@ -72,15 +60,13 @@ def path_distrust_reason(path: str) -> str:
 
 def _is_of_one(gid: int, uid: int) -> bool:
     """Return whether a group is private to a user: systems with such groups let them write by default."""
-    try:
+    with suppress(KeyError):
         group, user = grp.getgrgid(gid), pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return group.gr_name == user.pw_name and user.pw_gid == gid and not set(group.gr_mem) - {user.pw_name}
+        return group.gr_name == user.pw_name and user.pw_gid == gid and set(group.gr_mem) <= {user.pw_name}
+    return False
 
 
 def _name(uid: int) -> str:
-    try:
+    with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    return str(uid)

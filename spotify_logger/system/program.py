@@ -19,10 +19,5 @@ _RUN = (
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module of this copy of the package, from any folder.
-
-    Args:
-        module: The full name of the module, such as "spotify_logger.daemon.preflight".
-        arguments: Its command-line arguments.
-    """
+    """Return the command that runs a module of this copy of the package, from any folder."""
     return [sys.executable, "-P", "-c", _RUN, _ROOT, module, *arguments]

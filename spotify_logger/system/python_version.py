@@ -7,11 +7,7 @@ MINIMUM_VERSION = (3, 11)
 
 
 def check(program: str) -> None:
-    """Exit with code 78 and a line on stderr if Python is too old.
-
-    Args:
-        program: What follows `python` on the command line, such as "run.py".
-    """
+    """Exit with code 78 and a line on stderr if Python is too old for `program`, such as "run.py"."""
     if sys.version_info < MINIMUM_VERSION:
         have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, MINIMUM_VERSION))
         sys.stderr.write(

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from functools import cache, partial
+from contextlib import suppress
+from dataclasses import asdict, is_dataclass
+from functools import cache
+from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from spotify_logger.system.errors import bounded_nesting
 
 T = TypeVar("T")
-Reader = Callable[[object], object]
-"""Converts what `json.loads` returned to one type, or raises ValueError if it does not match."""
+_cached_hints: Any = cache(get_type_hints)
 
 
 def to_json(value: object, indent: int | None = None) -> str:
@@ -28,90 +28,46 @@ def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
     try:
         with bounded_nesting():
-            return from_plain(kind, json.loads(text))
-    except (ValueError, TypeError):
-        return None
-
-
-def from_plain(kind: type[T], value: object) -> T | None:
-    """Convert decoded JSON into a value of type `kind`; None if it does not match.
-
-    A dataclass field gets its default if it is missing or of another type; without a default, the whole value
-    is None. Unknown fields are ignored.
-
-    Args:
-        kind: int, float (finite; whole numbers become floats), str, bool, object (anything), a list, a tuple
-            of fixed length, a dict with keys of type str or int, a union, or a dataclass of these.
-        value: What `json.loads` returned.
-    """
-    try:
-        return cast("T", _reader(kind)(value))  # type: ignore[arg-type] # a type is hashable
+            return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is no JSON
     except ValueError:
         return None
 
 
-@cache
-def _reader(kind: Any) -> Reader:  # noqa: ANN401 - any type annotation
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return partial(
-            _read_dataclass, kind, {field.name: _reader(hints[field.name]) for field in fields(kind)}
-        )
-    origin, kinds = get_origin(kind), get_args(kind)
-    readers = tuple(map(_reader, kinds))
-    if origin is list:
-        return partial(_read_list, *readers)
-    if origin is tuple:
-        return partial(_read_tuple, readers)
-    if origin is dict:
-        return partial(_read_dict, kinds[0], readers[1])
-    return partial(_read_union, readers) if kinds else partial(_read_scalar, kind)
+def from_plain(kind: type[T], value: object) -> T | None:
+    """Convert what `json.loads` returned into a value of type `kind`; None if it does not match.
+
+    Types are int, float (finite; whole numbers become floats), str, bool, object (anything), lists, tuples of
+    fixed length, dicts with keys of type str or int, unions, and dataclasses of these. A field of a dataclass
+    gets its default if it is missing or of another type; unknown fields are ignored.
+    """
+    try:
+        return cast("T", _read(kind, value))
+    except (ValueError, TypeError):
+        return None
 
 
-def _read_dataclass(kind: Any, readers: dict[str, Reader], value: object) -> object:  # noqa: ANN401
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004 - as for all other values
-    found = {}
-    for field in fields(kind):
-        try:
-            found[field.name] = readers[field.name](value[field.name])
-        except (KeyError, ValueError):
-            if field.default is MISSING and field.default_factory is MISSING:
-                raise ValueError from None
-    return kind(**found)
-
-
-def _read_list(reader: Reader, value: object) -> object:
-    if not isinstance(value, list):
-        raise ValueError  # noqa: TRY004
-    return list(map(reader, value))
-
-
-def _read_tuple(readers: tuple[Reader, ...], value: object) -> object:
-    if not isinstance(value, list) or len(value) != len(readers):
-        raise ValueError
-    return tuple(reader(element) for reader, element in zip(readers, value, strict=True))
-
-
-def _read_dict(key: type, reader: Reader, value: object) -> object:
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004
-    return {key(name): reader(element) for name, element in value.items()}
-
-
-def _read_union(readers: tuple[Reader, ...], value: object) -> object:
-    for reader in readers:
-        try:
-            return reader(value)
-        except ValueError:
-            continue
-    raise ValueError
-
-
-def _read_scalar(kind: Any, value: object) -> object:  # noqa: ANN401
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) <= sys.float_info.max:  # neither infinite nor NaN
-            return float(value)
-    elif kind is object or type(value) is kind:
+def _read(kind: Any, value: Any) -> object:  # noqa: ANN401 - any type, any value
+    if kind is float and type(value) in {int, float} and abs(value) <= sys.float_info.max:
+        return float(value)
+    if kind is object or (type(value) is kind and kind is not float):
         return value
+    if is_dataclass(kind) and isinstance(value, dict):
+        found = {}
+        for name, hint in _cached_hints(kind).items():
+            with suppress(KeyError, ValueError, TypeError):
+                found[name] = _read(hint, value[name])
+        return kind(**found)  # type: ignore[operator] # a TypeError if there is no default
+    return _read_parts(get_origin(kind), get_args(kind), value)
+
+
+def _read_parts(origin: object, kinds: tuple[Any, ...], value: object) -> object:
+    if origin is list and isinstance(value, list):
+        return [_read(kinds[0], element) for element in value]
+    if origin is tuple and isinstance(value, list) and len(value) == len(kinds):
+        return tuple(map(_read, kinds, value))
+    if origin is dict and isinstance(value, dict):
+        return {kinds[0](name): _read(kinds[1], element) for name, element in value.items()}
+    for kind in kinds if origin is UnionType else ():
+        with suppress(ValueError, TypeError):
+            return _read(kind, value)
     raise ValueError

@@ -12,7 +12,7 @@ from spotify_logger.system.errors import Misconfigured
 
 
 def parse(source: bytes) -> dict[str, str]:
-    return {name: value.text for name, value in auth_file.parse(source, "auth.py").items()}
+    return {name: value for name, (value, _) in auth_file.parse(source, "auth.py").items()}
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_an_invalid_file_is_reported_in_one_line(source: bytes, message: str) ->
     [
         ("", "client_id = 'A'\nclient_secret = 'B'\n"),
         (
-            '# ä\nclient_secret = ""  # kept\nclient_id = ("x"\n  "y")  # too\nmine = 1\n',
-            "# ä\nclient_secret = 'B'  # kept\nclient_id = ('A')  # too\nmine = 1\n",
+            '# ä\nclient_secret = ""  # kept\nclient_id: str = ""\nmine = 1',
+            "# ä\nclient_secret = 'B'  # kept\nclient_id: str = 'A'\nmine = 1\n",
         ),
         (
-            'x = "ä"; client_id = ""; client_secret: str = ""\r\n',
-            "x = \"ä\"; client_id = 'A'; client_secret: str = 'B'\n",
+            'client_id = ("x"\n"y")\nx = 1; client_secret = ""\r\n',
+            'client_id = ("x"\n"y")\nx = 1; client_secret = ""\nclient_id = \'A\'\nclient_secret = \'B\'\n',
         ),
         (
             "client_id = client_secret = ''",

@@ -111,7 +111,7 @@ class LoginUser:
         token = TokenFile(self.token_file.path).load()
         assert token
         assert token.refresh_token.startswith("AQ")
-        assert (token.authorized_at, token.dead_at, token.scope) == (CONSENT, None, oauth.SCOPES)
+        assert (token.authorized_at, token.dead_at, token.scope) == (CONSENT, None, login_module.SCOPES)
         assert "Logged in. Spotify will ask for a new login by 2027-03-2" in self.screen.getvalue()
         for secret in (token.refresh_token, token.access_token, DEMO_CLIENT_SECRET):
             assert secret not in self.screen.getvalue()
@@ -142,7 +142,7 @@ def user(tmp_path: Path, service: Service) -> Iterator[LoginUser]:
 
 
 def test_redirect_arrives_from_the_browser_and_replaces_the_old_login(user: LoginUser) -> None:
-    user.token_file.save(Token("old", "old", CONSENT, dead_at=CONSENT - 1, dead_reason="revoked"))
+    user.token_file.save(Token("old", "old", dead_at=CONSENT - 1, dead_reason="revoked"))
     user.has_browser = True
     with user.logging_in() as done:
         status, page = visit(user.consent())

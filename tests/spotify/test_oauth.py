@@ -15,11 +15,11 @@ from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.service import Service
-from spotify_logger.spotify import oauth
+from spotify_logger.spotify import login, oauth
 from spotify_logger.spotify.http import Request, Response
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
-from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater
+from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 from tests.conftest import date_header
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NOW = DEFAULT_START + 100.0
 VERIFIER = "v" * 64
 HISTORY = listen(1, 0.1)
-TOKEN = Token("refresh-1", "access-1", NOW, oauth.SCOPES, NOW - 50.0)
+TOKEN = Token("refresh-1", "access-1", login.SCOPES, NOW - 50.0)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ class RecordedAccounts:
 
     def consent(self, app: Settings) -> str:
         """Agree, and return the code."""
-        request = Request("GET", oauth.authorize_url(app, "state", VERIFIER))
+        request = Request("GET", login.authorize_url(app, "state", VERIFIER))
         response = self.service.handle(request, self.now)
         return parse_qs(urlsplit(response.headers["location"]).query)["code"][0]
 
@@ -80,7 +80,7 @@ def answering(status: int, body: object, headers: Mapping[str, str] | None = Non
 
 
 def test_authorize_url_has_the_challenge_but_no_secret(app: Settings) -> None:
-    url = oauth.authorize_url(app, "a state", VERIFIER)
+    url = login.authorize_url(app, "a state", VERIFIER)
     digest = hashlib.sha256(VERIFIER.encode()).digest()
     assert url.startswith("https://accounts.example/authorize?")
     assert {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()} == {
@@ -100,11 +100,11 @@ def test_authorize_url_has_the_challenge_but_no_secret(app: Settings) -> None:
 @pytest.mark.parametrize("secret", [DEMO_CLIENT_SECRET, ""], ids=["secret", "no secret"])
 def test_code_becomes_a_token_that_can_be_refreshed(app: Settings, secret: str) -> None:
     app, accounts = replace(app, client_secret=secret), RecordedAccounts()
-    token = oauth.exchange_code(accounts, app, accounts.consent(app), VERIFIER, NOW)
-    assert (token.authorized_at, token.expires_at, token.scope) == (NOW, NOW + 3600, oauth.SCOPES)
+    token = login.exchange_code(accounts, app, accounts.consent(app), VERIFIER, NOW)
+    assert (token.authorized_at, token.scope) == (NOW, login.SCOPES)
     accounts.now += 10
     later = oauth.refresh(accounts, app, token, NOW + 10)
-    assert later == replace(token, access_token=later.access_token, expires_at=NOW + 3610)
+    assert later == replace(token, access_token=later.access_token)
     assert later.access_token != token.access_token
     for request in accounts.requests:
         assert (request.method, request.url) == ("POST", "https://accounts.example/api/token")
@@ -128,12 +128,12 @@ def test_code_becomes_a_token_that_can_be_refreshed(app: Settings, secret: str) 
 def test_plausible_date_of_the_answer_corrects_the_time(
     app: Settings, date: str, ahead: float, expected: float
 ) -> None:
-    body = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_in": 60}
+    body = {"access_token": "access-2", "refresh_token": "refresh-2"}
     send = answering(200, body, {"date": date})
-    token = oauth.exchange_code(send, app, "code", VERIFIER, NOW + ahead)
-    assert (token.authorized_at, token.expires_at) == (expected, expected + 60)
+    token = login.exchange_code(send, app, "code", VERIFIER, NOW + ahead)
+    assert token.authorized_at == expected
     refreshed = oauth.refresh(send, app, TOKEN, NOW + ahead)
-    assert (refreshed.authorized_at, refreshed.expires_at) == (TOKEN.authorized_at, expected + 60)
+    assert refreshed.authorized_at == TOKEN.authorized_at
 
 
 GRANT = {"error": "invalid_grant", "error_description": "Refresh token revoked"}
@@ -143,7 +143,7 @@ GRANT = {"error": "invalid_grant", "error_description": "Refresh token revoked"}
     ("status", "body", "error", "word"),
     [
         (400, GRANT, LoginNeeded, "invalid_grant: Refresh token revoked"),
-        (401, {"error": "invalid_client"}, LoginNeeded, "invalid_client"),
+        (401, {"error": "invalid_client"}, Misconfigured, "invalid_client"),
         (400, {"error": "invalid_grant", "error_description": ["x"]}, LoginNeeded, "invalid_grant"),
         (400, {"error": "invalid_request"}, TryLater, r"400 \(invalid_request\)"),
         (500, GRANT, TryLater, "500"),
@@ -160,25 +160,25 @@ def test_only_invalid_grant_and_invalid_client_need_a_person(
 
 
 @pytest.mark.parametrize(
-    ("more", "lifetime", "refresh_token", "scope"),
+    ("more", "refresh_token", "scope"),
     [
-        ({}, 3600.0, "refresh-1", oauth.SCOPES),
-        ({"expires_in": 60, "refresh_token": "refresh-2", "scope": "a b"}, 60.0, "refresh-2", "a b"),
-        ({"expires_in": 10**9, "refresh_token": None, "scope": None}, 86400.0, "refresh-1", oauth.SCOPES),
-        ({"expires_in": -5, "refresh_token": "", "scope": ["a"]}, 3600.0, "refresh-1", oauth.SCOPES),
-        ({"expires_in": "60", "refresh_token": "a b", "scope": "a\x1b[2Jb"}, 3600.0, "refresh-1", "a�[2Jb"),
+        ({}, "refresh-1", login.SCOPES),
+        ({"refresh_token": "refresh-2", "scope": "a b"}, "refresh-2", "a b"),
+        ({"refresh_token": None, "scope": None}, "refresh-1", login.SCOPES),
+        ({"refresh_token": "", "scope": ["a"]}, "refresh-1", login.SCOPES),
+        ({"refresh_token": "a b", "scope": "a\x1b[2Jb"}, "refresh-1", "a�[2Jb"),
     ],
 )
 def test_missing_or_invalid_fields_of_a_token_have_defaults(
-    app: Settings, more: dict[str, object], lifetime: float, refresh_token: str, scope: str
+    app: Settings, more: dict[str, object], refresh_token: str, scope: str
 ) -> None:
     token = oauth.refresh(answering(200, {"access_token": "access-2", **more}), app, TOKEN, NOW)
-    assert token == Token(refresh_token, "access-2", NOW + lifetime, scope, TOKEN.authorized_at)
+    assert token == Token(refresh_token, "access-2", scope, TOKEN.authorized_at)
 
 
 def test_login_without_a_refresh_token_is_an_error(app: Settings) -> None:
     with pytest.raises(TryLater, match="no refresh token"):
-        oauth.exchange_code(answering(200, {"access_token": "access-2"}), app, "code", VERIFIER, NOW)
+        login.exchange_code(answering(200, {"access_token": "access-2"}), app, "code", VERIFIER, NOW)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,8 @@ def test_rate_limit_tells_how_long_to_wait_in_any_time_zone(
 def test_login_ends_six_calendar_months_after_the_consent(consent: str, end: str) -> None:
     moments = [datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (consent, end)]
     assert oauth.valid_until(replace(TOKEN, authorized_at=moments[0])) == moments[1]
-    assert oauth.valid_until(Token("refresh-1")) is None
+    for unknown in (None, -1, 1e300):
+        assert oauth.valid_until(Token("refresh-1", authorized_at=unknown)) is None
 
 
 def test_tokens_are_not_in_the_repr() -> None:
@@ -234,15 +235,15 @@ def test_saved_token_is_private_and_concealed_in_the_next_process(
 
 
 def test_changes_by_another_process_are_noticed(tmp_path: Path) -> None:
-    daemon, login = TokenFile(tmp_path / "token.json"), TokenFile(tmp_path / "token.json")
+    daemon, other = TokenFile(tmp_path / "token.json"), TokenFile(tmp_path / "token.json")
     assert daemon.load() is None
     assert not daemon.changed()
-    login.save(TOKEN)
-    assert (daemon.changed(), login.changed()) == (True, False)
+    other.save(TOKEN)
+    assert (daemon.changed(), other.changed()) == (True, False)
     assert daemon.load() == TOKEN
     assert not daemon.changed()
     daemon.save(replace(TOKEN, access_token="access-2"))
-    assert (daemon.changed(), login.changed()) == (False, True)
+    assert (daemon.changed(), other.changed()) == (False, True)
     (tmp_path / "token.json").unlink()
     assert daemon.changed()
 
@@ -266,7 +267,7 @@ def test_invalid_file_costs_one_warning_and_is_kept(
 
 def test_invalid_fields_beside_a_refresh_token_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "token.json"
-    fields = {"refresh_token": "refresh-1", "access_token": 1, "expires_at": "x", "scope": 5}
-    times = {"authorized_at": 1e300, "dead_at": -1, "asked_at": True}
+    fields = {"refresh_token": "refresh-1", "access_token": 1, "unknown": "x", "scope": 5}
+    times = {"authorized_at": "1", "dead_at": 10**400, "asked_at": True}
     path.write_text(json.dumps({**fields, **times, "dead_reason": "a\x1bb"}))
     assert TokenFile(path).load() == Token("refresh-1", dead_reason="a�b")

@@ -18,7 +18,7 @@ from spotify_logger.spotify.rate_limit import (
     cooldown_seconds,
 )
 from spotify_logger.system import clock as clock_module
-from spotify_logger.system.clock import DATE_TOLERANCE, SystemClock
+from spotify_logger.system.clock import DATE_TOLERANCE, Clock
 from spotify_logger.system.errors import NotBefore
 from tests.testbed.virtual_time import VirtualClock
 
@@ -62,12 +62,12 @@ class RebootingMachine:
         self._path = path
         monkeypatch.setattr(time, "time", lambda: self.now + self.ahead)
         monkeypatch.setattr(clock_module, "_boottime", lambda: self.now - self._booted)
-        monkeypatch.setattr(clock_module, "_is_synchronized", lambda: self.synchronized)
+        monkeypatch.setattr(Clock, "is_synchronized", lambda _: self.synchronized)
         self.restart()
 
     def restart(self) -> None:
         """Start another process of the logger, without a reboot."""
-        self.clock = SystemClock()
+        self.clock = Clock()
         self.rate_limit = RateLimit(self._path, self.clock, self._boot)
 
     def reboot(self, off: float, ahead: float = 0.0) -> None:

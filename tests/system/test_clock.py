@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from spotify_logger.system import clock
-from spotify_logger.system.clock import SystemClock
+from spotify_logger.system.clock import Clock
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -23,7 +23,7 @@ class ClocksByHand:
         self.wall, self.uptime, self.synchronized = NOW, 1000.0, False
         monkeypatch.setattr(time, "time", lambda: self.wall)
         monkeypatch.setattr(clock, "_boottime", lambda: self.uptime)
-        monkeypatch.setattr(clock, "_is_synchronized", lambda: self.synchronized)
+        monkeypatch.setattr(Clock, "is_synchronized", lambda _: self.synchronized)
 
     def advance(self, seconds: float) -> None:
         self.wall += seconds
@@ -37,7 +37,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> ClocksByHand:
 
 def test_a_clock_in_the_past_is_corrected_until_the_system_clock_is_right(machine: ClocksByHand) -> None:
     machine.wall -= 30 * DAY
-    system = SystemClock()
+    system = Clock()
     assert system.utc() == NOW - 30 * DAY
     system.correct(NOW)
     assert system.utc() == NOW + 0.5
@@ -53,7 +53,7 @@ def test_a_clock_in_the_past_is_corrected_until_the_system_clock_is_right(machin
 def test_a_step_after_the_first_answer_changes_nothing(
     machine: ClocksByHand, step: float, *, synchronized: bool
 ) -> None:
-    system = SystemClock()
+    system = Clock()
     system.correct(NOW)
     machine.advance(10)
     machine.wall += step
@@ -68,23 +68,23 @@ def test_a_step_after_the_first_answer_changes_nothing(
 def test_the_kernel_is_asked_for_synchronization(
     monkeypatch: pytest.MonkeyPatch, state: int | None, *, expected: bool
 ) -> None:
-    assert isinstance(SystemClock().is_synchronized(), bool)  # the real kernel
+    assert isinstance(Clock().is_synchronized(), bool)  # the real kernel
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(adjtimex=lambda timex: state))
-    assert SystemClock().is_synchronized() is expected
+    assert Clock().is_synchronized() is expected
 
 
 def test_without_the_system_call_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctypes", None)
-    assert SystemClock().is_synchronized() is False
+    assert Clock().is_synchronized() is False
 
 
 def test_sleep_ends_after_its_time_or_when_woken() -> None:
-    before = SystemClock().monotonic()
-    SystemClock().sleep(0.05)
-    assert SystemClock().monotonic() - before >= 0.05
+    before = Clock().monotonic()
+    Clock().sleep(0.05)
+    assert Clock().monotonic() - before >= 0.05
     reader, writer = os.pipe()
     threading.Timer(0.05, lambda: os.write(writer, b"!")).start()
-    SystemClock(reader).sleep(600)
+    Clock(reader).sleep(600)
     assert os.read(reader, 1) == b"!"
     os.close(reader)
     os.close(writer)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.simulator.faults import WireFault
 from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.service import Service
-from spotify_logger.system.clock import DATE_TOLERANCE
+from spotify_logger.system.clock import DATE_TOLERANCE, Clock
 from spotify_logger.system.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ BODY_LIMIT = 2 * 1024 * 1024
 """Bytes beyond which a client reads no further."""
 
 
-class VirtualClock:
-    """Time that passes only when someone sleeps or sends; stamps are corrected as `SystemClock` does it.
+class VirtualClock(Clock):
+    """Time that passes only when someone sleeps or sends; stamps are corrected as `Clock` does it.
 
     Args:
         start: The true time, in seconds since the epoch.

@@ -29,7 +29,7 @@ from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.recently_played import MAX_PLAYED_AT_ERROR
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
 from spotify_logger.spotify.http import Response
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile, retry_after
+from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Unreachable
 from tests.testbed.fake_redis import FakeRedis
@@ -339,7 +339,7 @@ class YearSimulation:
             )
         response = self._network(request)
         if response.status == 429 and "retry-after" in response.headers:
-            asked = retry_after(response.headers, self.clock.now) or 0.0
+            asked = response.retry_after(self.clock.now) or 0.0
             self._limits[family] = self.clock.now + asked - LATENCY[1]  # it was said a moment ago
         if response.status == 200:
             self._note_answer(path, response)
