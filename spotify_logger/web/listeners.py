@@ -61,13 +61,9 @@ class ListenerPage:
         """The local date."""
         return self.zone.day(time.time())
 
-    def params(
-        self, request: Request, *, default_all_time: bool = False, has_period: bool = True
-    ) -> RequestParams:
+    def params(self, request: Request, *, default_all_time: bool = False) -> RequestParams:
         """Parse the query string of a request."""
-        return RequestParams(
-            request.query_params, self.today, default_all_time=default_all_time, has_period=has_period
-        )
+        return RequestParams(request.query_params, self.today, default_all_time=default_all_time)
 
     async def cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the URLs of the covers, by catalog key."""
@@ -93,8 +89,8 @@ class ListenerPage:
         attempt = LoginThread(self._settings)
         if self.login:
             self.login.stop()
-        self.login = attempt
         attempt.start()
+        self.login = attempt
 
     async def stop(self) -> None:
         """End open streams and the login attempt."""

@@ -56,31 +56,20 @@ class PeriodChoice(NamedTuple):
 class RequestParams:
     """The query parameters of a request; unknown names are ignored, and too long values are a `BadRequest`.
 
-    Args:
-        values: The parameters.
-        today: The local date.
-        default_all_time: Whether the default period is all time, not the last 12 months.
-        has_period: Whether the view has a period.
+    The default period is the last 12 months up to the local date `today`, or all time.
     """
 
-    def __init__(
-        self,
-        values: Mapping[str, str],
-        today: date,
-        *,
-        default_all_time: bool = False,
-        has_period: bool = True,
-    ) -> None:
-        self._today, self._default_all_time, self._has_period = today, default_all_time, has_period
+    def __init__(self, values: Mapping[str, str], today: date, *, default_all_time: bool = False) -> None:
+        self._today, self._default_all_time = today, default_all_time
         self.period = _known(values, PERIOD_OPTIONS)
         self.without_period = _known(values, ("by", "min", "n"))
         if ALL_TIME in values and not self.period and not default_all_time:
             self.period = {ALL_TIME: "1"}
 
-    def options(self, *names: str) -> list[str]:
-        """Return the options for the command, which takes `names` of "by", "min" and "n", and the period."""
-        chosen = dict(self.period) if self._has_period else {}
-        if self._has_period and not chosen and not self._default_all_time:
+    def options(self, *names: str, period: bool = True) -> list[str]:
+        """Return the options for a command that takes `names` of "by", "min" and "n", and maybe a period."""
+        chosen = dict(self.period) if period else {}
+        if period and not chosen and not self._default_all_time:
             chosen = {"since": str(start_of_twelve_months(self._today))}
         chosen |= {name: value for name, value in self.without_period.items() if name in names}
         number = chosen.get("n", "1")

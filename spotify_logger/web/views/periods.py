@@ -45,7 +45,8 @@ async def chart(page: ListenerPage, request: Request) -> Response:
 async def calendar(page: ListenerPage, request: Request) -> Response:
     """Show a calendar heatmap of a year."""
     about = _about_year(page, request)
-    data = await page.query("calendar", f"--year={about['year']}", *about["params"].options("by", "min"))
+    options = about["params"].options("by", "min", period=False)
+    data = await page.query("calendar", f"--year={about['year']}", *options)
     months = [list(days) for _, days in groupby(data["calendar"], lambda each: each["day"][: len("2026-11")])]
     return page.render(request, "calendar.html", data=data, months=months, **about)
 
@@ -53,7 +54,7 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year in review."""
     about = _about_year(page, request)
-    data = await page.query("year", *about["params"].options("by", "min"), str(about["year"]))
+    data = await page.query("year", *about["params"].options("by", "min", period=False), str(about["year"]))
     ranked = data["top"]
     covers = await page.cover_urls(ranked_keys(ranked))
     albums = await page.album_queries(line["key"] for line in ranked[ALBUMS])
@@ -63,7 +64,7 @@ async def review(page: ListenerPage, request: Request) -> Response:
 async def review_image(page: ListenerPage, request: Request) -> Response:
     """Render a year in review as an SVG image to share; it has only numbers and names."""
     about = _about_year(page, request)
-    data = await page.query("year", *about["params"].options("by", "min"), str(about["year"]))
+    data = await page.query("year", *about["params"].options("by", "min", period=False), str(about["year"]))
     headers = {
         "cache-control": "private, no-cache",
         "content-disposition": f'inline; filename="spotify-{about["year"]}.svg"',
@@ -78,7 +79,7 @@ def _about_year(page: ListenerPage, request: Request) -> dict[str, Any]:
     year = request.path_params.get("year", this_year)
     return {
         "year": year,
-        "params": page.params(request, has_period=False),
+        "params": page.params(request),
         "before": year - 1 if year > FIRST_DAY.year else None,
         "after": year + 1 if year < this_year else None,
     }

@@ -83,7 +83,7 @@ async def recent(page: ListenerPage, request: Request) -> Response:
 
 async def day(page: ListenerPage, request: Request) -> Response:
     """Show the plays of a day."""
-    options = page.params(request, has_period=False).options("min")
+    options = page.params(request).options("min", period=False)
     data = await page.query("day", *options, "--", request.path_params["day"])
     this = date.fromisoformat(data["day"])
     return page.render(
