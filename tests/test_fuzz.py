@@ -278,7 +278,7 @@ AFTER: tuple[dict[str, object], ...] = (
 def test_restart_from_what_redis_has(
     newest_play: Mapping[str, str], memory: str, answers: Sequence[tuple[object, int]]
 ) -> None:
-    tracker = Tracker.restore(Play.from_hash(NEWEST.second, newest_play), memory)
+    tracker = Tracker(Play.from_hash(NEWEST.second, newest_play), memory)
     checker = PlayChecker(tracker)
     if tracker.play is not None:
         check_play(tracker.play)

@@ -60,11 +60,8 @@ def backfill_plays(
 ) -> list[Play]:
     """Return new plays, and updated versions of known plays whose end was not observed.
 
-    Args:
-        known: All plays since well before the oldest item, including the open one.
-        history: The items of `recently-played`, oldest first.
-        now_ms: The present: how far the open play has come.
-        unobserved: The start and end of each period without answers.
+    The known plays are all since well before the oldest item of the history, including the open one, which
+    lasts until `now_ms`. `unobserved` is the start and end of each period without answers.
     """
     plays = _in_order(known)
     past = [recent for recent in history if recent.ended_ms <= now_ms + UNSEEN_END_MS]
@@ -95,11 +92,7 @@ def backfill_plays(
 def _paired(
     plays: Sequence[Play], history: Sequence[RecentPlay], now_ms: int, unobserved: Sequence[tuple[int, int]]
 ) -> tuple[list[tuple[int, RecentPlay]], list[RecentPlay]]:
-    """Pair known plays with items, the closest pairs first.
-
-    Returns:
-        Pairs of an index into `plays` and its item; and the items that belong to no known play.
-    """
+    """Return pairs of an index into `plays` and its item, and the items that belong to no known play."""
     recordings = [recording_of(play.item, play.fields) for play in plays]
     distances, restarted = [], set()
     for number, recent in enumerate(history):
@@ -112,7 +105,7 @@ def _paired(
                 if ended_within(play, ended_ms, now_ms):
                     restarted.add(number)
     paired: dict[int, int] = {}
-    for _, number, index in sorted(distances):
+    for _, number, index in sorted(distances):  # the closest pairs first
         if number not in paired and index not in paired.values():
             paired[number] = index
     unknown = [recent for number, recent in enumerate(history) if number not in paired.keys() | restarted]

@@ -1,42 +1,24 @@
 """Group catalog items by recording, artist, album and show. Pure."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
-
-EPISODE = "episode:"
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple
 
 
 class CatalogEntry(NamedTuple):
-    """The catalog fields that queries need; "" for an unknown value.
-
-    Attributes:
-        name: The title.
-        artists: The artists' names, separated by ", ".
-        artist_ids: The artists' Spotify IDs, separated by spaces.
-        album: The album's name; for an episode, the show's.
-        album_id: The album's Spotify ID.
-        isrc: The ISRC, which identifies a recording across its Spotify IDs.
-    """
+    """The catalog fields that queries need; "" for an unknown value."""
 
     name: str = ""
-    artists: str = ""
-    artist_ids: str = ""
-    album: str = ""
+    artists: str = ""  # their names, separated by ", "
+    artist_ids: str = ""  # separated by spaces
+    album: str = ""  # for an episode, the show
     album_id: str = ""
-    isrc: str = ""
+    isrc: str = ""  # identifies a recording across its Spotify IDs
 
 
 def recording_key(key: str, isrc: str, *, exact: bool) -> str:
-    """Return a key that all IDs of a recording share.
+    """Return a key that all IDs of a recording share; with `exact`, every ID is a recording of its own.
 
-    Args:
-        key: The item's catalog key.
-        isrc: Its ISRC, "" if unknown.
-        exact: Treat every ID as a recording of its own.
+    `key` is the item's catalog key; `isrc` is "" if unknown.
     """
     if exact or not isrc:
         return key
@@ -58,7 +40,7 @@ def artist_names(entry: CatalogEntry) -> list[str]:
 
 def is_episode(key: str) -> bool:
     """Return whether a catalog key is that of an episode, not of music."""
-    return key.startswith(EPISODE)
+    return key.startswith("episode:")
 
 
 class AlbumKey(NamedTuple):
@@ -72,11 +54,7 @@ def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str,
     """Return the album of each track, by catalog key.
 
     Pressings of an album have different IDs and the same name; a compilation has one ID. Editions with
-    another name are other albums.
-
-    Args:
-        entries: Catalog entries by key.
-        exact: Treat every ID as an album of its own.
+    another name are other albums. With `exact`, every ID is an album of its own.
     """
     firsts = {key: next(iter(artist_names(entry)), "") for key, entry in entries.items()}
     first_artists: dict[str, str] = {}
@@ -86,11 +64,9 @@ def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str,
             compilations.add(entry.album_id)
     found = {}
     for key, entry in entries.items():
-        if not entry.album or is_episode(key):
-            continue
-        is_by_id = exact or entry.album_id in compilations
-        artist = entry.album_id if entry.album_id and is_by_id else firsts[key]
-        found[key] = AlbumKey(entry.album, artist)
+        if entry.album and not is_episode(key):
+            album_id = entry.album_id if exact or entry.album_id in compilations else ""
+            found[key] = AlbumKey(entry.album, album_id or firsts[key])
     return found
 
 

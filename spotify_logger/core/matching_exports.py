@@ -2,90 +2,53 @@
 
 Each source has its own times for a play, may use another ID, and may report it in more or fewer pieces.
 Moments are in milliseconds since the epoch, UTC.
-
-Same recording?
-    `is_same_in_exports`.
-
-Same play?
-    `is_duplicate` compares two rows of the extended streaming history.
-    `account_cost` compares a row of the account data with one of the extended streaming history.
-    `cost` and `is_part` compare a row with a play from polling or from `recently-played`.
-    `was_deleted` compares a row with a tombstone.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from spotify_logger.core.matching import SAME_END_MS, UNSEEN_END_MS, folded, is_same_by_id
 from spotify_logger.core.play import BACKFILL, LIVE, TRACKDONE, Play
-from spotify_logger.core.player_state import ONE_DAY_MS
+from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
 from spotify_logger.core.text import fold
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spotify_logger.core.player_state import FieldValue
-
-TIME_TOLERANCE_MS = 5_000
-"""The times of two sources differ by at most this, server delays included."""
-MINUTE_MS = 60_000
-"""Account data gives only the minute in which a play ended."""
+TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
+MINUTE_MS = 60_000  # account data gives only the minute in which a play ended
 PART_TOLERANCE_MS = 15_000
 """Parts of a play extend beyond it by at most this: the start of playback may be observed late."""
 PART_COST = 32 * ONE_DAY_MS
 """Added to the cost of a row that can only be a part of a play: more than any other cost."""
 DUPLICATE_END_MS = 30_000
 """Rows that differ only in their ends, by at most this, are one play reported twice (as in maloja)."""
-SAME_START_MS = 1_000
-"""No item is started twice within a second."""
-MS_PLAYED_TOLERANCE_MS = 1_000
-"""The two exports differ by at most this in how long a play lasted."""
-TOMBSTONE_MS = 1_000
-"""The resolution of tombstones: whole seconds."""
+SAME_START_MS = 1_000  # no item is started twice within a second
+MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how long a play lasted
+TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds
 
 
 class SourceKind(IntEnum):
     """The source of the evidence of a play."""
 
-    POLLED = 1
-    """The player was observed."""
-    RECENTLY_PLAYED = 2
-    """`recently-played`: the end is exact, the start an estimate."""
-    EXTENDED = 3
-    """The extended streaming history."""
-    ACCOUNT = 4
-    """The account data: no IDs, and only the minute of the end."""
+    POLLED = 1  # the player was observed
+    RECENTLY_PLAYED = 2  # the end is exact, the start an estimate
+    EXTENDED = 3  # the extended streaming history
+    ACCOUNT = 4  # the account data: no IDs, and only the minute of the end
 
 
 @dataclass(frozen=True, slots=True)
 class PlayEvidence:
-    """What a source reports about a play.
-
-    Attributes:
-        kind: The source.
-        uri: The URI of the item.
-        names: Its name, artists and album, as far as they are known.
-        isrc: The ISRC of the recording; "" if unknown.
-        begin_ms: No part of it was played before this moment.
-        end_ms: No part of it was played after this moment.
-        reported_end_ms: The end that the source reports; after a pause, long after the last playback.
-        ms_played: Milliseconds played.
-        is_done: Whether it was played to its end.
-    """
+    """What a source reports about a play."""
 
     kind: SourceKind
     uri: str
-    names: Mapping[str, FieldValue]
-    isrc: str
-    begin_ms: int
-    end_ms: int
-    reported_end_ms: int
+    names: Mapping[str, FieldValue]  # name, artists and album, as far as they are known
+    isrc: str  # "" if unknown
+    begin_ms: int  # no part of it was played before
+    end_ms: int  # no part of it was played after
+    reported_end_ms: int  # the end that the source reports; after a pause, long after the last playback
     ms_played: int
-    is_done: bool
+    is_done: bool  # whether it was played to its end
 
     @property
     def has_start(self) -> bool:
@@ -119,9 +82,6 @@ def kind_of(play: Play) -> SourceKind:
     return SourceKind.ACCOUNT if has_no_id and "device_name" not in play.fields else SourceKind.EXTENDED
 
 
-# Same recording?
-
-
 def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
     """Return whether two sources name the same recording: by URI, ISRC, or title and an artist or the album.
 
@@ -130,34 +90,23 @@ def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
     by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
     if by_id is not None:
         return by_id
-    title = _title(one)
-    return title != "" and title == _title(other) and _share_a_name(one.names, other.names)
+    title, other_title = (folded(str(each.names.get("name", ""))) for each in (one, other))
+    return title != "" and title == other_title and _share_a_name(one.names, other.names)
 
 
 def _share_a_name(one: Mapping[str, FieldValue], other: Mapping[str, FieldValue]) -> bool:
     """Return whether two items with one title share an artist or the album, as far as both have them."""
-    artists, others = _artists(one), _artists(other)
+    artists, others = (_split(str(names.get("artists", ""))) for names in (one, other))
     if artists & others:
         return True
     album, other_album = (folded(str(names.get("album", ""))) for names in (one, other))
     return album == other_album if album and other_album else not (artists and others)
 
 
-def _title(evidence: PlayEvidence) -> str:
-    return folded(str(evidence.names.get("name", "")))
-
-
-def _artists(names: Mapping[str, FieldValue]) -> frozenset[str]:
-    return _split(str(names.get("artists", "")))
-
-
 @lru_cache(maxsize=4096)
 def _split(artists: str) -> frozenset[str]:
     whole = fold(artists)
     return frozenset((whole, *whole.split(", "))) - {""}
-
-
-# Same play? Two rows
 
 
 def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
@@ -194,9 +143,6 @@ def _was_left_later(account: PlayEvidence, extended: PlayEvidence, late_ms: int)
     return account.ms_played == extended.ms_played and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
 
 
-# Same play? A row and a known play
-
-
 def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
     """Return the mismatch of a row and a known play; None if they are not the same play.
 
@@ -214,12 +160,8 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
 def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
     """Return whether a row may be a part of a play: inside it, and within the time that other rows left.
 
-    Closing a paused player, or seeking back to the beginning, ends a row but not the play.
-
-    Args:
-        row: The row.
-        known: The play.
-        used_ms: Milliseconds of the play that other rows account for.
+    Closing a paused player, or seeking back to the beginning, ends a row but not the play. Other rows account
+    for `used_ms` of the play.
     """
     tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
     is_inside = overlap_ms(row, known) >= row.ms_played - tolerance_ms

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Self
 
 from spotify_logger.core.play import Play, near_end_ms
-from spotify_logger.core.player_state import NO_STATE, PlayerState, whole_number
+from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, whole_number
 from spotify_logger.core.times import MAX_STAMP_MS
 from spotify_logger.system.state import from_json, to_json
 
@@ -151,11 +151,6 @@ class Observations(SavedObservations):
         return self.last is not None and self.last.playing
 
     @property
-    def plays_on(self) -> bool:
-        """Whether it was playing then, and is playing now."""
-        return self.was_playing and self.state.playing
-
-    @property
     def advanced(self) -> int | None:
         """By how many milliseconds the position differs from the last known one; None if unknown."""
         if self.last is None or self.last.progress_ms is None or self.state.progress_ms is None:
@@ -176,9 +171,13 @@ class Observations(SavedObservations):
         changed = self.now - (self.stamp_ms - self.state.changed_ms)
         return changed if earliest <= changed <= latest else None
 
-    def is_stale(self) -> bool:
-        """Return whether the answer repeats an earlier one, or lacks the progress that would show it."""
+    def is_empty(self, play: Play | None) -> bool:
+        """Return whether the answer says nothing, repeats an earlier one, or lacks what would show that."""
         last, previous, state = self.last, self.previous, self.state
+        if state.kind is StateKind.NO_INFORMATION:
+            return not state.private
+        if self.starts_again(play):
+            return False
         if previous is not None and previous.uri == state.uri and previous.changed_ms is not None:
             # A cached answer about the previous item, exactly repeated, while another already plays.
             return (previous.progress_ms, previous.changed_ms) == (state.progress_ms, state.changed_ms)
@@ -186,7 +185,8 @@ class Observations(SavedObservations):
             return False
         if self.advanced is None:
             return state.progress_ms is None
-        return self.plays_on and -step_back_ms(state.duration_ms) <= self.advanced <= 0
+        stands_still = -step_back_ms(state.duration_ms) <= self.advanced <= 0
+        return stands_still and self.was_playing and state.playing
 
     def may_be_over(self) -> bool:
         """Return whether an item that should have ended long ago is said to play: the answer may be stale."""
@@ -198,26 +198,27 @@ class Observations(SavedObservations):
         was_away = earliest is None or self.now - earliest > AWAY_MS
         return was_away and self.stamp_ms - state.changed_ms > state.duration_ms + AWAY_MS
 
-    def natural_end(self, duration: int | None) -> int | None:
-        """Return when the item that was playing would end if it simply played on; None if unknown."""
-        last = self.last
+    def natural_end(self, play: Play | None) -> int | None:
+        """Return when a play that was playing would end if it simply played on; None if unknown."""
+        last, duration = self.last, None if play is None else play.item.duration_ms
         if last is None or not last.playing or last.progress_ms is None or duration is None:
             return None
         return last.at + max(0, duration - last.progress_ms)
 
-    def starts_again(self, duration: int | None) -> bool:
-        """Return whether the item reached its end and is back near its beginning."""
-        advanced, position = self.advanced, self.state.progress_ms or 0
+    def starts_again(self, play: Play | None) -> bool:
+        """Return whether a play reached the end of its item, which is back near its beginning."""
+        advanced, duration = self.advanced, None if play is None else play.item.duration_ms
         if advanced is None or duration is None or advanced >= -step_back_ms(duration):
             return False
         reached = self.progress + (self.elapsed if self.was_playing else 0)
         beyond_end = reached - duration + near_end_ms(duration)
-        return beyond_end >= 0 and position <= beyond_end + JITTER_MS
+        return beyond_end >= 0 and (self.state.progress_ms or 0) <= beyond_end + JITTER_MS
 
     def played_on(self) -> bool:
         """Return whether the item advanced as the clock did: then it played, seen or not."""
-        advanced = self.advanced
-        return advanced is not None and self.plays_on and abs(advanced - self.elapsed) <= SEAMLESS_MS
+        if self.advanced is None or not self.was_playing or not self.state.playing:
+            return False
+        return abs(self.advanced - self.elapsed) <= SEAMLESS_MS
 
     def came_back(self) -> bool:
         """Return whether the item was gone and plays from its beginning: then it was started again."""
@@ -238,7 +239,7 @@ class Observations(SavedObservations):
         if not self.was_playing and not self.state.playing:
             return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
         is_credible = -step_back_ms(self.state.duration_ms) <= advanced <= elapsed + JITTER_MS
-        if self.plays_on and (not is_credible or self._sought_back(advanced)):
+        if self.was_playing and self.state.playing and (not is_credible or self._sought_back(advanced)):
             return elapsed
         if is_credible:
             return max(0, advanced)

@@ -3,8 +3,6 @@
 A day begins at local midnight and has 23, 24 or 25 hours.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -17,13 +15,9 @@ DAY_SECONDS = 86_400
 
 
 class Zone:
-    """A time zone.
+    """A time zone: by an IANA name such as "Europe/Berlin", or None for that of the machine.
 
-    Args:
-        name: An IANA name such as "Europe/Berlin"; None for the time zone of the machine.
-
-    Raises:
-        ValueError: Unknown time zone.
+    An unknown name raises a ValueError.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -73,11 +67,7 @@ class Zone:
 
 
 class LocalClock:
-    """Converts many seconds to local time at once: most days have a single UTC offset.
-
-    Args:
-        zone: The time zone.
-    """
+    """Converts many seconds to local time at once: most days have a single UTC offset."""
 
     def __init__(self, zone: Zone) -> None:
         self._offset = lru_cache(maxsize=1024)(zone.offset)
@@ -86,8 +76,7 @@ class LocalClock:
     def to_local(self, seconds: list[int]) -> list[int]:
         """Return seconds since the epoch, each shifted by the UTC offset of its time.
 
-        Args:
-            seconds: In ascending order, spanning less than two days.
+        They are in ascending order, and span less than two days.
         """
         if not seconds:
             return []
@@ -107,19 +96,12 @@ def second_of_local(moment: datetime) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A period of time.
+    """A period of time."""
 
-    Attributes:
-        begin: Its first second since the epoch; None for "from the first play on".
-        end: The second after its last one; None for an open end.
-        words: Its name, such as "2026" or "the last 30 days".
-        previous: The period before it to compare with; None if there is none.
-    """
-
-    begin: int | None = None
-    end: int | None = None
-    words: str = "all time"
-    previous: Period | None = None
+    begin: int | None = None  # its first second since the epoch; None for "from the first play on"
+    end: int | None = None  # the second after its last one; None for an open end
+    words: str = "all time"  # its name, such as "2026" or "the last 30 days"
+    previous: "Period | None" = None  # the one before it to compare with
 
 
 def year(zone: Zone, number: int) -> Period:
@@ -143,16 +125,9 @@ def day(zone: Zone, which: date) -> Period:
 
 
 def last(zone: Zone, now: float, number: int, unit: str) -> Period:
-    """Return the last `number` hours, days, weeks, months or years up to now.
+    """Return the last `number` hours, days, weeks, months ("m") or years up to `now`, in seconds.
 
-    Args:
-        zone: The time zone.
-        now: Seconds since the epoch.
-        number: How many units.
-        unit: "h", "d", "w", "m" (months) or "y".
-
-    Raises:
-        ValueError, OverflowError: The period begins before the year 1.
+    A period that begins before the year 1 raises a ValueError or OverflowError.
     """
     end = int(now) + 1
     begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))

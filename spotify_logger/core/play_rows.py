@@ -1,52 +1,37 @@
 """The plays of a UTC day, read from its index, as columns. Pure."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import Any
 
 from spotify_logger.core.redis_keys import read_row
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 @dataclass(slots=True)
 class PlayRows:
-    """The plays that started on one UTC day, in chronological order, as columns of equal length.
+    """The plays that started on one UTC day, in chronological order, as columns of equal length."""
 
-    Attributes:
-        seconds: Whole seconds since the epoch, UTC, that name the plays.
-        items: Catalog keys.
-        ms_played: Milliseconds played.
-        ends: "trackdone", "skipped", "stopped" or "unknown"; "open" while the play is not over.
-    """
-
-    seconds: list[int] = field(default_factory=list)
-    items: list[str] = field(default_factory=list)
+    seconds: list[int] = field(default_factory=list)  # since the epoch, UTC: they name the plays
+    items: list[str] = field(default_factory=list)  # catalog keys
     ms_played: list[int] = field(default_factory=list)
-    ends: list[str] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)  # one of `END_REASONS`, or `OPEN`
 
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def between(self, begin: int, end: int) -> PlayRows:
+    def between(self, begin: int, end: int) -> "PlayRows":
         """Return the plays that started from the second `begin` on and before the second `end`."""
         if not self.seconds or (begin <= self.seconds[0] and self.seconds[-1] < end):
             return self
         part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
         return PlayRows(self.seconds[part], self.items[part], self.ms_played[part], self.ends[part])
 
-    def select(self, which: Sequence[bool]) -> PlayRows:
+    def select(self, which: Sequence[bool]) -> "PlayRows":
         """Return the rows for which `which` is true."""
-        return PlayRows(
-            list(compress(self.seconds, which)),
-            list(compress(self.items, which)),
-            list(compress(self.ms_played, which)),
-            list(compress(self.ends, which)),
-        )
+        columns: tuple[list[Any], ...] = (self.seconds, self.items, self.ms_played, self.ends)
+        return PlayRows(*(list(compress(column, which)) for column in columns))
 
 
 def read_day(lines: Mapping[str, str]) -> PlayRows:

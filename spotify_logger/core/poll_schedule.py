@@ -18,10 +18,9 @@ MAX_IDLE_FACTOR = 1.75  # of `poll_max`: the longest idle wait; a first play sho
 
 
 class PollSchedule:
-    """Computes the wait after each answer.
+    """Computes the wait after each answer: `poll_min` to `poll_max` seconds while something plays, as a rule.
 
-    While something plays, it takes `poll_min` to `poll_max` seconds; only the wait for the end of an item may
-    be shorter. Every other wait is multiplied by `slowdown`.
+    Only the wait for the end of an item may be shorter. Every other one is multiplied by `slowdown`.
     """
 
     def __init__(self, poll_min: float, poll_max: float) -> None:

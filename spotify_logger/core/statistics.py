@@ -3,38 +3,25 @@
 Memory grows with the number of different items played, not with the number of plays.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import compress
-from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import EPOCH_DAY
+from spotify_logger.core.periods import LocalClock
+from spotify_logger.core.play import SKIPPED, TRACKDONE
+from spotify_logger.core.play_rows import PlayRows
+from spotify_logger.core.redis_keys import EPOCH_DAY, OPEN
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from spotify_logger.core.periods import LocalClock
-    from spotify_logger.core.play_rows import PlayRows
-
-MIN_LISTENED_MS = 30_000
-"""The default for what counts as a play: half a minute, as at Spotify."""
-SESSION_PAUSE_MS = 30 * 60_000
-"""A listening session ends when nothing is played for this long."""
+MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
+SESSION_PAUSE_MS = 30 * 60_000  # a listening session ends when nothing is played for this long
 HOUR, DAY = 3600, 86_400
 WEEK_HOURS = 168
-THURSDAY = 3
-"""The weekday of the epoch; Monday is 0."""
-TRACKDONE, SKIPPED, OPEN = "trackdone", "skipped", "open"
+THURSDAY = 3  # the weekday of the epoch; Monday is 0
 
-
-# What counts as a play
-
-if TYPE_CHECKING:
-    CountingRule = Callable[[PlayRows], Iterable[bool]]
-    """Decides for each row whether it counts as a play."""
+CountingRule = Callable[[PlayRows], Iterable[bool]]
+"""Decides for each row whether it counts as a play."""
 
 
 def at_least(milliseconds: int) -> CountingRule:
@@ -48,11 +35,7 @@ def finished() -> CountingRule:
 
 
 def half(durations: Mapping[str, int]) -> CountingRule:
-    """Count what was played for at least half of its duration, or to its end.
-
-    Args:
-        durations: Milliseconds by catalog key, for all items of the rows; 0 or missing if unknown.
-    """
+    """Count what was played for at least half of its duration (by catalog key), or to its end."""
 
     def rule(rows: PlayRows) -> Iterator[bool]:
         for item, ms_played, end in zip(rows.items, rows.ms_played, rows.ends, strict=True):
@@ -61,20 +44,12 @@ def half(durations: Mapping[str, int]) -> CountingRule:
     return rule
 
 
-# By item
-
-
 class ItemCounts:
-    """Plays and time by item.
-
-    Attributes:
-        plays: The number of plays that count.
-        ms_played: Milliseconds played in all rows, including those that do not count.
-    """
+    """Plays and time by item."""
 
     def __init__(self) -> None:
-        self.plays: Counter[str] = Counter()
-        self.ms_played: defaultdict[str, int] = defaultdict(int)
+        self.plays: Counter[str] = Counter()  # those that count
+        self.ms_played: defaultdict[str, int] = defaultdict(int)  # in all rows
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Add the rows of a day; `counted` says which of them count."""
@@ -83,7 +58,7 @@ class ItemCounts:
         for item, milliseconds in zip(rows.items, rows.ms_played, strict=True):
             ms_played[item] += milliseconds
 
-    def copy(self) -> ItemCounts:
+    def copy(self) -> "ItemCounts":
         """Return an independent copy."""
         found = ItemCounts()
         found.plays, found.ms_played = self.plays.copy(), self.ms_played.copy()
@@ -92,33 +67,23 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class ItemStatistics:
-    """The statistics of one item, or of several together.
+    """The statistics of one item, or of several together."""
 
-    Attributes:
-        plays: The number of plays that count.
-        shorter: The number of plays that do not count.
-        skips: The number of plays that were skipped, whether they count or not.
-        ms_played: Milliseconds played, including plays that do not count.
-        first: The second of the first play that counts; None if there is none.
-        last: The second of the last play that counts; None if there is none.
-    """
+    plays: int = 0  # those that count
+    shorter: int = 0  # those that do not count
+    skips: int = 0  # whether they count or not
+    ms_played: int = 0  # in all of them
+    first: int | None = None  # the second of the first play that counts
+    last: int | None = None  # and of the last one
 
-    plays: int = 0
-    shorter: int = 0
-    skips: int = 0
-    ms_played: int = 0
-    first: int | None = None
-    last: int | None = None
-
-    def merge(self, other: ItemStatistics) -> None:
+    def merge(self, other: "ItemStatistics") -> None:
         """Add the statistics of another item."""
         self.plays += other.plays
         self.shorter += other.shorter
         self.skips += other.skips
         self.ms_played += other.ms_played
-        firsts = [first for first in (self.first, other.first) if first is not None]
-        lasts = [last for last in (self.last, other.last) if last is not None]
-        self.first, self.last = min(firsts, default=None), max(lasts, default=None)
+        self.first = min(filter(None, (self.first, other.first)), default=None)
+        self.last = max(filter(None, (self.last, other.last)), default=None)
 
 
 class DetailedItemCounts(ItemCounts):
@@ -139,8 +104,7 @@ class DetailedItemCounts(ItemCounts):
         times = list(compress(zip(rows.items, rows.seconds, strict=True), counted))
         self._last.update(times)
         for item, second in times:
-            if item not in self._first:
-                self._first[item] = second
+            self._first.setdefault(item, second)
 
     def tally(self, item: str) -> ItemStatistics:
         """Return the statistics of an item by its catalog key."""
@@ -155,26 +119,15 @@ class DetailedItemCounts(ItemCounts):
         )
 
 
-# By time
-
-
 @dataclass(slots=True)
 class Totals:
-    """Totals over a period.
+    """Totals over a period."""
 
-    Attributes:
-        plays: The number of rows that count.
-        rows: The number of all rows.
-        skips: The number of rows that were skipped.
-        closed: The number of rows that are not open.
-        ms_played: Milliseconds played in all rows.
-    """
-
-    plays: int = 0
-    rows: int = 0
+    plays: int = 0  # the rows that count
+    rows: int = 0  # all of them
     skips: int = 0
-    closed: int = 0
-    ms_played: int = 0
+    closed: int = 0  # those that are not open
+    ms_played: int = 0  # in all of them
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
         """Add the rows of a day."""
@@ -186,17 +139,7 @@ class Totals:
 
 
 class CalendarCounts:
-    """Plays and time by local day, and by hour of the local week.
-
-    Args:
-        clock: Converts seconds to local time.
-
-    Attributes:
-        plays: Plays that count, by days since the epoch.
-        ms_played: Milliseconds, by days since the epoch.
-        hour_plays: Plays that count, by hour of the week; 0 is the first hour of Monday.
-        hour_ms_played: Milliseconds, by hour of the week.
-    """
+    """Plays that count, and time: by local day since the epoch, and by hour of the local week."""
 
     def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
@@ -218,7 +161,7 @@ class CalendarCounts:
             self.hour_plays[of_week] += plays[hour]
             self.hour_ms_played[of_week] += milliseconds
 
-    def copy(self) -> CalendarCounts:
+    def copy(self) -> "CalendarCounts":
         """Return an independent copy."""
         found = CalendarCounts(self._clock)
         found.plays, found.ms_played = self.plays.copy(), self.ms_played.copy()
@@ -228,16 +171,10 @@ class CalendarCounts:
 
 @dataclass(slots=True)
 class Session:
-    """Listening without a long pause.
+    """Listening without a long pause."""
 
-    Attributes:
-        begin: The second in which its first play started.
-        end_ms: When its last play ended, in milliseconds since the epoch: its start plus the time played,
-            because the index has no ends.
-    """
-
-    begin: int
-    end_ms: int
+    begin: int  # the second in which its first play started
+    end_ms: int  # when its last play ended: its start plus the time played, because the index has no ends
 
     @property
     def length_ms(self) -> int:
@@ -247,12 +184,7 @@ class Session:
 
 @dataclass(slots=True)
 class SessionCounter:
-    """The number of sessions, and the longest one.
-
-    Attributes:
-        number: The number of sessions.
-        longest: The longest session; None if there is none.
-    """
+    """The number of sessions, and the longest one."""
 
     number: int = 0
     longest: Session | None = None
@@ -264,7 +196,7 @@ class SessionCounter:
             if ms_played:
                 self._extend(second, second * 1000 + ms_played)
 
-    def copy(self) -> SessionCounter:
+    def copy(self) -> "SessionCounter":
         """Return an independent copy."""
         now = self._now and replace(self._now)
         longest = now if self.longest is self._now else self.longest and replace(self.longest)
@@ -283,23 +215,16 @@ class SessionCounter:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Consecutive days with at least one play that counts.
-
-    Attributes:
-        days: The number of days.
-        first: The first day; None if there is none.
-    """
+    """Consecutive days with at least one play that counts."""
 
     days: int = 0
     first: date | None = None
 
 
 def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
-    """Return the longest streak (the earlier of two equal ones), and the current one.
+    """Return the longest streak (the earlier of two equal ones), and the one that reaches yesterday or today.
 
-    Args:
-        days: The days with plays, in days since the epoch.
-        today: A streak that reaches yesterday is still current.
+    `days` are those with plays, since the epoch.
     """
     longest = current = Streak()
     run, previous = 0, None

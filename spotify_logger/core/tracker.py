@@ -12,7 +12,6 @@ follow from that one and the timeline of `Observations`.
 """
 
 from dataclasses import replace
-from typing import Self
 
 from spotify_logger.core.observations import (
     BLIP_MS,
@@ -21,26 +20,54 @@ from spotify_logger.core.observations import (
     Observation,
     Observations,
     PrivateSession,
-    SavedObservations,
 )
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item, PlayerState, StateKind
-from spotify_logger.system.state import from_json
 
 OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this long is over
 SILENT_MS = 2_000  # at the end of a context, an item is shown again, paused this close to its beginning
 
 
 class Tracker:
-    """Follows the player from answer to answer."""
+    """Follows the player from answer to answer.
 
-    def __init__(self) -> None:
+    It continues where another process stopped, at whichever write that was: after the newest stored play,
+    open or closed, and a memory from `serialize`, perhaps damaged.
+    """
+
+    def __init__(self, newest: Play | None = None, memory: str = "") -> None:
         self.play: Play | None = None  # the open play
-        self.seen = Observations()
+        self.seen = Observations.restore(memory)
         self._begun = 0  # where the open play starts on the timeline
         self._played_until = 0  # when the open play last advanced
         self._free_from_ms = 0  # stamp of the end of the previous play: the next may not start earlier
         self._second = 0  # names the newest play
+        if newest is not None:
+            self._resume(newest)
+
+    def _resume(self, newest: Play) -> None:
+        remembered = self.seen.play
+        self._second, is_open = newest.second, newest.end_reason is None
+        if is_open:
+            self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
+            if self.seen.now - newest.ended_ms > 2 * OVER_AFTER_MS:
+                # The play would have ended long before: this memory belongs to another one.
+                self.seen = Observations()
+        else:
+            self._free_from_ms = newest.ended_ms
+        last = self.seen.last
+        # A memory without a play, from after the newest one's end, knows of that end.
+        is_complete = not is_open and remembered is None and self.seen.now >= newest.ended_ms
+        is_older = not is_complete and (last is None or last.at < newest.ended_ms)
+        is_garbled = is_open and last is not None and last.at < newest.started_ms
+        if is_garbled or (is_older and remembered != (newest.second, newest.ms_played)):
+            # The process died between writing the play and writing its memory: the play is newer.
+            self.seen.last = Observation.of_play(newest)
+
+    def serialize(self) -> str:
+        """Return the JSON that another process needs to continue, besides the newest play."""
+        self.seen.play = None if self.play is None else (self.play.second, self.play.ms_played)
+        return self.seen.serialize()
 
     def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
         """Process an answer, and return the plays that changed, in the order of their starts.
@@ -50,7 +77,7 @@ class Tracker:
         """
         seen, play = self.seen, self.play
         seen.receive(state, stamp_ms, monotonic_ms)
-        if self._is_empty(state):
+        if seen.is_empty(play):
             seen.ignore()
             return self._time_out(seen.now)
         is_same = play is not None and play.item.uri == state.uri
@@ -69,54 +96,11 @@ class Tracker:
             seen.blind = True
             seen.unseen = seen.last.at if seen.unseen is None else seen.unseen
 
-    # A restart
-
-    def serialize(self) -> str:
-        """Return the JSON that another process needs to continue, besides the newest play."""
-        self.seen.play = None if self.play is None else (self.play.second, self.play.ms_played)
-        return self.seen.serialize()
-
-    @classmethod
-    def restore(cls, newest: Play | None, memory: str) -> Self:
-        """Continue where another process stopped, at whichever write that was.
-
-        `newest` is the newest stored play, open or closed; `memory` is from `serialize`, perhaps damaged.
-        """
-        tracker = cls()
-        tracker.seen = Observations.restore(memory)
-        if newest is not None:
-            tracker._resume(newest, tracker.seen.play)
-        return tracker
-
-    def _resume(self, newest: Play, remembered: tuple[int, int] | None) -> None:
-        self._second, is_open = newest.second, newest.end_reason is None
-        if is_open:
-            self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
-            if self.seen.now - newest.ended_ms > 2 * OVER_AFTER_MS:
-                # The play would have ended long before: this memory belongs to another one.
-                self.seen = Observations()
-        else:
-            self._free_from_ms = newest.ended_ms
-        last = self.seen.last
-        # A memory without a play, from after the newest one's end, knows of that end.
-        is_complete = not is_open and remembered is None and self.seen.now >= newest.ended_ms
-        is_older = not is_complete and (last is None or last.at < newest.ended_ms)
-        is_garbled = is_open and last is not None and last.at < newest.started_ms
-        if is_garbled or (is_older and remembered != (newest.second, newest.ms_played)):
-            # The process died between writing the play and writing its memory: the play is newer.
-            self.seen.last = Observation.of_play(newest)
-
     # What follows from an answer
-
-    def _is_empty(self, state: PlayerState) -> bool:
-        """Return whether the answer brings no information."""
-        if state.kind is StateKind.NO_INFORMATION:
-            return not state.private
-        return self.seen.is_stale() and not self.seen.starts_again(self._duration_ms)
 
     def _time_out(self, until: int) -> list[Play]:
         """Close a play that was paused or unobserved for too long; at its natural end if that was missed."""
-        seen, play, natural = self.seen, self.play, self._natural_end
+        seen, play, natural = self.seen, self.play, self.seen.natural_end(self.play)
         if play is None or until - self._played_until < OVER_AFTER_MS:
             return []
         if seen.hidden is not None:
@@ -141,7 +125,7 @@ class Tracker:
     def _same(self, play: Play, state: PlayerState) -> list[Play]:
         """Continue the open play, or start its item again."""
         seen = self.seen
-        if seen.starts_again(play.item.duration_ms):
+        if seen.starts_again(play):
             return self._again(play, state)
         played = self._played_since_last(play)
         if not seen.played_on():
@@ -160,7 +144,7 @@ class Tracker:
         if state.playing or (state.progress_ms or 0) > SILENT_MS:
             return self._other(state)
         seen = self.seen
-        end = min(self._natural_end or self._played_until, seen.now)
+        end = min(seen.natural_end(play) or self._played_until, seen.now)
         played = max(0, end - seen.last_at) if seen.was_playing else 0
         closed = self._close(play, end, played, TRACKDONE)
         seen.keep()
@@ -180,14 +164,6 @@ class Tracker:
 
     # How much was played, and from when
 
-    @property
-    def _duration_ms(self) -> int | None:
-        return None if self.play is None else self.play.item.duration_ms
-
-    @property
-    def _natural_end(self) -> int | None:
-        return self.seen.natural_end(self._duration_ms)
-
     def _played_since_last(self, play: Play) -> int:
         """Return the milliseconds of the open play since the last answer with information."""
         seen, progress = self.seen, self.seen.state.progress_ms
@@ -198,7 +174,7 @@ class Tracker:
 
     def _played_before_leaving(self, left: int) -> int:
         """Return the milliseconds from the last answer with information to where the item was left."""
-        seen, natural = self.seen, self._natural_end
+        seen, natural = self.seen, self.seen.natural_end(self.play)
         if seen.hidden is not None:
             # After a gap, the start of the private session is unknown.
             is_known = seen.was_playing and not seen.blind
@@ -263,7 +239,7 @@ class Tracker:
 
     def _guess(self, earliest: int, latest: int) -> int:
         """Return a moment between two: the end of what played before, the last change, or the middle."""
-        natural = self._natural_end
+        natural = self.seen.natural_end(self.play)
         if natural is not None and earliest <= natural <= latest:
             return natural
         changed = self.seen.changed_within(earliest, latest)
@@ -316,9 +292,3 @@ class Tracker:
         duration = play.item.duration_ms
         is_unfinished = duration is None or self.seen.progress + played < duration - near_end_ms(duration)
         return otherwise if is_unfinished else TRACKDONE
-
-
-def last_answer_at(memory: str) -> int:
-    """Return the moment of the last answer in a tracker's JSON, -1 if it has none; the higher is newer."""
-    saved = from_json(SavedObservations, memory)
-    return -1 if saved is None or saved.answered is None else saved.answered

@@ -245,7 +245,7 @@ class Poller:
             newest, self._memory, status = loaded
             self._usage.merge(status.get("requests_by_hour", ""))
             self._gap_monitor.resume(from_iso(status.get("last_poll", "")))
-            self._tracker = Tracker.restore(newest, self._memory)
+            self._tracker = Tracker(newest, self._memory)
         elif len(self._pending) < MAX_PENDING_ANSWERS:
             return
         else:

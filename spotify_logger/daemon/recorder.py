@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from spotify_logger.core.matching import identity
+from spotify_logger.core.observations import Observations
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
-from spotify_logger.core.tracker import last_answer_at
 from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Tombstones
 from spotify_logger.daemon.takeover import Takeover
 from spotify_logger.storage.client import StoreError
@@ -148,7 +148,7 @@ class Recorder:
         live, status = found or (None, {})
         kept, remote = self._outbox.newest(), status.get("tracker", "")
         self._last_key = second_of_key(status.get("last_play", ""))
-        if live is not None and last_answer_at(remote) > last_answer_at(memory):
+        if live is not None and Observations.restore(remote).now > Observations.restore(memory).now:
             kept, memory = self._adopt_newest_live(live), remote
         self._open = kept if kept is not None and kept.end_reason is None else None
         self._memory = memory

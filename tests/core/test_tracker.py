@@ -311,7 +311,7 @@ def test_a_restart_after_any_answer_changes_nothing(name: str) -> None:
         first = Tracker()
         plays = follow(history[:cut], first)
         newest = max(plays.values(), key=lambda play: play.second, default=None)
-        second = Tracker.restore(newest and reread(newest), first.serialize())
+        second = Tracker(newest and reread(newest), first.serialize())
         plays |= follow(history[cut:], second)
 
         assert [p.to_hash() for p in plays.values()] == [p.to_hash() for p in unbroken.values()], cut
@@ -335,7 +335,7 @@ def test_the_json_of_version_0_5_0_is_read_and_written() -> None:
     tracker.note_gap()
 
     assert json.loads(tracker.serialize()) == json.loads(JSON_OF_0_5_0)
-    assert heard(follow(played(A, 900, (910,)), Tracker.restore(reread(newest), JSON_OF_0_5_0))) == [
+    assert heard(follow(played(A, 900, (910,)), Tracker(reread(newest), JSON_OF_0_5_0))) == [
         ExpectedPlay("track:B", 40, 51, 11, "unknown"),
         ExpectedPlay("A", 900, None, 10, None),
     ]
@@ -347,7 +347,7 @@ def test_a_crash_before_the_json_was_written_counts_nothing_twice() -> None:
     memory = tracker.serialize()
     (play,) = observe(tracker, at(171, A, 101))
 
-    restored = Tracker.restore(reread(play), memory)
+    restored = Tracker(reread(play), memory)
 
     assert heard(follow([at(201, A, 131)], restored)) == [ExpectedPlay("track:A", 0, None, 131, None)]
 

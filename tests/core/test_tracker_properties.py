@@ -164,11 +164,11 @@ def test_a_crash_between_any_two_writes_duplicates_nothing(
 
 def restarted(tracker: Tracker, plays: dict[int, Play], memory: str | None = None) -> Tracker:
     newest = max(plays.values(), key=lambda play: play.second, default=None)
-    return Tracker.restore(newest and reread(newest), tracker.serialize() if memory is None else memory)
+    return Tracker(newest and reread(newest), tracker.serialize() if memory is None else memory)
 
 
 @given(st.text() | st.just('{"last": [], "answered": -1, "play": {}}') | st.just('{"last": {"uri": 3}}'))
 def test_damaged_memory_counts_as_none(memory: str) -> None:
-    tracker = Tracker.restore(None, memory)
+    tracker = Tracker(None, memory)
 
     assert len(observe(tracker, at(100, A, 30))) == 1
