@@ -1,7 +1,7 @@
 """Parse Spotify's JSON into a player state. Pure; any input yields a valid `PlayerState`."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeGuard
@@ -133,7 +133,8 @@ def read_item(raw: object) -> Item | None:
     uri = _storable(uri if isinstance(uri, str) and uri else f"spotify:{item_type}:{identity}")
     key, duration = catalog_key(item_type, _storable(identity), uri), _duration(dict_get(raw, "duration_ms"))
     # A show takes the place of the album.
-    collection, holder = ("show", raw) if item_type == "episode" else ("album", dict_get(raw, "album"))
+    collection, images = ("show", "images") if item_type == "episode" else ("album", "album.images")
+    covers = dict_get(raw, images)
     catalog = {
         "uri": uri,
         "type": item_type,
@@ -144,7 +145,7 @@ def read_item(raw: object) -> Item | None:
         "album_id": dict_get(raw, f"{collection}.id"),
         "isrc": dict_get(raw, "external_ids.isrc"),
         "duration_ms": duration,
-        "cover": next((dict_get(image, "url") for image in _items(dict_get(holder, "images"))), None),
+        "cover": dict_get(covers[0], "url") if isinstance(covers, list) and covers else None,
     }
     return Item(key, uri, duration or None, _without_blanks(catalog))
 
@@ -174,12 +175,8 @@ def catalog_key(item_type: str, identity: str, uri: str) -> str:
     return f"{item_type}:{identity}" if identity else "local:" + hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
-def _items(value: object) -> Iterable[object]:
-    return value if isinstance(value, list) else ()
-
-
 def _joined(values: object, key: str, separator: str) -> str:
-    found = (dict_get(value, key) for value in _items(values))
+    found = (dict_get(value, key) for value in values) if isinstance(values, list) else ()
     return separator.join(text for text in found if isinstance(text, str) and text)
 
 
@@ -189,11 +186,11 @@ def _without_blanks(d: Mapping[str, object]) -> dict[str, FieldValue]:
 
 def whole_number(value: object) -> int | None:
     """Return a non-negative 64-bit integer, or None; digits in text count too, as in responses of 2017."""
-    if isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS else -1
+    elif not isinstance(value, int) or isinstance(value, bool):
         return None
-    return value
+    return value if 0 <= value < 2**63 else None
 
 
 def _duration(value: object) -> int | None:

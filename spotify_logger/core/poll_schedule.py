@@ -33,7 +33,10 @@ class PollSchedule:
         """Return the seconds to wait after an answer at `now` seconds of the monotonic clock."""
         state, position, duration = seen.state, seen.state.progress_ms, seen.state.duration_ms
         first_idle_wait = min(FIRST_IDLE_WAIT, self._poll_max)
-        if not state.playing or _is_stuck(seen):
+        is_same = seen.before.playing and seen.before.uri == state.uri
+        is_still = is_same and position is not None and seen.before.progress_ms == position
+        # A player may claim to play but not advance (spotify/web-api#626).
+        if not state.playing or (is_still and seen.interval > EXPECTED_TOLERANCE_MS):
             longest = MAX_IDLE_FACTOR * self._poll_max
             self._idle = min(max(first_idle_wait, self._idle * IDLE_GROWTH), longest)
             return self.slowdown * self._idle
@@ -48,13 +51,6 @@ class PollSchedule:
         if position is None or duration is None or position >= duration:
             return wait
         return min(wait, (duration - position) / 1000 + min(DELAY_AFTER_END, self._poll_min))
-
-
-def _is_stuck(seen: Observations) -> bool:
-    """Return whether the player claims to play but does not advance (spotify/web-api#626)."""
-    state, before = seen.state, seen.before
-    is_still = before.playing and before.uri == state.uri and before.progress_ms == state.progress_ms
-    return is_still and state.progress_ms is not None and seen.interval > EXPECTED_TOLERANCE_MS
 
 
 def _was_expected(seen: Observations) -> bool:

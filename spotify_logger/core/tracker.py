@@ -72,8 +72,7 @@ class Tracker:
     def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
         """Process an answer, and return the plays that changed, in the order of their starts.
 
-        `stamp_ms` and `monotonic_ms` are its time in milliseconds since the epoch, UTC, and by the monotonic
-        clock.
+        Its time is `stamp_ms` since the epoch, UTC, and `monotonic_ms` by the monotonic clock.
         """
         seen, play = self.seen, self.play
         seen.receive(state, stamp_ms, monotonic_ms)
@@ -127,7 +126,11 @@ class Tracker:
         seen = self.seen
         if seen.starts_again(play):
             return self._again(play, state)
-        played = self._played_since_last(play)
+        if seen.last is not None and seen.last.progress_ms is None and state.progress_ms is not None:
+            # Its position was unknown; it cannot have played for longer than it is open.
+            played = max(0, min(state.progress_ms, seen.now - self._begun) - play.ms_played)
+        else:
+            played = seen.played_since_last()
         if not seen.played_on():
             over = self._time_out(seen.now - played)
             if over or seen.came_back():
@@ -163,14 +166,6 @@ class Tracker:
         return changed
 
     # How much was played, and from when
-
-    def _played_since_last(self, play: Play) -> int:
-        """Return the milliseconds of the open play since the last answer with information."""
-        seen, progress = self.seen, self.seen.state.progress_ms
-        if progress is not None and seen.last is not None and seen.last.progress_ms is None:
-            # Its position was unknown; it cannot have played for longer than it is open.
-            return max(0, min(progress, seen.now - self._begun) - play.ms_played)
-        return seen.played_since_last()
 
     def _played_before_leaving(self, left: int) -> int:
         """Return the milliseconds from the last answer with information to where the item was left."""
