@@ -11,7 +11,7 @@ import pytest
 from spotify_logger.core.matching import Identity, identity
 from spotify_logger.simulator.listener import DEFAULT_START
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete.plays import delete
+from spotify_logger.transfer.delete.plays import Deletion
 from spotify_logger.transfer.verify.command import check
 from tests.testbed.fault_schedule import HOUR
 from tests.testbed.year import YearSimulation
@@ -60,7 +60,7 @@ class YearOfDeletions(YearSimulation):
         paused = self._pause_redis_faults()
         over = [play for play in self._plays(self.choice.choice([3, 60])) if play.end_reason is not None]
         chosen = self.choice.sample(over, min(3, len(over))) if self.choice.random() < 0.5 else over[-1:]
-        delete(self.archive(), [play.second for play in chosen], self.clock.now)
+        Deletion(self.archive(), self.clock.now).delete([play.second for play in chosen])
         left = {identity(play) for play in self._plays(200)}
         self.deleted |= {identity(play) for play in chosen} - left
         self._resume_redis_faults(paused)

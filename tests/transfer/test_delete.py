@@ -12,7 +12,7 @@ from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.confirmation import Confirmation
 from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Selection, find_plays, forget
-from spotify_logger.transfer.delete.plays import delete
+from spotify_logger.transfer.delete.plays import Deletion
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
 
@@ -29,7 +29,7 @@ INDEX = "plays:2026-11-22"
 def delete_at(log: RedisLog, *starts: float) -> set[str]:
     """Delete the plays that started so many seconds after six o'clock, and return the keys that vanished."""
     before = log.names()
-    delete(log.store, [round(SECOND + start) for start in starts], NOW)
+    Deletion(log.store, NOW).delete([round(SECOND + start) for start in starts])
     return before - log.names()
 
 
@@ -105,9 +105,10 @@ class TestDelete:
         log.raw.hset("track:D", "gps", "52.5,13.4")
         log.raw.hset(f"listening:{SECOND + 600}", "started_at", "long ago")
         log.raw.set("listening:1", "x")
-        result = delete(log.store, [SECOND, SECOND + 300, SECOND + 600, SECOND + 900, 1], NOW)
+        deletion = Deletion(log.store, NOW)
+        deletion.delete([SECOND, SECOND + 300, SECOND + 600, SECOND + 900, 1])
         unrecognized = {"listening:1", f"listening:{SECOND}", f"listening:{SECOND + 600}"}
-        assert set(result.unrecognized) == unrecognized
+        assert set(deletion.unrecognized) == unrecognized
         assert unrecognized | {"track:B", "track:D"} <= log.names()
         assert log.kept(f"listening:{SECOND + 600}")["name"] == "C"
         assert log.kept(INDEX).keys() == {str(SECOND), str(SECOND + 600)}
@@ -128,7 +129,7 @@ class TestDelete:
         log.write(play("A"))
         log.raw.set("forgotten", "not ours")
         with pytest.raises(StoreError, match="forgotten"):
-            delete(log.store, [SECOND], NOW)
+            Deletion(log.store, NOW).delete([SECOND])
         assert {f"listening:{SECOND}", "track:A", INDEX} < log.names()
 
 
@@ -137,8 +138,9 @@ class TestOpenPlay:
 
     def test_open_play_stays(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300, reason=None))
-        result = delete(log.store, [SECOND, SECOND + 300], NOW)
-        assert (result.plays, result.items, result.has_open_play) == (1, 1, True)
+        deletion = Deletion(log.store, NOW)
+        deletion.delete([SECOND, SECOND + 300])
+        assert (len(deletion.deleted), deletion.items, deletion.has_open_play) == (1, 1, True)
         assert f"listening:{SECOND + 300}" in log.names()
         assert log.kept(INDEX) == {str(SECOND + 300): "track:B 200000 open"}
 

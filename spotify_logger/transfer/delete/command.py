@@ -15,7 +15,7 @@ from spotify_logger.report.words import counted, utc_time
 from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.confirmation import NO_TERMINAL
-from spotify_logger.transfer.delete.plays import Deletion, delete, open_plays
+from spotify_logger.transfer.delete.plays import Deletion, open_plays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +30,11 @@ OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 
 
 class Selection(NamedTuple):
-    """A selection of plays.
+    """A selection of plays that started from the second `begin` to before `end`.
 
     Attributes:
         text: A key ("listening:<second>", or only the second), which ignores the period; a title, an album or
             an artist, in full or, if nothing has that name, in part; or "" for all plays.
-        begin: The first second of the period.
-        end: The second after the last one; None for no limit.
     """
 
     text: str = ""
@@ -56,9 +54,10 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
     found = find_plays(archive, selection)
     still_open = open_plays(archive, now)
     seconds = [second for second in found if second not in still_open]
+    deletion = Deletion(archive, now)
     if seconds and confirmation is not None and not _is_confirmed(archive, seconds, confirmation):
-        return Answer(_data(Deletion(), seconds), ["Nothing was deleted."], code=1)
-    deletion = delete(archive, seconds, now)
+        return Answer(_data(deletion, seconds), ["Nothing was deleted."], code=1)
+    deletion.delete(seconds)
     deletion.has_open_play |= len(seconds) < len(found)
     return Answer(_data(deletion, seconds), _page(deletion, selection))
 
@@ -118,7 +117,7 @@ def _preview(archive: Archive, seconds: Sequence[int], zone: Zone) -> Answer:
 
 def _data(deletion: Deletion, seconds: Sequence[int]) -> dict[str, object]:
     return {
-        "plays": deletion.plays,
+        "plays": len(deletion.deleted),
         "items": deletion.items,
         "first": utc_time(seconds[0] if seconds else None),
         "last": utc_time(seconds[-1] if seconds else None),
@@ -129,9 +128,9 @@ def _data(deletion: Deletion, seconds: Sequence[int]) -> dict[str, object]:
 
 def _page(deletion: Deletion, selection: Selection) -> list[str]:
     page = []
-    if deletion.plays:
+    if deletion.deleted:
         items = f" and {counted(deletion.items, 'catalog item')}" if deletion.items else ""
-        page.append(f"Deleted: {counted(deletion.plays, 'play')}{items}.")
+        page.append(f"Deleted: {counted(len(deletion.deleted), 'play')}{items}.")
     if deletion.has_open_play:
         page.append(OPEN_PLAY_NOTE)
     if deletion.unrecognized:

@@ -8,27 +8,17 @@ then.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.play import Play
-from spotify_logger.core.play_rows import PlayRows, read_day
-from spotify_logger.core.redis_keys import (
-    FIRST_DAY,
-    ONE_DAY,
-    OPEN,
-    TOMBSTONES,
-    day_of,
-    index_key,
-    play_key,
-    read_row,
-)
+from spotify_logger.core.play_rows import read_day
+from spotify_logger.core.redis_keys import ONE_DAY, OPEN, TOMBSTONES, day_of, index_key, play_key, read_row
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from spotify_logger.storage.bulk import Archive
 
@@ -36,52 +26,35 @@ KEYS_PER_BATCH = 200
 """Plays, or catalog items, deleted per pipeline."""
 
 
-@dataclass(slots=True)
 class Deletion:
-    """The result of a deletion.
+    """Deletes plays.
 
     Attributes:
-        plays: Plays deleted.
-        items: Catalog items deleted with them.
+        deleted: The seconds of the plays deleted.
+        items: The number of catalog items deleted with them.
         has_open_play: Whether the play in progress was selected and kept.
         unrecognized: Keys that were kept because they do not hold plays.
     """
 
-    plays: int = 0
-    items: int = 0
-    has_open_play: bool = False
-    unrecognized: list[str] = field(default_factory=list)
-
-
-def delete(archive: Archive, seconds: Sequence[int], now: float) -> Deletion:
-    """Delete the plays that `seconds` name.
-
-    Raises:
-        StoreError: Redis went away, or refused something. Running it again completes it.
-    """
-    return _Deleter(archive, now).delete(seconds)
-
-
-class _Deleter:
     def __init__(self, archive: Archive, now: float) -> None:
         self._archive = archive
         self._now = now
-        self._deleted: set[int] = set()
         self._items: set[str] = set()  # of deleted plays
         self._still_used: set[str] = set()  # of plays that remain
-        self._deletion = Deletion()
+        self.deleted: set[int] = set()
+        self.items = 0
+        self.has_open_play = False
+        self.unrecognized: list[str] = []
 
-    def delete(self, seconds: Sequence[int]) -> Deletion:
+    def delete(self, seconds: Sequence[int]) -> None:
+        """Delete the plays that `seconds` name; after a StoreError, running it again completes it."""
         still_open = open_plays(self._archive, self._now)
-        self._deletion.has_open_play = not still_open.isdisjoint(seconds)
+        self.has_open_play |= not still_open.isdisjoint(seconds)
         for batch in batched((second for second in seconds if second not in still_open), KEYS_PER_BATCH):
             self._delete_hashes(batch)
         self._scan_index()
-        unused = self._items - self._still_used
-        self._deletion.items = remove_items(self._archive, unused, self._now, excluded=self._deleted)
+        self.items = remove_items(self._archive, self._items - self._still_used, self._now, self.deleted)
         self._delete_index_entries()
-        self._deletion.plays = len(self._deleted)
-        return self._deletion
 
     def _delete_hashes(self, seconds: Sequence[int]) -> None:
         """Write tombstones, then delete the plays' hashes."""
@@ -90,7 +63,7 @@ class _Deleter:
         ends = {second: -(-play.ended_ms // 1000) for second, play in plays.items()}
         ends |= self._ends_in_index([second for second in seconds if second not in plays])
         self._items.update(play.item.key for play in plays.values())
-        self._deleted.update(ends)
+        self.deleted.update(ends)
         tombstones = ((second, max(second, end)) for second, end in ends.items())
         if ends:
             self._archive.write([("HSET", self._archive.key(TOMBSTONES), *chain.from_iterable(tombstones))])
@@ -100,18 +73,18 @@ class _Deleter:
         """Return the ends of plays that exist only in the index; other values at their keys are kept."""
         exist = self._archive.send([("EXISTS", self._archive.key(play_key(second))) for second in seconds])
         kept = [second for second, exists in zip(seconds, exist, strict=True) if exists]
-        self._deletion.unrecognized += map(play_key, kept)
+        self.unrecognized += map(play_key, kept)
         lines = self._archive.index_lines([second for second in seconds if second not in kept])
         rows = (read_row(str(second), line) for second, line in lines.items())
         return {row[0]: row[0] + -(-row[2] // 1000) for row in rows if row is not None}
 
     def _scan_index(self) -> None:
-        """Find the items in use, and plays that an interrupted run left in the index."""
+        """Find the items in use, on days of wrong clocks too, and plays that an interrupted run left."""
         tombstones = self._archive.tombstones()
         left: dict[int, str] = {}
-        for rows in self._index():
+        for rows in map(read_day, self._archive.hashes(map(index_key, indexed_days(self._archive)))):
             for second, item in zip(rows.seconds, rows.items, strict=True):
-                if second in self._deleted:
+                if second in self.deleted:
                     self._items.add(item)
                 elif second in tombstones:
                     left[second] = item
@@ -122,18 +95,11 @@ class _Deleter:
                 self._still_used.add(left[second])
             else:
                 self._items.add(left[second])
-                self._deleted.add(second)
-
-    def _index(self) -> Iterator[PlayRows]:
-        """Yield the whole index, days of wrong clocks included: they may hold the only use of an item."""
-        yield from self._archive.rows()
-        today = day_of(int(self._now))
-        out_of_range = [day for day in indexed_days(self._archive) if not FIRST_DAY <= day <= today]
-        yield from map(read_day, self._archive.hashes(map(index_key, out_of_range)))
+                self.deleted.add(second)
 
     def _delete_index_entries(self) -> None:
         days: dict[str, list[int]] = defaultdict(list)
-        for second in sorted(self._deleted):
+        for second in sorted(self.deleted):
             days[self._archive.key(index_key(day_of(second)))].append(second)
         for batch in batched(days.items(), KEYS_PER_BATCH):
             self._archive.send([("HDEL", key, *seconds) for key, seconds in batch])

@@ -58,27 +58,22 @@ class StoredPlay(NamedTuple):
 
 
 def export(
-    archive: Archive,
-    export_format: ExportFormat,
-    out: TextIO,
-    begin: int = FIRST_SECOND,
-    end: int | None = None,
+    archive: Archive, form: ExportFormat, out: TextIO, begin: int = FIRST_SECOND, end: int | None = None
 ) -> int:
     """Write the plays and gaps that began in a period, and return the number of plays, or of listens.
 
     JSON is in ASCII, so that nothing is lost in any locale, and no title can change the state of a terminal.
 
     Raises:
-        StoreError: Redis went away.
         OSError: Writing to `out` failed.
     """
     plays: Counter[bool] = Counter()
-    if export_format == "csv":
+    if form == "csv":
         csv_output.write_csv(_counting(_csv_rows(archive, begin, end), plays), out)
         return plays[True]
-    read = _listens if export_format == "listenbrainz" else records
+    read = _listens if form == "listenbrainz" else records
     lines = map(json.dumps, _counting(read(archive, begin, end), plays))
-    if export_format == "json":
+    if form == "json":
         before = "["
         for line in lines:
             out.write(f"{before}\n{line}")
@@ -90,11 +85,7 @@ def export(
 
 
 def export_file(
-    archive: Archive,
-    export_format: ExportFormat,
-    path: Path,
-    begin: int = FIRST_SECOND,
-    end: int | None = None,
+    archive: Archive, form: ExportFormat, path: Path, begin: int = FIRST_SECOND, end: int | None = None
 ) -> Answer:
     """Export into a file with mode 0600, which is replaced when the export is complete (see `export`).
 
@@ -111,10 +102,10 @@ def export_file(
         )
     try:
         with replacing(real) as out:
-            number = export(archive, export_format, out, begin, end)
+            number = export(archive, form, out, begin, end)
     except OSError as error:
         raise SpotifyLoggerError(f"cannot write {path}: {error.strerror or error}") from None
-    noun = "listen" if export_format == "listenbrainz" else "play"
+    noun = "listen" if form == "listenbrainz" else "play"
     return Answer({"file": str(path), f"{noun}s": number}, [f"{counted(number, noun)} in {path}"])
 
 

@@ -19,12 +19,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.plays import remove_items
 from spotify_logger.transfer.importer.dedup import RowStatus
 from spotify_logger.transfer.importer.files import find_sources
-from spotify_logger.transfer.importer.ingest import (
-    import_plays,
-    read_files,
-    sorted_plays,
-    temporary_table,
-)
+from spotify_logger.transfer.importer.ingest import import_plays, read_files, sorted_plays, temporary_table
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
 from spotify_logger.transfer.importer.report import ImportSummary, import_answer, samples_answer
 from spotify_logger.transfer.importer.writer import PlayWriter
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 SAMPLE_KEYS = "activity:*"
-"""The pattern of the keys of samples."""
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
 Progress = Callable[[str, int, int], object]
@@ -123,11 +117,7 @@ def _read_samples(
 
 @contextmanager
 def _import_on(screen: TextIO | None) -> Iterator[Progress]:
-    """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on.
-
-    Raises:
-        StoreError: The one that was raised in the block, with the advice.
-    """
+    """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on."""
     try:
         if screen is None or not screen.isatty():
             yield lambda *_: None

@@ -14,23 +14,9 @@ from enum import Enum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from spotify_logger.core import matching_exports as rules
 from spotify_logger.core.matching import identity
-from spotify_logger.core.matching_exports import (
-    DUPLICATE_END_MS,
-    MS_PLAYED_TOLERANCE_MS,
-    PART_COST,
-    TIME_TOLERANCE_MS,
-    TOMBSTONE_MS,
-    PlayEvidence,
-    SourceKind,
-    account_cost,
-    cost,
-    evidence_of,
-    is_duplicate,
-    is_part,
-    kind_of,
-    was_deleted,
-)
+from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, SourceKind, cost, is_part
 from spotify_logger.core.play import IMPORT, Play
 from spotify_logger.core.player_state import ONE_DAY_MS
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
@@ -40,8 +26,6 @@ if TYPE_CHECKING:
 
 CONTEXT_MS = ONE_DAY_MS
 """Milliseconds around a row within which all known plays are needed to decide about it."""
-GROUP_GAP_MS = 120_000
-"""Milliseconds of silence that separate groups of rows, which are decided independently."""
 
 
 class RowStatus(Enum):
@@ -59,8 +43,6 @@ class Candidate:
     """A row, or a known play: one that is logged already, or that is new in this import.
 
     Attributes:
-        entry: The play.
-        evidence: What to compare with others.
         status: The result for a row, once it is decided; the one for rows that match a known play.
         used_ms: Milliseconds of a known play that matching rows account for.
         is_claimed: Whether a row of the other kind of export matches it.
@@ -75,14 +57,14 @@ class Candidate:
 
 def known_play(play: Play, isrc: str = "") -> Candidate:
     """Return the candidate for a logged play."""
-    entry = ImportedPlay(play, kind_of(play), play.ended_ms)
+    entry = ImportedPlay(play, rules.kind_of(play), play.ended_ms)
     return replace(
         _candidate(entry, isrc), status=RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
     )
 
 
 def _candidate(entry: ImportedPlay, isrc: str) -> Candidate:
-    return Candidate(entry, evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc))
+    return Candidate(entry, rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc))
 
 
 class Deduplicator:
@@ -103,9 +85,9 @@ class Deduplicator:
         """Return the rows of a group by start, each with its status.
 
         Args:
-            entries: The rows of the group; no other row is within `GROUP_GAP_MS`, unless the group is full.
-            known: The known plays within `CONTEXT_MS` of them.
-            isrcs: The known ISRCs, by item key.
+            entries: The rows of the group; no other row is near, unless the group is full.
+            known: The plays within `CONTEXT_MS` of them.
+            isrcs: ISRCs by item key.
         """
         sorted_entries = sorted(entries, key=_sort_key)
         rows = [
@@ -128,10 +110,10 @@ class Deduplicator:
 
     def _is_deleted(self, evidence: PlayEvidence) -> bool:
         """Return whether a row belongs to a deleted play."""
-        first = bisect_left(self._ends, evidence.begin_ms - TOMBSTONE_MS)
+        first = bisect_left(self._ends, evidence.begin_ms - rules.TOMBSTONE_MS)
         later = islice(self._tombstones, first, None)
-        near = takewhile(lambda span: span[0] <= evidence.end_ms + TOMBSTONE_MS, later)
-        return any(was_deleted(evidence, since, until) for since, until in near)
+        near = takewhile(lambda span: span[0] <= evidence.end_ms + rules.TOMBSTONE_MS, later)
+        return any(rules.was_deleted(evidence, since, until) for since, until in near)
 
 
 def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -148,15 +130,8 @@ def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]
 def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
     """Sort by start, and rows with the same start always in the same order."""
     play = entry.play
-    return (
-        play.started_ms,
-        -play.ms_played,
-        entry.reported_end_ms,
-        entry.kind,
-        play.item.uri,
-        str(play.end_reason),
-        sorted(map(str, play.fields.items())),
-    )
+    texts = play.item.uri, str(play.end_reason), sorted(map(str, play.fields.items()))
+    return play.started_ms, -play.ms_played, entry.reported_end_ms, entry.kind, *texts
 
 
 def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
@@ -166,7 +141,7 @@ def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
         # A row that began just before the reported end was the last one, and was skipped at once.
         if (
             entry.kind is SourceKind.EXTENDED
-            and entry.play.started_ms < entry.reported_end_ms - TIME_TOLERANCE_MS
+            and entry.play.started_ms < entry.reported_end_ms - rules.TIME_TOLERANCE_MS
         ):
             last[entry.reported_end_ms] = max(last[entry.reported_end_ms], entry.play.started_ms)
     for entry in entries:
@@ -213,7 +188,7 @@ def _match_whole_plays(rows: Iterable[Candidate], known: Iterable[Candidate]) ->
     for row in rows:
         partner = plays.get(identity(row.entry.play))
         if partner is None and row.entry.stored_hash is None:
-            near = by_time.around(row.evidence.begin_ms, row.evidence.end_ms, TIME_TOLERANCE_MS)
+            near = by_time.around(row.evidence.begin_ms, row.evidence.end_ms, rules.TIME_TOLERANCE_MS)
             partner = next((play for play in near if cost(play.evidence, row.evidence) is not None), None)
         row.status = RowStatus.NEW if partner is None else partner.status
         if partner is None:
@@ -228,13 +203,13 @@ def _find_duplicates(rows: Iterable[Candidate], known: Sequence[Candidate]) -> N
     recent: list[Candidate] = []
     for row in rows:
         begin, end = row.evidence.begin_ms, row.evidence.end_ms
-        recent = [other for other in recent if other.evidence.end_ms >= begin - DUPLICATE_END_MS]
-        near = by_time.around(begin, end, DUPLICATE_END_MS)
-        partner = next((play for play in near if is_duplicate(row.evidence, play.evidence)), None)
+        recent = [other for other in recent if other.evidence.end_ms >= begin - rules.DUPLICATE_END_MS]
+        near = by_time.around(begin, end, rules.DUPLICATE_END_MS)
+        partner = next((play for play in near if rules.is_duplicate(row.evidence, play.evidence)), None)
         if partner is not None:
             row.status = partner.status
             partner.evidence = row.evidence  # the log does not keep the reported end
-        elif any(is_duplicate(row.evidence, other.evidence) for other in recent):
+        elif any(rules.is_duplicate(row.evidence, other.evidence) for other in recent):
             row.status = RowStatus.DOUBLE
         else:
             recent.append(row)
@@ -249,16 +224,14 @@ def _pair_exports(
     single = _without_repeats(accounts, known[SourceKind.ACCOUNT])
     unmatched = _undecided(extended)
     partners = [*unmatched, *(play for play in known[SourceKind.EXTENDED] if not play.is_claimed)]
-    for row, partner in _best_pairs(single, partners, account_cost):
+    for row, partner in _best_pairs(single, partners, rules.account_cost):
         partner.is_claimed = True
         # If one of two rows is in the log, both are known.
-        partner.status, row.status = (
-            partner.status or row.status,
-            row.status or partner.status or RowStatus.DOUBLE,
-        )
+        known_as = row.status or partner.status
+        partner.status, row.status = partner.status or row.status, known_as or RowStatus.DOUBLE
     unmatched = [row for row in unmatched if not row.is_claimed]
     free = [play for play in known[SourceKind.ACCOUNT] if not play.is_claimed]
-    for row, play in _best_pairs(unmatched, free, lambda one, other: account_cost(other, one)):
+    for row, play in _best_pairs(unmatched, free, lambda one, other: rules.account_cost(other, one)):
         row.status, play.is_claimed = play.status, True
 
 
@@ -294,9 +267,9 @@ def _find_in_plays(rows: Sequence[Candidate], known: _TimeIndex) -> None:
 
 
 def _near(row: PlayEvidence, known: _TimeIndex) -> Iterator[Candidate]:
-    yield from known.around(row.begin_ms, row.end_ms, TIME_TOLERANCE_MS)
-    if row.reported_end_ms > row.end_ms + TIME_TOLERANCE_MS:
-        yield from known.around(row.reported_end_ms, row.reported_end_ms, TIME_TOLERANCE_MS)
+    yield from known.around(row.begin_ms, row.end_ms, rules.TIME_TOLERANCE_MS)
+    if row.reported_end_ms > row.end_ms + rules.TIME_TOLERANCE_MS:
+        yield from known.around(row.reported_end_ms, row.reported_end_ms, rules.TIME_TOLERANCE_MS)
 
 
 class _TimeIndex:
@@ -324,10 +297,10 @@ def _best_pairs(
     """Pair rows and partners with about the same `ms_played`, one to one, the best pairs first."""
     by_length: dict[int, list[tuple[int, Candidate]]] = defaultdict(list)
     for order, partner in enumerate(partners):
-        by_length[partner.evidence.ms_played // MS_PLAYED_TOLERANCE_MS].append((order, partner))
+        by_length[partner.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS].append((order, partner))
     costs = []
     for number, row in enumerate(rows):
-        length = row.evidence.ms_played // MS_PLAYED_TOLERANCE_MS
+        length = row.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
                 value = cost_of(row.evidence, partner.evidence)

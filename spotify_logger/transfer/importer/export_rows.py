@@ -98,7 +98,6 @@ class ImportedPlay(NamedTuple):
     """A play parsed from a row of an export.
 
     Attributes:
-        play: The play as it would be written.
         kind: The kind of source, which determines how precise its times are.
         reported_end_ms: The end that the row reports. Account data has only whole minutes, rounded down. A
             play that was paused for long or uploaded later ended earlier.
@@ -198,9 +197,6 @@ def _play(second: int, fields: Mapping[str, str], now_ms: int) -> ParsedRow:
     return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
-# The item
-
-
 def _item(row: Mapping[str, object]) -> Item | None:
     for item_type, uri, *names in _ITEM_FIELDS:
         if row.get(uri) or row.get(names[0]):
@@ -235,9 +231,6 @@ def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
     return fields
 
 
-# Times and end reason
-
-
 def _timestamp(value: object, now_ms: int) -> int | None:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     moment = from_iso(value.removesuffix(" UTC")) if isinstance(value, str) else None
@@ -264,9 +257,6 @@ def _reason(reason_end: object, skipped: object) -> str:
     if isinstance(reason_end, str) and reason_end:
         return _END_REASONS.get(reason_end.lower(), UNKNOWN)
     return SKIPPED if _flag(skipped) else UNKNOWN
-
-
-# Values
 
 
 def _text(value: object) -> str:

@@ -50,11 +50,7 @@ class _ZipBytes(io.FileIO):
     """The bytes of a zip, which refuses to read more at once than `MAX_DIRECTORY_BYTES`."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """See `io.FileIO.read`.
-
-        Raises:
-            UnreadableFile: `size` is larger than `MAX_DIRECTORY_BYTES`.
-        """
+        """See `io.FileIO.read`; raise UnreadableFile for a larger size."""
         if size is not None and size > MAX_DIRECTORY_BYTES:
             raise UnreadableFile(_TOO_MANY)
         return super().read(size) or b""
@@ -65,8 +61,7 @@ class SourceFile(NamedTuple):
 
     Attributes:
         name: Its name in messages.
-        path: The path of the file, or of the zip that contains it.
-        member: Its name in the zip; empty if it is not in a zip.
+        path: The path of the file, or of the zip in which it is `member`.
         size: Its size in bytes; zipfile never returns more of a member than its stated size.
     """
 
@@ -77,11 +72,7 @@ class SourceFile(NamedTuple):
 
     @contextmanager
     def open(self) -> Iterator[io.TextIOWrapper[BinaryIO]]:
-        """Open it for reading.
-
-        Raises:
-            UnreadableFile: It cannot be opened.
-        """
+        """Open it for reading; raise UnreadableFile if that is impossible."""
         with ExitStack() as stack:
             try:
                 file: BinaryIO = stack.enter_context(self.path.open("rb"))
@@ -96,13 +87,9 @@ class SourceFile(NamedTuple):
 
 @dataclass
 class FoundFiles:
-    """The files found at the given paths.
+    """The files that hold plays, the numbers of files about videos and other things, and what is refused.
 
-    Attributes:
-        sources: The files that hold plays.
-        videos: The number of files about videos.
-        others: The number of files that hold something else.
-        refused: The name of each file or folder that is not read, and why.
+    Of each refused file or folder there is the name, and why it is not read.
     """
 
     sources: list[SourceFile] = field(default_factory=list)
@@ -182,11 +169,7 @@ def find_sources(paths: Iterable[Path]) -> FoundFiles:
 
 
 def _members(path: Path, size: int) -> list[zipfile.ZipInfo]:
-    """Return the files in a zip of a size in bytes.
-
-    Raises:
-        UnreadableFile: It is damaged, or not like Spotify's zips.
-    """
+    """Return the files in a zip of a size in bytes; raise UnreadableFile if it is damaged or suspicious."""
     try:
         with _ZipBytes(path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]

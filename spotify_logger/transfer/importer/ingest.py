@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import Play
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.dedup import (
-    CONTEXT_MS,
-    GROUP_GAP_MS,
-    Deduplicator,
-    RowStatus,
-    known_play,
-)
-from spotify_logger.transfer.importer.export_rows import (
-    GapRecord,
-    ImportedPlay,
-    ItemRecord,
-    SkippedRow,
-    read_row,
-)
+from spotify_logger.transfer.importer import export_rows
+from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, RowStatus, known_play
+from spotify_logger.transfer.importer.export_rows import ImportedPlay
 from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 
 if TYPE_CHECKING:
@@ -40,6 +29,8 @@ ROWS_PER_BATCH = 1000
 """Rows after which the progress is reported, and records that are not plays are written."""
 PLAYS_PER_BATCH = 1000
 """Plays that are decided and written together; also the largest group."""
+GROUP_GAP_MS = 120_000
+"""Milliseconds of silence that separate groups of rows, which are decided independently."""
 MAX_GAP_IN_BATCH_MS = 2 * CONTEXT_MS
 """Milliseconds of silence after which a new batch begins, so that the plays in between are not read."""
 
@@ -79,16 +70,16 @@ def read_files(
     now_ms, before = int(time.time() * 1000), 0
     for source in sources:
         number = 0
-        others: list[ItemRecord | GapRecord] = []
+        others: list[export_rows.ItemRecord | export_rows.GapRecord] = []
         try:
             with source.open() as text:
                 for number, row in enumerate(read_rows(text), 1):
-                    found = read_row(row, now_ms, private=private)
+                    found = export_rows.read_row(row, now_ms, private=private)
                     if isinstance(found, ImportedPlay):
                         writer.summary.plays += 1
                         values = (found.play.started_ms, pickle.dumps(found))
                         database.execute("INSERT INTO plays VALUES (?, ?)", values)
-                    elif isinstance(found, SkippedRow):
+                    elif isinstance(found, export_rows.SkippedRow):
                         writer.summary.skip(found.reason, (source.name, number, found.detail))
                     else:
                         others.append(found)

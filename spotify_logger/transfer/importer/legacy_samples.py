@@ -62,25 +62,23 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
     }
     uri = _URI.fullmatch(sample["uri"] or "")
     album = {"name": sample["album"]}
-    item = {
-        "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
-        "id": sample["id"] or (uri[2] if uri else None),
-        "uri": sample["uri"],
-        "name": sample["name"],
-        "artists": [{"name": name} for name in _artists(sample["artists"] or "")],
-        "album": album,
-        "show": album,
-        "duration_ms": _number(sample["duration_ms"]),
-        "explicit": _flag(sample["explicit"]),
-    }
-    device = {
-        "name": sample["device_name"],
-        "type": sample["device_type"],
-        "volume_percent": _number(sample["device_volume"]),
-    }
     body = {
-        "item": item,
-        "device": device,
+        "item": {
+            "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
+            "id": sample["id"] or (uri[2] if uri else None),
+            "uri": sample["uri"],
+            "name": sample["name"],
+            "artists": [{"name": name} for name in _artists(sample["artists"] or "")],
+            "album": album,
+            "show": album,
+            "duration_ms": _number(sample["duration_ms"]),
+            "explicit": _flag(sample["explicit"]),
+        },
+        "device": {
+            "name": sample["device_name"],
+            "type": sample["device_type"],
+            "volume_percent": _number(sample["device_volume"]),
+        },
         "context": {"uri": sample["context_uri"]},
         "timestamp": _number(sample["timestamp"]),
         "progress_ms": _number(sample["progress_ms"]),

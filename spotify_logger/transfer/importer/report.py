@@ -28,13 +28,11 @@ class ImportSummary:
     """The counts of an import.
 
     Attributes:
-        plays: The number of rows that hold a play.
-        skipped: The number of other rows, by reason.
-        statuses: The number of plays that are decided, by status.
+        plays: Rows that hold a play; other rows are `skipped`.
+        statuses: Plays that are decided.
         bad: The first malformed rows.
         broken: The rows at which files could not be read any further.
-        items: The number of catalog items from our own exports that are "new", and "known" already.
-        gaps: The same for gaps.
+        items: Catalog items from our own exports that are "new", and "known" already; so are `gaps`.
     """
 
     plays: int = 0

@@ -169,10 +169,7 @@ class PlayCheck:
 
 
 def _compare(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
-    """Return what is wrong with a play and its index entry; None if they agree.
-
-    `exists` says whether the play's key holds anything.
-    """
+    """Return what is wrong with a play and its index entry; `exists` says whether its key holds anything."""
     if play is None:
         lost = None if line is None else FindingKind.LOST
         return FindingKind.STRANGE if exists else lost
