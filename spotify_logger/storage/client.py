@@ -208,7 +208,8 @@ def _checked(command: Command, reply: Reply) -> Reply:
         return to_refusal(reply)
     if isinstance(reply, Exception):
         raise reply
-    if not _is_valid(command[0], reply):
+    is_short = command[0] == "HMGET" and len(reply) != len(command) - 2
+    if is_short or not _is_valid(command[0], reply):
         raise TypeError
     return reply
 

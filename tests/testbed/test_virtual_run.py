@@ -8,14 +8,13 @@ import redis
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.history import History
-from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
+from tests.testbed.virtual_run import VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from spotify_logger.core.poll_schedule import PollSchedule
     from spotify_logger.spotify.http import Request, Response, Send
 
 T = 1_795_348_800.0
@@ -30,8 +29,8 @@ def world() -> VirtualWorld:
 def make_run(world: VirtualWorld, tmp_path: Path, redis_url: str) -> Iterator[Callable[..., VirtualRun]]:
     runs: list[VirtualRun] = []
 
-    def make(schedule: PollSchedule | None = None, prefix: str = "", send: Send | None = None) -> VirtualRun:
-        runs.append(VirtualRun(world, make_settings(tmp_path, redis_url, prefix), schedule, send=send))
+    def make(prefix: str = "", send: Send | None = None) -> VirtualRun:
+        runs.append(VirtualRun(world, make_settings(tmp_path, redis_url, prefix), send=send))
         return runs[-1]
 
     yield make
@@ -53,13 +52,6 @@ def test_it_logs_plays_and_skips_foreign_ones(
     verdict = compare(world.record.plays, run.plays())
     assert [pair.truth.name for pair in verdict.pairs] == ["A", "B"]
     assert [*verdict.missed, *verdict.duplicates, *verdict.phantoms] == []
-
-
-def test_a_fixed_schedule_asks_at_its_interval(
-    world: VirtualWorld, make_run: Callable[..., VirtualRun]
-) -> None:
-    make_run(FixedSchedule(10)).run_until(T + 600)
-    assert world.service.requests["/v1/me/player", "200"] == pytest.approx(60, abs=2)
 
 
 def test_a_restarted_logger_knows_only_what_is_on_disk(
