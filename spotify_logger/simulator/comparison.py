@@ -68,19 +68,27 @@ def compare(truth: Sequence[TruePlay], logged: Iterable[Play]) -> Comparison:
 
 def _match(heard: list[TruePlay], logged: list[Play], comparison: Comparison) -> None:
     """Match the plays of one item, those that overlap most first."""
-    shared = sorted(
-        ((_shared_ms(truth, play), t, p) for t, truth in enumerate(heard) for p, play in enumerate(logged)),
+    near = sorted(
+        (
+            (overlap, t, p)
+            for t, truth in enumerate(heard)
+            for p, play in enumerate(logged)
+            if (overlap := _shared_ms(truth, play)) >= -MAX_DISTANCE_MS
+        ),
         reverse=True,
     )
-    found: dict[int, int] = {}
-    for overlap, t, p in shared:
-        if overlap >= -MAX_DISTANCE_MS and t not in found and p not in found.values():
+    found: dict[int, int] = {}  # by number of the true play
+    taken: set[int] = set()
+    for _, t, p in near:
+        if t not in found and p not in taken:
             found[t] = p
+            taken.add(p)
     comparison.pairs += [Pair(heard[t], logged[p]) for t, p in found.items()]
     comparison.missed += [truth for t, truth in enumerate(heard) if t not in found]
-    for play in (play for p, play in enumerate(logged) if p not in found.values()):
-        touches = any(_shared_ms(truth, play) >= -MAX_DISTANCE_MS for truth in heard)
-        (comparison.duplicates if touches else comparison.phantoms).append(play)
+    touching = {p for _, _, p in near}
+    for p, play in enumerate(logged):
+        if p not in taken:
+            (comparison.duplicates if p in touching else comparison.phantoms).append(play)
 
 
 def _shared_ms(truth: TruePlay, play: Play) -> float:

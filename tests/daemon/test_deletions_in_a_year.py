@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from tests.testbed.fault_schedule import HOUR
 from tests.testbed.year import YearSimulation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -57,13 +58,20 @@ class YearOfDeletions(YearSimulation):
         """Delete the newest play that is over, or some of the last ones, if Redis is there."""
         if self.redis.down or self.redis.refusing or not self.redis.running:
             return
-        paused = self._pause_redis_faults()
         over = [play for play in self._plays(self.choice.choice([3, 60])) if play.end_reason is not None]
         chosen = self.choice.sample(over, min(3, len(over))) if self.choice.random() < 0.5 else over[-1:]
-        Deletion(self.archive(), self.clock.now).delete([play.second for play in chosen])
+        with self.without_redis_faults():
+            Deletion(self.archive(), self.clock.now).delete([play.second for play in chosen])
         left = {identity(play) for play in self._plays(200)}
         self.deleted |= {identity(play) for play in chosen} - left
-        self._resume_redis_faults(paused)
+
+    @contextmanager
+    def without_redis_faults(self) -> Iterator[None]:
+        faults = {"before_send": None, "after_send": None, "hanging": False, "slow": 0, "deaf_after_write": 0}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, usual in faults.items():
+                patch.setattr(self.redis, name, usual)
+            yield
 
     def _check(self) -> None:
         pass  # a play that is missing may have been deleted
@@ -74,8 +82,8 @@ class YearOfDeletions(YearSimulation):
     def _sum_up(self) -> None:
         self.logged = {identity(play) for play in self._plays()}
         self._kill()
-        self._pause_redis_faults()
-        self.problems = [str(line) for line in check(self.archive(), self.clock.now).page[1:]]
+        with self.without_redis_faults():
+            self.problems = [str(line) for line in check(self.archive(), self.clock.now).page[1:]]
 
 
 @pytest.fixture(autouse=True)

@@ -75,9 +75,6 @@ class _Disk:
         journal: What the changes since the last save began have replaced, oldest first.
         saving: The same for those that the save under way will keep; None when there is none.
         due: When the next save begins, or the one under way ends.
-        saved_at: When the last save ended.
-        durable: How many changes are on the disk, of all that there were.
-        stalled: Whether the disk takes nothing.
         unlogged: By key and field, what the file has of values that were changed in memory only.
     """
 
@@ -151,12 +148,7 @@ class _Disk:
 
 
 class _Keys:
-    """Strings and hashes by key. A change is noted on the disk's journal; only what is changed is copied.
-
-    Attributes:
-        time: The time by which keys expire.
-        is_logged: Whether the append-only file gets the changes.
-    """
+    """Strings and hashes by key. A change is noted on the disk's journal; only what is changed is copied."""
 
     def __init__(self, disk: _Disk) -> None:
         self.time = 0.0
@@ -265,7 +257,6 @@ class FakeRedis:
             likes, or crash the server.
         after_send: The same, afterwards.
         session: A new number whenever all connections break.
-        running: Whether it runs; see `stop` and `restart`.
     """
 
     def __init__(
@@ -294,6 +285,10 @@ class FakeRedis:
     def names(self) -> list[str]:
         """The keys that it holds."""
         return self._keys.names()
+
+    def fields(self, key: str) -> dict[str, str]:
+        """A hash, whatever is wrong with the server."""
+        return self._keys.fields(key)
 
     def client(self, url: str = "") -> FakeRedisClient:
         """Return a client of it; fit to be the `connect` of a `Store`."""
@@ -558,17 +553,7 @@ class FakeRedis:
 
 
 class FakeRedisClient(RedisClient):
-    """A client of the fake server.
-
-    Args:
-        server: The fake server.
-
-    Attributes:
-        where: What stands for the server's address.
-        connections: How many connections there have been.
-        is_cluster: That it is none.
-        session: The session it is connected in; 0 when it is not.
-    """
+    """A client of the fake server; its `session` is 0 while it is not connected."""
 
     def __init__(self, server: FakeRedis) -> None:
         self.where = "fake"

@@ -54,7 +54,7 @@ FAULT_KINDS = {
         7, (5.0, 24 * HOUR), ("rate_limit", "rate_limit_date", "quota_exceeded", "rate_limit_text")
     ),
     "unauthorised": FaultKind(6, (0.0, 10 * MINUTE), ("expired",), (1, 2, 5, 50)),
-    "invalid_grant": FaultKind(2, (MINUTE, 5 * HOUR)),
+    "invalid_grant": FaultKind(2, (MINUTE, 5 * HOUR), ("invalid_grant",)),
     "accounts": FaultKind(4, (MINUTE, HOUR), ("error_503", "reset", "rate_limit", "html_200")),
     "redis away": FaultKind(8, (5.0, 8 * HOUR)),
     "redis refuses": FaultKind(

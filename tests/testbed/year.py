@@ -10,12 +10,16 @@ import errno
 import io
 import os
 import random
+import re
 import sqlite3
-from bisect import bisect_right
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from heapq import heappop, heappush
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,7 +27,7 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, Play
 from spotify_logger.daemon.poller import Environment, Poller
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, six_months_after
-from spotify_logger.simulator.comparison import Comparison, Pair, compare
+from spotify_logger.simulator.comparison import Comparison, compare
 from spotify_logger.simulator.faults import API_PATH, TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.recently_played import MAX_PLAYED_AT_ERROR
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     from tests.testbed.fake_redis import Persistence
 
 ALERT_URL = "https://alerts.example/spotify-logger"
+SECRET = re.compile(f"{DEMO_CLIENT_SECRET}|{DEMO_REFRESH_TOKEN}|spotify-logger-|[AB]Q[0-9A-Za-z]{{88}}")
+"""What must not be logged: secrets of the app, of the alerts (this, and a code), and every token."""
 LONGEST_WAIT = 240.0
 """Seconds between two turns at most: idle, and slowed by limits."""
 MAX_ERROR_MS = 5_000
@@ -70,18 +76,12 @@ class YearResult:
 
     Attributes:
         heard: Plays that were heard in public.
-        live: Those of them that were found by polling.
-        repaired: Those that `recently-played` brought.
+        live: Those of them that were found by polling; `repaired` ones were brought by `recently-played`.
         in_gaps: Those that could be neither seen nor learned of, and lie in a recorded gap.
         in_blinks: Over before the next question, which an outage too short for a gap may have put off.
         merged: Started again so soon, after something that nobody saw, that they are one play with the next.
         lost: Polled or listed, and not in Redis.
         doubled: In Redis, and not heard, or more often than heard.
-        requests: What was sent to Spotify.
-        alerts: What was sent to a person.
-        gaps: The gaps that are recorded.
-        gap_hours: How long they were in all.
-        faults: How often each fault happened.
         close: The share of plays seen from start to end whose time heard is off by five seconds at most.
     """
 
@@ -104,17 +104,15 @@ class YearResult:
 class LogCapture(io.StringIO):
     """Captures the log, keeping the last lines and rejecting secrets."""
 
-    def __init__(self, secrets: set[str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.lines: list[str] = []
-        self._secrets = secrets
+        self.lines: deque[str] = deque(maxlen=25)
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase.write`."""
-        secret = next((secret for secret in self._secrets if secret in text), None)
-        if secret is not None:
-            raise YearFailure(f"a secret is in the log: {text.replace(secret, '***')}")
-        self.lines = [*self.lines[-40:], text]
+        if SECRET.search(text):
+            raise YearFailure(f"a secret is in the log: {SECRET.sub('***', text)}")
+        self.lines.append(text)
         return len(text)
 
 
@@ -122,8 +120,6 @@ class YearSimulation:
     """A logger, its machine and its listener over some days; `run` simulates them.
 
     Args:
-        seed: The same seed gives the same days.
-        days: How many.
         folder: For the logger's files.
         per_day: Faults a day, on average.
         persistence: How the Redis server keeps what it is given.
@@ -166,8 +162,7 @@ class YearSimulation:
         self._is_full = False
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._scheduled = 0
-        self._secrets = {DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN, ALERT_URL.rpartition("/")[2] + "-"}
-        self.log = LogCapture(self._secrets)
+        self.log = LogCapture()
         self._limits: dict[str, float] = {}
         self._found: dict[tuple[int, str], Play] = {}
         self._seen_now: set[int] = set()
@@ -215,17 +210,16 @@ class YearSimulation:
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
         self._scheduled += 1
-        self._due.append((moment, self._scheduled, action))
-        self._due.sort(key=lambda due: due[:2], reverse=True)
+        heappush(self._due, (moment, self._scheduled, action))
 
     def _run_until(self, end: float) -> None:
         turn_due = self.clock.now
         while self.clock.now < end:
-            next_action = self._due[-1][0] if self._due else end
+            next_action = self._due[0][0] if self._due else end
             moment = min(max(turn_due, self._start_at), next_action, end)
             self.clock.sleep(moment - self.clock.now)
-            if self._due and self._due[-1][0] <= self.clock.now:
-                self._due.pop()[2]()
+            if self._due and self._due[0][0] <= self.clock.now:
+                heappop(self._due)[2]()
             elif self.clock.now >= max(turn_due, self._start_at):
                 turn_due = self._turn()
 
@@ -342,17 +336,13 @@ class YearSimulation:
             asked = response.retry_after(self.clock.now) or 0.0
             self._limits[family] = self.clock.now + asked - LATENCY[1]  # it was said a moment ago
         if response.status == 200:
-            self._note_answer(path, response)
+            self._note_answer(path)
         return response
 
-    def _note_answer(self, path: str, response: Response) -> None:
-        """Note what an answer shows, and which secrets it brings."""
+    def _note_answer(self, path: str) -> None:
+        """Note what an answer shows."""
         is_faulty = any(name != "expired" for name in self.service.faults.names)
-        if path == TOKEN_PATH:
-            self._secrets.update(
-                part for part in response.body.decode().split('"') if part.startswith(("BQ", "AQ"))
-            )
-        elif path == PLAYER_PATH and not is_faulty:
+        if path == PLAYER_PATH and not is_faulty:
             segment = self.record.at(self._network.answered_at)
             if segment.play is not None and segment.visible == "item" and segment.moving:
                 self._seen_now.add(segment.play)
@@ -394,35 +384,29 @@ class YearSimulation:
     def _offline(self, fault: ScheduledFault) -> None:
         self._fault(fault.detail, "", fault)
 
-    def _limit(self, fault: ScheduledFault) -> None:
-        self._fault(fault.detail, API_PATH, fault)
-
-    def _unauthorised(self, fault: ScheduledFault) -> None:
-        self._fault(fault.detail, API_PATH, fault)
+    _limit = _unauthorised = _spotify
 
     def _accounts(self, fault: ScheduledFault) -> None:
         self._fault(fault.detail, TOKEN_PATH, fault)
         self._fault("expired", API_PATH, replace(fault, number=1))
 
-    def _invalid_grant(self, fault: ScheduledFault) -> None:
-        self._fault("invalid_grant", TOKEN_PATH, fault)
-        self._fault("expired", API_PATH, replace(fault, number=1))
+    _invalid_grant = _accounts
+
+    def _set_for_a_while(self, fault: ScheduledFault, name: str, value: object, usual: object) -> None:
+        setattr(self.redis, name, value)
+        self._at(self.clock.now + fault.seconds, partial(setattr, self.redis, name, usual))
 
     def _redis_away(self, fault: ScheduledFault) -> None:
-        self.redis.down = True
-        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "down", False))
+        self._set_for_a_while(fault, "down", value=True, usual=False)
 
     def _redis_refuses(self, fault: ScheduledFault) -> None:
-        self.redis.refusing = fault.detail  # type: ignore[assignment]
-        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "refusing", ""))
+        self._set_for_a_while(fault, "refusing", fault.detail, "")
 
     def _redis_hangs(self, fault: ScheduledFault) -> None:
-        self.redis.hanging = True
-        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "hanging", False))
+        self._set_for_a_while(fault, "hanging", value=True, usual=False)
 
     def _redis_slow(self, fault: ScheduledFault) -> None:
-        self.redis.slow = fault.number
-        self._at(self.clock.now + fault.seconds, lambda: setattr(self.redis, "slow", 0.0))
+        self._set_for_a_while(fault, "slow", fault.number, 0.0)
 
     def _redis_deaf(self, fault: ScheduledFault) -> None:
         self.redis.deaf_after_write = fault.number
@@ -435,8 +419,7 @@ class YearSimulation:
         self._kill()
         self._start_at = max(self._start_at, self.clock.now + fault.seconds)
 
-    def _stop(self, fault: ScheduledFault) -> None:
-        self._crash(fault)
+    _stop = _crash
 
     def _crash_at_a_write(self, fault: ScheduledFault) -> None:
         self._next_crash, self._writes_left = fault, fault.number
@@ -471,7 +454,6 @@ class YearSimulation:
     def _log_in(self) -> None:
         """Log in on another terminal, as the listener does after an alert."""
         token = self.service.log_in(self.clock.now)
-        self._secrets.add(token)
         TokenFile(self._folder / TOKEN_FILE).save(Token(token, authorized_at=self.clock.now))
         self._at(six_months_after(self.clock.now) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
 
@@ -479,71 +461,49 @@ class YearSimulation:
 
     def _plays(self, count: int | None = None) -> list[Play]:
         """The plays that are in Redis, the newest ones or all."""
-        client = self.redis.client()
-        was = self._pause_redis_faults()
-        try:
-            client.connect()
-            days = sorted(key for key in self.redis.names() if key.startswith("plays:"))
-            keys: list[str] = []
-            for day in reversed(days):
-                keys += sorted(client.send([("HGETALL", day)])[0], key=int, reverse=True)
-                if count is not None and len(keys) >= count:
-                    break
-            replies = client.send([("HGETALL", f"listening:{key}") for key in keys[:count]]) if keys else []
-        finally:
-            self._resume_redis_faults(was)
+        keys: list[int] = []
+        for day in sorted((key for key in self.redis.names() if key.startswith("plays:")), reverse=True):
+            keys += sorted(map(int, self.redis.fields(day)), reverse=True)
+            if count is not None and len(keys) >= count:
+                break
         plays = []
-        for key, reply in zip(keys, replies, strict=False):
-            play = Play.from_hash(int(key), reply)
-            if play is None:
-                raise YearFailure(f"listening:{key} holds no play: {reply}")
+        for key in keys[:count]:
+            kept = self.redis.fields(f"listening:{key}")
+            if (play := Play.from_hash(key, kept)) is None:
+                raise YearFailure(f"listening:{key} holds no play: {kept}")
             plays.append(play)
-        return sorted(plays, key=lambda play: play.started_ms)
-
-    def _pause_redis_faults(self) -> tuple[object, ...]:
-        """Suspend the faults of the server, to look into it; return them."""
-        server = self.redis
-        was = (server.before_send, server.after_send, server.hanging, server.slow, server.deaf_after_write)
-        server.before_send = server.after_send = None
-        server.hanging, server.slow, server.deaf_after_write = False, 0.0, 0
-        return was
-
-    def _resume_redis_faults(self, was: tuple[object, ...]) -> None:
-        server = self.redis
-        (server.before_send, server.after_send, server.hanging, server.slow, server.deaf_after_write) = was  # type: ignore[assignment]
+        return sorted(plays, key=attrgetter("started_ms"))
 
     def _check(self) -> None:
         """Check after every fault that no play is logged twice, and that every recorded one is somewhere."""
-        found = list(self._found)[-RECENT_PLAYS:]
-        kept = self._kept()
-        plays = (
-            []
-            if self.redis.down or self.redis.refusing or not self.redis.running
-            else self._plays(RECENT_PLAYS)
-        )
-        if plays:
-            there = {identity(play) for play in plays} | kept
+        if self.redis.down or self.redis.refusing or not self.redis.running:
+            return
+        if plays := self._plays(RECENT_PLAYS):
             oldest = plays[0].started_ms
-            for started_ms, uri in found:
+            there = {identity(play) for play in plays} | self._kept(oldest)
+            for started_ms, uri in islice(reversed(self._found), RECENT_PLAYS):
                 if started_ms > oldest and (started_ms, uri) not in there:
                     raise YearFailure(f"neither Redis nor the outbox has the play of {started_ms}: {uri}")
             self._judge(plays, plays[0].started_ms / 1000 - HOUR)
 
-    def _kept(self) -> set[tuple[int, str]]:
-        """The plays of the outbox, as another process would see them."""
+    def _kept(self, since_ms: int) -> set[tuple[int, str]]:
+        """The plays of the outbox that ended since then, as another process would see them."""
         if self._poller is not None:
-            return {identity(play) for play in self._poller.outbox.kept()}
+            return {identity(play) for play in self._poller.outbox.kept(since_ms)}
         name = self._folder / "outbox.sqlite"
         if not name.exists():
             return set()
         database = sqlite3.connect(name)
-        rows = database.execute("SELECT started_ms, uri FROM plays").fetchall()
+        rows = database.execute(
+            "SELECT started_ms, uri FROM plays WHERE ended_ms >= ?", (since_ms,)
+        ).fetchall()
         database.close()
         return {(started_ms, uri) for started_ms, uri in rows}
 
     def _judge(self, plays: list[Play], since: float = 0.0) -> Comparison:
         now = self.clock.now
-        truth = [play for play in self._truth if play.ended_at >= since and play.started_at <= now]
+        first = bisect_left(self._truth, since, key=attrgetter("ended_at"))
+        truth = self._truth[first : bisect_right(self._truth, now, key=attrgetter("started_at"))]
         verdict = compare(truth, [self._comparable(play) for play in plays])
         extra = [*verdict.duplicates, *verdict.phantoms]
         self.result.doubled = max(self.result.doubled, len(extra))
@@ -578,12 +538,19 @@ class YearSimulation:
         verdict = self._judge(plays)
         total = self.result
         total.heard = sum(play.started_at <= self.clock.now for play in self._truth)
-        total.live = sum(pair.logged.source == "live" for pair in verdict.pairs)
-        total.repaired = len(verdict.pairs) - total.live
+        live = [pair for pair in verdict.pairs if pair.logged.source == "live"]
+        total.live, total.repaired = len(live), len(verdict.pairs) - len(live)
         gaps = self._gaps()
         total.gaps, total.gap_hours = len(gaps), sum(end - begin for begin, end in gaps) / HOUR
-        lost = [play for play in verdict.missed if not self._is_accounted_for(play, verdict.pairs, gaps)]
-        self._check_lengths(verdict.pairs)
+        logged: dict[str, list[Play]] = {}
+        for pair in verdict.pairs:
+            logged.setdefault(pair.truth.uri, []).append(pair.logged)
+        lost = [
+            play
+            for play in verdict.missed
+            if not self._is_accounted_for(play, logged.get(play.uri, ()), gaps)
+        ]
+        total.close = sum(pair.played_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
         total.lost = len(lost)
         if lost:
             raise YearFailure(f"{total.lost} plays are lost, such as {lost[0]}")
@@ -592,9 +559,11 @@ class YearSimulation:
         number = self._number_of[id(play)]
         return bool(self.seen[number]) or number in self.listed
 
-    def _is_accounted_for(self, play: TruePlay, pairs: list[Pair], gaps: list[tuple[float, float]]) -> bool:
-        """Whether a play that is not in Redis could not be, and why."""
-        if any(_is_part(play, pair) for pair in pairs):
+    def _is_accounted_for(
+        self, play: TruePlay, logged: Sequence[Play], gaps: list[tuple[float, float]]
+    ) -> bool:
+        """Whether a play that is not in Redis, as others of its recording are, could not be, and why."""
+        if any(_is_part(play, other) for other in logged):
             self.result.merged += 1
         elif self._is_required(play):
             return False
@@ -607,35 +576,26 @@ class YearSimulation:
         return True
 
     def _gaps(self) -> list[tuple[float, float]]:
-        client = self.redis.client()
-        client.connect()
-        (reply,) = client.send([("HGETALL", "gaps")])
-        return [(float(begin), float(end.partition(" ")[0])) for begin, end in reply.items()]
-
-    def _check_lengths(self, pairs: list[Pair]) -> None:
-        live = [pair for pair in pairs if pair.logged.source == "live"]
-        self.result.close = sum(pair.played_error_ms <= MAX_ERROR_MS for pair in live) / max(1, len(live))
+        gaps = self.redis.fields("gaps")
+        return [(float(begin), float(end.partition(" ")[0])) for begin, end in gaps.items()]
 
     def _report(self, error: Exception) -> str:
         """Return what a person needs to find the bug."""
         events = "\n".join(f"  {fault}" for fault in self._recent_faults)
-        lines = "".join(self.log.lines[-25:])
+        lines = "".join(self.log.lines)
         return f"seed {self.seed}, at {self.clock.now:.0f}: {error}\nfaults:\n{events}\nlog:\n{lines}"
 
 
-def _is_part(play: TruePlay, pair: Pair) -> bool:
+def _is_part(play: TruePlay, logged: Play) -> bool:
     """Whether a play lies within a logged one of the same recording."""
-    logged = pair.logged
-    within = logged.started_ms / 1000 - 5 <= play.started_at and play.ended_at <= logged.ended_ms / 1000 + 5
-    return pair.truth.uri == play.uri and within
+    return logged.started_ms / 1000 - 5 <= play.started_at and play.ended_at <= logged.ended_ms / 1000 + 5
 
 
 def recordings(record: ListeningHistory) -> dict[str, str]:
     """The uri that stands for a recording, by the uris of its pressings."""
     items = [segment.item for segment in record.segments if segment.item is not None]
-    return {item.uri: min(item.uri, item.twin.uri) for item in items if item.twin is not None} | {
-        item.twin.uri: min(item.uri, item.twin.uri) for item in items if item.twin is not None
-    }
+    twins = [(item.uri, item.twin.uri) for item in items if item.twin is not None]
+    return {uri: min(pair) for pair in twins for uri in pair}
 
 
 def _starts_by_uri(truth: Sequence[TruePlay]) -> dict[str, tuple[list[float], list[int]]]:
