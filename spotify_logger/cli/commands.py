@@ -11,19 +11,15 @@ import re
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spotify_logger import __version__
 from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
-from spotify_logger.config.settings import load
+from spotify_logger.config.settings import Settings, load
 from spotify_logger.queries.arguments import add_command, add_questions
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.output import write_answer
 from spotify_logger.report.words import utc_time
 from spotify_logger.system.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from spotify_logger.config.settings import Settings
 
 EXAMPLES = """
 examples:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.queries.arguments import Commands
 
+
 TRANSFER_COMMANDS = ("import", "export", "forget", "check")
 
 

@@ -27,11 +27,7 @@ _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 
 
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse arguments, by default those of the process.
-
-    Returns:
-        The options, with the `question`; the `day` command gets its `day` as a date.
-    """
+    """Parse arguments, by default those of the process; add the `question`, and make `day` a date."""
     for argument in takewhile("--".__ne__, sys.argv[1:] if arguments is None else arguments):
         # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
         if given := _DASHES.fullmatch(argument):
@@ -134,26 +130,19 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
         "help": "time zone, such as Europe/Berlin (default: the system's)",
     },
 }
-_PERIOD_OPTIONS: Mapping[str, dict[str, Any]] = {
-    "--since": {"metavar": "DAY", "type": str.strip, "help": f"start of the period: {question.DAY_FORMS}"},
-    "--until": {
-        "metavar": "DAY",
-        "type": str.strip,
-        "help": "end of the period, including all of that year, month or day",
-    },
-    "--year": {"type": _year, "metavar": "2026", "help": "one calendar year"},
-    "--month": {
-        "type": _converter(question.parse_month, "not a month", "2026-11"),
-        "metavar": "2026-11",
-        "help": "one calendar month",
-    },
-    "--last": {
-        "type": _converter(_length, "not a length of time", "12h, 30d, 4w, 6m or 1y"),
-        "metavar": "30d",
-        "help": "the time up to now: 12h, 30d, 4w, 6m or 1y",
-    },
-    "--tz": _OPTIONS["--tz"],
-}
+_LENGTHS, _MONTH = "12h, 30d, 4w, 6m or 1y", "2026-11"
+_PERIOD_OPTIONS = (
+    ("--since", "DAY", str.strip, f"start of the period: {question.DAY_FORMS}"),
+    ("--until", "DAY", str.strip, "end of the period, including all of that year, month or day"),
+    ("--year", "2026", _year, "one calendar year"),
+    ("--month", _MONTH, _converter(question.parse_month, "not a month", _MONTH), "one calendar month"),
+    (
+        "--last",
+        "30d",
+        _converter(_length, "not a length of time", _LENGTHS),
+        f"the time up to now: {_LENGTHS}",
+    ),
+)
 _A_YEAR: Mapping[str, Any] = {
     "type": _year,
     "default": 0,  # the current year, which depends on the time zone
@@ -167,8 +156,9 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     for name in names:
         if name == PERIOD:
             group = parser.add_argument_group("when", "in local time; without any of these, all time")
-            for each, about in _PERIOD_OPTIONS.items():
-                group.add_argument(each, **about)
+            for option, metavar, convert, what in _PERIOD_OPTIONS:
+                group.add_argument(option, metavar=metavar, type=convert, help=what)
+            group.add_argument("--tz", **_OPTIONS["--tz"])
         else:
             parser.add_argument(name, **_OPTIONS[name])
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.statistics import CalendarCounts, Totals, date_of
 from spotify_logger.queries.arguments import MONTH, WEEK
-from spotify_logger.queries.phrases import asked_data, gap_note, nothing_played, unobserved_data
-from spotify_logger.queries.question import PLAYS, TIME
-from spotify_logger.queries.ranking import amount_words
+from spotify_logger.queries.phrases import asked_data, gap_note, nothing_played, unseen_data
+from spotify_logger.queries.question import PLAYS, TIME, Question
+from spotify_logger.queries.ranking import amount_words, amounts_data
 from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, day_rows
-from spotify_logger.report.blocks import Answer, BarChart, CalendarHeatmap, Heatmap, Sparkline, Table
+from spotify_logger.report.blocks import Answer, BarChart, Block, CalendarHeatmap, Heatmap, Sparkline, Table
 from spotify_logger.report.words import WEEKDAYS, counted, listening_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from spotify_logger.queries.question import Question
-    from spotify_logger.report.blocks import Block
-    from spotify_logger.report.csv_output import CsvRow
     from spotify_logger.storage.bulk import Archive
 
 DAY_HOURS = 24
@@ -41,7 +39,7 @@ def _read(reader: PlayReader) -> tuple[CalendarCounts, Totals]:
 
 
 def _sums_data(question: Question, sums: Totals) -> dict[str, object]:
-    return {**asked_data(question), "plays": sums.plays, "heard_ms": sums.ms_played}
+    return {**asked_data(question), **amounts_data(sums.plays, sums.ms_played)}
 
 
 def _sums_rows(question: Question, sums: Totals) -> list[tuple[str, str]]:
@@ -57,16 +55,11 @@ def clock(archive: Archive, question: Question) -> Answer:
     reader = PlayReader(archive, question)
     calendar, sums = _read(reader)
     plays, heard = calendar.hour_plays, calendar.hour_ms_played
-    cells: list[CsvRow] = [
-        {
-            "weekday": WEEKDAYS[hour // DAY_HOURS],
-            "hour": hour % DAY_HOURS,
-            "plays": plays[hour],
-            "heard_ms": heard[hour],
-        }
-        for hour in range(len(plays))
+    cells: list[dict[str, Any]] = [
+        {"weekday": weekday, "hour": hour, **amounts_data(plays[number], heard[number])}
+        for number, (weekday, hour) in enumerate(product(WEEKDAYS, range(DAY_HOURS)))
     ]
-    data = {**_sums_data(question, sums), "week": cells, "unseen": unobserved_data(reader)}
+    data = {**_sums_data(question, sums), "week": cells, "unseen": unseen_data(reader)}
     if not sums.rows:
         return Answer(data, [nothing_played(question.period)])
     amounts, unit = plays, PLAYS
@@ -106,10 +99,12 @@ def calendar(archive: Archive, question: Question) -> Answer:
     figures = Figures.of(reader)
     sums = figures.sums
     year = question.zone.day(first_second(question.period)).year
-    days = _days_of_year(year, question.today, figures.calendar)
+    past = [day for day in days_of_year(year) if date_of(day) <= question.today]
+    # Days after today may have plays, logged by a clock ahead of ours.
+    days = sums_by(figures.calendar, sorted({*past, *figures.calendar.ms_played}), "day", str)
     about_days = figures.days_data(question.today)
     data = {"year": year, **_sums_data(question, sums), **about_days}
-    data |= {"calendar": days, "unseen": unobserved_data(reader)}
+    data |= {"calendar": days, "unseen": unseen_data(reader)}
     if not sums.rows:
         return Answer(data, [nothing_played(question.period)])
     unit = MINUTES if question.by == TIME else PLAYS
@@ -122,15 +117,23 @@ def calendar(archive: Archive, question: Question) -> Answer:
     return Answer(data, [CalendarHeatmap(year, values, unit), table, *gap_note(reader)], csv_rows=days)
 
 
-def _days_of_year(year: int, today: date, calendar: CalendarCounts) -> list[dict[str, Any]]:
-    """Return the days of a year up to today, and later ones with plays (logged by a clock ahead of ours)."""
-    first, last = ((date(year + more, 1, 1) - EPOCH_DAY).days for more in (0, 1))
-    past = range(first, min(last, (today - EPOCH_DAY).days + 1))
-    plays, heard = calendar.plays, calendar.ms_played
-    return [
-        {"day": str(date_of(day)), "plays": plays[day], "heard_ms": heard.get(day, 0)}
-        for day in sorted({*past, *heard})
-    ]
+def days_of_year(year: int) -> range:
+    """Return the days of a year, as days since the epoch."""
+    first, end = ((date(number, 1, 1) - EPOCH_DAY).days for number in (year, year + 1))
+    return range(first, end)
+
+
+def sums_by(
+    calendar: CalendarCounts, days: Iterable[int], label: str, name_of: Callable[[date], str]
+) -> list[dict[str, Any]]:
+    """Sum up plays and time of some days since the epoch, by the name of their interval, for JSON and CSV."""
+    found: dict[str, dict[str, Any]] = {}
+    for day in days:
+        name = name_of(date_of(day))
+        sums = found.setdefault(name, {label: name, **amounts_data(0, 0)})
+        sums["plays"] += calendar.plays[day]
+        sums["heard_ms"] += calendar.ms_played.get(day, 0)
+    return list(found.values())
 
 
 def course(archive: Archive, question: Question, per: str) -> Answer:
@@ -138,7 +141,7 @@ def course(archive: Archive, question: Question, per: str) -> Answer:
     reader = PlayReader(archive, question)
     calendar, sums = _read(reader)
     found = by_interval(calendar, question, per)
-    data = {"per": per, **_sums_data(question, sums), "periods": found, "unseen": unobserved_data(reader)}
+    data = {"per": per, **_sums_data(question, sums), "periods": found, "unseen": unseen_data(reader)}
     if not found:
         return Answer(data, [nothing_played(question.period)])
     plays = f"{counted(sums.plays, 'play')} {question.rule_words}"
@@ -171,15 +174,8 @@ def by_interval(calendar: CalendarCounts, question: Question, per: str) -> list[
     first = date_of(min(calendar.ms_played)) if period.begin is None else zone.day(period.begin)
     last = question.today if period.end is None else min(zone.day(period.end - 1), question.today)
     last = max(last, date_of(max(calendar.ms_played)))
-    found: dict[date, list[int]] = {}
-    for number in range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1):
-        amounts = found.setdefault(_first_day(date_of(number), per), [0, 0])
-        amounts[0] += calendar.plays[number]
-        amounts[1] += calendar.ms_played.get(number, 0)
-    return [
-        {"from": str(begin), "plays": plays, "heard_ms": ms_played}
-        for begin, (plays, ms_played) in found.items()
-    ]
+    days = range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1)
+    return sums_by(calendar, days, "from", lambda day: str(_first_day(day, per)))
 
 
 def _first_day(day: date, per: str) -> date:

@@ -6,18 +6,26 @@ a track for years is first in every year.
 
 from __future__ import annotations
 
-from itertools import compress
+from itertools import compress, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spotify_logger.core.catalog import keys_by_group
 from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.queries.phrases import asked_data, item_title
-from spotify_logger.queries.ranking import ARTISTS, NOUNS, TRACKS, RankedItem, amount_words, groups_of, ranked
+from spotify_logger.queries.ranking import (
+    ARTISTS,
+    NOUNS,
+    TRACKS,
+    RankedItem,
+    amount_words,
+    amounts_data,
+    groups_of,
+    ranked,
+)
 from spotify_logger.queries.reader import PlayReader
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.queries.top import totals
-from spotify_logger.report.blocks import Answer, Heading, Table
+from spotify_logger.report.blocks import Answer, Block, Heading, Table
 from spotify_logger.report.words import counted, listening_time, utc_time
 
 if TYPE_CHECKING:
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
     from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.question import Question
-    from spotify_logger.report.blocks import Block
     from spotify_logger.storage.bulk import Archive
 
 KINDS = (ARTISTS, TRACKS)
@@ -35,13 +42,13 @@ NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
 
 
 class ListenerPlays(NamedTuple):
-    """The plays of one of the two listeners.
+    """What one of the two listeners heard, by kind and group (see `RankedItem`).
 
     Attributes:
         data: The totals of the period, for JSON.
         entries: The catalog entries of the items.
-        things: Artists and tracks, by kind and group (see `RankedItem`).
-        firsts: The second of the first play that counts over all time, by kind and group.
+        things: Artists and tracks.
+        firsts: The second of the first play that counts over all time.
     """
 
     data: dict[str, Any]
@@ -51,13 +58,7 @@ class ListenerPlays(NamedTuple):
 
 
 class SharedItem(NamedTuple):
-    """A track or an artist that both listeners heard.
-
-    Attributes:
-        name: The name of the artist, or artists and title of the track.
-        pair: How much each listener played it.
-        firsts: The seconds at which each first heard it, even before the period.
-    """
+    """What both listeners heard: how much each did, and in which second first, even before the period."""
 
     name: str
     pair: tuple[RankedItem, RankedItem]
@@ -105,23 +106,18 @@ def _heard(reader: PlayReader, name: str) -> ListenerPlays:
         kind: {each.group: each for each in ranked(tallies, groups[kind], reader.question.by)}
         for kind in KINDS
     }
-    plays, heard_ms = totals(tallies)
+    by_group: dict[str, dict[Hashable, int]] = {kind: {} for kind in KINDS}
+    for kind, (key, second) in product(KINDS, firsts.items()):
+        for group in groups[kind].get(key, ()):
+            by_group[kind].setdefault(group, second)
+    numbers = {kind: len(things[kind]) for kind in KINDS}
     return ListenerPlays(
-        {"name": name, "plays": plays, "heard_ms": heard_ms, **{kind: len(things[kind]) for kind in KINDS}},
-        entries,
-        things,
-        {
-            kind: {
-                group: min(firsts[key] for key in keys)
-                for group, keys in keys_by_group(firsts, groups[kind]).items()
-            }
-            for kind in KINDS
-        },
+        {"name": name, **amounts_data(*totals(tallies)), **numbers}, entries, things, by_group
     )
 
 
 def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
-    """Record the first counting play of each item, from days in chronological order."""
+    """Record the first counting play of each item; days and then items are in chronological order."""
     for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
         firsts.setdefault(item, second)
 

@@ -6,24 +6,21 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import artist_names, recording_key
+from spotify_logger.core.catalog import CatalogEntry, artist_names, recording_key
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.statistics import DetailedItemCounts, ItemCounts, ItemStatistics
 from spotify_logger.core.text_search import MatchQuality, TextMatcher
-from spotify_logger.queries.phrases import format_time, gap_note, item_title, unobserved_data
-from spotify_logger.queries.question import FINISHED, HALF, PLAYS
+from spotify_logger.queries.phrases import format_time, gap_note, item_title, unseen_data
+from spotify_logger.queries.question import FINISHED, HALF, PLAYS, Question
 from spotify_logger.queries.ranking import TRACKS, groups_of, ranked
 from spotify_logger.queries.reader import PlayReader
-from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.blocks import Answer, Block, Table
 from spotify_logger.report.words import counted, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.play_rows import PlayRows
-    from spotify_logger.queries.question import Question
-    from spotify_logger.report.blocks import Block
     from spotify_logger.report.csv_output import CsvValue
     from spotify_logger.storage.bulk import Archive
 
@@ -60,11 +57,8 @@ class CountedTrack:
 def count(archive: Archive, question: Question, text: str) -> Answer:
     """Count how often something was played.
 
-    Args:
-        archive: The log.
-        question: The question to answer.
-        text: A title, an album or an artist, in full; if nothing has that name, a part of these; and if there
-            is none either, words from them in any order.
+    The text is a title, an album or an artist, in full; if nothing has that name, a part of these; and if
+    there is none either, words from them in any order.
     """
     reader, matcher = PlayReader(archive, question), TextMatcher(text)
     tallies, details, fitting = ItemCounts(), DetailedItemCounts(), set[str]()
@@ -94,7 +88,7 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         "to": utc_time(question.period.end),
         **_sums_data(sums),
         "ranked": len(places),
-        "unseen": unobserved_data(reader),
+        "unseen": unseen_data(reader),
         "tracks": [{"keys": track.keys, **track.data} for track in tracks],
     }
     if not tracks:

@@ -28,11 +28,7 @@ def open_store(settings: Settings) -> Archive:
 
 
 def resolve_listener(text: str, store: Archive) -> str:
-    """Return the listener that a command-line argument names; "-" stands for the one without a name.
-
-    Raises:
-        SpotifyLoggerError: There is no such listener; the message lists the known ones.
-    """
+    """Return the listener that an argument names, "-" for the one without a name; an error lists all."""
     name = "" if text == "-" else text
     known = store.listeners()
     if name not in known:

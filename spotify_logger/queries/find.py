@@ -10,16 +10,15 @@ from enum import IntEnum
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import artist_names, is_episode, recording_key
+from spotify_logger.core.catalog import CatalogEntry, artist_names, is_episode, recording_key
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import CalendarCounts, ItemCounts, Totals
-from spotify_logger.core.text_search import MatchQuality, TextMatcher
+from spotify_logger.core.text_search import TextMatcher
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, RankedItem, groups_of, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.reader import PlayReader
 
@@ -43,12 +42,8 @@ class ItemMatch(IntEnum):
     KEY = 6
 
 
-ITEM_MATCH_OF = {
-    MatchQuality.NONE: ItemMatch.NONE,
-    MatchQuality.WORDS: ItemMatch.WORDS,
-    MatchQuality.SUBSTRING: ItemMatch.SUBSTRING,
-    MatchQuality.EXACT: ItemMatch.FOLDED,
-}
+OF_QUALITY = (ItemMatch.NONE, ItemMatch.WORDS, ItemMatch.SUBSTRING, ItemMatch.FOLDED)
+"""How well a name matches, by the `MatchQuality` of its text."""
 
 
 class ItemStats:
@@ -190,7 +185,7 @@ class ItemSearch:
         return [(self._titled(key, entry.album, entry), entry.album)] if entry.album else []
 
     def _named(self, name: str) -> ItemMatch:
-        return ItemMatch.EXACT if name == self.text else ITEM_MATCH_OF[self._matcher.match(name, "", "")]
+        return ItemMatch.EXACT if name == self.text else OF_QUALITY[self._matcher.match(name, "", "")]
 
     def _titled(self, key: str, name: str, entry: CatalogEntry) -> ItemMatch:
         """Return how well the text matches the key, or the name with or without one of the artists."""

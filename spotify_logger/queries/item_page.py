@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import ItemCounts, date_of
 from spotify_logger.core.text import fold
-from spotify_logger.queries.charts import DAY_HOURS, HOURS, MINUTE_MS, MINUTES, bar_chart
+from spotify_logger.queries.charts import DAY_HOURS, HOURS, MINUTE_MS, MINUTES, bar_chart, sums_by
 from spotify_logger.queries.find import ItemMatch, ItemSearch
-from spotify_logger.queries.phrases import asked_data, format_time, gap_note, nothing_played, unobserved_data
-from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.phrases import asked_data, format_time, gap_note, nothing_played, unseen_data
+from spotify_logger.queries.question import PLAYS, TIME, Question
 from spotify_logger.queries.ranking import (
     ALBUMS,
     ARTISTS,
@@ -20,6 +20,7 @@ from spotify_logger.queries.ranking import (
     VARIOUS,
     RankedLine,
     amount_words,
+    amounts_data,
     groups_of,
     lines_of,
     ranked,
@@ -27,14 +28,12 @@ from spotify_logger.queries.ranking import (
 from spotify_logger.queries.reader import PlayReader
 from spotify_logger.queries.summary import skip_data
 from spotify_logger.queries.top import totals
-from spotify_logger.report.blocks import Answer, Columns, Sparkline, Table
+from spotify_logger.report.blocks import Answer, Block, Columns, Sparkline, Table
 from spotify_logger.report.words import counted, listening_time, percentage, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spotify_logger.queries.question import Question
-    from spotify_logger.report.blocks import Block
     from spotify_logger.report.csv_output import CsvRow, CsvValue
     from spotify_logger.storage.bulk import Archive
 
@@ -45,14 +44,7 @@ LONGEST_BY_MONTH = 366 * 86_400 + 3600
 
 
 def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
-    """Report on one thing, or list the candidates if several match.
-
-    Args:
-        archive: The log.
-        question: The question to answer.
-        kind: ARTISTS, ALBUMS or TRACKS.
-        text: Its name or key, see `ItemSearch`.
-    """
+    """Report on the thing of a kind with a name or key, or list the candidates if several match."""
     reader = PlayReader(archive, question)
     search = ItemSearch(reader, kind, text)
     lines = lines_of(kind, search.candidates, search.entries)
@@ -64,7 +56,7 @@ def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
         **asked_data(question),
         "candidates": candidates,
         "found": None,
-        "unseen": unobserved_data(reader),
+        "unseen": unseen_data(reader),
     }
     if not search.entries:
         return Answer(data, [nothing_played(question.period)])
@@ -139,32 +131,18 @@ class _Report:
         calendar = self.stats.calendar
         amounts = calendar.ms_played if question.by == TIME else calendar.plays
         day = min(amounts, key=lambda day: (-amounts[day], day))
-        self.best_day: dict[str, Any] = {
-            "day": str(date_of(day)),
-            "plays": calendar.plays[day],
-            "heard_ms": calendar.ms_played[day],
-        }
-        self.periods = self._periods()
-        self.hours = [
-            {
-                "hour": hour,
-                "plays": sum(calendar.hour_plays[hour::DAY_HOURS]),
-                "heard_ms": sum(calendar.hour_ms_played[hour::DAY_HOURS]),
-            }
+        best_day = amounts_data(calendar.plays[day], calendar.ms_played[day])
+        self.best_day: dict[str, Any] = {"day": str(date_of(day)), **best_day}
+        begin, end = question.period.begin, question.period.end
+        is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
+        days = range(min(calendar.ms_played), max(calendar.ms_played) + 1)
+        pattern = "%Y-%m" if is_short else "%Y"
+        self.periods = sums_by(calendar, days, "period", lambda day: day.strftime(pattern))
+        by_hour = (calendar.hour_plays, calendar.hour_ms_played)
+        self.hours: list[dict[str, int]] = [
+            {"hour": hour, **amounts_data(*(sum(values[hour::DAY_HOURS]) for values in by_hour))}
             for hour in range(DAY_HOURS)
         ]
-
-    def _periods(self) -> list[dict[str, Any]]:
-        calendar, period = self.stats.calendar, self.question.period
-        begin, end = period.begin, period.end
-        is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
-        periods: dict[str, dict[str, Any]] = {}
-        for day in range(min(calendar.ms_played), max(calendar.ms_played) + 1):
-            name = str(date_of(day))[: 7 if is_short else 4]
-            sums = periods.setdefault(name, {"period": name, "plays": 0, "heard_ms": 0})
-            sums["plays"] += calendar.plays[day]
-            sums["heard_ms"] += calendar.ms_played.get(day, 0)
-        return list(periods.values())
 
     def blocks(self) -> list[Block]:
         """Return the report for people."""
@@ -247,7 +225,7 @@ class _Report:
         nothing: dict[str, CsvValue] = dict.fromkeys(whole)
         rows: list[CsvRow] = [{"what": NOUNS[self.kind], **whole}]
         for each in self.periods:
-            amounts = {"plays": each["plays"], "heard_ms": each["heard_ms"]}
+            amounts = amounts_data(each["plays"], each["heard_ms"])
             rows.append({"what": "period", **nothing, "name": each["period"], **amounts})
         for part, lines in self.parts.items():
             for place, line in enumerate(lines[: self.question.limit], 1):

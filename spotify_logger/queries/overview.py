@@ -12,19 +12,18 @@ from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.periods import Period
 from spotify_logger.queries.arguments import WEEK
 from spotify_logger.queries.charts import by_interval
-from spotify_logger.queries.phrases import unobserved_data
+from spotify_logger.queries.phrases import unseen_data
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, groups_of, lines_of, top_ranked
 from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, skip_data
 from spotify_logger.report.words import utc_time
-from spotify_logger.storage.bulk import RECENT_DAYS
+from spotify_logger.storage.bulk import RECENT_DAYS, Archive
 from spotify_logger.storage.store import ITEMS_PER_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from spotify_logger.queries.question import Question
-    from spotify_logger.storage.bulk import Archive
 
 KINDS = (TRACKS, ARTISTS, ALBUMS)
 TOP_COUNT = 5
@@ -42,8 +41,7 @@ class PastFigures:
     Attributes:
         asked: The question, limited to that part.
         mark: The version of the data, see `Archive.mark`.
-        until: When the figures expire, in seconds of the monotonic clock.
-        figures: The figures.
+        until: When the figures expire, in monotonic seconds.
         entries: The catalog entries of the items of the whole period, with the `NEEDED` fields only.
     """
 
@@ -101,7 +99,7 @@ class Overview:
             **numbers,
             "top": {kind: [line.data for line in lines_of(kind, shown[kind], entries)] for kind in KINDS},
             "weeks": by_interval(figures.calendar, question, WEEK),
-            "unseen": unobserved_data(reader),
+            "unseen": unseen_data(reader),
         }
 
     def _past(self, reader: PlayReader) -> PastFigures:

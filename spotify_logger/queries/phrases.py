@@ -46,6 +46,6 @@ def gap_note(reader: PlayReader) -> list[str]:
     return [f"At least: {counted(gaps, 'gap')} ({exact_duration(seconds)}) {verb} not observed."] * bool(gaps)
 
 
-def unobserved_data(reader: PlayReader) -> dict[str, int]:
+def unseen_data(reader: PlayReader) -> dict[str, int]:
     """Return the number of gaps and their seconds, for JSON."""
     return dict(zip(("gaps", "seconds"), reader.unobserved(), strict=True))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.catalog import (
     AlbumKey,
+    CatalogEntry,
     album_keys,
     artist_names,
     is_episode,
@@ -20,7 +21,6 @@ from spotify_logger.report.words import listening_time
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.statistics import ItemCounts
 
 TRACKS, ARTISTS, ALBUMS, SHOWS = KINDS = ("tracks", "artists", "albums", "shows")
@@ -73,8 +73,13 @@ class RankedLine(NamedTuple):
     @property
     def data(self) -> dict[str, str | int | float | None]:
         """The line for JSON and CSV."""
-        names = {"name": self.name, "artists": self.artists}
-        return {**names, "plays": self.now.plays, "heard_ms": self.now.ms_played, "key": self.now.keys[0]}
+        amounts = amounts_data(self.now.plays, self.now.ms_played)
+        return {"name": self.name, "artists": self.artists, **amounts, "key": self.now.keys[0]}
+
+
+def amounts_data(plays: int, ms_played: int) -> dict[str, int]:
+    """Return plays and milliseconds for JSON and CSV."""
+    return {"plays": plays, "heard_ms": ms_played}
 
 
 def amount_words(plays: int, ms_played: int, by: str) -> str:
@@ -97,13 +102,9 @@ def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) ->
 def ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted_only: bool = True
 ) -> list[RankedItem]:
-    """Rank groups of items by plays or time, the most played first; the other one breaks ties.
+    """Rank the groups of items by plays or time, the most played first; the other one breaks ties.
 
-    Args:
-        tallies: By item.
-        groups: The groups of each item, as returned by `groups_of`.
-        by: "plays" or "time".
-        counted_only: Whether to leave out groups without plays that count.
+    Groups without plays that count are left out, unless `counted_only` is false.
     """
     plays, heard = tallies.plays, tallies.ms_played
     found = []

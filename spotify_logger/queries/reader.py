@@ -9,16 +9,14 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.statistics import at_least, finished, half
-from spotify_logger.queries.question import FINISHED, HALF
-from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND
+from spotify_logger.queries.question import FINISHED, HALF, Question
+from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND, Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.core.periods import Period
     from spotify_logger.core.play_rows import PlayRows
-    from spotify_logger.queries.question import Question
-    from spotify_logger.storage.bulk import Archive
 
 
 class PlayReader:
@@ -36,11 +34,7 @@ class PlayReader:
             self._rule = finished() if threshold == FINISHED else at_least(int(threshold))
 
     def days(self, period: Period | None = None) -> Iterator[tuple[PlayRows, list[bool]]]:
-        """Yield the rows of a period day by day, in chronological order, and which of them count.
-
-        Args:
-            period: The period (default: that of the question).
-        """
+        """Yield the rows of a period, by default the question's, in order by day, and which of them count."""
         wanted = self.question.period if period is None else period
         for rows in self.archive.rows(first_second(wanted), wanted.end):
             if self._first is None or rows.seconds[0] < self._first:

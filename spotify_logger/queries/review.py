@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import compress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import DAY, HOUR, CalendarCounts, ItemCounts, date_of
-from spotify_logger.queries.phrases import (
-    asked_data,
-    format_time,
-    item_title,
-    nothing_played,
-    unobserved_data,
-)
-from spotify_logger.queries.question import PLAYS, TIME
+from spotify_logger.queries.charts import HOUR_MS, MINUTE_MS, days_of_year, sums_by
+from spotify_logger.queries.phrases import asked_data, format_time, item_title, nothing_played, unseen_data
+from spotify_logger.queries.question import PLAYS, TIME, Question
 from spotify_logger.queries.ranking import (
     ALBUMS,
     ARTISTS,
@@ -30,23 +25,19 @@ from spotify_logger.queries.ranking import (
 )
 from spotify_logger.queries.reader import PlayReader, first_second
 from spotify_logger.queries.summary import Figures, different
-from spotify_logger.report.blocks import Answer, Columns, Heading, Sparkline, Table
+from spotify_logger.report.blocks import Answer, Block, Columns, Heading, Sparkline, Table
 from spotify_logger.report.words import MONTHS, counted, exact_duration, listening_time, utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
     from datetime import date
 
-    from spotify_logger.core.catalog import CatalogEntry
     from spotify_logger.core.play_rows import PlayRows
-    from spotify_logger.queries.question import Question
-    from spotify_logger.report.blocks import Block
     from spotify_logger.report.csv_output import CsvRow, CsvValue
     from spotify_logger.storage.bulk import Archive
 
 TOP_COUNT = 5
 """Number of lines for each kind."""
-HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 FEW_HOURS = 10
 """Below this many hours, minutes are shown."""
 NIGHT_ENDS = 5 * HOUR
@@ -55,14 +46,7 @@ FIRST, REPEATED, LATE, DISCOVERY = HIGHLIGHTS = ("first play", "most repeated", 
 
 
 class Highlight(NamedTuple):
-    """A play or a track worth highlighting.
-
-    Attributes:
-        what: One of `HIGHLIGHTS`.
-        words: When, or how much.
-        title: Artists and name.
-        cells: The values for JSON and CSV.
-    """
+    """One of the `HIGHLIGHTS`: when or how much, and what, for people; and the same for JSON and CSV."""
 
     what: str
     words: str
@@ -96,10 +80,9 @@ class DailyPlays:
             self.first = next(compress(zip(rows.seconds, rows.items, strict=True), counts), None)
 
     def most_repeated(self, tracks: Mapping[str, Iterable[Hashable]]) -> tuple[date, Hashable, int] | None:
-        """Return the day and the track with the most plays, and their number; None without repeats.
+        """Return the day and the track with the most plays, the first in a tie, and their number.
 
-        Args:
-            tracks: The tracks of each item, as returned by `groups_of`. The first one in a tie is returned.
+        Without repeats it returns None. `tracks` are those of each item, as returned by `groups_of`.
         """
         plays: Counter[tuple[int, Hashable]] = Counter()
         for (day, item), number in self._days.items():
@@ -149,7 +132,12 @@ class _Review:
         new = {kind: [each for each in everything[kind] if each.group not in before[kind]] for kind in before}
         has_past = any(before.values())
         self.new = (len(new[TRACKS]), len(new[ARTISTS])) if has_past else None
-        self.highlights = _first(daily, entries, question)
+        self.highlights: list[Highlight] = []
+        if daily.first:
+            second, key = daily.first
+            entry, when = entries[key], format_time(question.zone, second)
+            cells = _cells(name=entry.name, artists=entry.artists, when=utc_time(second), key=key)
+            self.highlights.append(Highlight(FIRST, when, item_title(key, entry), cells))
         if repeated := daily.most_repeated(groups[TRACKS]):
             day, group, plays = repeated
             on_repeat = [each for each in everything[TRACKS] if each.group == group]
@@ -161,14 +149,8 @@ class _Review:
         for what, most in (LATE, late[:1]), (DISCOVERY, new[TRACKS][:has_past]):
             for line in lines_of(TRACKS, most, entries):
                 self.highlights.append(Highlight(what, _amount(line, by), line.title, _cells(**line.data)))
-        self.months: list[dict[str, Any]] = [
-            {"month": f"{question.period.words}-{month:02}", "plays": 0, "heard_ms": 0}
-            for month in range(1, len(MONTHS) + 1)
-        ]
-        for day_number, heard_ms in figures.calendar.ms_played.items():
-            month = self.months[date_of(day_number).month - 1]
-            month["plays"] += figures.calendar.plays[day_number]
-            month["heard_ms"] += heard_ms
+        days = days_of_year(question.zone.day(first_second(question.period)).year)
+        self.months = sums_by(figures.calendar, days, "month", lambda day: f"{day:%Y-%m}")
         self.days = figures.days_data(question.today)
         end = question.period.end
         self.is_over = end is not None and question.now >= end
@@ -180,8 +162,8 @@ class _Review:
         unit, unit_ms = ("minutes", MINUTE_MS) if max(heard) < FEW_HOURS * HOUR_MS else ("hours", HOUR_MS)
         rows = [(each.what, each.words, each.title) for each in self.highlights]
         if lines := self.best[SHOWS]:  # in one line: most listeners have none or few
-            amounts = [_amount(line, self.question.by).removesuffix(" plays") for line in lines]
-            names = [f"{line.name} ({amount})" for line, amount in zip(lines, amounts, strict=True)]
+            by = self.question.by
+            names = [f"{line.name} ({_amount(line, by).removesuffix(' plays')})" for line in lines]
             rows.append(("shows", "", ", ".join(names)))
         return [
             Heading(self._headline()),
@@ -245,7 +227,7 @@ class _Review:
             **{what.replace(" ", "_"): cells.get(what) for what in HIGHLIGHTS},
             "months": self.months,
             "top": {kind: [_cells(**line.data) for line in self.best[kind]] for kind in KINDS},
-            "unseen": unobserved_data(self.reader),
+            "unseen": unseen_data(self.reader),
         }
 
     def csv_rows(self) -> list[CsvRow]:
@@ -260,15 +242,6 @@ class _Review:
             for place, line in enumerate(self.best[kind], 1):
                 rows.append({"what": NOUNS[kind], "rank": place, **_cells(**line.data)})
         return [*rows, *({"what": each.what, "rank": None, **each.cells} for each in self.highlights)]
-
-
-def _first(daily: DailyPlays, entries: Mapping[str, CatalogEntry], question: Question) -> list[Highlight]:
-    if daily.first is None:
-        return []
-    second, key = daily.first
-    entry = entries[key]
-    cells = _cells(name=entry.name, artists=entry.artists, when=utc_time(second), key=key)
-    return [Highlight(FIRST, format_time(question.zone, second), item_title(key, entry), cells)]
 
 
 def _amount(line: RankedLine, by: str) -> str:

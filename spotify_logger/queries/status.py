@@ -60,21 +60,19 @@ def status(store: Archive, now: float, max_poll_interval: float, state_dir: Path
     return Answer(data, [Table([row for row in rows if row[1]])], code=bool(wrong))
 
 
-def _evidence(
-    store: Archive, fields: Mapping[str, str], now: float, state_dir: Path | None
-) -> LoggerEvidence:
+def _evidence(store: Archive, fields: Mapping[str, str], now: float, folder: Path | None) -> LoggerEvidence:
     refusal = store.write_refusal()
     if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
         refusal = None  # a replica in sync is fine to read from
-    return _local_evidence("" if refusal is None else str(refusal), store.standby_machine(), state_dir)
+    return _local_evidence("" if refusal is None else str(refusal), store.standby_machine(), folder)
 
 
-def _local_evidence(refusal: str, standby: str, state_dir: Path | None) -> LoggerEvidence:
+def _local_evidence(refusal: str, standby: str, folder: Path | None) -> LoggerEvidence:
     """Add what the state folder of the logger shows."""
-    if state_dir is None:
+    if folder is None:
         return LoggerEvidence(refusal, standby)
-    waiting = count_waiting(state_dir / OUTBOX_FILE) if refusal else None
-    return LoggerEvidence(refusal, standby, lock_file.is_held(state_dir), waiting)
+    waiting = count_waiting(folder / OUTBOX_FILE) if refusal else None
+    return LoggerEvidence(refusal, standby, lock_file.is_held(folder), waiting)
 
 
 def statuses(settings: Settings, now: float) -> Answer:
@@ -103,13 +101,10 @@ class _LoggerState(NamedTuple):
     """What is known of the logger.
 
     Attributes:
-        now: Seconds since the epoch.
         fields: Its status in Redis.
-        last: The latest play.
         where: The address of Redis.
         server: The name and the version of Redis.
         since: When Spotify stopped answering; None if it answers.
-        evidence: What else is known.
     """
 
     now: float

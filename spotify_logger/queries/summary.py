@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.catalog import album_keys
-from spotify_logger.core.periods import LocalClock
+from spotify_logger.core.catalog import CatalogEntry, album_keys
+from spotify_logger.core.periods import LocalClock, Period
 from spotify_logger.core.statistics import (
     CalendarCounts,
     ItemCounts,
@@ -16,8 +16,8 @@ from spotify_logger.core.statistics import (
     date_of,
     streaks,
 )
-from spotify_logger.queries.phrases import format_time, gap_note, nothing_played, unobserved_data
-from spotify_logger.queries.ranking import ARTISTS, SHOWS, TRACKS, groups_of
+from spotify_logger.queries.phrases import format_time, gap_note, nothing_played, unseen_data
+from spotify_logger.queries.ranking import ARTISTS, SHOWS, TRACKS, amounts_data, groups_of
 from spotify_logger.queries.reader import PlayReader
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted, listening_time, percentage, utc_time
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
     from datetime import date
 
-    from spotify_logger.core.catalog import CatalogEntry
-    from spotify_logger.core.periods import Period
     from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.queries.question import Question
     from spotify_logger.storage.bulk import Archive
@@ -78,17 +76,9 @@ class Figures:
         busiest = None
         if heard:
             day = min(heard, key=lambda day: (-heard[day], day))
-            busiest = {
-                "day": str(date_of(day)),
-                "plays": self.calendar.plays[day],
-                "heard_ms": heard[day],
-            }
-        return {
-            "days": len(played),
-            "longest_streak": longest,
-            "current_streak": current,
-            "busiest_day": busiest,
-        }
+            busiest = {"day": str(date_of(day)), **amounts_data(self.calendar.plays[day], heard[day])}
+        streak_data = {"longest_streak": longest, "current_streak": current}
+        return {"days": len(played), **streak_data, "busiest_day": busiest}
 
 
 def _streak_data(streak: Streak) -> dict[str, object]:
@@ -106,17 +96,15 @@ def day_rows(data: Mapping[str, Any], of: str = "") -> list[tuple[str, str]]:
         f"{counted(streak['days'], 'day')}, from {streak['from']}" if streak["days"] else ""
         for streak in (data["longest_streak"], data["current_streak"])
     ]
-    busiest = data["busiest_day"]
+    busiest_words = ""
+    if busiest := data["busiest_day"]:
+        plays = counted(busiest["plays"], "play")
+        busiest_words = f"{busiest['day']}, {listening_time(busiest['heard_ms'])}, {plays}"
     return [
         ("days", f"{data['days']:,}{of} with plays"),
         ("longest streak", streak_words[0]),
         ("current streak", streak_words[1]),
-        (
-            "busiest day",
-            f"{busiest['day']}, {listening_time(busiest['heard_ms'])}, {counted(busiest['plays'], 'play')}"
-            if busiest
-            else "",
-        ),
+        ("busiest day", busiest_words),
     ]
 
 
@@ -136,16 +124,14 @@ def stats(archive: Archive, question: Question) -> Answer:
         **skip_data(sums),
         **figures.session_data(),
         **figures.days_data(question.today),
-        "unseen": unobserved_data(reader),
+        "unseen": unseen_data(reader),
     }
     if not sums.rows:
         return Answer(data, [nothing_played(period)])
-    session = figures.sessions.longest
-    longest = (
-        f"; the longest {listening_time(session.length_ms)}, from {format_time(question.zone, session.begin)}"
-        if session
-        else ""
-    )
+    longest, session = "", figures.sessions.longest
+    if session:
+        begin = format_time(question.zone, session.begin)
+        longest = f"; the longest {listening_time(session.length_ms)}, from {begin}"
     has_past = period.begin is not None
     new_tracks, new_artists = (
         f", {variety[name]:,} of them new" if has_past else "" for name in ("new_tracks", "new_artists")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calendar import isleap
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted, exact_duration, listening_time, utc_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from datetime import date
 
     from spotify_logger.core.periods import Zone

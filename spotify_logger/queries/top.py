@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.queries.phrases import asked_data, gap_note, nothing_played, unobserved_data
-from spotify_logger.queries.question import TIME
+from spotify_logger.queries.phrases import asked_data, gap_note, nothing_played, unseen_data
+from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.ranking import (
     ALBUMS,
     ARTISTS,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from spotify_logger.core.periods import Period
-    from spotify_logger.queries.question import Question
     from spotify_logger.storage.bulk import Archive
 
 NEEDED: Mapping[str, Sequence[str]] = {
@@ -70,7 +69,7 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
         "plays": plays,
         "heard_ms": heard,
         "number": number,
-        "unseen": unobserved_data(reader),
+        "unseen": unseen_data(reader),
         "top": rows,
     }
     if not shown:

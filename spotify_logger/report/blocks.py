@@ -5,8 +5,7 @@ Foreign text never sends a control character to a terminal. Times are local on s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,15 +14,13 @@ if TYPE_CHECKING:
     from spotify_logger.report.csv_output import CsvRow
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """A heading above the next block."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A table, with or without headings.
 
     Attributes:
@@ -41,16 +38,14 @@ class Table:
     single_line: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(NamedTuple):
     """Two tables, side by side if the terminal is wide enough, otherwise one below the other."""
 
     left: Table
     right: Table
 
 
-@dataclass(frozen=True, slots=True)
-class Heatmap:
+class Heatmap(NamedTuple):
     """A grid of shaded cells, such as weekdays by hours.
 
     Attributes:
@@ -66,8 +61,7 @@ class Heatmap:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarHeatmap:
+class CalendarHeatmap(NamedTuple):
     """A shaded cell for each day of a year; days without a value stay blank."""
 
     year: int
@@ -75,15 +69,13 @@ class CalendarHeatmap:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class BarChart:
+class BarChart(NamedTuple):
     """Horizontal bars, each with its label, its non-negative length, and the formatted value."""
 
     rows: Sequence[tuple[str, float, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sparkline:
+class Sparkline(NamedTuple):
     """A row of non-negative values shown as heights; on a narrow terminal labels are one letter."""
 
     labels: Sequence[str]
@@ -95,8 +87,7 @@ Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap |
 """A part of an answer; a plain string is a paragraph."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The result of a command, in every output format.
 
     Attributes:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 from spotify_logger.report import csv_output
 from spotify_logger.report.blocks import (
+    Answer,
     BarChart,
+    Block,
     CalendarHeatmap,
     Columns,
     Heading,
@@ -20,7 +22,6 @@ from spotify_logger.system.log import sanitize
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from spotify_logger.report.blocks import Answer, Block
 
 Format = Literal["page", "json", "csv"]
 """The output format: text for people, JSON, or CSV."""

@@ -7,17 +7,19 @@ for people with color blindness, and when copied as text; the color, one hue of 
 from __future__ import annotations
 
 import shutil
+import sys
 from bisect import bisect_right
 from datetime import date
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
 from spotify_logger.report.blocks import (
     BarChart,
+    Block,
     CalendarHeatmap,
     Columns,
     Heading,
@@ -31,16 +33,11 @@ from spotify_logger.system.log import sanitize
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rich.console import RenderableType
 
-    from spotify_logger.report.blocks import Block
-
-COLUMN_GAP = 2
-"""Spaces between two columns."""
+COLUMN_GAP, TABLE_GAP = 2, 4
+"""Spaces between two columns, and between two tables."""
 WEEKDAY_WIDTH = 4
 """Width of a weekday label and the space after it."""
-TABLE_GAP = 4
-"""Spaces between two tables."""
 MAX_COLUMN_WIDTH = 16
 """Maximum width of every column but the flexible one, in characters."""
 MIN_FLEXIBLE_WIDTH = 12
@@ -49,12 +46,10 @@ MIN_READABLE_WIDTH = 20
 """Width that the flexible column needs (unless its content is shorter) for two tables side by side."""
 MAX_CHART_WIDTH = 80
 """Maximum width of a bar chart, in characters: beyond, the bars only get longer."""
-
 SHADES = "░▒▓█"
 COLORS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")
 """The colors of the shades, of similar lightness: as far from black as from white."""
 EMPTY_DAY = "·"
-"""A day without plays."""
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 HEIGHTS = "▁▂▃▄▅▆▇█"
 MONTHS_PER_ROW = (12, 6, 4, 3, 2, 1)
@@ -136,12 +131,12 @@ def _table(table: Table, width: int) -> Grid:
 
 
 def _columns(columns: Columns, width: int) -> RenderableType:
-    tables = (columns.left, columns.right)
+    tables, room = (columns.left, columns.right), width - TABLE_GAP
     left, right = (_total_width(_widths(table)) for table in tables)
-    room = width - TABLE_GAP
+    least_left, least_right = (_total_width(_widths(table, MIN_READABLE_WIDTH)) for table in tables)
     # In the middle, unless that truncates one side while the other has space to spare.
     border = sorted((left, room // 2, room - right))[1]
-    if border < _min_width(columns.left) or room - border < _min_width(columns.right):
+    if border < least_left or room - border < least_right:
         return Group(_table(columns.left, width), "", _table(columns.right, width))
     grid = Grid.grid(padding=(0, TABLE_GAP, 0, 0), pad_edge=False)
     grid.add_column(width=border)
@@ -154,25 +149,15 @@ def _cells(table: Table) -> list[list[str]]:
     return [[sanitize(cell) for cell in line] for line in lines]
 
 
-def _widths(table: Table) -> list[int]:
-    """Return the column widths, with the flexible column at its full width."""
-    widths = [max(map(cell_len, column)) for column in zip(*_cells(table), strict=True)]
-    return [
-        width if column == table.flexible else min(width, MAX_COLUMN_WIDTH)
-        for column, width in enumerate(widths)
-    ]
+def _widths(table: Table, widest: int = sys.maxsize) -> list[int]:
+    """Return the column widths; that of the flexible column is limited to `widest`."""
+    columns = enumerate(zip(*_cells(table), strict=True))
+    limits = {table.flexible: widest}
+    return [min(max(map(cell_len, cells)), limits.get(column, MAX_COLUMN_WIDTH)) for column, cells in columns]
 
 
 def _total_width(widths: Sequence[int]) -> int:
     return sum(widths) + COLUMN_GAP * (len(widths) - 1)
-
-
-def _min_width(table: Table) -> int:
-    """Return the width that a table needs to be readable."""
-    widths = enumerate(_widths(table))
-    return _total_width(
-        [min(own, MIN_READABLE_WIDTH) if column == table.flexible else own for column, own in widths]
-    )
 
 
 def _heatmap(heatmap: Heatmap, width: int) -> Iterator[Text]:
@@ -183,7 +168,7 @@ def _heatmap(heatmap: Heatmap, width: int) -> Iterator[Text]:
     yield Text(" " * edge + _ruler([sanitize(name) for name in heatmap.columns], size))
     for label, values in zip(labels, heatmap.values, strict=True):
         yield Text.assemble(label, " ", *(_shaded(scale.shade(value), size) for value in values))
-    yield from _legend(_steps(scale), heatmap.unit, edge, width)
+    yield from _legend(scale, heatmap.unit, edge, width)
 
 
 def _ruler(names: Sequence[str], size: int) -> str:
@@ -200,27 +185,22 @@ def _calendar(calendar: CalendarHeatmap, width: int) -> list[Text]:
             lines += [Text(), *_months(calendar, first, months, scale)]
         if max(line.cell_len for line in lines) <= width:
             break
-    return [*lines, *_legend([Text(f"{EMPTY_DAY} 0"), *_steps(scale)], calendar.unit, WEEKDAY_WIDTH, width)]
+    return [*lines, *_legend(scale, calendar.unit, WEEKDAY_WIDTH, width, Text(f"{EMPTY_DAY} 0"))]
 
 
 def _months(calendar: CalendarHeatmap, first: int, months: int, scale: ShadeScale) -> Iterator[Text]:
     """Yield a row of months: their names, then seven lines with one character per week."""
-    *begins, end = (_begin(calendar.year, month) for month in range(first, first + months + 1))
+    starts = [(calendar.year + month // 12, month % 12 + 1) for month in range(first - 1, first + months)]
+    *begins, end = (date(year, month, 1).toordinal() for year, month in starts)
     monday = begins[0] - (begins[0] - 1) % 7
     names = ""
     for month, begin in enumerate(begins, first):
         names = names.ljust(WEEKDAY_WIDTH + (begin - monday) // 7) + MONTHS[month - 1]
     yield Text(names)
-    values = {day.toordinal(): value for day, value in calendar.values.items()}
     for weekday, label in enumerate(WEEKDAYS):
         days = range(monday + weekday, end, 7)
-        shown = (values.get(day) if day >= begins[0] else None for day in days)
-        yield Text.assemble(label, " ", *(_day(value, scale) for value in shown))
-
-
-def _begin(year: int, month: int) -> int:
-    """Return the ordinal of the first day of a month; month 13 starts after the end of the year."""
-    return date(year, month, 1).toordinal() if month <= len(MONTHS) else date(year, 12, 31).toordinal() + 1
+        values = (calendar.values.get(date.fromordinal(day)) if day >= begins[0] else None for day in days)
+        yield Text.assemble(label, " ", *(_day(value, scale) for value in values))
 
 
 def _day(value: int | None, scale: ShadeScale) -> tuple[str, str]:
@@ -253,14 +233,12 @@ def _sparkline(sparkline: Sparkline, width: int) -> Iterator[Text]:
     if (size + 1) * len(labels) > width:
         size = 1
     most = max(sparkline.values)
-    heights = (_height(value, most) * size for value in sparkline.values)
-    yield Text(" ".join(heights), COLORS[-1])
+    heights = (
+        HEIGHTS[max(1, round(8 * value / most)) - 1] if value > 0 else " " for value in sparkline.values
+    )
+    yield Text(" ".join(height * size for height in heights), COLORS[-1])
     yield Text(" ".join(set_cell_size(label, size) for label in labels))
     yield Text(sanitize(f"at most {most:,} {sparkline.unit}" if most else f"no {sparkline.unit}"))
-
-
-def _height(value: int, most: int) -> str:
-    return HEIGHTS[max(1, round(8 * value / most)) - 1] if value > 0 else " "
 
 
 def _column(texts: Iterable[str], widest: int, justify: Literal["left", "right"] = "left") -> list[Text]:
@@ -277,20 +255,17 @@ def _shaded(shade: int, size: int) -> tuple[str, str]:
     return (SHADES[shade - 1] * size, COLORS[shade - 1]) if shade else (" " * size, "")
 
 
-def _legend(shades: list[Text], unit: str, edge: int, width: int) -> Iterator[Text]:
-    """Yield the legend of the shades, in as many lines as needed."""
-    line = Text(" " * edge + sanitize(unit))
-    for shade in shades:
-        if line.cell_len + COLUMN_GAP + shade.cell_len > width:
-            yield line
-            line = Text(" " * edge).append_text(shade)
-        else:
-            line.append(" " * COLUMN_GAP).append_text(shade)
-    yield line
-
-
-def _steps(scale: ShadeScale) -> list[Text]:
-    return [
+def _legend(scale: ShadeScale, unit: str, edge: int, width: int, *others: Text) -> Iterator[Text]:
+    """Yield the legend of the shades, after other entries, in as many lines as needed."""
+    shades = (
         Text.assemble(_shaded(shade, 1), f" {low:,}" if low == high else f" {low:,}–{high:,}")
         for shade, low, high in scale.steps()
-    ]
+    )
+    line = Text(" " * edge + sanitize(unit))
+    for entry in (*others, *shades):
+        if line.cell_len + COLUMN_GAP + entry.cell_len > width:
+            yield line
+            line = Text(" " * edge).append_text(entry)
+        else:
+            line.append(" " * COLUMN_GAP).append_text(entry)
+    yield line
