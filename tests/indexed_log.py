@@ -94,7 +94,7 @@ class IndexedLog:
         }
         with self.store.batch() as batch:
             batch.write_play(second, fields, row_value(item.key, milliseconds, None if end == OPEN else end))
-            batch.write_catalog(item.key, item.fields)
+            batch.write_hash(item.key, item.fields)
         return second
 
     def gap(self, begin: str, end: str, reason: str = "offline") -> None:

@@ -161,7 +161,7 @@ def write(server: EmbeddedServer, log: ReferenceLog) -> Archive:
             end = None if play.end == "open" else play.end
             batch.write_play(play.second, _hash(play), row_value(play.item.key, play.ms_played, end))
         for item in {play.item for play in log.plays if play.item.is_known}:
-            batch.write_catalog(item.key, _entry(item))
+            batch.write_hash(item.key, _entry(item))
         for begin, end_second, reason in log.gaps:
             texts = {"from": to_iso(begin * 1000), "to": to_iso(end_second * 1000), "reason": reason}
             batch.write_gap(begin, texts)

@@ -80,7 +80,7 @@ class RedisLog:
         with self.store.batch() as batch:
             for each in plays:
                 batch.write_play(each.second, each.to_hash(), each.index)
-                batch.write_catalog(each.item.key, each.item.catalog)
+                batch.write_hash(each.item.key, each.item.catalog)
 
     def write_gap(self) -> None:
         with self.store.batch() as batch:

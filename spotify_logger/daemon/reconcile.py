@@ -13,7 +13,7 @@ from spotify_logger.core.matching import identity, is_same_play, newness
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, second_of_day
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.outbox import ACKNOWLEDGED
+from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING
 from spotify_logger.storage.persistence import Persistence
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
@@ -121,7 +121,7 @@ class Reconciler:
     def _write_again(self, plays: Sequence[int], gaps: Sequence[int]) -> None:
         if plays or gaps:
             self._store.invalidate_all()
-            self._outbox.mark_waiting(plays, gaps)
+            self._outbox.mark(WAITING, plays, gaps)
 
     def _end(self) -> None:
         self._write_again([], self._lost_gaps())

@@ -13,7 +13,7 @@ from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_
 from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Tombstones
 from spotify_logger.daemon.takeover import Takeover
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import NEWEST_CANDIDATES, OutboxPlay
+from spotify_logger.storage.outbox import ACKNOWLEDGED, NEWEST_CANDIDATES, OutboxPlay
 from spotify_logger.system import log
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ class Recorder:
     def _fill(self, batch: Batch, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap]) -> None:
         for row in rows:
             batch.write_play(row.key, row.play.to_hash(), row.play.index)
-            batch.write_catalog(row.play.item.key, row.play.item.catalog)
+            batch.write_hash(row.play.item.key, row.play.item.catalog)
             self._last_key = row.key if self._last_key is None else max(self._last_key, row.key)
         for gap in gaps:
             batch.write_gap(gap.second, gap.fields)
@@ -356,7 +356,8 @@ class Recorder:
         for row in rows:
             if not {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}.isdisjoint(refused):
                 self._refused[row.key] = retry_at
-        self._outbox.mark_acknowledged(
+        self._outbox.mark(
+            ACKNOWLEDGED,
             [row.key for row in rows if row.key not in self._refused],
             [gap.second for gap in gaps if {gap_key(gap.second), GAPS}.isdisjoint(refused)],
         )

@@ -26,14 +26,8 @@ _PART = re.compile(r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?")
 def repair(directory: Path | str, program: str) -> None:
     """Cut damaged files after the last sound command, and write a damaged manifest anew; log what was done.
 
-    A damaged snapshot (.rdb) is left as it is.
-
-    Args:
-        directory: The server's folder. Before anything changes, a copy of it is made in `COPY`.
-        program: The server program.
-
-    Raises:
-        OSError: The copy could not be made, or a file not be changed.
+    A damaged snapshot (.rdb) is left as it is. Before anything changes in the server's folder, it is copied;
+    raises OSError if that fails, or a file cannot be changed.
     """
     folder = Path(directory)
     parts = folder / "appendonlydir"
@@ -55,7 +49,7 @@ def repair(directory: Path | str, program: str) -> None:
 
 
 def _check(program: str, *arguments: Path | str) -> int:
-    """Run the check, and return its exit code: 0 for a sound file, and for one that could be cut."""
+    """Return the exit code of the check: 0 for a sound file, and for one that could be cut."""
     command = [_CHECK, *map(str, arguments)]
     run = subprocess.run(command, executable=program, input=b"y\n", capture_output=True, check=False)  # noqa: S603 - the server
     return run.returncode

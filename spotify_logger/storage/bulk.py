@@ -53,11 +53,9 @@ class Archive(Store):
         return set(chain.from_iterable(rows.items for rows in days))
 
     def mark(self, begin: int = FIRST_SECOND, end: int | None = None) -> tuple[str, int]:
-        """Return a fingerprint of a period that changes with its plays, without reading all of them.
+        """Return a fingerprint of a period without reading all its plays, and the number of these.
 
-        Returns:
-            A text that changes when plays of the period are added or deleted, when any of its
-            `RECENT_DAYS` have changed in any way, or when gaps have; and the number of plays on its UTC days.
+        It changes when plays are added or deleted, when any of the `RECENT_DAYS` or the gaps have changed.
         """
         last = self._end()
         end = last if end is None else min(end, last)
@@ -144,11 +142,7 @@ class Archive(Store):
                 yield [name.removeprefix(self._prefix) for name in names]
 
     def write(self, commands: Sequence[Command]) -> None:
-        """Send commands that write.
-
-        Raises:
-            StoreError: Some were refused; the message names one of the keys.
-        """
+        """Send commands that write; raise StoreError, with one of the keys, if some were refused."""
         for command, reply in zip(commands, self._client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])

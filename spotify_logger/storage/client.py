@@ -15,7 +15,7 @@ from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
 from spotify_logger.config.redis_url import URL_FORMS, parse_topology
-from spotify_logger.storage.redis_errors import explain, to_refusal
+from spotify_logger.storage.redis_errors import Refusal, explain, to_refusal
 from spotify_logger.system.deadline import deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -58,17 +58,13 @@ _HASHES = {"CONFIG GET", "HGETALL"}
 
 
 class StoreError(SpotifyLoggerError):
-    """Redis did not answer or refused. The message says what is wrong and what to do.
-
-    Attributes:
-        refused: Keys, without prefix, whose write Redis refused while it carried out the others of the batch;
-            empty if it did not answer.
-        codes: The first words of its errors, such as "WRONGTYPE", where it understood what it was asked.
-    """
+    """Redis did not answer or refused. The message says what is wrong and what to do."""
 
     def __init__(self, message: str, refused: Iterable[str] = (), codes: Iterable[str] = ()) -> None:
         super().__init__(message)
+        # Keys, without prefix, whose write Redis refused while it carried out the others of the batch.
         self.refused = frozenset(refused)
+        # The first words of its errors, such as "WRONGTYPE"; empty if it did not answer.
         self.codes = frozenset(codes)
 
 
@@ -76,28 +72,19 @@ class RedisClient:
     """Redis 5 or newer, Valkey, or what speaks the same. For one thread.
 
     redis-py's own retries are off: when to try again is decided by the caller. Every method that talks to
-    the server raises StoreError if a reply is missing, and closes the connection.
-
-    Args:
-        url: REDIS_URL in any of its forms, with redis-py's options in the query.
-
-    Attributes:
-        where: The server's address without credentials.
-        connections: How many connections there have been; with each new one the server may have lost data.
-        is_cluster: Whether a command has to be about one key, because others may lie elsewhere.
-
-    Raises:
-        Misconfigured: `url` is invalid. The message has no part of it: it may hold a password.
+    the server raises StoreError if a reply is missing, and closes the connection. The constructor raises
+    Misconfigured for an invalid URL, without any part of it: it may hold a password.
     """
 
     def __init__(self, url: str) -> None:
         self._topology, self._options = _parse(url)
+        # In a cluster a command has to be about one key, because others may lie elsewhere.
         self.is_cluster = self._topology is not None and self._topology.kind == "cluster"
         self._seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
-        self.where = _describe(self._topology, self._options)
+        self.where = _describe(self._topology, self._options)  # without credentials
         self._redis: Any = None
         self._opened: set[Any] = set()
-        self.connections = 0
+        self.connections = 0  # with each new one the server may have lost data
 
     def connect(self) -> int:
         """Connect if necessary, and return the number of connections so far."""
@@ -111,6 +98,14 @@ class RedisClient:
         """Send commands in one pipeline, outside of any transaction, and return a reply to each."""
         with self._exchange() as client:
             return _run(client, commands)
+
+    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands and return the replies; None for keys of another type, which are not ours."""
+        replies = self.send(commands)
+        for reply in replies:
+            if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
+                raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
+        return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
     def send_to_each(self, commands: Sequence[Command]) -> list[list[Reply]]:
         """Send the same commands to each server that has keys: the one, or the masters of a cluster."""
@@ -198,19 +193,14 @@ def _run(client: Any, commands: Sequence[Command]) -> list[Reply]:  # noqa: ANN4
 
 
 def _checked(command: Command, reply: Reply) -> Reply:
-    """Return a reply of the type that the command has, or a `Refusal`.
-
-    Raises:
-        RedisError: There is no reply.
-        TypeError: It has another type: that is no Redis.
-    """
+    """Return a reply of the type that the command has, or a `Refusal`; raise an error if it is neither."""
     if isinstance(reply, redis.ResponseError):
         return to_refusal(reply)
     if isinstance(reply, Exception):
         raise reply
     is_short = command[0] == "HMGET" and len(reply) != len(command) - 2
     if is_short or not _is_valid(command[0], reply):
-        raise TypeError
+        raise TypeError  # that is no Redis
     return reply
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_SERVER = "there is no Redis server on this machine: sudo apt install redis-server"
-"""The error if `find_server` finds none."""
 
 # The kernel sends SIGTERM to the server when the thread that started it ends, SIGKILL of the process included
 # (prctl(2), PR_SET_PDEATHSIG). Only the process itself can request that, before it becomes the server: a
@@ -47,8 +46,6 @@ _OPTIONS = (
 # Every user of this machine can connect, e.g. with `redis-cli`: they may read and write keys and inspect the
 # server, but not change its settings, role or users, flush it, or shut it down.
 _ACL = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
-_FIRST_WITH_ACL = 6
-"""The first major version of Redis with ACLs."""
 
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:
@@ -71,23 +68,10 @@ def find_server() -> str | None:
 
 def is_listening(host: str, port: int) -> bool:
     """Return whether anything accepts connections at an address, Redis or not."""
-    try:
-        _connect(host, port).close()
-    except OSError:
-        return False
-    return True
-
-
-def _connect(host: str, port: int) -> socket.socket:
     # Not `create_connection`: resolving a name, even a numeric one, loads codecs and libraries permanently.
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
+    with socket.socket() as connection:
         connection.settimeout(1.0)
-        connection.connect((host, port))
-    except OSError:
-        connection.close()
-        raise
-    return connection
+        return connection.connect_ex((host, port)) == 0
 
 
 class EmbeddedServer:
@@ -96,12 +80,10 @@ class EmbeddedServer:
     Args:
         directory: The folder for its append-only file and its log; created 0700.
         host: A numeric loopback address (IPv4).
-        port: The TCP port.
         lock_fd: A lock that the server holds as long as it runs, if any.
 
     Attributes:
         process: The server process after the first start.
-        address: The address it listens on, e.g. "127.0.0.1:6379".
         url: The URL for a Redis client.
     """
 
@@ -186,7 +168,7 @@ class EmbeddedServer:
         command = [program, "--version"]  # says "Redis server v=7.0.15 sha=..."
         said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout  # noqa: S603 - the server
         version = re.search(rb" v=(\d+)\.", said)
-        return _ACL.split() if version and int(version[1]) >= _FIRST_WITH_ACL else []
+        return _ACL.split() if version and int(version[1]) >= 6 else []  # noqa: PLR2004 - the first with ACLs
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
@@ -223,7 +205,9 @@ class EmbeddedServer:
     def _answers(self) -> bool:
         # INFO, not PING: it tells our server from one that already had the port.
         try:
-            with _connect(self._host, self._port) as connection:
+            with socket.socket() as connection:
+                connection.settimeout(1.0)
+                connection.connect((self._host, self._port))
                 connection.sendall(b"INFO server\r\n")
                 answer = connection.recv(65536)
         except OSError:

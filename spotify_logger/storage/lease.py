@@ -18,11 +18,10 @@ from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.client import SKIP_LOG, StoreError
-from spotify_logger.storage.redis_errors import Refusal
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from spotify_logger.storage.client import Command, RedisClient, Reply
+    from spotify_logger.storage.client import RedisClient
     from spotify_logger.system.clock import Clock
 
 LEASE_SECONDS = 25.0
@@ -41,8 +40,8 @@ INVALID_LEASE_GRACE = 60.0
 
 RENEW = f"{SKIP_LOG} {Lock.LUA_REACQUIRE_SCRIPT}"
 RELEASE = Lock.LUA_RELEASE_SCRIPT
-"""redis-py's scripts for what only the holder may do. A renewal is not worth a write to the disk: after a
-restart of Redis, a standby waits for longer than the holder needs to take the lease again."""
+"""What only the holder may do. A renewal is not worth a write to the disk: after a restart of Redis, a
+standby waits for longer than the holder needs to take the lease again."""
 DROP_INVALID = (
     "local held = redis.pcall('GET', KEYS[1]) "
     "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
@@ -50,6 +49,8 @@ DROP_INVALID = (
     "return redis.call('DEL', KEYS[1])"
 )
 """Delete an invalid lease, unless a logger has set a valid one since; `GET` fails for other types."""
+_NOT_THERE = -2
+"""The reply to `PTTL` for a key that does not exist."""
 _VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
 
 
@@ -79,25 +80,12 @@ def read_holder(value: object) -> LeaseHolder | None:
 
 
 class Lease:
-    """The lease of one log, as seen by one logger. For one thread.
+    """The lease of one log, as seen by one logger, over a client of its own. For one thread.
 
     Args:
-        client: A client of its own.
-        prefix: The prefix of every key.
-        logger_id: The ID of the logger: hexadecimal digits, the same after a restart.
-        machine: The name of its machine, for people.
-        clock: The time.
+        logger_id: Hexadecimal digits, the same after a restart.
         stood_by: Whether another logger held it at the last check, possibly before a restart.
         renewal: Seconds between renewals while a standby waits, and between its checks.
-
-    Attributes:
-        state: The result of the last check.
-        fence: The fencing token of the current or last lease; 0 before the first.
-        other_machine: The machine of the holder, or of the standby; "" if there is none.
-        was_overwritten: Whether an earlier holder has written after this logger took over.
-        refusal: The error if Redis refused a command; "" otherwise.
-        invalid_reason: What was wrong with a lease that was taken over before it expired; "" if none was.
-        silent_seconds: Seconds since the active logger should have written, while this one stands by.
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
@@ -114,8 +102,8 @@ class Lease:
         self.renewal = renewal
         self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
         self._client = client
-        self._lease, self._fence, self._standby = prefix + LEASE, prefix + FENCE, prefix + STANDBY
-        self._status = prefix + STATUS
+        self._lease, self._standby, self._status = prefix + LEASE, prefix + STANDBY, prefix + STATUS
+        self._fence = prefix + FENCE
         self._logger_id = logger_id
         self._clock = clock
         self._stood_by = stood_by
@@ -126,11 +114,13 @@ class Lease:
         self._is_contested = False  # a standby waits while this logger holds the lease
         self._is_shown = self._has_seen = False
         self._since: dict[str, tuple[object, float]] = {}  # what was last seen, and since when
-        self.state = LeaseState.UNKNOWN
-        self.fence = 0
-        self.was_overwritten = False
-        self.other_machine = self.refusal = self.invalid_reason = ""
-        self.silent_seconds = 0.0
+        self.state = LeaseState.UNKNOWN  # the result of the last check
+        self.fence = 0  # the fencing token of the current or last lease; 0 before the first
+        self.other_machine = ""  # the machine of the holder, or of the standby; "" if there is none
+        self.was_overwritten = False  # whether an earlier holder has written after this logger took over
+        self.refusal = ""  # the error if Redis refused a command
+        self.invalid_reason = ""  # what was wrong with a lease that was taken over before it expired
+        self.silent_seconds = 0.0  # since the active logger should have written, while this one stands by
 
     @property
     def wait(self) -> float:
@@ -144,7 +134,9 @@ class Lease:
         return max(0.0, due - now)
 
     def ensure(self, due: float = 0.0, *, at_once: bool = False) -> LeaseState:
-        """Check the lease, unless it was checked a moment ago and lasts until the next turn.
+        """Renew the lease, take it if it is free, or read who holds it.
+
+        Nothing is done if it was checked a moment ago and lasts until the next turn, or Redis failed.
 
         Args:
             due: Seconds until the next turn.
@@ -152,15 +144,8 @@ class Lease:
         """
         now = self._clock.monotonic()
         lasts = self._is_contested or self._expires_at >= now + due + self.renewal
-        if self.state is LeaseState.HELD and lasts and now < self._renewed_at + self.renewal:
-            return self.state
-        if at_once:
-            self._retry_at = float("-inf")
-        return self.check(due)
-
-    def check(self, due: float = 0.0) -> LeaseState:
-        """Renew the lease, take it if it is free, or read who holds it; `due` as for `ensure`."""
-        if self._clock.monotonic() < self._retry_at:
+        is_fresh = self.state is LeaseState.HELD and lasts and now < self._renewed_at + self.renewal
+        if is_fresh or (now < self._retry_at and not at_once):
             return self.state
         try:
             self._connect()
@@ -178,7 +163,7 @@ class Lease:
             # If Redis does not answer, the lease expires by itself.
             with suppress(StoreError):
                 self._connect()
-                self._send(("EVAL", RELEASE, 1, self._lease, self._held))
+                self._client.ask([("EVAL", RELEASE, 1, self._lease, self._held)])
         self._held, self.state = "", LeaseState.UNKNOWN
 
     def close(self) -> None:
@@ -201,10 +186,9 @@ class Lease:
 
     def _renew(self, due: float) -> LeaseState:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
-        renewed, awaited, shown = self._send(
-            ("EVAL", RENEW, 1, self._lease, self._held, milliseconds),
-            ("GET", self._standby),
-            ("HGET", self._status, "fence"),
+        renew = ("EVAL", RENEW, 1, self._lease, self._held, milliseconds)
+        renewed, awaited, shown = self._client.ask(
+            [renew, ("GET", self._standby), ("HGET", self._status, "fence")]
         )
         if renewed != 1:
             self._held = ""
@@ -221,73 +205,51 @@ class Lease:
 
     def _acquire(self, due: float) -> LeaseState:
         """Take the lease if it is free, or read who holds it."""
-        value, left, written = self._send(
-            ("GET", self._lease),
-            ("PTTL", self._lease),
-            ("HMGET", self._status, "last_poll", "next_poll", "fence"),
-        )
+        shown = ("HMGET", self._status, "last_poll", "next_poll", "fence")
+        value, left, written = self._client.ask([("GET", self._lease), ("PTTL", self._lease), shown])
         holder = read_holder(value)
         if holder is not None and holder.logger_id == self._logger_id:
             self._held, self.fence = str(holder), holder.fence  # our own, from before a restart
             return self._renew(due)
-        self._measure_silence(written)
-        if value is None and self._may_take():
+        next_poll = seconds_of(f"{written[1]}") if written else None
+        is_due = next_poll is None or next_poll <= self._clock.utc()
+        same = self._seconds_seen("status", (is_due, written))
+        self.silent_seconds = same if is_due else 0.0
+        # A standby waits: Redis may only have been away, or have lost the lease.
+        waited = self._clock.monotonic() - self._watched_since
+        if left == _NOT_THERE and (not self._stood_by or self._has_seen or waited >= LEASE_SECONDS):
             return self._take(due)
-        invalid_reason = "" if value is None else _why_invalid(holder, left)
+        invalid_reason = ""
+        if left != _NOT_THERE and holder is None:
+            invalid_reason = "has a value that no logger writes"
+        elif left == -1:
+            invalid_reason = "has no expiry"
+        elif left > MAX_LEASE_SECONDS * 1000:
+            invalid_reason = "has a longer expiry than any logger sets"
         same = self._seconds_seen("lease", (invalid_reason, value, written))
         if invalid_reason and same >= INVALID_LEASE_GRACE:
-            self._send(("EVAL", DROP_INVALID, 1, self._lease, value if isinstance(value, str) else ""))
+            self._client.ask([("EVAL", DROP_INVALID, 1, self._lease, value or "")])
             self.invalid_reason = invalid_reason
             return self._take(due)
         announced = f"{self._logger_id} {self.machine}"
-        self._send(("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000)))
+        self._client.ask([("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000))])
         self._stood_by = True
-        self._left = left / 1000 if isinstance(left, int) and left > 0 else self.renewal
-        if value is not None:
+        self._left = left / 1000 if left > 0 else self.renewal
+        if left != _NOT_THERE:
             self._has_seen = True
             self.other_machine = "?" if holder is None else holder.machine
         return LeaseState.HELD_BY_OTHER
 
-    def _measure_silence(self, written: Reply) -> None:
-        next_poll = seconds_of(f"{written[1]}") if isinstance(written, list) else None
-        is_due = next_poll is None or next_poll <= self._clock.utc()
-        same = self._seconds_seen("status", (is_due, written))
-        self.silent_seconds = same if is_due else 0.0
-
-    def _may_take(self) -> bool:
-        """Return whether the last holder is gone: Redis may only have been away, or have lost the lease."""
-        waited = self._clock.monotonic() - self._watched_since
-        return not self._stood_by or self._has_seen or waited >= LEASE_SECONDS
-
     def _take(self, due: float) -> LeaseState:
-        (number,) = self._send(("INCR", self._fence))
-        holder = LeaseHolder(max(number, self.fence + 1), self._logger_id, self.machine)
-        (said,) = self._send(("SET", self._lease, str(holder), "NX", "PX", self._milliseconds(due)))
-        if said is not True:
+        (number,) = self._client.ask([("INCR", self._fence)])
+        holder = LeaseHolder(max(number or 0, self.fence + 1), self._logger_id, self.machine)
+        take = ("SET", self._lease, str(holder), "NX", "PX", self._milliseconds(due))
+        if self._client.ask([take]) != [True]:
             return self._acquire(due)
-        self._held, self.fence = str(holder), holder.fence
-        self._is_shown = False
+        self._held, self.fence, self._is_shown = str(holder), holder.fence, False
         return self._renew(due)
 
     def _milliseconds(self, due: float) -> int:
         """Return for how long to take the lease."""
         longest = LEASE_SECONDS if self._is_contested else max(LEASE_SECONDS, due + UNCONTESTED_SECONDS)
         return round(1000 * longest)
-
-    def _send(self, *commands: Command) -> list[Reply]:
-        """Send commands and return the replies; reads of a key of another type return the `Refusal`."""
-        replies = self._client.send(commands)
-        for command, reply in zip(commands, replies, strict=True):
-            is_read = command[0] in {"GET", "HGET", "HMGET"}
-            if isinstance(reply, Refusal) and not (is_read and reply.code == "WRONGTYPE"):
-                raise StoreError(f"Redis at {self._client.where} {reply.advice}", codes=[reply.code])
-        return replies
-
-
-def _why_invalid(holder: LeaseHolder | None, left: int) -> str:
-    """Return why a lease, which expires in `left` milliseconds, would not do so in time; "" if it will."""
-    if holder is None:
-        return "has a value that no logger writes"
-    if left == -1:
-        return "has no expiry"
-    return "has a longer expiry than any logger sets" if left > MAX_LEASE_SECONDS * 1000 else ""

@@ -26,22 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from spotify_logger.storage.sqlite_file import Change, Row
+    from spotify_logger.storage.sqlite_file import Row
 
 OUTBOX_FILE = "outbox.sqlite"
-"""The file name in the state folder."""
 MAX_BYTES_ON_DISK = 64 * 1024 * 1024
 """Most bytes on disk: years of queued plays."""
 MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024
 """Most bytes in memory, while the disk fails: months of plays, and a Pi has little memory."""
 PLAYS_PER_EVICTION = 100
-"""Plays that are evicted together when the outbox is full."""
 MAX_KEPT_PLAYS = 5000
 """Acknowledged plays that stay, for a Redis that loses some: months for most listeners."""
 MAX_KEPT_GAPS = 100
 """Acknowledged gaps that stay, for the same reason."""
 PLAYS_PER_QUERY = 200
-"""Plays read in one query."""
 NEWEST_CANDIDATES = 100
 """Newest plays in which the latest live one is looked for; backfilled ones may have started later."""
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2
@@ -95,22 +92,28 @@ class Outbox(SqliteFile):
     SCHEMA = _SCHEMA
     TABLES = ("plays", "gaps", "notes")
 
-    def put(self, plays: Iterable[Play], notes: Mapping[str, str] | None = None) -> None:
-        """Queue the newest state of plays, and save notes with them in one transaction.
+    def put(
+        self, plays: Iterable[Play], notes: Mapping[str, str] | None = None, gaps: Sequence[OutboxGap] = ()
+    ) -> None:
+        """Queue the newest state of plays and gaps, and save notes with them, in one transaction.
 
         A new play gets its key: the first free second from its start on.
         """
         rows = [_row(play.second, play, WAITING) for play in plays]
-        if rows or notes:
-            self._put(lambda database: _insert_or_update(database, rows), notes)
-            self._evict()
+        gap_rows = [(gap.second, WAITING, json.dumps(dict(gap.fields))) for gap in gaps]
 
-    def _put(self, change: Change, notes: Mapping[str, str] | None) -> None:
         def put(database: sqlite3.Connection) -> None:
-            change(database)
+            _insert_or_update(database, rows)
+            database.executemany("REPLACE INTO gaps VALUES (?, ?, ?)", gap_rows)
             database.executemany("REPLACE INTO notes VALUES (?, ?)", (notes or {}).items())
 
-        self.write(put)
+        if rows or gap_rows or notes:
+            self.write(put)
+            self._evict()
+
+    def set_note(self, name: str, text: str) -> None:
+        """Save a note."""
+        self.put((), {name: text})
 
     def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
         """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""
@@ -134,15 +137,8 @@ class Outbox(SqliteFile):
         self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
         self.adopt([another])
 
-    def mark_acknowledged(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Mark plays (by key) and gaps (by second) that Redis has acknowledged."""
-        self._mark(plays, gaps, ACKNOWLEDGED)
-
-    def mark_waiting(self, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Queue plays (by key) and gaps (by second) again that Redis has lost."""
-        self._mark(plays, gaps, WAITING)
-
-    def _mark(self, plays: Iterable[int], gaps: Iterable[int], safe: int) -> None:
+    def mark(self, safe: int, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
+        """Mark plays (by key) and gaps (by second) as `ACKNOWLEDGED` by Redis, or as `WAITING` again."""
         keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
 
         def mark(database: sqlite3.Connection) -> None:
@@ -205,11 +201,6 @@ class Outbox(SqliteFile):
         """Return the number of closed plays that Redis has not acknowledged."""
         return int(self.read(_COUNT)[0][0])
 
-    def put_gap(self, second: int, fields: Mapping[str, str], notes: Mapping[str, str] | None = None) -> None:
-        """Queue the newest state of a gap, and save notes with it."""
-        row = (second, WAITING, json.dumps(dict(fields)))
-        self._put(lambda database: self.merge(database, "gaps", row), notes)
-
     def gaps(self, safe: int = WAITING) -> list[OutboxGap]:
         """Return the gaps that wait, or those in another state; invalid ones are deleted."""
         found = self.read("SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe)
@@ -221,10 +212,6 @@ class Outbox(SqliteFile):
         """Return the note called `name`; "" if there is none."""
         found = self.read("SELECT text FROM notes WHERE name = ?", name)
         return str(found[0][0]) if found else ""
-
-    def set_note(self, name: str, text: str) -> None:
-        """Save a note."""
-        self.put((), {name: text})
 
     @property
     def size(self) -> int:

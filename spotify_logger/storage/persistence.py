@@ -15,31 +15,21 @@ _WORST_FIRST = (UNKNOWN, FORGETS, SNAPSHOTS, APPEND_ONLY_FILE)
 
 
 class Persistence(NamedTuple):
-    """How a server persists data; of several servers, the worst counts.
+    """How a server persists data; of several servers, the worst counts."""
 
-    Attributes:
-        run: The server's `run_id`, which changes with every start; "" if it does not tell.
-        words: A description for people.
-        eviction: That plays may be deleted when its memory is full, and what to do; "" if not.
-        trouble: Why plays may be lost nevertheless, and what to do; "" if all is well.
-    """
-
-    run: str = ""
-    words: str = UNKNOWN
-    eviction: str = ""
-    trouble: str = ""
+    run: str = ""  # the server's `run_id`, which changes with every start; "" if it does not tell
+    words: str = UNKNOWN  # a description for people
+    eviction: str = ""  # that plays may be deleted when its memory is full, and what to do; "" if not
+    trouble: str = ""  # why plays may be lost nevertheless, and what to do; "" if all is well
 
 
 def read_persistence(replies: Iterable[Sequence[object]]) -> Persistence:
     """Read what each server replied to `INFO` and `CONFIG GET save`; either may have been refused."""
-    known = [
-        (info if isinstance(info, dict) else {}, save if isinstance(save, dict) else {})
-        for info, save in replies
-    ]
+    known = [[reply if isinstance(reply, dict) else {} for reply in server] for server in replies]
     infos = [info for info, _ in known]
     return Persistence(
         run=" ".join(sorted(str(info.get("run_id", "")) for info in infos)),
-        words=min((_words(*each) for each in known), key=_WORST_FIRST.index),
+        words=min((_words(info, save) for info, save in known), key=_WORST_FIRST.index),
         eviction=next(filter(None, map(_eviction, infos)), ""),
         trouble=next(filter(None, map(_trouble, infos)), ""),
     )

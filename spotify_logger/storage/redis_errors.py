@@ -11,7 +11,6 @@ from spotify_logger.system.log import sanitize
 
 MAX_SERVER_TEXT = 200
 """Most characters of a server's own error text that are passed on."""
-
 REPLICA = "is a read-only replica: point REDIS_URL to the primary"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
@@ -31,15 +30,15 @@ ADVICE_BY_CODE = {
 READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
 """Codes of servers that refuse writes but can be read from."""
 
-CODE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
-    (exceptions.OutOfMemoryError, "OOM"),
-    (exceptions.NoPermissionError, "NOPERM"),
-    (exceptions.ReadOnlyError, "READONLY"),
-    (exceptions.MasterDownError, "MASTERDOWN"),
-    (exceptions.MovedError, "MOVED"),
-    (exceptions.AskError, "ASK"),
-    (exceptions.ClusterDownError, "CLUSTERDOWN"),
-)
+CODE_BY_CLASS = {
+    exceptions.OutOfMemoryError: "OOM",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.MasterDownError: "MASTERDOWN",
+    exceptions.MovedError: "MOVED",
+    exceptions.AskError: "ASK",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
+}
 """Codes that redis-py strips from the text, some only in later versions, and turns into classes."""
 
 ADVICE_BY_TEXT = (
@@ -53,10 +52,8 @@ ADVICE_BY_TEXT = (
     ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
 )
 """Advice for errors without a code of their own, by a part of their text."""
-
 _SILENT = "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
 _CLOSED = "closed the connection: it may be restarting"
-
 ADVICE_BY_CLASS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data: wait until it is done"),
     (exceptions.AuthenticationError, "rejected the user name or password: check both in REDIS_URL"),
@@ -71,22 +68,16 @@ CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error reply to one command; other commands in the batch are not affected.
+    """An error reply to one command; other commands in the batch are not affected."""
 
-    Attributes:
-        code: The first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none.
-        advice: What is wrong and what to do, without naming server or key.
-    """
-
-    code: str
-    advice: str
+    code: str  # the first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none
+    advice: str  # what is wrong and what to do, without naming server or key
 
 
 def to_refusal(error: exceptions.ResponseError) -> Refusal:
     """Convert an error reply of redis-py."""
     text = str(error)
-    known = next((code for kind, code in CODE_BY_CLASS if isinstance(error, kind)), None)
-    code = known or text.split(" ", 1)[0]
+    code = CODE_BY_CLASS.get(type(error)) or text.split(" ", 1)[0]
     if code in ADVICE_BY_CODE:
         return Refusal(code, ADVICE_BY_CODE[code])
     words = next((words for part, words in ADVICE_BY_TEXT if part in text), None)

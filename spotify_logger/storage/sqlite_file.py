@@ -42,16 +42,9 @@ class SqliteFile:
         path: The file; its folder must exist.
         monotonic: Returns monotonic seconds, for retries of a failed disk.
         connect: Opens a database; tests pass one that fails.
-        disk_retry: Seconds between attempts to use a failed disk again.
-
-    Attributes:
-        on_disk: Whether the file is in use, not memory.
-        trouble: What is wrong with the disk; "" while all is well.
-        changes: Number of changes so far, so that unchanged data need not be searched again.
     """
 
-    SCHEMA: ClassVar[str]
-    """SQL that creates what is missing."""
+    SCHEMA: ClassVar[str]  # creates what is missing
     TABLES: ClassVar[tuple[str, ...]]
 
     def __init__(
@@ -67,9 +60,9 @@ class SqliteFile:
         self._disk_retry = disk_retry
         self._retry_at = 0.0
         self._is_complete = True  # whether the memory has had all that is on the disk
-        self.on_disk = True
-        self.trouble = ""
-        self.changes = 0
+        self.on_disk = True  # not in memory
+        self.trouble = ""  # what is wrong with the disk
+        self.changes = 0  # how many so far, so that unchanged data need not be searched again
         try:
             self._database = self._open()
         except sqlite3.Error as error:
@@ -90,12 +83,7 @@ class SqliteFile:
             return self._database.execute(query, values).fetchall()
 
     def write(self, change: Change, *, is_urgent: bool = True) -> None:
-        """Apply a change as a whole, on disk if possible.
-
-        Args:
-            change: Gets the database.
-            is_urgent: Whether it has to outlast a power cut from now on, not only from the next change on.
-        """
+        """Apply a change as a whole; if not urgent, it outlasts a power cut only from the next change on."""
         self.changes += 1
         self._return_to_disk()
         try:

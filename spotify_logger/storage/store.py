@@ -44,56 +44,39 @@ UNLOGGED = (
 
 
 class Batch:
-    """Writes that are sent in one round trip at the end of a `with store.batch()` block.
-
-    Attributes:
-        hashes: Fields to write, by key.
-        replaced: Keys whose hashes are replaced: other fields of a play are deleted.
-        now_playing: The command for `now_playing`, if any.
-        is_final: Whether there is more in it than what the next answer changes again.
-    """
+    """Writes that are sent in one round trip at the end of a `with store.batch()` block."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self.is_final = False
-        self.hashes: dict[str, dict[str, str]] = {}
-        self.replaced: set[str] = set()
+        self.hashes: dict[str, dict[str, str]] = {}  # fields to write, by key
+        self.replaced: set[str] = set()  # keys of plays whose other fields are deleted
         self.now_playing: Command | None = None
+        self.is_final = False  # whether there is more in it than what the next answer changes again
 
     def write_play(self, key_second: int, fields: Mapping[str, str | int], index: str) -> None:
-        """Write the whole hash of a play, and its line in the index of the UTC day on which it started.
-
-        Args:
-            key_second: The second in its key, since the epoch, UTC.
-            fields: The hash; fields of a play that are missing here are deleted in Redis.
-            index: "<catalog key> <ms_played> <end>".
-        """
-        key = self._prefix + keys.play_key(key_second)
-        self.hashes.pop(key, None)
-        self.replaced.add(key)
+        """Replace the hash of a play, and its line in the index of the UTC day, as `Play.index` has it."""
+        key = keys.play_key(key_second)
+        self.hashes.pop(self._prefix + key, None)
+        self.replaced.add(self._prefix + key)
         self.is_final |= "end_reason" in fields
-        self._add(keys.play_key(key_second), fields)
-        self._add(keys.index_key(keys.day_of(key_second)), {str(key_second): index})
-
-    def write_catalog(self, key: str, fields: Mapping[str, str | int]) -> None:
-        """Write fields of an item, under a key such as "track:<id>"; other fields in Redis stay."""
-        self._add(key, fields)
+        self.write_hash(key, fields)
+        self.write_hash(keys.index_key(keys.day_of(key_second)), {str(key_second): index})
 
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
         """Write a gap by the second of its start, and its line in the index of gaps."""
         self.is_final = True
         ended_ms = from_iso(fields["to"]) or 0
-        self._add(keys.gap_key(second), fields)
-        self._add(keys.GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
+        self.write_hash(keys.gap_key(second), fields)
+        self.write_hash(keys.GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
 
     def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
         """Write tombstones: second in the key of a deleted play -> second of its end."""
         self.is_final = True
-        self._add(keys.TOMBSTONES, {str(second): end for second, end in tombstones.items()})
+        self.write_hash(keys.TOMBSTONES, {str(second): end for second, end in tombstones.items()})
 
     def write_status(self, fields: Mapping[str, str | int]) -> None:
-        """Write fields of the status; other fields in Redis stay."""
-        self._add(keys.STATUS, fields)
+        """Write fields of the status; the others stay."""
+        self.write_hash(keys.STATUS, fields)
 
     def set_now_playing(self, key_second: int, expires: float) -> None:
         """Point `now_playing` to the open play, for `expires` seconds."""
@@ -104,7 +87,8 @@ class Batch:
         """Delete `now_playing`."""
         self.now_playing = ("DEL", self._prefix + keys.NOW_PLAYING)
 
-    def _add(self, key: str, fields: Mapping[str, str | int]) -> None:
+    def write_hash(self, key: str, fields: Mapping[str, str | int]) -> None:
+        """Write fields of a hash, such as an item of the catalog; other fields in Redis stay."""
         texts = {name: str(value) for name, value in fields.items()}
         self.hashes.setdefault(self._prefix + key, {}).update(texts)
 
@@ -115,20 +99,12 @@ class Store:
     Only changed fields are sent: the last written ones are cached until an error or a new connection. What
     every answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
     Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
-    StoreError if Redis does not answer, or refuses.
+    StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is no REDIS_URL.
 
     Args:
-        url: REDIS_URL.
-        prefix: The prefix of every key; methods take and return keys without it.
+        prefix: The prefix of every key, with the name of the listener; methods take keys without it.
         utc: Returns seconds since the epoch; the search for recent days starts there.
         connect: Makes a client; tests pass a fake server.
-        listener: The listener whose log it is; the prefix ends with the name.
-
-    Attributes:
-        has_lost_data: Whether Redis has been found to lack fields that were written over this connection.
-
-    Raises:
-        Misconfigured: `url` is not the address of a Redis.
     """
 
     def __init__(
@@ -148,7 +124,7 @@ class Store:
         self._written: dict[str, dict[str, str]] = {}
         self._logged_at = float("-inf")
         self._may_skip_log = True
-        self.has_lost_data = False
+        self.has_lost_data = False  # whether Redis lacks fields that were written over this connection
 
     @property
     def where(self) -> str:
@@ -171,11 +147,9 @@ class Store:
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Collect writes, and send them together at the end of the block.
+        """Collect writes, and send them together at the end of the block; all may be repeated after an error.
 
-        Raises:
-            StoreError: Not everything was written: a refused key does not keep the others from being
-                written, see its `refused`. Repeating all of it is safe.
+        A refused key does not keep the others from being written: see `StoreError.refused`.
         """
         batch = Batch(self._prefix)
         yield batch
@@ -199,13 +173,9 @@ class Store:
     def claim(
         self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False
     ) -> int:
-        """Find the second for the key of a play: the first that is free, or that this play already has.
+        """Return the first second from `key_second` on whose key is free in Redis, or has this very play.
 
-        Args:
-            key_second: The second in which the play started, where the search begins.
-            started_at: As in its hash.
-            uri: As in its hash.
-            is_taken: Returns whether a second is the key of a play not yet sent to Redis.
+        `is_taken` returns whether a second is the key of a play not yet sent to Redis.
         """
 
         def is_unavailable(second: int) -> bool:
@@ -228,11 +198,7 @@ class Store:
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return the replies; None for keys of another type, which are not ours."""
-        replies = self._client.send(commands)
-        for reply in replies:
-            if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
-                raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
-        return [None if isinstance(reply, Refusal) else reply for reply in replies]
+        return self._client.ask(commands)
 
     def hash(self, name: str) -> dict[str, str]:
         """Return the hash under a key; empty if there is none."""
@@ -284,12 +250,7 @@ class Store:
         return list(self.plays(islice(newest, count)))
 
     def foreign_plays(self, since: int, known: Container[int]) -> list[Play]:
-        """Return plays that others wrote, such as an import or another logger.
-
-        Args:
-            since: The first second of their starts.
-            known: Seconds in the keys of plays to leave out.
-        """
+        """Return plays that others wrote from a second on: those whose key is not `known`."""
         days = takewhile(lambda day: day >= keys.day_of(since), self.days())
         seconds = chain.from_iterable(map(self.index, days))
         unknown = sorted(second for second in seconds if second >= since and second not in known)
@@ -335,17 +296,17 @@ class Store:
             if self._client.connections != self._connection:
                 self._written.clear()  # the server may have lost data
                 self._connection, self._may_skip_log = self._client.connections, True
-            is_logged = self._must_log(batch)
+            # The append-only file gets a batch as a whole, or nothing of it.
+            is_recent = 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # or the clock was set back
+            is_known = batch.hashes.keys() <= self._written.keys()
+            is_logged = batch.is_final or not (is_recent and is_known and self._may_skip_log)
             known = {} if is_logged else self._written
-            writes = [
-                write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
-            ]
-            commands = writes if is_logged else list(map(_unlogged, writes))
+            changes = (self._changes(batch, key, known.get(key, {})) for key in batch.hashes)
+            writes = list(chain.from_iterable(changes))
+            commands = [write if is_logged else _unlogged(write) for write in writes]
             if last := batch.now_playing:
-                writes, commands = (
-                    [*writes, last],
-                    [*commands, _unlogged(last) if self._may_skip_log else last],
-                )
+                writes.append(last)
+                commands.append(_unlogged(last) if self._may_skip_log else last)
             replies = self._client.send(commands)
             if self._lacks_fields(writes, replies):
                 self._written.clear()
@@ -357,12 +318,6 @@ class Store:
                 self._confirm(batch, writes, replies)
                 return
         raise StoreError(f"Redis at {self.where} loses data or connections all the time: check its log")
-
-    def _must_log(self, batch: Batch) -> bool:
-        """Return whether the append-only file has to get a batch, as a whole."""
-        is_known = batch.hashes.keys() <= self._written.keys()
-        is_due = not 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # the clock may have been set back
-        return batch.is_final or is_due or not is_known or not self._may_skip_log
 
     def _changes(self, batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
         """Yield the commands that bring a hash up to date, of which some fields need not be sent."""
@@ -386,11 +341,7 @@ class Store:
         return False
 
     def _confirm(self, batch: Batch, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
-        """Cache what was written.
-
-        Raises:
-            StoreError: Some of it was refused.
-        """
+        """Cache what was written; raise StoreError if some of it was refused."""
         answers = zip(commands, replies, strict=True)
         refusals = {str(command[1]): reply for command, reply in answers if isinstance(reply, Refusal)}
         for key in batch.hashes.keys() - refusals.keys():

@@ -74,7 +74,7 @@ def write(store: Archive, *plays: Play) -> None:
     with store.batch() as batch:
         for each in plays:
             batch.write_play(each.second, each.to_hash(), each.index)
-            batch.write_catalog(each.item.key, each.item.catalog)
+            batch.write_hash(each.item.key, each.item.catalog)
 
 
 def run_main(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -69,22 +69,22 @@ def test_an_invalid_lease_is_taken_over_by_one_logger_once_nobody_writes(
     ours, theirs = make("a"), make("b")
     for number in range(20):
         client.hset(STATUS, "last_poll", f"2026-11-22T18:{number:02}:00.000Z")
-        assert ours.check() is LeaseState.HELD_BY_OTHER
+        assert ours.ensure() is LeaseState.HELD_BY_OTHER
         assert ours.silent_seconds == 0
         clock.sleep(20)
     silent_from = clock.now - 20
     while clock.now < silent_from + INVALID_LEASE_GRACE:
-        assert [ours.check(), theirs.check()] == [LeaseState.HELD_BY_OTHER] * 2
+        assert [ours.ensure(), theirs.ensure()] == [LeaseState.HELD_BY_OTHER] * 2
         clock.sleep(5)
     for _ in range(2):
-        assert [ours.check(), theirs.check()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
+        assert [ours.ensure(), theirs.ensure()] == [LeaseState.HELD, LeaseState.HELD_BY_OTHER]
         clock.sleep(5)
     assert ours.invalid_reason
     assert read_holder(client.get(LEASE)) is not None
     assert ours.fence == 8
     assert 0 < client.pttl(LEASE) <= MAX_LEASE_SECONDS * 1000
     ours.release()
-    assert theirs.check() is LeaseState.HELD
+    assert theirs.ensure() is LeaseState.HELD
 
 
 def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken(
@@ -92,7 +92,7 @@ def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken(
 ) -> None:
     client.set(LEASE, "x")
     lease = make("a")
-    lease.check()
+    lease.ensure()
     clock.sleep(INVALID_LEASE_GRACE)
     send = lease._client.send
 
@@ -102,7 +102,7 @@ def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken(
         return send(commands)
 
     lease._client.send = send_late  # type: ignore[method-assign]
-    assert lease.check() is LeaseState.HELD_BY_OTHER
+    assert lease.ensure() is LeaseState.HELD_BY_OTHER
     assert client.get(LEASE) == OLD
 
 
@@ -113,6 +113,6 @@ def test_silence_begins_when_a_write_was_due(
     client.hset(STATUS, "next_poll", "2026-11-22T18:50:00.000Z")
     lease = make("a")
     for _ in range(100):
-        lease.check()
+        lease.ensure()
         clock.sleep(60)
     assert lease.silent_seconds == 49 * 60

@@ -76,7 +76,7 @@ class RecordedStore:
     def write_poll(self) -> None:
         """Write all that one poll writes."""
         with self.store.batch() as batch:
-            batch.write_catalog("track:a", {"name": "Veridis Quo", "duration_ms": 345000})
+            batch.write_hash("track:a", {"name": "Veridis Quo", "duration_ms": 345000})
             batch.write_play(START, FIELDS, ROW)
             batch.set_now_playing(START, expires=90)
             batch.write_status({"last_poll": "2026-11-22T18:03:35.000Z", "requests_24h": 17})
@@ -149,7 +149,7 @@ class TestWriting:
         assert recorded.content() == once
         recorded.sent()
         with recorded.store.batch() as batch:
-            batch.write_catalog("track:a", {"name": "Veridis Quo", "duration_ms": 345000})
+            batch.write_hash("track:a", {"name": "Veridis Quo", "duration_ms": 345000})
             batch.write_play(START, {**FIELDS, "ms_played": 245000}, "track:a 245000")
             batch.write_status({"last_poll": "2026-11-22T18:04:05.000Z", "requests_24h": 17})
         assert recorded.sent() == [
@@ -194,10 +194,10 @@ class TestWriting:
     def test_status_and_catalog_keep_what_is_not_given(self, recorded: RecordedStore) -> None:
         with recorded.store.batch() as batch:
             batch.write_status({"state": "x", "pid": 1})
-            batch.write_catalog("local:ab", {"name": "Demo"})
+            batch.write_hash("local:ab", {"name": "Demo"})
         with recorded.store.batch() as batch:
             batch.write_status({"pid": 2})
-            batch.write_catalog("local:ab", {"album": "Tape"})
+            batch.write_hash("local:ab", {"album": "Tape"})
         assert recorded.store.read_status() == {"state": "x", "pid": "2"}
         assert recorded.store.hash("local:ab") == {"name": "Demo", "album": "Tape"}
 
@@ -239,7 +239,7 @@ class TestWriting:
         recorded.write_play()
         for number in range(MAX_CACHED_KEYS):
             with recorded.store.batch() as batch:
-                batch.write_catalog(f"track:{number}", {"name": "x"})
+                batch.write_hash(f"track:{number}", {"name": "x"})
                 batch.write_status({"pid": number})
         assert len(recorded.store._written) == MAX_CACHED_KEYS
         recorded.sent()
@@ -323,7 +323,7 @@ class TestReading:
 
     def test_the_catalog_is_read_in_bulk(self, recorded: RecordedStore) -> None:
         with recorded.store.batch() as batch:
-            batch.write_catalog("track:a", {"name": "A", "artists": "X"})
+            batch.write_hash("track:a", {"name": "A", "artists": "X"})
         recorded.raw.set("track:b", "not a hash")
         found = list(recorded.store.catalog(["track:a", "track:b", "track:c"], ["name", "album"]))
         assert found == [("track:a", ("A", "")), ("track:b", ("", "")), ("track:c", ("", ""))]

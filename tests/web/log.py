@@ -44,7 +44,7 @@ def write_play(
     }
     with store.batch() as batch:
         batch.write_play(second, fields, f"{item.key} {fields['ms_played']} {end}")
-        batch.write_catalog(item.key, dict(item.fields))
+        batch.write_hash(item.key, dict(item.fields))
         if end == "open":
             batch.set_now_playing(second, 600)
     return second

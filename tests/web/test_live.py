@@ -67,7 +67,7 @@ def test_sends_each_change_and_otherwise_keeps_the_connection_alive(settings: Se
     async def watcher(_: NowPlayingStream, events: AsyncIterator[str]) -> None:
         with closing(Archive(settings.redis_url)) as store:
             with store.batch() as batch:
-                batch.write_catalog(QUO.key, {"cover": COVER})
+                batch.write_hash(QUO.key, {"cover": COVER})
             second = write_play(store)
             update = await next_update(events)
             assert update["latest"] == f"listening:{second}"

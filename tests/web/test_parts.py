@@ -80,7 +80,7 @@ class TestCovers:
         with closing(Archive(redis_url)) as store:
             with store.batch() as batch:
                 for key, cover in covers.items():
-                    batch.write_catalog(key, {"cover": cover})
+                    batch.write_hash(key, {"cover": cover})
             middle = LARGE.replace("0000b273", "00001e02")
             found = Covers(enabled=True).urls(store, [*covers, "track:unknown"])
             assert found == {"track:a": middle, "track:d": "https://i.scdn.co/image/abc"}
