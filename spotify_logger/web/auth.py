@@ -105,12 +105,6 @@ class PasswordAuth:
 
     The file holds a keyed digest of each session's token, never the token itself. The key depends on the
     password: a new one ends all sessions. Several processes may share the file, so every request reads it.
-
-    Args:
-        secrets_file: Stores the sessions and the secret key.
-        password: The expected password.
-        now: Returns the seconds since the epoch.
-        monotonic: Returns the seconds since some fixed moment.
     """
 
     def __init__(

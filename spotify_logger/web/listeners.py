@@ -47,10 +47,10 @@ class ListenerPage:
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
         self._settings = settings
-        self._service = QueryService(settings)
+        service = QueryService(settings)
         self._covers = covers
         self._overview = Overview()
-        self.query, self.run = self._service.query, self._service.run
+        self.query, self.run, self.close = service.query, service.run, service.close
         self.render, self.render_text = templates.render, templates.render_text
         self.zone = zone
         self.live = NowPlayingStream(settings, covers)
@@ -97,10 +97,6 @@ class ListenerPage:
         await self.live.stop()
         if self.login:
             self.login.stop()
-
-    def close(self) -> None:
-        """Close the connection to Redis."""
-        self._service.close()
 
 
 class Listeners:

@@ -30,8 +30,6 @@ PUBLIC_PATHS = ("/static/", SIGN_IN, SIGN_OUT)
 """Paths that need no password: they reveal nothing of the log."""
 MAX_TARGET_BYTES = 2048
 """Maximum length of a path with its query, in bytes."""
-IMAGE_HOST = "https://i.scdn.co"
-"""Host of Spotify's cover images."""
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")
 """Domains that nobody can register on the public Internet."""
 FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")
@@ -41,10 +39,7 @@ FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")
 class Checks:
     """Answers a request with the first refusal, and passes on what no check refuses.
 
-    Args:
-        app: The wrapped application.
-        names: Host names to answer to, besides those of this machine.
-        auth: Checks the session; None for a page without a password.
+    `names` are host names to answer to, besides those of this machine; without a password, `auth` is None.
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str], auth: PasswordAuth | None) -> None:
@@ -67,7 +62,7 @@ def _refuse_forwarded(request: Request) -> Response | None:
     header unless configured to, but speaks HTTP/1.0 by default up to version 1.29, which no browser does.
     """
     is_forwarded = any(name.startswith(FORWARDED_HEADERS) for name in request.headers)
-    if request.scope["http_version"] != "1.0" and not is_forwarded:
+    if not is_forwarded and request.scope["http_version"] != "1.0":
         return None
     return PlainTextResponse(
         "This page has no password, and a proxy would expose it to everybody. Start it with "
@@ -172,16 +167,11 @@ class BehindProxy:
 
 
 class SecurityHeaders:
-    """Adds a content security policy and other security headers to every response.
-
-    Args:
-        app: The wrapped application.
-        covers: Whether images may come from Spotify's image host.
-    """
+    """Adds a content security policy and other security headers; `covers` allows Spotify's image host."""
 
     def __init__(self, app: ASGIApp, *, covers: bool) -> None:
         self._app = app
-        images = f"'self' {IMAGE_HOST}" if covers else "'self'"
+        images = "'self' https://i.scdn.co" if covers else "'self'"
         self._headers = {
             "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
             f"img-src {images}; connect-src 'self'; form-action 'self'; base-uri 'none'; "
