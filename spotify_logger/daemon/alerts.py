@@ -26,14 +26,10 @@ if TYPE_CHECKING:
 
 ALERTS_NOTE = "alerts"
 DAY = 86400.0
-REMINDER_DAYS = (30, 14, 7, 3, 1)
-"""Days before a login expires at which a reminder is sent."""
-MAX_TEXT_LENGTH = 600
-"""Characters in an alert at most."""
-MIN_RETRY, MAX_RETRY = 60.0, 3600.0
-"""Seconds before an undelivered alert is retried."""
-HEARTBEAT_INTERVAL, HEARTBEAT_RETRY = 300.0, 60.0
-"""Seconds between heartbeats, and before a failed one is retried."""
+REMINDER_DAYS = (30, 14, 7, 3, 1)  # days before a login expires at which a reminder is sent
+MAX_TEXT_LENGTH = 600  # characters in an alert at most
+MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before an undelivered alert is retried
+HEARTBEAT_INTERVAL, HEARTBEAT_RETRY = 300.0, 60.0  # seconds between heartbeats, and after a failed one
 
 _NO_REMINDER = REMINDER_DAYS[0] + 1  # no reminder has been sent for this login yet
 _LOGIN, _DAYS_LEFT = "login", "login-days"
@@ -94,13 +90,9 @@ class Alerts:
             self._state.queue.clear()
 
     def check_login(self, valid_until: float | None, trouble: str) -> None:
-        """Remind of an expiring login, and alert when it fails and when it works again.
+        """Remind of a login that expires (seconds since the epoch), and alert when it fails or works again.
 
         The clock has to be right: a reminder sent too early is not sent again.
-
-        Args:
-            valid_until: When the login expires, in seconds since the epoch; None if unknown.
-            trouble: Why the login does not work, one line; "" while it does.
         """
         state, now = self._state, self._clock.utc()
         if trouble:
@@ -172,7 +164,6 @@ class Alerts:
         self._queue(_DAYS_LEFT, text)
 
     def _queue(self, key: str, text: str) -> None:
-        """Queue a text, replacing an older one with the same key."""
         if self._webhook.url:
             self._state.queue[key] = log.sanitize(f"Spotify Logger: {text}", MAX_TEXT_LENGTH)
 

@@ -24,18 +24,16 @@ if TYPE_CHECKING:
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
-FOLLOW_UP_DELAY = 360.0
-"""Seconds between the first and second request after a gap: Spotify reports some plays minutes late."""
-LISTENED_INTERVAL_MS = 30 * 60_000
-"""Milliseconds of listening between two requests without a gap."""
-LISTENED_RETRY_MS = 10 * 60_000
-"""Milliseconds of listening before such a request is retried after a failure."""
-LOOKBACK_MS = 24 * 3600_000
-"""Milliseconds before the end of the oldest item in which known plays are looked for."""
-RESTART_GRACE_MS = 120_000
-"""Milliseconds after a request in which a restart does not send another one."""
+FOLLOW_UP_DELAY = 360.0  # seconds between two requests after a gap: Spotify reports some plays minutes late
+LISTENED_INTERVAL_MS = 30 * 60_000  # milliseconds of listening between two requests without a gap
+LISTENED_RETRY_MS = 10 * 60_000  # milliseconds of listening before such a request is retried after a failure
+LOOKBACK_MS = 24 * 3600_000  # milliseconds before the oldest item in which known plays are looked for
+RESTART_GRACE_MS = 120_000  # milliseconds after a request in which a restart does not send another one
 BACKFILL_NOTE = "repair"
 """The note with the time of the last request (0 if never), and how much was played since, in milliseconds."""
+
+Span = tuple[int, int]
+"""The begin and end of a time without answers, in milliseconds since the epoch, UTC."""
 
 
 class Backfiller:
@@ -71,13 +69,8 @@ class Backfiller:
         """Return the note to be saved."""
         return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms, "listened_ms": self._listened_ms})}
 
-    def fetch_if_due(
-        self, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
-    ) -> list[Play]:
-        """Fetch `recently-played` if it is due, and return plays that are new or better known now.
-
-        Times are in milliseconds since the epoch, UTC; `unobserved` has the begin and end of each span.
-        """
+    def fetch_if_due(self, open_play: Play | None, now_ms: int, unobserved: Sequence[Span]) -> list[Play]:
+        """Fetch `recently-played` if it is due, and return plays that are new or better known now."""
         now = self._clock.monotonic()
         is_planned = bool(self._due) and self._due[0] <= now
         if not is_planned and self._listened_ms < LISTENED_INTERVAL_MS:
@@ -98,7 +91,7 @@ class Backfiller:
         return self._new_plays(body, open_play, now_ms, unobserved)
 
     def _new_plays(
-        self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
+        self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[Span]
     ) -> list[Play]:
         tombstones, horizon_ms = self._recorder.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Request, Response, Send
 
 LOGGER_ID_NOTE = "logger"
-FENCE_NOTE = "lease"
-"""The note with the fencing token of the last lease."""
+FENCE_NOTE = "lease"  # the fencing token of the last lease
 ROLE_NOTE = "duty"
 ACTIVE, STANDBY = "on duty", "stood by"
-MAX_SILENCE = 600.0
-"""Seconds without a write by the active logger after which the standby alerts a person."""
+MAX_SILENCE = 600.0  # seconds without a write by the active logger after which the standby alerts a person
 _VOID, _SILENT = "lease", "standby"  # keys of alerts
 
 
@@ -41,32 +39,25 @@ class Failover:
     def __init__(self, settings: Settings, environment: Environment, machine: str) -> None:
         self._settings = settings
         self._clock = environment.clock
-        self._environment = replace(
-            environment,
-            send=self._guarded(environment.send),
-            send_alert=self._guarded(environment.send_alert),
-            may_write=self._may_write,
-        )
+        send, send_alert = self._guarded(environment.send), self._guarded(environment.send_alert)
+        self._environment = replace(environment, send=send, send_alert=send_alert, may_write=self._may_write)
         self._turn: Turn | None = None
         self._has_role = False
         self._reported = ""
         self._other_machine = "another machine"
         self.poller = Poller(settings, self._environment)
         outbox = self.poller.outbox
-        self._is_active = outbox.note(ROLE_NOTE) != STANDBY
+        stood_by = outbox.note(ROLE_NOTE) == STANDBY
+        self._is_active = not stood_by
         fence, logger_id = outbox.note(FENCE_NOTE), outbox.note(LOGGER_ID_NOTE)
         self._fence = self._saved_fence = int(fence) if fence.isdigit() else 0
         if not logger_id:
             logger_id = secrets.token_hex(8)
             outbox.set_note(LOGGER_ID_NOTE, logger_id)
+        client, prefix = environment.connect(settings.redis_url), settings.redis_prefix
+        renewal = environment.timings.lease_renewal
         self._lease = Lease(
-            environment.connect(settings.redis_url),
-            settings.redis_prefix,
-            logger_id,
-            machine,
-            self._clock,
-            stood_by=not self._is_active,
-            renewal=environment.timings.lease_renewal,
+            client, prefix, logger_id, machine, self._clock, stood_by=stood_by, renewal=renewal
         )
 
     def turn(self) -> Turn:
@@ -74,9 +65,13 @@ class Failover:
         now = self._clock.monotonic()
         left = 0.0 if self._turn is None else max(0.0, self._turn.due - now)
         state = self._lease.ensure(left)
-        if state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active):
+        stands_by = state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active)
+        if self._lease.refusal not in ("", self._reported):
+            unknown = "cannot tell whether another logger for this listener is running"
+            log.warning(f"{self._lease.refusal}; {'this one keeps standing by' if stands_by else unknown}")
+        self._reported = self._lease.refusal
+        if stands_by:
             return self._stand_by()
-        self._report_refusal("cannot tell whether another logger for this listener is running")
         self._begin(state)
         if self._lease.was_overwritten:
             self._lease.was_overwritten = False
@@ -116,12 +111,6 @@ class Failover:
         """Return whether, as far as is known, no other logger has taken over, now that Redis answers."""
         return self._lease.ensure(at_once=at_once) is not LeaseState.HELD_BY_OTHER
 
-    def _report_refusal(self, consequence: str) -> None:
-        """Log once why Redis refuses the lease, and what follows from it."""
-        if self._lease.refusal not in ("", self._reported):
-            log.warning(f"{self._lease.refusal}; {consequence}")
-        self._reported = self._lease.refusal
-
     def _begin(self, state: LeaseState) -> None:
         """Become active, and reload what others may have written if they held the lease in between."""
         takes_over = not self._is_active
@@ -158,14 +147,12 @@ class Failover:
             self.poller.outbox.set_note(ROLE_NOTE, STANDBY)
             self._is_active, self._has_role = False, True
             self.poller.alerts.resolve(_VOID)
-        self._report_refusal("this logger keeps standing by")
         self._watch_silence()
         self.poller.recorder.flush_leftovers()
-        due = self._clock.monotonic() + min(self._lease.wait, self._lease.renewal)
+        due = self._clock.monotonic() + self._lease.wait
         return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")
 
     def _watch_silence(self) -> None:
-        """Alert a person if the active logger has been silent for too long."""
         silence, alerts = self._lease.silent_seconds, self.poller.alerts
         if silence >= MAX_SILENCE:
             alerts.notify(

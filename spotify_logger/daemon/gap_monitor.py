@@ -17,21 +17,13 @@ if TYPE_CHECKING:
 LAST_ANSWER_NOTE = "beat"
 GAP_NOTE = "gap"
 UNOBSERVED_NOTE = "blind"
-SAVE_INTERVAL = 60.0
-"""Seconds between saves of what changes with every answer: the most that a power cut loses."""
-GAP_SAVE_INTERVAL = 900.0
-"""Seconds between saves of a growing gap."""
-MAX_SPANS = 50
-"""Latest unobserved spans kept: more than the fifty items of `recently-played` reach back to."""
+SAVE_INTERVAL = 60.0  # seconds between saves of what changes with every answer: what a power cut loses
+GAP_SAVE_INTERVAL = 900.0  # seconds between saves of a growing gap
+MAX_SPANS = 50  # latest unobserved spans kept: more than the fifty items of `recently-played` reach back to
 
 
 class GapMonitor:
     """Follows which times were observed, and records gaps.
-
-    Args:
-        outbox: Where notes and gaps are kept.
-        clock: The time.
-        expect_within: The longest wait, in seconds, that an earlier process may have planned.
 
     Attributes:
         unobserved: The latest unobserved spans, from and to in milliseconds since the epoch, UTC.
@@ -40,7 +32,7 @@ class GapMonitor:
     def __init__(self, outbox: Outbox, clock: Clock, expect_within: float) -> None:
         self._outbox = outbox
         self._clock = clock
-        self._expect_within = expect_within
+        self._expect_within = expect_within  # seconds that an earlier process may have planned to wait
         self._saved_at = self._gap_saved_at = float("-inf")
         self._saved_ms = in_range(from_json(int, outbox.note(LAST_ANSWER_NOTE)))
         self._coverage = self._coverage_since(self._saved_ms)

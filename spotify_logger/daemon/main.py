@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.daemon.poller import DaemonTimings, Poller
 
-ALERT_DEADLINE = 5.0
-"""Seconds that an alert or a heartbeat may take; it can be retried, and polling must go on."""
+ALERT_DEADLINE = 5.0  # seconds that an alert or a heartbeat may take; it can be retried
 
 
 def run(

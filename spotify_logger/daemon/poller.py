@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from spotify_logger.spotify.http import Send
     from spotify_logger.system.clock import Clock
 
-MAX_PENDING_ANSWERS = 20
-"""Answers held back, with a new state folder, until Redis tells which play to continue."""
+MAX_PENDING_ANSWERS = 20  # answers held back, with a new state folder, until Redis tells what to continue
 REQUESTS_NOTE = "requests"
 
 
@@ -100,7 +99,6 @@ class _Polled(NamedTuple):
     is_after_gap: bool
 
     def feed(self, tracker: Tracker) -> list[Play]:
-        """Pass it to a tracker, and return the plays that it changes."""
         if self.is_after_gap:
             tracker.note_gap()
         return tracker.observe(self.player_state, self.stamp_ms, self.monotonic_ms)
@@ -258,22 +256,16 @@ class Poller:
         until = self.spotify.login_valid_until
         self._usage.add(self.spotify.requests - self._counted, now)
         self._counted = self.spotify.requests
-        self._status.update(
-            next_poll=to_iso(round((now + wait) * 1000)),
-            state=log.sanitize(words),
-            login_valid_until="" if until is None else to_iso(round(until * 1000)),
-        )
-        if (
-            not self._is_restored
-        ):  # the rest of the status in Redis is not read yet, and must not be overwritten
+        self._status["next_poll"] = to_iso(round((now + wait) * 1000))
+        self._status["state"] = log.sanitize(words)
+        self._status["login_valid_until"] = "" if until is None else to_iso(round(until * 1000))
+        if not self._is_restored:  # the rest of the status in Redis is not read yet, and has to stay
             return self.recorder.write(None, wait, self._status)
         if self._gap_monitor.is_save_due():
             self.flush()
-        self._status.update(
-            requests_24h=self._usage.total(now),
-            requests_by_hour=self._usage.to_text(),
-            tracker=self._memory,
-        )
+        self._status["requests_24h"] = self._usage.total(now)
+        self._status["requests_by_hour"] = self._usage.to_text()
+        self._status["tracker"] = self._memory
         return self.recorder.write(shown, wait, self._status)
 
 

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     # Until `main` can handle Ctrl-C, it just ends the process; the imports below take a moment.
@@ -30,7 +30,7 @@ from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal
 from spotify_logger.system import atomic_file, log
-from spotify_logger.system.errors import LoginNeeded, Misconfigured, SpotifyLoggerError
+from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 if the loop may start, 78 if a person has to act first, 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
-    parser.add_argument(
-        "--report-fd", type=int, metavar="N", help="file descriptor to write one line of JSON to"
-    )
+    parser.add_argument("--report-fd", type=int, help="file descriptor to write one line of JSON to")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -123,14 +121,11 @@ def _ensure_login(settings: Settings) -> None:
     if _on_terminal():
         login_on_terminal(settings, sys.stdout)
     elif not path.exists():  # with a damaged token file the loop waits, as with an expired login
-        raise LoginNeeded(
-            "not logged in to Spotify yet: run `spotify-logger login` on a terminal, as this user"
-        )
+        raise LoginNeeded(f"not logged in to Spotify yet: {LOGIN_ADVICE} on a terminal, as this user")
 
 
 def _on_terminal() -> bool:
-    streams: tuple[TextIO | None, ...] = (sys.stdin, sys.stdout)
-    return all(stream is not None and stream.isatty() for stream in streams)
+    return all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 if __name__ == "__main__":

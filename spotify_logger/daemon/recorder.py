@@ -10,8 +10,7 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.observations import Observations
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
-from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Tombstones
-from spotify_logger.daemon.takeover import Takeover
+from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Takeover, Tombstones
 from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.outbox import ACKNOWLEDGED, NEWEST_CANDIDATES, OutboxPlay
 from spotify_logger.system import log
@@ -25,21 +24,14 @@ if TYPE_CHECKING:
     from spotify_logger.storage.store import Batch, Store
     from spotify_logger.system.clock import Clock
 
-NOW_PLAYING_GRACE = 30.0
-"""Seconds after the next answer is due until `now_playing` expires."""
-OPEN_SAVE_INTERVAL = 30.0
-"""Seconds between saves of the open play to disk while Redis is away."""
-PLAYS_PER_BATCH = 200
-"""Plays sent to Redis in one batch."""
-MAX_CATCH_UP = 10.0
-"""Most seconds that one turn spends on queued plays; the rest follows in the next turns."""
-REFUSED_RETRY = 60.0
-"""Seconds before a play that Redis refused is retried."""
-ADOPTED_PLAYS = 500
-"""Newest plays in Redis that a state folder gets which is new, or was not in use."""
+NOW_PLAYING_GRACE = 30.0  # seconds after the next answer is due until `now_playing` expires
+OPEN_SAVE_INTERVAL = 30.0  # seconds between saves of the open play to disk while Redis is away
+PLAYS_PER_BATCH = 200  # plays sent to Redis in one batch
+MAX_CATCH_UP = 10.0  # most seconds that one turn spends on queued plays; the rest follows in the next turns
+REFUSED_RETRY = 60.0  # seconds before a play that Redis refused is retried
+ADOPTED_PLAYS = 500  # newest plays in Redis that a state folder gets which is new, or was not in use
 TRACKER_NOTE = "tracker"
-WRONG_TYPE = "WRONGTYPE"
-"""The error code for a key of another type, which something else uses."""
+WRONG_TYPE = "WRONGTYPE"  # the error code for a key of another type, which something else uses
 T = TypeVar("T")
 
 
@@ -90,10 +82,6 @@ class Recorder:
 
     A play is saved to disk before it is sent to Redis when it begins and when it ends. In between only Redis
     gets its newest state; while Redis is away, the disk does, every `OPEN_SAVE_INTERVAL` seconds.
-
-    Attributes:
-        must_relearn: Whether plays that another logger wrote are still to be read.
-        role_fields: Fields of the status that tell who writes.
     """
 
     def __init__(
@@ -121,8 +109,8 @@ class Recorder:
         self._tombstones = Tombstones(store, outbox)
         self._takeover = Takeover(store, outbox, self._tombstones)
         self._reconciler = Reconciler(store, outbox, self._tombstones, clock)
-        self.must_relearn = False
-        self.role_fields: Mapping[str, FieldValue] = {}
+        self.must_relearn = False  # plays that another logger wrote are still to be read
+        self.role_fields: Mapping[str, FieldValue] = {}  # of the status: who writes
 
     @property
     def trouble(self) -> str:
@@ -199,10 +187,7 @@ class Recorder:
     def write(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> bool:
         """Send what is queued to Redis, with the status, and return whether Redis took all of it.
 
-        Args:
-            shown: The play that the last answer showed, if any.
-            due: Seconds until the next answer.
-            status: Fields of the status hash.
+        The last answer showed the play `shown`, and the next one is due in `due` seconds.
         """
         finish = partial(self._finish, shown=shown, due=due, status=status)
         # Another logger may have taken over while Redis was away.
@@ -235,34 +220,28 @@ class Recorder:
 
         return self._session.attempt(read, otherwise=[])
 
-    # The server
-
     def _connect(self) -> None:
         """Connect; over a new connection, and once an hour, look for what Redis has lost."""
         connection = self._store.connect()
         is_new = connection != self._connection
         if is_new:
             self._store.register_listener()
-            if self.must_relearn or self._outbox.newest() is None:
-                self._adopt_newest()
+            if (
+                self.must_relearn or self._outbox.newest() is None
+            ):  # the state folder is new, or was not in use
+                plays = [Play.from_hash(*play) for play in self._store.recent(ADOPTED_PLAYS)]
+                known = self._with_isrcs([play for play in plays if play is not None])
+                self._outbox.adopt((play.second, play) for play in known)
+                self.must_relearn = False
             self._tombstones.refresh(force=True)
         self._reconciler.run_if_due(is_new=is_new)
         self._connection = connection
-
-    def _adopt_newest(self) -> None:
-        """Read the newest plays from Redis into a state folder that is new or was not in use."""
-        plays = [Play.from_hash(*play) for play in self._store.recent(ADOPTED_PLAYS)]
-        known = self._with_isrcs([play for play in plays if play is not None])
-        self._outbox.adopt((play.second, play) for play in known)
-        self.must_relearn = False
 
     def _with_isrcs(self, plays: Sequence[Play]) -> list[Play]:
         """Return plays with the ISRCs from the catalog, which tell recordings apart."""
         keys = dict.fromkeys(play.item.key for play in plays)
         known = {key: {"isrc": isrc} if isrc else {} for key, (isrc,) in self._store.catalog(keys, ["isrc"])}
         return [replace(play, item=replace(play.item, catalog=known[play.item.key])) for play in plays]
-
-    # Sending
 
     def _send(self, finish: Callable[[Batch], None] | None = None) -> bool:
         """Send what is queued, in batches; `finish` completes the last one, except on standby."""
@@ -348,9 +327,7 @@ class Recorder:
         for gap in gaps:
             batch.write_gap(gap.second, gap.fields)
 
-    def _acknowledged(
-        self, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap], refused: Collection[str]
-    ) -> None:
+    def _acknowledged(self, rows: list[OutboxPlay], gaps: list[OutboxGap], refused: Collection[str]) -> None:
         """Note what Redis has acknowledged, and which plays it refused."""
         retry_at = self._clock.monotonic() + REFUSED_RETRY
         for row in rows:

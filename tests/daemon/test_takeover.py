@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.daemon.reconcile import Tombstones
-from spotify_logger.daemon.takeover import Takeover
+from spotify_logger.daemon.reconcile import Takeover, Tombstones
 from spotify_logger.storage.outbox import Outbox, OutboxPlay
 from tests.redis_log import SECOND, RedisLog, play
 
