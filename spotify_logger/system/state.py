@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -21,7 +21,11 @@ _cached_hints: Any = cache(get_type_hints)
 
 def to_json(value: object, indent: int | None = None) -> str:
     """Return a value as JSON; dataclasses become objects, also inside lists and dicts."""
-    return json.dumps(value, default=asdict, indent=indent)
+    return json.dumps(value, default=_as_dict, indent=indent)
+
+
+def _as_dict(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass; `asdict` would copy what is in it
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
