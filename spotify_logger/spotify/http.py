@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
@@ -91,6 +91,7 @@ class Response:
         return min(max(0.0, until - (_parse_date(self.headers.get("date", "")) or now)), _MAX_RETRY_AFTER)
 
 
+@lru_cache(maxsize=4)  # the date of a response is asked for several times
 def _parse_date(text: str) -> float | None:
     try:
         date = parsedate_to_datetime(text)

@@ -6,6 +6,7 @@ import base64
 import calendar
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -95,6 +96,7 @@ class TokenFile:
             return None
 
 
+@lru_cache(maxsize=1)  # it is asked for with every answer
 def valid_until(token: Token) -> float | None:
     """Return when the refresh token expires, in seconds since the epoch; None if unknown."""
     if token.authorized_at is None or not is_second(token.authorized_at):
