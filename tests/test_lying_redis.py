@@ -19,8 +19,8 @@ import pytest
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
-from spotify_logger.storage.store import StoreError
 from tests.conftest import wait_until
 from tests.stage import LONG_TRACK_SECONDS, Stage
 from tests.web.page import serve_page, settings_for

@@ -16,9 +16,9 @@ from spotify_logger.report import words
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted, local_time, rough_duration, utc_time
 from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
 from spotify_logger.storage.persistence import FORGETS
-from spotify_logger.storage.store import StoreError
 from spotify_logger.system import lock_file
 from spotify_logger.system.log import sanitize
 

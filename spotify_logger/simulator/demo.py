@@ -40,8 +40,8 @@ from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.simulator.timeline import TruePlay
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.embedded_server import EmbeddedServer
-from spotify_logger.storage.store import StoreError
 from spotify_logger.system import program
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater

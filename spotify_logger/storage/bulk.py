@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import PlayRows, read_day
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
-from spotify_logger.storage.store import Store, StoreError
+from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:

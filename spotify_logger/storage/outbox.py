@@ -216,9 +216,8 @@ class Outbox(SqliteFile):
     @property
     def size(self) -> int:
         """The bytes in use."""
-        pages, free, size = (
-            self.read(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
-        )
+        names = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (self.read(f"PRAGMA {name}")[0][0] for name in names)
         return int((pages - free) * size)
 
     def _keys(self, condition: str, *values: object) -> list[int]:
@@ -261,9 +260,8 @@ class Outbox(SqliteFile):
             self._is_complete = self.on_disk  # what is dropped from memory stays on disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
         if lost:
-            unless = "" if self.on_disk else " (unless they are on disk)"
-            reason = f"{unless}: the outbox is full, and Redis is away"
-            log.error(f"lost {len(lost)} plays, from {to_iso(min(lost))} on{reason}")
+            since = f"{to_iso(min(lost))} on" + ("" if self.on_disk else " (unless they are on disk)")
+            log.error(f"lost {len(lost)} plays, from {since}: the outbox is full, and Redis is away")
 
 
 def count_waiting(path: Path) -> int | None:

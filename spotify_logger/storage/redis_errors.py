@@ -52,17 +52,15 @@ ADVICE_BY_TEXT = (
     ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
 )
 """Advice for errors without a code of their own, by a part of their text."""
-_SILENT = "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"
-_CLOSED = "closed the connection: it may be restarting"
-ADVICE_BY_CLASS: tuple[tuple[type[BaseException], str], ...] = (
+ADVICE_BY_CLASS = (
     (exceptions.BusyLoadingError, "is still loading its data: wait until it is done"),
     (exceptions.AuthenticationError, "rejected the user name or password: check both in REDIS_URL"),
-    (exceptions.TimeoutError, _SILENT),
-    (TimeoutError, _SILENT),
-    (exceptions.ConnectionError, _CLOSED),
-    (ConnectionError, _CLOSED),
+    (
+        (exceptions.TimeoutError, TimeoutError),
+        "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong",
+    ),
+    ((exceptions.ConnectionError, ConnectionError), "closed the connection: it may be restarting"),
 )
-
 CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 

@@ -23,6 +23,7 @@ PAGE_SIZE = 1024
 PAGES_IN_LOG = 200
 """Pages in the write-ahead log before they are copied to the file."""
 
+_SET_PAGE_SIZE = f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
 # From the first change on, the log is overwritten: growing it costs the file system as much again each time.
 _PREPARE_LOG = f"""
 PRAGMA journal_mode = WAL;
@@ -103,9 +104,7 @@ class SqliteFile:
             self._path.chmod(0o600)
             if database.execute("PRAGMA page_size").fetchone() != (PAGE_SIZE,):
                 with suppress(sqlite3.OperationalError):  # a full disk: it is tried again at the next start
-                    database.executescript(
-                        f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
-                    )
+                    database.executescript(_SET_PAGE_SIZE)
             database.executescript(_PREPARE_LOG)
             self._set_up(database)
             if rows is not None:
@@ -136,10 +135,7 @@ class SqliteFile:
         if not self._set_aside(error):
             reason = log.sanitize(str(error), 200)
             self.trouble = f"{self._path} cannot be written: {reason}"
-            log.error(
-                f"{self._path} cannot be written ({reason}): going on in memory; "
-                "the disk is tried again every minute"
-            )
+            log.error(f"{self.trouble}; going on in memory, and trying the disk again every minute")
 
     def _set_aside(self, error: sqlite3.Error) -> bool:
         """Rename a corrupt file; the next write creates a new one."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
-__all__ = ["Batch", "Store", "StoreError"]
-
 HASHES_PER_BATCH = 200
 """Whole hashes read in one batch; for plays, about 200 KB."""
 ITEMS_PER_BATCH = 1000
@@ -354,9 +352,7 @@ class Store:
             by_advice: dict[str, list[str]] = {}
             for key, refusal in refusals.items():
                 by_advice.setdefault(refusal.advice, []).append(sanitize(key, 100))
-            complaints = "; and ".join(
-                f"{advice} ({_some(refused)})" for advice, refused in by_advice.items()
-            )
+            complaints = "; and ".join(f"{advice} ({_some(names)})" for advice, names in by_advice.items())
             raise StoreError(
                 f"Redis at {self.where} {complaints}",
                 (key.removeprefix(self._prefix) for key in refusals),

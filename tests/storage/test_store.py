@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.client import RedisClient
+from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.storage.persistence import Persistence
-from spotify_logger.storage.store import LOG_INTERVAL, MAX_CACHED_KEYS, StoreError
+from spotify_logger.storage.store import LOG_INTERVAL, MAX_CACHED_KEYS
 from tests.conftest import start_again
 from tests.testbed.fake_redis import plain
 
