@@ -11,7 +11,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
-from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.storage.client import StoreError
@@ -21,7 +20,7 @@ from spotify_logger.transfer.importer.dedup import RowStatus
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.ingest import import_plays, read_files, sorted_plays, temporary_table
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
-from spotify_logger.transfer.importer.report import ImportSummary, import_answer, samples_answer
+from spotify_logger.transfer.importer.report import import_answer, samples_answer
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 if TYPE_CHECKING:
@@ -60,9 +59,8 @@ def import_history(
     if not found.sources and not found.refused:
         names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
         raise SpotifyLoggerError(f"nothing to import: Spotify's files are called {names}")
-    summary = ImportSummary()
-    writer = PlayWriter(archive, summary, dry_run=dry_run)
-    size = sum(source.size for source in found.sources)
+    writer = PlayWriter(archive, dry_run=dry_run)
+    summary, size = writer.summary, sum(source.size for source in found.sources)
     with _import_on(screen) as progress, temporary_table() as database:
         for done in read_files(found.sources, database, writer, private=private):
             progress("reading", done, size)
@@ -82,7 +80,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         SpotifyLoggerError: There are no samples.
         StoreError: Redis went away. What was imported so far is kept.
     """
-    writer = PlayWriter(archive, ImportSummary(), dry_run=dry_run)
+    writer = PlayWriter(archive, dry_run=dry_run)
     is_empty: Counter[bool] = Counter()
     with _import_on(screen) as progress:
         seconds = _sample_seconds(archive)
@@ -99,9 +97,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
 def _sample_seconds(archive: Archive) -> Sequence[int]:
     """Return the seconds of all samples in chronological order; there may be a million a year."""
     found = (match for names in archive.scan(SAMPLE_KEYS) for match in map(_SAMPLE.fullmatch, names))
-    seconds = array("q", (int(match[1]) for match in found if match is not None))
-    # A key may be found more than once.
-    return array("q", (second for second, _ in groupby(sorted(seconds))))
+    return array("q", sorted({int(match[1]) for match in found if match is not None}))
 
 
 def _read_samples(

@@ -58,9 +58,8 @@ class Candidate:
 def known_play(play: Play, isrc: str = "") -> Candidate:
     """Return the candidate for a logged play."""
     entry = ImportedPlay(play, rules.kind_of(play), play.ended_ms)
-    return replace(
-        _candidate(entry, isrc), status=RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
-    )
+    status = RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
+    return replace(_candidate(entry, isrc), status=status)
 
 
 def _candidate(entry: ImportedPlay, isrc: str) -> Candidate:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.redis_keys import GAPS, day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.export_rows import GapRecord, ItemRecord
+from spotify_logger.transfer.importer.report import ImportSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,25 +22,24 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.client import Command
     from spotify_logger.transfer.importer.export_rows import ImportedPlay
-    from spotify_logger.transfer.importer.report import ImportSummary
 
 LAST_FIELD = "uri"
 """The catalog field that is written last: if it exists, so do the others."""
 
 
 class PlayWriter:
-    """Writes new plays, items and gaps, and counts the latter two; in a dry run, it only counts.
+    """Writes new plays, items and gaps; in a dry run, nothing.
 
     Attributes:
-        summary: The counts.
+        summary: Counts the items and gaps here; the caller adds the other counts.
         items: The keys of the items that were written without a play.
     """
 
-    def __init__(self, archive: Archive, summary: ImportSummary, *, dry_run: bool = False) -> None:
+    def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
         self._archive = archive
         self._dry_run = dry_run
         self._known_items: set[str] = set()
-        self.summary = summary
+        self.summary = ImportSummary()
         self.items: set[str] = set()
 
     def write(self, entries: Sequence[ImportedPlay]) -> None:
