@@ -19,11 +19,13 @@ from shlex import quote
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from spotify_logger.config import settings
+from spotify_logger.config.settings import hook_url
+from spotify_logger.config.sources import find_settings
 from spotify_logger.system import log
+from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MIN_VERSIONS = {
     "python-dotenv": "1.0",
@@ -115,9 +117,17 @@ def _install_command(root: Path, program: str) -> str:
     return " && ".join(steps)
 
 
+def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
+    """Return ALERT_URL; "" if it is not set, or a setting is wrong."""
+    try:
+        return hook_url(find_settings(directory, environ)["ALERT_URL"])
+    except Misconfigured:
+        return ""
+
+
 def _send_alert(text: str) -> None:
     """Send a line to ALERT_URL, if set; with the standard library, since `requests` may be missing."""
-    url = settings.alert_url(Path.cwd(), os.environ)
+    url = alert_url(Path.cwd(), os.environ)
     if not url:
         return
     from http.client import HTTPException  # noqa: PLC0415 - slow to import, and rarely needed

@@ -112,8 +112,8 @@ def load(
         poll_max=_poll_interval(found["POLL_MAX"]),
         api_url=_service_url(found["SPOTIFY_API_URL"]),
         accounts_url=_service_url(found["SPOTIFY_ACCOUNTS_URL"]),
-        alert_url=_hook_url(found["ALERT_URL"]),
-        heartbeat_url=_hook_url(found["HEARTBEAT_URL"]),
+        alert_url=hook_url(found["ALERT_URL"]),
+        heartbeat_url=hook_url(found["HEARTBEAT_URL"]),
         web_password=printable(found["WEB_PASSWORD"]),
     )
     _conceal(settings)
@@ -130,14 +130,6 @@ def load(
             f"{directory / DOTENV_FILE}"
         )
     return settings
-
-
-def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
-    """Return ALERT_URL, "" if it is not set or a setting is wrong; needs the standard library only."""
-    try:
-        return _hook_url(find_settings(directory, environ)["ALERT_URL"])
-    except Misconfigured:
-        return ""
 
 
 def is_visible_ascii(text: str) -> bool:
@@ -200,7 +192,8 @@ def _service_url(setting: RawSetting) -> str:
     return setting.value.rstrip("/")
 
 
-def _hook_url(setting: RawSetting) -> str:
+def hook_url(setting: RawSetting) -> str:
+    """Return the URL of another service, if it is set."""
     if setting.value and not _url(setting).hostname:
         raise setting.error("must be a URL such as https://example.org/topic")
     return setting.value

@@ -93,12 +93,6 @@ def find_settings(directory: Path, environ: Mapping[str, str]) -> dict[str, RawS
     }
 
 
-def readable_by_others(directory: Path) -> list[Path]:
-    """Return which of `auth.py` and `.env` other users of this machine can read."""
-    paths = [directory / AUTH_FILE, directory / DOTENV_FILE]
-    return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
-
-
 def strip_pasted(text: str) -> str:
     """Return `text` without the whitespace and quotes that were copied along with it."""
     return text.strip(_PASTED_CHARACTERS)

@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ if __name__ == "__main__":
 
 from spotify_logger.config import auth_file
 from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
-from spotify_logger.config.sources import AUTH_FILE, readable_by_others, strip_pasted
+from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, strip_pasted
 from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal
@@ -34,7 +35,7 @@ from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigure
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from spotify_logger.config.settings import Settings
 
@@ -80,6 +81,12 @@ def _settings(directory: Path) -> Settings:
     return settings
 
 
+def readable_by_others(directory: Path) -> list[Path]:
+    """Return which of `auth.py` and `.env` other users of this machine can read."""
+    paths = [directory / AUTH_FILE, directory / DOTENV_FILE]
+    return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
+
+
 def _ask_for_app(directory: Path) -> None:
     """Ask for client ID and client secret, and save them in `auth.py`; its other lines stay."""
     settings = load(directory, os.environ, need_login=False)
@@ -94,10 +101,29 @@ def _ask_for_app(directory: Path) -> None:
         values["client_secret"] = _ask(getpass.getpass, "Client secret (hidden; optional): ")
     try:
         source = atomic_file.read(path) or atomic_file.read(example) or b""
-        atomic_file.write_atomically(path, auth_file.fill(source, str(path), values))
+        atomic_file.write_atomically(path, fill_auth_file(source, str(path), values))
     except OSError as error:
         raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
     say(f"Saved in {path}, readable only by you.")
+
+
+def fill_auth_file(source: bytes, path: str, values: Mapping[str, str]) -> str:
+    """Return the text of `auth.py` with values set: where it has "" for them, or at its end.
+
+    Raises:
+        Misconfigured: It is invalid, or declares an encoding other than UTF-8, in which it is written.
+    """
+    text = auth_file.decode(source, path)
+    for name, value in values.items():
+        blank = re.compile(rf"^({name} *(?:: *str *)?= *)(?:\"\"|'')(?=\s*(?:#|$))", re.MULTILINE)
+        text = blank.sub(r"\1" + repr(value).replace("\\", r"\\"), text)
+    text += "\n" if text and not text.endswith("\n") else ""
+    written = auth_file.parse(text.encode(), path)
+    missing = [name for name in values if name not in written or written[name][0] != values[name]]
+    text += "".join(f"{name} = {values[name]!r}\n" for name in missing)
+    if auth_file.decode(text.encode(), path) != text:
+        raise Misconfigured(f"{path} is not UTF-8 text: write it again")
+    return text
 
 
 def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:

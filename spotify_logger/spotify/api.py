@@ -141,15 +141,9 @@ class Spotify:
         # Without `additional_types`, the item of an episode is null (spotipy-dev/spotipy#562).
         return self._get(PLAYER_PATH, "additional_types=track,episode")
 
-    def recently_played(self, limit: int = 50, after_ms: int | None = None) -> ApiResponse:
-        """Get the tracks played last, the newest first; the errors are those of `player_state`.
-
-        Args:
-            limit: The number of tracks, at most 50; paging does not give more (spotify/web-api#1405).
-            after_ms: Only plays that ended after it, in milliseconds since the epoch.
-        """
-        after = "" if after_ms is None else f"&after={after_ms}"
-        return self._get(RECENTLY_PLAYED_PATH, f"limit={limit}{after}")
+    def recently_played(self) -> ApiResponse:
+        """Get the last 50 tracks, the newest first; the errors are those of `player_state`."""
+        return self._get(RECENTLY_PLAYED_PATH, "limit=50")  # paging gives no more (spotify/web-api#1405)
 
     def _get(self, path: str, query: str) -> ApiResponse:
         self._rate_limit.check("api")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import socket
 import threading
+from collections import deque
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 READ_TIMEOUT = 10.0
 """Seconds to wait for the next bytes of a request."""
 MAX_CONNECTIONS = 32
-"""Connections without a complete request; a further one closes the oldest."""
+"""Connections at a time; a further one closes the oldest."""
 _POLL_SECONDS = 0.1
 
 # The URL of this page contains the code, so it must not be cached, and the page must not load anything.
@@ -54,12 +55,13 @@ class CallbackServer(ThreadingTCPServer):
     """
 
     allow_reuse_address = True
+    daemon_threads = True
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, host: str, port: int, take_request: Callable[[str], tuple[HTTPStatus, str]]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.take_request = take_request
-        self._incomplete: list[Any] = []
+        self._connections: deque[Any] = deque()
         self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
         super().__init__((host, port), _CallbackHandler)
 
@@ -69,30 +71,15 @@ class CallbackServer(ThreadingTCPServer):
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
-        while self._incomplete:
-            self._close_oldest()
-        self.server_close()  # once the others have been answered
+        self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
         """Read and answer a request in a thread."""
-        self._incomplete.append(request)
-        if len(self._incomplete) > MAX_CONNECTIONS:
-            self._close_oldest()
+        self._connections.append(request)
+        if len(self._connections) > MAX_CONNECTIONS:
+            with suppress(OSError):  # it was closed long ago
+                self._connections.popleft().shutdown(socket.SHUT_RDWR)
         super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as in the base class
-        """Close a connection."""
-        self.mark_complete(request)
-        super().shutdown_request(request)
-
-    def mark_complete(self, request: object) -> None:
-        """Let a connection be answered, whatever happens meanwhile."""
-        with suppress(ValueError):
-            self._incomplete.remove(request)
-
-    def _close_oldest(self) -> None:
-        with suppress(OSError, IndexError):  # its thread has ended
-            self._incomplete.pop(0).shutdown(socket.SHUT_RDWR)
 
 
 class _CallbackHandler(BaseHTTPRequestHandler):
@@ -105,11 +92,9 @@ class _CallbackHandler(BaseHTTPRequestHandler):
             super().handle()
 
     def do_GET(self) -> None:
-        self.server.mark_complete(self.connection)
         self._respond(*self.server.take_request(self.path))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the texts are ours
-        self.server.mark_complete(self.connection)
         self._respond(*_ERRORS.get(code, (HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")))
 
     def log_message(self, *_: object) -> None:

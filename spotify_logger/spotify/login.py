@@ -65,14 +65,8 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
 ) -> Token:
     """Ask the listener to log in until it succeeds; save the token, replacing any other, and return it.
 
-    Args:
-        settings: The app.
-        send: Sends the requests to the token endpoint.
-        token_file: The file to save the token in.
-        stdin: Where the redirect URL may be pasted; None if nobody can.
-        stdout: Where the URL and errors are printed.
-        open_browser: Opens a URL, and returns whether a browser on this machine shows it.
-        now: Returns the seconds since the epoch; the `Date` of Spotify takes precedence.
+    The redirect URL may be pasted into `stdin`; `open_browser` returns whether a browser of this machine
+    shows a URL; `now` returns the seconds since the epoch.
 
     Raises:
         LoginNeeded: The redirect can neither be pasted nor received.

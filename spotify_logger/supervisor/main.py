@@ -139,12 +139,12 @@ class Supervisor:
                     self._start(child, should_log=should_log)
                 case Terminate():
                     self._report_down(child, f"stopping {child.name}")
-                    child.terminate()
+                    child.send(signal.SIGTERM)
                 case Kill(reason):
                     if reason:
                         log.warning(f"{child.name} {reason} and is killed")
                     self._report_down(child, f"{child.name} is killed")
-                    child.kill()
+                    child.send(signal.SIGKILL)
                 case ScheduleRestart(reason, delay, should_log):
                     text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
                     if should_log:

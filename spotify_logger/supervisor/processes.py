@@ -47,13 +47,10 @@ class ChildProcess:
         """Start the process; raises OSError or SpotifyLoggerError if that is not possible."""
         raise NotImplementedError
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL."""
-        self._send(signal.SIGKILL)
+    def send(self, number: int) -> None:
+        """Send SIGTERM or SIGKILL."""
+        if self._process:
+            self._process.send_signal(number)
 
     def reap(self, now: float) -> list[Action]:
         """Return the actions that follow if the process has exited, and none if it has not."""
@@ -65,10 +62,6 @@ class ChildProcess:
 
     def _on_exit(self, now: float, status: int) -> list[Action]:
         return self.policy.on_exit(now, status)
-
-    def _send(self, number: int) -> None:
-        if self._process:
-            self._process.send_signal(number)
 
 
 class PreflightProcess(ChildProcess):
@@ -99,10 +92,10 @@ class PreflightProcess(ChildProcess):
         finally:
             os.close(report_write)
 
-    def terminate(self) -> None:
-        """Send SIGINT, as a terminal would: echo is turned on again even if a secret is half typed."""
-        if not self.interrupted:
-            self._send(signal.SIGINT)
+    def send(self, number: int) -> None:
+        """Send SIGINT for SIGTERM, as a terminal would: echo is on again even if a secret is half typed."""
+        if number == signal.SIGKILL or not self.interrupted:
+            super().send(number if number == signal.SIGKILL else signal.SIGINT)
 
     def report(self) -> tuple[str, tuple[str, int] | None] | None:
         """Return what it reported: the state folder, and the address for an embedded Redis server, if needed.
@@ -156,11 +149,13 @@ class LoopProcess(ChildProcess):
             os.close(beat_write)
             os.close(liveness_read)
 
-    def kill(self) -> None:
-        """Send SIGKILL to the whole process group."""
-        if self._process:
+    def send(self, number: int) -> None:
+        """Send SIGTERM to the loop, or SIGKILL to the whole process group."""
+        if self._process and number == signal.SIGKILL:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, number)
+        else:
+            super().send(number)
 
     def beats(self) -> list[Beat]:
         """Return the beats that have arrived; none any more once the loop has closed its end of the pipe."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.config import auth_file
+from spotify_logger.daemon.preflight import fill_auth_file
 from spotify_logger.system.errors import Misconfigured
 
 
@@ -69,7 +70,7 @@ def test_an_invalid_file_is_reported_in_one_line(source: bytes, message: str) ->
     ],
 )
 def test_filling_in_changes_only_the_values(source: str, expected: str) -> None:
-    filled = auth_file.fill(source.encode(), "auth.py", {"client_id": "A", "client_secret": "B"})
+    filled = fill_auth_file(source.encode(), "auth.py", {"client_id": "A", "client_secret": "B"})
     assert filled == expected
     assert parse(filled.encode()) == {"client_id": "A", "client_secret": "B"}
 
@@ -86,5 +87,5 @@ TEXTS = st.text("!\"#'\\{}azAZ09~ä", max_size=20)
 @given(TEXTS, TEXTS)
 def test_filled_in_values_are_read_again(client_id: str, secret: str) -> None:
     source = b'"""Words."""\nclient_id = "x"\nclient_secret = "y"  # here\n'
-    filled = auth_file.fill(source, "auth.py", {"client_id": client_id, "client_secret": secret})
+    filled = fill_auth_file(source, "auth.py", {"client_id": client_id, "client_secret": secret})
     assert parse(filled.encode()) == {"client_id": client_id, "client_secret": secret}

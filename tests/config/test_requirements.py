@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.config import requirements, settings
+from spotify_logger.config import requirements
 from spotify_logger.system import python_version
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 
@@ -124,9 +124,9 @@ def test_the_alert_url_is_found_without_packages(
     monkeypatch.setitem(sys.modules, "dotenv", None)
     (tmp_path / "ALERT_URL").write_text("https://a.example/b")
     (tmp_path / ".env").write_text(dotenv)
-    assert settings.alert_url(tmp_path, environ) == "https://a.example/b"
+    assert requirements.alert_url(tmp_path, environ) == "https://a.example/b"
     (tmp_path / ".env").chmod(0o666)  # invalid settings count as none
-    assert settings.alert_url(tmp_path, environ) == ""
+    assert requirements.alert_url(tmp_path, environ) == ""
 
 
 def test_install_command_without_a_virtual_environment_or_a_redis_server(
