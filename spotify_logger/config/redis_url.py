@@ -18,19 +18,12 @@ URL_FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class RedisTopology:
-    """The addresses of Sentinels or cluster nodes; any one of them knows the others.
+    """The addresses of Sentinels or cluster nodes; any one of them knows the others."""
 
-    Attributes:
-        kind: "sentinel" or "cluster".
-        hosts: Host names or IP addresses, and ports.
-        service: The name of the master as the Sentinels know it; "" for a cluster.
-        server_url: The redis:// or rediss:// URL of any server, with `%s` in place of its host and port.
-    """
-
-    kind: str
-    hosts: tuple[tuple[str, int], ...]
-    service: str
-    server_url: str = field(repr=False)
+    kind: str  # "sentinel" or "cluster"
+    hosts: tuple[tuple[str, int], ...]  # host names or IP addresses, and ports
+    service: str  # the name of the master as the Sentinels know it; "" for a cluster
+    server_url: str = field(repr=False)  # of any server, with `%s` in place of its host and port
 
     def url(self, host: str, port: int) -> str:
         """Return the URL of one server."""

@@ -36,10 +36,8 @@ MIN_VERSIONS = {
 }
 """The dependencies of `pyproject.toml` except tzdata: most systems have their own time zone database."""
 
-ALERT_DELAYS = (0.0, 5.0, 25.0)
-"""Seconds to wait before each attempt to send the alert: after a boot, the network may take a while."""
-ALERT_TIMEOUT = 10.0
-"""Timeout of one attempt, in seconds."""
+ALERT_DELAYS = (0.0, 5.0, 25.0)  # seconds before each attempt: after a boot, the network may take a while
+ALERT_TIMEOUT = 10.0  # timeout of one attempt, in seconds
 
 
 def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:

@@ -28,8 +28,7 @@ from spotify_logger.system.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
-"""The range of POLL_MIN and POLL_MAX."""
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
 
 
 class NotConfigured(Misconfigured):
@@ -38,23 +37,17 @@ class NotConfigured(Misconfigured):
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings, which docs/settings.md explains; texts are "" when unset, and times are in seconds.
-
-    Attributes:
-        redis_is_default: REDIS_URL is not set, so the embedded server may be started at the default address.
-        redis_prefix: The prefix of every key; ends with the name of the listener and a colon if there is one.
-        state_dir: An absolute path to a readable folder; the one of a named listener ends with that name.
-    """
+    """All settings, which docs/settings.md explains; texts are "" when unset, and times are in seconds."""
 
     client_id: str
     client_secret: str = field(repr=False)
     redirect_uri: str
     refresh_token: str = field(repr=False)
     redis_url: str = field(repr=False)
-    redis_is_default: bool
+    redis_is_default: bool  # so the embedded server may be started
     listener: str
-    redis_prefix: str
-    state_dir: Path
+    redis_prefix: str  # of every key; ends with the name of the listener and a colon if there is one
+    state_dir: Path  # absolute; the one of a named listener ends with that name
     poll_min: float
     poll_max: float
     api_url: str
@@ -84,11 +77,8 @@ def load(
 ) -> Settings:
     """Read the settings, create the state folder (0700) if it is needed, and keep the secrets out of the log.
 
-    Args:
-        directory: The folder of `.env` and `auth.py`.
-        environ: The environment.
-        need_login: False for commands that never call Spotify: they need neither client ID nor state folder.
-        listener: Overrides LISTENER.
+    Commands that never call Spotify do not `need_login`: neither client ID nor state folder. A `listener`
+    overrides LISTENER.
 
     Raises:
         NotConfigured: There is no client ID, and nothing else is wrong.

@@ -6,22 +6,24 @@ name a file that holds the value, as NAME_FILE; a credential is a file named lik
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import unicodedata
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_logger.config import auth_file
 from spotify_logger.system import atomic_file, log, ownership
-from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.errors import Misconfigured, bounded_nesting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 AUTH_FILE = "auth.py"
+AUTH_NAMES = ("client_id", "client_secret", "redirect_uri")  # everything else in it is ignored
 DOTENV_FILE = ".env"
 
 SECRET_SETTINGS = {
@@ -81,7 +83,7 @@ def find_settings(directory: Path, environ: Mapping[str, str]) -> dict[str, RawS
         if pointer := dotenv.get(f"{name}_FILE"):
             # The value would be shown, and with it the content of any file.
             raise pointer.error(f"is not for a secret: write {name}=... there instead")
-    auth = _not_blank(_parse_auth_file(directory / AUTH_FILE))
+    auth = _not_blank(parse_auth_file(_read_trusted(directory / AUTH_FILE), directory / AUTH_FILE))
     # Lazily, in this order: a file that is overridden need not be readable.
     return {
         name: _from_mapping(environment, name, directory, environ)
@@ -158,9 +160,31 @@ def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
     return setting if printable(setting) else None
 
 
-def _parse_auth_file(path: Path) -> Iterator[RawSetting]:
-    for name, (value, line) in auth_file.parse(_read_trusted(path), str(path)).items():
-        yield RawSetting(name, value, f"{path}:{line}")
+def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
+    """Yield the strings assigned to `AUTH_NAMES` at the top level of `auth.py`, which is never run.
+
+    Raises:
+        Misconfigured: It is not valid Python, or one of the names is not assigned a quoted string.
+    """
+    try:
+        with bounded_nesting(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
+            tree = ast.parse(source)
+    except SyntaxError as error:
+        raise Misconfigured(f"{path}:{error.lineno or 1} is not valid Python ({error.msg})") from None
+    except (ValueError, MemoryError):
+        raise Misconfigured(f"{path} is not valid Python") from None
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+            continue
+        value = statement.value
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for name in (target.id for target in targets if isinstance(target, ast.Name)):
+            if name in AUTH_NAMES:
+                setting = RawSetting(name, "", f"{path}:{value.lineno}")
+                if not isinstance(value, ast.Constant) or not isinstance(value.value, str | None):
+                    raise setting.error("must be a quoted string: the file is read, not run")
+                yield replace(setting, value=value.value or "")
 
 
 def _parse_dotenv(path: Path) -> Iterator[RawSetting]:

@@ -24,9 +24,8 @@ if __name__ == "__main__":
 
     requirements.check("run.py", alert=True, imports=("dotenv", "requests"))
 
-from spotify_logger.config import auth_file
 from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
-from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, strip_pasted
+from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, parse_auth_file, strip_pasted
 from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal
@@ -111,19 +110,20 @@ def fill_auth_file(source: bytes, path: str, values: Mapping[str, str]) -> str:
     """Return the text of `auth.py` with values set: where it has "" for them, or at its end.
 
     Raises:
-        Misconfigured: It is invalid, or declares an encoding other than UTF-8, in which it is written.
+        Misconfigured: It is invalid, or not UTF-8.
     """
-    text = auth_file.decode(source, path)
+    try:
+        text = source.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not UTF-8 text: write it again") from None
     for name, value in values.items():
         blank = re.compile(rf"^({name} *(?:: *str *)?= *)(?:\"\"|'')(?=\s*(?:#|$))", re.MULTILINE)
         text = blank.sub(r"\1" + repr(value).replace("\\", r"\\"), text)
     text += "\n" if text and not text.endswith("\n") else ""
-    written = auth_file.parse(text.encode(), path)
-    missing = [name for name in values if name not in written or written[name][0] != values[name]]
-    text += "".join(f"{name} = {values[name]!r}\n" for name in missing)
-    if auth_file.decode(text.encode(), path) != text:
-        raise Misconfigured(f"{path} is not UTF-8 text: write it again")
-    return text
+    written = {setting.name: setting.value for setting in parse_auth_file(text.encode(), path)}
+    return text + "".join(
+        f"{name} = {value!r}\n" for name, value in values.items() if written.get(name) != value
+    )
 
 
 def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.token_manager import TokenManager
+from spotify_logger.spotify.oauth import TokenManager
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import sanitize
 
@@ -24,16 +24,11 @@ if TYPE_CHECKING:
 PLAYER_PATH = "/v1/me/player"
 RECENTLY_PLAYED_PATH = "/v1/me/player/recently-played"
 
-QUOTA_COOLDOWN = 3600.0
-"""Seconds to wait once the daily quota is used up, without `Retry-After`; 8 to 14 h have been observed."""
-FIRST_RETRY_DELAY = 60.0
-"""Seconds before the first retry of a refused call; doubled for each further one."""
-MAX_REFUSAL_RETRY_DELAY = 600.0
-"""The longest delay before a retry for an account or app that Spotify refuses, in seconds."""
-MAX_RENEWAL_RETRY_DELAY = 3600.0
-"""The longest delay before another renewal while the API refuses even fresh access tokens, in seconds."""
-MAX_ACCURATE_LATENCY = 2.0
-"""Seconds a response may take for its `Date` to set the clock; later ones only reveal gross errors."""
+QUOTA_COOLDOWN = 3600.0  # seconds, if no `Retry-After` says how long; 8 to 14 h have been observed
+FIRST_RETRY_DELAY = 60.0  # seconds before a refused call is retried; doubled for each further time
+MAX_REFUSAL_RETRY_DELAY = 600.0  # seconds, while Spotify refuses this account or app
+MAX_RENEWAL_RETRY_DELAY = 3600.0  # seconds, while the API refuses even fresh access tokens
+MAX_ACCURATE_LATENCY = 2.0  # seconds; the `Date` of a later response only reveals gross errors
 
 _MAX_ERROR_LENGTH = 200
 _SUCCESS = range(200, 300)
@@ -98,18 +93,13 @@ class _Refusal:
 
 
 class Spotify:
-    """The player endpoints, for one listener; the `Date` of the responses sets the clock.
-
-    Attributes:
-        requests: The number of requests sent, including those to the token endpoint.
-        is_time_known: Whether a response has set the clock in this process.
-    """
+    """The player endpoints, for one listener; the `Date` of the responses sets the clock."""
 
     def __init__(
         self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
     ) -> None:
-        self.requests = 0
-        self.is_time_known = False
+        self.requests = 0  # sent, including those to the token endpoint
+        self.is_time_known = False  # whether a response has set the clock in this process
         self._send = send
         self._url = settings.api_url
         self._clock = clock

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_TIMEOUT = 10.0
-"""Seconds to wait for the next bytes of a request."""
-MAX_CONNECTIONS = 32
-"""Connections at a time; a further one closes the oldest."""
+READ_TIMEOUT = 10.0  # seconds to wait for the next bytes of a request
+MAX_CONNECTIONS = 32  # connections at a time; a further one closes the oldest
 _POLL_SECONDS = 0.1
 
 # The URL of this page contains the code, so it must not be cached, and the page must not load anything.

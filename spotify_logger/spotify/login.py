@@ -27,20 +27,16 @@ from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, TryLater
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
 
 SCOPES = "user-read-playback-state user-read-recently-played"
-RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between the attempts to exchange a code, which expires within minutes."""
-MAX_RATE_LIMIT_WAIT = 30.0
-"""The longest rate limit that is waited for, in seconds."""
-POLL_SECONDS = 0.2
-"""Seconds between two looks for an answer from the browser."""
-MAX_LINE_BYTES = 16 * 1024
-"""Bytes of a pasted line; the end of a longer one counts."""
+RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)  # seconds between attempts to exchange a code, which expires soon
+MAX_RATE_LIMIT_WAIT = 30.0  # the longest rate limit that is waited for, in seconds
+POLL_SECONDS = 0.2  # seconds between two looks for an answer from the browser
+MAX_LINE_BYTES = 16 * 1024  # bytes of a pasted line; the end of a longer one counts
 _MAX_FIELDS = 20
 _MAX_ERROR_LENGTH = 200
 
@@ -73,7 +69,7 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
         Misconfigured: Spotify does not know the client, or the token cannot be written.
         NotBefore: There is a rate limit of more than `MAX_RATE_LIMIT_WAIT`.
     """
-    prompt, lines = Prompt(stdout), _InputLines(stdin)
+    prompt, lines = Prompt(stdout), _input_lines(stdin)
     token, first = None, True
     while token is None:
         attempt = LoginAttempt(settings, prompt)
@@ -83,11 +79,12 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
                 shown = open_browser(attempt.url)
                 prompt.explain(settings.redirect_uri, shown=shown, listening=server is not None)
             while attempt.answer is None:
-                if lines.is_at_end and server is None:
+                pasted = next(lines)
+                if pasted is None and server is None:
                     raise LoginNeeded(
                         "the login is aborted: the answer can neither be pasted nor arrive by itself"
                     )
-                for line in lines.read():
+                for line in pasted or []:
                     attempt.take_line(line)
         token = exchange_redirect(send, attempt, attempt.answer, now, prompt)
         first = False
@@ -246,33 +243,24 @@ class Prompt:
             print(text.encode(encoding, "replace").decode(encoding), file=self._stdout, flush=True)
 
 
-class _InputLines:
-    """Reads lines from a terminal, a pipe or a file, without blocking."""
-
-    def __init__(self, stdin: TextIO | None) -> None:
-        self._sources: list[int] = []
-        self._rest = b""
-        with suppress(OSError, ValueError):  # it is closed, or not a real file
-            self._sources = [stdin.fileno()] if stdin else []
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether there will be no more lines."""
-        return not self._sources
-
-    def read(self) -> list[str]:
-        """Return the lines that are completed within `POLL_SECONDS`; at the end, the rest counts as one."""
-        readable, _, _ = select.select(self._sources, [], [], POLL_SECONDS)
-        if not readable:
-            return []
+def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
+    """Yield the lines that arrive within `POLL_SECONDS`, again and again; None once there will be no more."""
+    descriptor, rest = None, b""
+    with suppress(OSError, ValueError):  # it is closed, or not a real file
+        descriptor = stdin.fileno() if stdin else None
+    while descriptor is not None:
+        readable, _, _ = select.select([descriptor], [], [], POLL_SECONDS)
         chunk = b""
         with suppress(OSError):  # the terminal is gone
-            chunk = os.read(self._sources[0], MAX_LINE_BYTES)
-        if not chunk:
-            self._sources = []
-        *lines, rest = (self._rest + (chunk or b"\n")).split(b"\n")
-        self._rest = rest[-MAX_LINE_BYTES:]
-        return [line.decode(errors="replace") for line in lines]
+            chunk = os.read(descriptor, MAX_LINE_BYTES) if readable else b""
+        if readable and not chunk:
+            descriptor, chunk = None, b"\n"  # the rest counts as a line
+        *lines, rest = (rest + chunk).split(b"\n")
+        rest = rest[-MAX_LINE_BYTES:]
+        yield [line.decode(errors="replace") for line in lines]
+    while True:
+        yield None
+        time.sleep(POLL_SECONDS)
 
 
 def start_callback_server(

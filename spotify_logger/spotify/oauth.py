@@ -1,4 +1,8 @@
-"""The login: its token, the token file, and how Spotify renews it (Authorization Code flow with PKCE)."""
+"""The login: its token, the token file, and how it is renewed when the API refuses it, and never lost.
+
+A refused login is kept, since Spotify has refused logins by mistake (metabrainz/listenbrainz-server#3766). It
+is retried once an hour, and a new one in the file is picked up at once.
+"""
 
 from __future__ import annotations
 
@@ -23,36 +27,28 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.spotify.http import Send
+    from spotify_logger.spotify.rate_limit import RateLimit
+    from spotify_logger.system.clock import Clock
 
 TOKEN_FILE = "token.json"  # noqa: S105 - the name of a file
-"""The name of the token file in the state folder."""
-LIFETIME_MONTHS = 6
-"""Lifetime of a refresh token since the consent, whatever is refreshed (Spotify's blog, 2026-06-18)."""
-DEFAULT_RETRY_AFTER = 60.0
-"""Seconds to wait after a 429 without `Retry-After`."""
+LIFETIME_MONTHS = 6  # of a refresh token after the consent, refreshed or not (Spotify's blog, 2026-06-18)
+DEAD_LOGIN_RETRY_INTERVAL = 3600.0  # seconds between two attempts to refresh a refused login
+DEFAULT_RETRY_AFTER = 60.0  # seconds to wait after a 429 without `Retry-After`
 
 _MAX_ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class Token:
-    """A login. Times are seconds since the epoch, UTC; None if unknown.
-
-    Attributes:
-        access_token: "" if there is none yet.
-        scope: The granted scopes, separated by spaces; "" if unknown.
-        authorized_at: When the listener consented.
-        dead_at: When the token endpoint first refused the refresh token; None while it works.
-        asked_at: When a refused token was last tried; None while it works.
-    """
+    """A login. Times are seconds since the epoch, UTC; None if unknown."""
 
     refresh_token: str = field(repr=False)
-    access_token: str = field(default="", repr=False)
-    scope: str = ""
-    authorized_at: float | None = None
-    dead_at: float | None = None
+    access_token: str = field(default="", repr=False)  # "" if there is none yet
+    scope: str = ""  # the granted ones, separated by spaces; "" if unknown
+    authorized_at: float | None = None  # when the listener consented
+    dead_at: float | None = None  # when the token endpoint first refused the refresh token
     dead_reason: str = ""
-    asked_at: float | None = None
+    asked_at: float | None = None  # when a refused refresh token was last tried
 
 
 class TokenFile:
@@ -96,6 +92,113 @@ class TokenFile:
             return None
 
 
+class TokenManager:
+    """Provides the token for calls to the API; the file is shared with the login command, which wins."""
+
+    def __init__(
+        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
+    ) -> None:
+        self.login_count = 0  # how often a token was loaded from the file; grows with every login
+        self._send = send
+        self._settings = settings
+        self._file = token_file
+        self._clock = clock
+        self._rate_limit = rate_limit
+        # For a machine without a token file.
+        self._token = Token(settings.refresh_token) if settings.refresh_token else None
+        self._is_unsaved = False
+        self._load()
+
+    @property
+    def valid_until(self) -> float | None:
+        """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
+        return None if self._token is None else valid_until(self._token)
+
+    def token(self) -> Token:
+        """Return a token with an access token that is not known to be refused.
+
+        The errors are those of `renew`; within an hour of a refusal nothing is sent.
+        """
+        if self._file.changed():
+            self._load()
+        elif self._is_unsaved and self._token is not None:
+            self._save(self._token)
+        token = self._current()
+        if token.dead_at is not None:
+            # A time in the future was written by a wrong clock.
+            if (
+                token.asked_at is not None
+                and 0 <= self._clock.utc() - token.asked_at < DEAD_LOGIN_RETRY_INTERVAL
+            ):
+                raise LoginNeeded(token.dead_reason)
+            token = replace(token, asked_at=self._clock.utc())
+        elif token.access_token:
+            return token
+        return self.renew(token)
+
+    def renew(self, token: Token) -> Token:
+        """Return a token with a new access token, because the API refuses the one of `token`.
+
+        Raises:
+            LoginNeeded: There is no login, or the token endpoint refuses it.
+            TryLater: It does not answer; the refused access token is not returned again.
+            NotBefore: It is in a cooldown.
+        """
+        self._token = replace(token, access_token="")
+        self._rate_limit.check("accounts")
+        try:
+            renewed = refresh(self._send, self._settings, token, self._clock.utc())
+        except NotBefore as limit:
+            reason = "Spotify's accounts service asks to wait"
+            raise self._rate_limit.start_cooldown("accounts", limit.seconds, reason) from None
+        except (LoginNeeded, Misconfigured) as refusal:
+            now = self._clock.utc()
+            dead = replace(token, dead_at=token.dead_at or now, dead_reason=str(refusal), asked_at=now)
+            if self._adopt(dead, token):
+                raise LoginNeeded(str(refusal)) from None
+        else:
+            self._adopt(renewed, token)
+        self._rate_limit.end_cooldown("accounts")
+        return self._current()
+
+    def _current(self) -> Token:
+        if self._token is None:
+            raise LoginNeeded(f"nobody is logged in: {LOGIN_ADVICE}")
+        return self._token
+
+    def _load(self) -> None:
+        token = self._file.load()
+        if token is None:
+            return  # missing or invalid: keep the known token
+        if "invalid_client" in token.dead_reason:
+            token = replace(token, asked_at=None)  # the settings may have been corrected since
+        self._token = token
+        self._is_unsaved = False
+        self.login_count += 1
+
+    def _adopt(self, token: Token, origin: Token) -> bool:
+        """Use and save `token`, derived from `origin`, and return True; False if a login came first."""
+        if self._file.changed():
+            self._load()
+            if self._current().refresh_token != origin.refresh_token:
+                return False
+        self._token = token
+        self._save(token)
+        return True
+
+    def _save(self, token: Token) -> None:
+        try:
+            self._file.save(token)
+        except OSError as error:
+            if not self._is_unsaved:
+                log.warning(
+                    f"the login cannot be saved ({error.strerror}): kept in memory, saving is retried"
+                )
+            self._is_unsaved = True
+        else:
+            self._is_unsaved = False
+
+
 @lru_cache(maxsize=1)  # it is asked for with every answer
 def valid_until(token: Token) -> float | None:
     """Return when the refresh token expires, in seconds since the epoch; None if unknown."""
@@ -117,12 +220,8 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
 def request_token(send: Send, settings: Settings, form: dict[str, str], token: Token, now: float) -> Token:
     """Request an access token, and return `token` with it, and with the new refresh token if there is one.
 
-    Args:
-        send: Sends the request.
-        settings: The app.
-        form: The grant: a code or a refresh token.
-        token: The login; one without a refresh token begins now.
-        now: Seconds since the epoch; the `Date` of the response takes precedence.
+    The `form` has the grant. A login without a refresh token begins now (seconds since the epoch), or at the
+    `Date` of the response.
 
     Raises:
         LoginNeeded: The code or the refresh token is not accepted (`invalid_grant`).

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 HOUR = 3600
-WINDOW_HOURS = 24
-"""Spotify counts its daily quota over a rolling 24 hours."""
+WINDOW_HOURS = 24  # Spotify counts its daily quota over a rolling 24 hours
 
 
 class Quota:

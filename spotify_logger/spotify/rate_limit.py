@@ -20,25 +20,16 @@ from spotify_logger.system.state import from_json, from_plain, to_json
 if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
-RATE_LIMIT_FILE = "not_before.json"
-"""The name of the file in the state folder."""
-MAX_COOLDOWN = 48 * 3600.0
-"""The longest cooldown, in seconds, whatever a server asks for. The longest ever observed is 24 h."""
-DEFAULT_COOLDOWN, MAX_DEFAULT_COOLDOWN = 60.0, 3600.0
-"""Seconds to wait without a `Retry-After`, at first (two windows of Spotify's rate limit), and at most."""
-MAX_EXTRA_WAIT = 60.0
-"""The most seconds that are added to a `Retry-After`."""
-RECENT_LIMIT_AGE = 6 * 3600.0
-"""Seconds after its end for which a cooldown counts as recent: several recent ones slow down polling."""
-MAX_SLOWDOWN = 4.0
-"""The largest factor on the time between polls."""
-MAX_REMEMBERED_LIMITS = 8
-"""How many ends of cooldowns are kept."""
-PROGRESS_SAVE_INTERVAL = 600.0
-"""Seconds between two saves of how much of a cooldown has passed."""
+RATE_LIMIT_FILE = "not_before.json"  # the name of the file in the state folder
+MAX_COOLDOWN = 48 * 3600.0  # seconds, whatever a server asks for; the longest observed is 24 h
+DEFAULT_COOLDOWN, MAX_DEFAULT_COOLDOWN = 60.0, 3600.0  # seconds, at first and at most, if none are asked for
+MAX_EXTRA_WAIT = 60.0  # the most seconds that are added to a `Retry-After`
+RECENT_LIMIT_AGE = 6 * 3600.0  # seconds since its end; several recent cooldowns slow down polling
+MAX_SLOWDOWN = 4.0  # the largest factor on the time between polls
+MAX_REMEMBERED_LIMITS = 8  # how many ends of cooldowns are kept
+PROGRESS_SAVE_INTERVAL = 600.0  # seconds between two saves of how much of a cooldown has passed
 
-EndpointGroup = Literal["api", "accounts"]
-"""Endpoints that share a rate limit: those of the Web API, and the token endpoint."""
+EndpointGroup = Literal["api", "accounts"]  # the Web API and the token endpoint have a rate limit each
 
 _MAX_REASON_LENGTH = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -46,24 +37,15 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Cooldown:
-    """A time during which nothing is sent: it ends `seconds` after `utc`.
-
-    Attributes:
-        monotonic: Its start by the monotonic clock.
-        utc: The same moment, in seconds since the epoch; an earlier one if `rebooted`.
-        times: The number of limits in a row, including this one.
-        boot: The boot ID that `monotonic` belongs to; "" if unknown.
-        reason: For errors raised during the cooldown.
-        rebooted: Whether the machine was off since `utc`, for a time that the monotonic clock did not count.
-    """
+    """A time during which nothing is sent: it ends `seconds` after `utc`."""
 
     seconds: float
-    monotonic: float
-    utc: float
-    times: int
-    boot: str = ""
-    reason: str = ""
-    rebooted: bool = False
+    monotonic: float  # its start
+    utc: float  # the same moment, in seconds since the epoch; an earlier one if `rebooted`
+    times: int  # the number of limits in a row, including this one
+    boot: str = ""  # the boot ID that `monotonic` belongs to
+    reason: str = ""  # for errors raised during the cooldown
+    rebooted: bool = False  # the machine was off for a time that the monotonic clock did not count
 
     def resumed(self, monotonic: float, boot: str) -> Cooldown:
         """Return the same cooldown for a process that starts now, perhaps after a reboot.
@@ -144,11 +126,7 @@ class RateLimit:
     ) -> NotBefore:
         """Start a cooldown, because the server has answered 429, and return the error to raise.
 
-        Args:
-            group: The endpoints that have to wait.
-            asked: The `Retry-After` of the server in seconds, or None.
-            reason: One line without secrets, for the error.
-            guess: Seconds to wait without a `Retry-After`, the first time.
+        The server `asked` to wait some seconds, or did not say (None); then, `guess` is the first wait.
         """
         before = self._cooldowns.get(group)
         times = 1 if before is None else before.times + 1

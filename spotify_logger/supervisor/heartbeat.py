@@ -20,12 +20,9 @@ from spotify_logger.system.log import sanitize
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"
-"""Holds the inherited file descriptors: "<beat pipe, write end>,<liveness pipe, read end>,<lock>"."""
-MAX_BEAT_INTERVAL = 3600.0
-"""Upper bound of an announced time, in seconds, so that a bug in the loop cannot hide that it hangs."""
-MAX_STATUS_LENGTH = 200
-"""Characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)."""
+ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"  # "<beat pipe, write end>,<liveness pipe, read end>,<lock>"
+MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
+MAX_STATUS_LENGTH = 200  # characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)
 
 _LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
 
@@ -59,15 +56,11 @@ class BeatReader:
 
 
 class HeartbeatPipe:
-    """The end of the pipes in the loop; does nothing without a supervisor.
-
-    Attributes:
-        is_supervised: Whether there is a supervisor, which then holds the lock and runs the Redis server.
-    """
+    """The end of the pipes in the loop; does nothing without a supervisor."""
 
     def __init__(self, beat_fd: int | None = None) -> None:
         self._beat_fd = beat_fd
-        self.is_supervised = beat_fd is not None
+        self.is_supervised = beat_fd is not None  # then it holds the lock, and runs the Redis server
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:

@@ -60,13 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class Supervisor:
-    """Runs the preflight check, then the poll loop and, if needed, a Redis server.
-
-    Args:
-        check: The command of the preflight check.
-        loop: The command of the poll loop.
-        timings: How long to wait for the processes.
-    """
+    """Runs the commands of the preflight check, then of the poll loop; and, if needed, a Redis server."""
 
     def __init__(
         self, check: Sequence[str], loop: Sequence[str], timings: SupervisorTimings = DEFAULT_TIMINGS

@@ -68,9 +68,6 @@ class PreflightProcess(ChildProcess):
     """The check of settings and login before the loop starts, which may ask questions on the terminal.
 
     For that it stays in the process group of the supervisor, so a Ctrl-C reaches both.
-
-    Attributes:
-        interrupted: Whether a Ctrl-C has reached it already.
     """
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
@@ -78,7 +75,7 @@ class PreflightProcess(ChildProcess):
         super().__init__("the check of the settings", RestartPolicy(random_fraction, timings, final=final))
         self._command = command
         self._report_fd = -1
-        self.interrupted = False
+        self.interrupted = False  # by a Ctrl-C
 
     def launch(self) -> None:
         """Start the check, with a pipe for its report."""
@@ -113,11 +110,7 @@ class PreflightProcess(ChildProcess):
 
 
 class LoopProcess(ChildProcess):
-    """The poll loop, in a process group of its own; it inherits the lock file.
-
-    Attributes:
-        beat_fd: The read end of the beat pipe; -1 while it is closed.
-    """
+    """The poll loop, in a process group of its own; it inherits the lock file."""
 
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
         policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
@@ -126,7 +119,7 @@ class LoopProcess(ChildProcess):
         self._lock_fd = lock_fd
         self._liveness_fd = -1
         self._reader = BeatReader()
-        self.beat_fd = -1
+        self.beat_fd = -1  # the read end of the beat pipe
 
     def launch(self) -> None:
         """Start the loop, with new pipes."""

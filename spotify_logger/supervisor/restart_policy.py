@@ -16,18 +16,12 @@ if TYPE_CHECKING:
 
     from spotify_logger.supervisor.heartbeat import Beat
 
-JITTER = 0.25
-"""The random part of a delay."""
-HEALTHY_AFTER = 60.0
-"""Seconds a process has to run, with at least one success, to reset the count of failures."""
-OVERSLEEP_THRESHOLD = 1.0
-"""Seconds after a deadline at which the supervisor cannot have been running itself (stopped, or starved)."""
-OVERSLEEP_GRACE = 5.0
-"""Seconds that a silent process gets if the supervisor has overslept, since both probably did."""
-DUPLICATE_STOP_WINDOW = 0.1
-"""Seconds within which a second stop signal is a duplicate of the first: timeout(1) sends two."""
-FAILURES_ALWAYS_LOGGED = 8
-"""Failures in a row that are all logged; of later ones with the same reason, every tenth is."""
+JITTER = 0.25  # the random part of a delay
+HEALTHY_AFTER = 60.0  # seconds of running, with a success, that reset the count of failures
+OVERSLEEP_THRESHOLD = 1.0  # seconds after a deadline; the supervisor was stopped, or starved
+OVERSLEEP_GRACE = 5.0  # seconds for a silent process then, since it probably was stopped, too
+DUPLICATE_STOP_WINDOW = 0.1  # seconds; timeout(1) sends a stop signal twice
+FAILURES_ALWAYS_LOGGED = 8  # in a row; of later ones with the same reason, every tenth is
 
 
 class SupervisorTimings(NamedTuple):
@@ -89,14 +83,8 @@ class Phase(Enum):
 class RestartPolicy:
     """The state machine of one process: every event returns a list of actions, in order.
 
-    Args:
-        random_fraction: Returns a random number from 0 to 1, for the jitter.
-        timings: How long to wait.
-        has_beats: Whether the process reports beats, so that silence counts as hanging.
-        final: Exit codes after which it is not restarted.
-
-    Attributes:
-        deadline: When `on_deadline` has to be called, or None.
+    Silence of a process that `has_beats` counts as hanging; after a `final` exit code it is not restarted. At
+    its `deadline`, if any, `on_deadline` has to be called.
     """
 
     def __init__(

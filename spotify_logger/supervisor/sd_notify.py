@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 class NotifyMessages:
     """Decides which messages systemd gets, and when. Pure: every event returns a message, or "" for none.
 
-    Args:
-        interval: The longest time between two watchdog messages, in seconds; None without a watchdog.
-
-    Attributes:
-        deadline: When `on_deadline` has to be called (monotonic seconds), or None.
+    The `interval` is the longest time between two watchdog messages, in seconds; None without a watchdog. At
+    the `deadline` (monotonic seconds), if any, `on_deadline` has to be called.
     """
 
     def __init__(self, interval: float | None) -> None:
@@ -68,16 +65,13 @@ class NotifyMessages:
 
 
 class NotifySocket:
-    """The socket of systemd; its variables are removed from `environ`, so that no child inherits them.
-
-    Attributes:
-        interval: Seconds between two watchdog messages, half of what systemd allows; None without a watchdog.
-    """
+    """The socket of systemd; its variables are removed from `environ`, so that no child inherits them."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
         allowed, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         watched = allowed.isdigit() and int(allowed) > 0 and pid in {"", str(os.getpid())}
+        # Seconds between two watchdog messages, half of what systemd allows.
         self.interval = int(allowed) / 2e6 if watched else None
 
     def send(self, message: str) -> None:

@@ -15,8 +15,7 @@ from spotify_logger.system.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_FILE_SIZE = 64 * 1024
-"""Bytes of the largest file that `read` accepts; all state files are far smaller."""
+MAX_FILE_SIZE = 64 * 1024  # bytes of the largest file that `read` accepts; all state files are far smaller
 
 
 def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) -> bytes | None:

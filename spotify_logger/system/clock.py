@@ -10,8 +10,7 @@ from __future__ import annotations
 import select
 import time
 
-DATE_TOLERANCE = 2.0
-"""Seconds by which the system clock may differ from the `Date` header (which has whole seconds)."""
+DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
 
 _TIMEX_SIZE = 512  # bytes, more than `struct timex` of the kernel needs
 _TIME_ERROR = 5

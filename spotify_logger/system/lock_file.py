@@ -19,8 +19,7 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryL
 if TYPE_CHECKING:
     from pathlib import Path
 
-ORPHAN_TIMEOUT = 10.0
-"""Seconds to wait for the children of a killed supervisor: a poll loop, and a Redis that still syncs."""
+ORPHAN_TIMEOUT = 10.0  # seconds to wait for the children of a killed supervisor
 
 
 class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state

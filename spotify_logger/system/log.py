@@ -9,10 +9,8 @@ import sys
 import time
 import unicodedata
 
-LINE_LIMIT = 1000
-"""The maximum length of a log line in characters; servers may send longer texts."""
-MIN_SECRET_LENGTH = 4
-"""Characters; hiding shorter texts would garble every line."""
+LINE_LIMIT = 1000  # the maximum length of a log line in characters; servers may send longer texts
+MIN_SECRET_LENGTH = 4  # characters; hiding shorter texts would garble every line
 
 _PREFIX = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # syslog priorities, as journald reads them
 _secrets: set[str] = set()

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_PARTS = 200
-"""Folders and links on the way to a folder, links that lead in a circle included."""
+MAX_PARTS = 200  # folders and links on the way to a folder, links that lead in a circle included
 
 
 def distrust_reason(path: Path | str, status: os.stat_result) -> str:

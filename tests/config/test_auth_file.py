@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.config import auth_file
+from spotify_logger.config.sources import parse_auth_file
 from spotify_logger.daemon.preflight import fill_auth_file
 from spotify_logger.system.errors import Misconfigured
 
 
 def parse(source: bytes) -> dict[str, str]:
-    return {name: value for name, (value, _) in auth_file.parse(source, "auth.py").items()}
+    return {setting.name: setting.value for setting in parse_auth_file(source, "auth.py")}
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_values_are_read_without_running_the_file(source: bytes | str, expected:
         (b'x = 1\nclient_id = os.environ["X"]', r"client_id in auth\.py:2 must be a quoted string"),
         (b'client_id = f"{x}"', r"auth\.py:1 must be"),
         (b"\n\nclient_id = 'abc", r"auth\.py:3 is not valid Python"),
-        (b"#\x80", r"auth\.py is not UTF-8 text"),
-        (b"# coding: unicode_escape\nx = '\\ud800'\n", r"auth\.py is not UTF-8 text"),
+        (b"#\x80", r"auth\.py:1 is not valid Python"),
+        (b"# coding: unicode_escape\nx = '\\ud800'\n", r"auth\.py.* is not valid Python"),
         (b"-" * 60_000 + b"1", r"auth\.py.* is not valid Python"),
     ],
 )
 def test_an_invalid_file_is_reported_in_one_line(source: bytes, message: str) -> None:
     with pytest.raises(Misconfigured, match=message) as caught:
-        auth_file.parse(source, "auth.py")
+        parse(source)
     assert "\n" not in str(caught.value)
 
 
@@ -61,7 +61,7 @@ def test_an_invalid_file_is_reported_in_one_line(source: bytes, message: str) ->
         ),
         (
             'client_id = ("x"\n"y")\nx = 1; client_secret = ""\r\n',
-            'client_id = ("x"\n"y")\nx = 1; client_secret = ""\nclient_id = \'A\'\nclient_secret = \'B\'\n',
+            'client_id = ("x"\n"y")\nx = 1; client_secret = ""\r\nclient_id = \'A\'\nclient_secret = \'B\'\n',
         ),
         (
             "client_id = client_secret = ''",
@@ -78,7 +78,7 @@ def test_filling_in_changes_only_the_values(source: str, expected: str) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"client_id = {text}".encode()))
 def test_garbage_is_read_or_refused(source: bytes) -> None:
     with suppress(Misconfigured):
-        auth_file.parse(source, "auth.py")
+        parse(source)
 
 
 TEXTS = st.text("!\"#'\\{}azAZ09~ä", max_size=20)
