@@ -21,7 +21,6 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from spotify_logger import __version__
 from spotify_logger.system.deadline import deadline
@@ -37,13 +36,12 @@ _MAX_CAUSE_LENGTH = 200
 _MAX_RETRY_AFTER = 366 * 86400.0
 _PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099
 _DEAD = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
-    (socket.gaierror, "its name could not be resolved"),
-    (TimeoutError, "no answer within {seconds:.0f} s"),
-    (ConnectionRefusedError, "connection refused"),
-    (ConnectionError, "connection lost before the answer was complete"),
-    (http.client.IncompleteRead, "connection lost before the answer was complete"),
-)
+_CAUSES: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
+    socket.gaierror: "its name could not be resolved",
+    TimeoutError: "no answer within {seconds:.0f} s",
+    ConnectionRefusedError: "connection refused",
+    (ConnectionError, http.client.IncompleteRead): "connection lost before the answer was complete",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,7 @@ def _cause(error: BaseException, seconds: float) -> str:
     The text of an error of `requests` can hold a whole address, so it is not shown.
     """
     causes = list(chain(error))
-    for kind, words in _CAUSES:
+    for kind, words in _CAUSES.items():
         if any(isinstance(link, kind) for link in causes):
             return words.format(seconds=seconds)
     match causes[-1]:
@@ -236,14 +234,6 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
 def _shut_down(thread: int) -> None:
     """End the wait of a thread for its last request."""
     if sock := _sockets.pop(thread, None):
@@ -272,13 +262,15 @@ class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
         self._ssl_context = _CachingSSLContext(ssl.PROTOCOL_TLS_CLIENT)
         super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
-        manager = super().proxy_manager_for(*args, ssl_context=self._ssl_context, **kwargs)
-        if isinstance(manager, urllib3.ProxyManager):  # one for SOCKS has connections of its own kind
-            manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
-        return manager
+        return super().proxy_manager_for(*args, ssl_context=self._ssl_context, **kwargs)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        kinds = {HTTPConnection: _Connection, HTTPSConnection: _TlsConnection}  # SOCKS has others
+        pool.ConnectionCls = kinds.get(pool.ConnectionCls, pool.ConnectionCls)
+        return pool
 
 
 class _Session(requests.Session):

@@ -1,7 +1,6 @@
 """The child processes of the supervisor: the preflight check, the poll loop, and the embedded Redis server.
 
-Each knows how to start, terminate and kill its process; its restart policy decides when. Standard library
-only.
+Each knows how to start and end its process; its restart policy decides when. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from spotify_logger.supervisor.restart_policy import RestartPolicy, describe
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from spotify_logger.supervisor.heartbeat import Beat
@@ -33,9 +32,11 @@ def random_fraction() -> float:
 class ChildProcess:
     """A process that is looked after, with its name in the log; `policy` decides what is done with it."""
 
-    def __init__(self, name: str, policy: RestartPolicy) -> None:
+    def __init__(
+        self, name: str, timings: SupervisorTimings, *, has_beats: bool = False, final: Container[int] = ()
+    ) -> None:
         self.name = name
-        self.policy = policy
+        self.policy = RestartPolicy(random_fraction, timings, has_beats=has_beats, final=final)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,7 +73,7 @@ class PreflightProcess(ChildProcess):
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__("the check of the settings", RestartPolicy(random_fraction, timings, final=final))
+        super().__init__("the check of the settings", timings, final=final)
         self._command = command
         self._report_fd = -1
         self.interrupted = False  # by a Ctrl-C
@@ -95,10 +96,7 @@ class PreflightProcess(ChildProcess):
             super().send(number if number == signal.SIGKILL else signal.SIGINT)
 
     def report(self) -> tuple[str, tuple[str, int] | None] | None:
-        """Return what it reported: the state folder, and the address for an embedded Redis server, if needed.
-
-        None if it reported nothing, or something else.
-        """
+        """Return the state folder and, if needed, the address for a Redis server; None if there are none."""
         try:
             answer = json.loads(os.read(self._report_fd, 65536))
             redis = answer["redis"]
@@ -113,8 +111,7 @@ class LoopProcess(ChildProcess):
     """The poll loop, in a process group of its own; it inherits the lock file."""
 
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
-        policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
-        super().__init__("the loop", policy)
+        super().__init__("the loop", timings, has_beats=True, final={os.EX_CONFIG})
         self._command = command
         self._lock_fd = lock_fd
         self._liveness_fd = -1
@@ -165,8 +162,7 @@ class RedisProcess(ChildProcess):
     """The embedded Redis server."""
 
     def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
-        policy = RestartPolicy(random_fraction, timings)
-        super().__init__(f"the embedded Redis server at {server.address}", policy)
+        super().__init__(f"the embedded Redis server at {server.address}", timings)
         self._server = server
 
     def launch(self) -> None:

@@ -100,13 +100,10 @@ class RestartPolicy:
         self._has_beats = has_beats
         self._final = final
         self._phase = Phase.DOWN
-        self._started_at = 0.0
-        self._last_beat_at = 0.0
-        self._terminated_at = 0.0
+        self._started_at = self._last_beat_at = self._terminated_at = 0.0
         self._has_succeeded = False
-        self._hung = ""
+        self._hung = self._last_reason = ""
         self._failures = 0
-        self._last_reason = ""
         self._should_log = True
         self.deadline: float | None = None
 
@@ -195,7 +192,5 @@ def describe(status: int) -> str:
     """Return how a process ended, in words: with an exit code, or by minus a signal."""
     if status >= 0:
         return f"exit code {status}"
-    try:
-        return f"killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"killed by signal {-status}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"killed by {names.get(-status, f'signal {-status}')}"
