@@ -267,7 +267,7 @@ class _Adapter(HTTPAdapter):
         return super().proxy_manager_for(*args, ssl_context=self._ssl_context, **kwargs)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         kinds = {HTTPConnection: _Connection, HTTPSConnection: _TlsConnection}  # SOCKS has others
         pool.ConnectionCls = kinds.get(pool.ConnectionCls, pool.ConnectionCls)
         return pool

@@ -3,17 +3,16 @@
 The beat pipe carries one line per turn of the loop, "<seconds> <state> <status>": the longest time until the
 next line, "ok" or "trouble", and a status text for people. A longer silence means that the loop hangs. The
 liveness pipe carries nothing: when it closes, the supervisor is gone, and the loop exits, since nobody would
-restart it. Standard library only: the supervisor imports this module.
+restart it. The other ends are in `processes`. Standard library only: the supervisor imports this module.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import threading
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from spotify_logger.system.log import sanitize
 
@@ -21,38 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"  # "<beat pipe, write end>,<liveness pipe, read end>,<lock>"
-MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
 MAX_STATUS_LENGTH = 200  # characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)
-
-_LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
-
-
-class Beat(NamedTuple):
-    """One turn of the loop: seconds until the next beat at the latest, whether it succeeded, and a status."""
-
-    seconds: float
-    ok: bool
-    status: str
-
-
-class BeatReader:
-    """Parses what arrives on the beat pipe; invalid lines are ignored."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[Beat]:
-        """Return the beats that are complete with `data`, which may end anywhere."""
-        lines, _, rest = (self._rest + data).rpartition(b"\n")
-        self._rest = rest[-4096:]
-        return [
-            Beat(
-                min(float(seconds), MAX_BEAT_INTERVAL),
-                state == b"ok",
-                sanitize(status.decode(errors="replace"), MAX_STATUS_LENGTH),
-            )
-            for seconds, state, status in _LINE.findall(lines)
-        ]
 
 
 class HeartbeatPipe:

@@ -8,25 +8,50 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE, BeatReader
-from spotify_logger.supervisor.restart_policy import RestartPolicy, describe
+from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE, MAX_STATUS_LENGTH
+from spotify_logger.supervisor.restart_policy import Beat, RestartPolicy, describe
+from spotify_logger.system.log import sanitize
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from spotify_logger.storage.embedded_server import EmbeddedServer
-    from spotify_logger.supervisor.heartbeat import Beat
     from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
+
+
+MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
+_LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
 
 
 def random_fraction() -> float:
     """Return a random number from 0 to 1; importing `random` would cost the supervisor half a megabyte."""
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF
+
+
+class BeatReader:
+    """Parses what arrives on the beat pipe; invalid lines are ignored."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Beat]:
+        """Return the beats that are complete with `data`, which may end anywhere."""
+        lines, _, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest[-4096:]
+        return [
+            Beat(
+                min(float(seconds), MAX_BEAT_INTERVAL),
+                state == b"ok",
+                sanitize(status.decode(errors="replace"), MAX_STATUS_LENGTH),
+            )
+            for seconds, state, status in _LINE.findall(lines)
+        ]
 
 
 class ChildProcess:

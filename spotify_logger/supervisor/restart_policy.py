@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from spotify_logger.supervisor.heartbeat import Beat
-
 JITTER = 0.25  # the random part of a delay
 HEALTHY_AFTER = 60.0  # seconds of running, with a success, that reset the count of failures
 OVERSLEEP_THRESHOLD = 1.0  # seconds after a deadline; the supervisor was stopped, or starved
@@ -35,6 +33,14 @@ class SupervisorTimings(NamedTuple):
 
 
 DEFAULT_TIMINGS = SupervisorTimings()
+
+
+class Beat(NamedTuple):
+    """One turn of the loop: seconds until the next beat at the latest, whether it succeeded, and a status."""
+
+    seconds: float
+    ok: bool
+    status: str
 
 
 class Start(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from spotify_logger.supervisor.heartbeat import Beat
+    from spotify_logger.supervisor.restart_policy import Beat
 
 
 class NotifyMessages:

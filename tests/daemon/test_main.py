@@ -24,7 +24,8 @@ from spotify_logger.simulator.history import History
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
-from spotify_logger.supervisor.heartbeat import BeatReader, HeartbeatPipe
+from spotify_logger.supervisor.heartbeat import HeartbeatPipe
+from spotify_logger.supervisor.processes import BeatReader
 from tests.conftest import free_port, is_there, open_files, wait_until
 from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
 from tests.testbed.virtual_run import VirtualRun, make_settings

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.supervisor import heartbeat
-from spotify_logger.supervisor.heartbeat import Beat, BeatReader, HeartbeatPipe
+from spotify_logger.supervisor.heartbeat import HeartbeatPipe
+from spotify_logger.supervisor.processes import BeatReader
+from spotify_logger.supervisor.restart_policy import Beat
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:

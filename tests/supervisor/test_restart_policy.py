@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.supervisor.heartbeat import Beat
 from spotify_logger.supervisor.restart_policy import (
     Action,
+    Beat,
     Exit,
     Kill,
     RestartPolicy,

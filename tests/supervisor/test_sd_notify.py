@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.supervisor.heartbeat import Beat
+from spotify_logger.supervisor.restart_policy import Beat
 from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
 
 if TYPE_CHECKING:
