@@ -18,7 +18,7 @@ from spotify_logger.report.blocks import Answer, Block, Table
 from spotify_logger.report.words import counted, utc_time
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from spotify_logger.core.play_rows import PlayRows
     from spotify_logger.report.csv_output import CsvValue
@@ -46,6 +46,11 @@ class CountedTrack:
         """Artists and name of the recording."""
         return item_title(self.keys[0], self.entry)
 
+    def most(self, by: str) -> tuple[int, int]:
+        """Return plays and milliseconds, first what it is ranked by."""
+        plays, ms_played = self.tally.plays, self.tally.ms_played
+        return (plays, ms_played) if by == PLAYS else (ms_played, plays)
+
     @property
     def data(self) -> dict[str, CsvValue]:
         """The recording for JSON and CSV, without its keys."""
@@ -69,14 +74,17 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         for day, counts in days:
             tallies.add(day, counts)
             _add_some(details, fitting, day, counts)
-    keys, is_whole, left_out = _find(matcher, entries, exact=question.exact)
+    recordings = {key: recording_key(key, each.isrc, exact=question.exact) for key, each in entries.items()}
+    keys, is_whole, left_out = _find(matcher, entries, recordings)
     if not fitting.issuperset(keys):
         # Other IDs of a matching recording that do not match themselves may have been played earlier.
         details, fitting = DetailedItemCounts(), set(keys)
         for day, counts in reader.days():
             _add_some(details, fitting, day, counts)
     places = _ranks(tallies, entries, question)
-    tracks = _tracks(keys, entries, details, places, question)
+    tracks = _tracks(keys, entries, recordings, details, places)
+    tracks.sort(key=lambda track: (track.title, track.keys))
+    tracks.sort(key=lambda track: track.most(question.by), reverse=True)
     sums = ItemStatistics()
     for track in tracks:
         sums.merge(track.tally)
@@ -108,27 +116,21 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
 
 
 def _find(
-    matcher: TextMatcher, entries: Mapping[str, CatalogEntry], *, exact: bool
+    matcher: TextMatcher, entries: Mapping[str, CatalogEntry], recordings: Mapping[str, str]
 ) -> tuple[list[str], bool, int]:
     """Return the items that match best, whether by a whole name, and the number of less close recordings."""
-
-    def recordings(keys: Iterable[str]) -> set[str]:
-        return {recording_key(key, entries[key].isrc, exact=exact) for key in keys}
-
     matching: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
         matching[_quality(matcher, entry)].append(key)
     how = max(how for how in MatchQuality if matching[how] or how is MatchQuality.WORDS)
     # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
-    named = recordings(
-        key for key in matching[how] if _quality(matcher, entries[key]._replace(album="")) >= how
-    )
-    others = [] if exact else [key for key, entry in entries.items() if entry.isrc.upper() in named]
-    keys = list(dict.fromkeys((*matching[how], *others)))
-    worse = [
-        key for less in (MatchQuality.WORDS, MatchQuality.SUBSTRING) if less < how for key in matching[less]
-    ]
-    return keys, how is MatchQuality.EXACT, len(recordings(worse) - recordings(keys))
+    named = {
+        recordings[key] for key in matching[how] if _quality(matcher, entries[key]._replace(album="")) >= how
+    }
+    keys = list(dict.fromkeys((*matching[how], *(key for key in entries if recordings[key] in named))))
+    worse = (MatchQuality.WORDS, MatchQuality.SUBSTRING)
+    others = {recordings[key] for less in worse if less < how for key in matching[less]}
+    return keys, how is MatchQuality.EXACT, len(others - {recordings[key] for key in keys})
 
 
 def _quality(matcher: TextMatcher, entry: CatalogEntry) -> MatchQuality:
@@ -154,26 +156,21 @@ def _ranks(
 def _tracks(
     keys: Sequence[str],
     entries: Mapping[str, CatalogEntry],
+    recordings: Mapping[str, str],
     details: DetailedItemCounts,
     places: Mapping[Hashable, int],
-    question: Question,
 ) -> list[CountedTrack]:
-    """Return the recordings with these keys, most played first."""
+    """Return the recordings with these keys."""
     groups: dict[str, list[str]] = {}
     for key in sorted(keys, key=lambda key: (-details.plays[key], -details.ms_played[key], key)):
-        groups.setdefault(recording_key(key, entries[key].isrc, exact=question.exact), []).append(key)
+        groups.setdefault(recordings[key], []).append(key)
     tracks = []
     for group, own in groups.items():
         track = CountedTrack(own, entries[own[0]], ItemStatistics(), places.get(group))
         for key in own:
             track.tally.merge(details.tally(key))
         tracks.append(track)
-
-    def order(track: CountedTrack) -> tuple[int, int, str, list[str]]:
-        most = -track.tally.plays, -track.tally.ms_played
-        return (*(most if question.by == PLAYS else most[::-1]), track.title, track.keys)
-
-    return sorted(tracks, key=order)
+    return tracks
 
 
 def _page(

@@ -145,7 +145,6 @@ class _Report:
         ]
 
     def blocks(self) -> list[Block]:
-        """Return the report for people."""
         by, number = self.question.by, self.question.limit
         page: list[Block] = [Table([row for row in self._rows() if row[1]])]
         tables = [self._table(part, lines[:number]) for part, lines in self.parts.items() if len(lines) > 1]
@@ -199,7 +198,6 @@ class _Report:
         return Table(list(zip(places, names, amounts, strict=True)), ("", NOUNS[part], heading), [0, 2])
 
     def data(self) -> dict[str, object]:
-        """Return the report for JSON."""
         stats, number, (run, run_begin) = self.stats, self.question.limit, self.stats.run
         return {
             **self.line.data,

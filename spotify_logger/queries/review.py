@@ -24,7 +24,7 @@ from spotify_logger.queries.ranking import (
     ranked,
 )
 from spotify_logger.queries.reader import PlayReader, first_second
-from spotify_logger.queries.summary import Figures, different
+from spotify_logger.queries.summary import Figures, distinct_groups
 from spotify_logger.report.blocks import Answer, Block, Columns, Heading, Sparkline, Table
 from spotify_logger.report.words import MONTHS, counted, exact_duration, listening_time, utc_time
 
@@ -128,7 +128,7 @@ class _Review:
         everything = {kind: ranked(figures.tallies, groups[kind], by) for kind in KINDS}
         self.best = {kind: lines_of(kind, everything[kind][:TOP_COUNT], entries) for kind in KINDS}
         known = reader.entries_before(entries)
-        before = {kind: different(kind, known, exact=exact) for kind in (TRACKS, ARTISTS)}
+        before = {kind: distinct_groups(kind, known, exact=exact) for kind in (TRACKS, ARTISTS)}
         new = {kind: [each for each in everything[kind] if each.group not in before[kind]] for kind in before}
         has_past = any(before.values())
         self.new = (len(new[TRACKS]), len(new[ARTISTS])) if has_past else None
@@ -156,7 +156,6 @@ class _Review:
         self.is_over = end is not None and question.now >= end
 
     def page(self) -> list[Block]:
-        """Return the review for people."""
         tracks, artists, albums = map(self._top, (TRACKS, ARTISTS, ALBUMS))
         heard = [month["heard_ms"] for month in self.months]
         unit, unit_ms = ("minutes", MINUTE_MS) if max(heard) < FEW_HOURS * HOUR_MS else ("hours", HOUR_MS)
@@ -207,7 +206,6 @@ class _Review:
         return rows
 
     def data(self) -> dict[str, object]:
-        """Return the review for JSON."""
         question, sums = self.question, self.figures.sums
         cells = {each.what: each.cells for each in self.highlights}
         return {
@@ -231,7 +229,6 @@ class _Review:
         }
 
     def csv_rows(self) -> list[CsvRow]:
-        """Return the review for CSV."""
         sums = self.figures.sums
         whole = _cells(name=self.question.period.words, plays=sums.plays, heard_ms=sums.ms_played)
         rows: list[CsvRow] = [{"what": "year", "rank": None, **whole}]

@@ -34,11 +34,11 @@ GAP_DAYS = 30
 """Days of gaps that the status shows."""
 
 
-# Below, `now` is in seconds since the epoch, `max_poll_interval` is the longest interval between two polls in
+# Below, `now` is in seconds since the epoch, `max_interval` is the longest interval between two polls in
 # seconds, and `state_dir` is the state folder of a logger on this machine, readable or not.
 
 
-def status(store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None) -> Answer:
+def status(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Answer:
     """Report whether the logger is alive and well; exit code 1 if not."""
     try:
         server, gaps = store.version(), store.gaps()
@@ -46,14 +46,14 @@ def status(store: Archive, now: float, max_poll_interval: float, state_dir: Path
         evidence = _evidence(store, fields, now, state_dir)
     except StoreError as error:
         evidence = _local_evidence(str(error), "", state_dir)
-        wrong = health.problems({}, now, max_poll_interval, evidence)
+        wrong = health.problems({}, now, max_interval, evidence)
         nothing = _LoggerState(now, {}, None, store.where, "", [], None, evidence)
         data = {"well": False, "problems": wrong, **nothing.data(), "redis": None}
         return Answer(data, [f"NOT WELL: {'; '.join(wrong)}"], code=1)
-    wrong = health.problems(fields, now, max_poll_interval, evidence)
+    wrong = health.problems(fields, now, max_interval, evidence)
     # A logger that cannot write may still be polling.
     is_current = not evidence.refusal or evidence.is_running is False
-    since = health.unobserved_since(fields, now, max_poll_interval) if is_current else None
+    since = health.unobserved_since(fields, now, max_interval) if is_current else None
     found = _LoggerState(now, fields, last, store.where, server, gaps, since, evidence)
     data = {"well": not wrong, "problems": wrong, **found.data()}
     rows = [("health", "NOT WELL: " + "; ".join(wrong) if wrong else "well"), *found.rows()]
@@ -129,7 +129,6 @@ class _LoggerState(NamedTuple):
         return [gap for gap in gaps if self.since is None or gap[0] < int(self.since)]
 
     def data(self) -> dict[str, object]:
-        """Return the state for JSON."""
         fields, now = self.fields, self.now
         return {
             "state": fields.get("state"),
@@ -167,13 +166,13 @@ class _LoggerState(NamedTuple):
         machine = "" if is_overdue(fields, now, health.LATE_AFTER) else f"{fields.get('machine', '?')}; "
         kept = fields.get("persistence", "")
         kept_in = "not saved to disk" if kept == FORGETS else kept
-        running = fields.get("version", __version__)
+        version = fields.get("version", __version__)
+        if version != __version__:
+            version = f"{version} is running, this command is {__version__}"
         polled = status_time(fields, "last_poll")
-        last_poll = (
-            "never"
-            if polled is None
-            else f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
-        )
+        last_poll = "never"
+        if polled is not None:
+            last_poll = f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
         last_play = last and f"{local_time(last[0])} {format_title(last[1])}, {progress_words(last[1])}"
         return [
             ("did last" if is_overdue(fields, now) else "doing", fields.get("state", "")),
@@ -187,14 +186,10 @@ class _LoggerState(NamedTuple):
             ("machine", f"{machine}{standby} is on standby" if standby else ""),
             ("Redis", f"{self.server} at {self.where}{kept_in and f', {kept_in}'}"),
             ("restored", self._restored()),
-            (
-                "version",
-                running if running == __version__ else f"{running} is running, this command is {__version__}",
-            ),
+            ("version", version),
         ]
 
     def _gap_reason(self, since: float) -> str:
-        """Return the reason of the current gap after a comma; "" if none is recorded."""
         return next((f", {reason}" for begin, _, reason in self.gaps if begin >= int(since)), "")
 
     def _gaps(self) -> str:
@@ -226,18 +221,16 @@ class _LoggerState(NamedTuple):
         return f"{counted(plays, 'play')} that Redis had lost, written again on {local_time(at)}: {why}"
 
 
-def now_playing(
-    store: Archive, now: float, max_poll_interval: float, state_dir: Path | None = None
-) -> Answer:
+def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Answer:
     """Report what is playing, with its estimated current position; exit code 1 if unknown."""
     status_fields = store.read_status()
     second = store.now_playing()
     fields = None if second is None else store.play(second)
     # Without a status, trust the key: it expires by itself.
     is_vouched_for = fields is not None and not (status_fields and is_overdue(status_fields, now))
-    if not is_vouched_for and health.why_unknown(status_fields, now, max_poll_interval):
+    if not is_vouched_for and health.why_unknown(status_fields, now, max_interval):
         evidence = _evidence(store, status_fields, now, state_dir)
-        why = health.why_unknown(status_fields, now, max_poll_interval, evidence)
+        why = health.why_unknown(status_fields, now, max_interval, evidence)
         since = status_time(status_fields, "last_poll")
         data = {"now": None, "unknown_since": utc_time(since), "problem": why}
         when = "" if since is None else f" since {local_time(since)}"

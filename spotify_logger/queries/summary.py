@@ -161,18 +161,18 @@ def _variety(reader: PlayReader, figures: Figures) -> dict[str, int]:
     album_of = album_keys(heard, exact=exact)
     entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
     known = reader.entries_before(heard) if heard else {}
-    tracks, artists = (different(kind, entries, exact=exact) for kind in (TRACKS, ARTISTS))
+    tracks, artists = (distinct_groups(kind, entries, exact=exact) for kind in (TRACKS, ARTISTS))
     return {
         "tracks": len(tracks),
         "artists": len(artists),
         "albums": len({album_of[key] for key in entries.keys() & album_of.keys()}),
-        "shows": len(different(SHOWS, entries, exact=exact)),
-        "new_tracks": len(tracks - different(TRACKS, known, exact=exact)),
-        "new_artists": len(artists - different(ARTISTS, known, exact=exact)),
+        "shows": len(distinct_groups(SHOWS, entries, exact=exact)),
+        "new_tracks": len(tracks - distinct_groups(TRACKS, known, exact=exact)),
+        "new_artists": len(artists - distinct_groups(ARTISTS, known, exact=exact)),
     }
 
 
-def different(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> set[Hashable]:
+def distinct_groups(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> set[Hashable]:
     """Return the groups of a kind to which some items belong."""
     return {group for groups in groups_of(kind, entries, exact=exact).values() for group in groups}
 

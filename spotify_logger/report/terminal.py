@@ -10,6 +10,7 @@ import shutil
 import sys
 from bisect import bisect_right
 from datetime import date
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from rich.cells import cell_len, set_cell_size
@@ -74,10 +75,8 @@ class ShadeScale:
 
     def steps(self) -> list[tuple[int, int, int]]:
         """Return the shades in use, each with its lowest and highest value."""
-        ranges: dict[int, list[int]] = {}
-        for value in self._values:
-            ranges.setdefault(self.shade(value), []).append(value)
-        return [(shade, values[0], values[-1]) for shade, values in ranges.items()]
+        groups = [(shade, list(values)) for shade, values in groupby(self._values, self.shade)]
+        return [(shade, values[0], values[-1]) for shade, values in groups]
 
 
 def render(page: Sequence[Block], out: TextIO) -> None:

@@ -63,7 +63,7 @@ def play_now(log: IndexedLog, **fields: str | int) -> int:
 class TestStatusCommand:
     def status(self, log: IndexedLog, **changes: str) -> Answer:
         write_status(log, changes)
-        return status.status(log.store, log.second(log.now), max_poll_interval=60)
+        return status.status(log.store, log.second(log.now), max_interval=60)
 
     def test_all_is_well(self, log: IndexedLog) -> None:
         second = play_now(log)
