@@ -42,7 +42,9 @@ class Play:
     fields: Mapping[str, FieldValue] = field(default_factory=dict)  # those from the last player state
 
     @classmethod
-    def from_hash(cls, second: int, kept: Mapping[str, str]) -> Self | None:
+    def from_hash(
+        cls, second: int, kept: Mapping[str, str], catalog: Mapping[str, FieldValue] | None = None
+    ) -> Self | None:
         """Return the play that `to_hash` stored; None if the hash is not one of ours."""
         uri, item_type, identity = (kept.get(name, "") for name in ("uri", "type", "id"))
         if not uri or (identity and not (item_type in ITEM_TYPES and is_spotify_id(identity))):
@@ -54,7 +56,8 @@ class Play:
         fields: dict[str, FieldValue] = {name: text for name, text in kept.items() if name in STATE_FIELDS}
         for name in NUMERIC_FIELDS & fields.keys():
             fields[name] = whole_number(fields[name]) or 0
-        item = Item(catalog_key(item_type, identity, uri), uri, whole_number(kept.get("duration_ms")), {})
+        duration_ms = whole_number(kept.get("duration_ms"))
+        item = Item(catalog_key(item_type, identity, uri), uri, duration_ms, catalog or {})
         end_reason, source = kept.get("end_reason"), kept.get("source", LIVE)
         return cls(second, item, started, ended, ms_played, end_reason, source, fields)
 

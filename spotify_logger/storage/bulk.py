@@ -37,8 +37,6 @@ FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)
 class Archive(Store):
     """The log with bulk access. For one thread. Data that cannot belong to the log is skipped."""
 
-    # Plays
-
     def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[PlayRows]:
         """Yield the plays that started from `begin` to before `end`, one UTC day at a time, in order."""
         end = self._end() if end is None else min(end, self._end())
@@ -101,8 +99,6 @@ class Archive(Store):
         (reply,) = self.send([("GET", self.key(keys.NOW_PLAYING))])
         return keys.second_of_key(str(reply))
 
-    # Loggers and server
-
     def listeners(self) -> list[str]:
         """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
         shared = self._shared_prefix
@@ -132,8 +128,6 @@ class Archive(Store):
         if isinstance(reply, Refusal) and reply.code in READ_ONLY_CODES:
             return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return None
-
-    # Keys and commands
 
     def scan(self, pattern: str) -> Iterator[list[str]]:
         """Yield all keys that match a pattern such as "listening:*", in batches; some may occur twice."""

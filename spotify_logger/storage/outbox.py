@@ -303,11 +303,11 @@ def _row(key: int, play: Play, safe: int) -> Row:
 
 
 def _read_play(second: int, fields: str, catalog: str) -> Play | None:
-    kept, known = from_json(object, fields), from_json(object, catalog)
-    if not isinstance(kept, dict) or not isinstance(known, dict):
+    try:
+        kept, known = dict(json.loads(fields)), dict(json.loads(catalog))
+    except (ValueError, TypeError, RecursionError):
         return None
-    play = Play.from_hash(second, {name: str(value) for name, value in kept.items()})
-    return None if play is None else replace(play, item=replace(play.item, catalog=known))
+    return Play.from_hash(second, {name: str(value) for name, value in kept.items()}, known)
 
 
 def _anonymized(play: Play) -> Play:

@@ -141,8 +141,6 @@ class Store:
         """Close the connection; the next use opens a new one."""
         self._client.close()
 
-    # Writing
-
     @contextmanager
     def batch(self) -> Iterator[Batch]:
         """Collect writes, and send them together at the end of the block; all may be repeated after an error.
@@ -186,8 +184,6 @@ class Store:
             return bool(exists) and values != [started_at, uri]
 
         return next_free_second(key_second, is_unavailable)
-
-    # Reading
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it tells."""
@@ -285,8 +281,6 @@ class Store:
         """Return whether any of some days may have plays, so that empty years take one question."""
         names = (self.key(keys.index_key(day)) for day in days)
         return self._client.is_cluster or bool(self.send([("EXISTS", *names)])[0])
-
-    # Sending a batch
 
     def _write(self, batch: Batch) -> None:
         self._client.connect()
