@@ -82,7 +82,8 @@ def test_commands_and_options_are_documented() -> None:
 def test_settings_and_keys_are_documented() -> None:
     assert set(DEFAULTS) - set(re.findall(r"[A-Z_]+", read(DOCS / "settings.md"))) == set()
     text = read(DOCS / "keyspace.md")
-    names = {value for name, value in vars(redis_keys).items() if name.isupper() and isinstance(value, str)}
+    texts = {name: value for name, value in vars(redis_keys).items() if isinstance(value, str)}
+    names = {text for name, text in texts.items() if name[0].isupper()}
     assert "now_playing" in names
     days = redis_keys.index_key(redis_keys.EPOCH_DAY)
     kinds = {key.partition(":")[0] for key in (redis_keys.play_key(1), redis_keys.gap_key(1), days)}
