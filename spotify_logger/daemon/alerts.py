@@ -97,11 +97,9 @@ class Alerts:
         state, now = self._state, self._clock.utc()
         if trouble:
             state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder
-            what = (
-                f"The Spotify login does not work, so nothing is logged. {trouble[:1].upper()}{trouble[1:]}"
-            )
             advice = "" if LOGIN_ADVICE in trouble else f"; if it stays like this, {LOGIN_ADVICE}"
-            self.notify(_LOGIN, what + advice)
+            reason = trouble[:1].upper() + trouble[1:] + advice
+            self.notify(_LOGIN, f"The Spotify login does not work, so nothing is logged. {reason}")
             return
         if _LOGIN in state.raised:
             state.raised.remove(_LOGIN)

@@ -226,9 +226,8 @@ class Recorder:
         is_new = connection != self._connection
         if is_new:
             self._store.register_listener()
-            if (
-                self.must_relearn or self._outbox.newest() is None
-            ):  # the state folder is new, or was not in use
+            # The state folder is new, or was not in use.
+            if self.must_relearn or self._outbox.newest() is None:
                 plays = [Play.from_hash(*play) for play in self._store.recent(ADOPTED_PLAYS)]
                 known = self._with_isrcs([play for play in plays if play is not None])
                 self._outbox.adopt((play.second, play) for play in known)
