@@ -30,8 +30,8 @@ FIRST_DAY = date(2006, 4, 23)  # on which Spotify was founded; no play is older
 
 # Names that no listener can have: keys begin with them, or files in the state folder have them.
 RESERVED_NAMES = {
-    "listening", "plays", "track", "episode", "local", "gap", "gaps", "now_playing", "forgotten", "spotify_logger",
-    "redis", "lock",
+    "listening", "plays", "track", "episode", "local", "gap", "gaps", "now_playing", "forgotten",
+    "spotify_logger", "redis", "lock",
 }  # fmt: skip
 
 _LISTENER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
