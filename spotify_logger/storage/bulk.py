@@ -59,7 +59,11 @@ class Archive(Store):
         last = self._end()
         end = last if end is None else min(end, last)
         days = list(_days(max(begin, FIRST_SECOND), end))
-        lengths = [length for some in batched(days, DAYS_PER_BATCH) for length in self._lengths(some)]
+        lengths: list[int] = []
+        for some in batched(days, DAYS_PER_BATCH):
+            questions = [("HLEN", self.key(keys.index_key(day))) for day in some]
+            found = self.send(questions) if self._may_have_plays(some) else [0] * len(some)
+            lengths += [length or 0 for length in found]
         young_from = last - RECENT_DAYS * keys.ONE_DAY
         young = [
             keys.index_key(day) for day in days[-RECENT_DAYS - 1 :] if keys.second_of_day(day) > young_from
@@ -67,12 +71,6 @@ class Archive(Store):
         lines = [sorted(each.items()) for each in self.hashes([*young, keys.GAPS])]
         state = repr((begin, end if end != last else None, lengths, lines))
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest(), sum(lengths)
-
-    def _lengths(self, days: Sequence[date]) -> list[int]:
-        """Return the number of plays on each of some days."""
-        if not self._may_have_plays(days):
-            return [0] * len(days)
-        return [reply or 0 for reply in self.send([("HLEN", self.key(keys.index_key(day))) for day in days])]
 
     def _indexes(self, begin: int, end: int) -> Iterator[PlayRows]:
         """Yield the plays on the UTC days of a period, one day at a time."""

@@ -136,11 +136,8 @@ class Lease:
     def ensure(self, due: float = 0.0, *, at_once: bool = False) -> LeaseState:
         """Renew the lease, take it if it is free, or read who holds it.
 
-        Nothing is done if it was checked a moment ago and lasts until the next turn, or Redis failed.
-
-        Args:
-            due: Seconds until the next turn.
-            at_once: Do not wait after a failure, because Redis answers again.
+        Nothing is done if it was checked a moment ago and lasts until the next turn, in `due` seconds, or if
+        Redis failed a moment ago, unless it is to be asked `at_once`, because it answers again.
         """
         now = self._clock.monotonic()
         lasts = self._is_contested or self._expires_at >= now + due + self.renewal

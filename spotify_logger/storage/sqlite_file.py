@@ -37,13 +37,7 @@ PRAGMA wal_checkpoint(RESTART);
 
 
 class SqliteFile:
-    """A database for one process and one thread; a subclass names its tables.
-
-    Args:
-        path: The file; its folder must exist.
-        monotonic: Returns monotonic seconds, for retries of a failed disk.
-        connect: Opens a database; tests pass one that fails.
-    """
+    """A database for one process and one thread, in a folder that exists; a subclass names its tables."""
 
     SCHEMA: ClassVar[str]  # creates what is missing
     TABLES: ClassVar[tuple[str, ...]]
@@ -52,7 +46,7 @@ class SqliteFile:
         self,
         path: Path,
         monotonic: Callable[[], float],
-        connect: Callable[[str], sqlite3.Connection] | None = None,
+        connect: Callable[[str], sqlite3.Connection] | None = None,  # tests pass one that fails
         disk_retry: float = DISK_RETRY,
     ) -> None:
         self._path = path

@@ -98,11 +98,7 @@ class Store:
     every answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
     Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
     StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is no REDIS_URL.
-
-    Args:
-        prefix: The prefix of every key, with the name of the listener; methods take keys without it.
-        utc: Returns seconds since the epoch; the search for recent days starts there.
-        connect: Makes a client; tests pass a fake server.
+    Methods take and return keys without the prefix, which ends with the name of the listener.
     """
 
     def __init__(
@@ -110,7 +106,7 @@ class Store:
         url: str,
         prefix: str = "",
         utc: Callable[[], float] = time.time,
-        connect: Callable[[str], RedisClient] = RedisClient,
+        connect: Callable[[str], RedisClient] = RedisClient,  # tests pass a fake server
         listener: str = "",
     ) -> None:
         self._client = connect(url)
