@@ -41,12 +41,10 @@ ALERT_TIMEOUT = 10.0  # timeout of one attempt, in seconds
 
 
 def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
-    """Exit with status 78 and a line in the log if a package is missing or too old.
+    """Exit with status 78 and a line in the log, and to ALERT_URL, if a package is missing or too old.
 
-    Args:
-        program: The program that was started: "run.py", "run.py --demo", "log.py", or "spotify-logger".
-        alert: Whether to send the line to ALERT_URL as well.
-        imports: Packages that the program needs anyway; importing them also proves their dependencies.
+    The program is "run.py", "run.py --demo", "log.py", or "spotify-logger"; to import the packages that it
+    needs anyway also proves their dependencies.
     """
     if missing := _missing_or_outdated() or _not_importable(imports):
         refuse(program, missing, alert=alert)

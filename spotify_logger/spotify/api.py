@@ -78,7 +78,7 @@ class _Refusal:
         self.login_count = 0
 
     def begin(self, message: str = "", login_count: int = 0) -> None:
-        """Start or prolong it; only a person can change one with a message, by a new login or otherwise."""
+        """Start or prolong it, with the message to repeat for as long as the login is the same."""
         self.message, self.login_count = message, login_count
         self._until = self._clock.monotonic() + self._next_delay
         self._next_delay = min(2 * self._next_delay, self._longest)

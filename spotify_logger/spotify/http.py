@@ -78,7 +78,7 @@ class Response:
     def retry_after(self, now: float) -> float | None:
         """Return the seconds of `Retry-After`, at most a year; None if it is missing or invalid.
 
-        It is a number, or a date (RFC 9110, 10.2.3); `now`, in seconds since the epoch, replaces no `Date`.
+        It is a number, or a date (RFC 9110, 10.2.3), seen from the `Date` of the response or else from `now`.
         """
         text = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):

@@ -125,13 +125,12 @@ class TokenManager:
             self._save(self._token)
         token = self._current()
         if token.dead_at is not None:
-            # A time in the future was written by a wrong clock.
+            now = self._clock.utc()
             if (
-                token.asked_at is not None
-                and 0 <= self._clock.utc() - token.asked_at < DEAD_LOGIN_RETRY_INTERVAL
-            ):
+                0 <= now - (token.asked_at or 0.0) < DEAD_LOGIN_RETRY_INTERVAL
+            ):  # not below 0, by a wrong clock
                 raise LoginNeeded(token.dead_reason)
-            token = replace(token, asked_at=self._clock.utc())
+            token = replace(token, asked_at=now)
         elif token.access_token:
             return token
         return self.renew(token)

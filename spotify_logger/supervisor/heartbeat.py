@@ -28,7 +28,7 @@ class HeartbeatPipe:
 
     def __init__(self, beat_fd: int | None = None) -> None:
         self._beat_fd = beat_fd
-        self.is_supervised = beat_fd is not None  # then it holds the lock, and runs the Redis server
+        self.is_supervised = beat_fd is not None  # if so, that one holds the lock and runs Redis
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:
