@@ -43,10 +43,6 @@ def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> 
     return status.status(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
-def _now(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    return status.now_playing(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
-
-
 def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     name = resolve_listener(options.other, store)
     with closing(open_store(settings.for_listener(name))) as other:
@@ -59,7 +55,9 @@ def _page(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Archive, Settings], Answer]] = {
     "status": _status,
-    "now": _now,
+    "now": lambda options, store, settings: status.now_playing(
+        store, options.question.now, 2 * settings.poll_max, settings.state_dir
+    ),
     "recent": lambda options, store, _: timeline.recent(store, options.question),
     "day": lambda options, store, _: timeline.day(store, options.question, options.day),
     "on-this-day": lambda options, store, _: timeline.on_this_day(store, options.question),

@@ -69,7 +69,7 @@ class ItemStats:
     def add(self, rows: PlayRows, counts: list[bool]) -> None:
         """Add all plays of a day; days come in chronological order."""
         hits = list(map(self.items.__contains__, rows.items))
-        self._add_to_runs(list(compress(rows.seconds, counts)), list(compress(hits, counts)))
+        self._add_to_runs(compress(rows.seconds, counts), list(compress(hits, counts)))
         if True not in hits:
             return
         own, counted = rows.select(hits), list(compress(counts, hits))
@@ -80,7 +80,7 @@ class ItemStats:
             self.first = seconds[0] if self.first is None else self.first
             self.last = seconds[-1]
 
-    def _add_to_runs(self, seconds: Sequence[int], hits: Sequence[bool]) -> None:
+    def _add_to_runs(self, seconds: Iterable[int], hits: Sequence[bool]) -> None:
         if True not in hits:
             self._current_run = (0, 0) if hits else self._current_run
             return

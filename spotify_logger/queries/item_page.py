@@ -104,13 +104,10 @@ class _Report:
 
     Attributes:
         place: Its rank, from 1; None if it has no play that counts.
-        number: The number of things of its kind.
         parts: Its parts, the most played first: an artist's tracks and albums, an album's tracks, and a
             track's `IDS`.
-        others: Other things with the same name, each by the text that selects it.
         best_day: The peak day, the earliest in a tie.
         periods: Plays and time by year, or by month in a short period.
-        hours: Plays and time by hour of the day.
     """
 
     def __init__(self, reader: PlayReader, search: ItemSearch, lines: Sequence[RankedLine]) -> None:

@@ -43,9 +43,11 @@ def gap_note(reader: PlayReader) -> list[str]:
     """Return the note that marks figures as a minimum, in a list; an empty list without gaps."""
     gaps, seconds = reader.unobserved()
     verb = "was" if gaps == 1 else "were"
-    return [f"At least: {counted(gaps, 'gap')} ({exact_duration(seconds)}) {verb} not observed."] * bool(gaps)
+    note = f"At least: {counted(gaps, 'gap')} ({exact_duration(seconds)}) {verb} not observed."
+    return [note] if gaps else []
 
 
 def unseen_data(reader: PlayReader) -> dict[str, int]:
     """Return the number of gaps and their seconds, for JSON."""
-    return dict(zip(("gaps", "seconds"), reader.unobserved(), strict=True))
+    gaps, seconds = reader.unobserved()
+    return {"gaps": gaps, "seconds": seconds}
