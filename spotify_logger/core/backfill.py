@@ -13,18 +13,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import NamedTuple
 
-from spotify_logger.core.matching import (
-    SAME_END_MS,
-    UNSEEN_END_MS,
-    Identity,
-    distance_ms,
-    end_of,
-    ended_within,
-    identity,
-    is_same_recording,
-    recording_of,
-    remaining_ms,
-)
+from spotify_logger.core import matching
 from spotify_logger.core.play import BACKFILL, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import FieldValue, Item, dict_get, playback_fields, read_item
 from spotify_logger.core.times import from_iso
@@ -64,9 +53,9 @@ def backfill_plays(
     lasts until `now_ms`. `unobserved` is the start and end of each period without answers.
     """
     plays = _in_order(known)
-    past = [recent for recent in history if recent.ended_ms <= now_ms + UNSEEN_END_MS]
+    past = [recent for recent in history if recent.ended_ms <= now_ms + matching.UNSEEN_END_MS]
     pairs, unknown = _paired(plays, past, now_ms, unobserved)
-    before, completed = {identity(play): play for play in plays}, []
+    before, completed = {matching.identity(play): play for play in plays}, []
     for index, recent in pairs:
         # The start of a backfilled play is only an estimate.
         followed = (
@@ -76,33 +65,30 @@ def backfill_plays(
         )
         if better := _completed(plays[index], min(recent.ended_ms, now_ms, *followed)):
             completed.append(better)
-    log = before | {identity(play): play for play in completed}
+    log = before | {matching.identity(play): play for play in completed}
     for play in completed:
         _make_room(log, play)
     for recent in unknown:
         if new := _separated(_fitted(_in_order(log.values()), recent, now_ms), log):
             _make_room(log, new)
-            log[identity(new)] = new
+            log[matching.identity(new)] = new
     return _in_order(play for key, play in log.items() if play is not before.get(key))
-
-
-# Matching items with known plays
 
 
 def _paired(
     plays: Sequence[Play], history: Sequence[RecentPlay], now_ms: int, unobserved: Sequence[tuple[int, int]]
 ) -> tuple[list[tuple[int, RecentPlay]], list[RecentPlay]]:
     """Return pairs of an index into `plays` and its item, and the items that belong to no known play."""
-    recordings = [recording_of(play.item, play.fields) for play in plays]
+    recordings = [matching.recording_of(play.item, play.fields) for play in plays]
     distances, restarted = [], set()
     for number, recent in enumerate(history):
-        wanted, ended_ms = recording_of(recent.item, recent.fields), recent.ended_ms
+        wanted, ended_ms = matching.recording_of(recent.item, recent.fields), recent.ended_ms
         for index, play in enumerate(plays):
-            if is_same_recording(recordings[index], wanted):
-                distance = distance_ms(play, ended_ms, plays[index + 1 :], now_ms, unobserved)
+            if matching.is_same_recording(recordings[index], wanted):
+                distance = matching.distance_ms(play, ended_ms, plays[index + 1 :], now_ms, unobserved)
                 if distance is not None:
                     distances.append((distance, number, index))
-                if ended_within(play, ended_ms, now_ms):
+                if matching.ended_within(play, ended_ms, now_ms):
                     restarted.add(number)
     paired: dict[int, int] = {}
     for _, number, index in sorted(distances):  # the closest pairs first
@@ -114,7 +100,7 @@ def _paired(
 
 def _completed(play: Play, ended_ms: int) -> Play | None:
     """Return a play whose end was not observed with the end of its item; None if that adds nothing."""
-    left = remaining_ms(play)
+    left = matching.remaining_ms(play)
     if left is None or ended_ms <= play.ended_ms:
         return None
     more = min(left, ended_ms - play.ended_ms)
@@ -122,15 +108,12 @@ def _completed(play: Play, ended_ms: int) -> Play | None:
     return replace(play, ended_ms=ended_ms, ms_played=play.ms_played + more, end_reason=reason)
 
 
-# New plays
-
-
 def _fitted(plays: Sequence[Play], recent: RecentPlay, now_ms: int) -> Play:
     """Return the play of an unmatched item: it ends with the item, and fills the free time before that."""
     until_ms, from_ms = recent.ended_ms, 0
     for play in plays:
-        is_next = play.source != BACKFILL and play.started_ms <= recent.ended_ms < end_of(play, now_ms)
-        if is_next and recent.ended_ms - play.started_ms <= SAME_END_MS:
+        contains = play.started_ms <= recent.ended_ms < matching.end_of(play, now_ms)
+        if play.source != BACKFILL and contains and recent.ended_ms - play.started_ms <= matching.SAME_END_MS:
             until_ms = min(until_ms, play.started_ms)
     before = [play for play in plays if play.started_ms < until_ms]
     for play in before:
@@ -150,26 +133,26 @@ def _longest_ms(before: Sequence[Play], recent: RecentPlay) -> int:
     duration = recent.item.duration_ms or 0
     if not before or before[-1].end_reason != STOPPED:
         return duration
-    paused, wanted = before[-1], recording_of(recent.item, recent.fields)
-    progress = paused.fields.get("progress_ms")
-    if isinstance(progress, int) and is_same_recording(recording_of(paused.item, paused.fields), wanted):
+    paused, wanted = before[-1], matching.recording_of(recent.item, recent.fields)
+    progress, recording = paused.fields.get("progress_ms"), matching.recording_of(paused.item, paused.fields)
+    if isinstance(progress, int) and matching.is_same_recording(recording, wanted):
         return max(0, duration - progress)
     return duration
 
 
-def _separated(new: Play, log: Mapping[Identity, Play]) -> Play | None:
+def _separated(new: Play, log: Mapping[matching.Identity, Play]) -> Play | None:
     """Return a new play with its end reason, and with a start that no other play of its item has.
 
     Two plays may compete for the same free time; None for a play that gets none of it.
     """
-    while identity(new) in log:
+    while matching.identity(new) in log:
         if not new.ms_played:
             return None
         new = replace(new, started_ms=new.started_ms + 1, ms_played=new.ms_played - 1)
     return replace(new, second=new.started_ms // 1000, end_reason=_reason(new, new.ms_played))
 
 
-def _make_room(log: dict[Identity, Play], new: Play) -> None:
+def _make_room(log: dict[matching.Identity, Play], new: Play) -> None:
     """Shorten the backfilled plays that overlap a newly found one."""
     for key, play in log.items():
         overlaps = play.started_ms < new.ended_ms < play.ended_ms

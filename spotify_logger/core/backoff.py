@@ -4,10 +4,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Doubles the delay in seconds after each consecutive failure, from `shortest` to `longest`.
-
-    For the jitter, `chance` returns a random number between 0 and 1, such as `random.random`.
-    """
+    """Doubles the delay after each failure, from `shortest` to `longest` seconds, with jitter by `chance`."""
 
     def __init__(self, shortest: float, longest: float, chance: Callable[[], float]) -> None:
         self._shortest, self._longest, self._chance = shortest, longest, chance

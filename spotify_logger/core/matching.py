@@ -22,8 +22,6 @@ NAMING_SPAN = 3600  # seconds after the start of a play among which the one that
 
 folded = lru_cache(maxsize=1024)(fold)  # the same few names are compared again and again
 
-# Same recording?
-
 
 class Recording(NamedTuple):
     """What tells whether two items are the same recording."""
@@ -63,8 +61,6 @@ def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool 
     return isrc.upper() == other_isrc.upper() if isrc and other_isrc else None
 
 
-# Same play?
-
 Identity = tuple[int, str]
 
 
@@ -74,10 +70,9 @@ def identity(play: Play) -> Identity:
 
 
 def is_same_play(play: Play, other: Play) -> bool:
-    """Return whether a play of an earlier process, perhaps still open, and one from Redis are the same.
+    """Return whether a play of an earlier process, perhaps open, and one of the same item in Redis are one.
 
-    Both are of one item, which nobody plays twice at once. Each logger observed a part of it, and reports a
-    different start. A play does not match itself.
+    Each logger observed a part of it, and reports a different start. A play does not match itself.
     """
     if identity(play) == identity(other):
         return False

@@ -97,8 +97,6 @@ class Observations(SavedObservations):
             **{kept.name: getattr(saved, kept.name) for kept in fields(saved)}, now=saved.answered or 0
         )
 
-    # Transitions
-
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> None:
         """Make an answer the current one."""
         self.before, self.state = self.state, state
@@ -122,13 +120,15 @@ class Observations(SavedObservations):
         self.last = Observation(uri, self.now, state.progress_ms, is_playing, state.changed_ms, doubted)
         self.unseen, self.hidden, self.blind = None, None, False
 
+    def hide(self) -> None:
+        """Take the current answer for one from a private session."""
+        self.hidden = PrivateSession(self.now if self.hidden is None else self.hidden.begun, self.now)
+
     def ignore(self) -> None:
         """Take the current answer for one without information, unless it just repeats the previous one."""
         is_twice = self.state.item is not None and self.elapsed <= JITTER_MS
         if self.unseen is None and not is_twice:
             self.unseen = self.now
-
-    # What the current answer means
 
     @property
     def last_at(self) -> int:

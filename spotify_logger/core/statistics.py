@@ -5,7 +5,7 @@ Memory grows with the number of different items played, not with the number of p
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import compress
 
@@ -193,24 +193,15 @@ class SessionCounter:
     def add(self, rows: PlayRows) -> None:
         """Add the rows of a day; days come in chronological order."""
         for second, ms_played in zip(rows.seconds, rows.ms_played, strict=True):
-            if ms_played:
-                self._extend(second, second * 1000 + ms_played)
-
-    def copy(self) -> "SessionCounter":
-        """Return an independent copy."""
-        now = self._now and replace(self._now)
-        longest = now if self.longest is self._now else self.longest and replace(self.longest)
-        return SessionCounter(self.number, longest, now)
-
-    def _extend(self, second: int, end_ms: int) -> None:
-        now = self._now
-        if now is None or second * 1000 - now.end_ms >= SESSION_PAUSE_MS:
-            now = self._now = Session(second, end_ms)
-            self.number += 1
-        else:
-            now.end_ms = max(now.end_ms, end_ms)
-        if self.longest is None or now.length_ms > self.longest.length_ms:
-            self.longest = now
+            now, begin_ms = self._now, second * 1000
+            if not ms_played:
+                continue
+            if now is None or begin_ms - now.end_ms >= SESSION_PAUSE_MS:
+                now = self._now = Session(second, begin_ms)
+                self.number += 1
+            now.end_ms = max(now.end_ms, begin_ms + ms_played)
+            if self.longest is None or now.length_ms > self.longest.length_ms:
+                self.longest = now
 
 
 @dataclass(frozen=True, slots=True)

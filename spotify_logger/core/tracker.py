@@ -13,14 +13,7 @@ follow from that one and the timeline of `Observations`.
 
 from dataclasses import replace
 
-from spotify_logger.core.observations import (
-    BLIP_MS,
-    JITTER_MS,
-    SEAMLESS_MS,
-    Observation,
-    Observations,
-    PrivateSession,
-)
+from spotify_logger.core.observations import BLIP_MS, JITTER_MS, SEAMLESS_MS, Observation, Observations
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
 from spotify_logger.core.player_state import Item, PlayerState, StateKind
 
@@ -95,8 +88,6 @@ class Tracker:
             seen.blind = True
             seen.unseen = seen.last.at if seen.unseen is None else seen.unseen
 
-    # What follows from an answer
-
     def _time_out(self, until: int) -> list[Play]:
         """Close a play that was paused or unobserved for too long; at its natural end if that was missed."""
         seen, play, natural = self.seen, self.play, self.seen.natural_end(self.play)
@@ -114,7 +105,7 @@ class Tracker:
     def _private(self, *, is_same: bool) -> list[Play]:
         """Follow a private session: it is not logged, and another item ends the play."""
         seen = self.seen
-        seen.hidden = PrivateSession(seen.now if seen.hidden is None else seen.hidden.begun, seen.now)
+        seen.hide()
         if self.play is not None and is_same:
             return self._time_out(seen.now)
         changed = [] if self.play is None else [self._lose(self.play)]
@@ -164,8 +155,6 @@ class Tracker:
             changed.append(self._open(state.item, state, begun))
         seen.keep(doubted)
         return changed
-
-    # How much was played, and from when
 
     def _played_before_leaving(self, left: int) -> int:
         """Return the milliseconds from the last answer with information to where the item was left."""
@@ -239,8 +228,6 @@ class Tracker:
             return natural
         changed = self.seen.changed_within(earliest, latest)
         return (earliest + latest) // 2 if changed is None else changed
-
-    # Opening and closing
 
     def _open(self, item: Item, state: PlayerState, begun: int) -> Play:
         now = self.seen.now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Figures:
 
     def copy(self) -> Figures:
         """Return an independent copy."""
-        return Figures(self.calendar.copy(), replace(self.sums), self.tallies.copy(), self.sessions.copy())
+        return Figures(self.calendar.copy(), replace(self.sums), self.tallies.copy(), deepcopy(self.sessions))
 
     def session_data(self) -> dict[str, object]:
         """Return the sessions for JSON."""
