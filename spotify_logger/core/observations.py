@@ -92,10 +92,9 @@ class Observations(SavedObservations):
         """Return the observations from `serialize`; damaged JSON counts as none."""
         saved = from_json(SavedObservations, memory)
         if saved is None or not saved.is_in_order():
-            return cls()
-        return cls(
-            **{kept.name: getattr(saved, kept.name) for kept in fields(saved)}, now=saved.answered or 0
-        )
+            return cls(play=saved and saved.play)
+        values = {kept.name: getattr(saved, kept.name) for kept in fields(saved)}
+        return cls(**values, now=saved.answered or 0)
 
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> None:
         """Make an answer the current one."""
