@@ -58,16 +58,10 @@ class PlayEvidence:
 
 def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
+    names, is_done = play.item.catalog or play.fields, play.end_reason == TRACKDONE
+    begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is SourceKind.ACCOUNT else 0)
     return PlayEvidence(
-        kind,
-        play.item.uri,
-        play.item.catalog or play.fields,
-        isrc,
-        play.started_ms,
-        play.ended_ms + MINUTE_MS if kind is SourceKind.ACCOUNT else play.ended_ms,
-        reported_end_ms,
-        play.ms_played,
-        play.end_reason == TRACKDONE,
+        kind, play.item.uri, names, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, is_done
     )
 
 
@@ -128,19 +122,12 @@ def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
     differs_ms = abs(account.ms_played - extended.ms_played)
     late_ms = account.reported_end_ms - extended.reported_end_ms
     outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
-    if differs_ms > MS_PLAYED_TOLERANCE_MS:
-        return None
-    if outside_ms > SAME_END_MS and not _was_left_later(account, extended, late_ms):
+    # A play may have been left long after it was paused, which the log does not show. Two plays have the same
+    # length to the millisecond only by chance, unless both were played to the end.
+    was_left_later = not differs_ms and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
+    if differs_ms > MS_PLAYED_TOLERANCE_MS or (outside_ms > SAME_END_MS and not was_left_later):
         return None
     return differs_ms * ONE_DAY_MS + outside_ms if is_same_in_exports(account, extended) else None
-
-
-def _was_left_later(account: PlayEvidence, extended: PlayEvidence, late_ms: int) -> bool:
-    """Return whether a play was left long after it was paused, which the log does not show.
-
-    Two plays have the same length to the millisecond only by chance, unless both were played to the end.
-    """
-    return account.ms_played == extended.ms_played and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
 
 
 def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
@@ -149,8 +136,10 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
     From `PART_COST` on, the row can only be a part of the play.
     """
     is_recent = known.kind is SourceKind.RECENTLY_PLAYED
-    is_near = is_recent and _ends_apart_ms(row, known) <= SAME_END_MS
-    is_whole = is_near or _may_be_whole(row, known)
+    ends_apart_ms = _ends_apart_ms(row, known) if is_recent else 0
+    overlaps = overlap_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
+    is_near = is_recent and ends_apart_ms <= SAME_END_MS
+    is_whole = is_near or (overlaps and ends_apart_ms <= UNSEEN_END_MS)
     if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):
         return None
     apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
@@ -178,12 +167,6 @@ def was_deleted(row: PlayEvidence, from_ms: int, to_ms: int) -> bool:
 def overlap_ms(one: PlayEvidence, other: PlayEvidence) -> int:
     """Return the overlap of two periods in milliseconds; if negative, the distance between them."""
     return min(one.end_ms, other.end_ms) - max(one.begin_ms, other.begin_ms)
-
-
-def _may_be_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
-    if known.kind is SourceKind.RECENTLY_PLAYED and _ends_apart_ms(row, known) > UNSEEN_END_MS:
-        return False
-    return overlap_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
 
 
 def _ends_apart_ms(row: PlayEvidence, known: PlayEvidence) -> int:

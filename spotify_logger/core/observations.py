@@ -92,7 +92,7 @@ class Observations(SavedObservations):
         """Return the observations from `serialize`; damaged JSON counts as none."""
         saved = from_json(SavedObservations, memory)
         if saved is None or not saved.is_in_order():
-            return cls(play=saved and saved.play)
+            return cls(play=None if saved is None else saved.play)
         values = {kept.name: getattr(saved, kept.name) for kept in fields(saved)}
         return cls(**values, now=saved.answered or 0)
 

@@ -108,15 +108,9 @@ class DetailedItemCounts(ItemCounts):
 
     def tally(self, item: str) -> ItemStatistics:
         """Return the statistics of an item by its catalog key."""
-        plays = self.plays[item]
-        return ItemStatistics(
-            plays,
-            self._rows[item] - plays,
-            self._skips[item],
-            self.ms_played.get(item, 0),
-            self._first.get(item),
-            self._last.get(item),
-        )
+        plays, ms_played = self.plays[item], self.ms_played.get(item, 0)
+        first, last = self._first.get(item), self._last.get(item)
+        return ItemStatistics(plays, self._rows[item] - plays, self._skips[item], ms_played, first, last)
 
 
 @dataclass(slots=True)
