@@ -96,9 +96,8 @@ class LyingServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/?socket_timeout={TIMEOUT}"
+    def url(self, timeout: float = TIMEOUT) -> str:
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/?socket_timeout={timeout}"
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -108,6 +107,7 @@ class LyingServer:
         with suppress(OSError):
             while True:
                 line, _ = self._listener.accept()
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
     def _serve(self, line: socket.socket) -> None:
@@ -168,8 +168,8 @@ CALLS: tuple[Callable[[Archive], object], ...] = (
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_the_store_takes_a_lie_for_an_answer_or_for_one_error(liar: LyingServer, lie: Lie) -> None:
     liar.lies = repeat(lie)
-    with closing(Archive(liar.url)) as store:
-        for call in CALLS:
+    with closing(Archive(liar.url())) as store:
+        for call in CALLS[: 2 if isinstance(lie, Drip) else None]:
             with suppress(StoreError):
                 call(store)
         if isinstance(lie, Drip):
@@ -181,7 +181,7 @@ def test_the_loop_goes_on_and_the_plays_wait(liar: LyingServer, redis_url: str, 
     with closing(Stage(tmp_path, redis_url)) as stage:
         hurry = {"POLL_MIN": "0.02", "POLL_MAX": "0.05", "HASTY_TIMINGS": '{"max_wait": 0.02}'}
         liar.lies = repeat(LIES["right types"], 3)
-        loop = stage.start("-m", "tests.hasty_loop", REDIS_URL=liar.url, **hurry)
+        loop = stage.start("-m", "tests.hasty_loop", REDIS_URL=liar.url(0.15), **hurry)
         wait_until(lambda: stage.newest()[0] == "Long" or loop.poll() is not None)
         liar.lies = iter(
             [told for n, lie in enumerate(LIES.values()) for told in (*repeat(None, n % 5), lie)]
@@ -206,7 +206,7 @@ def test_the_loop_goes_on_and_the_plays_wait(liar: LyingServer, redis_url: str, 
 def test_the_page_answers_with_a_reason(
     liar: LyingServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serve_page(settings_for(liar.url, tmp_path)) as page:
+    with serve_page(settings_for(liar.url(), tmp_path)) as page:
         for lie, target in zip(
             LIES.values(), cycle(("/", "/health", "/top/tracks", "/chart", "/search?q=a"))
         ):

@@ -193,8 +193,9 @@ class _Keys:
         before = len(fields)
         if not fields:
             self._values[key] = fields
+        note, is_logged = self._disk.note, self.is_logged
         for name, value in zip(names, values, strict=True):
-            self._disk.note((key, name, fields.get(name), None), is_logged=self.is_logged)
+            note((key, name, fields.get(name), None), is_logged=is_logged)
             fields[name] = value
         return len(fields) - before
 
