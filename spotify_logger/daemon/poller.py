@@ -55,9 +55,7 @@ class DaemonTimings:
     max_turn: float = 120.0
     """For a turn, or the loop counts as hung: two API calls and a token refresh of 20 s each, an alert and a
     heartbeat of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
-    max_wait: float = (
-        60.0  # between two turns, so that the supervisor gets heartbeats; between tries of Redis
-    )
+    max_wait: float = 60.0  # between two turns: the supervisor waits for heartbeats; between tries of Redis
     read_timeout: float = 10.0  # silence after which a request to Spotify is given up
     request_deadline: float = 20.0  # the longest a request to Spotify may take
     login_check_interval: float = 5.0  # between checks of the token file while a login is needed
