@@ -78,11 +78,7 @@ def load(
     """Read the settings, create the state folder (0700) if it is needed, and keep the secrets out of the log.
 
     Commands that never call Spotify do not `need_login`: neither client ID nor state folder. A `listener`
-    overrides LISTENER.
-
-    Raises:
-        NotConfigured: There is no client ID, and nothing else is wrong.
-        Misconfigured: A setting is wrong; the message names it, its source, and what to do.
+    overrides LISTENER. Raises Misconfigured; and NotConfigured if only the client ID is missing.
     """
     found = find_settings(directory, environ)
     if listener is not None:

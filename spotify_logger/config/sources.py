@@ -72,11 +72,7 @@ class RawSetting:
 
 
 def find_settings(directory: Path, environ: Mapping[str, str]) -> dict[str, RawSetting]:
-    """Return every setting from the first source that has it; `.env` and `auth.py` are in `directory`.
-
-    Raises:
-        Misconfigured: A source cannot be read or is malformed.
-    """
+    """Return every setting from the first source that has it; Misconfigured if one cannot be read."""
     environment = _not_blank(RawSetting(name, value, "the environment") for name, value in environ.items())
     dotenv = _not_blank(_parse_dotenv(directory / DOTENV_FILE))
     for name in PUBLIC_SETTINGS:
@@ -161,11 +157,7 @@ def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
 
 
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
-    """Yield the strings assigned to `AUTH_NAMES` at the top level of `auth.py`, which is never run.
-
-    Raises:
-        Misconfigured: It is not valid Python, or one of the names is not assigned a quoted string.
-    """
+    """Yield the strings assigned to `AUTH_NAMES` at the top level of `auth.py`, which is never run."""
     try:
         with bounded_nesting(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
@@ -214,9 +206,8 @@ def _parse_dotenv(path: Path) -> Iterator[RawSetting]:
 def _read_trusted(path: Path) -> bytes:
     """Return the content of `.env` or `auth.py`, b"" if it does not exist.
 
-    Raises:
-        Misconfigured: It cannot be read, or others can change it: the command may be run in any folder, where
-            somebody else could have placed it to send the secrets to a server of their own.
+    Misconfigured if others can change it: somebody could have placed it where the command is run,
+    to send the secrets to a server of their own.
     """
 
     def require_trust(what: str, which: Path, status: os.stat_result) -> None:

@@ -57,11 +57,8 @@ class _Reply(NamedTuple):
 
     @property
     def can_renewal_help(self) -> bool:
-        """Whether a new access token can help.
-
-        A malformed one, unlike an expired one, is answered with 400 and this text (spotipy-dev/spotipy#687).
-        """
-        if self.response.status == HTTPStatus.BAD_REQUEST:
+        """Whether a new access token can help."""
+        if self.response.status == HTTPStatus.BAD_REQUEST:  # for a malformed one (spotipy-dev/spotipy#687)
             return "valid bearer authentication" in self.error_detail
         return self.response.status == HTTPStatus.UNAUTHORIZED and not self.lacks_permission
 
@@ -124,9 +121,8 @@ class Spotify:
 
         Raises:
             TryLater: There was no response, or an unexpected one.
-            NotBefore: There is a rate limit; during a known cooldown nothing is sent.
-            LoginNeeded: There is no login, it is refused, or lacks permission (403; 401 for a missing scope).
-                Until a retry is due, it is raised again without a request.
+            NotBefore: There is a rate limit; until it is over, nothing is sent.
+            LoginNeeded: The login is missing, refused, or lacks permission; the same until a retry is due.
         """
         # Without `additional_types`, the item of an episode is null (spotipy-dev/spotipy#562).
         return self._get(PLAYER_PATH, "additional_types=track,episode")
@@ -180,16 +176,13 @@ class Spotify:
         return _Reply(response, middle, _error_detail(response, token.access_token))
 
     def _send_counted(self, request: Request) -> Response:
-        """Send a request to either service, count it, and set the clock by its response.
-
-        The server read its clock at some moment of the `latency` seconds, on average in their middle, and
-        truncated it to whole seconds. So a slow response can only reveal a grossly wrong clock.
-        """
+        """Send a request to either service, count it, and set the clock by its response."""
         self.requests += 1
         before = self._clock.monotonic()
         response = self._send(request)
         if response.date is not None:
             self.is_time_known = True
+            # The server read its clock within these seconds, on average in their middle, and truncated it.
             latency = self._clock.monotonic() - before
             is_possible = 0 <= self._clock.utc() - response.date <= latency + 1
             if latency <= MAX_ACCURATE_LATENCY or not is_possible:

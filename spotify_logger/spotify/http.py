@@ -110,21 +110,15 @@ class HttpSender:
 
     Follows no redirect, keeps no cookie, and sends nothing twice, except for a GET whose kept connection
     turned out to be dead. Proxies and a CA bundle are taken from the environment, as `requests` does.
-
-    Args:
-        connect_timeout: Seconds for a connection to stand, for each address of a host, and again for TLS.
-        read_timeout: Seconds of silence after which a server is given up.
-        deadline: Seconds that the request and its whole answer may take, however the server drips.
-        body_limit: Bytes of the longest body that is taken, unpacked.
     """
 
     def __init__(
         self,
         *,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 10.0,
-        deadline: float = 20.0,
-        body_limit: int = 2 * 1024 * 1024,
+        connect_timeout: float = 5.0,  # seconds for each address of a host, and again for TLS
+        read_timeout: float = 10.0,  # seconds of silence after which a server is given up
+        deadline: float = 20.0,  # seconds for the request and its whole answer, however the server drips
+        body_limit: int = 2 * 1024 * 1024,  # bytes of the longest body that is taken, unpacked
     ) -> None:
         # On a machine that woke up in the past the certificate will be refused, and the error says why.
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)

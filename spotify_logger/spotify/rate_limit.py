@@ -58,11 +58,9 @@ class Cooldown:
         return replace(self, monotonic=self.monotonic if maybe_same_run else 0.0, boot=boot, rebooted=True)
 
     def remaining(self, clock: Clock) -> float:
-        """Return the seconds that are left.
-
-        Only the UTC clock knows how long the machine was off, and only if it is synchronised.
-        """
+        """Return the seconds that are left."""
         passed = clock.monotonic() - self.monotonic
+        # Only the UTC clock knows how long the machine was off, and only if it is synchronised.
         if self.rebooted and clock.is_synchronized():
             passed = max(passed, clock.utc() - self.utc)
         return max(0.0, self.seconds - max(0.0, passed))

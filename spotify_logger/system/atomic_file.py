@@ -36,12 +36,7 @@ def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) ->
 
 
 def make_state_dir(folder: Path) -> None:
-    """Create a folder for secrets and plays (mode 0700) if it is missing.
-
-    Raises:
-        Misconfigured: Other users than this one and root can change its content.
-        OSError: It cannot be created.
-    """
+    """Create a folder (mode 0700) if it is missing; Misconfigured if others but root can change it."""
     for each in (*reversed(folder.parents), folder):
         each.mkdir(mode=0o700, exist_ok=True)
     reason = ownership.distrust_reason(folder, folder.stat())
