@@ -16,7 +16,7 @@ from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import PLAY_FIELDS, Play
-from spotify_logger.core.times import from_iso, to_iso
+from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Reply, StoreError
 from spotify_logger.storage.persistence import Persistence, read_persistence
 from spotify_logger.storage.redis_errors import Refusal
@@ -63,9 +63,8 @@ class Batch:
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
         """Write a gap by the second of its start, and its line in the index of gaps."""
         self.is_final = True
-        ended_ms = from_iso(fields["to"]) or 0
         self.write_hash(keys.gap_key(second), fields)
-        self.write_hash(keys.GAPS, {str(second): f"{-(-ended_ms // 1000)} {fields['reason']}"})
+        self.write_hash(keys.GAPS, {str(second): keys.gap_value(second, fields)})
 
     def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
         """Write tombstones: second in the key of a deleted play -> second of its end."""
