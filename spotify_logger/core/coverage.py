@@ -11,12 +11,9 @@ UNOBSERVED_AFTER_MS = 60_000  # beyond the planned wait, after which a play may 
 GAP_MS = 300_000  # an unobserved period longer than this is a gap
 MAX_TURN_DELAY = 30.0  # seconds that a turn may be late on a busy machine; else the machine was suspended
 
-NOT_RUNNING = "not running"
-SUSPENDED = "suspended"
-OFFLINE = "offline"
-RATE_LIMITED = "rate limited"
-LOGIN_DEAD = "login dead"
-SPOTIFY_DOWN = "Spotify down"
+# The reasons.
+NOT_RUNNING, SUSPENDED, OFFLINE = "not running", "suspended", "offline"
+RATE_LIMITED, LOGIN_DEAD, SPOTIFY_DOWN = "rate limited", "login dead", "Spotify down"
 
 
 class UnobservedSpan(NamedTuple):
@@ -59,10 +56,7 @@ class Coverage:
             self._reasons[reason] += max(1, round(1000 * (now - self._turned - asleep)))
 
     def record_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
-        """Note an answer, and return the period since the previous one if plays may have been missed in it.
-
-        `stamp_ms` is when it arrived, in milliseconds since the epoch, UTC.
-        """
+        """Note an answer at `stamp_ms`, UTC; return the period before it if plays may have been missed."""
         self.record_failure(now, "")
         span, before_ms = None, self.answered_ms
         if before_ms is not None:

@@ -16,12 +16,9 @@ from spotify_logger.core.text import fold
 
 TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
 MINUTE_MS = 60_000  # account data gives only the minute in which a play ended
-PART_TOLERANCE_MS = 15_000
-"""Parts of a play extend beyond it by at most this: the start of playback may be observed late."""
-PART_COST = 32 * ONE_DAY_MS
-"""Added to the cost of a row that can only be a part of a play: more than any other cost."""
-DUPLICATE_END_MS = 30_000
-"""Rows that differ only in their ends, by at most this, are one play reported twice (as in maloja)."""
+PART_TOLERANCE_MS = 15_000  # parts of a play extend beyond it by at most this: it may be observed late
+PART_COST = 32 * ONE_DAY_MS  # of a row that can only be a part of a play: more than any other cost
+DUPLICATE_END_MS = 30_000  # rows whose ends alone differ, by at most this, are one play (as in maloja)
 SAME_START_MS = 1_000  # no item is started twice within a second
 MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how long a play lasted
 TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds

@@ -15,10 +15,7 @@ DAY_SECONDS = 86_400
 
 
 class Zone:
-    """A time zone: by an IANA name such as "Europe/Berlin", or None for that of the machine.
-
-    An unknown name raises a ValueError.
-    """
+    """A time zone by its IANA name, or that of the machine; an unknown name raises a ValueError."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
@@ -74,10 +71,7 @@ class LocalClock:
         self._zone = zone
 
     def to_local(self, seconds: list[int]) -> list[int]:
-        """Return seconds since the epoch, each shifted by the UTC offset of its time.
-
-        They are in ascending order, and span less than two days.
-        """
+        """Return ascending seconds since the epoch, within two days, each shifted by its UTC offset."""
         if not seconds:
             return []
         ahead = self._offset(seconds[0] // 900 * 900)

@@ -114,10 +114,8 @@ def read_player_state(body: object) -> PlayerState:
     progress = _duration(fields.get("progress_ms"))
     if progress is not None and item.duration_ms is not None:
         progress = min(progress, item.duration_ms)
-    changed_ms = whole_number(fields.get("timestamp"))
-    return PlayerState(
-        StateKind.ITEM, item, fields.get("playing") == 1, progress, changed_ms, private, fields
-    )
+    playing, changed_ms = fields.get("playing") == 1, whole_number(fields.get("timestamp"))
+    return PlayerState(StateKind.ITEM, item, playing, progress, changed_ms, private, fields)
 
 
 def read_item(raw: object) -> Item | None:

@@ -12,14 +12,12 @@ from spotify_logger.core.times import from_iso
 STATUS = "spotify_logger:status"
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few dozen of them
-TOMBSTONES = "forgotten"
-"""Deleted plays, which nothing may bring back: the second that named each -> the second in which it ended."""
+TOMBSTONES = "forgotten"  # deleted plays: the second that named each -> the second in which it ended
 LISTENERS = "spotify_logger:listeners"  # named ones -> the start of their log; never prefixed with a listener
 LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires
 FENCE = "spotify_logger:fence"  # the last fencing number issued
 STANDBY = "spotify_logger:standby"  # the machine of a logger on standby; expires
-PROBE = "spotify_logger:probe"
-"""A key that never exists: a write that would only modify it tests whether Redis accepts writes."""
+PROBE = "spotify_logger:probe"  # never exists: a write that would only modify it tests if writes are accepted
 
 END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
 OPEN = "open"  # in index rows, for a play that is not over

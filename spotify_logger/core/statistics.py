@@ -20,8 +20,7 @@ HOUR, DAY = 3600, 86_400
 WEEK_HOURS = 168
 THURSDAY = 3  # the weekday of the epoch; Monday is 0
 
-CountingRule = Callable[[PlayRows], Iterable[bool]]
-"""Decides for each row whether it counts as a play."""
+CountingRule = Callable[[PlayRows], Iterable[bool]]  # decides for each row whether it counts as a play
 
 
 def at_least(milliseconds: int) -> CountingRule:
@@ -207,10 +206,7 @@ class Streak:
 
 
 def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
-    """Return the longest streak (the earlier of two equal ones), and the one that reaches yesterday or today.
-
-    `days` are those with plays, since the epoch.
-    """
+    """Return the longest streak of days since the epoch (the first of equal ones), and the current one."""
     longest = current = Streak()
     run, previous = 0, None
     for day in sorted(days):
@@ -218,6 +214,7 @@ def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
         previous = day
         current = Streak(run, date_of(day - run + 1))
         longest = max(longest, current, key=lambda streak: streak.days)
+    # A streak that reaches yesterday is still current.
     is_over = previous is None or date_of(previous) < today - timedelta(days=1)
     return longest, Streak() if is_over else current
 

@@ -31,13 +31,10 @@ def seconds_of(text: str) -> float | None:
 
 
 def local(second: float) -> datetime:
-    """Return the local time of the machine at a second since the epoch, as a naive datetime.
-
-    Many 32-bit systems cannot convert times after 2038; these are returned in UTC.
-    """
+    """Return the local time of the machine at a second since the epoch, as a naive datetime."""
     try:
         return datetime.fromtimestamp(second)  # noqa: DTZ006 - local time
-    except OverflowError:
+    except OverflowError:  # many 32-bit systems cannot convert times after 2038: in UTC
         return (EPOCH + timedelta(seconds=second)).replace(tzinfo=None)
 
 

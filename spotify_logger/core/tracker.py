@@ -35,10 +35,8 @@ class Tracker:
         self._played_until = 0  # when the open play last advanced
         self._free_from_ms = 0  # stamp of the end of the previous play: the next may not start earlier
         self._second = 0  # names the newest play
-        if newest is not None:
-            self._resume(newest)
-
-    def _resume(self, newest: Play) -> None:
+        if newest is None:
+            return
         remembered = self.seen.play
         self._second, is_open = newest.second, newest.end_reason is None
         if is_open:
