@@ -16,11 +16,12 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from heapq import heappop, heappush
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from spotify_logger.core.matching import identity
@@ -34,6 +35,7 @@ from spotify_logger.simulator.recently_played import MAX_PLAYED_AT_ERROR
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.storage import outbox
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Unreachable
 from tests.testbed.fake_redis import FakeRedis
@@ -42,9 +44,10 @@ from tests.testbed.virtual_run import make_settings
 from tests.testbed.virtual_time import LATENCY, VirtualClock, VirtualSend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from spotify_logger.core.player_state import FieldValue
     from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
     from spotify_logger.spotify.http import Request
     from tests.testbed.fake_redis import Persistence
@@ -192,7 +195,7 @@ class YearSimulation:
         self._at(six_months_after(self._consented) + self._chance.uniform(0.2, 30) * HOUR, self._log_in)
         for fault in self.schedule:
             self._at(fault.at, partial(self._apply, fault))
-        with self._patched_files(), redirect_stderr(self.log):
+        with self._patched_files(), _cached_parsing(), redirect_stderr(self.log):
             try:
                 self._run_until(self._end)
                 self._settle()
@@ -584,6 +587,19 @@ class YearSimulation:
         events = "\n".join(f"  {fault}" for fault in self._recent_faults)
         lines = "".join(self.log.lines)
         return f"seed {self.seed}, at {self.clock.now:.0f}: {error}\nfaults:\n{events}\nlog:\n{lines}"
+
+
+@contextmanager
+def _cached_parsing() -> Iterator[None]:
+    """Parse no play twice: every hour the logger looks through those of two days."""
+    from_hash, read_play = Play.from_hash, lru_cache(4096)(outbox._read_play)
+    parse = lru_cache(4096)(lambda second, *kept: from_hash(second, dict(kept)))
+
+    def parse_once(second: int, kept: Mapping[str, str], *catalog: Mapping[str, FieldValue]) -> Play | None:
+        return from_hash(second, kept, *catalog) if catalog else parse(second, *kept.items())
+
+    with patch.object(Play, "from_hash", parse_once), patch.object(outbox, "_read_play", read_play):
+        yield
 
 
 def _is_part(play: TruePlay, logged: Play) -> bool:
