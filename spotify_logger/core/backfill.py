@@ -8,7 +8,7 @@ play that was missed: it fills at most the time that its neighbors leave free.
 Moments are in milliseconds since the epoch, UTC.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from spotify_logger.core.player_state import FieldValue, Item, dict_get, playbac
 from spotify_logger.core.times import from_iso
 
 MAX_ITEMS = 100  # read from one response; Spotify returns at most fifty (spotify/web-api#1405)
+START = attrgetter("started_ms")
 
 
 class RecentPlay(NamedTuple):
@@ -52,7 +53,7 @@ def backfill_plays(
     The known plays are all since well before the oldest item of the history, including the open one, which
     lasts until `now_ms`. `unobserved` is the start and end of each period without answers.
     """
-    plays = _in_order(known)
+    plays = sorted(known, key=START)
     past = [recent for recent in history if recent.ended_ms <= now_ms + matching.UNSEEN_END_MS]
     pairs, unknown = _paired(plays, past, now_ms, unobserved)
     before, completed = {matching.identity(play): play for play in plays}, []
@@ -69,10 +70,10 @@ def backfill_plays(
     for play in completed:
         _make_room(log, play)
     for recent in unknown:
-        if new := _separated(_fitted(_in_order(log.values()), recent, now_ms), log):
+        if new := _separated(_fitted(sorted(log.values(), key=START), recent, now_ms), log):
             _make_room(log, new)
             log[matching.identity(new)] = new
-    return _in_order(play for key, play in log.items() if play is not before.get(key))
+    return sorted((play for key, play in log.items() if play is not before.get(key)), key=START)
 
 
 def _paired(
@@ -159,10 +160,6 @@ def _make_room(log: dict[matching.Identity, Play], new: Play) -> None:
         free_ms = play.ended_ms - new.ended_ms
         if play.source == BACKFILL and overlaps and play.ms_played > free_ms:
             log[key] = replace(play, ms_played=free_ms, end_reason=_reason(play, free_ms))
-
-
-def _in_order(plays: Iterable[Play]) -> list[Play]:
-    return sorted(plays, key=attrgetter("started_ms"))
 
 
 def _reason(play: Play, ms_played: int) -> str:
