@@ -4,7 +4,7 @@ Moments are milliseconds on one timeline that follows the monotonic clock, so th
 between two answers changes no duration. It starts at the wall-clock time of the first answer.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 from spotify_logger.core.play import Play, near_end_ms
@@ -49,7 +49,7 @@ class PrivateSession:
     ended: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SavedObservations:
     """What is kept of the answers across a restart. The field names are keys of stored JSON."""
 
@@ -71,7 +71,7 @@ class SavedObservations:
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= (self.answered or 0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Observations(SavedObservations):
     """What is known about the player from its states so far."""
 
@@ -96,38 +96,44 @@ class Observations(SavedObservations):
         values = {kept.name: getattr(saved, kept.name) for kept in fields(saved)}
         return cls(**values, now=saved.answered or 0)
 
-    def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> None:
-        """Make an answer the current one."""
-        self.before, self.state = self.state, state
-        self.answered = self.now or None
+    def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Self:
+        """Return these observations with the next answer as the current one."""
         if self.monotonic_ms is None:
-            self.interval, self.now = 0, max(self.now, stamp_ms)
+            interval, now = 0, max(self.now, stamp_ms)
         else:
-            self.interval = max(0, monotonic_ms - self.monotonic_ms)
-            self.now += self.interval
-        self.stamp_ms, self.monotonic_ms = stamp_ms, monotonic_ms
+            interval = max(0, monotonic_ms - self.monotonic_ms)
+            now = self.now + interval
+        seen = replace(self, before=self.state, state=state, answered=self.now or None)
+        return replace(seen, now=now, interval=interval, stamp_ms=stamp_ms, monotonic_ms=monotonic_ms)
 
-    def keep(self, doubted: int | None = None) -> None:
-        """Make the current answer the last one with information."""
-        state, last = self.state, self.last
+    def keep(self, doubted: int | None = None) -> Self:
+        """Return these observations with the current answer as the last one with information."""
+        state, last, previous, left = self.state, self.last, self.previous, self.left
         uri, is_playing = ("", False) if state.private else (state.uri, state.playing)
         if last is not None and last.uri != uri:
-            self.previous = last
+            previous = last
             if last.uri and last.progress_ms is not None:
-                self.left.pop(last.uri, None)
-                self.left = dict([*self.left.items(), (last.uri, last.progress_ms)][-MAX_POSITIONS:])
-        self.last = Observation(uri, self.now, state.progress_ms, is_playing, state.changed_ms, doubted)
-        self.unseen, self.hidden, self.blind = None, None, False
+                others = [(other, position) for other, position in left.items() if other != last.uri]
+                left = dict([*others, (last.uri, last.progress_ms)][-MAX_POSITIONS:])
+        kept = Observation(uri, self.now, state.progress_ms, is_playing, state.changed_ms, doubted)
+        return replace(self, last=kept, previous=previous, left=left, unseen=None, hidden=None, blind=False)
 
-    def hide(self) -> None:
-        """Take the current answer for one from a private session."""
-        self.hidden = PrivateSession(self.now if self.hidden is None else self.hidden.begun, self.now)
+    def hide(self) -> Self:
+        """Return these observations with the current answer as one from a private session."""
+        return replace(self, hidden=PrivateSession(self.hidden.begun if self.hidden else self.now, self.now))
 
-    def ignore(self) -> None:
-        """Take the current answer for one without information, unless it just repeats the previous one."""
+    def ignore(self) -> Self:
+        """Return these observations with the current answer as one without information, or as a duplicate."""
         is_twice = self.state.item is not None and self.elapsed <= JITTER_MS
-        if self.unseen is None and not is_twice:
-            self.unseen = self.now
+        return self if self.unseen is not None or is_twice else replace(self, unseen=self.now)
+
+    @property
+    def remaining_ms(self) -> int | None:
+        """Milliseconds until the current item ends if it plays on; None if unknown, or overdue."""
+        position, duration = self.state.progress_ms, self.state.duration_ms
+        if position is None or duration is None or position >= duration:
+            return None
+        return duration - position
 
     @property
     def last_at(self) -> int:

@@ -31,7 +31,7 @@ class PollSchedule:
 
     def wait_after(self, seen: Observations, now: float) -> float:
         """Return the seconds to wait after an answer at `now` seconds of the monotonic clock."""
-        state, position, duration = seen.state, seen.state.progress_ms, seen.state.duration_ms
+        state, position, remaining = seen.state, seen.state.progress_ms, seen.remaining_ms
         first_idle_wait = min(FIRST_IDLE_WAIT, self._poll_max)
         is_same = seen.before.playing and seen.before.uri == state.uri
         is_still = is_same and position is not None and seen.before.progress_ms == position
@@ -48,9 +48,8 @@ class PollSchedule:
             return self.slowdown * first_idle_wait
         is_quick = now < self._attentive_until or (position is not None and position < SETTLING_MS)
         wait = self.slowdown * (self._poll_min if is_quick else self._poll_max)
-        if position is None or duration is None or position >= duration:
-            return wait
-        return min(wait, (duration - position) / 1000 + min(DELAY_AFTER_END, self._poll_min))
+        end = wait if remaining is None else remaining / 1000 + min(DELAY_AFTER_END, self._poll_min)
+        return min(wait, end)
 
 
 def _was_expected(seen: Observations) -> bool:

@@ -53,22 +53,22 @@ class Tracker:
         is_garbled = is_open and last is not None and last.at < newest.started_ms
         if is_garbled or (is_older and remembered != (newest.second, newest.ms_played)):
             # The process died between writing the play and writing its memory: the play is newer.
-            self.seen.last = Observation.of_play(newest)
+            self.seen = replace(self.seen, last=Observation.of_play(newest))
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue, besides the newest play."""
-        self.seen.play = None if self.play is None else (self.play.second, self.play.ms_played)
-        return self.seen.serialize()
+        play = None if self.play is None else (self.play.second, self.play.ms_played)
+        return replace(self.seen, play=play).serialize()
 
     def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
         """Process an answer, and return the plays that changed, in the order of their starts.
 
         Its time is `stamp_ms` since the epoch, UTC, and `monotonic_ms` by the monotonic clock.
         """
-        seen, play = self.seen, self.play
-        seen.receive(state, stamp_ms, monotonic_ms)
-        if seen.is_empty(play):
-            seen.ignore()
+        play, seen = self.play, self.seen.receive(state, stamp_ms, monotonic_ms)
+        is_empty = seen.is_empty(play)
+        self.seen = seen.ignore() if is_empty else seen
+        if is_empty:
             return self._time_out(seen.now)
         is_same = play is not None and play.item.uri == state.uri
         if state.private:
@@ -83,8 +83,7 @@ class Tracker:
         """
         seen = self.seen
         if seen.last is not None:
-            seen.blind = True
-            seen.unseen = seen.last.at if seen.unseen is None else seen.unseen
+            self.seen = replace(seen, blind=True, unseen=seen.last.at if seen.unseen is None else seen.unseen)
 
     def _time_out(self, until: int) -> list[Play]:
         """Close a play that was paused or unobserved for too long; at its natural end if that was missed."""
@@ -102,12 +101,11 @@ class Tracker:
 
     def _private(self, *, is_same: bool) -> list[Play]:
         """Follow a private session: it is not logged, and another item ends the play."""
-        seen = self.seen
-        seen.hide()
+        self.seen = seen = self.seen.hide()
         if self.play is not None and is_same:
             return self._time_out(seen.now)
         changed = [] if self.play is None else [self._lose(self.play)]
-        seen.keep()
+        self.seen = seen.keep()
         return changed
 
     def _same(self, play: Play, state: PlayerState) -> list[Play]:
@@ -128,7 +126,7 @@ class Tracker:
             end = seen.now if state.playing else seen.last_at + played
             self._played_until = max(self._played_until, min(end, seen.now))
         self.play = replace(self._extended(play, self._played_until, played), fields=state.fields)
-        seen.keep()
+        self.seen = seen.keep()
         return [] if self.play == play else [self.play]
 
     def _again(self, play: Play, state: PlayerState) -> list[Play]:
@@ -139,7 +137,7 @@ class Tracker:
         end = min(seen.natural_end(play) or self._played_until, seen.now)
         played = max(0, end - seen.last_at) if seen.was_playing else 0
         closed = self._close(play, end, played, TRACKDONE)
-        seen.keep()
+        self.seen = seen.keep()
         return [closed]
 
     def _other(self, state: PlayerState) -> list[Play]:
@@ -151,7 +149,7 @@ class Tracker:
         doubted = begun if seen.may_be_over() else None
         if begun is not None and doubted is None and state.item is not None:
             changed.append(self._open(state.item, state, begun))
-        seen.keep(doubted)
+        self.seen = seen.keep(doubted)
         return changed
 
     def _played_before_leaving(self, left: int) -> int:
