@@ -176,7 +176,7 @@ def _local_path(target: str) -> str:
 def serve(  # noqa: PLR0913 - as many as the command has options
     host: str, port: int, names: Iterable[str], settings: Settings, *, covers: bool, behind_proxy: bool
 ) -> int:
-    """Serve the page until the process is asked to end, and return the exit code.
+    """Serve the page until the process is told to stop, and return the exit code.
 
     `names` are additional host names to answer to, and port 0 is any free port. `covers` allows images from
     Spotify's host, and `behind_proxy` trusts the forwarding headers of a proxy on this machine.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 # The prefix of an image's ID gives its size. Spotify has three of each album; the catalog stores the one of
-# 640 pixels, as every API response lists it. Other URLs are used unchanged.
+# 640 pixels, which every API response lists. Other URLs are used unchanged.
 _COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
 _LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
 TILE_COLORS = 8

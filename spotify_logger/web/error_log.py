@@ -47,7 +47,7 @@ class ErrorLog(logging.Handler):
         self._seen, self._repeats = {kind: text for kind, text in seen.items() if repeats[kind]}, Counter()
         for kind, count in repeats.items():
             text = log.sanitize(seen.get(kind, "other errors"), log.LINE_LIMIT // 2)
-            log.error(f"{text} (again {count:,} times in the last minute)")
+            log.error(f"{text} (repeated {count:,} times in the last minute)")
 
     async def run(self) -> None:
         """Call `flush` once a minute, until cancelled."""

@@ -35,7 +35,7 @@ View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"
 LISTENER_COOKIE = "spotify_logger_listener"
 """Holds the chosen name, or `NOBODY`."""
 NAMES_CACHE_SECONDS = 10.0
-"""Seconds that the names of the listeners are cached."""
+"""Seconds for which the names of the listeners are cached."""
 UNKNOWN_LISTENER = "unknown listener: no log has this name"
 
 

@@ -34,7 +34,7 @@ MAX_STREAM_SECONDS = 3600.0
 """Seconds after which a stream ends; the browser then reconnects."""
 MAX_STREAMS = 32
 SEEK_TOLERANCE_MS = 2500
-"""Milliseconds that the position may deviate from the expected one before it is sent again."""
+"""Milliseconds by which the position may deviate from the expected one before it is sent again."""
 
 
 class NowPlayingStream:
@@ -55,7 +55,7 @@ class NowPlayingStream:
 
     @property
     def is_full(self) -> bool:
-        """Whether the maximum of streams is open."""
+        """Whether the maximum number of streams is open."""
         return self._stream_count >= MAX_STREAMS
 
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
@@ -125,7 +125,7 @@ class NowPlayingStream:
         return {"now": now, "latest": latest_key, "unknown": unknown, "problem": problem}
 
     def _is_change(self, found: dict[str, Any]) -> bool:
-        """Return whether `found` differs from what browsers show by themselves."""
+        """Return whether `found` differs from what browsers show without an update."""
         now, before = found["now"] or {}, self._sent.get("now") or {}
         fixed = ("key", "playing", "device_name", "cover", "end_reason")
         if any(found[name] != self._sent.get(name) for name in ("latest", "unknown", "problem")) or any(

@@ -55,8 +55,8 @@ class LoginThread(threading.Thread):
             atomic_file.make_state_dir(settings.state_dir)
         except OSError as error:
             raise Misconfigured(
-                f"{settings.state_dir} cannot be created ({error.strerror}): set STATE_DIR to the one of "
-                "the logger"
+                f"{settings.state_dir} cannot be created ({error.strerror}): set STATE_DIR to the folder "
+                "that the logger uses"
             ) from None
         self.is_done = False
         self._token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)

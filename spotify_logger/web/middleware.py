@@ -33,7 +33,7 @@ MAX_TARGET_BYTES = 2048
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")
 """Domains that nobody can register on the public Internet."""
 FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")
-"""How the names of a proxy's headers begin."""
+"""Names of the headers that proxies add, or their prefixes."""
 
 
 class Checks:

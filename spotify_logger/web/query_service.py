@@ -1,7 +1,7 @@
 """Runs the queries of the page, one at a time, and caches the answers.
 
 All queries share one thread and one connection to Redis. An answer stays cached until the data that it was
-computed from changes. Queries that would need much memory run as a command in a process of their own.
+computed from changes. Queries that would need a lot of memory run as a command in their own process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 MAX_CACHED_ANSWERS = 64
 MAX_CACHE_AGE = 600.0
-"""Seconds that an answer is cached at most, as changes of the catalog go unnoticed."""
+"""Maximum age of a cached answer in seconds, as changes to the catalog go unnoticed."""
 MAX_RESIDENT_BYTES, BYTES_PER_PLAY = 60_000_000, 100
 """Memory limit of this process in bytes, and the bytes that it keeps for each play that a query reads."""
 MAX_WAITING = 16
@@ -47,7 +47,7 @@ COMMAND_TIMEOUT = 180.0
 USER_ERROR_CODES = (1, 2, os.EX_CONFIG)
 """Exit codes with which the command prints a one-line error."""
 UNCACHED_COMMANDS = frozenset(("status", "now", "recent", "day"))
-"""Commands that read little and answer about this moment."""
+"""Commands that read little, and whose answer depends on the current time."""
 FULL_HISTORY_COMMANDS = frozenset(("year", "stats", "compare"))
 """Commands that also read all plays before their period."""
 
@@ -57,7 +57,7 @@ class TooManyQueries(SpotifyLoggerError):  # noqa: N818 - named after the state
 
 
 class _CachedAnswer(NamedTuple):
-    """JSON data, the `Archive.mark` of what it was made of, and the monotonic time at which it expires."""
+    """JSON data, the `Archive.mark` of its plays, and the monotonic time at which it expires."""
 
     data: Any
     mark: str
@@ -91,7 +91,7 @@ class QueryService:
             is_large = _resident() + plays * BYTES_PER_PLAY > MAX_RESIDENT_BYTES
             data = await (self._query_in_subprocess(words) if is_large else self.run(answer))
             kept = _CachedAnswer(data, mark, time.monotonic() + MAX_CACHE_AGE)
-        self._cache[key] = kept  # behind those that were used longer ago
+        self._cache[key] = kept  # last, as the most recently used
         if len(self._cache) > MAX_CACHED_ANSWERS:
             del self._cache[next(iter(self._cache))]
         return kept.data

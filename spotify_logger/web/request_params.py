@@ -1,4 +1,4 @@
-"""Validates query parameters and forms, and translates parameters to options of the command."""
+"""Validates query parameters and forms, and translates parameters into options of the command."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PeriodChoice(NamedTuple):
 
 
 class RequestParams:
-    """The query parameters of a request; unknown names are ignored, and too long values are a `BadRequest`.
+    """The query parameters of a request; unknown names are ignored, overlong values are a `BadRequest`.
 
     The default period is the last 12 months up to the local date `today`, or all time.
     """
@@ -134,7 +134,7 @@ def search_text(values: Mapping[str, str], name: str) -> str:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a submitted form, or raise `BadRequest` if there are too many or it is no form."""
+    """Return the fields of a submitted form, or raise `BadRequest` if it is malformed or too large."""
     kind = request.headers.get("content-type", FORM_MEDIA_TYPE).partition(";")[0].strip().lower()
     if kind != FORM_MEDIA_TYPE:
         raise BadRequest(f"a form must be sent as {FORM_MEDIA_TYPE}")

@@ -27,9 +27,9 @@ SEND_TIMEOUT = 20.0
 KEEP_ALIVE_TIMEOUT = 30
 """Seconds that an idle connection stays open."""
 MAX_CONNECTIONS = 128
-"""Maximum of open connections, idle ones included; further ones are closed at once."""
+"""Maximum number of open connections, idle ones included; further ones are closed at once."""
 MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 2
-"""Maximum of connections per client address. A proxy is one address for all its clients."""
+"""Maximum number of connections per client address. A proxy is one address for all its clients."""
 MAX_HEAD_BYTES = 16 * 1024
 """Maximum size of the request line and headers, in bytes."""
 SHUTDOWN_TIMEOUT = 2

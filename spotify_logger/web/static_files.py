@@ -62,7 +62,7 @@ class Assets:
 
 @cache
 def _load(path: Path) -> tuple[str, bytes]:
-    """Return the digest of a file, and its content; gzipped only, as all browsers accept that."""
+    """Return the digest of a file, and its content, kept gzipped only, as nearly all browsers accept that."""
     content = path.read_bytes()
     return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH], gzip.compress(content, 9, mtime=0)
 

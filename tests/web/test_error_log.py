@@ -38,7 +38,7 @@ def test_an_exception_is_one_line_and_many_kinds_are_counted_together(
         log.error(f"kind {number}")  # noqa: G004 - what is being tested
     assert len(capsys.readouterr().err.splitlines()) < error_log.MAX_KINDS
     log.handlers[0].flush()
-    assert "(again 98" in capsys.readouterr().err
+    assert "(repeated 98" in capsys.readouterr().err
 
 
 def test_a_flood_of_silent_connections_is_logged_in_a_few_lines(redis_url: str, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ async def search(page: ListenerPage, request: Request) -> Response:
 
 
 def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return kind and name of the artists and albums whose words all occur in `text`."""
+    """Return the kind and the name of the artists and albums whose words all occur in `text`."""
     wanted, found = fold(text), {}
     words = words_of(wanted)
 

@@ -126,7 +126,7 @@ def _played_keys(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 class Segment(NamedTuple):
-    """A part of a day: `HEARD`, `SKIPPED_PLAY` or `UNOBSERVED`, in minutes after midnight, for a tooltip."""
+    """A part of a day, in minutes after midnight: `HEARD`, `SKIPPED_PLAY` or `UNOBSERVED`, with a tooltip."""
 
     kind: str
     begin: int
