@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_BROKEN_PIPE = 141
-"""The exit code after SIGPIPE, by the convention of shells: 128 + SIGPIPE."""
+"""The exit code after SIGPIPE, by shell convention: 128 + SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

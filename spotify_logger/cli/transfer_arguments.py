@@ -45,7 +45,7 @@ def add_transfer_commands(commands: Commands) -> None:
     forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_options(forget, PERIOD)
     forget.set_defaults(check=_check_forget)
-    what = "verify that index, catalog and plays agree (exit code 1 if not)"
+    what = "verify that the index, catalog and plays agree (exit code 1 if not)"
     check = add_command(commands, "check", what, csv=False)
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
     what = "do not ask before deleting index entries of plays that are gone"

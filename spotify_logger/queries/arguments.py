@@ -115,7 +115,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     },
     "--exact": {
         "action": "store_true",
-        "help": "count every Spotify ID separately, even of the same recording or album",
+        "help": "count every Spotify ID separately, even those of the same recording or album",
     },
     "--min": {
         "dest": "threshold",

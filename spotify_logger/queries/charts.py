@@ -72,7 +72,7 @@ def clock(archive: Archive, question: Question) -> Answer:
         Heatmap(WEEKDAYS, HOURS, _days(amounts), unit),
         Sparkline(HOURS, [sum(amounts[hour::DAY_HOURS]) for hour in range(DAY_HOURS)], unit),
         _weekdays(calendar, question.by),
-        Table([*_sums_rows(question, sums), ("fullest hour", words)]),
+        Table([*_sums_rows(question, sums), ("busiest hour", words)]),
         *gap_note(reader),
     ]
     return Answer(data, page, csv_rows=cells)
@@ -166,7 +166,7 @@ def bar_chart(periods: Iterable[dict[str, Any]], name: str, by: str) -> BarChart
 def by_interval(calendar: CalendarCounts, question: Question, per: str) -> list[dict[str, Any]]:
     """Return plays and time for each day, week (from Monday) or month of the period, with its first day.
 
-    They range from the begin of the period, or the first play, to its end or today.
+    They range from the start of the period, or the first play, to its end or today.
     """
     if not calendar.ms_played:
         return []

@@ -58,7 +58,7 @@ class ListenerPlays(NamedTuple):
 
 
 class SharedItem(NamedTuple):
-    """What both listeners heard: how much each did, and in which second first, even before the period."""
+    """What both listeners heard: how much each did, and the second it first did, even before the period."""
 
     name: str
     pair: tuple[RankedItem, RankedItem]

@@ -47,7 +47,7 @@ class CountedTrack:
         return item_title(self.keys[0], self.entry)
 
     def most(self, by: str) -> tuple[int, int]:
-        """Return plays and milliseconds, first what it is ranked by."""
+        """Return plays and milliseconds, with the one that it is ranked by first."""
         plays, ms_played = self.tally.plays, self.tally.ms_played
         return (plays, ms_played) if by == PLAYS else (ms_played, plays)
 
@@ -118,7 +118,7 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
 def _find(
     matcher: TextMatcher, entries: Mapping[str, CatalogEntry], recordings: Mapping[str, str]
 ) -> tuple[list[str], bool, int]:
-    """Return the items that match best, whether by a whole name, and the number of less close recordings."""
+    """Return the items that match best, whether by a whole name, and how many recordings match less well."""
     matching: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
         matching[_quality(matcher, entry)].append(key)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    """Answer the question that `queries.arguments` has read; StoreError: Redis gives no answer."""
+    """Answer the question that `queries.arguments` has read; raise StoreError if Redis does not answer."""
     return _COMMANDS[options.command](options, store, settings)
 
 
@@ -28,7 +28,7 @@ def open_store(settings: Settings) -> Archive:
 
 
 def resolve_listener(text: str, store: Archive) -> str:
-    """Return the listener that an argument names, "-" for the one without a name; an error lists all."""
+    """Return the listener that an argument names ("-": the unnamed one), or raise an error that lists all."""
     name = "" if text == "-" else text
     known = store.listeners()
     if name not in known:

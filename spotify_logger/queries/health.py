@@ -21,8 +21,8 @@ OVERDUE_AFTER = 30.0
 UNANSWERED_AFTER = 900.0
 """Seconds without an answer from Spotify, beyond the longest poll interval, that are a problem to report."""
 MAX_WAITING_PLAYS = 1000
-"""Plays that may wait in the outbox: more than a day has. If Redis never confirms that plays are on disk,
-those of a whole day are always waiting."""
+"""Plays that may wait in the outbox: more than there are in a day, as those of a whole day are always waiting
+if Redis never confirms that plays are on disk."""
 LOGIN_EXPIRED = f"the login has expired: {LOGIN_ADVICE}"
 NOT_RUNNING = "the logger is not running: start it, or check its log"
 

@@ -84,7 +84,7 @@ def _choice(search: ItemSearch, lines: Sequence[RankedLine], number: int) -> lis
     by_name = [] if lines[0].artists == VARIOUS else [_artists_and_name(lines[0])]
     texts = dict.fromkeys([*by_name, _search_text(search, lines[0])])
     commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
-    return [*page, Table(list(zip(("tell which", "or"), commands, strict=False)))]
+    return [*page, Table(list(zip(("try", "or"), commands, strict=False)))]
 
 
 def _artists_and_name(line: RankedLine) -> str:

@@ -82,7 +82,7 @@ class Overview:
         known = {key: past.entries[key] for key in figures.tallies.ms_played}
         shown, numbers = {}, {}
         for kind in KINDS:
-            # Computed each time, one kind after the other: keeping them would take much memory.
+            # Computed each time, one kind after the other: keeping them would take a lot of memory.
             groups = groups_of(kind, known, exact=question.exact)
             shown[kind], numbers[kind] = top_ranked(figures.tallies, groups, question.by, TOP_COUNT)
         entries = reader.entries(

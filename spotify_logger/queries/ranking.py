@@ -102,7 +102,7 @@ def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) ->
 def ranked(
     tallies: ItemCounts, groups: Mapping[str, Iterable[Hashable]], by: str, *, counted_only: bool = True
 ) -> list[RankedItem]:
-    """Rank the groups of items by plays or time, the most played first; the other one breaks ties.
+    """Rank the groups of items by plays or time, the most played first; the other measure breaks ties.
 
     Groups without plays that count are left out, unless `counted_only` is false.
     """

@@ -87,5 +87,5 @@ class PlayReader:
 
 
 def first_second(period: Period) -> int:
-    """Return the first second of a period, or that of Spotify's first year if it has no begin."""
+    """Return the first second of a period, or that of Spotify's first year if it has no start."""
     return FIRST_SECOND if period.begin is None else period.begin

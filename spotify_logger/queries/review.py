@@ -46,7 +46,7 @@ FIRST, REPEATED, LATE, DISCOVERY = HIGHLIGHTS = ("first play", "most repeated", 
 
 
 class Highlight(NamedTuple):
-    """One of the `HIGHLIGHTS`: when or how much, and what, for people; and the same for JSON and CSV."""
+    """One of the `HIGHLIGHTS`, for people (when or how much, and a title), and for JSON and CSV (`cells`)."""
 
     what: str
     words: str
@@ -80,7 +80,7 @@ class DailyPlays:
             self.first = next(compress(zip(rows.seconds, rows.items, strict=True), counts), None)
 
     def most_repeated(self, tracks: Mapping[str, Iterable[Hashable]]) -> tuple[date, Hashable, int] | None:
-        """Return the day and the track with the most plays, the first in a tie, and their number.
+        """Return the day and the track with the most plays (the first in a tie), and how many those are.
 
         Without repeats it returns None. `tracks` are those of each item, as returned by `groups_of`.
         """
@@ -202,7 +202,7 @@ class _Review:
             rows.append(("busiest", f"{listening_time(busiest['heard_ms'])}, {busiest['day']}"))
         gaps, seconds = self.reader.unobserved()
         if gaps:
-            rows.append(("unseen", f"{exact_duration(seconds)} in {counted(gaps, 'gap')}"))
+            rows.append(("missing", f"{exact_duration(seconds)} in {counted(gaps, 'gap')}"))
         return rows
 
     def data(self) -> dict[str, object]:

@@ -124,7 +124,7 @@ class _LoggerState(NamedTuple):
 
     @property
     def past_gaps(self) -> list[Gap]:
-        """The gaps of the last days, without the current one."""
+        """The gaps of the last `GAP_DAYS` days, without the current one."""
         gaps = [gap for gap in self.gaps if gap[1] > self.now - GAP_DAYS * words.DAY]
         return [gap for gap in gaps if self.since is None or gap[0] < int(self.since)]
 
@@ -177,7 +177,7 @@ class _LoggerState(NamedTuple):
         return [
             ("did last" if is_overdue(fields, now) else "doing", fields.get("state", "")),
             ("last poll", last_poll),
-            ("blind", "" if since is None else f"since {local_time(since)}{self._gap_reason(since)}"),
+            ("no data", "" if since is None else f"since {local_time(since)}{self._gap_reason(since)}"),
             ("last play", last_play or ""),
             ("gaps", self._gaps()),
             ("login", self._login()),
@@ -212,7 +212,7 @@ class _LoggerState(NamedTuple):
         return f"valid for {rough_duration(until - self.now)}, until {local_time(until)}"
 
     def _restored(self) -> str:
-        """Describe how many plays Redis had lost and the logger has written again, when and why."""
+        """Describe how many plays Redis had lost and the logger has written again, and when and why."""
         fields = self.fields
         plays, at = whole_number(fields.get("restored_plays")), status_time(fields, "restored_at")
         if not plays or at is None:

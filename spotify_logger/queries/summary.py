@@ -69,7 +69,7 @@ class Figures:
     def days_data(self, today: date) -> dict[str, Any]:
         """Return for JSON the days with plays, the streaks, and the day with the most listening time.
 
-        Of several equal ones, each is the earliest.
+        The earliest wins a tie.
         """
         heard = self.calendar.ms_played
         played = [day for day, plays in self.calendar.plays.items() if plays]
@@ -92,7 +92,7 @@ def skip_data(sums: Totals) -> dict[str, object]:
 
 
 def day_rows(data: Mapping[str, Any], of: str = "") -> list[tuple[str, str]]:
-    """Format what `Figures.days_data` returns, with the number of days that the days with plays are of."""
+    """Format what `Figures.days_data` returns; `of` follows the number of days with plays, like " of 366"."""
     streak_words = [
         f"{counted(streak['days'], 'day')}, from {streak['from']}" if streak["days"] else ""
         for streak in (data["longest_streak"], data["current_streak"])
@@ -174,7 +174,7 @@ def _variety(reader: PlayReader, figures: Figures) -> dict[str, int]:
 
 
 def distinct_groups(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> set[Hashable]:
-    """Return the groups of a kind to which some items belong."""
+    """Return the groups of a kind to which the items belong."""
     return {group for groups in groups_of(kind, entries, exact=exact).values() for group in groups}
 
 

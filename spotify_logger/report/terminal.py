@@ -46,7 +46,7 @@ MIN_FLEXIBLE_WIDTH = 12
 MIN_READABLE_WIDTH = 20
 """Width that the flexible column needs (unless its content is shorter) for two tables side by side."""
 MAX_CHART_WIDTH = 80
-"""Maximum width of a bar chart, in characters: beyond, the bars only get longer."""
+"""Maximum width of a bar chart, in characters: beyond that, the bars only get longer."""
 SHADES = "░▒▓█"
 COLORS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")
 """The colors of the shades, of similar lightness: as far from black as from white."""

@@ -42,7 +42,7 @@ class TestClockHeatmap:
             "period": "all time",
             "plays": "4 of at least 30 s",
             "heard": "4 h",
-            "fullest hour": "Tue 8:00, 2 plays",
+            "busiest hour": "Tue 8:00, 2 plays",
         }
         assert answer.page[-1] == "At least: 1 gap (1 h) was not observed."
 
@@ -55,14 +55,14 @@ class TestClockHeatmap:
         assert (heatmap.unit, heatmap.values[0][8], heatmap.values[1][9]) == ("minutes", 119, 2)
         assert weekdays.rows[0] == ("hours", "1", "0", "0", "0", "0", "0", "0", "2")
         assert weekdays.rows[1][1] == "98.4 %"
-        assert rows(answer)["fullest hour"] == "Mon 8:00, 119 minutes"
+        assert rows(answer)["busiest hour"] == "Mon 8:00, 119 minutes"
 
     def test_only_plays_that_do_not_count(self, log: IndexedLog) -> None:
         log.to(QUO, "2025-12-31 23:59:59")
         assert self.clock(log, year=2026).page == ["Nothing was played: 2026."]
         log.to(QUO, "2026-01-01 00:00", 29)
         answer = self.clock(log, year=2026)
-        assert (rows(answer)["plays"], rows(answer)["fullest hour"]) == ("0 of at least 30 s", "")
+        assert (rows(answer)["plays"], rows(answer)["busiest hour"]) == ("0 of at least 30 s", "")
 
 
 class TestCalendarHeatmap:

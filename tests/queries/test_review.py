@@ -91,7 +91,7 @@ def test_heading(log: IndexedLog) -> None:
     assert heading(review(log)) == "2026 so far: 5 s, 0 plays of at least 30 s"
     log.gap("2026-01-01 12:00", "2026-01-01 14:00")
     assert heading(review(log)) == "2026 so far: at least 5 s, 0 plays of at least 30 s"
-    assert facts(review(log))["unseen"] == "2 h in 1 gap"
+    assert facts(review(log))["missing"] == "2 h in 1 gap"
     log.now = "2027-01-01 00:00"
     assert heading(review(log)) == "2026: at least 5 s, 0 plays of at least 30 s"
 

@@ -170,7 +170,7 @@ class TestStatusCommand:
         log.gap("2026-11-22 10:00", "2026-11-22 11:00", "suspended")
         log.gap("2026-11-22 18:48", "2026-11-22 18:55", "Spotify down")  # the logger records it meanwhile
         answer = self.status(log, last_poll=last_poll)
-        assert rows(answer)["blind"] == "since 2026-11-22 18:48, Spotify down"
+        assert rows(answer)["no data"] == "since 2026-11-22 18:48, Spotify down"
         data: dict[str, Any] = data_of(answer)
         assert (data["blind_since"], len(data["gaps_30_days"])) == (last_poll, 1)
 
