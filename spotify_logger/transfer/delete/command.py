@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.confirmation import Confirmation
 
 MAX_PLAYS_SHOWN = 10
-"""Plays listed in the preview, at most."""
+"""Maximum number of plays listed in the preview."""
 OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 
 
 class Selection(NamedTuple):
-    """A selection of plays that started from the second `begin` to before `end`.
+    """A selection of plays that started at or after the second `begin`, and before `end`.
 
     Attributes:
         text: A key ("listening:<second>", or only the second), which ignores the period; a title, an album or

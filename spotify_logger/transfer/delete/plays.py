@@ -135,8 +135,8 @@ def day_of_index_key(name: str) -> date | None:
 def remove_items(archive: Archive, keys: Iterable[str], now: float, excluded: Container[int] = ()) -> int:
     """Delete items from the catalog, and return their number; keys that hold anything else are left alone.
 
-    An item whose play began meanwhile is restored: the logger may just have started it. The plays that
-    `excluded` names do not count as a use.
+    An item whose play began meanwhile is restored: the logger may just have started it. Plays whose
+    seconds are `excluded` do not count as a use.
     """
     removed = 0
     for batch in batched(sorted(keys), KEYS_PER_BATCH):

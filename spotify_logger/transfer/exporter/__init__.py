@@ -1,1 +1,1 @@
-"""Gives the log out as JSON lines, JSON, CSV, or listens for ListenBrainz."""
+"""Export the log as JSON lines, JSON, CSV, or listens for ListenBrainz."""

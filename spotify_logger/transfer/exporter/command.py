@@ -110,7 +110,7 @@ def export_file(
 
 
 def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
-    """Yield plays and gaps as `import` restores them without loss; each item comes before its first play."""
+    """Yield plays and gaps so that `import` can restore them fully; each item comes before its first play."""
     both = merge(_play_records(archive, begin, end), _gap_records(archive, begin, end), key=itemgetter(0))
     return (record for _, record in both)
 

@@ -86,7 +86,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         seconds = _sample_seconds(archive)
         if not seconds:
             raise SpotifyLoggerError(
-                f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (REDIS_PREFIX?)"
+                f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (check REDIS_PREFIX)"
             )
         plays = plays_of(_read_samples(archive, seconds, is_empty))
         for _ in import_plays(archive, plays, writer):

@@ -1,8 +1,8 @@
 """Decide which rows of exports are new plays. Pure: rows and known plays in, a status per row out.
 
 Rows are decided in chronological order, whatever the order of the files. Each step matches the best pairs
-first. A row that ends up without a partner has taken none from the others: so the result is the same if some
-of the plays have been imported before. Moments are in milliseconds since the epoch, UTC.
+first. A row that ends up without a partner has taken none from the others, so the result is the same even if
+some of the plays have been imported before. Moments are in milliseconds since the epoch, UTC.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ MAX_COMPRESSION_RATIO = 250
 RATIO_EXEMPT_BYTES = 1 << 24
 """Bytes up to which the ratio of a member does not matter."""
 MAX_MEMBER_BYTES = 1 << 32
-"""Bytes of a member of a zip at most; Spotify's have 13 million."""
+"""Maximum size of a member of a zip, in bytes; Spotify's have 13 million."""
 MAX_ZIP_MEMBERS = 2000
-"""Members of a zip at most; Spotify's have some dozens. zipfile lists all of them whenever one is opened."""
+"""Maximum number of members; Spotify's zips have a few dozen. zipfile lists all whenever one is opened."""
 MAX_DIRECTORY_BYTES = 1 << 20
-"""Bytes of a zip's central directory at most, which zipfile reads as a whole."""
+"""Maximum size of a zip's central directory, in bytes; zipfile reads it as a whole."""
 
 _HISTORY = re.compile(
     r"(streaming_history_audio_.*|endsong(_.*)?|streaminghistory(_[a-z]+)?_?[0-9]*)\.json", re.IGNORECASE
@@ -87,9 +87,9 @@ class SourceFile(NamedTuple):
 
 @dataclass
 class FoundFiles:
-    """The files that hold plays, the numbers of files about videos and other things, and what is refused.
+    """The files that hold plays, the numbers of video histories and of other files, and what is refused.
 
-    Of each refused file or folder there is the name, and why it is not read.
+    Each refused file or folder has its name, and why it is not read.
     """
 
     sources: list[SourceFile] = field(default_factory=list)

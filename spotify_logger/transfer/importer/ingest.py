@@ -59,7 +59,7 @@ def temporary_table() -> Iterator[sqlite3.Connection]:
             yield database
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
-            f"cannot sort the rows in a temporary file: {error} (TMPDIR names another folder for it)"
+            f"cannot sort the rows in a temporary file: {error} (set TMPDIR to use another folder)"
         ) from None
 
 
@@ -101,7 +101,7 @@ def sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
 
 
 def import_plays(archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter) -> Iterator[None]:
-    """Write those of the plays, which come by start, that are new; yield after each batch."""
+    """Write the plays that are new, given in order of their starts; yield after each batch."""
     deduplicator = Deduplicator(archive.tombstones().items())
     for groups in _batches(_groups(entries)):
         known = _known(archive, groups[0][0].play.started_ms, max(map(_end_ms, groups)))

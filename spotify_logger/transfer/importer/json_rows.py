@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ROW_CHARS = 1 << 20
-"""Characters of a row at most; no record is longer."""
+"""Maximum length of a row, in characters; no record is longer."""
 CHARS_PER_READ = 1 << 13
 """Characters that are read at a time."""
 READ_ERRORS = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.importer.files import FoundFiles
 
 MAX_ROWS_SHOWN = 10
-"""Malformed rows shown at most."""
+"""Maximum number of malformed rows shown."""
 
 Problem = tuple[str, int, str]
 """The file, the number of the row, counted from 1, and what is wrong with it."""
@@ -32,7 +32,7 @@ class ImportSummary:
         statuses: Plays that are decided.
         bad: The first malformed rows.
         broken: The rows at which files could not be read any further.
-        items: Catalog items from our own exports that are "new", and "known" already; so are `gaps`.
+        items: How many catalog items from our own exports are "new", and how many "known"; so for `gaps`.
     """
 
     plays: int = 0

@@ -1,6 +1,6 @@
 """Write imported plays in bulk, without changing anything that is there.
 
-The catalog is written first, then the play, then its index entry: so an indexed play is always complete,
+The catalog is written first, then the play, then its index entry, so an indexed play is always complete,
 even if the import is interrupted. Every write can be repeated.
 """
 

@@ -1,7 +1,7 @@
 """`spotify-logger check`: compare index, catalog and plays, and rebuild the index from the plays.
 
-Plays and gaps are the truth, and are never changed here. All keys are scanned in batches; only a number is
-kept in memory for each play.
+Plays and gaps are the source of truth, and are never changed here. All keys are scanned in batches; only a
+number is kept in memory for each play.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spotify_logger.transfer.confirmation import Confirmation
 
 RECENT_SECONDS = 30 * ONE_DAY
-"""Seconds before the check within which the logger may write plays during it."""
+"""Plays that the logger writes during the check started at most this many seconds before it."""
 CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
 """The catalog fields that a play's hash has, too."""
 _ITEM_KEYS = ("track:", "episode:", "local:")
@@ -39,7 +39,7 @@ _DAY_KEY = re.compile(r"plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 def check(
     archive: Archive, now: float, confirmation: Confirmation | None = None, *, repair: bool = False
 ) -> Answer:
-    """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog if wanted.
+    """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog on request.
 
     Index entries are the last trace of plays that are gone. They are deleted with consent only, or without
     asking if `confirmation` is None. The exit code is 1 if there are problems, or any left after the repair.
@@ -96,7 +96,7 @@ def _refusal(seconds: Collection[int], confirmation: Confirmation | None) -> str
     first, last = (format_time(confirmation.zone, second) for second in (min(seconds), max(seconds)))
     gone = counted(len(seconds), "play")
     question = f"Permanently delete all that is left of {gone}, {first} to {last}: the index entries?"
-    return "" if confirmation.is_given(question) else "--repair asks before it deletes them"
+    return "" if confirmation.is_given(question) else "you chose to keep them"
 
 
 def _check_catalog(
@@ -138,7 +138,7 @@ def _check_gaps(archive: Archive, findings: Findings, seconds: Sequence[int]) ->
     """Check that gaps, which begin at `seconds`, and their index agree."""
     findings.seen["gaps"] += len(seconds)
     first = _find_wrong_gaps(archive, seconds)
-    # A gap that is still open may have grown in between.
+    # A gap that is still open may have grown meanwhile.
     recheck = _find_wrong_gaps(archive, seconds) if first else {}
     wrong = {name: found for name, found in recheck.items() if name in first}
     for name, (kind, _) in wrong.items():

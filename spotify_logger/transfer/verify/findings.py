@@ -66,7 +66,7 @@ class Findings:
         if is_healthy:
             outcome = "no problems left" if self.repair else "no problems"
         elif self.repair:
-            outcome = "the rest is for you to decide"
+            outcome = "the rest is up to you"
         else:
             outcome = "there are problems; --repair fixes those marked as repairable"
         seen = ", ".join(counted(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name])

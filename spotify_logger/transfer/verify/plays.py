@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
 MAX_TRIES = 3
-"""How often an index entry is written if the logger changes the play meanwhile."""
+"""How many times an index entry is written if the logger changes the play meanwhile."""
 
 
 class PlayFinding(NamedTuple):
@@ -37,7 +37,7 @@ class PlayFinding(NamedTuple):
 
 
 class PlayCheck:
-    """Compares plays and index, and corrects the index if wanted.
+    """Compares plays and index, and corrects the index on request.
 
     A difference is reported only if reading both again confirms it, because the open play changes all the
     time.
