@@ -45,7 +45,7 @@ def prepare(settings: Settings, orphan_timeout: float, resources: contextlib.Exi
         server.start()
     except SpotifyLoggerError as error:
         log.warning(
-            f"nothing is listening on {server.address}, and {error}; plays are queued until Redis runs"
+            f"nothing is listening on {server.address}, and {error}; plays are queued until it runs"
         )
     else:
         resources.callback(server.stop)

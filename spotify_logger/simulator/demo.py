@@ -188,7 +188,7 @@ class Demo:
         ]
 
     def _show(self) -> None:
-        """Tell of the plays that ended since the last look."""
+        """Print how to show the plays that have ended since the last call."""
         try:
             plays = self._store.recent(20)
         except StoreError as error:

@@ -34,7 +34,7 @@ LISTENING_HOURS = (
 """The sessions of a day: the hours between which each begins, and its probability."""
 
 MIN_IDLE_SECONDS = 2700.0
-"""Seconds of silence between two sessions, at least: more than the half hour after which a play is over."""
+"""Minimum seconds of silence between two sessions: more than the half hour after which a play is over."""
 
 MIN_REMAINING_SECONDS = 60.0
 """Seconds left of an episode below which nobody comes back to it."""

@@ -40,7 +40,7 @@ PLAYS_PER_BATCH = 500
 
 
 class SimulatedGap(NamedTuple):
-    """A gap in the log: its begin and end in whole seconds since the epoch, and the reason."""
+    """A gap in the log: its start and end in whole seconds since the epoch, and the reason."""
 
     begin: int
     end: int

@@ -34,8 +34,8 @@ class Player:
 
         Args:
             now: True seconds since the epoch, UTC.
-            additional_types: The query's value; without "episode" in it, an episode is an item of null
-                (spotipy#562).
+            additional_types: The query's value; without "episode" in it, an episode is reported as a
+                null item (spotipy#562).
         """
         segment = self._record.at(now)
         if segment.visible == "nothing" or self._hiccup(now, segment):

@@ -77,7 +77,7 @@ class RecentlyPlayed:
 
         Args:
             now: True seconds since the epoch, UTC.
-            limit: The number of items at most, 1 to 50.
+            limit: The maximum number of items, 1 to 50.
             after: Only items that ended later, in milliseconds since the epoch.
             before: Only items that ended earlier.
         """

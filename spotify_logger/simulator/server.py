@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 65536
-"""Bytes of a request body at most."""
+"""Maximum size of a request body, in bytes."""
 
 
 class SimulatorServer(ThreadingHTTPServer):
@@ -84,7 +84,7 @@ class SimulatorServer(ThreadingHTTPServer):
             else:
                 faults.add(Fault(name, **fields), self._now())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            return respond(400, text({"error": f"no fault: {error}"}))
+            return respond(400, text({"error": f"invalid fault: {error}"}))
         return respond(200, text({"faults": faults.names}))
 
     def _counts(self) -> dict[str, dict[str, int]]:
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: SimulatorServer
 
     def handle(self) -> None:
-        # A client that has gone away is no error.
+        # A client that has gone away is not an error.
         with suppress(ConnectionError):
             super().handle()
 

@@ -136,8 +136,8 @@ class Supervisor:
                     child.send(signal.SIGTERM)
                 case Kill(reason):
                     if reason:
-                        log.warning(f"{child.name} {reason} and is killed")
-                    self._report_down(child, f"{child.name} is killed")
+                        log.warning(f"killing {child.name}: it {reason}")
+                    self._report_down(child, f"killing {child.name}")
                     child.send(signal.SIGKILL)
                 case ScheduleRestart(reason, delay, should_log):
                     text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
@@ -185,7 +185,7 @@ class Supervisor:
             return
         if find_server() is None:
             log.warning(
-                f"nothing is listening on {host}:{port}, and {NO_SERVER}; plays are queued until Redis runs"
+                f"nothing is listening on {host}:{port}, and {NO_SERVER}; plays are queued until it runs"
             )
             return
         self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)

@@ -55,7 +55,7 @@ class BeatReader:
 
 
 class ChildProcess:
-    """A process that is looked after, with its name in the log; `policy` decides what is done with it."""
+    """A supervised process, with its name in the log; `policy` decides when to start and to end it."""
 
     def __init__(
         self, name: str, timings: SupervisorTimings, *, has_beats: bool = False, final: Container[int] = ()
@@ -98,7 +98,7 @@ class PreflightProcess(ChildProcess):
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__("the check of the settings", timings, final=final)
+        super().__init__("the settings check", timings, final=final)
         self._command = command
         self._report_fd = -1
         self.interrupted = False  # by a Ctrl-C
@@ -121,7 +121,7 @@ class PreflightProcess(ChildProcess):
             super().send(number if number == signal.SIGKILL else signal.SIGINT)
 
     def report(self) -> tuple[str, tuple[str, int] | None] | None:
-        """Return the state folder and, if needed, the address for a Redis server; None if there are none."""
+        """Return the state folder and, if needed, the address for a Redis server; None if it sent neither."""
         try:
             answer = json.loads(os.read(self._report_fd, 65536))
             redis = answer["redis"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 JITTER = 0.25  # the random part of a delay
 HEALTHY_AFTER = 60.0  # seconds of running, with a success, that reset the count of failures
 OVERSLEEP_THRESHOLD = 1.0  # seconds after a deadline; the supervisor was stopped, or starved
-OVERSLEEP_GRACE = 5.0  # seconds for a silent process then, since it probably was stopped, too
+OVERSLEEP_GRACE = 5.0  # seconds more for a silent process then, which was probably stopped, too
 DUPLICATE_STOP_WINDOW = 0.1  # seconds; timeout(1) sends a stop signal twice
 FAILURES_ALWAYS_LOGGED = 8  # in a row; of later ones with the same reason, every tenth is
 
@@ -130,7 +130,7 @@ class RestartPolicy:
             self.deadline = now + beat.seconds + self._timings.beat_grace
 
     def on_exit(self, now: float, status: int) -> list[Action]:
-        """Decide what follows the exit with a code, or minus the signal that killed the process."""
+        """Decide what follows an exit with `status`: a code, or minus the signal that killed the process."""
         if self._phase is Phase.STOPPING:
             return self._exit(os.EX_OK)
         if status in self._final:
@@ -180,7 +180,7 @@ class RestartPolicy:
         return [] if already_asked else [Terminate()]
 
     def restart(self, now: float) -> list[Action]:
-        """Replace the process by a new one."""
+        """Replace the process with a new one."""
         if self._phase is Phase.WAITING:
             self._failures = 0
             return self.start(now)
@@ -195,7 +195,7 @@ class RestartPolicy:
 
 
 def describe(status: int) -> str:
-    """Return how a process ended, in words: with an exit code, or by minus a signal."""
+    """Describe an exit status: an exit code, or minus the signal that killed the process."""
     if status >= 0:
         return f"exit code {status}"
     names = {number.value: number.name for number in signal.Signals}

@@ -187,7 +187,7 @@ class TestEnd:
         time.sleep(2 * restart_policy.DUPLICATE_STOP_WINDOW)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-        supervised.wait_for_line("the loop was asked twice to stop and is killed")
+        supervised.wait_for_line("killing the loop: it was asked twice to stop")
 
     def test_a_killed_supervisor_takes_its_loop_along_and_a_new_one_goes_on(
         self, supervised: SupervisedFolder
@@ -227,7 +227,7 @@ if not Path("once").exists():
         supervised.check(once + CHECK % None)
         supervised.start()
         supervised.wait_for_start()
-        supervised.wait_for_line(f"the check of the settings ended: {reason}; restarting in 0 s")
+        supervised.wait_for_line(f"the settings check ended: {reason}; restarting in 0 s")
 
     def test_the_end_is_asked_for_meanwhile(self, supervised: SupervisedFolder) -> None:
         supervised.check("""

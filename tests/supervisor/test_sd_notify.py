@@ -35,7 +35,7 @@ class TestMessages:
         messages = NotifyMessages(20)
         assert messages.on_deadline(1000) == ""
         messages.on_beat(1000, OK)
-        messages.on_loop_down("the loop is killed")
+        messages.on_loop_down("killing the loop")
         assert (messages.deadline, messages.on_deadline(2000)) == (None, "")
         assert "WATCHDOG=1" in messages.on_beat(2001, OK)
         assert messages.stopping() == "STOPPING=1"
