@@ -18,7 +18,7 @@ SKIP_BUTTON_MS = 15_000  # the buttons of a podcast jump this far back and forwa
 MAX_POSITIONS = (
     8  # items whose positions are remembered: podcasts and albums are resumed where they were left
 )
-BLIP_MS = 60_000  # nothing may be said for less than this while something plays (spotify/web-api#1158)
+BLIP_MS = 60_000  # answers may be empty for less than this while something plays (spotify/web-api#1158)
 AWAY_MS = 120_000  # after this long, the same item at an earlier position is a new play, not a seek
 SEAMLESS_MS = 5_000  # an item that starts this soon after the previous one could have ended followed directly
 

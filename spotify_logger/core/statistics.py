@@ -24,7 +24,7 @@ CountingRule = Callable[[PlayRows], Iterable[bool]]  # decides for each row whet
 
 
 def at_least(milliseconds: int) -> CountingRule:
-    """Count what was played for at least so many milliseconds."""
+    """Count what was played for at least this many milliseconds."""
     return lambda rows: map(milliseconds.__le__, rows.ms_played)
 
 

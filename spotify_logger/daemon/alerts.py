@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ALERTS_NOTE = "alerts"
 DAY = 86400.0
 REMINDER_DAYS = (30, 14, 7, 3, 1)  # days before a login expires at which a reminder is sent
-MAX_TEXT_LENGTH = 600  # characters in an alert at most
+MAX_TEXT_LENGTH = 600  # the maximum number of characters in an alert
 MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before an undelivered alert is retried
 HEARTBEAT_INTERVAL, HEARTBEAT_RETRY = 300.0, 60.0  # seconds between heartbeats, and after a failed one
 
@@ -97,7 +97,7 @@ class Alerts:
         state, now = self._state, self._clock.utc()
         if trouble:
             state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder
-            advice = "" if LOGIN_ADVICE in trouble else f"; if it stays like this, {LOGIN_ADVICE}"
+            advice = "" if LOGIN_ADVICE in trouble else f"; if this persists, {LOGIN_ADVICE}"
             reason = trouble[:1].upper() + trouble[1:] + advice
             self.notify(_LOGIN, f"The Spotify login does not work, so nothing is logged. {reason}")
             return
@@ -141,7 +141,7 @@ class Alerts:
             self._backoff.succeeded()
         else:
             wait = self._backoff.failed()
-            # Only a person can mend an address that is rejected, and there is no other way to reach one.
+            # Only a person can fix an address that is rejected, and there is no other way to reach one.
             self._retry_at = self._clock.monotonic() + (MAX_RETRY if status in _REJECTED else wait)
 
     def _remind(self, valid_until: float, now: float) -> None:

@@ -34,7 +34,7 @@ def run(
     is_stopping: Callable[[], bool],
     max_turn: float,
 ) -> None:
-    """Run one turn after the other until asked to stop."""
+    """Run one turn after another until asked to stop."""
     heartbeat_pipe.beat(max_turn, "trouble", "starting")
     while not is_stopping():
         turn = logger.turn()

@@ -137,7 +137,7 @@ def _ask(ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str
             answer = " "
         if is_visible_ascii(answer) or not (answer or needed):
             return answer
-        Prompt(sys.stdout).say("That does not look right: it has only letters and digits, without spaces.")
+        Prompt(sys.stdout).say("That does not look right: enter only letters and digits, without spaces.")
 
 
 def _ensure_login(settings: Settings) -> None:

@@ -36,8 +36,8 @@ REPLACED = "it was restarted, restored or replaced"
 EMPTIED = "it was emptied, or its keys were deleted: FLUSHALL, an eviction policy"
 REDIS_RUN_NOTE = "redis_run"  # the run id of the Redis server that was written to last
 MAX_TOMBSTONES = 500  # newest tombstones kept locally: enough for all that `recently-played` can still report
-MAX_START_DIFFERENCE = 6 * 3600  # most seconds by which another logger may have dated the same play earlier
-MAX_OWN_PLAYS = 1000  # most plays that are remembered as recorded by this process
+MAX_START_DIFFERENCE = 6 * 3600  # maximum seconds by which another logger may have dated a play earlier
+MAX_OWN_PLAYS = 1000  # maximum number of plays remembered as recorded by this process
 
 
 class Tombstones:
@@ -53,7 +53,7 @@ class Tombstones:
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
     def refresh(self, *, force: bool = False) -> None:
-        """Read tombstones from Redis if there are more, or by `force`; delete those plays from the outbox."""
+        """Read tombstones from Redis if there are more, or `force`d; delete those plays from the outbox."""
         count = self._store.count_tombstones()
         if count == self._count and not force:
             return

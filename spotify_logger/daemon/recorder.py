@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 NOW_PLAYING_GRACE = 30.0  # seconds after the next answer is due until `now_playing` expires
 OPEN_SAVE_INTERVAL = 30.0  # seconds between saves of the open play to disk while Redis is away
 PLAYS_PER_BATCH = 200  # plays sent to Redis in one batch
-MAX_CATCH_UP = 10.0  # most seconds that one turn spends on queued plays; the rest follows in the next turns
+MAX_CATCH_UP = 10.0  # maximum seconds that a turn spends on queued plays; the rest follows in the next turns
 REFUSED_RETRY = 60.0  # seconds before a play that Redis refused is retried
-ADOPTED_PLAYS = 500  # newest plays in Redis that a state folder gets which is new, or was not in use
+ADOPTED_PLAYS = 500  # newest plays in Redis that a state folder gets if it is new, or was not in use
 TRACKER_NOTE = "tracker"
 WRONG_TYPE = "WRONGTYPE"  # the error code for a key of another type, which something else uses
 T = TypeVar("T")

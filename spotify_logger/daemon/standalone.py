@@ -1,4 +1,4 @@
-"""What `log.py` does where no supervisor does: lock the state folder, and start Redis if none is set."""
+"""What `log.py` does without a supervisor: lock the state folder, and start Redis if none is set."""
 
 from __future__ import annotations
 
@@ -44,8 +44,6 @@ def prepare(settings: Settings, orphan_timeout: float, resources: contextlib.Exi
     try:
         server.start()
     except SpotifyLoggerError as error:
-        log.warning(
-            f"nothing is listening on {server.address}, and {error}; plays are queued until it runs"
-        )
+        log.warning(f"nothing is listening on {server.address}, and {error}; plays are queued until it runs")
     else:
         resources.callback(server.stop)

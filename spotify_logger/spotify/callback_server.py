@@ -81,7 +81,7 @@ class CallbackServer(ThreadingTCPServer):
 
 
 class _CallbackHandler(BaseHTTPRequestHandler):
-    protocol_version = default_request_version = "HTTP/1.1"  # what is no HTTP gets headers, too
+    protocol_version = default_request_version = "HTTP/1.1"  # what is not HTTP gets headers, too
     timeout = READ_TIMEOUT
     server: CallbackServer
 

@@ -81,9 +81,7 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
             while attempt.answer is None:
                 pasted = next(lines)
                 if pasted is None and server is None:
-                    raise LoginNeeded(
-                        "the login is aborted: the answer can neither be pasted nor arrive by itself"
-                    )
+                    raise LoginNeeded("login aborted: the answer can neither be pasted nor arrive by itself")
                 for line in pasted or []:
                     attempt.take_line(line)
         token = exchange_redirect(send, attempt, attempt.answer, now, prompt)
@@ -324,5 +322,5 @@ def save_token(token_file: TokenFile, token: Token) -> None:
         token_file.save(token)
     except OSError as error:
         raise Misconfigured(
-            f"{token_file.path} cannot be written ({error.strerror}): the login is not kept"
+            f"{token_file.path} cannot be written ({error.strerror}): the login is not saved"
         ) from None

@@ -148,7 +148,7 @@ class TokenManager:
         try:
             renewed = refresh(self._send, self._settings, token, self._clock.utc())
         except NotBefore as limit:
-            reason = "Spotify's accounts service asks to wait"
+            reason = "Spotify's accounts service asks us to wait"
             raise self._rate_limit.start_cooldown("accounts", limit.seconds, reason) from None
         except (LoginNeeded, Misconfigured) as refusal:
             now = self._clock.utc()
@@ -243,7 +243,7 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         asked = response.retry_after(now)
         wait = DEFAULT_RETRY_AFTER if asked is None else asked
-        raise NotBefore(f"Spotify's accounts service asks to wait for {wait:.0f} s", wait)
+        raise NotBefore(f"Spotify's accounts service asks us to wait for {wait:.0f} s", wait)
     if response.status != HTTPStatus.OK:
         raise TryLater(f"Spotify's accounts service answers {response.status} ({_error_detail(body)})")
     access, new, scope = body.get("access_token"), body.get("refresh_token"), body.get("scope")

@@ -43,8 +43,8 @@ def repair(directory: Path | str, program: str) -> None:
         _list_parts(parts)
     if any(is_cut) or not is_listed:
         log.error(
-            f"the data of the embedded Redis server in {folder} was damaged, and is repaired."
-            f" A copy of before is in {folder / COPY}; what the logger still has is written again"
+            f"the data of the embedded Redis server in {folder} was damaged and has been repaired."
+            f" A copy of the damaged files is in {folder / COPY}; what the logger still has is written again"
         )
 
 

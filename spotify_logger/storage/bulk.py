@@ -52,9 +52,9 @@ class Archive(Store):
         return set(chain.from_iterable(rows.items for rows in days))
 
     def mark(self, begin: int = FIRST_SECOND, end: int | None = None) -> tuple[str, int]:
-        """Return a fingerprint of a period without reading all its plays, and the number of these.
+        """Return a fingerprint of a period without reading all its plays, and how many there are.
 
-        It changes when plays are added or deleted, when any of the `RECENT_DAYS` or the gaps have changed.
+        It changes when plays are added or deleted, or when any of the `RECENT_DAYS` or the gaps have changed.
         """
         last = self._end()
         end = last if end is None else min(end, last)

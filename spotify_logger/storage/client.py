@@ -139,7 +139,7 @@ class RedisClient:
                 if self._redis is None:
                     self._redis = self._open()
                 yield self._redis
-        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may be no Redis
+        except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may not be Redis
             is_late = time.monotonic() - begun >= self._seconds
             self.close()  # replies still to come would be taken for those to the next commands
             reason = explain(TimeoutError() if is_late else error)
@@ -200,7 +200,7 @@ def _checked(command: Command, reply: Reply) -> Reply:
         raise reply
     is_short = command[0] == "HMGET" and len(reply) != len(command) - 2
     if is_short or not _is_valid(command[0], reply):
-        raise TypeError  # that is no Redis
+        raise TypeError  # that is not Redis
     return reply
 
 

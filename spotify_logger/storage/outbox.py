@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 OUTBOX_FILE = "outbox.sqlite"
 MAX_BYTES_ON_DISK = 64 * 1024 * 1024
-"""Most bytes on disk: years of queued plays."""
+"""Maximum bytes on disk: years of queued plays."""
 MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024
-"""Most bytes in memory, while the disk fails: months of plays, and a Pi has little memory."""
+"""Maximum bytes in memory, while the disk fails: months of plays, and a Pi has little memory."""
 PLAYS_PER_EVICTION = 100
 MAX_KEPT_PLAYS = 5000
 """Acknowledged plays that stay, for a Redis that loses some: months for most listeners."""
@@ -133,7 +133,7 @@ class Outbox(SqliteFile):
         self._execute(f"UPDATE plays SET key = ? WHERE {_THIS_PLAY}", [(key, *identity(play))])  # noqa: S608 - ours
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
-        """Replace a play by its state and key in Redis."""
+        """Replace a play with its state and key in Redis."""
         self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
         self.adopt([another])
 

@@ -10,7 +10,7 @@ from spotify_logger.system.errors import chain
 from spotify_logger.system.log import sanitize
 
 MAX_SERVER_TEXT = 200
-"""Most characters of a server's own error text that are passed on."""
+"""Maximum number of characters of a server's own error text that are passed on."""
 REPLICA = "is a read-only replica: point REDIS_URL to the primary"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
@@ -46,8 +46,8 @@ ADVICE_BY_TEXT = (
     ("without any password", "has no password, but REDIS_URL has one: remove it"),
     ("no password is set", "has no password, but REDIS_URL has one: remove it"),
     ("Authentication required", "requires a password: set it in REDIS_URL, redis://:password@host"),
-    ("cluster support disabled", "is no node of a cluster: write redis:// in REDIS_URL"),
-    ("slots are not covered", "is a cluster that is not whole: some of its slots have no server"),
+    ("cluster support disabled", "is not a node of a cluster: write redis:// in REDIS_URL"),
+    ("slots are not covered", "is an incomplete cluster: some of its slots have no server"),
     ("No master found", "is unknown to its Sentinels, or down: check name and addresses in REDIS_URL"),
     ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
 )

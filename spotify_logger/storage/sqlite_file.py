@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DISK_RETRY = 60.0
 """Seconds between attempts to use a failed disk again."""
 PAGE_SIZE = 1024
-"""Bytes that SQLite writes at least, with each change of a row: a quarter of its default."""
+"""Minimum bytes that SQLite writes with each change of a row: a quarter of its default."""
 PAGES_IN_LOG = 200
 """Pages in the write-ahead log before they are copied to the file."""
 
@@ -78,7 +78,7 @@ class SqliteFile:
             return self._database.execute(query, values).fetchall()
 
     def write(self, change: Change, *, is_urgent: bool = True) -> None:
-        """Apply a change as a whole; if not urgent, it outlasts a power cut only from the next change on."""
+        """Apply a change as a whole; if not urgent, it survives a power cut only after the next one."""
         self.changes += 1
         self._return_to_disk()
         try:
@@ -176,7 +176,7 @@ class SqliteFile:
 
 
 def placeholders(count: int) -> str:
-    """Return SQL for so many values."""
+    """Return SQL placeholders for `count` values."""
     return ", ".join("?" * count)
 
 
@@ -186,7 +186,7 @@ def _connect(name: str) -> sqlite3.Connection:
 
 def _transact(database: sqlite3.Connection, change: Change, *, is_urgent: bool = True) -> None:
     database.execute(f"PRAGMA synchronous = {'FULL' if is_urgent else 'NORMAL'}")
-    with database:  # takes everything back after an error
+    with database:  # rolls everything back after an error
         database.execute("BEGIN IMMEDIATE")
         change(database)
         database.commit()

@@ -31,14 +31,14 @@ HASHES_PER_BATCH = 200
 ITEMS_PER_BATCH = 1000
 """Hashes of which a few fields are read in one batch."""
 MAX_CACHED_KEYS = 64
-"""Most keys whose last written fields are cached."""
+"""Maximum number of keys whose last written fields are cached."""
 LOG_INTERVAL = 300.0
-"""Most seconds for which the append-only file may lack what changes with every answer."""
+"""Maximum seconds for which the append-only file may lack what changes with every answer."""
 UNLOGGED = (
     f"{SKIP_LOG} local said = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)) "
     "return type(said) == 'number' and said or 1"
 )
-"""Do a command in memory and on replicas only: it is not worth a write to an SD card."""
+"""Run a command in memory and on replicas only: it is not worth a write to an SD card."""
 
 
 class Batch:
@@ -96,7 +96,7 @@ class Store:
     Only changed fields are sent: the last written ones are cached until an error or a new connection. What
     every answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
     Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
-    StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is no REDIS_URL.
+    StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is invalid.
     Methods take and return keys without the prefix, which ends with the name of the listener.
     """
 
@@ -181,7 +181,7 @@ class Store:
         return next_free_second(key_second, is_unavailable)
 
     def persistence(self) -> Persistence:
-        """Return how the server persists data, as far as it tells."""
+        """Return how the server persists data, as far as it says."""
         replies = self._client.send_to_each([("INFO",), ("CONFIG GET", "save")])
         return read_persistence(replies)
 
@@ -273,7 +273,7 @@ class Store:
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 
     def _may_have_plays(self, days: Iterable[date]) -> bool:
-        """Return whether any of some days may have plays, so that empty years take one question."""
+        """Return whether any of some days may have plays, so that empty years take one query."""
         names = (self.key(keys.index_key(day)) for day in days)
         return self._client.is_cluster or bool(self.send([("EXISTS", *names)])[0])
 
@@ -304,7 +304,7 @@ class Store:
                 self._logged_at = self._utc() if is_logged else self._logged_at
                 self._confirm(batch, writes, replies)
                 return
-        raise StoreError(f"Redis at {self.where} loses data or connections all the time: check its log")
+        raise StoreError(f"Redis at {self.where} keeps losing data or connections: check its log")
 
     def _changes(self, batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
         """Yield the commands that bring a hash up to date, of which some fields need not be sent."""

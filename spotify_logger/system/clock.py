@@ -40,7 +40,7 @@ class Clock:
         return time.time() if self._offset is None else self._offset + _boottime()
 
     def correct(self, date: float) -> None:
-        """Follow the system clock if the `Date` of a response just received agrees with it, else that."""
+        """Follow the system clock if it agrees with the `Date` of a response just received, else `Date`."""
         now = _boottime()
         truth = date + 0.5  # the header is truncated to whole seconds
         if abs(time.time() - truth) <= DATE_TOLERANCE:

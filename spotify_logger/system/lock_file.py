@@ -44,7 +44,7 @@ def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIM
             note = _note(descriptor)
             if _is_alive(note) or time.monotonic() > deadline:
                 os.close(descriptor)
-                raise AlreadyRunning(f"another logger works in {state_dir}: {note or 'unknown process'}")
+                raise AlreadyRunning(f"another logger is using {state_dir}: {note or 'unknown process'}")
             time.sleep(0.05)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -60,7 +60,7 @@ def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIM
 def is_held(state_dir: Path | str) -> bool | None:
     """Return whether a logger uses a state folder; None if unknown."""
     try:
-        # Whatever else may be called so, such as a pipe, is not waited for.
+        # Do not wait for anything else of that name, such as a pipe.
         descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None

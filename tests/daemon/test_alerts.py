@@ -139,7 +139,7 @@ def test_texts_say_what_happened_when_and_what_to_do(harness: AlertsHarness) -> 
     (expires,) = harness.check(166)
     assert expires == f"Spotify Logger: The Spotify login expires in 14 days, on 2027-05-23: {ADVICE}"
     (failed,) = harness.check(167, None, "the scope is missing")
-    assert "so nothing is logged. The scope is missing; if it stays like this, " + ADVICE in failed
+    assert "so nothing is logged. The scope is missing; if this persists, " + ADVICE in failed
     (works_again,) = harness.check(168)
     assert "works again since 2027-05-11" in works_again
     assert works_again.endswith("plays are logged. It expires on 2027-05-23.")

@@ -63,7 +63,7 @@ def test_log_py_locks_its_folder_and_saves_its_state(stage: Stage) -> None:
     wait_until(lambda: stage.newest()[0] == "Long")
     assert stage.status()["pid"] == str(process.pid)
     assert stage.start(LOG).wait(120) == 1
-    assert f"another logger works in {stage.folder}/state: pid {process.pid}" in stage.lines()[-1]
+    assert f"another logger is using {stage.folder}/state: pid {process.pid}" in stage.lines()[-1]
     process.terminate()
     assert process.wait(120) == 0
     first, answered, _, stopped = stage.lines()

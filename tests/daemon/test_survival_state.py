@@ -161,7 +161,7 @@ class TestDiskOfTheLogger:
         process = life.start_loop()
         wait_until(lambda: life.newest()[0] == "Long")
         assert life.start_loop().wait(30) == 1
-        assert life.lines()[-1] == f"another logger works in {disk.folder}: unknown process"
+        assert life.lines()[-1] == f"another logger is using {disk.folder}: unknown process"
         process.terminate()
         assert process.wait(30) == 0
         assert "the login cannot be saved (Read-only file system): kept in memory" in life.log()

@@ -137,7 +137,7 @@ def test_slots_without_a_server_are_explained(cluster: RedisCluster, tmp_path: P
     node = RedisServer(cluster.program, tmp_path / "node", options).start()
     try:
         node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16382)
-        with pytest.raises(StoreError, match="not whole"):
+        with pytest.raises(StoreError, match="incomplete"):
             RedisClient(f"redis+cluster://{USER}:{PASSWORD}@127.0.0.1:{node.port}").connect()
     finally:
         node.stop()

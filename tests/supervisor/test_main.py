@@ -270,7 +270,7 @@ class TestLock:
         loop = supervised.wait_for_start()
         assert str(supervised.folder / "lock") in open_files(loop)
         assert supervised.start().wait(20) == 1
-        supervised.wait_for_line(rf"another logger works in {supervised.folder}: pid {first.pid}, run\.py, ")
+        supervised.wait_for_line(rf"another logger is using {supervised.folder}: pid {first.pid}, run\.py, ")
         assert len(supervised.starts()) == 1
         assert first.poll() is None
 
