@@ -157,7 +157,7 @@ def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
 
 
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
-    """Yield the strings that `auth.py`, which is never run, assigns to `AUTH_NAMES`; or Misconfigured."""
+    """Yield the strings that `auth.py` (never run) assigns to `AUTH_NAMES`; Misconfigured if invalid."""
     try:
         with bounded_nesting(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway

@@ -53,7 +53,7 @@ class Tombstones:
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
     def refresh(self, *, force: bool = False) -> None:
-        """Read tombstones from Redis if there are more, or `force`d; delete those plays from the outbox."""
+        """Read the tombstones if Redis has more, or with `force`; delete those plays from the outbox."""
         count = self._store.count_tombstones()
         if count == self._count and not force:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-EXIT_INTERRUPTED = 130  # the exit code after Ctrl-C, by the convention of shells: 128 + SIGINT
+EXIT_INTERRUPTED = 130  # the exit code after Ctrl-C, by shell convention: 128 + SIGINT
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - see the module
 

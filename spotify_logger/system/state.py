@@ -32,7 +32,7 @@ def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
     try:
         with bounded_nesting():
-            return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is no JSON
+            return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
     except ValueError:
         return None
 
