@@ -47,7 +47,7 @@ class Settings:
     redis_is_default: bool  # so the embedded server may be started
     listener: str
     redis_prefix: str  # of every key; ends with the name of the listener and a colon if there is one
-    state_dir: Path  # absolute; the one of a named listener ends with that name
+    state_dir: Path  # absolute; that of a named listener ends with its name
     poll_min: float
     poll_max: float
     api_url: str

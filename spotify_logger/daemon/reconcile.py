@@ -2,7 +2,7 @@
 
 A server that was killed, restored from a backup, replaced by a replica or emptied by mistake has lost what
 the logger knew to be written. So on every new connection and once an hour the newest days are compared, and
-all plays of the outbox where the server is not the one of before.
+all plays of the outbox where the server is not the same as before.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class TokenManager:
         return self.renew(token)
 
     def renew(self, token: Token) -> Token:
-        """Return a token with a new access token, because the API refuses the one of `token`.
+        """Return a token with a new access token, because the API refuses that of `token`.
 
         Raises:
             LoginNeeded: There is no login, or the token endpoint refuses it.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RATE_LIMIT_FILE = "not_before.json"  # the name of the file in the state folder
 MAX_COOLDOWN = 48 * 3600.0  # seconds, whatever a server asks for; the longest observed is 24 h
 DEFAULT_COOLDOWN, MAX_DEFAULT_COOLDOWN = 60.0, 3600.0  # seconds, at first and at most, if none are asked for
-MAX_EXTRA_WAIT = 60.0  # the most seconds that are added to a `Retry-After`
+MAX_EXTRA_WAIT = 60.0  # the maximum seconds added to a `Retry-After`
 RECENT_LIMIT_AGE = 6 * 3600.0  # seconds since its end; several recent cooldowns slow down polling
 MAX_SLOWDOWN = 4.0  # the largest factor on the time between polls
 MAX_REMEMBERED_LIMITS = 8  # how many ends of cooldowns are kept
