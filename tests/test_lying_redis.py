@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from spotify_logger.queries.status import count_waiting
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
+from spotify_logger.storage.outbox import OUTBOX_FILE
 from tests.conftest import wait_until
 from tests.stage import LONG_TRACK_SECONDS, Stage
 from tests.web.page import serve_page, settings_for

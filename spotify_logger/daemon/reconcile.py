@@ -16,7 +16,7 @@ from spotify_logger.core.play import UNKNOWN, Play
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING
-from spotify_logger.storage.persistence import Persistence
+from spotify_logger.storage.redis_replies import Persistence
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
 
@@ -201,7 +201,7 @@ class Reconciler:
 
     def _write_again(self, plays: Sequence[int], gaps: Sequence[int]) -> None:
         if plays or gaps:
-            self._store.invalidate_all()
+            self._store.invalidate()
             self._outbox.mark(WAITING, plays, gaps)
 
     def _end(self) -> None:

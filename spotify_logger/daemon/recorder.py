@@ -204,7 +204,7 @@ class Recorder:
 
     def rewrite(self) -> None:
         """Write again what another logger may have overwritten."""
-        self._store.invalidate_all()
+        self._store.invalidate()
         self._store.has_lost_data = True
 
     def tombstones(self) -> Mapping[int, int]:

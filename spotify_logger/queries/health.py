@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import local, seconds_of
-from spotify_logger.storage.persistence import FORGETS
+from spotify_logger.storage.redis_replies import FORGETS
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import sqlite3
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger import __version__
@@ -17,8 +18,8 @@ from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted, local_time, rough_duration, utc_time
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import OUTBOX_FILE, count_waiting
-from spotify_logger.storage.persistence import FORGETS
+from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.redis_replies import FORGETS
 from spotify_logger.system import lock_file
 from spotify_logger.system.log import sanitize
 
@@ -73,6 +74,15 @@ def _local_evidence(refusal: str, standby: str, folder: Path | None) -> LoggerEv
         return LoggerEvidence(refusal, standby)
     waiting = count_waiting(folder / OUTBOX_FILE) if refusal else None
     return LoggerEvidence(refusal, standby, lock_file.is_held(folder), waiting)
+
+
+def count_waiting(outbox: Path) -> int | None:
+    """Return the number of closed plays that wait in the outbox of a logger; None if it cannot be read."""
+    address = f"{outbox.absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
+        query = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
+        return int(database.execute(query).fetchone()[0])
+    return None
 
 
 def statuses(settings: Settings, now: float) -> Answer:

@@ -15,7 +15,7 @@ from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.redis_errors import READ_ONLY_CODES, Refusal
+from spotify_logger.storage.redis_replies import Refusal
 from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
@@ -28,6 +28,8 @@ DAYS_PER_BATCH = 64
 """Days of the index read in one batch: half a megabyte for a busy listener."""
 KEYS_PER_SCAN = 1000
 """The COUNT of a SCAN."""
+READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
+"""Error codes of servers that refuse writes but can be read from."""
 RECENT_DAYS = 3
 """Latest days on which plays may still change; on earlier ones they are only added or deleted."""
 FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)

@@ -15,7 +15,7 @@ from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
 from spotify_logger.config.redis_url import URL_FORMS, parse_topology
-from spotify_logger.storage.redis_errors import Refusal, explain, to_refusal
+from spotify_logger.storage.redis_replies import Refusal, explain, to_refusal
 from spotify_logger.system.deadline import deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -24,18 +24,14 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.redis_url import RedisTopology
 
-ANSWER_TIMEOUT = 5.0
-"""Seconds in which the next part of a reply has to come; `?socket_timeout=` in the URL overrides it."""
-EXCHANGE_TIMEOUTS = 2
-"""How many times `ANSWER_TIMEOUT` all replies to one batch may take, however the server drips them."""
+ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
+EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take
 
-Command = tuple[str | int, ...]
-"""A Redis command and its arguments."""
-Reply = Any
-"""What redis-py makes of a reply, or a `Refusal`."""
+Command = tuple[str | int, ...]  # with its arguments
+Reply = Any  # what redis-py makes of a reply, or a `Refusal`
 
+# The beginning of a script whose writes the append-only file need not get, if the server can do that.
 SKIP_LOG = "pcall(redis.set_repl, redis.REPL_REPLICA)"
-"""The beginning of a script whose writes the append-only file need not get, if the server can do that."""
 
 _DEFAULTS = {"socket_connect_timeout": 3.0, "socket_timeout": ANSWER_TIMEOUT}
 _FIXED = {
@@ -44,17 +40,16 @@ _FIXED = {
     "encoding_errors": "replace",  # what others wrote need not be UTF-8
     "retry": Retry(NoBackoff(), 0),
 }
-_SENTINEL_ONLY = {"sentinel_username", "sentinel_password"}
+SENTINEL_ONLY = frozenset({"sentinel_username", "sentinel_password"})
 # In any other URL, a part of a password with special characters was taken for host, port, path or query.
 _SERVER_URL = re.compile(
     r"(unix://[^/?#]*/[^?#]+|rediss?://[^/?#]*(/[0-9]*)?)(\?[^=&#]+=[^&#]*(&[^=&#]+=[^&#]*)*)?"
 )
 
+# Commands by what redis-py makes of their replies; that of `SET` is True or None.
 _NUMBERS = {"DEL", "EVAL", "EXISTS", "HDEL", "HEXISTS", "HLEN", "HSET", "HSETNX", "INCR", "PTTL", "SET"}
 _TEXTS = {"GET", "HGET", "SET"}
-_LISTS = {"HKEYS", "HMGET"}
 _HASHES = {"CONFIG GET", "HGETALL"}
-"""Commands by what redis-py makes of their replies; that of `SET` is True or None."""
 
 
 class StoreError(SpotifyLoggerError):
@@ -155,25 +150,12 @@ class RedisClient:
         return [client.get_redis_connection(node) for node in client.get_primaries()]
 
     def _open(self) -> Any:  # noqa: ANN401
-        topology, on_connect = self._topology, self._on_connect
-        if topology is None:
-            return redis.Redis(connection_pool=ConnectionPool(**self._options, redis_connect_func=on_connect))
-        options = {name: value for name, value in self._options.items() if name not in {"host", "port"}}
-        options["ssl"] = options.pop("connection_class", None) is not None
-        own = {name.partition("_")[2]: options.pop(name) for name in _SENTINEL_ONLY & options.keys()}
-        shared = {name: options[name] for name in options.keys() - {"db", "username", "password"}}
-        if topology.kind == "sentinel":
-            from redis.sentinel import Sentinel  # noqa: PLC0415 - start-up time: few have Sentinels
+        options = {**self._options, "redis_connect_func": self._on_connect}
+        if self._topology is None:
+            return redis.Redis(connection_pool=ConnectionPool(**options))
+        from spotify_logger.storage.topology import open_topology  # noqa: PLC0415 - start-up time: few need it
 
-            sentinel = Sentinel(topology.hosts, sentinel_kwargs=shared | own)  # type: ignore[no-untyped-call]
-            return sentinel.master_for(topology.service, **options, redis_connect_func=on_connect)  # type: ignore[no-untyped-call]
-        from redis.cluster import ClusterNode, RedisCluster  # noqa: PLC0415 - start-up time: few have a cluster
-
-        options.pop("db", None)
-        nodes = [ClusterNode(host, port) for host, port in topology.hosts]  # type: ignore[no-untyped-call]
-        return RedisCluster(
-            startup_nodes=nodes, reinitialize_steps=1, redis_connect_func=on_connect, **options
-        )
+        return open_topology(self._topology, options)
 
     def _on_connect(self, connection: Any) -> None:  # noqa: ANN401
         self.connections += 1
@@ -198,20 +180,21 @@ def _checked(command: Command, reply: Reply) -> Reply:
         return to_refusal(reply)
     if isinstance(reply, Exception):
         raise reply
-    is_short = command[0] == "HMGET" and len(reply) != len(command) - 2
-    if is_short or not _is_valid(command[0], reply):
+    if not _is_valid(command, reply):
         raise TypeError  # that is not Redis
     return reply
 
 
-def _is_valid(name: str | int, reply: Reply) -> bool:
+def _is_valid(command: Command, reply: Reply) -> bool:
+    name = command[0]
     match reply:
         case int():
             return name in _NUMBERS
         case str() | None:
             return name in _TEXTS
         case list():
-            return name in _LISTS and set(map(type, reply)) <= {str, NoneType}
+            is_whole = name == "HKEYS" or (name == "HMGET" and len(reply) == len(command) - 2)
+            return is_whole and set(map(type, reply)) <= {str, NoneType}
         case dict():
             texts = chain.from_iterable(reply.items())
             return name == "INFO" or (name in _HASHES and set(map(type, texts)) <= {str})
@@ -228,7 +211,7 @@ def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
         server_url = url if topology is None else topology.url(*topology.hosts[0])
         if _SERVER_URL.fullmatch(server_url):
             options = {**_DEFAULTS, **parse_url(server_url), **_FIXED}  # type: ignore[no-untyped-call]
-            known = {name: options[name] for name in options.keys() - _SENTINEL_ONLY}
+            known = {name: options[name] for name in options.keys() - SENTINEL_ONLY}
             known.pop("connection_class", Connection)(**known)  # refuses the options that it does not know
             return topology, options
     raise Misconfigured(

@@ -24,46 +24,35 @@ if TYPE_CHECKING:
     from spotify_logger.storage.client import RedisClient
     from spotify_logger.system.clock import Clock
 
+# Seconds until the lease expires while a standby waits: longer than the 20 s that a request to Spotify may
+# take, and short enough for a takeover within 30 s.
 LEASE_SECONDS = 25.0
-"""Seconds until the lease expires while a standby waits: longer than the 20 s that a request to Spotify may
-take, and short enough for a takeover within 30 s."""
-RENEW_INTERVAL = 5.0
-"""Seconds between renewals while a standby waits, and between its checks."""
-UNCONTESTED_SECONDS = 60.0
-"""Seconds by which the lease outlasts the next turn while no standby waits."""
-RETRY_DELAY = 10.0
-"""Seconds before Redis is tried again after a failure; each attempt may take a few."""
-MAX_LEASE_SECONDS = 8 * 3600.0
-"""Seconds that no valid lease exceeds: the largest POLL_MAX, idle, and a rate limit make 7 hours."""
-INVALID_LEASE_GRACE = 60.0
-"""Seconds without a write after which a lease that would not expire is taken over."""
+RENEW_INTERVAL = 5.0  # seconds between renewals while a standby waits, and between its checks
+UNCONTESTED_SECONDS = 60.0  # seconds by which the lease outlasts the next turn while no standby waits
+RETRY_DELAY = 10.0  # seconds before Redis is tried again after a failure; each attempt may take a few
+MAX_LEASE_SECONDS = 8 * 3600.0  # no valid lease is longer: POLL_MAX, idle, and a rate limit make 7 hours
+INVALID_LEASE_GRACE = 60.0  # seconds without a write after which a lease that would not expire is taken over
 
+# What only the holder may do. A renewal is not worth a write to the disk: after a restart of Redis, a standby
+# waits for longer than the holder needs to take the lease again.
 RENEW = f"{SKIP_LOG} {Lock.LUA_REACQUIRE_SCRIPT}"
 RELEASE = Lock.LUA_RELEASE_SCRIPT
-"""What only the holder may do. A renewal is not worth a write to the disk: after a restart of Redis, a
-standby waits for longer than the holder needs to take the lease again."""
+# Deletes an invalid lease, unless a logger has set a valid one since; `GET` fails for other types.
 DROP_INVALID = (
     "local held = redis.pcall('GET', KEYS[1]) "
     "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
     " then return 0 end "
     "return redis.call('DEL', KEYS[1])"
 )
-"""Delete an invalid lease, unless a logger has set a valid one since; `GET` fails for other types."""
-_NOT_THERE = -2
-"""The reply to `PTTL` for a key that does not exist."""
+_NOT_THERE, _NO_EXPIRY = -2, -1  # replies to `PTTL`
 _VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
 
 
-class LeaseState(Enum):
-    """Who holds the lease, as far as is known."""
-
-    HELD = "held by this logger"
-    HELD_BY_OTHER = "held by another logger"
-    UNKNOWN = "Redis does not answer"
+LeaseState = Enum("LeaseState", ["HELD", "HELD_BY_OTHER", "UNKNOWN"])  # unknown: Redis does not answer
 
 
 class LeaseHolder(NamedTuple):
-    """The holder of a lease: its fencing token, its ID, and the name of its machine."""
+    """The holder of a lease, as its value has it."""
 
     fence: int
     logger_id: str
@@ -82,10 +71,8 @@ def read_holder(value: object) -> LeaseHolder | None:
 class Lease:
     """The lease of one log, as seen by one logger, over a client of its own. For one thread.
 
-    Args:
-        logger_id: Hexadecimal digits, the same after a restart.
-        stood_by: Whether another logger held it at the last check, possibly before a restart.
-        renewal: Seconds between renewals while a standby waits, and between its checks.
+    `logger_id` has hexadecimal digits, the same after a restart; `stood_by` is whether another logger held
+    the lease at the last check, possibly before a restart; `renewal` is as `RENEW_INTERVAL`.
     """
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
@@ -102,8 +89,8 @@ class Lease:
         self.renewal = renewal
         self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
         self._client = client
-        self._lease, self._standby, self._status = prefix + LEASE, prefix + STANDBY, prefix + STATUS
-        self._fence = prefix + FENCE
+        names = LEASE, STANDBY, STATUS, FENCE
+        self._lease, self._standby, self._status, self._fence = (prefix + name for name in names)
         self._logger_id = logger_id
         self._clock = clock
         self._stood_by = stood_by
@@ -184,9 +171,8 @@ class Lease:
     def _renew(self, due: float) -> LeaseState:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
         renew = ("EVAL", RENEW, 1, self._lease, self._held, milliseconds)
-        renewed, awaited, shown = self._client.ask(
-            [renew, ("GET", self._standby), ("HGET", self._status, "fence")]
-        )
+        questions = [renew, ("GET", self._standby), ("HGET", self._status, "fence")]
+        renewed, awaited, shown = self._client.ask(questions)
         if renewed != 1:
             self._held = ""
             return self._acquire(due)
@@ -195,8 +181,9 @@ class Lease:
         waiting, was_awaited = read_holder(f"0 {awaited}"), self._is_contested
         self._is_contested = waiting is not None and waiting.logger_id != self._logger_id
         self.other_machine = waiting.machine if waiting is not None and self._is_contested else ""
-        self.was_overwritten |= self._is_shown and (whole_number(shown) or 0) < self.fence
-        self._is_shown = (whole_number(shown) or 0) == self.fence
+        last_writer = whole_number(shown) or 0
+        self.was_overwritten |= self._is_shown and last_writer < self.fence
+        self._is_shown = last_writer == self.fence
         # A new standby must not have to wait for the long expiry.
         return self._renew(due) if self._is_contested and not was_awaited else LeaseState.HELD
 
@@ -210,8 +197,7 @@ class Lease:
             return self._renew(due)
         next_poll = seconds_of(f"{written[1]}") if written else None
         is_due = next_poll is None or next_poll <= self._clock.utc()
-        same = self._seconds_seen("status", (is_due, written))
-        self.silent_seconds = same if is_due else 0.0
+        self.silent_seconds = self._seconds_seen("status", (is_due, written)) if is_due else 0.0
         # A standby waits: Redis may only have been away, or have lost the lease.
         waited = self._clock.monotonic() - self._watched_since
         if left == _NOT_THERE and (not self._stood_by or self._has_seen or waited >= LEASE_SECONDS):
@@ -219,12 +205,12 @@ class Lease:
         invalid_reason = ""
         if left != _NOT_THERE and holder is None:
             invalid_reason = "has a value that no logger writes"
-        elif left == -1:
+        elif left == _NO_EXPIRY:
             invalid_reason = "has no expiry"
         elif left > MAX_LEASE_SECONDS * 1000:
             invalid_reason = "has a longer expiry than any logger sets"
-        same = self._seconds_seen("lease", (invalid_reason, value, written))
-        if invalid_reason and same >= INVALID_LEASE_GRACE:
+        seen = self._seconds_seen("lease", (invalid_reason, value, written))
+        if invalid_reason and seen >= INVALID_LEASE_GRACE:
             self._client.ask([("EVAL", DROP_INVALID, 1, self._lease, value or "")])
             self.invalid_reason = invalid_reason
             return self._take(due)
@@ -247,6 +233,5 @@ class Lease:
         return self._renew(due)
 
     def _milliseconds(self, due: float) -> int:
-        """Return for how long to take the lease."""
         longest = LEASE_SECONDS if self._is_contested else max(LEASE_SECONDS, due + UNCONTESTED_SECONDS)
         return round(1000 * longest)

@@ -8,8 +8,6 @@ item does not become a new play; it is never sent again.
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,33 +16,26 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage.sqlite_file import SqliteFile, placeholders
+from spotify_logger.storage.sqlite_file import SqliteFile
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from spotify_logger.storage.sqlite_file import Row
 
 OUTBOX_FILE = "outbox.sqlite"
-MAX_BYTES_ON_DISK = 64 * 1024 * 1024
-"""Maximum bytes on disk: years of queued plays."""
-MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024
-"""Maximum bytes in memory, while the disk fails: months of plays, and a Pi has little memory."""
+MAX_BYTES_ON_DISK = 64 * 1024 * 1024  # years of queued plays
+MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024  # while the disk fails: months of plays, and a Pi has little memory
 PLAYS_PER_EVICTION = 100
-MAX_KEPT_PLAYS = 5000
-"""Acknowledged plays that stay, for a Redis that loses some: months for most listeners."""
-MAX_KEPT_GAPS = 100
-"""Acknowledged gaps that stay, for the same reason."""
+MAX_KEPT_PLAYS = 5000  # acknowledged plays that stay, for a Redis that loses some: months for most listeners
+MAX_KEPT_GAPS = 100  # acknowledged gaps that stay, for the same reason
 PLAYS_PER_QUERY = 200
-NEWEST_CANDIDATES = 100
-"""Newest plays in which the latest live one is looked for; backfilled ones may have started later."""
-WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2
-"""Values of the column `safe`."""
-ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")
-"""The fields that identify a deleted play."""
+NEWEST_CANDIDATES = 100  # newest plays in which the latest live one is looked for; backfilled ones may follow
+WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2  # values of the column `safe`
+ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")  # of a deleted play
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS plays (
@@ -66,9 +57,8 @@ CREATE TABLE IF NOT EXISTS gaps (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
-_COUNT = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
 _THIS_PLAY = "started_ms = ? AND uri = ?"
-_INSERT = f"INTO plays VALUES ({placeholders(9)})"
+_INSERT = "INTO plays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +128,16 @@ class Outbox(SqliteFile):
         self.adopt([another])
 
     def mark(self, safe: int, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Mark plays (by key) and gaps (by second) as `ACKNOWLEDGED` by Redis, or as `WAITING` again."""
+        """Mark plays (by key) and gaps (by second) as `ACKNOWLEDGED` or `WAITING`; drop the oldest."""
         keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
 
         def mark(database: sqlite3.Connection) -> None:
             database.executemany("UPDATE plays SET safe = ? WHERE key = ? AND safe < 2", keys)
             database.executemany("UPDATE gaps SET safe = ? WHERE second = ?", seconds)
-            _drop_oldest(database)
+            kept_rows = ("plays", "started_ms", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)
+            for table, order, kept in kept_rows:
+                oldest = f"SELECT {order} FROM {table} WHERE safe > 0 ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
+                database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {order} <= ({oldest})", (kept,))  # noqa: S608
 
         if keys or seconds:
             # If a power cut takes it back, the same plays are only sent or compared once more.
@@ -171,7 +164,7 @@ class Outbox(SqliteFile):
 
     def rows(self, keys: Sequence[int]) -> list[OutboxPlay]:
         """Return the plays with these keys, at most `PLAYS_PER_QUERY`."""
-        return self._rows(f"key IN ({placeholders(len(keys))}) ORDER BY key", *keys)
+        return self._rows(f"key IN ({', '.join('?' * len(keys))}) ORDER BY key", *keys)
 
     def kept(self, ended_from_ms: int = 0) -> list[Play]:
         """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
@@ -199,7 +192,7 @@ class Outbox(SqliteFile):
 
     def __len__(self) -> int:
         """Return the number of closed plays that Redis has not acknowledged."""
-        return int(self.read(_COUNT)[0][0])
+        return int(self.read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")[0][0])
 
     def gaps(self, safe: int = WAITING) -> list[OutboxGap]:
         """Return the gaps that wait, or those in another state; invalid ones are deleted."""
@@ -264,16 +257,6 @@ class Outbox(SqliteFile):
             log.error(f"lost {len(lost)} plays, from {since}: the outbox is full, and Redis is away")
 
 
-def count_waiting(path: Path) -> int | None:
-    """Return the number of queued plays in the outbox of another process; None if it cannot be read."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
-            return int(database.execute(_COUNT).fetchone()[0])
-    except sqlite3.Error:
-        return None
-
-
 def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Update plays, or insert them under the first free keys from their own on."""
     # A play restored after a restart has no catalog fields; keep the known ones.
@@ -286,13 +269,6 @@ def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None
         if not database.execute(update, (*values, started_ms, uri)).rowcount:
             key = next_free_second(first, lambda key: bool(database.execute(is_taken, (key,)).fetchone()))
             database.execute(f"INSERT {_INSERT}", (started_ms, uri, second, key, *values))
-
-
-def _drop_oldest(database: sqlite3.Connection) -> None:
-    """Drop all but the newest acknowledged plays and gaps."""
-    for table, order, kept in (("plays", "started_ms", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)):
-        oldest = f"SELECT {order} FROM {table} WHERE safe > 0 ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
-        database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {order} <= ({oldest})", (kept,))  # noqa: S608
 
 
 def _row(key: int, play: Play, safe: int) -> Row:

@@ -16,13 +16,9 @@ if TYPE_CHECKING:
     Change = Callable[[sqlite3.Connection], object]
     Row = tuple[Any, ...]
 
-DISK_RETRY = 60.0
-"""Seconds between attempts to use a failed disk again."""
-PAGE_SIZE = 1024
-"""Minimum bytes that SQLite writes with each change of a row: a quarter of its default."""
-PAGES_IN_LOG = 200
-"""Pages in the write-ahead log before they are copied to the file."""
-
+DISK_RETRY = 60.0  # seconds between attempts to use a failed disk again
+PAGE_SIZE = 1024  # minimum bytes that SQLite writes with each change of a row: a quarter of its default
+PAGES_IN_LOG = 200  # pages in the write-ahead log before they are copied to the file
 _SET_PAGE_SIZE = f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
 # From the first change on, the log is overwritten: growing it costs the file system as much again each time.
 _PREPARE_LOG = f"""
@@ -89,7 +85,7 @@ class SqliteFile:
 
     def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:
         """Copy a row to a table, where another one may contradict it."""
-        database.execute(f"REPLACE INTO {table} VALUES ({placeholders(len(row))})", row)  # noqa: S608 - our own names
+        database.execute(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - our own names
 
     def _open(self, rows: sqlite3.Connection | None = None) -> sqlite3.Connection:
         """Open the file, and copy rows to it."""
@@ -173,11 +169,6 @@ class SqliteFile:
 
         _transact(target, copy)
         return all(is_all for _, is_all in tables.values())
-
-
-def placeholders(count: int) -> str:
-    """Return SQL placeholders for `count` values."""
-    return ", ".join("?" * count)
 
 
 def _connect(name: str) -> sqlite3.Connection:

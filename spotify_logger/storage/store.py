@@ -18,27 +18,22 @@ from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Reply, StoreError
-from spotify_logger.storage.persistence import Persistence, read_persistence
-from spotify_logger.storage.redis_errors import Refusal
+from spotify_logger.storage.redis_replies import Persistence, Refusal, read_persistence
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
-HASHES_PER_BATCH = 200
-"""Whole hashes read in one batch; for plays, about 200 KB."""
-ITEMS_PER_BATCH = 1000
-"""Hashes of which a few fields are read in one batch."""
-MAX_CACHED_KEYS = 64
-"""Maximum number of keys whose last written fields are cached."""
-LOG_INTERVAL = 300.0
-"""Maximum seconds for which the append-only file may lack what changes with every answer."""
+HASHES_PER_BATCH = 200  # whole hashes read at once; for plays, about 200 KB
+ITEMS_PER_BATCH = 1000  # hashes of which a few fields are read at once
+MAX_CACHED_KEYS = 64  # maximum number of keys whose last written fields are cached
+LOG_INTERVAL = 300.0  # maximum seconds for which the append-only file may lack what changes with every answer
+# Runs a command in memory and on replicas only: it is not worth a write to an SD card.
 UNLOGGED = (
     f"{SKIP_LOG} local said = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)) "
     "return type(said) == 'number' and said or 1"
 )
-"""Run a command in memory and on replicas only: it is not worth a write to an SD card."""
 
 
 class Batch:
@@ -153,13 +148,9 @@ class Store:
             self.send([("HSETNX", key, self._listener, since)])
 
     def invalidate(self, *names: str) -> None:
-        """Drop the cached fields of keys that others may have deleted."""
-        for name in names:
-            self._written.pop(self._prefix + name, None)
-
-    def invalidate_all(self) -> None:
-        """Drop all cached fields."""
-        self._written.clear()
+        """Drop the cached fields of keys that others may have deleted; without names, those of all keys."""
+        for key in [self._prefix + name for name in names] or tuple(self._written):
+            self._written.pop(key, None)
 
     def claim(
         self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False
@@ -182,8 +173,7 @@ class Store:
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
-        replies = self._client.send_to_each([("INFO",), ("CONFIG GET", "save")])
-        return read_persistence(replies)
+        return read_persistence(self._client.send_to_each([("INFO",), ("CONFIG GET", "save")]))
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return the replies; None for keys of another type, which are not ours."""
@@ -298,7 +288,7 @@ class Store:
             if self._lacks_fields(writes, replies):
                 self._written.clear()
                 self.has_lost_data = True
-            elif any(map(_is_refused_script, commands, replies)):
+            elif commands != writes and any(isinstance(reply, Refusal) for reply in replies):
                 self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
             elif self._client.connections == self._connection:
                 self._logged_at = self._utc() if is_logged else self._logged_at
@@ -320,10 +310,9 @@ class Store:
     def _lacks_fields(self, commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
         """Return whether a hash was written of which Redis has lost fields: it had to add some again."""
         for command, reply in zip(commands, replies, strict=True):
-            known = self._written.get(str(command[1]))
-            if command[0] == "HSET" and known and isinstance(reply, int):
-                added = {str(name) for name in command[2::2]} - known.keys()
-                if reply > len(added):
+            if command[0] == "HSET" and isinstance(reply, int):
+                known = self._written.get(str(command[1]))
+                if known and reply > len(set(command[2::2]) - known.keys()):
                     return True
         return False
 
@@ -354,10 +343,6 @@ def _unlogged(command: Command) -> Command:
     if name == "HDEL":
         return command  # repeated later, it would delete nothing, and so not be logged
     return ("EVAL", UNLOGGED, 1, key, name, *rest)
-
-
-def _is_refused_script(command: Command, reply: Reply) -> bool:
-    return command[0] == "EVAL" and isinstance(reply, Refusal)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.storage.redis_errors import ADVICE_BY_CODE, Refusal
+from spotify_logger.storage.redis_replies import ADVICE_BY_CODE, Refusal
 from spotify_logger.system.errors import Misconfigured
 from tests.conftest import start_server, wait_until
 

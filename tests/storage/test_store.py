@@ -10,7 +10,7 @@ import redis
 
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.storage.persistence import Persistence
+from spotify_logger.storage.redis_replies import Persistence
 from spotify_logger.storage.store import LOG_INTERVAL, MAX_CACHED_KEYS
 from tests.conftest import start_again
 from tests.testbed.fake_redis import plain
@@ -430,7 +430,7 @@ class TestStoreRefusals:
         expected = recorded.content()
         recorded.raw.flushdb()
         recorded.store.invalidate("track:a", "now_playing")
-        recorded.store.invalidate_all()
+        recorded.store.invalidate()
         recorded.raw.set(key, "not a hash")
         for _ in range(2):
             with pytest.raises(StoreError, match="rename or delete it, or set REDIS_PREFIX") as caught:

@@ -19,7 +19,7 @@ from redis import exceptions
 
 from spotify_logger.storage.client import ANSWER_TIMEOUT, RedisClient, StoreError
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW, read_holder
-from spotify_logger.storage.redis_errors import explain, to_refusal
+from spotify_logger.storage.redis_replies import explain, to_refusal
 from spotify_logger.storage.store import UNLOGGED
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import redis
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import ANSWER_TIMEOUT, Command, RedisClient, Reply, StoreError
 from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW
-from spotify_logger.storage.persistence import read_persistence
-from spotify_logger.storage.redis_errors import Refusal
+from spotify_logger.storage.redis_replies import Refusal, read_persistence
 from spotify_logger.storage.store import UNLOGGED
 from tests.conftest import start_server, wait_until
 from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, FakeRedis
