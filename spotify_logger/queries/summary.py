@@ -139,7 +139,7 @@ def stats(archive: Archive, question: Question) -> Answer:
     )
     rows = [
         ("period", period.words),
-        ("plays", f"{sums.plays:,} {question.rule_words}, {sums.rows - sums.plays:,} others"),
+        ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
         ("heard", listening_time(sums.ms_played)),
         ("tracks", f"{variety['tracks']:,}{new_tracks}"),
         ("artists", f"{variety['artists']:,}{new_artists}"),

@@ -16,7 +16,7 @@ def test_stats(log: IndexedLog) -> None:
     answer = summary.stats(log.store, log.ask(year=2026))
     assert rows(answer) == {
         "period": "2026",
-        "plays": "4 of at least 30 s, 1 others",
+        "plays": "4 of at least 30 s, 1 other",
         "heard": "1 h 15 min",
         "tracks": "2, 1 of them new",
         "artists": "3, 1 of them new",
